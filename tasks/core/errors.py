@@ -1,0 +1,91 @@
+"""Everything that can go wrong and is foreseen, with its exit code.
+
+An error says what failed and on which object, the redacted command and the end of its output
+where a program was run, and what to do next. Whatever is not in this tree is a bug and keeps its
+traceback.
+"""
+
+from __future__ import annotations
+
+TAIL_LINES = 20
+"""How much of a failed program's output an error repeats."""
+
+
+class SuiteError(Exception):
+    """A foreseen failure, told to the user without a traceback.
+
+    Attributes:
+        message: what failed and on which object, one sentence.
+        command: the command line that failed, already redacted, or None.
+        output: the program's output, already redacted; only its end is shown.
+        hint: what to do next, or None.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        command: str | None = None,
+        output: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.command = command
+        self.output = output
+        self.hint = hint
+
+    def lines(self) -> list[str]:
+        """Return the error as lines of plain text, the message first."""
+        lines = [self.message]
+        if self.command:
+            lines.append(f"  command: {self.command}")
+        if self.output and self.output.strip():
+            lines += [f"  | {line}" for line in self.output.rstrip().splitlines()[-TAIL_LINES:]]
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return lines
+
+
+class InputError(SuiteError):
+    """Bad input: an argument, a branch name, the state of the checkout."""
+
+    exit_code = 2
+
+
+class SettingsError(InputError):
+    """invoke.yaml, an INVOKE_ variable or a file given with -f is wrong."""
+
+
+class RefusedError(SuiteError):
+    """A guard said no: the request is well formed, but must not be carried out."""
+
+    exit_code = 3
+
+
+class HeldError(SuiteError):
+    """Somebody else holds the environment, or a newer commit has taken this one's place."""
+
+    exit_code = 4
+
+
+class CommandError(SuiteError):
+    """A program that the suite runs ended with an error."""
+
+
+class MissingToolError(SuiteError):
+    """A program or service that the suite needs is not there."""
+
+
+class DeadlineError(SuiteError):
+    """A wait reached its deadline; the message names the object waited for and why."""
+
+
+class RegistryError(SuiteError):
+    """The image registry refused, failed or could not be reached."""
+
+
+class EngineError(SuiteError):
+    """The Docker Engine refused, failed or could not be reached."""

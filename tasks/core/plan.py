@@ -1,0 +1,55 @@
+"""What a run is going to do, as data: decided once, printed by a dry run, executed by a real one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decision of a plan.
+
+    Attributes:
+        verb: what happens, e.g. ``build``, ``tag``, ``create``, ``remove``, ``keep``.
+        subject: the object it happens to, e.g. ``image nginx``.
+        reason: why, in a few words.
+    """
+
+    verb: str
+    subject: str
+    reason: str = ""
+
+
+class Plan(Protocol):
+    """A plan of any flow: a title, its steps in order, and its data for machines."""
+
+    @property
+    def title(self) -> str:
+        """What the plan is about, e.g. ``deploy feature/x to local``."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in the order in which they run; empty when there is nothing to do."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+
+
+def render(plan: Plan) -> list[str]:
+    """Return a plan as lines of text: the title, then a line per step with its reason.
+
+    Args:
+        plan: any flow's plan.
+
+    Returns:
+        The lines, without colours and without trailing blanks.
+    """
+    if not plan.steps:
+        return [f"{plan.title}: nothing to do"]
+    verb_width = max(len(step.verb) for step in plan.steps)
+    lines = [f"{plan.title}:"]
+    for step in plan.steps:
+        line = f"  {step.verb:<{verb_width}}  {step.subject}"
+        lines.append(f"{line}  ({step.reason})" if step.reason else line)
+    return lines

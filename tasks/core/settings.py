@@ -1,0 +1,232 @@
+"""The settings: what invoke.yaml may say, as frozen, strict objects.
+
+invoke merges invoke.yaml, ``INVOKE_*`` variables and the file given with ``-f``, and drops what it
+does not know without a word. ``parse`` reads the merged result strictly: an unknown key, a wrong
+type or an impossible value is an error that names the key, its file and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from tasks.core.errors import InputError, SettingsError
+
+LOCAL = "local"
+"""The environment chosen outside CI when ``--env`` is not given."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+Template = Annotated[str, StringConstraints(pattern=r"^([a-z0-9.-]|\{slug\}|\{project\})+$")]
+Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[hdw]$")]
+
+_HOURS = {"h": 1, "d": 24, "w": 168}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Images(_Strict):
+    """What the two images are made of."""
+
+    debian: str = Field("trixie", description="Debian release of both images' base.")
+    php: str = Field("8.4", description="PHP version, as Debian packages it in that release.")
+    mautic: str = Field(
+        "mautic/mautic:7.2-fpm", description="Image that Mautic's code is copied from."
+    )
+    source: Literal["auto", "official", "standins"] = Field(
+        "auto",
+        description=(
+            "Where base images come from. `auto`: the official ones, or the stand-ins of "
+            "docker/standins when their registry cannot be reached (never for a protected "
+            "environment)."
+        ),
+    )
+
+
+class Platform(_Strict):
+    """The local platform: one registry, one proxy and one mail catcher for all branches."""
+
+    address: str = Field("127.0.0.1", description="Address the published ports listen on.")
+    http_port: Port = Field(8080, description="Port of the proxy, part of every local URL.")
+    registry_port: Port = Field(5050, description="Port of the local registry.")
+    mail_port: Port = Field(8025, description="Port of the mail catcher's web page.")
+    registry_image: str = Field("registry:3", description="Image of the local registry.")
+    database_image: str = Field("mysql:8.4", description="Image of each branch's database.")
+    mail_image: str = Field("axllent/mailpit:v1.27", description="Image of the mail catcher.")
+
+
+class Registry(_Strict):
+    """Where an environment's images are pushed to."""
+
+    kind: Literal["oci"] = Field("oci", description="Kind of registry: any OCI registry.")
+    url: str = Field(
+        description="Host and path below which the repositories `nginx` and `mautic` live, "
+        "without a scheme. Loopback addresses are spoken to over plain HTTP, all others over TLS."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        if "://" in url or url.endswith("/") or "@" in url or not re.match(r"^[\w.:-]+(/|$)", url):
+            raise ValueError("must be host[:port][/path] without scheme, user or final slash")
+        return url
+
+
+class Environment(_Strict):
+    """One place where branches, or one branch, are deployed."""
+
+    target: Literal["compose"] = Field(description="What runs it.")
+    branches: tuple[str, ...] = Field(
+        description="Patterns (`*`, `?`) of the branches deployed here; in CI the first "
+        "environment whose patterns match is the default."
+    )
+    namespace: Template = Field(
+        "{project}-{slug}", description="Compose project of a branch; `{slug}`, `{project}`."
+    )
+    host: Template = Field(description="Host name of a branch's site; `{slug}`, `{project}`.")
+    registry: Registry = Field(description="Where its images are pushed to.")
+    tags: tuple[Literal["short-sha", "latest"], ...] = Field(
+        ("short-sha",), description="Tags its images get besides their content key."
+    )
+    ttl: Duration | None = Field(
+        None, description="Age (`12h`, `7d`, `2w`) after which a branch may be swept away."
+    )
+    protected: bool = Field(
+        False,
+        description="Refuses dirty trees, commits that are not on its branches, stand-ins and "
+        "`cleanup`.",
+    )
+
+    @property
+    def ttl_hours(self) -> int | None:
+        """The ttl in hours, or None when its branches stay."""
+        return int(self.ttl[:-1]) * _HOURS[self.ttl[-1]] if self.ttl else None
+
+
+class Settings(_Strict):
+    """Everything invoke.yaml may say."""
+
+    project: Name = Field("mautic", description="Prefix of every name the suite makes.")
+    images: Images = Field(Images(), description="What the images are made of.")
+    platform: Platform = Field(Platform(), description="The local platform.")
+    environments: Mapping[Name, Environment] = Field(description="The environments, by name.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        if not self.environments:
+            raise ValueError("environments must name at least one environment")
+        for name, environment in self.environments.items():
+            for value in (environment.namespace, environment.host):
+                if ("{slug}" in value) != ("{slug}" in environment.namespace):
+                    raise ValueError(f"environments.{name}: namespace and host must both use "
+                                     "{slug}, or neither")
+        return self
+
+    def environment(self, name: str) -> Environment:
+        """Return the environment of that name.
+
+        Raises:
+            InputError: there is none; the nearest name is in the hint.
+        """
+        try:
+            return self.environments[name]
+        except KeyError:
+            raise InputError(
+                f"there is no environment {name!r} in invoke.yaml",
+                hint=_nearest(name, list(self.environments)),
+            ) from None
+
+
+def parse(merged: Mapping[str, Any], origin: Callable[[tuple[str, ...]], str]) -> Settings:
+    """Return the settings, read strictly from invoke's merged configuration.
+
+    Args:
+        merged: the merged configuration without invoke's own keys.
+        origin: says of a key's path which file or variable it came from.
+
+    Raises:
+        SettingsError: naming the key, its origin and, for an unknown key, the nearest valid one.
+    """
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = tuple(str(part) for part in first["loc"])
+        key = ".".join(path) or "invoke.yaml"
+        message = first["msg"].removeprefix("Value error, ")
+        hint = None
+        if first["type"] == "extra_forbidden":
+            message = "is not a setting"
+            hint = _nearest(path[-1], _siblings(path))
+        elif first["type"] == "missing":
+            message = "is missing"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise SettingsError(f"{key} in {origin(path)}: {message}{more}", hint=hint) from error
+
+
+def choose_environment(settings: Settings, name: str | None, *, branch: str | None, ci: bool) -> str:
+    """Return the name of the environment a run is about.
+
+    Args:
+        settings: the settings.
+        name: what ``--env`` said, or None.
+        branch: the branch being built or deployed, or None when there is none.
+        ci: whether this is a CI job.
+
+    Raises:
+        InputError: no such environment, or no default could be chosen.
+    """
+    if name:
+        settings.environment(name)
+        return name
+    if not ci:
+        settings.environment(LOCAL)
+        return LOCAL
+    for candidate, environment in settings.environments.items():
+        if candidate != LOCAL and branch and matches(environment, branch):
+            return candidate
+    raise InputError(
+        f"no environment's branches match {branch!r}",
+        hint="give --env, or add the branch to an environment's `branches` in invoke.yaml",
+    )
+
+
+def matches(environment: Environment, branch: str) -> bool:
+    """Say whether the branch is one of the environment's."""
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(branch, pattern) for pattern in environment.branches)
+
+
+def _siblings(path: tuple[str, ...]) -> list[str]:
+    """Return the valid keys beside the last part of a path."""
+    model: type[BaseModel] = Settings
+    for part in path[:-1]:
+        field = model.model_fields.get(part)
+        if field is None:  # the name of an environment
+            continue
+        inner = Environment if part == "environments" else field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
+
+
+def _nearest(name: str, candidates: list[str]) -> str:
+    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"valid names: {', '.join(candidates)}"
