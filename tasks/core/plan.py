@@ -1,4 +1,4 @@
-"""What a run is going to do, as data: decided once, printed by a dry run, executed by a real one."""
+"""What a run is going to do, as data: decided once, printed by a dry run, run by a real one."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +24,7 @@ from pydantic import (
 )
 
 from tasks.core.errors import InputError, SettingsError
+from tasks.core.naming import Names, names
 
 LOCAL = "local"
 """The environment chosen outside CI when ``--env`` is not given."""
@@ -132,8 +134,10 @@ class Settings(_Strict):
         for name, environment in self.environments.items():
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
-                    raise ValueError(f"environments.{name}: namespace and host must both use "
-                                     "{slug}, or neither")
+                    raise ValueError(
+                        f"environments.{name}: namespace and host must both use "
+                        "{slug}, or neither"
+                    )
         return self
 
     def environment(self, name: str) -> Environment:
@@ -178,7 +182,9 @@ def parse(merged: Mapping[str, Any], origin: Callable[[tuple[str, ...]], str]) -
         raise SettingsError(f"{key} in {origin(path)}: {message}{more}", hint=hint) from error
 
 
-def choose_environment(settings: Settings, name: str | None, *, branch: str | None, ci: bool) -> str:
+def choose_environment(
+    settings: Settings, name: str | None, *, branch: str | None, ci: bool
+) -> str:
     """Return the name of the environment a run is about.
 
     Args:
@@ -207,9 +213,37 @@ def choose_environment(settings: Settings, name: str | None, *, branch: str | No
 
 def matches(environment: Environment, branch: str) -> bool:
     """Say whether the branch is one of the environment's."""
-    from fnmatch import fnmatchcase
-
     return any(fnmatchcase(branch, pattern) for pattern in environment.branches)
+
+
+def names_of(settings: Settings, environment: str, branch: str) -> Names:
+    """Return what a branch is called in an environment.
+
+    Args:
+        settings: the settings.
+        environment: the environment's name.
+        branch: the full branch name.
+
+    Raises:
+        InputError: no such environment, or not a legal branch name.
+    """
+    own = settings.environment(environment)
+    fixed = {
+        other.namespace.replace("{project}", settings.project)
+        for name, other in settings.environments.items()
+        if name != environment and "{slug}" not in other.namespace
+    }
+    port = "" if settings.platform.http_port == 80 else f":{settings.platform.http_port}"
+    return names(
+        branch,
+        environment=environment,
+        project=settings.project,
+        namespace=own.namespace,
+        host=own.host,
+        origin=f"http://{{host}}{port}",
+        environments=settings.environments.keys(),
+        namespaces=fixed,
+    )
 
 
 def _siblings(path: tuple[str, ...]) -> list[str]:

@@ -1,0 +1,217 @@
+"""Talking to the person or the job log: progress and messages to stderr, data to stdout.
+
+Three manners, chosen once: live progress on a terminal; one line per change in a pipe; the same
+with GitLab's section markers in a GitLab job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tasks.core.errors import SuiteError
+from tasks.core.plan import Plan, render
+from tasks.core.redact import Redactor
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]"
+)
+
+
+def plain(text: str) -> str:
+    """Return a line of foreign output without escape sequences and control characters."""
+    return _ESCAPES.sub("", text)
+
+
+class Activity:
+    """One piece of work in progress, as its flow sees it."""
+
+    def __init__(self, say: Callable[[str], None], line: Callable[[str], None]) -> None:
+        self.say = say
+        """Tell a change worth keeping, e.g. ``nginx: pushed``."""
+        self.line = line
+        """Pass on a line of a program's output."""
+        self.outcome = ""
+        """What the finished work came to, shown with its seconds."""
+
+
+class Console:
+    """Where everything a run says goes.
+
+    Args:
+        redactor: masks secrets in everything shown.
+        stdout: for data; the process's own by default.
+        stderr: for messages; the process's own by default.
+        environ: decides the manner: GITLAB_CI, NO_COLOR and TERM are honoured.
+    """
+
+    def __init__(
+        self,
+        redactor: Redactor,
+        *,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        self.redactor = redactor
+        self._out = stdout or sys.stdout
+        self._err = stderr or sys.stderr
+        self._gitlab = environ.get("GITLAB_CI") == "true"
+        self.live = self._err.isatty() and environ.get("TERM") != "dumb" and not self._gitlab
+        self._colour = self._gitlab or (self.live and "NO_COLOR" not in environ)
+        self._rich: RichConsole | None = None
+        self._sections = 0
+        self.timings: list[tuple[str, float]] = []
+        """The finished pieces of work with their seconds, in order."""
+
+    # -- data ---------------------------------------------------------------------------------
+
+    def data(self, text: str) -> None:
+        """Print data to stdout."""
+        print(self.redactor(text), file=self._out, flush=True)
+
+    def json(self, value: Any) -> None:
+        """Print a value to stdout as JSON."""
+        self.data(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print rows to stdout in columns as wide as their widest value.
+
+        The text is the same on a terminal and in a pipe; nothing is ever cut.
+        """
+        lines = [[self.redactor(cell) for cell in row] for row in (columns, *rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+        for line in lines:
+            padded = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+            print("  ".join(padded).rstrip(), file=self._out)
+        self._out.flush()
+
+    def plan(self, plan: Plan, *, as_json: bool = False) -> None:
+        """Print a plan to stdout: the whole answer of a dry run."""
+        if as_json:
+            self.json(plan.as_dict())
+        else:
+            self.data("\n".join(render(plan)))
+
+    # -- messages -----------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Tell something in passing."""
+        self._message(text)
+
+    def success(self, text: str) -> None:
+        """Tell that something worked out."""
+        self._message(text, "32", mark="✓ ")
+
+    def warn(self, text: str) -> None:
+        """Tell something that the user should look at, though the run goes on."""
+        self._message(text, "33", mark="! ")
+
+    def error(self, error: SuiteError) -> None:
+        """Tell why the run ends."""
+        first, *rest = error.lines()
+        self._message(first, "31;1", mark="error: ")
+        for line in rest:
+            self._message(line)
+
+    @contextlib.contextmanager
+    def work(self, title: str) -> Iterator[Activity]:
+        """Show a piece of work while it runs, and how long it took.
+
+        On a terminal the work's last line is shown live below its title; in a pipe every line is
+        printed; in a GitLab job the lines are a collapsible section of their own.
+
+        Args:
+            title: what is being done, e.g. ``build images``.
+
+        Yields:
+            The activity, to report changes and a program's output to.
+        """
+        title = self.redactor(title)
+        started = time.monotonic()
+        with self._live(title) if self.live else self._section(title) as activity:
+            yield activity
+        seconds = time.monotonic() - started
+        self.timings.append((title, seconds))
+        outcome = f": {activity.outcome}" if activity.outcome else ""
+        self.success(f"{title}{outcome} ({seconds:.1f} s)")
+
+    # -- how ----------------------------------------------------------------------------------
+
+    def _message(self, text: str, colour: str = "", *, mark: str = "") -> None:
+        text = mark + self.redactor(text)
+        if self._colour and colour:
+            text = f"\x1b[{colour}m{text}\x1b[0m"
+        print(text, file=self._err, flush=True)
+
+    @contextlib.contextmanager
+    def _section(self, title: str) -> Iterator[Activity]:
+        self._sections += 1
+        # https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections
+        name = f"inv_{os.getpid()}_{self._sections}"
+        if self._gitlab:
+            self._marker(f"section_start:{int(time.time())}:{name}[collapsed=true]", f"{title} …")
+        else:
+            self._message(f"{title} …")
+
+        def line(text: str) -> None:
+            if text.strip():
+                self._message(f"  {plain(text)}")
+
+        try:
+            yield Activity(line, line)
+        finally:
+            if self._gitlab:
+                self._marker(f"section_end:{int(time.time())}:{name}", "")
+
+    def _marker(self, marker: str, text: str) -> None:
+        print(f"\x1b[0K{marker}\r\x1b[0K{text}", file=self._err, flush=True)
+
+    @contextlib.contextmanager
+    def _live(self, title: str) -> Iterator[Activity]:
+        from rich.console import Console as RichConsole
+        from rich.live import Live
+        from rich.markup import escape
+        from rich.spinner import Spinner
+        from rich.table import Table
+
+        if self._rich is None:
+            self._rich = RichConsole(file=self._err, highlight=False)
+        rich = self._rich
+        started = time.monotonic()
+        last = [""]
+        spinner = Spinner("dots")
+
+        def show() -> Table:
+            grid = Table.grid(padding=(0, 1))
+            grid.add_column(no_wrap=True)
+            grid.add_column(no_wrap=True, overflow="ellipsis", max_width=max(20, rich.width - 4))
+            grid.add_row(spinner, f"{escape(title)} {time.monotonic() - started:.0f} s")
+            grid.add_row("", f"[dim]{escape(last[0])}[/dim]")
+            return grid
+
+        lock = threading.Lock()
+
+        def say(text: str) -> None:
+            with lock:
+                rich.print(f"  {escape(self.redactor(plain(text)))}")
+
+        def line(text: str) -> None:
+            text = self.redactor(plain(text)).strip()
+            if text:
+                with lock:
+                    last[0] = text
+
+        with Live(get_renderable=show, console=rich, refresh_per_second=8, transient=True):
+            yield Activity(say, line)

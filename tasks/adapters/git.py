@@ -1,0 +1,141 @@
+"""The checkout: which branch, which commit, whether it is dirty. Reads only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.adapters.process import Runner
+from tasks.core.errors import CommandError, InputError
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """What is checked out.
+
+    Attributes:
+        commit: the full commit SHA of HEAD.
+        dirty: eight hex digits that stand for the uncommitted changes, or None when clean.
+    """
+
+    commit: str
+    dirty: str | None
+
+    @property
+    def short(self) -> str:
+        """The first eight digits of the commit: GitLab's CI_COMMIT_SHORT_SHA."""
+        return self.commit[:8]
+
+    @property
+    def tag(self) -> str:
+        """The image tag of what is checked out; a dirty tree has one of its own."""
+        return f"{self.short}-dirty-{self.dirty}" if self.dirty else self.short
+
+
+class Git:
+    """Asks git about one checkout.
+
+    Args:
+        runner: runs git.
+        root: a directory of the checkout.
+        environ: where CI says which branch it is about.
+    """
+
+    def __init__(
+        self, runner: Runner, root: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._runner = runner
+        self._root = root
+        self._environ = os.environ if environ is None else environ
+
+    def _git(self, *args: str) -> str:
+        # No prompt may hang a CI job, and no optional lock may disturb an editor's git.
+        env = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+        done = self._runner.run(["git", *args], env=env, cwd=self._root, deadline=60)
+        return done.stdout.rstrip("\n")
+
+    def branch(self) -> str:
+        """Return the branch that is checked out, or that CI says the job is about.
+
+        Raises:
+            InputError: a detached HEAD outside CI, or no git repository.
+        """
+        for variable in ("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH"):
+            if self._environ.get(variable):
+                return self._environ[variable]
+        self._require_repository()
+        try:
+            return self._git("symbolic-ref", "--quiet", "--short", "HEAD")
+        except CommandError as error:
+            raise InputError(
+                "HEAD is detached: no branch is checked out",
+                hint="check a branch out, or name one with --branch",
+            ) from error
+
+    def checkout(self) -> Checkout:
+        """Return the commit that is checked out, and whether the tree is dirty.
+
+        Raises:
+            InputError: no git repository, or no commit yet.
+        """
+        self._require_repository()
+        try:
+            commit = self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        except CommandError as error:
+            raise InputError(
+                "there is no commit yet", hint="commit something first: images are tagged by commit"
+            ) from error
+        status = self._git("status", "--porcelain=v1", "-z", "--untracked-files=normal")
+        return Checkout(commit, self._fingerprint(status) if status else None)
+
+    def repository(self) -> str:
+        """Return where the repository lives, without credentials: origin's URL, or its path."""
+        self._require_repository()
+        try:
+            url = self._git("remote", "get-url", "origin")
+        except CommandError:
+            return str(Path(self._git("rev-parse", "--show-toplevel")))
+        return re.sub(r"(?<=://)[^/@]*@", "", url)
+
+    def is_on(self, commit: str, branch: str) -> bool:
+        """Say whether a commit is on a branch, as far as this clone knows.
+
+        Raises:
+            InputError: a shallow clone whose history does not reach far enough to tell.
+        """
+        for reference in (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}"):
+            done = self._run_quietly("merge-base", "--is-ancestor", commit, reference)
+            if done == 0:
+                return True
+        if self._git("rev-parse", "--is-shallow-repository") == "true":
+            raise InputError(
+                f"this shallow clone cannot tell whether {commit[:8]} is on {branch}",
+                hint="fetch the history: git fetch --unshallow (in GitLab CI: GIT_DEPTH: 0)",
+            )
+        return False
+
+    def _run_quietly(self, *args: str) -> int:
+        done = self._runner.run(["git", *args], cwd=self._root, deadline=60, check=False)
+        return done.returncode
+
+    def _require_repository(self) -> None:
+        if self._run_quietly("rev-parse", "--git-dir") != 0:
+            raise InputError(
+                f"{self._root} is not a git repository", hint="run inv inside your checkout"
+            )
+
+    def _fingerprint(self, status: str) -> str:
+        """Return eight hex digits over the uncommitted changes, untracked files included."""
+        digest = hashlib.sha256(status.encode(errors="surrogateescape"))
+        digest.update(self._git("diff", "HEAD", "--binary").encode(errors="surrogateescape"))
+        untracked = self._git("ls-files", "--others", "--exclude-standard", "-z").split("\0")
+        for name in filter(None, untracked):
+            path = self._root / name
+            digest.update(name.encode(errors="surrogateescape"))
+            if path.is_file() and not path.is_symlink():
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()[:8]

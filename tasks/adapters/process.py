@@ -1,0 +1,249 @@
+"""Running programs: argv lists, streamed and redacted output, deadlines, forwarded signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import CommandError, DeadlineError, MissingToolError
+from tasks.core.redact import Redactor
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+GRACE_SECONDS = 15.0
+"""How long a program may take to end after a signal before it is killed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was told to end by a signal.
+
+    Attributes:
+        signum: the signal; a plain KeyboardInterrupt is SIGINT.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+@contextlib.contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into ``Interrupted``, so that they end a run as Ctrl-C does."""
+
+    def raise_interrupted(signum: int, _frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    before = {number: signal.signal(number, raise_interrupted) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ran to its end.
+
+    Attributes:
+        argv: what was run.
+        returncode: its exit status.
+        stdout: its standard output.
+        stderr: its standard error.
+        seconds: how long it ran.
+    """
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Runner:
+    """Runs programs for the adapters.
+
+    Args:
+        redactor: masks secrets in every command line and output that is shown or raised.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self.redactor = redactor
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        deadline: float | None = None,
+        on_line: Callable[[str], None] | None = None,
+        check: bool = True,
+        hint: str | None = None,
+    ) -> Completed:
+        """Run a program to its end and return what it said.
+
+        The program runs in a process group of its own. SIGINT and SIGTERM sent to this process
+        are passed on to the group, which then has 15 seconds to end.
+
+        Args:
+            argv: the program, looked up on PATH, and its arguments.
+            stdin: what it reads on standard input; secrets go this way, never through argv.
+            env: variables added to this process's own.
+            cwd: the directory it runs in.
+            deadline: seconds after which it is ended.
+            on_line: called with every line of its output, redacted, as it comes.
+            check: raise if its exit status is not 0.
+            hint: what the error should advise.
+
+        Raises:
+            MissingToolError: the program is not on PATH.
+            CommandError: its exit status was not 0.
+            DeadlineError: it was still running at the deadline.
+            KeyboardInterrupt: this process was interrupted; the program has ended.
+        """
+        import sh
+
+        started = time.monotonic()
+        stdout: list[str] = []
+        stderr: list[str] = []
+        # Two threads deliver lines; one at a time may talk to on_line.
+        speaking = threading.Lock()
+
+        def collect(into: list[str]) -> Callable[[str], None]:
+            def take(line: str) -> None:
+                into.append(line)
+                if on_line:
+                    with speaking:
+                        on_line(self.redactor(line.rstrip("\r\n")))
+
+            return take
+
+        process = sh.Command(self.find(argv[0]))(
+            *argv[1:],
+            _in=stdin,
+            _out=collect(stdout),
+            _err=collect(stderr),
+            _env={**os.environ, **(env or {})},
+            _cwd=str(cwd) if cwd else None,
+            _bg=True,
+            _bg_exc=False,
+            _no_out=True,
+            _no_err=True,
+            _tty_out=False,
+            _new_group=True,
+            _decode_errors="replace",
+        )
+        late = threading.Event()
+        timers: list[threading.Timer] = []
+
+        def end(signum: int) -> None:
+            _signal_group(process, signum)
+            timers.append(threading.Timer(GRACE_SECONDS, _signal_group, (process, signal.SIGKILL)))
+            timers[-1].start()
+
+        def expire() -> None:
+            late.set()
+            end(signal.SIGTERM)
+
+        if deadline is not None:
+            timers.append(threading.Timer(deadline, expire))
+            timers[-1].start()
+        try:
+            returncode = _wait(process)
+        except KeyboardInterrupt as interrupt:
+            end(getattr(interrupt, "signum", signal.SIGINT))
+            _wait(process)
+            raise
+        finally:
+            for timer in timers:
+                timer.cancel()
+        done = Completed(
+            tuple(argv), returncode, "".join(stdout), "".join(stderr), time.monotonic() - started
+        )
+        if late.is_set():
+            raise DeadlineError(
+                f"{argv[0]} was still running after {deadline:.0f} s and was ended",
+                command=self.show(argv),
+                output=self.redactor(done.stderr or done.stdout),
+                hint=hint,
+            )
+        if check and returncode != 0:
+            raise self.error(done, hint=hint)
+        return done
+
+    def interact(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+        """Run a program on this process's own terminal and return its exit status.
+
+        Raises:
+            MissingToolError: the program is not on PATH.
+        """
+        full = [self.find(argv[0]), *argv[1:]]
+        with subprocess.Popen(full, env={**os.environ, **(env or {})}) as process:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:
+                    # The terminal sent the signal to the program as well: it decides.
+                    continue
+
+    def find(self, program: str) -> str:
+        """Return the path of a program.
+
+        Raises:
+            MissingToolError: it is not on PATH.
+        """
+        path = which(program)
+        if path is None:
+            raise MissingToolError(
+                f"{program} is not on PATH", hint="`inv doctor` says what this machine needs"
+            )
+        return path
+
+    def show(self, argv: Sequence[str]) -> str:
+        """Return a command line as a person would type it, redacted."""
+        return self.redactor(shlex.join(argv))
+
+    def error(
+        self, done: Completed, *, what: str | None = None, hint: str | None = None
+    ) -> CommandError:
+        """Return the error for a program that ended with an error."""
+        name = (
+            " ".join(done.argv[:2]) if done.argv[1:2] and done.argv[1][0] != "-" else done.argv[0]
+        )
+        return CommandError(
+            what or f"{name} failed with exit status {done.returncode}",
+            command=self.show(done.argv),
+            output=self.redactor(done.stderr.strip() or done.stdout),
+            hint=hint,
+        )
+
+
+def _wait(process: Any) -> int:
+    """Wait for a program of sh's and return its exit status, negative for a signal."""
+    import sh
+
+    with contextlib.suppress(sh.ErrorReturnCode):
+        process.wait()
+    return int(process.process.exit_code)
+
+
+def _signal_group(process: Any, signum: int) -> None:
+    # It may have ended between the decision and the signal.
+    with contextlib.suppress(ProcessLookupError):
+        process.signal_group(signum)

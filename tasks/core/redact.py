@@ -1,0 +1,35 @@
+"""Keeping secrets out of everything that is shown."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "[redacted]"
+MIN_LENGTH = 4
+"""Shorter values are not masked: they would blot out ordinary text, and are no secrets."""
+
+_URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
+
+
+class Redactor:
+    """Replaces the secrets it was told about, and passwords in URLs, by a mask."""
+
+    def __init__(self) -> None:
+        self._secrets: list[str] = []
+
+    def add(self, secret: str) -> None:
+        """Mask this value from now on.
+
+        Args:
+            secret: the value; one of fewer than 4 characters is ignored.
+        """
+        if len(secret) >= MIN_LENGTH and secret not in self._secrets:
+            self._secrets.append(secret)
+            # The longest first, so that a secret inside another one leaves no rest.
+            self._secrets.sort(key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """Return the text with every known secret masked."""
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
