@@ -1,0 +1,79 @@
+# Both images in one graph. Run from the root of the repository:
+#   docker buildx bake -f docker/docker-bake.hcl
+# Every variable can be set in the environment.
+
+variable "DEBIAN" {
+  default = "trixie"
+}
+
+variable "PHP" {
+  default = "8.4"
+}
+
+# Base images. Their names end in _IMAGE, so that a tool can pin them as ref@digest.
+variable "DEBIAN_IMAGE" {
+  default = "debian:${DEBIAN}-slim"
+}
+
+variable "MAUTIC_IMAGE" {
+  default = "mautic/mautic:7.2-fpm"
+}
+
+# Where the images come from, for their OCI labels. Labels are no build arguments: a new commit
+# must not throw away the cache of an unchanged image.
+variable "REVISION" {
+  default = ""
+}
+
+variable "SOURCE" {
+  default = ""
+}
+
+variable "VERSION" {
+  default = ""
+}
+
+function "labels" {
+  params = [title, description]
+  result = {
+    "org.opencontainers.image.title"       = title
+    "org.opencontainers.image.description" = description
+    "org.opencontainers.image.revision"    = REVISION
+    "org.opencontainers.image.source"      = SOURCE
+    "org.opencontainers.image.version"     = VERSION
+    "org.opencontainers.image.base.name"   = DEBIAN_IMAGE
+  }
+}
+
+group "default" {
+  targets = ["mautic", "nginx"]
+}
+
+# Mautic's code in one layout, with our plugins and themes on top. Shared by both images, never pushed.
+target "code" {
+  context    = "docker/mautic"
+  dockerfile = "code.Dockerfile"
+  args = {
+    DEBIAN_IMAGE = DEBIAN_IMAGE
+    MAUTIC_IMAGE = MAUTIC_IMAGE
+  }
+}
+
+target "mautic" {
+  context  = "docker/mautic"
+  contexts = { code = "target:code" }
+  args = {
+    DEBIAN_IMAGE = DEBIAN_IMAGE
+    PHP          = PHP
+  }
+  labels = labels("mautic", "Mautic: php-fpm, workers, cron and console")
+}
+
+target "nginx" {
+  context  = "docker/nginx"
+  contexts = { code = "target:code" }
+  args = {
+    DEBIAN_IMAGE = DEBIAN_IMAGE
+  }
+  labels = labels("nginx", "nginx with Mautic's static files")
+}

@@ -1,0 +1,30 @@
+# Mautic's code, whatever image it comes from, in one layout: /var/www/html with its web root in
+# docroot/. Only /var/www/html of this image is used.
+ARG DEBIAN_IMAGE=debian:trixie-slim
+ARG MAUTIC_IMAGE=mautic/mautic:7.2-fpm
+
+# hadolint ignore=DL3006  # the tag or digest is part of the argument
+FROM ${MAUTIC_IMAGE} AS mautic
+
+# MAUTIC_IMAGE may hold nothing but code, so the shell comes from Debian.
+# hadolint ignore=DL3006
+FROM ${DEBIAN_IMAGE} AS layout
+RUN --mount=type=bind,from=mautic,source=/,target=/mautic <<'EOF'
+set -eu
+cd /mautic/var/www/html 2>/dev/null || { echo "MAUTIC_IMAGE has no folder /var/www/html" >&2; exit 1; }
+mkdir -p /overlay
+if [ -f docroot/index.php ]; then
+  :
+elif [ -f index.php ]; then
+  # A plain tree: the web root is the project itself.
+  ln -s . /overlay/docroot
+else
+  echo "MAUTIC_IMAGE has no Mautic in /var/www/html: neither docroot/index.php nor index.php" >&2
+  exit 1
+fi
+EOF
+
+FROM mautic
+COPY --from=layout /overlay/ /var/www/html/
+COPY plugins/ /var/www/html/docroot/plugins/
+COPY themes/ /var/www/html/docroot/themes/

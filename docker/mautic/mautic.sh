@@ -1,0 +1,119 @@
+#!/bin/sh
+# The image's entry point. The first argument is the role:
+#   web                php-fpm (default)
+#   worker QUEUE…      consumes message queues
+#   cron               runs Mautic's scheduled commands, for Compose
+#   migrate            installs Mautic into an empty database, or migrates it; once
+#   console ARG…       bin/console
+# Anything else is run as it is.
+set -eu
+cd /var/www/html
+
+refuse() {
+  echo "mautic: $1" >&2
+  exit 64
+}
+
+# number NAME: the variable must be a whole number.
+number() {
+  eval "value=\$$1"
+  case $value in '' | *[!0-9]*) refuse "$1 must be a whole number, not '$value'" ;; esac
+}
+
+# size NAME: the variable must be a size as php.ini takes it.
+size() {
+  eval "value=\$$1"
+  digits=${value%[KMG]}
+  case $digits in '' | *[!0-9]*) refuse "$1 must be a size such as 512M, not '$value'" ;; esac
+}
+
+check_php() {
+  size PHP_INI_VALUE_MEMORY_LIMIT
+  size PHP_INI_VALUE_UPLOAD_MAX_FILESIZE
+  size PHP_INI_VALUE_POST_MAX_FILESIZE
+  number PHP_INI_VALUE_MAX_EXECUTION_TIME
+  number PHP_OPCACHE_MEMORY_CONSUMPTION
+  case $PHP_OPCACHE_VALIDATE_TIMESTAMPS in 0 | 1) ;; *) refuse "PHP_OPCACHE_VALIDATE_TIMESTAMPS must be 0 or 1, not '$PHP_OPCACHE_VALIDATE_TIMESTAMPS'" ;; esac
+}
+
+check_fpm() {
+  case $FPM_PM in static | dynamic | ondemand) ;; *) refuse "FPM_PM must be static, dynamic or ondemand, not '$FPM_PM'" ;; esac
+  for name in FPM_MAX_CHILDREN FPM_START_SERVERS FPM_MIN_SPARE FPM_MAX_SPARE FPM_MAX_REQUESTS FPM_TERMINATE_TIMEOUT FPM_SHUTDOWN_TIMEOUT; do
+    number "$name"
+  done
+}
+
+# Copies the cache compiled at build into the writable folders, unless something is there already.
+# Each folder appears at once, so that two commands started together do no harm.
+seed_cache() {
+  case ${MAUTIC_SITE_URL:-} in https://*) scheme=https ;; *) scheme=http ;; esac
+  for part in cache tmp; do
+    warm=/opt/mautic/warm/$scheme/$part
+    [ -d "$warm" ] || continue
+    for entry in "$warm"/*; do
+      target=var/$part/${entry##*/}
+      [ -e "$entry" ] && [ ! -e "$target" ] || continue
+      scratch=$(mktemp -d "var/$part/.seed-XXXXXX")
+      if ! { cp -R "$entry" "$scratch/" && mv -T "$scratch/${entry##*/}" "$target"; } 2>/dev/null && [ ! -e "$target" ]; then
+        echo "mautic: $target could not be filled; it will be compiled" >&2
+      fi
+      rm -rf "$scratch"
+    done
+  done
+}
+
+# supervise SIGNAL COMMAND…: runs the command with our stdin and turns every request to stop into
+# SIGNAL. As process 1 a command without a handler would never see SIGTERM at all.
+supervise() {
+  signal=$1
+  shift
+  exec 3<&0
+  "$@" <&3 3<&- &
+  pid=$!
+  exec 3<&-
+  trap 'kill -s "$signal" "$pid" 2>/dev/null || :' TERM QUIT INT
+  status=0
+  wait "$pid" || status=$?
+  # A signal interrupts wait while the command is still ending.
+  while kill -0 "$pid" 2>/dev/null; do
+    status=0
+    wait "$pid" || status=$?
+  done
+  exit "$status"
+}
+
+role=${1:-web}
+case $role in
+  web | worker | cron | migrate | console) ;;
+  *) exec "$@" ;;
+esac
+[ $# -eq 0 ] || shift
+check_php
+seed_cache
+case $role in
+  web)
+    [ $# -eq 0 ] || refuse "web takes no arguments"
+    check_fpm
+    # SIGQUIT lets requests in flight finish, SIGTERM would cut them.
+    supervise QUIT php-fpm --nodaemonize --fpm-config /opt/mautic/php-fpm.conf
+    ;;
+  worker)
+    [ $# -gt 0 ] || refuse "worker needs the name of at least one queue: email, hit or failed"
+    for queue in "$@"; do
+      case $queue in '' | *[!a-zA-Z0-9_-]*) refuse "'$queue' is not the name of a queue" ;; esac
+    done
+    size MAUTIC_WORKER_MEMORY_LIMIT
+    number MAUTIC_WORKER_TIME_LIMIT
+    supervise TERM php bin/console messenger:consume "$@" --no-interaction \
+      "--time-limit=$MAUTIC_WORKER_TIME_LIMIT" "--memory-limit=$MAUTIC_WORKER_MEMORY_LIMIT"
+    ;;
+  cron)
+    [ $# -eq 0 ] || refuse "cron takes no arguments"
+    supervise TERM php /opt/mautic/cron.php
+    ;;
+  migrate)
+    [ $# -eq 0 ] || refuse "migrate takes no arguments"
+    supervise TERM php /opt/mautic/migrate.php
+    ;;
+  console) supervise TERM php bin/console "$@" ;;
+esac

@@ -1,0 +1,112 @@
+#!/bin/sh
+# Checks the NGINX_* settings, writes them where nginx.conf includes them, and runs nginx so that
+# SIGTERM as well as SIGQUIT lets requests in flight finish.
+set -eu
+
+refuse() {
+  echo "nginx: $1" >&2
+  exit 64
+}
+
+# matches NAME REGEX EXAMPLE: the variable must match the extended regular expression as a whole.
+matches() {
+  eval "value=\$$1"
+  # A line break would end the match and let a directive of its own through.
+  case $value in *'
+'*) refuse "$1 must be one line" ;; esac
+  printf '%s\n' "$value" | grep -Eqx -- "$2" || refuse "$1 must be $3, not '$value'"
+}
+
+matches NGINX_ACCESS_LOG 'on|off' 'on or off'
+matches NGINX_CLIENT_MAX_BODY_SIZE '[0-9]+[kKmMgG]?' 'a size such as 128m'
+matches NGINX_FASTCGI_ADDRESS '([a-zA-Z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]+|unix:/[a-zA-Z0-9/._-]+' 'an address such as 127.0.0.1:9000'
+matches NGINX_FASTCGI_STATUS_ADDRESS '([a-zA-Z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]+|unix:/[a-zA-Z0-9/._-]+' 'an address such as 127.0.0.1:9001'
+matches NGINX_FASTCGI_TIMEOUT '[0-9]+(ms|s|m|h)?' 'a time such as 300s'
+matches NGINX_GZIP_LEVEL '[0-9]' 'a number from 0 (off) to 9'
+matches NGINX_HSTS_MAX_AGE '[0-9]+' 'a number of seconds; 0 is off'
+matches NGINX_KEEPALIVE_TIMEOUT '[0-9]+(ms|s|m|h)?' 'a time such as 75s'
+matches NGINX_REAL_IP_HEADER '[a-zA-Z0-9-]+' 'the name of a header'
+matches NGINX_SHUTDOWN_TIMEOUT '[0-9]+(ms|s|m)?' 'a time such as 15s'
+matches NGINX_STATIC_MAX_AGE '[0-9]+' 'a number of seconds'
+matches NGINX_WORKER_CONNECTIONS '[1-9][0-9]*' 'a whole number'
+matches NGINX_WORKER_PROCESSES 'auto|[1-9][0-9]*' 'auto or a whole number'
+
+conf=/tmp/nginx
+mkdir -p "$conf"
+
+workers=$NGINX_WORKER_PROCESSES
+# nginx' own "auto" counts the machine's processors, not the container's share of them.
+if [ "$workers" = auto ] && [ -r /sys/fs/cgroup/cpu.max ]; then
+  read -r quota period < /sys/fs/cgroup/cpu.max
+  if [ "$quota" != max ]; then
+    workers=$(((quota + period - 1) / period))
+  fi
+fi
+cat > "$conf/main.conf" <<EOF
+worker_processes $workers;
+worker_shutdown_timeout $NGINX_SHUTDOWN_TIMEOUT;
+EOF
+echo "worker_connections $NGINX_WORKER_CONNECTIONS;" > "$conf/events.conf"
+
+access_log='/dev/stdout main'
+[ "$NGINX_ACCESS_LOG" = on ] || access_log=off
+gzip=on
+level=$NGINX_GZIP_LEVEL
+if [ "$level" = 0 ]; then
+  gzip=off
+  level=1
+fi
+cat > "$conf/http.conf" <<EOF
+access_log $access_log;
+keepalive_timeout $NGINX_KEEPALIVE_TIMEOUT;
+client_max_body_size $NGINX_CLIENT_MAX_BODY_SIZE;
+fastcgi_read_timeout $NGINX_FASTCGI_TIMEOUT;
+fastcgi_send_timeout $NGINX_FASTCGI_TIMEOUT;
+gzip $gzip;
+gzip_comp_level $level;
+upstream php_fpm {
+  server $NGINX_FASTCGI_ADDRESS max_fails=0;
+}
+upstream php_fpm_status {
+  server $NGINX_FASTCGI_STATUS_ADDRESS max_fails=0;
+}
+map \$host \$static_max_age {
+  default $NGINX_STATIC_MAX_AGE;
+}
+map \$host \$hsts_max_age {
+  default $NGINX_HSTS_MAX_AGE;
+}
+EOF
+
+echo "real_ip_header $NGINX_REAL_IP_HEADER;" > "$conf/real_ip.conf"
+: > "$conf/trusted_peers.conf"
+address='[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?|[0-9a-fA-F:]*:[0-9a-fA-F:.]*(/[0-9]{1,3})?'
+for proxy in $(printf '%s' "$NGINX_TRUSTED_PROXIES" | tr ',' ' '); do
+  printf '%s\n' "$proxy" | grep -Eqx -- "$address" ||
+    refuse "NGINX_TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, not '$proxy'"
+  echo "set_real_ip_from $proxy;" >> "$conf/real_ip.conf"
+  echo "$proxy 1;" >> "$conf/trusted_peers.conf"
+done
+
+# A container without IPv6 cannot open [::].
+echo 'listen 8080 default_server;' > "$conf/listen_site.conf"
+echo 'listen 8081 default_server;' > "$conf/listen_probes.conf"
+if [ -e /proc/net/if_inet6 ]; then
+  echo 'listen [::]:8080 default_server;' >> "$conf/listen_site.conf"
+  echo 'listen [::]:8081 default_server;' >> "$conf/listen_probes.conf"
+fi
+
+if [ $# -gt 0 ]; then
+  exec "$@"
+fi
+nginx -e /dev/stderr -c /etc/nginx/mautic/nginx.conf -g 'daemon off;' &
+pid=$!
+trap 'kill -s QUIT "$pid" 2>/dev/null || :' TERM QUIT INT
+status=0
+wait "$pid" || status=$?
+# A signal interrupts wait while nginx is still finishing requests.
+while kill -0 "$pid" 2>/dev/null; do
+  status=0
+  wait "$pid" || status=$?
+done
+exit "$status"
