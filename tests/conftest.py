@@ -1,0 +1,133 @@
+"""Fixtures that every family of tests shares. What costs seconds lives for the whole session."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from tests.support.suite import Inv, copy_project
+
+if TYPE_CHECKING:
+    import docker
+
+
+def missing(what: str) -> NoReturn:
+    """Skip on a person's machine, fail in CI: a test that needs a tool must not vanish there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}: in CI this must be there")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    """The Docker Engine of this machine."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env()
+        client.ping()
+    except DockerException as error:
+        missing(f"no Docker Engine answers: {error}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def debian_image(engine: docker.DockerClient) -> str:
+    """A local image that stands in for debian:trixie-slim, kept in the engine between runs."""
+    from tests.support.images import debian
+
+    return debian(engine)
+
+
+@pytest.fixture(scope="session")
+def registry(engine: docker.DockerClient) -> Iterator[str]:
+    """A real, empty registry on loopback, as `localhost:<port>`; tags and images can be deleted."""
+    from tests.support.images import standin
+
+    container = engine.containers.run(
+        standin(engine, "registry"),
+        name=f"mautic-multidev-test-registry-{secrets.token_hex(4)}",
+        detach=True,
+        environment={"REGISTRY_STORAGE_DELETE_ENABLED": "true"},
+        ports={"5000/tcp": ("127.0.0.1", None)},
+        tmpfs={"/var/lib/registry": "uid=5000,gid=5000"},
+    )
+    try:
+        container.reload()
+        url = f"localhost:{container.ports['5000/tcp'][0]['HostPort']}"
+        _wait_for(f"http://{url}/v2/", lambda: container.logs().decode(errors="replace"))
+        yield url
+    finally:
+        container.remove(force=True, v=True)
+
+
+@pytest.fixture(scope="session")
+def _project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_project(tmp_path_factory.mktemp("project") / "checkout")
+
+
+@pytest.fixture
+def checkout(_project: Path, tmp_path: Path) -> Path:
+    """This project as a git repository of its own: one commit, on `main`, clean."""
+    path = tmp_path / "checkout"
+    shutil.copytree(_project, path, symlinks=True)
+    return path
+
+
+@pytest.fixture
+def inv(tmp_path: Path) -> Inv:
+    """Runs `inv` in a checkout with a HOME of its own and none of this process's settings.
+
+    `inv(checkout, "build", "--env", "local", settings={...}, env={...})` returns the completed
+    process; `inv.start(...)` a running one.
+    """
+    home = tmp_path / "home"
+    home.mkdir()
+    return Inv(home, tmp_path)
+
+
+@pytest.fixture
+def project() -> str:
+    """A project name of its own, so that nothing meets what a person runs on this machine."""
+    return f"mt{secrets.token_hex(3)}"
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Returns, each time it is called, another loopback port that nothing listens on."""
+    given: set[int] = set()
+
+    def find() -> int:
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port: int = probe.getsockname()[1]
+            if port not in given:
+                given.add(port)
+                return port
+
+    return find
+
+
+def _wait_for(url: str, evidence: Callable[[], str], deadline_seconds: float = 30) -> None:
+    started = time.monotonic()
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError) as error:
+            if time.monotonic() - started > deadline_seconds:
+                pytest.fail(f"{url} did not answer in time: {error}\n{evidence()}")
+            time.sleep(0.1)

@@ -1,0 +1,99 @@
+"""The stand-in images that the tests run on, made once per machine and kept by content key."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+from docker.errors import ImageNotFound
+
+from tests.support.suite import ROOT
+
+PREFIX = "mautic-multidev-standin"
+STANDINS = ROOT / "docker" / "standins"
+
+
+def key_of(*paths: Path, more: str = "") -> str:
+    """Return a short key over the contents of files and folders."""
+    digest = hashlib.sha256(more.encode())
+    for path in paths:
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in (file for file in files if file.is_file()):
+            digest.update(f"{file.relative_to(ROOT)}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def machine_lock(name: str) -> Iterator[None]:
+    """Let one process of this user at a time do something: xdist workers share the engine."""
+    folder = Path(tempfile.gettempdir()) / f"mautic-multidev-tests-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def has_image(engine: docker.DockerClient, reference: str) -> bool:
+    """Say whether the engine holds an image."""
+    try:
+        engine.images.get(reference)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def debian(engine: docker.DockerClient, suite: str = "trixie") -> str:
+    """Return the stand-in for debian:<suite>-slim, made by docker/standins/debian.sh if needed."""
+    script = STANDINS / "debian.sh"
+    reference = f"{PREFIX}/debian:{key_of(script, more=suite)}"
+    with machine_lock("debian"):
+        if not has_image(engine, reference):
+            with tempfile.TemporaryDirectory(dir="/var/tmp") as scratch:
+                tar = Path(scratch) / "root.tar"
+                run("sh", str(script), suite, str(tar))
+                run("docker", "import", "--change", 'CMD ["bash"]', str(tar), reference)
+    return reference
+
+
+def standin(engine: docker.DockerClient, target: str) -> str:
+    """Return a stand-in image of docker/standins/docker-bake.hcl, built if the engine lacks it."""
+    base = debian(engine)
+    bake = STANDINS / "docker-bake.hcl"
+    tag = key_of(bake, STANDINS / target, more=base)
+    reference = f"{PREFIX}/{target}:{tag}"
+    with machine_lock(target):
+        if not has_image(engine, reference):
+            run(
+                *("docker", "buildx", "--builder", "default", "bake", "--file", str(bake)),
+                *("--load", target),
+                env={
+                    "DEBIAN_IMAGE": base,
+                    "REPOSITORY": PREFIX,
+                    "TAG": tag,
+                    "CONTEXT": str(STANDINS),
+                },
+            )
+    return reference
+
+
+def run(*argv: str, env: dict[str, str] | None = None) -> str:
+    """Run a program of the tests' own set-up; its whole output is in the failure."""
+    done = subprocess.run(
+        argv,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(argv)} exited {done.returncode}:\n{done.stdout}"
+    return done.stdout
