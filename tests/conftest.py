@@ -7,13 +7,12 @@ import secrets
 import shutil
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+import requests
 
 from tests.support.suite import Inv, copy_project
 
@@ -125,9 +124,9 @@ def _wait_for(url: str, evidence: Callable[[], str], deadline_seconds: float = 3
     started = time.monotonic()
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError) as error:
+            requests.get(url, timeout=5).raise_for_status()
+            return
+        except requests.RequestException as error:
             if time.monotonic() - started > deadline_seconds:
                 pytest.fail(f"{url} did not answer in time: {error}\n{evidence()}")
             time.sleep(0.1)
