@@ -89,3 +89,23 @@ class RegistryError(SuiteError):
 
 class EngineError(SuiteError):
     """The Docker Engine refused, failed or could not be reached."""
+
+
+class ClusterError(SuiteError):
+    """The Kubernetes API refused, failed or could not be reached.
+
+    Attributes:
+        status: the API's HTTP status, or 0 when there was no answer.
+        reason: the API's reason, e.g. ``Forbidden``, or an empty string.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, reason: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.reason = reason
+
+
+class ConflictError(ClusterError):
+    """The object was changed, or made, by somebody else in the meantime."""

@@ -1,0 +1,302 @@
+"""A Kubernetes cluster: its objects in and out as plain dicts, and watches that survive.
+
+Objects stay the API's own JSON, so that ``core.rollout`` and the tests see what the cluster said.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from tasks.adapters.kubeapi import PATIENCE_SECONDS, Object, Request, Transport
+from tasks.core.errors import ClusterError
+
+FIELD_MANAGER = "mautic-multidev"
+WATCH_SECONDS = 240
+"""How long the API serves one watch before it is opened anew."""
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where objects of one kind live in the API."""
+
+    api: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str | None = None, name: str | None = None, sub: str = "") -> str:
+        """Return the path of the collection, of one object, or of a part of it."""
+        root = "/api/v1" if self.api == "v1" else f"/apis/{self.api}"
+        where = f"/namespaces/{quote(namespace)}" if self.namespaced and namespace else ""
+        path = f"{root}{where}/{self.plural}"
+        if name is not None:
+            path += f"/{quote(name)}"
+        return f"{path}/{sub}" if sub else path
+
+
+KINDS: Mapping[str, Kind] = {
+    "Namespace": Kind("v1", "namespaces", namespaced=False),
+    "Node": Kind("v1", "nodes", namespaced=False),
+    "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
+    "Pod": Kind("v1", "pods"),
+    "Event": Kind("v1", "events"),
+    "Secret": Kind("v1", "secrets"),
+    "ConfigMap": Kind("v1", "configmaps"),
+    "Service": Kind("v1", "services"),
+    "ServiceAccount": Kind("v1", "serviceaccounts"),
+    "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
+    "ResourceQuota": Kind("v1", "resourcequotas"),
+    "LimitRange": Kind("v1", "limitranges"),
+    "Deployment": Kind("apps/v1", "deployments"),
+    "ReplicaSet": Kind("apps/v1", "replicasets"),
+    "StatefulSet": Kind("apps/v1", "statefulsets"),
+    "Job": Kind("batch/v1", "jobs"),
+    "CronJob": Kind("batch/v1", "cronjobs"),
+    "Lease": Kind("coordination.k8s.io/v1", "leases"),
+    "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
+    "IngressClass": Kind("networking.k8s.io/v1", "ingressclasses", namespaced=False),
+    "Gateway": Kind("gateway.networking.k8s.io/v1", "gateways"),
+    "SelfSubjectAccessReview": Kind(
+        "authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False
+    ),
+}
+"""The kinds the suite deals with."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing a watch saw.
+
+    Attributes:
+        kind: the object's kind.
+        type: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``SYNCED`` after a whole new list.
+        object: the object; for ``SYNCED`` the list's items stand under ``items``.
+    """
+
+    kind: str
+    type: str
+    object: Object
+
+
+class Cluster:
+    """One cluster, through one context of a kubeconfig.
+
+    Args:
+        context: the context's name; None takes the current one.
+        kubeconfig: path of the kubeconfig; None takes KUBECONFIG or the user's own.
+        patience: seconds during which a busy, failing or absent API is tried again.
+
+    Raises:
+        ClusterError: the kubeconfig cannot be read, or does not hold the context.
+    """
+
+    def __init__(
+        self,
+        context: str | None = None,
+        kubeconfig: str | None = None,
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.context = context
+        self.kubeconfig = kubeconfig
+        self._transport = Transport(context, kubeconfig, patience)
+
+    # -- objects --------------------------------------------------------------------------------
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """Return an object, or None when there is none of that name."""
+        try:
+            return self._transport.json(Request("GET", KINDS[kind].path(namespace, name)))
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def find(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
+        """Return all objects of a kind, in one namespace or in all of them."""
+        return self._list(kind, namespace, selector)[0]
+
+    def apply(self, manifest: Object) -> Object:
+        """Create or update an object by server-side apply, as its sole manager."""
+        kind, meta = manifest["kind"], manifest["metadata"]
+        path = KINDS[kind].path(meta.get("namespace"), meta["name"])
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return self._transport.json(
+            Request("PATCH", path, query, manifest, "application/apply-patch+yaml")
+        )
+
+    def create(self, manifest: Object) -> Object:
+        """Create an object.
+
+        Raises:
+            ConflictError: there is one of that name.
+        """
+        path = KINDS[manifest["kind"]].path(manifest["metadata"].get("namespace"))
+        return self._transport.json(
+            Request("POST", path, {"fieldManager": FIELD_MANAGER}, manifest)
+        )
+
+    def replace(self, manifest: Object) -> Object:
+        """Replace an object, if it is still at the version that was read.
+
+        Raises:
+            ConflictError: it was changed in the meantime.
+        """
+        meta = manifest["metadata"]
+        path = KINDS[manifest["kind"]].path(meta.get("namespace"), meta["name"])
+        return self._transport.json(Request("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest))
+
+    def patch(self, kind: str, name: str, namespace: str | None, patch: Object) -> Object:
+        """Change some fields of an object by a JSON merge patch."""
+        path = KINDS[kind].path(namespace, name)
+        query = {"fieldManager": FIELD_MANAGER}
+        return self._transport.json(
+            Request("PATCH", path, query, patch, "application/merge-patch+json")
+        )
+
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: str = "Background",
+        grace_seconds: int | None = None,
+    ) -> bool:
+        """Ask for an object's deletion; return False when there was none."""
+        options: Object = {"propagationPolicy": propagation}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        try:
+            self._transport.json(Request("DELETE", KINDS[kind].path(namespace, name), body=options))
+        except ClusterError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    # -- questions ------------------------------------------------------------------------------
+
+    def may(self, verb: str, kind: str, namespace: str | None = None) -> bool:
+        """Say whether this user may do something, by SelfSubjectAccessReview."""
+        group, _, _ = KINDS[kind].api.rpartition("/")
+        attributes = {"verb": verb, "group": group, "resource": KINDS[kind].plural}
+        if namespace and KINDS[kind].namespaced:
+            attributes["namespace"] = namespace
+        review = self.create(
+            {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "metadata": {},
+                "spec": {"resourceAttributes": attributes},
+            }
+        )
+        return bool(review["status"]["allowed"])
+
+    def version(self) -> str:
+        """Return the API server's version, e.g. ``v1.36.2``."""
+        return str(self._transport.json(Request("GET", "/version"))["gitVersion"])
+
+    def logs(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 500
+    ) -> str | None:
+        """Return the end of a container's log, or None when there is none to be had."""
+        query = {"container": container, "tailLines": str(tail), "previous": str(previous).lower()}
+        path = KINDS["Pod"].path(namespace, pod, "log")
+        try:
+            return self._transport.body(Request("GET", path, query)).decode(errors="replace")
+        except ClusterError as error:
+            if error.status in {400, 404, 500}:  # not started yet, gone, or its node is
+                return None
+            raise
+
+    def http(
+        self, namespace: str, service: str, port: int, path: str, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        """Return status and body of a GET to a Service, through the API server's proxy.
+
+        One attempt: the caller knows how long a site may take to answer.
+        """
+        proxy = KINDS["Service"].path(namespace, f"{service}:{port}", f"proxy{path}")
+        response = self._transport.attempt(Request("GET", proxy, headers=headers))
+        return response.status, response.read() or b""
+
+    def now(self) -> datetime:
+        """Return the time by the cluster's clock, as its last answer told it."""
+        return self._transport.now()
+
+    # -- watches --------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        kind: str,
+        namespace: str,
+        on_change: Callable[[Change], None],
+        *,
+        selector: str = "",
+        stop: threading.Event,
+    ) -> None:
+        """List and then watch a kind until stopped, whatever happens to the connection.
+
+        Args:
+            kind: what to watch.
+            namespace: where.
+            on_change: called with every change; first, and after each loss of the thread of
+                events, with ``SYNCED`` and the whole list.
+            selector: label selector.
+            stop: ends the watch, within about a second of the next event or time-out.
+
+        Raises:
+            ClusterError: the API refuses, or was away for longer than the patience.
+        """
+        while not stop.is_set():
+            items, version = self._list(kind, namespace, selector)
+            on_change(Change(kind, "SYNCED", {"items": items}))
+            for change in self._follow(kind, namespace, selector, version, stop):
+                on_change(change)
+
+    def _follow(
+        self, kind: str, namespace: str, selector: str, version: str, stop: threading.Event
+    ) -> Iterator[Change]:
+        """Yield changes since a version until the API no longer knows it (410) or is stopped."""
+        from urllib3.exceptions import HTTPError
+
+        path = KINDS[kind].path(namespace)
+        while not stop.is_set():
+            query = {
+                "watch": "true",
+                "resourceVersion": version,
+                "allowWatchBookmarks": "true",
+                "timeoutSeconds": str(WATCH_SECONDS),
+            }
+            if selector:
+                query["labelSelector"] = selector
+            try:
+                for line in self._transport.lines(Request("GET", path, query), stop):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        return
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        yield Change(kind, event["type"], {**event["object"], "kind": kind})
+            except (HTTPError, OSError, json.JSONDecodeError):
+                return  # dropped in mid-stream: a new list tells what was missed
+
+    def _list(self, kind: str, namespace: str | None, selector: str) -> tuple[list[Object], str]:
+        items: list[Object] = []
+        query = {"limit": str(PAGE)}
+        if selector:
+            query["labelSelector"] = selector
+        while True:
+            page = self._transport.json(Request("GET", KINDS[kind].path(namespace), query))
+            # A list's items leave out what the list says of all of them.
+            items += ({**item, "kind": kind} for item in page["items"])
+            following = page["metadata"].get("continue")
+            if not following:
+                return items, page["metadata"]["resourceVersion"]
+            query["continue"] = following

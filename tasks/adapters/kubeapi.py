@@ -1,0 +1,209 @@
+"""Requests to a Kubernetes API: authenticated, timed, tried again within a patience.
+
+The client library does what it is best at, reading a kubeconfig and authenticating.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from tasks.core.errors import ClusterError, ConflictError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+Object = dict[str, Any]
+
+PATIENCE_SECONDS = 30.0
+"""How long a request is tried again while the API is busy, failing or away."""
+BUSY = frozenset({429, 500, 502, 503, 504})
+"""What an API server, or a load balancer before it, answers when it may do better soon."""
+QUIET_SECONDS = 1.0
+"""How long a watch may be silent before it looks whether to stop."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    Attributes:
+        method: the HTTP method.
+        path: the path below the API's address.
+        query: the query's parameters.
+        body: an object to send as JSON.
+        content_type: of the body; patches have types of their own.
+        headers: more headers.
+        timeout: seconds to connect and to read, of one attempt.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Object | None = None
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: tuple[float, float] = (5.0, 30.0)
+
+
+class Transport:
+    """Speaks to one API server.
+
+    Args:
+        context: a kubeconfig's context; None takes the current one.
+        kubeconfig: path of the kubeconfig; None takes KUBECONFIG or the user's own.
+        patience: seconds during which a busy, failing or absent API is tried again.
+
+    Raises:
+        ClusterError: the kubeconfig cannot be read, or does not hold the context.
+    """
+
+    def __init__(self, context: str | None, kubeconfig: str | None, patience: float) -> None:
+        self._client = _client(context, kubeconfig)
+        self._patience = patience
+        self._skew = 0.0
+
+    def now(self) -> datetime:
+        """Return the time by the API server's clock, as its last answer told it."""
+        return datetime.fromtimestamp(time.time() + self._skew, UTC)
+
+    def json(self, request: Request) -> Object:
+        """Return the object that answers a request.
+
+        Raises:
+            ConflictError: the object was changed, or made, by somebody else.
+            ClusterError: the API refused, or stayed busy or away beyond the patience.
+        """
+        answer = self.body(request)
+        return json.loads(answer) if answer else {}
+
+    def body(self, request: Request) -> bytes:
+        """Return the bytes that answer a request; errors as for ``json``."""
+        return self._answer(request).read() or b""
+
+    def lines(self, request: Request, stop: threading.Event) -> Iterator[str]:
+        """Yield the lines of a streamed answer until it ends or is stopped."""
+        from urllib3.exceptions import ReadTimeoutError
+
+        timeout = (request.timeout[0], QUIET_SECONDS)
+        response = self._answer(replace(request, timeout=timeout)).response
+        rest = b""
+        try:
+            while not stop.is_set():
+                try:
+                    chunk = response.read1(65536)
+                except ReadTimeoutError:
+                    continue
+                if not chunk:
+                    return
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode() for line in lines if line)
+        finally:
+            response.close()
+
+    def attempt(self, request: Request) -> Any:
+        """Return the response to one attempt, whatever its status.
+
+        Raises:
+            ClusterError: there was no response.
+        """
+        from urllib3.exceptions import HTTPError
+
+        configuration = self._client.configuration
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        headers = {"Accept": "application/json", **request.headers}
+        auth = configuration.auth_settings().get("BearerToken")
+        if auth and auth["value"]:
+            headers["authorization"] = auth["value"]
+        body: Object | str | None = None
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+            # The client turns only plain JSON bodies into text by itself.
+            plain = request.content_type == "application/json"
+            body = request.body if plain else json.dumps(request.body)
+        try:
+            response = self._client.rest_client.request(  # type: ignore[no-untyped-call]
+                request.method,
+                configuration.host + request.path + query,
+                headers=headers,
+                body=body,
+                _request_timeout=request.timeout,
+            )
+        except (HTTPError, OSError) as error:
+            raise ClusterError(
+                f"the Kubernetes API at {configuration.host} cannot be reached: "
+                f"{error.__class__.__name__}",
+                hint="check the context, the network and the cluster, then run the same again",
+            ) from error
+        date = response.headers.get("Date")
+        if date:
+            self._skew = parsedate_to_datetime(date).timestamp() - time.time()
+        return response
+
+    def _answer(self, request: Request) -> Any:
+        """Return a successful response, tried again while the API is busy, failing or away."""
+        deadline = time.monotonic() + self._patience
+        pause = 0.2
+        while True:
+            try:
+                response = self.attempt(request)
+            except ClusterError as unreachable:
+                error = unreachable
+            else:
+                if response.status < 400:
+                    return response
+                error = _refusal(request, response)
+                if error.status not in BUSY:
+                    raise error
+                pause = max(pause, float(response.headers.get("Retry-After") or 0))
+            if time.monotonic() + pause > deadline:
+                raise error
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+def _refusal(request: Request, response: Any) -> ClusterError:
+    """Return the error for an answer that is none of success."""
+    raw = (response.read() or b"").decode(errors="replace")
+    message, reason = raw.strip()[:300], ""
+    if response.headers.get("Content-Type", "").startswith("application/json"):
+        status = json.loads(raw)
+        message, reason = status.get("message", message), status.get("reason", reason)
+    kind = ConflictError if response.status == 409 else ClusterError
+    hint = {
+        401: "the credentials have expired or are wrong: log in to the cluster again",
+        403: "this user may not do that: ask whoever administers the cluster",
+    }.get(response.status)
+    return kind(
+        f"{request.method} {request.path}: {response.status} {message}".rstrip(),
+        status=response.status,
+        reason=reason,
+        hint=hint,
+    )
+
+
+def _client(context: str | None, kubeconfig: str | None) -> ApiClient:
+    from kubernetes.config import ConfigException
+    from kubernetes.config.kube_config import new_client_from_config
+    from urllib3.util.retry import Retry
+
+    try:
+        client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
+            kubeconfig, context, persist_config=False
+        )
+    except (ConfigException, OSError) as error:
+        raise ClusterError(
+            f"the kubeconfig cannot be used: {error}",
+            hint="name a context that `kubectl config get-contexts` lists as `cluster` in "
+            "invoke.yaml, and set KUBECONFIG if the file is not ~/.kube/config",
+        ) from error
+    # Attempts are repeated here, bounded by a patience and not by a count.
+    client.rest_client.pool_manager.connection_pool_kw["retries"] = Retry(0, read=False)
+    return client
