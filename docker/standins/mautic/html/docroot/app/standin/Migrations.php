@@ -1,0 +1,61 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Standin;
+
+use RuntimeException;
+
+/**
+ * The numbered files of app/migrations, each run once. The table `migrations` holds what is done;
+ * `standin_migration_log` gets a row for every run, so that a second run would show.
+ */
+final class Migrations
+{
+    public function __construct(private readonly Database $database)
+    {
+    }
+
+    public function createStorage(): void
+    {
+        $this->database->run('CREATE TABLE IF NOT EXISTS {migrations} (version VARCHAR(191) PRIMARY KEY, executed_at DATETIME, execution_time INT)');
+    }
+
+    /** @return list<string> */
+    public function all(): array
+    {
+        return array_map(static fn (string $file): string => basename($file, '.php'), glob(PROJECT.'/docroot/app/migrations/Version*.php'));
+    }
+
+    /** @return list<string> */
+    public function pending(): array
+    {
+        if (!$this->database->has('migrations')) {
+            throw new RuntimeException('The metadata storage is not initialized, please run the doctrine:migrations:sync-metadata-storage command.');
+        }
+        $done = $this->database->run('SELECT version FROM {migrations}')->fetchAll(\PDO::FETCH_COLUMN);
+
+        return array_values(array_diff($this->all(), $done));
+    }
+
+    public function run(string $version): void
+    {
+        $this->createTables($version);
+        $this->database->run('CREATE TABLE IF NOT EXISTS {standin_migration_log} (id INT AUTO_INCREMENT PRIMARY KEY, version VARCHAR(191) NOT NULL, ran_at DATETIME NOT NULL)');
+        $this->database->run('INSERT INTO {standin_migration_log} (version, ran_at) VALUES (?, UTC_TIMESTAMP())', [$version]);
+        $this->add($version);
+    }
+
+    public function add(string $version): void
+    {
+        $this->database->run('INSERT INTO {migrations} (version, executed_at, execution_time) VALUES (?, UTC_TIMESTAMP(), 0)', [$version]);
+    }
+
+    /** The statements alone, without a word in any table: what an installation does. */
+    public function createTables(string $version): void
+    {
+        foreach (require PROJECT."/docroot/app/migrations/{$version}.php" as $statement) {
+            $this->database->run($statement);
+        }
+    }
+}

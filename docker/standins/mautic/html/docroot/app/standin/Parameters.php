@@ -1,0 +1,90 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Standin;
+
+use RuntimeException;
+
+/**
+ * Mautic's parameters, found in Mautic's order: defaults, local.php, parameters_local.php,
+ * MAUTIC_CONFIG_PARAMETERS (JSON), and above all a variable MAUTIC_<PARAMETER>.
+ *
+ * As in Mautic every string is resolved: %name% is a reference, a percent sign itself must be doubled.
+ */
+final class Parameters
+{
+    private const DEFAULTS = [
+        'db_host'              => '127.0.0.1',
+        'db_port'              => '3306',
+        'db_name'              => '',
+        'db_user'              => '',
+        'db_password'          => '',
+        'db_table_prefix'      => '',
+        'site_url'             => '',
+        'secret_key'           => '',
+        'admin_username'       => '',
+        'admin_email'          => '',
+        'admin_password'       => '',
+        'cache_path'           => '%kernel.project_dir%/var/cache',
+        'messenger_dsn_email'  => 'sync://',
+        'messenger_dsn_hit'    => 'sync://',
+        'messenger_dsn_failed' => 'null://',
+    ];
+
+    /** The file that mautic:install writes and that says whether there is an installation. */
+    public readonly string $localFile;
+
+    /** @var array<string, mixed> what localFile says, before anything else is laid over it */
+    public readonly array $local;
+
+    /** @var array<string, mixed> */
+    private readonly array $values;
+
+    public function __construct()
+    {
+        $paths = self::variable(PROJECT.'/config/paths_local.php', 'paths');
+        $file = $paths['local_config'] ?? PROJECT.'/config/local.php';
+        $this->localFile = str_replace('%kernel.project_dir%', PROJECT, $file);
+        $this->local = self::variable($this->localFile, 'parameters');
+        $json = getenv('MAUTIC_CONFIG_PARAMETERS');
+        $this->values = array_merge(
+            self::DEFAULTS,
+            $this->local,
+            self::variable(PROJECT.'/config/parameters_local.php', 'parameters'),
+            false === $json || '' === $json ? [] : json_decode($json, true, 16, JSON_THROW_ON_ERROR),
+        );
+    }
+
+    public function get(string $key): string
+    {
+        $variable = 'MAUTIC_'.strtoupper($key);
+        $value = $_ENV[$variable] ?? getenv($variable);
+        if (false === $value) {
+            $value = $this->values[$key] ?? '';
+        }
+
+        return (string) preg_replace_callback('/%%|%([^%\s]+)%/', static fn (array $found): string => match ($found[0]) {
+            '%%'                       => '%',
+            '%kernel.project_dir%'     => PROJECT,
+            '%mautic.application_dir%' => PROJECT.'/docroot',
+            default                    => throw new RuntimeException("parameter \"{$found[1]}\" must be defined (in \"{$key}\"; a percent sign is written %%)"),
+        }, (string) $value);
+    }
+
+    /** As Mautic's installer decides it: from the file alone, whatever the environment says. */
+    public function isInstalled(): bool
+    {
+        return !empty($this->local['db_driver']) && !empty($this->local['site_url']);
+    }
+
+    /** @return array<string, mixed> the variable $name that a PHP file sets, [] without the file */
+    private static function variable(string $file, string $name): array
+    {
+        if (is_file($file)) {
+            include $file;
+        }
+
+        return $$name ?? [];
+    }
+}

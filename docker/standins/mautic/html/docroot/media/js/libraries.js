@@ -1,0 +1,4 @@
+'use strict';
+
+/** The first element that matches, or null. */
+const find = (selector) => document.querySelector(selector);
