@@ -1,0 +1,150 @@
+"""What checks the project: `nox` runs lint, types and all tests; `nox -s NAME -- ARGS` one session.
+
+The sessions share the one .venv that `./inv` made; it gets requirements-dev.lock on top when that
+is missing or has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import nox
+
+nox.needs_version = ">=2026.4"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_external_run = False
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+LOCK = ROOT / "requirements-dev.lock"
+ARTIFACTS = ROOT / "artifacts"
+
+INTERRUPT_GRACE_SECONDS = 60.0
+"""Interrupted tests remove their containers; nox's own 0.3 s would leave them behind."""
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style of Python, YAML, shell scripts and Dockerfiles."""
+    _run(session, "ruff", "format", "--check", ".")
+    _run(session, "ruff", "check", ".")
+    files = _files(session)
+    _run(session, "yamllint", "--strict", *_named(files, "*.yaml", "*.yml"))
+    _run(session, "shellcheck", "--external-sources", *filter(_is_shell, files))
+    _run(session, "hadolint", *_named(files, "Dockerfile", "*.Dockerfile"))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types."""
+    _run(session, "mypy", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests in one pytest, the longest first."""
+    _pytest(session, "e2e", "integration", "unit")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Run the unit tests: no sockets, no containers."""
+    _pytest(session, "unit")
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Run the integration tests: real git, a real Docker Engine, a real registry."""
+    _pytest(session, "integration")
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Run the end-to-end tests: branches built, deployed, opened and removed."""
+    _pytest(session, "e2e")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the suite against the plain commands, in the same run, and print the ratios."""
+    _run(session, "python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew both locks from pyproject.toml; `-- --upgrade` takes newer versions."""
+    common = ("--quiet", "--universal", "--python-version", "3.11", "--generate-hashes")
+    plain = ("--no-emit-index-url", "--no-header")
+    for name, options in {
+        "requirements.lock": (),
+        "requirements-dev.lock": ("--extra", "dev", "--constraint", "requirements.lock"),
+    }.items():
+        argv = ("uv", "pip", "compile", *common, *plain, *options, "pyproject.toml", "-o", name)
+        _run(session, *argv, *session.posargs)
+        # A lock holds for everybody, wherever they fetch their packages from.
+        if "://" in (ROOT / name).read_text():
+            session.error(f"{name} names an address")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write docs/configuration.md from the settings model."""
+    page = ROOT / "docs" / "configuration.md"
+    page.write_text(_run(session, "python", "-m", "tasks.core.reference", silent=True, log=False))
+
+
+def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
+    """Run a program of .venv, brought up to requirements-dev.lock before.
+
+    By its full path: what else is on PATH must neither be run nor, worse, installed into.
+    """
+    python = VENV / "bin" / "python"
+    if not python.exists():
+        session.error("there is no .venv yet: run ./inv --list once")
+    stamp = VENV / ".dev-lock"
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text().strip() != wanted:
+        pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        session.run(*pip, "--require-hashes", "--requirement", str(LOCK))
+        stamp.write_text(f"{wanted}\n")
+    environment = {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    return str(session.run(str(VENV / "bin" / program), *args, env=environment, **options))
+
+
+def _pytest(session: nox.Session, *families: str) -> None:
+    """Run pytest over families of tests, in as many processes as there are processors."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    _run(
+        session,
+        *("python", "-m", "pytest", "--numprocesses", "auto"),
+        # Tests of a file share what they deployed; the files run in the order given here.
+        *("--dist", "loadfile", "--no-loadscope-reorder"),
+        f"--junit-xml={ARTIFACTS / f'junit-{session.name}.xml'}",
+        *(session.posargs or [f"tests/{family}" for family in families]),
+        interrupt_timeout=INTERRUPT_GRACE_SECONDS,
+        terminate_timeout=INTERRUPT_GRACE_SECONDS,
+    )
+
+
+def _files(session: nox.Session) -> list[str]:
+    """Return the project's files: what git knows, and what it would add."""
+    listed = session.run(
+        *("git", "ls-files", "--cached", "--others", "--exclude-standard"),
+        silent=True,
+        log=False,
+    )
+    return [name for name in str(listed).splitlines() if (ROOT / name).is_file()]
+
+
+def _named(files: list[str], *patterns: str) -> list[str]:
+    return [name for name in files if any(Path(name).match(pattern) for pattern in patterns)]
+
+
+def _is_shell(name: str) -> bool:
+    with (ROOT / name).open("rb") as handle:
+        first = handle.readline(80)
+    return first.startswith(b"#!") and first.split()[-1].split(b"/")[-1] in {b"sh", b"bash"}
