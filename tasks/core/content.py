@@ -1,0 +1,152 @@
+"""The content key: one name for everything an image is made of.
+
+Two builds with the same key would make the same image, so an image whose key is in the registry
+needs no build. What does not change the image (a commit, a tag, a cache) is no part of the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.core.errors import InputError
+
+PREFIX = "content-"
+DIGITS = 16
+"""64 bits: among ten million images the odds of two alike are below one in 300,000."""
+
+_FORMAT = 1
+"""Raised whenever the same inputs are to give another key."""
+
+_IRRELEVANT = frozenset(
+    {
+        "annotations",
+        "attest",
+        "cache-from",
+        "cache-to",
+        "no-cache",
+        "no-cache-filter",
+        "output",
+        "pull",
+        "secret",
+        "ssh",
+        "tags",
+    }
+)
+"""Fields of a bake target that say how it is built or where it goes, not what is in it."""
+
+_LINK = "target:"
+
+Target = Mapping[str, Any]
+"""A target of a bake file, as ``docker buildx bake --print`` shows it."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a builder reads for one target.
+
+    Attributes:
+        dockerfile: hash of the Dockerfile.
+        contexts: for each folder that is a context, by its name, its paths and what is there.
+            The main context is named ``.``.
+    """
+
+    dockerfile: str
+    contexts: Mapping[str, Mapping[str, str]]
+
+
+def content_key(inputs: Any) -> str:
+    """Return the content key of JSON-ready inputs; the order of a mapping's keys is no matter."""
+    text = json.dumps([_FORMAT, inputs], sort_keys=True, separators=(",", ":"))
+    return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def is_content_key(tag: str) -> bool:
+    """Say whether a tag is a content key."""
+    digits = tag.removeprefix(PREFIX)
+    return tag != digits and len(digits) == DIGITS and set(digits) <= set("0123456789abcdef")
+
+
+def linked(target: Target) -> dict[str, str]:
+    """Return the targets whose result a target copies from: context name to target name."""
+    contexts = (target.get("contexts") or {}).items()
+    return {name: at.removeprefix(_LINK) for name, at in contexts if at.startswith(_LINK)}
+
+
+def base_arguments(targets: Mapping[str, Target]) -> dict[str, str]:
+    """Return the base images that targets name: build argument to image reference.
+
+    Raises:
+        InputError: two targets give the same argument different images.
+    """
+    found: dict[str, str] = {}
+    for name, target in targets.items():
+        for argument, value in (target.get("args") or {}).items():
+            if not argument.endswith("_IMAGE"):
+                continue
+            if found.setdefault(argument, value) != value:
+                raise InputError(f"target {name}: {argument} is {value}, but {found[argument]} too")
+    return found
+
+
+def target_keys(
+    targets: Mapping[str, Target],
+    *,
+    read: Callable[[str, Target], Sources],
+    pins: Mapping[str, str],
+    platform: str,
+) -> dict[str, str]:
+    """Return the content key of every target.
+
+    Args:
+        targets: all targets of a bake file.
+        read: returns what the builder reads for a target.
+        pins: what each base image is right now, by its build argument: a digest.
+        platform: the platform of a target that names none, e.g. ``linux/amd64``.
+
+    Raises:
+        InputError: a target is linked to itself, or to one that does not exist.
+    """
+    keys: dict[str, str] = {}
+    under_way: list[str] = []
+
+    def key(name: str) -> str:
+        if name in keys:
+            return keys[name]
+        if name in under_way or name not in targets:
+            why = "links to itself" if name in under_way else "does not exist"
+            raise InputError(f"target {name} of the bake file {why}")
+        under_way.append(name)
+        target = targets[name]
+        links = linked(target)
+        sources = read(name, target)
+        arguments = target.get("args") or {}
+        keys[name] = content_key(
+            {
+                "args": {at: pins.get(at, value) for at, value in arguments.items()},
+                "contexts": {at: dict(files) for at, files in sources.contexts.items()},
+                "dockerfile": sources.dockerfile,
+                "links": {at: key(of) for at, of in links.items()},
+                "platforms": target.get("platforms") or [platform],
+                "rest": {
+                    field: value
+                    for field, value in target.items()
+                    if field not in _IRRELEVANT | _SEPARATE
+                },
+            }
+        )
+        under_way.remove(name)
+        return keys[name]
+
+    for name in targets:
+        key(name)
+    return keys
+
+
+_SEPARATE = frozenset(
+    {"args", "context", "contexts", "dockerfile", "dockerfile-inline", "platforms"}
+)
+"""Fields that enter the key as what they stand for, not by their text."""

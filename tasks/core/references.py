@@ -1,0 +1,65 @@
+"""Image references, as Docker reads them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tasks.core.errors import InputError
+
+HUB = "docker.io"
+
+# https://github.com/distribution/reference, the grammar at the top of reference.go
+_REFERENCE = re.compile(
+    r"(?P<name>[a-z0-9A-Z.:_/\[\]-]+?)"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?"
+    r"(?:@(?P<digest>[a-z0-9]+:[0-9a-f]{32,}))?"
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An image reference in its parts.
+
+    Attributes:
+        host: the registry, e.g. ``docker.io`` or ``localhost:5050``.
+        repository: the path in that registry, e.g. ``library/debian``.
+        tag: the tag, or None.
+        digest: the digest, or None.
+        name: everything before tag and digest, as it was written.
+    """
+
+    host: str
+    repository: str
+    tag: str | None
+    digest: str | None
+    name: str
+
+    @property
+    def wanted(self) -> str:
+        """What to ask the registry for: the digest, else the tag, else ``latest``."""
+        return self.digest or self.tag or "latest"
+
+    def at(self, digest: str) -> str:
+        """Return the reference pinned to a digest; the tag stays readable."""
+        return f"{self.name}:{self.tag}@{digest}" if self.tag else f"{self.name}@{digest}"
+
+
+def parse_reference(text: str) -> Reference:
+    """Return a reference in its parts.
+
+    Raises:
+        InputError: Docker would not take it for one.
+    """
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise InputError(f"{text!r} is not an image reference")
+    name, tag, digest = match["name"], match["tag"], match["digest"]
+    host, slash, path = name.partition("/")
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        host, path = HUB, name
+    if host == HUB and "/" not in path:
+        path = f"library/{path}"
+    if not re.fullmatch(r"[a-z0-9]+(?:[._-]+[a-z0-9]+|/[a-z0-9]+)*", path):
+        raise InputError(f"{text!r} is not an image reference")
+    return Reference(host, path, tag, digest, name)

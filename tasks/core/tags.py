@@ -1,0 +1,78 @@
+"""The tags of an image in the registry, and which of them go when a branch goes.
+
+Beside every tag that a branch's build sets it sets a marker, ``branch.<slug>.<tag>``. By the
+markers a clean-up knows a branch's tags from the branch's name alone, and whether another branch
+still uses one. A slug holds only [a-z0-9-], so the dots separate safely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tasks.core.content import is_content_key
+
+CACHE = "cache"
+"""The latest image built, kept only for its layers: a build without local cache starts there."""
+
+LATEST = "latest"
+
+_MARKER = "branch."
+
+
+def build_tags(kinds: Sequence[str], slug: str, tag: str, *, dirty: bool) -> tuple[str, ...]:
+    """Return the tags that a branch's build sets besides the content key.
+
+    Args:
+        kinds: the environment's ``tags``: ``short-sha``, ``latest``.
+        slug: the branch's slug.
+        tag: the tag of what is checked out.
+        dirty: whether the tree has uncommitted changes; ``latest`` only ever names a commit.
+    """
+    tags = [tag] if "short-sha" in kinds else []
+    if LATEST in kinds and not dirty:
+        tags.append(LATEST)
+    return (*tags, branch_marker(slug, tag))
+
+
+def branch_marker(slug: str, tag: str) -> str:
+    """Return the marker that says a branch uses a tag."""
+    return f"{_MARKER}{slug}.{tag}"
+
+
+def removable(tags: Mapping[str, str], slug: str) -> tuple[str, ...]:
+    """Return the tags of one repository that go when a branch goes, in sorted order.
+
+    Its markers go. A tag they name goes unless another branch's marker names it or it is the very
+    image that is ``latest``. A content key goes when its image loses its last other tag by this;
+    one that never had another tag stays: a build that is under way may just have pushed it.
+
+    Args:
+        tags: every tag of the repository, with its digest.
+        slug: the slug of the branch.
+    """
+    own = branch_marker(slug, "")
+    markers = {tag for tag in tags if tag.startswith(own)}
+    others = {_named(tag) for tag in tags if tag.startswith(_MARKER) and tag not in markers}
+    named = {_named(tag) for tag in markers}
+    going = markers | {
+        tag
+        for tag in named & tags.keys()
+        if tag not in others and tags[tag] != tags.get(LATEST) and tag not in {LATEST, CACHE}
+    }
+    touched = {tags[tag] for tag in going}
+    staying = {
+        digest
+        for tag, digest in tags.items()
+        if tag not in going and tag != CACHE and not is_content_key(tag)
+    }
+    orphans = {
+        tag
+        for tag, digest in tags.items()
+        if is_content_key(tag) and digest in touched and digest not in staying
+    }
+    return tuple(sorted(going | orphans))
+
+
+def _named(marker: str) -> str:
+    """Return the tag that a marker names."""
+    return marker.removeprefix(_MARKER).partition(".")[2]
