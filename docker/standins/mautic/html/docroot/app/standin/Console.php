@@ -114,7 +114,7 @@ final class Console
         }
         $admin = [];
         foreach (['username', 'email', 'password'] as $key) {
-            $admin[$key] = $this->options["admin_{$key}"] ?? $this->parameters->get("admin_{$key}");
+            $admin[$key] = $this->options["admin_{$key}"] ?? $this->parameters->local["admin_{$key}"] ?? '';
             if ('' === $admin[$key]) {
                 return $this->fail("mautic:install needs the parameter admin_{$key}.");
             }
@@ -262,7 +262,9 @@ final class Console
 
     private function say(string $line): int
     {
-        echo $line, "\n";
+        if (!isset($this->options['quiet'])) {
+            echo $line, "\n";
+        }
 
         return 0;
     }
