@@ -6,6 +6,7 @@ The client library does what it is best at, reading a kubeconfig and authenticat
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -68,11 +69,12 @@ class Transport:
     def __init__(self, context: str | None, kubeconfig: str | None, patience: float) -> None:
         self._client = _client(context, kubeconfig)
         self._patience = patience
-        self._skew = 0.0
+        self._skew = float("-inf")
 
     def now(self) -> datetime:
         """Return the time by the API server's clock, as its last answer told it."""
-        return datetime.fromtimestamp(time.time() + self._skew, UTC)
+        skew = self._skew if math.isfinite(self._skew) else 0.0
+        return datetime.fromtimestamp(time.time() + skew, UTC)
 
     def json(self, request: Request) -> Object:
         """Return the object that answers a request.
@@ -144,7 +146,9 @@ class Transport:
             ) from error
         date = response.headers.get("Date")
         if date:
-            self._skew = parsedate_to_datetime(date).timestamp() - time.time()
+            # The header is cut to whole seconds: the largest difference seen is the nearest.
+            skew = parsedate_to_datetime(date).timestamp() - time.time()
+            self._skew = max(self._skew, skew)
         return response
 
     def _answer(self, request: Request) -> Any:
