@@ -83,7 +83,7 @@ def check_branch(branch: str) -> str:
         raise InputError(f"the branch name {shown!r} is {size} bytes long, over {BRANCH_MAX_BYTES}")
     parts = branch.split("/")
     illegal = (
-        branch in {"@", "HEAD"}
+        branch == "HEAD"
         or branch.startswith("-")
         or branch.endswith(".")
         or ".." in branch
@@ -110,14 +110,26 @@ def slug(branch: str, is_reserved: Callable[[str], bool] = lambda _: False) -> s
         InputError: not a legal branch name.
     """
     check_branch(branch)
+
+    def is_taken(value: str) -> bool:
+        return value == "default" or value.startswith("kube-") or is_reserved(value)
+
     plain = re.sub(r"[^a-z0-9]+", "-", branch.lower()).strip("-")
-    taken = is_reserved(plain) or plain == "default" or plain.startswith("kube-")
-    if plain == branch and len(plain) <= SLUG_MAX and not taken and not _HASHED.search(plain):
+    is_plain = plain == branch and len(plain) <= SLUG_MAX and not _HASHED.search(plain)
+    if is_plain and not is_taken(plain):
         return plain
-    digest = hashlib.sha256(branch.encode()).hexdigest()[:HASH_DIGITS]
-    if not plain or plain.startswith("kube-"):
+    if not plain or f"{plain}-".startswith("kube-"):
         plain = f"branch-{plain}"
-    return f"{plain[: SLUG_MAX - HASH_DIGITS - 1].strip('-')}-{digest}"
+    start = plain[: SLUG_MAX - HASH_DIGITS - 1].strip("-")
+    hashed = branch
+    while is_taken(found := f"{start}-{_digest(hashed)}"):
+        # Somebody called an environment what this branch would be called; no branch holds a NUL.
+        hashed += "\0"
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
 def names(
@@ -178,5 +190,4 @@ def _database_user(project: str, key: str) -> str:
     user = f"{project}_{key}".replace("-", "_")
     if len(user) <= USER_MAX:
         return user
-    digest = hashlib.sha256(key.encode()).hexdigest()[:HASH_DIGITS]
-    return f"{user[: USER_MAX - HASH_DIGITS - 2].rstrip('_')}__{digest}"
+    return f"{user[: USER_MAX - HASH_DIGITS - 2].rstrip('_')}__{_digest(key)}"

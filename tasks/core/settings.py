@@ -233,6 +233,8 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         for name, other in settings.environments.items()
         if name != environment and "{slug}" not in other.namespace
     }
+    # The local platform is a Compose project of this name: no branch may be called like it.
+    fixed.add(f"{settings.project}-platform")
     port = "" if settings.platform.http_port == 80 else f":{settings.platform.http_port}"
     return names(
         branch,
