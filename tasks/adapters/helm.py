@@ -1,0 +1,146 @@
+"""Helm: releases in and out, with its words turned into our errors.
+
+Helm 4's flags (helm.sh, v4 docs): hooks are waited for, workloads are not: the suite tracks them
+itself, so that a doomed rollout ends in seconds and its evidence is saved before the rollback.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.adapters.process import Completed, Runner
+from tasks.core.errors import CommandError
+
+PENDING = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision of a release.
+
+    Attributes:
+        number: counted from 1.
+        status: ``deployed``, ``superseded``, ``failed``, ``pending-…``, ``uninstalling``.
+    """
+
+    number: int
+    status: str
+
+
+class Helm:
+    """Runs helm against one cluster.
+
+    Args:
+        runner: runs it.
+        program: its path.
+        context: the kubeconfig's context.
+        kubeconfig: the kubeconfig's path; None takes KUBECONFIG or the user's own.
+    """
+
+    def __init__(
+        self, runner: Runner, program: str, context: str | None, kubeconfig: str | None
+    ) -> None:
+        self._runner = runner
+        self._program = program
+        self._env = {"HELM_NAMESPACE": ""}
+        if context:
+            self._env["HELM_KUBECONTEXT"] = context
+        if kubeconfig:
+            self._env["KUBECONFIG"] = kubeconfig
+
+    def history(self, release: str, namespace: str) -> list[Revision]:
+        """Return a release's revisions, the oldest first; none when there is no such release."""
+        done = self._run("history", release, namespace, "--max", "20", "-o", "json", check=False)
+        if done.returncode != 0:
+            if "release: not found" in done.stderr:
+                return []
+            raise self._runner.error(done, what=f"the history of {release} cannot be read")
+        return [Revision(int(each["revision"]), each["status"]) for each in json.loads(done.stdout)]
+
+    def upgrade(
+        self,
+        release: str,
+        namespace: str,
+        chart: Path,
+        values: Mapping[str, Any],
+        *,
+        files: tuple[Path, ...] = (),
+        timeout_seconds: int,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """Install or upgrade a release, and wait for its hooks.
+
+        Args:
+            release: the release's name.
+            namespace: where; it must exist.
+            chart: the chart's directory.
+            values: the values of this very deploy; they go by a private file.
+            files: values files below them, the later ones win.
+            timeout_seconds: for each hook.
+            on_line: told what helm says.
+
+        Raises:
+            CommandError: helm failed, or a hook did.
+        """
+        with tempfile.TemporaryDirectory(prefix="mautic-values-") as directory:
+            private = Path(directory) / "values.json"
+            private.touch(mode=0o600)
+            private.write_text(json.dumps(values))
+            options = [f"--values={path}" for path in (*files, private)]
+            self._run(
+                "upgrade",
+                release,
+                namespace,
+                str(chart),
+                "--install",
+                f"--timeout={timeout_seconds}s",
+                "--history-max=10",
+                *options,
+                on_line=on_line,
+            )
+
+    def rollback(
+        self, release: str, namespace: str, revision: int, *, timeout_seconds: int
+    ) -> None:
+        """Roll a release back to a revision; hooks are not run again."""
+        self._run(
+            "rollback",
+            release,
+            namespace,
+            str(revision),
+            "--no-hooks",
+            f"--timeout={timeout_seconds}s",
+        )
+
+    def uninstall(self, release: str, namespace: str, *, timeout_seconds: int) -> None:
+        """Remove a release; it is no error when there is none."""
+        self._run(
+            "uninstall",
+            release,
+            namespace,
+            "--ignore-not-found",
+            "--cascade=foreground",
+            "--wait",
+            f"--timeout={timeout_seconds}s",
+        )
+
+    def _run(
+        self,
+        verb: str,
+        release: str,
+        namespace: str,
+        *options: str,
+        check: bool = True,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        argv = [self._program, verb, release, *options, f"--namespace={namespace}"]
+        try:
+            return self._runner.run(argv, env=self._env, check=check, on_line=on_line)
+        except CommandError as error:
+            error.message = f"helm {verb} of {release} failed"
+            raise
