@@ -109,6 +109,7 @@ case $role in
     ;;
   cron)
     [ $# -eq 0 ] || refuse "cron takes no arguments"
+    number MAUTIC_CRON_TIMEOUT
     supervise TERM php /opt/mautic/cron.php
     ;;
   migrate)

@@ -1,23 +1,31 @@
 #!/bin/sh
-# warm-up.sh SCHEME: compiles Mautic's cache for site URLs of this scheme into /warm, without a
-# database and without a secret.
+# warm-up.sh OUT: compiles Mautic's cache without a database and without a secret, once for site
+# URLs of each scheme, because routes are compiled for http or for https and only a deployment knows
+# which. Into OUT/http and OUT/https; equal files of the two are hard links of one another.
 set -eu
-scheme=$1
-key=build-time-only-$(head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n')
-prepend=/tmp/server-version.php
+out=$1
+scratch=$(mktemp -d)
+key=build-time-only-$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
 # Otherwise Doctrine asks the database which version it is.
-echo '<?php define("MAUTIC_DB_SERVER_VERSION", "8.4.0");' > "$prepend"
+echo '<?php define("MAUTIC_DB_SERVER_VERSION", "8.4.0");' > "$scratch/server-version.php"
 
-MAUTIC_SECRET_KEY=$key MAUTIC_SITE_URL=$scheme://build.invalid \
-  php -d memory_limit=1G -d auto_prepend_file="$prepend" bin/console cache:warmup --no-interaction
-
-if grep -rqF "$key" var/cache var/tmp; then
-  echo "cache:warmup wrote the secret key into the cache" >&2
-  exit 1
-fi
-mkdir -p /warm
-if grep -rqF build.invalid var/cache var/tmp; then
-  echo "cache:warmup wrote the site's URL into the cache: it is compiled at start instead" >&2
-else
-  mv var/cache var/tmp /warm/
-fi
+for scheme in http https; do
+  # Only the routes differ: config_override.php keeps the scheme out of the container. Everything
+  # else is compiled once.
+  rm -f var/cache/prod/url_*_routes.php
+  MAUTIC_SECRET_KEY=$key MAUTIC_SITE_URL=$scheme://build.invalid \
+    php -d memory_limit=1G -d auto_prepend_file="$scratch/server-version.php" \
+    bin/console cache:warmup --no-interaction
+  if grep -rqF "$key" var/cache var/tmp; then
+    echo "cache:warmup wrote the secret key into the cache" >&2
+    exit 1
+  fi
+  if grep -rqF build.invalid var/cache var/tmp; then
+    echo "cache:warmup wrote the site's URL into the cache: $scheme sites compile theirs at start" >&2
+    continue
+  fi
+  mkdir "$scratch/$scheme"
+  cp -R var/cache var/tmp "$scratch/$scheme/"
+done
+php "$(dirname "$0")/link-equal.php" "$scratch" "$out"
+rm -rf "$scratch" var/cache var/tmp

@@ -1,1 +1,83 @@
 <?php
+
+declare(strict_types=1);
+
+/**
+ * When a job is due: the five fields of crontab(5), in the time zone of the given time.
+ *
+ * Minute, hour, day of month, month, day of week (0 and 7 are Sunday), each *, a number, a range
+ * a-b, a list a,b or a step *\/n, a-b/n. As in cron, a day matches when one of the two day fields
+ * does, unless one of them starts with *.
+ */
+final class Schedule
+{
+    private const FIELDS = [
+        ['minute', 0, 59],
+        ['hour', 0, 23],
+        ['day of month', 1, 31],
+        ['month', 1, 12],
+        ['day of week', 0, 7],
+    ];
+
+    /** @param list<array<int, true>> $fields the matching values of each field */
+    private function __construct(private readonly array $fields, private readonly bool $eitherDay)
+    {
+    }
+
+    /** @throws InvalidArgumentException saying which field of which expression is wrong */
+    public static function parse(string $expression): self
+    {
+        $texts = preg_split('/\s+/', trim($expression));
+        if (count($texts) !== count(self::FIELDS)) {
+            throw new InvalidArgumentException("the schedule '{$expression}' must have five fields: minute hour day-of-month month day-of-week");
+        }
+        $fields = [];
+        foreach (self::FIELDS as $i => [$name, $low, $high]) {
+            $fields[] = self::parseField($texts[$i], $low, $high)
+                ?? throw new InvalidArgumentException("the schedule '{$expression}' has a wrong {$name}, '{$texts[$i]}': it must be within {$low}-{$high}");
+        }
+        if (isset($fields[4][7])) {
+            $fields[4][0] = true;
+        }
+
+        return new self($fields, '*' !== $texts[2][0] && '*' !== $texts[4][0]);
+    }
+
+    public function matches(DateTimeInterface $time): bool
+    {
+        [$minute, $hour, $day, $month, $weekday] = array_map('intval', explode(' ', $time->format('i G j n w')));
+        if (!isset($this->fields[0][$minute], $this->fields[1][$hour], $this->fields[3][$month])) {
+            return false;
+        }
+        $dayMatches = isset($this->fields[2][$day]);
+        $weekdayMatches = isset($this->fields[4][$weekday]);
+
+        return $this->eitherDay ? $dayMatches || $weekdayMatches : $dayMatches && $weekdayMatches;
+    }
+
+    /** @return array<int, true>|null null when the text is no such field */
+    private static function parseField(string $text, int $low, int $high): ?array
+    {
+        $values = [];
+        foreach (explode(',', $text) as $part) {
+            if (!preg_match('~^(?:(\*)|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?$~', $part, $match, PREG_UNMATCHED_AS_NULL)) {
+                return null;
+            }
+            [, $any, $first, $last, $step] = $match;
+            if (null === $any && null === $last && null !== $step) {
+                return null;
+            }
+            $from = null !== $any ? $low : (int) $first;
+            $to = null !== $any ? $high : (int) ($last ?? $first);
+            $by = (int) ($step ?? 1);
+            if ($from < $low || $to > $high || $from > $to || $by < 1) {
+                return null;
+            }
+            for ($value = $from; $value <= $to; $value += $by) {
+                $values[$value] = true;
+            }
+        }
+
+        return $values;
+    }
+}
