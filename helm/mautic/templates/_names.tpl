@@ -1,0 +1,86 @@
+{{/*
+The name of one of the release's objects: "<release>-<suffix>", at most 52 characters.
+52 is what a CronJob may have (its Jobs get 11 more); every other kind has room for more. A name that would be
+longer is cut and carries six hex digits of the release's SHA-256.
+Called with (list $ "suffix").
+*/}}
+{{- define "mautic.name" -}}
+{{- $root := index . 0 -}}
+{{- $suffix := index . 1 -}}
+{{- $release := $root.Values.fullnameOverride | default $root.Release.Name -}}
+{{- $room := sub 51 (len $suffix) | int -}}
+{{- if gt (len $release) $room -}}
+{{- printf "%s-%s" (trunc (sub $room 7 | int) $release | trimSuffix "-") (sha256sum $release | trunc 6) -}}
+{{- else -}}
+{{- $release -}}
+{{- end -}}
+-{{ $suffix }}
+{{- end }}
+
+{{/* What selectors select by. Never add to these: a Deployment's selector cannot be changed. */}}
+{{- define "mautic.selectorLabels" -}}
+app.kubernetes.io/name: mautic
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* Labels of every object. Called with (list $ "component"). */}}
+{{- define "mautic.labels" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: mautic
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/part-of: mautic
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
+{{- with $root.Values.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/*
+Name, labels and annotations of one object.
+Called with (dict "root" $ "suffix" "web" "component" "web" "labels" dict "annotations" dict).
+*/}}
+{{- define "mautic.metadata" -}}
+name: {{ include "mautic.name" (list .root .suffix) }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "mautic.labels" (list .root .component) | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "mautic.databaseHost" -}}
+{{- if .Values.mysql.enabled }}{{ include "mautic.name" (list . "mysql") }}{{ else }}{{ .Values.database.host }}{{ end }}
+{{- end }}
+
+{{- define "mautic.redisHost" -}}
+{{- if .Values.redis.enabled }}{{ include "mautic.name" (list . "redis") }}{{ else }}{{ .Values.redis.host }}{{ end }}
+{{- end }}
+
+{{- define "mautic.mediaClaim" -}}
+{{- .Values.media.existingClaim | default (include "mautic.name" (list . "media")) }}
+{{- end }}
+
+{{- define "mautic.serviceAccount" -}}
+{{- $own := .Values.serviceAccount.create | ternary (include "mautic.name" (list . "app")) "default" -}}
+{{- .Values.serviceAccount.name | default $own }}
+{{- end }}
+
+{{/* The site's host name, without scheme and port. */}}
+{{- define "mautic.host" -}}
+{{- (urlParse .Values.site.url).hostname }}
+{{- end }}
+
+{{/* "true" when more than one web pod may run. */}}
+{{- define "mautic.several" -}}
+{{- $web := .Values.web -}}
+{{- if $web.autoscaling.enabled }}{{ if gt (int $web.autoscaling.maxReplicas) 1 }}true{{ end }}
+{{- else if gt (int $web.replicas) 1 }}true{{ end }}
+{{- end }}

@@ -1,0 +1,190 @@
+{{/* Environment of every Mautic container, as a YAML map. Nothing here is secret. */}}
+{{- define "mautic.env" -}}
+{{- $env := dict
+  "MAUTIC_SITE_URL" .Values.site.url
+  "MAUTIC_DB_HOST" (include "mautic.databaseHost" .)
+  "MAUTIC_DB_PORT" (.Values.database.port | int | toString)
+  "MAUTIC_DB_DATABASE" .Values.database.name
+  "MAUTIC_DB_USER" .Values.database.user
+-}}
+{{- range $name, $key := .Values.secret.files }}
+{{- if $key }}
+{{- $_ := set $env (printf "%s_FILE" $name) (printf "/run/secrets/mautic/%s" $key) }}
+{{- end }}
+{{- end }}
+{{- toYaml (merge (dict) .Values.env $env) }}
+{{- end }}
+
+{{/* Hash of what a container reads only when it starts. */}}
+{{- define "mautic.configHash" -}}
+{{- printf "%s\n%s/%s" (include "mautic.env" .) .Values.secret.name .Values.secret.version | sha256sum }}
+{{- end }}
+
+{{/* A map as a list of variables. "$(" would be a reference to another variable. */}}
+{{- define "mautic.envList" -}}
+{{- range $name, $value := . }}
+- name: {{ $name }}
+  value: {{ $value | replace "$(" "$$(" | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Pod Security "restricted", for a pod. Called with the uid. */}}
+{{- define "mautic.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ int . }}
+runAsGroup: {{ int . }}
+fsGroup: {{ int . }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* Pod Security "restricted", for a container. */}}
+{{- define "mautic.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/*
+What every pod's spec begins with.
+Called with (dict "root" $ "component" "web" "uid" 33 "serviceAccount" name "spread" true).
+*/}}
+{{- define "mautic.podSpec" -}}
+serviceAccountName: {{ .serviceAccount }}
+automountServiceAccountToken: false
+# A Service called mautic-db would put MAUTIC_DB_PORT=tcp://… into every container.
+enableServiceLinks: false
+{{- with .root.Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  {{- include "mautic.podSecurity" .uid | nindent 2 }}
+{{- with .root.Values.scheduling }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- if and .spread .root.Values.scheduling.spread }}
+topologySpreadConstraints:
+  {{- range .root.Values.scheduling.spread }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "mautic.selectorLabels" (list $.root $.component) | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A container's beginning. Called with (dict "root" $ "name" "fpm" "image" ref). */}}
+{{- define "mautic.container" -}}
+name: {{ .name }}
+image: {{ .image }}
+imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+securityContext:
+  {{- include "mautic.containerSecurity" . | nindent 2 }}
+{{- end }}
+
+{{/* Where a Mautic container may write. Called with (dict "root" $ "media" true). */}}
+{{- define "mautic.mounts" -}}
+- {name: tmp, mountPath: /tmp}
+- {name: cache, mountPath: /var/www/html/var/cache}
+- {name: logs, mountPath: /var/www/html/var/logs}
+- {name: var-tmp, mountPath: /var/www/html/var/tmp}
+- {name: secrets, mountPath: /run/secrets/mautic, readOnly: true}
+{{- if .media }}
+- {name: media, mountPath: /var/www/html/docroot/media/files, subPath: files}
+- {name: media, mountPath: /var/www/html/docroot/media/images, subPath: images}
+- {name: media, mountPath: /var/www/html/docroot/media/dashboards, subPath: dashboards}
+# iplookup:download fills it in one pod, every pod reads it.
+- {name: media, mountPath: /var/www/html/var/cache/ip_data, subPath: ip_data}
+{{- end }}
+{{- end }}
+
+{{/* The volumes of a Mautic pod. Called with (dict "root" $ "media" true "files" (dict of variable: key)). */}}
+{{- define "mautic.volumes" -}}
+{{- with .root.Values.scratch }}
+- {name: tmp, emptyDir: {sizeLimit: {{ .tmp }}}}
+- {name: cache, emptyDir: {sizeLimit: {{ .cache }}}}
+- {name: logs, emptyDir: {sizeLimit: {{ .logs }}}}
+- {name: var-tmp, emptyDir: {sizeLimit: {{ .varTmp }}}}
+{{- end }}
+- name: secrets
+  secret:
+    secretName: {{ .root.Values.secret.name }}
+    defaultMode: 0440
+    items:
+      {{- range values .files | compact | uniq | sortAlpha }}
+      - {key: {{ . }}, path: {{ . }}}
+      {{- end }}
+{{- if .media }}
+- name: media
+  persistentVolumeClaim:
+    claimName: {{ include "mautic.mediaClaim" .root }}
+{{- end }}
+{{- end }}
+
+{{/*
+With a database of its own the release migrates after its objects exist (migrate.yaml): every other pod waits for
+that. Called with (dict "root" $ "env" extra).
+*/}}
+{{- define "mautic.waitForMigration" -}}
+{{- if .Values.mysql.enabled }}
+initContainers:
+  - {{- include "mautic.container" (dict "root" . "name" "wait-for-migration" "image" .Values.images.mautic) | nindent 4 }}
+    command: [sh, -c]
+    args:
+      - |
+        trap 'exit 143' TERM
+        until mautic console doctrine:migrations:up-to-date --no-interaction >/tmp/wait 2>&1; do
+          echo "waiting for the migration: $(grep -v '^ *$' /tmp/wait | tail -n 1)"
+          sleep 3 & wait $!
+        done
+    envFrom:
+      - configMapRef:
+          name: {{ include "mautic.name" (list . "env") }}
+    resources:
+      {{- toYaml .Values.migrate.resources | nindent 6 }}
+    volumeMounts:
+      {{- include "mautic.mounts" (dict "root" . "media" false) | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{/* Variables of a container with sessions, as a list. */}}
+{{- define "mautic.sessionEnv" -}}
+{{- if eq .Values.sessions.handler "redis" }}
+{{- with .Values.redis.passwordKey }}
+- name: REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $.Values.secret.name }}
+      key: {{ . }}
+{{- end }}
+- name: PHP_SESSION_SAVE_HANDLER
+  value: redis
+- name: PHP_SESSION_SAVE_PATH
+  {{- $scheme := .Values.redis.tls | ternary "tls" "tcp" }}
+  {{- $auth := empty .Values.redis.passwordKey | ternary "" "&auth=$(REDIS_PASSWORD)" }}
+  {{- $prefix := printf "%s:session:" .Release.Name }}
+  value: {{ printf "%s://%s:%d?prefix=%s%s" $scheme (include "mautic.redisHost" .) (int .Values.redis.port) $prefix $auth | quote }}
+{{- end }}
+{{- end }}

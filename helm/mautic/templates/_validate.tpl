@@ -1,0 +1,67 @@
+{{/* What a schema cannot say in a sentence: values that contradict each other. All of them are told at once. */}}
+{{- define "mautic.validate" -}}
+{{- $wrong := list -}}
+{{- $v := .Values -}}
+{{- if and (not $v.mysql.enabled) (not $v.database.host) -}}
+{{- $wrong = append $wrong "database.host: must be given, unless mysql.enabled" -}}
+{{- end -}}
+{{- if and $v.mysql.enabled $v.database.host -}}
+{{- $wrong = append $wrong "database.host: must be empty when mysql.enabled" -}}
+{{- end -}}
+{{- if and $v.mysql.enabled (ne (int $v.database.port) 3306) -}}
+{{- $wrong = append $wrong "database.port: must be 3306 when mysql.enabled" -}}
+{{- end -}}
+{{- if and $v.mysql.enabled (not $v.images.mysql) -}}
+{{- $wrong = append $wrong "images.mysql: must be given when mysql.enabled" -}}
+{{- end -}}
+{{- if and $v.mysql.enabled (not (has $v.mysql.passwordKey (values $v.secret.files))) -}}
+{{- $wrong = append $wrong "mysql.passwordKey: must be the key that secret.files.MAUTIC_DB_PASSWORD names" -}}
+{{- end -}}
+{{- if and $v.redis.enabled (not $v.images.redis) -}}
+{{- $wrong = append $wrong "images.redis: must be given when redis.enabled" -}}
+{{- end -}}
+{{- if and $v.redis.enabled $v.redis.host -}}
+{{- $wrong = append $wrong "redis.host: must be empty when redis.enabled" -}}
+{{- end -}}
+{{- if and $v.redis.enabled $v.redis.tls -}}
+{{- $wrong = append $wrong "redis.tls: the Redis of redis.enabled speaks plain TCP; TLS needs redis.host" -}}
+{{- end -}}
+{{- if and (eq $v.sessions.handler "redis") (not $v.redis.enabled) (not $v.redis.host) -}}
+{{- $wrong = append $wrong "sessions.handler: redis needs redis.enabled or redis.host" -}}
+{{- end -}}
+{{- if and (include "mautic.several" .) (eq $v.sessions.handler "files") -}}
+{{- $wrong = append $wrong "sessions.handler: must be redis when several web pods run; with files each pod would destroy the others' sessions" -}}
+{{- end -}}
+{{- if and $v.web.autoscaling.enabled (gt (int $v.web.autoscaling.minReplicas) (int $v.web.autoscaling.maxReplicas)) -}}
+{{- $wrong = append $wrong "web.autoscaling.minReplicas: must not exceed maxReplicas" -}}
+{{- end -}}
+{{- if and (eq (int $v.web.maxSurge) 0) (eq (int $v.web.maxUnavailable) 0) -}}
+{{- $wrong = append $wrong "web.maxSurge: must not be 0 when maxUnavailable is 0, or no rollout can move" -}}
+{{- end -}}
+{{- if le (int $v.web.terminationGracePeriodSeconds) (add (int $v.web.drainSeconds) 10 | int) -}}
+{{- $wrong = append $wrong "web.terminationGracePeriodSeconds: must be more than drainSeconds and 10, or requests are cut" -}}
+{{- end -}}
+{{- if and (eq $v.route.kind "httproute") (not $v.route.gateway.name) -}}
+{{- $wrong = append $wrong "route.gateway.name: must be given when route.kind is httproute" -}}
+{{- end -}}
+{{- if and (ne $v.route.kind "none") $v.networkPolicy.enabled (not $v.networkPolicy.gateway.namespaces) (not $v.networkPolicy.gateway.cidrs) -}}
+{{- $wrong = append $wrong "networkPolicy.gateway: namespaces or cidrs must name the gateway, or nobody reaches the site" -}}
+{{- end -}}
+{{- range $name, $job := $v.crons.jobs -}}
+{{- if $job -}}
+{{- range list "schedule" "command" -}}
+{{- if not (get $job .) -}}
+{{- $wrong = append $wrong (printf "crons.jobs.%s.%s: must be given" $name .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $worker := $v.workers -}}
+{{- if and $worker (not $worker.queues) -}}
+{{- $wrong = append $wrong (printf "workers.%s.queues: must name at least one queue" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if $wrong -}}
+{{- fail (printf "\n  %s" (join "\n  " $wrong)) -}}
+{{- end -}}
+{{- end }}
