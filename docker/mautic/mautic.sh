@@ -16,6 +16,7 @@ refuse() {
 
 # number NAME: the variable must be a whole number.
 number() {
+  value=
   eval "value=\$$1"
   case $value in '' | *[!0-9]*) refuse "$1 must be a whole number, not '$value'" ;; esac
 }

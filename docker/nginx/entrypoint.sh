@@ -10,6 +10,7 @@ refuse() {
 
 # matches NAME REGEX EXAMPLE: the variable must match the extended regular expression as a whole.
 matches() {
+  value=
   eval "value=\$$1"
   # A line break would end the match and let a directive of its own through.
   case $value in *'

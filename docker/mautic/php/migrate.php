@@ -128,6 +128,8 @@ final class Migration
         if ($this->rows('users') === 0 || $this->rows('roles') !== null) {
             $this->say('an earlier installation was cut off before its first user; installing again');
         }
+        // The installer's last step records all migrations as done, and fails without their table.
+        $this->syncMigrationsTable();
         try {
             $config = $this->writeInstallerConfig();
             // An empty MAUTIC_SITE_URL: with a site_url mautic:install says "already installed".
@@ -169,17 +171,22 @@ final class Migration
 
     private function migrate(): void
     {
-        // mautic:install leaves no migrations table.
-        $this->console("the migrations' table", ['doctrine:migrations:sync-metadata-storage']);
-        $fresh = ($this->rows('migrations') ?? 0) < 1;
-        $this->console('the migrations', ['doctrine:migrations:migrate', '--allow-no-migration', ...($fresh ? ['--quiet'] : [])]);
-        if ($fresh) {
-            // Migrations that a new schema does not need skip themselves and are not recorded.
-            $this->console("the new schema's state", ['doctrine:migrations:version', '--add', '--all', '--quiet']);
+        $this->syncMigrationsTable();
+        $unrecorded = ($this->rows('migrations') ?? 0) < 1;
+        $this->console('the migrations', ['doctrine:migrations:migrate', '--allow-no-migration', ...($unrecorded ? ['--quiet'] : [])]);
+        if ($unrecorded) {
+            // An installation that was cut off in its last step, or made by another tool. Migrations
+            // that its schema does not need have skipped themselves and are not recorded.
+            $this->console('the record of migrations', ['doctrine:migrations:version', '--add', '--all', '--quiet']);
         }
         if (($this->rows('migrations') ?? 0) < 1) {
             throw new Stop('no migration is recorded in the database', Stop::FAILED);
         }
+    }
+
+    private function syncMigrationsTable(): void
+    {
+        $this->console("the migrations' table", ['doctrine:migrations:sync-metadata-storage']);
     }
 
     /** The number of rows of one of Mautic's tables; null when there is no such table. */
