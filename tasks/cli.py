@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import invoke
 from invoke.exceptions import Exit
 
-from tasks.core.errors import InputError, SettingsError, SuiteError
+from tasks.core.errors import InputError, SuiteError
 
 if TYPE_CHECKING:
+    from tasks.adapters.bases import Bases
     from tasks.adapters.console import Console
     from tasks.adapters.git import Git
     from tasks.adapters.process import Runner
+    from tasks.core.levels import Level
     from tasks.core.naming import Names
     from tasks.core.redact import Redactor
     from tasks.core.settings import Environment, Settings
@@ -81,6 +83,7 @@ class Session:
 
     def __init__(self, context: invoke.Context) -> None:
         self._context = context
+        self._bases: dict[str, Bases] = {}
 
     @cached_property
     def dry(self) -> bool:
@@ -122,15 +125,25 @@ class Session:
         Raises:
             SettingsError: they are wrong; the error names the key and where it came from.
         """
+        from tasks.core.levels import merge, origin
         from tasks.core.settings import parse
 
-        config = self._context.config
-        runtime = config._runtime_path
-        if runtime and not Path(runtime).exists():
-            raise SettingsError(f"the file given with -f does not exist: {runtime}")
-        own = set(config.global_defaults())
-        merged = {key: value for key, value in _plain(config).items() if key not in own}
-        return parse(merged, functools.partial(_origin, config))
+        levels = _levels(self._context.config)
+        return parse(merge(levels), functools.partial(origin, levels))
+
+    def branch(self, given: str | None) -> str:
+        """Return the branch a run is about: the one given, or the one that is checked out.
+
+        Args:
+            given: what ``--branch`` said, or None when it was not given. An empty text is bad
+                input: it must never come to mean another branch.
+
+        Raises:
+            InputError: not a legal branch name, or none is checked out.
+        """
+        from tasks.core.naming import check_branch
+
+        return check_branch(self.git.branch() if given is None else given)
 
     def environment(self, name: str | None, branch: str | None = None) -> tuple[str, Environment]:
         """Return the name and the settings of the environment a run is about.
@@ -153,6 +166,32 @@ class Session:
 
         return names_of(self.settings, environment, branch)
 
+    def bases(self, registry: str) -> Bases:
+        """Return what resolves base and runtime images.
+
+        Args:
+            registry: host and port of the registry that keeps the stand-ins.
+        """
+        if registry not in self._bases:
+            from tasks.adapters.bases import Bases
+            from tasks.adapters.local_images import LocalImages
+            from tasks.adapters.standins import Standins
+
+            standins = Standins(
+                self.runner,
+                ROOT,
+                host=registry,
+                suite=self.settings.images.debian,
+                work=self.console.work,
+            )
+            self._bases[registry] = Bases(
+                LocalImages(self.runner),
+                standins,
+                source=self.settings.images.source,
+                warn=self.console.warn,
+            )
+        return self._bases[registry]
+
 
 def check_format(value: str) -> bool:
     """Return whether ``--format`` asks for JSON.
@@ -165,35 +204,34 @@ def check_format(value: str) -> bool:
     return value == "json"
 
 
-def _plain(value: Any) -> Any:
-    """Return invoke's merged configuration as plain dicts and lists."""
-    if hasattr(value, "items"):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value
+def _levels(config: invoke.Config) -> list[Level]:
+    """Return every level that sets something, in invoke's own order, without invoke's own keys."""
+    from tasks.core.levels import Level, variables
+    from tasks.core.settings import Settings, leaves
 
+    own = set(config.global_defaults())
 
-def _origin(config: invoke.Config, path: tuple[str, ...]) -> str:
-    """Return where a key came from: the last level that sets it, in invoke's own order."""
-    levels = [
-        (config._env, "an INVOKE_ variable"),
-        (config._runtime, str(config._runtime_path)),
-        (config._project, _shown(config._project_path)),
-        (config._user, _shown(config._user_path)),
-        (config._system, _shown(config._system_path)),
-    ]
-    for level, name in levels:
-        inner: Any = level
-        for part in path:
-            inner = inner.get(part) if isinstance(inner, dict) else None
-        if inner is not None:
-            return name
-    return "invoke.yaml"
+    def level(path: str | None, data: dict[str, Any], *, is_shared: bool) -> Level:
+        kept = {key: value for key, value in (data or {}).items() if key not in own}
+        if is_shared:
+            # One file for all that a person does with invoke: other projects' keys stand there too.
+            kept = {key: value for key, value in kept.items() if key in Settings.model_fields}
+        return Level(_shown(path), kept)
+
+    system = level(config._system_path, config._system, is_shared=True)
+    user = level(config._user_path, config._user, is_shared=True)
+    project = level(config._project_path, config._project, is_shared=False)
+    runtime = level(config._runtime_path, config._runtime, is_shared=False)
+    named = [one.data.get("environments") for one in (system, user, project, runtime)]
+    environments = [name for one in named if isinstance(one, dict) for name in map(str, one)]
+    # What invoke reads itself, besides its own keys.
+    foreign = own | {"debug", "runtime_config"}
+    set_by = variables(os.environ, leaves(environments), foreign)
+    return [system, user, project, *set_by, runtime]
 
 
 def _shown(path: str | None) -> str:
     """Return a configuration file's path, short where it is the project's own."""
-    if path and Path(path).parent == ROOT:
-        return Path(path).name
+    if path is None or Path(path).parent == ROOT:
+        return Path(path or "invoke.yaml").name
     return str(path)

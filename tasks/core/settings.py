@@ -7,9 +7,10 @@ type or an impossible value is an error that names the key, its file and the nea
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Mapping
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
@@ -24,15 +25,37 @@ from pydantic import (
 )
 
 from tasks.core.errors import InputError, SettingsError
+from tasks.core.levels import nearest
 from tasks.core.naming import Names, names
 
 LOCAL = "local"
 """The environment chosen outside CI when ``--env`` is not given."""
 
+_NAME = r"^[a-z][a-z0-9-]{0,19}$"
+_TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
+_DURATION = r"^[1-9][0-9]*[hdw]$"
+_WORD = r"^\S+$"
+_PATTERNS = {
+    _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
+    _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
+    _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
+    _WORD: "must be one word",
+}
+_KINDS = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "mapping_type": "must hold keys and values",
+    "model_type": "must hold keys and values",
+    "string_type": "must be text; a number needs quotes",
+    "tuple_type": "must be a list",
+}
+"""What pydantic says in terms of Python, in terms of YAML."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
-Template = Annotated[str, StringConstraints(pattern=r"^([a-z0-9.-]|\{slug\}|\{project\})+$")]
-Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[hdw]$")]
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
+Word = Annotated[str, StringConstraints(pattern=_WORD)]
+Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
+Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
@@ -44,9 +67,9 @@ class _Strict(BaseModel):
 class Images(_Strict):
     """What the two images are made of."""
 
-    debian: str = Field("trixie", description="Debian release of both images' base.")
-    php: str = Field("8.4", description="PHP version, as Debian packages it in that release.")
-    mautic: str = Field(
+    debian: Word = Field("trixie", description="Debian release of both images' base.")
+    php: Word = Field("8.4", description="PHP version, as Debian packages it in that release.")
+    mautic: Word = Field(
         "mautic/mautic:7.2-fpm", description="Image that Mautic's code is copied from."
     )
     source: Literal["auto", "official", "standins"] = Field(
@@ -62,13 +85,13 @@ class Images(_Strict):
 class Platform(_Strict):
     """The local platform: one registry, one proxy and one mail catcher for all branches."""
 
-    address: str = Field("127.0.0.1", description="Address the published ports listen on.")
+    address: Word = Field("127.0.0.1", description="Address the published ports listen on.")
     http_port: Port = Field(8080, description="Port of the proxy, part of every local URL.")
     registry_port: Port = Field(5050, description="Port of the local registry.")
     mail_port: Port = Field(8025, description="Port of the mail catcher's web page.")
-    registry_image: str = Field("registry:3", description="Image of the local registry.")
-    database_image: str = Field("mysql:8.4", description="Image of each branch's database.")
-    mail_image: str = Field("axllent/mailpit:v1.27", description="Image of the mail catcher.")
+    registry_image: Word = Field("registry:3", description="Image of the local registry.")
+    database_image: Word = Field("mysql:8.4", description="Image of each branch's database.")
+    mail_image: Word = Field("axllent/mailpit:v1.27", description="Image of the mail catcher.")
 
 
 class Registry(_Strict):
@@ -151,7 +174,7 @@ class Settings(_Strict):
         except KeyError:
             raise InputError(
                 f"there is no environment {name!r} in invoke.yaml",
-                hint=_nearest(name, list(self.environments)),
+                hint=nearest(name, self.environments),
             ) from None
 
 
@@ -169,17 +192,17 @@ def parse(merged: Mapping[str, Any], origin: Callable[[tuple[str, ...]], str]) -
         return Settings.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
-        path = tuple(str(part) for part in first["loc"])
+        # A wrong key of a mapping stands as "name.[key]".
+        path = tuple(str(part) for part in first["loc"] if part != "[key]")
         key = ".".join(path) or "invoke.yaml"
-        message = first["msg"].removeprefix("Value error, ")
-        hint = None
+        message, hint = _told(first), None
         if first["type"] == "extra_forbidden":
-            message = "is not a setting"
-            hint = _nearest(path[-1], _siblings(path))
+            message, hint = "is not a setting", nearest(path[-1], _siblings(path))
         elif first["type"] == "missing":
             message = "is missing"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise SettingsError(f"{key} in {origin(path)}: {message}{more}", hint=hint) from error
+        where = f" in {origin(path)}" if path else ""
+        raise SettingsError(f"{key}{where}: {message}{more}", hint=hint) from error
 
 
 def choose_environment(
@@ -248,21 +271,55 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
     )
 
 
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that a field of this type may hold, those of a union included."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType, Annotated}:
+        return [model for inner in typing.get_args(annotation) for model in models_in(inner)]
+    return []
+
+
+def leaves(environments: Iterable[str]) -> dict[tuple[str, ...], bool]:
+    """Return the path of every key that holds a value, and whether that is a list of values.
+
+    Args:
+        environments: the names of the environments there are.
+    """
+    found: dict[tuple[str, ...], bool] = {}
+
+    def walk(model: type[BaseModel], path: tuple[str, ...]) -> None:
+        for name, field in model.model_fields.items():
+            if (model, name) == (Settings, "environments"):
+                for environment in environments:
+                    walk(Environment, (name, environment))
+                continue
+            inner = models_in(field.annotation)
+            for part in inner:
+                walk(part, (*path, name))
+            if not inner:
+                found[*path, name] = typing.get_origin(field.annotation) is tuple
+
+    walk(Settings, ())
+    return found
+
+
 def _siblings(path: tuple[str, ...]) -> list[str]:
     """Return the valid keys beside the last part of a path."""
-    model: type[BaseModel] = Settings
-    for part in path[:-1]:
-        field = model.model_fields.get(part)
-        if field is None:  # the name of an environment
+    models: list[type[BaseModel]] = [Settings]
+    for depth, part in enumerate(path[:-1]):
+        if path[0] == "environments" and depth < 2:
+            models = [Environment]
             continue
-        inner = Environment if part == "environments" else field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-    return list(model.model_fields)
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        models = [inner for field in fields for inner in models_in(field.annotation)] or models
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
 
 
-def _nearest(name: str, candidates: list[str]) -> str:
-    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"valid names: {', '.join(candidates)}"
+def _told(error: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value, for people."""
+    if error["type"] == "string_pattern_mismatch":
+        return _PATTERNS[error["ctx"]["pattern"]]
+    if error["type"] in _KINDS:
+        return _KINDS[error["type"]]
+    return str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
