@@ -50,7 +50,7 @@ labels:
   {{- with .labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with merge (dict) (.annotations | default dict) .root.Values.annotations }}
+{{- with include "mautic.override" (list .root.Values.annotations (.annotations | default dict)) | fromYaml }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -83,4 +83,20 @@ annotations:
 {{- $web := .Values.web -}}
 {{- if $web.autoscaling.enabled }}{{ if gt (int $web.autoscaling.maxReplicas) 1 }}true{{ end }}
 {{- else if gt (int $web.replicas) 1 }}true{{ end }}
+{{- end }}
+
+{{/*
+A map with another one laid over it, deeply, as YAML. Unlike merge, 0, false and "" replace what is below them.
+Called with (list below above).
+*/}}
+{{- define "mautic.override" -}}
+{{- $result := deepCopy (index . 0) -}}
+{{- range $key, $value := index . 1 -}}
+{{- if and (kindIs "map" $value) (kindIs "map" (get $result $key)) -}}
+{{- $_ := set $result $key (include "mautic.override" (list (get $result $key) $value) | fromYaml) -}}
+{{- else -}}
+{{- $_ := set $result $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $result -}}
 {{- end }}

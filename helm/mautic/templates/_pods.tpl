@@ -12,7 +12,7 @@
 {{- $_ := set $env (printf "%s_FILE" $name) (printf "/run/secrets/mautic/%s" $key) }}
 {{- end }}
 {{- end }}
-{{- toYaml (merge (dict) .Values.env $env) }}
+{{- include "mautic.override" (list $env .Values.env) }}
 {{- end }}
 
 {{/* Hash of what a container reads only when it starts. */}}
@@ -150,7 +150,7 @@ that. Called with (dict "root" $ "env" extra).
 {{- define "mautic.waitForMigration" -}}
 {{- if .Values.mysql.enabled }}
 initContainers:
-  - {{- include "mautic.container" (dict "root" . "name" "wait-for-migration" "image" .Values.images.mautic) | nindent 4 }}
+  - {{ include "mautic.container" (dict "root" . "name" "wait-for-migration" "image" .Values.images.mautic) | nindent 4 | trim }}
     command: [sh, -c]
     args:
       - |

@@ -56,6 +56,20 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- range $where, $env := dict "env" $v.env "web.fpm.env" $v.web.fpm.env "web.nginx.env" $v.web.nginx.env -}}
+{{- range $name, $_ := $env -}}
+{{- if regexMatch "PASSWORD|SECRET|TOKEN|DSN" $name -}}
+{{- $wrong = append $wrong (printf "%s.%s: may be secret by its name, and belongs in secret.files" $where $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $where, $labels := dict "labels" $v.labels "web.podLabels" $v.web.podLabels -}}
+{{- range $name, $_ := $labels -}}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh)/" $name -}}
+{{- $wrong = append $wrong (printf "%s.%s: the chart sets it itself" $where $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $worker := $v.workers -}}
 {{- if and $worker (not $worker.queues) -}}
 {{- $wrong = append $wrong (printf "workers.%s.queues: must name at least one queue" $name) -}}
