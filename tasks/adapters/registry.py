@@ -54,7 +54,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
 class UnreachableError(RegistryError):
-    """The registry did not answer, or answered that it cannot work right now."""
+    """The registry did not answer, or answered that it cannot work (5xx)."""
 
 
 @dataclass(frozen=True)
@@ -346,9 +346,8 @@ class Registry:
         status = answer.status_code
         if status in {401, 403}:
             return self._unauthorised()
-        failing = status in _PASSING
-        kind = UnreachableError if failing else RegistryError
-        hint = "try again in a while; the registry's own log says why" if failing else None
+        kind = UnreachableError if status >= 500 else RegistryError
+        hint = "try again in a while" if status in _PASSING else None
         if status == 405 and method == "DELETE":
             hint = "allow deletion in the registry (REGISTRY_STORAGE_DELETE_ENABLED=true)"
         return kind(

@@ -1,0 +1,450 @@
+"""Building both images: what is in the registry already is only tagged, the rest is baked."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tasks.adapters import contexts
+from tasks.adapters.buildx import Order
+from tasks.core.content import base_arguments, linked, target_keys
+from tasks.core.errors import InputError, RefusedError, RegistryError
+from tasks.core.plan import Step
+from tasks.core.settings import matches
+from tasks.core.tags import CACHE, build_tags
+
+if TYPE_CHECKING:
+    from tasks.adapters.bases import Base, Bases
+    from tasks.adapters.buildx import Baked, Buildx, Definition
+    from tasks.adapters.console import Activity
+    from tasks.adapters.git import Checkout, Git
+    from tasks.adapters.registry import Registry
+    from tasks.core.settings import Environment
+
+BAKE = "docker/docker-bake.hcl"
+
+IMAGES = ("mautic", "nginx")
+"""The repositories below an environment's registry; what an environment runs."""
+
+Action = Literal["built", "tagged", "unchanged"]
+Work = Callable[[str], AbstractContextManager["Activity"]]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a build works with.
+
+    Attributes:
+        git: the checkout.
+        buildx: the bake file.
+        registry: where the images go.
+        bases: resolves the base images.
+        variables: the bake file's variables: which Debian, PHP and Mautic.
+        work: shows a long piece of work while it runs.
+    """
+
+    git: Git
+    buildx: Buildx
+    registry: Registry
+    bases: Bases
+    variables: Mapping[str, str]
+    work: Work
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is being built, and for whom.
+
+    Attributes:
+        name: the environment's name.
+        environment: its settings.
+        branch: the full branch name.
+        slug: the branch's slug.
+        checkout: the commit, and whether the tree is dirty.
+        repository: where the repository lives, for the images' labels.
+    """
+
+    name: str
+    environment: Environment
+    branch: str
+    slug: str
+    checkout: Checkout
+    repository: str
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that the images get besides their content keys."""
+        return build_tags(
+            self.environment.tags,
+            self.slug,
+            self.checkout.tag,
+            dirty=self.checkout.dirty is not None,
+        )
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """What happens to one image.
+
+    Attributes:
+        name: its target in the bake file, and its repository.
+        key: its content key; empty while it hangs on a stand-in that has yet to be made.
+        digest: what the registry has under that key; empty when it has to be built.
+        tags: the tags to set, those it has already left out.
+        reason: why, in a few words.
+    """
+
+    name: str
+    key: str
+    digest: str
+    tags: tuple[str, ...]
+    reason: str
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What happens, as a dry run shows it."""
+        subject = f"image {self.name}"
+        if not self.digest:
+            build = Step("build", subject, self.reason)
+            return (build, Step("tag", subject, ", ".join(self.tags)))
+        if not self.tags:
+            return (Step("keep", subject, self.reason),)
+        return (Step("tag", subject, f"{', '.join(self.tags)}; {self.reason}"),)
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a build is going to do.
+
+    Attributes:
+        subject: what is being built, and for whom.
+        bases: the base images, by build argument.
+        images: the images, in the bake file's order.
+        definition: the bake file.
+        fresh: build without any cache, and replace what is there.
+    """
+
+    subject: Subject
+    bases: Mapping[str, Base]
+    images: tuple[ImagePlan, ...]
+    definition: Definition
+    fresh: bool
+
+    @property
+    def title(self) -> str:
+        """What the plan is about."""
+        subject = self.subject
+        return f"build {subject.checkout.tag} of {subject.branch} for {subject.name}"
+
+    @property
+    def unmade(self) -> tuple[str, ...]:
+        """The references whose stand-ins have yet to be made."""
+        argument = base_arguments(self.definition.targets)
+        return tuple(argument[name] for name, base in self.bases.items() if not base.digest)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in the order in which they run."""
+        makes = (
+            Step("make", f"stand-in {base.standin}", f"for {name}, not for production")
+            for name, base in self.bases.items()
+            if not base.digest
+        )
+        return (*makes, *(step for image in self.images for step in image.steps))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {
+            "title": self.title,
+            "environment": self.subject.name,
+            "branch": self.subject.branch,
+            "commit": self.subject.checkout.commit,
+            "tag": self.subject.checkout.tag,
+            "bases": {
+                name: {"reference": base.reference, "digest": base.digest, "origin": base.origin}
+                for name, base in self.bases.items()
+            },
+            "images": {
+                image.name: {
+                    "content": image.key,
+                    "digest": image.digest,
+                    "steps": [step.verb for step in image.steps],
+                    "tags": list(image.tags),
+                    "reason": image.reason,
+                }
+                for image in self.images
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Built:
+    """One image after a build.
+
+    Attributes:
+        repository: its full name in the registry.
+        digest: what it is.
+        tags: every tag the build stands for, set just now or before.
+        action: what was done.
+        seconds: how long it took.
+    """
+
+    repository: str
+    digest: str
+    tags: tuple[str, ...]
+    action: Action
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as it stands in build.json."""
+        return {
+            "repository": self.repository,
+            "digest": self.digest,
+            "reference": f"{self.repository}@{self.digest}",
+            "tags": list(self.tags),
+            "action": self.action,
+            "seconds": round(self.seconds, 2),
+        }
+
+    def row(self) -> tuple[str, str, str]:
+        """Return action, short digest and seconds, for people."""
+        return self.action, self.digest.partition(":")[2][:12], f"{self.seconds:.1f}"
+
+
+def plan_build(
+    subject: Subject,
+    tools: Tools,
+    *,
+    only: Sequence[str] = (),
+    fresh: bool = False,
+    registry_to_come: bool = False,
+) -> BuildPlan:
+    """Return what a build would do. Reads only.
+
+    Args:
+        subject: what is being built, and for whom.
+        tools: what it works with.
+        only: build just these images; empty means all.
+        fresh: build without any cache, and replace what is there.
+        registry_to_come: the registry is not there yet, so it holds nothing.
+
+    Raises:
+        InputError: ``only`` names no image, or a context is missing.
+        RefusedError: a protected environment takes neither this tree nor these bases.
+        RegistryError: a registry cannot be reached, refused or failed.
+        EngineError: the engine cannot be reached.
+    """
+    guard(subject, tools.git)
+    # A label may name the commit, but a new commit alone makes no new image.
+    blank = {"REVISION": "", "SOURCE": "", "VERSION": ""}
+    definition = tools.buildx.definition({**tools.variables, **blank})
+    names = _chosen(definition, only)
+    platform = tools.buildx.platform
+    bases = {
+        argument: tools.bases.look(reference)
+        for argument, reference in base_arguments(definition.targets).items()
+    }
+    guard_bases(subject, bases)
+    plan = partial(BuildPlan, subject=subject, bases=bases, definition=definition, fresh=fresh)
+    if not all(base.digest for base in bases.values()):
+        reason = "its base has yet to be made"
+        return plan(images=tuple(ImagePlan(name, "", "", subject.tags, reason) for name in names))
+    keys = target_keys(
+        definition.targets,
+        read=partial(contexts.read, tools.buildx.root),
+        pins={argument: base.digest for argument, base in bases.items()},
+        platform=platform,
+    )
+    if fresh or registry_to_come:
+        reason = "asked for with --rebuild" if fresh else "the registry has yet to be started"
+        return plan(
+            images=tuple(ImagePlan(name, keys[name], "", subject.tags, reason) for name in names)
+        )
+    wanted = [(name, tag) for name in names for tag in (keys[name], *subject.tags)]
+    digests = dict(zip(wanted, tools.registry.digests(wanted), strict=True))
+    return plan(images=tuple(_decide(name, keys[name], subject.tags, digests) for name in names))
+
+
+def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
+    """Carry out a plan, and return what the images are now.
+
+    Args:
+        plan: the plan.
+        tools: what it works with.
+
+    Raises:
+        RegistryError: the registry cannot be reached, refused or failed.
+        EngineError: the engine cannot be reached, or its disk is full.
+        CommandError: a step of the build failed.
+        SuiteError: making a stand-in failed.
+    """
+    if plan.unmade:
+        for reference in plan.unmade:
+            tools.bases.resolve(reference)
+        names = [image.name for image in plan.images]
+        # Only now can it be known whether the registry has what is built on them.
+        plan = plan_build(plan.subject, tools, only=names, fresh=plan.fresh)
+    missing = [image for image in plan.images if not image.digest]
+    baked = _bake(plan, missing, tools) if missing else {}
+    built: dict[str, Built] = {}
+    for image in plan.images:
+        started = time.monotonic()
+        fresh = baked.get(image.name)
+        digest = fresh.digest if fresh else image.digest
+        cache = (CACHE,) if fresh and not tools.buildx.exports_cache else ()
+        if image.tags:
+            tools.registry.tag(image.name, digest, (*image.tags, *cache))
+        action: Action = "built" if fresh else "tagged" if image.tags else "unchanged"
+        built[image.name] = Built(
+            tools.registry.repository(image.name),
+            digest,
+            (image.key, *plan.subject.tags),
+            action,
+            time.monotonic() - started + (fresh.seconds if fresh else 0.0),
+        )
+    return built
+
+
+def record(subject: Subject, built: Mapping[str, Built]) -> dict[str, Any]:
+    """Return what build.json says."""
+    return {
+        "environment": subject.name,
+        "branch": subject.branch,
+        "commit": subject.checkout.commit,
+        "tag": subject.checkout.tag,
+        "images": {name: image.as_dict() for name, image in built.items()},
+    }
+
+
+def write_record(path: Path, subject: Subject, built: Mapping[str, Built]) -> None:
+    """Write build.json, whole or not at all: two builds may end at the same moment."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        json.dump(record(subject, built), file, indent=2)
+        file.write("\n")
+    Path(file.name).replace(path)
+
+
+def guard(subject: Subject, git: Git) -> None:
+    """Refuse what a protected environment must not be built from.
+
+    Raises:
+        RefusedError: the tree is dirty, or the commit is on no branch of the environment.
+        InputError: a shallow clone cannot tell which branch the commit is on.
+    """
+    if not subject.environment.protected:
+        return
+    name, checkout = subject.name, subject.checkout
+    if checkout.dirty:
+        raise RefusedError(
+            f"{name} is protected: there are uncommitted changes",
+            hint="commit or stash them: git status",
+        )
+    allowed = ", ".join(subject.environment.branches)
+    if not matches(subject.environment, subject.branch):
+        raise RefusedError(
+            f"{name} is protected: {subject.branch} is none of its branches ({allowed})"
+        )
+    if not git.is_on(checkout.commit, subject.branch):
+        raise RefusedError(
+            f"{name} is protected: commit {checkout.short} is not on {subject.branch}",
+            hint="check that branch out, or merge the commit into it first",
+        )
+
+
+def guard_bases(subject: Subject, bases: Mapping[str, Base]) -> None:
+    """Refuse stand-ins for a protected environment.
+
+    Raises:
+        RefusedError: a base image is a stand-in.
+    """
+    used = sorted(base.standin for base in bases.values() if base.origin == "stand-in")
+    if subject.environment.protected and used:
+        raise RefusedError(
+            f"{subject.name} is protected: it takes no stand-ins (here: {', '.join(used)})",
+            hint="build where Docker Hub can be reached, or name your own copies by MAUTIC_IMAGE "
+            "and DEBIAN_IMAGE",
+        )
+
+
+def resolve_images(registry: Registry, tag: str) -> dict[str, str]:
+    """Return both images of a tag by digest: name to ``repository@digest``.
+
+    Args:
+        registry: the environment's registry.
+        tag: the tag that was built.
+
+    Raises:
+        RegistryError: one is missing, or the registry cannot be reached, refused or failed.
+    """
+    digests = dict(zip(IMAGES, registry.digests((name, tag) for name in IMAGES), strict=True))
+    missing = [registry.repository(name) for name, digest in digests.items() if digest is None]
+    if missing:
+        raise RegistryError(
+            f"there is no image {tag} in {' and '.join(missing)}", hint="run inv build"
+        )
+    return {name: registry.reference(name, digest) for name, digest in digests.items() if digest}
+
+
+def _chosen(definition: Definition, only: Sequence[str]) -> tuple[str, ...]:
+    unknown = sorted(set(only) - set(definition.published))
+    if unknown:
+        raise InputError(
+            f"there is no image {unknown[0]!r}",
+            hint=f"valid names: {', '.join(definition.published)}",
+        )
+    return tuple(name for name in definition.published if not only or name in only)
+
+
+def _decide(
+    name: str, key: str, tags: tuple[str, ...], digests: Mapping[tuple[str, str], str | None]
+) -> ImagePlan:
+    digest = digests[name, key]
+    if digest is None:
+        return ImagePlan(name, key, "", tags, "its content is new")
+    differing = tuple(tag for tag in tags if digests[name, tag] != digest)
+    return ImagePlan(name, key, digest, differing, "its content is in the registry")
+
+
+def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: Tools) -> dict[str, Baked]:
+    names = [image.name for image in missing]
+    subject = plan.subject
+    variables = {
+        **tools.variables,
+        **{argument: base.reference for argument, base in plan.bases.items()},
+        "REVISION": subject.checkout.commit,
+        "SOURCE": subject.repository,
+        "VERSION": subject.checkout.tag,
+    }
+    links = {of for target in plan.definition.targets.values() for of in linked(target).values()}
+    with tools.work(f"build {', '.join(names)}") as activity:
+        return tools.buildx.bake(
+            {image.name: _order(image, tools) for image in missing},
+            variables=variables,
+            linked=sorted(links - set(names)),
+            fresh=plan.fresh,
+            on_line=activity.line,
+        )
+
+
+def _order(image: ImagePlan, tools: Tools) -> Order:
+    """Return what to bake: pushed under the content key alone, with a cache in the registry."""
+    registry = tools.registry
+    reference = f"{registry.repository(image.name)}:{image.key}"
+    if tools.buildx.exports_cache:
+        cache = f"type=registry,ref={registry.repository(CACHE)}:{image.name}"
+        # An image manifest, since ECR takes no other:
+        # https://docs.docker.com/build/cache/backends/registry/
+        kinds = "mode=max,image-manifest=true,oci-mediatypes=true"
+        return Order(reference, cache, f"{cache},{kinds}")
+    # The engine's own builder can only write what it knows into the image itself.
+    cache = f"type=registry,ref={registry.repository(image.name)}:{CACHE}"
+    return Order(reference, cache, "type=inline")

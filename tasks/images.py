@@ -1,0 +1,102 @@
+"""inv build: both images, in one graph."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tasks.cli import ROOT, Session, check_format, task
+
+if TYPE_CHECKING:
+    from tasks.core.settings import Environment
+    from tasks.flows.build import Subject, Tools
+
+RECORD = "build.json"
+"""What a build writes at the checkout's root, for later jobs."""
+
+
+@task(
+    help={
+        "only": "build just this image: mautic or nginx",
+        "rebuild": "build without any cache, and replace what is in the registry",
+    }
+)
+def build(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    only: str = "",
+    rebuild: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Build both images, push and tag them; what has not changed is only tagged."""
+    as_json = check_format(format)
+    from tasks.flows.build import plan_build, record, run_build, write_record
+
+    subject = subject_of(session, env, branch)
+    tools = tools_of(session, subject.environment)
+    dry = dry_run or session.dry
+    to_come = prepare_registry(session, tools, dry=dry)
+    wanted = (only,) if only else ()
+    plan = plan_build(subject, tools, only=wanted, fresh=rebuild, registry_to_come=to_come)
+    if dry:
+        session.console.plan(plan, as_json=as_json)
+        return
+    built = run_build(plan, tools)
+    write_record(ROOT / RECORD, subject, built)
+    if as_json:
+        session.console.json(record(subject, built))
+        return
+    session.console.table(
+        ("image", "action", "digest", "seconds"),
+        [(name, *image.row()) for name, image in built.items()],
+    )
+
+
+def subject_of(session: Session, env: str, branch: str | None) -> Subject:
+    """Return what a build is about: environment, branch and checkout."""
+    from tasks.flows.build import Subject
+
+    of_branch = session.branch(branch)
+    name, environment = session.environment(env, of_branch)
+    return Subject(
+        name=name,
+        environment=environment,
+        branch=of_branch,
+        slug=session.names(name, of_branch).slug,
+        checkout=session.git.checkout(),
+        repository=session.git.repository(),
+    )
+
+
+def tools_of(session: Session, environment: Environment) -> Tools:
+    """Return what builds an environment's images."""
+    from tasks.adapters.buildx import Buildx
+    from tasks.adapters.registry import Registry
+    from tasks.flows.build import BAKE, Tools
+
+    images = session.settings.images
+    registry = Registry(environment.registry.url)
+    return Tools(
+        git=session.git,
+        buildx=Buildx(session.runner, ROOT, BAKE),
+        registry=registry,
+        bases=session.bases(registry.host),
+        variables={
+            "DEBIAN": images.debian,
+            "PHP": images.php,
+            "MAUTIC_IMAGE": os.environ.get("MAUTIC_IMAGE") or images.mautic,
+        },
+        work=session.console.work,
+    )
+
+
+def prepare_registry(session: Session, tools: Tools, *, dry: bool) -> bool:
+    """Make sure that there is a registry to build for.
+
+    Returns:
+        Whether it has yet to be started: a dry run starts nothing.
+    """
+    tools.registry.ping()
+    return False
