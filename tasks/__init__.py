@@ -2,6 +2,7 @@
 
 from invoke import Collection
 
+from tasks.machine import doctor
 from tasks.names import names
 
-namespace = Collection(names)
+namespace = Collection(doctor, names)

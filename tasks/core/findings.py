@@ -1,0 +1,498 @@
+"""What the doctor thinks of a machine: facts in, findings with their remedies out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+ENGINE_MIN = (23, 0)
+"""BuildKit as the default builder, named contexts and here-documents without a syntax image."""
+
+BUILDX_MIN = (0, 10)
+"""bake with `target:` contexts and attestations."""
+
+COMPOSE_MIN = (2, 20)
+"""The Go plugin with `up --wait`; version 1 is another program that only shares the name."""
+
+GIB = 1 << 30
+DISK_NEEDED_BYTES = 3 * GIB
+"""What one branch takes: both images, its database, the build's cache."""
+DISK_COMFORT_BYTES = 10 * GIB
+
+MEMORY_NEEDED_BYTES = 1 * GIB
+"""One branch idles at some 0.9 GiB, half of it MySQL."""
+MEMORY_COMFORT_BYTES = 2 * GIB
+
+SKEW_WARNING_SECONDS = 60
+SKEW_PROBLEM_SECONDS = 300
+"""Signed requests (AWS Signature Version 4) are refused beyond five minutes."""
+
+_SLOW_DRIVERS = {"vfs", "devicemapper"}
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+class Need(StrEnum):
+    """Something that ``inv doctor --fix`` can bring to a machine."""
+
+    GIT = "git"
+    ENGINE = "engine"
+    CLIENT = "client"
+    BUILDX = "buildx"
+    COMPOSE = "compose"
+    DEBOOTSTRAP = "debootstrap"
+    CHROMIUM = "chromium"
+    CHROMEDRIVER = "chromedriver"
+    START = "start"
+    GROUP = "group"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        check: what was looked at, e.g. ``engine``.
+        level: how bad it is.
+        found: what was found, one sentence.
+        remedy: what to type or change; empty when all is well or a fix of ``needs`` is the remedy.
+        needs: what ``--fix`` would bring.
+    """
+
+    check: str
+    level: Level
+    found: str
+    remedy: str = ""
+    needs: tuple[Need, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON-ready data."""
+        return {
+            "check": self.check,
+            "level": self.level.value,
+            "found": self.found,
+            "remedy": self.remedy,
+        }
+
+
+@dataclass(frozen=True)
+class System:
+    """Who runs on what.
+
+    Attributes:
+        name: the operating system's own name for itself.
+        machine: processor architecture, e.g. ``x86_64``.
+        python: version of the Python that runs.
+        user: name of the account.
+        root: whether that is the superuser.
+        sudo: whether sudo is there.
+        manager: the package manager: apt, dnf, pacman, apk, zypper, brew, or empty.
+        codename: the Debian or Ubuntu release, as os-release has it.
+        systemd: whether systemd is process 1.
+    """
+
+    name: str
+    machine: str
+    python: str
+    user: str
+    root: bool
+    sudo: bool
+    manager: str
+    codename: str
+    systemd: bool
+
+
+@dataclass(frozen=True)
+class Docker:
+    """The engine as its client sees it.
+
+    Attributes:
+        client: path of the ``docker`` that PATH finds, or empty.
+        daemon: path of ``dockerd``, or empty.
+        host: what chose another engine than this machine's own, e.g. ``DOCKER_HOST=…``, or empty.
+        state: how the engine answered.
+        error: what the client said when it could not reach the engine.
+        version: the engine's version, or empty.
+        driver: its storage driver.
+        root: its data directory.
+        buildx: version of the plugin, or empty.
+        compose: version of the plugin, or empty.
+    """
+
+    client: str = ""
+    daemon: str = ""
+    host: str = ""
+    state: Literal["answers", "forbidden", "silent"] = "silent"
+    error: str = ""
+    version: str = ""
+    driver: str = ""
+    root: str = ""
+    buildx: str = ""
+    compose: str = ""
+
+
+@dataclass(frozen=True)
+class PortUse:
+    """One port the platform wants.
+
+    Attributes:
+        service: what it is for, e.g. ``proxy``.
+        setting: the setting it comes from.
+        address: the address it is published on.
+        port: the port.
+        holder: who listens there now: empty when free, ``ours`` for the platform itself.
+        free: a port nearby that is free.
+    """
+
+    service: str
+    setting: str
+    address: str
+    port: int
+    holder: str
+    free: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one or more base images come from.
+
+    Attributes:
+        host: the registry.
+        images: the references that are pulled from it.
+        reached: whether it answered.
+        detail: its status, or why it did not answer.
+        missing: the images that the engine has no copy of.
+    """
+
+    host: str
+    images: tuple[str, ...]
+    reached: bool
+    detail: str
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How far this machine's clock is from another one's.
+
+    Attributes:
+        reference: whose clock it was compared with; empty when none could be reached.
+        skew: seconds that this machine is ahead.
+    """
+
+    reference: str = ""
+    skew: float = 0.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything the doctor looked at.
+
+    Attributes:
+        system: who runs on what.
+        git: git's version, or empty.
+        docker: the engine as its client sees it.
+        disk: free bytes by directory.
+        memory: available bytes, or None where the system does not say.
+        ports: the ports of the platform.
+        clock: this machine's clock against another one.
+        sources: the registries of the base images.
+        standins: ``images.source`` of the settings.
+        protected: whether the environment refuses stand-ins.
+        localhost: what a name below .localhost resolves to; empty when it does not.
+        tools: path of every further program that was asked for, empty where it is missing.
+    """
+
+    system: System
+    git: str = ""
+    docker: Docker = field(default_factory=Docker)
+    disk: Mapping[str, int] = field(default_factory=dict)
+    memory: int | None = None
+    ports: Sequence[PortUse] = ()
+    clock: Clock = field(default_factory=Clock)
+    sources: Sequence[Source] = ()
+    standins: Literal["auto", "official", "standins"] = "auto"
+    protected: bool = False
+    localhost: tuple[str, ...] = ()
+    tools: Mapping[Need, str] = field(default_factory=dict)
+
+
+def judge(facts: Facts) -> tuple[Finding, ...]:
+    """Return what to think of the facts, in the order in which a person should read it."""
+    bases, standins = _bases(facts)
+    return (
+        _system(facts.system),
+        _git(facts.git),
+        *_docker(facts.docker, facts.system),
+        *_disk(facts.disk),
+        *_memory(facts.memory),
+        *(_port(port) for port in facts.ports),
+        _clock(facts.clock),
+        *bases,
+        *_tools(facts.tools, needed={Need.DEBOOTSTRAP} if standins else set()),
+        _localhost(facts.localhost),
+    )
+
+
+def problems(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that stop the suite from working."""
+    return tuple(finding for finding in findings if finding.level is Level.PROBLEM)
+
+
+def needs(findings: Sequence[Finding]) -> tuple[Need, ...]:
+    """Return what the findings ask for, each once, in the order of ``Need``."""
+    wanted = {need for finding in findings for need in finding.needs}
+    return tuple(need for need in Need if need in wanted)
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """Return a version's numbers: of ``5:28.2.2-1~debian``, ``v0.13.1+ds1`` or ``20.10.24``.
+
+    An epoch and everything behind the first three numbers are left out; what holds no number is ().
+    """
+    match = re.match(r"(?:\d+:)?v?(\d+(?:\.\d+){0,2})", text)
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
+def _system(system: System) -> Finding:
+    found = f"{system.name}, {system.machine}, Python {system.python}, as {system.user}"
+    if system.manager == "apt":
+        return Finding("system", Level.OK, found)
+    return Finding(
+        "system",
+        Level.WARNING,
+        f"{found}: `inv doctor --fix` installs on Debian and Ubuntu only",
+        remedy="install by hand what is missing below",
+    )
+
+
+def _git(version: str) -> Finding:
+    if version:
+        return Finding("git", Level.OK, version)
+    return Finding("git", Level.PROBLEM, "git is not installed", needs=(Need.GIT,))
+
+
+def _docker(docker: Docker, system: System) -> tuple[Finding, ...]:
+    if not docker.client:
+        missing = (Need.CLIENT, Need.BUILDX, Need.COMPOSE)
+        if docker.daemon or docker.host:
+            return (Finding("engine", Level.PROBLEM, "there is no docker client", needs=missing),)
+        return (
+            Finding(
+                "engine",
+                Level.PROBLEM,
+                "Docker is not installed",
+                needs=(Need.ENGINE, *missing, Need.START),
+            ),
+        )
+    return (
+        _engine(docker, system),
+        _plugin("buildx", docker.buildx, BUILDX_MIN, Need.BUILDX),
+        _plugin("compose", docker.compose, COMPOSE_MIN, Need.COMPOSE),
+    )
+
+
+def _engine(docker: Docker, system: System) -> Finding:
+    if docker.state != "answers":
+        return _no_engine(docker, system)
+    found = f"Docker Engine {docker.version}, storage driver {docker.driver}"
+    if version_of(docker.version) < ENGINE_MIN:
+        found += f": older than {'.'.join(map(str, ENGINE_MIN))}"
+        if docker.host:
+            return Finding("engine", Level.PROBLEM, found, f"update the engine of {docker.host}")
+        return Finding("engine", Level.PROBLEM, found, needs=(Need.ENGINE, Need.CLIENT))
+    if docker.driver in _SLOW_DRIVERS:
+        return Finding(
+            "engine",
+            Level.WARNING,
+            f"{found}: every layer is copied in full",
+            remedy='set {"storage-driver": "overlay2"} in /etc/docker/daemon.json',
+        )
+    return Finding("engine", Level.OK, found)
+
+
+def _no_engine(docker: Docker, system: System) -> Finding:
+    if docker.state == "forbidden":
+        found = f"{system.user} may not talk to the engine: {docker.error}"
+        # A login keeps the groups it began with.
+        remedy = "then log in again, or run `newgrp docker`"
+        return Finding("engine", Level.PROBLEM, found, remedy, (Need.GROUP,))
+    if docker.host:
+        found = f"{docker.host} does not answer: {docker.error}"
+        remedy = "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default"
+        return Finding("engine", Level.PROBLEM, found, remedy)
+    if docker.daemon:
+        found = f"the engine is installed but does not answer: {docker.error}"
+        return Finding("engine", Level.PROBLEM, found, needs=(Need.START,))
+    found = f"there is a client ({docker.client}) but no engine: {docker.error}"
+    return Finding("engine", Level.PROBLEM, found, needs=(Need.ENGINE, Need.START))
+
+
+def _plugin(name: str, version: str, oldest: tuple[int, ...], need: Need) -> Finding:
+    if not version:
+        return Finding(name, Level.PROBLEM, f"docker has no {name} plugin", needs=(need,))
+    if version_of(version) < oldest:
+        return Finding(
+            name,
+            Level.PROBLEM,
+            f"{name} {version}: older than {'.'.join(map(str, oldest))}",
+            needs=(need,),
+        )
+    return Finding(name, Level.OK, f"{name} {version}")
+
+
+def _disk(disk: Mapping[str, int]) -> tuple[Finding, ...]:
+    findings = []
+    for directory, free in disk.items():
+        found = f"{free / GIB:.1f} GiB free for {directory}"
+        level = Level.OK
+        remedy = ""
+        if free < DISK_COMFORT_BYTES:
+            level = Level.WARNING if free >= DISK_NEEDED_BYTES else Level.PROBLEM
+            found += f"; one branch takes up to {DISK_NEEDED_BYTES / GIB:.0f}"
+            remedy = "`docker system df` says what takes space; `docker builder prune` frees caches"
+        findings.append(Finding("disk", level, found, remedy))
+    return tuple(findings)
+
+
+def _memory(available: int | None) -> tuple[Finding, ...]:
+    if available is None:
+        return ()
+    found = f"{available / GIB:.1f} GiB available"
+    if available >= MEMORY_COMFORT_BYTES:
+        return (Finding("memory", Level.OK, found),)
+    level = Level.WARNING if available >= MEMORY_NEEDED_BYTES else Level.PROBLEM
+    return (
+        Finding(
+            "memory",
+            level,
+            f"{found}; one branch takes about {MEMORY_NEEDED_BYTES / GIB:.0f}",
+            remedy="`inv list` and `inv cleanup --branch …` for branches no longer needed",
+        ),
+    )
+
+
+def _port(use: PortUse) -> Finding:
+    check = f"port {use.port}"
+    where = f"{use.address}:{use.port} ({use.service})"
+    if use.holder == "ours":
+        return Finding(check, Level.OK, f"{where} is the platform's own")
+    if not use.holder:
+        return Finding(check, Level.OK, f"{where} is free")
+    remedy = f"stop it, or set {use.setting}: {use.free} in invoke.yaml"
+    if use.service == "registry":
+        remedy += f" and localhost:{use.free} in the environment's registry url"
+    return Finding(check, Level.PROBLEM, f"{where} is taken by {use.holder}", remedy)
+
+
+def _clock(clock: Clock) -> Finding:
+    if not clock.reference:
+        return Finding("clock", Level.OK, "not compared: no other clock could be reached")
+    ahead = "ahead of" if clock.skew > 0 else "behind"
+    size = abs(clock.skew)
+    if size <= SKEW_WARNING_SECONDS:
+        return Finding("clock", Level.OK, f"agrees with {clock.reference}")
+    return Finding(
+        "clock",
+        Level.PROBLEM if size > SKEW_PROBLEM_SECONDS else Level.WARNING,
+        f"{size:.0f} s {ahead} {clock.reference}: signatures and certificates will be refused",
+        remedy="timedatectl set-ntp true",
+    )
+
+
+def _bases(facts: Facts) -> tuple[tuple[Finding, ...], bool]:
+    """Return the findings about base images, and whether stand-ins will be made."""
+    if facts.standins == "standins":
+        return (Finding("base images", Level.OK, "stand-ins, as images.source says"),), True
+    findings = []
+    standins = False
+    for source in facts.sources:
+        names = ", ".join(source.images)
+        if source.reached:
+            findings.append(Finding("base images", Level.OK, f"{source.host} answers: {names}"))
+        elif not source.missing:
+            findings.append(
+                Finding(
+                    "base images",
+                    Level.OK,
+                    f"{source.host} cannot be reached, but the engine has {names}",
+                )
+            )
+        elif facts.standins == "official" or facts.protected:
+            findings.append(
+                Finding(
+                    "base images",
+                    Level.PROBLEM,
+                    f"{source.host} cannot be reached ({source.detail}), and stand-ins are "
+                    "not allowed here",
+                    remedy=f"docker pull {source.missing[0]}  # where the network allows it",
+                )
+            )
+        else:
+            standins = True
+            findings.append(
+                Finding(
+                    "base images",
+                    Level.WARNING,
+                    f"{source.host} cannot be reached ({source.detail}): stand-ins made of "
+                    f"Debian's packages take the place of {', '.join(source.missing)}. They show "
+                    "that everything works; they are not Mautic",
+                    remedy=f"make {source.host} reachable, or `docker load` the images",
+                )
+            )
+    return tuple(findings), standins
+
+
+def _tools(tools: Mapping[Need, str], needed: set[Need]) -> tuple[Finding, ...]:
+    findings = []
+    for need, path in tools.items():
+        if path:
+            findings.append(Finding(need.value, Level.OK, path))
+        elif need in needed:
+            findings.append(
+                Finding(
+                    need.value,
+                    Level.PROBLEM,
+                    f"{need.value} is missing: the stand-ins are made with it",
+                    needs=(need,),
+                )
+            )
+        elif need is not Need.DEBOOTSTRAP:
+            findings.append(
+                Finding(
+                    need.value,
+                    Level.WARNING,
+                    f"{need.value} is missing: the tests that use it are skipped",
+                    needs=(need,),
+                )
+            )
+    return tuple(findings)
+
+
+def _localhost(addresses: tuple[str, ...]) -> Finding:
+    if not addresses:
+        return Finding(
+            "names",
+            Level.WARNING,
+            "*.localhost does not resolve here; browsers and curl know it by themselves, other "
+            "programs do not",
+            remedy="apt-get install libnss-myhostname",
+        )
+    foreign = [each for each in addresses if each not in {"::1"} and not each.startswith("127.")]
+    if foreign:
+        return Finding(
+            "names",
+            Level.WARNING,
+            f"*.localhost resolves to {', '.join(foreign)} instead of the loopback",
+            remedy="tell the resolver that localhost is local (RFC 6761, section 6.3)",
+        )
+    return Finding("names", Level.OK, f"*.localhost is {', '.join(addresses)}")

@@ -1,0 +1,324 @@
+"""Looking at the machine, and bringing to it what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import CommandError, SuiteError
+from tasks.core.findings import Facts, Finding, Need, Source, System, judge, needs, problems
+from tasks.core.packages import Apt, Command, elsewhere, install_commands
+from tasks.core.plan import Step
+from tasks.core.references import parse_reference
+
+if TYPE_CHECKING:
+    from tasks.adapters.console import Activity
+    from tasks.adapters.machine import Answer, Machine
+    from tasks.adapters.process import Runner
+    from tasks.adapters.service import Service
+    from tasks.core.settings import Environment, Settings
+
+ROUNDS = 4
+"""Sources, packages, engine, and one to see that nothing is left."""
+
+COMMAND_SECONDS = 1800.0
+"""A slow mirror may take this long for Docker's 300 MB; an apt that hangs must end."""
+
+PORTS = {"proxy": "http_port", "registry": "registry_port", "mail": "mail_port"}
+"""The services of the platform and the settings of their ports."""
+
+GUIDE = "https://docs.docker.com/engine/install/"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes:
+        facts: what was looked at.
+        findings: what to think of it.
+    """
+
+    facts: Facts
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """The findings that stop the suite from working."""
+        return problems(self.findings)
+
+
+@dataclass(frozen=True)
+class FixPlan:
+    """The commands that bring what is missing.
+
+    Attributes:
+        commands: what is run, in order.
+        start: the command that starts the engine, run when it does not answer by then.
+        told: what can only be told, because this suite does not run it here.
+        sudo: whether the commands need sudo in front.
+    """
+
+    commands: tuple[Command, ...] = ()
+    start: Command | None = None
+    told: tuple[str, ...] = ()
+    sudo: bool = False
+
+    title = "fix this machine"
+
+    @property
+    def runnable(self) -> bool:
+        """Whether there is something to run, and nothing that a person must do first."""
+        return bool(self.commands or self.start) and not self.told
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The commands as steps."""
+        return tuple(Step("run", line) for line in self.lines)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The commands as a person would type them."""
+        commands = (*self.commands, *((self.start,) if self.start else ()))
+        return (*(command.shown(sudo=self.sudo) for command in commands), *self.told)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {"title": self.title, "commands": list(self.lines)}
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Looks at a machine and mends it.
+
+    Attributes:
+        machine: looks.
+        service: starts the engine.
+        runner: runs the commands of a fix.
+        apt: asked for what apt knows, on Debian and Ubuntu only.
+        settings: which ports and images are wanted.
+        environment: whether stand-ins are allowed.
+        root: the checkout.
+        work: shows a piece of work.
+        tools: further programs to look for.
+    """
+
+    machine: Machine
+    service: Service
+    runner: Runner
+    apt: Callable[[], Apt]
+    settings: Settings
+    environment: Environment
+    root: Path
+    work: Callable[[str], AbstractContextManager[Activity]]
+    tools: tuple[Need, ...] = ()
+
+    def examine(self) -> Report:
+        """Look at everything this machine needs."""
+        machine, platform = self.machine, self.settings.platform
+        docker = machine.docker()
+        system = machine.system()
+        answers, sources = self._sources()
+        told_time = any(answer.skew is not None for answer in answers.values())
+        facts = Facts(
+            system=system,
+            git=machine.git(),
+            docker=docker,
+            disk=machine.disk((*((Path(docker.root),) if docker.root else ()), self.root)),
+            memory=machine.memory(),
+            ports=tuple(
+                machine.port(
+                    service,
+                    f"platform.{setting}",
+                    platform.address,
+                    getattr(platform, setting),
+                    f"{self.settings.project}-platform",
+                )
+                for service, setting in PORTS.items()
+            ),
+            clock=machine.clock(answers, () if told_time else self._mirrors(system)),
+            sources=sources,
+            standins=self.settings.images.source,
+            protected=self.environment.protected,
+            localhost=machine.localhost(),
+            tools=machine.tools((Need.DEBOOTSTRAP, *self.tools)),
+        )
+        return Report(facts, judge(facts))
+
+    def plan(self, report: Report) -> FixPlan:
+        """Return the commands that bring what the findings ask for."""
+        system = report.facts.system
+        wanted = needs(report.findings)
+        commands: list[Command] = []
+        told: list[str] = []
+        # What there is to start is known only when it is installed.
+        complete = True
+        if wanted and system.manager == "apt":
+            known = self.apt()
+            installs = install_commands(wanted, known, system.codename)
+            complete = known.updated or not installs
+            if installs is None:
+                told.append(f"# no package source of this machine has a usable Docker: {GUIDE}")
+            else:
+                commands += installs
+        elif wanted:
+            line = elsewhere(wanted, system.manager)
+            told.append(line or f"# install {', '.join(wanted)}; for Docker see {GUIDE}")
+        if Need.GROUP in wanted:
+            commands.append(Command(("usermod", "-aG", "docker", system.user)))
+        start = None
+        if Need.START in wanted and complete and not told:
+            daemon = report.facts.docker.daemon or "/usr/sbin/dockerd"
+            start = self.service.start(daemon, systemd=system.systemd)
+        return FixPlan(tuple(commands), start, tuple(told), sudo=not system.root)
+
+    def fix(self, consent: Callable[[FixPlan], bool]) -> Report:
+        """Bring what is missing, in rounds: what one round installs, the next one may start.
+
+        Args:
+            consent: asked before each round.
+
+        Returns:
+            The last report; problems that are left are in it.
+
+        Raises:
+            CommandError: a command failed.
+            EngineError: the engine was started and does not answer.
+        """
+        report = self.examine()
+        done: list[FixPlan] = []
+        for _ in range(ROUNDS):
+            plan = self.plan(report)
+            if not plan.runnable or plan in done or not consent(plan):
+                break
+            with self.work(plan.title) as activity:
+                for command in plan.commands:
+                    self._run(command, plan.sudo, activity)
+                if plan.start and not self._answers():
+                    self._run(plan.start, plan.sudo, activity)
+                    self.service.wait(self._answers, ours=not report.facts.system.systemd)
+            done.append(plan)
+            report = self.examine()
+        return report
+
+    def stop_engine(self) -> bool:
+        """Stop an engine that a fix started without a service manager; say whether there was one.
+
+        Raises:
+            CommandError: it could not be stopped.
+        """
+        command = self.service.stop(self.machine.find("dockerd"))
+        if command is None:
+            return False
+        with self.work("stop the engine") as activity:
+            self._run(command, not self.machine.system().root, activity)
+        return True
+
+    def _run(self, command: Command, sudo: bool, activity: Activity) -> None:
+        activity.say(command.shown(sudo=sudo))
+        argv = ("sudo", *command.argv) if sudo and command.root else command.argv
+        try:
+            self.runner.run(
+                argv, stdin=command.stdin, deadline=COMMAND_SECONDS, on_line=activity.line
+            )
+        except CommandError as error:
+            if command.vital:
+                raise
+            activity.say(error.message)
+
+    def _answers(self) -> bool:
+        # A new account is not in the group yet: the engine is there all the same.
+        return self.machine.docker().state != "silent"
+
+    def _sources(self) -> tuple[dict[str, Answer], tuple[Source, ...]]:
+        """Return what the registries of the base images say, and what that means."""
+        if self.settings.images.source == "standins":
+            return {}, ()
+        images: dict[str, list[str]] = {}
+        for image in _base_images(self.settings):
+            images.setdefault(parse_reference(image).host, []).append(image)
+        answers = self.machine.reach(images)
+        return answers, tuple(
+            Source(
+                host=host,
+                images=tuple(images[host]),
+                reached=answer.reached,
+                detail=answer.detail,
+                missing=() if answer.reached else self.machine.lacks(images[host]),
+            )
+            for host, answer in answers.items()
+        )
+
+    def _mirrors(self, system: System) -> tuple[str, ...]:
+        """Return web servers that tell the time when no registry did."""
+        if system.manager != "apt":
+            return ()
+        return tuple(index.uri for index in self.apt().indexes if index.uri.startswith("http"))
+
+
+def _base_images(settings: Settings) -> tuple[str, ...]:
+    """Return the references of every image that is not built here."""
+    return (
+        f"debian:{settings.images.debian}-slim",
+        settings.images.mautic,
+        settings.platform.registry_image,
+        settings.platform.database_image,
+    )
+
+
+def text(report: Report, plan: FixPlan) -> list[str]:
+    """Return the findings as lines of text, every remedy below its finding.
+
+    Args:
+        report: what was found.
+        plan: the fix; what it brings is the remedy of the findings that need it.
+    """
+    width = max(len(finding.check) for finding in report.findings)
+    lines = []
+    for finding in _remedied(report, plan):
+        lines.append(f"{finding.level:<7}  {finding.check:<{width}}  {finding.found}")
+        if finding.remedy:
+            lines.append(f"{'':7}  {'':{width}}  -> {finding.remedy}")
+    return lines
+
+
+def as_dict(report: Report, plan: FixPlan) -> dict[str, Any]:
+    """Return the findings, and the commands of the fix, as JSON-ready data."""
+    return {
+        "ok": not report.problems,
+        "findings": [finding.as_dict() for finding in _remedied(report, plan)],
+        "fix": list(plan.lines),
+    }
+
+
+def refuse(report: Report, plan: FixPlan) -> None:
+    """Raise if problems remain.
+
+    Raises:
+        SuiteError: they do; the hint names the commands that would help.
+    """
+    if not report.problems:
+        return
+    count = len(report.problems)
+    names = ", ".join(dict.fromkeys(finding.check for finding in report.problems))
+    hint = None
+    if plan.lines:
+        by_us = "`./inv doctor --fix` runs this, or do it yourself"
+        how = by_us if plan.runnable else "what to run"
+        hint = "\n    ".join((f"{how}:", *plan.lines))
+    raise SuiteError(f"{count} problem{'s'[: count > 1]} found: {names}", hint=hint)
+
+
+def _remedied(report: Report, plan: FixPlan) -> tuple[Finding, ...]:
+    """Return the findings; those that the fix helps name it as their remedy."""
+    fix = "./inv doctor --fix" if plan.runnable else "; ".join(plan.told)
+    return tuple(
+        dataclasses.replace(finding, remedy=", ".join(filter(None, (fix, finding.remedy))))
+        if finding.needs
+        else finding
+        for finding in report.findings
+    )

@@ -1,0 +1,86 @@
+"""inv doctor, inv demo, inv test: what a machine needs, and the two first things to do with it."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from tasks.cli import ROOT, Session, check_format, task
+
+if TYPE_CHECKING:
+    from tasks.core.findings import Need
+    from tasks.flows.doctor import Doctor, FixPlan
+
+YES = "run the commands of a fix with sudo without asking"
+
+
+@task(
+    help={
+        "fix": "install and start what is missing; every command is named before it runs",
+        "yes": YES,
+        "stop_engine": "stop an engine that --fix has started where there is no service manager",
+    }
+)
+def doctor(  # noqa: PLR0917 - every parameter is an option with a name
+    session: Session,
+    env: str = "",
+    fix: bool = False,
+    yes: bool = False,
+    stop_engine: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Check everything this machine needs, and say or do what is missing."""
+    from tasks.flows.doctor import as_dict, refuse, text
+
+    as_json = check_format(format)
+    found = _doctor(session, env)
+    if stop_engine:
+        if not found.stop_engine():
+            session.console.say("no engine was started by `inv doctor --fix`")
+        return
+    if fix and (dry_run or session.dry):
+        session.console.plan(found.plan(found.examine()), as_json=as_json)
+        return
+    report = found.fix(functools.partial(_consent, session, yes)) if fix else found.examine()
+    plan = found.plan(report)
+    if as_json:
+        session.console.json(as_dict(report, plan))
+    else:
+        session.console.data("\n".join(text(report, plan)))
+    refuse(report, plan)
+
+
+def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:
+    """Return whether a fix may run. Root's consent is the command line itself."""
+    from tasks.adapters.consent import ask
+
+    if not plan.sudo:
+        return True
+    for line in plan.lines:
+        session.console.say(f"  {line}")
+    if not yes and not ask("Run this?"):
+        return False
+    # It may want a password: asked for once, here, before any progress is drawn.
+    return session.runner.interact(["sudo", "--validate"]) == 0
+
+
+def _doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
+    from tasks.adapters.apt import knowledge
+    from tasks.adapters.engine import Engine
+    from tasks.adapters.machine import Machine
+    from tasks.adapters.service import Service
+    from tasks.flows.doctor import Doctor
+
+    _, environment = session.environment(env)
+    return Doctor(
+        machine=Machine(session.runner, Engine()),
+        service=Service(session.runner),
+        runner=session.runner,
+        apt=functools.partial(knowledge, session.runner),
+        settings=session.settings,
+        environment=environment,
+        root=ROOT,
+        work=session.console.work,
+        tools=tools,
+    )
