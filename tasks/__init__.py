@@ -2,7 +2,30 @@
 
 from invoke import Collection
 
+from tasks.environments import (
+    cleanup,
+    console,
+    deploy,
+    list_,
+    logs,
+    rollback,
+    shell,
+    status,
+    url,
+)
 from tasks.machine import doctor
 from tasks.names import names
 
-namespace = Collection(doctor, names)
+namespace = Collection(
+    doctor,
+    names,
+    cleanup,
+    console,
+    deploy,
+    list_,
+    logs,
+    rollback,
+    shell,
+    status,
+    url,
+)

@@ -1,0 +1,60 @@
+"""Plain HTTP to an address of this machine, under whatever host name the site has."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tasks.core.errors import SuiteError
+
+READ_MAX_BYTES = 4 * 1024 * 1024
+"""No page or stylesheet that a smoke test looks at is larger."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer.
+
+    Attributes:
+        status: its status code.
+        headers: its headers, names in lower case.
+        text: its body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+class Site:
+    """One site, reached by address: its name need not resolve on this machine.
+
+    Args:
+        address: the IP address to connect to.
+        port: its port.
+        host: the value of the Host header, with the port where it is not 80.
+    """
+
+    def __init__(self, address: str, port: int, host: str) -> None:
+        self._address = "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104
+        self._port = port
+        self._host = host
+
+    def get(self, path: str, timeout_seconds: float = 30) -> Response:
+        """Ask for a path, without following redirects.
+
+        Raises:
+            SuiteError: nobody answered.
+        """
+        connection = http.client.HTTPConnection(self._address, self._port, timeout=timeout_seconds)
+        try:
+            connection.request("GET", path, headers={"Host": self._host, "Accept": "*/*"})
+            answer = connection.getresponse()
+            body = answer.read(READ_MAX_BYTES).decode(errors="replace")
+            headers = {name.lower(): value for name, value in answer.getheaders()}
+            return Response(answer.status, headers, body)
+        except (OSError, http.client.HTTPException) as error:
+            raise SuiteError(f"http://{self._host}{path} does not answer: {error}") from error
+        finally:
+            connection.close()

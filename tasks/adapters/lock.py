@@ -1,0 +1,194 @@
+"""One run at a time per environment, on this machine, whichever user it is.
+
+The kernel holds the lock (flock(2)) and gives it up when its holder ends, however it ends: there
+is no stale lock. The file beside it only says who holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tasks.core.errors import HeldError, SuiteError
+
+# Not tempfile.gettempdir(): TMPDIR may differ between two users, and each would lock his own file.
+DIRECTORY = Path("/tmp/mautic-multidev-locks")  # noqa: S108
+POLL_SECONDS = 0.2
+WAIT_SECONDS = 1800.0
+"""How long a run waits for its turn: longer than any deploy takes."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds an environment, or waits for it.
+
+    Attributes:
+        owner: user@host.
+        pid: the process.
+        since: when it began, ISO 8601.
+        action: what it does, e.g. ``deploy``.
+        commit: what it deploys, or an empty string.
+    """
+
+    owner: str
+    pid: int
+    since: str
+    action: str
+    commit: str
+
+    def __str__(self) -> str:
+        what = f"{self.action} {self.commit}".strip()
+        return f"{self.owner} (pid {self.pid}, {what}) since {self.since}"
+
+
+class Lock:
+    """The lock of one environment.
+
+    Args:
+        name: what is locked, e.g. the Compose project; a plain file name.
+        directory: where the lock files of all users of this machine live.
+    """
+
+    def __init__(self, name: str, directory: Path = DIRECTORY) -> None:
+        self._name = name
+        self._path = directory / f"{name}.lock"
+        self._queue = directory / f"{name}.next"
+
+    @contextlib.contextmanager
+    def held(
+        self, me: Holder, waiting: Callable[[str], None], wait_seconds: float = WAIT_SECONDS
+    ) -> Iterator[None]:
+        """Hold the lock; where somebody else does, wait for it.
+
+        Of several deploys that wait, the one that came last goes on: the others, with other
+        commits, would only be overwritten by it.
+
+        Args:
+            me: who asks.
+            waiting: told once who holds it.
+            wait_seconds: how long to wait.
+
+        Raises:
+            HeldError: it was not free in time, or a later deploy has taken this one's place.
+        """
+        with _opened(self._path) as file:
+            self._acquire(file, me, waiting, wait_seconds)
+            try:
+                _write(file, me)
+                yield
+            finally:
+                os.ftruncate(file, 0)
+
+    def holder(self) -> Holder | None:
+        """Return who holds the lock now, or None."""
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            if _try_lock(file):
+                return None
+            return _read(file)
+        finally:
+            os.close(file)
+
+    def _acquire(
+        self, file: int, me: Holder, waiting: Callable[[str], None], wait_seconds: float
+    ) -> None:
+        if _try_lock(file):
+            return
+        deadline = time.monotonic() + wait_seconds
+        told: Holder | None = None
+        with _opened(self._queue) as queue:
+            if me.commit:
+                _write(queue, me)
+            while not _try_lock(file):
+                holder = _read(file)
+                if holder and holder != told:
+                    waiting(f"{self._name} is held by {holder}; waiting for it")
+                    told = holder
+                later = _read(queue) if me.commit else None
+                if later and later.commit != me.commit and _alive(later.pid):
+                    raise HeldError(
+                        f"{self._name}: {later} waits as well and came later; this run of "
+                        f"{me.commit} makes way for it"
+                    )
+                if time.monotonic() > deadline:
+                    raise HeldError(
+                        f"{self._name} is still held by {holder or 'somebody'} after "
+                        f"{wait_seconds:.0f} s",
+                        hint="end that run, or wait for it; the lock goes with its process",
+                    )
+                time.sleep(POLL_SECONDS)
+            if _read(queue) == me:
+                os.ftruncate(queue, 0)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Yield a file that every user of the machine can lock and write."""
+    file = _open(path)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _open(path: Path) -> int:
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.parent.mkdir()
+            # Past the umask; sticky, so that nobody removes another one's file.
+            path.parent.chmod(0o1777)
+        # Never O_CREAT on a file that may be another user's: fs.protected_regular refuses that in
+        # a sticky directory.
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        except FileExistsError:
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        os.fchmod(file, 0o666)
+        return file
+    except OSError as error:
+        raise SuiteError(
+            f"the lock file {path} cannot be opened: {error.strerror}",
+            hint=f"look at `ls -ld {path.parent} {path}`; it must be writable for all users",
+        ) from error
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write(file: int, holder: Holder) -> None:
+    os.ftruncate(file, 0)
+    os.pwrite(file, json.dumps(asdict(holder)).encode(), 0)
+
+
+def _read(file: int) -> Holder | None:
+    """Return who is written in a lock file; None while it is empty or half written."""
+    try:
+        return Holder(**json.loads(os.pread(file, 4096, 0)))
+    except (ValueError, TypeError):
+        return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

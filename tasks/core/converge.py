@@ -1,0 +1,212 @@
+"""From what is wanted and what runs to what has to be done, and whether it has come up: pure.
+
+The suite decides per service what happens and tells Compose exactly that, instead of letting
+Compose compare: Compose would also replace a container for a label that only says when, and by
+whom, it was deployed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+SETTLE = timedelta(seconds=3)
+"""A service without a health check counts as up after running this long: programs that cannot
+start end sooner."""
+
+RESTARTS_MAX = 3
+"""Restarts during one deploy that count as a crash loop."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A service as it should run.
+
+    Attributes:
+        name: the service.
+        image: the image reference it should run.
+        fingerprint: stands for all the rest of its definition.
+        shares: the service whose network it lives in, or an empty string.
+    """
+
+    name: str
+    image: str
+    fingerprint: str
+    shares: str = ""
+
+
+@dataclass(frozen=True)
+class Present:
+    """A service as the engine has it.
+
+    Attributes:
+        image: the image reference its container was made from.
+        state: the container's state, e.g. ``running``.
+    """
+
+    image: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one service.
+
+    Attributes:
+        service: its name.
+        verb: ``create``, ``update``, ``start`` or ``keep``.
+        reason: why.
+    """
+
+    service: str
+    verb: str
+    reason: str
+
+
+def wanted(config: Mapping[str, Any]) -> dict[str, Wanted]:
+    """Return the services of a project as ``docker compose config --format json`` tells them."""
+    found = {}
+    for name, definition in config["services"].items():
+        rest = {key: value for key, value in definition.items() if key != "image"}
+        text = json.dumps(rest, sort_keys=True)
+        mode = definition.get("network_mode") or ""
+        found[name] = Wanted(
+            name=name,
+            image=definition["image"],
+            fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16],
+            shares=mode.removeprefix("service:") if mode.startswith("service:") else "",
+        )
+    return found
+
+
+def decide(
+    services: Iterable[Wanted], present: Mapping[str, Present], recorded: Mapping[str, str]
+) -> tuple[Change, ...]:
+    """Return what has to happen to each service.
+
+    Args:
+        services: the services wanted; one that shares another's network comes after it.
+        present: the services that have a container.
+        recorded: the fingerprint each service was last started with.
+    """
+    changes: dict[str, Change] = {}
+    for service in services:
+        there = present.get(service.name)
+        host = changes.get(service.shares)
+        if there is None:
+            verb, reason = "create", "it is not there"
+        elif there.image != service.image:
+            verb, reason = "update", f"new image {short(service.image)}"
+        elif recorded.get(service.name) != service.fingerprint:
+            verb, reason = "update", "its configuration changed"
+        elif host is not None and host.verb != "keep":
+            # The network belongs to a container, and a new one has another.
+            verb, reason = "update", f"it shares the network of {service.shares}"
+        elif there.state != "running":
+            verb, reason = "start", f"it is {there.state}"
+        else:
+            verb, reason = "keep", "unchanged"
+        changes[service.name] = Change(service.name, verb, reason)
+    return tuple(changes.values())
+
+
+def short(reference: str) -> str:
+    """Return an image's reference as people read it: its digest's first digits, or its tag."""
+    _, at, digest = reference.partition("@sha256:")
+    return f"sha256:{digest[:12]}" if at else reference
+
+
+# -- coming up ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Observed:
+    """How one container fares.
+
+    Attributes:
+        id: its id.
+        name: its name.
+        service: its service.
+        state: ``created``, ``running``, ``restarting``, ``exited``, ``paused`` or ``dead``.
+        exit_status: of its last run.
+        error: the engine's own error about it, or an empty string.
+        restarts: how often the engine has restarted it.
+        started_at: when its present run began, ISO 8601.
+        health: ``healthy``, ``unhealthy``, ``starting``, or empty where nothing checks.
+        health_output: what its last health check said.
+    """
+
+    id: str
+    name: str
+    service: str
+    state: str
+    exit_status: int
+    error: str
+    restarts: int
+    started_at: str
+    health: str
+    health_output: str
+
+
+class Fate(Enum):
+    """What a container is on its way to."""
+
+    UP = "up"
+    COMING = "coming"
+    DOOMED = "doomed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judgement with its reason, told in a few words.
+
+    Attributes:
+        fate: the judgement.
+        reason: e.g. ``fpm ended with exit status 78``.
+    """
+
+    fate: Fate
+    reason: str
+
+
+def judge(seen: Observed, restarts_before: int, now: datetime) -> Verdict:
+    """Say of one container whether it is up, coming up, or will never be.
+
+    Args:
+        seen: how it fares.
+        restarts_before: its restarts when the wait began: workers end, and are restarted, by
+            design.
+        now: the engine's time, as far as it is known.
+    """
+    name = seen.service or seen.name
+    restarts = seen.restarts - restarts_before
+    ended = seen.error or f"exit status {seen.exit_status}"
+    if seen.state in {"exited", "dead"}:
+        return Verdict(Fate.DOOMED, f"{name} ended: {ended}")
+    if restarts >= RESTARTS_MAX:
+        return Verdict(Fate.DOOMED, f"{name} was restarted {restarts} times: {ended}")
+    if seen.state != "running":
+        return Verdict(Fate.COMING, f"{name} is {seen.state}: {ended}")
+    return _health(seen, name, now)
+
+
+def _health(seen: Observed, name: str, now: datetime) -> Verdict:
+    if seen.health == "healthy":
+        return Verdict(Fate.UP, f"{name} is healthy")
+    if seen.health:
+        said = seen.health_output.splitlines()
+        why = f": {said[-1]}" if said else ""
+        return Verdict(Fate.COMING, f"{name} runs, but is not healthy yet{why}")
+    if now - datetime.fromisoformat(f"{seen.started_at[:19]}+00:00") >= SETTLE:
+        return Verdict(Fate.UP, f"{name} runs")
+    return Verdict(Fate.COMING, f"{name} has just started")
+
+
+def order(services: Sequence[Wanted]) -> list[Wanted]:
+    """Return services so that one that shares another's network comes after it."""
+    return sorted(services, key=lambda service: (bool(service.shares), service.name))

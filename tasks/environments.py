@@ -1,0 +1,302 @@
+"""The life of a branch's environment: deploy, look at it, use it, remove it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from invoke.exceptions import Exit
+
+from tasks.cli import ROOT, Session, check_format, task
+
+if TYPE_CHECKING:
+    from tasks.core.naming import Names
+    from tasks.core.record import Owner
+    from tasks.flows.local import Local
+    from tasks.flows.target import RemovalPlan, Request
+
+SERVICE = "fpm"
+"""Where commands run unless another service is named: the container that has Mautic's PHP."""
+
+
+@task(help={"tag": "tag of the images (default: that of the commit checked out)"})
+def deploy(  # noqa: PLR0917 - every parameter is an option with a name
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    tag: str = "",
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Create or update the branch's environment, wait for it, test it and print its URL."""
+    as_json = check_format(format)
+    from tasks.flows.target import Request
+    from tasks.targets import owner
+
+    names = _names(session, env, branch)
+    checkout = None if tag else session.git.checkout()
+    request = Request(
+        names=names,
+        repository=session.git.repository(),
+        owner=owner(),
+        tag=checkout.tag if checkout else tag,
+        commit=checkout.commit if checkout else "",
+    )
+    _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
+
+
+@task(help={"to": "tag of the release to go back to (default: the one before the current)"})
+def rollback(  # noqa: PLR0917 - every parameter is an option with a name
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    to: str = "",
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Deploy an earlier release of the branch again, by its images; git is not asked."""
+    as_json = check_format(format)
+    from tasks.flows.target import Request
+    from tasks.targets import owner
+
+    names = _names(session, env, branch)
+    _, of = _existing(session, names)
+    request = Request(names, of.repository, owner(), tag=to, rollback=True)
+    _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
+
+
+@task()
+def cleanup(
+    session: Session,
+    branch: str,
+    env: str = "",
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Remove everything that belongs to a branch: what runs, database, files, image tags."""
+    as_json = check_format(format)
+    from tasks.flows.cleanup import plan_cleanup, run_cleanup
+    from tasks.targets import holder, registry, target
+
+    names = _names(session, env, branch)
+    of = _owner(session, names)
+    local = target(session, names.environment)
+    own = session.settings.environment(names.environment)
+    in_platform = local.platform.owns(own.registry.url)
+    reachable = not in_platform or local.platform.has_registry()
+
+    def plan() -> RemovalPlan:
+        return plan_cleanup(
+            local,
+            of,
+            names,
+            tags=registry(session, names.environment) if reachable else None,
+            protected=own.protected,
+            root=ROOT,
+        )
+
+    if dry_run or session.dry:
+        session.console.plan(plan(), as_json=as_json)
+        return
+    if in_platform and reachable:
+        local.platform.ensure_registry()
+    removed = run_cleanup(local, plan, names, me=holder("cleanup"), console=session.console)
+    if not removed:
+        session.console.say(f"{names.branch}: nothing to remove")
+
+
+@task(name="list")
+def list_(session: Session, env: str = "", format: str = "text") -> None:
+    """List all environments on this machine: state, commit, age, owner, URL."""
+    as_json = check_format(format)
+    from dataclasses import asdict
+
+    from tasks.flows.observe import list_rows, now
+    from tasks.targets import target
+
+    environment, _ = session.environment(env)
+    found = list(target(session, environment).list())
+    if as_json:
+        session.console.json([asdict(item) for item in found])
+    elif found:
+        columns = ("branch", "state", "commit", "age", "expires", "owner", "url")
+        session.console.table(columns, list_rows(found, now()))
+    else:
+        session.console.say("there are no environments; make one: inv deploy")
+
+
+@task()
+def status(
+    session: Session, env: str = "", branch: str | None = None, format: str = "text"
+) -> None:
+    """Show the services of a branch's environment: state, health, image, uptime."""
+    as_json = check_format(format)
+    from dataclasses import asdict
+
+    from tasks.flows.observe import status_rows
+
+    names = _names(session, env, branch)
+    local, of = _existing(session, names)
+    parts = list(local.status(of, names))
+    if as_json:
+        session.console.json([asdict(part) for part in parts])
+    else:
+        columns = ("service", "state", "health", "image", "status")
+        session.console.table(columns, status_rows(parts))
+
+
+@task(
+    help={
+        "service": "only this service: web, fpm, worker, cron or database",
+        "follow": "go on with new lines as they come",
+        "tail": "lines per service to begin with",
+    }
+)
+def logs(  # noqa: PLR0917 - every parameter is an option with a name
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    service: str = "",
+    follow: bool = False,
+    tail: int = 100,
+) -> None:
+    """Show what the services of a branch's environment write."""
+    names = _names(session, env, branch)
+    local, of = _existing(session, names)
+    if service:
+        _container(local, of, names, service)
+    local.conceal(names)
+    argv = ["docker", "compose", "--project-name", names.namespace, "logs", "--no-color"]
+    argv += ["--tail", str(tail)]
+    argv += ["--follow"] if follow else []
+    argv += [service] if service else []
+    try:
+        session.runner.run(argv, cwd=ROOT, on_line=session.console.data)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+
+
+@task(help={"command": "the command as one text, instead of its words after --"})
+def console(session: Session, env: str = "", branch: str | None = None, command: str = "") -> None:
+    """Run a command of Mautic's console: inv console -- mautic:segments:update."""
+    from tasks.targets import tail
+
+    words = tail(sys.argv, command)
+    _execute(session, env, branch, SERVICE, ["mautic", "console", *words])
+
+
+@task(
+    help={
+        "service": "where: web, fpm, worker, cron or database",
+        "command": "run this command in the shell, and leave it",
+    }
+)
+def shell(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    service: str = SERVICE,
+    command: str = "",
+) -> None:
+    """Open a shell in a service of a branch's environment."""
+    words = ["sh", "-c", command] if command else ["bash"]
+    _execute(session, env, branch, service, words)
+
+
+@task()
+def url(session: Session, env: str = "", branch: str | None = None) -> None:
+    """Print the URL of a branch's environment."""
+    names = _names(session, env, branch)
+    _existing(session, names)
+    session.console.data(names.url)
+
+
+# -- what they share ------------------------------------------------------------------------------
+
+
+def _names(session: Session, env: str, branch: str | None) -> Names:
+    of_branch = session.branch(branch)
+    environment, _ = session.environment(env, of_branch)
+    return session.names(environment, of_branch)
+
+
+def _owner(session: Session, names: Names) -> Owner:
+    from tasks.core.record import Owner
+
+    repository = session.git.repository()
+    return Owner(names.environment, names.slug, names.branch, repository)
+
+
+def _existing(session: Session, names: Names) -> tuple[Local, Owner]:
+    """Return the target of an environment that is there, and whose it is.
+
+    Raises:
+        InputError: it is not there.
+    """
+    from tasks.flows.observe import absent
+    from tasks.targets import target
+
+    local, of = target(session, names.environment), _owner(session, names)
+    if not local.status(of, names):
+        raise absent(local, names)
+    return local, of
+
+
+def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
+    from tasks.flows.deploy import run_deploy
+    from tasks.targets import holder, target
+
+    local = target(session, request.names.environment, dry=dry)
+    if dry:
+        session.console.plan(local.plan_deploy(request), as_json=as_json)
+        return
+    action = "rollback" if request.rollback else "deploy"
+    me = holder(action, request.tag)
+    done = run_deploy(local, request, me=me, console=session.console, root=ROOT)
+    if done.credentials:
+        _show(done.credentials.username, done.credentials.password, done.credentials.later)
+    if as_json:
+        session.console.json({"url": done.url, "changed": done.changed})
+    else:
+        session.console.data(done.url)
+
+
+def _show(username: str, password: str, later: str) -> None:
+    """Show the first administrator, this once.
+
+    The session's own console would mask the password, as everywhere else.
+    """
+    from tasks.adapters.console import Console
+    from tasks.core.redact import Redactor
+
+    once = Console(Redactor())
+    once.success(f"log in as {username} with the password {password}")
+    once.say(f"  shown this once; later: {later}")
+
+
+def _container(local: Local, of: Owner, names: Names, service: str) -> str:
+    """Return the id of a service's container.
+
+    Raises:
+        InputError: there is no such service.
+    """
+    from tasks.core.errors import InputError
+
+    found = local.container(of, names, service)
+    if found is None:
+        there = ", ".join(part.service for part in local.status(of, names))
+        raise InputError(f"{names.branch} has no service {service!r}", hint=f"it has: {there}")
+    return found.id
+
+
+def _execute(
+    session: Session, env: str, branch: str | None, service: str, words: list[str]
+) -> NoReturn:
+    """Run a command in a service's container, on this terminal, and end with its exit status."""
+    names = _names(session, env, branch)
+    local, of = _existing(session, names)
+    container = _container(local, of, names, service)
+    terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+    argv = ["docker", "exec", "--interactive", *terminal, container, *words]
+    raise Exit(code=session.runner.interact(argv))

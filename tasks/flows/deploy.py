@@ -1,0 +1,132 @@
+"""A deploy, wherever it goes: plan, apply, smoke test; on failure evidence, then the way back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.adapters.console import Console
+from tasks.adapters.lock import Holder
+from tasks.core.errors import RefusedError, SuiteError
+from tasks.flows.smoke import smoke_test
+from tasks.flows.target import Credentials, Request, Target
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a deploy came to.
+
+    Attributes:
+        url: where a browser finds the site.
+        changed: whether anything had to be done.
+        credentials: the administrator of a first deploy, or None.
+    """
+
+    url: str
+    changed: bool
+    credentials: Credentials | None
+
+
+def run_deploy(
+    target: Target, request: Request, *, me: Holder, console: Console, root: Path
+) -> Deployed:
+    """Deploy a branch, and do not return before its site answers.
+
+    Args:
+        target: where to.
+        request: what.
+        me: who, for everybody else who wants to change this environment meanwhile.
+        console: where progress goes.
+        root: the checkout; evidence, timings and ``deploy.env`` are written there.
+
+    Raises:
+        SuiteError: it failed; the message is the cause, the hint says what became of the site.
+    """
+    names = request.names
+    target.prepare()
+    with target.exclusive(names, me, console.warn):
+        # Planned under the lock: nobody changes anything between the decision and the deed.
+        plan = target.plan_deploy(request)
+        steps = plan.steps
+        if not steps:
+            console.say(f"{plan.title}: everything is as it should be")
+        for step in steps:
+            reason = f" ({step.reason})" if step.reason else ""
+            console.say(f"  {step.verb:<7} {step.subject}{reason}")
+        try:
+            if steps:
+                target.apply(plan)
+            with console.work("smoke test") as activity:
+                smoke_test(lambda path: target.get(names, path), activity.say, names.url)
+        except RefusedError:
+            raise
+        except SuiteError as error:
+            raise _failed(
+                error, target=target, plan=plan, request=request, console=console, root=root
+            ) from error
+        credentials = target.finish(plan)
+    write_results(root, request, plan.as_dict()["images"], console.timings)
+    return Deployed(names.url, bool(steps), credentials)
+
+
+def _failed(
+    error: SuiteError,
+    *,
+    target: Target,
+    plan: object,
+    request: Request,
+    console: Console,
+    root: Path,
+) -> SuiteError:
+    """Save the evidence, go back to the release before, and return the error to raise."""
+    names = request.names
+    console.error(error)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = root / "artifacts" / names.slug / stamp
+    with console.work("save the evidence") as activity:
+        target.save_evidence(names, folder)
+        cause = "\n".join(error.lines())
+        (folder / "error.txt").write_text(console.redactor(f"{cause}\n"))
+        activity.outcome = str(folder.relative_to(root))
+    became = "nothing was running before, so nothing was rolled back"
+    try:
+        back = target.roll_back(plan)
+        if back:
+            became = f"rolled back to {back}, which is running again"
+    except SuiteError as second:
+        became = f"and the rollback failed, too: {second.message}"
+    return SuiteError(
+        f"{names.branch} was not deployed: {error.message}",
+        hint=f"{became}; evidence: {folder.relative_to(root)}",
+    )
+
+
+def write_results(
+    root: Path,
+    request: Request,
+    images: Mapping[str, str],
+    timings: Sequence[tuple[str, float]],
+) -> None:
+    """Write ``deploy.env`` for later CI jobs, and the seconds of each phase.
+
+    GitLab reads deploy.env as a dotenv report: NAME=value, no quotes.
+    """
+    names = request.names
+    variables = {
+        "ENVIRONMENT_NAME": names.environment,
+        "ENVIRONMENT_SLUG": names.slug,
+        "ENVIRONMENT_URL": names.url,
+        "ENVIRONMENT_NAMESPACE": names.namespace,
+        "ENVIRONMENT_TAG": request.tag,
+        "ENVIRONMENT_COMMIT": request.commit,
+        **{f"{name.upper()}_IMAGE": reference for name, reference in images.items()},
+    }
+    text = "".join(f"{name}={value}\n" for name, value in variables.items())
+    (root / "deploy.env").write_text(text)
+    folder = root / "artifacts"
+    folder.mkdir(exist_ok=True)
+    phases = [{"phase": title, "seconds": round(seconds, 3)} for title, seconds in timings]
+    (folder / "timings.json").write_text(json.dumps(phases, indent=2) + "\n")

@@ -1,0 +1,94 @@
+"""Does the site really answer? Asked over HTTP, as a visitor would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Protocol
+from urllib.parse import urljoin, urlsplit
+
+from tasks.core.errors import SuiteError
+
+LOGIN = "/s/login"
+PATIENCE_SECONDS = 30.0
+"""How long a site whose parts are all healthy may still answer with an error: the proxy looks
+names up again only after a second, and the first page of a cold cache takes some."""
+
+POLL_SECONDS = 0.5
+
+
+class Answer(Protocol):
+    """What a site answers."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def text(self) -> str:
+        """The body."""
+
+
+def smoke_test(get: Callable[[str], Answer], say: Callable[[str], None], url: str) -> None:
+    """Check that the login page and its stylesheet are served.
+
+    Args:
+        get: asks the site for a path; raises SuiteError where nobody answers.
+        say: told what was found.
+        url: the site's URL, for messages and for resolving links.
+
+    Raises:
+        SuiteError: naming what was asked for and what came instead.
+    """
+    page = _patiently(get, LOGIN, url)
+    styles = [path for path in stylesheets(page.text, url + LOGIN) if path]
+    if not styles:
+        raise SuiteError(f"{url}{LOGIN} is answered, but by a page that links no stylesheet")
+    style = get(styles[0])
+    if style.status != 200 or not style.text:
+        raise SuiteError(f"{url}{styles[0]} answers {style.status} instead of a stylesheet")
+    say(f"{LOGIN} and {styles[0]} answer")
+
+
+def _patiently(get: Callable[[str], Answer], path: str, url: str) -> Answer:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            answer = get(path)
+            if answer.status == 200:
+                return answer
+            problem = SuiteError(f"{url}{path} answers {answer.status}")
+        except SuiteError as error:
+            problem = error
+        if time.monotonic() > deadline:
+            raise problem
+        time.sleep(POLL_SECONDS)
+
+
+def stylesheets(page: str, base: str) -> list[str]:
+    """Return the paths, with their queries, of a page's own stylesheets, in order.
+
+    Args:
+        page: the HTML.
+        base: the page's URL; stylesheets of other hosts are left out.
+    """
+    parser = _Links()
+    parser.feed(page)
+    found = []
+    for link in parser.found:
+        parts = urlsplit(urljoin(base, link))
+        if parts.netloc == urlsplit(base).netloc:
+            found.append(parts.path + (f"?{parts.query}" if parts.query else ""))
+    return found
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "link" and "stylesheet" in (values.get("rel") or "") and values.get("href"):
+            self.found.append(str(values["href"]))

@@ -1,0 +1,171 @@
+"""What every place that can run a branch's environment offers to the flows and the tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tasks.adapters.http import Response
+from tasks.adapters.lock import Holder
+from tasks.core.naming import Names
+from tasks.core.plan import Plan, Step
+from tasks.core.record import Owner
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody wants deployed.
+
+    Attributes:
+        names: the branch's names.
+        repository: where the repository lives.
+        owner: who asks, user@host.
+        tag: the images' tag; empty for a rollback to the release before the current one.
+        commit: the full commit the tag stands for, or empty where only a tag is known.
+        rollback: whether this goes back to a release that was deployed before.
+    """
+
+    names: Names
+    repository: str
+    owner: str
+    tag: str
+    commit: str = ""
+    rollback: bool = False
+
+    @property
+    def of(self) -> Owner:
+        """Whose environment this is."""
+        names = self.names
+        return Owner(names.environment, names.slug, names.branch, self.repository)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The administrator's first user name and password.
+
+    Attributes:
+        username: the user name.
+        password: the generated password, shown once.
+        later: the command that shows the password again.
+    """
+
+    username: str
+    password: str
+    later: str
+
+
+@dataclass(frozen=True)
+class RemovalPlan:
+    """What a clean-up is going to do.
+
+    Attributes:
+        title: what is removed.
+        steps: one per object.
+        objects: how the target removes them, in the same order.
+    """
+
+    title: str
+    steps: tuple[Step, ...]
+    objects: tuple[Callable[[], object], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {"title": self.title, "steps": [asdict(step) for step in self.steps]}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One environment, as `inv list` shows it.
+
+    Attributes:
+        branch: the full branch name.
+        slug: its slug.
+        url: where a browser finds it.
+        state: ``running``, ``degraded``, ``stopped``, ``deploying``, ``interrupted``, ``failed``.
+        tag: the images' tag that was deployed last.
+        commit: the full commit, or an empty string.
+        owner: who deployed it.
+        deployed_at: when, ISO 8601, or an empty string.
+        expires_at: when it may be swept away, ISO 8601, or an empty string.
+    """
+
+    branch: str
+    slug: str
+    url: str
+    state: str
+    tag: str
+    commit: str
+    owner: str
+    deployed_at: str
+    expires_at: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One service of an environment, as `inv status` shows it.
+
+    Attributes:
+        service: its name.
+        state: its state.
+        health: its health, or an empty string where nothing checks.
+        image: the image it runs, by digest.
+        tag: the tag that image was deployed as, or an empty string.
+        uptime: how long it has been as it is, in the engine's words.
+    """
+
+    service: str
+    state: str
+    health: str
+    image: str
+    tag: str
+    uptime: str
+
+
+class DeployPlan(Plan, Protocol):
+    """A plan of a deploy."""
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing was ever deployed successfully here."""
+
+
+class Target(Protocol):
+    """A place that runs environments of one environment of invoke.yaml."""
+
+    def exclusive(
+        self, names: Names, me: Holder, waiting: Callable[[str], None]
+    ) -> AbstractContextManager[None]:
+        """Hold off everybody else who would change this branch's environment."""
+
+    def prepare(self) -> None:
+        """Start what the environments of this target need before images can be looked up."""
+
+    def plan_deploy(self, request: Request) -> Any:
+        """Return what a deploy would do; reads only."""
+
+    def apply(self, plan: Any) -> None:
+        """Do it; raises SuiteError with the cause in one line."""
+
+    def finish(self, plan: Any) -> Credentials | None:
+        """Remember the deployment; returns the administrator of a first one."""
+
+    def save_evidence(self, names: Names, folder: Path) -> None:
+        """Write down what there is to see of a failure."""
+
+    def roll_back(self, plan: Any) -> str | None:
+        """Bring the release before back up; returns what that is, None where there is none."""
+
+    def get(self, names: Names, path: str) -> Response:
+        """Ask the branch's site for a path, as a visitor would."""
+
+    def plan_removal(self, of: Owner, names: Names) -> RemovalPlan:
+        """Return everything that belongs to the branch; reads only."""
+
+    def list(self) -> Sequence[Summary]:
+        """Return all environments."""
+
+    def status(self, of: Owner, names: Names) -> Sequence[Part]:
+        """Return the services of one environment; empty when there is none."""

@@ -1,0 +1,133 @@
+"""Wiring: the target that runs an environment, and the local platform."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tasks.cli import ROOT, Session
+from tasks.core.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.adapters.engine import Engine
+    from tasks.adapters.lock import Holder
+    from tasks.adapters.registry import Registry
+    from tasks.flows.local import Local
+    from tasks.flows.platform import Platform
+
+
+def target(session: Session, environment: str, *, dry: bool = False) -> Local:
+    """Return what runs the environments of one environment of invoke.yaml.
+
+    Args:
+        session: the run.
+        environment: its name.
+        dry: only look: images that have yet to be made are not made.
+    """
+    from tasks.adapters.engine import Engine
+    from tasks.flows.build import resolve_images
+    from tasks.flows.local import Local
+
+    engine = Engine()
+    images = registry(session, environment)
+    return Local(
+        settings=session.settings,
+        environment=environment,
+        engine=engine,
+        runner=session.runner,
+        root=ROOT,
+        platform=platform(session, images.host, engine, dry=dry),
+        images=partial(resolve_images, images),
+        base=_base(session, images.host, dry=dry),
+        work=session.console.work,
+    )
+
+
+def platform(
+    session: Session, standins: str, engine: Engine | None = None, *, dry: bool = False
+) -> Platform:
+    """Return the local platform; nothing of it is started by that.
+
+    Args:
+        session: the run.
+        standins: host and port of the registry that keeps the stand-ins.
+        engine: the Docker Engine, where it is known already.
+        dry: only look: images that have yet to be made are not made.
+    """
+    from tasks.adapters.engine import Engine as TheEngine
+    from tasks.adapters.lock import Lock
+    from tasks.flows.platform import Platform
+
+    lock = Lock(f"{session.settings.project}-platform")
+    return Platform(
+        settings=session.settings,
+        engine=engine or TheEngine(),
+        runner=session.runner,
+        root=ROOT,
+        base=_base(session, standins, dry=dry),
+        exclusive=lambda: lock.held(holder("start the platform"), session.console.warn),
+        work=session.console.work,
+    )
+
+
+def registry(session: Session, environment: str) -> Registry:
+    """Return the registry of an environment."""
+    from tasks.adapters.registry import Registry
+
+    return Registry(session.settings.environment(environment).registry.url)
+
+
+def owner() -> str:
+    """Return who runs this, as user@host; in a GitLab job the user who started it."""
+    try:
+        user = os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
+    except (OSError, KeyError):  # a uid without a name, as in some CI images
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def holder(action: str, commit: str = "") -> Holder:
+    """Return what others are told while this run holds an environment."""
+    from tasks.adapters.lock import Holder
+
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return Holder(owner(), os.getpid(), since, action, commit)
+
+
+def _base(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:
+    """Return what turns a public image's reference into one that the engine has or can pull."""
+
+    def base(reference: str) -> str:
+        bases = session.bases(standins)
+        if dry:
+            return bases.look(reference).reference or reference
+        return bases.resolve(reference).reference
+
+    return base
+
+
+def tail(argv: list[str], command: str) -> list[str]:
+    """Return the command that a task passes on: what follows `--`, or the words of an option.
+
+    Args:
+        argv: the whole command line; invoke itself keeps what follows `--` only as one text, in
+            which the words can no longer be told apart.
+        command: what the option said.
+
+    Raises:
+        InputError: both were given, or the option's quotes do not match.
+    """
+    import shlex
+
+    after = argv[argv.index("--") + 1 :] if "--" in argv else []
+    if after and command:
+        raise InputError("give the command after -- or with --command, not both")
+    try:
+        return after or shlex.split(command)
+    except ValueError as error:
+        raise InputError(f"--command {command!r}: {error}") from error
