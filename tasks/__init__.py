@@ -13,12 +13,14 @@ from tasks.environments import (
     status,
     url,
 )
+from tasks.images import build
 from tasks.machine import doctor
 from tasks.names import names
 
 namespace = Collection(
     doctor,
     names,
+    build,
     cleanup,
     console,
     deploy,

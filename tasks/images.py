@@ -21,7 +21,7 @@ RECORD = "build.json"
         "rebuild": "build without any cache, and replace what is in the registry",
     }
 )
-def build(
+def build(  # noqa: PLR0917 - every parameter is an option with a name
     session: Session,
     env: str = "",
     branch: str | None = None,
@@ -93,10 +93,30 @@ def tools_of(session: Session, environment: Environment) -> Tools:
 
 
 def prepare_registry(session: Session, tools: Tools, *, dry: bool) -> bool:
-    """Make sure that there is a registry to build for.
+    """Make sure that there is a registry: the local platform's is started where it is needed.
+
+    Args:
+        session: the run.
+        tools: what builds the images.
+        dry: start nothing.
 
     Returns:
-        Whether it has yet to be started: a dry run starts nothing.
+        Whether it has yet to be started, in a dry run.
+
+    Raises:
+        RegistryError: it is not the local platform's, and cannot be reached.
+        EngineError: the local platform's does not come up.
     """
-    tools.registry.ping()
+    from tasks.adapters.registry import UnreachableError
+    from tasks.targets import platform
+
+    try:
+        tools.registry.ping()
+    except UnreachableError:
+        local = platform(session, tools.registry.host)
+        if not local.owns(tools.registry.url):
+            raise
+        if dry:
+            return True
+        local.ensure_registry()
     return False

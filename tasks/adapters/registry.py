@@ -101,8 +101,11 @@ class Registry:
 
         Raises:
             UnreachableError: it is not.
+            RegistryError: what answers is no registry.
         """
-        self._send("GET", "/v2/", {}, b"")
+        answer = self._send("GET", "/v2/", {}, b"")
+        if answer.status_code not in {200, 401}:
+            raise self._refusal("GET", "/v2/", answer)
 
     def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of an image, or None when there is no such image.

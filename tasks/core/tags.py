@@ -40,11 +40,12 @@ def branch_marker(slug: str, tag: str) -> str:
 
 
 def removable(tags: Mapping[str, str], slug: str) -> tuple[str, ...]:
-    """Return the tags of one repository that go when a branch goes, in sorted order.
+    """Return the tags of one repository that go when a branch goes, in the order to remove them.
 
     Its markers go. A tag they name goes unless another branch's marker names it or it is the very
     image that is ``latest``. A content key goes when its image loses its last other tag by this;
-    one that never had another tag stays: a build that is under way may just have pushed it.
+    one that never had another tag stays: a build that is under way may just have pushed it. The
+    markers go last, so that a clean-up that was interrupted finds the rest again.
 
     Args:
         tags: every tag of the repository, with its digest.
@@ -54,11 +55,12 @@ def removable(tags: Mapping[str, str], slug: str) -> tuple[str, ...]:
     markers = {tag for tag in tags if tag.startswith(own)}
     others = {_named(tag) for tag in tags if tag.startswith(_MARKER) and tag not in markers}
     named = {_named(tag) for tag in markers}
-    going = markers | {
+    released = {
         tag
         for tag in named & tags.keys()
         if tag not in others and tags[tag] != tags.get(LATEST) and tag not in {LATEST, CACHE}
     }
+    going = markers | released
     touched = {tags[tag] for tag in going}
     staying = {
         digest
@@ -70,7 +72,7 @@ def removable(tags: Mapping[str, str], slug: str) -> tuple[str, ...]:
         for tag, digest in tags.items()
         if is_content_key(tag) and digest in touched and digest not in staying
     }
-    return tuple(sorted(going | orphans))
+    return (*sorted(released), *sorted(orphans), *sorted(markers))
 
 
 def _named(marker: str) -> str:
