@@ -66,7 +66,7 @@ def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:
 
 
 def _doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
-    from tasks.adapters.apt import knowledge
+    from tasks.adapters.apt import AptTool
     from tasks.adapters.engine import Engine
     from tasks.adapters.machine import Machine
     from tasks.adapters.service import Service
@@ -77,7 +77,7 @@ def _doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
         machine=Machine(session.runner, Engine()),
         service=Service(session.runner),
         runner=session.runner,
-        apt=functools.partial(knowledge, session.runner),
+        apt=AptTool(session.runner),
         settings=session.settings,
         environment=environment,
         root=ROOT,

@@ -6,40 +6,50 @@ import shlex
 from pathlib import Path
 
 from tasks.adapters.process import Runner
-from tasks.core.packages import ASKED, Apt, read_indexes, read_policy
+from tasks.core.packages import ASKED, Apt, mirrors, read_indexes, read_policy
 
 _SECONDS = 60
-_PLAIN = {"LC_ALL": "C"}
+SUFFIXES = {".list", ".sources"}
 
 
-def knowledge(runner: Runner) -> Apt:
-    """Return what apt knows.
+class AptTool:
+    """Asks apt.
 
     Args:
         runner: runs apt's programs.
-
-    Raises:
-        CommandError: apt's configuration cannot be read.
     """
-    policy = runner.run(["apt-cache", "policy", *ASKED], env=_PLAIN, deadline=_SECONDS)
-    indexes = runner.run(
-        ["apt-get", "indextargets", "Created-By: Packages"], env=_PLAIN, deadline=_SECONDS
-    )
-    return Apt(
-        candidates=read_policy(policy.stdout),
-        indexes=read_indexes(indexes.stdout),
-        files={str(file): file.read_text() for file in _source_files(runner)},
-    )
 
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
 
-def _source_files(runner: Runner) -> list[Path]:
-    """Return the files that apt reads its sources from."""
-    asked = ["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f"]
-    asked += ["PARTS", "Dir::Etc::sourceparts/d"]
-    answer = runner.run(asked, env=_PLAIN, deadline=_SECONDS).stdout
-    paths = dict(word.split("=", 1) for word in shlex.split(answer))
-    single, parts = Path(paths["LIST"]), Path(paths["PARTS"])
-    found = [single] if single.is_file() else []
-    if parts.is_dir():
-        found += sorted(file for file in parts.iterdir() if file.suffix in {".list", ".sources"})
-    return found
+    def knowledge(self) -> Apt:
+        """Return what apt knows; with no package cache on the disk this takes seconds.
+
+        Raises:
+            CommandError: apt's configuration cannot be read.
+        """
+        return Apt(
+            candidates=read_policy(self._ask("apt-cache", "policy", *ASKED)),
+            indexes=read_indexes(self._ask("apt-get", "indextargets", "Created-By: Packages")),
+            files=self._source_files(),
+        )
+
+    def mirrors(self) -> tuple[str, ...]:
+        """Return the addresses of the web servers that packages come from."""
+        return mirrors(self._source_files())
+
+    def _ask(self, *argv: str) -> str:
+        return self._runner.run(argv, env={"LC_ALL": "C"}, deadline=_SECONDS).stdout
+
+    def _source_files(self) -> dict[str, str]:
+        """Return the files that apt reads its sources from, with their texts."""
+        answer = self._ask(
+            *("apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f"),
+            *("PARTS", "Dir::Etc::sourceparts/d"),
+        )
+        paths = dict(word.split("=", 1) for word in shlex.split(answer))
+        single, parts = Path(paths["LIST"]), Path(paths["PARTS"])
+        found = [single] if single.is_file() else []
+        if parts.is_dir():
+            found += sorted(file for file in parts.iterdir() if file.suffix in SUFFIXES)
+        return {str(file): file.read_text() for file in found}

@@ -443,10 +443,9 @@ def _bases(facts: Facts) -> tuple[tuple[Finding, ...], bool]:
                 Finding(
                     "base images",
                     Level.WARNING,
-                    f"{source.host} cannot be reached ({source.detail}): stand-ins made of "
-                    f"Debian's packages take the place of {', '.join(source.missing)}. They show "
-                    "that everything works; they are not Mautic",
-                    remedy=f"make {source.host} reachable, or `docker load` the images",
+                    f"{source.host} cannot be reached ({source.detail}): stand-ins, not Mautic, "
+                    f"for {', '.join(source.missing)}",
+                    remedy=f"make {source.host} reachable, or `docker load` these images",
                 )
             )
     return tuple(findings), standins

@@ -260,6 +260,27 @@ def one_line(text: str) -> list[Stanza]:
     return found
 
 
+def mirrors(files: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the web addresses in source files, each once.
+
+    Args:
+        files: the texts by file name.
+    """
+    found = [
+        uri
+        for name, text in files.items()
+        for stanza in _entries(name, text)
+        for uri in stanza.get("uris", ("", ""))[1].split()
+        if uri.startswith(("http://", "https://"))
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _entries(name: str, text: str) -> list[Stanza]:
+    """Return the entries of a source file in either format; its name says which."""
+    return stanzas(text) if name.endswith(".sources") else one_line(text)
+
+
 def newer_sources(apt: Apt, old: str, new: str) -> str:
     """Return sources for a newer Debian release, made from the machine's own for the older one.
 
@@ -282,7 +303,7 @@ def newer_sources(apt: Apt, old: str, new: str) -> str:
     }
     made: list[str] = []
     for name, text in apt.files.items():
-        for stanza in stanzas(text) if name.endswith(".sources") else one_line(text):
+        for stanza in _entries(name, text):
             made += _renewed(stanza, suites)
     return "\n".join(dict.fromkeys(made))
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import CommandError, SuiteError
-from tasks.core.findings import Facts, Finding, Need, Source, System, judge, needs, problems
-from tasks.core.packages import Apt, Command, elsewhere, install_commands
+from tasks.core.findings import Facts, Finding, Need, Source, judge, needs, problems
+from tasks.core.packages import Command, elsewhere, install_commands
 from tasks.core.plan import Step
 from tasks.core.references import parse_reference
 
 if TYPE_CHECKING:
+    from tasks.adapters.apt import AptTool
     from tasks.adapters.console import Activity
     from tasks.adapters.machine import Answer, Machine
     from tasks.adapters.process import Runner
@@ -110,7 +111,7 @@ class Doctor:
     machine: Machine
     service: Service
     runner: Runner
-    apt: Callable[[], Apt]
+    apt: AptTool
     settings: Settings
     environment: Environment
     root: Path
@@ -124,6 +125,7 @@ class Doctor:
         system = machine.system()
         answers, sources = self._sources()
         told_time = any(answer.skew is not None for answer in answers.values())
+        mirrors = () if told_time or system.manager != "apt" else self.apt.mirrors()
         facts = Facts(
             system=system,
             git=machine.git(),
@@ -140,7 +142,7 @@ class Doctor:
                 )
                 for service, setting in PORTS.items()
             ),
-            clock=machine.clock(answers, () if told_time else self._mirrors(system)),
+            clock=machine.clock(answers, mirrors),
             sources=sources,
             standins=self.settings.images.source,
             protected=self.environment.protected,
@@ -158,7 +160,7 @@ class Doctor:
         # What there is to start is known only when it is installed.
         complete = True
         if wanted and system.manager == "apt":
-            known = self.apt()
+            known = self.apt.knowledge()
             installs = install_commands(wanted, known, system.codename)
             complete = known.updated or not installs
             if installs is None:
@@ -252,12 +254,6 @@ class Doctor:
             )
             for host, answer in answers.items()
         )
-
-    def _mirrors(self, system: System) -> tuple[str, ...]:
-        """Return web servers that tell the time when no registry did."""
-        if system.manager != "apt":
-            return ()
-        return tuple(index.uri for index in self.apt().indexes if index.uri.startswith("http"))
 
 
 def _base_images(settings: Settings) -> tuple[str, ...]:
