@@ -6,19 +6,30 @@ Objects stay the API's own JSON, so that ``core.rollout`` and the tests see what
 from __future__ import annotations
 
 import json
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from tasks.adapters.kubeapi import PATIENCE_SECONDS, Object, Request, Transport
+from tasks.adapters.kubeapi import (
+    PATIENCE_SECONDS,
+    WATCH_SECONDS,
+    Object,
+    Request,
+    Stop,
+    Transport,
+    refusal,
+)
 from tasks.core.errors import ClusterError
 
 FIELD_MANAGER = "mautic-multidev"
-WATCH_SECONDS = 240
-"""How long the API serves one watch before it is opened anew."""
 PAGE = 500
+ERROR_PAUSE_SECONDS = 0.5
+"""How long to wait before a list after a watch that told of an error, 410 Gone as a rule."""
+MIN_PAUSE_SECONDS = 0.05
+MAX_PAUSE_SECONDS = 2.0
+"""How long to wait before a watch that ended is opened again."""
 
 
 @dataclass(frozen=True)
@@ -205,15 +216,21 @@ class Cluster:
     def logs(
         self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 500
     ) -> str | None:
-        """Return the end of a container's log, or None when there is none to be had."""
+        """Return the end of a container's log, or None when there is none to be had.
+
+        One attempt: a node that is away must not hold up the logs of all others.
+
+        Raises:
+            ClusterError: the API, or the node it asked, failed.
+        """
         query = {"container": container, "tailLines": str(tail), "previous": str(previous).lower()}
-        path = KINDS["Pod"].path(namespace, pod, "log")
-        try:
-            return self._transport.body(Request("GET", path, query)).decode(errors="replace")
-        except ClusterError as error:
-            if error.status in {400, 404, 500}:  # not started yet, gone, or its node is
-                return None
-            raise
+        request = Request("GET", KINDS["Pod"].path(namespace, pod, "log"), query)
+        answer = self._transport.attempt(request)
+        if answer.status in {400, 404}:  # not started yet, or gone
+            return None
+        if answer.status >= 400:
+            raise refusal(request, answer)
+        return answer.body.decode(errors="replace")
 
     def http(
         self, namespace: str, service: str, port: int, path: str, headers: Mapping[str, str]
@@ -223,8 +240,8 @@ class Cluster:
         One attempt: the caller knows how long a site may take to answer.
         """
         proxy = KINDS["Service"].path(namespace, f"{service}:{port}", f"proxy{path}")
-        response = self._transport.attempt(Request("GET", proxy, headers=headers))
-        return response.status, response.read() or b""
+        answer = self._transport.attempt(Request("GET", proxy, headers=headers))
+        return answer.status, answer.body
 
     def now(self) -> datetime:
         """Return the time by the cluster's clock, as its last answer told it."""
@@ -235,21 +252,21 @@ class Cluster:
     def watch(
         self,
         kind: str,
-        namespace: str,
+        namespace: str | None,
         on_change: Callable[[Change], None],
         *,
         selector: str = "",
-        stop: threading.Event,
+        stop: Stop,
     ) -> None:
         """List and then watch a kind until stopped, whatever happens to the connection.
 
         Args:
             kind: what to watch.
-            namespace: where.
-            on_change: called with every change; first, and after each loss of the thread of
-                events, with ``SYNCED`` and the whole list.
+            namespace: where; None watches all namespaces.
+            on_change: called with every change; first, and whenever changes were missed, with
+                ``SYNCED`` and the whole list.
             selector: label selector.
-            stop: ends the watch, within about a second of the next event or time-out.
+            stop: ends the watch at once.
 
         Raises:
             ClusterError: the API refuses, or was away for longer than the patience.
@@ -261,12 +278,11 @@ class Cluster:
                 on_change(change)
 
     def _follow(
-        self, kind: str, namespace: str, selector: str, version: str, stop: threading.Event
+        self, kind: str, namespace: str | None, selector: str, version: str, stop: Stop
     ) -> Iterator[Change]:
         """Yield changes since a version until the API no longer knows it (410) or is stopped."""
-        from urllib3.exceptions import HTTPError
-
         path = KINDS[kind].path(namespace)
+        pause = MIN_PAUSE_SECONDS
         while not stop.is_set():
             query = {
                 "watch": "true",
@@ -276,16 +292,25 @@ class Cluster:
             }
             if selector:
                 query["labelSelector"] = selector
+            opened = time.monotonic()
+            request = Request("GET", path, query, timeout=(5.0, WATCH_SECONDS + 5.0))
             try:
-                for line in self._transport.lines(Request("GET", path, query), stop):
+                for line in self._transport.lines(request, stop):
                     event = json.loads(line)
                     if event["type"] == "ERROR":
+                        stop.wait(ERROR_PAUSE_SECONDS)
                         return
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         yield Change(kind, event["type"], {**event["object"], "kind": kind})
-            except (HTTPError, OSError, json.JSONDecodeError):
-                return  # dropped in mid-stream: a new list tells what was missed
+            except ClusterError as error:
+                if error.status != 410:
+                    raise
+                return
+            # The stream has ended: by its time-out, or because something between dropped it.
+            lived = time.monotonic() - opened > MAX_PAUSE_SECONDS
+            pause = MIN_PAUSE_SECONDS if lived else min(pause * 2, MAX_PAUSE_SECONDS)
+            stop.wait(pause)
 
     def _list(self, kind: str, namespace: str | None, selector: str) -> tuple[list[Object], str]:
         items: list[Object] = []
@@ -293,7 +318,15 @@ class Cluster:
         if selector:
             query["labelSelector"] = selector
         while True:
-            page = self._transport.json(Request("GET", KINDS[kind].path(namespace), query))
+            try:
+                page = self._transport.json(Request("GET", KINDS[kind].path(namespace), query))
+            except ClusterError as error:
+                if error.status != 410 or "continue" not in query:
+                    raise
+                # The list took so long that the API has forgotten its state: from the start.
+                items.clear()
+                del query["continue"]
+                continue
             # A list's items leave out what the list says of all of them.
             items += ({**item, "kind": kind} for item in page["items"])
             following = page["metadata"].get("continue")

@@ -5,12 +5,13 @@ The client library does what it is best at, reading a kubeconfig and authenticat
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,9 @@ PATIENCE_SECONDS = 30.0
 """How long a request is tried again while the API is busy, failing or away."""
 BUSY = frozenset({429, 500, 502, 503, 504})
 """What an API server, or a load balancer before it, answers when it may do better soon."""
-QUIET_SECONDS = 1.0
-"""How long a watch may be silent before it looks whether to stop."""
+WATCH_SECONDS = 30
+"""How long the API serves one watch before it is opened anew: what a connection that died
+silently may cost."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,50 @@ class Request:
     timeout: tuple[float, float] = (5.0, 30.0)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the API answered to one attempt.
+
+    Attributes:
+        status: the HTTP status.
+        headers: its headers.
+        body: its whole body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Stop(threading.Event):
+    """Ends watches: setting it also wakes those that wait for the API to say more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._streams: list[Any] = []
+
+    def set(self) -> None:
+        """End the watches."""
+        with self._lock:
+            super().set()
+            for stream in self._streams:
+                # One that has come to its end by itself needs no waking.
+                with contextlib.suppress(RuntimeError, ValueError, OSError):
+                    stream.shutdown()
+
+    @contextlib.contextmanager
+    def ends(self, stream: Any) -> Iterator[None]:
+        """Let the stop also end a response's stream."""
+        with self._lock:
+            self._streams.append(stream)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._streams.remove(stream)
+
+
 class Transport:
     """Speaks to one API server.
 
@@ -67,7 +113,9 @@ class Transport:
     """
 
     def __init__(self, context: str | None, kubeconfig: str | None, patience: float) -> None:
+        self._place = (context, kubeconfig)
         self._client = _client(context, kubeconfig)
+        self._login = threading.Lock()
         self._patience = patience
         self._skew = float("-inf")
 
@@ -88,34 +136,49 @@ class Transport:
 
     def body(self, request: Request) -> bytes:
         """Return the bytes that answer a request; errors as for ``json``."""
-        return self._answer(request).read() or b""
+        answer: Answer = self._insist(request, self.attempt)
+        return answer.body
 
-    def lines(self, request: Request, stop: threading.Event) -> Iterator[str]:
-        """Yield the lines of a streamed answer until it ends or is stopped."""
-        from urllib3.exceptions import ReadTimeoutError
-
-        timeout = (request.timeout[0], QUIET_SECONDS)
-        response = self._answer(replace(request, timeout=timeout)).response
-        rest = b""
-        try:
-            while not stop.is_set():
-                try:
-                    chunk = response.read1(65536)
-                except ReadTimeoutError:
-                    continue
-                if not chunk:
-                    return
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from (line.decode() for line in lines if line)
-        finally:
-            response.close()
-
-    def attempt(self, request: Request) -> Any:
-        """Return the response to one attempt, whatever its status.
+    def lines(self, request: Request, stop: Stop) -> Iterator[str]:
+        """Yield the lines of a streamed answer until it ends, breaks off, or is stopped.
 
         Raises:
-            ClusterError: there was no response.
+            ClusterError: as for ``json``, before the first line.
         """
+        from urllib3.exceptions import HTTPError
+
+        stream = self._insist(request, self._open)
+        rest = b""
+        with stop.ends(stream):
+            try:
+                while not stop.is_set():
+                    chunk = stream.read1(65536)
+                    if not chunk:
+                        return
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    yield from (line.decode() for line in lines if line)
+            except (HTTPError, OSError):
+                return  # as an end: whoever watches asks again from where it was
+            finally:
+                stream.close()
+
+    def attempt(self, request: Request) -> Answer:
+        """Return the answer to one attempt, whatever its status.
+
+        Raises:
+            ClusterError: there was no answer, or it broke off.
+        """
+        from urllib3.exceptions import HTTPError
+
+        stream = self._open(request)
+        try:
+            return Answer(stream.status, stream.headers, stream.read() or b"")
+        except (HTTPError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    def _open(self, request: Request) -> Any:
+        """Return the response to one attempt, its body yet to be read."""
+        from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         configuration = self._client.configuration
@@ -138,56 +201,72 @@ class Transport:
                 body=body,
                 _request_timeout=request.timeout,
             )
-        except (HTTPError, OSError) as error:
-            raise ClusterError(
-                f"the Kubernetes API at {configuration.host} cannot be reached: "
-                f"{error.__class__.__name__}",
-                hint="check the context, the network and the cluster, then run the same again",
-            ) from error
+        except (HTTPError, OSError, ApiException) as error:  # the last one for TLS alone
+            raise self._unreachable(error) from error
         date = response.headers.get("Date")
         if date:
             # The header is cut to whole seconds: the largest difference seen is the nearest.
             skew = parsedate_to_datetime(date).timestamp() - time.time()
             self._skew = max(self._skew, skew)
-        return response
+        return response.response
 
-    def _answer(self, request: Request) -> Any:
-        """Return a successful response, tried again while the API is busy, failing or away."""
+    def _unreachable(self, error: Exception) -> ClusterError:
+        why = getattr(error, "reason", None) or error
+        return ClusterError(
+            f"the Kubernetes API at {self._client.configuration.host} cannot be reached: "
+            f"{why.__class__.__name__}",
+            hint="check the context, the network and the cluster, then run the same again",
+        )
+
+    def _insist(self, request: Request, attempt: Callable[[Request], Any]) -> Any:
+        """Return a successful answer, tried again while the API is busy, failing or away."""
         deadline = time.monotonic() + self._patience
         pause = 0.2
+        logged_in = False
         while True:
+            client = self._client
             try:
-                response = self.attempt(request)
+                answer = attempt(request)
             except ClusterError as unreachable:
                 error = unreachable
             else:
-                if response.status < 400:
-                    return response
-                error = _refusal(request, response)
+                if answer.status < 400:
+                    return answer
+                error = refusal(request, answer)
+                if error.status == 401 and not logged_in:
+                    self._log_in_again(client)
+                    logged_in = True
+                    continue
                 if error.status not in BUSY:
                     raise error
-                pause = max(pause, float(response.headers.get("Retry-After") or 0))
+                pause = max(pause, float(answer.headers.get("Retry-After") or 0))
             if time.monotonic() + pause > deadline:
                 raise error
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
 
+    def _log_in_again(self, refused: ApiClient) -> None:
+        """Read the credentials anew; an exec plugin is run again, a token's file read again."""
+        with self._login:
+            if self._client is refused:  # no other thread has done it by now
+                self._client = _client(*self._place)
 
-def _refusal(request: Request, response: Any) -> ClusterError:
+
+def refusal(request: Request, answer: Answer | Any) -> ClusterError:
     """Return the error for an answer that is none of success."""
-    raw = (response.read() or b"").decode(errors="replace")
+    raw = (answer.body if isinstance(answer, Answer) else answer.read()).decode(errors="replace")
     message, reason = raw.strip()[:300], ""
-    if response.headers.get("Content-Type", "").startswith("application/json"):
+    if answer.headers.get("Content-Type", "").startswith("application/json"):
         status = json.loads(raw)
         message, reason = status.get("message", message), status.get("reason", reason)
-    kind = ConflictError if response.status == 409 else ClusterError
+    kind = ConflictError if answer.status == 409 else ClusterError
     hint = {
         401: "the credentials have expired or are wrong: log in to the cluster again",
         403: "this user may not do that: ask whoever administers the cluster",
-    }.get(response.status)
+    }.get(answer.status)
     return kind(
-        f"{request.method} {request.path}: {response.status} {message}".rstrip(),
-        status=response.status,
+        f"{request.method} {request.path}: {answer.status} {message}".rstrip(),
+        status=answer.status,
         reason=reason,
         hint=hint,
     )
