@@ -23,7 +23,7 @@ from tasks.core.converge import Change, Present, Wanted, decide, order, short, w
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.naming import Names
 from tasks.core.plan import Step
-from tasks.core.record import BRANCH, RECORD, Owner, Record, Release, newest
+from tasks.core.record import BRANCH, ENVIRONMENT, RECORD, Owner, Record, Release, newest
 from tasks.core.settings import Settings, names_of
 from tasks.flows.platform import MAIL_ADDRESS, Platform
 from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary
@@ -519,10 +519,13 @@ class Local:
     # -- how ----------------------------------------------------------------------------------
 
     def _names(self, labels: Mapping[str, str]) -> Names | None:
-        environment = labels.get("io.mautic-multidev.environment", "")
+        environment = labels.get(ENVIRONMENT, "")
         if environment != self.environment:
             return None
-        return names_of(self.settings, environment, labels[BRANCH])
+        try:
+            return names_of(self.settings, environment, labels[BRANCH])
+        except InputError:  # somebody else's: the suite deploys no such branch
+            return None
 
     def _state(self, project: str, of: Owner) -> State:
         """Return what the engine has of a project.
