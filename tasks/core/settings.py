@@ -42,6 +42,7 @@ _PATTERNS = {
     _WORD: "must be one word",
 }
 _KINDS = {
+    "dict_type": "must hold keys and values",
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "mapping_type": "must hold keys and values",
@@ -52,6 +53,7 @@ _KINDS = {
 """What pydantic says in terms of Python, in terms of YAML."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
@@ -111,16 +113,51 @@ class Registry(_Strict):
         return url
 
 
+class Cluster(_Strict):
+    """The Kubernetes cluster an environment lives in."""
+
+    kind: Literal["context"] = Field("context", description="A context of the kubeconfig.")
+    name: Word = Field(description="The context's name.")
+
+
+class Database(_Strict):
+    """The database server that every branch gets a database of its own on."""
+
+    host: Word = Field(description="Its host name, as the pods reach it.")
+    port: Port = Field(3306, description="Its port.")
+    admin_secret: Word = Field(
+        "mautic-database-admin",
+        description="Secret in the platform namespace with `username` and `password` of a user "
+        "who may create databases and users. Only a Job in that namespace reads it.",
+    )
+
+
+class Patience(_Strict):
+    """How long a rollout on Kubernetes may take, and what is waited for."""
+
+    restarts: Count = Field(3, description="Restarts of a new container that are a crash loop.")
+    grace_seconds: Count = Field(
+        60, description="How long a pod may stay unscheduled, or a volume unbound."
+    )
+    deadline_seconds: Count = Field(600, description="How long the whole rollout may take.")
+    stability_seconds: Count = Field(
+        10, description="How long every new container must have run before it is done."
+    )
+    migration_seconds: Count = Field(1800, description="How long a migration may take.")
+    turn_seconds: Count = Field(1800, description="How long to wait for another run to finish.")
+
+
 class Environment(_Strict):
     """One place where branches, or one branch, are deployed."""
 
-    target: Literal["compose"] = Field(description="What runs it.")
+    target: Literal["compose", "kubernetes"] = Field(description="What runs it.")
     branches: tuple[str, ...] = Field(
         description="Patterns (`*`, `?`) of the branches deployed here; in CI the first "
         "environment whose patterns match is the default."
     )
     namespace: Template = Field(
-        "{project}-{slug}", description="Compose project of a branch; `{slug}`, `{project}`."
+        "{project}-{slug}",
+        description="Compose project or Kubernetes namespace of a branch; `{slug}`, `{project}`.",
     )
     host: Template = Field(description="Host name of a branch's site; `{slug}`, `{project}`.")
     registry: Registry = Field(description="Where its images are pushed to.")
@@ -135,6 +172,25 @@ class Environment(_Strict):
         description="Refuses dirty trees, commits that are not on its branches, stand-ins and "
         "`cleanup`.",
     )
+    cluster: Cluster | None = Field(None, description="Kubernetes only, and needed there.")
+    scheme: Literal["http", "https"] = Field(
+        "https", description="Kubernetes only: how browsers reach the site."
+    )
+    values: tuple[str, ...] = Field(
+        (), description="Kubernetes only: values files for the chart; the later ones win."
+    )
+    replicas: Count | None = Field(
+        None, description="Kubernetes only: web pods; overrides the values files."
+    )
+    platform_namespace: Name = Field(
+        "mautic-system", description="Kubernetes only: where the database Job runs."
+    )
+    database: Database | None = Field(
+        None,
+        description="Kubernetes only: the database server; without it the values files say where "
+        "the database is (`mysql.enabled` for one in the branch's namespace).",
+    )
+    patience: Patience = Field(Patience(), description="Kubernetes only.")
 
     @property
     def ttl_hours(self) -> int | None:
@@ -161,6 +217,10 @@ class Settings(_Strict):
                         f"environments.{name}: namespace and host must both use "
                         "{slug}, or neither"
                     )
+            if (environment.target == "kubernetes") != (environment.cluster is not None):
+                raise ValueError(
+                    f"environments.{name}: target kubernetes needs cluster, and only that one"
+                )
         return self
 
     def environment(self, name: str) -> Environment:
@@ -258,14 +318,17 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
     }
     # The local platform is a Compose project of this name: no branch may be called like it.
     fixed.add(f"{settings.project}-platform")
-    port = "" if settings.platform.http_port == 80 else f":{settings.platform.http_port}"
+    origin = f"{own.scheme}://{{host}}"
+    if own.target == "compose":
+        port = settings.platform.http_port
+        origin = "http://{host}" if port == 80 else f"http://{{host}}:{port}"
     return names(
         branch,
         environment=environment,
         project=settings.project,
         namespace=own.namespace,
         host=own.host,
-        origin=f"http://{{host}}{port}",
+        origin=origin,
         environments=settings.environments.keys(),
         namespaces=fixed,
     )
