@@ -198,6 +198,9 @@ class Runner:
             while True:
                 try:
                     return process.wait()
+                except Interrupted as interrupt:
+                    # Sent to this process alone.
+                    process.send_signal(interrupt.signum)
                 except KeyboardInterrupt:
                     # The terminal sent the signal to the program as well: it decides.
                     continue
@@ -217,7 +220,8 @@ class Runner:
 
     def show(self, argv: Sequence[str]) -> str:
         """Return a command line as a person would type it, redacted."""
-        return self.redactor(shlex.join(argv))
+        # Masked before it is quoted: quoting would take a secret with a quote in it apart.
+        return shlex.join(self.redactor(part) for part in argv)
 
     def error(
         self, done: Completed, *, what: str | None = None, hint: str | None = None

@@ -21,12 +21,12 @@ class Redactor:
         """Mask this value from now on.
 
         Args:
-            secret: the value; one of fewer than 4 characters is ignored.
+            secret: the value; each line of it is masked by itself too, because output is shown
+                line by line. Lines of fewer than 4 characters are ignored.
         """
-        if len(secret) >= MIN_LENGTH and secret not in self._secrets:
-            self._secrets.append(secret)
-            # The longest first, so that a secret inside another one leaves no rest.
-            self._secrets.sort(key=len, reverse=True)
+        new = {part for part in (secret, *secret.splitlines()) if len(part) >= MIN_LENGTH}
+        # The longest first, so that a secret inside another one leaves no rest.
+        self._secrets = sorted(new | set(self._secrets), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """Return the text with every known secret masked."""

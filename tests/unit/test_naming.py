@@ -57,7 +57,7 @@ def of(branch: str, *, environment: str = "local", project: str = "mautic", **ot
     )
 
 
-# -- what git accepts ---------------------------------------------------------------------------
+# -- what git accepts -----------------------------------------------------------------------------
 
 LEGAL = [
     "main",
@@ -165,7 +165,7 @@ def test_bytes_that_are_not_utf8_are_bad_input() -> None:
         slug(b"caf\xe9".decode(errors="surrogateescape"))
 
 
-# -- slugs --------------------------------------------------------------------------------------
+# -- slugs ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("branch", ["main", "a", "0", "feature-x", "x" * SLUG_MAX, "a-12345"])

@@ -1,0 +1,299 @@
+"""The runner: real programs, their streams, their ends, and the signals on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tasks.adapters import process
+from tasks.adapters.process import Runner
+from tasks.core.errors import CommandError, DeadlineError, MissingToolError
+from tasks.core.redact import MASK, Redactor
+from tests.support.suite import ROOT
+from tests.support.terminal import Terminal
+
+SECRET = "hunter2-and-more"
+
+
+@pytest.fixture
+def runner() -> Runner:
+    redactor = Redactor()
+    redactor.add(SECRET)
+    return Runner(redactor)
+
+
+def python(code: str, *args: str) -> list[str]:
+    return [sys.executable, "-c", textwrap.dedent(code), *args]
+
+
+def wait_until(condition: Callable[[], bool], deadline_seconds: float = 30) -> None:
+    end = time.monotonic() + deadline_seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        # A zombie that nobody has waited for yet has ended.
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+# -- what a program says --------------------------------------------------------------------------
+
+
+def test_both_streams_and_the_status_come_back(runner: Runner) -> None:
+    argv = python("import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
+    done = runner.run(argv, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
+    assert done.argv == tuple(argv)
+    assert done.seconds > 0
+
+
+def test_arguments_reach_the_program_as_they_are(runner: Runner) -> None:
+    given = ["a b", "$(id)", "'\"", "*", "", "é", "-x", "a\nb", "%s", "{}"]
+    done = runner.run(python("import sys, json; print(json.dumps(sys.argv[1:]))", *given))
+    assert done.stdout.strip() == json.dumps(given)
+
+
+def test_stdin_env_and_directory(runner: Runner, tmp_path: Path) -> None:
+    code = "import os, sys; print(sys.stdin.read(), os.environ['EXTRA'], os.getcwd(), end='')"
+    done = runner.run(python(code), stdin="question", env={"EXTRA": "more"}, cwd=tmp_path)
+    assert done.stdout == f"question more {tmp_path}"
+    assert "EXTRA" not in os.environ
+
+
+def test_without_stdin_a_program_reads_nothing(runner: Runner) -> None:
+    assert runner.run(python("import sys; print(repr(sys.stdin.read()))")).stdout == "''\n"
+
+
+def test_lines_come_while_the_program_runs(runner: Runner, tmp_path: Path) -> None:
+    """The program ends only once its first line has been seen."""
+    seen = tmp_path / "seen"
+    code = """
+        import pathlib, sys, time
+        print("first", flush=True)
+        while not pathlib.Path(sys.argv[1]).exists():
+            time.sleep(0.01)
+        print("second", file=sys.stderr)
+    """
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        seen.touch()
+
+    runner.run(python(code, str(seen)), on_line=on_line, deadline=60)
+    assert lines == ["first", "second"]
+
+
+def test_a_big_output_arrives_whole(runner: Runner) -> None:
+    code = """
+        import sys
+        for number in range(100_000):
+            print(number, "x" * 50)
+            if number % 10 == 0:
+                print(number, file=sys.stderr)
+    """
+    done = runner.run(python(code))
+    assert done.stdout.splitlines() == [f"{number} {'x' * 50}" for number in range(100_000)]
+    assert done.stderr.splitlines() == [str(number) for number in range(0, 100_000, 10)]
+
+
+def test_a_line_of_megabytes_arrives_whole(runner: Runner) -> None:
+    done = runner.run(python("print('x' * 5_000_000, end='')"))
+    assert len(done.stdout) == 5_000_000
+
+
+def test_output_that_is_not_utf8_is_shown_as_well_as_can_be(runner: Runner) -> None:
+    code = r"import sys; sys.stdout.buffer.write(b'caf\xe9 \xff\n')"
+    assert runner.run(python(code)).stdout == "caf\ufffd \ufffd\n"
+
+
+def test_several_programs_run_at_once(runner: Runner) -> None:
+    code = "import sys; print(sys.argv[1] * 1000)"
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda name: runner.run(python(code, name)), "abcdefgh"))
+    assert [one.stdout.strip() for one in done] == [name * 1000 for name in "abcdefgh"]
+
+
+# -- how it ends ----------------------------------------------------------------------------------
+
+
+def test_a_failure_tells_the_command_and_the_end_of_its_output(runner: Runner) -> None:
+    argv = ["git", "frobnicate", "--password", SECRET, f"https://me:{SECRET}@host/"]
+    with pytest.raises(CommandError) as caught:
+        runner.run(argv, hint="try something else")
+    error = caught.value
+    assert error.message == "git frobnicate failed with exit status 1"
+    assert error.command == f"git frobnicate --password '{MASK}' 'https://me:{MASK}@host/'"
+    assert "is not a git command" in (error.output or "")
+    assert error.hint == "try something else"
+
+
+def test_a_secret_with_quotes_is_masked_in_a_command_line() -> None:
+    redactor = Redactor()
+    redactor.add('it\'s "it"')
+    shown = Runner(redactor).show(["mysql", '--password=it\'s "it"'])
+    assert shown == f"mysql '--password={MASK}'"
+
+
+def test_secrets_are_masked_in_lines_and_errors_but_not_in_results(runner: Runner) -> None:
+    lines: list[str] = []
+    code = f"import sys; print('key {SECRET}'); print('bad {SECRET}', file=sys.stderr); sys.exit(1)"
+    with pytest.raises(CommandError) as caught:
+        runner.run(python(code), on_line=lines.append)
+    assert sorted(lines) == [f"bad {MASK}", f"key {MASK}"]
+    assert SECRET not in "\n".join(caught.value.lines())
+    assert SECRET in runner.run(python(f"print('{SECRET}')")).stdout
+
+
+def test_without_stderr_the_error_shows_stdout(runner: Runner) -> None:
+    with pytest.raises(CommandError) as caught:
+        runner.run(python("print('the only word'); raise SystemExit(1)"))
+    assert caught.value.output == "the only word\n"
+
+
+def test_a_program_that_is_not_there(runner: Runner) -> None:
+    for call in (runner.run, runner.interact):
+        with pytest.raises(MissingToolError, match="no-such-program is not on PATH") as caught:
+            call(["no-such-program"])
+        assert "inv doctor" in (caught.value.hint or "")
+
+
+def test_a_program_ended_by_a_signal(runner: Runner) -> None:
+    argv = python("import os; os.kill(os.getpid(), 9)")
+    assert runner.run(argv, check=False).returncode == -signal.SIGKILL
+    with pytest.raises(CommandError):
+        runner.run(argv)
+
+
+def test_at_the_deadline_the_program_and_its_children_end(runner: Runner, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = """
+        import os, pathlib, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        pathlib.Path(sys.argv[1]).write_text(f"{os.getpid()} {child.pid}")
+        print("starting", flush=True)
+        time.sleep(600)
+    """
+    with pytest.raises(DeadlineError, match="still running after 3 s") as caught:
+        runner.run(python(code, str(pids)), deadline=3, hint="wait longer")
+    assert caught.value.hint == "wait longer"
+    assert caught.value.output == "starting\n"
+    for pid in map(int, pids.read_text().split()):
+        wait_until(lambda pid=pid: not is_alive(pid))
+
+
+def test_a_program_that_ignores_the_deadline_is_killed(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
+    code = """
+        import signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(1)
+    """
+    with pytest.raises(DeadlineError):
+        runner.run(python(code), deadline=1)
+
+
+def test_no_thread_is_left_after_a_run(runner: Runner) -> None:
+    before = threading.active_count()
+    runner.run(python("print('x')"), deadline=600)
+    wait_until(lambda: threading.active_count() <= before)
+
+
+# -- signals to the suite are signals to the program ----------------------------------------------
+
+PARENT = """
+    import sys
+    from tasks.adapters.process import Interrupted, Runner, termination_as_interrupt
+    from tasks.core.redact import Redactor
+
+    try:
+        with termination_as_interrupt():
+            Runner(Redactor()).run([sys.executable, "-c", *sys.argv[1:]])
+    except KeyboardInterrupt as interrupt:
+        print("interrupted by", getattr(interrupt, "signum", "SIGINT"))
+        sys.exit(9)
+"""
+CHILD = """
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+def end(number, frame):
+    (folder / "signal").write_text(signal.Signals(number).name)
+    sys.exit(0)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, end)
+(folder / "ready").touch()
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_reaches_the_program_which_may_end_in_order(name: str, tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        python(PARENT, CHILD, str(tmp_path)), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    wait_until((tmp_path / "ready").exists)
+    parent.send_signal(signal.Signals[name])
+    stdout, _ = parent.communicate(timeout=60)
+    assert parent.returncode == 9, stdout
+    assert (tmp_path / "signal").read_text() == name
+    assert name in stdout or str(int(signal.Signals[name])) in stdout
+
+
+# -- on the terminal ------------------------------------------------------------------------------
+
+INTERACT = """
+    import sys
+    from tasks.adapters.process import Runner, termination_as_interrupt
+    from tasks.core.redact import Redactor
+
+    argv = ["sh", "-c", sys.argv[1]]
+    with termination_as_interrupt():
+        print("status", Runner(Redactor()).interact(argv, env={"GREETING": "hi"}))
+"""
+
+
+def test_a_program_on_the_terminal_talks_to_the_person() -> None:
+    script = 'test -t 0 && test -t 1 && printf "%s? " "$GREETING" && read answer && exit "$answer"'
+    terminal = Terminal(python(INTERACT, script), cwd=ROOT)
+    terminal.expect("hi? ")
+    terminal.type("5\n")
+    assert terminal.finish() == 0
+    assert "status 5" in terminal.text
+
+
+def test_ctrl_c_on_the_terminal_is_the_program_s_own_matter() -> None:
+    script = 'trap "echo caught; exit 7" INT; echo ready; while :; do sleep 0.1; done'
+    terminal = Terminal(python(INTERACT, script), cwd=ROOT)
+    terminal.expect("ready")
+    terminal.type("\x03")
+    assert terminal.finish() == 0
+    assert "caught" in terminal.text
+    assert "status 7" in terminal.text
+
+
+def test_a_signal_to_the_suite_alone_reaches_the_program_on_the_terminal() -> None:
+    script = 'trap "echo told; exit 8" TERM; echo ready; while :; do sleep 0.1; done'
+    terminal = Terminal(python(INTERACT, script), cwd=ROOT)
+    terminal.expect("ready")
+    terminal.signal(signal.SIGTERM)
+    assert terminal.finish() == 0
+    assert "status 8" in terminal.text
