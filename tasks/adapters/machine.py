@@ -30,6 +30,9 @@ ENGINE_SECONDS = 30
 
 MANAGERS = ("apt-get", "dnf", "pacman", "zypper", "apk", "brew")
 
+DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+"""What debootstrap checks Debian's signatures with; not there on a plain Ubuntu."""
+
 _ADMIN_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where daemons and debootstrap live; not on the PATH of an ordinary Debian account."""
 
@@ -96,8 +99,11 @@ class Machine:
         return shutil.which(program, path=path) or ""
 
     def tools(self, wanted: Iterable[Need]) -> dict[Need, str]:
-        """Return the paths of the programs of that name."""
-        return {need: self.find(need.value) for need in wanted}
+        """Return the paths of the programs of that name; without its keys debootstrap is none."""
+        found = {need: self.find(need.value) for need in wanted}
+        if Need.DEBOOTSTRAP in found and not DEBIAN_KEYS.exists():
+            found[Need.DEBOOTSTRAP] = ""
+        return found
 
     def git(self) -> str:
         """Return git's version, empty when it is missing."""

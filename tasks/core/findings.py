@@ -461,7 +461,7 @@ def _tools(tools: Mapping[Need, str], needed: set[Need]) -> tuple[Finding, ...]:
                 Finding(
                     need.value,
                     Level.PROBLEM,
-                    f"{need.value} is missing: the stand-ins are made with it",
+                    f"{need.value}, or Debian's keys, is missing: stand-ins are made with it",
                     needs=(need,),
                 )
             )

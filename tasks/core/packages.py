@@ -35,10 +35,11 @@ _PINNED = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "contai
 """containerd and runc follow the engine: its release was tested with theirs."""
 
 _TOOLS = {
-    Need.GIT: "git",
-    Need.DEBOOTSTRAP: "debootstrap",
-    Need.CHROMIUM: "chromium",
-    Need.CHROMEDRIVER: "chromium-driver",
+    Need.GIT: ("git",),
+    # Ubuntu's debootstrap comes without Debian's keys.
+    Need.DEBOOTSTRAP: ("debootstrap", "debian-archive-keyring"),
+    Need.CHROMIUM: ("chromium",),
+    Need.CHROMEDRIVER: ("chromium-driver",),
 }
 
 ASKED = tuple(sorted({*_DOCKER.values(), *_DOCKER_INC.values(), "docker-compose-v2"}))
@@ -366,7 +367,7 @@ def install_commands(wanted: Iterable[Need], apt: Apt, codename: str) -> tuple[C
     if not apt.updated:
         # What there is to install is known only afterwards: the plan is made again then.
         return (update,)
-    tools = [_TOOLS[need] for need in needs if need in _TOOLS]
+    tools = [package for need in needs if need in _TOOLS for package in _TOOLS[need]]
     docker = [need for need in needs if need in _DOCKER]
     commands: list[Command] = [update]
     packages: list[str] = []
