@@ -1,0 +1,201 @@
+"""What the tests of building share: tiny images, and a registry that fails on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import json
+import shutil
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.suite import commit_all
+
+if TYPE_CHECKING:
+    import docker
+
+BAKE = """\
+variable "DEBIAN_IMAGE" {
+  default = "debian:trixie-slim"
+}
+variable "MAUTIC_IMAGE" {
+  default = "mautic/mautic:7.2-fpm"
+}
+variable "PHP" {
+  default = ""
+}
+variable "REVISION" {
+  default = ""
+}
+group "default" {
+  targets = ["mautic", "nginx"]
+}
+target "code" {
+  context    = "docker/mautic"
+  dockerfile = "code.Dockerfile"
+  args       = { MAUTIC_IMAGE = MAUTIC_IMAGE }
+}
+target "mautic" {
+  context  = "docker/mautic"
+  contexts = { code = "target:code" }
+  args     = { DEBIAN_IMAGE = DEBIAN_IMAGE, PHP = PHP }
+  labels   = { "org.opencontainers.image.revision" = REVISION }
+}
+target "nginx" {
+  context  = "docker/nginx"
+  contexts = { code = "target:code" }
+  args     = { DEBIAN_IMAGE = DEBIAN_IMAGE }
+}
+"""
+
+CODE = """\
+ARG MAUTIC_IMAGE
+FROM $MAUTIC_IMAGE
+COPY plugins /plugins
+"""
+
+IMAGE = """\
+ARG DEBIAN_IMAGE
+FROM $DEBIAN_IMAGE
+ARG PHP
+ENV PHP=$PHP
+COPY --from=code /plugins /plugins
+COPY own /own
+"""
+
+
+def shrink(checkout: Path) -> None:
+    """Replace the project's images by two that build in a second, and commit that."""
+    docker = checkout / "docker"
+    for folder in ("mautic", "nginx"):
+        shutil.rmtree(docker / folder)
+        (docker / folder / "own").mkdir(parents=True)
+        (docker / folder / "Dockerfile").write_text(IMAGE)
+        (docker / folder / "own" / "file").write_text(folder)
+    (docker / "docker-bake.hcl").write_text(BAKE)
+    (docker / "mautic" / "plugins").mkdir()
+    (docker / "mautic" / "plugins" / "plugin").write_text("plugin")
+    (docker / "mautic" / "code.Dockerfile").write_text(CODE)
+    # What only one of the two images holds must not change the other.
+    (docker / "mautic" / "code.Dockerfile.dockerignore").write_text("*\n!plugins\n")
+    commit_all(checkout, "tiny images")
+
+
+def tiny_base(engine: docker.DockerClient, name: str) -> str:
+    """Put an image that only this machine knows, of one small file, into the engine."""
+    root = io.BytesIO()
+    with tarfile.open(fileobj=root, mode="w") as tar:
+        entry = tarfile.TarInfo("name")
+        entry.size = len(name)
+        tar.addfile(entry, io.BytesIO(name.encode()))
+    reference = f"mautic-multidev-test/{name}:1"
+    engine.api.import_image_from_data(root.getvalue(), repository=reference[:-2], tag="1")
+    return reference
+
+
+def settings(project: str, url: str, **environment: Any) -> dict[str, Any]:
+    """Return settings of one environment, `local`, whose registry is at a URL."""
+    local = {"registry": {"kind": "oci", "url": url}, **environment}
+    return {"project": project, "environments": {"local": local}}
+
+
+def build_json(checkout: Path) -> dict[str, Any]:
+    """Return what the last build wrote."""
+    written: dict[str, Any] = json.loads((checkout / "build.json").read_text())
+    return written
+
+
+@dataclass
+class Request:
+    """A request as the front door saw it."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: dict[str, str]
+
+
+@dataclass
+class Answer:
+    """An answer given instead of the registry's."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+Fault = Callable[[Request], Answer | None]
+
+
+@contextlib.contextmanager
+def front_door(upstream: str, fault: Fault) -> Iterator[tuple[str, list[Request]]]:
+    """Stand before a real registry, and answer in its place where a fault says so.
+
+    Args:
+        upstream: host and port of the registry.
+        fault: returns the answer to a request, or None to pass it on.
+
+    Yields:
+        Host and port of the front door, and the requests it has seen so far.
+    """
+    seen: list[Request] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            request = Request(self.command, self.path, self._body(), dict(self.headers))
+            seen.append(request)
+            answer = fault(request) or self._pass_on(request)
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
+                    self.send_header(name, value)
+            length = answer.headers.get("Content-Length", "0")
+            self.send_header(
+                "Content-Length", length if request.method == "HEAD" else str(len(answer.body))
+            )
+            self.end_headers()
+            if request.method != "HEAD":
+                self.wfile.write(answer.body)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            chunks = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(chunks)
+
+        def _pass_on(self, request: Request) -> Answer:
+            connection = http.client.HTTPConnection(upstream, timeout=60)
+            with contextlib.closing(connection):
+                drop = {"transfer-encoding", "content-length", "connection"}
+                headers = {k: v for k, v in request.headers.items() if k.lower() not in drop}
+                connection.request(request.method, request.path, request.body, headers)
+                response = connection.getresponse()
+                return Answer(response.status, dict(response.headers), response.read())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"localhost:{server.server_port}", seen
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
