@@ -1,8 +1,10 @@
 """Is this rollout doomed, still on its way, or done? A pure judgement over what the API reports.
 
-``RULES`` is the failure table: which symptom means what, and how much patience it deserves. What
-has no rule there is never named as a cause: a probe that failed once, a node without cluster DNS
-or a slow volume is shown, but does not end a deploy. Only pods of the *new* revision count.
+``failures.RULES`` says which symptom means what, and how much patience it deserves. What has no
+rule there is never named as a cause: a probe that failed once, a node without cluster DNS or a
+slow volume is shown, but does not end a deploy. Only pods of the *new* revision count, and what
+was already wrong when the rollout began gets a grace period to heal: a deploy that changes
+nothing in the cluster may be the very one that repairs what was missing.
 
 Objects are the API's own JSON as dicts (Kubernetes API reference: Pod v1, Deployment apps/v1,
 Job batch/v1, Event v1).
@@ -10,24 +12,16 @@ Job batch/v1, Event v1).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import Enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from tasks.core.failures import RULES, Cause, Patience, Rule, Symptom, rule_for
 
 Object = dict[str, Any]
 
 REVISION = "deployment.kubernetes.io/revision"
-
-
-class Patience(Enum):
-    """How long a symptom may last before it is a failure."""
-
-    NONE = "at once"
-    RESTARTS = "after some restarts"
-    GRACE = "after a grace period"
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,8 @@ class Policy:
     """How patient a judgement is.
 
     Attributes:
-        restarts: restarts of one container of the new revision that count as a crash loop.
+        restarts: restarts of one container of the new revision, since the rollout began, that
+            count as a crash loop.
         grace: how long what may heal by itself (scheduling, volumes, a busy registry) may last.
         deadline: how long the whole rollout may take without being done.
         stability: how long every container must have run before the rollout counts as done; a
@@ -48,183 +43,10 @@ class Policy:
     stability: timedelta = timedelta(seconds=10)
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One row of the failure table.
-
-    Attributes:
-        cause: the failure in a few words, as it is told.
-        reasons: the API's reasons that show it.
-        patience: how long it may last.
-        advice: what to do about it.
-        message: if given, must be found in the symptom's message.
-    """
-
-    cause: str
-    reasons: frozenset[str]
-    patience: Patience
-    advice: str
-    message: re.Pattern[str] | None = None
-
-
-def _rule(cause: str, reasons: str, patience: Patience, advice: str, message: str = "") -> Rule:
-    pattern = re.compile(message, re.IGNORECASE) if message else None
-    return Rule(cause, frozenset(reasons.split()), patience, advice, pattern)
-
-
-# Reasons: kubelet's container states (pkg/kubelet/images/types.go, kuberuntime), the scheduler's
-# PodScheduled condition, the controllers' conditions and events. Order matters: the first rule
-# that fits a symptom is its rule, and of several failures the one highest up is told.
-RULES: tuple[Rule, ...] = (
-    _rule(
-        "the image name is invalid",
-        "InvalidImageName",
-        Patience.NONE,
-        "check `registry` in invoke.yaml",
-    ),
-    _rule(
-        "the registry is busy or out of reach",
-        "ErrImagePull ImagePullBackOff",
-        Patience.GRACE,
-        "look at the registry and at the nodes' network, then deploy again",
-        r"timeout|deadline exceeded|connection re|no such host|EOF|TLS handshake|429|"
-        r"too ?many ?requests|5\d\d (internal|bad gateway|service|gateway)",
-    ),
-    _rule(
-        "the image cannot be pulled",
-        "ErrImagePull ImagePullBackOff ErrImageNeverPull ImageInspectError RegistryUnavailable",
-        Patience.NONE,
-        "run `inv build`, and check that the nodes may pull from the registry",
-    ),
-    _rule(
-        "a Secret, a ConfigMap or one of its keys is missing",
-        "CreateContainerConfigError",
-        Patience.NONE,
-        "create it, or correct its name in the values",
-    ),
-    _rule(
-        "a Secret or a ConfigMap to be mounted is missing",
-        "FailedMount",
-        Patience.NONE,
-        "create it, or correct its name in the values",
-        r"(secret|configmap) \S+ not found|references non-existent (secret|config) key",
-    ),
-    _rule(
-        "the command cannot be started",
-        "RunContainerError CreateContainerError StartError ContainerCannotRun",
-        Patience.NONE,
-        "check command and arguments against the image",
-        r"executable file not found|no such file or directory|permission denied|exec format",
-    ),
-    _rule(
-        "the container cannot be created",
-        "RunContainerError CreateContainerError StartError ContainerCannotRun",
-        Patience.GRACE,
-        "look at the node's container runtime",
-    ),
-    _rule(
-        "refused by a quota",
-        "FailedCreate ReplicaFailure",
-        Patience.NONE,
-        "raise the namespace's quota or lower replicas and resources",
-        r"exceeded quota|failed quota|maximum .* usage per|minimum .* usage per",
-    ),
-    _rule(
-        "refused by admission",
-        "FailedCreate ReplicaFailure",
-        Patience.NONE,
-        "make the pod comply, or ask who set the policy",
-        r"forbidden|denied the request|violates|is invalid",
-    ),
-    _rule(
-        "the Job failed",
-        "BackoffLimitExceeded DeadlineExceeded PodFailurePolicy FailedIndexes",
-        Patience.NONE,
-        "read the Job's logs among the evidence",
-    ),
-    _rule(
-        "the container ran out of memory",
-        "OOMKilled",
-        Patience.RESTARTS,
-        "raise its memory limit",
-    ),
-    _rule(
-        "the container keeps crashing",
-        "CrashLoopBackOff Error Completed ContainerStatusUnknown",
-        Patience.RESTARTS,
-        "read its previous logs among the evidence",
-    ),
-    _rule(
-        "a volume is not bound",
-        "Unschedulable",
-        Patience.GRACE,
-        "check the storage class and the claims",
-        r"persistentvolumeclaim",
-    ),
-    _rule(
-        "no node can take the pod",
-        "Unschedulable",
-        Patience.GRACE,
-        "add nodes, or lower the resources it asks for",
-    ),
-    _rule(
-        "a volume cannot be provided",
-        "ProvisioningFailed FailedBinding FailedMount FailedAttachVolume",
-        Patience.GRACE,
-        "check the storage class and its driver",
-    ),
-    _rule(
-        "the pod was evicted or killed",
-        "Evicted NodeLost Preempting Terminated",
-        Patience.GRACE,
-        "look at the node's health",
-    ),
-    _rule(
-        "objects cannot be created",
-        "FailedCreate ReplicaFailure",
-        Patience.GRACE,
-        "read the controller's message",
-    ),
-    _rule(
-        "the rollout made no progress",
-        "ProgressDeadlineExceeded",
-        Patience.NONE,
-        "read the events among the evidence",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Symptom:
-    """Something the API reports that may have a rule.
-
-    Attributes:
-        reason: the API's reason.
-        subject: the object, and the container if it is one, e.g. ``pod/web-1 container fpm``.
-        message: the API's message.
-        since: when it began, by the cluster's clock, or None when that is not reported.
-        restarts: how often the container was restarted.
-    """
-
-    reason: str
-    subject: str
-    message: str = ""
-    since: datetime | None = None
-    restarts: int = 0
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why a rollout is doomed."""
-
-    rule: Rule
-    symptom: Symptom
-
-    def line(self) -> str:
-        """Return the cause in one line: what failed, on which object, in whose words."""
-        message = " ".join(self.symptom.message.split())
-        words = f": {message}" if message else ""
-        return f"{self.symptom.subject}: {self.rule.cause} ({self.symptom.reason}{words})"
+CLOCK_STEP = timedelta(seconds=1)
+"""The API's time stamps are cut to whole seconds: so much earlier a thing may seem."""
+START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
+"""How a container ends that never began. One that runs now has got over it."""
 
 
 @dataclass(frozen=True)
@@ -236,14 +58,18 @@ class Row:
         desired: pods it should have.
         updated: pods of the new revision it has.
         ready: of these, the ready ones.
+        complete: whether it has all it should have, and nothing of an old revision.
         note: what it is waiting for, in a few words.
+        began: when its new revision was made.
     """
 
     workload: str
     desired: int
     updated: int
     ready: int
+    complete: bool
     note: str = ""
+    began: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -257,18 +83,34 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The release's objects as the API reports them at one moment."""
+    """The release's objects as the API reports them at one moment.
+
+    Attributes:
+        deployments: as listed.
+        statefulsets: as listed.
+        replicasets: as listed.
+        jobs: those that belong to this rollout.
+        pods: as listed, old ones too.
+        claims: the PersistentVolumeClaims of the namespace.
+        events: the events of the namespace.
+        earlier: how often containers, by pod uid and name, had been restarted when the rollout
+            began. Pods that were not there yet are left out.
+    """
 
     deployments: Sequence[Object] = ()
     statefulsets: Sequence[Object] = ()
     replicasets: Sequence[Object] = ()
     jobs: Sequence[Object] = ()
     pods: Sequence[Object] = ()
-    events: Sequence[Object] = field(default=())
+    claims: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+    earlier: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Policy) -> Verdict:
     """Return what is to be said of a rollout.
+
+    A release without any workload is never done: whoever asked has the wrong name.
 
     Args:
         snapshot: the release's objects.
@@ -281,47 +123,27 @@ def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Polic
     failures = sorted(
         (
             (RULES.index(rule), symptom.subject, Cause(rule, symptom))
-            for symptom in symptoms(snapshot, pods)
+            for symptom in symptoms(snapshot, pods, started)
             if (rule := rule_for(symptom)) and _is_over(rule, symptom, started, now, policy)
         ),
         key=lambda failure: failure[:2],
     )
     if failures:
         return Verdict(done=False, cause=failures[0][2], rows=rows)
-    complete = all(_is_complete(workload) for workload in _workloads(snapshot)) and all(
-        _condition(job, "Complete") for job in snapshot.jobs
-    )
+    complete = bool(rows) and all(row.complete for row in rows)
     settled = complete and all(_is_settled(pod, now, policy) for pod in pods)
     if not settled and now - started > policy.deadline:
         return Verdict(done=False, cause=_late(rows, started, policy), rows=rows)
     return Verdict(done=settled, cause=None, rows=rows)
 
 
-def rule_for(symptom: Symptom) -> Rule | None:
-    """Return the first rule of the table that fits a symptom, or None when it is benign."""
-    for rule in RULES:
-        if symptom.reason in rule.reasons and (
-            rule.message is None or rule.message.search(symptom.message)
-        ):
-            return rule
-    return None
-
-
 def new_pods(snapshot: Snapshot) -> list[Object]:
     """Return the pods that count: those of each workload's newest revision, and of its Jobs."""
-    owners = {_uid(job) for job in snapshot.jobs}
-    for deployment in snapshot.deployments:
-        revision = _annotations(deployment).get(REVISION)
-        owners |= {
-            _uid(replicaset)
-            for replicaset in snapshot.replicasets
-            if _owner(replicaset) == _uid(deployment)
-            and _annotations(replicaset).get(REVISION) == revision
-            and _is_observed(deployment)
-        }
+    owners = {_uid(owner) for owner in (*snapshot.jobs, *new_replicasets(snapshot))}
     revisions = {
         (_uid(stateful), stateful.get("status", {}).get("updateRevision"))
         for stateful in snapshot.statefulsets
+        if _is_observed(stateful)
     }
     return [
         pod
@@ -334,27 +156,55 @@ def new_pods(snapshot: Snapshot) -> list[Object]:
     ]
 
 
-def symptoms(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Symptom]:
+def new_replicasets(snapshot: Snapshot) -> list[Object]:
+    """Return the ReplicaSet of each Deployment's newest revision, where there is one yet."""
+    revisions = {
+        (_uid(deployment), _annotations(deployment).get(REVISION))
+        for deployment in snapshot.deployments
+        if _is_observed(deployment)
+    }
+    return [
+        replicaset
+        for replicaset in snapshot.replicasets
+        if (_owner(replicaset), _annotations(replicaset).get(REVISION)) in revisions
+    ]
+
+
+def symptoms(snapshot: Snapshot, pods: Sequence[Object], started: datetime) -> Iterator[Symptom]:
     """Yield everything in the snapshot that may have a rule.
 
     Args:
         snapshot: the release's objects.
         pods: the pods that count.
+        started: when the rollout began; events that ended before it tell nothing of it.
     """
+    served = {
+        _uid(owner)
+        for owner in (*new_replicasets(snapshot), *snapshot.statefulsets)
+        if owner.get("status", {}).get("readyReplicas", 0) >= owner["spec"].get("replicas", 1)
+    }
     for pod in pods:
-        yield from _of_pod(pod)
-    for workload in (*snapshot.deployments, *snapshot.statefulsets):
+        # An evicted pod stays in the list after another one has taken its place.
+        if pod.get("status", {}).get("phase") != "Failed" or _owner(pod) not in served:
+            yield from _of_pod(pod, snapshot.earlier)
+    for replicaset in new_replicasets(snapshot):
+        yield from _of_conditions(replicaset, "ReplicaFailure", "True")
+    for workload in _workloads(snapshot):
         if _is_observed(workload):
-            yield from _of_conditions(workload, "ReplicaFailure", "True")
             yield from _of_conditions(workload, "Progressing", "False")
     for job in snapshot.jobs:
-        yield from _of_conditions(job, "Failed", "True")
-    counted = {_uid(pod) for pod in pods if not _condition(pod, "Ready")}
-    counted |= {_uid(owner) for owner in (*snapshot.statefulsets, *snapshot.jobs)}
+        words = _last_words(job, pods)
+        # The target is set when the limit is reached, the failure when all pods have ended.
+        for kind in ("FailureTarget", "Failed"):
+            for symptom in _of_conditions(job, kind, "True"):
+                yield replace(symptom, message=symptom.message + words)
+    affected = _affected(snapshot, pods)
     for event in snapshot.events:
         subject = event.get("involvedObject", {})
-        if event.get("type") == "Warning" and (
-            subject.get("uid") in counted or subject.get("kind") == "PersistentVolumeClaim"
+        if (
+            event.get("type") == "Warning"
+            and subject.get("uid") in affected
+            and last_seen(event) > started - CLOCK_STEP
         ):
             yield Symptom(
                 event.get("reason", ""),
@@ -364,12 +214,66 @@ def symptoms(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Symptom]:
             )
 
 
+def last_seen(event: Object) -> datetime:
+    """Return when an event was last reported, in either of the API's two ways to say so."""
+    series = event.get("series") or {}
+    seen = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    seen = time_of(seen or event["metadata"].get("creationTimestamp"))
+    return seen or datetime.min.replace(tzinfo=UTC)
+
+
 def time_of(value: str | None) -> datetime | None:
     """Return an API time stamp (RFC 3339) as a datetime, or None."""
     return datetime.fromisoformat(value) if value else None
 
 
-def _of_pod(pod: Object) -> Iterator[Symptom]:
+def _affected(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
+    """Return the uids of what still lacks something: only of these do events tell the present.
+
+    An event is kept for an hour, healed or not. A pod whose containers have started has all its
+    volumes; an owner with all its pods has been allowed to create them.
+    """
+    starting = [pod for pod in pods if not _has_started(pod)]
+    used = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for pod in starting
+        for volume in pod.get("spec", {}).get("volumes", [])
+        if "persistentVolumeClaim" in volume
+    }
+    return {
+        _uid(owner)
+        for owner in (
+            *starting,
+            *(
+                claim
+                for claim in snapshot.claims
+                if claim["metadata"]["name"] in used
+                and claim.get("status", {}).get("phase") != "Bound"
+            ),
+            *(
+                stateful
+                for stateful in snapshot.statefulsets
+                if stateful.get("status", {}).get("replicas", 0)
+                < stateful.get("spec", {}).get("replicas", 1)
+            ),
+            *(
+                job
+                for job in snapshot.jobs
+                if not job.get("status", {}).get("active") and not _condition(job, "Complete")
+            ),
+        )
+    }
+
+
+def _has_started(pod: Object) -> bool:
+    return any(
+        "waiting" not in container.get("state", {}) or container.get("lastState")
+        for field_name in ("initContainerStatuses", "containerStatuses")
+        for container in pod.get("status", {}).get(field_name, [])
+    )
+
+
+def _of_pod(pod: Object, earlier: Mapping[tuple[str, str], int]) -> Iterator[Symptom]:
     status = pod.get("status", {})
     name = f"pod/{pod['metadata']['name']}"
     for condition in status.get("conditions", []):
@@ -383,28 +287,60 @@ def _of_pod(pod: Object) -> Iterator[Symptom]:
     if status.get("phase") == "Failed" and status.get("reason"):
         since = time_of(status.get("startTime"))
         yield Symptom(status["reason"], name, status.get("message", ""), since)
-    began = time_of(status.get("startTime") or pod["metadata"].get("creationTimestamp"))
-    for kind, field_name in (
-        ("init container", "initContainerStatuses"),
-        ("container", "containerStatuses"),
+    began = status.get("startTime") or pod["metadata"].get("creationTimestamp")
+    ready_since = next(
+        (
+            condition.get("lastTransitionTime")
+            for condition in status.get("conditions", [])
+            if condition["type"] == "Initialized" and condition["status"] == "True"
+        ),
+        None,
+    )
+    for kind, field_name, since in (
+        ("init container", "initContainerStatuses", began),
+        ("container", "containerStatuses", ready_since or began),
     ):
         for container in status.get(field_name, []):
-            subject = f"{name} {kind} {container['name']}"
-            restarts = container.get("restartCount", 0)
-            waiting = container.get("state", {}).get("waiting")
-            # A container that is terminated now, or was before it was restarted.
-            ended = container.get("state", {}).get("terminated") or container.get(
-                "lastState", {}
-            ).get("terminated")
-            crashed = ended and (ended.get("exitCode") != 0 or restarts > 0)
-            if waiting and waiting.get("reason") != "CrashLoopBackOff":
-                yield Symptom(
-                    waiting.get("reason", ""), subject, waiting.get("message", ""), began, restarts
-                )
-            if crashed:
-                message = ended.get("message") or f"exit code {ended.get('exitCode')}"
-                reason = ended.get("reason") or "Error"
-                yield Symptom(reason, subject, message, began, restarts)
+            before = earlier.get((_uid(pod), container["name"]), 0)
+            yield from _of_container(f"{name} {kind} {container['name']}", container, since, before)
+
+
+def _of_container(
+    subject: str, container: Object, began: str | None, earlier: int
+) -> Iterator[Symptom]:
+    restarts = container.get("restartCount", 0) - earlier
+    state = container.get("state", {})
+    waiting = state.get("waiting")
+    # A container that is terminated now, or was before it was restarted.
+    ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    since = time_of(max(began or "", ended.get("finishedAt") or "") or None)
+    if waiting and waiting.get("reason") != "CrashLoopBackOff":
+        yield Symptom(
+            waiting.get("reason", ""), subject, waiting.get("message", ""), since, restarts
+        )
+    reason = ended.get("reason") or "Error"
+    if not ended or ("running" in state and reason in START_ERRORS):
+        return
+    if ended.get("exitCode") != 0 or restarts > 0:
+        message = ended.get("message") or f"exit code {ended.get('exitCode')}"
+        yield Symptom(reason, subject, message, since, restarts)
+
+
+def _last_words(job: Object, pods: Sequence[Object]) -> str:
+    """Return how the newest failed container of a Job ended, to be added to the Job's message."""
+    ends = [
+        (
+            ended.get("finishedAt") or "",
+            f"; pod/{pod['metadata']['name']} container {container['name']} ended with exit code "
+            f"{ended['exitCode']}",
+        )
+        for pod in pods
+        if _owner(pod) == _uid(job)
+        for field_name in ("initContainerStatuses", "containerStatuses")
+        for container in pod.get("status", {}).get(field_name, [])
+        if (ended := container.get("state", {}).get("terminated")) and ended.get("exitCode")
+    ]
+    return max(ends, default=("", ""))[1]
 
 
 def _of_conditions(owner: Object, kind: str, status: str) -> Iterator[Symptom]:
@@ -424,46 +360,67 @@ def _is_over(
     """Say whether a symptom has used up the patience its rule has with it."""
     if rule.patience is Patience.RESTARTS:
         return symptom.restarts >= policy.restarts
-    if rule.patience is Patience.GRACE:
-        # What lay there before this rollout began gets its whole grace again.
+    # What lay there before this rollout began gets a whole grace.
+    before = symptom.since is not None and symptom.since < started - CLOCK_STEP
+    if rule.patience is Patience.GRACE or before:
         since = max(symptom.since, started) if symptom.since else started
         return now - since > policy.grace
     return True
 
 
 def _late(rows: Sequence[Row], started: datetime, policy: Policy) -> Cause:
-    waiting = next((row for row in rows if row.ready < row.desired or row.note), None)
-    subject = waiting.workload if waiting else "the release"
-    note = waiting.note if waiting and waiting.note else "is not ready"
-    message = f"{note} after {policy.deadline.total_seconds():.0f} s"
+    row = next((row for row in rows if not row.complete), None)
+    if not rows:
+        subject, message = "the release", "has no workloads"
+    elif row is None:
+        subject, message = "the release", "its containers do not stay up"
+    else:
+        subject = row.workload
+        message = row.note or f"{row.ready} of {row.desired} are ready"
+    message += f", {policy.deadline.total_seconds():.0f} s after the rollout began"
     late = next(rule for rule in RULES if "ProgressDeadlineExceeded" in rule.reasons)
     return Cause(late, Symptom("deadline", subject, message, started))
 
 
 def _rows(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
+    newest = new_replicasets(snapshot)
     for workload in _workloads(snapshot):
+        mine = [rs for rs in newest if _owner(rs) == _uid(workload)] or [workload]
+        owners = {_uid(owner) for owner in mine}
+        members = [pod for pod in pods if _owner(pod) in owners]
         status = workload.get("status", {})
-        owned = {_uid(rs) for rs in snapshot.replicasets if _owner(rs) == _uid(workload)}
-        owned.add(_uid(workload))
-        mine = [pod for pod in pods if _owner(pod) in owned]
+        desired = workload.get("spec", {}).get("replicas", 1)
+        ready = sum(_condition(pod, "Ready") for pod in members)
         yield Row(
             f"{workload.get('kind', 'object').lower()}/{workload['metadata']['name']}",
-            workload.get("spec", {}).get("replicas", 1),
+            desired,
             status.get("updatedReplicas", 0) if _is_observed(workload) else 0,
-            sum(_condition(pod, "Ready") for pod in mine),
-            next(filter(None, (_note(pod) for pod in mine)), ""),
+            ready,
+            # The pods themselves must be known, too: their watch may lag behind.
+            _is_complete(workload) and ready >= desired,
+            next(filter(None, (_note(pod, snapshot.earlier) for pod in members)), ""),
+            time_of(mine[0]["metadata"].get("creationTimestamp")),
         )
     for job in snapshot.jobs:
         done = _condition(job, "Complete")
-        mine = [pod for pod in pods if _owner(pod) == _uid(job)]
-        note = "" if done else next(filter(None, (_note(pod) for pod in mine)), "")
-        active = job.get("status", {}).get("active", 0)
-        yield Row(f"job/{job['metadata']['name']}", 1, active + done, int(done), note)
+        members = [pod for pod in pods if _owner(pod) == _uid(job)]
+        notes = (_note(pod, snapshot.earlier) for pod in members)
+        yield Row(
+            f"job/{job['metadata']['name']}",
+            1,
+            job.get("status", {}).get("active", 0) + done,
+            int(done),
+            done,
+            "" if done else next(filter(None, notes), ""),
+            time_of(job["metadata"].get("creationTimestamp")),
+        )
 
 
-def _note(pod: Object) -> str:
+def _note(pod: Object, earlier: Mapping[tuple[str, str], int]) -> str:
     """Return what a pod waits for, in the API's words."""
-    for symptom in _of_pod(pod):
+    if _condition(pod, "Ready"):
+        return ""
+    for symptom in _of_pod(pod, earlier):
         return symptom.reason
     for container in pod.get("status", {}).get("containerStatuses", []):
         if container.get("state", {}).get("running") and not container.get("ready"):
@@ -496,8 +453,11 @@ def _is_complete(workload: Object) -> bool:
 
 
 def _is_settled(pod: Object, now: datetime, policy: Policy) -> bool:
-    """Say whether every container of a pod has run for the stability window, or ended well."""
-    if pod.get("status", {}).get("phase") == "Succeeded":
+    """Say whether every container of a pod has run for the stability window.
+
+    A pod that has ended is replaced by its owner, whose numbers tell whether that worked.
+    """
+    if pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
         return True
     for container in pod.get("status", {}).get("containerStatuses", []):
         running = container.get("state", {}).get("running")

@@ -1,0 +1,237 @@
+"""The failure table: what the API reports of a rollout that fails, and what is to be made of it.
+
+One row per failure: its name, the reasons the API gives, how much patience it deserves and what to
+do about it. A symptom that has no row is benign.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+
+class Patience(Enum):
+    """How long a symptom may last before it is a failure."""
+
+    NONE = "at once"
+    RESTARTS = "after some restarts"
+    GRACE = "after a grace period"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the failure table.
+
+    Attributes:
+        cause: the failure in a few words, as it is told.
+        reasons: the API's reasons that show it.
+        patience: how long it may last.
+        advice: what to do about it.
+        message: if given, must be found in the symptom's message.
+    """
+
+    cause: str
+    reasons: frozenset[str]
+    patience: Patience
+    advice: str
+    message: re.Pattern[str] | None = None
+
+
+def _rule(cause: str, reasons: str, patience: Patience, advice: str, message: str = "") -> Rule:
+    pattern = re.compile(message, re.IGNORECASE) if message else None
+    return Rule(cause, frozenset(reasons.split()), patience, advice, pattern)
+
+
+# Reasons: kubelet's container states (pkg/kubelet/images/types.go, container/sync_result.go,
+# kuberuntime), the scheduler's PodScheduled condition, the controllers' conditions and events.
+# Order matters: the first rule that fits a symptom is its rule, and of several failures the one
+# highest up is told.
+RULES: tuple[Rule, ...] = (
+    _rule(
+        "the image name is invalid",
+        "InvalidImageName",
+        Patience.NONE,
+        "check `registry` in invoke.yaml",
+    ),
+    _rule(
+        "the registry is busy or out of reach",
+        "ErrImagePull ImagePullBackOff ImageInspectError RegistryUnavailable",
+        Patience.GRACE,
+        "look at the registry and at the nodes' network, then deploy again",
+        r"time(d )?-?out|deadline exceeded|context canceled|connection re|no such host|"
+        r"server misbehaving|\bEOF\b|TLS handshake|too ?many ?requests|QPS exceeded|"
+        r"registry is unavailable|\b5\d\d (internal|bad gateway|service|gateway)",
+    ),
+    _rule(
+        "the image cannot be pulled",
+        "ErrImagePull ImagePullBackOff ErrImageNeverPull ImageInspectError RegistryUnavailable "
+        "SignatureValidationFailed",
+        Patience.NONE,
+        "run `inv build`, and check that the nodes may pull from the registry",
+    ),
+    _rule(
+        "a Secret, a ConfigMap or one of its keys is missing",
+        "CreateContainerConfigError",
+        Patience.NONE,
+        "create it, or correct its name in the values",
+        r"(secret|configmap) \S+ not found|couldn't find key",
+    ),
+    _rule(
+        "a Secret or a ConfigMap to be mounted is missing",
+        "FailedMount",
+        Patience.NONE,
+        "create it, or correct its name in the values",
+        # Every namespace gets kube-root-ca.crt by itself, a moment after it was made.
+        r"(secret|configmap) (?!\"kube-root-ca\.crt\")\S+ not found|"
+        r"references non-existent (secret|config) key",
+    ),
+    _rule(
+        "the image would run as root",
+        "CreateContainerConfigError",
+        Patience.NONE,
+        "give the image a numeric user other than 0",
+        r"runAsNonRoot",
+    ),
+    _rule(
+        "the container cannot be configured",
+        "CreateContainerConfigError",
+        Patience.GRACE,
+        "read the message: the node could not put the container's settings together",
+    ),
+    _rule(
+        "the command cannot be started",
+        "RunContainerError CreateContainerError StartError ContainerCannotRun",
+        Patience.NONE,
+        "check command and arguments against the image",
+        r"executable file not found|no such file or directory|permission denied|exec format",
+    ),
+    _rule(
+        "the container cannot be created",
+        "RunContainerError CreateContainerError StartError ContainerCannotRun",
+        Patience.GRACE,
+        "look at the node's container runtime",
+    ),
+    _rule(
+        "refused by a quota",
+        "FailedCreate ReplicaSetCreateError",
+        Patience.NONE,
+        "raise the namespace's quota or lower replicas and resources",
+        r"exceeded quota|failed quota|maximum .* usage per|minimum .* usage per",
+    ),
+    _rule(
+        "its service account is missing",
+        "FailedCreate",
+        Patience.GRACE,
+        "create it, or correct its name in the values",
+        r"serviceaccount \S+ not found",
+    ),
+    _rule(
+        "refused by admission",
+        "FailedCreate ReplicaSetCreateError",
+        Patience.NONE,
+        "make the pod comply, or ask who set the policy",
+        r"forbidden|denied the request|violates|is invalid",
+    ),
+    _rule(
+        "the Job failed",
+        "BackoffLimitExceeded DeadlineExceeded PodFailurePolicy FailedIndexes "
+        "MaxFailedIndexesExceeded",
+        Patience.NONE,
+        "read the Job's logs among the evidence",
+    ),
+    _rule(
+        "the container ran out of memory",
+        "OOMKilled",
+        Patience.RESTARTS,
+        "raise its memory limit",
+    ),
+    _rule(
+        "the container keeps crashing",
+        "Error Completed ContainerStatusUnknown",
+        Patience.RESTARTS,
+        "read its previous logs among the evidence",
+    ),
+    _rule(
+        "a volume is not bound",
+        "Unschedulable",
+        Patience.GRACE,
+        "check the storage class and the claims",
+        r"persistentvolumeclaim",
+    ),
+    _rule(
+        "no node can take the pod",
+        "Unschedulable",
+        Patience.GRACE,
+        "add nodes, or lower the resources it asks for",
+    ),
+    _rule(
+        "a volume cannot be provided",
+        "ProvisioningFailed FailedMount FailedAttachVolume",
+        Patience.GRACE,
+        "check the storage class and its driver",
+    ),
+    _rule(
+        "the pod was evicted or killed",
+        "Evicted NodeLost Preempting Terminated NodeAffinity UnexpectedAdmissionError OutOfcpu "
+        "OutOfmemory OutOfpods",
+        Patience.GRACE,
+        "look at the node's health",
+    ),
+    _rule(
+        "objects cannot be created",
+        "FailedCreate ReplicaSetCreateError",
+        Patience.GRACE,
+        "read the controller's message",
+    ),
+    _rule(
+        "the rollout made no progress",
+        "ProgressDeadlineExceeded",
+        Patience.NONE,
+        "read the events among the evidence",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """Something the API reports that may have a rule.
+
+    Attributes:
+        reason: the API's reason.
+        subject: the object, and the container if it is one, e.g. ``pod/web-1 container fpm``.
+        message: the API's message.
+        since: when it began, by the cluster's clock, or None when that is not reported.
+        restarts: how often the container was restarted.
+    """
+
+    reason: str
+    subject: str
+    message: str = ""
+    since: datetime | None = None
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a rollout is doomed."""
+
+    rule: Rule
+    symptom: Symptom
+
+    def line(self) -> str:
+        """Return the cause in one line: what failed, on which object, in whose words."""
+        message = " ".join(self.symptom.message.split())
+        words = f": {message}" if message else ""
+        return f"{self.symptom.subject}: {self.rule.cause} ({self.symptom.reason}{words})"
+
+
+def rule_for(symptom: Symptom) -> Rule | None:
+    """Return the first rule of the table that fits a symptom, or None when it is benign."""
+    for rule in RULES:
+        if symptom.reason in rule.reasons and (
+            rule.message is None or rule.message.search(symptom.message)
+        ):
+            return rule
+    return None
