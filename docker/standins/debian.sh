@@ -137,10 +137,10 @@ cd "$root"
 find usr/share/doc -mindepth 2 -not -name copyright -not -type d -delete
 find usr/share/locale -mindepth 1 -maxdepth 1 -not -name locale.alias -exec rm -rf {} +
 rm -rf usr/share/man/* usr/share/info/* usr/share/groff/* usr/share/lintian/* usr/share/linda/* \
-  var/cache/apt/archives/*.deb var/cache/apt/*.bin var/cache/debconf/*-old var/cache/ldconfig/aux-cache \
+  var/cache/debconf/*-old var/cache/ldconfig/aux-cache \
   var/lib/apt/lists/* var/lib/dpkg/*-old etc/*- debootstrap tmp/* var/tmp/* run/* dev/*
 find usr/share/doc -mindepth 1 -type d -empty -delete
-find var/log -type f -delete
+find var/log var/cache/apt -type f -delete
 # Both belong to the container that starts, not to the image; an empty machine-id means "first boot".
 rm -f etc/resolv.conf etc/hostname
 : >etc/machine-id
