@@ -30,18 +30,19 @@ def deploy(  # noqa: PLR0917 - every parameter is an option with a name
 ) -> None:
     """Create or update the branch's environment, wait for it, test it and print its URL."""
     as_json = check_format(format)
+    from tasks.flows.build import guard
     from tasks.flows.target import Request
+    from tasks.images import subject_of
     from tasks.targets import owner
 
     names = _names(session, env, branch)
-    checkout = None if tag else session.git.checkout()
-    request = Request(
-        names=names,
-        repository=session.git.repository(),
-        owner=owner(),
-        tag=checkout.tag if checkout else tag,
-        commit=checkout.commit if checkout else "",
-    )
+    if tag:
+        request = Request(names, session.git.repository(), owner(), tag)
+    else:
+        subject = subject_of(session, env, branch)
+        guard(subject, session.git)
+        checkout = subject.checkout
+        request = Request(names, subject.repository, owner(), checkout.tag, checkout.commit)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 
@@ -161,6 +162,8 @@ def logs(  # noqa: PLR0917 - every parameter is an option with a name
     tail: int = 100,
 ) -> None:
     """Show what the services of a branch's environment write."""
+    from tasks.adapters.console import plain
+
     names = _names(session, env, branch)
     local, of = _existing(session, names)
     if service:
@@ -171,7 +174,7 @@ def logs(  # noqa: PLR0917 - every parameter is an option with a name
     argv += ["--follow"] if follow else []
     argv += [service] if service else []
     try:
-        session.runner.run(argv, cwd=ROOT, on_line=session.console.data)
+        session.runner.run(argv, cwd=ROOT, on_line=lambda line: session.console.data(plain(line)))
     except KeyboardInterrupt:
         if not follow:
             raise

@@ -247,6 +247,19 @@ class Engine:
                 if error.status_code != 409 or "already in progress" not in str(error):
                     raise
 
+    def remove_image(self, reference: str) -> None:
+        """Remove an image under all its names; one that is in use, or gone, stays as it is."""
+        from docker.errors import APIError, ImageNotFound
+
+        with self._errors(f"removing image {reference}"), contextlib.suppress(ImageNotFound):
+            found = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
+            for name in (*found["RepoTags"], *found["RepoDigests"]):
+                try:
+                    self._api.remove_image(name)
+                except APIError as error:
+                    if error.status_code != 409:
+                        raise
+
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that is gone is no error."""
         from docker.errors import NotFound

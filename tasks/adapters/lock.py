@@ -92,7 +92,8 @@ class Lock:
         except FileNotFoundError:
             return None
         try:
-            if _try_lock(file):
+            # Shared: looking must not look like holding to another one who looks.
+            if _try_lock(file, fcntl.LOCK_SH):
                 return None
             return _read(file)
         finally:
@@ -163,9 +164,9 @@ def _open(path: Path) -> int:
         ) from error
 
 
-def _try_lock(file: int) -> bool:
+def _try_lock(file: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tasks.adapters.console import Console
 from tasks.adapters.lock import Holder
 from tasks.core.errors import RefusedError, SuiteError
+from tasks.core.naming import Names
 from tasks.flows.smoke import smoke_test
 from tasks.flows.target import Credentials, Request, Target
 
@@ -68,7 +70,7 @@ def run_deploy(
                 error, target=target, plan=plan, request=request, console=console, root=root
             ) from error
         credentials = target.finish(plan)
-    write_results(root, request, plan.as_dict()["images"], console.timings)
+    write_results(root, names, plan.as_dict(), console.timings)
     return Deployed(names.url, bool(steps), credentials)
 
 
@@ -105,24 +107,26 @@ def _failed(
 
 
 def write_results(
-    root: Path,
-    request: Request,
-    images: Mapping[str, str],
-    timings: Sequence[tuple[str, float]],
+    root: Path, names: Names, done: Mapping[str, Any], timings: Sequence[tuple[str, float]]
 ) -> None:
     """Write ``deploy.env`` for later CI jobs, and the seconds of each phase.
 
     GitLab reads deploy.env as a dotenv report: NAME=value, no quotes.
+
+    Args:
+        root: the checkout.
+        names: the branch's names.
+        done: the plan that was carried out, as data: tag, commit and images.
+        timings: the phases with their seconds.
     """
-    names = request.names
     variables = {
         "ENVIRONMENT_NAME": names.environment,
         "ENVIRONMENT_SLUG": names.slug,
         "ENVIRONMENT_URL": names.url,
         "ENVIRONMENT_NAMESPACE": names.namespace,
-        "ENVIRONMENT_TAG": request.tag,
-        "ENVIRONMENT_COMMIT": request.commit,
-        **{f"{name.upper()}_IMAGE": reference for name, reference in images.items()},
+        "ENVIRONMENT_TAG": done["tag"],
+        "ENVIRONMENT_COMMIT": done["commit"],
+        **{f"{name.upper()}_IMAGE": image for name, image in done["images"].items()},
     }
     text = "".join(f"{name}={value}\n" for name, value in variables.items())
     (root / "deploy.env").write_text(text)

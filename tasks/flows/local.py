@@ -20,7 +20,7 @@ from tasks.adapters.http import Response, Site
 from tasks.adapters.lock import Holder, Lock
 from tasks.adapters.process import Runner
 from tasks.core.converge import Change, Present, Wanted, decide, order, short, wanted
-from tasks.core.errors import InputError, RefusedError, SuiteError
+from tasks.core.errors import InputError, RefusedError, RegistryError, SuiteError
 from tasks.core.naming import Names
 from tasks.core.plan import Step
 from tasks.core.record import BRANCH, ENVIRONMENT, RECORD, Owner, Record, Release, newest
@@ -144,6 +144,7 @@ class LocalPlan:
             "branch": self.request.names.branch,
             "url": self.request.names.url,
             "tag": self.release.tag,
+            "commit": self.release.commit,
             "images": {
                 "mautic": self.release.mautic,
                 "nginx": self.release.nginx,
@@ -242,6 +243,9 @@ class Local:
                     f"there is no earlier release of {request.names.branch} to go back to",
                     hint=f"deployed so far: {tags}",
                 )
+        url = self.settings.environment(self.environment).registry.url
+        if self.platform.owns(url) and not self.platform.has_registry():
+            raise RegistryError("nothing was built on this machine yet", hint="run inv build")
         images = self.images(request.tag)
         return Release(request.tag, request.commit, images["mautic"], images["nginx"], "", "")
 
@@ -281,6 +285,8 @@ class Local:
         """
         names = plan.request.names
         compose = self._compose(plan.request, plan.release, plan.database)
+        # Known from here on, so that no line of any log shows them.
+        self._secrets(names)
         self._pull(plan)
         replaced = {item.service for item in plan.changes if item.verb in REPLACING}
         record = plan.record or Record("deploying", names.url)
@@ -305,6 +311,7 @@ class Local:
             with self.work("hold worker and cron") as activity:
                 compose.stop(held, activity.line)
         self._bring_up(plan, compose, [DATABASE], "database")
+        self._secrets(names)
         if plan.migrate:
             with self.work(f"migrate {names.database}") as activity:
                 compose.run(MIGRATE, activity.line, deadline_seconds=MIGRATE_SECONDS)
@@ -459,6 +466,9 @@ class Local:
         ]
         for name in state.networks:
             todo.append((Step("remove", f"network {name}"), partial(engine.remove_network, name)))
+        for image in self._images_of(state, names):
+            step = Step("remove", f"image {image}", "this engine's copy")
+            todo.append((step, partial(engine.remove_image, image)))
         # The record goes last: while it is there, an interrupted clean-up is known to be ours.
         for name in (*state.volumes, *state.records):
             step = Step("remove", f"volume {name}", _contents(name, names))
@@ -468,6 +478,15 @@ class Local:
             tuple(step for step, _ in todo),
             tuple(action for _, action in todo),
         )
+
+    def _images_of(self, state: State, names: Names) -> list[str]:
+        """Return the images in the engine that no other environment runs."""
+        history = state.record.history if state.record else ()
+        own = {image for release in history for image in (release.mautic, release.nginx)}
+        others = {
+            item.image for item in self.engine.containers(BRANCH) if item.project != names.namespace
+        }
+        return sorted(image for image in own - others if self.engine.has_image(image))
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -637,6 +656,9 @@ def _contents(volume: str, names: Names) -> str:
     return f"database {names.database}" if volume.endswith("_database") else ""
 
 
+_DOING = {"deploy": "deploying", "rollback": "deploying", "cleanup": "removing"}
+
+
 def _summary(
     names: Names, record: Record | None, containers: Sequence[Container], holder: Holder | None
 ) -> Summary:
@@ -644,7 +666,7 @@ def _summary(
     running = [item for item in containers if item.state == "running" and not item.one_off]
     services = [item for item in containers if not item.one_off]
     if holder is not None:
-        state = f"{holder.action}ing"
+        state = _DOING.get(holder.action, "changing")
     elif record is None or record.state == "deploying":
         state = "interrupted"
     elif not running:
