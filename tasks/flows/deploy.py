@@ -48,7 +48,7 @@ def run_deploy(
         SuiteError: it failed; the message is the cause, the hint says what became of the site.
     """
     names = request.names
-    target.prepare()
+    target.prepare(request)
     with target.exclusive(names, me, console.warn):
         # Planned under the lock: nobody changes anything between the decision and the deed.
         plan = target.plan_deploy(request)

@@ -140,7 +140,7 @@ class Target(Protocol):
     ) -> AbstractContextManager[None]:
         """Hold off everybody else who would change this branch's environment."""
 
-    def prepare(self) -> None:
+    def prepare(self, request: Request) -> None:
         """Start what the environments of this target need before images can be looked up."""
 
     def plan_deploy(self, request: Request) -> Any:

@@ -1,0 +1,255 @@
+"""The Kubernetes objects that the suite itself makes, beside those of the chart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tasks.core.naming import Names
+from tasks.core.record import HISTORY_MAX, Owner, Release
+
+Object = dict[str, Any]
+
+PREFIX = "mautic-multidev.io/"
+MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
+"""On everything the suite made itself; the chart's objects are Helm's."""
+
+SECRET = "mautic"  # noqa: S105 - the object's name
+RECORD = f"{PREFIX}record"
+POD_SECURITY = "pod-security.kubernetes.io/"
+DATABASE_JOB_SECONDS = 120
+"""How long creating or dropping a database may take, waiting for the server included."""
+
+
+@dataclass(frozen=True)
+class DatabaseServer:
+    """Where the branches' databases live.
+
+    Attributes:
+        host: host name, as pods reach it.
+        port: its port.
+        admin_secret: Secret in the platform namespace with ``username`` and ``password``.
+        namespace: the platform namespace.
+    """
+
+    host: str
+    port: int
+    admin_secret: str
+    namespace: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of an environment in a cluster: an annotation of its namespace.
+
+    Attributes:
+        state: ``deploying``, ``ready`` or ``failed``.
+        url: where a browser finds it.
+        expires_at: when it may be swept away, ISO 8601, or an empty string.
+        revision: Helm's number of the last revision that was seen to work, or 0.
+        fingerprint: what that revision was made of; an equal one needs no deploy.
+        history: the successful deployments, the newest last.
+    """
+
+    state: str
+    url: str
+    expires_at: str = ""
+    revision: int = 0
+    fingerprint: str = ""
+    history: tuple[Release, ...] = ()
+
+    @property
+    def current(self) -> Release | None:
+        """The last deployment that succeeded."""
+        return self.history[-1] if self.history else None
+
+    def succeeded(self, release: Release, revision: int, fingerprint: str) -> Record:
+        """Return the record after a successful deployment."""
+        before = self.history
+        if before and before[-1].tag == release.tag and before[-1].same_images(release):
+            before = before[:-1]
+        history = (*before, release)[-HISTORY_MAX:]
+        return replace(
+            self, state="ready", revision=revision, fingerprint=fingerprint, history=history
+        )
+
+    @classmethod
+    def read(cls, text: str) -> Record:
+        """Return the record that ``json.dumps(asdict(record))`` wrote."""
+        data: dict[str, Any] = json.loads(text)
+        data["history"] = tuple(Release(**release) for release in data["history"])
+        return cls(**data)
+
+
+def namespace(of: Owner, names: Names, record: Record, pipeline: str) -> Object:
+    """Return a branch's namespace: whose it is stands on it, for people and for the suite.
+
+    Labels find it; annotations hold what a label cannot (63 characters, few signs).
+
+    Args:
+        of: whose it is.
+        names: the branch's names.
+        record: what is known of the environment.
+        pipeline: URL of the CI pipeline that made this deploy, or an empty string.
+    """
+    current = record.current
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": names.namespace,
+            "labels": {
+                **MANAGED,
+                f"{PREFIX}environment": of.environment,
+                f"{PREFIX}slug": of.slug,
+                # The API server refuses every pod that is not hardened.
+                f"{POD_SECURITY}enforce": "restricted",
+                f"{POD_SECURITY}warn": "restricted",
+            },
+            "annotations": {
+                f"{PREFIX}branch": of.branch,
+                f"{PREFIX}repository": of.repository,
+                f"{PREFIX}commit": current.commit if current else "",
+                f"{PREFIX}owner": current.owner if current else "",
+                f"{PREFIX}pipeline": pipeline,
+                f"{PREFIX}expires-at": record.expires_at,
+                RECORD: json.dumps(asdict(record), sort_keys=True),
+            },
+        },
+    }
+
+
+def owner_of(found: Object) -> dict[str, str]:
+    """Return what a namespace says of its owner, by the names of ``Owner``'s attributes."""
+    meta = found["metadata"]
+    said = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
+    names = ("environment", "slug", "branch", "repository")
+    return {name: said[PREFIX + name] for name in names if PREFIX + name in said}
+
+
+def record_of(found: Object) -> Record | None:
+    """Return the record that a namespace holds, or None."""
+    text = (found["metadata"].get("annotations") or {}).get(RECORD)
+    return Record.read(text) if text else None
+
+
+def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Object:
+    """Return a branch's Secret.
+
+    Args:
+        names: the branch's names.
+        values: its keys and values, in clear.
+        name: the object's name.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": names.namespace, "labels": MANAGED},
+        "type": "Opaque",
+        "stringData": dict(values),
+    }
+
+
+def database_secret(names: Names, server: DatabaseServer, password: str) -> Object:
+    """Return the short-lived Secret that tells the database Job the branch's password."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": f"database-{names.release}",
+            "namespace": server.namespace,
+            "labels": MANAGED,
+        },
+        "type": "Opaque",
+        "stringData": {"password": password},
+    }
+
+
+def database_job(names: Names, server: DatabaseServer, image: str, verb: str) -> Object:
+    """Return the Job that makes or drops a branch's database and user.
+
+    It runs in the platform namespace, the only place where the administrator's Secret is.
+
+    Args:
+        names: the branch's names.
+        server: the database server.
+        image: the mautic image, by digest; it has what is needed.
+        verb: ``create`` or ``drop``.
+    """
+    variables = {
+        "MAUTIC_DB_HOST": server.host,
+        "MAUTIC_DB_PORT": str(server.port),
+        "MAUTIC_DB_DATABASE": names.database,
+        "MAUTIC_DB_USER": names.database_user,
+        "MAUTIC_DB_PASSWORD_FILE": "/run/secrets/branch/password",
+        "MAUTIC_DB_ADMIN_USER_FILE": "/run/secrets/admin/username",
+        "MAUTIC_DB_ADMIN_PASSWORD_FILE": "/run/secrets/admin/password",
+    }
+    mounts = [
+        {"name": "admin", "mountPath": "/run/secrets/admin", "readOnly": True},
+        {"name": "branch", "mountPath": "/run/secrets/branch", "readOnly": True},
+        *({"name": f"scratch-{n}", "mountPath": path} for n, path in enumerate(_SCRATCH)),
+    ]
+    volumes = [
+        _secret_volume("admin", server.admin_secret),
+        _secret_volume("branch", f"database-{names.release}"),
+        *({"name": f"scratch-{n}", "emptyDir": {}} for n in range(len(_SCRATCH))),
+    ]
+    container = {
+        "name": "database",
+        "image": image,
+        "args": ["database", verb],
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "volumeMounts": mounts,
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "64Mi"},
+            "limits": {"memory": "256Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": f"database-{verb}-{names.release}",
+            "namespace": server.namespace,
+            "labels": {**MANAGED, "app.kubernetes.io/instance": f"database-{names.release}"},
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": DATABASE_JOB_SECONDS,
+            "ttlSecondsAfterFinished": 3600,
+            "template": {
+                "metadata": {
+                    "labels": {**MANAGED, "app.kubernetes.io/instance": f"database-{names.release}"}
+                },
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": 33,
+                        "runAsGroup": 33,
+                        "fsGroup": 33,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [container],
+                    "volumes": volumes,
+                },
+            },
+        },
+    }
+
+
+_SCRATCH = ("/tmp", "/var/www/html/var/cache", "/var/www/html/var/tmp")  # noqa: S108
+
+
+def _secret_volume(name: str, secret_name: str) -> Object:
+    return {"name": name, "secret": {"secretName": secret_name, "defaultMode": 0o440}}
