@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.adapters.process import Runner
+from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError
 
 
@@ -55,7 +55,14 @@ class Git:
     def _git(self, *args: str) -> str:
         # No prompt may hang a CI job, and no optional lock may disturb an editor's git.
         env = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-        done = self._runner.run(["git", *args], env=env, cwd=self._root, deadline=60)
+        done = self._runner.run(
+            ["git", *args],
+            env=env,
+            cwd=self._root,
+            deadline=60,
+            # Branches and files may have names that are not UTF-8; none may look like another.
+            undecodable="surrogateescape",
+        )
         return done.stdout.rstrip("\n")
 
     def branch(self) -> str:
@@ -109,7 +116,7 @@ class Git:
         """
         for reference in (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}"):
             done = self._run_quietly("merge-base", "--is-ancestor", commit, reference)
-            if done == 0:
+            if done.returncode == 0:
                 return True
         if self._git("rev-parse", "--is-shallow-repository") == "true":
             raise InputError(
@@ -118,12 +125,18 @@ class Git:
             )
         return False
 
-    def _run_quietly(self, *args: str) -> int:
-        done = self._runner.run(["git", *args], cwd=self._root, deadline=60, check=False)
-        return done.returncode
+    def _run_quietly(self, *args: str) -> Completed:
+        argv = ["git", *args]
+        return self._runner.run(argv, env={"LC_ALL": "C"}, cwd=self._root, deadline=60, check=False)
 
     def _require_repository(self) -> None:
-        if self._run_quietly("rev-parse", "--git-dir") != 0:
+        done = self._run_quietly("rev-parse", "--git-dir")
+        if "dubious ownership" in done.stderr:
+            raise InputError(
+                f"git does not trust {self._root}: it belongs to another user",
+                hint=f"git config --global --add safe.directory {self._root}",
+            )
+        if done.returncode != 0:
             raise InputError(
                 f"{self._root} is not a git repository", hint="run inv inside your checkout"
             )
@@ -131,7 +144,9 @@ class Git:
     def _fingerprint(self, status: str) -> str:
         """Return eight hex digits over the uncommitted changes, untracked files included."""
         digest = hashlib.sha256(status.encode(errors="surrogateescape"))
-        digest.update(self._git("diff", "HEAD", "--binary").encode(errors="surrogateescape"))
+        digest.update(
+            self._git("diff", "HEAD", "--binary", "--no-ext-diff").encode(errors="surrogateescape")
+        )
         untracked = self._git("ls-files", "--others", "--exclude-standard", "-z").split("\0")
         for name in filter(None, untracked):
             path = self._root / name

@@ -95,6 +95,7 @@ class Runner:
         on_line: Callable[[str], None] | None = None,
         check: bool = True,
         hint: str | None = None,
+        undecodable: str = "replace",
     ) -> Completed:
         """Run a program to its end and return what it said.
 
@@ -110,6 +111,7 @@ class Runner:
             on_line: called with every line of its output, redacted, as it comes.
             check: raise if its exit status is not 0.
             hint: what the error should advise.
+            undecodable: what becomes of bytes that are not UTF-8: one of Python's error handlers.
 
         Raises:
             MissingToolError: the program is not on PATH.
@@ -147,7 +149,7 @@ class Runner:
             _no_err=True,
             _tty_out=False,
             _new_group=True,
-            _decode_errors="replace",
+            _decode_errors=undecodable,
         )
         late = threading.Event()
         timers: list[threading.Timer] = []
