@@ -31,8 +31,8 @@ _DOCKER_INC = {
     Need.BUILDX: "docker-buildx-plugin",
     Need.COMPOSE: "docker-compose-plugin",
 }
-_PINNED = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd", "runc")
-"""containerd and runc follow the engine: its release was tested with theirs."""
+_PINNED = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
+"""What runs on the older C library; runc of Debian 13 does not, and Debian 12's does well."""
 
 _TOOLS = {
     Need.GIT: ("git",),

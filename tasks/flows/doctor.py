@@ -223,13 +223,22 @@ class Doctor:
     def _run(self, command: Command, sudo: bool, activity: Activity) -> None:
         activity.say(command.shown(sudo=sudo))
         argv = ("sudo", *command.argv) if sudo and command.root else command.argv
+        said: list[str] = []
+
+        def hear(line: str) -> None:
+            said.append(line)
+            activity.line(line)
+
         try:
-            self.runner.run(
-                argv, stdin=command.stdin, deadline=COMMAND_SECONDS, on_line=activity.line
-            )
+            self.runner.run(argv, stdin=command.stdin, deadline=COMMAND_SECONDS, on_line=hear)
         except CommandError as error:
             if command.vital:
-                raise
+                # apt gives its reasons on stdout, and only the verdict on stderr.
+                raise CommandError(
+                    "a command of the fix failed",
+                    command=error.command,
+                    output="\n".join(said),
+                ) from error
             activity.say(error.message)
 
     def _answers(self) -> bool:
