@@ -188,7 +188,7 @@ class Local:
         """Hold the branch's lock on this machine."""
         return Lock(names.namespace).held(me, waiting)
 
-    def prepare(self) -> None:
+    def prepare(self, request: Request) -> None:
         """Start the platform, its registry first where the environment's images are in it."""
         if self.platform.owns(self.settings.environment(self.environment).registry.url):
             self.platform.ensure_registry()
