@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import io
 import json
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import requests
 
 from tests.support.suite import commit_all
 
@@ -111,6 +114,31 @@ def build_json(checkout: Path) -> dict[str, Any]:
     return written
 
 
+def put_image(host: str, repository: str, tag: str, content: str) -> str:
+    """Put a small image straight into a registry; return its digest."""
+    base = f"http://{host}/v2/{repository}"
+    config = json.dumps({"architecture": "amd64", "os": "linux", "content": content}).encode()
+    digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+    place = requests.post(f"{base}/blobs/uploads/", timeout=30).headers["Location"]
+    requests.put(place, params={"digest": digest}, data=config, timeout=30).raise_for_status()
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": kind,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": digest,
+            "size": len(config),
+        },
+        "layers": [],
+    }
+    answer = requests.put(
+        f"{base}/manifests/{tag}", json=manifest, headers={"Content-Type": kind}, timeout=30
+    )
+    answer.raise_for_status()
+    return answer.headers["Docker-Content-Digest"]
+
+
 @dataclass
 class Request:
     """A request as the front door saw it."""
@@ -165,7 +193,10 @@ def front_door(upstream: str, fault: Fault) -> Iterator[tuple[str, list[Request]
             if request.method != "HEAD":
                 self.wfile.write(answer.body)
 
-        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("do_"):
+                return self.handle_any
+            raise AttributeError(name)
 
         def _body(self) -> bytes:
             if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
