@@ -34,6 +34,9 @@ _DOCKER_INC = {
 _PINNED = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
 """What runs on the older C library; runc of Debian 13 does not, and Debian 12's does well."""
 
+_BESIDE_ENGINE = ("apparmor", "ca-certificates")
+"""Without them: no container where the kernel has AppArmor, and no pull over TLS."""
+
 _TOOLS = {
     Need.GIT: ("git",),
     # Ubuntu's debootstrap comes without Debian's keys.
@@ -380,7 +383,9 @@ def install_commands(wanted: Iterable[Need], apt: Apt, codename: str) -> tuple[C
                 return None
             commands = [*donated, update]
             names = dict(_DOCKER)
-        packages = list(dict.fromkeys(names[need] for need in docker if need in names))
+        packages = list(dict.fromkeys(names[need] for need in docker))
+        if Need.ENGINE in docker:
+            packages += _BESIDE_ENGINE
     return (*commands, install([*packages, *tools]))
 
 
