@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
 _ESCAPES = re.compile(
-    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]"
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # a control sequence: colours, cursor, erasing
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # a string
+    r"|\x1b[ -/]*[0-~]"  # any other sequence
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # a control character
 )
 
 
@@ -122,8 +125,8 @@ class Console:
         """Tell why the run ends."""
         first, *rest = error.lines()
         self._message(first, "31;1", mark="error: ")
-        for line in rest:
-            self._message(line)
+        for line in rest:  # a program's output among them
+            self._message(plain(line))
 
     @contextlib.contextmanager
     def work(self, title: str) -> Iterator[Activity]:
