@@ -14,10 +14,11 @@ from tasks.environments import (
     url,
 )
 from tasks.images import build
-from tasks.machine import doctor
+from tasks.machine import demo, doctor
 from tasks.names import names
 
 namespace = Collection(
+    demo,
     doctor,
     names,
     build,

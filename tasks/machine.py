@@ -9,6 +9,8 @@ from tasks.cli import ROOT, Session, check_format, task
 
 if TYPE_CHECKING:
     from tasks.core.findings import Need
+    from tasks.core.naming import Names
+    from tasks.flows.deploy import Deployed
     from tasks.flows.doctor import Doctor, FixPlan
 
 YES = "run the commands of a fix with sudo without asking"
@@ -49,6 +51,61 @@ def doctor(  # noqa: PLR0917 - every parameter is an option with a name
     else:
         session.console.data("\n".join(text(report, plan)))
     refuse(report, plan)
+
+
+@task(help={"yes": YES})
+def demo(
+    session: Session, branch: str | None = None, yes: bool = False, dry_run: bool = False
+) -> None:
+    """Set this machine up, then build, deploy and list the branch that is checked out."""
+    from tasks.core.settings import LOCAL
+    from tasks.environments import _show
+    from tasks.flows.demo import DemoPlan, run_demo
+    from tasks.flows.doctor import refuse
+    from tasks.targets import target
+
+    console = session.console
+    found = _doctor(session, LOCAL)
+    names = session.names(LOCAL, session.branch(branch))
+    if dry_run or session.dry:
+        console.plan(DemoPlan(names, found.plan(found.examine())))
+        return
+    report = found.fix(functools.partial(_consent, session, yes))
+    refuse(report, found.plan(report))
+    done = run_demo(
+        names,
+        build=functools.partial(_build, session, names),
+        deploy=functools.partial(_deploy, session, names),
+        environments=lambda: target(session, LOCAL).list(),
+        console=console,
+    )
+    if done.credentials:
+        _show(done.credentials.username, done.credentials.password, done.credentials.later)
+    console.data(done.url)
+
+
+def _build(session: Session, names: Names) -> None:
+    from tasks.flows.build import plan_build, run_build, write_record
+    from tasks.images import RECORD, prepare_registry, subject_of, tools_of
+
+    subject = subject_of(session, names.environment, names.branch)
+    tools = tools_of(session, subject.environment)
+    prepare_registry(session, tools, dry=False)
+    write_record(ROOT / RECORD, subject, run_build(plan_build(subject, tools), tools))
+
+
+def _deploy(session: Session, names: Names) -> Deployed:
+    from tasks.flows.deploy import run_deploy
+    from tasks.flows.target import Request
+    from tasks.targets import holder, owner, target
+
+    checkout = session.git.checkout()
+    request = Request(
+        names, session.git.repository(), owner(), tag=checkout.tag, commit=checkout.commit
+    )
+    local = target(session, names.environment)
+    me = holder("deploy", checkout.tag)
+    return run_deploy(local, request, me=me, console=session.console, root=ROOT)
 
 
 def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:

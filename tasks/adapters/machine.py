@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import errno
-import getpass
 import json
 import os
 import platform
+import pwd
 import shutil
 import socket
 import time
@@ -85,7 +85,7 @@ class Machine:
             name=release.get("PRETTY_NAME") or f"{platform.system()} {platform.release()}",
             machine=platform.machine(),
             python=platform.python_version(),
-            user=getpass.getuser(),
+            user=_user(),
             root=os.geteuid() == 0,
             sudo=bool(self.find("sudo")),
             manager=manager.removesuffix("-get"),
@@ -252,6 +252,14 @@ class Machine:
             found = socket.getaddrinfo("name.localhost", None, type=socket.SOCK_STREAM)
             return tuple(sorted({str(entry[4][0]) for entry in found}))
         return ()
+
+
+def _user() -> str:
+    """Return the account's name, or its number where it has none, as in some containers."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _all(names: Iterable[str], ask: Callable[[str], Answer]) -> dict[str, Answer]:
