@@ -1,0 +1,81 @@
+"""The main job from nothing to a page in the browser, on one machine."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.plan import Step
+from tasks.flows.observe import list_rows, now
+
+if TYPE_CHECKING:
+    from tasks.adapters.console import Console
+    from tasks.core.naming import Names
+    from tasks.flows.deploy import Deployed
+    from tasks.flows.doctor import FixPlan
+    from tasks.flows.target import Summary
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What a demonstration is going to do.
+
+    Attributes:
+        names: what the branch is called.
+        fix: what this machine needs first.
+    """
+
+    names: Names
+    fix: FixPlan
+
+    @property
+    def title(self) -> str:
+        """What the plan is about."""
+        return f"demonstrate {self.names.branch} on this machine"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in the order in which they run."""
+        return (
+            *self.fix.steps,
+            Step("build", "images mautic and nginx", "`inv build --dry-run` says more"),
+            Step("deploy", self.names.url, "`inv deploy --dry-run` says more"),
+            Step("list", "the environments on this machine"),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {"title": self.title, "steps": [asdict(step) for step in self.steps]}
+
+
+def run_demo(
+    names: Names,
+    *,
+    build: Callable[[], object],
+    deploy: Callable[[], Deployed],
+    environments: Callable[[], Sequence[Summary]],
+    console: Console,
+) -> Deployed:
+    """Build, deploy and list a branch on a machine that lacks nothing.
+
+    A second run finds its work done and only looks: every step is one that may be repeated.
+
+    Args:
+        names: what the branch is called.
+        build: builds and pushes the images.
+        deploy: deploys the branch, and returns when its site has answered.
+        environments: lists what runs on this machine.
+        console: where everything is told.
+
+    Raises:
+        SuiteError: a step failed; those after it did not run.
+    """
+    build()
+    deployed = deploy()
+    columns = ("branch", "state", "commit", "age", "expires", "owner", "url")
+    console.table(columns, list_rows(list(environments()), now()))
+    console.say("remove it again:")
+    console.say(f"  {shlex.join(('./inv', 'cleanup', '--branch', names.branch))}")
+    return deployed
