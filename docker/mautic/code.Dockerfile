@@ -11,17 +11,17 @@ FROM ${MAUTIC_IMAGE} AS mautic
 FROM ${DEBIAN_IMAGE} AS layout
 RUN --mount=type=bind,from=mautic,source=/,target=/mautic <<'EOF'
 set -eu
-cd /mautic/var/www/html 2>/dev/null || { echo "MAUTIC_IMAGE has no folder /var/www/html" >&2; exit 1; }
+project=/mautic/var/www/html
 mkdir -p /overlay
-if [ -f docroot/index.php ]; then
-  :
-elif [ -f index.php ]; then
-  # A plain tree: the web root is the project itself.
-  ln -s . /overlay/docroot
-else
+if [ -f "$project/docroot/index.php" ]; then
+  exit 0
+fi
+if [ ! -f "$project/index.php" ]; then
   echo "MAUTIC_IMAGE has no Mautic in /var/www/html: neither docroot/index.php nor index.php" >&2
   exit 1
 fi
+# A plain tree: the web root is the project itself.
+ln -s . /overlay/docroot
 EOF
 
 FROM mautic

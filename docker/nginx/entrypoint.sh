@@ -64,6 +64,7 @@ client_max_body_size $NGINX_CLIENT_MAX_BODY_SIZE;
 fastcgi_read_timeout $NGINX_FASTCGI_TIMEOUT;
 fastcgi_send_timeout $NGINX_FASTCGI_TIMEOUT;
 gzip $gzip;
+gzip_static $gzip;
 gzip_comp_level $level;
 upstream php_fpm {
   server $NGINX_FASTCGI_ADDRESS max_fails=0;

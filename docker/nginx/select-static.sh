@@ -17,6 +17,7 @@ copy() {
   mkdir -p "$target"
   find "$@" -regextype posix-extended -type f \
     -regex "($regex)/.*" -iregex ".*\.($extensions)" \
+    -not -iregex '.*\.(php[0-9]*|phtml|phps|phar|pht)\..*' \
     -not -path '*/.*' -not -path '*/node_modules/*' -print0 |
     tar --create --null --files-from=- | tar --extract --directory "$target"
 }
