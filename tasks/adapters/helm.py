@@ -72,6 +72,7 @@ class Helm:
         files: tuple[Path, ...] = (),
         timeout_seconds: int,
         on_line: Callable[[str], None] | None = None,
+        on_start: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         """Install or upgrade a release, and wait for its hooks.
 
@@ -83,6 +84,7 @@ class Helm:
             files: values files below them, the later ones win.
             timeout_seconds: for each hook.
             on_line: told what helm says.
+            on_start: given a function that ends helm early; it then marks the release as failed.
 
         Raises:
             CommandError: helm failed, or a hook did.
@@ -98,10 +100,13 @@ class Helm:
                 namespace,
                 str(chart),
                 "--install",
+                # The chart decides; what was held for a migration starts again this way.
+                "--force-conflicts",
                 f"--timeout={timeout_seconds}s",
                 "--history-max=10",
                 *options,
                 on_line=on_line,
+                on_start=on_start,
             )
 
     def rollback(
@@ -114,6 +119,7 @@ class Helm:
             namespace,
             str(revision),
             "--no-hooks",
+            "--force-conflicts",
             f"--timeout={timeout_seconds}s",
         )
 
@@ -137,10 +143,13 @@ class Helm:
         *options: str,
         check: bool = True,
         on_line: Callable[[str], None] | None = None,
+        on_start: Callable[[Callable[[], None]], None] | None = None,
     ) -> Completed:
         argv = [self._program, verb, release, *options, f"--namespace={namespace}"]
         try:
-            return self._runner.run(argv, env=self._env, check=check, on_line=on_line)
+            return self._runner.run(
+                argv, env=self._env, check=check, on_line=on_line, on_start=on_start
+            )
         except CommandError as error:
             error.message = f"helm {verb} of {release} failed"
             raise

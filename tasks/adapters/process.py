@@ -96,6 +96,7 @@ class Runner:
         check: bool = True,
         hint: str | None = None,
         undecodable: str = "replace",
+        on_start: Callable[[Callable[[], None]], None] | None = None,
     ) -> Completed:
         """Run a program to its end and return what it said.
 
@@ -112,6 +113,7 @@ class Runner:
             check: raise if its exit status is not 0.
             hint: what the error should advise.
             undecodable: what becomes of bytes that are not UTF-8: one of Python's error handlers.
+            on_start: given a function that ends the program early, from another thread.
 
         Raises:
             MissingToolError: the program is not on PATH.
@@ -163,6 +165,8 @@ class Runner:
             late.set()
             end(signal.SIGTERM)
 
+        if on_start:
+            on_start(lambda: end(signal.SIGTERM))
         if deadline is not None:
             timers.append(threading.Timer(deadline, expire))
             timers[-1].start()
