@@ -14,12 +14,13 @@ from tasks.environments import (
     url,
 )
 from tasks.images import build
-from tasks.machine import demo, doctor
+from tasks.machine import demo, doctor, test
 from tasks.names import names
 
 namespace = Collection(
     demo,
     doctor,
+    test,
     names,
     build,
     cleanup,

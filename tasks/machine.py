@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from invoke.exceptions import Exit
 
 from tasks.cli import ROOT, Session, check_format, task
 
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
     from tasks.core.naming import Names
     from tasks.flows.deploy import Deployed
     from tasks.flows.doctor import Doctor, FixPlan
+
+ALONE = {"lint", "types", "unit", "docs", "lock"}
+"""Sessions of noxfile.py that need nothing but .venv."""
 
 YES = "run the commands of a fix with sudo without asking"
 
@@ -82,6 +88,36 @@ def demo(
     if done.credentials:
         _show(done.credentials.username, done.credentials.password, done.credentials.later)
     console.data(done.url)
+
+
+@task(
+    help={
+        "only": "a session of noxfile.py, e.g. unit; may be repeated (default: all but bench)",
+        "yes": YES,
+    },
+    iterable=["only"],
+)
+def test(session: Session, only: list[str] | None = None, yes: bool = False) -> NoReturn:
+    """Run lint, types and all tests; what follows -- goes to the sessions, e.g. to pytest."""
+    from tasks.adapters.venv import Venv
+    from tasks.core.findings import Need
+    from tasks.core.settings import LOCAL
+    from tasks.flows.doctor import refuse
+    from tasks.targets import tail
+
+    wanted = only or []
+    if not wanted or set(wanted) - ALONE:
+        found = _doctor(session, LOCAL, tools=(Need.CHROMIUM, Need.CHROMEDRIVER))
+        report = found.fix(functools.partial(_consent, session, yes)).lacking
+        refuse(report, found.plan(report))
+    venv = Venv(session.runner, ROOT)
+    if not venv.is_ready():
+        with session.console.work("install requirements-dev.lock") as activity:
+            venv.prepare(activity.line)
+    sessions = [word for name in wanted for word in ("--session", name)]
+    words = tail(sys.argv, "")
+    argv = [venv.program("nox"), *sessions, *(["--", *words] if words else [])]
+    raise Exit(code=session.runner.interact(argv))
 
 
 def _build(session: Session, names: Names) -> None:

@@ -366,7 +366,7 @@ def install_commands(wanted: Iterable[Need], apt: Apt, codename: str) -> tuple[C
         return ()
     # One source of the machine that is away must not keep the others from being used: what is
     # missing afterwards makes the installation fail, by name.
-    update = Command(("apt-get", "update"), vital=False)
+    update = Command(("apt-get", "update", "-qq"), vital=False)
     if not apt.updated:
         # What there is to install is known only afterwards: the plan is made again then.
         return (update,)
@@ -398,12 +398,8 @@ def install(packages: Sequence[str]) -> Command:
         (
             "env",
             "DEBIAN_FRONTEND=noninteractive",
-            "apt-get",
-            "install",
-            "--yes",
-            "--no-install-recommends",
-            "-o",
-            "DPkg::Lock::Timeout=300",
+            *("apt-get", "install", "--yes", "-qq", "--no-install-recommends"),
+            *("-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"),
             *packages,
         )
     )

@@ -52,6 +52,11 @@ class Report:
         """The findings that stop the suite from working."""
         return problems(self.findings)
 
+    @property
+    def lacking(self) -> Report:
+        """The same report with only what could be installed or started: ports do not matter."""
+        return Report(self.facts, tuple(finding for finding in self.findings if finding.needs))
+
 
 @dataclass(frozen=True)
 class FixPlan:
