@@ -187,18 +187,14 @@ class Transport:
         auth = configuration.auth_settings().get("BearerToken")
         if auth and auth["value"]:
             headers["authorization"] = auth["value"]
-        body: Object | str | None = None
         if request.body is not None:
             headers["Content-Type"] = request.content_type
-            # The client turns only plain JSON bodies into text by itself.
-            plain = request.content_type == "application/json"
-            body = request.body if plain else json.dumps(request.body)
         try:
             response = self._client.rest_client.request(  # type: ignore[no-untyped-call]
                 request.method,
                 configuration.host + request.path + query,
                 headers=headers,
-                body=body,
+                body=request.body,
                 _request_timeout=request.timeout,
             )
         except (HTTPError, OSError, ApiException) as error:  # the last one for TLS alone

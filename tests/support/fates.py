@@ -1,0 +1,238 @@
+"""What becomes of a container on the tests' node: the fates a pod may be annotated with.
+
+The wording is the kubelet's (pkg/kubelet/images, kuberuntime of Kubernetes 1.36) and containerd's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.kubelet import Container, Play
+
+Steps = Generator[float, None, None]
+"""A script: it yields the seconds until it goes on."""
+
+PACE = 20.0
+"""How much faster than a real kubelet's the clock of back-offs, probes and retries runs."""
+START_SECONDS = 0.2
+"""How long anything takes to start, and a readiness probe to succeed."""
+IMAGE_NAME = re.compile(
+    r"^[a-z0-9.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
+
+
+def init(play: Play, container: Container, *, sidecar: bool) -> Steps:
+    """Play an init container to its success, or for ever."""
+    yield from create(play, container)
+    if container.fate == "init-failure":
+        yield from crash_loop(play, container)
+        return
+    yield from start(play, container)
+    if sidecar:
+        container.ready = container.started = True
+        return
+    yield START_SECONDS
+    container.end(0, "Completed")
+    yield 0.0
+
+
+def run(play: Play, container: Container) -> Steps:
+    """Play an ordinary container."""
+    yield from create(play, container)
+    if container.fate not in FATES:
+        raise ValueError(f"{play.name_}: there is no fate {container.fate!r}")
+    yield from FATES[container.fate](play, container)
+
+
+def ready(play: Play, container: Container) -> Steps:
+    """Start and become ready; the container of a Job succeeds."""
+    if container.fate == "slow":
+        yield float(container.argument or 2)
+    yield from start(play, container)
+    if play.jobs:
+        yield float(container.argument or 2) if container.fate == "job-slow" else START_SECONDS
+        container.logs[-1].append(f"{container.name}: done")
+        container.end(0, "Completed")
+        container.over = True
+        yield 0.0
+        return
+    if container.fate == "noisy":
+        unhealthy(play, container)
+    yield from become_ready(play, container)
+
+
+def become_ready(play: Play, container: Container) -> Steps:
+    """Let the first probe succeed."""
+    if "readinessProbe" in container.spec or "startupProbe" in container.spec:
+        yield START_SECONDS
+    container.ready = container.started = True
+    yield 0.0
+
+
+def never_ready(play: Play, container: Container) -> Steps:
+    """Run, but never become ready."""
+    yield from start(play, container)
+    while True:
+        unhealthy(play, container)
+        yield 10 / PACE
+
+
+def flapping(play: Play, container: Container) -> Steps:
+    """Become ready and unready, and settle at last."""
+    yield from start(play, container)
+    for _ in range(2):
+        container.ready = container.started = True
+        yield 2 * START_SECONDS
+        container.ready = False
+        unhealthy(play, container)
+        yield 2 * START_SECONDS
+    container.ready = True
+    yield 0.0
+
+
+def crash_loop(play: Play, container: Container) -> Steps:
+    """Crash again and again, backed off as the kubelet does, or some times only."""
+    code, reason = (137, "OOMKilled") if container.fate == "oom" else (1, "Error")
+    times = int(container.argument or 3) if container.fate == "crash-early" else None
+    delay = 10
+    for crash in itertools.count(1):
+        yield from start(play, container)
+        if container.fate == "crash-after-ready":
+            yield from become_ready(play, container)
+            yield 1.0
+        elif times is not None and crash > times:
+            yield from become_ready(play, container)
+            return
+        yield START_SECONDS
+        container.logs[-1].append(f"{container.name}: fatal, exit code {code}")
+        container.end(code, reason)
+        if play.pod["spec"].get("restartPolicy") == "Never":
+            container.over = True
+            yield 0.0
+            return
+        yield 0.1
+        if crash > 1:  # the first restart is not backed off
+            where = f"container {container.name} in pod {play.long_name}"
+            play.event("Warning", "BackOff", f"Back-off restarting failed {where}", container)
+            words = f"failed container={container.name} pod={play.long_name}"
+            container.wait("CrashLoopBackOff", f"back-off {go(delay)} restarting {words}")
+            yield delay / PACE
+            delay = min(delay * 2, 300)
+
+
+def start_error(play: Play, container: Container) -> Steps:
+    """Fail to start: the image lacks the command."""
+    delay = 10
+    words = (
+        "failed to create containerd task: failed to create shim task: OCI runtime create "
+        "failed: runc create failed: unable to start container process: error during "
+        f'container init: exec: "{(container.spec.get("command") or ["/nope"])[0]}": '
+        "executable file not found in $PATH"
+    )
+    while True:
+        container.run()
+        container.state, container.logs[-1] = {}, []
+        container.end(128, "StartError", f"{words}: unknown")
+        play.event("Warning", "Failed", f"Error: {words}: unknown", container)
+        container.wait("RunContainerError", f"{words}: unknown")
+        yield 1.0
+        words_ = f"failed container={container.name} pod={play.long_name}"
+        container.wait("CrashLoopBackOff", f"back-off {go(delay)} restarting {words_}")
+        yield delay / PACE
+        delay = min(delay * 2, 300)
+
+
+def create(play: Play, container: Container) -> Steps:
+    """Get the image, and what the environment refers to."""
+    yield from pull(play, container)
+    while message := next(iter(play.node.missing_environment(play.pod, container.spec)), None):
+        container.wait("CreateContainerConfigError", message)
+        play.event("Warning", "Failed", f"Error: {message}", container)
+        yield 10 / PACE
+
+
+def start(play: Play, container: Container) -> Steps:
+    """Start, one more time."""
+    yield START_SECONDS
+    container.run()
+    line = play.pod["metadata"].get("annotations", {}).get(play.node.LOG)
+    if line:
+        container.logs[-1].append(line)
+    play.event("Normal", "Created", "Container created", container)
+    play.event("Normal", "Started", "Container started", container)
+    yield 0.0
+
+
+def pull(play: Play, container: Container) -> Steps:
+    """Pull the image, or fail to."""
+    image = container.spec["image"]
+    while not IMAGE_NAME.match(image):
+        words = (
+            f'Failed to apply default image tag "{image}": couldn\'t parse image name '
+            f'"{image}": invalid reference format'
+        )
+        play.event("Warning", "InspectFailed", words, container)
+        play.event("Warning", "Failed", "Error: InvalidImageName", container)
+        container.wait("InvalidImageName", words)
+        yield 10 / PACE
+    failures = {
+        "image-missing": f'failed to resolve reference "{image}": {image}: not found',
+        "image-registry-busy": (
+            f'failed to resolve reference "{image}": unexpected status from HEAD request to '
+            f"https://{image.split('/')[0]}/v2/manifests: 503 Service Unavailable"
+        ),
+    }
+    if container.fate not in failures:
+        words = f'Container image "{image}" already present on machine'
+        play.event("Normal", "Pulled", words, container)
+        return
+    delay = 10
+    code = "NotFound" if container.fate == "image-missing" else "Unknown"
+    error = f"rpc error: code = {code} desc = failed to pull and unpack image " + (
+        f'"{image}": {failures[container.fate]}'
+    )
+    for attempt in itertools.count(1):
+        play.event("Normal", "Pulling", f'Pulling image "{image}"', container)
+        yield START_SECONDS
+        if container.fate == "image-registry-busy" and attempt > int(container.argument or 2):
+            words = f'Successfully pulled image "{image}" in 200ms (200ms including waiting).'
+            play.event("Normal", "Pulled", words, container)
+            return
+        container.wait("ErrImagePull", error)
+        play.event("Warning", "Failed", f'Failed to pull image "{image}": {error}', container)
+        play.event("Warning", "Failed", "Error: ErrImagePull", container)
+        yield 0.3
+        words = f'Back-off pulling image "{image}"'
+        container.wait("ImagePullBackOff", f"{words}: ErrImagePull: {error}")
+        play.event("Normal", "BackOff", words, container)
+        play.event("Warning", "Failed", "Error: ImagePullBackOff", container)
+        yield delay / PACE
+        delay = min(delay * 2, 300)
+
+
+def unhealthy(play: Play, container: Container) -> None:
+    """Tell of a failed probe."""
+    words = "Readiness probe failed: HTTP probe failed with statuscode: 503"
+    play.event("Warning", "Unhealthy", words, container)
+
+
+def go(seconds: int) -> str:
+    """Return a duration as Go writes it."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+FATES: dict[str, Callable[[Play, Container], Steps]] = {
+    **dict.fromkeys(("", "ready", "slow", "noisy", "job-slow"), ready),
+    **dict.fromkeys(("image-missing", "image-registry-busy"), ready),
+    **dict.fromkeys(("crash-loop", "crash-early", "crash-after-ready"), crash_loop),
+    **dict.fromkeys(("oom", "job-fail"), crash_loop),
+    "start-error": start_error,
+    "never-ready": never_ready,
+    "flapping": flapping,
+}
+"""What becomes of a container whose image is there; the fates of images play out before."""

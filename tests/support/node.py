@@ -1,0 +1,231 @@
+"""A node for the control plane of the tests: it registers, and plays the kubelet of its pods.
+
+A pod's annotation ``test.mautic-multidev/fate`` says what becomes of it, e.g. ``crash-loop``,
+``slow:5`` or ``fpm=image-missing,nginx=slow:2``; without one its containers start and become
+ready, and those of a Job succeed. What a fate is named after is what it does:
+
+ready · slow:SECONDS · flapping · crash-early:TIMES · crash-loop · crash-after-ready · oom ·
+start-error · never-ready · image-missing · image-registry-busy:TIMES · init-failure · noisy
+(benign warnings) · job-slow:SECONDS · job-fail
+
+No fate is needed for an invalid image name or a missing Secret, ConfigMap or key: the node looks,
+as a kubelet does. What no node can take is left to the real scheduler.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from tasks.adapters.cluster import KINDS, Change, Cluster
+from tasks.adapters.kubeapi import Request, Stop, Transport
+from tasks.core.errors import ClusterError
+from tests.support.kubelet import Container, Object, Play, stamp
+from tests.support.nodeserver import LogServer, Network
+
+if TYPE_CHECKING:
+    from tests.support.controlplane import ControlPlane
+
+PATIENCE_SECONDS = 120.0
+"""Longer than any test lets the API server be away."""
+READY_SECONDS = 30.0
+
+
+class Node:
+    """The only node of a control plane.
+
+    Attributes:
+        decide: returns a pod's fate; may be replaced.
+        errors: what went wrong in the node itself; stopping it raises the first one.
+        network: gives pods addresses and serves a site there, where this machine allows it.
+    """
+
+    FATE = "test.mautic-multidev/fate"
+    LOG = "test.mautic-multidev/log"
+    """A line that every container of the pod logs at its start."""
+    ADDRESS = "127.0.0.1"
+
+    def __init__(self, plane: ControlPlane, name: str = "node-1") -> None:
+        self.name = name
+        self.errors: list[Exception] = []
+        self.decide: Callable[[Object], str] = lambda pod: (
+            pod["metadata"].get("annotations", {}).get(self.FATE, "")
+        )
+        self._api = Transport("test", str(plane.kubeconfig), PATIENCE_SECONDS)
+        self._cluster = Cluster("test", str(plane.kubeconfig), patience=PATIENCE_SECONDS)
+        self._plays: dict[str, Play] = {}
+        self._stop = Stop()
+        self._watch = threading.Thread(target=self._follow, daemon=True, name="node")
+        plane.pki.issue("kubelet", f"system:node:{name}", "system:nodes", server=True)
+        self._logs = LogServer(self.container, plane.pki.root / "kubelet")
+        self.network = Network()
+
+    def __enter__(self) -> Self:
+        self._logs.start()
+        self._register()
+        self.network.start()
+        self._watch.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._watch.join()
+        for play in list(self._plays.values()):
+            play.gone.set()
+        for play in list(self._plays.values()):
+            play.join()
+        self._logs.stop()
+        self.network.stop()
+        if self.errors:
+            raise self.errors[0]
+
+    def container(self, namespace: str, pod: str, name: str) -> Container | None:
+        """Return a container that is played here."""
+        for play in list(self._plays.values()):
+            if (play.namespace, play.name_) == (namespace, pod):
+                for container in (*play.inits, *play.containers):
+                    if container.name == name:
+                        return container
+        return None
+
+    # -- what plays ask of the API ------------------------------------------------------------
+
+    def create(self, manifest: Object) -> None:
+        """Create an object."""
+        self._cluster.create(manifest)
+
+    def patch(self, kind: str, namespace: str, name: str, patch: Object, sub: str = "") -> None:
+        """Change an object, or a part of it such as its status."""
+        path = KINDS[kind].path(namespace, name, sub)
+        self._api.json(Request("PATCH", path, {}, patch, "application/merge-patch+json"))
+
+    def forget(self, namespace: str, pod: str, uid: str) -> None:
+        """Tell the API that a pod's containers have ended: it may forget the pod."""
+        body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
+        self._api.json(Request("DELETE", KINDS["Pod"].path(namespace, pod), body=body))
+
+    def missing_environment(self, pod: Object, container: Object) -> Iterator[str]:
+        """Yield what a container's environment refers to and the namespace lacks."""
+        namespace = pod["metadata"]["namespace"]
+        for source in container.get("envFrom", []):
+            for field, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
+                if field in source and not source[field].get("optional"):
+                    name = source[field]["name"]
+                    if self._cluster.get(kind, name, namespace) is None:
+                        yield f'{kind.lower()} "{name}" not found'
+        for variable in container.get("env", []):
+            source = variable.get("valueFrom", {})
+            for field, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+                if field not in source or source[field].get("optional"):
+                    continue
+                name, key = source[field]["name"], source[field]["key"]
+                found = self._cluster.get(kind, name, namespace)
+                if found is None:
+                    yield f'{kind.lower()} "{name}" not found'
+                elif key not in found.get("data", {}):
+                    yield f"couldn't find key {key} in {kind} {namespace}/{name}"
+
+    def missing_volumes(self, pod: Object) -> Iterator[tuple[str, str]]:
+        """Yield each volume that refers to what the namespace lacks, and the kubelet's words."""
+        for volume in pod["spec"].get("volumes", []):
+            sources = volume.get("projected", {}).get("sources", [volume])
+            for source in sources:
+                for field, kind, named in (
+                    ("configMap", "ConfigMap", "name"),
+                    ("secret", "Secret", "secretName" if source is volume else "name"),
+                ):
+                    if field in source and not source[field].get("optional"):
+                        words = self._missing_keys(pod, kind, named, source[field])
+                        if words:
+                            yield volume["name"], words
+
+    def _missing_keys(self, pod: Object, kind: str, named: str, source: Object) -> str:
+        found = self._cluster.get(kind, source[named], pod["metadata"]["namespace"])
+        if found is None:
+            return f'{kind.lower()} "{source[named]}" not found'
+        for item in source.get("items", []):
+            if item["key"] not in found.get("data", {}):
+                start = "" if kind == "Secret" else "configmap "
+                what = "secret" if kind == "Secret" else "config"
+                return f"{start}references non-existent {what} key: {item['key']}"
+        return ""
+
+    # -- pods come and go -----------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        try:
+            self._cluster.watch("Pod", None, self._take, stop=self._stop)
+        except Exception as error:  # told when the node stops
+            self.errors.append(error)
+
+    def _take(self, change: Change) -> None:
+        if change.type == "SYNCED":
+            items = change.object["items"]
+            for uid in set(self._plays) - {pod["metadata"]["uid"] for pod in items}:
+                self._plays.pop(uid).gone.set()
+            for pod in items:
+                self._take(Change("Pod", "MODIFIED", pod))
+            return
+        pod = change.object
+        if pod["spec"].get("nodeName") != self.name:
+            return
+        uid = pod["metadata"]["uid"]
+        play = self._plays.get(uid)
+        if change.type == "DELETED":
+            if play:
+                self._plays.pop(uid).gone.set()
+            return
+        if play is None:
+            play = self._plays[uid] = Play(self, pod)
+            play.start()
+        if "deletionTimestamp" in pod["metadata"]:
+            play.deleting.set()
+            play.gone.set()
+
+    def _register(self) -> None:
+        capacity = {"cpu": "64", "memory": "256Gi", "pods": "500", "ephemeral-storage": "1Ti"}
+        conditions = [
+            {
+                "type": kind,
+                "status": "True" if kind == "Ready" else "False",
+                "reason": reason,
+                "message": f"kubelet {words}",
+                "lastHeartbeatTime": stamp(),
+                "lastTransitionTime": stamp(),
+            }
+            for kind, reason, words in (
+                ("MemoryPressure", "KubeletHasSufficientMemory", "has sufficient memory available"),
+                ("DiskPressure", "KubeletHasNoDiskPressure", "has no disk pressure"),
+                ("PIDPressure", "KubeletHasSufficientPID", "has sufficient PID available"),
+                ("Ready", "KubeletReady", "is posting ready status"),
+            )
+        ]
+        labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux"}
+        labels |= {"kubernetes.io/arch": "amd64"}
+        metadata = {"name": self.name, "labels": labels}
+        self.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+        status: dict[str, Any] = {
+            "capacity": capacity,
+            "allocatable": capacity,
+            "conditions": conditions,
+            # No host name: the API server would prefer it, and nobody resolves it.
+            "addresses": [{"type": "InternalIP", "address": self.ADDRESS}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._logs.port}},
+        }
+        path = KINDS["Node"].path(name=self.name, sub="status")
+        request = Request("PATCH", path, {}, {"status": status}, "application/merge-patch+json")
+        self._api.json(request)
+        waiter = threading.Event()
+        for _ in range(int(READY_SECONDS / 0.1)):
+            node = self._cluster.get("Node", self.name)
+            if node and not node["spec"].get("taints"):
+                return
+            waiter.wait(0.1)
+        raise ClusterError(f"node/{self.name} kept its taint for {READY_SECONDS:.0f} s")
