@@ -19,6 +19,10 @@ from tests.support.suite import Inv, copy_project
 if TYPE_CHECKING:
     import docker
 
+    from tasks.adapters.cluster import Cluster
+    from tests.support.controlplane import ControlPlane
+    from tests.support.node import Node
+
 
 def missing(what: str) -> NoReturn:
     """Skip on a person's machine, fail in CI: a test that needs a tool must not vanish there."""
@@ -118,6 +122,48 @@ def free_port() -> Callable[[], int]:
                 return port
 
     return find
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real Kubernetes control plane without any node; in CI, too, it may be missing."""
+    from tests.support.controlplane import PROGRAMS, ControlPlane, assets
+
+    programs = assets()
+    if programs is None:
+        pytest.skip(f"no Kubernetes control plane: KUBEBUILDER_ASSETS lacks {', '.join(PROGRAMS)}")
+    plane = ControlPlane(programs, tmp_path_factory.mktemp("control-plane"))
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture(scope="session")
+def node(control_plane: ControlPlane) -> Iterator[Node]:
+    """The control plane's only node: it plays the fates that pods are annotated with."""
+    from tests.support.node import Node
+
+    with Node(control_plane) as played:
+        yield played
+
+
+@pytest.fixture(scope="session")
+def cluster(control_plane: ControlPlane) -> Cluster:
+    """The control plane through the suite's own adapter, as its administrator."""
+    from tasks.adapters.cluster import Cluster
+
+    return Cluster("test", str(control_plane.kubeconfig))
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A new namespace, asked to go away at the end."""
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    cluster.delete("Namespace", name)
 
 
 def _wait_for(url: str, evidence: Callable[[], str], deadline_seconds: float = 30) -> None:
