@@ -39,11 +39,18 @@ def plain(text: str) -> str:
 class Activity:
     """One piece of work in progress, as its flow sees it."""
 
-    def __init__(self, say: Callable[[str], None], line: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        line: Callable[[str], None],
+        panel: Callable[[Sequence[str]], None] | None = None,
+    ) -> None:
         self.say = say
         """Tell a change worth keeping, e.g. ``nginx: pushed``."""
         self.line = line
         """Pass on a line of a program's output."""
+        self.panel = panel
+        """Show these lines in place of the last ones; None where there is no terminal."""
         self.outcome = ""
         """What the finished work came to, shown with its seconds."""
 
@@ -194,6 +201,7 @@ class Console:
         rich = self._rich
         started = time.monotonic()
         last = [""]
+        shown: list[str] = []
         spinner = Spinner("dots")
 
         def show() -> Table:
@@ -201,6 +209,8 @@ class Console:
             grid.add_column(no_wrap=True)
             grid.add_column(no_wrap=True, overflow="ellipsis", max_width=max(20, rich.width - 4))
             grid.add_row(spinner, f"{escape(title)} {time.monotonic() - started:.0f} s")
+            for text in tuple(shown):
+                grid.add_row("", escape(text))
             grid.add_row("", f"[dim]{escape(last[0])}[/dim]")
             return grid
 
@@ -216,5 +226,8 @@ class Console:
                 with lock:
                     last[0] = text
 
+        def panel(lines: Sequence[str]) -> None:
+            shown[:] = [self.redactor(plain(text)) for text in lines]
+
         with Live(get_renderable=show, console=rich, refresh_per_second=8, transient=True):
-            yield Activity(say, line)
+            yield Activity(say, line, panel)
