@@ -238,7 +238,7 @@ def stanzas(text: str) -> list[Stanza]:
 
 
 _ONE_LINE = re.compile(r"^\s*(deb|deb-src)\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s*([^#\n]*)")
-_OPTION = re.compile(r"([A-Za-z-]+)([+-]?)=(\S+)")
+_OPTION = re.compile(r"([A-Za-z-]+?)([+-]?)=(\S+)")
 _OPTION_FIELDS = {"arch": "Architectures", "lang": "Languages", "target": "Targets"}
 
 
@@ -338,7 +338,9 @@ def _renewed(stanza: Stanza, suites: Mapping[tuple[str, str], str]) -> list[str]
         "suites": ("Suites", " ".join(renewed)),
         "components": ("Components", "main"),
     }
-    return ["".join(f"{name}: {value}\n" for name, value in fields.values())]
+    return [
+        "".join(f"{name}: {value}\n".replace(": \n", ":\n", 1) for name, value in fields.values())
+    ]
 
 
 def preferences(new: str) -> str:
