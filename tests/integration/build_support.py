@@ -8,17 +8,20 @@ import http.client
 import io
 import json
 import shutil
+import subprocess
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
+from docker.errors import NotFound
 
-from tests.support.suite import commit_all
+from tasks.adapters.registry import Registry
+from tests.support.suite import Inv, commit_all
 
 if TYPE_CHECKING:
     import docker
@@ -102,10 +105,77 @@ def tiny_base(engine: docker.DockerClient, name: str) -> str:
     return reference
 
 
-def settings(project: str, url: str, **environment: Any) -> dict[str, Any]:
-    """Return settings of one environment, `local`, whose registry is at a URL."""
-    local = {"registry": {"kind": "oci", "url": url}, **environment}
-    return {"project": project, "environments": {"local": local}}
+class Site:
+    """A checkout with tiny images, a path in a real registry, and `inv build` in between.
+
+    Args:
+        checkout: the checkout.
+        inv: runs the suite.
+        url: host, port and path of its registry.
+        base: the local image that both images are built on.
+    """
+
+    def __init__(self, checkout: Path, inv: Inv, url: str, base: str) -> None:
+        self.checkout = checkout
+        self.inv = inv
+        self.url = url
+        self.base = base
+        self.environment: dict[str, Any] = {}
+        self.images: dict[str, Any] = {}
+
+    def options(
+        self, env: Mapping[str, str] | None = None, url: str | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return settings and environment variables of a run."""
+        registry = {"kind": "oci", "url": url or self.url}
+        local = {"registry": registry, **self.environment}
+        return {
+            "settings": {
+                "project": "mtbuild",
+                "images": self.images,
+                "environments": {"local": local},
+            },
+            "env": {"DEBIAN_IMAGE": self.base, "MAUTIC_IMAGE": self.base, **(env or {})},
+        }
+
+    def build(
+        self, *args: str, env: Mapping[str, str] | None = None, url: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `inv build` to its end."""
+        return self.inv(self.checkout, "build", *args, **self.options(env, url))
+
+    def built(self, *args: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Run `inv build`, which must end well; return the images of build.json."""
+        done = self.build(*args, env=env)
+        assert done.returncode == 0, done.stderr
+        images: dict[str, Any] = build_json(self.checkout)["images"]
+        return images
+
+    def actions(self, *args: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Run `inv build`, which must end well; return what was done with each image."""
+        return {name: image["action"] for name, image in self.built(*args, env=env).items()}
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file below docker/."""
+        (self.checkout / "docker" / name).write_text(text)
+
+    def commit(self, message: str = "change") -> str:
+        """Commit everything; return the first eight digits of the commit."""
+        return commit_all(self.checkout, message)[:8]
+
+    @property
+    def registry(self) -> Registry:
+        """A client of the site's own path in the registry."""
+        return Registry(self.url)
+
+
+def forget_images(engine: docker.DockerClient, prefix: str) -> None:
+    """Remove the engine's images whose names begin so."""
+    for image in engine.images.list():
+        names = [*image.tags, *(image.attrs["RepoDigests"] or [])]
+        for name in [name for name in names if name.startswith(prefix)]:
+            with contextlib.suppress(NotFound):
+                engine.images.remove(name, force=True)
 
 
 def build_json(checkout: Path) -> dict[str, Any]:
@@ -222,7 +292,7 @@ def front_door(upstream: str, fault: Fault) -> Iterator[tuple[str, list[Request]
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"localhost:{server.server_port}", seen
