@@ -1,0 +1,371 @@
+"""The local environment, as a person uses it: real images, a real engine, the real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import docker
+import pytest
+
+from tests.support.local import (
+    PROJECT,
+    SERVICE,
+    SERVICES,
+    World,
+    inspected,
+    make_world,
+    until_says,
+    watched_processes,
+)
+
+MAIN = "main"
+V2 = "v2"
+BROKEN_WEB = 'ENTRYPOINT ["sh", "-c", "case $0 in web) echo fpm cannot start >&2; exit 78;; esac; '
+BROKEN_WEB += 'exec mautic \\"$0\\" \\"$@\\""]'
+BROKEN_MIGRATE = BROKEN_WEB.replace("web)", "migrate)").replace("fpm cannot", "migrate cannot")
+
+
+@pytest.fixture(scope="module")
+def world(
+    engine: docker.DockerClient, _project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """A checkout whose images are built, and pushed to a platform of its own."""
+    checkout = tmp_path_factory.mktemp("local") / "checkout"
+    shutil.copytree(_project, checkout, symlinks=True)
+    made = make_world(engine, checkout, tmp_path_factory.mktemp("scratch"), _ports())
+    try:
+        made.ok("build")
+        yield made
+    finally:
+        made.remove()
+
+
+@dataclass
+class Site:
+    """The first deploy of `main`, and everything that was seen of it."""
+
+    done: CompletedProcess[str]
+    processes: set[str]
+
+
+@pytest.fixture(scope="module")
+def site(world: World) -> Site:
+    """`main`, deployed once."""
+    with watched_processes() as processes:
+        done = world.ok("deploy")
+    return Site(done, processes)
+
+
+@pytest.fixture(scope="module")
+def v2(world: World) -> str:
+    """The tag of a second release."""
+    return world.variant(V2)
+
+
+def _ports() -> Callable[[], int]:
+    held = []
+
+    def find() -> int:
+        # Kept open until all are found, so that no two are the same.
+        held.append(socket.create_server(("127.0.0.1", 0)))
+        port: int = held[-1].getsockname()[1]
+        if len(held) == 2:
+            for each in held:
+                each.close()
+        return port
+
+    return find
+
+
+# -- the life of an environment -------------------------------------------------------------------
+
+
+def test_first_deploy_serves_the_site_and_shows_the_password_once(world: World, site: Site) -> None:
+    assert site.done.stdout.splitlines()[-1] == f"http://main.localhost:{world.http_port}"
+    assert site.done.stderr.count("log in as admin with the password ") == 1
+    page = world.get(MAIN, "/s/login")
+    assert page.status_code == 200
+    assert "password" in page.text
+    status = json.loads(world.ok("status", "--format", "json").stdout)
+    assert {part["service"]: part["health"] for part in status} == dict.fromkeys(
+        SERVICES, "healthy"
+    )
+    variables = dict(
+        line.split("=", 1) for line in (world.checkout / "deploy.env").read_text().splitlines()
+    )
+    assert variables["ENVIRONMENT_URL"] == f"http://main.localhost:{world.http_port}"
+    assert variables["ENVIRONMENT_SLUG"] == MAIN
+    phases = json.loads((world.checkout / "artifacts" / "timings.json").read_text())
+    assert [phase["phase"] for phase in phases][-1] == "smoke test"
+
+
+def test_a_second_deploy_changes_nothing(world: World, site: Site) -> None:
+    before = {name: item.id for name, item in world.containers(MAIN).items()}
+    done = world.ok("deploy", "--tag", world.tag())
+    assert "everything is as it should be" in done.stderr
+    assert "password" not in done.stderr
+    assert {name: item.id for name, item in world.containers(MAIN).items()} == before
+
+
+def test_no_secret_is_seen_anywhere(world: World, site: Site) -> None:
+    values = world.secrets(MAIN)
+    assert all(len(value) >= 20 for value in values.values())
+    assert len(set(values.values())) == len(values)
+    world.ok("deploy", "--dry-run", "--format", "json")
+    world.ok("logs", "--tail", "1000")
+    world.ok("list", "--format", "json")
+    outputs = "".join(world.said).replace(
+        f"with the password {values['admin_password']}", "with the password", 1
+    )
+    engine = inspected(world, MAIN)
+    files = [world.checkout / "deploy.env", *(world.checkout / "artifacts").rglob("*")]
+    written = "".join(path.read_text() for path in files if path.is_file())
+    assert any("compose" in seen for seen in site.processes)
+    for name, value in values.items():
+        assert value not in outputs, name
+        assert value not in engine, name
+        assert value not in written, name
+        assert not [seen for seen in site.processes if value in seen], name
+
+
+def test_looking_at_an_environment(world: World, site: Site) -> None:
+    assert world.ok("url").stdout == f"http://main.localhost:{world.http_port}\n"
+    listed = json.loads(world.ok("list", "--format", "json").stdout)
+    row = next(item for item in listed if item["branch"] == MAIN)
+    assert (row["slug"], row["state"], row["tag"]) == (MAIN, "running", world.tag())
+    assert row["owner"].endswith(socket.gethostname())
+    assert row["expires_at"] > row["deployed_at"]
+    text = world.ok("list").stdout.splitlines()
+    assert text[0].split() == ["branch", "state", "commit", "age", "expires", "owner", "url"]
+    assert all(len(line) <= 80 for line in world.ok("status").stdout.splitlines())
+    logs = world.ok("logs", "--service", "database", "--tail", "5").stdout.splitlines()
+    assert logs
+    assert all(line.startswith("database-1") for line in logs)
+    missing = world.run("logs", "--service", "databse")
+    assert missing.returncode == 2
+    assert "database" in missing.stderr
+
+
+def test_console_and_shell_pass_words_and_exit_status_on(world: World, site: Site) -> None:
+    assert "mautic:segments:update" in world.ok("console", "--", "list").stdout
+    assert "mautic:segments:update" in world.ok("console", "--command", "list").stdout
+    assert world.run("console", "--", "mautic:no-such-command").returncode == 1
+    assert world.run("shell", "--command", "exit 7").returncode == 7
+    assert world.ok("shell", "--command", "id -u").stdout == "33\n"
+    both = world.run("console", "--command", "list", "--", "list")
+    assert both.returncode == 2
+
+
+def test_branches_stand_side_by_side_and_go_alone(world: World, site: Site) -> None:
+    branch = "feature/Side_by-side"
+    deployed = world.ok("deploy", "--branch", branch, "--tag", world.tag())
+    url = deployed.stdout.splitlines()[-1]
+    slug = url.removeprefix("http://").partition(".")[0]
+    assert world.get(slug, "/s/login").status_code == 200
+    assert world.get(MAIN, "/s/login").status_code == 200
+    query = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER "
+    query += '$MYSQL_DATABASE -e "{}"'
+    on_database = ("shell", "--service", "database", "--command")
+    world.ok(*on_database, query.format("CREATE TABLE only_main (id INT)"))
+    seen = world.ok(*on_database, query.format("SHOW DATABASES"), "--branch", branch).stdout
+    assert f"{world.project}_main" not in seen.split()
+    tables = world.ok(*on_database, query.format("SHOW TABLES"), "--branch", branch).stdout
+    assert "users" in tables.split()
+    assert "only_main" not in tables.split()
+    world.ok(*on_database, query.format("DROP TABLE only_main"))
+
+    planned = world.ok("cleanup", "--branch", branch, "--dry-run").stdout
+    assert f"volume {world.namespace(slug)}_database" in planned
+    assert len(world.containers(slug)) == len(SERVICES)
+    removed = world.ok("cleanup", "--branch", branch)
+    assert f"removed volume {world.namespace(slug)}_database" in removed.stderr
+    assert world.objects(slug) == []
+    assert branch not in world.ok("list").stdout
+    assert "nothing to remove" in world.ok("cleanup", "--branch", branch).stderr
+    assert set(world.containers(MAIN)) == SERVICES
+    assert world.get(MAIN, "/s/login").status_code == 200
+
+
+def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
+    world: World, site: Site, v2: str
+) -> None:
+    picture = "docroot/media/images/kept.png"
+    world.ok("shell", "--command", f"printf kept > {picture}")
+    before = {name: item.id for name, item in world.containers(MAIN).items()}
+    password = world.secrets(MAIN)
+
+    done = world.ok("deploy", "--tag", v2)
+    assert done.stderr.count("migrate: done") == 1
+    after = {name: item.id for name, item in world.containers(MAIN).items()}
+    changed = {name for name in SERVICES if after[name] != before[name]}
+    assert changed == SERVICES - {"database"}
+    assert world.get(MAIN, "/media/images/kept.png").text == "kept"
+    assert world.secrets(MAIN) == password
+    assert "migrate" not in world.ok("deploy", "--tag", v2).stderr
+
+    back = world.ok("rollback", "--dry-run")
+    assert f"({world.tag()})" in back.stdout.splitlines()[0]
+    world.ok("rollback", "--to", world.tag())
+    tags = {part["tag"] for part in json.loads(world.ok("status", "--format", "json").stdout)}
+    assert tags == {world.tag(), ""}
+    assert world.get(MAIN, "/media/images/kept.png").text == "kept"
+    unknown = world.run("rollback", "--to", "nosuchtag")
+    assert unknown.returncode == 1
+    assert "nosuchtag" in unknown.stderr
+
+
+# -- failures -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [(BROKEN_WEB, "fpm cannot start"), (BROKEN_MIGRATE, "migrate cannot start")],
+    ids=["web", "migrate"],
+)
+def test_a_failed_update_leaves_the_release_before_running(
+    world: World, site: Site, lines: str, cause: str
+) -> None:
+    broken = world.variant(cause.partition(" ")[0], lines)
+    failed = world.run("deploy", "--tag", broken)
+    assert failed.returncode == 1
+    assert cause in failed.stderr
+    assert f"rolled back to {world.tag()}" in failed.stderr
+    assert failed.stdout == ""
+    evidence = list((world.checkout / "artifacts" / MAIN).iterdir())
+    newest = max(evidence, key=lambda path: path.stat().st_mtime)
+    assert cause in "".join(path.read_text() for path in newest.iterdir())
+    assert world.get(MAIN, "/s/login").status_code == 200
+    parts = json.loads(world.ok("status", "--format", "json").stdout)
+    assert {(part["state"], part["health"]) for part in parts} == {("running", "healthy")}
+    world.ok("deploy", "--tag", world.tag())
+
+
+def test_killed_anywhere_the_next_run_finishes(world: World, site: Site) -> None:
+    deploy = ("deploy", "--branch", "killed", "--tag", world.tag())
+    points = (
+        ("make secrets", signal.SIGKILL),
+        ("start database", signal.SIGKILL),
+        ("migrate: ", signal.SIGKILL),
+        ("start services", signal.SIGINT),
+        ("Starting", signal.SIGKILL),
+    )
+    for text, signum in points:
+        run = world.start(*deploy)
+        until_says(run, text)
+        os.kill(run.pid, signum)
+        run.communicate()
+        assert run.returncode == (-signum if signum == signal.SIGKILL else 130)
+    listed = json.loads(world.ok("list", "--format", "json").stdout)
+    assert [row["state"] for row in listed if row["branch"] == "killed"] == ["interrupted"]
+    done = world.ok(*deploy)
+    assert done.stderr.count("log in as admin with the password ") == 1
+    assert world.get("killed", "/s/login").status_code == 200
+    assert set(world.containers("killed")) == SERVICES
+
+    cleanup = world.start("cleanup", "--branch", "killed")
+    until_says(cleanup, "removed container")
+    cleanup.kill()
+    cleanup.communicate()
+    assert world.objects("killed") != []
+    world.ok("cleanup", "--branch", "killed")
+    assert world.objects("killed") == []
+
+
+def test_of_two_deploys_at_once_one_waits_and_names_the_other(
+    world: World, site: Site, v2: str
+) -> None:
+    first = world.start("deploy", "--branch", "race", "--tag", world.tag())
+    until_says(first, "make secrets")
+    second = world.start("deploy", "--branch", "race", "--tag", v2)
+    waited = until_says(second, "is held by")
+    assert f"pid {first.pid}" in waited
+    assert f"deploy {world.tag()}" in waited
+    first.communicate(timeout=120)
+    second.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0)
+    parts = json.loads(world.ok("status", "--branch", "race", "--format", "json").stdout)
+    assert {part["tag"] for part in parts} == {v2, ""}
+    world.ok("cleanup", "--branch", "race")
+
+
+def test_a_later_deploy_takes_the_place_of_one_that_waits(
+    world: World, site: Site, v2: str
+) -> None:
+    first = world.start("deploy", "--branch", "queue", "--tag", world.tag())
+    until_says(first, "make secrets")
+    second = world.start("deploy", "--branch", "queue", "--tag", v2)
+    until_says(second, "is held by")
+    third = world.start("deploy", "--branch", "queue", "--tag", world.tag())
+    until_says(third, "is held by")
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 4
+    assert f"pid {third.pid}" in said
+    first.communicate(timeout=120)
+    third.communicate(timeout=120)
+    assert (first.returncode, third.returncode) == (0, 0)
+    world.ok("cleanup", "--branch", "queue")
+
+
+def test_what_is_somebody_elses_is_refused(world: World, site: Site) -> None:
+    other = world.checkout.parent / "other"
+    shutil.copytree(world.checkout, other, symlinks=True)
+    for command in (("deploy",), ("cleanup", "--branch", MAIN), ("status",)):
+        refused = world.run(*command, cwd=other)
+        assert refused.returncode == 3, refused.stderr
+        assert "repository" in refused.stderr
+    assert set(world.containers(MAIN)) == SERVICES
+
+    labels = {PROJECT: world.namespace("theirs"), SERVICE: "web"}
+    theirs = world.engine.volumes.create(f"{world.namespace('theirs')}_database", labels=labels)
+    for command in ("deploy", "cleanup"):
+        refused = world.run(command, "--branch", "theirs")
+        assert refused.returncode == 3, refused.stderr
+        assert theirs.name in refused.stderr
+    assert world.objects("theirs") == [theirs.name]
+
+
+def test_a_port_that_is_taken_is_named_with_its_setting(world: World, site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = {
+            **world.settings(http_port=port, registry_port=1),
+            "project": f"{world.project}-p",
+        }
+        failed = world.run("deploy", settings=settings)
+    assert failed.returncode == 1
+    assert f"port {port}" in failed.stderr
+    assert "platform.http_port" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_without_engine_registry_image_or_environment_one_clear_error(
+    world: World, site: Site
+) -> None:
+    down = world.run("deploy", env={"DOCKER_HOST": "unix:///nonexistent.sock"})
+    assert down.returncode == 1
+    assert down.stderr.count("error:") == 1
+    assert "unix:///nonexistent.sock" in down.stderr
+
+    settings = world.settings()
+    settings["environments"]["local"]["registry"]["url"] = "localhost:1/mautic"
+    unreachable = world.run("deploy", "--branch", "new", settings=settings)
+    assert unreachable.returncode == 1
+    assert "localhost:1" in unreachable.stderr
+
+    unbuilt = world.run("deploy", "--tag", "neverbuilt")
+    assert unbuilt.returncode == 1
+    assert "inv build" in unbuilt.stderr
+
+    for command in ("status", "logs", "url", "rollback"):
+        absent = world.run(command, "--branch", "maim")
+        assert absent.returncode == 2
+        assert "inv deploy" in absent.stderr
+        assert "main" in absent.stderr

@@ -1,0 +1,246 @@
+"""A whole local environment of the tests' own: checkout, settings, platform, images."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, ImageNotFound, NotFound
+from docker.models.containers import Container
+
+from tests.support.suite import Inv, git
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+SERVICES = {"database", "web", "fpm", "worker", "cron"}
+
+
+@dataclass
+class World:
+    """What one module's tests share.
+
+    Attributes:
+        engine: the Docker Engine.
+        inv: runs the suite.
+        checkout: a checkout of the project.
+        project: prefix of every name.
+        http_port: port of the proxy.
+        registry_port: port of the registry.
+        said: stdout and stderr of every run so far.
+    """
+
+    engine: docker.DockerClient
+    inv: Inv
+    checkout: Path
+    project: str
+    http_port: int
+    registry_port: int
+    said: list[str] = field(default_factory=list)
+
+    def settings(self, **platform: Any) -> dict[str, Any]:
+        """Return the settings of a run; arguments override those of the platform."""
+        ports = {"http_port": self.http_port, "registry_port": self.registry_port}
+        return {
+            "project": self.project,
+            "images": {"source": "standins"},
+            "platform": {**ports, **platform},
+            "environments": {"local": {"registry": {"kind": "oci", "url": self.registry}}},
+        }
+
+    @property
+    def registry(self) -> str:
+        """URL of the registry that `inv build` pushes to."""
+        return f"localhost:{self.registry_port}/mautic"
+
+    def run(
+        self,
+        *args: str,
+        settings: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> CompletedProcess[str]:
+        """Run `inv` to its end."""
+        done = self.inv(
+            cwd or self.checkout, *args, settings=settings or self.settings(), env=env, timeout=300
+        )
+        self.said += [done.stdout, done.stderr]
+        return done
+
+    def ok(self, *args: str) -> CompletedProcess[str]:
+        """Run `inv` to its end, which must be a good one."""
+        done = self.run(*args)
+        assert done.returncode == 0, f"inv {' '.join(args)}: {done.returncode}\n{done.stderr}"
+        return done
+
+    def start(self, *args: str) -> Popen[str]:
+        """Start `inv`."""
+        return self.inv.start(self.checkout, *args, settings=self.settings())
+
+    def tag(self) -> str:
+        """Return the tag of what is checked out."""
+        return git(self.checkout, "rev-parse", "HEAD")[:8]
+
+    def namespace(self, slug: str) -> str:
+        """Return the Compose project of a slug."""
+        return f"{self.project}-{slug}"
+
+    def containers(self, slug: str) -> dict[str, Container]:
+        """Return the services' containers of a slug, by service."""
+        label = f"{PROJECT}={self.namespace(slug)}"
+        found = self.engine.containers.list(all=True, filters={"label": label})
+        return {item.labels[SERVICE]: item for item in found}
+
+    def objects(self, slug: str) -> list[str]:
+        """Return everything in the engine that carries a slug's name."""
+        prefix = f"{self.namespace(slug)}"
+        containers = [item.name for item in self.engine.containers.list(all=True)]
+        volumes = [item.name for item in self.engine.volumes.list()]
+        networks = [item.name for item in self.engine.networks.list()]
+        return [
+            name
+            for name in (*containers, *volumes, *networks)
+            if name.startswith((f"{prefix}-", f"{prefix}_"))
+        ]
+
+    def get(self, slug: str, path: str) -> requests.Response:
+        """Ask a site for a path, through the proxy."""
+        return requests.get(
+            f"http://127.0.0.1:{self.http_port}{path}",
+            headers={"Host": f"{slug}.localhost:{self.http_port}"},
+            timeout=30,
+        )
+
+    def variant(self, tag: str, mautic: str = "") -> str:
+        """Push both images under another tag, made of the built ones; return the tag.
+
+        Args:
+            tag: the tag.
+            mautic: further lines of the mautic image's Dockerfile.
+        """
+        for name, lines in (("mautic", mautic), ("nginx", "")):
+            base = f"{self.registry}/{name}:{self.tag()}"
+            dockerfile = f"FROM {base}\nLABEL variant={tag}\n{lines}\n"
+            image, _ = self.engine.images.build(
+                fileobj=io.BytesIO(dockerfile.encode()), rm=True, forcerm=True, pull=True
+            )
+            reference = f"{self.registry}/{name}"
+            image.tag(reference, tag)
+            answer = self.engine.images.push(reference, tag, stream=True, decode=True)
+            assert not [event for event in answer if "error" in event]
+        return tag
+
+    def secrets(self, slug: str) -> dict[str, str]:
+        """Return the values of a branch's secrets."""
+        names = ("db_password", "db_root_password", "secret_key", "admin_password")
+        there = self.containers(slug)
+        fpm, database = there["fpm"], there["database"]
+        found = {}
+        for name, container in zip(names, (fpm, database, fpm, fpm), strict=True):
+            item = container.exec_run(["cat", f"/run/secrets/mautic/{name}"])
+            assert item.exit_code == 0, item.output
+            found[name] = item.output.decode()
+        return found
+
+    def remove(self) -> None:
+        """Remove everything that carries the project's name, whatever state it is in."""
+        mine = f"{self.project}-"
+        for container in self.engine.containers.list(all=True):
+            if container.name.startswith(mine):
+                with contextlib.suppress(NotFound, APIError):
+                    container.remove(force=True, v=True)
+        for volume in self.engine.volumes.list():
+            if volume.name.startswith(mine):
+                volume.remove(force=True)
+        for network in self.engine.networks.list():
+            if network.name.startswith(mine):
+                network.remove()
+        for image in self.engine.images.list():
+            names = [*image.tags, *(image.attrs["RepoDigests"] or [])]
+            for name in names:
+                if name.startswith(f"localhost:{self.registry_port}/"):
+                    with contextlib.suppress(ImageNotFound, APIError):
+                        self.engine.images.remove(name)
+
+
+def make_world(
+    engine: docker.DockerClient, checkout: Path, scratch: Path, ports: Callable[[], int]
+) -> World:
+    """Return a world whose images are built; nothing is deployed in it yet."""
+    home = scratch / "home"
+    home.mkdir()
+    return World(
+        engine=engine,
+        inv=Inv(home, scratch),
+        checkout=checkout,
+        project=f"mt{secrets.token_hex(3)}",
+        http_port=ports(),
+        registry_port=ports(),
+    )
+
+
+def until_says(process: Popen[str], text: str, deadline_seconds: float = 120) -> str:
+    """Read a run's stderr until it says something; return what was read."""
+    read = ""
+    deadline = time.monotonic() + deadline_seconds
+    assert process.stderr is not None
+    for line in process.stderr:
+        read += line
+        if text in line:
+            return read
+        assert time.monotonic() < deadline, f"never said {text!r}:\n{read}"
+    raise AssertionError(f"ended without saying {text!r}:\n{read}")
+
+
+@contextlib.contextmanager
+def watched_processes() -> Iterator[set[str]]:
+    """Collect what any user, or this machine's root, could read of processes meanwhile.
+
+    That is the command line of every process, and the environment of those outside containers.
+    """
+    seen: set[str] = set()
+    own = Path("/proc/self/ns/pid").readlink()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            for process in Path("/proc").iterdir():
+                if not process.name.isdigit() or int(process.name) == os.getpid():
+                    continue
+                with contextlib.suppress(OSError):
+                    seen.add((process / "cmdline").read_bytes().decode(errors="replace"))
+                    # What a container keeps in the environment of its own processes is its own.
+                    if (process / "ns" / "pid").readlink() == own:
+                        seen.add((process / "environ").read_bytes().decode(errors="replace"))
+            done.wait(0.02)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+def inspected(world: World, slug: str) -> str:
+    """Return everything the engine tells about a slug's containers, volumes and images."""
+    containers = [item.attrs for item in world.containers(slug).values()]
+    volumes = [
+        item.attrs
+        for item in world.engine.volumes.list()
+        if item.name.startswith(f"{world.namespace(slug)}_")
+    ]
+    images = [world.engine.images.get(item["Image"]).history() for item in containers]
+    return json.dumps([containers, volumes, images])
