@@ -1,0 +1,1007 @@
+"""The chart, rendered by a real Helm and held against the API's schemas and its own promises."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tasks.adapters.process import Runner
+from tasks.adapters.tools import find_helm
+from tasks.core.errors import MissingToolError
+from tasks.core.redact import Redactor
+from tests.conftest import missing
+from tests.support.chart import (
+    CHART,
+    REQUIRED,
+    ROOT,
+    Chart,
+    Object,
+    Values,
+    component_of,
+    containers,
+    image,
+    name_of,
+    of_kind,
+    only,
+    overlay,
+    pods,
+    selects,
+    template_of,
+    violations,
+)
+
+VERSIONS = ("1.34", "1.35", "1.36", "1.37")
+RELEASE = "mautic-feature-x"
+DEFAULTS: Values = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA: Values = json.loads((CHART / "values.schema.json").read_text())
+
+REDIS: Values = {"sessions": {"handler": "redis"}, "redis": {"enabled": True}} | {
+    "images": {"redis": image("redis")}
+}
+MYSQL: Values = {
+    "mysql": {"enabled": True},
+    "database": {"host": ""},
+    "images": {"mysql": image("mysql")},
+}
+GATEWAY: Values = {
+    "route": {"kind": "httproute", "gateway": {"name": "shared", "namespace": "gateway"}},
+    "networkPolicy": {"gateway": {"namespaces": ["gateway"], "cidrs": ["10.1.0.0/16"]}},
+}
+INGRESS: Values = {
+    "route": {"kind": "ingress", "ingress": {"className": "nginx", "tlsSecret": "wildcard"}},
+    "networkPolicy": {"gateway": {"namespaces": ["ingress"]}},
+}
+EVERYTHING: Values = overlay(
+    overlay(overlay(REDIS, MYSQL), GATEWAY),
+    {
+        "labels": {"example.com/team": "marketing"},
+        "annotations": {"example.com/commit": "0123abcd"},
+        "env": {"MAUTIC_LOCALE": "de"},
+        "secret": {"files": {"MAUTIC_MAILER_DSN": "mailer_dsn"}, "version": "4711"},
+        "images": {"pullSecrets": ["registry"]},
+        "web": {
+            "autoscaling": {"enabled": True},
+            "podLabels": {"example.com/tier": "web"},
+            "podAnnotations": {"example.com/scrape": "false"},
+            "nginx": {"env": {"NGINX_GZIP_LEVEL": "6"}},
+        },
+        "workers": {"failed": {"queues": ["failed"], "replicas": 2}},
+        "crons": {"jobs": {name: {"enabled": True} for name in DEFAULTS["crons"]["jobs"]}},
+        "redis": {"passwordKey": "redis_password"},
+        "media": {"storageClass": "efs", "keep": True},
+        "mysql": {"storageClass": "gp3", "args": ["--max-connections=50"]},
+        "serviceAccount": {"annotations": {"example.com/role": "mautic"}},
+        "service": {"annotations": {"example.com/health": "8081"}},
+        "networkPolicy": {
+            "extraEgress": [
+                {
+                    "ports": [{"protocol": "TCP", "port": 80}],
+                    "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}],
+                }
+            ]
+        },
+        "quota": {"enabled": True},
+        "limitRange": {"enabled": True},
+        "scheduling": {
+            "priorityClassName": "low",
+            "nodeSelector": {"kubernetes.io/arch": "amd64"},
+            "tolerations": [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}],
+            "affinity": {
+                "podAntiAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 1,
+                            "podAffinityTerm": {
+                                "topologyKey": "kubernetes.io/hostname",
+                                "labelSelector": {"matchLabels": {"app": "other"}},
+                            },
+                        }
+                    ]
+                }
+            },
+        },
+    },
+)
+OUTSIDE: Values = {
+    "web": {"replicas": 2},
+    "sessions": {"handler": "redis"},
+    "redis": {"host": "redis.example.com", "tls": True, "passwordKey": "redis_password"},
+    "serviceAccount": {"create": False, "name": "given"},
+    "media": {"existingClaim": "given"},
+    "networkPolicy": {"dns": {"cidrs": ["169.254.20.10/32"]}, "internet": {"ports": []}},
+}
+SLEEPING: Values = {"sleeping": True}
+PROD: Values = {"images": {"redis": image("redis")}}
+
+GRID: dict[str, tuple[Values, dict[str, Any]]] = {
+    "defaults": ({}, {}),
+    "dev": (GATEWAY, {"environment": "dev"}),
+    "prod": (overlay(PROD, GATEWAY), {"environment": "prod"}),
+    "everything": (EVERYTHING, {}),
+    "ingress": (INGRESS, {}),
+    "outside": (OUTSIDE, {}),
+    "sleeping": (overlay(EVERYTHING, SLEEPING), {}),
+    "mysql": (MYSQL, {}),
+    "long": (EVERYTHING, {"release": "mautic-" + "long-branch-name-" * 2 + "0a1b2c"}),
+}
+
+
+@pytest.fixture(scope="session")
+def chart() -> Chart:
+    try:
+        return Chart(find_helm(Runner(Redactor()), ROOT))
+    except MissingToolError as error:
+        missing("\n".join(error.lines()))
+
+
+@pytest.fixture(params=GRID)
+def rendered(request: pytest.FixtureRequest, chart: Chart) -> list[Object]:
+    """The objects of each combination of values."""
+    values, options = GRID[request.param]
+    return chart.objects(values, **options)
+
+
+# -- valid, for Helm and for Kubernetes ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_helm_finds_no_fault(chart: Chart, environment: str) -> None:
+    values = overlay(overlay(REQUIRED, PROD), GATEWAY)
+    done = chart.run("lint", values, environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+    assert "[ERROR]" not in done.stdout
+
+
+def shape(value: object) -> str:
+    """An object without its values. The schemas judge keys and types; a check takes 60 ms."""
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{shape(value[key])}' for key in sorted(value))}}}"
+    if isinstance(value, list):
+        return f"[{','.join(sorted({shape(inner) for inner in value}))}]"
+    return type(value).__name__
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_fits_the_api(chart: Chart, version: str) -> None:
+    unique = {
+        shape(item): item
+        for values, options in GRID.values()
+        for item in chart.objects(values, **options)
+    }
+    kinds = set()
+    for item in unique.values():
+        kinds.add(item["kind"])
+        if item["kind"] != "HTTPRoute":  # not one of Kubernetes' own kinds
+            kubernetes_validate.validate(item, version, strict=True)
+    assert kinds >= {
+        *("ConfigMap", "CronJob", "Deployment", "HorizontalPodAutoscaler", "Ingress", "Job"),
+        *("LimitRange", "NetworkPolicy", "PersistentVolumeClaim", "PodDisruptionBudget"),
+        *("ResourceQuota", "Service", "ServiceAccount", "StatefulSet"),
+    }
+
+
+def test_the_validator_refuses_what_the_api_would(chart: Chart) -> None:
+    item = copy.deepcopy(only(chart.objects(), "Deployment", "web"))
+    item["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(item, VERSIONS[0], strict=True)
+
+
+def test_the_same_values_give_the_same_bytes(chart: Chart) -> None:
+    assert chart.text(EVERYTHING) == chart.text(EVERYTHING)
+
+
+def test_no_template_asks_the_cluster_the_clock_or_a_die() -> None:
+    forbidden = re.compile(
+        r"\b(lookup|now|date|rand\w*|uuidv4|gen(CA|\w*Cert|PrivateKey)|shuffle)\b"
+    )
+    for path in sorted((CHART / "templates").iterdir()):
+        for action in re.findall(r"\{\{.*?\}\}", path.read_text(), re.DOTALL):
+            if not action.startswith(("{{/*", "{{- /*")):
+                assert not forbidden.search(re.sub(r'"[^"]*"', "", action)), (path.name, action)
+
+
+# -- what every pod is -----------------------------------------------------------------------------
+
+
+def test_every_pod_passes_pod_security_restricted(rendered: list[Object]) -> None:
+    found = {name_of(item): violations(pod["spec"]) for item, pod in pods(rendered)}
+    assert found
+    assert {name: each for name, each in found.items() if each} == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("hostNetwork",), True),
+        (("securityContext", "runAsNonRoot"), False),
+        (("securityContext", "runAsUser"), 0),
+        (("securityContext", "seccompProfile", "type"), "Unconfined"),
+        (("volumes", 0), {"name": "host", "hostPath": {"path": "/"}}),
+        (("containers", 0, "securityContext", "privileged"), True),
+        (("containers", 0, "securityContext", "allowPrivilegeEscalation"), True),
+        (("containers", 0, "securityContext", "capabilities", "drop"), []),
+        (("containers", 0, "securityContext", "capabilities", "add"), ["SYS_ADMIN"]),
+        (("containers", 1, "securityContext"), {}),
+        (("containers", 0, "ports", 0, "hostPort"), 80),
+    ],
+)
+def test_the_check_of_pod_security_sees(
+    chart: Chart, path: tuple[str | int, ...], value: object
+) -> None:
+    spec: Any = copy.deepcopy(only(chart.objects(), "Deployment", "web"))["spec"]["template"][
+        "spec"
+    ]
+    target = spec
+    for step in path[:-1]:
+        target = target[step]
+    target[path[-1]] = value
+    assert violations(spec)
+
+
+def test_every_container_is_bounded_read_only_and_pinned(rendered: list[Object]) -> None:
+    for item, pod in pods(rendered):
+        for each in containers(pod):
+            where = f"{name_of(item)}/{each['name']}"
+            assert set(each["resources"]["requests"]) >= {"cpu", "memory"}, where
+            assert "memory" in each["resources"]["limits"], where
+            assert re.search(r"@sha256:[0-9a-f]{64}$", each["image"]), where
+            assert each["securityContext"]["readOnlyRootFilesystem"] is True, where
+
+
+def test_no_pod_gets_a_token_or_variables_of_services(rendered: list[Object]) -> None:
+    for item, pod in pods(rendered):
+        assert pod["spec"]["automountServiceAccountToken"] is False, name_of(item)
+        assert pod["spec"]["enableServiceLinks"] is False, name_of(item)
+    for account in of_kind(rendered, "ServiceAccount").values():
+        assert account["automountServiceAccountToken"] is False
+
+
+def test_every_mount_has_its_volume_and_every_scratch_volume_its_limit(
+    rendered: list[Object],
+) -> None:
+    for item, pod in pods(rendered):
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        claims = {each["metadata"]["name"] for each in item["spec"].get("volumeClaimTemplates", [])}
+        mounted = {mount["name"] for each in containers(pod) for mount in each["volumeMounts"]}
+        assert mounted == set(volumes) | claims, name_of(item)
+        for volume in volumes.values():
+            if "emptyDir" in volume:
+                assert volume["emptyDir"]["sizeLimit"], (name_of(item), volume["name"])
+
+
+def mounts(container: Object) -> dict[str, tuple[str, bool]]:
+    """What is mounted where: the volume (and folder), and whether it can be written."""
+    return {
+        mount["mountPath"]: (
+            "/".join(filter(None, (mount["name"], mount.get("subPath")))),
+            not mount.get("readOnly", False),
+        )
+        for mount in container["volumeMounts"]
+    }
+
+
+HTML = "/var/www/html"
+SCRATCH = {
+    "/tmp": ("tmp", True),
+    f"{HTML}/var/cache": ("cache", True),
+    f"{HTML}/var/logs": ("logs", True),
+    f"{HTML}/var/tmp": ("var-tmp", True),
+    "/run/secrets/mautic": ("secrets", False),
+}
+MEDIA = {
+    f"{HTML}/docroot/media/files": ("media/files", True),
+    f"{HTML}/docroot/media/images": ("media/images", True),
+    f"{HTML}/docroot/media/dashboards": ("media/dashboards", True),
+    f"{HTML}/var/cache/ip_data": ("media/ip_data", True),
+}
+
+
+def test_mautic_writes_where_it_must_and_shares_what_it_must(chart: Chart) -> None:
+    objects = chart.objects()
+    nginx, fpm = containers(only(objects, "Deployment", "web")["spec"]["template"])
+    assert mounts(fpm) == SCRATCH | MEDIA
+    assert mounts(nginx) == {
+        "/tmp": ("nginx-tmp", True),
+        f"{HTML}/docroot/media/images": ("media/images", False),
+    }
+    for item, pod in pods(objects):
+        if component_of(item) in {"worker", "cron"}:
+            assert mounts(containers(pod)[0]) == SCRATCH | MEDIA, name_of(item)
+    migrate = only(objects, "Job", "migrate")["spec"]["template"]
+    assert mounts(containers(migrate)[0]) == SCRATCH
+
+
+def test_pods_ask_for_the_roles_of_the_image(chart: Chart) -> None:
+    roles = {
+        name_of(item).removeprefix(f"{RELEASE}-"): [
+            (each["image"], each.get("command"), each.get("args")) for each in containers(pod)
+        ]
+        for item, pod in pods(chart.objects())
+        if component_of(item) != "cron"
+    }
+    assert roles == {
+        "web": [(image("nginx"), None, None), (image("mautic"), None, ["web"])],
+        "worker-email": [(image("mautic"), None, ["worker", "email"])],
+        "worker-hit": [(image("mautic"), None, ["worker", "hit"])],
+        "migrate": [(image("mautic"), None, ["migrate"])],
+    }
+
+
+# -- web -------------------------------------------------------------------------------------------
+
+
+def test_web_is_probed_as_a_visitor_would_see_it(chart: Chart) -> None:
+    nginx, fpm = containers(only(chart.objects(), "Deployment", "web")["spec"]["template"])
+    ready = nginx["readinessProbe"]["httpGet"]
+    assert (ready["port"], ready["path"]) == ("http", "/s/login")
+    assert {each["name"]: each["value"] for each in ready["httpHeaders"]} == {
+        "Host": "feature-x.example.com",
+        "X-Forwarded-Proto": "https",
+    }
+    for probe in ("startupProbe", "livenessProbe"):
+        assert nginx[probe]["httpGet"] == {"port": "health", "path": "/healthz"}
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert fpm[probe]["httpGet"] == {"port": 8081, "path": "/fpm-ping"}
+    assert {port["name"]: port["containerPort"] for port in nginx["ports"]} == {
+        "http": 8080,
+        "health": 8081,
+    }
+
+
+def test_a_leaving_pod_serves_until_the_gateways_know(chart: Chart) -> None:
+    spec = only(chart.objects({"web": {"drainSeconds": 20}}), "Deployment", "web")["spec"]
+    pod = spec["template"]["spec"]
+    nginx, fpm = (each["lifecycle"]["preStop"]["sleep"]["seconds"] for each in pod["containers"])
+    assert nginx == 20
+    assert nginx < fpm < pod["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize(("environment", "replicas"), [("dev", 1), ("prod", 4)])
+def test_environments_have_their_replicas(chart: Chart, environment: str, replicas: int) -> None:
+    objects = chart.objects(overlay(PROD, GATEWAY), environment=environment)
+    assert only(objects, "Deployment", "web")["spec"]["replicas"] == replicas
+    assert len(of_kind(objects, "PodDisruptionBudget")) == (replicas > 1)
+    _, fpm = containers(only(objects, "Deployment", "web")["spec"]["template"])
+    handlers = [each["value"] for each in fpm["env"] if each["name"].endswith("SAVE_HANDLER")]
+    assert handlers == (["redis"] if replicas > 1 else [])
+
+
+def test_an_autoscaler_replaces_the_number_of_replicas(chart: Chart) -> None:
+    values = overlay(REDIS, {"web": {"autoscaling": {"enabled": True, "maxReplicas": 9}}})
+    objects = chart.objects(values)
+    web = only(objects, "Deployment", "web")
+    assert "replicas" not in web["spec"]
+    scaler = only(objects, "HorizontalPodAutoscaler", "web")["spec"]
+    assert scaler["scaleTargetRef"]["name"] == name_of(web)
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 9)
+    assert of_kind(objects, "PodDisruptionBudget")
+
+
+@pytest.mark.parametrize(
+    ("redis", "path"),
+    [
+        ({"enabled": True}, f"tcp://{RELEASE}-redis:6379?prefix={RELEASE}:session:"),
+        (
+            {"host": "r.example.com", "port": 6380, "tls": True, "passwordKey": "redis_password"},
+            f"tls://r.example.com:6380?prefix={RELEASE}:session:&auth=$(REDIS_PASSWORD)",
+        ),
+    ],
+)
+def test_sessions_are_kept_in_redis(chart: Chart, redis: Values, path: str) -> None:
+    values = {"sessions": {"handler": "redis"}, "redis": redis, "images": {"redis": image("redis")}}
+    _, fpm = containers(only(chart.objects(values), "Deployment", "web")["spec"]["template"])
+    env = {each["name"]: each for each in fpm["env"]}
+    assert env["PHP_SESSION_SAVE_HANDLER"]["value"] == "redis"
+    assert env["PHP_SESSION_SAVE_PATH"]["value"] == path
+    if "passwordKey" in redis:
+        reference = env["REDIS_PASSWORD"]["valueFrom"]["secretKeyRef"]
+        assert reference == {"name": "mautic", "key": "redis_password"}
+        # Kubernetes expands only variables that stand before.
+        assert list(env).index("REDIS_PASSWORD") < list(env).index("PHP_SESSION_SAVE_PATH")
+
+
+def test_pods_start_anew_when_what_they_read_at_start_has_changed(chart: Chart) -> None:
+    def hashes(values: Values) -> set[str]:
+        return {
+            pod["metadata"]["annotations"]["checksum/config"]
+            for item, pod in pods(chart.objects(values))
+            if component_of(item) in {"web", "worker"}
+        }
+
+    before = hashes({})
+    assert len(before) == 1
+    assert hashes({"env": {"MAUTIC_LOCALE": "de"}}).isdisjoint(before)
+    assert hashes({"secret": {"version": "2"}}).isdisjoint(before)
+    assert hashes({"secret": {"name": "other"}}).isdisjoint(before)
+
+
+def test_labels_and_annotations_restart_nothing(chart: Chart) -> None:
+    plain = chart.objects()
+    marked = chart.objects({"labels": {"a": "b"}, "annotations": {"commit": "1"}})
+    assert [template_of(item) for item in marked] == [template_of(item) for item in plain]
+    assert all(item["metadata"]["labels"]["a"] == "b" for item in marked)
+    assert all(item["metadata"]["annotations"]["commit"] == "1" for item in marked)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "scheme"),
+    [
+        ("https://a.example.com", "a.example.com", "https"),
+        ("http://a.localhost:8080", "a.localhost", "http"),
+    ],
+)
+def test_the_url_gives_host_and_scheme(chart: Chart, url: str, host: str, scheme: str) -> None:
+    objects = chart.objects(overlay(GATEWAY, {"site": {"url": url}}))
+    assert of_kind(objects, "ConfigMap")[f"{RELEASE}-env"]["data"]["MAUTIC_SITE_URL"] == url
+    assert only(objects, "HTTPRoute", "web")["spec"]["hostnames"] == [host]
+    nginx, _ = containers(only(objects, "Deployment", "web")["spec"]["template"])
+    headers = nginx["readinessProbe"]["httpGet"]["httpHeaders"]
+    assert [each["value"] for each in headers] == [host, scheme]
+
+
+def test_a_route_leads_to_the_service(chart: Chart) -> None:
+    route = only(chart.objects(GATEWAY), "HTTPRoute", "web")["spec"]
+    assert route["parentRefs"] == [
+        {
+            "group": "gateway.networking.k8s.io",
+            "kind": "Gateway",
+            "name": "shared",
+            "namespace": "gateway",
+        }
+    ]
+    service = only(chart.objects(GATEWAY), "Service", "web")
+    (backend,) = route["rules"][0]["backendRefs"]
+    assert (backend["name"], backend["port"]) == (name_of(service), 80)
+    assert {port["name"]: port["port"] for port in service["spec"]["ports"]} == {
+        "http": 80,
+        "health": 8081,
+    }
+
+
+def test_an_ingress_leads_to_the_service(chart: Chart) -> None:
+    ingress = only(chart.objects(INGRESS), "Ingress", "web")["spec"]
+    assert ingress["ingressClassName"] == "nginx"
+    assert ingress["tls"] == [{"hosts": ["feature-x.example.com"], "secretName": "wildcard"}]
+    backend = ingress["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    assert backend == {"name": f"{RELEASE}-web", "port": {"name": "http"}}
+
+
+# -- workers, scheduled commands, migration --------------------------------------------------------
+
+
+def test_workers_are_a_table(chart: Chart) -> None:
+    values: Values = {
+        "workers": {
+            "email": {"replicas": 0},
+            "hit": None,
+            "both": {"queues": ["email", "hit"], "timeLimitSeconds": 60, "replicas": 3},
+        }
+    }
+    workers = {
+        name: item
+        for name, item in of_kind(chart.objects(values), "Deployment").items()
+        if component_of(item) == "worker"
+    }
+    assert {name: item["spec"]["replicas"] for name, item in workers.items()} == {
+        f"{RELEASE}-worker-email": 0,
+        f"{RELEASE}-worker-both": 3,
+    }
+    both = containers(workers[f"{RELEASE}-worker-both"]["spec"]["template"])[0]
+    assert both["args"] == ["worker", "email", "hit"]
+    env = {each["name"]: each["value"] for each in both["env"]}
+    assert env == {"MAUTIC_WORKER_TIME_LIMIT": "60", "MAUTIC_WORKER_MEMORY_LIMIT": "256M"}
+
+
+def test_every_scheduled_command_is_there(chart: Chart) -> None:
+    values = {"crons": {"jobs": {name: {"enabled": True} for name in DEFAULTS["crons"]["jobs"]}}}
+    found = {
+        name.removeprefix(f"{RELEASE}-cron-"): (
+            item["spec"]["schedule"],
+            containers(template_of(item) or {})[0]["args"],
+        )
+        for name, item in of_kind(chart.objects(values), "CronJob").items()
+    }
+    assert found == {
+        name: (job["schedule"], ["console", *job["command"], "--no-interaction"])
+        for name, job in DEFAULTS["crons"]["jobs"].items()
+    }
+    commands = {args[1].removeprefix("mautic:") for _, args in found.values()}
+    assert commands == {
+        *("segments:update", "campaigns:update", "campaigns:trigger", "messages:send"),
+        *("broadcasts:send", "reports:scheduler", "custom-field:create-column", "email:fetch"),
+        *("webhooks:process", "import", "contacts:scheduled_export", "social:monitoring"),
+        *("iplookup:download", "maintenance:cleanup"),
+        *("integration:fetchleads", "integration:pushactivity"),
+    }
+
+
+def test_only_harmless_commands_run_by_default(chart: Chart) -> None:
+    names = {name.removeprefix(f"{RELEASE}-cron-") for name in of_kind(chart.objects(), "CronJob")}
+    assert names == {
+        *("segments-update", "campaigns-update", "campaigns-trigger", "messages-send"),
+        *("broadcasts-send", "reports-scheduler", "custom-fields", "import", "contacts-export"),
+        "iplookup-download",
+    }
+
+
+def test_compose_and_the_chart_run_the_same_commands() -> None:
+    compose = json.loads((ROOT / "docker" / "mautic" / "php" / "cron.json").read_text())
+    jobs = DEFAULTS["crons"]["jobs"]
+    assert {name: job["command"] for name, job in compose.items()} == {
+        name: job["command"] for name, job in jobs.items() if name in compose
+    }
+    scheduled = {name: job["schedule"] for name, job in compose.items() if job["schedule"]}
+    assert scheduled == {name: jobs[name]["schedule"] for name in scheduled}
+
+
+def test_scheduled_commands_never_overlap_and_always_end(chart: Chart) -> None:
+    for name, item in of_kind(chart.objects(EVERYTHING), "CronJob").items():
+        spec, job = item["spec"], item["spec"]["jobTemplate"]["spec"]
+        assert spec["concurrencyPolicy"] == "Forbid", name
+        assert spec["suspend"] is False, name
+        assert spec["timeZone"] == "Etc/UTC", name
+        # Below ten seconds, the controller's own interval, runs would be left out.
+        assert spec["startingDeadlineSeconds"] >= 10, name
+        assert (spec["successfulJobsHistoryLimit"], spec["failedJobsHistoryLimit"]) == (1, 2), name
+        assert (job["backoffLimit"], job["activeDeadlineSeconds"]) == (0, 3600), name
+        assert job["template"]["spec"]["restartPolicy"] == "Never", name
+
+
+def test_one_command_may_differ_from_the_others(chart: Chart) -> None:
+    own = {"failedJobsHistoryLimit": 0, "resources": {"limits": {"memory": "2Gi"}}}
+    crons = of_kind(chart.objects({"crons": {"jobs": {"import": own}}}), "CronJob")
+    item = crons[f"{RELEASE}-cron-import"]
+    assert item["spec"]["failedJobsHistoryLimit"] == 0
+    resources = containers(template_of(item) or {})[0]["resources"]
+    assert resources["limits"]["memory"] == "2Gi"
+    assert resources["requests"] == DEFAULTS["cronDefaults"]["resources"]["requests"]
+
+
+def test_scheduled_commands_can_be_suspended(chart: Chart) -> None:
+    for item in of_kind(chart.objects({"crons": {"suspend": True}}), "CronJob").values():
+        assert item["spec"]["suspend"] is True
+
+
+def test_a_sleeping_environment_runs_nothing(chart: Chart) -> None:
+    objects = chart.objects(overlay(EVERYTHING, SLEEPING))
+    for item in objects:
+        if item["kind"] in {"Deployment", "StatefulSet"}:
+            assert item["spec"]["replicas"] == 0, name_of(item)
+        if item["kind"] == "CronJob":
+            assert item["spec"]["suspend"] is True, name_of(item)
+    assert not of_kind(objects, "Job")
+    assert not of_kind(objects, "HorizontalPodAutoscaler")
+    assert not of_kind(objects, "PodDisruptionBudget")
+    assert of_kind(objects, "PersistentVolumeClaim")
+
+
+def references(value: object) -> set[tuple[str, str]]:
+    """Every object that a pod's spec names, as (kind, name)."""
+    found: set[tuple[str, str]] = set()
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in {"configMapRef", "configMapKeyRef", "configMap"}:
+                found.add(("ConfigMap", inner["name"]))
+            elif key in {"secretRef", "secretKeyRef"}:
+                found.add(("Secret", inner["name"]))
+            elif key == "secretName":
+                found.add(("Secret", inner))
+            elif key == "claimName":
+                found.add(("PersistentVolumeClaim", inner))
+            elif key == "serviceAccountName":
+                found.add(("ServiceAccount", inner))
+            else:
+                found |= references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            found |= references(inner)
+    return found
+
+
+def test_the_migration_runs_first_and_needs_nothing_of_the_release(chart: Chart) -> None:
+    job = only(chart.objects({"env": {"MAUTIC_LOCALE": "$(x)"}}), "Job", "migrate")
+    assert job["metadata"]["annotations"] == {
+        "helm.sh/hook": "pre-install,pre-upgrade",
+        "helm.sh/hook-weight": "0",
+        "helm.sh/hook-delete-policy": "before-hook-creation",
+    }
+    assert references(job["spec"]) == {("Secret", "mautic"), ("ServiceAccount", "default")}
+    assert job["spec"]["backoffLimit"] == 0
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    env = {each["name"]: each["value"] for each in containers(job["spec"]["template"])[0]["env"]}
+    data = only(chart.objects(), "ConfigMap", "config")["data"]
+    assert env == data | {
+        "MAUTIC_LOCALE": "$$(x)",
+        "MAUTIC_ADMIN_USERNAME": "admin",
+        "MAUTIC_ADMIN_EMAIL": "admin@example.com",
+        "MAUTIC_ADMIN_PASSWORD_FILE": "/run/secrets/mautic/admin_password",
+    }
+
+
+def test_everything_waits_for_a_migration_that_comes_later(chart: Chart) -> None:
+    objects = chart.objects(overlay(MYSQL, REDIS))
+    job = only(objects, "Job", "migrate")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "post-install,post-upgrade"
+    for item, pod in pods(objects):
+        first = containers(pod)[0]
+        waits = first["name"] == "wait-for-migration"
+        assert waits == (component_of(item) in {"web", "worker", "cron"}), name_of(item)
+        if waits:
+            assert "mautic console doctrine:migrations:up-to-date" in first["args"][0]
+    for item, pod in pods(chart.objects()):
+        assert "initContainers" not in pod["spec"], name_of(item)
+
+
+def test_what_the_pods_name_is_made_or_given(rendered: list[Object]) -> None:
+    made = {(item["kind"], name_of(item)) for item in rendered}
+    given = {("Secret", "mautic"), ("ServiceAccount", "default")} | {
+        ("ServiceAccount", "given"),
+        ("PersistentVolumeClaim", "given"),
+    }
+    for item, pod in pods(rendered):
+        assert references(pod["spec"]) <= made | given, name_of(item)
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+
+
+def test_secrets_are_named_and_never_rendered(rendered: list[Object]) -> None:
+    assert not of_kind(rendered, "Secret")
+    secret = re.compile("PASSWORD|SECRET|TOKEN|DSN")
+    for config in of_kind(rendered, "ConfigMap").values():
+        assert all(not secret.search(name) or name.endswith("_FILE") for name in config["data"])
+    for item, pod in pods(rendered):
+        for each in containers(pod):
+            assert "secretRef" not in json.dumps(each.get("envFrom", [])), name_of(item)
+            for variable in each.get("env", []):
+                if secret.search(variable["name"]) and not variable["name"].endswith("_FILE"):
+                    assert "secretKeyRef" in variable["valueFrom"], (name_of(item), variable)
+
+
+def test_every_secret_file_that_is_named_is_mounted(rendered: list[Object]) -> None:
+    data = of_kind(rendered, "ConfigMap")
+    for item, pod in pods(rendered):
+        keys = {
+            entry["path"]
+            for volume in pod["spec"]["volumes"]
+            for entry in volume.get("secret", {}).get("items", [])
+        }
+        for each in containers(pod):
+            env = {one["name"]: one.get("value", "") for one in each.get("env", [])}
+            for source in each.get("envFrom", []):
+                env |= data[source["configMapRef"]["name"]]["data"]
+            files = {value for name, value in env.items() if name.endswith("_FILE")}
+            assert {Path(value).name for value in files} <= keys, name_of(item)
+            if each["name"] == "nginx":
+                assert not files
+
+
+def test_only_the_migration_sees_the_administrators_password(chart: Chart) -> None:
+    sees = {
+        component_of(item)
+        for item, pod in pods(chart.objects(EVERYTHING))
+        if "admin_password" in json.dumps(pod)
+    }
+    assert sees == {"migrate"}
+
+
+# -- names and labels ------------------------------------------------------------------------------
+
+NAME_LIMITS = {"CronJob": 52, "StatefulSet": 52, "Service": 63, "Job": 63}
+
+
+@pytest.mark.parametrize("release", ["m", RELEASE, "mautic-" + "a" * 39 + "b", "x" * 53])
+def test_names_have_room_for_what_controllers_append(chart: Chart, release: str) -> None:
+    objects = chart.objects(EVERYTHING, release=release)
+    seen = set()
+    for item in objects:
+        name = name_of(item)
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name), name
+        assert len(name) <= NAME_LIMITS.get(item["kind"], 58), name
+        seen.add((item["kind"], name))
+    assert len(seen) == len(objects)
+
+
+def test_cut_names_of_two_releases_differ(chart: Chart) -> None:
+    one = chart.objects(EVERYTHING, release="x" * 52 + "a")
+    other = chart.objects(EVERYTHING, release="x" * 52 + "b")
+    assert {name_of(item) for item in one}.isdisjoint(name_of(item) for item in other)
+
+
+def test_every_object_carries_the_standard_labels(rendered: list[Object]) -> None:
+    for item in rendered:
+        labels = item["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "mautic"
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+        assert labels["app.kubernetes.io/component"]
+        assert item["metadata"]["namespace"] == "feature-x"
+
+
+def test_selectors_are_the_ones_of_the_first_version(chart: Chart) -> None:
+    """A Deployment's selector cannot be changed: what stands here must stay."""
+    common = {"app.kubernetes.io/name": "mautic", "app.kubernetes.io/instance": RELEASE}
+    found = {
+        name_of(item): item["spec"]["selector"]["matchLabels"]
+        for item in chart.objects(EVERYTHING)
+        if item["kind"] in {"Deployment", "StatefulSet"}
+    }
+    component, worker = "app.kubernetes.io/component", "mautic-multidev.io/worker"
+    assert found == {
+        f"{RELEASE}-web": common | {component: "web"},
+        f"{RELEASE}-redis": common | {component: "redis"},
+        f"{RELEASE}-mysql": common | {component: "mysql"},
+        f"{RELEASE}-worker-email": common | {component: "worker", worker: "email"},
+        f"{RELEASE}-worker-hit": common | {component: "worker", worker: "hit"},
+        f"{RELEASE}-worker-failed": common | {component: "worker", worker: "failed"},
+    }
+
+
+def test_another_version_of_the_chart_restarts_nothing(chart: Chart, tmp_path: Path) -> None:
+    newer = tmp_path / "mautic"
+    shutil.copytree(CHART, newer)
+    text = (newer / "Chart.yaml").read_text()
+    changed = re.sub(r"^(version|appVersion): .*$", r'\1: "9.9.9"', text, flags=re.MULTILINE)
+    (newer / "Chart.yaml").write_text(changed)
+    old = chart.objects(EVERYTHING)
+    new = chart.objects(EVERYTHING, chart=newer)
+    assert new != old
+    assert [template_of(item) for item in new] == [template_of(item) for item in old]
+
+
+def test_selectors_select_their_own_pods_only(rendered: list[Object]) -> None:
+    labels = {name_of(item): pod["metadata"]["labels"] for item, pod in pods(rendered)}
+    for item in rendered:
+        if item["kind"] in {"Deployment", "StatefulSet"}:
+            selector = item["spec"]["selector"]
+            assert [name for name in labels if selects(selector, labels[name])] == [name_of(item)]
+        if item["kind"] in {"Service", "PodDisruptionBudget"}:
+            selector = item["spec"]["selector"]
+            flat = selector if item["kind"] == "PodDisruptionBudget" else {"matchLabels": selector}
+            assert [name for name in labels if selects(flat, labels[name])] == [name_of(item)]
+
+
+# -- network ---------------------------------------------------------------------------------------
+
+
+def allowed(objects: list[Object], direction: str) -> dict[str, set[tuple[str, str]]]:
+    """Who may talk to whom: component -> {(peer, port)} in one direction ("ingress", "egress")."""
+    workloads = {component_of(item): pod["metadata"]["labels"] for item, pod in pods(objects)}
+    result: dict[str, set[tuple[str, str]]] = {}
+    for policy in of_kind(objects, "NetworkPolicy").values():
+        spec = policy["spec"]
+        assert direction not in spec or direction.capitalize() in spec["policyTypes"]
+        if direction.capitalize() not in spec["policyTypes"]:
+            continue
+        for component, labels in workloads.items():
+            if selects(spec["podSelector"], labels):
+                result.setdefault(component, set()).update(
+                    (peer, f"{port['protocol']}/{port['port']}")
+                    for rule in spec.get(direction, [])
+                    for port in rule["ports"]
+                    for each in rule[{"ingress": "from", "egress": "to"}[direction]]
+                    for peer in peers(each, workloads)
+                )
+    return result
+
+
+def peers(peer: Object, workloads: dict[str, dict[str, str]]) -> set[str]:
+    if "ipBlock" in peer:
+        left_out = "".join(f" but {cidr}" for cidr in peer["ipBlock"].get("except", []))
+        return {peer["ipBlock"]["cidr"] + left_out}
+    if "namespaceSelector" in peer:
+        (rule,) = peer["namespaceSelector"]["matchExpressions"]
+        assert (rule["key"], rule["operator"]) == ("kubernetes.io/metadata.name", "In")
+        return {f"namespace {name}" for name in rule["values"]}
+    return {name for name, labels in workloads.items() if selects(peer["podSelector"], labels)}
+
+
+DNS = {("namespace kube-system", "UDP/53"), ("namespace kube-system", "TCP/53")}
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+INTERNET = {("0.0.0.0/0 but 169.254.0.0/16", f"TCP/{port}") for port in (443, 465, 587)}
+
+
+def test_only_the_gateway_reaches_the_site(chart: Chart) -> None:
+    assert allowed(chart.objects(GATEWAY), "ingress") == {
+        "web": {
+            (peer, port)
+            for peer in ("namespace gateway", "10.1.0.0/16")
+            for port in ("TCP/8080", "TCP/8081")
+        },
+        **{name: set() for name in ("worker", "cron", "migrate")},
+    }
+
+
+def test_mautic_reaches_what_it_needs(chart: Chart) -> None:
+    reach = DNS | INTERNET | {(cidr, "TCP/3306") for cidr in PRIVATE}
+    expected = dict.fromkeys(("web", "worker", "cron", "migrate"), reach)
+    assert allowed(chart.objects(), "egress") == expected
+
+
+def test_services_of_the_release_are_reached_by_mautic_only(chart: Chart) -> None:
+    objects = chart.objects(overlay(MYSQL, REDIS))
+    mautic = {"web", "worker", "cron", "migrate"}
+    ingress = allowed(objects, "ingress")
+    assert ingress["mysql"] == {(name, "TCP/3306") for name in mautic}
+    assert ingress["redis"] == {(name, "TCP/6379") for name in mautic}
+    egress = allowed(objects, "egress")
+    assert egress["mysql"] == egress["redis"] == set()
+    reach = DNS | INTERNET | {("mysql", "TCP/3306"), ("redis", "TCP/6379")}
+    assert {name: egress[name] for name in mautic} == dict.fromkeys(mautic, reach)
+
+
+def test_the_network_can_be_opened_and_closed_further(chart: Chart) -> None:
+    egress = allowed(chart.objects(OUTSIDE), "egress")["web"]
+    assert not {peer for peer, _ in egress if peer.startswith("0.0.0.0/0")}
+    assert ("169.254.20.10/32", "UDP/53") in egress
+    assert {(cidr, "TCP/6379") for cidr in PRIVATE} <= egress
+    extra = allowed(chart.objects(EVERYTHING), "egress")["web"]
+    assert ("169.254.170.23/32", "TCP/80") in extra
+
+
+def test_policies_can_be_left_out(chart: Chart) -> None:
+    objects = chart.objects({"networkPolicy": {"enabled": False}})
+    assert not of_kind(objects, "NetworkPolicy")
+
+
+# -- storage ---------------------------------------------------------------------------------------
+
+
+def test_the_media_claim_is_as_told(chart: Chart) -> None:
+    media = {"storageClass": "efs", "accessMode": "ReadWriteOnce", "size": "7Gi", "keep": True}
+    claim = only(chart.objects({"media": media}), "PersistentVolumeClaim", "media")
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "efs",
+        "resources": {"requests": {"storage": "7Gi"}},
+    }
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    plain = only(chart.objects(), "PersistentVolumeClaim", "media")
+    assert plain["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert "storageClassName" not in plain["spec"]
+    assert "annotations" not in plain["metadata"]
+
+
+@pytest.mark.parametrize(("keep", "policy"), [(False, "Delete"), (True, "Retain")])
+def test_the_databases_volume_goes_or_stays(chart: Chart, keep: bool, policy: str) -> None:
+    objects = chart.objects(overlay(MYSQL, {"mysql": {"keep": keep}}))
+    spec = only(objects, "StatefulSet", "mysql")["spec"]
+    assert spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == policy
+    config = only(objects, "ConfigMap", "config")["data"]
+    assert config["MAUTIC_DB_HOST"] == spec["serviceName"] == f"{RELEASE}-mysql"
+
+
+# -- wrong values ----------------------------------------------------------------------------------
+
+WRONG: list[tuple[Values, str]] = [
+    ({"replicas": 2}, "additional properties 'replicas' not allowed"),
+    ({"web": {"replica": 2}}, "'/web': additional properties 'replica' not allowed"),
+    ({"web": {"replicas": 0}}, "'/web/replicas'"),
+    ({"web": {"replicas": "two"}}, "'/web/replicas'"),
+    ({"web": {"drainSeconds": 60}}, "web.terminationGracePeriodSeconds:"),
+    ({"web": {"maxSurge": 0}}, "web.maxSurge:"),
+    ({"web": {"readiness": {"path": "s/login"}}}, "'/web/readiness/path'"),
+    ({"web": {"nginx": {"trustedProxies": ["10.0.0.1"]}}}, "'/web/nginx/trustedProxies/0'"),
+    ({"web": {"fpm": {"env": {"FPM_MAX_CHILDREN": 8}}}}, "'/web/fpm/env/FPM_MAX_CHILDREN'"),
+    ({"web": {"fpm": {"resources": {"limits": {"gpu": "1"}}}}}, "'/web/fpm/resources/limits'"),
+    ({"web": {"podLabels": {"app.kubernetes.io/name": "x"}}}, "web.podLabels.app.kubernetes.io/"),
+    ({"images": {"mautic": "mautic:latest"}}, "'/images/mautic'"),
+    ({"images": {"nginx": "nginx@sha256:abc"}}, "'/images/nginx'"),
+    ({"images": {"pullPolicy": "Sometimes"}}, "'/images/pullPolicy'"),
+    ({"site": {"url": "feature-x.example.com"}}, "'/site/url'"),
+    ({"site": {"url": "https://feature-x.example.com/"}}, "'/site/url'"),
+    ({"site": {"adminEmail": "nobody"}}, "'/site/adminEmail'"),
+    ({"database": {"host": ""}}, "database.host:"),
+    ({"database": {"name": "a-b"}}, "'/database/name'"),
+    ({"database": {"port": 0}}, "'/database/port'"),
+    ({"database": {"password": "x"}}, "'/database': additional properties 'password'"),
+    ({"secret": {"name": "Not_A_Name"}}, "'/secret/name'"),
+    ({"secret": {"files": {"MAUTIC_DB_PASSWORD": "a/b"}}}, "'/secret/files/MAUTIC_DB_PASSWORD'"),
+    ({"env": {"MAUTIC_MAILER_DSN": "smtp://u:p@mail"}}, "env.MAUTIC_MAILER_DSN:"),
+    ({"env": {"lower": "x"}}, "'/env': additional properties 'lower'"),
+    ({"workers": {"email": {"queues": []}}}, "'/workers/email/queues'"),
+    ({"workers": {"new": {"replicas": 1}}}, "workers.new.queues:"),
+    ({"workers": {"E_mail": {"queues": ["email"]}}}, "'/workers': additional properties 'E_mail'"),
+    ({"crons": {"jobs": {"import": {"schedule": "daily"}}}}, "'/crons/jobs/import/schedule'"),
+    ({"crons": {"jobs": {"new": {"command": ["x"]}}}}, "crons.jobs.new.schedule:"),
+    ({"crons": {"jobs": {"new": {"schedule": "@daily"}}}}, "crons.jobs.new.command:"),
+    ({"crons": {"suspended": True}}, "'/crons': additional properties 'suspended'"),
+    ({"cronDefaults": {"activeDeadlineSeconds": 1}}, "'/cronDefaults/activeDeadlineSeconds'"),
+    ({"media": {"accessMode": "ReadOnlyMany"}}, "'/media/accessMode'"),
+    ({"media": {"size": "5GB"}}, "'/media/size'"),
+    ({"scratch": {"cache": "lots"}}, "'/scratch/cache'"),
+    ({"web": {"replicas": 2}}, "sessions.handler: must be redis when several web pods run"),
+    ({"sessions": {"handler": "memcached"}}, "'/sessions/handler'"),
+    ({"sessions": {"handler": "redis"}}, "sessions.handler: redis needs"),
+    ({"redis": {"enabled": True}}, "images.redis:"),
+    (overlay(REDIS, {"redis": {"host": "r"}}), "redis.host:"),
+    (overlay(REDIS, {"redis": {"tls": True}}), "redis.tls:"),
+    (overlay(MYSQL, {"database": {"host": "db"}}), "database.host:"),
+    (overlay(MYSQL, {"database": {"port": 3307}}), "database.port:"),
+    (overlay(MYSQL, {"mysql": {"passwordKey": "other"}}), "mysql.passwordKey:"),
+    ({"mysql": {"enabled": True}, "database": {"host": ""}}, "images.mysql:"),
+    ({"route": {"kind": "loadbalancer"}}, "'/route/kind'"),
+    ({"route": {"kind": "httproute"}}, "route.gateway.name:"),
+    ({"route": {"kind": "ingress"}}, "networkPolicy.gateway:"),
+    ({"networkPolicy": {"gateway": {"cidrs": ["10.0.0.0"]}}}, "'/networkPolicy/gateway/cidrs/0'"),
+    ({"labels": {"helm.sh/chart": "x"}}, "labels.helm.sh/chart:"),
+    ({"quota": {"hard": {"pods": 4}}}, "'/quota/hard/pods'"),
+    (
+        overlay(REDIS, {"web": {"autoscaling": {"enabled": True, "maxReplicas": 1}}}),
+        "web.autoscaling.minReplicas:",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), WRONG, ids=[told for _, told in WRONG])
+def test_wrong_values_are_refused_and_named(chart: Chart, values: Values, told: str) -> None:
+    assert told in chart.refusal(values)
+
+
+def test_missing_values_are_all_named(chart: Chart) -> None:
+    said = chart.refusal({}, required=False)
+    for told in ("'mautic', 'nginx'", "'/site': missing property 'url'", "'/secret': missing"):
+        assert told in said
+
+
+def test_contradictions_are_told_together(chart: Chart) -> None:
+    said = chart.refusal({"web": {"replicas": 3, "maxSurge": 0}, "route": {"kind": "httproute"}})
+    for told in ("sessions.handler:", "web.maxSurge:", "route.gateway.name:"):
+        assert told in said
+
+
+FREE = {
+    *("labels", "annotations", "web.podLabels", "web.podAnnotations"),
+    *("service.annotations", "route.annotations", "serviceAccount.annotations"),
+    *("quota.hard", "scheduling.nodeSelector", "scheduling.affinity"),
+    # Lists of the API's own objects.
+    *("networkPolicy.extraEgress[]", "scheduling.tolerations[]"),
+}
+
+
+def test_no_object_of_the_schema_is_open_by_accident() -> None:
+    def resolve(part: Values) -> Values:
+        named = part.get("$ref", "").removeprefix("#/$defs/")
+        return {**SCHEMA["$defs"][named], **part} if named else part
+
+    def walk(part: Values, key: str) -> None:
+        part = resolve(part)
+        if part["type"] == "array":
+            walk(part["items"], f"{key}[]")
+        if part["type"] == "object":
+            if part.get("additionalProperties") is not False:
+                opened.add(key)
+            inner = {**part.get("properties", {}), **part.get("patternProperties", {})}
+            for name, each in inner.items():
+                walk(each, f"{key}.{name}".lstrip("."))
+
+    opened: set[str] = set()
+    walk(SCHEMA, "")
+    assert opened == FREE
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+def test_the_page_of_values_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "helm" / "reference.py")
+    assert spec
+    assert spec.loader
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    current = (ROOT / "docs" / "chart.md").read_text()
+    assert reference.page(current, SCHEMA, DEFAULTS) == current, "run: python helm/reference.py"
+    assert "`web.autoscaling.scaleDownSeconds`" in current
+    changed = copy.deepcopy(SCHEMA)
+    changed["properties"]["site"]["description"] = "Something else."
+    assert "Something else." in reference.page(current, changed, DEFAULTS)
