@@ -1,0 +1,162 @@
+"""A release's objects as the watches last told them, kept by one thread per kind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from tasks.adapters.cluster import Change, Cluster
+from tasks.adapters.kubeapi import Object, Stop
+from tasks.core.rollout import CLOCK_STEP, Snapshot, new_replicasets, time_of
+
+INSTANCE = "app.kubernetes.io/instance"
+"""The label by which everything of a release is found."""
+LABELLED = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "Pod")
+UNLABELLED = ("PersistentVolumeClaim", "Event")
+"""Of these the whole namespace is watched: events have no labels, and claims may have others."""
+
+
+class Mirror:
+    """Keeps a release's objects while it is entered.
+
+    Args:
+        cluster: the cluster.
+        namespace: the release's namespace.
+        release: the release's name.
+        since: when the rollout began, by the cluster's clock.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, release: str, since: datetime) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._selector = f"{INSTANCE}={release}"
+        self._since = since
+        self._lock = threading.Lock()
+        self._objects: dict[str, dict[str, Object]] = {}
+        self._earlier: dict[tuple[str, str], int] | None = None
+        self._failure: Exception | None = None
+        self._stop = Stop()
+        self._changed = threading.Event()
+
+    def __enter__(self) -> Mirror:
+        for kind in (*LABELLED, *UNLABELLED):
+            threading.Thread(
+                target=self._watch, args=(kind,), daemon=True, name=f"watch {kind}"
+            ).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until something has changed since the last call, but so many seconds at most.
+
+        Returns:
+            Whether something has changed.
+
+        Raises:
+            Exception: whatever ended one of the watches.
+        """
+        changed = self._changed.wait(seconds)
+        self._changed.clear()
+        if self._failure:
+            raise self._failure
+        return changed
+
+    def is_whole(self) -> bool:
+        """Say whether every kind has been listed."""
+        with self._lock:
+            return len(self._objects) == len(LABELLED) + len(UNLABELLED)
+
+    def catch_up(self) -> None:
+        """Ask for the workloads as they are now: their watches may be a moment behind."""
+        for kind in ("Deployment", "StatefulSet", "Job"):
+            for item in self._cluster.find(kind, self._namespace, self._selector):
+                self._take(Change(kind, "MODIFIED", item))
+
+    def snapshot(self, *, applied: bool) -> Snapshot:
+        """Return what counts for the rollout.
+
+        Jobs of CronJobs and of earlier revisions do not.
+
+        Args:
+            applied: whether all manifests have been applied. Before that, a workload is the one
+                of the last revision unless it has a new ReplicaSet.
+        """
+        with self._lock:
+            kinds = {kind: list(objects.values()) for kind, objects in self._objects.items()}
+            earlier = dict(self._earlier or {})
+        whole = Snapshot(
+            deployments=kinds["Deployment"],
+            statefulsets=kinds["StatefulSet"] if applied else (),
+            replicasets=kinds["ReplicaSet"],
+            jobs=[job for job in kinds["Job"] if self._is_recent(job) and not _by_cron(job)],
+            pods=kinds["Pod"],
+            claims=kinds["PersistentVolumeClaim"],
+            events=kinds["Event"],
+            earlier=earlier,
+        )
+        if applied:
+            return whole
+        begun = {
+            reference["uid"]
+            for replicaset in new_replicasets(whole)
+            if self._is_recent(replicaset)
+            for reference in replicaset["metadata"].get("ownerReferences", [])
+        }
+        fields = {**vars(whole)}
+        fields["deployments"] = [d for d in whole.deployments if d["metadata"]["uid"] in begun]
+        return Snapshot(**fields)
+
+    # -- the watches --------------------------------------------------------------------------
+
+    def _watch(self, kind: str) -> None:
+        selector = self._selector if kind in LABELLED else ""
+        try:
+            self._cluster.watch(
+                kind, self._namespace, self._take, selector=selector, stop=self._stop
+            )
+        except Exception as error:  # raised by `wait`, in the thread that wants to know
+            self._failure = error
+            self._changed.set()
+
+    def _take(self, change: Change) -> None:
+        with self._lock:
+            if change.type == "SYNCED":
+                items = change.object["items"]
+                self._objects[change.kind] = {item["metadata"]["uid"]: item for item in items}
+                if change.kind == "Pod" and self._earlier is None:
+                    self._earlier = dict(self._restarts(items))
+            else:
+                known = self._objects.setdefault(change.kind, {})
+                uid = change.object["metadata"]["uid"]
+                if change.type == "DELETED":
+                    known.pop(uid, None)
+                elif uid not in known or _version(change.object) >= _version(known[uid]):
+                    known[uid] = change.object
+        self._changed.set()
+
+    def _restarts(self, pods: Iterable[Object]) -> Iterable[tuple[tuple[str, str], int]]:
+        for pod in pods:
+            if self._is_recent(pod):
+                continue
+            for field_name in ("initContainerStatuses", "containerStatuses"):
+                for container in pod.get("status", {}).get(field_name, []):
+                    key = (pod["metadata"]["uid"], container["name"])
+                    yield key, container.get("restartCount", 0)
+
+    def _is_recent(self, owner: Object) -> bool:
+        made = time_of(owner["metadata"].get("creationTimestamp"))
+        return made is not None and made > self._since - CLOCK_STEP
+
+
+def _by_cron(job: Object) -> bool:
+    owners: list[dict[str, Any]] = job["metadata"].get("ownerReferences", [])
+    return any(owner["kind"] == "CronJob" for owner in owners)
+
+
+def _version(owner: Object) -> int:
+    # Versions of one kind may be compared since Kubernetes 1.35, and always could in practice.
+    return int(owner["metadata"]["resourceVersion"])
