@@ -251,7 +251,7 @@ def _recognise(output: str) -> tuple[type[SuiteError], str, str | None]:
             "this user may not use the Docker Engine",
             "become a member of the group docker, or run as root",
         )
-    if "is not a docker command" in output or "unknown shorthand flag" in output:
+    if re.search(r"is not a docker command|unknown command: docker|unknown flag: --file", output):
         return MissingToolError, "docker has no buildx plugin", DOCTOR
     if "no space left on device" in output.lower():
         return (

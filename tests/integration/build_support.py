@@ -248,7 +248,9 @@ def front_door(upstream: str, fault: Fault) -> Iterator[tuple[str, list[Request]
         protocol_version = "HTTP/1.1"
 
         def handle_any(self) -> None:
-            request = Request(self.command, self.path, self._body(), dict(self.headers))
+            # One header may come several times, as docker's Accept does.
+            headers = {name: ", ".join(self.headers.get_all(name, [])) for name in self.headers}
+            request = Request(self.command, self.path, self._body(), headers)
             seen.append(request)
             answer = fault(request) or self._pass_on(request)
             self.send_response(answer.status)
