@@ -116,9 +116,9 @@ def decide(
 
 
 def short(reference: str) -> str:
-    """Return an image's reference as people read it: its digest's first digits, or its tag."""
-    _, at, digest = reference.partition("@sha256:")
-    return f"sha256:{digest[:12]}" if at else reference
+    """Return an image's reference as people read it: its name and its digest's first digits."""
+    name, at, digest = reference.partition("@sha256:")
+    return f"{name.rpartition('/')[2]}@{digest[:12]}" if at else reference
 
 
 # -- coming up ------------------------------------------------------------------------------------

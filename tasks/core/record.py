@@ -87,7 +87,7 @@ class Record:
     """What is known about one environment.
 
     Attributes:
-        state: ``deploying``, ``ready`` or ``failed``.
+        state: ``deploying``, ``ready``, ``rolled back`` or ``failed``.
         url: where a browser finds it.
         expires_at: when it may be swept away, ISO 8601, or an empty string.
         database_image: the setting its database's image was chosen by.

@@ -131,11 +131,16 @@ class LocalPlan:
         steps += services.values()
         return tuple(steps) if any(step.verb != "keep" for step in steps) else ()
 
-    def _step(self, change: Change) -> Step:
-        subject = f"service {change.service}"
+    def verb(self, change: Change) -> str:
+        """Return what happens to a service; one that is kept may have to pause."""
         if change.verb == "keep" and self.migrate and change.service in HELD:
-            return Step("restart", subject, "held while migrating")
-        return Step(change.verb, subject, change.reason)
+            return "restart"
+        return change.verb
+
+    def _step(self, change: Change) -> Step:
+        verb = self.verb(change)
+        reason = change.reason if verb == change.verb else "held while migrating"
+        return Step(verb, f"service {change.service}", reason)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
@@ -302,8 +307,7 @@ class Local:
             services={name: at for name, at in record.services.items() if name not in replaced},
         )
         self._write_record(plan.request.of, names, record)
-        for leftover in plan.leftovers:
-            self._end_leftover(leftover)
+        self._end_leftovers(plan.leftovers)
         if plan.seed:
             self._make_secrets(compose)
         held = [item.service for item in plan.changes if item.service in HELD and plan.migrate]
@@ -349,12 +353,12 @@ class Local:
     ) -> None:
         changes = [item for item in plan.changes if item.service in services]
         replaced = [item.service for item in changes if item.verb in REPLACING]
-        others = [item.service for item in changes if item.service not in replaced]
+        stopped = [item.service for item in changes if plan.verb(item) in {"start", "restart"}]
         with self.work(f"start {title}") as activity:
             if replaced:
                 compose.up(replaced, activity.line, recreate=True)
-            if others:
-                compose.up(others, activity.line, recreate=False)
+            if stopped:
+                compose.up(stopped, activity.line, recreate=False)
             self._wait(plan.request.names, [item.service for item in changes], activity)
 
     def _wait(self, names: Names, services: Sequence[str], activity: Activity) -> None:
@@ -393,10 +397,13 @@ class Local:
                 return found
         return {}
 
-    def _end_leftover(self, container: str) -> None:
-        # A migration of a run that was killed goes on by itself, and must not be cut off.
-        self.engine.wait(container, MIGRATE_SECONDS)
-        self.engine.remove_container(container)
+    def _end_leftovers(self, containers: Sequence[str]) -> None:
+        if containers:
+            with self.work("wait for what an interrupted run left behind"):
+                for container in containers:
+                    # A migration goes on by itself, and must not be cut off.
+                    self.engine.wait(container, MIGRATE_SECONDS)
+                    self.engine.remove_container(container)
 
     # -- after a failure ----------------------------------------------------------------------
 
@@ -430,13 +437,20 @@ class Local:
         names = plan.request.names
         state = self._state(names.namespace, plan.request.of)
         record = state.record
-        if record is None or record.current is None:
+        if record is None:
+            return None
+        if record.current is None:
+            self._write_record(plan.request.of, names, replace(record, state="failed"))
             return None
         release = record.current
         compose = self._compose(plan.request, release, plan.database)
         services = self._wanted(plan.request, release, plan.database)
         back = replace(
-            plan, release=release, wanted=services, changes=self._changes(services, state)
+            plan,
+            release=release,
+            wanted=services,
+            changes=self._changes(services, state),
+            migrate="",
         )
         self._bring_up(back, compose, [item.service for item in back.changes], "the release before")
         self._write_record(
@@ -444,7 +458,7 @@ class Local:
             names,
             replace(
                 record,
-                state="failed",
+                state="rolled back",
                 services={name: item.fingerprint for name, item in services.items()},
             ),
         )
@@ -467,7 +481,7 @@ class Local:
         for name in state.networks:
             todo.append((Step("remove", f"network {name}"), partial(engine.remove_network, name)))
         for image in self._images_of(state, names):
-            step = Step("remove", f"image {image}", "this engine's copy")
+            step = Step("remove", f"image {short(image)}", "this engine's copy")
             todo.append((step, partial(engine.remove_image, image)))
         # The record goes last: while it is there, an interrupted clean-up is known to be ours.
         for name in (*state.volumes, *state.records):
@@ -669,6 +683,8 @@ def _summary(
         state = _DOING.get(holder.action, "changing")
     elif record is None or record.state == "deploying":
         state = "interrupted"
+    elif record.state == "failed":
+        state = "failed"
     elif not running:
         state = "stopped"
     elif len(running) < len(services) or any(item.health == "unhealthy" for item in running):

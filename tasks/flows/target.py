@@ -84,7 +84,8 @@ class Summary:
         branch: the full branch name.
         slug: its slug.
         url: where a browser finds it.
-        state: ``running``, ``degraded``, ``stopped``, ``deploying``, ``interrupted``, ``failed``.
+        state: ``running``, ``rolled back``, ``degraded``, ``stopped``, ``deploying``,
+            ``removing``, ``interrupted`` or ``failed``.
         tag: the images' tag that was deployed last.
         commit: the full commit, or an empty string.
         owner: who deployed it.
