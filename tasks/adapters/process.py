@@ -101,7 +101,8 @@ class Runner:
         """Run a program to its end and return what it said.
 
         The program runs in a process group of its own. SIGINT and SIGTERM sent to this process
-        are passed on to the group, which then has 15 seconds to end.
+        are passed on to the group, SIGHUP as SIGTERM; it then has 15 seconds to end, or until the
+        second signal.
 
         Args:
             argv: the program, looked up on PATH, and its arguments.
@@ -173,8 +174,15 @@ class Runner:
         try:
             returncode = _wait(process)
         except KeyboardInterrupt as interrupt:
-            end(getattr(interrupt, "signum", signal.SIGINT))
-            _wait(process)
+            signum = getattr(interrupt, "signum", signal.SIGINT)
+            try:
+                # sh starts every program with SIGHUP ignored.
+                end(signal.SIGTERM if signum == signal.SIGHUP else signum)
+                _wait(process)
+            except KeyboardInterrupt:
+                # Told twice: now.
+                _signal_group(process, signal.SIGKILL)
+                _wait(process)
             raise
         finally:
             for timer in timers:

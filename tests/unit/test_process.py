@@ -245,8 +245,13 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_reaches_the_program_which_may_end_in_order(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "passed_on"),
+    [("SIGINT", "SIGINT"), ("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGTERM")],
+)
+def test_a_signal_reaches_the_program_which_may_end_in_order(
+    name: str, passed_on: str, tmp_path: Path
+) -> None:
     parent = subprocess.Popen(
         python(PARENT, CHILD, str(tmp_path)), cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -254,8 +259,32 @@ def test_a_signal_reaches_the_program_which_may_end_in_order(name: str, tmp_path
     parent.send_signal(signal.Signals[name])
     stdout, _ = parent.communicate(timeout=60)
     assert parent.returncode == 9, stdout
-    assert (tmp_path / "signal").read_text() == name
+    assert (tmp_path / "signal").read_text() == passed_on
     assert name in stdout or str(int(signal.Signals[name])) in stdout
+
+
+STUBBORN = """
+import os, pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: (folder / "told").touch())
+(folder / "ready").write_text(str(os.getpid()))
+while True:
+    time.sleep(1)
+"""
+
+
+def test_the_second_ctrl_c_ends_a_program_that_ignores_the_first(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        python(PARENT, STUBBORN, str(tmp_path)), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: (tmp_path / "ready").exists() and (tmp_path / "ready").read_text() != "")
+    parent.send_signal(signal.SIGINT)
+    wait_until((tmp_path / "told").exists)
+    parent.send_signal(signal.SIGINT)
+    stdout, _ = parent.communicate(timeout=60)
+    assert parent.returncode == 9, stdout
+    assert not is_alive(int((tmp_path / "ready").read_text()))
 
 
 # -- on the terminal ------------------------------------------------------------------------------
