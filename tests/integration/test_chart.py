@@ -623,6 +623,7 @@ def test_the_migration_runs_first_and_needs_nothing_of_the_release(chart: Chart)
     data = only(chart.objects(), "ConfigMap", "config")["data"]
     assert env == data | {
         "MAUTIC_LOCALE": "$$(x)",
+        "MAUTIC_MIGRATE_WAIT": "120",
         "MAUTIC_ADMIN_USERNAME": "admin",
         "MAUTIC_ADMIN_EMAIL": "admin@example.com",
         "MAUTIC_ADMIN_PASSWORD_FILE": "/run/secrets/mautic/admin_password",
@@ -888,7 +889,7 @@ WRONG: list[tuple[Values, str]] = [
     ({"web": {"replica": 2}}, "'/web': additional properties 'replica' not allowed"),
     ({"web": {"replicas": 0}}, "'/web/replicas'"),
     ({"web": {"replicas": "two"}}, "'/web/replicas'"),
-    ({"web": {"drainSeconds": 60}}, "web.terminationGracePeriodSeconds:"),
+    ({"web": {"drainSeconds": 36}}, "web.terminationGracePeriodSeconds:"),
     ({"web": {"maxSurge": 0}}, "web.maxSurge:"),
     ({"web": {"readiness": {"path": "s/login"}}}, "'/web/readiness/path'"),
     ({"web": {"nginx": {"trustedProxies": ["10.0.0.1"]}}}, "'/web/nginx/trustedProxies/0'"),

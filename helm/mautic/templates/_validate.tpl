@@ -38,8 +38,9 @@
 {{- if and (eq (int $v.web.maxSurge) 0) (eq (int $v.web.maxUnavailable) 0) -}}
 {{- $wrong = append $wrong "web.maxSurge: must not be 0 when maxUnavailable is 0, or no rollout can move" -}}
 {{- end -}}
-{{- if le (int $v.web.terminationGracePeriodSeconds) (add (int $v.web.drainSeconds) 10 | int) -}}
-{{- $wrong = append $wrong "web.terminationGracePeriodSeconds: must be more than drainSeconds and 10, or requests are cut" -}}
+{{- /* php-fpm is told 5 seconds after nginx and then has FPM_SHUTDOWN_TIMEOUT, 15 by default. */ -}}
+{{- if lt (int $v.web.terminationGracePeriodSeconds) (add (int $v.web.drainSeconds) 25 | int) -}}
+{{- $wrong = append $wrong "web.terminationGracePeriodSeconds: must be at least drainSeconds and 25, or requests are cut" -}}
 {{- end -}}
 {{- if and (eq $v.route.kind "httproute") (not $v.route.gateway.name) -}}
 {{- $wrong = append $wrong "route.gateway.name: must be given when route.kind is httproute" -}}
