@@ -12,11 +12,7 @@ from tasks.cli import ROOT, Session, check_format, task
 if TYPE_CHECKING:
     from tasks.core.naming import Names
     from tasks.core.record import Owner
-    from tasks.flows.local import Local
-    from tasks.flows.target import RemovalPlan, Request
-
-SERVICE = "fpm"
-"""Where commands run unless another service is named: the container that has Mautic's PHP."""
+    from tasks.flows.target import RemovalPlan, Request, Target
 
 
 @task(help={"tag": "tag of the images (default: that of the commit checked out)"})
@@ -81,34 +77,31 @@ def cleanup(
 
     names = _names(session, env, branch)
     of = _owner(session, names)
-    local = target(session, names.environment)
-    own = session.settings.environment(names.environment)
-    in_platform = local.platform.owns(own.registry.url)
-    reachable = not in_platform or local.platform.has_registry()
+    place = target(session, names.environment)
+    dry = dry_run or session.dry
+    holds_images = place.holds_images(dry=dry)
 
     def plan() -> RemovalPlan:
         return plan_cleanup(
-            local,
+            place,
             of,
             names,
-            tags=registry(session, names.environment) if reachable else None,
-            protected=own.protected,
+            tags=registry(session, names.environment) if holds_images else None,
+            protected=session.settings.environment(names.environment).protected,
             root=ROOT,
         )
 
-    if dry_run or session.dry:
+    if dry:
         session.console.plan(plan(), as_json=as_json)
         return
-    if in_platform and reachable:
-        local.platform.ensure_registry()
-    removed = run_cleanup(local, plan, names, me=holder("cleanup"), console=session.console)
+    removed = run_cleanup(place, plan, names, me=holder("cleanup"), console=session.console)
     if not removed:
         session.console.say(f"{names.branch}: nothing to remove")
 
 
 @task(name="list")
 def list_(session: Session, env: str = "", format: str = "text") -> None:
-    """List all environments on this machine: state, commit, age, owner, URL."""
+    """List all environments: state, commit, age, owner, URL."""
     as_json = check_format(format)
     from dataclasses import asdict
 
@@ -137,8 +130,8 @@ def status(
     from tasks.flows.observe import status_rows
 
     names = _names(session, env, branch)
-    local, of = _existing(session, names)
-    parts = list(local.status(of, names))
+    place, of = _existing(session, names)
+    parts = list(place.status(of, names))
     if as_json:
         session.console.json([asdict(part) for part in parts])
     else:
@@ -162,19 +155,11 @@ def logs(  # noqa: PLR0917 - every parameter is an option with a name
     tail: int = 100,
 ) -> None:
     """Show what the services of a branch's environment write."""
-    from tasks.adapters.console import plain
-
     names = _names(session, env, branch)
-    local, of = _existing(session, names)
-    if service:
-        _container(local, of, names, service)
-    local.conceal(names)
-    argv = ["docker", "compose", "--project-name", names.namespace, "logs", "--no-color"]
-    argv += ["--tail", str(tail)]
-    argv += ["--follow"] if follow else []
-    argv += [service] if service else []
+    place, of = _existing(session, names)
+    say = session.console.data
     try:
-        session.runner.run(argv, cwd=ROOT, on_line=lambda line: session.console.data(plain(line)))
+        place.logs(of, names, say, service=service, follow=follow, tail=tail)
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -186,12 +171,12 @@ def console(session: Session, env: str = "", branch: str | None = None, command:
     from tasks.targets import tail
 
     words = tail(sys.argv, command)
-    _execute(session, env, branch, SERVICE, ["mautic", "console", *words])
+    _execute(session, env, branch, "", ["mautic", "console", *words])
 
 
 @task(
     help={
-        "service": "where: web, fpm, worker, cron or database",
+        "service": "where: web, fpm (the default), worker, cron or database",
         "command": "run this command in the shell, and leave it",
     }
 )
@@ -199,7 +184,7 @@ def shell(
     session: Session,
     env: str = "",
     branch: str | None = None,
-    service: str = SERVICE,
+    service: str = "",
     command: str = "",
 ) -> None:
     """Open a shell in a service of a branch's environment."""
@@ -231,7 +216,7 @@ def _owner(session: Session, names: Names) -> Owner:
     return Owner(names.environment, names.slug, names.branch, repository)
 
 
-def _existing(session: Session, names: Names) -> tuple[Local, Owner]:
+def _existing(session: Session, names: Names) -> tuple[Target, Owner]:
     """Return the target of an environment that is there, and whose it is.
 
     Raises:
@@ -240,23 +225,24 @@ def _existing(session: Session, names: Names) -> tuple[Local, Owner]:
     from tasks.flows.observe import absent
     from tasks.targets import target
 
-    local, of = target(session, names.environment), _owner(session, names)
-    if not local.status(of, names):
-        raise absent(local, names)
-    return local, of
+    place, of = target(session, names.environment), _owner(session, names)
+    if not place.status(of, names):
+        raise absent(place, names)
+    return place, of
 
 
 def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
     from tasks.flows.deploy import run_deploy
     from tasks.targets import holder, target
 
-    local = target(session, request.names.environment, dry=dry)
+    place = target(session, request.names.environment, dry=dry)
     if dry:
-        session.console.plan(local.plan_deploy(request), as_json=as_json)
+        session.console.plan(place.plan_deploy(request), as_json=as_json)
         return
     action = "rollback" if request.rollback else "deploy"
-    me = holder(action, request.tag)
-    done = run_deploy(local, request, me=me, console=session.console, root=ROOT)
+    committed = session.git.committed(request.commit) if request.commit else 0
+    me = holder(action, request.tag, committed)
+    done = run_deploy(place, request, me=me, console=session.console, root=ROOT)
     if done.credentials:
         _show(done.credentials.username, done.credentials.password, done.credentials.later)
     if as_json:
@@ -278,28 +264,10 @@ def _show(username: str, password: str, later: str) -> None:
     once.say(f"  shown this once; later: {later}")
 
 
-def _container(local: Local, of: Owner, names: Names, service: str) -> str:
-    """Return the id of a service's container.
-
-    Raises:
-        InputError: there is no such service.
-    """
-    from tasks.core.errors import InputError
-
-    found = local.container(of, names, service)
-    if found is None:
-        there = ", ".join(part.service for part in local.status(of, names))
-        raise InputError(f"{names.branch} has no service {service!r}", hint=f"it has: {there}")
-    return found.id
-
-
 def _execute(
     session: Session, env: str, branch: str | None, service: str, words: list[str]
 ) -> NoReturn:
-    """Run a command in a service's container, on this terminal, and end with its exit status."""
+    """Run a command in a service, on this terminal, and end with its exit status."""
     names = _names(session, env, branch)
-    local, of = _existing(session, names)
-    container = _container(local, of, names, service)
-    terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-    argv = ["docker", "exec", "--interactive", *terminal, container, *words]
-    raise Exit(code=session.runner.interact(argv))
+    place, of = _existing(session, names)
+    raise Exit(code=place.execute(of, names, words, service=service))

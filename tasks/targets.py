@@ -91,12 +91,12 @@ def owner() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def holder(action: str, commit: str = "") -> Holder:
+def holder(action: str, commit: str = "", committed: int = 0) -> Holder:
     """Return what others are told while this run holds an environment."""
     from tasks.adapters.lock import Holder
 
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    return Holder(owner(), os.getpid(), since, action, commit)
+    since = datetime.now(UTC).isoformat()
+    return Holder(owner(), os.getpid(), since, action, commit, committed)
 
 
 def _base(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:

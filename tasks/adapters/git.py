@@ -99,6 +99,14 @@ class Git:
         status = self._git("status", "--porcelain=v1", "-z", "--untracked-files=normal")
         return Checkout(commit, self._fingerprint(status) if status else None)
 
+    def committed(self, commit: str) -> int:
+        """Return when a commit was made, in seconds since 1970.
+
+        Raises:
+            CommandError: there is no such commit.
+        """
+        return int(self._git("show", "--no-patch", "--format=%ct", commit))
+
     def repository(self) -> str:
         """Return where the repository lives, without credentials: origin's URL, or its path."""
         self._require_repository()

@@ -31,9 +31,10 @@ class Holder:
     Attributes:
         owner: user@host.
         pid: the process.
-        since: when it began, ISO 8601.
+        since: when it began, ISO 8601, UTC.
         action: what it does, e.g. ``deploy``.
         commit: what it deploys, or an empty string.
+        committed: that commit's time in seconds since 1970, or 0; the larger one is the newer.
     """
 
     owner: str
@@ -41,10 +42,19 @@ class Holder:
     since: str
     action: str
     commit: str
+    committed: int = 0
+
+    def supersedes(self, other: Holder) -> bool:
+        """Say of one who waits whether he takes another's place: he is alive, and newer."""
+        if self.commit == other.commit or not _alive(self.pid):
+            return False
+        if self.committed and other.committed and self.committed != other.committed:
+            return self.committed > other.committed
+        return self.since > other.since
 
     def __str__(self) -> str:
         what = f"{self.action} {self.commit}".strip()
-        return f"{self.owner} (pid {self.pid}, {what}) since {self.since}"
+        return f"{self.owner} (pid {self.pid}, {what}) since {self.since[:19]} UTC"
 
 
 class Lock:
@@ -66,8 +76,8 @@ class Lock:
     ) -> Iterator[None]:
         """Hold the lock; where somebody else does, wait for it.
 
-        Of several deploys that wait, the one that came last goes on: the others, with other
-        commits, would only be overwritten by it.
+        Of several deploys that wait, the one of the newest commit goes on, and where that cannot
+        be told the one that came last: the others would only be overwritten by it.
 
         Args:
             me: who asks.
@@ -75,7 +85,7 @@ class Lock:
             wait_seconds: how long to wait.
 
         Raises:
-            HeldError: it was not free in time, or a later deploy has taken this one's place.
+            HeldError: it was not free in time, or a newer deploy has taken this one's place.
         """
         with _opened(self._path) as file:
             self._acquire(file, me, waiting, wait_seconds)
@@ -107,17 +117,18 @@ class Lock:
         deadline = time.monotonic() + wait_seconds
         told: Holder | None = None
         with _opened(self._queue) as queue:
-            if me.commit:
+            first = _read(queue)
+            if me.commit and not (first and first.supersedes(me)):
                 _write(queue, me)
             while not _try_lock(file):
                 holder = _read(file)
                 if holder and holder != told:
                     waiting(f"{self._name} is held by {holder}; waiting for it")
                     told = holder
-                later = _read(queue) if me.commit else None
-                if later and later.commit != me.commit and _alive(later.pid):
+                newer = _read(queue) if me.commit else None
+                if newer and newer.supersedes(me):
                     raise HeldError(
-                        f"{self._name}: {later} waits as well and came later; this run of "
+                        f"{self._name}: {newer} waits as well and is newer; this run of "
                         f"{me.commit} makes way for it"
                     )
                 if time.monotonic() > deadline:

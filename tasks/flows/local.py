@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.compose import Compose
-from tasks.adapters.console import Activity
+from tasks.adapters.console import Activity, plain
 from tasks.adapters.engine import PROJECT, Container, Engine
 from tasks.adapters.http import Response, Site
 from tasks.adapters.lock import Holder, Lock
@@ -42,6 +43,8 @@ HELD = ("worker", "cron")
 REPLACING = ("create", "update")
 MIGRATE = "migrate"
 DATABASE = "database"
+PHP = "fpm"
+"""Where commands run unless another service is named."""
 
 Work = Callable[[str], AbstractContextManager[Activity]]
 
@@ -195,9 +198,13 @@ class Local:
 
     def prepare(self, request: Request) -> None:
         """Start the platform, its registry first where the environment's images are in it."""
-        if self.platform.owns(self.settings.environment(self.environment).registry.url):
+        if self._registry_is_local:
             self.platform.ensure_registry()
         self.platform.ensure()
+
+    @property
+    def _registry_is_local(self) -> bool:
+        return self.platform.owns(self.settings.environment(self.environment).registry.url)
 
     def plan_deploy(self, request: Request) -> LocalPlan:
         """Return what a deploy would do; reads only.
@@ -248,8 +255,7 @@ class Local:
                     f"there is no earlier release of {request.names.branch} to go back to",
                     hint=f"deployed so far: {tags}",
                 )
-        url = self.settings.environment(self.environment).registry.url
-        if self.platform.owns(url) and not self.platform.has_registry():
+        if self._registry_is_local and not self.platform.has_registry():
             raise RegistryError("nothing was built on this machine yet", hint="run inv build")
         images = self.images(request.tag)
         return Release(request.tag, request.commit, images["mautic"], images["nginx"], "", "")
@@ -466,6 +472,19 @@ class Local:
 
     # -- removing -----------------------------------------------------------------------------
 
+    def holds_images(self, *, dry: bool) -> bool:
+        """Say whether there is a registry to remove images from; unless dry, start the local one.
+
+        One that was never started holds nothing.
+        """
+        if not self._registry_is_local:
+            return True
+        if not self.platform.has_registry():
+            return False
+        if not dry:
+            self.platform.ensure_registry()
+        return True
+
     def plan_removal(self, of: Owner, names: Names) -> RemovalPlan:
         """Return everything of the branch that the engine has.
 
@@ -541,13 +560,50 @@ class Local:
             for name, item in sorted(state.services.items())
         ]
 
-    def container(self, of: Owner, names: Names, service: str) -> Container | None:
-        """Return the container of a service, or None."""
-        return self._state(names.namespace, of).services.get(service)
+    def logs(
+        self,
+        of: Owner,
+        names: Names,
+        on_line: Callable[[str], None],
+        *,
+        service: str,
+        follow: bool,
+        tail: int,
+    ) -> None:
+        """Pass on what the containers of services write, each line with its container's name.
 
-    def conceal(self, names: Names) -> None:
-        """Keep the branch's secrets out of everything shown from now on."""
+        Raises:
+            InputError: there is no such service.
+        """
+        if service:
+            self._container(of, names, service)
         self._secrets(names)
+        argv = ["docker", "compose", "--project-name", names.namespace, "logs", "--no-color"]
+        argv += ["--tail", str(tail)]
+        argv += ["--follow"] if follow else []
+        argv += [service] if service else []
+        self.runner.run(argv, cwd=self.root, on_line=lambda line: on_line(plain(line)))
+
+    def execute(self, of: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
+        """Run a command in a service's container, on this terminal; return its exit status.
+
+        Raises:
+            InputError: there is no such service.
+        """
+        container = self._container(of, names, service or PHP)
+        terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+        return self.runner.interact(
+            ["docker", "exec", "--interactive", *terminal, container, *words]
+        )
+
+    def _container(self, of: Owner, names: Names, service: str) -> str:
+        services = self._state(names.namespace, of).services
+        if service not in services:
+            raise InputError(
+                f"{names.branch} has no service {service!r}",
+                hint=f"it has: {', '.join(sorted(services))}",
+            )
+        return services[service].id
 
     # -- how ----------------------------------------------------------------------------------
 

@@ -162,6 +162,9 @@ class Target(Protocol):
     def get(self, names: Names, path: str) -> Response:
         """Ask the branch's site for a path, as a visitor would."""
 
+    def holds_images(self, *, dry: bool) -> bool:
+        """Say whether there is a registry to remove images from; unless dry, make it reachable."""
+
     def plan_removal(self, of: Owner, names: Names) -> RemovalPlan:
         """Return everything that belongs to the branch; reads only."""
 
@@ -170,3 +173,40 @@ class Target(Protocol):
 
     def status(self, of: Owner, names: Names) -> Sequence[Part]:
         """Return the services of one environment; empty when there is none."""
+
+    def logs(
+        self,
+        of: Owner,
+        names: Names,
+        on_line: Callable[[str], None],
+        *,
+        service: str,
+        follow: bool,
+        tail: int,
+    ) -> None:
+        """Pass on what services write, without secrets.
+
+        Args:
+            of: whose they must be.
+            names: the branch's names.
+            on_line: called with each line.
+            service: only this one, or an empty string for all.
+            follow: go on until interrupted.
+            tail: lines per service to begin with.
+
+        Raises:
+            InputError: there is no such service.
+        """
+
+    def execute(self, of: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
+        """Run a command in a service on this process's own terminal; return its exit status.
+
+        Args:
+            of: whose it must be.
+            names: the branch's names.
+            words: the command.
+            service: where, or an empty string for where Mautic's PHP is.
+
+        Raises:
+            InputError: there is no such service.
+        """
