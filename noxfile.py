@@ -94,7 +94,8 @@ def lock(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Write docs/configuration.md from the settings model."""
     page = ROOT / "docs" / "configuration.md"
-    page.write_text(_run(session, "python", "-m", "tasks.core.reference", silent=True, log=False))
+    code = "from tasks.core.reference import page; print(page(), end='')"
+    page.write_text(_run(session, "python", "-c", code, silent=True, log=False))
 
 
 def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:

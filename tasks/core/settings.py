@@ -35,12 +35,14 @@ _NAME = r"^[a-z][a-z0-9-]{0,19}$"
 _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _DURATION = r"^[1-9][0-9]*[hdw]$"
 _WORD = r"^\S+$"
-_PATTERNS = {
+PATTERNS = {
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
     _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
 }
+"""What a text must look like, for people, by its pattern."""
+
 _KINDS = {
     "dict_type": "must hold keys and values",
     "int_parsing": "must be a whole number",
@@ -73,6 +75,9 @@ class Images(_Strict):
     php: Word = Field("8.4", description="PHP version, as Debian packages it in that release.")
     mautic: Word = Field(
         "mautic/mautic:7.2-fpm", description="Image that Mautic's code is copied from."
+    )
+    redis: Word = Field(
+        "redis:8", description="Image of the chart's Redis, where the values files enable it."
     )
     source: Literal["auto", "official", "standins"] = Field(
         "auto",
@@ -382,7 +387,7 @@ def _siblings(path: tuple[str, ...]) -> list[str]:
 def _told(error: Mapping[str, Any]) -> str:
     """Return what is wrong with a value, for people."""
     if error["type"] == "string_pattern_mismatch":
-        return _PATTERNS[error["ctx"]["pattern"]]
+        return PATTERNS[error["ctx"]["pattern"]]
     if error["type"] in _KINDS:
         return _KINDS[error["type"]]
     return str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")

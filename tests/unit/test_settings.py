@@ -169,7 +169,11 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         "images.source in 1.yaml: must be 'auto', 'official' or 'standins'",
         None,
     ),
-    (local(target="swarm"), "environments.local.target in 1.yaml: must be 'compose'", None),
+    (
+        local(target="swarm"),
+        "environments.local.target in 1.yaml: must be 'compose' or 'kubernetes'",
+        None,
+    ),
     (
         local(tags=["newest"]),
         "environments.local.tags.0 in 1.yaml: must be 'short-sha' or 'latest'",
