@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tasks.adapters.kubeapi import (
     PATIENCE_SECONDS,
@@ -233,15 +233,16 @@ class Cluster:
         return answer.body.decode(errors="replace")
 
     def http(
-        self, namespace: str, service: str, port: int, path: str, headers: Mapping[str, str]
+        self, namespace: str, service: str, port: str, path: str, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:
         """Return status and body of a GET to a Service, through the API server's proxy.
 
-        One attempt: the caller knows how long a site may take to answer.
+        One attempt: the caller knows how long a site may take to answer. The proxy puts its own
+        path before every link of a page; it is taken out again.
         """
-        proxy = KINDS["Service"].path(namespace, f"{service}:{port}", f"proxy{path}")
-        answer = self._transport.attempt(Request("GET", proxy, headers=headers))
-        return answer.status, answer.body
+        proxy = KINDS["Service"].path(namespace, f"{service}:{port}", "proxy")
+        answer = self._transport.attempt(Request("GET", proxy + path, headers=headers))
+        return answer.status, answer.body.replace(unquote(proxy).encode(), b"")
 
     def now(self) -> datetime:
         """Return the time by the cluster's clock, as its last answer told it."""

@@ -100,6 +100,7 @@ class Helm:
                 namespace,
                 str(chart),
                 "--install",
+                "--hide-notes",
                 # The chart decides; what was held for a migration starts again this way.
                 "--force-conflicts",
                 f"--timeout={timeout_seconds}s",

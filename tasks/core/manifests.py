@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -50,6 +51,8 @@ class Record:
         expires_at: when it may be swept away, ISO 8601, or an empty string.
         revision: Helm's number of the last revision that was seen to work, or 0.
         fingerprint: what that revision was made of; an equal one needs no deploy.
+        database: the image that made the branch's database on the server, and can drop it, or an
+            empty string.
         history: the successful deployments, the newest last.
     """
 
@@ -58,6 +61,7 @@ class Record:
     expires_at: str = ""
     revision: int = 0
     fingerprint: str = ""
+    database: str = ""
     history: tuple[Release, ...] = ()
 
     @property
@@ -148,7 +152,7 @@ def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Objec
         "kind": "Secret",
         "metadata": {"name": name, "namespace": names.namespace, "labels": MANAGED},
         "type": "Opaque",
-        "stringData": dict(values),
+        "data": _encoded(values),
     }
 
 
@@ -163,7 +167,7 @@ def database_secret(names: Names, server: DatabaseServer, password: str) -> Obje
             "labels": MANAGED,
         },
         "type": "Opaque",
-        "stringData": {"password": password},
+        "data": _encoded({"password": password}),
     }
 
 
@@ -253,3 +257,7 @@ _SCRATCH = ("/tmp", "/var/www/html/var/cache", "/var/www/html/var/tmp")  # noqa:
 
 def _secret_volume(name: str, secret_name: str) -> Object:
     return {"name": name, "secret": {"secretName": secret_name, "defaultMode": 0o440}}
+
+
+def _encoded(values: Mapping[str, str]) -> dict[str, str]:
+    return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}

@@ -1,0 +1,73 @@
+"""What a deploy needs of a cluster, asked before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tasks.adapters.cluster import Cluster
+from tasks.core.errors import SuiteError
+
+NEEDED = (
+    ("create", "Secret"),
+    ("create", "Deployment"),
+    ("create", "Job"),
+    ("create", "PersistentVolumeClaim"),
+    ("update", "Lease"),
+    ("list", "Pod"),
+    ("watch", "Event"),
+)
+"""Verbs and kinds without which a deploy would stop half-way, in the branch's namespace."""
+
+
+def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, exists: bool) -> None:
+    """Check that a deploy can work.
+
+    Args:
+        cluster: the cluster.
+        namespace: the branch's namespace.
+        values: the chart's values, merged.
+        exists: whether the namespace does.
+
+    Raises:
+        SuiteError: naming everything that is missing, at once.
+    """
+    problems = [
+        *_forbidden(cluster, namespace, exists=exists),
+        *_classes(cluster, values),
+        *_route(cluster, namespace, values.get("route") or {}),
+    ]
+    if problems:
+        raise SuiteError(
+            "the cluster is not ready for this deploy: " + "; ".join(problems),
+            hint="nothing was changed; the values files of the environment name classes and "
+            "gateways, and whoever administers the cluster grants permissions",
+        )
+
+
+def _forbidden(cluster: Cluster, namespace: str, *, exists: bool) -> Iterator[str]:
+    if not exists and not cluster.may("create", "Namespace"):
+        yield "you may not create namespaces"
+    for verb, kind in NEEDED:
+        if not cluster.may(verb, kind, namespace):
+            yield f"you may not {verb} {kind} objects in {namespace}"
+
+
+def _classes(cluster: Cluster, values: Mapping[str, Any]) -> Iterator[str]:
+    for where in ("media", "mysql"):
+        settings = values.get(where) or {}
+        name = settings.get("storageClass")
+        if name and not cluster.get("StorageClass", name):
+            yield f"there is no storage class {name} ({where}.storageClass)"
+
+
+def _route(cluster: Cluster, own: str, route: Mapping[str, Any]) -> Iterator[str]:
+    if route.get("kind") == "ingress":
+        name = (route.get("ingress") or {}).get("className")
+        if name and not cluster.get("IngressClass", name):
+            yield f"there is no ingress class {name} (route.ingress.className)"
+    if route.get("kind") == "httproute":
+        gateway = route.get("gateway") or {}
+        name, namespace = gateway.get("name", ""), gateway.get("namespace") or own
+        if not cluster.get("Gateway", name, namespace):
+            yield f"there is no gateway {namespace}/{name} (route.gateway)"

@@ -1,0 +1,630 @@
+"""The environments of a Kubernetes cluster: one namespace and one Helm release per branch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tasks.adapters.cluster import Cluster
+from tasks.adapters.console import Activity
+from tasks.adapters.helm import PENDING, Helm, Revision
+from tasks.adapters.http import Response
+from tasks.adapters.lease import Holder as LeaseHolder
+from tasks.adapters.lease import LeaseLock
+from tasks.adapters.lock import Holder
+from tasks.core.errors import DeadlineError, InputError, RefusedError
+from tasks.core.manifests import (
+    MANAGED,
+    PREFIX,
+    SECRET,
+    DatabaseServer,
+    Object,
+    Record,
+    namespace,
+    owner_of,
+    record_of,
+    secret,
+)
+from tasks.core.naming import Names
+from tasks.core.plan import Step
+from tasks.core.record import Owner, Release
+from tasks.core.redact import Redactor
+from tasks.core.rollout import Policy
+from tasks.core.settings import Environment, Settings
+from tasks.flows.kubernetes.database import run_database_job
+from tasks.flows.kubernetes.evidence import save
+from tasks.flows.kubernetes.mirror import INSTANCE
+from tasks.flows.kubernetes.observe import part, summary
+from tasks.flows.kubernetes.preflight import preflight
+from tasks.flows.kubernetes.removal import look, removals, remove_namespace
+from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
+from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
+from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary
+
+ADMIN = "admin"
+COMPONENT = "app.kubernetes.io/component"
+HOLD_SECONDS = 600
+"""How long scheduled commands that run already may take to end before a migration."""
+
+HELM_SECONDS = 120
+Work = Callable[[str], AbstractContextManager[Activity]]
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """What a deploy to a cluster is going to do.
+
+    Attributes:
+        request: what is deployed.
+        release: the images, and who deploys them when.
+        record: what was known before, or None.
+        values: the chart's values of this very deploy.
+        fingerprint: what the release is made of.
+        history: Helm's revisions, the oldest first.
+        seed: keys of the Secret that have to be made.
+        has_server: whether the branch's database lives on a server of its own.
+        expires_at: when the environment may be swept away, or an empty string.
+        steps: what happens, in order; empty when everything is as it should be.
+    """
+
+    request: Request
+    release: Release
+    record: Record | None
+    values: Mapping[str, Any]
+    fingerprint: str
+    history: tuple[Revision, ...]
+    seed: tuple[str, ...]
+    has_server: bool
+    expires_at: str
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What the plan is about."""
+        verb = "roll back" if self.request.rollback else "deploy"
+        names = self.request.names
+        return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing was ever deployed successfully here."""
+        return self.record is None or self.record.current is None
+
+    @property
+    def makes_database(self) -> bool:
+        """Whether database and user have to be made on the server, or get a new password."""
+        return self.has_server and (self.first or bool(self.seed))
+
+    def before(self, state: str) -> Record:
+        """Return what is known of the environment while this deploy is under way."""
+        record = self.record or Record(state, self.request.names.url)
+        database = self.release.mautic if self.makes_database else record.database
+        return replace(record, state=state, expires_at=self.expires_at, database=database)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {
+            "title": self.title,
+            "branch": self.request.names.branch,
+            "url": self.request.names.url,
+            "tag": self.release.tag,
+            "commit": self.release.commit,
+            "images": {"mautic": self.release.mautic, "nginx": self.release.nginx},
+            "values": dict(self.values),
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+class Kubernetes:
+    """The target of environments with ``target: kubernetes``.
+
+    Args:
+        settings: the settings.
+        environment: the environment's name in invoke.yaml.
+        cluster: the cluster.
+        helm: Helm for that cluster.
+        root: the checkout.
+        images: returns the mautic and the nginx image of a tag, by digest; raises RegistryError.
+        base: returns, for a public image's reference, one by digest.
+        work: shows a piece of work.
+        redactor: told every secret.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        environment: str,
+        cluster: Cluster,
+        helm: Helm,
+        root: Path,
+        images: Callable[[str], Mapping[str, str]],
+        base: Callable[[str], str],
+        work: Work,
+        redactor: Redactor,
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._cluster = cluster
+        self._helm = helm
+        self._root = root
+        self._images = images
+        self._base = base
+        self._work = work
+        self._redactor = redactor
+        self._lock: LeaseLock | None = None
+
+    @property
+    def _own(self) -> Environment:
+        return self._settings.environment(self._environment)
+
+    # -- before -------------------------------------------------------------------------------
+
+    def prepare(self, request: Request) -> None:
+        """Make the branch's namespace, where the lock lives, if it is not there."""
+        names = request.names
+        found = self._namespace(request.of, names)
+        if found and found["metadata"].get("deletionTimestamp"):
+            with self._work(f"wait for the end of namespace {names.namespace}"):
+                remove_namespace(self._cluster, names.namespace)
+            found = None
+        if found is None:
+            self._cluster.create(
+                namespace(request.of, names, Record("deploying", names.url), _pipeline())
+            )
+
+    @contextlib.contextmanager
+    def exclusive(self, names: Names, me: Holder, waiting: Callable[[str], None]) -> Iterator[None]:
+        """Hold the Lease of the branch's namespace; without a namespace there is nothing to hold.
+
+        Raises:
+            HeldError: somebody else holds it, or a newer commit has taken this one's place.
+        """
+        if self._cluster.get("Namespace", names.namespace) is None:
+            yield
+            return
+        holder = LeaseHolder(LeaseHolder.here(), me.commit, me.committed)
+        wait = self._own.patience.turn_seconds
+        lock = LeaseLock(self._cluster, names.namespace, holder, wait_seconds=wait, say=waiting)
+        with lock as self._lock:
+            yield
+        self._lock = None
+
+    def plan_deploy(self, request: Request) -> ClusterPlan:
+        """Return what a deploy would do; reads only.
+
+        Raises:
+            RefusedError: the namespace is somebody else's.
+            SuiteError: the cluster is not ready for it.
+        """
+        names = request.names
+        found = self._namespace(request.of, names)
+        record = record_of(found) if found else None
+        deployed_at = datetime.now(UTC).isoformat(timespec="seconds")
+        release = replace(
+            self._release(request, record), owner=request.owner, deployed_at=deployed_at
+        )
+        values = self._values(request, release)
+        merged = merge(self._root, self._own.values, values)
+        preflight(self._cluster, names.namespace, merged, exists=found is not None)
+        history = tuple(self._helm.history(names.release, names.namespace)) if found else ()
+        plan = ClusterPlan(
+            request=request,
+            release=release,
+            record=record,
+            values={**values, "images": {**values["images"], **self._more_images(merged)}},
+            fingerprint="",
+            history=history,
+            seed=self._missing_keys(names) if found else tuple(_generated()),
+            has_server=self._own.database is not None,
+            expires_at=self._expires_at(deployed_at),
+        )
+        plan = replace(plan, fingerprint=fingerprint(self._root, self._own.values, plan.values))
+        return replace(plan, steps=tuple(self._steps(plan, exists=found is not None)))
+
+    def _steps(self, plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
+        names, record = plan.request.names, plan.record
+        newest = plan.history[-1] if plan.history else None
+        works = (
+            record is not None
+            and record.state == "ready"
+            and record.fingerprint == plan.fingerprint
+            and newest == Revision(record.revision, "deployed")
+        )
+        if works and not plan.seed:
+            return
+        if not exists:
+            yield Step("create", f"namespace {names.namespace}")
+        if newest and newest.status in PENDING:
+            yield Step("repair", f"release {names.release}", f"{newest.status}, left by a dead run")
+        if plan.seed:
+            yield Step("create", f"secret {SECRET}", ", ".join(plan.seed))
+        if plan.makes_database:
+            yield Step("create", f"database {names.database}")
+        if newest and not plan.first and self._migrates(plan):
+            yield Step("hold", "workers and crons", "while the database is migrated")
+        verb = "upgrade" if newest else "install"
+        yield Step(verb, f"release {names.release}", self._reason(plan))
+
+    def _reason(self, plan: ClusterPlan) -> str:
+        current = plan.record.current if plan.record else None
+        if current is None:
+            return "nothing is deployed"
+        if plan.record and plan.record.state != "ready":
+            return f"the last deploy is {plan.record.state}"
+        if not current.same_images(plan.release):
+            return f"images: {current.tag} becomes {plan.release.tag}"
+        return "the chart or its values changed"
+
+    def _migrates(self, plan: ClusterPlan) -> bool:
+        """Say whether this deploy may change the database under what runs."""
+        current = plan.record.current if plan.record else None
+        return current is None or current.mautic != plan.release.mautic
+
+    def _release(self, request: Request, record: Record | None) -> Release:
+        """Return the release a request means, with its images by digest."""
+        history = record.history if record else ()
+        if request.rollback:
+            for release in reversed(history[:-1]):
+                if release.tag == request.tag or not request.tag:
+                    return release
+            if not request.tag:
+                tags = ", ".join(release.tag for release in history) or "nothing"
+                raise InputError(
+                    f"there is no earlier release of {request.names.branch} to go back to",
+                    hint=f"deployed so far: {tags}",
+                )
+        images = self._images(request.tag)
+        return Release(request.tag, request.commit, images["mautic"], images["nginx"], "", "")
+
+    def _expires_at(self, deployed_at: str) -> str:
+        hours = self._own.ttl_hours
+        if not hours:
+            return ""
+        return (datetime.fromisoformat(deployed_at) + timedelta(hours=hours)).isoformat()
+
+    # -- values -------------------------------------------------------------------------------
+
+    def _values(self, request: Request, release: Release) -> dict[str, Any]:
+        names = request.names
+        values: dict[str, Any] = {
+            "images": {"mautic": release.mautic, "nginx": release.nginx},
+            "site": {"url": names.url},
+            "database": {"name": names.database, "user": names.database_user},
+            "secret": {"name": SECRET},
+            "labels": {f"{PREFIX}slug": names.slug},
+        }
+        server = self._server()
+        if server:
+            values["database"] |= {"host": server.host, "port": server.port}
+        if self._own.replicas:
+            values["web"] = {"replicas": self._own.replicas}
+        return values
+
+    def _more_images(self, merged: Mapping[str, Any]) -> dict[str, str]:
+        """Return the images of what the chart runs beside Mautic, by digest."""
+        named = merged.get("images") or {}
+        wanted = {
+            "mysql": self._settings.platform.database_image,
+            "redis": self._settings.images.redis,
+        }
+        return {
+            name: self._base(reference)
+            for name, reference in wanted.items()
+            if merged[name]["enabled"] and not named.get(name)
+        }
+
+    def _server(self) -> DatabaseServer | None:
+        server = self._own.database
+        if server is None:
+            return None
+        return DatabaseServer(
+            server.host, server.port, server.admin_secret, self._own.platform_namespace
+        )
+
+    # -- deploying ----------------------------------------------------------------------------
+
+    def apply(self, plan: ClusterPlan) -> None:
+        """Bring the cluster to what the plan wants.
+
+        Raises:
+            SuiteError: it did not work; the message names the cause.
+        """
+        names = plan.request.names
+        self._write(plan.request.of, names, plan.before("deploying"))
+        self._repair(plan)
+        passwords = self._make_secret(names, plan.seed)
+        server = self._server()
+        if server and plan.makes_database:
+            with self._work(f"create database {names.database}") as activity:
+                run_database_job(
+                    self._cluster,
+                    names,
+                    server,
+                    verb="create",
+                    image=plan.release.mautic,
+                    password=passwords["db_password"],
+                    say=activity.say,
+                )
+        if plan.history and not plan.first and self._migrates(plan):
+            self._hold(names)
+        self._still_mine()
+        with self._work(f"roll out {names.release}") as activity:
+            upgrade(
+                self._cluster,
+                self._helm,
+                names,
+                chart=chart(self._root),
+                values=self._with_secret(plan.values, names),
+                files=files(self._root, self._own.values),
+                policy=self._policy(),
+                timeout_seconds=self._own.patience.migration_seconds,
+                activity=activity,
+            )
+
+    def finish(self, plan: ClusterPlan) -> Credentials | None:
+        """Remember the deployment; return the administrator after the first one."""
+        names = plan.request.names
+        self._still_mine()
+        revision = self._helm.history(names.release, names.namespace)[-1].number
+        record = plan.before("ready").succeeded(plan.release, revision, plan.fingerprint)
+        self._write(plan.request.of, names, record)
+        if not plan.first:
+            return None
+        later = (
+            f"kubectl get secret {SECRET} --namespace {names.namespace} "
+            "--output go-template='{{.data.admin_password | base64decode}}'"
+        )
+        return Credentials(ADMIN, self._secret(names)["admin_password"], later)
+
+    def _repair(self, plan: ClusterPlan) -> None:
+        """End what a dead run left pending; only whoever holds the lock may."""
+        names = plan.request.names
+        newest = plan.history[-1] if plan.history else None
+        if newest is None or newest.status not in PENDING:
+            return
+        with self._work(f"repair release {names.release}") as activity:
+            worked = plan.record.revision if plan.record else 0
+            deployed = [each.number for each in plan.history if each.status == "deployed"]
+            before = worked or max(deployed, default=0)
+            if before:
+                self._helm.rollback(
+                    names.release, names.namespace, before, timeout_seconds=HELM_SECONDS
+                )
+                activity.outcome = f"{newest.status}: rolled back to revision {before}"
+            else:
+                self._helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
+                activity.outcome = f"{newest.status}: uninstalled"
+
+    def _make_secret(self, names: Names, missing: Sequence[str]) -> dict[str, str]:
+        """Generate what is not there yet; what is there stays as it is."""
+        made = {key: value for key, value in _generated().items() if key in missing}
+        for value in made.values():
+            self._redactor.add(value)
+        values = {**self._secret(names), **made}
+        if made:
+            with self._work("make secrets"):
+                self._cluster.apply(secret(names, values))
+        return values
+
+    def _secret(self, names: Names) -> dict[str, str]:
+        """Return the branch's secrets, and keep them out of everything shown from now on."""
+        import base64
+
+        found = self._cluster.get("Secret", SECRET, names.namespace)
+        data = (found or {}).get("data") or {}
+        values = {key: base64.b64decode(value).decode() for key, value in data.items()}
+        for value in values.values():
+            self._redactor.add(value)
+        return values
+
+    def _with_secret(self, values: Mapping[str, Any], names: Names) -> dict[str, Any]:
+        """Return the values with the Secret's version, at which pods restart when it changes."""
+        found = self._cluster.get("Secret", SECRET, names.namespace) or {}
+        version = found.get("metadata", {}).get("resourceVersion", "")
+        return {**values, "secret": {"name": SECRET, "version": version}}
+
+    def _missing_keys(self, names: Names) -> tuple[str, ...]:
+        there = self._secret(names)
+        return tuple(key for key in _generated() if key not in there)
+
+    def _hold(self, names: Names) -> None:
+        """Stop workers and crons, and wait for the scheduled commands that run already.
+
+        The upgrade itself starts them again, as does the way back.
+        """
+        self._still_mine()
+        where, ours = names.namespace, f"{INSTANCE}={names.release}"
+        with self._work("hold workers and crons") as activity:
+            for item in self._cluster.find("CronJob", where, ours):
+                name = item["metadata"]["name"]
+                self._cluster.patch("CronJob", name, where, {"spec": {"suspend": True}})
+            for item in self._cluster.find("Deployment", where, f"{ours},{COMPONENT}=worker"):
+                name = item["metadata"]["name"]
+                self._cluster.patch("Deployment", name, where, {"spec": {"replicas": 0}})
+            deadline = time.monotonic() + HOLD_SECONDS
+            told: set[str] = set()
+            while busy := self._busy(where, ours):
+                if time.monotonic() > deadline:
+                    raise DeadlineError(
+                        f"{', '.join(busy)} in {where} did not end in {HOLD_SECONDS} s, and the "
+                        "database must not be migrated under it",
+                        hint="wait for it, or delete it, and deploy again",
+                    )
+                for name in sorted(set(busy) - told):
+                    activity.say(f"waiting for {name}")
+                    told.add(name)
+                time.sleep(1)
+
+    def _busy(self, where: str, ours: str) -> list[str]:
+        """Return the pods of workers and crons that still run."""
+        selector = f"{ours},{COMPONENT} in (worker,cron)"
+        return [
+            f"pod/{item['metadata']['name']}"
+            for item in self._cluster.find("Pod", where, selector)
+            if item.get("status", {}).get("phase") in {"Pending", "Running"}
+        ]
+
+    # -- after a failure ----------------------------------------------------------------------
+
+    def save_evidence(self, names: Names, folder: Path) -> None:
+        """Write events, descriptions and logs into a folder, without secrets."""
+        self._secret(names)
+        save(self._cluster, names.namespace, names.release, folder, self._redactor)
+
+    def roll_back(self, plan: ClusterPlan) -> str | None:
+        """Bring the last revision that worked back up, and wait for it.
+
+        Raises:
+            SuiteError: it does not come up either.
+        """
+        names = plan.request.names
+        found = self._namespace(plan.request.of, names)
+        record = record_of(found) if found else None
+        if record is None:
+            return None
+        self._still_mine()
+        if record.current is None or not record.revision:
+            self._write(plan.request.of, names, replace(record, state="failed"))
+            return None
+        with self._work(f"roll back to {record.current.tag}") as activity:
+            since = self._cluster.now()
+            self._helm.rollback(
+                names.release, names.namespace, record.revision, timeout_seconds=HELM_SECONDS
+            )
+            wait_settled(self._cluster, names, self._policy(), activity, since=since)
+        revision = self._helm.history(names.release, names.namespace)[-1].number
+        # What runs is what worked, under a new number; what was asked for did not come.
+        self._write(plan.request.of, names, replace(record, state="failed", revision=revision))
+        return record.current.tag
+
+    # -- removing -----------------------------------------------------------------------------
+
+    def plan_removal(self, of: Owner, names: Names) -> RemovalPlan:
+        """Return everything of the branch that the cluster has.
+
+        Raises:
+            RefusedError: the namespace is somebody else's.
+        """
+        title = f"clean up {names.branch} in {names.environment}"
+        found = self._namespace(of, names)
+        if found is None:
+            return RemovalPlan(title, (), ())
+        inside = look(self._cluster, names)
+        todo = removals(self._cluster, self._helm, names, inside)
+        record = record_of(found)
+        server = self._server()
+        if server and record and record.database:
+            image = record.database
+
+            def drop() -> None:
+                run_database_job(
+                    self._cluster, names, server, verb="drop", image=image, say=lambda _: None
+                )
+
+            # After the release, which uses it, and before the namespace, which remembers it.
+            step = Step("remove", f"database {names.database}", f"and user {names.database_user}")
+            todo.insert(1 if todo[0][0].subject.startswith("release") else 0, (step, drop))
+        if inside.foreign:
+            kept = f"it holds {', '.join(inside.foreign)} of somebody else"
+            todo.append((Step("keep", f"namespace {names.namespace}", kept), lambda: None))
+        return RemovalPlan(
+            title, tuple(step for step, _ in todo), tuple(action for _, action in todo)
+        )
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def get(self, names: Names, path: str) -> Response:
+        """Ask the site for a path, through the API server's proxy: there may be no DNS yet."""
+        headers = {"Host": names.host, "X-Forwarded-Proto": self._own.scheme, "Accept": "*/*"}
+        status, body = self._cluster.http(
+            names.namespace, f"{names.release}-web", "http", path, headers
+        )
+        return Response(status, {}, body.decode(errors="replace"))
+
+    def list(self) -> Sequence[Summary]:
+        """Return all environments, in three calls however many there are."""
+        selector = ",".join(f"{key}={value}" for key, value in MANAGED.items())
+        selector += f",{PREFIX}environment={self._environment}"
+        found = self._cluster.find("Namespace", None, selector)
+        web = {
+            item["metadata"]["namespace"]: item
+            for item in self._cluster.find("Deployment", None, f"{COMPONENT}=web")
+        }
+        leases = {item["metadata"]["namespace"]: item for item in self._cluster.find("Lease", None)}
+        names = [(item, item["metadata"]["name"]) for item in found]
+        return [summary(item, web.get(name), leases.get(name)) for item, name in names]
+
+    def status(self, of: Owner, names: Names) -> Sequence[Part]:
+        """Return the workloads of one environment; empty when there is none."""
+        found = self._namespace(of, names)
+        if found is None:
+            return ()
+        record = record_of(found)
+        current = record.current if record else None
+        ours = f"{INSTANCE}={names.release}"
+        now = self._cluster.now()
+        return [
+            part(item, names, current, now)
+            for kind in ("Deployment", "StatefulSet", "CronJob")
+            for item in self._cluster.find(kind, names.namespace, ours)
+        ]
+
+    # -- what they share ----------------------------------------------------------------------
+
+    def _namespace(self, of: Owner, names: Names) -> Object | None:
+        """Return the branch's namespace, or None.
+
+        Raises:
+            RefusedError: it is somebody else's.
+        """
+        found = self._cluster.get("Namespace", names.namespace)
+        if found is None:
+            return None
+        said = owner_of(found)
+        for name, value in asdict(of).items():
+            if said.get(name) != value:
+                what = f"its {name} is {said[name]!r}" if name in said else f"it has no {name}"
+                raise RefusedError(
+                    f"namespace {names.namespace} is not that of {of.branch}: {what}",
+                    hint="nothing was touched; whoever made it has to remove it",
+                )
+        return found
+
+    def _write(self, of: Owner, names: Names, record: Record) -> None:
+        self._cluster.apply(namespace(of, names, record, _pipeline()))
+
+    def _still_mine(self) -> None:
+        if self._lock:
+            self._lock.check()
+
+    def _policy(self) -> Policy:
+        patience = self._own.patience
+        return Policy(
+            restarts=patience.restarts,
+            grace=timedelta(seconds=patience.grace_seconds),
+            deadline=timedelta(seconds=patience.deadline_seconds),
+            stability=timedelta(seconds=patience.stability_seconds),
+        )
+
+
+def _generated() -> dict[str, str]:
+    """Return new secrets for one branch."""
+    return {
+        "db_password": secrets.token_urlsafe(24),
+        "db_root_password": secrets.token_urlsafe(24),
+        "secret_key": secrets.token_hex(32),
+        "admin_password": secrets.token_urlsafe(15),
+    }
+
+
+def _pipeline() -> str:
+    return os.environ.get("CI_PIPELINE_URL", "")

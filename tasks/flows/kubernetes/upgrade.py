@@ -1,0 +1,143 @@
+"""One Helm upgrade, watched: a doomed one is ended in seconds, a good one when it has settled."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.adapters.cluster import Cluster
+from tasks.adapters.console import Activity
+from tasks.adapters.helm import Helm
+from tasks.core.errors import SuiteError
+from tasks.core.naming import Names
+from tasks.core.rollout import Policy, Verdict
+from tasks.flows.kubernetes.track import track
+
+TELL_SECONDS = 2.0
+"""How long a failure of Helm's waits for a better explanation: Helm names the hook, the API the
+reason."""
+
+
+def upgrade(
+    cluster: Cluster,
+    helm: Helm,
+    names: Names,
+    *,
+    chart: Path,
+    values: Mapping[str, Any],
+    files: tuple[Path, ...],
+    policy: Policy,
+    timeout_seconds: int,
+    activity: Activity,
+) -> None:
+    """Install or upgrade a branch's release, and return when it has settled.
+
+    Helm applies and waits for its hooks in a thread of its own; meanwhile everything it makes is
+    watched, so that a hook whose image cannot be pulled does not use up its time-out.
+
+    Args:
+        cluster: the cluster.
+        helm: Helm for it.
+        names: the branch's names.
+        chart: the chart's directory.
+        values: the values of this very deploy.
+        files: values files below them.
+        policy: how patient to be.
+        timeout_seconds: for each hook.
+        activity: told what happens.
+
+    Raises:
+        SuiteError: the rollout is doomed, or Helm failed; the message names the cause.
+    """
+    since = cluster.now()
+    running = _Running(
+        lambda started: helm.upgrade(
+            names.release,
+            names.namespace,
+            chart,
+            values,
+            files=files,
+            timeout_seconds=timeout_seconds,
+            on_line=activity.line,
+            on_start=started,
+        )
+    )
+    running.start()
+    try:
+        verdict = track(
+            cluster,
+            names.namespace,
+            names.release,
+            since=since,
+            policy=policy,
+            activity=activity,
+            applied=lambda: running.ended.is_set() and running.error is None,
+            abort=running.failed_for,
+        )
+    finally:
+        running.end()
+    _raise_cause(verdict)
+    if running.error:
+        raise running.error
+
+
+def wait_settled(
+    cluster: Cluster, names: Names, policy: Policy, activity: Activity, *, since: datetime
+) -> None:
+    """Return when a branch's release has settled as it is.
+
+    Raises:
+        SuiteError: it is doomed; the message names the cause.
+    """
+    _raise_cause(
+        track(
+            cluster, names.namespace, names.release, since=since, policy=policy, activity=activity
+        )
+    )
+
+
+def _raise_cause(verdict: Verdict) -> None:
+    if verdict.cause:
+        raise SuiteError(verdict.cause.line(), hint=verdict.cause.rule.advice)
+
+
+class _Running:
+    """Helm in a thread of its own: what it came to, and how to end it."""
+
+    def __init__(self, run: Callable[[Callable[[Callable[[], None]], None]], None]) -> None:
+        self._run = run
+        self._end: Callable[[], None] | None = None
+        self._thread = threading.Thread(target=self._work, name="helm", daemon=True)
+        self.ended = threading.Event()
+        self.error: SuiteError | None = None
+        self._failed_at = 0.0
+
+    def start(self) -> None:
+        """Start it."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """End it, if it runs, and wait for that."""
+        if self._end and not self.ended.is_set():
+            self._end()
+        self._thread.join()
+
+    def failed_for(self) -> bool:
+        """Say whether it failed, long enough ago for the watches to have told why."""
+        return self.error is not None and time.monotonic() - self._failed_at > TELL_SECONDS
+
+    def _work(self) -> None:
+        def started(end: Callable[[], None]) -> None:
+            self._end = end
+
+        try:
+            self._run(started)
+        except SuiteError as error:
+            self._failed_at = time.monotonic()
+            self.error = error
+        finally:
+            self.ended.set()

@@ -1,0 +1,66 @@
+"""The chart's values: the chart's own, the environment's files, and those of one deploy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import InputError
+
+
+def chart(root: Path) -> Path:
+    """Return the chart's directory."""
+    return root / "helm" / "mautic"
+
+
+def files(root: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    """Return the paths of an environment's values files.
+
+    Raises:
+        InputError: one is not there.
+    """
+    for name in names:
+        if not (root / name).is_file():
+            raise InputError(
+                f"there is no values file {name}",
+                hint="correct `values` of the environment in invoke.yaml",
+            )
+    return tuple(root / name for name in names)
+
+
+def merge(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values as the chart will see them.
+
+    Args:
+        root: the checkout.
+        names: the environment's values files; the later ones win.
+        values: those of this deploy; they win over all.
+    """
+    import yaml
+
+    merged: dict[str, Any] = {}
+    for path in (chart(root) / "values.yaml", *files(root, names)):
+        merged = overlay(merged, yaml.safe_load(path.read_text()) or {})
+    return overlay(merged, values)
+
+
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one map of values laid over another one, as Helm does."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = overlay(result[key], value) if both else value
+    return result
+
+
+def fingerprint(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> str:
+    """Return 16 hex digits over everything a release is made of: values, their files, the chart."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    parts = sorted(path for path in chart(root).rglob("*") if path.is_file())
+    for path in (*parts, *files(root, names)):
+        digest.update(f"\0{path.relative_to(root)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
