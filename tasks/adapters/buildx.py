@@ -228,7 +228,10 @@ def diagnose(runner: Runner, done: Completed) -> SuiteError:
         runner: redacts what is shown.
         done: the failed run.
     """
-    kind, message, hint = _recognise(done.stderr or done.stdout)
+    building = done.argv[1] == "buildx"
+    kind, message, hint = _recognise(done.stderr or done.stdout, building=building)
+    if kind is CommandError and not building:
+        message = f"docker {done.argv[1]} failed"
     return kind(
         message,
         command=runner.show(done.argv),
@@ -241,7 +244,7 @@ def diagnose(runner: Runner, done: Completed) -> SuiteError:
     )
 
 
-def _recognise(output: str) -> tuple[type[SuiteError], str, str | None]:
+def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, str | None]:
     """Return kind, message and hint of the error that docker's output tells of."""
     if "Cannot connect to the Docker daemon" in output or "error during connect" in output:
         return EngineError, "the Docker Engine cannot be reached", f"start it; {DOCTOR}"
@@ -260,8 +263,10 @@ def _recognise(output: str) -> tuple[type[SuiteError], str, str | None]:
             "see what takes the room: docker system df; free some: docker builder prune. "
             "`inv doctor` says how much is needed",
         )
-    own = [line for line in output.splitlines() if not _SAID.match(line)]
-    cause = "\n".join(line for line in own if "ERROR" in line or "failed to " in line)
+    cause = output
+    if building:
+        own = (line for line in output.splitlines() if not _SAID.match(line))
+        cause = "\n".join(line for line in own if "ERROR" in line or "failed to " in line)
     if "did not complete successfully" not in cause:
         for pattern, message, hint in _REGISTRY_FAULTS:
             if re.search(pattern, cause):

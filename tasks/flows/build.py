@@ -129,6 +129,7 @@ class BuildPlan:
         images: the images, in the bake file's order.
         definition: the bake file.
         fresh: build without any cache, and replace what is there.
+        registry_to_come: the local platform's registry has to be started first.
     """
 
     subject: Subject
@@ -136,6 +137,7 @@ class BuildPlan:
     images: tuple[ImagePlan, ...]
     definition: Definition
     fresh: bool
+    registry_to_come: bool
 
     @property
     def title(self) -> str:
@@ -152,12 +154,13 @@ class BuildPlan:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps in the order in which they run."""
+        starts = (Step("start", "local registry"),) if self.registry_to_come else ()
         makes = (
             Step("make", f"stand-in {base.standin}", f"for {name}, not for production")
             for name, base in self.bases.items()
             if not base.digest
         )
-        return (*makes, *(step for image in self.images for step in image.steps))
+        return (*starts, *makes, *(step for image in self.images for step in image.steps))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
@@ -252,7 +255,14 @@ def plan_build(
         for argument, reference in base_arguments(definition.targets).items()
     }
     guard_bases(subject, bases)
-    plan = partial(BuildPlan, subject=subject, bases=bases, definition=definition, fresh=fresh)
+    plan = partial(
+        BuildPlan,
+        subject=subject,
+        bases=bases,
+        definition=definition,
+        fresh=fresh,
+        registry_to_come=registry_to_come,
+    )
     if not all(base.digest for base in bases.values()):
         reason = "its base has yet to be made"
         return plan(images=tuple(ImagePlan(name, "", "", subject.tags, reason) for name in names))
@@ -439,12 +449,15 @@ def _order(image: ImagePlan, tools: Tools) -> Order:
     """Return what to bake: pushed under the content key alone, with a cache in the registry."""
     registry = tools.registry
     reference = f"{registry.repository(image.name)}:{image.key}"
-    if tools.buildx.exports_cache:
-        cache = f"type=registry,ref={registry.repository(CACHE)}:{image.name}"
-        # An image manifest, since ECR takes no other:
-        # https://docs.docker.com/build/cache/backends/registry/
-        kinds = "mode=max,image-manifest=true,oci-mediatypes=true"
-        return Order(reference, cache, f"{cache},{kinds}")
     # The engine's own builder can only write what it knows into the image itself.
-    cache = f"type=registry,ref={registry.repository(image.name)}:{CACHE}"
-    return Order(reference, cache, "type=inline")
+    exports = tools.buildx.exports_cache
+    repository, tag = (CACHE, image.name) if exports else (image.name, CACHE)
+    cache = f"type=registry,ref={registry.repository(repository)}:{tag}"
+    # An image manifest, since ECR takes no other:
+    # https://docs.docker.com/build/cache/backends/registry/
+    kinds = "mode=max,image-manifest=true,oci-mediatypes=true"
+    return Order(
+        reference,
+        cache_from=cache if registry.digest(repository, tag) else "",
+        cache_to=f"{cache},{kinds}" if exports else "type=inline",
+    )
