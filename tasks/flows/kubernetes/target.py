@@ -5,22 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.console import Activity
-from tasks.adapters.helm import PENDING, Helm, Revision
+from tasks.adapters.helm import PENDING, Helm
 from tasks.adapters.http import Response
 from tasks.adapters.lease import Holder as LeaseHolder
 from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
-from tasks.core.errors import DeadlineError, InputError, RefusedError
+from tasks.core.errors import InputError, RefusedError
 from tasks.core.manifests import (
     MANAGED,
     PREFIX,
@@ -41,8 +40,10 @@ from tasks.core.rollout import Policy
 from tasks.core.settings import Environment, Settings
 from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.evidence import save
+from tasks.flows.kubernetes.hold import COMPONENT, hold
 from tasks.flows.kubernetes.mirror import INSTANCE
 from tasks.flows.kubernetes.observe import part, summary
+from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.removal import look, removals, remove_namespace
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
@@ -50,77 +51,8 @@ from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
 from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary
 
 ADMIN = "admin"
-COMPONENT = "app.kubernetes.io/component"
-HOLD_SECONDS = 600
-"""How long scheduled commands that run already may take to end before a migration."""
-
 HELM_SECONDS = 120
 Work = Callable[[str], AbstractContextManager[Activity]]
-
-
-@dataclass(frozen=True)
-class ClusterPlan:
-    """What a deploy to a cluster is going to do.
-
-    Attributes:
-        request: what is deployed.
-        release: the images, and who deploys them when.
-        record: what was known before, or None.
-        values: the chart's values of this very deploy.
-        fingerprint: what the release is made of.
-        history: Helm's revisions, the oldest first.
-        seed: keys of the Secret that have to be made.
-        has_server: whether the branch's database lives on a server of its own.
-        expires_at: when the environment may be swept away, or an empty string.
-        steps: what happens, in order; empty when everything is as it should be.
-    """
-
-    request: Request
-    release: Release
-    record: Record | None
-    values: Mapping[str, Any]
-    fingerprint: str
-    history: tuple[Revision, ...]
-    seed: tuple[str, ...]
-    has_server: bool
-    expires_at: str
-    steps: tuple[Step, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """What the plan is about."""
-        verb = "roll back" if self.request.rollback else "deploy"
-        names = self.request.names
-        return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
-
-    @property
-    def first(self) -> bool:
-        """Whether nothing was ever deployed successfully here."""
-        return self.record is None or self.record.current is None
-
-    @property
-    def makes_database(self) -> bool:
-        """Whether database and user have to be made on the server, or get a new password."""
-        return self.has_server and (self.first or bool(self.seed))
-
-    def before(self, state: str) -> Record:
-        """Return what is known of the environment while this deploy is under way."""
-        record = self.record or Record(state, self.request.names.url)
-        database = self.release.mautic if self.makes_database else record.database
-        return replace(record, state=state, expires_at=self.expires_at, database=database)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON-ready data."""
-        return {
-            "title": self.title,
-            "branch": self.request.names.branch,
-            "url": self.request.names.url,
-            "tag": self.release.tag,
-            "commit": self.release.commit,
-            "images": {"mautic": self.release.mautic, "nginx": self.release.nginx},
-            "values": dict(self.values),
-            "steps": [asdict(step) for step in self.steps],
-        }
 
 
 class Kubernetes:
@@ -228,46 +160,7 @@ class Kubernetes:
             expires_at=self._expires_at(deployed_at),
         )
         plan = replace(plan, fingerprint=fingerprint(self._root, self._own.values, plan.values))
-        return replace(plan, steps=tuple(self._steps(plan, exists=found is not None)))
-
-    def _steps(self, plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
-        names, record = plan.request.names, plan.record
-        newest = plan.history[-1] if plan.history else None
-        works = (
-            record is not None
-            and record.state == "ready"
-            and record.fingerprint == plan.fingerprint
-            and newest == Revision(record.revision, "deployed")
-        )
-        if works and not plan.seed:
-            return
-        if not exists:
-            yield Step("create", f"namespace {names.namespace}")
-        if newest and newest.status in PENDING:
-            yield Step("repair", f"release {names.release}", f"{newest.status}, left by a dead run")
-        if plan.seed:
-            yield Step("create", f"secret {SECRET}", ", ".join(plan.seed))
-        if plan.makes_database:
-            yield Step("create", f"database {names.database}")
-        if newest and not plan.first and self._migrates(plan):
-            yield Step("hold", "workers and crons", "while the database is migrated")
-        verb = "upgrade" if newest else "install"
-        yield Step(verb, f"release {names.release}", self._reason(plan))
-
-    def _reason(self, plan: ClusterPlan) -> str:
-        current = plan.record.current if plan.record else None
-        if current is None:
-            return "nothing is deployed"
-        if plan.record and plan.record.state != "ready":
-            return f"the last deploy is {plan.record.state}"
-        if not current.same_images(plan.release):
-            return f"images: {current.tag} becomes {plan.release.tag}"
-        return "the chart or its values changed"
-
-    def _migrates(self, plan: ClusterPlan) -> bool:
-        """Say whether this deploy may change the database under what runs."""
-        current = plan.record.current if plan.record else None
-        return current is None or current.mautic != plan.release.mautic
+        return replace(plan, steps=tuple(decide(plan, exists=found is not None)))
 
     def _release(self, request: Request, record: Record | None) -> Release:
         """Return the release a request means, with its images by digest."""
@@ -354,8 +247,10 @@ class Kubernetes:
                     password=passwords["db_password"],
                     say=activity.say,
                 )
-        if plan.history and not plan.first and self._migrates(plan):
-            self._hold(names)
+        self._still_mine()
+        if plan.holds:
+            with self._work("hold workers and crons") as activity:
+                hold(self._cluster, names, activity.say)
         self._still_mine()
         with self._work(f"roll out {names.release}") as activity:
             upgrade(
@@ -435,43 +330,6 @@ class Kubernetes:
     def _missing_keys(self, names: Names) -> tuple[str, ...]:
         there = self._secret(names)
         return tuple(key for key in _generated() if key not in there)
-
-    def _hold(self, names: Names) -> None:
-        """Stop workers and crons, and wait for the scheduled commands that run already.
-
-        The upgrade itself starts them again, as does the way back.
-        """
-        self._still_mine()
-        where, ours = names.namespace, f"{INSTANCE}={names.release}"
-        with self._work("hold workers and crons") as activity:
-            for item in self._cluster.find("CronJob", where, ours):
-                name = item["metadata"]["name"]
-                self._cluster.patch("CronJob", name, where, {"spec": {"suspend": True}})
-            for item in self._cluster.find("Deployment", where, f"{ours},{COMPONENT}=worker"):
-                name = item["metadata"]["name"]
-                self._cluster.patch("Deployment", name, where, {"spec": {"replicas": 0}})
-            deadline = time.monotonic() + HOLD_SECONDS
-            told: set[str] = set()
-            while busy := self._busy(where, ours):
-                if time.monotonic() > deadline:
-                    raise DeadlineError(
-                        f"{', '.join(busy)} in {where} did not end in {HOLD_SECONDS} s, and the "
-                        "database must not be migrated under it",
-                        hint="wait for it, or delete it, and deploy again",
-                    )
-                for name in sorted(set(busy) - told):
-                    activity.say(f"waiting for {name}")
-                    told.add(name)
-                time.sleep(1)
-
-    def _busy(self, where: str, ours: str) -> list[str]:
-        """Return the pods of workers and crons that still run."""
-        selector = f"{ours},{COMPONENT} in (worker,cron)"
-        return [
-            f"pod/{item['metadata']['name']}"
-            for item in self._cluster.find("Pod", where, selector)
-            if item.get("status", {}).get("phase") in {"Pending", "Running"}
-        ]
 
     # -- after a failure ----------------------------------------------------------------------
 

@@ -1,0 +1,127 @@
+"""What a deploy to a cluster is going to do, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tasks.adapters.helm import PENDING, Revision
+from tasks.core.manifests import SECRET, Record
+from tasks.core.plan import Step
+from tasks.core.record import Release
+from tasks.flows.target import Request
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """What a deploy to a cluster is going to do.
+
+    Attributes:
+        request: what is deployed.
+        release: the images, and who deploys them when.
+        record: what was known before, or None.
+        values: the chart's values of this very deploy.
+        fingerprint: what the release is made of.
+        history: Helm's revisions, the oldest first.
+        seed: keys of the Secret that have to be made.
+        has_server: whether the branch's database lives on a server of its own.
+        expires_at: when the environment may be swept away, or an empty string.
+        steps: what happens, in order; empty when everything is as it should be.
+    """
+
+    request: Request
+    release: Release
+    record: Record | None
+    values: Mapping[str, Any]
+    fingerprint: str
+    history: tuple[Revision, ...]
+    seed: tuple[str, ...]
+    has_server: bool
+    expires_at: str
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What the plan is about."""
+        verb = "roll back" if self.request.rollback else "deploy"
+        names = self.request.names
+        return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing was ever deployed successfully here."""
+        return self.record is None or self.record.current is None
+
+    @property
+    def makes_database(self) -> bool:
+        """Whether database and user have to be made on the server, or get a new password."""
+        return self.has_server and (self.first or bool(self.seed))
+
+    @property
+    def holds(self) -> bool:
+        """Whether the database may be changed under workers and crons that run."""
+        if self.record is None or self.record.current is None or not self.history:
+            return False
+        return self.record.current.mautic != self.release.mautic
+
+    def before(self, state: str) -> Record:
+        """Return what is known of the environment while this deploy is under way."""
+        record = self.record or Record(state, self.request.names.url)
+        database = self.release.mautic if self.makes_database else record.database
+        return replace(record, state=state, expires_at=self.expires_at, database=database)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {
+            "title": self.title,
+            "branch": self.request.names.branch,
+            "url": self.request.names.url,
+            "tag": self.release.tag,
+            "commit": self.release.commit,
+            "images": {"mautic": self.release.mautic, "nginx": self.release.nginx},
+            "values": dict(self.values),
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
+    """Yield what a deploy has to do, in order; nothing when everything is as it should be.
+
+    Args:
+        plan: the plan without its steps.
+        exists: whether the namespace does.
+    """
+    names, record = plan.request.names, plan.record
+    newest = plan.history[-1] if plan.history else None
+    works = (
+        record is not None
+        and record.state == "ready"
+        and record.fingerprint == plan.fingerprint
+        and newest == Revision(record.revision, "deployed")
+    )
+    if works and not plan.seed:
+        return
+    if not exists:
+        yield Step("create", f"namespace {names.namespace}")
+    if newest and newest.status in PENDING:
+        yield Step("repair", f"release {names.release}", f"{newest.status}, left by a dead run")
+    if plan.seed:
+        yield Step("create", f"secret {SECRET}", ", ".join(plan.seed))
+    if plan.makes_database:
+        yield Step("create", f"database {names.database}")
+    if plan.holds:
+        yield Step("hold", "workers and crons", "while the database is migrated")
+    verb = "upgrade" if newest else "install"
+    yield Step(verb, f"release {names.release}", _reason(plan))
+
+
+def _reason(plan: ClusterPlan) -> str:
+    current = plan.record.current if plan.record else None
+    if current is None:
+        return "nothing is deployed"
+    if plan.record and plan.record.state != "ready":
+        return f"the last deploy is {plan.record.state}"
+    if not current.same_images(plan.release):
+        return f"images: {current.tag} becomes {plan.release.tag}"
+    return "the chart or its values changed"
