@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 15.0
 """How long a program may take to end after a signal before it is killed."""
+
+
+PR_SET_PDEATHSIG = 1
 
 
 class Interrupted(KeyboardInterrupt):
@@ -153,6 +158,7 @@ class Runner:
             _tty_out=False,
             _new_group=True,
             _decode_errors=undecodable,
+            _preexec_fn=_end_with_parent,
         )
         late = threading.Event()
         timers: list[threading.Timer] = []
@@ -250,6 +256,16 @@ class Runner:
             output=self.redactor(done.stderr.strip() or done.stdout),
             hint=hint,
         )
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this program when the one that started it is killed.
+
+    Otherwise a Helm whose run was killed would go on working on a release that the next run has
+    taken over (prctl(2), Linux only).
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(process: Any) -> int:
