@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from tasks.adapters.http import Response
+from tasks.core.errors import SuiteError
+from tasks.flows import smoke
+from tasks.flows.smoke import smoke_test, stylesheets
+
+URL = "http://main.localhost:8080"
+LOGIN = '<html><link rel="icon" href="/i.png"><link rel="stylesheet" href="/media/a.css?v1"></html>'
+
+
+def _page(text: str = "", status: int = 200) -> Response:
+    return Response(status, {}, text)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoke, "PATIENCE_SECONDS", 0)
+
+
+def test_login_page_and_its_stylesheet_are_asked_for() -> None:
+    site = {"/s/login": _page(LOGIN), "/media/a.css?v1": _page("body {}")}
+    said: list[str] = []
+    smoke_test(site.__getitem__, said.append, URL)
+    assert said == ["/s/login and /media/a.css?v1 answer"]
+
+
+@pytest.mark.parametrize(
+    ("login", "style", "message"),
+    [
+        (_page("oops", 500), _page("body {}"), "/s/login answers 500"),
+        (_page("<html></html>"), _page("body {}"), "links no stylesheet"),
+        (_page(LOGIN), _page("", 404), "a.css?v1 answers 404"),
+        (_page(LOGIN), _page("", 200), "instead of a stylesheet"),
+    ],
+    ids=["error page", "no stylesheet", "missing stylesheet", "empty stylesheet"],
+)
+def test_what_is_wrong_is_named(login: Response, style: Response, message: str) -> None:
+    site = {"/s/login": login, "/media/a.css?v1": style}
+    with pytest.raises(SuiteError) as caught:
+        smoke_test(site.__getitem__, lambda _: None, URL)
+    assert message in caught.value.message
+
+
+def test_a_site_that_answers_a_little_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoke, "PATIENCE_SECONDS", 30)
+    monkeypatch.setattr(smoke, "POLL_SECONDS", 0)
+    answers = [_page("", 404), _page("", 503), _page(LOGIN), _page("body {}")]
+    smoke_test(lambda _: answers.pop(0), lambda _: None, URL)
+    assert answers == []
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ('<link rel="stylesheet" href="a.css">', ["/s/a.css"]),
+        ('<link href=/b.css rel="preload stylesheet">', ["/b.css"]),
+        (f'<link rel="stylesheet" href="{URL}/c.css">', ["/c.css"]),
+        ('<link rel="stylesheet" href="https://fonts.example/d.css">', []),
+        ('<link rel="stylesheet">', []),
+        (
+            '<link rel="stylesheet" href="//main.localhost:8080/e.css?x=1&amp;y=2">',
+            ["/e.css?x=1&y=2"],
+        ),
+    ],
+)
+def test_own_stylesheets_of_a_page(page: str, found: list[str]) -> None:
+    assert stylesheets(page, f"{URL}/s/login") == found
