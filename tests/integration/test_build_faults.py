@@ -261,3 +261,39 @@ def test_an_interrupted_build_ends_at_once_and_runs_again(
     assert site.registry.tags("nginx") == {}
     site.write("nginx/own/fuse", "")
     assert site.actions(env=env) == BUILT
+
+
+# -- stand-ins --------------------------------------------------------------------------------
+
+
+def test_a_stand_in_that_cannot_be_made_says_what_to_install(site: Site, tmp_path: Path) -> None:
+    # A release that nobody has made yet, on a machine without debootstrap (or without root).
+    programs = ("git", "docker", "sh", "id", "tar")
+    site.images = {"debian": "nosuch", "source": "standins"}
+    env = {
+        "PATH": only_on_path(tmp_path / "bin", *programs),
+        "DEBIAN_IMAGE": "debian:nosuch-slim",
+    }
+    done = site.build(env=env)
+    assert done.returncode == 1
+    if os.geteuid() == 0:
+        assert "error: the stand-in for debian:nosuch-slim could not be made" in done.stderr
+        assert "apt-get install debootstrap" in done.stderr
+    else:
+        assert "error: sudo is not on PATH" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_private_image_is_never_replaced_by_a_stand_in(site: Site) -> None:
+    done = site.build(env={"MAUTIC_IMAGE": "registry.invalid/our/mautic:7.2"})
+    assert done.returncode == 1
+    assert "error: the registry registry.invalid cannot be reached" in done.stderr
+    assert "stand-in" not in done.stderr
+
+
+def test_official_images_are_never_replaced_where_that_is_asked_for(site: Site) -> None:
+    site.images = {"source": "official"}
+    done = site.build(env={"MAUTIC_IMAGE": "mautic/mautic:0.0-no-such"})
+    assert done.returncode == 1
+    assert "docker.io" in done.stderr
+    assert "stand-in" not in done.stderr
