@@ -82,7 +82,7 @@ INTERNAL = {
 def documented() -> dict[str, str]:
     """Return the variables of docs/images.md with their defaults, as they are shown."""
     text = (ROOT / "docs" / "images.md").read_text()
-    rows = re.findall(r"^\| `((?:MAUTIC|PHP|FPM|NGINX)_\w+)` \| ([^|]*) \|", text, re.M)
+    rows = re.findall(r"^\| `((?:MAUTIC|PHP|FPM|NGINX)_\w+)` \|([^|]*)\|", text, re.M)
     return {name: default.strip().strip("`") for name, default in rows}
 
 
