@@ -94,4 +94,9 @@ class Service:
 
     def _ended(self) -> bool:
         """Say whether the process that was started is gone again."""
-        return not Path("/proc", self.pidfile.read_text().strip()).exists()
+        process = Path("/proc", self.pidfile.read_text().strip())
+        try:
+            # Ended but not yet waited for by its parent, it has no command line any more.
+            return not (process / "cmdline").read_bytes()
+        except FileNotFoundError:
+            return True
