@@ -463,7 +463,8 @@ def _is_settled(pod: Object, now: datetime, policy: Policy) -> bool:
         running = container.get("state", {}).get("running")
         window = policy.stability * (3 if container.get("restartCount", 0) else 1)
         since = time_of(running.get("startedAt")) if running else None
-        if since is None or now - since < window:
+        # The time stamp may be so much too early.
+        if since is None or now - since < window + CLOCK_STEP:
             return False
     return True
 

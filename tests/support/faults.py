@@ -1,0 +1,197 @@
+"""A proxy before the API server that misbehaves on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support.controlplane import ControlPlane
+
+
+class FaultyProxy:
+    """Passes everything on, as the administrator, unless told otherwise.
+
+    Attributes:
+        failed: how many requests were answered with a fault.
+        dropped: how many watches were cut off.
+        requests: what was asked for: method and path, in order.
+    """
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._context = ssl.create_default_context(cafile=str(plane.pki.root / "ca.crt"))
+        self._context.load_cert_chain(plane.pki.root / "admin.crt", plane.pki.root / "admin.key")
+        self._upstream = plane.url.removeprefix("https://")
+        self._lock = threading.Lock()
+        self._fault: tuple[int, int, int, dict[str, str]] | None = None
+        self._seen = 0
+        self._drop_after: float | None = None
+        self._away = False
+        self._streams: set[socket.socket] = set()
+        self.failed = 0
+        self.dropped = 0
+        self.requests: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True, name="faults").start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def write_kubeconfig(self, path: Path, user: dict[str, object] | None = None) -> Path:
+        """Write a kubeconfig with the context `test` that leads here."""
+        server = f"http://127.0.0.1:{self._server.server_address[1]}"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": server}}],
+            "users": [{"name": "test", "user": user or {}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        }
+        path.write_text(json.dumps(config))
+        return path
+
+    def fail(self, status: int, *, every: int = 1, times: int = 10**9, **headers: str) -> None:
+        """Answer every so manieth request with a status, so many times."""
+        with self._lock:
+            self._fault, self._seen = (status, every, times, headers), 0
+
+    def heal(self) -> None:
+        """Pass everything on again."""
+        with self._lock:
+            self._fault, self._drop_after = None, None
+
+    def drop(self, *, after_seconds: float) -> None:
+        """Cut every watch off, in the middle of a line, after so many seconds."""
+        self._drop_after = after_seconds
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Close every connection unanswered, old ones and new ones."""
+        self._away = True
+        with self._lock:
+            for stream in self._streams:
+                with contextlib.suppress(OSError):
+                    stream.shutdown(socket.SHUT_RDWR)
+        yield
+        self._away = False
+
+    def is_away(self) -> bool:
+        """Say whether connections are to be closed unanswered."""
+        return self._away
+
+    @contextlib.contextmanager
+    def streaming(self, client: socket.socket) -> Iterator[None]:
+        """Remember a watch's connection while it is open."""
+        with self._lock:
+            self._streams.add(client)
+        try:
+            yield
+        except OSError:  # the client has gone, or was sent away
+            self.dropped += 1
+        finally:
+            with self._lock:
+                self._streams.discard(client)
+
+    def fault(self) -> tuple[int, dict[str, str]] | None:
+        """Return what to answer instead of passing the next request on."""
+        with self._lock:
+            if self._fault is None:
+                return None
+            status, every, times, headers = self._fault
+            self._seen += 1
+            if self._seen % every or self.failed >= times:
+                return None
+            self.failed += 1
+            return status, headers
+
+    def ask(self, handler: BaseHTTPRequestHandler) -> http.client.HTTPResponse:
+        """Return the API server's answer."""
+        length = int(handler.headers.get("Content-Length") or 0)
+        body = handler.rfile.read(length) if length else None
+        upstream = http.client.HTTPSConnection(self._upstream, context=self._context, timeout=60)
+        kept = ("Content-Type", "Accept", "Authorization")
+        headers = {key: handler.headers[key] for key in kept if handler.headers.get(key)}
+        upstream.request(handler.command, handler.path, body=body, headers=headers)
+        return upstream.getresponse()
+
+    def chunks(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        """Yield a watch's chunks until it is to be dropped."""
+        opened = time.monotonic()
+        while chunk := _read(answer):
+            if self._drop_after and time.monotonic() - opened > self._drop_after:
+                self.dropped += 1
+                yield chunk[: len(chunk) // 2]
+                return
+            yield chunk
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    try:
+        return answer.read1(65536)
+    except http.client.IncompleteRead:  # the API server was killed
+        return b""
+
+
+def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if proxy.is_away():
+                self.close_connection = True
+                return
+            proxy.requests.append(f"{self.command} {self.path}")
+            if fault := proxy.fault():
+                status, headers = fault
+                self._answer(status, b"on demand", {"Content-Type": "text/plain", **headers})
+                return
+            answer = proxy.ask(self)
+            kind = {"Content-Type": answer.headers["Content-Type"]}
+            if "watch=true" not in self.path or answer.status != 200:
+                self._answer(answer.status, answer.read(), kind)
+                return
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.close_connection = True
+            with proxy.streaming(self.connection):
+                for chunk in proxy.chunks(answer):
+                    self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            if name.startswith("do_"):
+                return self.do_GET
+            raise AttributeError(name)
+
+        def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    return Handler
