@@ -14,6 +14,10 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
+from tasks.adapters.buildx import Buildx
+from tasks.adapters.process import Runner
+from tasks.core.content import content_key
+from tasks.core.redact import Redactor
 from tests.support.suite import ROOT
 
 PREFIX = "mautic-multidev-standin"
@@ -51,9 +55,13 @@ def has_image(engine: docker.DockerClient, reference: str) -> bool:
 
 
 def debian(engine: docker.DockerClient, suite: str = "trixie") -> str:
-    """Return the stand-in for debian:<suite>-slim, made by docker/standins/debian.sh if needed."""
+    """Return the stand-in for debian:<suite>-slim, made by docker/standins/debian.sh if needed.
+
+    It has the name that the suite itself gives it, so that one debootstrap serves both.
+    """
     script = STANDINS / "debian.sh"
-    reference = f"{PREFIX}/debian:{key_of(script, more=suite)}"
+    platform = Buildx(Runner(Redactor()), ROOT, "docker/standins/docker-bake.hcl").platform
+    reference = f"{PREFIX}/debian:{content_key([script.read_text(), suite, platform])}"
     with machine_lock("debian"):
         if not has_image(engine, reference):
             with tempfile.TemporaryDirectory(dir="/var/tmp") as scratch:
