@@ -31,13 +31,13 @@ def deploy(  # noqa: PLR0917 - every parameter is an option with a name
     from tasks.images import subject_of
     from tasks.targets import owner
 
-    names = _names(session, env, branch)
     if tag:
+        names = _names(session, env, branch)
         request = Request(names, session.git.repository(), owner(), tag)
     else:
         subject = subject_of(session, env, branch)
         guard(subject, session.git)
-        checkout = subject.checkout
+        names, checkout = session.names(subject.name, subject.branch), subject.checkout
         request = Request(names, subject.repository, owner(), checkout.tag, checkout.commit)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 

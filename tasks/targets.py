@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tasks.adapters.engine import Engine
     from tasks.adapters.lock import Holder
     from tasks.adapters.registry import Registry
-    from tasks.flows.local import Local
+    from tasks.flows.local.target import Local
     from tasks.flows.platform import Platform
 
 
@@ -31,7 +31,7 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Local:
     """
     from tasks.adapters.engine import Engine
     from tasks.flows.build import resolve_images
-    from tasks.flows.local import Local
+    from tasks.flows.local.target import Local
 
     engine = Engine()
     images = registry(session, environment)

@@ -1,18 +1,14 @@
-"""The environments of this machine: one Compose project per branch, on the Docker Engine."""
+"""The target of environments with ``target: compose``."""
 
 from __future__ import annotations
 
-import json
 import secrets
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tasks.adapters.compose import Compose
 from tasks.adapters.console import Activity, plain
@@ -20,14 +16,26 @@ from tasks.adapters.engine import PROJECT, Container, Engine
 from tasks.adapters.http import Response, Site
 from tasks.adapters.lock import Holder, Lock
 from tasks.adapters.process import Runner
-from tasks.core.converge import Change, Present, Wanted, decide, order, short, wanted
-from tasks.core.errors import InputError, RefusedError, RegistryError, SuiteError
+from tasks.core.converge import Change, Present, Wanted, decide, order, wanted
+from tasks.core.errors import InputError, RegistryError, SuiteError
 from tasks.core.naming import Names
-from tasks.core.plan import Step
 from tasks.core.record import BRANCH, ENVIRONMENT, RECORD, Owner, Record, Release, newest
 from tasks.core.settings import Settings, names_of
+from tasks.flows.local.evidence import save
+from tasks.flows.local.plan import (
+    DATABASE,
+    HELD,
+    MIGRATE,
+    REPLACING,
+    LocalPlan,
+    migration,
+    migration_reason,
+)
+from tasks.flows.local.removal import removals
+from tasks.flows.local.state import State, read_state, summary, write_record
 from tasks.flows.platform import MAIL_ADDRESS, Platform
 from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary
+from tasks.flows.waiting import wait_until_up
 
 UP_SECONDS = 300.0
 """How long all services of an environment may take to come up."""
@@ -37,129 +45,10 @@ MIGRATE_SECONDS = 3600
 
 ADMIN = "admin"
 SECRETS = "/run/secrets/mautic"
-HELD = ("worker", "cron")
-"""What must not run while the database is migrated."""
-
-REPLACING = ("create", "update")
-MIGRATE = "migrate"
-DATABASE = "database"
 PHP = "fpm"
 """Where commands run unless another service is named."""
 
 Work = Callable[[str], AbstractContextManager[Activity]]
-
-
-@dataclass(frozen=True)
-class State:
-    """What the engine has of one environment.
-
-    Attributes:
-        containers: its containers, those of `docker compose run` too.
-        record: what is known of it, or None.
-        records: the names of the volumes that hold records, old ones too.
-        volumes: its other volumes.
-        networks: its networks.
-    """
-
-    containers: tuple[Container, ...]
-    record: Record | None
-    records: tuple[str, ...]
-    volumes: tuple[str, ...]
-    networks: tuple[str, ...]
-
-    @property
-    def services(self) -> dict[str, Container]:
-        """The containers of its services, by service."""
-        return {item.service: item for item in self.containers if not item.one_off}
-
-    @property
-    def leftovers(self) -> tuple[Container, ...]:
-        """Containers of `docker compose run` that an interrupted run left behind."""
-        return tuple(item for item in self.containers if item.one_off)
-
-
-@dataclass(frozen=True)
-class LocalPlan:
-    """What a deploy to this machine is going to do.
-
-    Attributes:
-        request: what is deployed.
-        release: the images, and who deploys them when.
-        record: what was known before.
-        database: the database's image.
-        expires_at: when the environment may be swept away, or an empty string.
-        wanted: the services as they should run, the migration among them.
-        changes: what happens to each service.
-        migrate: why the database is migrated, or an empty string.
-        seed: whether the secrets have to be made.
-        leftovers: ids of containers that an interrupted run left behind.
-    """
-
-    request: Request
-    release: Release
-    record: Record | None
-    database: str
-    expires_at: str
-    wanted: Mapping[str, Wanted]
-    changes: tuple[Change, ...]
-    migrate: str
-    seed: bool
-    leftovers: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        """What the plan is about."""
-        verb = "roll back" if self.request.rollback else "deploy"
-        names = self.request.names
-        return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
-
-    @property
-    def first(self) -> bool:
-        """Whether nothing was ever deployed successfully here."""
-        return self.record is None or self.record.current is None
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The steps, in order; empty when everything is as it should be."""
-        steps = []
-        if self.seed:
-            steps.append(Step("create", "secrets", "they are not there"))
-        if self.leftovers:
-            steps.append(Step("remove", "one-off containers", "left by an interrupted run"))
-        services = {change.service: self._step(change) for change in self.changes}
-        steps.append(services.pop(DATABASE))
-        if self.migrate:
-            database = f"database {self.request.names.database}"
-            steps.append(Step("migrate", database, self.migrate))
-        steps += services.values()
-        return tuple(steps) if any(step.verb != "keep" for step in steps) else ()
-
-    def verb(self, change: Change) -> str:
-        """Return what happens to a service; one that is kept may have to pause."""
-        if change.verb == "keep" and self.migrate and change.service in HELD:
-            return "restart"
-        return change.verb
-
-    def _step(self, change: Change) -> Step:
-        verb = self.verb(change)
-        reason = change.reason if verb == change.verb else "held while migrating"
-        return Step(verb, f"service {change.service}", reason)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON-ready data."""
-        return {
-            "title": self.title,
-            "branch": self.request.names.branch,
-            "url": self.request.names.url,
-            "tag": self.release.tag,
-            "commit": self.release.commit,
-            "images": {
-                "mautic": self.release.mautic,
-                "nginx": self.release.nginx,
-                "database": self.database,
-            },
-            "steps": [asdict(step) for step in self.steps],
-        }
 
 
 @dataclass(frozen=True)
@@ -214,7 +103,7 @@ class Local:
             RefusedError: the environment is somebody else's.
             InputError: there is nothing to roll back to.
         """
-        state = self._state(request.names.namespace, request.of)
+        state = read_state(self.engine, request.names.namespace, request.of)
         release = replace(
             self._release(request, state.record),
             owner=request.owner,
@@ -230,7 +119,7 @@ class Local:
             expires_at=self._expires_at(release.deployed_at),
             wanted=services,
             changes=self._changes(services, state),
-            migrate=_migration_reason(_migration(services), state.record),
+            migrate=migration_reason(migration(services), state.record),
             seed=self._lacks_secrets(request, state),
             leftovers=tuple(item.id for item in state.leftovers),
         )
@@ -247,7 +136,8 @@ class Local:
         if request.rollback:
             current = record.current if record else None
             for release in reversed(history[:-1]):
-                if release.tag == request.tag or not request.tag:
+                wanted_images = not request.tag and current and not release.same_images(current)
+                if release.tag == request.tag or wanted_images:
                     return release
             if not request.tag or (current and current.tag == request.tag):
                 tags = ", ".join(release.tag for release in history) or "nothing"
@@ -312,7 +202,7 @@ class Local:
             # here must not take it for done.
             services={name: at for name, at in record.services.items() if name not in replaced},
         )
-        self._write_record(plan.request.of, names, record)
+        write_record(self.engine, plan.request.of, names, record)
         self._end_leftovers(plan.leftovers)
         if plan.seed:
             self._make_secrets(compose)
@@ -325,21 +215,21 @@ class Local:
         if plan.migrate:
             with self.work(f"migrate {names.database}") as activity:
                 compose.run(MIGRATE, activity.line, deadline_seconds=MIGRATE_SECONDS)
-            record = replace(record, migrated=_migration(plan.wanted))
-            self._write_record(plan.request.of, names, record)
+            record = replace(record, migrated=migration(plan.wanted))
+            write_record(self.engine, plan.request.of, names, record)
         rest = [item.service for item in plan.changes if item.service != DATABASE]
         self._bring_up(plan, compose, rest, "services")
 
     def finish(self, plan: LocalPlan) -> Credentials | None:
         """Remember the deployment; return the administrator after the first one."""
         names = plan.request.names
-        before = self._state(names.namespace, plan.request.of).record
+        before = read_state(self.engine, names.namespace, plan.request.of).record
         record = replace(
             before or Record("ready", names.url),
             expires_at=plan.expires_at,
             services={item.service: plan.wanted[item.service].fingerprint for item in plan.changes},
         ).with_release(plan.release)
-        self._write_record(plan.request.of, names, record)
+        write_record(self.engine, plan.request.of, names, record)
         if not plan.first:
             return None
         password = self._secrets(names)["admin_password"]
@@ -368,8 +258,6 @@ class Local:
             self._wait(plan.request.names, [item.service for item in changes], activity)
 
     def _wait(self, names: Names, services: Sequence[str], activity: Activity) -> None:
-        from tasks.flows.waiting import wait_until_up
-
         wait_until_up(
             self.engine,
             lambda: self.engine.containers(f"{PROJECT}={names.namespace}"),
@@ -416,23 +304,7 @@ class Local:
     def save_evidence(self, names: Names, folder: Path) -> None:
         """Write every container's log and state into a folder, without secrets."""
         self._secrets(names)
-        hide = self.runner.redactor
-        folder.mkdir(parents=True, exist_ok=True)
-        for container in self.engine.containers(f"{PROJECT}={names.namespace}"):
-            found = self.engine.inspect(container.id)
-            if found is None:
-                continue
-            shown = {
-                "name": container.name,
-                "image": container.image,
-                "restarts": found["RestartCount"],
-                "state": found["State"],
-                "command": found["Config"]["Cmd"],
-                "mounts": found["Mounts"],
-            }
-            at = folder / container.name
-            at.with_suffix(".json").write_text(hide(json.dumps(shown, indent=2)))
-            at.with_suffix(".log").write_text(hide(self.engine.logs(container.id)))
+        save(self.engine, names.namespace, folder, self.runner.redactor)
 
     def roll_back(self, plan: LocalPlan) -> str | None:
         """Bring the images of the last successful release back up.
@@ -441,12 +313,12 @@ class Local:
             SuiteError: they do not come up either.
         """
         names = plan.request.names
-        state = self._state(names.namespace, plan.request.of)
+        state = read_state(self.engine, names.namespace, plan.request.of)
         record = state.record
         if record is None:
             return None
         if record.current is None:
-            self._write_record(plan.request.of, names, replace(record, state="failed"))
+            write_record(self.engine, plan.request.of, names, replace(record, state="failed"))
             return None
         release = record.current
         compose = self._compose(plan.request, release, plan.database)
@@ -459,7 +331,8 @@ class Local:
             migrate="",
         )
         self._bring_up(back, compose, [item.service for item in back.changes], "the release before")
-        self._write_record(
+        write_record(
+            self.engine,
             plan.request.of,
             names,
             replace(
@@ -491,35 +364,12 @@ class Local:
         Raises:
             RefusedError: something of it is somebody else's.
         """
-        state = self._state(names.namespace, of)
-        engine = self.engine
-        todo: list[tuple[Step, Callable[[], object]]] = [
-            (Step("remove", f"container {item.name}"), partial(engine.remove_container, item.id))
-            for item in state.containers
-        ]
-        for name in state.networks:
-            todo.append((Step("remove", f"network {name}"), partial(engine.remove_network, name)))
-        for image in self._images_of(state, names):
-            step = Step("remove", f"image {short(image)}", "this engine's copy")
-            todo.append((step, partial(engine.remove_image, image)))
-        # The record goes last: while it is there, an interrupted clean-up is known to be ours.
-        for name in (*state.volumes, *state.records):
-            step = Step("remove", f"volume {name}", _contents(name, names))
-            todo.append((step, partial(engine.remove_volume, name)))
+        todo = removals(self.engine, read_state(self.engine, names.namespace, of), names)
         return RemovalPlan(
             f"clean up {names.branch} in {names.environment}",
             tuple(step for step, _ in todo),
             tuple(action for _, action in todo),
         )
-
-    def _images_of(self, state: State, names: Names) -> list[str]:
-        """Return the images in the engine that no other environment runs."""
-        history = state.record.history if state.record else ()
-        own = {image for release in history for image in (release.mautic, release.nginx)}
-        others = {
-            item.image for item in self.engine.containers(BRANCH) if item.project != names.namespace
-        }
-        return sorted(image for image in own - others if self.engine.has_image(image))
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -547,12 +397,12 @@ class Local:
             if names is None or names.namespace != project:
                 continue
             record = Record.from_labels(labels) if latest else None
-            found.append(_summary(names, record, own, Lock(project).holder()))
+            found.append(summary(names, record, own, Lock(project).holder()))
         return sorted(found, key=lambda item: item.branch)
 
     def status(self, of: Owner, names: Names) -> Sequence[Part]:
         """Return the services of one environment, by name."""
-        state = self._state(names.namespace, of)
+        state = read_state(self.engine, names.namespace, of)
         current = state.record.current if state.record else None
         tags = {current.mautic: current.tag, current.nginx: current.tag} if current else {}
         return [
@@ -597,7 +447,7 @@ class Local:
         )
 
     def _container(self, of: Owner, names: Names, service: str) -> str:
-        services = self._state(names.namespace, of).services
+        services = read_state(self.engine, names.namespace, of).services
         if service not in services:
             raise InputError(
                 f"{names.branch} has no service {service!r}",
@@ -615,54 +465,6 @@ class Local:
             return names_of(self.settings, environment, labels[BRANCH])
         except InputError:  # somebody else's: the suite deploys no such branch
             return None
-
-    def _state(self, project: str, of: Owner) -> State:
-        """Return what the engine has of a project.
-
-        Raises:
-            RefusedError: some of it is not the owner's.
-        """
-        containers = self.engine.containers(f"{PROJECT}={project}")
-        volumes = [
-            item
-            for item in self.engine.volumes()
-            if item.project == project or item.name.startswith(f"{project}_")
-        ]
-        networks = [
-            item
-            for item in self.engine.networks()
-            if item.project == project or item.name.startswith(f"{project}_")
-        ]
-        for kind, objects in (
-            ("container", containers),
-            ("volume", volumes),
-            ("network", networks),
-        ):
-            for item in objects:
-                difference = of.difference(item.labels)
-                if difference:
-                    raise RefusedError(
-                        f"{kind} {item.name} is not {of.branch}'s: {difference}",
-                        hint="nothing was touched; `docker inspect` shows its labels",
-                    )
-        records = {item.name: item.labels for item in volumes if RECORD in item.labels}
-        latest = newest(records)
-        return State(
-            containers=tuple(containers),
-            record=Record.from_labels(records[latest]) if latest else None,
-            records=tuple(records),
-            volumes=tuple(item.name for item in volumes if item.name not in records),
-            networks=tuple(item.name for item in networks),
-        )
-
-    def _write_record(self, of: Owner, names: Names, record: Record) -> None:
-        old = [item.name for item in self.engine.volumes(f"{PROJECT}={names.namespace}")]
-        labels = {**of.labels(), **record.to_labels(), PROJECT: names.namespace}
-        prefix = f"{names.namespace}_record-"
-        self.engine.create_volume(f"{prefix}{time.time_ns()}", labels)
-        for name in old:
-            if name.startswith(prefix):
-                self.engine.remove_volume(name)
 
     def _compose(self, request: Request, release: Release, database: str) -> Compose:
         """Return the branch's Compose project as a release has it.
@@ -705,56 +507,3 @@ class Local:
         anonymous = replace(release, deployed_at="")
         compose = self._compose(request, anonymous, database)
         return wanted(compose.config(profiles=[MIGRATE]))
-
-
-def _migration(services: Mapping[str, Wanted]) -> str:
-    """Return what stands for a migration: its image, and what it is told."""
-    return f"{services[MIGRATE].image} {services[MIGRATE].fingerprint}"
-
-
-def _migration_reason(done: str, record: Record | None) -> str:
-    if record is None or not record.migrated:
-        return "it was never migrated"
-    if record.migrated.partition(" ")[0] != done.partition(" ")[0]:
-        return f"new image {short(done.partition(' ')[0])}"
-    if record.migrated != done:
-        return "its configuration changed"
-    return ""
-
-
-def _contents(volume: str, names: Names) -> str:
-    return f"database {names.database}" if volume.endswith("_database") else ""
-
-
-_DOING = {"deploy": "deploying", "rollback": "deploying", "cleanup": "removing"}
-
-
-def _summary(
-    names: Names, record: Record | None, containers: Sequence[Container], holder: Holder | None
-) -> Summary:
-    current = record.current if record else None
-    running = [item for item in containers if item.state == "running" and not item.one_off]
-    services = [item for item in containers if not item.one_off]
-    if holder is not None:
-        state = _DOING.get(holder.action, "changing")
-    elif record is None or record.state == "deploying":
-        state = "interrupted"
-    elif record.state == "failed":
-        state = "failed"
-    elif not running:
-        state = "stopped"
-    elif len(running) < len(services) or any(item.health == "unhealthy" for item in running):
-        state = "degraded"
-    else:
-        state = "running" if record.state == "ready" else record.state
-    return Summary(
-        branch=names.branch,
-        slug=names.slug,
-        url=names.url,
-        state=state,
-        tag=current.tag if current else "",
-        commit=current.commit if current else "",
-        owner=current.owner if current else "",
-        deployed_at=current.deployed_at if current else "",
-        expires_at=record.expires_at if record else "",
-    )
