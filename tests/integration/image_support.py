@@ -151,19 +151,21 @@ class Containers:
 
     def start(self, image: str, *command: str, **options: Any) -> Container:
         """Start a container in the background."""
-        container: Container = self._engine.containers.run(
+        container: Container = self._engine.containers.create(
             image,
             list(command),
-            detach=True,
             name=f"mautic-multidev-test-{secrets.token_hex(4)}",
             labels=LABELS,
             **options,
         )
         self._made.append(container)
+        container.start()
         return container
 
     def mautic(self, image: str, *command: str, **options: Any) -> Container:
-        """Start a hardened container of the mautic image."""
+        """Start a hardened container of the mautic image, without a network unless it is given."""
+        if "network" not in options:
+            options.setdefault("network_mode", "none")
         return self.start(image, *command, **{"tmpfs": MAUTIC_TMPFS, **HARDENED, **options})
 
     def nginx(self, image: str, *command: str, **options: Any) -> Container:

@@ -1,0 +1,987 @@
+"""The images as they are built and run: layouts, limits, hardening, settings, signals, roles."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.models.containers import Container
+
+from tests.integration.image_support import (
+    METADATA,
+    Answer,
+    Builds,
+    Containers,
+    Site,
+    containers,
+    copy_docker,
+    finish,
+    logs,
+    probe_tree,
+    start_site,
+    until,
+)
+from tests.integration.standin_support import pair
+from tests.support.images import debian, standin
+
+STOP_SECONDS = 20
+"""How long a role may take to end, requests in flight included."""
+
+
+@pytest.fixture(scope="module")
+def builds(engine: docker.DockerClient, debian_image: str) -> Iterator[Builds]:
+    made = Builds(engine, debian_image)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def probe_code(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> str:
+    files = {
+        "docroot/media/css/app.css": "body {}\n" * 300,
+        "docroot/plugins/CoreBundle/Assets/a.js": "1",
+        "docroot/plugins/CoreBundle/CoreBundle.php": "<?php // the release's",
+    }
+    return builds.code(probe_tree(tmp_path_factory.mktemp("code") / "tree", files))
+
+
+@pytest.fixture(scope="module")
+def images(
+    builds: Builds, probe_code: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Both images with the probe as code, and with plugins, themes and configuration of our own."""
+    project = copy_docker(tmp_path_factory.mktemp("own"))
+    own = {
+        "plugins/AcmeBundle/AcmeBundle.php": "<?php // ours",
+        "plugins/AcmeBundle/Assets/acme.js": "acme",
+        "plugins/CoreBundle/CoreBundle.php": "<?php // ours instead",
+        "themes/acme/config.json": "{}",
+        "themes/acme/acme.css": "acme",
+        "config/parameters_local.php": "<?php $parameters = ['locale' => 'de'];",
+        "config/cron.json": json.dumps({"import": None, "own": {"command": ["own:job"]}}),
+    }
+    for name, content in own.items():
+        path = project / "docker" / "mautic" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    labels = {"REVISION": "0123abc", "SOURCE": "https://git.example/mautic", "VERSION": "7.2"}
+    return builds.images(probe_code, project=project, **labels)
+
+
+@pytest.fixture(scope="module")
+def made(engine: docker.DockerClient) -> Iterator[Containers]:
+    with containers(engine) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(made: Containers, images: dict[str, str]) -> Site:
+    return start_site(made, images)
+
+
+# --- what the builds take and refuse ---------------------------------------------------------
+
+
+def test_own_files_lie_on_top_of_the_release(site: Site) -> None:
+    def read(container: Container, *paths: str) -> str:
+        return str(container.exec_run(["cat", *paths]).output.decode())
+
+    root = "/var/www/html"
+    assert read(site.fpm, f"{root}/docroot/plugins/AcmeBundle/AcmeBundle.php") == "<?php // ours"
+    assert read(site.fpm, f"{root}/docroot/plugins/CoreBundle/CoreBundle.php").endswith("instead")
+    assert read(site.fpm, f"{root}/docroot/plugins/CoreBundle/Assets/a.js") == "1"
+    assert read(site.fpm, f"{root}/docroot/themes/acme/config.json") == "{}"
+    assert "'de'" in read(site.fpm, f"{root}/config/parameters_local.php")
+    assert "MauticEnvironment" in read(site.fpm, f"{root}/config/local.php")
+    assert site.request("/plugins/AcmeBundle/Assets/acme.js").body == b"acme"
+    assert site.request("/themes/acme/acme.css").body == b"acme"
+
+
+def test_the_folders_explanations_stay_out_of_the_images(site: Site) -> None:
+    for container in (site.fpm, site.nginx):
+        listing = container.exec_run(["find", "/var/www/html", "-xdev"]).output.decode()
+        assert "README" not in listing
+        assert ".gitkeep" not in listing
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("local.php", "parameters_local.php"),
+        ("paths_local.php", "parameters_local.php"),
+        ("config_override.php", "config_local.php"),
+    ],
+)
+def test_a_file_that_would_replace_ours_is_refused(
+    builds: Builds, probe_code: str, tmp_path: Path, name: str, instead: str
+) -> None:
+    project = copy_docker(tmp_path)
+    (project / "docker" / "mautic" / "config" / name).write_text("<?php")
+
+    done, _ = builds.bake(probe_code, project=project, targets=("mautic",))
+
+    assert done.returncode != 0
+    assert f"docker/mautic/config/{name} would replace the image's own" in done.stderr
+    assert instead in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "fits"),
+    [
+        ("8.2.0", "8.4.99", True),
+        ("8.1.0", "8.3.99", False),
+        ("8.5.0", "8.5.99", False),
+        # As Mautic compares them: 8.4.1 is above 8.4.
+        ("8.2.0", "8.4", False),
+    ],
+)
+def test_mautics_own_php_limits_are_kept(
+    builds: Builds, tmp_path: Path, minimum: str, maximum: str, fits: bool
+) -> None:
+    limits = {"minimum_php_version": minimum, "maximum_php_version": maximum}
+    code = builds.code(probe_tree(tmp_path / "tree", metadata={**METADATA, **limits}))
+
+    done, _ = builds.bake(code, targets=("mautic",))
+
+    sentence = (
+        f"Mautic 7.2.2 runs on PHP {minimum} to {maximum}, but PHP=8.4 of this Debian is 8.4."
+    )
+    assert (done.returncode == 0) is fits
+    assert (sentence in done.stderr) is not fits
+
+
+def test_an_image_without_mautic_is_refused(builds: Builds, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "hello").touch()
+
+    done, _ = builds.bake(builds.code(tree))
+
+    assert done.returncode != 0
+    assert "MAUTIC_IMAGE has no Mautic in /var/www/html" in done.stderr
+
+
+def test_a_secret_in_the_compiled_cache_fails_the_build(builds: Builds, tmp_path: Path) -> None:
+    tree = probe_tree(tmp_path / "tree", {"leak": "MAUTIC_SECRET_KEY"})
+
+    done, _ = builds.bake(builds.code(tree), targets=("mautic",))
+
+    assert done.returncode != 0
+    assert "cache:warmup wrote the secret key into the cache" in done.stderr
+
+
+def test_a_cache_that_knows_the_builds_url_is_left_out(
+    builds: Builds, made: Containers, tmp_path: Path
+) -> None:
+    tree = probe_tree(tmp_path / "tree", {"leak": "MAUTIC_SITE_URL"})
+
+    image = builds.images(builds.code(tree), targets=("mautic",))["mautic"]
+
+    assert made.finish(image, "ls", "/opt/mautic/warm") == (0, "")
+
+
+def test_the_plain_layout_serves_the_same(builds: Builds, made: Containers, tmp_path: Path) -> None:
+    files = {"docroot/media/css/app.css": "css", "docroot/media/images/logo.png": "logo"}
+    tree = probe_tree(tmp_path / "tree", files, plain=True)
+
+    plain = start_site(made, builds.images(builds.code(tree)))
+
+    assert plain.request("/s/login").probe["server"]["DOCUMENT_ROOT"] == "/var/www/html/docroot"
+    assert plain.request("/media/css/app.css").body == b"css"
+    assert plain.request("/media/images/logo.png").body == b"logo"
+    assert plain.request("/docroot/media/css/app.css").status == 404
+    assert plain.request("/bin/console").status == 404
+
+
+def test_bookworm_and_its_php_by_arguments_alone(
+    engine: docker.DockerClient, builds: Builds, made: Containers, tmp_path: Path
+) -> None:
+    limits = {"minimum_php_version": "8.1.0", "maximum_php_version": "8.3.99"}
+    code = builds.code(probe_tree(tmp_path / "tree", metadata={**METADATA, **limits}))
+    arguments = {"DEBIAN": "bookworm", "PHP": "8.2", "DEBIAN_IMAGE": debian(engine, "bookworm")}
+
+    old = start_site(made, builds.images(code, **arguments))
+
+    assert old.request("/s/login").from_php
+    modules = old.fpm.exec_run(["php", "-m"]).output.decode().split()
+    assert {"imap", "intl", "pdo_mysql", "redis", "amqp"} <= set(modules)
+
+
+# --- what the images are ---------------------------------------------------------------------
+
+
+def test_labels_say_where_an_image_comes_from(
+    engine: docker.DockerClient, images: dict[str, str]
+) -> None:
+    for name, reference in images.items():
+        labels = engine.images.get(reference).labels
+        assert labels["org.opencontainers.image.title"] == name
+        assert labels["org.opencontainers.image.revision"] == "0123abc"
+        assert labels["org.opencontainers.image.source"] == "https://git.example/mautic"
+        assert labels["org.opencontainers.image.version"] == "7.2"
+
+
+def test_a_new_commit_keeps_the_layers(
+    engine: docker.DockerClient, builds: Builds, probe_code: str
+) -> None:
+    layers = []
+    for revision in ("aaaaaaaa", "bbbbbbbb"):
+        image = builds.images(probe_code, REVISION=revision)["nginx"]
+        layers.append(engine.images.get(image).attrs["RootFS"]["Layers"])
+
+    assert layers[0] == layers[1]
+
+
+def test_the_images_run_as_nobody_in_particular(
+    engine: docker.DockerClient, images: dict[str, str]
+) -> None:
+    for reference in images.values():
+        config = engine.images.get(reference).attrs["Config"]
+        assert config["User"] == "33:33"
+        assert config["StopSignal"] == "SIGQUIT"
+
+
+@pytest.mark.parametrize("which", ["nginx", "fpm"])
+def test_the_pair_runs_hardened(site: Site, which: str) -> None:
+    container: Container = getattr(site, which)
+
+    status = container.exec_run(["cat", "/proc/1/status"]).output.decode()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["Uid"].split() == ["33"] * 4
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
+    assert fields["NoNewPrivs"] == "1"
+    for place in ("/var/www/html/docroot/x", "/etc/x", "/usr/local/bin/x"):
+        assert container.exec_run(["touch", place]).exit_code != 0
+
+
+@pytest.mark.parametrize("which", ["nginx", "fpm"])
+def test_there_are_no_tools_for_an_intruder(site: Site, which: str) -> None:
+    container: Container = getattr(site, which)
+
+    privileged = container.exec_run("find / -xdev -type f -perm /6000").output.decode()
+    assert [line for line in privileged.splitlines() if not line.endswith("denied")] == []
+    for tool in ("gcc", "make", "composer", "git", "curl", "node"):
+        assert container.exec_run(["sh", "-c", f"command -v {tool}"]).exit_code != 0, tool
+
+
+@pytest.mark.parametrize("which", ["nginx", "fpm"])
+def test_nothing_of_the_package_manager_is_left(site: Site, which: str) -> None:
+    container: Container = getattr(site, which)
+
+    found = container.exec_run(
+        ["sh", "-c", "ls /tmp/apt /var/cache/apt/archives/*.deb /var/log/dpkg.log 2>&-"]
+    ).output
+    assert found == b""
+
+
+def test_the_code_belongs_to_root_and_cannot_be_changed(site: Site) -> None:
+    own = "find docroot bin config -xdev -not -user 0 -not -path 'docroot/media/*'"
+
+    assert site.fpm.exec_run(["sh", "-c", own]).output == b""
+
+
+# --- settings --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A setting that is refused, and what is said about it."""
+
+    image: str
+    command: tuple[str, ...]
+    name: str
+    value: str
+
+
+WRONG = [
+    Wrong("nginx", (), "NGINX_CLIENT_MAX_BODY_SIZE", "lots"),
+    Wrong("nginx", (), "NGINX_CLIENT_MAX_BODY_SIZE", "1m; return 200"),
+    Wrong("nginx", (), "NGINX_CLIENT_MAX_BODY_SIZE", "1m\n;autoindex on"),
+    Wrong("nginx", (), "NGINX_TRUSTED_PROXIES", "10.0.0.0/8 everybody"),
+    Wrong("nginx", (), "NGINX_TRUSTED_PROXIES", "10.0.0.0/8;deny"),
+    Wrong("nginx", (), "NGINX_WORKER_PROCESSES", "0"),
+    Wrong("nginx", (), "NGINX_WORKER_CONNECTIONS", "-1"),
+    Wrong("nginx", (), "NGINX_KEEPALIVE_TIMEOUT", "1 minute"),
+    Wrong("nginx", (), "NGINX_GZIP_LEVEL", "10"),
+    Wrong("nginx", (), "NGINX_FASTCGI_TIMEOUT", ""),
+    Wrong("nginx", (), "NGINX_FASTCGI_ADDRESS", "fpm"),
+    Wrong("nginx", (), "NGINX_ACCESS_LOG", "yes"),
+    Wrong("nginx", (), "NGINX_HSTS_MAX_AGE", "1y"),
+    Wrong("nginx", (), "NGINX_STATIC_MAX_AGE", "1d"),
+    Wrong("nginx", (), "NGINX_SHUTDOWN_TIMEOUT", "soon"),
+    Wrong("nginx", (), "NGINX_REAL_IP_HEADER", "X Forwarded"),
+    Wrong("mautic", (), "PHP_INI_VALUE_MEMORY_LIMIT", "lots"),
+    Wrong("mautic", (), "PHP_INI_VALUE_MAX_EXECUTION_TIME", "5m"),
+    Wrong("mautic", (), "PHP_OPCACHE_VALIDATE_TIMESTAMPS", "no"),
+    Wrong("mautic", (), "FPM_PM", "quick"),
+    Wrong("mautic", (), "FPM_MAX_CHILDREN", "ten"),
+    Wrong("mautic", ("worker", "email"), "MAUTIC_WORKER_TIME_LIMIT", "1h"),
+    Wrong("mautic", ("worker", "email"), "MAUTIC_WORKER_MEMORY_LIMIT", "a lot"),
+    Wrong("mautic", ("cron",), "MAUTIC_CRON_TIMEOUT", "1h"),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.name}={wrong.value!r}")
+def test_a_wrong_setting_is_refused_by_name(
+    made: Containers, images: dict[str, str], wrong: Wrong
+) -> None:
+    start = getattr(made, wrong.image)
+    container = start(images[wrong.image], *wrong.command, environment={wrong.name: wrong.value})
+
+    status, said = finish(container)
+
+    assert status == 64
+    assert wrong.name in said
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("worker",), "at least one queue"),
+        (("worker", "email;rm"), "is not the name of a queue"),
+        (("web", "now"), "takes no arguments"),
+        (("migrate", "now"), "takes no arguments"),
+    ],
+)
+def test_a_wrong_command_is_refused(
+    made: Containers, images: dict[str, str], command: tuple[str, ...], message: str
+) -> None:
+    status, said = made.finish(images["mautic"], *command)
+
+    assert status == 64
+    assert message in said
+
+
+def test_settings_reach_nginx_php_and_php_fpm(made: Containers, images: dict[str, str]) -> None:
+    nginx = {
+        "NGINX_CLIENT_MAX_BODY_SIZE": "2k",
+        "NGINX_GZIP_LEVEL": "0",
+        "NGINX_STATIC_MAX_AGE": "77",
+        "NGINX_ACCESS_LOG": "off",
+        "NGINX_WORKER_PROCESSES": "3",
+        "NGINX_FASTCGI_ADDRESS": "127.0.0.1:9100",
+        "NGINX_FASTCGI_STATUS_ADDRESS": "127.0.0.1:9101",
+    }
+    fpm = {
+        "PHP_INI_VALUE_MEMORY_LIMIT": "300M",
+        "FPM_LISTEN": "127.0.0.1:9100",
+        "FPM_STATUS_LISTEN": "127.0.0.1:9101",
+        "FPM_PM": "static",
+        "FPM_MAX_CHILDREN": "3",
+    }
+    tuned = start_site(made, images, nginx={"environment": nginx}, fpm={"environment": fpm})
+
+    assert tuned.request("/", method="POST", body=b"x" * 2000).probe["body_bytes"] == 2000
+    assert tuned.request("/", method="POST", body=b"x" * 4000).status == 413
+    for target in ("/media/css/app.css", "/s/login"):
+        answer = tuned.request(target, {"Accept-Encoding": "gzip"})
+        assert (answer.status, answer.headers["Content-Encoding"]) == (200, None)
+    kept = tuned.request("/media/css/app.css").headers["Cache-Control"]
+    assert kept == "public, max-age=77"
+    assert tuned.request("/").probe["memory_limit"] == "300M"
+    assert b"total processes:      3" in tuned.probe_request("/fpm-status").body
+    assert '" 200 ' not in logs(tuned.nginx)
+    processes = [row[-1] for row in tuned.nginx.top()["Processes"]]
+    assert sum("worker process" in name for name in processes) == 3
+
+
+def test_nginx_starts_a_worker_for_each_processor_it_may_use(
+    made: Containers, images: dict[str, str]
+) -> None:
+    container = made.nginx(images["nginx"], nano_cpus=1_500_000_000)
+
+    def workers() -> int:
+        return sum("worker process" in row[-1] for row in container.top()["Processes"])
+
+    assert until("nginx worker", workers) == 2
+
+
+def _parameters(made: Containers, image: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Read local.php twice, as Mautic does; return its parameters and what Symfony would see."""
+    script = (
+        "for ($i = 0; $i < 2; ++$i) { include 'config/local.php'; }"
+        "echo json_encode(['local' => $parameters, 'env' => $_ENV]);"
+    )
+    status, said = made.finish(image, "php", "-r", script, environment=environment)
+    assert status == 0, said
+    seen: dict[str, Any] = json.loads(said)
+    return seen
+
+
+def test_percent_signs_in_values_are_meant_as_such(
+    made: Containers, images: dict[str, str]
+) -> None:
+    seen = _parameters(
+        made,
+        images["mautic"],
+        {
+            "MAUTIC_DB_PASSWORD": "a%b%c%%",
+            "MAUTIC_MAILER_DSN": "smtp://u:p%40ss@mail",
+            "MAUTIC_MAILER_FROM_NAME": "100 %",
+            "MAUTIC_UPLOAD_DIR": "%mautic.application_dir%/media/%files",
+        },
+    )
+
+    # The installer connects with local.php's value; Symfony resolves the environment's.
+    assert seen["local"]["db_password"] == "a%b%c%%"
+    assert seen["env"]["MAUTIC_DB_PASSWORD"] == "a%%b%%c%%%%"
+    assert seen["env"]["MAUTIC_MAILER_DSN"] == "smtp://u:p%%40ss@mail"
+    assert seen["env"]["MAUTIC_MAILER_FROM_NAME"] == "100 %%"
+    assert seen["env"]["MAUTIC_UPLOAD_DIR"] == "%mautic.application_dir%/media/%%files"
+
+
+def test_a_secret_is_read_from_the_file_that_is_named(
+    made: Containers, images: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("s3c%ret\n")
+    (tmp_path / "password").chmod(0o444)
+    tmp_path.chmod(0o755)
+    mount = {str(tmp_path): {"bind": "/run/secrets/mautic", "mode": "ro"}}
+    script = (
+        "include 'config/local.php'; echo $parameters['db_password'], $_ENV['MAUTIC_DB_PASSWORD'];"
+    )
+
+    for name, expected in (("password", (0, "s3c%rets3c%%ret")), ("nothing", (255, None))):
+        status, said = made.finish(
+            images["mautic"],
+            *("php", "-r", script),
+            environment={"MAUTIC_DB_PASSWORD_FILE": f"/run/secrets/mautic/{name}"},
+            volumes=mount,
+        )
+        assert status == expected[0]
+        if expected[1] is None:
+            assert "MAUTIC_DB_PASSWORD_FILE names /run/secrets/mautic/nothing" in said
+        else:
+            assert said == expected[1]
+
+
+def test_lists_may_be_written_as_people_write_them(
+    made: Containers, images: dict[str, str]
+) -> None:
+    environment = {
+        "MAUTIC_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1",
+        "MAUTIC_TRUSTED_HOSTS": '["a.example"]',
+    }
+    seen = _parameters(made, images["mautic"], environment)
+
+    assert seen["local"]["trusted_proxies"] == ["10.0.0.0/8", "127.0.0.1"]
+    assert json.loads(seen["env"]["MAUTIC_TRUSTED_PROXIES"]) == ["10.0.0.0/8", "127.0.0.1"]
+    assert seen["local"]["trusted_hosts"] == ["a.example"]
+
+
+# --- the compiled cache ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_role_starts_with_the_cache_of_its_scheme(
+    made: Containers, images: dict[str, str], scheme: str
+) -> None:
+    container = made.mautic(
+        images["mautic"],
+        *("console", "probe:wait"),
+        environment={"MAUTIC_SITE_URL": f"{scheme}://mautic.example"},
+    )
+    until("console", lambda: "running" in logs(container), lambda: logs(container))
+
+    listing = container.exec_run(["sh", "-c", "cat var/cache/prod/* var/tmp/twig/*"]).output
+    assert listing.decode().splitlines() == [
+        "<?php // the same for both",
+        f"<?php // routes for {scheme}",
+        "<?php // a template",
+    ]
+    # Its own: Mautic compiles more at run time.
+    assert container.exec_run(["touch", "var/cache/prod/more", "var/tmp/twig/more"]).exit_code == 0
+
+
+def test_what_the_two_caches_share_is_in_the_image_once(
+    made: Containers, images: dict[str, str]
+) -> None:
+    _, said = made.finish(
+        images["mautic"], "find", "/opt/mautic/warm", "-type", "f", "-printf", "%P %n\n"
+    )
+
+    assert sorted(said.splitlines()) == [
+        "http/cache/prod/container.php 2",
+        "http/cache/prod/url_matching_routes.php 1",
+        "http/tmp/twig/page.php 2",
+        "https/cache/prod/container.php 2",
+        "https/cache/prod/url_matching_routes.php 1",
+        "https/tmp/twig/page.php 2",
+    ]
+
+
+# --- signals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signal", ["SIGQUIT", "SIGTERM"])
+@pytest.mark.parametrize("which", ["fpm", "nginx"])
+def test_a_request_in_flight_is_finished_first(
+    made: Containers, images: dict[str, str], which: str, signal: str
+) -> None:
+    pair = start_site(made, images)
+    answers: list[Answer] = []
+    client = threading.Thread(target=lambda: answers.append(pair.request("/slow")))
+    client.start()
+    until(
+        "request in flight",
+        lambda: pair.fpm.exec_run(["test", "-e", "/tmp/slow-started"]).exit_code == 0,
+    )
+
+    container: Container = getattr(pair, which)
+    container.kill(signal)
+    status, said = finish(container, STOP_SECONDS)
+    client.join()
+
+    assert status == 0, said
+    assert [(answer.status, answer.from_php) for answer in answers] == [(200, True)]
+
+
+@pytest.mark.parametrize("signal", ["SIGQUIT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("command", "environment"),
+    [
+        (("worker", "email", "hit"), {}),
+        (("console", "probe:wait"), {}),
+        (
+            ("cron",),
+            {"MAUTIC_CRON_JOBS": '{"own": {"schedule": "* * * * *", "command": ["probe:wait"]}}'},
+        ),
+    ],
+    ids=["worker", "console", "cron"],
+)
+def test_a_command_is_told_to_finish(
+    made: Containers,
+    images: dict[str, str],
+    command: tuple[str, ...],
+    environment: dict[str, str],
+    signal: str,
+) -> None:
+    container = made.mautic(images["mautic"], *command, environment=environment)
+    until("command", lambda: "running: " in logs(container), lambda: logs(container))
+
+    container.kill(signal)
+    status, said = finish(container, STOP_SECONDS)
+
+    assert status == 0, said
+    assert "finished its message" in said
+
+
+def test_a_command_that_does_not_listen_is_ended(made: Containers, images: dict[str, str]) -> None:
+    """cron gives its command 15 seconds, so that the container ends by itself."""
+    jobs = {"own": {"schedule": "* * * * *", "command": ["probe:stubborn"]}}
+    container = made.mautic(
+        images["mautic"], "cron", environment={"MAUTIC_CRON_JOBS": json.dumps(jobs)}
+    )
+    until("command", lambda: "deaf\n" in logs(container), lambda: logs(container))
+
+    container.kill("SIGTERM")
+    status, said = finish(container, STOP_SECONDS)
+
+    assert status == 0, said
+    assert "own ends: signal 9" in said
+
+
+# --- roles -----------------------------------------------------------------------------------
+
+
+def test_the_worker_consumes_its_queues_within_limits(
+    made: Containers, images: dict[str, str]
+) -> None:
+    limits = {"MAUTIC_WORKER_TIME_LIMIT": "60", "MAUTIC_WORKER_MEMORY_LIMIT": "128M"}
+    container = made.mautic(images["mautic"], "worker", "email", "hit", environment=limits)
+    until("worker", lambda: "running: " in logs(container), lambda: logs(container))
+
+    assert (
+        "running: messenger:consume email hit --no-interaction --time-limit=60 --memory-limit=128M"
+        in logs(container)
+    )
+
+
+def test_the_console_passes_arguments_status_and_input(
+    made: Containers, images: dict[str, str]
+) -> None:
+    words = ("mautic:segments:update", "--batch-limit=5", "a b", "$(id)", "")
+    status, said = made.finish(images["mautic"], "console", *words)
+    assert (status, json.loads(said)) == (0, list(words))
+    assert made.finish(images["mautic"], "console", "probe:exit", "3")[0] == 3
+
+    piped = subprocess.run(
+        [
+            "docker",
+            "run",
+            "--rm",
+            "--network=none",
+            "-i",
+            images["mautic"],
+            "console",
+            "probe:stdin",
+        ],
+        input="typed",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert piped.stdout == "stdin: typed\n"
+
+
+def test_anything_else_is_run_as_it_is(made: Containers, images: dict[str, str]) -> None:
+    assert made.finish(images["mautic"], "php", "-r", "echo PHP_SAPI;") == (0, "cli")
+    assert made.finish(images["mautic"], "sh", "-c", "exit 9")[0] == 9
+
+
+SCHEDULES = [
+    ("* * * * *", "2026-11-22 10:07", True),
+    ("7 * * * *", "2026-11-22 10:07", True),
+    ("8 * * * *", "2026-11-22 10:07", False),
+    ("0,15,30,45 * * * *", "2026-11-22 10:30", True),
+    ("0,15,30,45 * * * *", "2026-11-22 10:31", False),
+    ("*/3 * * * *", "2026-11-22 10:57", True),
+    ("*/3 * * * *", "2026-11-22 10:58", False),
+    ("2-59/5 * * * *", "2026-11-22 10:57", True),
+    ("2-59/5 * * * *", "2026-11-22 10:55", False),
+    ("10-20 * * * *", "2026-11-22 10:20", True),
+    ("10-20 * * * *", "2026-11-22 10:21", False),
+    ("5-5/9 * * * *", "2026-11-22 10:05", True),
+    ("0 4 * * *", "2026-11-22 04:00", True),
+    ("0 4 * * *", "2026-11-22 16:00", False),
+    ("0 0 1 1 *", "2027-01-01 00:00", True),
+    ("0 0 1 1 *", "2027-02-01 00:00", False),
+    ("0 0 31 * *", "2026-11-30 00:00", False),
+    # 22 November 2026 is a Sunday, which is 0 and 7.
+    ("0 0 * * 0", "2026-11-22 00:00", True),
+    ("0 0 * * 7", "2026-11-22 00:00", True),
+    ("0 0 * * 5-7", "2026-11-22 00:00", True),
+    ("0 0 * * 1", "2026-11-22 00:00", False),
+    # Both day fields given: either will do. One of them free: the other decides.
+    ("0 0 1 * 0", "2026-11-22 00:00", True),
+    ("0 0 22 * 1", "2026-11-22 00:00", True),
+    ("0 0 1 * 1", "2026-11-22 00:00", False),
+    ("0 0 */2 * 0", "2026-11-22 00:00", False),
+    ("  0   0  *  *  * ", "2026-11-22 00:00", True),
+]
+NO_SCHEDULES = [
+    "",
+    "* * * *",
+    "* * * * * *",
+    "60 * * * *",
+    "* 24 * * *",
+    "* * 0 * *",
+    "* * * 13 *",
+    "* * * * 8",
+    "20-10 * * * *",
+    "*/0 * * * *",
+    "5/5 * * * *",
+    "a * * * *",
+    "1, * * * *",
+    "-1 * * * *",
+    "@daily",
+    "* * * jan *",
+]
+
+
+def test_schedules_mean_what_they_mean_to_cron(made: Containers, images: dict[str, str]) -> None:
+    script = """
+        require '/opt/mautic/schedule.php';
+        foreach (json_decode(getenv('TABLE')) as [$text, $time]) {
+            try {
+                $said[] = Schedule::parse($text)->matches(new DateTimeImmutable($time ?? 'now'));
+            } catch (InvalidArgumentException $e) {
+                $said[] = $e->getMessage();
+            }
+        }
+        echo json_encode($said);
+    """
+    table = [
+        *((text, time) for text, time, _ in SCHEDULES),
+        *((text, None) for text in NO_SCHEDULES),
+    ]
+    status, said = made.finish(
+        images["mautic"], "php", "-r", script, environment={"TABLE": json.dumps(table)}
+    )
+
+    assert status == 0, said
+    results = json.loads(said)
+    matched = [(*row[:2], result) for row, result in zip(SCHEDULES, results, strict=False)]
+    assert matched == SCHEDULES
+    for text, message in zip(NO_SCHEDULES, results[len(SCHEDULES) :], strict=True):
+        assert isinstance(message, str), text
+        assert f"'{text}'" in message
+
+
+def test_due_jobs_run_one_after_another_and_never_twice_at_once(
+    made: Containers, images: dict[str, str]
+) -> None:
+    """A clock that goes a minute forward at each look, and a job that outlasts it."""
+    script = """
+        require '/opt/mautic/scheduler.php';
+        $table = Job::readTable(json_decode(getenv('TABLE'), true));
+        $time = new DateTimeImmutable('2026-11-22 10:00');
+        $clock = function () use (&$time) {
+            $now = $time;
+            $time = $time->modify('+1 minute');
+            if ($now->format('i') === '20') { posix_kill(getmypid(), SIGTERM); }
+            return $now;
+        };
+        (new Scheduler($table, 600, $clock))->run();
+    """
+    table = {
+        "hourly": {"schedule": "0 * * * *", "command": ["first"]},
+        "long": {"schedule": "* * * * *", "command": ["probe:wait"]},
+        "off": {"schedule": None, "command": ["never"]},
+    }
+    status, said = made.finish(
+        images["mautic"], "php", "-r", script, environment={"TABLE": json.dumps(table)}
+    )
+
+    assert status == 0, said
+    assert said.index("hourly ends: exit 0") < said.index("long starts: probe:wait")
+    assert said.count("long starts") == 1
+    assert said.count("long is left out: its last run has not ended") >= 10
+    assert "long is stopped with us" in said
+    assert "long ends: exit 0" in said
+    assert "never" not in said
+
+
+def test_a_job_that_hangs_is_ended(made: Containers, images: dict[str, str]) -> None:
+    jobs = {"own": {"schedule": "* * * * *", "command": ["probe:wait"]}}
+    environment = {"MAUTIC_CRON_JOBS": json.dumps(jobs), "MAUTIC_CRON_TIMEOUT": "1"}
+    container = made.mautic(images["mautic"], "cron", environment=environment)
+
+    until("end of the job", lambda: "own ends" in logs(container), lambda: logs(container))
+
+    assert "own is stopped after 1 s" in logs(container)
+
+
+def test_the_schedule_is_changed_by_file_and_variable(
+    made: Containers, images: dict[str, str]
+) -> None:
+    jobs = {"own": "* * * * *", "webhooks-process": None}
+    container = made.mautic(
+        images["mautic"], "cron", environment={"MAUTIC_CRON_JOBS": json.dumps(jobs)}
+    )
+    until("job", lambda: "own ends: exit 0" in logs(container), lambda: logs(container))
+
+    names = logs(container).splitlines()[0].split(": ")[2].split(", ")
+    assert {"segments-update", "campaigns-update", "campaigns-trigger", "own"} <= set(names)
+    # Switched off by config/cron.json, by the variable, and as delivered.
+    assert not {"import", "webhooks-process", "maintenance-cleanup"} & set(names)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "message"),
+    [
+        ("segments", "MAUTIC_CRON_JOBS must be a JSON object"),
+        ('["segments-update"]', "MAUTIC_CRON_JOBS must be a JSON object"),
+        ('{"segment-update": "* * * * *"}', "names the job segment-update, which does not exist"),
+        ('{"segments-update": "99 * * * *"}', "wrong minute, '99'"),
+        ('{"segments-update": 5}', "segments-update must be a schedule, null or an object"),
+        ('{"mine": {"schedule": "* * * * *"}}', "the job mine needs a command"),
+        ('{"own": {"command": "a b"}}', "the job own needs a command"),
+        ('{"own": {"command": ["a"], "when": "x"}}', "the unknown key when"),
+    ],
+)
+def test_a_wrong_job_is_refused(
+    made: Containers, images: dict[str, str], jobs: str, message: str
+) -> None:
+    status, said = made.finish(images["mautic"], "cron", environment={"MAUTIC_CRON_JOBS": jobs})
+
+    assert status == 78
+    assert message in said
+
+
+# --- migrate, against a real database --------------------------------------------------------
+
+PASSWORD = "a%b%c#d$e'f"
+
+
+class Database:
+    """A MariaDB with one empty database after another.
+
+    Args:
+        made: what removes it.
+        image: the database image.
+        mautic: the mautic image that is installed into it.
+    """
+
+    def __init__(self, made: Containers, image: str, mautic: str) -> None:
+        self._made = made
+        self._mautic = mautic
+        self._network = made.network()
+        self._count = 0
+        self._container = made.start(
+            image,
+            network=self._network,
+            environment={"MYSQL_ROOT_PASSWORD": "root", "MYSQL_DATABASE": "none"},
+        )
+        self._container.reload()
+        until("database", lambda: self.sql("SELECT 1", check=False), lambda: logs(self._container))
+
+    def sql(self, statement: str, name: str = "mysql", *, check: bool = True) -> str:
+        """Run SQL as root in a database; return what it answers."""
+        done = self._container.exec_run(
+            ["mariadb", "-uroot", "-proot", "-h127.0.0.1", "-N", "-B", "-e", statement, name]
+        )
+        said: str = done.output.decode()
+        assert not check or done.exit_code == 0, said
+        return said if done.exit_code == 0 else ""
+
+    def create(self) -> str:
+        """Make an empty database; return its name, which is also its user's."""
+        self._count += 1
+        name = f"mautic_{self._count}"
+        password = PASSWORD.replace("'", "''")
+        self.sql(
+            f"CREATE DATABASE {name}; CREATE USER {name} IDENTIFIED BY '{password}';"
+            f"GRANT ALL ON {name}.* TO {name}"
+        )
+        return name
+
+    def migrate(self, name: str, **more: str) -> Container:
+        """Start the role migrate on a database."""
+        environment = {
+            "MAUTIC_DB_HOST": self._container.name,
+            "MAUTIC_DB_DATABASE": name,
+            "MAUTIC_DB_USER": name,
+            "MAUTIC_DB_PASSWORD": PASSWORD,
+            "MAUTIC_SECRET_KEY": "0" * 64,
+            "MAUTIC_SITE_URL": "http://mautic.example",
+            "MAUTIC_ADMIN_USERNAME": "admin",
+            "MAUTIC_ADMIN_EMAIL": "admin@example.com",
+            "MAUTIC_ADMIN_PASSWORD": "Tr0ub4dor%3",
+            **more,
+        }
+        return self._made.mautic(
+            self._mautic, "migrate", network=self._network, environment=environment
+        )
+
+
+@pytest.fixture(scope="module")
+def database(engine: docker.DockerClient, made: Containers) -> Database:
+    return Database(made, standin(engine, "database"), pair(engine)[0])
+
+
+def test_migrate_installs_once_then_only_migrates(database: Database) -> None:
+    name = database.create()
+
+    status, said = finish(database.migrate(name))
+    assert status == 0, said
+    assert "migrate: installed" in said
+    users = database.sql("SELECT * FROM users", name)
+    migrations = database.sql("SELECT * FROM migrations", name)
+    assert "admin@example.com" in users
+    assert migrations
+
+    status, said = finish(database.migrate(name, MAUTIC_ADMIN_PASSWORD="another"))
+    assert status == 0, said
+    assert "migrate: Mautic is installed" in said
+    assert database.sql("SELECT * FROM users", name) == users
+    assert database.sql("SELECT * FROM migrations", name) == migrations
+
+
+def test_two_migrations_at_once_make_one_installation(database: Database) -> None:
+    name = database.create()
+
+    both = [finish(container) for container in [database.migrate(name), database.migrate(name)]]
+
+    assert [status for status, _ in both] == [0, 0], both
+    assert sorted("migrate: installed" in said for _, said in both) == [False, True]
+    assert database.sql("SELECT COUNT(*) FROM users", name).strip() == "1"
+
+
+def test_migrations_of_two_databases_do_not_wait_for_each_other(database: Database) -> None:
+    """Locks belong to the server, and all branches may share one: their names must differ."""
+    names = [database.create(), database.create()]
+
+    both = [finish(container) for container in map(database.migrate, names)]
+
+    assert [status for status, _ in both] == [0, 0], both
+    assert not any("another migration" in said for _, said in both)
+
+
+def test_an_installation_that_was_cut_off_is_done_again(database: Database) -> None:
+    name = database.create()
+    assert finish(database.migrate(name))[0] == 0
+    database.sql("DELETE FROM users; DELETE FROM migrations", name)
+
+    status, said = finish(database.migrate(name))
+
+    assert status == 0, said
+    assert "an earlier installation was cut off" in said
+    assert database.sql("SELECT COUNT(*) FROM users", name).strip() == "1"
+
+
+def test_an_installation_cut_off_after_its_user_is_brought_to_its_end(database: Database) -> None:
+    name = database.create()
+    assert finish(database.migrate(name))[0] == 0
+    recorded = database.sql("SELECT version FROM migrations ORDER BY version", name)
+    database.sql("DROP TABLE migrations", name)
+
+    status, said = finish(database.migrate(name))
+
+    assert status == 0, said
+    assert "migrate: Mautic is installed" in said
+    assert database.sql("SELECT version FROM migrations ORDER BY version", name) == recorded
+
+
+def test_content_without_a_user_is_never_installed_over(database: Database) -> None:
+    name = database.create()
+    database.sql("CREATE TABLE leads (id INT); INSERT INTO leads VALUES (1)", name)
+
+    status, said = finish(database.migrate(name))
+
+    assert status == 65
+    assert f"the database {name} has rows in leads but no user" in said
+    assert database.sql("SELECT COUNT(*) FROM leads", name).strip() == "1"
+
+
+def test_no_database_in_time_is_said_and_can_be_tried_again(database: Database) -> None:
+    for more in ({"MAUTIC_DB_HOST": "127.0.0.1"}, {"MAUTIC_DB_PASSWORD": "wrong"}):
+        name = database.create()
+
+        status, said = finish(database.migrate(name, MAUTIC_MIGRATE_WAIT="1", **more))
+
+        assert status == 75
+        assert f"no database {name}" in said
+        assert "after 1 s" in said
+        assert PASSWORD not in said
+
+
+@pytest.mark.parametrize(
+    "missing", ["MAUTIC_SITE_URL", "MAUTIC_SECRET_KEY", "MAUTIC_ADMIN_PASSWORD"]
+)
+def test_a_missing_setting_is_named(database: Database, missing: str) -> None:
+    name = database.create()
+
+    status, said = finish(database.migrate(name, **{missing: ""}))
+
+    assert status == 78
+    assert f"{missing} (or {missing}_FILE) is not set" in said
+    assert database.sql(f"SHOW TABLES FROM {name}") == ""
+
+
+def test_an_installer_that_pretends_success_is_not_believed(database: Database) -> None:
+    """Mautic's installer ends with status 0 for some failures, as for a database it cannot use."""
+    name = database.create()
+    database.sql(f"REVOKE INSERT ON {name}.* FROM {name}")
+
+    status, said = finish(database.migrate(name))
+
+    assert status == 1, said
+
+
+def test_a_migration_ends_when_it_is_told_to(database: Database) -> None:
+    container = database.migrate(database.create(), MAUTIC_DB_HOST="127.0.0.1")
+    until("migration", lambda: "waiting for" in logs(container), lambda: logs(container))
+
+    container.kill("SIGQUIT")
+    status, said = finish(container, STOP_SECONDS)
+
+    assert status == 143
+    assert "stopped by a signal" in said
