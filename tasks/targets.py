@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from tasks.adapters.engine import Engine
     from tasks.adapters.lock import Holder
     from tasks.adapters.registry import Registry
+    from tasks.flows.kubernetes.target import Kubernetes
     from tasks.flows.local.target import Local
     from tasks.flows.platform import Platform
+    from tasks.flows.target import Target
 
 
-def target(session: Session, environment: str, *, dry: bool = False) -> Local:
+def target(session: Session, environment: str, *, dry: bool = False) -> Target:
     """Return what runs the environments of one environment of invoke.yaml.
 
     Args:
@@ -29,6 +31,38 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Local:
         environment: its name.
         dry: only look: images that have yet to be made are not made.
     """
+    if session.settings.environment(environment).target == "kubernetes":
+        return _kubernetes(session, environment, dry=dry)
+    return local(session, environment, dry=dry)
+
+
+def _kubernetes(session: Session, environment: str, *, dry: bool) -> Kubernetes:
+    from tasks.adapters.cluster import Cluster
+    from tasks.adapters.helm import Helm
+    from tasks.adapters.tools import find_helm
+    from tasks.flows.build import resolve_images
+    from tasks.flows.kubernetes.target import Kubernetes
+
+    own = session.settings.environment(environment).cluster
+    assert own, "the settings require a cluster for this target"  # noqa: S101 - for the type
+    images = registry(session, environment)
+    # Looking at environments needs no Helm, and must not wait for one to be fetched.
+    find = partial(find_helm, session.runner, ROOT, say=session.console.say)
+    return Kubernetes(
+        settings=session.settings,
+        environment=environment,
+        cluster=Cluster(own.name),
+        helm=Helm(session.runner, find, own.name, None),
+        root=ROOT,
+        images=partial(resolve_images, images),
+        base=_base(session, images.host, dry=dry),
+        work=session.console.work,
+        redactor=session.redactor,
+    )
+
+
+def local(session: Session, environment: str, *, dry: bool = False) -> Local:
+    """Return this machine's Docker Engine as a target; arguments as for ``target``."""
     from tasks.adapters.engine import Engine
     from tasks.flows.build import resolve_images
     from tasks.flows.local.target import Local

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, unquote
@@ -27,6 +27,8 @@ FIELD_MANAGER = "mautic-multidev"
 PAGE = 500
 ERROR_PAUSE_SECONDS = 0.5
 """How long to wait before a list after a watch that told of an error, 410 Gone as a rule."""
+SILENCE_SECONDS = 900.0
+"""How long a log that is followed may say nothing before its connection is made anew."""
 MIN_PAUSE_SECONDS = 0.05
 MAX_PAUSE_SECONDS = 2.0
 """How long to wait before a watch that ended is opened again."""
@@ -231,6 +233,49 @@ class Cluster:
         if answer.status >= 400:
             raise refusal(request, answer)
         return answer.body.decode(errors="replace")
+
+    def log_lines(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        tail: int | None,
+        since: datetime | None,
+        stop: Stop,
+    ) -> Iterator[str]:
+        """Yield a container's log line by line as it is written, each after its time stamp.
+
+        Args:
+            namespace: the pod's namespace.
+            pod: the pod.
+            container: the container.
+            tail: lines to begin with; None begins with the first one.
+            since: leave out what is older.
+            stop: ends it.
+
+        Raises:
+            ClusterError: the API refused, or stayed away. A log that breaks off just ends.
+        """
+        query = {"container": container, "follow": "true", "timestamps": "true"}
+        if tail is not None:
+            query["tailLines"] = str(tail)
+        if since is not None:
+            query["sinceTime"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        path = KINDS["Pod"].path(namespace, pod, "log")
+        request = Request("GET", path, query, timeout=(5.0, SILENCE_SECONDS))
+        yield from self._transport.lines(request, stop)
+
+    def execute(self, namespace: str, pod: str, container: str, argv: Sequence[str]) -> int:
+        """Run a command in a container on this process's own terminal; return its exit status.
+
+        Raises:
+            ClusterError: it could not be started, or the connection broke off.
+        """
+        from tasks.adapters.podexec import Exec
+
+        path = KINDS["Pod"].path(namespace, pod, "exec")
+        return Exec(self._transport, path, container, argv).run()
 
     def http(
         self, namespace: str, service: str, port: str, path: str, headers: Mapping[str, str]

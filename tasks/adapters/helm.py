@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,29 @@ class Helm:
 
     Args:
         runner: runs it.
-        program: its path.
+        find: returns its path; asked when Helm is first needed.
         context: the kubeconfig's context.
         kubeconfig: the kubeconfig's path; None takes KUBECONFIG or the user's own.
     """
 
     def __init__(
-        self, runner: Runner, program: str, context: str | None, kubeconfig: str | None
+        self,
+        runner: Runner,
+        find: Callable[[], Path],
+        context: str | None,
+        kubeconfig: str | None,
     ) -> None:
         self._runner = runner
-        self._program = program
+        self._find = find
         self._env = {"HELM_NAMESPACE": ""}
         if context:
             self._env["HELM_KUBECONTEXT"] = context
         if kubeconfig:
             self._env["KUBECONFIG"] = kubeconfig
+
+    @cached_property
+    def _program(self) -> str:
+        return str(self._find())
 
     def history(self, release: str, namespace: str) -> list[Revision]:
         """Return a release's revisions, the oldest first; none when there is no such release."""

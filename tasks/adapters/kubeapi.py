@@ -8,19 +8,21 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from tasks.core.errors import ClusterError, ConflictError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
+    from websocket import WebSocket
 
 Object = dict[str, Any]
 
@@ -28,6 +30,8 @@ PATIENCE_SECONDS = 30.0
 """How long a request is tried again while the API is busy, failing or away."""
 BUSY = frozenset({429, 500, 502, 503, 504})
 """What an API server, or a load balancer before it, answers when it may do better soon."""
+CONNECT_SECONDS = 10.0
+"""How long a websocket connection may take to open."""
 WATCH_SECONDS = 30
 """How long the API serves one watch before it is opened anew: what a connection that died
 silently may cost."""
@@ -161,6 +165,41 @@ class Transport:
                 return  # as an end: whoever watches asks again from where it was
             finally:
                 stream.close()
+
+    def websocket(self, path: str, query: Sequence[tuple[str, str]]) -> WebSocket:
+        """Return an open websocket connection.
+
+        Raises:
+            ClusterError: the API refused it, or could not be reached.
+        """
+        import websocket
+        from kubernetes.stream.ws_client import create_websocket
+
+        websocket.setdefaulttimeout(CONNECT_SECONDS)
+        logged_in = False
+        while True:
+            client = self._client
+            configuration = client.configuration
+            address = re.sub("^http", "ws", configuration.host) + f"{path}?{urlencode(query)}"
+            auth = configuration.auth_settings().get("BearerToken")
+            headers = {"authorization": auth["value"]} if auth and auth["value"] else {}
+            try:
+                opened = create_websocket(  # type: ignore[no-untyped-call]
+                    configuration, address, headers
+                )
+            except websocket.WebSocketBadStatusException as error:
+                if error.status_code == 401 and not logged_in:
+                    self._log_in_again(client)
+                    logged_in = True
+                    continue
+                kind = {"Content-Type": (error.resp_headers or {}).get("content-type", "")}
+                answer = Answer(error.status_code, kind, error.resp_body or b"")
+                raise refusal(Request("GET", path), answer) from error
+            except (websocket.WebSocketException, OSError) as error:
+                raise self._unreachable(error) from error
+            # Whoever works in a shell may think for as long as he likes.
+            opened.settimeout(None)
+            return cast("WebSocket", opened)
 
     def attempt(self, request: Request) -> Answer:
         """Return the answer to one attempt, whatever its status.

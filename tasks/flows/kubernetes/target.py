@@ -41,11 +41,13 @@ from tasks.core.settings import Environment, Settings
 from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.evidence import save
 from tasks.flows.kubernetes.hold import COMPONENT, hold
+from tasks.flows.kubernetes.logs import show
 from tasks.flows.kubernetes.mirror import INSTANCE
 from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.removal import look, removals, remove_namespace
+from tasks.flows.kubernetes.services import where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
 from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary
@@ -366,6 +368,10 @@ class Kubernetes:
 
     # -- removing -----------------------------------------------------------------------------
 
+    def holds_images(self, *, dry: bool) -> bool:
+        """Say that there is a registry to remove images from: a cluster cannot do without."""
+        return True
+
     def plan_removal(self, of: Owner, names: Names) -> RemovalPlan:
         """Return everything of the branch that the cluster has.
 
@@ -435,6 +441,36 @@ class Kubernetes:
             for kind in ("Deployment", "StatefulSet", "CronJob")
             for item in self._cluster.find(kind, names.namespace, ours)
         ]
+
+    def logs(
+        self,
+        of: Owner,
+        names: Names,
+        on_line: Callable[[str], None],
+        *,
+        service: str,
+        follow: bool,
+        tail: int,
+    ) -> None:
+        """Pass on what the containers write, each line with its pod and container.
+
+        Raises:
+            InputError: there is no such service.
+        """
+        self._namespace(of, names)
+        self._secret(names)
+        show(self._cluster, names, on_line, service=service, follow=follow, tail=tail)
+
+    def execute(self, of: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
+        """Run a command in a container of a service, on this terminal; return its exit status.
+
+        Raises:
+            InputError: there is no such service.
+            SuiteError: none of its containers runs.
+        """
+        self._namespace(of, names)
+        place = where_to_run(self._cluster, names, service)
+        return self._cluster.execute(names.namespace, place.pod, place.container, words)
 
     # -- what they share ----------------------------------------------------------------------
 

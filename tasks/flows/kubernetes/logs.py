@@ -1,0 +1,149 @@
+"""What a branch's containers write: the end of it, or all of it as it comes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from tasks.adapters.cluster import Change, Cluster
+from tasks.adapters.console import plain
+from tasks.adapters.kubeapi import Stop
+from tasks.core.errors import ClusterError
+from tasks.core.naming import Names
+from tasks.flows.kubernetes.services import Place, check_service, places, selector
+
+AT_ONCE = 8
+BACKLOG = 1000
+"""Lines that wait to be shown; whoever reads slowly makes the streams wait, not memory grow."""
+AGAIN_SECONDS = 1.0
+"""How long to wait before a log that broke off is asked for again."""
+
+
+def show(
+    cluster: Cluster,
+    names: Names,
+    on_line: Callable[[str], None],
+    *,
+    service: str,
+    follow: bool,
+    tail: int,
+) -> None:
+    """Pass on what the containers of a branch write, each line with its pod and container.
+
+    Args:
+        cluster: the cluster.
+        names: the branch's names.
+        on_line: called with each line, from this thread.
+        service: only this one, or an empty string for all.
+        follow: go on until interrupted, with the containers that start meanwhile.
+        tail: lines per container to begin with.
+
+    Raises:
+        InputError: there is no such service.
+        ClusterError: the API refused, or stayed away.
+    """
+    pods = cluster.find("Pod", names.namespace, selector(names))
+    chosen = places(pods, service)
+    if service and not chosen:
+        check_service(cluster, names, service)
+    if follow:
+        _Follower(cluster, names, service, tail).run(on_line)
+        return
+
+    def fetch(place: Place) -> str:
+        return cluster.logs(names.namespace, place.pod, place.container, tail=tail) or ""
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for place, log in zip(chosen, pool.map(fetch, chosen), strict=True):
+            for line in log.splitlines():
+                on_line(_shown(place, line))
+
+
+def _shown(place: Place, line: str) -> str:
+    return f"{place} | {plain(line)}"
+
+
+class _Follower:
+    """Follows the containers there are, and each one that starts while it does."""
+
+    def __init__(self, cluster: Cluster, names: Names, service: str, tail: int) -> None:
+        self._cluster = cluster
+        self._names = names
+        self._service = service
+        self._tail = tail
+        self._stop = Stop()
+        self._lines: queue.Queue[str | Exception] = queue.Queue(BACKLOG)
+        self._known: set[str] = set()
+        self._running: set[str] = set()
+        self._is_first = True
+
+    def run(self, on_line: Callable[[str], None]) -> None:
+        """Pass lines on until interrupted.
+
+        Raises:
+            Exception: whatever ended the watch of the pods.
+        """
+        threading.Thread(target=self._watch, daemon=True, name="watch pods").start()
+        try:
+            while True:
+                line = self._lines.get()
+                if isinstance(line, Exception):
+                    raise line
+                on_line(line)
+        finally:
+            self._stop.set()
+
+    def _watch(self) -> None:
+        where, ours = self._names.namespace, selector(self._names)
+        try:
+            self._cluster.watch("Pod", where, self._take, selector=ours, stop=self._stop)
+        except Exception as error:  # raised again in the thread that reads
+            self._lines.put(error)
+
+    def _take(self, change: Change) -> None:
+        pods = change.object["items"] if change.type == "SYNCED" else [change.object]
+        for place in places(pods, self._service):
+            self._running.discard(place.id)
+            if place.running and change.type != "DELETED":
+                self._running.add(place.id)
+            if place.id and place.id not in self._known:
+                self._known.add(place.id)
+                # A container that starts while we look has nothing to be left out.
+                tail = self._tail if self._is_first else None
+                args = (place, tail)
+                threading.Thread(target=self._read, args=args, daemon=True, name="log").start()
+        self._is_first = False
+
+    def _read(self, place: Place, tail: int | None) -> None:
+        """Read one container's log to its end, again from where it broke off."""
+        last = ""
+        while not self._stop.is_set():
+            try:
+                for line in self._cluster.log_lines(
+                    self._names.namespace,
+                    place.pod,
+                    place.container,
+                    tail=tail,
+                    since=_utc(last),
+                    stop=self._stop,
+                ):
+                    stamp, _, text = line.partition(" ")
+                    # The API counts from whole seconds: it repeats what came within one.
+                    if stamp > last:
+                        last = stamp
+                        self._lines.put(_shown(place, text))
+            except ClusterError as error:
+                if error.status in {400, 404}:  # gone, and its log with it
+                    return
+                self._lines.put(_shown(place, f"its log cannot be had: {error.message}"))
+            if place.id not in self._running:
+                return
+            tail = None
+            self._stop.wait(AGAIN_SECONDS)
+
+
+def _utc(stamp: str) -> datetime | None:
+    return datetime.fromisoformat(stamp).astimezone(UTC) if stamp else None

@@ -1,0 +1,139 @@
+"""What `--service` means in a cluster: pods of a kind, those of one workload, or one container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tasks.adapters.cluster import Cluster
+from tasks.core.errors import InputError, SuiteError
+from tasks.core.manifests import PREFIX, Object
+from tasks.core.naming import Names
+from tasks.flows.kubernetes.hold import COMPONENT
+from tasks.flows.kubernetes.mirror import INSTANCE
+
+PHP = "fpm"
+"""Where commands run unless another service is named: the container of web's pods."""
+WEB = "web"
+ALIASES = {"mysql": "database"}
+"""Components that have another name on a machine with Docker Compose."""
+WORKLOADS = ("Deployment", "StatefulSet", "CronJob", "Job")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One container of one pod.
+
+    Attributes:
+        pod: the pod's name.
+        container: the container's name.
+        id: the runtime's id of the container's present or last run, or an empty string.
+        running: whether it runs now.
+        ready: whether its pod is ready, and not about to go.
+        created_at: when its pod was made.
+    """
+
+    pod: str
+    container: str
+    id: str
+    running: bool
+    ready: bool
+    created_at: str
+
+    def __str__(self) -> str:
+        return f"{self.pod} {self.container}"
+
+
+def selector(names: Names) -> str:
+    """Return the label selector of a branch's pods and workloads."""
+    return f"{INSTANCE}={names.release}"
+
+
+def places(pods: Iterable[Object], service: str) -> list[Place]:
+    """Return the containers that belong to a service, all of them where it is empty."""
+    found = []
+    for pod in pods:
+        whole = not service or service in _kinds(pod["metadata"])
+        found += [place for place in _places(pod) if whole or place.container == service]
+    return sorted(found, key=lambda place: (place.pod, place.container))
+
+
+def check_service(cluster: Cluster, names: Names, service: str) -> None:
+    """Make sure that a branch has a service, though none of its pods may be there just now.
+
+    Raises:
+        InputError: it has none of that name.
+    """
+    known: set[str] = set()
+    for kind in WORKLOADS:
+        for item in cluster.find(kind, names.namespace, selector(names)):
+            template = _template(kind, item)
+            known |= _kinds(template.get("metadata", {})) | _kinds(item["metadata"])
+            known |= {container["name"] for container in template["spec"]["containers"]}
+    if service not in known:
+        raise InputError(
+            f"{names.branch} has no service {service!r}",
+            hint=f"it has: {', '.join(sorted(known))}",
+        )
+
+
+def where_to_run(cluster: Cluster, names: Names, service: str) -> Place:
+    """Return the container that a command runs in: a ready pod's, the newest one's.
+
+    Args:
+        cluster: the cluster.
+        names: the branch's names.
+        service: as a person named it, or an empty string for where Mautic's PHP is.
+
+    Raises:
+        InputError: there is no such service.
+        SuiteError: none of its containers runs.
+    """
+    pods = cluster.find("Pod", names.namespace, selector(names))
+    chosen = places(pods, service or PHP)
+    if service in {"", WEB}:
+        # Both of a web pod's containers are its service; PHP is where a person has work to do.
+        chosen = [place for place in places(pods, WEB) if place.container == PHP]
+    running = [place for place in chosen if place.running]
+    if running:
+        return max(running, key=lambda place: (place.ready, place.created_at, place.pod))
+    if service:
+        check_service(cluster, names, service)
+    raise SuiteError(
+        f"no container of {service or PHP} of {names.branch} is running",
+        hint=f"look at it: inv status --branch {names.branch}",
+    )
+
+
+def _template(kind: str, item: Object) -> Object:
+    spec = item["spec"]
+    template: Object = (spec["jobTemplate"]["spec"] if kind == "CronJob" else spec)["template"]
+    return template
+
+
+def _kinds(metadata: Object) -> set[str]:
+    """Return the services that the labels of a pod, or of what makes it, say it belongs to."""
+    labels = metadata.get("labels") or {}
+    component = labels.get(COMPONENT, "")
+    kinds = {component, ALIASES.get(component, component)}
+    which = labels.get(f"{PREFIX}{component}")
+    return (kinds | {f"{component}-{which}"} if which else kinds) - {""}
+
+
+def _places(pod: Object) -> Iterator[Place]:
+    status, meta = pod.get("status", {}), pod["metadata"]
+    ready = not meta.get("deletionTimestamp") and any(
+        item["type"] == "Ready" and item["status"] == "True"
+        for item in status.get("conditions", [])
+    )
+    for field in ("initContainerStatuses", "containerStatuses"):
+        for container in status.get(field, []):
+            running = "running" in container.get("state", {})
+            yield Place(
+                meta["name"],
+                container["name"],
+                container.get("containerID", ""),
+                running,
+                ready,
+                meta.get("creationTimestamp", ""),
+            )
