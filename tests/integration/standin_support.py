@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,28 @@ def until(what: str, probe: Callable[[], Any], deadline_seconds: float = 60) -> 
             return result
         assert time.monotonic() - started < deadline_seconds, f"no {what} in {deadline_seconds} s"
         time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def container(
+    engine: docker.DockerClient, image: str, command: list[str] | None = None, **options: Any
+) -> Iterator[Any]:
+    """Run a container of the tests; it is gone afterwards, also when it could not be started."""
+    made = engine.containers.create(image, command, labels={TEST_LABEL: "1"}, **options)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove(force=True, v=True)
+
+
+def output(engine: docker.DockerClient, image: str, command: list[str], **options: Any) -> str:
+    """Run a command in a container until it ends; return what it wrote to stdout."""
+    with container(engine, image, command, **options) as made:
+        status = made.wait()["StatusCode"]
+        text: str = made.logs(stderr=False).decode()
+        assert status == 0, f"{command} exited {status}:\n{made.logs().decode()}"
+    return text
 
 
 class Project:

@@ -18,9 +18,9 @@ import requests
 from tests.integration.standin_support import (
     COMPOSE_FILE,
     PLATFORM_FILE,
-    TEST_LABEL,
     Project,
     Visitor,
+    container,
     pair,
     proxy,
     until,
@@ -481,9 +481,9 @@ def test_given_secrets_are_never_replaced(one: Environment) -> None:
 
 @pytest.mark.parametrize("service", ["web", "fpm"])
 def test_either_half_of_the_pair_may_be_killed(one: Environment, service: str) -> None:
-    container = one.container(service)
-    container.kill()
-    container.start()
+    half = one.container(service)
+    half.kill()
+    half.start()
     until("login page", lambda: one.visitor().get("/s/login").status_code == 200)
 
 
@@ -519,22 +519,18 @@ def test_an_environment_that_does_not_listen_yet_is_starting(
     visitor = Visitor(int(platform.variables["PROXY_PORT"]), "starting.localhost")
     assert visitor.get("/").status_code == 404
     alias = engine.api.create_endpoint_config(aliases=["starting.mautic.internal"])
-    container = engine.containers.run(
+    with container(
+        engine,
         pair(engine)[0],
         ["sleep", "60"],
-        detach=True,
-        labels={TEST_LABEL: "1"},
         network=platform.name,
         networking_config={platform.name: alias},
-    )
-    try:
+    ):
         until("page of an environment that starts", lambda: visitor.get("/").status_code == 503)
         answer = visitor.get("/")
         assert "is starting" in answer.text
         assert answer.headers["Retry-After"] == "3"
         assert "inv status" in answer.text
-    finally:
-        container.remove(force=True)
     # It went without a reload, as it came.
     until("page of no environment", lambda: visitor.get("/").status_code == 404)
 
@@ -579,7 +575,7 @@ def test_two_branches_side_by_side_and_one_goes(
     # Each service ends by itself when it is told to: 137 would be a kill.
     containers = {name: two.container(name) for name in two.ids()}
     two.project.compose("stop")
-    ended = {name: container.wait()["StatusCode"] for name, container in containers.items()}
+    ended = {name: stopped.wait()["StatusCode"] for name, stopped in containers.items()}
     assert ended == dict.fromkeys(containers, 0)
 
     two.project.down()

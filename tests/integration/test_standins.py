@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import docker
 import pytest
 import requests
 
-from tests.integration.standin_support import TEST_LABEL, pair, until
+from tests.integration.standin_support import TEST_LABEL, container, output, pair, until
 from tests.support.images import standin
 from tests.support.suite import ROOT
 
@@ -31,6 +32,13 @@ HARDENED = {
 WRITABLE = ["/tmp", *(f"/var/www/html/var/{folder}" for folder in ("cache", "logs", "tmp"))]
 NASTY = "a%b'c\"d\\e`f$g ü;#--"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gets as far as this")
+
+
+@pytest.fixture(scope="module")
+def network(engine: docker.DockerClient) -> Iterator[Any]:
+    made = engine.networks.create(f"mautic-multidev-test-{secrets.token_hex(4)}", labels=LABELS)
+    yield made
+    made.remove()
 
 
 # --- Debian ---------------------------------------------------------------------------------------
@@ -133,7 +141,7 @@ def test_debian_sh_interrupted_leaves_nothing(
 
 
 def test_debian_image_is_slim_and_gets_fixes(
-    engine: docker.DockerClient, debian_image: str
+    engine: docker.DockerClient, debian_image: str, network: Any
 ) -> None:
     script = """
         set -eu
@@ -150,9 +158,7 @@ def test_debian_image_is_slim_and_gets_fixes(
         apt-get -s dist-upgrade
         ls /var/lib/apt/lists
     """
-    said = engine.containers.run(
-        debian_image, ["bash", "-c", script], remove=True, labels=LABELS
-    ).decode()
+    said = output(engine, debian_image, ["bash", "-c", script], network=network.name)
     assert "trixie-security" in said
     assert engine.images.get(debian_image).attrs["Size"] < 100_000_000
 
@@ -178,41 +184,28 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def network(engine: docker.DockerClient) -> Iterator[Any]:
-    made = engine.networks.create(f"mautic-multidev-test-{secrets.token_hex(4)}", labels=LABELS)
-    yield made
-    made.remove()
-
-
-@pytest.fixture(scope="module")
 def database(engine: docker.DockerClient, network: Any) -> Iterator[Callable[[str], str]]:
     """A database server; called with SQL it answers as root does."""
-    container = engine.containers.run(
+    with container(
+        engine,
         standin(engine, "database"),
-        detach=True,
-        labels=LABELS,
         network=network.name,
-        hostname="database",
         name=f"{network.name}-database",
         environment={"MYSQL_ROOT_PASSWORD": "root"},
         tmpfs={"/var/lib/mysql": "uid=999,gid=999", "/tmp": "", "/run/mysqld": "mode=1777"},
         **HARDENED,
-    )
+    ) as made:
 
-    def sql(statement: str) -> str:
-        done = container.exec_run(
-            ["mysql", "--host=127.0.0.1", "--user=root", "--skip-column-names", "-e", statement],
-            environment={"MYSQL_PWD": "root"},
-            demux=True,
-        )
-        assert done.exit_code == 0, done.output
-        return (done.output[0] or b"").decode().strip()
+        def sql(statement: str) -> str:
+            client = ["mysql", "--host=127.0.0.1", "--user=root", "--skip-column-names", "-e"]
+            done = made.exec_run(
+                [*client, statement], environment={"MYSQL_PWD": "root"}, demux=True
+            )
+            assert done.exit_code == 0, done.output
+            return (done.output[0] or b"").decode().strip()
 
-    try:
-        until("database", lambda: _answers(container, "root", "root"))
+        until("database", lambda: _answers(made, "root", "root"))
         yield sql
-    finally:
-        container.remove(force=True, v=True)
 
 
 @pytest.fixture
@@ -222,11 +215,10 @@ def site(
     """The console over an empty database."""
     name = f"site_{secrets.token_hex(4)}"
     database(f"CREATE DATABASE {name}")
-    container = engine.containers.run(
+    with container(
+        engine,
         pair(engine)[0],
         ["sleep", "600"],
-        detach=True,
-        labels=LABELS,
         network=network.name,
         environment={
             "MAUTIC_DB_HOST": f"{network.name}-database",
@@ -243,12 +235,9 @@ def site(
         },
         tmpfs=dict.fromkeys(WRITABLE, "uid=33,gid=33"),
         **HARDENED,
-    )
-    try:
-        yield Site(container, lambda statement: database(f"USE {name}; {statement}"))
-    finally:
-        container.remove(force=True, v=True)
-        database(f"DROP DATABASE {name}")
+    ) as made:
+        yield Site(made, lambda statement: database(f"USE {name}; {statement}"))
+    database(f"DROP DATABASE {name}")
 
 
 @pytest.fixture
@@ -430,60 +419,56 @@ def _answers(container: Any, user: str, password: str, *args: str) -> bool:
 def server(engine: docker.DockerClient) -> Iterator[Callable[..., Any]]:
     """Starts database containers over one volume."""
     volume = engine.volumes.create(labels=LABELS)
-    started = []
+    started: list[Any] = []
+    with contextlib.ExitStack() as stack:
+        stack.callback(volume.remove)
 
-    def start(**environment: str) -> Any:
-        for container in started:
-            container.stop()
-        container = engine.containers.run(
-            standin(engine, "database"),
-            detach=True,
-            labels=LABELS,
-            environment=environment,
-            volumes={volume.name: {"bind": "/var/lib/mysql"}},
-            tmpfs={"/tmp": "", "/run/mysqld": "mode=1777"},
-            **HARDENED,
-        )
-        started.append(container)
-        return container
+        def start(**environment: str) -> Any:
+            for earlier in started:
+                earlier.stop()
+            running = container(
+                engine,
+                standin(engine, "database"),
+                network_mode="none",
+                environment=environment,
+                volumes={volume.name: {"bind": "/var/lib/mysql"}},
+                tmpfs={"/tmp": "", "/run/mysqld": "mode=1777"},
+                **HARDENED,
+            )
+            started.append(stack.enter_context(running))
+            return started[-1]
 
-    start.volume = volume.name  # type: ignore[attr-defined]
-    try:
+        start.volume = volume.name  # type: ignore[attr-defined]
         yield start
-    finally:
-        for container in started:
-            container.remove(force=True, v=True)
-        volume.remove()
 
 
 def test_database_honours_the_official_variables(server: Callable[..., Any]) -> None:
-    container = server(
+    made = server(
         MYSQL_ROOT_PASSWORD=f"root {NASTY}",
         MYSQL_DATABASE="mautic_a_b",
         MYSQL_USER="mautic_a",
         MYSQL_PASSWORD=NASTY,
     )
-    until("database", lambda: _answers(container, "mautic_a", NASTY, "mautic_a_b"))
-    assert _answers(container, "root", f"root {NASTY}")
-    assert not _answers(container, "root", "")
-    assert not _answers(container, "mautic_a", "")
-    assert container.exec_run("id -u").output == b"999\n"
-    made = container.exec_run(
+    until("database", lambda: _answers(made, "mautic_a", NASTY, "mautic_a_b"))
+    assert _answers(made, "root", f"root {NASTY}")
+    assert not _answers(made, "root", "")
+    assert not _answers(made, "mautic_a", "")
+    assert made.exec_run("id -u").output == b"999\n"
+    created = made.exec_run(
         ["mysql", "--user=root", "-e", "CREATE DATABASE mauticXaXb"],
         environment={"MYSQL_PWD": f"root {NASTY}"},
     )
-    assert made.exit_code == 0
+    assert created.exit_code == 0
     # The underscores of the name are no wildcards.
-    assert not _answers(container, "mautic_a", NASTY, "mauticXaXb")
-    assert not _answers(container, "mautic_a", NASTY, "mysql")
+    assert not _answers(made, "mautic_a", NASTY, "mauticXaXb")
+    assert not _answers(made, "mautic_a", NASTY, "mysql")
 
 
-def test_database_takes_passwords_from_files(
-    engine: docker.DockerClient, server: Callable[..., Any]
-) -> None:
-    container = engine.containers.create(
+def test_database_takes_passwords_from_files(engine: docker.DockerClient) -> None:
+    made = engine.containers.create(
         standin(engine, "database"),
         labels=LABELS,
+        network_mode="none",
         environment={
             "MYSQL_ROOT_PASSWORD_FILE": "/etc/root",
             "MYSQL_DATABASE": "d",
@@ -492,12 +477,12 @@ def test_database_takes_passwords_from_files(
         },
     )
     try:
-        container.put_archive("/etc", _tar({"root": "r\n", "user": f"{NASTY}\n"}))
-        container.start()
-        until("database", lambda: _answers(container, "u", NASTY, "d"))
-        assert _answers(container, "root", "r")
+        made.put_archive("/etc", _tar({"root": "r\n", "user": f"{NASTY}\n"}))
+        made.start()
+        until("database", lambda: _answers(made, "u", NASTY, "d"))
+        assert _answers(made, "root", "r")
     finally:
-        container.remove(force=True, v=True)
+        made.remove(force=True, v=True)
 
 
 def _tar(files: dict[str, str]) -> bytes:
@@ -524,9 +509,9 @@ def _tar(files: dict[str, str]) -> bytes:
 def test_database_refuses_what_cannot_be_right(
     server: Callable[..., Any], environment: dict[str, str], sentence: str
 ) -> None:
-    container = server(**environment)
-    assert container.wait()["StatusCode"] == 1
-    assert sentence in container.logs().decode()
+    made = server(**environment)
+    assert made.wait()["StatusCode"] == 1
+    assert sentence in made.logs().decode()
 
 
 def test_database_killed_while_preparing_begins_again(server: Callable[..., Any]) -> None:
@@ -536,10 +521,10 @@ def test_database_killed_while_preparing_begins_again(server: Callable[..., Any]
         "MYSQL_USER": "u",
         "MYSQL_PASSWORD": "p",
     }
-    container = server(**settings)
+    made = server(**settings)
     half = "test -e /var/lib/mysql/.standin-unfinished -a -e /var/lib/mysql/ibdata1"
-    until("half-made database", lambda: container.exec_run(["sh", "-c", half]).exit_code == 0)
-    container.kill()
+    until("half-made database", lambda: made.exec_run(["sh", "-c", half]).exit_code == 0)
+    made.kill()
     again = server(**settings)
     until("database", lambda: _answers(again, "u", "p", "d"))
     assert "the first start was cut off" in again.logs().decode()
@@ -551,14 +536,14 @@ def test_database_killed_while_preparing_begins_again(server: Callable[..., Any]
 
 def test_database_stops_cleanly_and_keeps_its_data(server: Callable[..., Any]) -> None:
     settings = {"MYSQL_ROOT_PASSWORD": "r", "MYSQL_DATABASE": "d"}
-    container = server(**settings)
-    until("database", lambda: _answers(container, "root", "r", "d"))
+    made = server(**settings)
+    until("database", lambda: _answers(made, "root", "r", "d"))
     insert = "CREATE TABLE d.t (i INT); INSERT INTO d.t VALUES (42)"
     query = ["mysql", "-uroot", "-N", "-e"]
     login = {"MYSQL_PWD": "r"}
-    assert container.exec_run([*query, insert], environment=login).exit_code == 0
-    container.stop(timeout=60)
-    assert container.wait()["StatusCode"] == 0
+    assert made.exec_run([*query, insert], environment=login).exit_code == 0
+    made.stop(timeout=60)
+    assert made.wait()["StatusCode"] == 0
     # Another password in the environment changes nothing, as with the official image.
     again = server(MYSQL_ROOT_PASSWORD="other")
     until("database", lambda: _answers(again, "root", "r", "d"))
@@ -574,14 +559,14 @@ def test_database_does_not_touch_foreign_files(
     volume = {server.volume: {"bind": "/var/lib/mysql"}}  # type: ignore[attr-defined]
     image = standin(engine, "database")
     path = f"/var/lib/mysql/{file}"
-    engine.containers.run(image, ["touch", path], remove=True, labels=LABELS, volumes=volume)
-    container = server(MYSQL_ROOT_PASSWORD="r")
-    assert container.wait()["StatusCode"] == 1
-    assert sentence in container.logs().decode()
-    left = engine.containers.run(
-        image, ["ls", "-A", "/var/lib/mysql"], remove=True, labels=LABELS, volumes=volume
+    output(engine, image, ["touch", path], volumes=volume, network_mode="none")
+    made = server(MYSQL_ROOT_PASSWORD="r")
+    assert made.wait()["StatusCode"] == 1
+    assert sentence in made.logs().decode()
+    left = output(
+        engine, image, ["ls", "-A", "/var/lib/mysql"], volumes=volume, network_mode="none"
     )
-    assert left.decode().split() == [file]
+    assert left.split() == [file]
 
 
 # --- the registry ---------------------------------------------------------------------------------
@@ -611,12 +596,7 @@ def test_registry_keeps_serves_and_deletes_images(
 
 
 def test_registry_runs_hardened_as_no_root(engine: docker.DockerClient) -> None:
-    container = engine.containers.run(
-        standin(engine, "registry"), detach=True, labels=LABELS, **HARDENED
-    )
-    try:
+    with container(engine, standin(engine, "registry"), network_mode="none", **HARDENED) as made:
         check = ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:5000/v2/"]
-        until("registry", lambda: container.exec_run(check).exit_code == 0)
-        assert container.exec_run("id -u").output.strip() == b"5000"
-    finally:
-        container.remove(force=True, v=True)
+        until("registry", lambda: made.exec_run(check).exit_code == 0)
+        assert made.exec_run("id -u").output.strip() == b"5000"
