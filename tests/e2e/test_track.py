@@ -34,7 +34,7 @@ PATIENT = Policy(
     grace=timedelta(seconds=4), deadline=timedelta(seconds=60), stability=timedelta(seconds=2)
 )
 HASTY = Policy(
-    grace=timedelta(seconds=4), deadline=timedelta(seconds=6), stability=timedelta(seconds=2)
+    grace=timedelta(seconds=4), deadline=timedelta(seconds=12), stability=timedelta(seconds=2)
 )
 AT_ONCE = 8
 PLANTED = "planted-secret-4711"
@@ -149,7 +149,7 @@ DOOMED = {
     ),
     "a pod that never becomes ready": Scene(
         (deployment(fate="never-ready"),),
-        r"deployment/web: the rollout made no progress \(deadline: fpm is not ready, 6 s after",
+        r"deployment/web: the rollout made no progress \(deadline: fpm is not ready, 12 s after",
         policy=HASTY,
         shown=r"! pod/web-\S+: Unhealthy: Readiness probe failed.* \(x\d+\)$",
     ),

@@ -81,12 +81,13 @@ def save(
             if previous and not before:
                 return None
             what = f"pod/{name} container {container['name']}{' previous' * previous} log"
+            unknown: str | None = ""
             log = keeper.ask(
                 what,
                 lambda: cluster.logs(
                     namespace, name, container["name"], previous=previous, tail=LOG_LINES
                 ),
-                "",
+                unknown,
             )
             if log is None:
                 keeper.lack(what, f"there is none: the container is {_state(container)}")
