@@ -171,11 +171,12 @@ class Site:
 
 def forget_images(engine: docker.DockerClient, prefix: str) -> None:
     """Remove the engine's images whose names begin so."""
-    for image in engine.images.list():
-        names = [*image.tags, *(image.attrs["RepoDigests"] or [])]
+    # One question: the SDK's own list asks for each image again, which may have gone meanwhile.
+    for image in engine.api.images():
+        names = [*(image["RepoTags"] or []), *(image["RepoDigests"] or [])]
         for name in [name for name in names if name.startswith(prefix)]:
             with contextlib.suppress(NotFound):
-                engine.images.remove(name, force=True)
+                engine.api.remove_image(name, force=True)
 
 
 def build_json(checkout: Path) -> dict[str, Any]:
