@@ -16,7 +16,7 @@ class Patience(Enum):
     """How long a symptom may last before it is a failure."""
 
     NONE = "at once"
-    RESTARTS = "after some restarts"
+    CRASHES = "after some crashes"
     GRACE = "after a grace period"
 
 
@@ -144,13 +144,13 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "the container ran out of memory",
         "OOMKilled",
-        Patience.RESTARTS,
+        Patience.CRASHES,
         "raise its memory limit",
     ),
     _rule(
         "the container keeps crashing",
         "Error Completed ContainerStatusUnknown",
-        Patience.RESTARTS,
+        Patience.CRASHES,
         "read its previous logs among the evidence",
     ),
     _rule(
@@ -203,14 +203,14 @@ class Symptom:
         subject: the object, and the container if it is one, e.g. ``pod/web-1 container fpm``.
         message: the API's message.
         since: when it began, by the cluster's clock, or None when that is not reported.
-        restarts: how often the container was restarted.
+        crashes: how often the container has ended since the rollout began.
     """
 
     reason: str
     subject: str
     message: str = ""
     since: datetime | None = None
-    restarts: int = 0
+    crashes: int = 0
 
 
 @dataclass(frozen=True)

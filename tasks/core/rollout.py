@@ -29,15 +29,16 @@ class Policy:
     """How patient a judgement is.
 
     Attributes:
-        restarts: restarts of one container of the new revision, since the rollout began, that
-            count as a crash loop.
+        crashes: how often one container of the new revision must have ended, since the rollout
+            began, for a crash loop. By the kubelet's back-off the third time comes after about
+            14 s, the fourth after about 35 s.
         grace: how long what may heal by itself (scheduling, volumes, a busy registry) may last.
         deadline: how long the whole rollout may take without being done.
         stability: how long every container must have run before the rollout counts as done; a
             container that was restarted must have run three times as long.
     """
 
-    restarts: int = 3
+    crashes: int = 3
     grace: timedelta = timedelta(seconds=60)
     deadline: timedelta = timedelta(minutes=10)
     stability: timedelta = timedelta(seconds=10)
@@ -315,15 +316,15 @@ def _of_container(
     ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
     since = time_of(max(began or "", ended.get("finishedAt") or "") or None)
     if waiting and waiting.get("reason") != "CrashLoopBackOff":
-        yield Symptom(
-            waiting.get("reason", ""), subject, waiting.get("message", ""), since, restarts
-        )
+        yield Symptom(waiting.get("reason", ""), subject, waiting.get("message", ""), since)
     reason = ended.get("reason") or "Error"
     if not ended or ("running" in state and reason in START_ERRORS):
         return
     if ended.get("exitCode") != 0 or restarts > 0:
         message = ended.get("message") or f"exit code {ended.get('exitCode')}"
-        yield Symptom(reason, subject, message, since, restarts)
+        # The end that is not yet followed by a restart counts as well.
+        crashes = restarts + ("running" not in state)
+        yield Symptom(reason, subject, message, since, crashes)
 
 
 def _last_words(job: Object, pods: Sequence[Object]) -> str:
@@ -358,8 +359,8 @@ def _is_over(
     rule: Rule, symptom: Symptom, started: datetime, now: datetime, policy: Policy
 ) -> bool:
     """Say whether a symptom has used up the patience its rule has with it."""
-    if rule.patience is Patience.RESTARTS:
-        return symptom.restarts >= policy.restarts
+    if rule.patience is Patience.CRASHES:
+        return symptom.crashes >= policy.crashes
     # What lay there before this rollout began gets a whole grace.
     before = symptom.since is not None and symptom.since < started - CLOCK_STEP
     if rule.patience is Patience.GRACE or before:

@@ -140,7 +140,9 @@ class Database(_Strict):
 class Patience(_Strict):
     """How long a rollout on Kubernetes may take, and what is waited for."""
 
-    restarts: Count = Field(3, description="Restarts of a new container that are a crash loop.")
+    crashes: Count = Field(
+        3, description="How often a new container must have crashed for a crash loop."
+    )
     grace_seconds: Count = Field(
         60, description="How long a pod may stay unscheduled, or a volume unbound."
     )

@@ -314,12 +314,19 @@ def test_every_row_has_a_test() -> None:
     assert {rule.cause for rule in RULES} == {cause for cause, _ in ROWS}
 
 
-@pytest.mark.parametrize(("restarts", "doomed"), [(0, False), (2, False), (3, True), (9, True)])
+@pytest.mark.parametrize(("restarts", "doomed"), [(0, False), (1, False), (2, True), (9, True)])
 @pytest.mark.parametrize("last", [ended(), ended("OOMKilled", 137)])
-def test_a_crash_loop_is_told_after_some_restarts(
+def test_a_crash_loop_is_told_at_the_third_crash(
     restarts: int, doomed: bool, last: Object
 ) -> None:
     assert bool(told(of(waiting("CrashLoopBackOff"), last, restarts)).cause) == doomed
+
+
+@pytest.mark.parametrize(("restarts", "doomed"), [(2, False), (3, True)])
+def test_a_container_that_runs_again_has_crashed_as_often_as_it_was_restarted(
+    restarts: int, doomed: bool
+) -> None:
+    assert bool(told(of(running(0), ended(), restarts)).cause) == doomed
 
 
 def test_an_init_container_that_crashes_is_named() -> None:

@@ -503,7 +503,7 @@ class Kubernetes:
     def _policy(self) -> Policy:
         patience = self._own.patience
         return Policy(
-            restarts=patience.restarts,
+            crashes=patience.crashes,
             grace=timedelta(seconds=patience.grace_seconds),
             deadline=timedelta(seconds=patience.deadline_seconds),
             stability=timedelta(seconds=patience.stability_seconds),
