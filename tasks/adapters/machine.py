@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import errno
+import grp
 import json
 import os
 import platform
@@ -78,6 +79,7 @@ class Machine:
     def system(self) -> System:
         """Return who runs on what."""
         release: Mapping[str, str] = {}
+        user = _user()
         with contextlib.suppress(OSError):  # not Linux
             release = platform.freedesktop_os_release()
         manager = next((name for name in MANAGERS if self.find(name)), "")
@@ -85,12 +87,13 @@ class Machine:
             name=release.get("PRETTY_NAME") or f"{platform.system()} {platform.release()}",
             machine=platform.machine(),
             python=platform.python_version(),
-            user=_user(),
+            user=user,
             root=os.geteuid() == 0,
             sudo=bool(self.find("sudo")),
             manager=manager.removesuffix("-get"),
             codename=release.get("VERSION_CODENAME", ""),
             systemd=Path("/run/systemd/system").is_dir(),  # sd_booted(3)
+            member=_is_member(user, "docker"),
         )
 
     def find(self, program: str) -> str:
@@ -260,6 +263,14 @@ def _user() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+def _is_member(user: str, group: str) -> bool:
+    """Say whether an account is listed in a group, whatever its present login has."""
+    try:
+        return user in grp.getgrnam(group).gr_mem
+    except KeyError:
+        return False
 
 
 def _all(names: Iterable[str], ask: Callable[[str], Answer]) -> dict[str, Answer]:

@@ -98,6 +98,7 @@ class System:
         manager: the package manager: apt, dnf, pacman, apk, zypper, brew, or empty.
         codename: the Debian or Ubuntu release, as os-release has it.
         systemd: whether systemd is process 1.
+        member: whether the account is in the group docker, though perhaps not yet in this login.
     """
 
     name: str
@@ -109,6 +110,7 @@ class System:
     manager: str
     codename: str
     systemd: bool
+    member: bool = False
 
 
 @dataclass(frozen=True)
@@ -322,10 +324,12 @@ def _engine(docker: Docker, system: System) -> Finding:
 
 def _no_engine(docker: Docker, system: System) -> Finding:
     if docker.state == "forbidden":
-        found = f"{system.user} may not talk to the engine: {docker.error}"
-        # A login keeps the groups it began with.
-        remedy = "then log in again, or run `newgrp docker`"
-        return Finding("engine", Level.PROBLEM, found, remedy, (Need.GROUP,))
+        if system.member:
+            # A login keeps the groups it began with.
+            found = f"{system.user} is in the group docker, but this login is older than that"
+            return Finding("engine", Level.PROBLEM, found, "newgrp docker, or log in again")
+        found = f"{system.user} may not talk to the engine: not in the group docker"
+        return Finding("engine", Level.PROBLEM, found, needs=(Need.GROUP,))
     if docker.host:
         found = f"{docker.host} does not answer: {docker.error}"
         remedy = "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default"

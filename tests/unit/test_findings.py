@@ -116,6 +116,13 @@ def test_an_engine_that_cannot_be_used(
     assert found.needs or found.remedy
 
 
+def test_a_member_of_the_group_only_has_to_log_in_again() -> None:
+    docker = dataclasses.replace(DOCKER, state="forbidden")
+    found = look("engine", docker=docker, system=dataclasses.replace(SYSTEM, member=True))
+    assert (found.level, found.needs) == (Level.PROBLEM, ())
+    assert "newgrp docker" in found.remedy
+
+
 def test_a_storage_driver_that_copies_everything() -> None:
     found = look("engine", docker=dataclasses.replace(DOCKER, driver="vfs"))
     assert found.level is Level.WARNING
