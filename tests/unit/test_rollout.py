@@ -380,7 +380,7 @@ def test_a_failed_job_tells_how_its_container_ended() -> None:
         of(waiting("ContainerCreating")),
         of(waiting("PodInitializing")),
         of(running(1)),
-        of(waiting("CrashLoopBackOff"), ended(), 2),
+        of(waiting("CrashLoopBackOff"), ended(), 1),
     ],
 )
 def test_what_is_benign_is_never_named(benign: Snapshot) -> None:
