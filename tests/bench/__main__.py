@@ -1,0 +1,324 @@
+"""`nox -s bench`: the suite against the plain commands, measured side by side in one run.
+
+Prints a table of ratios to stdout, and what is going on to stderr. Exit status 1 when a limit is
+passed. The builds and deploys run on an engine of their own (tests/bench/engine.py), from an empty
+cache, with the stand-ins; where such an engine cannot be had they are left out, loudly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from tests.bench.engine import NotHereError, PrivateEngine, private_engine
+from tests.support.images import debian
+from tests.support.suite import ROOT, Inv, copy_project
+
+LIST_ROUNDS = 15
+DEPLOY_ROUNDS = 3
+MEMORY_LIMIT_MB = 200
+
+RECORDER = """\
+#!{python}
+import json, os, sys
+if "compose" in sys.argv and "up" in sys.argv:
+    call = {{"argv": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd()}}
+    with open({calls!r}, "a") as handle:
+        handle.write(json.dumps(call) + "\\n")
+os.execv({docker!r}, ["docker", *sys.argv[1:]])
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished command.
+
+    Attributes:
+        seconds: how long it ran.
+        peak_mb: the most memory that it, or any program it ran, had at once.
+    """
+
+    seconds: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: what was measured.
+        ours: the suite's figure.
+        plain: the plain commands' figure.
+        result: the two compared, as it is printed.
+        limit: what it must not pass, as it is printed.
+        holds: whether it does not.
+    """
+
+    what: str
+    ours: str
+    plain: str
+    result: str
+    limit: str
+    holds: bool
+
+
+def timed(argv: Sequence[str], *, cwd: Path, env: dict[str, str]) -> Run:
+    """Run a command to its good end.
+
+    Raises:
+        RuntimeError: it failed; its output is in the message.
+    """
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        started = time.monotonic()
+        process = subprocess.Popen(
+            argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            output.seek(0)
+            command = " ".join(argv)
+            raise RuntimeError(f"{command} exited {process.returncode}:\n{output.read()[-4000:]}")
+    return Run(seconds, usage.ru_maxrss / 1024)
+
+
+def ratio(what: str, ours: float, plain: float, limit: float, *, unit: str = "s") -> Row:
+    """Return the row of a ratio."""
+    found = ours / plain
+    return Row(
+        *(what, f"{ours:.2f} {unit}", f"{plain:.2f} {unit}", f"{found:.3f}", f"<= {limit}"),
+        found <= limit,
+    )
+
+
+def say(text: str) -> None:
+    """Tell what is going on."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def measure_list(scratch: Path) -> list[Row]:
+    """`./inv --list` against invoke's own with a tasks file of one task."""
+    say("inv --list")
+    (scratch / "tasks.py").write_text(
+        '"""Tasks."""\nfrom invoke import task\n\n\n@task\ndef one(c):\n    """Do."""\n'
+    )
+    env = {"PATH": os.environ["PATH"], "HOME": str(scratch)}
+    ours, plain = [], []
+    for _ in range(LIST_ROUNDS):
+        ours.append(timed([str(ROOT / "inv"), "--list"], cwd=ROOT, env=env).seconds)
+        bare = [str(ROOT / ".venv" / "bin" / "inv"), "--list"]
+        plain.append(timed(bare, cwd=scratch, env=env).seconds)
+    what = f"./inv --list / inv --list of one task (median of {LIST_ROUNDS})"
+    return [ratio(what, statistics.median(ours), statistics.median(plain), 1.3)]
+
+
+class Site:
+    """A checkout, and an engine of its own to build and run it on.
+
+    Args:
+        engine: the engine.
+        scratch: an empty folder.
+    """
+
+    def __init__(self, engine: PrivateEngine, scratch: Path) -> None:
+        self.engine = engine
+        self.checkout = copy_project(scratch / "checkout")
+        home = scratch / "home"
+        home.mkdir()
+        self._inv = Inv(home, scratch)
+        self._scratch = scratch
+        self._calls = scratch / "calls"
+        self.peaks: dict[str, float] = {}
+
+    def inv(self, *args: str, registry: str = "mautic", record: bool = False) -> Run:
+        """Run the suite's command line in the engine's network.
+
+        Args:
+            args: the task and its options.
+            registry: path in the local registry that the images are pushed to.
+            record: note the calls of `docker compose up`.
+        """
+        settings: dict[str, Any] = {
+            "project": "bench",
+            "images": {"source": "standins"},
+            "environments": {"local": {"registry": {"url": f"localhost:5050/{registry}"}}},
+        }
+        env = self._inv.environ({"DOCKER_HOST": self.engine.host})
+        if record:
+            env["PATH"] = f"{self._recorder()}{os.pathsep}{env['PATH']}"
+        argv = self.engine.inside(self._inv.argv(*args, settings=settings))
+        run = timed(argv, cwd=self.checkout, env=env)
+        self.peaks[args[0]] = max(run.peak_mb, self.peaks.get(args[0], 0))
+        return run
+
+    def compose_up(self) -> Callable[[], Run]:
+        """Return what runs the last recorded `docker compose up` again."""
+        call = json.loads(self._calls.read_text().splitlines()[-1])
+        argv = self.engine.inside(["docker", *call["argv"]])
+        return lambda: timed(argv, cwd=Path(call["cwd"]), env=call["env"])
+
+    def plain_build(self, registry: str) -> float:
+        """Build and push both images by plain commands, one after the other; return the seconds.
+
+        Args:
+            registry: path in the local registry that the images are pushed to.
+        """
+        catalog = "localhost:5050/standins"
+        bases = {name: f"{catalog}/{name}:{self._tag(name)}" for name in ("debian", "mautic")}
+        arguments = ("--build-arg", f"DEBIAN_IMAGE={bases['debian']}")
+        code = ("--build-context", "code=docker-image://bench-code")
+        build = ("docker", "buildx", "build", "--load", *arguments)
+        own = ("--build-arg", f"MAUTIC_IMAGE={bases['mautic']}")
+        images = {name: f"localhost:5050/{registry}/{name}:plain" for name in ("mautic", "nginx")}
+        commands = [
+            [*build, *own, "-f", "docker/mautic/code.Dockerfile", "-t", "bench-code"],
+            [*build, *code, "--build-arg", "PHP=8.4", "-t", images["mautic"]],
+            ["docker", "push", images["mautic"]],
+            [*build, *code, "-t", images["nginx"]],
+            ["docker", "push", images["nginx"]],
+        ]
+        folders = ["docker/mautic", "docker/mautic", "", "docker/nginx", ""]
+        started = time.monotonic()
+        for command, folder in zip(commands, folders, strict=True):
+            self.engine.run(*command, *([folder] if folder else []), cwd=self.checkout)
+        return time.monotonic() - started
+
+    def _tag(self, name: str) -> str:
+        listed = self.engine.run(
+            "curl", "-fsS", f"http://localhost:5050/v2/standins/{name}/tags/list"
+        )
+        return str(json.loads(listed)["tags"][0])
+
+    def _recorder(self) -> Path:
+        folder = self._scratch / "bin"
+        folder.mkdir(exist_ok=True)
+        real = subprocess.run(["which", "docker"], capture_output=True, text=True, check=True)
+        script = RECORDER.format(
+            python=sys.executable, calls=str(self._calls), docker=real.stdout.strip()
+        )
+        (folder / "docker").write_text(script)
+        (folder / "docker").chmod(0o755)
+        return folder
+
+
+def measure_build(site: Site) -> list[Row]:
+    """`inv build`, cold and with nothing to do, against plain builds and pushes."""
+    say("the first inv build, which makes registry and stand-ins (not measured)")
+    site.inv("build")
+    say("cold: the plain commands")
+    site.engine.empty()
+    plain = site.plain_build("plain")
+    say("cold: inv build")
+    site.engine.empty()
+    cold = site.inv("build", registry="cold").seconds
+    say("nothing changed, on an emptied engine: inv build")
+    site.engine.empty()
+    unchanged = site.inv("build").seconds
+    return [
+        ratio("cold inv build / plain build and push of both, in sequence", cold, plain, 0.75),
+        ratio(
+            "unchanged inv build, emptied engine / the same plain commands", unchanged, plain, 0.05
+        ),
+    ]
+
+
+def measure_deploy(site: Site) -> list[Row]:
+    """`inv deploy` with nothing to do against `docker compose up` of the same project."""
+    say("the first inv deploy, which installs (not measured)")
+    site.inv("deploy", record=True)
+    compose_up = site.compose_up()
+    say("nothing changed: inv deploy, docker compose up")
+    ours, plain = [], []
+    for _ in range(DEPLOY_ROUNDS):
+        ours.append(site.inv("deploy").seconds)
+        plain.append(compose_up().seconds)
+    difference = statistics.median(ours) - statistics.median(plain)
+    return [
+        Row(
+            f"unchanged inv deploy - docker compose up (median of {DEPLOY_ROUNDS})",
+            f"{statistics.median(ours):.2f} s",
+            f"{statistics.median(plain):.2f} s",
+            f"{difference:+.2f} s",
+            "<= +4 s",
+            difference <= 4,
+        )
+    ]
+
+
+def measure_memory(site: Site) -> list[Row]:
+    """The most memory that any task, or a program it ran, had at once."""
+    say("the other tasks, for their memory")
+    for args in (
+        ("names",),
+        ("list",),
+        ("status",),
+        ("url",),
+        ("logs", "--tail", "10"),
+        ("console", "--command", "list"),
+        ("doctor", "--dry-run", "--fix"),
+        ("cleanup", "--branch", "main"),
+    ):
+        site.inv(*args)
+    task, peak = max(site.peaks.items(), key=lambda item: item[1])
+    limit = f"< {MEMORY_LIMIT_MB} MB"
+    what = f"peak memory of {len(site.peaks)} tasks, their programs included"
+    return [Row(what, f"{peak:.0f} MB", "", f"inv {task}", limit, peak < MEMORY_LIMIT_MB)]
+
+
+def measure_on_an_engine(scratch: Path) -> list[Row]:
+    """Everything that needs an engine of its own."""
+    client = docker.from_env()
+    base = debian(client)
+    with private_engine() as engine:
+        # The suite would make the same one by debootstrap, under the same name.
+        saved = subprocess.Popen(["docker", "save", base], stdout=subprocess.PIPE)
+        environ = {**os.environ, "DOCKER_HOST": engine.host}
+        subprocess.run(["docker", "load", "--quiet"], stdin=saved.stdout, env=environ, check=True)
+        saved.wait()
+        site = Site(engine, scratch)
+        return [*measure_build(site), *measure_deploy(site), *measure_memory(site)]
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table."""
+    heading = ("measured", "inv", "plain", "result", "limit", "")
+    cells = [
+        (row.what, row.ours, row.plain, row.result, row.limit, "" if row.holds else "PASSED OVER")
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in (heading, *cells)) for i in range(len(heading))]
+    for line in (heading, *cells):
+        padded = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        print("  ".join(padded).rstrip())
+
+
+def main() -> int:
+    """Measure, print, and return the exit status."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        scratch = Path(folder)
+        (scratch / "list").mkdir()
+        (scratch / "site").mkdir()
+        rows = measure_list(scratch / "list")
+        try:
+            rows += measure_on_an_engine(scratch / "site")
+        except NotHereError as error:
+            say(f"NOT MEASURED: builds, deploys and memory: {error}")
+    show(rows)
+    return 0 if all(row.holds for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
