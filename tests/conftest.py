@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tasks.adapters.cluster import Cluster
     from tests.support.controlplane import ControlPlane
+    from tests.support.kube_cli import KubeEnv
     from tests.support.node import Node
 
 
@@ -155,6 +156,22 @@ def cluster(control_plane: ControlPlane) -> Cluster:
     from tasks.adapters.cluster import Cluster
 
     return Cluster("test", str(control_plane.kubeconfig))
+
+
+@pytest.fixture(scope="module")
+def kube_env(
+    control_plane: ControlPlane,
+    node: Node,
+    registry: str,
+    _project: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[KubeEnv]:
+    """The command line, and everything that a deploy to the control plane needs."""
+    from tests.support.kube_cli import kube_environment
+
+    scratch = tmp_path_factory.mktemp("kube")
+    with kube_environment(control_plane, node, registry, _project, scratch) as made:
+        yield made
 
 
 @pytest.fixture

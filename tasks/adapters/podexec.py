@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from websocket import WebSocket
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+V5 = "v5.channel.k8s.io"
 PING_SECONDS = 30.0
 """Load balancers cut connections that are silent for a minute or more."""
 CHUNK_BYTES = 32 * 1024
@@ -141,7 +142,7 @@ class Exec:
                         socket.send_binary(bytes([STDIN]) + data)
                         continue
                     sources.remove(0)
-                    if (socket.getsubprotocol() or "").startswith("v5"):
+                    if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
                         socket.send_binary(bytes([CLOSE, STDIN]))
 
 

@@ -129,6 +129,7 @@ class ControlPlane:
         """Start everything and wait until namespaces get their default service account."""
         self.pki.issue("apiserver", "kube-apiserver", server=True)
         self.pki.issue("front-proxy", "front-proxy-client")
+        self.pki.issue("kubelet-client", "kube-apiserver-kubelet-client")
         for file, user, group in (
             ("admin", "admin", "system:masters"),
             ("controllers", "system:kube-controller-manager", None),
@@ -198,6 +199,8 @@ class ControlPlane:
             f"--tls-cert-file={pki / 'apiserver.crt'}",
             f"--tls-private-key-file={pki / 'apiserver.key'}",
             f"--client-ca-file={pki / 'ca.crt'}",
+            f"--kubelet-client-certificate={pki / 'kubelet-client.crt'}",
+            f"--kubelet-client-key={pki / 'kubelet-client.key'}",
             "--authorization-mode=Node,RBAC",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--service-account-issuer=https://kubernetes.default.svc",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +24,7 @@ from tasks.adapters.cluster import KINDS, Change, Cluster
 from tasks.adapters.kubeapi import Request, Stop, Transport
 from tasks.core.errors import ClusterError
 from tests.support.kubelet import Container, Object, Play, stamp
-from tests.support.nodeserver import LogServer, Network
+from tests.support.nodeserver import KubeletServer, Network
 
 if TYPE_CHECKING:
     from tests.support.controlplane import ControlPlane
@@ -59,11 +60,11 @@ class Node:
         self._stop = Stop()
         self._watch = threading.Thread(target=self._follow, daemon=True, name="node")
         plane.pki.issue("kubelet", f"system:node:{name}", "system:nodes", server=True)
-        self._logs = LogServer(self.container, plane.pki.root / "kubelet")
+        self._server = KubeletServer(self.container, plane.pki.root, _programs(plane))
         self.network = Network()
 
     def __enter__(self) -> Self:
-        self._logs.start()
+        self._server.start()
         self._register()
         self.network.start()
         self._watch.start()
@@ -81,7 +82,7 @@ class Node:
             play.gone.set()
         for play in list(self._plays.values()):
             play.join()
-        self._logs.stop()
+        self._server.stop()
         self.network.stop()
         if self.errors:
             raise self.errors[0]
@@ -217,7 +218,9 @@ class Node:
             "conditions": conditions,
             # No host name: the API server would prefer it, and nobody resolves it.
             "addresses": [{"type": "InternalIP", "address": self.ADDRESS}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._logs.port}},
+            # Without it the API server speaks SPDY to a node for exec.
+            "declaredFeatures": ["ExtendWebSocketsToKubelet"],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._server.port}},
         }
         path = KINDS["Node"].path(name=self.name, sub="status")
         request = Request("PATCH", path, {}, {"status": status}, "application/merge-patch+json")
@@ -229,3 +232,21 @@ class Node:
                 return
             waiter.wait(0.1)
         raise ClusterError(f"node/{self.name} kept its taint for {READY_SECONDS:.0f} s")
+
+
+def _programs(plane: ControlPlane) -> Path:
+    """Return a folder with what containers have and this machine has not: `mautic`."""
+    folder = plane.pki.root / "programs"
+    folder.mkdir(exist_ok=True)
+    program = folder / "mautic"
+    program.write_text(MAUTIC)
+    program.chmod(0o755)
+    return folder
+
+
+MAUTIC = """\
+#!/bin/sh
+# In place of the image's entry point: says where it is and which words it was given.
+echo "$POD $CONTAINER"
+for word; do echo "<$word>"; done
+"""

@@ -1,7 +1,8 @@
-"""What a node answers: containers' logs to the API server, and the pods' own site."""
+"""What a node answers: logs and exec to the API server, and the pods' own site."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import itertools
 import os
@@ -10,12 +11,17 @@ import shutil
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support import nodeexec
 from tests.support.kubelet import Container
+
+FOLLOW_SECONDS = 0.1
+"""How often a log that is followed is looked at."""
 
 PAGES: Mapping[str, tuple[str, str]] = {
     "/s/login": (
@@ -45,31 +51,39 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the test's output clean."""
 
 
-class LogServer:
-    """The kubelet's HTTPS endpoint, as far as `pods/log` needs it."""
+class KubeletServer:
+    """The kubelet's HTTPS endpoint, as far as `pods/log` and `pods/exec` need it.
+
+    It serves the API server alone, by its client certificate: exec runs programs of this machine.
+    """
 
     def __init__(
-        self, find: Callable[[str, str, str], Container | None], certificate: Path
+        self, find: Callable[[str, str, str], Container | None], pki: Path, programs: Path
     ) -> None:
         class Handler(_Handler):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 _, call, namespace, pod, name = parts.path.split("/")
-                container = find(namespace, pod, name) if call == "containerLogs" else None
+                container = find(namespace, pod, name)
+                query = parse_qs(parts.query)
                 if container is None:
                     self.answer(404, "text/plain", f'pod "{pod}" does not exist')
-                    return
-                query = parse_qs(parts.query)
-                status, text = _log(container, pod, query.get("previous") == ["true"])
-                tail = int(query.get("tailLines", ["0"])[0])
-                if status == 200 and tail:
-                    text = "".join(text.splitlines(keepends=True)[-tail:])
-                self.answer(status, "text/plain", text)
+                elif call == "exec":
+                    env = {"POD": pod, "CONTAINER": name, "TERM": "xterm"}
+                    env["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+                    nodeexec.serve(self, query["command"], env, tty="tty" in query)
+                elif call == "containerLogs":
+                    only = {key: value[0] for key, value in query.items()}
+                    _answer_log(self, container, pod, only)
+                else:
+                    self.answer(404, "text/plain", call)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate.with_suffix(".crt"), certificate.with_suffix(".key"))
+        context.load_cert_chain(pki / "kubelet.crt", pki / "kubelet.key")
+        context.load_verify_locations(pki / "ca.crt")
+        context.verify_mode = ssl.CERT_REQUIRED
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port: int = self._server.server_address[1]
 
@@ -83,23 +97,57 @@ class LogServer:
         self._server.server_close()
 
 
-def _log(container: Container, pod: str, previous: bool) -> tuple[int, str]:
-    """Return a log, or the kubelet's refusal (validateContainerLogStatus of kubelet_pods.go)."""
-    logs = list(container.logs)
-    if previous:
+def _answer_log(
+    handler: _Handler, container: Container, pod: str, query: Mapping[str, str]
+) -> None:
+    """Answer with a log, or the kubelet's refusal (validateContainerLogStatus)."""
+    logs = container.logs
+    if query.get("previous") == "true":
         if not container.last:
             words = f'previous terminated container "{container.name}" in pod "{pod}" not found'
-            return 400, words
-        return 200, _text(logs[-2] if "running" in container.state else logs[-1])
-    if not logs:
+            handler.answer(400, "text/plain", words)
+            return
+        lines = logs[-2] if "running" in container.state else logs[-1]
+    elif logs:
+        lines = logs[-1]
+    else:
         reason = container.state.get("waiting", {}).get("reason")
-        words = f'container "{container.name}" in pod "{pod}" is waiting to start'
-        return 400, f"{words}: {reason}"
-    return 200, _text(logs[-1])
+        words = f'container "{container.name}" in pod "{pod}" is waiting to start: {reason}'
+        handler.answer(400, "text/plain", words)
+        return
+    stamped = query.get("timestamps") == "true"
+    since = query.get("sinceTime", "").removesuffix("Z")
+    shown = [line for line in _stamped(container, lines) if line >= since]
+    if "tailLines" in query:
+        shown = shown[len(shown) - min(int(query["tailLines"]), len(shown)) :]
+    if query.get("follow") != "true":
+        handler.answer(200, "text/plain", _text(shown, stamped=stamped))
+        return
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/plain")
+    handler.end_headers()
+    handler.close_connection = True
+    run, sent, is_over = container.id, len(lines), False
+    with contextlib.suppress(OSError):  # whoever read it has gone
+        while True:
+            handler.wfile.write(_text(shown, stamped=stamped).encode())
+            if is_over:
+                return
+            time.sleep(FOLLOW_SECONDS)
+            is_over = container.id != run or "running" not in container.state
+            shown = _stamped(container, lines)[sent:]
+            sent += len(shown)
 
 
-def _text(lines: Sequence[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+def _stamped(container: Container, lines: Sequence[str]) -> list[str]:
+    """Return lines after time stamps: when they were written is forgotten, the order is kept."""
+    state = next(iter(container.state.values()), {})
+    began = state.get("startedAt", "1970-01-01T00:00:00Z").removesuffix("Z")
+    return [f"{began}.{number:09}Z {line}" for number, line in enumerate(list(lines))]
+
+
+def _text(lines: Sequence[str], *, stamped: bool) -> str:
+    return "".join(f"{line if stamped else line.partition(' ')[2]}\n" for line in lines)
 
 
 class Network:

@@ -1,0 +1,316 @@
+"""The real command line against a real control plane: everything a deploy needs is there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+from typing import Any
+
+import requests
+
+from tasks.adapters.cluster import Change, Cluster
+from tasks.adapters.kubeapi import Stop
+from tasks.adapters.process import Runner
+from tasks.adapters.tools import find_helm
+from tasks.core.errors import ConflictError
+from tasks.core.naming import Names
+from tasks.core.redact import Redactor
+from tasks.core.settings import names_of, parse
+from tests.support.controlplane import ControlPlane
+from tests.support.node import Node
+from tests.support.suite import ROOT, Inv, git
+
+Object = dict[str, Any]
+
+PLATFORM = "mautic-system"
+ADMIN_SECRET = "mautic-database-admin"
+ADMIN_PASSWORD = "planted-admin-password"
+STORAGE_CLASS = "played"
+ENVIRONMENT = "dev"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+class Provisioner:
+    """A storage driver: gives each claim of its class a volume, as soon as it is asked for."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._stop = Stop()
+        self._thread = threading.Thread(target=self._follow, daemon=True, name="provisioner")
+        self.errors: list[Exception] = []
+
+    def __enter__(self) -> Provisioner:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self.errors:
+            raise self.errors[0]
+
+    def _follow(self) -> None:
+        try:
+            self._cluster.watch("PersistentVolumeClaim", None, self._take, stop=self._stop)
+        except Exception as error:  # told when it stops
+            self.errors.append(error)
+
+    def _take(self, change: Change) -> None:
+        claims = change.object["items"] if change.type == "SYNCED" else [change.object]
+        for claim in claims:
+            if claim["spec"].get("storageClassName") == STORAGE_CLASS:
+                self._serve(claim, deleted=change.type == "DELETED")
+
+    def _serve(self, claim: Object, *, deleted: bool) -> None:
+        meta, spec = claim["metadata"], claim["spec"]
+        name = f"pv-{meta['uid']}"
+        if deleted:
+            # What reclaiming comes to: nobody else here deletes what the class promised to.
+            self._cluster.delete("PersistentVolume", name)
+            return
+        if claim["status"].get("phase") != "Pending":
+            return
+        reference = {"namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
+        # It is there already at an earlier change of the same claim.
+        with suppress(ConflictError):
+            self._cluster.create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolume",
+                    "metadata": {"name": name},
+                    "spec": {
+                        "capacity": {"storage": "1Ti"},
+                        "accessModes": spec["accessModes"],
+                        "persistentVolumeReclaimPolicy": "Delete",
+                        "storageClassName": STORAGE_CLASS,
+                        "claimRef": reference,
+                        "hostPath": {"path": "/nonexistent"},
+                    },
+                }
+            )
+
+
+@dataclass
+class KubeEnv:
+    """What the tests of one module share; each of them uses branches of its own.
+
+    Attributes:
+        plane: the control plane.
+        node: its node; ``node.decide`` plays the fates of the module's pods.
+        cluster: the suite's own client, as the administrator.
+        inv: runs the suite.
+        checkout: a checkout of the project, `main` checked out, without a remote.
+        registry: URL of the environment's registry.
+        project: prefix of every name.
+        helm: the Helm that the runs find on PATH.
+        said: stdout and stderr of every run so far.
+    """
+
+    plane: ControlPlane
+    node: Node
+    cluster: Cluster
+    inv: Inv
+    checkout: Path
+    registry: str
+    project: str
+    helm: Path
+    said: list[str] = field(default_factory=list)
+
+    def settings(self, **changes: Any) -> Object:
+        """Return settings with the one environment `dev`; changes are its."""
+        own = {
+            "target": "kubernetes",
+            "branches": ["*"],
+            "namespace": "{project}-{slug}",
+            "host": "{slug}.dev.example.com",
+            "registry": {"kind": "oci", "url": self.registry},
+            "cluster": {"kind": "context", "name": "test"},
+            "values": ["helm/environments/dev.yaml"],
+            "database": {"host": "db.example.com"},
+            "ttl": "7d",
+            "patience": {"stability_seconds": 1},
+        }
+        return {"project": self.project, "environments": {ENVIRONMENT: {**own, **changes}}}
+
+    def environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the variables of a run besides the clean environment."""
+        path = f"{self.helm.parent}:{self.inv.environ()['PATH']}"
+        return {"KUBECONFIG": str(self.plane.kubeconfig), "PATH": path, **(extra or {})}
+
+    def run(
+        self,
+        *args: str,
+        settings: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str = "",
+    ) -> CompletedProcess[str]:
+        """Run `inv` to its end."""
+        done = self.inv(
+            cwd or self.checkout,
+            *args,
+            settings=settings or self.settings(),
+            env=self.environ(env),
+            stdin=stdin,
+            timeout=300,
+        )
+        self.said += [done.stdout, done.stderr]
+        return done
+
+    def ok(self, *args: str, **options: Any) -> CompletedProcess[str]:
+        """Run `inv` to its end, which must be a good one."""
+        done = self.run(*args, **options)
+        assert done.returncode == 0, f"inv {' '.join(args)}: {done.returncode}\n{done.stderr}"
+        return done
+
+    def start(
+        self,
+        *args: str,
+        settings: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Popen[str]:
+        """Start `inv`."""
+        return self.inv.start(
+            cwd or self.checkout,
+            *args,
+            settings=settings or self.settings(),
+            env=self.environ(env),
+        )
+
+    def deploy(self, branch: str, tag: str, *options: str) -> CompletedProcess[str]:
+        """Deploy a branch, which must work."""
+        return self.ok("deploy", *ON, "--branch", branch, "--tag", tag, *options)
+
+    def names(self, branch: str) -> Names:
+        """Return what a branch is called."""
+        return names_of(parse(self.settings(), lambda path: "the test"), ENVIRONMENT, branch)
+
+    def push(self, tag: str) -> dict[str, str]:
+        """Push a mautic and an nginx image of one layerless kind each; return their digests."""
+        return {name: self._push(name, tag) for name in ("mautic", "nginx")}
+
+    def _push(self, name: str, tag: str) -> str:
+        host, _, path = self.registry.partition("/")
+        base = f"http://{host}/v2/{path}/{name}"
+        config = json.dumps(
+            {"architecture": "amd64", "os": "linux", "config": {"Labels": {"tag": tag}}}
+        ).encode()
+        digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        begun = requests.post(f"{base}/blobs/uploads/", timeout=30)
+        begun.raise_for_status()
+        separator = "&" if "?" in begun.headers["Location"] else "?"
+        url = f"{begun.headers['Location']}{separator}digest={digest}"
+        requests.put(url, data=config, timeout=30).raise_for_status()
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": digest, "size": len(config)},
+            "layers": [],
+        }
+        put = requests.put(
+            f"{base}/manifests/{tag}",
+            data=json.dumps(manifest),
+            headers={"Content-Type": MANIFEST},
+            timeout=30,
+        )
+        put.raise_for_status()
+        return str(put.headers["Docker-Content-Digest"])
+
+    def tags(self, name: str = "mautic") -> set[str]:
+        """Return the tags of an image."""
+        host, _, path = self.registry.partition("/")
+        answer = requests.get(f"http://{host}/v2/{path}/{name}/tags/list", timeout=30)
+        return set(answer.json().get("tags") or ()) if answer.ok else set()
+
+    def remove(self) -> None:
+        """Ask for the end of every namespace that this made."""
+        for item in self.cluster.find("Namespace"):
+            if item["metadata"]["name"].startswith(f"{self.project}-"):
+                self.cluster.delete("Namespace", item["metadata"]["name"])
+
+
+ON = ("--env", ENVIRONMENT)
+"""Options of every task that takes an environment."""
+
+
+def prepare_cluster(cluster: Cluster) -> None:
+    """Make what an administrator makes once: a storage class, and the platform namespace."""
+    for manifest in (
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {
+                "name": STORAGE_CLASS,
+                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+            },
+            "provisioner": "test.mautic-multidev/played",
+            "reclaimPolicy": "Delete",
+        },
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLATFORM}},
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": ADMIN_SECRET, "namespace": PLATFORM},
+            "stringData": {"username": "root", "password": ADMIN_PASSWORD},
+        },
+    ):
+        if not cluster.get(manifest["kind"], manifest["metadata"]["name"], PLATFORM):
+            cluster.create(manifest)
+
+
+@contextmanager
+def kube_environment(
+    plane: ControlPlane, node: Node, registry: str, project: Path, scratch: Path
+) -> Iterator[KubeEnv]:
+    """Make what a module's tests share, and remove it.
+
+    Args:
+        plane: the control plane.
+        node: its node.
+        registry: host and port of a registry.
+        project: a copy of the project, as a git repository.
+        scratch: an empty folder.
+    """
+    cluster = Cluster("test", str(plane.kubeconfig))
+    prepare_cluster(cluster)
+    checkout = scratch / "checkout"
+    shutil.copytree(project, checkout, symlinks=True)
+    (scratch / "home").mkdir()
+    name = f"mt{secrets.token_hex(3)}"
+    made = KubeEnv(
+        plane,
+        node,
+        cluster,
+        Inv(scratch / "home", scratch),
+        checkout,
+        f"{registry}/{name}",
+        name,
+        find_helm(Runner(Redactor()), ROOT),
+    )
+    decide = node.decide
+    with Provisioner(Cluster("test", str(plane.kubeconfig))):
+        try:
+            yield made
+        finally:
+            node.decide = decide
+            made.remove()
+
+
+def with_remote(checkout: Path, branches: tuple[str, ...] = ()) -> Path:
+    """Give a checkout the remote `origin` with its main and these branches; return its path."""
+    remote = checkout.parent / f"{checkout.name}-origin.git"
+    git(checkout.parent, "init", "--quiet", "--bare", str(remote))
+    git(checkout, "remote", "add", "origin", str(remote))
+    heads = ("main", *branches)
+    git(checkout, "push", "--quiet", "origin", *(f"main:refs/heads/{head}" for head in heads))
+    return remote
