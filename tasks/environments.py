@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @task(help={"tag": "tag of the images (default: that of the commit checked out)"})
-def deploy(  # noqa: PLR0917 - every parameter is an option with a name
+def deploy(
     session: Session,
     env: str = "",
     branch: str | None = None,
@@ -43,7 +43,7 @@ def deploy(  # noqa: PLR0917 - every parameter is an option with a name
 
 
 @task(help={"to": "tag of the release to go back to (default: the one before the current)"})
-def rollback(  # noqa: PLR0917 - every parameter is an option with a name
+def rollback(
     session: Session,
     env: str = "",
     branch: str | None = None,
@@ -146,7 +146,7 @@ def status(
         "tail": "lines per service to begin with",
     }
 )
-def logs(  # noqa: PLR0917 - every parameter is an option with a name
+def logs(
     session: Session,
     env: str = "",
     branch: str | None = None,

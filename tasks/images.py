@@ -21,7 +21,7 @@ RECORD = "build.json"
         "rebuild": "build without any cache, and replace what is in the registry",
     }
 )
-def build(  # noqa: PLR0917 - every parameter is an option with a name
+def build(
     session: Session,
     env: str = "",
     branch: str | None = None,

@@ -29,7 +29,7 @@ YES = "run the commands of a fix with sudo without asking"
         "stop_engine": "stop an engine that --fix has started where there is no service manager",
     }
 )
-def doctor(  # noqa: PLR0917 - every parameter is an option with a name
+def doctor(
     session: Session,
     env: str = "",
     fix: bool = False,
