@@ -83,7 +83,7 @@ class Console:
         self._rich: RichConsole | None = None
         self._sections = 0
         self.timings: list[tuple[str, float]] = []
-        """The finished pieces of work with their seconds, in order."""
+        """The pieces of work that have ended, well or not, with their seconds, in order."""
 
     # -- data ---------------------------------------------------------------------------------
 
@@ -150,10 +150,12 @@ class Console:
         """
         title = self.redactor(title)
         started = time.monotonic()
-        with self._live(title) if self.live else self._section(title) as activity:
-            yield activity
-        seconds = time.monotonic() - started
-        self.timings.append((title, seconds))
+        try:
+            with self._live(title) if self.live else self._section(title) as activity:
+                yield activity
+        finally:
+            seconds = time.monotonic() - started
+            self.timings.append((title, seconds))
         outcome = f": {activity.outcome}" if activity.outcome else ""
         self.success(f"{title}{outcome} ({seconds:.1f} s)")
 

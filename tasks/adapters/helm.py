@@ -17,6 +17,7 @@ from typing import Any
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError
 
+REASON_LENGTH = 500
 PENDING = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
 
 
@@ -161,5 +162,11 @@ class Helm:
                 argv, env=self._env, check=check, on_line=on_line, on_start=on_start
             )
         except CommandError as error:
-            error.message = f"helm {verb} of {release} failed"
+            error.message = f"helm {verb} of {release} failed{_reason(error.output or '')}"
             raise
+
+
+def _reason(output: str) -> str:
+    """Return what helm gave as its error, in one line."""
+    words = " ".join(output.rpartition("Error: ")[2].split())
+    return f": {words[:REASON_LENGTH]}" if words else ""

@@ -84,13 +84,21 @@ def run_cleanup(
 
     A run that was cut off is finished by the next one.
     """
+    # What is somebody else's is refused before even a lock is put there.
+    if not plan().steps:
+        return 0
     with target.exclusive(names, me, console.warn):
         todo = plan()
         if not todo.steps:
             return 0
         with console.work(todo.title) as activity:
+            removed = 0
             for step, remove in zip(todo.steps, todo.objects, strict=True):
+                if step.verb == "keep":
+                    activity.say(f"kept {step.subject}: {step.reason}")
+                    continue
                 remove()
+                removed += 1
                 activity.say(f"removed {step.subject}")
-            activity.outcome = f"{len(todo.steps)} objects removed"
-    return len(todo.steps)
+            activity.outcome = f"{removed} objects removed"
+    return removed

@@ -70,7 +70,8 @@ def run_deploy(
                 error, target=target, plan=plan, request=request, console=console, root=root
             ) from error
         credentials = target.finish(plan)
-    write_results(root, names, plan.as_dict(), console.timings)
+    write_results(root, names, plan.as_dict())
+    write_timings(root, console.timings)
     return Deployed(names.url, bool(steps), credentials)
 
 
@@ -100,16 +101,15 @@ def _failed(
             became = f"rolled back to {back}, which is running again"
     except SuiteError as second:
         became = f"and the rollback failed, too: {second.message}"
+    write_timings(root, console.timings)
     return SuiteError(
         f"{names.branch} was not deployed: {error.message}",
         hint=f"{became}; evidence: {folder.relative_to(root)}",
     )
 
 
-def write_results(
-    root: Path, names: Names, done: Mapping[str, Any], timings: Sequence[tuple[str, float]]
-) -> None:
-    """Write ``deploy.env`` for later CI jobs, and the seconds of each phase.
+def write_results(root: Path, names: Names, done: Mapping[str, Any]) -> None:
+    """Write ``deploy.env`` for later CI jobs.
 
     GitLab reads deploy.env as a dotenv report: NAME=value, no quotes.
 
@@ -117,7 +117,6 @@ def write_results(
         root: the checkout.
         names: the branch's names.
         done: the plan that was carried out, as data: tag, commit and images.
-        timings: the phases with their seconds.
     """
     variables = {
         "ENVIRONMENT_NAME": names.environment,
@@ -130,6 +129,15 @@ def write_results(
     }
     text = "".join(f"{name}={value}\n" for name, value in variables.items())
     (root / "deploy.env").write_text(text)
+
+
+def write_timings(root: Path, timings: Sequence[tuple[str, float]]) -> None:
+    """Write the seconds of each phase, those of a failed deploy, too.
+
+    Args:
+        root: the checkout.
+        timings: the phases with their seconds.
+    """
     folder = root / "artifacts"
     folder.mkdir(exist_ok=True)
     phases = [{"phase": title, "seconds": round(seconds, 3)} for title, seconds in timings]

@@ -19,7 +19,7 @@ from tasks.adapters.http import Response
 from tasks.adapters.lease import Holder as LeaseHolder
 from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
-from tasks.core.errors import InputError, RefusedError
+from tasks.core.errors import ConflictError, InputError, RefusedError
 from tasks.core.manifests import (
     MANAGED,
     PREFIX,
@@ -111,9 +111,12 @@ class Kubernetes:
                 remove_namespace(self._cluster, names.namespace)
             found = None
         if found is None:
-            self._cluster.create(
-                namespace(request.of, names, Record("deploying", names.url), _pipeline())
-            )
+            made = namespace(request.of, names, Record("deploying", names.url), _pipeline())
+            try:
+                self._cluster.create(made)
+            except ConflictError:
+                # Another run was faster. Whether it is for the same branch shows under the lock.
+                return
 
     @contextlib.contextmanager
     def exclusive(self, names: Names, me: Holder, waiting: Callable[[str], None]) -> Iterator[None]:

@@ -60,7 +60,8 @@ def fingerprint(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> 
     """Return 16 hex digits over everything a release is made of: values, their files, the chart."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     parts = sorted(path for path in chart(root).rglob("*") if path.is_file())
-    for path in (*parts, *files(root, names)):
-        digest.update(f"\0{path.relative_to(root)}\0".encode())
+    named = [(str(path.relative_to(root)), path) for path in parts]
+    for name, path in (*named, *zip(names, files(root, names), strict=True)):
+        digest.update(f"\0{name}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
