@@ -5,6 +5,7 @@
 set -eu
 out=$1
 scratch=$(mktemp -d)
+mkdir -p var/cache var/logs var/tmp
 key=build-time-only-$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
 # Otherwise Doctrine asks the database which version it is.
 echo '<?php define("MAUTIC_DB_SERVER_VERSION", "8.4.0");' > "$scratch/server-version.php"
@@ -28,4 +29,3 @@ for scheme in http https; do
   cp -R var/cache var/tmp "$scratch/$scheme/"
 done
 php "$(dirname "$0")/link-equal.php" "$scratch" "$out"
-rm -rf "$scratch" var/cache var/tmp
