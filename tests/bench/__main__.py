@@ -26,6 +26,7 @@ from tests.support.images import debian
 from tests.support.suite import ROOT, Inv, copy_project
 
 LIST_ROUNDS = 15
+BUILD_ROUNDS = 2
 DEPLOY_ROUNDS = 3
 MEMORY_LIMIT_MB = 200
 
@@ -218,19 +219,26 @@ def measure_build(site: Site) -> list[Row]:
     """`inv build`, cold and with nothing to do, against plain builds and pushes."""
     say("the first inv build, which makes registry and stand-ins (not measured)")
     site.inv("build")
-    say("cold: the plain commands")
-    site.engine.empty()
-    plain = site.plain_build("plain")
-    say("cold: inv build")
-    site.engine.empty()
-    cold = site.inv("build", registry="cold").seconds
-    say("nothing changed, on an emptied engine: inv build")
-    site.engine.empty()
-    unchanged = site.inv("build").seconds
+    plain, cold, unchanged = [], [], []
+    for number in range(BUILD_ROUNDS):
+        say("cold: the plain commands")
+        site.engine.empty()
+        plain.append(site.plain_build(f"plain{number}"))
+        say("cold: inv build")
+        site.engine.empty()
+        cold.append(site.inv("build", registry=f"cold{number}").seconds)
+        say("nothing changed, on an emptied engine: inv build")
+        site.engine.empty()
+        unchanged.append(site.inv("build").seconds)
+    # Whatever else the machine does, and the mirrors, only ever add: the shortest is the truest.
+    best = f"(best of {BUILD_ROUNDS})"
     return [
-        ratio("cold inv build / plain build and push of both, in sequence", cold, plain, 0.75),
         ratio(
-            "unchanged inv build, emptied engine / the same plain commands", unchanged, plain, 0.05
+            f"cold inv build / plain build + push, in sequence {best}", min(cold), min(plain), 0.75
+        ),
+        ratio(
+            *(f"unchanged inv build, emptied engine / the same {best}", min(unchanged)),
+            *(min(plain), 0.05),
         ),
     ]
 
