@@ -45,6 +45,8 @@ def _state(found: Object, record: Record | None, web: Object | None, *, held: bo
         return "removing"
     if record is None or record.state == "deploying":
         return "deploying" if held else "interrupted"
+    if record.state == "removed":
+        return "removed"
     status = (web or {}).get("status", {})
     if web is None or not status.get("availableReplicas"):
         return "stopped" if web and web["spec"].get("replicas") == 0 else "degraded"

@@ -399,8 +399,13 @@ class Kubernetes:
 
             # After the release, which uses it, and before the namespace, which remembers it.
             step = Step("remove", f"database {names.database}", f"and user {names.database_user}")
-            todo.insert(1 if todo[0][0].subject.startswith("release") else 0, (step, drop))
+            has_release = bool(todo) and todo[0][0].subject.startswith("release")
+            todo.insert(int(has_release), (step, drop))
         if inside.foreign:
+            nothing = Record("removed", names.url)
+            if record != nothing:
+                step = Step("remove", f"record of namespace {names.namespace}")
+                todo.append((step, lambda: self._write(of, names, nothing)))
             kept = f"it holds {', '.join(inside.foreign)} of somebody else"
             todo.append((Step("keep", f"namespace {names.namespace}", kept), lambda: None))
         return RemovalPlan(
