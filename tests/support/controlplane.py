@@ -221,11 +221,11 @@ class ControlPlane:
 
     def stop_api(self) -> None:
         """Kill the API server: the cluster is away until `start_api`."""
-        process = next(p for p in self._processes if "kube-apiserver" in str(p.args))
-        # Asked politely it would wait for its watches to end.
-        process.kill()
-        process.wait()
-        self._processes.remove(process)
+        for process in [p for p in self._processes if "kube-apiserver" in str(p.args)]:
+            # Asked politely it would wait for its watches to end.
+            process.kill()
+            process.wait()
+            self._processes.remove(process)
 
     def _start_controllers(self) -> None:
         pki = self.pki.root
@@ -264,6 +264,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Stop everything."""
+        self.stop_api()
         for process in reversed(self._processes):
             process.terminate()
         for process in self._processes:
