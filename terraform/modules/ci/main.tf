@@ -1,0 +1,118 @@
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  issuer       = trimprefix(var.gitlab_url, "https://")
+  provider_arn = var.provider_arn == null ? aws_iam_openid_connect_provider.gitlab[0].arn : var.provider_arn
+  parameters   = "arn:${data.aws_partition.current.partition}:ssm:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:parameter${var.parameter_path}"
+
+  # GitLab's claim: project_path:group/project:ref_type:branch:ref:main. Tags are never trusted:
+  # in most projects more people may make one than may push to a protected branch.
+  subject = "project_path:${var.project_path}:ref_type:branch:ref:"
+
+  audience = { "${local.issuer}:aud" = var.audience }
+
+  # One full name for main, which is compared as it is; patterns for branches.
+  roles = merge(
+    {
+      main = {
+        refs = [var.main_ref]
+        condition = {
+          StringEquals = merge(local.audience, { "${local.issuer}:sub" = "${local.subject}${var.main_ref}" })
+        }
+      }
+    },
+    length(var.branch_refs) == 0 ? {} : {
+      branches = {
+        refs = var.branch_refs
+        condition = {
+          StringEquals = local.audience
+          StringLike   = { "${local.issuer}:sub" = [for ref in var.branch_refs : "${local.subject}${ref}"] }
+        }
+      }
+    },
+  )
+
+  # What a job does in AWS itself is the same for both roles. What they may do in the cluster
+  # differs: each enters it with a Kubernetes group of its own.
+  statements = concat(
+    [
+      {
+        Sid      = "LogInToRegistry"
+        Effect   = "Allow"
+        Action   = ["ecr:GetAuthorizationToken"]
+        Resource = ["*"] # a token is for the registry as a whole; what it may do is said below
+      },
+      {
+        Sid    = "BuildAndTag"
+        Effect = "Allow"
+        Action = [
+          "ecr:BatchCheckLayerAvailability",
+          "ecr:BatchGetImage",
+          "ecr:CompleteLayerUpload",
+          "ecr:DescribeImages",
+          "ecr:DescribeRepositories",
+          "ecr:GetDownloadUrlForLayer",
+          "ecr:InitiateLayerUpload",
+          "ecr:ListImages",
+          "ecr:PutImage",
+          "ecr:UploadLayerPart",
+        ]
+        Resource = sort(values(var.repository_arns))
+      },
+      {
+        Sid      = "RemoveTags"
+        Effect   = "Allow"
+        Action   = ["ecr:BatchDeleteImage"]
+        Resource = sort([for key, arn in var.repository_arns : arn if key != "cache"])
+      },
+      {
+        Sid      = "ReadStackSettings"
+        Effect   = "Allow"
+        Action   = ["ssm:GetParametersByPath"]
+        Resource = [local.parameters, "${local.parameters}/*"]
+      },
+    ],
+    var.cluster_arn == null ? [] : [
+      {
+        Sid      = "FindCluster"
+        Effect   = "Allow"
+        Action   = ["eks:DescribeCluster"]
+        Resource = [var.cluster_arn]
+      },
+    ],
+  )
+}
+
+resource "aws_iam_openid_connect_provider" "gitlab" {
+  count = var.provider_arn == null ? 1 : 0
+
+  url            = var.gitlab_url
+  client_id_list = [var.audience]
+}
+
+resource "aws_iam_role" "this" {
+  for_each = local.roles
+
+  name        = "${var.name}-ci-${each.key}"
+  description = "GitLab jobs of ${var.project_path} on ${join(", ", each.value.refs)}"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "GitlabJobs"
+      Effect    = "Allow"
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Principal = { Federated = local.provider_arn }
+      Condition = each.value.condition
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "this" {
+  for_each = aws_iam_role.this
+
+  name   = "jobs"
+  role   = each.value.id
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.statements })
+}

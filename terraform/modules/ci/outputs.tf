@@ -1,0 +1,14 @@
+output "main_role_arn" {
+  description = "Role that jobs of the main branch take: AWS_ROLE_ARN of the prod jobs."
+  value       = aws_iam_role.this["main"].arn
+}
+
+output "branches_role_arn" {
+  description = "Role that jobs of branches take; null where branches have none."
+  value       = one([for key, role in aws_iam_role.this : role.arn if key == "branches"])
+}
+
+output "provider_arn" {
+  description = "The OIDC provider, for other stacks of the account."
+  value       = local.provider_arn
+}

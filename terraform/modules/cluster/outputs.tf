@@ -1,0 +1,26 @@
+output "name" {
+  description = "The cluster's name, once people, CI and the suite can work in it."
+  value       = aws_eks_cluster.this.name
+
+  depends_on = [aws_eks_access_policy_association.admin, aws_eks_access_entry.member]
+}
+
+output "arn" {
+  description = "The cluster's ARN."
+  value       = aws_eks_cluster.this.arn
+}
+
+output "endpoint" {
+  description = "Address of the API server."
+  value       = aws_eks_cluster.this.endpoint
+}
+
+output "security_group_id" {
+  description = "Security group of control plane, nodes and pods."
+  value       = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
+}
+
+output "efs_csi_role_arn" {
+  description = "Role of the EFS CSI driver's controller."
+  value       = module.efs_csi_identity.role_arn
+}

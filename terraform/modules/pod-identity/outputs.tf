@@ -1,0 +1,6 @@
+output "role_arn" {
+  description = "The role, once it is bound to the service account."
+  value       = aws_iam_role.this.arn
+
+  depends_on = [aws_eks_pod_identity_association.this]
+}
