@@ -254,8 +254,8 @@ def test_killed_anywhere_the_next_run_finishes(world: World, site: Site) -> None
         ("make secrets", signal.SIGKILL),
         ("start database", signal.SIGKILL),
         ("migrate: ", signal.SIGKILL),
-        ("start services", signal.SIGINT),
-        ("Starting", signal.SIGKILL),
+        ("Mautic is installed", signal.SIGINT),
+        ("start services", signal.SIGKILL),
     )
     for text, signum in points:
         run = world.start(*deploy)
