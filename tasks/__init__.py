@@ -16,6 +16,7 @@ from tasks.environments import (
 from tasks.images import build
 from tasks.machine import demo, doctor, test
 from tasks.names import names
+from tasks.sweeping import gc
 
 namespace = Collection(
     demo,
@@ -26,6 +27,7 @@ namespace = Collection(
     cleanup,
     console,
     deploy,
+    gc,
     list_,
     logs,
     rollback,

@@ -132,7 +132,17 @@ class Cluster:
 
     def find(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
         """Return all objects of a kind, in one namespace or in all of them."""
-        return self._list(kind, namespace, selector)[0]
+        return self._list(kind, namespace, {"labelSelector": selector, "limit": str(PAGE)})[0]
+
+    def find_all(self, kind: str, selector: str = "", *, fields: str = "") -> list[Object]:
+        """Return all objects of a kind in one call, however many there are.
+
+        Args:
+            kind: their kind.
+            selector: label selector.
+            fields: field selector.
+        """
+        return self._list(kind, None, {"labelSelector": selector, "fieldSelector": fields})[0]
 
     def apply(self, manifest: Object) -> Object:
         """Create or update an object by server-side apply, as its sole manager."""
@@ -318,7 +328,8 @@ class Cluster:
             ClusterError: the API refuses, or was away for longer than the patience.
         """
         while not stop.is_set():
-            items, version = self._list(kind, namespace, selector)
+            query = {"labelSelector": selector, "limit": str(PAGE)}
+            items, version = self._list(kind, namespace, query)
             on_change(Change(kind, "SYNCED", {"items": items}))
             for change in self._follow(kind, namespace, selector, version, stop):
                 on_change(change)
@@ -358,11 +369,11 @@ class Cluster:
             pause = MIN_PAUSE_SECONDS if lived else min(pause * 2, MAX_PAUSE_SECONDS)
             stop.wait(pause)
 
-    def _list(self, kind: str, namespace: str | None, selector: str) -> tuple[list[Object], str]:
+    def _list(
+        self, kind: str, namespace: str | None, options: Mapping[str, str]
+    ) -> tuple[list[Object], str]:
         items: list[Object] = []
-        query = {"limit": str(PAGE)}
-        if selector:
-            query["labelSelector"] = selector
+        query = {name: value for name, value in options.items() if value}
         while True:
             try:
                 page = self._transport.json(Request("GET", KINDS[kind].path(namespace), query))

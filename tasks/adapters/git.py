@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.adapters.process import Completed, Runner
-from tasks.core.errors import CommandError, InputError
+from tasks.core.errors import CommandError, InputError, SuiteError
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,31 @@ class Git:
             CommandError: there is no such commit.
         """
         return int(self._git("show", "--no-patch", "--format=%ct", commit))
+
+    def remote_branches(self) -> frozenset[str]:
+        """Return the branches that `origin` has.
+
+        Raises:
+            CommandError: the remote cannot be read.
+            SuiteError: it has no branch at all: a remote that nobody has pushed to yet, or one that
+                shows this user nothing, must not pass for one where every branch was deleted.
+        """
+        try:
+            listed = self._git("ls-remote", "--heads", "origin")
+        except CommandError as error:
+            error.message = "the branches of origin cannot be read"
+            error.hint = "check `git remote -v`, the network and your access, then run it again"
+            raise
+        names = (line.partition("\trefs/heads/")[2] for line in listed.splitlines())
+        found = frozenset(filter(None, names))
+        if not found:
+            raise SuiteError("origin has no branches", hint="check `git ls-remote --heads origin`")
+        return found
+
+    def branches(self) -> frozenset[str]:
+        """Return the branches of this clone itself."""
+        listed = self._git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads")
+        return frozenset(listed.splitlines())
 
     def repository(self) -> str:
         """Return where the repository lives, without credentials: origin's URL, or its path."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +53,20 @@ class Helm:
     ) -> None:
         self._runner = runner
         self._find = find
+        self._found: Path | None = None
+        self._finding = threading.Lock()
         self._env = {"HELM_NAMESPACE": ""}
         if context:
             self._env["HELM_KUBECONTEXT"] = context
         if kubeconfig:
             self._env["KUBECONFIG"] = kubeconfig
 
-    @cached_property
+    @property
     def _program(self) -> str:
-        return str(self._find())
+        with self._finding:
+            if self._found is None:
+                self._found = self._find()
+        return str(self._found)
 
     def history(self, release: str, namespace: str) -> list[Revision]:
         """Return a release's revisions, the oldest first; none when there is no such release."""

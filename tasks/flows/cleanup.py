@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from tasks.adapters.console import Console
+from tasks.adapters.console import Activity
 from tasks.adapters.lock import Holder
 from tasks.core.errors import RefusedError
 from tasks.core.naming import Names
@@ -29,6 +30,16 @@ class Tags(Protocol):
 
     def delete_tag(self, repository: str, tag: str) -> bool:
         """Delete one tag; one that is gone is no error."""
+
+
+class Teller(Protocol):
+    """The part of a console that a clean-up needs."""
+
+    def warn(self, text: str) -> None:
+        """Tell something that the user should look at."""
+
+    def work(self, title: str) -> AbstractContextManager[Activity]:
+        """Show a piece of work while it runs."""
 
 
 def plan_cleanup(
@@ -54,21 +65,36 @@ def plan_cleanup(
             hint="if it has to be, take `protected` out of invoke.yaml first",
         )
     plan = target.plan_removal(of, names)
-    todo: list[tuple[Step, Callable[[], object]]] = []
-    if tags:
-        for repository in IMAGES:
-            for tag in removable(tags.tags(repository), names.slug):
-                step = Step("remove", f"image tag {repository}:{tag}")
-                todo.append((step, partial(tags.delete_tag, repository, tag)))
+    # What runs goes first, and what runs still refers to its images until then.
+    images = plan_images(tags, names)
+    steps, objects = [*plan.steps, *images.steps], [*plan.objects, *images.objects]
     local = root / "artifacts" / names.slug
     if local.is_dir():
-        step = Step("remove", f"folder {local.relative_to(root)}")
-        todo.append((step, partial(shutil.rmtree, local)))
-    # What runs goes first, and what runs still refers to its images until then.
-    return replace(
-        plan,
-        steps=(*plan.steps, *(step for step, _ in todo)),
-        objects=(*plan.objects, *(action for _, action in todo)),
+        steps.append(Step("remove", f"folder {local.relative_to(root)}"))
+        objects.append(partial(shutil.rmtree, local))
+    return replace(plan, steps=tuple(steps), objects=tuple(objects))
+
+
+def plan_images(tags: Tags | None, names: Names) -> RemovalPlan:
+    """Return the image tags of a branch that nothing else uses.
+
+    Args:
+        tags: the registry, or None where it was never started and so holds nothing.
+        names: the branch's names.
+
+    Raises:
+        RegistryError: the registry cannot be reached, refused or failed.
+    """
+    todo = [
+        (repository, tag)
+        for repository in IMAGES
+        if tags
+        for tag in removable(tags.tags(repository), names.slug)
+    ]
+    return RemovalPlan(
+        f"remove the image tags of {names.branch}",
+        tuple(Step("remove", f"image tag {repository}:{tag}") for repository, tag in todo),
+        tuple(partial(tags.delete_tag, *each) for each in todo if tags),
     )
 
 
@@ -78,27 +104,38 @@ def run_cleanup(
     names: Names,
     *,
     me: Holder,
-    console: Console,
+    console: Teller,
 ) -> int:
     """Remove everything of a branch; return how many objects went.
 
     A run that was cut off is finished by the next one.
     """
     # What is somebody else's is refused before even a lock is put there.
-    if not plan().steps:
+    if all(step.verb == "keep" for step in plan().steps):
         return 0
     with target.exclusive(names, me, console.warn):
         todo = plan()
         if not todo.steps:
             return 0
         with console.work(todo.title) as activity:
-            removed = 0
-            for step, remove in zip(todo.steps, todo.objects, strict=True):
-                if step.verb == "keep":
-                    activity.say(f"kept {step.subject}: {step.reason}")
-                    continue
-                remove()
-                removed += 1
-                activity.say(f"removed {step.subject}")
+            removed = remove(todo, activity.say)
             activity.outcome = f"{removed} objects removed"
+    return removed
+
+
+def remove(plan: RemovalPlan, say: Callable[[str], None]) -> int:
+    """Carry out a plan; return how many objects went.
+
+    Args:
+        plan: the plan.
+        say: told of each object.
+    """
+    removed = 0
+    for step, action in zip(plan.steps, plan.objects, strict=True):
+        if step.verb == "keep":
+            say(f"kept {step.subject}: {step.reason}")
+            continue
+        action()
+        removed += 1
+        say(f"removed {step.subject}")
     return removed

@@ -83,23 +83,27 @@ class Summary:
     Attributes:
         branch: the full branch name.
         slug: its slug.
+        repository: the repository it belongs to; another one's is never touched.
         url: where a browser finds it.
         state: ``running``, ``rolled back``, ``degraded``, ``stopped``, ``deploying``,
             ``removing``, ``interrupted`` or ``failed``.
         tag: the images' tag that was deployed last.
         commit: the full commit, or an empty string.
         owner: who deployed it.
-        deployed_at: when, ISO 8601, or an empty string.
+        created_at: when it was made, ISO 8601, or an empty string.
+        deployed_at: when it was deployed last, ISO 8601, or an empty string.
         expires_at: when it may be swept away, ISO 8601, or an empty string.
     """
 
     branch: str
     slug: str
+    repository: str
     url: str
     state: str
     tag: str
     commit: str
     owner: str
+    created_at: str
     deployed_at: str
     expires_at: str
 
@@ -135,6 +139,14 @@ class DeployPlan(Plan, Protocol):
 
 class Target(Protocol):
     """A place that runs environments of one environment of invoke.yaml."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this machine has them, those of branches that were never pushed, too."""
+
+    @property
+    def removed_at_once(self) -> int:
+        """How many of them may be removed at the same time."""
 
     def exclusive(
         self, names: Names, me: Holder, waiting: Callable[[str], None]

@@ -29,7 +29,7 @@ PURE = {
 
 HEAVY = {
     *("boto3", "botocore", "docker", "kubernetes", "pydantic", "python_terraform", "requests"),
-    *("rich", "sh", "urllib3", "yaml"),
+    *("rich", "sh", "urllib3", "websocket", "yaml"),
 }
 """What costs start-up time: `inv --list` must not wait for it."""
 

@@ -31,7 +31,7 @@ def test_what_is_to_come() -> None:
 
 
 def test_an_environment_that_never_worked_has_a_row_without_gaps() -> None:
-    row = list_rows([Summary("b", "b", "http://b", "interrupted", "", "", "", "", "")], NOW)[0]
+    row = list_rows([Summary("b", "b", "r", "http://b", "interrupted", *[""] * 6)], NOW)[0]
     assert row == ("b", "interrupted", "-", "-", "-", "-", "http://b")
 
 

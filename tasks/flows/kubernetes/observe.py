@@ -23,11 +23,13 @@ def summary(found: Object, web: Object | None, lease: Object | None) -> Summary:
     return Summary(
         branch=said.get("branch", ""),
         slug=said.get("slug", ""),
+        repository=said.get("repository", ""),
         url=record.url if record else "",
         state=_state(found, record, web, held=_is_held(lease)),
         tag=current.tag if current else "",
         commit=current.commit if current else "",
         owner=current.owner if current else "",
+        created_at=found["metadata"]["creationTimestamp"],
         deployed_at=current.deployed_at if current else "",
         expires_at=record.expires_at if record else "",
     )

@@ -16,6 +16,7 @@ from tasks.adapters.cluster import Cluster
 from tasks.adapters.console import Activity
 from tasks.adapters.helm import PENDING, Helm
 from tasks.adapters.http import Response
+from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.lease import Holder as LeaseHolder
 from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
@@ -37,7 +38,7 @@ from tasks.core.plan import Step
 from tasks.core.record import Owner, Release
 from tasks.core.redact import Redactor
 from tasks.core.rollout import Policy
-from tasks.core.settings import Environment, Settings
+from tasks.core.settings import Environment, Settings, names_of
 from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.evidence import save
 from tasks.flows.kubernetes.hold import COMPONENT, hold
@@ -72,6 +73,9 @@ class Kubernetes:
         redactor: told every secret.
     """
 
+    is_private = False
+    removed_at_once = 8
+
     def __init__(
         self,
         *,
@@ -94,7 +98,7 @@ class Kubernetes:
         self._base = base
         self._work = work
         self._redactor = redactor
-        self._lock: LeaseLock | None = None
+        self._locks: dict[str, LeaseLock] = {}
 
     @property
     def _own(self) -> Environment:
@@ -131,9 +135,12 @@ class Kubernetes:
         holder = LeaseHolder(LeaseHolder.here(), me.commit, me.committed)
         wait = self._own.patience.turn_seconds
         lock = LeaseLock(self._cluster, names.namespace, holder, wait_seconds=wait, say=waiting)
-        with lock as self._lock:
-            yield
-        self._lock = None
+        with lock:
+            self._locks[names.namespace] = lock
+            try:
+                yield
+            finally:
+                del self._locks[names.namespace]
 
     def plan_deploy(self, request: Request) -> ClusterPlan:
         """Return what a deploy would do; reads only.
@@ -252,11 +259,11 @@ class Kubernetes:
                     password=passwords["db_password"],
                     say=activity.say,
                 )
-        self._still_mine()
+        self._still_mine(names)
         if plan.holds:
             with self._work("hold workers and crons") as activity:
                 hold(self._cluster, names, activity.say)
-        self._still_mine()
+        self._still_mine(names)
         with self._work(f"roll out {names.release}") as activity:
             upgrade(
                 self._cluster,
@@ -273,7 +280,7 @@ class Kubernetes:
     def finish(self, plan: ClusterPlan) -> Credentials | None:
         """Remember the deployment; return the administrator after the first one."""
         names = plan.request.names
-        self._still_mine()
+        self._still_mine(names)
         revision = self._helm.history(names.release, names.namespace)[-1].number
         record = plan.before("ready").succeeded(plan.release, revision, plan.fingerprint)
         self._write(plan.request.of, names, record)
@@ -354,7 +361,7 @@ class Kubernetes:
         record = record_of(found) if found else None
         if record is None:
             return None
-        self._still_mine()
+        self._still_mine(names)
         if record.current is None or not record.revision:
             self._write(plan.request.of, names, replace(record, state="failed"))
             return None
@@ -426,14 +433,29 @@ class Kubernetes:
         """Return all environments, in three calls however many there are."""
         selector = ",".join(f"{key}={value}" for key, value in MANAGED.items())
         selector += f",{PREFIX}environment={self._environment}"
-        found = self._cluster.find("Namespace", None, selector)
-        web = {
-            item["metadata"]["namespace"]: item
-            for item in self._cluster.find("Deployment", None, f"{COMPONENT}=web")
-        }
-        leases = {item["metadata"]["namespace"]: item for item in self._cluster.find("Lease", None)}
-        names = [(item, item["metadata"]["name"]) for item in found]
-        return [summary(item, web.get(name), leases.get(name)) for item, name in names]
+        namespaces = self._cluster.find_all("Namespace", selector)
+        web, leases = (
+            {item["metadata"]["namespace"]: item for item in found}
+            for found in (
+                self._cluster.find_all("Deployment", f"{COMPONENT}=web"),
+                self._cluster.find_all("Lease", fields=f"metadata.name={LEASE}"),
+            )
+        )
+        found = []
+        for item in namespaces:
+            name = item["metadata"]["name"]
+            if self._is_of_these_settings(item):
+                found.append(summary(item, web.get(name), leases.get(name)))
+        return sorted(found, key=lambda item: item.branch)
+
+    def _is_of_these_settings(self, found: Object) -> bool:
+        """Say whether a namespace is what these settings call its branch's."""
+        try:
+            branch = owner_of(found).get("branch", "")
+            names = names_of(self._settings, self._environment, branch)
+        except InputError:  # somebody else's: the suite deploys no such branch
+            return False
+        return bool(names.namespace == found["metadata"]["name"])
 
     def status(self, of: Owner, names: Names) -> Sequence[Part]:
         """Return the workloads of one environment; empty when there is none."""
@@ -504,9 +526,10 @@ class Kubernetes:
     def _write(self, of: Owner, names: Names, record: Record) -> None:
         self._cluster.apply(namespace(of, names, record, _pipeline()))
 
-    def _still_mine(self) -> None:
-        if self._lock:
-            self._lock.check()
+    def _still_mine(self, names: Names) -> None:
+        lock = self._locks.get(names.namespace)
+        if lock:
+            lock.check()
 
     def _policy(self) -> Policy:
         patience = self._own.patience

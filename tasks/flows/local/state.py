@@ -101,12 +101,17 @@ _DOING = {"deploy": "deploying", "rollback": "deploying", "cleanup": "removing"}
 
 
 def summary(
-    names: Names, record: Record | None, containers: Sequence[Container], holder: Holder | None
+    names: Names,
+    repository: str,
+    record: Record | None,
+    containers: Sequence[Container],
+    holder: Holder | None,
 ) -> Summary:
     """Return one environment as `inv list` shows it.
 
     Args:
         names: the branch's names.
+        repository: whose it is.
         record: what is known of it, or None.
         containers: its containers.
         holder: who is changing it right now, or None.
@@ -129,11 +134,14 @@ def summary(
     return Summary(
         branch=names.branch,
         slug=names.slug,
+        repository=repository,
         url=names.url,
         state=state,
         tag=current.tag if current else "",
         commit=current.commit if current else "",
         owner=current.owner if current else "",
+        # The oldest release that is remembered: an engine's labels have no better answer.
+        created_at=record.history[0].deployed_at if record and record.history else "",
         deployed_at=current.deployed_at if current else "",
         expires_at=record.expires_at if record else "",
     )

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 from tasks.adapters.compose import Compose
 from tasks.adapters.console import Activity, plain
@@ -19,7 +20,16 @@ from tasks.adapters.process import Runner
 from tasks.core.converge import Change, Present, Wanted, decide, order, wanted
 from tasks.core.errors import InputError, RegistryError, SuiteError
 from tasks.core.naming import Names
-from tasks.core.record import BRANCH, ENVIRONMENT, RECORD, Owner, Record, Release, newest
+from tasks.core.record import (
+    BRANCH,
+    ENVIRONMENT,
+    RECORD,
+    REPOSITORY,
+    Owner,
+    Record,
+    Release,
+    newest,
+)
 from tasks.core.settings import Settings, names_of
 from tasks.flows.local.evidence import save
 from tasks.flows.local.plan import (
@@ -76,6 +86,10 @@ class Local:
     images: Callable[[str], Mapping[str, str]]
     base: Callable[[str], str]
     work: Work
+
+    is_private: ClassVar = True
+    # They share images, and each keeps what another one runs.
+    removed_at_once: ClassVar = 1
 
     # -- before -------------------------------------------------------------------------------
 
@@ -397,7 +411,8 @@ class Local:
             if names is None or names.namespace != project:
                 continue
             record = Record.from_labels(labels) if latest else None
-            found.append(summary(names, record, own, Lock(project).holder()))
+            repository = labels.get(REPOSITORY, "")
+            found.append(summary(names, repository, record, own, Lock(project).holder()))
         return sorted(found, key=lambda item: item.branch)
 
     def status(self, of: Owner, names: Names) -> Sequence[Part]:
