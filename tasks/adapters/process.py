@@ -42,14 +42,48 @@ class Interrupted(KeyboardInterrupt):
         self.signum = signum
 
 
+class _Gate:
+    """Keeps a signal back while a program is being started.
+
+    An exception raised in the middle of a fork is lost: Python runs the hooks of
+    ``os.register_at_fork`` (logging has one) there, and only reports what they raise.
+    """
+
+    def __init__(self) -> None:
+        self._closed = False
+        self._kept: int | None = None
+
+    def take(self, signum: int, _frame: FrameType | None) -> None:
+        """Handle a signal: raise it, or keep it."""
+        if self._closed:
+            self._kept = signum
+        else:
+            raise Interrupted(signum)
+
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """Keep signals back; only the main thread ever sees one."""
+        mine = threading.current_thread() is threading.main_thread()
+        self._closed = self._closed or mine
+        try:
+            yield
+        finally:
+            self._closed = self._closed and not mine
+
+    def give_back(self) -> None:
+        """Raise the signal that was kept back, if there was one."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            raise Interrupted(kept)
+
+
+_gate = _Gate()
+
+
 @contextlib.contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into ``Interrupted``, so that they end a run as Ctrl-C does."""
-
-    def raise_interrupted(signum: int, _frame: FrameType | None) -> None:
-        raise Interrupted(signum)
-
-    before = {number: signal.signal(number, raise_interrupted) for number in _ENDING}
+    """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted``: each ends a run as Ctrl-C does."""
+    before = {number: signal.signal(number, _gate.take) for number in _ENDING}
     try:
         yield
     finally:
@@ -57,7 +91,7 @@ def termination_as_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -144,22 +178,24 @@ class Runner:
 
             return take
 
-        process = sh.Command(self.find(argv[0]))(
-            *argv[1:],
-            _in=stdin,
-            _out=collect(stdout),
-            _err=collect(stderr),
-            _env={**os.environ, **(env or {})},
-            _cwd=str(cwd) if cwd else None,
-            _bg=True,
-            _bg_exc=False,
-            _no_out=True,
-            _no_err=True,
-            _tty_out=False,
-            _new_group=True,
-            _decode_errors=undecodable,
-            _preexec_fn=_end_with_parent,
-        )
+        program = sh.Command(self.find(argv[0]))
+        with _gate.closed():
+            process = program(
+                *argv[1:],
+                _in=stdin,
+                _out=collect(stdout),
+                _err=collect(stderr),
+                _env={**os.environ, **(env or {})},
+                _cwd=str(cwd) if cwd else None,
+                _bg=True,
+                _bg_exc=False,
+                _no_out=True,
+                _no_err=True,
+                _tty_out=False,
+                _new_group=True,
+                _decode_errors=undecodable,
+                _preexec_fn=_end_with_parent,
+            )
         late = threading.Event()
         timers: list[threading.Timer] = []
 
@@ -178,6 +214,7 @@ class Runner:
             timers.append(threading.Timer(deadline, expire))
             timers[-1].start()
         try:
+            _gate.give_back()
             returncode = _wait(process)
         except KeyboardInterrupt as interrupt:
             signum = getattr(interrupt, "signum", signal.SIGINT)
@@ -218,12 +255,11 @@ class Runner:
             while True:
                 try:
                     return process.wait()
-                except Interrupted as interrupt:
-                    # Sent to this process alone.
-                    process.send_signal(interrupt.signum)
-                except KeyboardInterrupt:
-                    # The terminal sent the signal to the program as well: it decides.
-                    continue
+                except KeyboardInterrupt as interrupt:
+                    # The terminal sends its SIGINT to the program as well: it decides.
+                    signum = getattr(interrupt, "signum", signal.SIGINT)
+                    if signum != signal.SIGINT:
+                        process.send_signal(signum)
 
     def find(self, program: str) -> str:
         """Return the path of a program.
