@@ -263,6 +263,36 @@ def test_a_signal_reaches_the_program_which_may_end_in_order(
     assert name in stdout or str(int(signal.Signals[name])) in stdout
 
 
+EARLY = """
+    import os, pathlib, sh, signal, time
+    started = sh.Command.__call__
+
+    def told_while_starting(*args, **options):
+        program = started(*args, **options)
+        while not pathlib.Path(sys.argv[2], "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        return program
+
+    sh.Command.__call__ = told_while_starting
+"""
+
+
+def test_a_signal_that_comes_while_the_program_is_being_started(tmp_path: Path) -> None:
+    code = textwrap.dedent(PARENT).replace("import sys\n", f"import sys\n{textwrap.dedent(EARLY)}")
+    done = subprocess.run(
+        python(code, CHILD, str(tmp_path)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 9, done.stderr
+    assert (tmp_path / "signal").read_text() == "SIGTERM"
+
+
 STUBBORN = """
 import os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
