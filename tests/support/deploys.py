@@ -1,4 +1,4 @@
-"""Deploys to the tests' control plane: fates by branch, commits to deploy, all that a cluster has."""
+"""Deploys to the tests' control plane: fates by branch, commits, everything a cluster has."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, Self
 import yaml
 
 from tasks.adapters.kubeapi import Request, Transport
+from tasks.core.errors import ClusterError
 from tasks.core.naming import Names
 from tasks.core.settings import names_of, parse
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv
@@ -174,6 +175,20 @@ class Deploys:
             )
         }
 
+    def exists(self, branch: str) -> bool:
+        """Say whether a branch has a namespace."""
+        return self.cluster.get("Namespace", self.names(branch).namespace) is not None
+
+    def held(self, branch: str) -> list[str]:
+        """Return the workers and crons that do not run."""
+        where = self.names(branch).namespace
+        crons = self.cluster.find("CronJob", where)
+        workers = self.cluster.find("Deployment", where, f"{COMPONENT}=worker")
+        return [
+            *(item["metadata"]["name"] for item in crons if item["spec"].get("suspend")),
+            *(item["metadata"]["name"] for item in workers if not item["spec"]["replicas"]),
+        ]
+
     def image(self, tag: str) -> str:
         """Return the reference that pods of a tag run as the mautic image."""
         return next(
@@ -205,12 +220,20 @@ class Deploys:
         """Return what the API answers to a GET."""
         return self._api.json(Request("GET", path, query))
 
-    def applied(self, path: str, manifest: Object, manager: str) -> Object:
-        """Return what an object would be if somebody applied this; nothing is changed."""
-        query = {"dryRun": "All", "fieldManager": manager, "force": "true"}
+    def applied(self, path: str, manifest: Object, manager: str, *, dry: bool = True) -> Object:
+        """Return what an object is, or would be, when somebody applies this."""
+        query = {"fieldManager": manager, "force": "true", **({"dryRun": "All"} if dry else {})}
         return self._api.json(
             Request("PATCH", path, query, manifest, "application/apply-patch+yaml")
         )
+
+    def refusal(self, path: str, manifest: Object) -> str:
+        """Return why the API would not take an object, or an empty string."""
+        try:
+            self.applied(path, manifest, "test")
+        except ClusterError as error:
+            return error.message
+        return ""
 
     def resources(self) -> Iterator[tuple[str, str, str, bool]]:
         """Yield each kind that can be listed: kind, root path, plural, whether namespaced."""

@@ -159,7 +159,7 @@ def start(play: Play, container: Container) -> Steps:
     """Start, one more time."""
     yield START_SECONDS
     container.run()
-    line = play.pod["metadata"].get("annotations", {}).get(play.node.LOG)
+    line = play.node.log(play.pod)
     if line:
         container.logs[-1].append(line)
     play.event("Normal", "Created", "Container created", container)

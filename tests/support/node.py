@@ -39,6 +39,7 @@ class Node:
 
     Attributes:
         decide: returns a pod's fate; may be replaced.
+        log: returns what a pod's containers log at their start; may be replaced.
         errors: what went wrong in the node itself; stopping it raises the first one.
         network: gives pods addresses and serves a site there, where this machine allows it.
     """
@@ -53,6 +54,9 @@ class Node:
         self.errors: list[Exception] = []
         self.decide: Callable[[Object], str] = lambda pod: (
             pod["metadata"].get("annotations", {}).get(self.FATE, "")
+        )
+        self.log: Callable[[Object], str] = lambda pod: (
+            pod["metadata"].get("annotations", {}).get(self.LOG, "")
         )
         self._api = Transport("test", str(plane.kubeconfig), PATIENCE_SECONDS)
         self._cluster = Cluster("test", str(plane.kubeconfig), patience=PATIENCE_SECONDS)

@@ -362,8 +362,9 @@ class Kubernetes:
         if record is None:
             return None
         self._still_mine(names)
+        # Even if there is no way back: the next deploy must not take what is there for good.
+        self._write(plan.request.of, names, replace(record, state="failed"))
         if record.current is None or not record.revision:
-            self._write(plan.request.of, names, replace(record, state="failed"))
             return None
         with self._work(f"roll back to {record.current.tag}") as activity:
             since = self._cluster.now()

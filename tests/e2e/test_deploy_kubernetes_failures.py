@@ -1,0 +1,422 @@
+"""Deploys that fail, by the real command line: the cause, the evidence, and what serves afterwards.
+
+The rows run several at a time, each lane on a branch that serves a good release before every one.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.adapters.cluster import Change, Cluster
+from tasks.adapters.kubeapi import Stop
+from tests.support.deploys import COMPONENT, FAST, REDIS, Deploys, Lines, Object, until
+from tests.support.kube_cli import ON, KubeEnv
+
+LANES = 3
+GOOD = "good"
+POD = r"pod/\S+-{}-\S+ container {}: "
+WEB, NGINX = POD.format("web", "fpm"), POD.format("web", "nginx")
+HOOK = POD.format("migrate", "migrate")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One deploy.
+
+    Attributes:
+        cause: a pattern of the one line that names the cause; empty for a deploy that works.
+        fates: what becomes of pods, by component.
+        values: the chart's values besides.
+        logs: patterns of files among the evidence.
+        first: whether nothing is deployed before.
+        settings: of the environment.
+        prepare: what is to be done to the cluster first.
+        shown: a pattern of a line that must have been told.
+    """
+
+    cause: str = ""
+    fates: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    logs: tuple[str, ...] = ()
+    first: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[Deploys, str, str], None] = lambda deploys, branch, tag: None
+    shown: str = ""
+
+
+def refuse_web(deploys: Deploys, branch: str, tag: str) -> None:
+    """Let a policy of the cluster refuse the pods that run an image."""
+    where = deploys.names(branch).namespace
+    image = deploys.image(tag)
+    api = "admissionregistration.k8s.io/v1"
+    name = f"{where}-no-web"
+    rules = [
+        {
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "operations": ["CREATE"],
+            "resources": ["pods"],
+        }
+    ]
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": where}}
+    web = {"matchLabels": {COMPONENT: "web"}}
+    policy: Object = {
+        "matchConstraints": {
+            "resourceRules": rules,
+            "namespaceSelector": selector,
+            "objectSelector": web,
+        },
+        "validations": [
+            {
+                "expression": f"!object.spec.containers.exists(c, c.image == '{image}')",
+                "message": "no unsigned images",
+            }
+        ],
+    }
+    for kind, plural, spec in (
+        ("ValidatingAdmissionPolicy", "validatingadmissionpolicies", policy),
+        (
+            "ValidatingAdmissionPolicyBinding",
+            "validatingadmissionpolicybindings",
+            {"policyName": name, "validationActions": ["Deny"]},
+        ),
+    ):
+        made = {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        deploys.applied(f"/apis/{api}/{plural}/{name}", made, "test", dry=False)
+    web_pods = deploys.cluster.find("Pod", where, f"{COMPONENT}=web")
+    own = web_pods[0]["spec"]
+    spec = {"containers": own["containers"], "securityContext": own["securityContext"]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": where, "labels": {COMPONENT: "web"}},
+        "spec": {**spec, "volumes": own["volumes"]},
+    }
+    for container in spec["containers"]:
+        container["image"] = image
+    path = f"/api/v1/namespaces/{where}/pods/probe"
+    until(lambda: "unsigned" in deploys.refusal(path, pod))
+
+
+def storage_class(deploys: Deploys, branch: str, tag: str) -> None:
+    """Make a storage class that nobody serves."""
+    deploys.cluster.apply(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": "unserved"},
+            "provisioner": "kubernetes.io/no-provisioner",
+        }
+    )
+
+
+def redis(**values: Any) -> Object:
+    return {"sessions": {"handler": "redis"}, "redis": values}
+
+
+MYSQL = {
+    "mysql": {"enabled": True},
+    "images": {"mysql": f"registry.example.com/mysql@sha256:{'d' * 64}"},
+}
+FAILED = {
+    "an image that is missing": Row(
+        WEB + r"the image cannot be pulled \(ErrImagePull: .*: not found\)",
+        {"web": "fpm=image-missing"},
+        shown=r"! pod/\S+-web-\S+: Failed: Failed to pull image",
+    ),
+    "a registry that stays busy": Row(
+        WEB + r"the registry is busy or out of reach", {"web": "fpm=image-registry-busy:99"}
+    ),
+    "an image name that is invalid": Row(
+        POD.format("redis", "redis") + r"the image name is invalid \(InvalidImageName",
+        values=redis(enabled=True) | {"images": {"redis": REDIS.replace("redis@", "Redis@")}},
+    ),
+    "a key of the Secret that is missing": Row(
+        WEB + r"a Secret, .* missing \(\S+ couldn't find key redis_password in Secret \S+/mautic",
+        values=redis(host="redis.example.com", passwordKey="redis_password"),
+    ),
+    "a key to be mounted that is missing": Row(
+        r"pod/\S+-migrate-\S+: a Secret or .* mounted is missing \(FailedMount: .*"
+        r"non-existent secret key: mailer_dsn",
+        values={"secret": {"files": {"MAUTIC_MAILER_DSN": "mailer_dsn"}}},
+    ),
+    "a migration that fails": Row(
+        r"job/\S+-migrate: the Job failed \(Backoff\w+: .*pod/\S+ container migrate ended with "
+        r"exit code 1\)",
+        {"migrate": "job-fail"},
+        logs=(r"logs/\S+-migrate-\S+\.migrate\.log",),
+        shown=r"pod/\S+-migrate-\S+ migrate \| migrate: fatal, exit code 1",
+    ),
+    "a migration whose image is missing": Row(
+        HOOK + r"the image cannot be pulled", {"migrate": "image-missing"}
+    ),
+    "a database that cannot be made": Row(
+        r"job/database-create-\S+: the Job failed .* in mautic-system: database: fatal",
+        {"database": "job-fail"},
+        first=True,
+    ),
+    "an init container that fails": Row(
+        r"pod/\S+-web-\S+ init container wait-for-migration: the container keeps crashing",
+        {"web": "wait-for-migration=init-failure", "migrate": "job-slow:30"},
+        values=MYSQL,
+        settings={"database": None},
+        first=True,
+        logs=(
+            r"logs/\S+-web-\S+\.wait-for-migration\.log",
+            r"logs/\S+-web-\S+\.wait-for-migration\.previous\.log",
+        ),
+    ),
+    "a quota": Row(
+        r"replicaset/\S+: refused by a quota \(FailedCreate: .*exceeded quota",
+        values={"quota": {"hard": {"pods": "1"}}},
+    ),
+    "a policy of the cluster": Row(
+        r"replicaset/\S+-web-\S+: refused by admission \(FailedCreate: .*no unsigned images",
+        prepare=refuse_web,
+    ),
+    "a service account that is missing": Row(
+        r"job/\S+-migrate: its service account is missing",
+        values={"serviceAccount": {"create": False, "name": "nobody"}},
+    ),
+    "a crash loop": Row(
+        WEB + r"the container keeps crashing \(Error: exit code 1\)",
+        {"web": "fpm=crash-loop"},
+        logs=(r"logs/\S+-web-\S+\.fpm\.log", r"logs/\S+-web-\S+\.fpm\.previous\.log"),
+        shown=r"pod/\S+-web-\S+ fpm \| fpm: fatal, exit code 1",
+    ),
+    "a worker that crashes": Row(
+        POD.format("worker", "worker").replace("-worker-", "-worker-(email|hit)-")
+        + "the container keeps crashing",
+        {"worker": "crash-loop"},
+    ),
+    "a container that dies after it was available": Row(
+        WEB + "the container keeps crashing", {"web": "fpm=crash-after-ready"}
+    ),
+    "too little memory": Row(
+        NGINX + r"the container ran out of memory \(OOMKilled", {"web": "nginx=oom"}
+    ),
+    "a command that is missing": Row(
+        WEB + r"the command cannot be started .*executable file not found",
+        {"web": "fpm=start-error"},
+    ),
+    "a pod that never becomes ready": Row(
+        r"deployment/\S+-web: the rollout made no progress \(deadline: fpm is not ready, 15 s",
+        {"web": "fpm=never-ready"},
+        settings={"patience": {"deadline_seconds": 15}},
+    ),
+    "more than any node has": Row(
+        r"pod/\S+-web-\S+: no node can take the pod \(Unschedulable: .*Insufficient cpu",
+        values={
+            "web": {"fpm": {"resources": {"requests": {"cpu": "1k"}}}},
+            "quota": {"hard": {"requests.cpu": "10k"}},
+        },
+    ),
+    "a volume that is not bound": Row(
+        r"pod/\S+: a volume is not bound",
+        values={"media": {"storageClass": "unserved"}},
+        prepare=storage_class,
+        first=True,
+    ),
+}
+WORKS = {
+    "benign warnings": Row(
+        fates={"web": "fpm=noisy"}, shown=r"! pod/\S+-web-\S+: MissingClusterDNS: "
+    ),
+    "readiness that flaps and settles": Row(fates={"web": "fpm=flapping"}),
+    "a slow start": Row(fates={"web": "fpm=slow:4"}),
+    "a registry that is busy for a while": Row(fates={"web": "fpm=image-registry-busy:1"}),
+    "one early crash": Row(fates={"web": "fpm=crash-early:1"}),
+}
+ROWS = {**FAILED, **WORKS}
+
+
+@dataclass
+class Seen:
+    """What was seen of one deploy."""
+
+    status: int
+    lines: list[tuple[float, str]]
+    evidence: dict[str, str]
+    timings: list[Object]
+    serving: set[str]
+    before: set[str]
+    held: list[str]
+    history: list[str]
+    state: str
+    reports: list[tuple[float, str, Object]]
+
+    def errors(self) -> list[str]:
+        """Return the lines that tell of the failure."""
+        return [line for _, line in self.lines if line.startswith("error: ")]
+
+
+class Witness:
+    """Remembers when the cluster reported what."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self.reports: list[tuple[float, str, Object]] = []
+        self._stop = Stop()
+        for kind in ("Pod", "Event", "ReplicaSet", "Job"):
+            threading.Thread(
+                target=cluster.watch,
+                args=(kind, namespace, self._take),
+                kwargs={"stop": self._stop},
+                daemon=True,
+            ).start()
+
+    def _take(self, change: Change) -> None:
+        if change.type in {"ADDED", "MODIFIED"}:
+            self.reports.append((time.time(), change.kind, change.object))
+
+    def stop(self) -> list[tuple[float, str, Object]]:
+        """End; return all reports."""
+        self._stop.set()
+        return self.reports
+
+
+@pytest.fixture(scope="module")
+def deploys(kube_env: KubeEnv) -> Iterator[Deploys]:
+    """The command line, and a control plane."""
+    with Deploys(kube_env) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def outcomes(deploys: Deploys, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """What came of every row; each is waited for by its own test."""
+    asked = {getattr(item, "callspec", None) for item in request.session.items}
+    names = {call.params.get("name") for call in asked if call}
+    deploys.env.push(GOOD)
+    lanes: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
+    for number in range(LANES):
+        lanes.put((f"lane-{number}", deploys.worktree(number)))
+
+    def play(number: int, row: Row) -> Seen:
+        lane, checkout = lanes.get()
+        try:
+            branch = f"first-{number}" if row.first else lane
+            if not row.first and not deploys.exists(branch):
+                deploys.deployed(branch, "--tag", GOOD, cwd=checkout)
+            return run(deploys, row, branch, f"row-{number}", checkout)
+        finally:
+            lanes.put((lane, checkout))
+
+    with ThreadPoolExecutor(LANES) as pool:
+        yield {
+            name: pool.submit(play, number, row)
+            for number, (name, row) in enumerate(ROWS.items())
+            if name in names
+        }
+
+
+def run(deploys: Deploys, row: Row, branch: str, tag: str, checkout: Path) -> Seen:
+    deploys.env.push(tag)
+    names = deploys.names(branch)
+    values = checkout.parent / f"{tag}.yaml"
+    values.write_text(yaml.safe_dump(dict(row.values)))
+    files = ["helm/environments/dev.yaml", FAST, str(values)]
+    row.prepare(deploys, branch, tag)
+    before = deploys.serving(branch)
+    deploys.fate(branch, **row.fates)
+    witness = Witness(deploys.cluster, names.namespace)
+    process = deploys.env.start(
+        *("deploy", *ON, "--branch", branch, "--tag", tag),
+        settings=deploys.settings(values=files, **row.settings),
+        cwd=checkout,
+    )
+    said = Lines(process.stderr)
+    status = process.wait(timeout=180)
+    said.join()
+    deploys.fate(branch)
+    namespace = deploys.cluster.get("Namespace", names.namespace)
+    assert namespace
+    record = json.loads(namespace["metadata"]["annotations"]["mautic-multidev.io/record"])
+    folder = checkout / "artifacts" / names.slug
+    folders = sorted(folder.iterdir()) if folder.is_dir() else []
+    evidence = {
+        str(path.relative_to(folders[-1])): path.read_text()
+        for path in (folders[-1].rglob("*") if folders else ())
+        if path.is_file()
+    }
+    return Seen(
+        status,
+        said.lines,
+        evidence,
+        json.loads((checkout / "artifacts" / "timings.json").read_text()),
+        deploys.serving(branch),
+        before,
+        deploys.held(branch),
+        [one["status"] for one in deploys.history(branch)] if not row.first else [],
+        record["state"],
+        witness.stop(),
+    )
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_a_deploy_that_fails(outcomes: Any, name: str) -> None:
+    row, seen = FAILED[name], outcomes[name].result()
+
+    assert seen.status == 1, seen.lines
+    told, final = seen.errors()
+    assert re.match(f"error: {row.cause}", told), told
+    # The very last words: what became of the branch, why, and where to look.
+    cause = told.removeprefix("error: ")
+    assert final.endswith(f" was not deployed: {cause}")
+    assert not row.shown or any(re.match(rf"\s*{row.shown}", line) for _, line in seen.lines)
+    assert {"error.txt", "events.txt"} <= seen.evidence.keys()
+    assert cause in seen.evidence["error.txt"]
+    for pattern in row.logs:
+        files = [text for path, text in seen.evidence.items() if re.fullmatch(pattern, path)]
+        assert files, seen.evidence.keys()
+        assert all(files)
+    phases = {one["phase"].partition(" ")[0]: one["seconds"] for one in seen.timings}
+    assert "save" in phases
+    assert seen.state == "failed", seen.lines
+    hint = next(line for _, line in reversed(seen.lines) if "hint: " in line)
+    if row.first:
+        assert "nothing was running before" in hint
+        assert not seen.serving
+    else:
+        assert "which is running again" in hint
+        assert "roll" in phases
+        assert seen.serving == seen.before
+        assert seen.held == []
+        assert seen.history[-1] == "deployed"
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_a_deploy_that_works_in_spite_of(outcomes: Any, name: str) -> None:
+    row, seen = WORKS[name], outcomes[name].result()
+
+    assert seen.status == 0, seen.lines
+    assert seen.errors() == []
+    assert not row.shown or any(re.match(rf"\s*{row.shown}", line) for _, line in seen.lines)
+    assert seen.serving != seen.before
+    assert seen.held == []
+    assert seen.state == "ready"
+
+
+def test_restarts_of_an_old_pod_are_no_failure(deploys: Deploys) -> None:
+    branch = "old-restarts"
+    for tag in ("shaky", "fine"):
+        deploys.env.push(tag)
+    deploys.fate(branch, web="fpm=crash-early:3")
+    patient = deploys.settings(patience={"crashes": 9})
+    deploys.deployed(branch, "--tag", "shaky", settings=patient)
+    deploys.fate(branch)
+
+    deploys.deployed(branch, "--tag", "fine")
+
+    assert deploys.image("fine") in deploys.serving(branch)

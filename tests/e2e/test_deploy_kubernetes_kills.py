@@ -1,0 +1,209 @@
+"""Runs that are killed in the middle of a deploy: the next one succeeds without a hand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tasks.adapters.helm import PENDING
+from tests.support.deploys import Deploys, Lines, until
+from tests.support.kube_cli import ON, PLATFORM, KubeEnv
+
+POINTS = int(os.environ.get("MAUTIC_MULTIDEV_KILL_POINTS", "0"))
+"""How many points, spread evenly over a deploy, are tried besides those with a name."""
+SLOW_HOOK = {"migrate": "job-slow:4"}
+BROKEN = {"web": "fpm=image-missing"}
+
+
+@dataclass
+class Run:
+    """A deploy under way."""
+
+    deploys: Deploys
+    branch: str
+    process: subprocess.Popen[str]
+    said: Lines
+
+    def is_release(self, status: str) -> bool:
+        """Say whether Helm holds the newest revision to be so."""
+        names = self.deploys.names(self.branch)
+        selector = f"owner=helm,name={names.release},status={status}"
+        return bool(self.deploys.cluster.find("Secret", names.namespace, selector))
+
+    def makes_database(self) -> bool:
+        """Say whether the Job that makes the database runs."""
+        name = f"database-create-{self.deploys.names(self.branch).release}"
+        job = self.deploys.cluster.get("Job", name, PLATFORM)
+        return bool(job and job["status"].get("active"))
+
+
+@dataclass(frozen=True)
+class Point:
+    """When a run is killed.
+
+    Attributes:
+        reached: says that it is time.
+        fates: what becomes of pods until then.
+        first: whether nothing was deployed before.
+        helm: whether Helm is killed before it; else it gets the signal that its parent's death
+            sends.
+    """
+
+    reached: Callable[[Run], bool]
+    fates: Mapping[str, str] = field(default_factory=dict)
+    first: bool = False
+    helm: bool = False
+
+
+NAMED = {
+    "the database is being made": Point(Run.makes_database, {"database": "job-slow:4"}, first=True),
+    "pending-install": Point(
+        lambda run: run.is_release("pending-install"), SLOW_HOOK, first=True, helm=True
+    ),
+    "pending-install, helm told to end": Point(
+        lambda run: run.is_release("pending-install"), SLOW_HOOK, first=True
+    ),
+    "workers are held": Point(lambda run: run.said.says("waiting for pod/")),
+    "pending-upgrade": Point(lambda run: run.is_release("pending-upgrade"), SLOW_HOOK, helm=True),
+    "pending-upgrade, helm told to end": Point(
+        lambda run: run.is_release("pending-upgrade"), SLOW_HOOK
+    ),
+    "all is applied": Point(lambda run: run.said.says("STATUS: deployed"), {"web": "fpm=slow:9"}),
+    "evidence is being saved": Point(lambda run: run.said.says("save the evidence"), BROKEN),
+    "pending-rollback": Point(lambda run: run.is_release("pending-rollback"), BROKEN, helm=True),
+}
+
+
+@pytest.fixture(scope="module")
+def deploys(kube_env: KubeEnv) -> Iterator[Deploys]:
+    """The command line, and a control plane."""
+    with Deploys(kube_env) as made:
+        for tag in ("good", "next", "later"):
+            made.env.push(tag)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def standing(deploys: Deploys) -> str:
+    """A branch that serves."""
+    deploys.deployed("standing", "--tag", "good")
+    return "standing"
+
+
+def start(deploys: Deploys, branch: str, tag: str) -> Run:
+    process = deploys.env.start(
+        "deploy", *ON, "--branch", branch, "--tag", tag, settings=deploys.settings()
+    )
+    return Run(deploys, branch, process, Lines(process.stderr))
+
+
+def kill(run: Run, *, helm: bool) -> None:
+    """Kill a run, and wait until everything that it had started has ended, too."""
+    below = children(run.process.pid)
+    if helm:
+        for pid in below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    run.process.kill()
+    run.process.wait()
+    until(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()])
+
+
+def children(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+def check_next(deploys: Deploys, branch: str, tag: str) -> None:
+    """Make sure that a deploy of the same now works, and leaves nothing behind."""
+    deploys.fate(branch)
+    done = deploys.deploy(branch, "--tag", tag)
+    assert done.returncode == 0, done.stderr
+    assert deploys.image(tag) in deploys.serving(branch)
+    assert len(deploys.serving(branch)) == 2
+    assert deploys.held(branch) == []
+    history = [one["status"] for one in deploys.history(branch)]
+    assert not PENDING & set(history)
+    assert history[-1] == "deployed"
+    release = deploys.names(branch).release
+    left = [
+        item["metadata"]["name"]
+        for kind in ("Job", "Secret")
+        for item in deploys.cluster.find(kind, PLATFORM)
+        if release in item["metadata"]["name"]
+    ]
+    assert left == []
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_killed_deploy_is_finished_by_the_next_one(
+    deploys: Deploys, standing: str, name: str
+) -> None:
+    point = NAMED[name]
+    branch = f"first-{list(NAMED).index(name)}" if point.first else standing
+    serving = deploys.serving(branch)
+    tag = "later" if deploys.image("next") in serving else "next"
+    deploys.fate(branch, **point.fates)
+    run = start(deploys, branch, tag)
+
+    def reached() -> bool:
+        assert run.process.poll() is None, run.said.text()
+        return point.reached(run)
+
+    until(reached)
+    kill(run, helm=point.helm)
+
+    check_next(deploys, branch, tag)
+
+
+def test_a_deploy_whose_helm_is_killed_fails_and_goes_back(deploys: Deploys, standing: str) -> None:
+    serving = deploys.serving(standing)
+    deploys.env.push("unlucky")
+    deploys.fate(standing, **SLOW_HOOK)
+    run = start(deploys, standing, "unlucky")
+    until(lambda: run.is_release("pending-upgrade"))
+    for pid in children(run.process.pid):
+        os.kill(pid, signal.SIGKILL)
+
+    assert run.process.wait(timeout=120) == 1
+    assert "which is running again" in run.said.text()
+    assert deploys.serving(standing) == serving
+    check_next(deploys, standing, "unlucky")
+
+
+@pytest.mark.skipif(not POINTS, reason="minutes long: set MAUTIC_MULTIDEV_KILL_POINTS=30")
+def test_a_deploy_killed_at_any_point_is_finished_by_the_next_one(deploys: Deploys) -> None:
+    branch = "points"
+    deploys.deployed(branch, "--tag", "good")
+    seconds = {}
+    for fates in (("well", {}), ("broken", BROKEN)):
+        deploys.env.push(f"measured-{fates[0]}")
+        deploys.fate(branch, **fates[1])
+        started = time.monotonic()
+        deploys.deploy(branch, "--tag", f"measured-{fates[0]}")
+        seconds[fates[0]] = time.monotonic() - started
+    for number in range(POINTS):
+        tag, kind = f"point-{number}", ("well", "broken")[number % 2]
+        deploys.env.push(tag)
+        deploys.fate(branch, **(BROKEN if kind == "broken" else {}))
+        run = start(deploys, branch, tag)
+        time.sleep(seconds[kind] * (number + 0.5) / POINTS)
+        ended = run.process.poll()
+        kill(run, helm=number % 4 > 1)
+        last = run.said.lines[-1:] or [(0, "nothing")]
+        print(f"{number}: {kind}, exit {ended}, after: {last[0][1]}")  # noqa: T201 - for -s
+        check_next(deploys, branch, tag)
