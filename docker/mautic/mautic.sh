@@ -5,6 +5,7 @@
 #   cron               runs Mautic's scheduled commands, for Compose
 #   migrate            installs Mautic into an empty database, or migrates it; once
 #   console ARG…       bin/console
+#   database VERB      create or drop a branch's database and user on a server
 # Anything else is run as it is.
 set -eu
 cd /var/www/html
@@ -86,6 +87,12 @@ supervise() {
 role=${1:-web}
 case $role in
   web | worker | cron | migrate | console) ;;
+  database)
+    # Needs no Mautic: nothing is seeded.
+    case ${2:-} in create | drop) ;; *) refuse "database needs create or drop" ;; esac
+    [ $# -eq 2 ] || refuse "database takes one argument"
+    supervise TERM php /opt/mautic/database.php "$2"
+    ;;
   *) exec "$@" ;;
 esac
 [ $# -eq 0 ] || shift

@@ -33,12 +33,14 @@ class DatabaseServer:
         port: its port.
         admin_secret: Secret in the platform namespace with ``username`` and ``password``.
         namespace: the platform namespace.
+        prefix: what every branch's database and user begins with; nothing else is ever touched.
     """
 
     host: str
     port: int
     admin_secret: str
     namespace: str
+    prefix: str
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ def database_job(names: Names, server: DatabaseServer, image: str, verb: str) ->
     variables = {
         "MAUTIC_DB_HOST": server.host,
         "MAUTIC_DB_PORT": str(server.port),
+        "MAUTIC_DB_PREFIX": server.prefix,
         "MAUTIC_DB_DATABASE": names.database,
         "MAUTIC_DB_USER": names.database_user,
         "MAUTIC_DB_PASSWORD_FILE": "/run/secrets/branch/password",

@@ -232,7 +232,11 @@ class Kubernetes:
         if server is None:
             return None
         return DatabaseServer(
-            server.host, server.port, server.admin_secret, self._own.platform_namespace
+            server.host,
+            server.port,
+            server.admin_secret,
+            self._own.platform_namespace,
+            f"{self._settings.project}_".replace("-", "_"),
         )
 
     # -- deploying ----------------------------------------------------------------------------

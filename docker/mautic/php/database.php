@@ -1,0 +1,207 @@
+<?php
+
+declare(strict_types=1);
+
+/**
+ * Makes a branch's database and user on a database server, or drops both. Safe to run again.
+ *
+ *   database.php create   the user gets the password given, and all rights on that database alone
+ *   database.php drop     open connections are ended
+ *
+ * Environment, each also as NAME_FILE: MAUTIC_DB_HOST, MAUTIC_DB_PORT; MAUTIC_DB_DATABASE and
+ * MAUTIC_DB_USER, which must begin with MAUTIC_DB_PREFIX; MAUTIC_DB_PASSWORD (create);
+ * MAUTIC_DB_ADMIN_USER and MAUTIC_DB_ADMIN_PASSWORD of a user who may create databases and users;
+ * MAUTIC_DB_WAIT in seconds.
+ *
+ * Exit status: 0 done, 1 a statement failed, 64 used wrongly, 75 no server in time, 77 the server
+ * refuses the administrator, 78 a setting is missing or a name is not allowed, 143 stopped by a
+ * signal.
+ */
+require_once '/opt/mautic/environment.php';
+
+final class Stop extends RuntimeException
+{
+    public const FAILED = 1;
+    public const USAGE = 64;
+    public const NO_SERVER = 75;
+    public const DENIED = 77;
+    public const WRONG_SETTING = 78;
+    public const SIGNALLED = 143;
+}
+
+final class BranchDatabase
+{
+    /** Limits of MySQL (8.4 manual, "Identifier Length Limits", "CREATE USER"). */
+    private const DATABASE_LENGTH = 64;
+    private const USER_LENGTH = 32;
+    private const SERVERS_OWN = ['mysql', 'sys', 'information_schema', 'performance_schema'];
+    /** Errors of the server that no waiting helps against: wrong user or password, no right to connect. */
+    private const DENIALS = [1044, 1045, 1698];
+    private const UNKNOWN_VARIABLE = 1193;
+    private const NO_SUCH_THREAD = 1094;
+    private const PROBE_INTERVAL_SECONDS = 1;
+    private const REPORT_INTERVAL_SECONDS = 15;
+    /** How long a statement may wait for a table that somebody still uses. */
+    private const LOCK_SECONDS = 30;
+
+    private PDO $server;
+    private string $database;
+    private string $user;
+    private bool $stopping = false;
+
+    public function __construct()
+    {
+        $prefix = $this->setting('MAUTIC_DB_PREFIX');
+        if (!preg_match('/\A[a-z][a-z0-9_]*_\z/', $prefix)) {
+            throw new Stop("MAUTIC_DB_PREFIX must be a-z, 0-9 and _ and end with _, not '{$prefix}'", Stop::WRONG_SETTING);
+        }
+        $this->database = $this->name('MAUTIC_DB_DATABASE', $prefix, self::DATABASE_LENGTH);
+        $this->user = $this->name('MAUTIC_DB_USER', $prefix, self::USER_LENGTH);
+        pcntl_async_signals(true);
+        pcntl_signal(SIGTERM, function (): void { $this->stopping = true; });
+    }
+
+    public function create(): void
+    {
+        $password = $this->setting('MAUTIC_DB_PASSWORD');
+        $this->connect();
+        $this->server->exec("CREATE DATABASE IF NOT EXISTS `{$this->database}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci");
+        $account = $this->account();
+        $secret = $this->server->quote($password);
+        $this->server->exec("CREATE USER IF NOT EXISTS {$account} IDENTIFIED BY {$secret}");
+        // It may be there already with the password of an environment that was there before.
+        $this->server->exec("ALTER USER {$account} IDENTIFIED BY {$secret}");
+        $this->server->exec("GRANT ALL PRIVILEGES ON `{$this->pattern()}`.* TO {$account}");
+        $this->say("{$this->database} and its user {$this->user} are there");
+    }
+
+    public function drop(): void
+    {
+        $this->connect();
+        // First the user: nobody comes back in while the connections are being ended.
+        $this->server->exec("DROP USER IF EXISTS {$this->account()}");
+        $this->endConnections();
+        $this->server->exec('SET SESSION lock_wait_timeout = '.self::LOCK_SECONDS);
+        $this->server->exec("DROP DATABASE IF EXISTS `{$this->database}`");
+        $this->say("{$this->database} and its user {$this->user} are gone");
+    }
+
+    private function connect(): void
+    {
+        $host = $this->setting('MAUTIC_DB_HOST');
+        $port = MauticEnvironment::get('MAUTIC_DB_PORT', '3306');
+        $administrator = $this->setting('MAUTIC_DB_ADMIN_USER');
+        $password = $this->setting('MAUTIC_DB_ADMIN_PASSWORD');
+        $waitSeconds = (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60');
+        $deadline = time() + $waitSeconds;
+        $reportedAt = 0;
+        while (true) {
+            try {
+                $this->server = new PDO("mysql:host={$host};port={$port};charset=utf8mb4", $administrator, $password, [
+                    PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION,
+                    PDO::ATTR_TIMEOUT => 5,
+                ]);
+
+                return;
+            } catch (PDOException $e) {
+                if ($this->stopping) {
+                    throw new Stop('stopped by a signal', Stop::SIGNALLED);
+                }
+                if (in_array($e->getCode(), self::DENIALS, true)) {
+                    throw new Stop("{$host}:{$port} refuses the administrator {$administrator}: {$e->getMessage()}", Stop::DENIED);
+                }
+                if (time() >= $deadline) {
+                    throw new Stop("no database server on {$host}:{$port} after {$waitSeconds} s: {$e->getMessage()}", Stop::NO_SERVER);
+                }
+                if (time() - $reportedAt >= self::REPORT_INTERVAL_SECONDS) {
+                    $reportedAt = time();
+                    $this->say("waiting for {$host}:{$port}: {$e->getMessage()}");
+                }
+                sleep(self::PROBE_INTERVAL_SECONDS);
+            }
+        }
+    }
+
+    private function endConnections(): void
+    {
+        foreach ($this->server->query('SHOW FULL PROCESSLIST')->fetchAll(PDO::FETCH_ASSOC) as $connection) {
+            if ($connection['db'] !== $this->database && $connection['User'] !== $this->user) {
+                continue;
+            }
+            try {
+                $this->server->exec('KILL '.(int) $connection['Id']);
+            } catch (PDOException $e) {
+                if (self::NO_SUCH_THREAD !== $e->errorInfo[1]) {
+                    // Dropping goes on: it waits for the tables that are still in use, but not for ever.
+                    $this->say("connection {$connection['Id']} of {$connection['User']} cannot be ended: {$e->getMessage()}");
+                }
+            }
+        }
+    }
+
+    /**
+     * The database's name as GRANT takes it: _ stands for any character there, and mautic_a_b would be
+     * open to the user of mautic_a1b. A server with partial_revokes takes the name as it is.
+     */
+    private function pattern(): string
+    {
+        try {
+            $literal = (bool) $this->server->query('SELECT @@GLOBAL.partial_revokes')->fetchColumn();
+        } catch (PDOException $e) {
+            if (self::UNKNOWN_VARIABLE !== $e->errorInfo[1]) {
+                throw $e;
+            }
+            $literal = false;
+        }
+
+        return $literal ? $this->database : str_replace('_', '\_', $this->database);
+    }
+
+    private function account(): string
+    {
+        return "'{$this->user}'@'%'";
+    }
+
+    /** Names stand in statements as they are: only what needs no quoting is let through. */
+    private function name(string $setting, string $prefix, int $length): string
+    {
+        $name = $this->setting($setting);
+        $isAllowed = preg_match('/\A[a-z0-9_]+\z/', $name) && strlen($name) <= $length
+            && str_starts_with($name, $prefix) && $name !== $prefix && !in_array($name, self::SERVERS_OWN, true);
+        if (!$isAllowed) {
+            throw new Stop("{$setting} must be at most {$length} of a-z, 0-9 and _ and begin with {$prefix}, not '{$name}'", Stop::WRONG_SETTING);
+        }
+
+        return $name;
+    }
+
+    private function setting(string $name): string
+    {
+        $value = (string) MauticEnvironment::get($name);
+        if ('' === $value) {
+            throw new Stop("{$name} (or {$name}_FILE) is not set", Stop::WRONG_SETTING);
+        }
+
+        return $value;
+    }
+
+    private function say(string $message): void
+    {
+        fwrite(STDERR, "database: {$message}\n");
+    }
+}
+
+try {
+    $database = new BranchDatabase();
+    match ($argv[1] ?? '') {
+        'create' => $database->create(),
+        'drop' => $database->drop(),
+        default => throw new Stop('say create or drop', Stop::USAGE),
+    };
+} catch (Stop $e) {
+    fwrite(STDERR, "database: {$e->getMessage()}\n");
+    exit($e->getCode());
+} catch (PDOException $e) {
+    fwrite(STDERR, "database: the server failed: {$e->getMessage()}\n");
+    exit(Stop::FAILED);
+}
