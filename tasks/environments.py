@@ -12,7 +12,8 @@ from tasks.cli import ROOT, Session, check_format, task
 if TYPE_CHECKING:
     from tasks.core.naming import Names
     from tasks.core.record import Owner
-    from tasks.flows.target import RemovalPlan, Request, Target
+    from tasks.flows.deploy import Deployed
+    from tasks.flows.target import Credentials, RemovalPlan, Request, Target
 
 
 @task(help={"tag": "tag of the images (default: that of the commit checked out)"})
@@ -26,19 +27,14 @@ def deploy(
 ) -> None:
     """Create or update the branch's environment, wait for it, test it and print its URL."""
     as_json = check_format(format)
-    from tasks.flows.build import guard
     from tasks.flows.target import Request
-    from tasks.images import subject_of
     from tasks.targets import owner
 
     if tag:
         names = _names(session, env, branch)
         request = Request(names, session.git.repository(), owner(), tag)
     else:
-        subject = subject_of(session, env, branch)
-        guard(subject, session.git)
-        names, checkout = session.names(subject.name, subject.branch), subject.checkout
-        request = Request(names, subject.repository, owner(), checkout.tag, checkout.commit)
+        request = of_checkout(session, env, branch)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 
@@ -200,6 +196,51 @@ def url(session: Session, env: str = "", branch: str | None = None) -> None:
     session.console.data(names.url)
 
 
+# -- what inv demo does, too ----------------------------------------------------------------------
+
+
+def of_checkout(session: Session, env: str, branch: str | None) -> Request:
+    """Return the request to deploy what is checked out.
+
+    Raises:
+        RefusedError: the environment is protected, and this is not what may go there.
+    """
+    from tasks.flows.build import guard
+    from tasks.flows.target import Request
+    from tasks.images import subject_of
+    from tasks.targets import owner
+
+    subject = subject_of(session, env, branch)
+    guard(subject, session.git)
+    names, checkout = session.names(subject.name, subject.branch), subject.checkout
+    return Request(names, subject.repository, owner(), checkout.tag, checkout.commit)
+
+
+def carry_out(session: Session, request: Request) -> Deployed:
+    """Deploy what a request asks for, and return what it came to."""
+    from tasks.flows.deploy import run_deploy
+    from tasks.targets import holder, target
+
+    action = "rollback" if request.rollback else "deploy"
+    committed = session.git.committed(request.commit) if request.commit else 0
+    place = target(session, request.names.environment)
+    me = holder(action, request.tag, committed)
+    return run_deploy(place, request, me=me, console=session.console, root=ROOT)
+
+
+def show_credentials(credentials: Credentials) -> None:
+    """Show the first administrator, this once.
+
+    The session's own console would mask the password, as everywhere else.
+    """
+    from tasks.adapters.console import Console
+    from tasks.core.redact import Redactor
+
+    once = Console(Redactor())
+    once.success(f"log in as {credentials.username} with the password {credentials.password}")
+    once.say(f"  shown this once; later: {credentials.later}")
+
+
 # -- what they share ------------------------------------------------------------------------------
 
 
@@ -232,36 +273,19 @@ def _existing(session: Session, names: Names) -> tuple[Target, Owner]:
 
 
 def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
-    from tasks.flows.deploy import run_deploy
-    from tasks.targets import holder, target
+    from tasks.targets import target
 
-    place = target(session, request.names.environment, dry=dry)
     if dry:
+        place = target(session, request.names.environment, dry=True)
         session.console.plan(place.plan_deploy(request), as_json=as_json)
         return
-    action = "rollback" if request.rollback else "deploy"
-    committed = session.git.committed(request.commit) if request.commit else 0
-    me = holder(action, request.tag, committed)
-    done = run_deploy(place, request, me=me, console=session.console, root=ROOT)
+    done = carry_out(session, request)
     if done.credentials:
-        _show(done.credentials.username, done.credentials.password, done.credentials.later)
+        show_credentials(done.credentials)
     if as_json:
         session.console.json({"url": done.url, "changed": done.changed})
     else:
         session.console.data(done.url)
-
-
-def _show(username: str, password: str, later: str) -> None:
-    """Show the first administrator, this once.
-
-    The session's own console would mask the password, as everywhere else.
-    """
-    from tasks.adapters.console import Console
-    from tasks.core.redact import Redactor
-
-    once = Console(Redactor())
-    once.success(f"log in as {username} with the password {password}")
-    once.say(f"  shown this once; later: {later}")
 
 
 def _execute(

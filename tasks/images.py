@@ -54,6 +54,16 @@ def build(
     )
 
 
+def build_all(session: Session, env: str, branch: str | None) -> None:
+    """Build, push and tag both images, as a part of a larger job."""
+    from tasks.flows.build import plan_build, run_build, write_record
+
+    subject = subject_of(session, env, branch)
+    tools = tools_of(session, subject.environment)
+    prepare_registry(session, tools, dry=False)
+    write_record(ROOT / RECORD, subject, run_build(plan_build(subject, tools), tools))
+
+
 def subject_of(session: Session, env: str, branch: str | None) -> Subject:
     """Return what a build is about: environment, branch and checkout."""
     from tasks.flows.build import Subject

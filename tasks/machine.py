@@ -12,8 +12,6 @@ from tasks.cli import ROOT, Session, check_format, task
 
 if TYPE_CHECKING:
     from tasks.core.findings import Need
-    from tasks.core.naming import Names
-    from tasks.flows.deploy import Deployed
     from tasks.flows.doctor import Doctor, FixPlan
 
 ALONE = {"lint", "types", "unit", "docs", "lock"}
@@ -65,9 +63,10 @@ def demo(
 ) -> None:
     """Set this machine up, then build, deploy and list the branch that is checked out."""
     from tasks.core.settings import LOCAL
-    from tasks.environments import _show
+    from tasks.environments import carry_out, of_checkout, show_credentials
     from tasks.flows.demo import DemoPlan, run_demo
     from tasks.flows.doctor import refuse
+    from tasks.images import build_all
     from tasks.targets import target
 
     console = session.console
@@ -80,13 +79,13 @@ def demo(
     refuse(report, found.plan(report))
     done = run_demo(
         names,
-        build=functools.partial(_build, session, names),
-        deploy=functools.partial(_deploy, session, names),
+        build=lambda: build_all(session, LOCAL, names.branch),
+        deploy=lambda: carry_out(session, of_checkout(session, LOCAL, names.branch)),
         environments=lambda: target(session, LOCAL).list(),
         console=console,
     )
     if done.credentials:
-        _show(done.credentials.username, done.credentials.password, done.credentials.later)
+        show_credentials(done.credentials)
     console.data(done.url)
 
 
@@ -118,30 +117,6 @@ def test(session: Session, only: list[str] | None = None, yes: bool = False) -> 
     words = tail(sys.argv, "")
     argv = [venv.program("nox"), *sessions, *(["--", *words] if words else [])]
     raise Exit(code=session.runner.interact(argv))
-
-
-def _build(session: Session, names: Names) -> None:
-    from tasks.flows.build import plan_build, run_build, write_record
-    from tasks.images import RECORD, prepare_registry, subject_of, tools_of
-
-    subject = subject_of(session, names.environment, names.branch)
-    tools = tools_of(session, subject.environment)
-    prepare_registry(session, tools, dry=False)
-    write_record(ROOT / RECORD, subject, run_build(plan_build(subject, tools), tools))
-
-
-def _deploy(session: Session, names: Names) -> Deployed:
-    from tasks.flows.deploy import run_deploy
-    from tasks.flows.target import Request
-    from tasks.targets import holder, owner, target
-
-    checkout = session.git.checkout()
-    request = Request(
-        names, session.git.repository(), owner(), tag=checkout.tag, commit=checkout.commit
-    )
-    local = target(session, names.environment)
-    me = holder("deploy", checkout.tag)
-    return run_deploy(local, request, me=me, console=session.console, root=ROOT)
 
 
 def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:
