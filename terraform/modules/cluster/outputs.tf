@@ -24,3 +24,8 @@ output "efs_csi_role_arn" {
   description = "Role of the EFS CSI driver's controller."
   value       = module.efs_csi_identity.role_arn
 }
+
+output "efs_csi_policy" {
+  description = "What it may do, as JSON."
+  value       = module.efs_csi_identity.policy
+}

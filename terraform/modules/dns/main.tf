@@ -16,10 +16,6 @@ data "aws_route53_zone" "existing" {
       condition     = var.domain == trimsuffix(self.name, ".") || endswith(var.domain, ".${trimsuffix(self.name, ".")}")
       error_message = "The zone ${self.zone_id} is that of ${self.name}, which does not hold ${var.domain}."
     }
-    postcondition {
-      condition     = !self.private_zone
-      error_message = "The zone ${self.zone_id} is private: no certificate could be validated in it."
-    }
   }
 }
 

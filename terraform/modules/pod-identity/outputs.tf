@@ -4,3 +4,8 @@ output "role_arn" {
 
   depends_on = [aws_eks_pod_identity_association.this]
 }
+
+output "policy" {
+  description = "What its pods may do, as JSON; null with a managed policy alone."
+  value       = var.policy
+}
