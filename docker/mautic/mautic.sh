@@ -73,7 +73,7 @@ supervise() {
   "$@" <&3 3<&- &
   pid=$!
   exec 3<&-
-  trap 'kill -s "$signal" "$pid" 2>/dev/null || :' TERM QUIT INT
+  [ -z "$stopping" ] || stop
   status=0
   wait "$pid" || status=$?
   # A signal interrupts wait while the command is still ending.
@@ -83,6 +83,18 @@ supervise() {
   done
   exit "$status"
 }
+
+pid=
+stopping=
+# Repeated, because a command that has only just started ignores or loses the first signal.
+stop() {
+  stopping=yes
+  [ -n "$pid" ] || return 0
+  while kill -s "$signal" "$pid" 2>/dev/null; do
+    sleep 1
+  done &
+}
+trap stop TERM QUIT INT
 
 role=${1:-web}
 case $role in
@@ -98,6 +110,7 @@ esac
 [ $# -eq 0 ] || shift
 check_php
 seed_cache
+[ -z "$stopping" ] || exit 143
 case $role in
   web)
     [ $# -eq 0 ] || refuse "web takes no arguments"

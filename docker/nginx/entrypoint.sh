@@ -3,6 +3,19 @@
 # SIGTERM as well as SIGQUIT lets requests in flight finish.
 set -eu
 
+pid=
+stopping=
+# Repeated, because nginx loses the first signal while it starts.
+# shellcheck disable=SC2329  # invoked by the trap
+stop() {
+  stopping=yes
+  [ -n "$pid" ] || return 0
+  while kill -s QUIT "$pid" 2>/dev/null; do
+    sleep 1
+  done &
+}
+trap stop TERM QUIT INT
+
 refuse() {
   echo "nginx: $1" >&2
   exit 64
@@ -103,7 +116,7 @@ if [ $# -gt 0 ]; then
 fi
 nginx -e /dev/stderr -c /etc/nginx/mautic/nginx.conf -g 'daemon off;' &
 pid=$!
-trap 'kill -s QUIT "$pid" 2>/dev/null || :' TERM QUIT INT
+[ -z "$stopping" ] || stop
 status=0
 wait "$pid" || status=$?
 # A signal interrupts wait while nginx is still finishing requests.

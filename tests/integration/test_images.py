@@ -573,6 +573,34 @@ def test_a_command_is_told_to_finish(
     assert "finished its message" in said
 
 
+STOP_AT_ONCE = """
+    my $pid = fork // die;
+    exec @ARGV or die unless $pid;
+    while (1) {
+        open my $status, "<", "/proc/$pid/status" or die;
+        last if grep { /^SigCgt:.*4...$/ } <$status>;
+        select undef, undef, undef, 0.001;
+    }
+    kill "TERM", $pid;
+    waitpid $pid, 0;
+"""
+"""Runs a command and stops it in the moment in which it begins to handle SIGTERM."""
+
+
+@pytest.mark.parametrize(
+    ("which", "command"), [("mautic", ("mautic", "web")), ("nginx", ("mautic-nginx",))]
+)
+def test_a_stop_while_it_starts_is_not_lost(
+    made: Containers, images: dict[str, str], which: str, command: tuple[str, ...]
+) -> None:
+    start = getattr(made, which)
+    container = start(images[which], *command, entrypoint=["perl", "-e", STOP_AT_ONCE])
+
+    status, said = finish(container, STOP_SECONDS)
+
+    assert status == 0, said
+
+
 def test_a_command_that_does_not_listen_is_ended(made: Containers, images: dict[str, str]) -> None:
     """cron gives its command 15 seconds, so that the container ends by itself."""
     jobs = {"own": {"schedule": "* * * * *", "command": ["probe:stubborn"]}}

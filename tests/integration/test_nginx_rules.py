@@ -84,6 +84,9 @@ UPLOADS = {
     "page.html": b"<script>1</script>",
     "page.svgz": b"x",
     ".hidden.png": PIXEL,
+    ".tmb/l1_cGhvdG8.png": PIXEL,
+    ".tmb/.hidden.png": PIXEL,
+    ".other/photo.png": PIXEL,
     ".htaccess": b"AddHandler php .png",
     "notes.txt": b"notes",
 }
@@ -205,6 +208,8 @@ SERVED = [
     ("/media/images/photo.png", PIXEL),
     ("/media/images/sub/photo%20two.jpeg", PIXEL),
     ("/media/images/drawing.svg", UPLOADS["drawing.svg"]),
+    # The file manager's thumbnails.
+    ("/media/images/.tmb/l1_cGhvdG8.png", PIXEL),
     # Served as an image, byte by byte: a name ending in .png is never run.
     ("/media/images/evil.png", EVIL.encode()),
     # The release's own image, which the volume hides in the web root.
@@ -245,6 +250,8 @@ DENIED = [
     "/media/images/page.svgz",
     "/media/images/notes.txt",
     "/media/images/.hidden.png",
+    "/media/images/.tmb/.hidden.png",
+    "/media/images/.other/photo.png",
     "/media/images/.htaccess",
     "/media/images/nothing.png",
     "/media/images/",
