@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from tests.support.controlplane import ControlPlane
     from tests.support.kube_cli import KubeEnv
     from tests.support.node import Node
+
+
+OWNER_LABEL = "io.mautic-multidev.test.pid"
+"""Process number of the test run that a container belongs to."""
 
 
 def missing(what: str) -> NoReturn:
@@ -60,15 +65,17 @@ def registry(engine: docker.DockerClient) -> Iterator[str]:
     """A real, empty registry on loopback, as `localhost:<port>`; tags and images can be deleted."""
     from tests.support.images import standin
 
-    container = engine.containers.run(
+    _remove_orphans(engine)
+    container = engine.containers.create(
         standin(engine, "registry"),
         name=f"mautic-multidev-test-registry-{secrets.token_hex(4)}",
-        detach=True,
+        labels={OWNER_LABEL: str(os.getpid())},
         environment={"REGISTRY_STORAGE_DELETE_ENABLED": "true"},
         ports={"5000/tcp": ("127.0.0.1", None)},
         tmpfs={"/var/lib/registry": "uid=5000,gid=5000"},
     )
     try:
+        container.start()
         container.reload()
         url = f"localhost:{container.ports['5000/tcp'][0]['HostPort']}"
         _wait_for(f"http://{url}/v2/", lambda: container.logs().decode(errors="replace"))
@@ -181,6 +188,17 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
     cluster.delete("Namespace", name)
+
+
+def _remove_orphans(engine: docker.DockerClient) -> None:
+    """Remove what a test run that was killed has left."""
+    from docker.errors import APIError
+
+    for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}):
+        if not Path("/proc", container.labels[OWNER_LABEL]).exists():
+            # Another process may be removing the same one.
+            with contextlib.suppress(APIError):
+                container.remove(force=True, v=True)
 
 
 def _wait_for(url: str, evidence: Callable[[], str], deadline_seconds: float = 30) -> None:
