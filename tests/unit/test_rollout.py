@@ -316,9 +316,7 @@ def test_every_row_has_a_test() -> None:
 
 @pytest.mark.parametrize(("restarts", "doomed"), [(0, False), (1, False), (2, True), (9, True)])
 @pytest.mark.parametrize("last", [ended(), ended("OOMKilled", 137)])
-def test_a_crash_loop_is_told_at_the_third_crash(
-    restarts: int, doomed: bool, last: Object
-) -> None:
+def test_a_crash_loop_is_told_at_the_third_crash(restarts: int, doomed: bool, last: Object) -> None:
     assert bool(told(of(waiting("CrashLoopBackOff"), last, restarts)).cause) == doomed
 
 
