@@ -126,8 +126,7 @@ class FaultyProxy:
 
     def ask(self, handler: BaseHTTPRequestHandler) -> http.client.HTTPResponse:
         """Return the API server's answer."""
-        length = int(handler.headers.get("Content-Length") or 0)
-        body = handler.rfile.read(length) if length else None
+        body = read_body(handler) or None
         upstream = http.client.HTTPSConnection(self._upstream, context=self._context, timeout=60)
         kept = ("Content-Type", "Accept", "Authorization")
         headers = {key: handler.headers[key] for key in kept if handler.headers.get(key)}
@@ -143,6 +142,11 @@ class FaultyProxy:
                 yield chunk[: len(chunk) // 2]
                 return
             yield chunk
+
+
+def read_body(handler: BaseHTTPRequestHandler) -> bytes:
+    """Return a request's body: unread, it would be taken for the next request."""
+    return handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:
@@ -163,6 +167,7 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             proxy.requests.append(f"{self.command} {self.path}")
             if fault := proxy.fault():
                 status, headers = fault
+                read_body(self)
                 self._answer(status, b"on demand", {"Content-Type": "text/plain", **headers})
                 return
             answer = proxy.ask(self)
