@@ -55,7 +55,8 @@ class Helm:
         self._find = find
         self._found: Path | None = None
         self._finding = threading.Lock()
-        self._env = {"HELM_NAMESPACE": ""}
+        # Releases are kept in Secrets, whatever this machine's own Helm does.
+        self._env = {"HELM_NAMESPACE": "", "HELM_DRIVER": "secret"}
         if context:
             self._env["HELM_KUBECONTEXT"] = context
         if kubeconfig:
@@ -169,6 +170,11 @@ class Helm:
         except CommandError as error:
             error.message = f"helm {verb} of {release} failed{_reason(error.output or '')}"
             raise
+
+
+def stored(release: str, revision: int) -> str:
+    """Return the name of the Secret that Helm keeps a revision in."""
+    return f"sh.helm.release.v1.{release}.v{revision}"
 
 
 def _reason(output: str) -> str:

@@ -25,6 +25,8 @@ from tests.support.deploys import COMPONENT, FAST, REDIS, Deploys, Lines, Object
 from tests.support.kube_cli import ON, KubeEnv
 
 LANES = 3
+CRASHES = 3
+"""Of one container that are a crash loop, by default."""
 GOOD = "good"
 POD = r"pod/\S+-{}-\S+ container {}: "
 WEB, NGINX = POD.format("web", "fpm"), POD.format("web", "nginx")
@@ -296,7 +298,7 @@ def deploys(kube_env: KubeEnv) -> Iterator[Deploys]:
 @pytest.fixture(scope="module")
 def outcomes(deploys: Deploys, request: pytest.FixtureRequest) -> Iterator[Any]:
     """What came of every row; each is waited for by its own test."""
-    asked = {getattr(item, "callspec", None) for item in request.session.items}
+    asked = [getattr(item, "callspec", None) for item in request.session.items]
     names = {call.params.get("name") for call in asked if call}
     deploys.env.push(GOOD)
     lanes: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
@@ -329,7 +331,7 @@ def run(deploys: Deploys, row: Row, branch: str, tag: str, checkout: Path) -> Se
     files = ["helm/environments/dev.yaml", FAST, str(values)]
     row.prepare(deploys, branch, tag)
     before = deploys.serving(branch)
-    deploys.fate(branch, **row.fates)
+    deploys.fate(branch, tag, **row.fates)
     witness = Witness(deploys.cluster, names.namespace)
     process = deploys.env.start(
         *("deploy", *ON, "--branch", branch, "--tag", tag),
@@ -364,10 +366,45 @@ def run(deploys: Deploys, row: Row, branch: str, tag: str, checkout: Path) -> Se
     )
 
 
+def seconds_to_tell(seen: Seen, told: str) -> float | None:
+    """Return how long after the cluster's first report of the cause the deploy gave up.
+
+    None where patience had to run out first: there is no one report to count from.
+    """
+    cause = re.fullmatch(r"error: .*? \((\w+)(?:: (.*))?\)", told)
+    if cause is None or "(deadline:" in told:
+        return None
+    reason, message = cause[1], (cause[2] or "").partition("; pod/")[0][:60]
+    gave_up = next(moment for moment, line in seen.lines if line == told)
+    crashing = "keeps crashing" in told or "out of memory" in told
+    for moment, kind, item in seen.reports:
+        said = " ".join(json.dumps(item, ensure_ascii=False).replace('\\"', '"').split())
+        if crashing and (kind != "Pod" or most_crashes(item) < CRASHES):
+            continue
+        if reason in said and (crashing or message in said):
+            return gave_up - moment
+    return None
+
+
+def most_crashes(pod: Object) -> int:
+    statuses = [
+        status
+        for field_name in ("initContainerStatuses", "containerStatuses")
+        for status in pod.get("status", {}).get(field_name, [])
+    ]
+    return max(
+        (one["restartCount"] + ("terminated" in one.get("state", {})) for one in statuses),
+        default=0,
+    )
+
+
 @pytest.mark.parametrize("name", FAILED)
-def test_a_deploy_that_fails(outcomes: Any, name: str) -> None:
+def test_a_deploy_that_fails(
+    outcomes: Any, name: str, record_property: Callable[[str, object], None]
+) -> None:
     row, seen = FAILED[name], outcomes[name].result()
 
+    record_property("seconds_to_tell", seconds_to_tell(seen, seen.errors()[0]))
     assert seen.status == 1, seen.lines
     told, final = seen.errors()
     assert re.match(f"error: {row.cause}", told), told

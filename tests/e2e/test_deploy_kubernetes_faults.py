@@ -57,8 +57,8 @@ def test_an_api_that_is_busy_or_fails_at_times_is_survived(
 
     done = deploys.deploy(BRANCH, "--tag", tag, env=through(proxy, tmp_path))
 
-    assert proxy.failed > 5
     assert done.returncode == 0, done.stderr
+    assert proxy.failed > 5
     check(deploys, tag)
 
 
@@ -113,24 +113,13 @@ def test_credentials_that_stay_refused_change_nothing(
     assert (deploys.history(BRANCH), deploys.serving(BRANCH)) == before
 
 
-def test_an_api_that_is_not_there_changes_nothing(deploys: Deploys, tmp_path: Path) -> None:
-    with FaultyProxy(deploys.env.plane) as proxy:
-        variables = through(proxy, tmp_path)
-    before = deploys.history(BRANCH), deploys.serving(BRANCH)
-
-    done = deploys.deploy(BRANCH, "--tag", "good", env=variables)
-
-    assert done.returncode == 1
-    assert done.stderr.count("error: ") == 1
-    assert "cannot be reached" in done.stderr
-    assert (deploys.history(BRANCH), deploys.serving(BRANCH)) == before
-
-
 def test_an_api_that_is_away_while_a_rollout_is_tracked_is_survived(deploys: Deploys) -> None:
     deploys.env.push("away")
     deploys.fate(BRANCH, web="fpm=slow:3")
     process = deploys.env.start(
-        *("deploy", *ON, "--branch", BRANCH, "--tag", "away"), settings=deploys.settings()
+        *("deploy", *ON, "--branch", BRANCH, "--tag", "away"),
+        # The controllers, too, take their time to come back.
+        settings=deploys.settings(patience={"deadline_seconds": 300}),
     )
     said = Lines(process.stderr)
     until(lambda: said.says("STATUS: deployed"))

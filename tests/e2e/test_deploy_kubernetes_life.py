@@ -338,7 +338,7 @@ def test_prod_is_protected(deploys: Deploys) -> None:
     assert len(deploys.serving("main", "prod")) == 2
 
 
-# -- what is somebody else's ------------------------------------------------------------------------
+# -- what is somebody else's ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "another branch's"])

@@ -44,13 +44,13 @@ class Deploys:
         env: the control plane and what belongs to it.
 
     Attributes:
-        fates: what becomes of pods: by namespace, then by component.
+        fates: what becomes of pods: by namespace an image, or none, and fates by component.
     """
 
     def __init__(self, env: KubeEnv) -> None:
         self.env = env
         self.cluster = env.cluster
-        self.fates: dict[str, Mapping[str, str]] = {}
+        self.fates: dict[str, tuple[str, Mapping[str, str]]] = {}
         self._number = 0
         self._clock = int(time.time()) - 100_000
         self._api = Transport("test", str(env.plane.kubeconfig), 30)
@@ -73,18 +73,29 @@ class Deploys:
 
     # -- what is deployed ---------------------------------------------------------------------
 
-    def fate(self, branch: str, **components: str) -> None:
-        """Decide what becomes of a branch's pods from now on, by component."""
-        self.fates[self.names(branch).namespace] = components
+    def fate(self, branch: str, only: str = "", **components: str) -> None:
+        """Decide what becomes of a branch's pods from now on.
+
+        Args:
+            branch: the branch.
+            only: the tag whose pods are meant; those of other releases do well.
+            components: the fates, by component.
+        """
+        image = self.image(only) if only else ""
+        self.fates[self.names(branch).namespace] = (image, components)
 
     def _fate(self, pod: Object) -> str:
-        meta = pod["metadata"]
-        labels = meta.get("labels") or {}
-        if meta["namespace"] == PLATFORM:
-            release = labels.get(INSTANCE, "").removeprefix(f"{DATABASE}-")
-            return self.fates.get(release, {}).get(DATABASE, "")
-        own = self.fates.get(meta["namespace"])
-        return self._decide(pod) if own is None else own.get(labels.get(COMPONENT, ""), "")
+        labels = pod["metadata"].get("labels") or {}
+        namespace, component = pod["metadata"]["namespace"], labels.get(COMPONENT, "")
+        if namespace == PLATFORM:
+            namespace = labels.get(INSTANCE, "").removeprefix(f"{DATABASE}-")
+            component = DATABASE
+        if namespace not in self.fates:
+            return self._decide(pod)
+        image, components = self.fates[namespace]
+        spec = pod["spec"]
+        images = [one["image"] for one in (*spec.get("initContainers", []), *spec["containers"])]
+        return components.get(component, "") if not image or image in images else ""
 
     def commit(self, where: Path | None = None) -> str:
         """Make a commit that is newer than all before, and push its images; return its SHA."""

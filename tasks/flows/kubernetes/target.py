@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.console import Activity
-from tasks.adapters.helm import PENDING, Helm
+from tasks.adapters.helm import PENDING, Helm, stored
 from tasks.adapters.http import Response
 from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.lease import Holder as LeaseHolder
@@ -307,13 +307,22 @@ class Kubernetes:
             deployed = [each.number for each in plan.history if each.status == "deployed"]
             before = worked or max(deployed, default=0)
             if before:
-                self._helm.rollback(
-                    names.release, names.namespace, before, timeout_seconds=HELM_SECONDS
-                )
+                self._go_back_to(before, names)
                 activity.outcome = f"{newest.status}: rolled back to revision {before}"
             else:
                 self._helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
                 activity.outcome = f"{newest.status}: uninstalled"
+
+    def _go_back_to(self, revision: int, names: Names) -> int:
+        """Roll the release back to a revision; return the number that this got."""
+        where = names.namespace
+        self._helm.rollback(names.release, where, revision, timeout_seconds=HELM_SECONDS)
+        *earlier, newest = self._helm.history(names.release, where)
+        for each in earlier:
+            if each.status in PENDING:
+                # Helm would keep it as pending for ever; by now nothing is made of it any more.
+                self._cluster.delete("Secret", stored(names.release, each.number), where)
+        return newest.number
 
     def _make_secret(self, names: Names, missing: Sequence[str]) -> dict[str, str]:
         """Generate what is not there yet; what is there stays as it is."""
@@ -372,11 +381,8 @@ class Kubernetes:
             return None
         with self._work(f"roll back to {record.current.tag}") as activity:
             since = self._cluster.now()
-            self._helm.rollback(
-                names.release, names.namespace, record.revision, timeout_seconds=HELM_SECONDS
-            )
+            revision = self._go_back_to(record.revision, names)
             wait_settled(self._cluster, names, self._policy(), activity, since=since)
-        revision = self._helm.history(names.release, names.namespace)[-1].number
         # What runs is what worked, under a new number; what was asked for did not come.
         self._write(plan.request.of, names, replace(record, state="failed", revision=revision))
         return record.current.tag
