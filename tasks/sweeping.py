@@ -17,11 +17,13 @@ def gc(
 ) -> None:
     """Remove the environments whose branch is gone from the remote, or whose time is over."""
     as_json = check_format(format)
+    from tasks.flows.cleanup import refuse_protected
     from tasks.flows.gc import COLUMNS, plan_sweep, run_sweep
     from tasks.flows.observe import now
     from tasks.targets import holder, registry, target
 
     environment, own = session.environment(env)
+    refuse_protected(environment, protected=own.protected)
     git = session.git
     place = target(session, environment)
     moment = now()
@@ -30,7 +32,6 @@ def gc(
         place.list(),
         repository=git.repository(),
         branches=git.remote_branches() | (git.branches() if place.is_private else frozenset()),
-        protected=own.protected,
         now=moment,
     )
     if as_json:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from urllib.parse import quote, unquote
 
 from tasks.adapters.kubeapi import (
@@ -97,15 +98,12 @@ class Change:
 
 
 class Cluster:
-    """One cluster, through one context of a kubeconfig.
+    """One cluster, through one context of a kubeconfig that is read at the first question.
 
     Args:
         context: the context's name; None takes the current one.
         kubeconfig: path of the kubeconfig; None takes KUBECONFIG or the user's own.
         patience: seconds during which a busy, failing or absent API is tried again.
-
-    Raises:
-        ClusterError: the kubeconfig cannot be read, or does not hold the context.
     """
 
     def __init__(
@@ -117,7 +115,11 @@ class Cluster:
     ) -> None:
         self.context = context
         self.kubeconfig = kubeconfig
-        self._transport = Transport(context, kubeconfig, patience)
+        self._patience = patience
+
+    @cached_property
+    def _transport(self) -> Transport:
+        return Transport(self.context, self.kubeconfig, self._patience)
 
     # -- objects --------------------------------------------------------------------------------
 

@@ -153,7 +153,8 @@ def _raw_terminal() -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(0)
-    tty.setraw(0)
+    # Not flushed: what was typed ahead is for the command.
+    tty.setraw(0, termios.TCSADRAIN)
     try:
         yield
     finally:

@@ -59,11 +59,7 @@ def plan_cleanup(
         RefusedError: the environment is protected, or something of it is somebody else's.
         RegistryError: the registry cannot be reached, refused or failed.
     """
-    if protected:
-        raise RefusedError(
-            f"{names.environment} is protected: cleanup never removes it",
-            hint="if it has to be, take `protected` out of invoke.yaml first",
-        )
+    refuse_protected(names.environment, protected=protected)
     plan = target.plan_removal(of, names)
     # What runs goes first, and what runs still refers to its images until then.
     images = plan_images(tags, names)
@@ -73,6 +69,19 @@ def plan_cleanup(
         steps.append(Step("remove", f"folder {local.relative_to(root)}"))
         objects.append(partial(shutil.rmtree, local))
     return replace(plan, steps=tuple(steps), objects=tuple(objects))
+
+
+def refuse_protected(environment: str, *, protected: bool) -> None:
+    """Refuse to remove anything of a protected environment.
+
+    Raises:
+        RefusedError: it is one.
+    """
+    if protected:
+        raise RefusedError(
+            f"{environment} is protected: nothing of it is ever removed",
+            hint="if it has to be, take `protected` out of invoke.yaml first",
+        )
 
 
 def plan_images(tags: Tags | None, names: Names) -> RemovalPlan:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.adapters.console import Activity, Console
 from tasks.adapters.lock import Holder
-from tasks.core.errors import RefusedError, SuiteError
+from tasks.core.errors import SuiteError
 from tasks.core.naming import Names
 from tasks.core.plan import Step
 from tasks.core.record import Owner
@@ -90,7 +90,6 @@ def plan_sweep(
     *,
     repository: str,
     branches: Collection[str],
-    protected: bool,
     now: datetime,
 ) -> Sweep:
     """Return what may be swept away: what its branch or its time has left.
@@ -100,17 +99,8 @@ def plan_sweep(
         found: all environments there are.
         repository: only this one's are ever removed.
         branches: the branches that still exist.
-        protected: whether the environment is.
         now: the present moment.
-
-    Raises:
-        RefusedError: the environment is protected.
     """
-    if protected:
-        raise RefusedError(
-            f"{environment} is protected: gc never removes anything there",
-            hint="name another environment with --env",
-        )
     stale = []
     for item in found:
         if item.repository != repository or item.state in BUSY:

@@ -143,7 +143,7 @@ def test_a_stranger_may_nothing(
 
 def test_a_context_that_does_not_exist_is_named(control_plane: ControlPlane) -> None:
     with pytest.raises(ClusterError, match="elsewhere"):
-        Cluster("elsewhere", str(control_plane.kubeconfig))
+        Cluster("elsewhere", str(control_plane.kubeconfig)).version()
 
 
 # -- an API that misbehaves -----------------------------------------------------------------------

@@ -170,9 +170,10 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
                 read_body(self)
                 self._answer(status, b"on demand", {"Content-Type": "text/plain", **headers})
                 return
+            query = set(self.path.partition("?")[2].split("&"))
             answer = proxy.ask(self)
             kind = {"Content-Type": answer.headers["Content-Type"]}
-            if "watch=true" not in self.path or answer.status != 200:
+            if not {"watch=true", "follow=true"} & query or answer.status != 200:
                 self._answer(answer.status, answer.read(), kind)
                 return
             self.send_response(200)

@@ -65,11 +65,11 @@ class KubeletServer:
                 parts = urlsplit(self.path)
                 _, call, namespace, pod, name = parts.path.split("/")
                 container = find(namespace, pod, name)
-                query = parse_qs(parts.query)
+                query = parse_qs(parts.query, keep_blank_values=True)
                 if container is None:
                     self.answer(404, "text/plain", f'pod "{pod}" does not exist')
                 elif call == "exec":
-                    env = {"POD": pod, "CONTAINER": name, "TERM": "xterm"}
+                    env = {"POD": pod, "CONTAINER": name, "TERM": "xterm", "HOME": str(programs)}
                     env["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
                     nodeexec.serve(self, query["command"], env, tty="tty" in query)
                 elif call == "containerLogs":

@@ -37,7 +37,7 @@ class Terminal:
         columns: int = 80,
     ) -> None:
         self._screen, inside = pty.openpty()
-        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.resize(columns)
         environ = {**(os.environ if env is None else env), "TERM": "xterm-256color"}
         # rich and others would believe these rather than the terminal.
         for name in ("COLUMNS", "LINES"):
@@ -73,6 +73,10 @@ class Terminal:
     def type(self, keys: str) -> None:
         """Type something."""
         os.write(self._screen, keys.encode())
+
+    def resize(self, columns: int) -> None:
+        """Make the terminal wider or narrower."""
+        fcntl.ioctl(self._screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def signal(self, number: int) -> None:
         """Send the program a signal."""

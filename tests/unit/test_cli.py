@@ -313,19 +313,19 @@ def test_in_a_ci_job_the_branch_and_the_environment_come_from_the_job(
     inv: Inv, checkout: Path
 ) -> None:
     git(checkout, "checkout", "--quiet", "--detach")
-    job = {"CI": "true", "CI_JOB_ID": "1", "CI_COMMIT_BRANCH": "feature/x"}
-    dev = {
-        "target": "compose",
-        "branches": ["feature/*"],
-        "host": "{slug}.dev.example.org",
-        "registry": {"url": "registry.example.org/mautic"},
-    }
-    done = inv(
-        *(checkout, "names", "--format", "json"), env=job, settings={"environments": {"dev": dev}}
-    )
-    assert done.returncode == 0, done.stderr
-    names = json.loads(done.stdout)
-    assert (names["branch"], names["environment"]) == ("feature/x", "dev")
-    done = inv(checkout, "names", env=job)
+    job = {"CI": "true", "CI_JOB_ID": "1"}
+    for branch, environment, expected in (
+        ("feature/x", "dev", "mautic-feature-x-217d2b"),
+        ("main", "prod", "mautic-prod"),
+    ):
+        done = inv(
+            *(checkout, "names", "--format", "json"), env={**job, "CI_COMMIT_BRANCH": branch}
+        )
+        assert done.returncode == 0, done.stderr
+        names = json.loads(done.stdout)
+        assert (names["branch"], names["environment"]) == (branch, environment)
+        assert names["namespace"] == expected
+    settings = {"environments": {"dev": {"branches": ["feature/*"]}}}
+    done = inv(checkout, "names", env={**job, "CI_COMMIT_BRANCH": "fix-1"}, settings=settings)
     assert done.returncode == 2
-    assert "no environment's branches match 'feature/x'" in done.stderr
+    assert "no environment's branches match 'fix-1'" in done.stderr

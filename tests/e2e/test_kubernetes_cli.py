@@ -1,0 +1,561 @@
+"""Looking at environments in a cluster, working in them and removing them, as a person does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.core.manifests import Record, namespace
+from tasks.core.record import Owner, Release
+from tests.support.faults import FaultyProxy
+from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv, with_remote
+from tests.support.suite import git
+from tests.support.terminal import Terminal
+
+MAIN = "main"
+FIRST = "first"
+COLUMNS = ["branch", "state", "commit", "age", "expires", "owner", "url"]
+RARE = "cron-iplookup-download"
+"""Runs once a month."""
+
+
+@pytest.fixture(scope="module")
+def site(kube_env: KubeEnv) -> KubeEnv:
+    """`main`, deployed from a checkout whose origin has no other branch."""
+    with_remote(kube_env.checkout)
+    kube_env.push(FIRST)
+    kube_env.deploy(MAIN, FIRST)
+    return kube_env
+
+
+def plant(
+    site: KubeEnv,
+    branch: str,
+    *,
+    repository: str = "",
+    environment: str = ENVIRONMENT,
+    expires_at: str = "",
+) -> str:
+    """Make a branch's namespace as a deploy would, with nothing in it; return its name."""
+    names = site.names(branch)
+    of = Owner(environment, names.slug, branch, repository or origin(site))
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    release = Release("planted", "c" * 40, "m@sha256:1", "n@sha256:2", "ada@host", moment)
+    record = replace(Record("ready", names.url, expires_at), history=(release,))
+    site.cluster.create(namespace(of, names, record, ""))
+    return names.namespace
+
+
+def origin(site: KubeEnv) -> str:
+    return git(site.checkout, "remote", "get-url", "origin")
+
+
+def remove(site: KubeEnv, *names: str) -> None:
+    """Delete namespaces, and wait until they are gone: another test may want their names."""
+    for name in names:
+        site.cluster.delete("Namespace", name)
+    end = time.monotonic() + 60
+    for name in names:
+        while site.cluster.get("Namespace", name):
+            assert time.monotonic() < end, f"{name} is not gone"
+            time.sleep(0.1)
+
+
+def is_there(site: KubeEnv, name: str) -> bool:
+    """Say whether a namespace is there, and is not about to go."""
+    found = site.cluster.get("Namespace", name)
+    return found is not None and "deletionTimestamp" not in found["metadata"]
+
+
+def listed(site: KubeEnv, **options: Any) -> dict[str, dict[str, str]]:
+    """Return what `inv list` says, by branch."""
+    rows = json.loads(site.ok("list", *ON, "--format", "json", **options).stdout)
+    return {row["branch"]: row for row in rows}
+
+
+class Lines:
+    """Reads a program's output from a thread, so that a test can wait for a line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._seen: list[str] = []
+        self._grown = threading.Condition()
+        assert process.stdout
+        self._source: Iterator[str] = process.stdout
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._source:
+            with self._grown:
+                self._seen.append(line.rstrip("\n"))
+                self._grown.notify()
+
+    def expect(self, text: str, deadline_seconds: float = 60) -> str:
+        """Return the first line that holds a text."""
+
+        def found() -> list[str]:
+            return [line for line in self._seen if text in line]
+
+        with self._grown:
+            in_time = self._grown.wait_for(found, deadline_seconds)
+            assert in_time, f"{text!r} did not come; there was {self._seen}"
+            return found()[0]
+
+    def count(self, text: str) -> int:
+        """Return how many lines hold a text."""
+        with self._grown:
+            return sum(text in line for line in self._seen)
+
+
+# -- looking ----------------------------------------------------------------------------------
+
+
+def test_list_shows_every_environment_of_these_settings_and_no_other(site: KubeEnv) -> None:
+    foreign = plant(site, "of-another-repository", repository="https://elsewhere/mautic.git")
+    other = plant(site, "in-another-environment", environment="qa")
+    try:
+        rows = listed(site)
+        text = site.ok("list", *ON).stdout.splitlines()
+    finally:
+        remove(site, foreign, other)
+    assert text[0].split() == COLUMNS
+    row = rows[MAIN]
+    assert (row["slug"], row["state"], row["tag"]) == (MAIN, "running", FIRST)
+    assert row["url"] == "https://main.dev.example.com"
+    assert row["repository"] == origin(site)
+    assert row["owner"].endswith(socket.gethostname())
+    assert row["created_at"] <= row["deployed_at"].replace("+00:00", "Z") < row["expires_at"]
+    assert rows["of-another-repository"]["repository"] == "https://elsewhere/mautic.git"
+    assert "in-another-environment" not in rows
+
+
+def test_list_asks_three_times_however_many_there_are(site: KubeEnv, tmp_path: Path) -> None:
+    planted = [plant(site, f"many-{number}") for number in range(20)]
+    try:
+        with FaultyProxy(site.plane) as proxy:
+            kubeconfig = proxy.write_kubeconfig(tmp_path / "kubeconfig")
+            rows = listed(site, env={"KUBECONFIG": str(kubeconfig)})
+    finally:
+        remove(site, *planted)
+    assert {f"many-{number}" for number in range(20)} <= rows.keys()
+    assert len(proxy.requests) == 3, proxy.requests
+
+
+def test_status_shows_what_runs(site: KubeEnv) -> None:
+    parts = {
+        part["service"]: part
+        for part in json.loads(site.ok("status", *ON, "--format", "json").stdout)
+    }
+    assert {"web", "worker-email", "worker-hit", "cron-segments-update"} <= parts.keys()
+    assert (parts["web"]["state"], parts["web"]["health"]) == ("running", "1/1 ready")
+    assert {part["tag"] for part in parts.values()} == {FIRST}
+    assert site.ok("url", *ON).stdout == "https://main.dev.example.com\n"
+
+
+def test_without_an_environment_every_look_says_how_to_make_one(site: KubeEnv) -> None:
+    for command in ("status", "logs", "url", "console", "shell", "rollback"):
+        done = site.run(command, *ON, "--branch", "maim")
+        assert done.returncode == 2, done.stderr
+        assert "did you mean main" in done.stderr
+
+
+# -- logs -------------------------------------------------------------------------------------
+
+
+def test_logs_come_from_every_container_with_its_name(site: KubeEnv) -> None:
+    lines = site.ok("logs", *ON).stdout.splitlines()
+    release = site.names(MAIN).release
+    assert all(line.startswith(f"{release}-") and " | " in line for line in lines)
+    # The cluster runs the crons at their times, whatever a test does.
+    seen = {line.partition(" | ")[0].split()[1] for line in lines}
+    assert seen - {"cron"} == {"nginx", "fpm", "worker", "migrate"}
+    for service, containers in {
+        "web": {"nginx", "fpm"},
+        "nginx": {"nginx"},
+        "worker": {"worker"},
+        "worker-email": {"worker"},
+    }.items():
+        some = site.ok("logs", *ON, "--service", service).stdout.splitlines()
+        assert {line.partition(" | ")[0].split()[1] for line in some} == containers, service
+    assert len(some) == 1
+    assert f"{release}-worker-email-" in some[0]
+    assert site.ok("logs", *ON, "--service", RARE).stdout == ""
+    unknown = site.run("logs", *ON, "--service", "wrker")
+    assert unknown.returncode == 2
+    assert "worker-email" in unknown.stderr
+
+
+def test_logs_begin_with_the_last_lines(site: KubeEnv) -> None:
+    pod = web_pod(site)
+    write(site, pod, "nginx", "one", "two", "three")
+    lines = site.ok("logs", *ON, "--service", "nginx", "--tail", "2").stdout.splitlines()
+    assert [line.partition(" | ")[2] for line in lines] == ["two", "three"]
+
+
+def test_logs_are_followed_into_the_pods_that_come_later(site: KubeEnv) -> None:
+    pod = web_pod(site)
+    run = site.start("logs", *ON, "--service", "nginx", "--follow", "--tail", "0")
+    lines = Lines(run)
+    # Written again and again: where following begins is not for the test to know.
+    seen = threading.Event()
+
+    def chatter() -> None:
+        number = 0
+        while not seen.wait(0.2):
+            number += 1
+            write(site, pod, "nginx", f"before {number}")
+
+    writer = threading.Thread(target=chatter)
+    writer.start()
+    try:
+        assert lines.expect("before ").startswith(f"{pod} nginx | ")
+    finally:
+        seen.set()
+        writer.join()
+    assert lines.count("| nginx: start number 1") == 0
+    site.cluster.delete("Pod", pod, site.names(MAIN).namespace)
+    came = lines.expect("| nginx: start number 1")
+    assert not came.startswith(pod)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 0, said
+    wait_ready(site)
+
+
+def test_a_followed_log_goes_on_after_the_api_was_away(site: KubeEnv, tmp_path: Path) -> None:
+    pod = web_pod(site)
+    with FaultyProxy(site.plane) as proxy:
+        kubeconfig = proxy.write_kubeconfig(tmp_path / "kubeconfig")
+        run = site.start(
+            *("logs", *ON, "--service", "fpm", "--follow"), env={"KUBECONFIG": str(kubeconfig)}
+        )
+        lines = Lines(run)
+        lines.expect("| fpm: start number 1")
+        with proxy.away():
+            write(site, pod, "fpm", "while away")
+        lines.expect("| while away")
+        write(site, pod, "fpm", "afterwards")
+        lines.expect("| afterwards")
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=60)
+    assert lines.count("| fpm: start number 1") == 1
+    assert lines.count("| while away") == 1
+
+
+# -- working in it ----------------------------------------------------------------------------
+
+
+def test_console_passes_words_on_as_they_are(site: KubeEnv) -> None:
+    words = ["mautic:import", "two words", "", "$HOME", "a'b\"c", "--flag=x", "ü"]
+    done = site.ok("console", *ON, "--", *words)
+    first, *rest = done.stdout.splitlines()
+    assert first == f"{web_pod(site)} fpm"
+    assert rest == ["<console>", *(f"<{word}>" for word in words)]
+
+
+def test_shell_passes_streams_and_exit_status_on(site: KubeEnv) -> None:
+    done = site.run(
+        *("shell", *ON, "--service", "worker-hit"),
+        *("--command", "cat; echo to stderr >&2; exit 7"),
+        stdin="some input\n" * 20_000,
+    )
+    assert done.returncode == 7
+    assert done.stdout == "some input\n" * 20_000
+    assert done.stderr == "to stderr\n"
+    where = site.ok("shell", *ON, "--service", "worker-hit", "--command", "echo $POD $CONTAINER")
+    assert where.stdout.startswith(f"{site.names(MAIN).release}-worker-hit-")
+    unknown = site.run("shell", *ON, "--service", "wrker")
+    assert unknown.returncode == 2
+    assert "worker-hit" in unknown.stderr
+    asleep = site.run("shell", *ON, "--service", RARE)
+    assert asleep.returncode == 1
+    assert f"no container of {RARE} of main is running" in asleep.stderr
+
+
+def test_a_command_that_is_not_there_is_named(site: KubeEnv) -> None:
+    (mautic,) = (site.plane.pki.root / "programs").iterdir()
+    hidden = mautic.rename(mautic.with_name("hidden"))
+    try:
+        done = site.run("console", *ON, "--", "list")
+    finally:
+        hidden.rename(mautic)
+    assert done.returncode == 1
+    assert "mautic cannot be run in fpm" in done.stderr
+    assert "No such file" in done.stderr
+
+
+def test_shell_on_a_terminal_knows_its_size_and_takes_every_key(site: KubeEnv) -> None:
+    terminal = Terminal(
+        site.inv.argv("shell", *ON, settings=site.settings()),
+        cwd=site.checkout,
+        env=site.inv.environ(site.environ()),
+        columns=97,
+    )
+    terminal.type("stty size; tty >/dev/null && echo on a ter''minal\n")
+    terminal.expect("24 97")
+    terminal.expect("on a terminal")
+    # Ctrl-C is for what runs there, not for inv.
+    terminal.type("sleep 1000\n")
+    time.sleep(0.5)
+    terminal.type("\x03")
+    terminal.type("echo still he''re\n")
+    terminal.expect("still here")
+    terminal.resize(50)
+    terminal.type("while ! stty size | grep -q ' 50$'; do sleep 0.1; done; echo resi''zed\n")
+    terminal.expect("resized")
+    terminal.type("exit 9\n")
+    assert terminal.finish() == 9
+
+
+# -- removing ---------------------------------------------------------------------------------
+
+
+def test_cleanup_removes_all_of_a_branch_and_nothing_else(site: KubeEnv) -> None:
+    branch = "Feature/To-Remove"
+    bystander = plant(site, "bystander")
+    site.cluster.create(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{bystander}-foreign"}}
+    )
+    site.deploy(branch, FIRST)
+    names = site.names(branch)
+    planned = site.ok("cleanup", *ON, "--branch", branch, "--dry-run").stdout
+    assert f"namespace {names.namespace}" in planned
+    assert is_there(site, names.namespace)
+    removed = site.ok("cleanup", *ON, "--branch", branch)
+    assert f"removed database {names.database}" in removed.stderr
+    assert site.cluster.get("Namespace", names.namespace) is None
+    volumes = [item["spec"]["claimRef"] for item in site.cluster.find("PersistentVolume")]
+    assert names.namespace not in {reference["namespace"] for reference in volumes}
+    left = [
+        item["metadata"]["name"]
+        for kind in ("Job", "Secret", "Pod")
+        for item in site.cluster.find(kind, PLATFORM)
+    ]
+    assert not [name for name in left if names.release in name]
+    assert "nothing to remove" in site.ok("cleanup", *ON, "--branch", branch).stderr
+    assert is_there(site, bystander)
+    assert is_there(site, f"{bystander}-foreign")
+    assert listed(site)[MAIN]["state"] == "running"
+    remove(site, bystander, f"{bystander}-foreign")
+
+
+def test_somebody_elses_object_stays_and_its_namespace_with_it(site: KubeEnv) -> None:
+    branch = "with-a-guest"
+    site.deploy(branch, FIRST)
+    names = site.names(branch)
+    site.cluster.create(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "guest", "namespace": names.namespace},
+            "data": {"mine": "yes"},
+        }
+    )
+    done = site.ok("cleanup", *ON, "--branch", branch)
+    assert "configmap/guest" in done.stderr
+    assert is_there(site, names.namespace)
+    guest = site.cluster.get("ConfigMap", "guest", names.namespace)
+    assert guest
+    assert guest["data"] == {"mine": "yes"}
+    for kind in ("Deployment", "CronJob", "Job", "PersistentVolumeClaim", "Service", "Secret"):
+        assert site.cluster.find(kind, names.namespace) == [], kind
+    again = site.ok("cleanup", *ON, "--branch", branch)
+    assert "nothing to remove" in again.stderr
+    site.cluster.delete("ConfigMap", "guest", names.namespace)
+    site.ok("cleanup", *ON, "--branch", branch)
+    assert site.cluster.get("Namespace", names.namespace) is None
+
+
+def test_a_namespace_of_another_owner_is_refused(site: KubeEnv) -> None:
+    theirs = plant(site, "theirs", repository="https://elsewhere/mautic.git")
+    bare = site.names("bare").namespace
+    site.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": bare}})
+    try:
+        for branch, why in (("theirs", "its repository is"), ("bare", "it has no environment")):
+            for command in ("cleanup", "status", "logs", "shell", "deploy"):
+                options = ("--tag", FIRST) if command == "deploy" else ()
+                done = site.run(command, *ON, "--branch", branch, *options)
+                assert done.returncode == 3, (command, done.stderr)
+                assert why in done.stderr
+                assert site.names(branch).namespace in done.stderr
+        assert is_there(site, theirs)
+        assert is_there(site, bare)
+    finally:
+        remove(site, theirs, bare)
+
+
+# -- gc -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def planted(site: KubeEnv) -> Iterator[dict[str, str]]:
+    """Environments of every kind that a sweep meets, by branch."""
+    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    future = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    alive = ("feature/alive", "feature/old", "theirs")
+    git(site.checkout, "push", "--quiet", "origin", *(f"main:refs/heads/{name}" for name in alive))
+    found = {
+        "feature/gone": plant(site, "feature/gone", expires_at=future),
+        "feature/old": plant(site, "feature/old", expires_at=past),
+        "feature/both": plant(site, "feature/both", expires_at=past),
+        "feature/alive": plant(site, "feature/alive", expires_at=future),
+        "feature/for-ever": plant(site, "feature/for-ever"),
+        "theirs": plant(site, "theirs", repository="https://elsewhere/m.git", expires_at=past),
+        "gone-theirs": plant(site, "gone-theirs", repository="https://elsewhere/m.git"),
+        "elsewhere": plant(site, "elsewhere", environment="qa", expires_at=past),
+    }
+    git(site.checkout, "push", "--quiet", "origin", "main:refs/heads/feature/for-ever")
+    yield found
+    remove(site, *found.values())
+    for name in (*alive, "feature/for-ever"):
+        git(site.checkout, "push", "--quiet", "--delete", "origin", name)
+
+
+STALE = {
+    "feature/both": "its branch is gone and its time is over",
+    "feature/gone": "its branch is gone",
+    "feature/old": "its time is over",
+}
+
+
+def test_gc_lists_what_is_stale_and_removes_nothing(site: KubeEnv, planted: dict[str, str]) -> None:
+    for options in ((), ("--dry-run",), ("--yes", "--dry-run")):
+        done = site.ok("gc", *ON, *options)
+        header, *rows = done.stdout.splitlines()
+        assert header.split() == ["branch", "age", "last", "deploy", "owner", "reason"]
+        assert [row.split()[0] for row in rows] == list(STALE)
+        for row, reason in zip(rows, STALE.values(), strict=True):
+            assert row.endswith(f"ada@host  {reason}")
+        assert "inv gc --yes" in done.stderr
+    found = json.loads(site.ok("gc", *ON, "--format", "json").stdout)["environments"]
+    assert {item["branch"]: item["reason"] for item in found} == STALE
+    assert all(is_there(site, name) for name in planted.values())
+
+
+def test_gc_removes_what_is_stale_and_nothing_else(site: KubeEnv, planted: dict[str, str]) -> None:
+    # One of them is a real one, and shares its images with `main`.
+    site.deploy("feature/real", FIRST)
+    real = site.names("feature/real")
+    done = site.ok("gc", *ON, "--yes")
+    for branch in (*STALE, "feature/real"):
+        assert f"{branch}: " in done.stderr
+        assert site.cluster.get("Namespace", site.names(branch).namespace) is None
+    assert f"feature/real: removed database {real.database}" in done.stderr
+    assert all(is_there(site, name) for branch, name in planted.items() if branch not in STALE)
+    assert listed(site)[MAIN]["state"] == "running"
+    assert FIRST in site.tags()
+    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+
+
+def test_gc_removes_the_tags_that_only_stale_branches_use(
+    site: KubeEnv, planted: dict[str, str]
+) -> None:
+    for tag in ("shared", "kept"):
+        site.push(tag)
+        for branch in ("feature/gone", "feature/old", *(["feature/alive"] * (tag == "kept"))):
+            site.push(f"branch.{site.names(branch).slug}.{tag}")
+    site.ok("gc", *ON, "--yes")
+    tags = site.tags()
+    assert "shared" not in tags
+    assert "kept" in tags
+    markers = {tag for tag in tags if tag.startswith("branch.")}
+    assert markers == {f"branch.{site.names('feature/alive').slug}.kept"}
+
+
+@pytest.mark.parametrize("what", ["unreachable", "empty"])
+def test_gc_removes_nothing_when_the_remote_cannot_be_read(
+    site: KubeEnv, planted: dict[str, str], what: str
+) -> None:
+    remote = Path(origin(site))
+    away = remote.rename(remote.with_suffix(".away"))
+    if what == "empty":
+        git(away, "init", "--quiet", "--bare", str(remote))
+    try:
+        done = site.run("gc", *ON, "--yes")
+    finally:
+        shutil.rmtree(remote, ignore_errors=True)
+        away.rename(remote)
+    assert done.returncode == 1
+    assert "origin" in done.stderr
+    assert done.stdout == ""
+    assert all(is_there(site, name) for name in planted.values())
+
+
+def test_gc_names_what_it_could_not_remove_and_removes_the_rest(
+    site: KubeEnv, planted: dict[str, str]
+) -> None:
+    # Held by a run that lives: this one gives up when its patience is over.
+    name = planted["feature/gone"]
+    moment = datetime.now(UTC) + timedelta(hours=1)
+    site.cluster.create(
+        {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": "mautic-multidev", "namespace": name},
+            "spec": {
+                "holderIdentity": "ada@elsewhere (process 1)",
+                "leaseDurationSeconds": 30,
+                "acquireTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                "renewTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            },
+        }
+    )
+    settings = site.settings(patience={"stability_seconds": 1, "turn_seconds": 3})
+    done = site.run("gc", *ON, "--yes", settings=settings)
+    assert done.returncode == 1
+    assert "1 of 3 environments could not be removed: feature/gone" in done.stderr
+    assert "ada@elsewhere" in done.stderr
+    assert is_there(site, name)
+    for branch in ("feature/old", "feature/both"):
+        assert site.cluster.get("Namespace", planted[branch]) is None
+
+
+def test_gc_never_touches_a_protected_environment(site: KubeEnv, planted: dict[str, str]) -> None:
+    done = site.run("gc", *ON, "--yes", settings=site.settings(protected=True))
+    assert done.returncode == 3
+    assert "dev is protected" in done.stderr
+    assert all(is_there(site, name) for name in planted.values())
+
+
+# -- support ------------------------------------------------------------------------------------
+
+
+def web_pod(site: KubeEnv) -> str:
+    """Return the name of main's web pod."""
+    names = site.names(MAIN)
+    selector = "app.kubernetes.io/component=web"
+    pods = site.cluster.find("Pod", names.namespace, selector)
+    (name,) = (
+        pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]
+    )
+    return str(name)
+
+
+def wait_ready(site: KubeEnv) -> None:
+    """Wait until main's web pod is ready."""
+    names = site.names(MAIN)
+    end = time.monotonic() + 60
+    while True:
+        found = site.cluster.get("Deployment", f"{names.release}-web", names.namespace)
+        if found and found["status"].get("readyReplicas"):
+            return
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+
+
+def write(site: KubeEnv, pod: str, container: str, *lines: str) -> None:
+    """Let a container write lines."""
+    found = site.node.container(site.names(MAIN).namespace, pod, container)
+    assert found
+    found.logs[-1].extend(lines)
