@@ -70,8 +70,13 @@ run "first_apply_of_a_new_zone" {
 run "zone_of_another_domain" {
   command = plan
   variables {
-    domain  = "dev.other.org"
     zone_id = "Z00000000000000000000"
+  }
+  override_data {
+    target = data.aws_route53_zone.existing
+    values = {
+      name = "other.org."
+    }
   }
   module {
     source = "./modules/dns"
@@ -82,8 +87,13 @@ run "zone_of_another_domain" {
 run "a_zone_that_only_ends_alike" {
   command = plan
   variables {
-    domain  = "dev.mycompany.org"
     zone_id = "Z00000000000000000000"
+  }
+  override_data {
+    target = data.aws_route53_zone.existing
+    values = {
+      name = "ompany.org."
+    }
   }
   module {
     source = "./modules/dns"

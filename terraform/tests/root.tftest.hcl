@@ -50,7 +50,7 @@ run "published_for_the_suite" {
     error_message = "Everything is called after project and stack."
   }
   assert {
-    condition     = output.tags == tomap({ Project = "mautic", Stack = "dev", ManagedBy = "terraform" })
+    condition     = output.tags == { Project = "mautic", Stack = "dev", ManagedBy = "terraform" }
     error_message = "Every resource says whose it is."
   }
 
