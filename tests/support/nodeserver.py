@@ -184,9 +184,9 @@ class Network:
             self._route("del")
 
     def address(self) -> str:
-        """Return another address."""
+        """Return another address: the next one where nothing is served any more."""
         with self._lock:
-            return str(next(self._hosts))
+            return next(host for host in map(str, self._hosts) if host not in self._servers)
 
     def serve(self, address: str, ports: Sequence[int]) -> None:
         """Serve the site on these ports of an address, where that is possible."""
