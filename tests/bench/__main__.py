@@ -7,6 +7,7 @@ cache, with the stand-ins; where such an engine cannot be had they are left out,
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -14,14 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import docker
 
 from tests.bench.engine import NotHereError, PrivateEngine, private_engine
+from tests.bench.kubernetes import FULL_TIMEOUT_SECONDS, measure_on_a_cluster
+from tests.bench.measure import Row, Run, ratio, say, show, timed
 from tests.support.images import debian
 from tests.support.suite import ROOT, Inv, copy_project
 
@@ -39,75 +41,6 @@ if "compose" in sys.argv and "up" in sys.argv:
         handle.write(json.dumps(call) + "\\n")
 os.execv({docker!r}, ["docker", *sys.argv[1:]])
 """
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished command.
-
-    Attributes:
-        seconds: how long it ran.
-        peak_mb: the most memory that it, or any program it ran, had at once.
-    """
-
-    seconds: float
-    peak_mb: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        what: what was measured.
-        ours: the suite's figure.
-        plain: the plain commands' figure.
-        result: the two compared, as it is printed.
-        limit: what it must not pass, as it is printed.
-        holds: whether it does not.
-    """
-
-    what: str
-    ours: str
-    plain: str
-    result: str
-    limit: str
-    holds: bool
-
-
-def timed(argv: Sequence[str], *, cwd: Path, env: dict[str, str]) -> Run:
-    """Run a command to its good end.
-
-    Raises:
-        RuntimeError: it failed; its output is in the message.
-    """
-    with tempfile.TemporaryFile("w+", errors="replace") as output:
-        started = time.monotonic()
-        process = subprocess.Popen(
-            argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            output.seek(0)
-            command = " ".join(argv)
-            raise RuntimeError(f"{command} exited {process.returncode}:\n{output.read()[-4000:]}")
-    return Run(seconds, usage.ru_maxrss / 1024)
-
-
-def ratio(what: str, ours: float, plain: float, limit: float, *, unit: str = "s") -> Row:
-    """Return the row of a ratio."""
-    found = ours / plain
-    return Row(
-        *(what, f"{ours:.2f} {unit}", f"{plain:.2f} {unit}", f"{found:.3f}", f"<= {limit}"),
-        found <= limit,
-    )
-
-
-def say(text: str) -> None:
-    """Tell what is going on."""
-    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def measure_list(scratch: Path) -> list[Row]:
@@ -300,30 +233,30 @@ def measure_on_an_engine(scratch: Path) -> list[Row]:
         return [*measure_build(site), *measure_deploy(site), *measure_memory(site)]
 
 
-def show(rows: list[Row]) -> None:
-    """Print the table."""
-    heading = ("measured", "inv", "plain", "result", "limit", "")
-    cells = [
-        (row.what, row.ours, row.plain, row.result, row.limit, "" if row.holds else "PASSED OVER")
-        for row in rows
-    ]
-    widths = [max(len(line[i]) for line in (heading, *cells)) for i in range(len(heading))]
-    for line in (heading, *cells):
-        padded = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
-
-
 def main() -> int:
     """Measure, print, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="nox -s bench --")
+    parser.add_argument(
+        *("--helm-timeout", "-t"),
+        type=int,
+        default=FULL_TIMEOUT_SECONDS,
+        help="seconds that plain helm waits; the rest of its five minutes is then reckoned",
+    )
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         scratch = Path(folder)
         (scratch / "list").mkdir()
         (scratch / "site").mkdir()
+        (scratch / "cluster").mkdir()
         rows = measure_list(scratch / "list")
         try:
             rows += measure_on_an_engine(scratch / "site")
         except NotHereError as error:
             say(f"NOT MEASURED: builds, deploys and memory: {error}")
+        try:
+            rows += measure_on_a_cluster(scratch / "cluster", options.helm_timeout)
+        except NotHereError as error:
+            say(f"NOT MEASURED: deploys to Kubernetes: {error}")
     show(rows)
     return 0 if all(row.holds for row in rows) else 1
 

@@ -400,11 +400,12 @@ def most_crashes(pod: Object) -> int:
 
 @pytest.mark.parametrize("name", FAILED)
 def test_a_deploy_that_fails(
-    outcomes: Any, name: str, record_property: Callable[[str, object], None]
+    outcomes: Any, name: str, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     row, seen = FAILED[name], outcomes[name].result()
 
-    record_property("seconds_to_tell", seconds_to_tell(seen, seen.errors()[0]))
+    seconds = seconds_to_tell(seen, seen.errors()[0])
+    record_testsuite_property(f"seconds until told: {name}", seconds)
     assert seen.status == 1, seen.lines
     told, final = seen.errors()
     assert re.match(f"error: {row.cause}", told), told

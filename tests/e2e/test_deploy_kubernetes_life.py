@@ -119,23 +119,12 @@ def artifacts(checkout: Path) -> dict[str, str]:
 def rendered(deploys: Deploys, branch: str, environment: str) -> list[Object]:
     """Return what the chart promises for what was deployed last."""
     names = deploys.names(branch, environment)
-    plan = deploys.ok(
-        *("deploy", "--env", environment, "--branch", branch, "--dry-run", "--format", "json"),
-        # By tag: the plan of what is deployed, whatever is checked out.
-        *("--tag", current(deploys, branch, environment)["tag"]),
-    )
-    values = json.loads(plan.stdout)["values"]
-    secret = deploys.cluster.get("Secret", "mautic", names.namespace)
-    assert secret
-    values["secret"]["version"] = secret["metadata"]["resourceVersion"]
-    path = deploys.env.checkout.parent / f"values-{names.slug}.json"
-    path.write_text(json.dumps(values))
-    files = deploys.settings()["environments"][environment]["values"]
-    chart = deploys.env.checkout / "helm" / "mautic"
-    options = [f"--values={deploys.env.checkout / name}" for name in files]
+    # By tag: the plan of what is deployed, whatever is checked out.
+    tag = current(deploys, branch, environment)["tag"]
     text = deploys.helm(
-        *("template", names.release, str(chart), f"--namespace={names.namespace}"),
-        *(*options, f"--values={path}"),
+        *("template", names.release, str(deploys.env.checkout / "helm" / "mautic")),
+        f"--namespace={names.namespace}",
+        *deploys.helm_values(branch, environment, tag=tag),
     )
     return [item for item in yaml.safe_load_all(text) if item]
 

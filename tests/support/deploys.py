@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
@@ -226,6 +227,31 @@ class Deploys:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def helm_values(
+        self,
+        branch: str,
+        environment: str = ENVIRONMENT,
+        *,
+        tag: str,
+        settings: Object | None = None,
+    ) -> list[str]:
+        """Return Helm's options for the values that a deploy of a tag uses."""
+        settings = settings or self.settings()
+        names = self.names(branch, environment)
+        plan = self.ok(
+            *("deploy", "--env", environment, "--branch", branch, "--tag", tag),
+            *("--dry-run", "--format", "json"),
+            settings=settings,
+        )
+        values = json.loads(plan.stdout)["values"]
+        secret = self.cluster.get("Secret", "mautic", names.namespace)
+        assert secret
+        values["secret"]["version"] = secret["metadata"]["resourceVersion"]
+        path = self.env.checkout.parent / f"values-{names.slug}.json"
+        path.write_text(json.dumps(values))
+        files = settings["environments"][environment]["values"]
+        return [f"--values={self.env.checkout / name}" for name in files] + [f"--values={path}"]
 
     def api(self, path: str, **query: str) -> Object:
         """Return what the API answers to a GET."""
