@@ -1,0 +1,23 @@
+"""docs/failures.md tells every row of the failure table, and no other."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.core.failures import RULES
+from tests.support.suite import ROOT
+
+PAGE = ROOT / "docs" / "failures.md"
+
+
+def test_every_row_of_the_failure_table_is_explained_in_its_order() -> None:
+    rows = [
+        f"| {rule.cause} | {', '.join(f'`{reason}`' for reason in sorted(rule.reasons))} "
+        f"| {rule.patience.value} | {rule.advice} |"
+        for rule in RULES
+    ]
+    table = re.search(
+        r"\| the line says \| the API's.*?\n\|---.*?\n(.*?)\n\n", PAGE.read_text(), re.S
+    )
+    assert table
+    assert table[1].splitlines() == rows
