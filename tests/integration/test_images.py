@@ -76,7 +76,7 @@ def images(
 
 
 @pytest.fixture(scope="module")
-def made(engine: docker.DockerClient) -> Iterator[Containers]:
+def made(engine: docker.DockerClient, builds: Builds) -> Iterator[Containers]:
     with containers(engine) as running:
         yield running
 
