@@ -70,7 +70,7 @@ variable "cidr" {
 }
 
 variable "zones" {
-  description = "The three availability zones. Empty: the first three of the region."
+  description = "The three availability zones. Empty: the first three that the region lists, which may be others one day: name them for what is to last."
   type        = list(string)
   default     = []
 }

@@ -14,6 +14,7 @@ api_cidrs = ["0.0.0.0/0"]
 stack     = "dev"
 protected = false
 cidr      = "10.20.0.0/16"
+zones     = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
 nat       = "single"
 
 nodes = {

@@ -16,6 +16,7 @@ api_cidrs = ["0.0.0.0/0"]
 stack     = "prod"
 protected = true
 cidr      = "10.30.0.0/16"
+zones     = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
 nat       = "per-zone"
 
 nodes = {

@@ -98,6 +98,7 @@ resource "aws_db_instance" "this" {
   #checkov:skip=CKV_AWS_157:a standby is a variable, and the root refuses a protected stack without one
   #checkov:skip=CKV_AWS_293:deletion protection is a variable, and on in protected stacks
   #checkov:skip=CKV_AWS_353:query statistics are a variable: the smallest instance classes cannot keep them
+  #checkov:skip=CKV2_AWS_69:PHP's MySQL client speaks plain unless the image is told a CA: require_secure_transport is one of `parameters`; the traffic stays inside the VPC
   #checkov:skip=CKV_AWS_118:the interval is a variable, 60 s unless told otherwise
   identifier     = var.name
   engine         = "mysql"
