@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -212,6 +213,22 @@ def logs(container: Container) -> str:
     """Return what a container has said so far."""
     text: str = container.logs().decode(errors="replace")
     return text
+
+
+def look(container: Container, *argv: str) -> tuple[int, str]:
+    """Run a command that only looks in a running container; return its status and output.
+
+    On a busy machine the engine now and then loses what a short command says (its status stays
+    right), so the end is marked and the command asked again where the mark is missing.
+    """
+    marked = '"$@" 2>&1; printf "\\n-- exit %s" "$?"'
+
+    def said() -> re.Match[str] | None:
+        raw = container.exec_run(["sh", "-c", marked, "sh", *argv]).output.decode(errors="replace")
+        return re.fullmatch(r"(.*)\n-- exit (\d+)", raw, re.DOTALL)
+
+    match = until(f"output of {argv}", said)
+    return int(match[2]), match[1]
 
 
 def until(what: str, probe: Any, evidence: Any = str, deadline_seconds: float = 30) -> Any:

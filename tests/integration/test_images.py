@@ -24,6 +24,7 @@ from tests.integration.image_support import (
     copy_docker,
     finish,
     logs,
+    look,
     probe_tree,
     start_site,
     until,
@@ -91,7 +92,7 @@ def site(made: Containers, images: dict[str, str]) -> Site:
 
 def test_own_files_lie_on_top_of_the_release(site: Site) -> None:
     def read(container: Container, *paths: str) -> str:
-        return str(container.exec_run(["cat", *paths]).output.decode())
+        return look(container, "cat", *paths)[1]
 
     root = "/var/www/html"
     assert read(site.fpm, f"{root}/docroot/plugins/AcmeBundle/AcmeBundle.php") == "<?php // ours"
@@ -106,7 +107,8 @@ def test_own_files_lie_on_top_of_the_release(site: Site) -> None:
 
 def test_the_folders_explanations_stay_out_of_the_images(site: Site) -> None:
     for container in (site.fpm, site.nginx):
-        listing = container.exec_run(["find", "/var/www/html", "-xdev"]).output.decode()
+        listing = look(container, "find", "/var/www/html", "-xdev")[1]
+        assert "/var/www/html/docroot\n" in listing
         assert "README" not in listing
         assert ".gitkeep" not in listing
 
@@ -210,7 +212,7 @@ def test_bookworm_and_its_php_by_arguments_alone(
     old = start_site(made, builds.images(code, **arguments))
 
     assert old.request("/s/login").from_php
-    modules = old.fpm.exec_run(["php", "-m"]).output.decode().split()
+    modules = look(old.fpm, "php", "-m")[1].split()
     assert {"imap", "intl", "pdo_mysql", "redis", "amqp"} <= set(modules)
 
 
@@ -252,39 +254,43 @@ def test_the_images_run_as_nobody_in_particular(
 def test_the_pair_runs_hardened(site: Site, which: str) -> None:
     container: Container = getattr(site, which)
 
-    status = container.exec_run(["cat", "/proc/1/status"]).output.decode()
+    status = look(container, "cat", "/proc/1/status")[1]
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert fields["Uid"].split() == ["33"] * 4
     assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
     assert fields["NoNewPrivs"] == "1"
     for place in ("/var/www/html/docroot/x", "/etc/x", "/usr/local/bin/x"):
-        assert container.exec_run(["touch", place]).exit_code != 0
+        assert look(container, "touch", place)[0] != 0
 
 
 @pytest.mark.parametrize("which", ["nginx", "fpm"])
 def test_there_are_no_tools_for_an_intruder(site: Site, which: str) -> None:
     container: Container = getattr(site, which)
 
-    privileged = container.exec_run("find / -xdev -type f -perm /6000").output.decode()
-    assert [line for line in privileged.splitlines() if not line.endswith("denied")] == []
+    privileged = look(container, "find", "/", "-xdev", "-type", "f", "-perm", "/6000")[1]
+    assert [line for line in privileged.splitlines() if "Permission denied" not in line] == []
     for tool in ("gcc", "make", "composer", "git", "curl", "node"):
-        assert container.exec_run(["sh", "-c", f"command -v {tool}"]).exit_code != 0, tool
+        assert look(container, "sh", "-c", f"command -v {tool}")[0] != 0, tool
 
 
-@pytest.mark.parametrize("which", ["nginx", "fpm"])
-def test_nothing_of_the_package_manager_is_left(site: Site, which: str) -> None:
-    container: Container = getattr(site, which)
+@pytest.mark.parametrize("which", ["nginx", "mautic"])
+def test_nothing_of_the_build_is_left(made: Containers, images: dict[str, str], which: str) -> None:
+    places = "/tmp /var/cache/apt/archives /var/log -type f"
+    container = made.start(
+        images[which], *("-c", f"find {places}"), entrypoint=["sh"], network_mode="none"
+    )
 
-    found = container.exec_run(
-        ["sh", "-c", "ls /tmp/apt /var/cache/apt/archives/*.deb /var/log/dpkg.log 2>&-"]
-    ).output
-    assert found == b""
+    found = finish(container)[1].split()
+
+    # What the base image brings along.
+    ours = ("/tmp/", "/var/log/dpkg", "/var/log/apt", "/var/log/nginx", "/var/log/php")
+    assert [path for path in found if path.startswith(ours) or path.endswith(".deb")] == []
 
 
 def test_the_code_belongs_to_root_and_cannot_be_changed(site: Site) -> None:
     own = "find docroot bin config -xdev -not -user 0 -not -path 'docroot/media/*'"
 
-    assert site.fpm.exec_run(["sh", "-c", own]).output == b""
+    assert look(site.fpm, "sh", "-c", own) == (0, "")
 
 
 # --- settings --------------------------------------------------------------------------------
@@ -490,14 +496,14 @@ def test_a_role_starts_with_the_cache_of_its_scheme(
     )
     until("console", lambda: "running" in logs(container), lambda: logs(container))
 
-    listing = container.exec_run(["sh", "-c", "cat var/cache/prod/* var/tmp/twig/*"]).output
-    assert listing.decode().splitlines() == [
+    listing = look(container, "sh", "-c", "cat var/cache/prod/* var/tmp/twig/*")[1]
+    assert listing.splitlines() == [
         "<?php // the same for both",
         f"<?php // routes for {scheme}",
         "<?php // a template",
     ]
     # Its own: Mautic compiles more at run time.
-    assert container.exec_run(["touch", "var/cache/prod/more", "var/tmp/twig/more"]).exit_code == 0
+    assert look(container, "touch", "var/cache/prod/more", "var/tmp/twig/more")[0] == 0
 
 
 def test_what_the_two_caches_share_is_in_the_image_once(
@@ -531,7 +537,7 @@ def test_a_request_in_flight_is_finished_first(
     client.start()
     until(
         "request in flight",
-        lambda: pair.fpm.exec_run(["test", "-e", "/tmp/slow-started"]).exit_code == 0,
+        lambda: look(pair.fpm, "test", "-e", "/tmp/slow-started")[0] == 0,
     )
 
     container: Container = getattr(pair, which)
@@ -842,6 +848,7 @@ class Database:
         self._made = made
         self._mautic = mautic
         self._network = made.network()
+        self._client = ("mariadb", "-uroot", "-proot", "-h127.0.0.1", "-N", "-B")
         self._count = 0
         self._container = made.start(
             image,
@@ -849,23 +856,28 @@ class Database:
             environment={"MYSQL_ROOT_PASSWORD": "root", "MYSQL_DATABASE": "none"},
         )
         self._container.reload()
-        until("database", lambda: self.sql("SELECT 1", check=False), lambda: logs(self._container))
+        until("database", self._answers, lambda: logs(self._container))
 
-    def sql(self, statement: str, name: str = "mysql", *, check: bool = True) -> str:
-        """Run SQL as root in a database; return what it answers."""
-        done = self._container.exec_run(
-            ["mariadb", "-uroot", "-proot", "-h127.0.0.1", "-N", "-B", "-e", statement, name]
-        )
-        said: str = done.output.decode()
-        assert not check or done.exit_code == 0, said
-        return said if done.exit_code == 0 else ""
+    def change(self, statement: str, name: str = "mysql") -> None:
+        """Run SQL that changes something, as root in a database."""
+        done = self._container.exec_run([*self._client, name, "-e", statement])
+        assert done.exit_code == 0, done.output.decode()
+
+    def ask(self, question: str, name: str = "mysql") -> str:
+        """Return the answer to SQL that only looks, as root in a database."""
+        status, said = look(self._container, *self._client, name, "-e", question)
+        assert status == 0, said
+        return said
+
+    def _answers(self) -> bool:
+        return look(self._container, *self._client, "mysql", "-e", "SELECT 1") == (0, "1\n")
 
     def create(self) -> str:
         """Make an empty database; return its name, which is also its user's."""
         self._count += 1
         name = f"mautic_{self._count}"
         password = PASSWORD.replace("'", "''")
-        self.sql(
+        self.change(
             f"CREATE DATABASE {name}; CREATE USER {name} IDENTIFIED BY '{password}';"
             f"GRANT ALL ON {name}.* TO {name}"
         )
@@ -901,16 +913,16 @@ def test_migrate_installs_once_then_only_migrates(database: Database) -> None:
     status, said = finish(database.migrate(name))
     assert status == 0, said
     assert "migrate: installed" in said
-    users = database.sql("SELECT * FROM users", name)
-    migrations = database.sql("SELECT * FROM migrations", name)
+    users = database.ask("SELECT * FROM users", name)
+    migrations = database.ask("SELECT * FROM migrations", name)
     assert "admin@example.com" in users
     assert migrations
 
     status, said = finish(database.migrate(name, MAUTIC_ADMIN_PASSWORD="another"))
     assert status == 0, said
     assert "migrate: Mautic is installed" in said
-    assert database.sql("SELECT * FROM users", name) == users
-    assert database.sql("SELECT * FROM migrations", name) == migrations
+    assert database.ask("SELECT * FROM users", name) == users
+    assert database.ask("SELECT * FROM migrations", name) == migrations
 
 
 def test_two_migrations_at_once_make_one_installation(database: Database) -> None:
@@ -920,7 +932,7 @@ def test_two_migrations_at_once_make_one_installation(database: Database) -> Non
 
     assert [status for status, _ in both] == [0, 0], both
     assert sorted("migrate: installed" in said for _, said in both) == [False, True]
-    assert database.sql("SELECT COUNT(*) FROM users", name).strip() == "1"
+    assert database.ask("SELECT COUNT(*) FROM users", name).strip() == "1"
 
 
 def test_migrations_of_two_databases_do_not_wait_for_each_other(database: Database) -> None:
@@ -936,37 +948,37 @@ def test_migrations_of_two_databases_do_not_wait_for_each_other(database: Databa
 def test_an_installation_that_was_cut_off_is_done_again(database: Database) -> None:
     name = database.create()
     assert finish(database.migrate(name))[0] == 0
-    database.sql("DELETE FROM users; DELETE FROM migrations", name)
+    database.change("DELETE FROM users; DELETE FROM migrations", name)
 
     status, said = finish(database.migrate(name))
 
     assert status == 0, said
     assert "an earlier installation was cut off" in said
-    assert database.sql("SELECT COUNT(*) FROM users", name).strip() == "1"
+    assert database.ask("SELECT COUNT(*) FROM users", name).strip() == "1"
 
 
 def test_an_installation_cut_off_after_its_user_is_brought_to_its_end(database: Database) -> None:
     name = database.create()
     assert finish(database.migrate(name))[0] == 0
-    recorded = database.sql("SELECT version FROM migrations ORDER BY version", name)
-    database.sql("DROP TABLE migrations", name)
+    recorded = database.ask("SELECT version FROM migrations ORDER BY version", name)
+    database.change("DROP TABLE migrations", name)
 
     status, said = finish(database.migrate(name))
 
     assert status == 0, said
     assert "migrate: Mautic is installed" in said
-    assert database.sql("SELECT version FROM migrations ORDER BY version", name) == recorded
+    assert database.ask("SELECT version FROM migrations ORDER BY version", name) == recorded
 
 
 def test_content_without_a_user_is_never_installed_over(database: Database) -> None:
     name = database.create()
-    database.sql("CREATE TABLE leads (id INT); INSERT INTO leads VALUES (1)", name)
+    database.change("CREATE TABLE leads (id INT); INSERT INTO leads VALUES (1)", name)
 
     status, said = finish(database.migrate(name))
 
     assert status == 65
     assert f"the database {name} has rows in leads but no user" in said
-    assert database.sql("SELECT COUNT(*) FROM leads", name).strip() == "1"
+    assert database.ask("SELECT COUNT(*) FROM leads", name).strip() == "1"
 
 
 def test_no_database_in_time_is_said_and_can_be_tried_again(database: Database) -> None:
@@ -991,13 +1003,13 @@ def test_a_missing_setting_is_named(database: Database, missing: str) -> None:
 
     assert status == 78
     assert f"{missing} (or {missing}_FILE) is not set" in said
-    assert database.sql(f"SHOW TABLES FROM {name}") == ""
+    assert database.ask(f"SHOW TABLES FROM {name}") == ""
 
 
 def test_an_installer_that_pretends_success_is_not_believed(database: Database) -> None:
     """Mautic's installer ends with status 0 for some failures, as for a database it cannot use."""
     name = database.create()
-    database.sql(f"REVOKE INSERT ON {name}.* FROM {name}")
+    database.change(f"REVOKE INSERT ON {name}.* FROM {name}")
 
     status, said = finish(database.migrate(name))
 

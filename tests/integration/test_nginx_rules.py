@@ -17,6 +17,7 @@ from tests.integration.image_support import (
     Site,
     containers,
     logs,
+    look,
     probe_tree,
     start_site,
     until,
@@ -360,10 +361,8 @@ def test_the_planted_php_would_leave_a_trace(rules: Rules) -> None:
     """The tests above can fail: run by hand, the same file does what they look for."""
     planted = "/var/www/html/docroot/upgrade.php"
 
-    said = rules.site.fpm.exec_run(["php", planted]).output
-
-    assert said == b"evil"
-    assert rules.traces_of_evil() == f"{planted}\n"
+    assert look(rules.site.fpm, "php", planted) == (0, "evil")
+    assert set(rules.traces_of_evil().splitlines()) == {planted}
     (rules.trace / "evil").unlink()
 
 
@@ -378,9 +377,9 @@ def test_php_fpm_refuses_other_extensions_even_when_asked_directly(rules: Rules)
         "fwrite($s, $r(1, pack('nCx5', 1, 0)).$r(4, $b).$r(4, '').$r(5, ''));"
         "echo stream_get_contents($s);"
     )
-    said = rules.site.fpm.exec_run(["php", "-r", script]).output
+    _, said = look(rules.site.fpm, "php", "-r", script)
 
-    assert b"Status: 403" in said
+    assert "Status: 403" in said
     assert not rules.traces_of_evil()
 
 
@@ -553,9 +552,8 @@ def test_nothing_tells_the_versions(rules: Rules) -> None:
 
 
 def test_the_nginx_image_holds_no_code(rules: Rules) -> None:
-    listing = rules.site.nginx.exec_run(
-        ["find", "/var/www/html/docroot", "/var/www/html/release", "-xdev", "-type", "f"]
-    ).output.decode()
+    folders = ("/var/www/html/docroot", "/var/www/html/release")
+    _, listing = look(rules.site.nginx, "find", *folders, "-xdev", "-type", "f")
 
     assert "docroot/media/css/app.css" in listing
     for piece in (".php", ".twig", ".env", ".secret", "composer", "/files/"):
