@@ -1,4 +1,4 @@
-# Every branch: one cluster, no standby, one NAT gateway. About 655 USD a month (docs/infrastructure.md).
+# Every branch: one cluster, no standby, one NAT gateway. About 610 USD a month (docs/infrastructure.md).
 # The first block is yours to change; Terraform refuses the examples in it.
 account_id = "111122223333"
 region     = "eu-central-1"

@@ -1,4 +1,4 @@
-# The main branch alone: a zone may fail. About 1,110 USD a month (docs/infrastructure.md).
+# The main branch alone: a zone may fail. About 1,000 USD a month (docs/infrastructure.md).
 # The first block is yours to change; Terraform refuses the examples in it.
 account_id = "111122223333"
 region     = "eu-central-1"
