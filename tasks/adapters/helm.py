@@ -141,14 +141,17 @@ class Helm:
         )
 
     def uninstall(self, release: str, namespace: str, *, timeout_seconds: int) -> None:
-        """Remove a release; it is no error when there is none."""
+        """Remove a release; it is no error when there is none.
+
+        Its pods may take a while longer. Helm is not asked to wait for them: it takes one that is
+        still ending for a failure (seen with 4.3.1 when several uninstall at once).
+        """
         self._run(
             "uninstall",
             release,
             namespace,
             "--ignore-not-found",
-            "--cascade=foreground",
-            "--wait",
+            "--cascade=background",
             f"--timeout={timeout_seconds}s",
         )
 

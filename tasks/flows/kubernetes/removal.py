@@ -16,6 +16,7 @@ from tasks.core.naming import Names
 from tasks.core.plan import Step
 from tasks.flows.kubernetes.mirror import INSTANCE
 
+HELM_SECONDS = 120
 WAIT_SECONDS = 300
 POLL_SECONDS = 0.5
 KINDS_OF_USERS = (
@@ -85,10 +86,10 @@ def removals(
     somebody else's objects in it, it stays, and everything of ours in it goes.
     """
     todo: list[tuple[Step, Callable[[], object]]] = []
-    if helm.history(names.release, names.namespace):
+    # Asked of the API: a clean-up of many environments would start Helm twice for each.
+    if cluster.find("Secret", names.namespace, f"owner=helm,name={names.release}"):
         step = Step("remove", f"release {names.release}")
-        action = partial(helm.uninstall, names.release, names.namespace, timeout_seconds=120)
-        todo.append((step, action))
+        todo.append((step, partial(_remove_release, cluster, helm, names)))
     for claim in found.claims:
         step = Step("remove", f"claim {claim}", "with its volume, where its class deletes it")
         todo.append((step, partial(_remove_claim, cluster, names.namespace, claim)))
@@ -104,6 +105,28 @@ def removals(
             step = Step("remove", f"{kind.lower()} {name}")
             todo.append((step, partial(cluster.delete, kind, name, names.namespace)))
     return todo
+
+
+def _remove_release(cluster: Cluster, helm: Helm, names: Names) -> None:
+    """Uninstall a release, and wait until nothing of it runs any more."""
+    helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while pods := cluster.find("Pod", names.namespace, f"{INSTANCE}={names.release}"):
+        running = [pod for pod in pods if _runs(pod)]
+        if not running:
+            return
+        if time.monotonic() > deadline:
+            name, why = running[0]["metadata"]["name"], _held_by(running[0])
+            raise DeadlineError(
+                f"pod/{name} is not gone after {WAIT_SECONDS} s: {why}",
+                hint="look at its node; then run the same again: it goes on where this run stopped",
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _runs(pod: Object) -> bool:
+    """Say whether a pod still runs; the hook's, which Helm leaves behind, has ended."""
+    return pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
 
 
 def _remove_claim(cluster: Cluster, namespace: str, name: str) -> None:

@@ -74,7 +74,7 @@ class Kubernetes:
     """
 
     is_private = False
-    removed_at_once = 8
+    removed_at_once = 10
 
     def __init__(
         self,
