@@ -21,6 +21,7 @@ import docker
 import requests
 
 from tests.bench.engine import NotHereError
+from tests.bench.many import measure_many
 from tests.bench.measure import Row, ratio, say
 from tests.support.controlplane import PROGRAMS, ControlPlane, assets
 from tests.support.deploys import FAST, Deploys
@@ -73,7 +74,8 @@ def measure_on_a_cluster(scratch: Path, helm_timeout: int) -> list[Row]:
                 for branch in (OURS, PLAIN):
                     env.push("first")
                     deploys.deployed(branch, "--tag", "first")
-                return [_healthy(deploys), *_doomed(deploys, helm_timeout)]
+                rows = [_healthy(deploys), *_doomed(deploys, helm_timeout)]
+                return [*rows, *measure_many(env)]
     finally:
         plane.stop()
 
