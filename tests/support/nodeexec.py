@@ -124,7 +124,8 @@ class _Session:
                 self._send(BINARY, bytes([channel]) + data)
 
     def _feed(self, stdin: int, process: subprocess.Popen[bytes]) -> None:
-        with contextlib.suppress(OSError):
+        # ValueError: the request has been answered, and its stream is closed.
+        with contextlib.suppress(OSError, ValueError):
             for opcode, data in self._frames():
                 if opcode == PING:
                     self._send(PONG, data)
