@@ -246,7 +246,9 @@ def diagnose(runner: Runner, done: Completed) -> SuiteError:
 
 def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, str | None]:
     """Return kind, message and hint of the error that docker's output tells of."""
-    if "Cannot connect to the Docker daemon" in output or "error during connect" in output:
+    # A push that fails makes docker give up the other one, which it calls a lost connection.
+    lost = re.search(r"error during connect(?!.*context canceled)", output)
+    if lost or "Cannot connect to the Docker daemon" in output:
         return EngineError, "the Docker Engine cannot be reached", f"start it; {DOCTOR}"
     if "permission denied while trying to connect" in output:
         return (

@@ -226,7 +226,8 @@ FAILED = {
         },
     ),
     "a volume that is not bound": Row(
-        r"pod/\S+: a volume is not bound",
+        # The pod and its claim wait equally long: whichever is told first is right.
+        r"(pod/\S+: a volume is not bound|persistentvolumeclaim/\S+: a volume cannot be provided)",
         values={"media": {"storageClass": "unserved"}},
         prepare=storage_class,
         first=True,

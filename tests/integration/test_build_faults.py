@@ -260,7 +260,10 @@ def test_an_interrupted_build_ends_at_once_and_runs_again(
     assert "Traceback" not in errors
     assert site.registry.tags("nginx") == {}
     site.write("nginx/own/fuse", "")
-    assert site.actions(env=env) == BUILT
+    # The other image may have been whole, and pushed, before the signal came.
+    actions = site.actions(env=env)
+    assert actions["nginx"] == "built"
+    assert actions["mautic"] in {"built", "tagged"}
 
 
 # -- stand-ins --------------------------------------------------------------------------------

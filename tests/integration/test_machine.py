@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -237,19 +238,25 @@ def run(runner: Runner, command: Command) -> None:
 
 
 @pytest.fixture
-def private(runner: Runner, tmp_path: Path) -> Iterator[tuple[Service, Machine, str]]:
+def private(runner: Runner) -> Iterator[tuple[Service, Machine, str]]:
     """An engine of the test's own: nothing of it meets the machine's."""
+    # Not tmp_path: the path of a Unix socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True) as folder:
+        yield from _private(runner, Path(folder))
+
+
+def _private(runner: Runner, folder: Path) -> Iterator[tuple[Service, Machine, str]]:
     daemon = Machine(runner, Engine()).find("dockerd")
     if os.geteuid() != 0 or not daemon or not shutil.which("start-stop-daemon"):
         missing("no root, no dockerd or no start-stop-daemon")
-    socket_path = f"unix://{tmp_path}/docker.sock"
+    socket_path = f"unix://{folder}/docker.sock"
     service = Service(
         runner,
-        pidfile=tmp_path / "ours.pid",
-        log=tmp_path / "dockerd.log",
+        pidfile=folder / "ours.pid",
+        log=folder / "dockerd.log",
         options=(
-            *("--host", socket_path, "--data-root", f"{tmp_path}/data"),
-            *("--exec-root", f"{tmp_path}/exec", "--pidfile", f"{tmp_path}/dockerd.pid"),
+            *("--host", socket_path, "--data-root", f"{folder}/data"),
+            *("--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/dockerd.pid"),
             *("--bridge", "none", "--iptables=false", "--ip6tables=false"),
         ),
     )

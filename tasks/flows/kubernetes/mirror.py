@@ -26,9 +26,19 @@ class Mirror:
         namespace: the release's namespace.
         release: the release's name.
         since: when the rollout began, by the cluster's clock.
+        hooks: whether the rollout runs hooks; without, no Job counts.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str, release: str, since: datetime) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        release: str,
+        since: datetime,
+        *,
+        hooks: bool = True,
+    ) -> None:
+        self._hooks = hooks
         self._cluster = cluster
         self._namespace = namespace
         self._selector = f"{INSTANCE}={release}"
@@ -92,7 +102,7 @@ class Mirror:
             deployments=kinds["Deployment"],
             statefulsets=kinds["StatefulSet"] if applied else (),
             replicasets=kinds["ReplicaSet"],
-            jobs=[job for job in kinds["Job"] if self._is_recent(job) and not _by_cron(job)],
+            jobs=[job for job in kinds["Job"] if self._counts(job)],
             pods=kinds["Pod"],
             claims=kinds["PersistentVolumeClaim"],
             events=kinds["Event"],
@@ -146,6 +156,9 @@ class Mirror:
                 for container in pod.get("status", {}).get(field_name, []):
                     key = (pod["metadata"]["uid"], container["name"])
                     yield key, container.get("restartCount", 0)
+
+    def _counts(self, job: Object) -> bool:
+        return self._hooks and self._is_recent(job) and not _by_cron(job)
 
     def _is_recent(self, owner: Object) -> bool:
         made = time_of(owner["metadata"].get("creationTimestamp"))

@@ -44,6 +44,7 @@ def track(
     since: datetime,
     policy: Policy,
     activity: Activity,
+    hooks: bool = True,
     applied: Callable[[], bool] = lambda: True,
     abort: Callable[[], bool] = lambda: False,
 ) -> Verdict:
@@ -59,6 +60,8 @@ def track(
         since: when the rollout began, by the cluster's clock.
         policy: how patient to be.
         activity: told what happens.
+        hooks: whether this rollout runs hooks; a rollback runs none, and the hook that made it
+            necessary is no concern of it.
         applied: says whether all manifests have been applied.
         abort: says whether to give up.
 
@@ -71,7 +74,7 @@ def track(
     verdict = Verdict(done=False, cause=None, rows=())
     complete = False
     judged = 0.0
-    with Mirror(cluster, namespace, release, since) as mirror:
+    with Mirror(cluster, namespace, release, since, hooks=hooks) as mirror:
         reporter = _Reporter(cluster, namespace, since, activity)
         try:
             while not abort():

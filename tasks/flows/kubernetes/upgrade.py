@@ -88,14 +88,20 @@ def upgrade(
 def wait_settled(
     cluster: Cluster, names: Names, policy: Policy, activity: Activity, *, since: datetime
 ) -> None:
-    """Return when a branch's release has settled as it is.
+    """Return when a branch's release has settled after a rollback, which runs no hooks.
 
     Raises:
         SuiteError: it is doomed; the message names the cause.
     """
     _raise_cause(
         track(
-            cluster, names.namespace, names.release, since=since, policy=policy, activity=activity
+            cluster,
+            names.namespace,
+            names.release,
+            since=since,
+            policy=policy,
+            activity=activity,
+            hooks=False,
         )
     )
 
