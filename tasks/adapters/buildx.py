@@ -246,9 +246,11 @@ def diagnose(runner: Runner, done: Completed) -> SuiteError:
 
 def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, str | None]:
     """Return kind, message and hint of the error that docker's output tells of."""
-    # A push that fails makes docker give up the other one, which it calls a lost connection.
-    lost = re.search(r"error during connect(?!.*context canceled)", output)
-    if lost or "Cannot connect to the Docker daemon" in output:
+    # A push that fails makes docker give up the other one, which it calls a lost connection: what
+    # ended the run stands in its last line of errors.
+    errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
+    ended = errors[-1] if building and errors else output
+    if "error during connect" in ended or "Cannot connect to the Docker daemon" in ended:
         return EngineError, "the Docker Engine cannot be reached", f"start it; {DOCTOR}"
     if "permission denied while trying to connect" in output:
         return (

@@ -74,11 +74,12 @@ def life(deploys: Deploys) -> Life:
     meanwhile.start()
     done["dry run"] = deploys.deploy(BRANCH, "--dry-run", "--format", "json")
     done["first"] = deploys.deploy(BRANCH, "--format", "json")
+    # Before the other branch's deploy, from the same checkout, leaves its own.
+    seen["artifacts"] = artifacts(deploys.env.checkout)
     meanwhile.join()
     seen["first serving"] = deploys.serving(BRANCH)
     seen["first promised"] = compared(deploys, BRANCH)
     seen["first there"] = there(deploys, BRANCH)
-    seen["artifacts"] = artifacts(deploys.env.checkout)
     seen["uids"] = uids(deploys, BRANCH)
     done["nothing changed"] = deploys.deploy(BRANCH)
     seen["uids after nothing"] = uids(deploys, BRANCH)
