@@ -11,6 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
@@ -203,6 +204,16 @@ class Environment(_Strict):
     def ttl_hours(self) -> int | None:
         """The ttl in hours, or None when its branches stay."""
         return int(self.ttl[:-1]) * _HOURS[self.ttl[-1]] if self.ttl else None
+
+    def expires_at(self, deployed_at: str) -> str:
+        """Return when what was deployed then may be swept away, or an empty string for never.
+
+        Args:
+            deployed_at: ISO 8601, as is what is returned.
+        """
+        if not self.ttl_hours:
+            return ""
+        return (datetime.fromisoformat(deployed_at) + timedelta(hours=self.ttl_hours)).isoformat()
 
 
 class Settings(_Strict):

@@ -169,7 +169,7 @@ class Kubernetes:
             history=history,
             seed=self._missing_keys(names) if found else tuple(_generated()),
             has_server=self._own.database is not None,
-            expires_at=self._expires_at(deployed_at),
+            expires_at=self._own.expires_at(deployed_at),
         )
         plan = replace(plan, fingerprint=fingerprint(self._root, self._own.values, plan.values))
         return replace(plan, steps=tuple(decide(plan, exists=found is not None)))
@@ -189,12 +189,6 @@ class Kubernetes:
                 )
         images = self._images(request.tag)
         return Release(request.tag, request.commit, images["mautic"], images["nginx"], "", "")
-
-    def _expires_at(self, deployed_at: str) -> str:
-        hours = self._own.ttl_hours
-        if not hours:
-            return ""
-        return (datetime.fromisoformat(deployed_at) + timedelta(hours=hours)).isoformat()
 
     # -- values -------------------------------------------------------------------------------
 

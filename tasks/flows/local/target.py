@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -130,7 +130,7 @@ class Local:
             release=release,
             record=state.record,
             database=database,
-            expires_at=self._expires_at(release.deployed_at),
+            expires_at=self.settings.environment(self.environment).expires_at(release.deployed_at),
             wanted=services,
             changes=self._changes(services, state),
             migrate=migration_reason(migration(services), state.record),
@@ -170,12 +170,6 @@ class Local:
         if record and record.database and record.database_image == setting:
             return record.database
         return self.base(setting)
-
-    def _expires_at(self, deployed_at: str) -> str:
-        hours = self.settings.environment(self.environment).ttl_hours
-        if not hours:
-            return ""
-        return (datetime.fromisoformat(deployed_at) + timedelta(hours=hours)).isoformat()
 
     def _lacks_secrets(self, request: Request, state: State) -> bool:
         volume = f"{request.names.namespace}_secrets"
@@ -514,7 +508,9 @@ class Local:
             variables["COMMIT"] = release.commit
             variables["OWNER"] = release.owner
             variables["DEPLOYED_AT"] = release.deployed_at
-            variables["EXPIRES_AT"] = self._expires_at(release.deployed_at)
+            variables["EXPIRES_AT"] = self.settings.environment(self.environment).expires_at(
+                release.deployed_at
+            )
         file = self.root / "docker" / "compose.yaml"
         return Compose(self.runner, names.namespace, file, variables)
 
