@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -222,3 +223,13 @@ class Target(Protocol):
         Raises:
             InputError: there is no such service.
         """
+
+
+def new_secrets() -> dict[str, str]:
+    """Return new secrets for one branch, by the names of the files they become."""
+    return {
+        "db_password": secrets.token_urlsafe(24),
+        "db_root_password": secrets.token_urlsafe(24),
+        "secret_key": secrets.token_hex(32),
+        "admin_password": secrets.token_urlsafe(15),
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
@@ -51,7 +50,7 @@ from tasks.flows.kubernetes.removal import look, removals, remove_namespace
 from tasks.flows.kubernetes.services import where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
-from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary
+from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary, new_secrets
 
 ADMIN = "admin"
 HELM_SECONDS = 120
@@ -167,7 +166,7 @@ class Kubernetes:
             values={**values, "images": {**values["images"], **self._more_images(merged)}},
             fingerprint="",
             history=history,
-            seed=self._missing_keys(names) if found else tuple(_generated()),
+            seed=self._missing_keys(names) if found else tuple(new_secrets()),
             has_server=self._own.database is not None,
             expires_at=self._own.expires_at(deployed_at),
         )
@@ -320,7 +319,7 @@ class Kubernetes:
 
     def _make_secret(self, names: Names, missing: Sequence[str]) -> dict[str, str]:
         """Generate what is not there yet; what is there stays as it is."""
-        made = {key: value for key, value in _generated().items() if key in missing}
+        made = {key: value for key, value in new_secrets().items() if key in missing}
         for value in made.values():
             self._redactor.add(value)
         values = {**self._secret(names), **made}
@@ -348,7 +347,7 @@ class Kubernetes:
 
     def _missing_keys(self, names: Names) -> tuple[str, ...]:
         there = self._secret(names)
-        return tuple(key for key in _generated() if key not in there)
+        return tuple(key for key in new_secrets() if key not in there)
 
     # -- after a failure ----------------------------------------------------------------------
 
@@ -544,16 +543,6 @@ class Kubernetes:
             deadline=timedelta(seconds=patience.deadline_seconds),
             stability=timedelta(seconds=patience.stability_seconds),
         )
-
-
-def _generated() -> dict[str, str]:
-    """Return new secrets for one branch."""
-    return {
-        "db_password": secrets.token_urlsafe(24),
-        "db_root_password": secrets.token_urlsafe(24),
-        "secret_key": secrets.token_hex(32),
-        "admin_password": secrets.token_urlsafe(15),
-    }
 
 
 def _pipeline() -> str:

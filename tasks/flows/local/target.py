@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -44,7 +43,7 @@ from tasks.flows.local.plan import (
 from tasks.flows.local.removal import removals
 from tasks.flows.local.state import State, read_state, summary, write_record
 from tasks.flows.platform import MAIL_ADDRESS, Platform
-from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary
+from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary, new_secrets
 from tasks.flows.waiting import wait_until_up
 
 UP_SECONDS = 300.0
@@ -277,12 +276,7 @@ class Local:
 
     def _make_secrets(self, compose: Compose) -> None:
         """Generate what is not there yet; what is there stays as it is."""
-        made = {
-            "db_password": secrets.token_urlsafe(24),
-            "db_root_password": secrets.token_urlsafe(24),
-            "secret_key": secrets.token_hex(32),
-            "admin_password": secrets.token_urlsafe(15),
-        }
+        made = new_secrets()
         for value in made.values():
             self.runner.redactor.add(value)
         with self.work("make secrets") as activity:
