@@ -155,6 +155,22 @@ class Patience(_Strict):
     turn_seconds: Count = Field(1800, description="How long to wait for another run to finish.")
 
 
+class Stack(_Strict):
+    """One set of AWS infrastructure, as `inv infra.*` makes it with Terraform."""
+
+    region: Word = Field(description="AWS region.")
+    profile: Word | None = Field(
+        None, description="Profile of the AWS configuration; without it, boto3's usual search."
+    )
+    variables: tuple[str, ...] = Field(
+        (), description="Terraform variables files; the later ones win."
+    )
+    state_bucket: Word | None = Field(
+        None, description="S3 bucket of Terraform's state; made by `inv infra.bootstrap`."
+    )
+    protected: bool = Field(False, description="Refuses `inv infra.destroy`.")
+
+
 class Environment(_Strict):
     """One place where branches, or one branch, are deployed."""
 
@@ -179,6 +195,9 @@ class Environment(_Strict):
         False,
         description="Refuses dirty trees, commits that are not on its branches, stand-ins and "
         "`cleanup`.",
+    )
+    stack: Name | None = Field(
+        None, description="Stack whose addresses (registry, cluster, database, domain) it uses."
     )
     cluster: Cluster | None = Field(None, description="Kubernetes only, and needed there.")
     scheme: Literal["http", "https"] = Field(
@@ -222,6 +241,7 @@ class Settings(_Strict):
     project: Name = Field("mautic", description="Prefix of every name the suite makes.")
     images: Images = Field(Images(), description="What the images are made of.")
     platform: Platform = Field(Platform(), description="The local platform.")
+    stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
     environments: Mapping[Name, Environment] = Field(description="The environments, by name.")
 
     @model_validator(mode="after")
@@ -229,6 +249,8 @@ class Settings(_Strict):
         if not self.environments:
             raise ValueError("environments must name at least one environment")
         for name, environment in self.environments.items():
+            if environment.stack not in {None, *self.stacks}:
+                raise ValueError(f"environments.{name}.stack: no stack {environment.stack!r}")
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
                     raise ValueError(
