@@ -109,3 +109,16 @@ class ClusterError(SuiteError):
 
 class ConflictError(ClusterError):
     """The object was changed, or made, by somebody else in the meantime."""
+
+
+class AwsError(SuiteError):
+    """AWS refused, failed, throttled or could not be reached.
+
+    Attributes:
+        code: the service's own error code, e.g. ``RepositoryNotFoundException``, or an empty
+            string when there was no answer.
+    """
+
+    def __init__(self, message: str, *, code: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code

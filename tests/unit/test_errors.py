@@ -14,6 +14,7 @@ EXIT_CODES = {
     "DeadlineError": 1,
     "RegistryError": 1,
     "EngineError": 1,
+    "AwsError": 1,
     "InputError": 2,
     "SettingsError": 2,
     "RefusedError": 3,
