@@ -46,16 +46,20 @@ class _Gate:
     """Keeps a signal back while a program is being started.
 
     An exception raised in the middle of a fork is lost: Python runs the hooks of
-    ``os.register_at_fork`` (logging has one) there, and only reports what they raise.
+    ``os.register_at_fork`` (logging has one) there, and only reports what they raise. One raised
+    after it, but before the program is known, leaves nobody to tell the program.
     """
 
     def __init__(self) -> None:
         self._closed = False
         self._kept: int | None = None
+        self._to: Callable[[int], None] | None = None
 
     def take(self, signum: int, _frame: FrameType | None) -> None:
-        """Handle a signal: raise it, or keep it."""
-        if self._closed:
+        """Handle a signal: raise it, hand it on, or keep it."""
+        if self._to:
+            self._to(signum)
+        elif self._closed:
             self._kept = signum
         else:
             raise Interrupted(signum)
@@ -68,7 +72,15 @@ class _Gate:
         try:
             yield
         finally:
+            self._to = None if mine else self._to
             self._closed = self._closed and not mine
+
+    def hand_to(self, to: Callable[[int], None]) -> None:
+        """Hand signals on, also the one kept back, for as long as the gate is closed."""
+        self._to = to
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            to(kept)
 
     def give_back(self) -> None:
         """Raise the signal that was kept back, if there was one."""
@@ -179,23 +191,6 @@ class Runner:
             return take
 
         program = sh.Command(self.find(argv[0]))
-        with _gate.closed():
-            process = program(
-                *argv[1:],
-                _in=stdin,
-                _out=collect(stdout),
-                _err=collect(stderr),
-                _env={**os.environ, **(env or {})},
-                _cwd=str(cwd) if cwd else None,
-                _bg=True,
-                _bg_exc=False,
-                _no_out=True,
-                _no_err=True,
-                _tty_out=False,
-                _new_group=True,
-                _decode_errors=undecodable,
-                _preexec_fn=_end_with_parent,
-            )
         late = threading.Event()
         timers: list[threading.Timer] = []
 
@@ -208,12 +203,29 @@ class Runner:
             late.set()
             end(signal.SIGTERM)
 
-        if on_start:
-            on_start(lambda: end(signal.SIGTERM))
-        if deadline is not None:
-            timers.append(threading.Timer(deadline, expire))
-            timers[-1].start()
         try:
+            with _gate.closed():
+                process = program(
+                    *argv[1:],
+                    _in=stdin,
+                    _out=collect(stdout),
+                    _err=collect(stderr),
+                    _env={**os.environ, **(env or {})},
+                    _cwd=str(cwd) if cwd else None,
+                    _bg=True,
+                    _bg_exc=False,
+                    _no_out=True,
+                    _no_err=True,
+                    _tty_out=False,
+                    _new_group=True,
+                    _decode_errors=undecodable,
+                    _preexec_fn=_end_with_parent,
+                )
+                if on_start:
+                    on_start(lambda: end(signal.SIGTERM))
+                if deadline is not None:
+                    timers.append(threading.Timer(deadline, expire))
+                    timers[-1].start()
             _gate.give_back()
             returncode = _wait(process)
         except KeyboardInterrupt as interrupt:
@@ -251,15 +263,18 @@ class Runner:
             MissingToolError: the program is not on PATH.
         """
         full = [self.find(argv[0]), *argv[1:]]
-        with subprocess.Popen(full, env={**os.environ, **(env or {})}) as process:
-            while True:
-                try:
-                    return process.wait()
-                except KeyboardInterrupt as interrupt:
-                    # The terminal sends its SIGINT to the program as well: it decides.
-                    signum = getattr(interrupt, "signum", signal.SIGINT)
-                    if signum != signal.SIGINT:
-                        process.send_signal(signum)
+        with (
+            _gate.closed(),
+            subprocess.Popen(full, env={**os.environ, **(env or {})}) as process,
+        ):
+
+            def hand_on(signum: int) -> None:
+                # The terminal sends its SIGINT to the program as well: it decides.
+                if signum != signal.SIGINT:
+                    process.send_signal(signum)
+
+            _gate.hand_to(hand_on)
+            return process.wait()
 
     def find(self, program: str) -> str:
         """Return the path of a program.

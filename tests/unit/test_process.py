@@ -356,3 +356,38 @@ def test_a_signal_to_the_suite_alone_reaches_the_program_on_the_terminal() -> No
     terminal.signal(signal.SIGTERM)
     assert terminal.finish() == 0
     assert "status 8" in terminal.text
+
+
+TOLD_WHILE_STARTING = """
+    import os, pathlib, signal, subprocess, time
+    started = subprocess.Popen.__init__
+
+    def told_while_starting(process, *args, **options):
+        started(process, *args, **options)
+        while not pathlib.Path(sys.argv[2]).exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), int(sys.argv[3]))
+        time.sleep(0.1)
+
+    subprocess.Popen.__init__ = told_while_starting
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 8), (signal.SIGINT, 0)])
+def test_a_signal_while_the_program_on_the_terminal_is_being_started(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    script = f'trap "exit 8" TERM; touch {ready}; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1; done'
+    early = textwrap.dedent(TOLD_WHILE_STARTING)
+    code = textwrap.dedent(INTERACT).replace("import sys\n", f"import sys\n{early}", 1)
+    done = subprocess.run(
+        python(code, script, str(ready), str(int(number))),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == f"status {status}\n", done.stderr
+    assert done.returncode == 0
