@@ -16,6 +16,7 @@ PATIENCE_SECONDS = 30.0
 names up again only after a second, and the first page of a cold cache takes some."""
 
 POLL_SECONDS = 0.5
+BUSY = 429
 
 
 class Answer(Protocol):
@@ -41,22 +42,25 @@ def smoke_test(get: Callable[[str], Answer], say: Callable[[str], None], url: st
     Raises:
         SuiteError: naming what was asked for and what came instead.
     """
-    page = _patiently(get, LOGIN, url)
+    page = _patiently(get, LOGIN, url, lambda status: status == 200)
     styles = [path for path in stylesheets(page.text, url + LOGIN) if path]
     if not styles:
         raise SuiteError(f"{url}{LOGIN} is answered, but by a page that links no stylesheet")
-    style = get(styles[0])
+    # That it is not there is final; a site, or a proxy before it, that is busy is not.
+    style = _patiently(get, styles[0], url, lambda status: status < 500 and status != BUSY)
     if style.status != 200 or not style.text:
         raise SuiteError(f"{url}{styles[0]} answers {style.status} instead of a stylesheet")
     say(f"{LOGIN} and {styles[0]} answer")
 
 
-def _patiently(get: Callable[[str], Answer], path: str, url: str) -> Answer:
+def _patiently(
+    get: Callable[[str], Answer], path: str, url: str, is_final: Callable[[int], bool]
+) -> Answer:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             answer = get(path)
-            if answer.status == 200:
+            if is_final(answer.status):
                 return answer
             problem = SuiteError(f"{url}{path} answers {answer.status}")
         except SuiteError as error:

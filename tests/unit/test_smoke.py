@@ -34,8 +34,15 @@ def test_login_page_and_its_stylesheet_are_asked_for() -> None:
         (_page("<html></html>"), _page("body {}"), "links no stylesheet"),
         (_page(LOGIN), _page("", 404), "a.css?v1 answers 404"),
         (_page(LOGIN), _page("", 200), "instead of a stylesheet"),
+        (_page(LOGIN), _page("", 503), "a.css?v1 answers 503"),
     ],
-    ids=["error page", "no stylesheet", "missing stylesheet", "empty stylesheet"],
+    ids=[
+        "error page",
+        "no stylesheet",
+        "missing stylesheet",
+        "empty stylesheet",
+        "busy for ever",
+    ],
 )
 def test_what_is_wrong_is_named(login: Response, style: Response, message: str) -> None:
     site = {"/s/login": login, "/media/a.css?v1": style}
@@ -47,9 +54,17 @@ def test_what_is_wrong_is_named(login: Response, style: Response, message: str) 
 def test_a_site_that_answers_a_little_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smoke, "PATIENCE_SECONDS", 30)
     monkeypatch.setattr(smoke, "POLL_SECONDS", 0)
-    answers = [_page("", 404), _page("", 503), _page(LOGIN), _page("body {}")]
+    busy = [_page("", 429), _page("", 500), _page("", 503)]
+    answers = [_page("", 404), *busy, _page(LOGIN), *busy, _page("body {}")]
     smoke_test(lambda _: answers.pop(0), lambda _: None, URL)
     assert answers == []
+
+
+def test_a_stylesheet_that_is_missing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoke, "PATIENCE_SECONDS", 30)
+    answers = [_page(LOGIN), _page("", 404)]
+    with pytest.raises(SuiteError, match="answers 404 instead of a stylesheet"):
+        smoke_test(lambda _: answers.pop(0), lambda _: None, URL)
 
 
 @pytest.mark.parametrize(
