@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import invoke
 from invoke.exceptions import Exit
 
-from tasks.core.errors import InputError, SuiteError
+from tasks.core.errors import InputError, SettingsError, SuiteError
 
 if TYPE_CHECKING:
+    from tasks.adapters.aws import Aws
     from tasks.adapters.bases import Bases
     from tasks.adapters.console import Console
     from tasks.adapters.git import Git
@@ -84,6 +85,8 @@ class Session:
     def __init__(self, context: invoke.Context) -> None:
         self._context = context
         self._bases: dict[str, Bases] = {}
+        self._aws: dict[str | None, Aws] = {}
+        self._parameters: dict[str, dict[str, str]] = {}
 
     @cached_property
     def dry(self) -> bool:
@@ -120,15 +123,96 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, read strictly.
+        """The settings, read strictly; what only a stack knows is not in them.
 
         Raises:
             SettingsError: they are wrong; the error names the key and where it came from.
         """
+        return self._read(self._levels)
+
+    def settings_of(self, environment: str) -> Settings:
+        """Return the settings with everything that an environment's stack says of it.
+
+        Args:
+            environment: the environment's name.
+
+        Raises:
+            InputError: there is no such environment.
+            SettingsError: they are wrong, or the stack has published nothing.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        from tasks.core.stack import check_whole
+
+        if self.settings.environment(environment).stack is None:
+            return self.settings
+        settings = self._read(self.levels_of(environment))
+        check_whole(environment, settings.environment(environment))
+        return settings
+
+    def levels_of(self, environment: str) -> list[Level]:
+        """Return everything that says something of an environment, its stack included."""
+        from tasks.core.levels import merge
+        from tasks.core.stack import level
+
+        stack = self.settings.environment(environment).stack
+        if stack is None:
+            return self._levels
+        return [level(stack, self.parameters(stack), merge(self._levels)), *self._levels]
+
+    def parameters(self, stack: str) -> Mapping[str, str]:
+        """Return what a stack's Terraform has published, read from SSM once in a run.
+
+        Args:
+            stack: the stack's name.
+
+        Raises:
+            SettingsError: no such stack, or it has published nothing.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        from tasks.adapters.parameters import Parameters
+        from tasks.core.stack import path
+
+        if stack not in self._parameters:
+            aws = self.aws(stack)
+            found = Parameters(aws).read(path(stack))
+            if not found:
+                raise SettingsError(
+                    f"stack {stack} has published nothing: there is no parameter below "
+                    f"{path(stack)} in {aws.region} of account {aws.identity.account}",
+                    hint=f"are region and account right? if so, make it: inv infra.apply --stack "
+                    f"{stack}",
+                )
+            self._parameters[stack] = found
+        return self._parameters[stack]
+
+    def aws(self, stack: str | None) -> Aws:
+        """Return AWS as a stack sees it, or as the environment variables do.
+
+        Args:
+            stack: the stack's name, or None.
+
+        Raises:
+            InputError: there is no such stack.
+        """
+        from tasks.adapters.aws import Aws
+
+        if stack not in self._aws:
+            own = self.settings.stack(stack) if stack else None
+            self._aws[stack] = Aws(own.region, own.profile) if own else Aws(None)
+        return self._aws[stack]
+
+    @cached_property
+    def _levels(self) -> list[Level]:
+        from tasks.core.levels import merge
+        from tasks.core.stack import defaults
+
+        given = _levels(self._context.config)
+        return [defaults(merge(given)), *given]
+
+    def _read(self, levels: list[Level]) -> Settings:
         from tasks.core.levels import merge, origin
         from tasks.core.settings import parse
 
-        levels = _levels(self._context.config)
         return parse(merge(levels), functools.partial(origin, levels))
 
     def branch(self, given: str | None) -> str:
@@ -161,10 +245,15 @@ class Session:
         return chosen, self.settings.environment(chosen)
 
     def names(self, environment: str, branch: str) -> Names:
-        """Return what a branch is called in an environment."""
+        """Return what a branch is called in an environment.
+
+        Its stack is asked only where the host needs the stack's domain.
+        """
         from tasks.core.settings import names_of
 
-        return names_of(self.settings, environment, branch)
+        lacks = "domain" in self.settings.environment(environment).gaps
+        settings = self.settings_of(environment) if lacks else self.settings
+        return names_of(settings, environment, branch)
 
     def bases(self, registry: str) -> Bases:
         """Return what resolves base and runtime images.
@@ -207,7 +296,7 @@ def check_format(value: str) -> bool:
 def _levels(config: invoke.Config) -> list[Level]:
     """Return every level that sets something, in invoke's own order, without invoke's own keys."""
     from tasks.core.levels import Level, variables
-    from tasks.core.settings import Settings, leaves
+    from tasks.core.settings import NAMED, Settings, leaves
 
     own = set(config.global_defaults())
 
@@ -222,11 +311,18 @@ def _levels(config: invoke.Config) -> list[Level]:
     user = level(config._user_path, config._user, is_shared=True)
     project = level(config._project_path, config._project, is_shared=False)
     runtime = level(config._runtime_path, config._runtime, is_shared=False)
-    named = [one.data.get("environments") for one in (system, user, project, runtime)]
-    environments = [name for one in named if isinstance(one, dict) for name in map(str, one)]
+    named = {
+        key: [
+            str(name)
+            for one in (system, user, project, runtime)
+            if isinstance(one.data.get(key), dict)
+            for name in one.data[key]
+        ]
+        for key in NAMED
+    }
     # What invoke reads itself, besides its own keys.
     foreign = own | {"debug", "runtime_config"}
-    set_by = variables(os.environ, leaves(environments), foreign)
+    set_by = variables(os.environ, leaves(named), foreign)
     return [system, user, project, *set_by, runtime]
 
 

@@ -48,10 +48,18 @@ def origin(levels: Sequence[Level], path: Sequence[str]) -> str:
         path: the key's path.
     """
     for length in range(len(path), 0, -1):
-        for level in reversed(levels):
-            if _sets(level.data, path[:length]):
-                return level.name
+        found = setter(levels, path[:length])
+        if found:
+            return found
     return levels[0].name
+
+
+def setter(levels: Sequence[Level], path: Sequence[str]) -> str | None:
+    """Return the name of the strongest level that sets this very key, or None."""
+    for level in reversed(levels):
+        if _sets(level.data, path):
+            return level.name
+    return None
 
 
 def variables(

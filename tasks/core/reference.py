@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tasks.core.levels import variable
-from tasks.core.settings import PATTERNS, Environment, Settings, models_in
+from tasks.core.settings import NAMED, PATTERNS, Environment, Settings, models_in
 
 HEAD = """\
 # Configuration
@@ -21,6 +21,9 @@ HEAD = """\
 
 The suite's settings stand in `invoke.yaml`. They are merged, the stronger last, from
 
+0. what Terraform published of the environment's `stack`, if it has one: the SSM parameters below
+   `/mautic-multidev/<stack>`, read when a task first needs them (`inv doctor` shows what came from
+   where),
 1. `/etc/invoke.yaml` and `~/.invoke.yaml`, which may hold other projects' keys as well,
 2. `invoke.yaml` in the checkout,
 3. `INVOKE_*` variables, one per key; a list's values are separated by commas,
@@ -39,9 +42,9 @@ def page() -> str:
     """Return docs/configuration.md."""
     parts = [HEAD, _table(Settings, (), "## Top level")]
     for name, field in Settings.model_fields.items():
-        if name != "environments":
-            parts += [_table(model, (name,), f"## {name}") for model in models_in(field.annotation)]
-    parts.append(_table(Environment, ("environments", "<name>"), "## environments.&lt;name&gt;"))
+        parts += [_table(model, (name,), f"## {name}") for model in models_in(field.annotation)]
+    for name, model in NAMED.items():
+        parts.append(_table(model, (name, "<name>"), f"## {name}.&lt;name&gt;"))
     for name, field in Environment.model_fields.items():
         path = ("environments", "<name>", name)
         title = f"## environments.&lt;name&gt;.{name}"
@@ -81,7 +84,7 @@ def _value(field: FieldInfo) -> str:
     if models:
         return "keys, see below"
     if not _is_leaf(field):
-        return "keys, one per environment, see below"
+        return "keys, one per name, see below"
     patterns = [getattr(one, "pattern", None) for one in field.metadata]
     text = _type(field.annotation, [pattern for pattern in patterns if pattern])
     bounds = {

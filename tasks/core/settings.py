@@ -34,11 +34,18 @@ LOCAL = "local"
 
 _NAME = r"^[a-z][a-z0-9-]{0,19}$"
 _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
+_HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
 _DURATION = r"^[1-9][0-9]*[hdw]$"
 _WORD = r"^\S+$"
+_ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
+_ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
+"""https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
+
 PATTERNS = {
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
     _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
+    _HOST: "must be made of a-z, 0-9, '.', '-', {slug}, {project} and {domain}",
+    _ARN: "must be the ARN of a secret of Secrets Manager",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
 }
@@ -60,6 +67,8 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
+HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
+SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 
 _HOURS = {"h": 1, "d": 24, "w": 168}
@@ -105,25 +114,63 @@ class Platform(_Strict):
 class Registry(_Strict):
     """Where an environment's images are pushed to."""
 
-    kind: Literal["oci"] = Field("oci", description="Kind of registry: any OCI registry.")
+    kind: Literal["oci", "ecr"] = Field(
+        "oci",
+        description="Kind of registry: `oci` for any, by its own API and `docker login`; `ecr` for "
+        "Amazon's, by AWS's API and credentials (the default of an environment with a stack).",
+    )
     url: str = Field(
+        "",
         description="Host and path below which the repositories `nginx` and `mautic` live, "
-        "without a scheme. Loopback addresses are spoken to over plain HTTP, all others over TLS."
+        "without a scheme. Loopback addresses are spoken to over plain HTTP, all others over TLS. "
+        "Needed but for `ecr` with a stack, which publishes it.",
+    )
+    create: bool = Field(
+        False, description="ECR only: make repositories that are missing while building."
     )
 
     @field_validator("url")
     @classmethod
     def _plain(cls, url: str) -> str:
+        if not url:
+            return url
         if "://" in url or url.endswith("/") or "@" in url or not re.match(r"^[\w.:-]+(/|$)", url):
             raise ValueError("must be host[:port][/path] without scheme, user or final slash")
         return url
+
+    @model_validator(mode="after")
+    def _fits(self) -> Registry:
+        if self.kind == "oci" and not self.url:
+            raise ValueError("kind oci needs url")
+        if self.kind == "oci" and self.create:
+            raise ValueError("only ECR needs repositories to be made: create is for kind ecr")
+        if self.kind == "ecr" and self.url and not re.match(_ECR, self.url):
+            raise ValueError(
+                "kind ecr needs a url like 123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic; "
+                "any other registry is kind oci"
+            )
+        return self
 
 
 class Cluster(_Strict):
     """The Kubernetes cluster an environment lives in."""
 
-    kind: Literal["context"] = Field("context", description="A context of the kubeconfig.")
-    name: Word = Field(description="The context's name.")
+    kind: Literal["context", "eks"] = Field(
+        "context",
+        description="`context` for a context of the kubeconfig; `eks` for an EKS cluster, with "
+        "AWS's credentials and no kubeconfig (the default of an environment with a stack).",
+    )
+    name: Word | None = Field(
+        None,
+        description="The context's or the EKS cluster's name. Needed but for `eks` with a stack, "
+        "which publishes it.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Cluster:
+        if self.kind == "context" and not self.name:
+            raise ValueError("kind context needs name")
+        return self
 
 
 class Database(_Strict):
@@ -135,6 +182,16 @@ class Database(_Strict):
         "mautic-database-admin",
         description="Secret in the platform namespace with `username` and `password` of a user "
         "who may create databases and users. Only a Job in that namespace reads it.",
+    )
+    admin_secret_arn: SecretArn | None = Field(
+        None,
+        description="The same in AWS Secrets Manager, by its ARN, in place of `admin_secret`. "
+        "Only that Job reads it, with the Pod Identity of `account`.",
+    )
+    account: Word = Field(
+        "mautic-database-admin",
+        description="Service account in the platform namespace that the Job runs as where "
+        "`admin_secret_arn` is set.",
     )
 
 
@@ -183,7 +240,14 @@ class Environment(_Strict):
         "{project}-{slug}",
         description="Compose project or Kubernetes namespace of a branch; `{slug}`, `{project}`.",
     )
-    host: Template = Field(description="Host name of a branch's site; `{slug}`, `{project}`.")
+    host: HostTemplate = Field(
+        description="Host name of a branch's site; `{slug}`, `{project}`, `{domain}`. On "
+        "Kubernetes with a stack the default is `{slug}.{domain}`, or `{domain}` where "
+        "`namespace` has no `{slug}`."
+    )
+    domain: Word | None = Field(
+        None, description="What `{domain}` stands for; a stack publishes its own."
+    )
     registry: Registry = Field(description="Where its images are pushed to.")
     tags: tuple[Literal["short-sha", "latest"], ...] = Field(
         ("short-sha",), description="Tags its images get besides their content key."
@@ -197,7 +261,9 @@ class Environment(_Strict):
         "`cleanup`.",
     )
     stack: Name | None = Field(
-        None, description="Stack whose addresses (registry, cluster, database, domain) it uses."
+        None,
+        description="Stack whose addresses (registry, cluster, database, domain) it uses, read "
+        "from SSM; what stands here is stronger, key by key.",
     )
     cluster: Cluster | None = Field(None, description="Kubernetes only, and needed there.")
     scheme: Literal["http", "https"] = Field(
@@ -218,6 +284,16 @@ class Environment(_Strict):
         "the database is (`mysql.enabled` for one in the branch's namespace).",
     )
     patience: Patience = Field(Patience(), description="Kubernetes only.")
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """The keys without which it is not whole; a stack may have them."""
+        gaps = {
+            "registry.url": not self.registry.url,
+            "cluster.name": self.cluster is not None and not self.cluster.name,
+            "domain": "{domain}" in self.host and not self.domain,
+        }
+        return tuple(key for key, is_missing in gaps.items() if is_missing)
 
     @property
     def ttl_hours(self) -> int | None:
@@ -251,6 +327,9 @@ class Settings(_Strict):
         for name, environment in self.environments.items():
             if environment.stack not in {None, *self.stacks}:
                 raise ValueError(f"environments.{name}.stack: no stack {environment.stack!r}")
+            if environment.stack is None and environment.gaps:
+                missing = environment.gaps[0]
+                raise ValueError(f"environments.{name}: needs {missing}, or a stack that has it")
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
                     raise ValueError(
@@ -275,6 +354,19 @@ class Settings(_Strict):
             raise InputError(
                 f"there is no environment {name!r} in invoke.yaml",
                 hint=nearest(name, self.environments),
+            ) from None
+
+    def stack(self, name: str) -> Stack:
+        """Return the stack of that name.
+
+        Raises:
+            InputError: there is none; the nearest name is in the hint.
+        """
+        try:
+            return self.stacks[name]
+        except KeyError:
+            raise InputError(
+                f"there is no stack {name!r} in invoke.yaml", hint=nearest(name, self.stacks)
             ) from None
 
 
@@ -349,8 +441,14 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
 
     Raises:
         InputError: no such environment, or not a legal branch name.
+        SettingsError: its host needs the domain of its stack, which these settings lack.
     """
     own = settings.environment(environment)
+    if "domain" in own.gaps:
+        raise SettingsError(
+            f"environments.{environment}.domain: is missing",
+            hint=f"stack {own.stack} has it: inv infra.apply --stack {own.stack}",
+        )
     fixed = {
         other.namespace.replace("{project}", settings.project)
         for name, other in settings.environments.items()
@@ -367,7 +465,7 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         environment=environment,
         project=settings.project,
         namespace=own.namespace,
-        host=own.host,
+        host=own.host.replace("{domain}", own.domain or ""),
         origin=origin,
         environments=settings.environments.keys(),
         namespaces=fixed,
@@ -383,19 +481,23 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
-def leaves(environments: Iterable[str]) -> dict[tuple[str, ...], bool]:
+NAMED: Mapping[str, type[BaseModel]] = {"stacks": Stack, "environments": Environment}
+"""The settings whose keys are names that people give, and what stands below each."""
+
+
+def leaves(named: Mapping[str, Iterable[str]]) -> dict[tuple[str, ...], bool]:
     """Return the path of every key that holds a value, and whether that is a list of values.
 
     Args:
-        environments: the names of the environments there are.
+        named: the names there are, of environments and of stacks, by ``NAMED``'s keys.
     """
     found: dict[tuple[str, ...], bool] = {}
 
     def walk(model: type[BaseModel], path: tuple[str, ...]) -> None:
         for name, field in model.model_fields.items():
-            if (model, name) == (Settings, "environments"):
-                for environment in environments:
-                    walk(Environment, (name, environment))
+            if model is Settings and name in NAMED:
+                for given in named.get(name, ()):
+                    walk(NAMED[name], (name, given))
                 continue
             inner = models_in(field.annotation)
             for part in inner:
@@ -411,8 +513,8 @@ def _siblings(path: tuple[str, ...]) -> list[str]:
     """Return the valid keys beside the last part of a path."""
     models: list[type[BaseModel]] = [Settings]
     for depth, part in enumerate(path[:-1]):
-        if path[0] == "environments" and depth < 2:
-            models = [Environment]
+        if path[0] in NAMED and depth < 2:
+            models = [NAMED[path[0]]]
             continue
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         models = [inner for field in fields for inner in models_in(field.annotation)] or models

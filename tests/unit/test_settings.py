@@ -186,7 +186,13 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     (
         local(host="{branch}.localhost"),
-        "environments.local.host in 1.yaml: must be made of a-z, 0-9, '.', '-', {slug} and "
+        "environments.local.host in 1.yaml: must be made of a-z, 0-9, '.', '-', {slug}, {project} "
+        "and {domain}",
+        None,
+    ),
+    (
+        local(namespace="{slug}.{domain}"),
+        "environments.local.namespace in 1.yaml: must be made of a-z, 0-9, '.', '-', {slug} and "
         "{project}",
         None,
     ),
@@ -204,6 +210,62 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     (
         {"environments": {"Staging!": LOCAL_ENVIRONMENT}},
         "environments.Staging! in 1.yaml: must be a letter and at most 19 more of a-z, 0-9 and '-'",
+        None,
+    ),
+    # stacks, registries and clusters by their kinds
+    (
+        {"stacks": {"dev": {"regoin": "x", "region": "y"}}},
+        "stacks.dev.regoin in 1.yaml: is not a setting",
+        "did you mean 'region'?",
+    ),
+    ({"stacks": {"dev": {}}}, "stacks.dev.region in 1.yaml: is missing", None),
+    (
+        {"stacks": {"Dev": {"region": "eu-central-1"}}},
+        "stacks.Dev in 1.yaml: must be a letter and at most 19 more of a-z, 0-9 and '-'",
+        None,
+    ),
+    (local(stack="dev"), "invoke.yaml: environments.local.stack: no stack 'dev'", None),
+    (
+        local(registry={"kind": "ecr"}),
+        "environments.local.registry in 1.yaml: kind ecr needs a url like "
+        "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic; any other registry is kind oci",
+        None,
+    ),
+    (
+        local(registry={"create": True}),
+        "environments.local.registry in 1.yaml: only ECR needs repositories to be made: create is "
+        "for kind ecr",
+        None,
+    ),
+    (
+        local(registry={"kind": "oci", "url": ""}),
+        "environments.local.registry in 1.yaml: kind oci needs url",
+        None,
+    ),
+    (
+        local(registry={"kind": "ecr", "url": ""}),
+        "invoke.yaml: environments.local: needs registry.url, or a stack that has it",
+        None,
+    ),
+    (
+        local(host="{slug}.{domain}"),
+        "invoke.yaml: environments.local: needs domain, or a stack that has it",
+        None,
+    ),
+    (
+        local(target="kubernetes", cluster={"kind": "eks"}),
+        "invoke.yaml: environments.local: needs cluster.name, or a stack that has it",
+        None,
+    ),
+    (
+        local(target="kubernetes", cluster={}),
+        "environments.local.cluster in 1.yaml: kind context needs name",
+        None,
+    ),
+    (
+        local(target="kubernetes", database={"host": "db", "admin_secret_arn": "admin"}),
+        "environments.local.database.admin_secret_arn in 1.yaml: must be the ARN of a secret of "
+        "Secrets Manager",
         None,
     ),
     # missing and several
@@ -270,7 +332,11 @@ FOREIGN = {"run", "tasks", "debug", "runtime_config"}
 
 
 def of_environ(**environ: str) -> dict[str, Any]:
-    return merge(variables(environ, leaves(["local", "my-dev"]), FOREIGN))
+    return merge(
+        variables(
+            environ, leaves({"environments": ["local", "my-dev"], "stacks": ["dev"]}), FOREIGN
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -287,6 +353,7 @@ def of_environ(**environ: str) -> dict[str, Any]:
             local(tags=["latest", "short-sha"]),
         ),
         ("INVOKE_ENVIRONMENTS_MY_DEV_HOST", "h", {"environments": {"my-dev": {"host": "h"}}}),
+        ("INVOKE_STACKS_DEV_REGION", "x", {"stacks": {"dev": {"region": "x"}}}),
     ],
 )
 def test_a_variable_sets_a_key(name: str, value: str, data: dict[str, Any]) -> None:
@@ -317,7 +384,9 @@ def test_a_variable_that_sets_nothing_is_an_error(name: str, nearest: str) -> No
 def test_a_wrong_value_of_a_variable_names_the_variable() -> None:
     levels = [
         Level("invoke.yaml", SMALLEST),
-        *variables({"INVOKE_PLATFORM_HTTP_PORT": "http"}, leaves([LOCAL]), FOREIGN),
+        *variables(
+            {"INVOKE_PLATFORM_HTTP_PORT": "http"}, leaves({"environments": [LOCAL]}), FOREIGN
+        ),
     ]
     with pytest.raises(SettingsError) as caught:
         parse(merge(levels), functools.partial(origin, levels))
@@ -327,7 +396,7 @@ def test_a_wrong_value_of_a_variable_names_the_variable() -> None:
 
 
 def test_no_two_keys_share_a_variable() -> None:
-    paths = leaves(["local", "dev"])
+    paths = leaves({"environments": ["local", "dev"], "stacks": ["dev", "prod"]})
     assert len({variable(path) for path in paths}) == len(paths)
 
 
