@@ -77,6 +77,10 @@ KINDS: Mapping[str, Kind] = {
     "CSIDriver": Kind("storage.k8s.io/v1", "csidrivers", namespaced=False),
     "Gateway": Kind("gateway.networking.k8s.io/v1", "gateways"),
     "GatewayClass": Kind("gateway.networking.k8s.io/v1", "gatewayclasses", namespaced=False),
+    "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
+    "LoadBalancerConfiguration": Kind("gateway.k8s.aws/v1", "loadbalancerconfigurations"),
+    "TargetGroupConfiguration": Kind("gateway.k8s.aws/v1", "targetgroupconfigurations"),
+    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
     "CustomResourceDefinition": Kind(
         "apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False
     ),
