@@ -16,8 +16,8 @@ from tasks.environments import (
 from tasks.images import build
 from tasks.machine import demo, doctor, test
 from tasks.names import names
-from tasks.platform import apply as platform_apply
-from tasks.platform import status as platform_status
+from tasks.shared import apply as platform_apply
+from tasks.shared import status as platform_status
 from tasks.sweeping import gc
 
 namespace = Collection(

@@ -1,6 +1,7 @@
 """inv platform.*: what all environments of one cluster share.
 
-The local platform of Docker Compose starts by itself; no task is needed for it.
+The local platform of Docker Compose starts by itself; no task is needed for it. This module cannot
+be called platform: invoke puts this folder on Python's path, before the standard library's.
 """
 
 from __future__ import annotations
