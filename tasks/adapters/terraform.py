@@ -1,0 +1,337 @@
+"""Terraform, by python-terraform's ``cmd`` alone.
+
+Of python-terraform 0.10.1, ``plan`` raises where there are changes, ``apply`` wants ``skip_plan``,
+``destroy`` passes an option that Terraform no longer has, ``output`` fails for one name, and none
+of them can be interrupted without its Terraform being killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tasks.adapters.process import Completed, Interrupted, Runner
+from tasks.adapters.terraform_cmd import STARTED
+from tasks.core.errors import (
+    CommandError,
+    HeldError,
+    InputError,
+    MissingToolError,
+    RefusedError,
+    SuiteError,
+)
+
+CHILD = Path(__file__).with_name("terraform_cmd.py")
+INIT_SECONDS = 900.0
+"""The AWS provider is 150 MB to fetch and 680 MB to unpack."""
+READ_SECONDS = 300.0
+
+_LOCKED = "Error acquiring the state lock"
+_LOCK_FIELD = re.compile(r"^\s*(ID|Operation|Who|Created):\s+(\S.*?)\s*$", re.MULTILINE)
+_NO_BUCKET = re.compile(r"NoSuchBucket|S3 bucket \S+ does not exist")
+_NO_PROVIDER = re.compile(r"Failed to (?:query available|resolve|install) provider")
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock on the state, as Terraform writes it.
+
+    Attributes:
+        id: what `inv infra.unlock` needs.
+        operation: what it is held for, e.g. ``OperationTypeApply``.
+        who: user and host.
+        created: since when.
+    """
+
+    id: str
+    operation: str
+    who: str
+    created: str
+
+    def __str__(self) -> str:
+        """Return who holds it, for what, and since when."""
+        what = self.operation.removeprefix("OperationType").lower() or "something"
+        return f"{self.who} holds it for {what} since {self.created[:19].replace('T', ' ')} UTC"
+
+
+class LockedError(HeldError):
+    """The state is locked.
+
+    Attributes:
+        lock: by whom.
+    """
+
+    def __init__(self, stack: str, lock: Lock) -> None:
+        super().__init__(
+            f"the state of stack {stack} is locked: {lock}",
+            hint=f"wait for that run to end; if it was killed: "
+            f"inv infra.unlock --stack {stack} --id {lock.id}",
+        )
+        self.lock = lock
+
+
+class Terraform:
+    """Terraform in one directory, on one stack.
+
+    Args:
+        runner: runs it, and redacts what it says.
+        root: the directory with the configuration.
+        stack: the stack's name; each has a data directory of its own, so that no run can take
+            another one's state.
+        environ: variables that lead to the right place in AWS.
+    """
+
+    def __init__(self, runner: Runner, root: Path, stack: str, environ: Mapping[str, str]) -> None:
+        self._runner = runner
+        self._root = root
+        self._stack = stack
+        self._environ = {
+            **environ,
+            "TF_DATA_DIR": str(root / ".terraform" / stack),
+            "TF_IN_AUTOMATION": "1",
+            "CHECKPOINT_DISABLE": "1",
+            # Each would change what a command of ours means.
+            **dict.fromkeys(("TF_CLI_ARGS", "TF_WORKSPACE"), ""),
+            **{f"TF_CLI_ARGS_{name}": "" for name in ("init", "plan", "apply", "show", "output")},
+        }
+        self.tell: Callable[[str], None] = lambda _: None
+        """Told what the user should know while a command runs."""
+
+    @property
+    def leftover(self) -> Path:
+        """The state that Terraform leaves here when it cannot be stored where it belongs."""
+        return self._root / "errored.tfstate"
+
+    def init(
+        self, backend: Mapping[str, str], on_line: Callable[[str], None] | None = None
+    ) -> None:
+        """Get the provider, and connect to the state.
+
+        Args:
+            backend: bucket, key and region of the state.
+            on_line: called with every line of output.
+
+        Raises:
+            InputError: there is no such bucket.
+            MissingToolError: there is no Terraform, or no provider can be had.
+        """
+        options = {"input": False, "reconfigure": True, "backend_config": dict(backend)}
+        self._run("init", options, on_line=on_line, deadline=INIT_SECONDS)
+
+    def plan(
+        self,
+        out: Path,
+        files: Sequence[Path],
+        values: Mapping[str, str],
+        *,
+        destroy: bool = False,
+        on_line: Callable[[str], None] | None = None,
+    ) -> bool:
+        """Make a plan and save it; it holds secrets.
+
+        Args:
+            out: where to; the file is made readable by its owner alone.
+            files: variables files, the later ones win.
+            values: variables that win over the files.
+            destroy: plan to destroy everything.
+            on_line: called with every line of output.
+
+        Returns:
+            Whether there is anything to change.
+
+        Raises:
+            LockedError: somebody else is at work on the stack.
+        """
+        out.touch(mode=0o600)
+        options: dict[str, Any] = {"input": False, "detailed_exitcode": True, "out": str(out)}
+        if destroy:
+            options["destroy"] = True
+        options["var_file"] = [str(path) for path in files]
+        options["var"] = [f"{name}={value}" for name, value in values.items()]
+        return self._run("plan", options, on_line=on_line, good=(0, 2)).returncode == 2
+
+    def show(self, plan: Path) -> dict[str, Any]:
+        """Return a saved plan as data, sensitive values in clear."""
+        done = self._run("show", {"json": True}, str(plan), deadline=READ_SECONDS)
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    def diff(self, plan: Path) -> str:
+        """Return a saved plan as Terraform's own text, sensitive values masked."""
+        return self._run("show", {}, str(plan), deadline=READ_SECONDS).stdout
+
+    def apply(self, plan: Path, on_line: Callable[[str], None] | None = None) -> None:
+        """Apply a saved plan.
+
+        Raises:
+            LockedError: somebody else is at work on the stack.
+            RefusedError: the state has changed since the plan was made.
+        """
+        self._run("apply", {"input": False}, str(plan), on_line=on_line)
+
+    def outputs(self) -> dict[str, Any]:
+        """Return the outputs with their types, sensitive values in clear."""
+        done = self._run("output", {"json": True}, deadline=READ_SECONDS)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def unlock(self, lock_id: str) -> None:
+        """Remove the lock of this id."""
+        self._run("force-unlock", {"force": True}, lock_id, deadline=READ_SECONDS)
+
+    # -- how ----------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        command: str,
+        options: Mapping[str, Any],
+        *args: str,
+        on_line: Callable[[str], None] | None = None,
+        deadline: float | None = None,
+        good: tuple[int, ...] = (0,),
+    ) -> Completed:
+        program = self._runner.find("terraform")
+        options = {**options, "no_color": True} if command != "force-unlock" else options
+        argv = [
+            sys.executable,
+            "-P",
+            str(CHILD),
+            program,
+            str(self._root),
+            command,
+            json.dumps(options),
+        ]
+        forwarding = _Forwarding(self.tell)
+
+        def take(line: str) -> None:
+            if line.startswith(f"{STARTED} "):
+                forwarding.started(int(line.split()[1]))
+            elif on_line:
+                on_line(line)
+
+        with forwarding:
+            done = self._runner.run(
+                [*argv, *args], env=self._environ, deadline=deadline, on_line=take, check=False
+            )
+        if forwarding.signum:
+            raise Interrupted(forwarding.signum)
+        if done.returncode not in good:
+            _, _, stderr = done.stderr.partition("\n")
+            raise self._error(command, [*_options(options), *args], stderr or done.stdout)
+        return done
+
+    def _error(self, command: str, args: Sequence[str], output: str) -> SuiteError:
+        if _LOCKED in output:
+            fields = dict(_LOCK_FIELD.findall(output))
+            if "ID" in fields:
+                names = ("ID", "Operation", "Who", "Created")
+                return LockedError(self._stack, Lock(*(fields.get(name, "") for name in names)))
+        if "Saved plan is stale" in output:
+            return RefusedError(
+                f"the plan of stack {self._stack} is stale: the state has changed since",
+                hint=f"make a new one: inv infra.plan --stack {self._stack}",
+            )
+        if _NO_BUCKET.search(output):
+            return InputError(
+                f"there is no bucket for the state of stack {self._stack} yet",
+                hint=f"make it, once: inv infra.bootstrap --stack {self._stack}",
+            )
+        told: dict[str, Any] = {
+            "command": self._runner.show(["terraform", command, *args]),
+            "output": self._runner.redactor(output.strip()),
+        }
+        if _NO_PROVIDER.search(output):
+            return MissingToolError(
+                "terraform init can have no AWS provider",
+                hint="let this machine reach registry.terraform.io, or name a mirror in the "
+                "Terraform settings (TF_CLI_CONFIG_FILE)",
+                **told,
+            )
+        hint = None
+        if self.leftover.exists():
+            hint = (
+                f"the state could not be stored and lies in {self.leftover}; once its place can "
+                f"be written again: TF_DATA_DIR=.terraform/{self._stack} terraform "
+                f"-chdir={shlex.quote(str(self._root))} state push {self.leftover.name}, then "
+                "remove the file"
+            )
+        return CommandError(f"terraform {command} failed", hint=hint, **told)
+
+
+def _options(options: Mapping[str, Any]) -> list[str]:
+    """Return options as they stand on Terraform's command line, for messages."""
+    import python_terraform
+
+    flags = {
+        name: python_terraform.IsFlagged if value is True else value
+        for name, value in options.items()
+    }
+    argv: list[str] = python_terraform.Terraform().generate_cmd_string("", **flags)
+    return argv[1:]
+
+
+class _Forwarding:
+    """Passes the first signal on to Terraform, and lets it end in order, however long that takes.
+
+    Terraform waits for what AWS is doing, saves the state and releases the lock. Cut short, it
+    leaves the lock, and maybe resources that no state knows.
+
+    Args:
+        tell: told what happens next.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._group = 0
+        self._count = 0
+        self._before: dict[int, Any] = {}
+        self.signum = 0
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self._before[number] = signal.signal(number, self._take)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def started(self, group: int) -> None:
+        """Take note of Terraform's process group."""
+        self._group = group
+        if self._count:
+            self._pass_on()
+
+    def _take(self, signum: int, _frame: FrameType | None) -> None:
+        self.signum = self.signum or signum
+        self._count += 1
+        if self._count == 1:
+            self._tell("told Terraform to end; it saves the state and releases its lock first")
+            self._pass_on()
+        elif self._count == 2:
+            self._tell("still waiting for Terraform; once more ends it at once and leaves its lock")
+        else:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        # It may have ended between the decision and the signal.
+        with contextlib.suppress(ProcessLookupError):
+            if self._group:
+                os.killpg(self._group, signal.SIGINT)
+
+
+def read_lock(text: str) -> Lock:
+    """Return the lock that a lock file's JSON describes."""
+    fields = json.loads(text)
+    return Lock(*(str(fields.get(name, "")) for name in ("ID", "Operation", "Who", "Created")))
