@@ -14,6 +14,7 @@ from tasks.environments import (
     url,
 )
 from tasks.images import build
+from tasks.infra import apply, bootstrap, destroy, drift, output, plan, unlock
 from tasks.machine import demo, doctor, test
 from tasks.names import names
 from tasks.shared import apply as platform_apply
@@ -38,3 +39,6 @@ namespace = Collection(
     url,
 )
 namespace.add_collection(Collection("platform", platform_apply, platform_status))
+namespace.add_collection(
+    Collection("infra", apply, bootstrap, destroy, drift, output, plan, unlock)
+)
