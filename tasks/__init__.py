@@ -2,6 +2,7 @@
 
 from invoke import Collection
 
+from tasks.ci import explain, image, local
 from tasks.environments import (
     cleanup,
     console,
@@ -42,3 +43,4 @@ namespace.add_collection(Collection("platform", platform_apply, platform_status)
 namespace.add_collection(
     Collection("infra", apply, bootstrap, destroy, drift, output, plan, unlock)
 )
+namespace.add_collection(Collection("ci", explain, image, local))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -50,11 +51,16 @@ def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any
         def run(context: invoke.Context, *args: Any, **kwargs: Any) -> None:
             import signal
 
+            from tasks.adapters.gitlab import job
             from tasks.adapters.process import termination_as_interrupt
 
             session = Session(context)
+            say = session.console.say
             try:
-                with termination_as_interrupt():
+                with (
+                    termination_as_interrupt(),
+                    job(sys.argv[1:], say=say, redactor=session.redactor),
+                ):
                     body(session, *args, **kwargs)
             except SuiteError as error:
                 session.console.error(error)
@@ -236,9 +242,10 @@ class Session:
             name: what ``--env`` said.
             branch: the branch, or None for the one that is checked out (asked for only in CI).
         """
+        from tasks.adapters.gitlab import is_job
         from tasks.core.settings import choose_environment
 
-        ci = bool(os.environ.get("CI")) and "CI_JOB_ID" in os.environ
+        ci = is_job(os.environ)
         if ci and not name and branch is None:
             branch = self.git.branch()
         chosen = choose_environment(self.settings, name, branch=branch, ci=ci)

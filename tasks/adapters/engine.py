@@ -284,8 +284,8 @@ class Engine:
         from docker import APIClient
         from docker.utils import kwargs_from_env
 
-        where: dict[str, Any] = {**kwargs_from_env()} or _context()
         with self._errors("connecting"):
+            where: dict[str, Any] = {**kwargs_from_env()} or _context()
             return APIClient(version="auto", timeout=timeout, **where)
 
     @contextlib.contextmanager

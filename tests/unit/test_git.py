@@ -16,6 +16,8 @@ from tasks.core.naming import check_branch
 from tasks.core.redact import Redactor
 from tests.support.suite import commit_all, git
 
+SHARED = "https://gitlab.example.org/g/p"
+
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
@@ -229,19 +231,35 @@ def test_asking_changes_nothing(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("remote", "shown"),
     [
-        ("https://gitlab.example.org/g/p.git", "https://gitlab.example.org/g/p.git"),
-        ("https://ci:t0ken@gitlab.example.org/g/p.git", "https://gitlab.example.org/g/p.git"),
-        ("https://t0ken@gitlab.example.org/g/p.git", "https://gitlab.example.org/g/p.git"),
-        ("ssh://git@gitlab.example.org:22/g/p.git", "ssh://gitlab.example.org:22/g/p.git"),
-        ("git@gitlab.example.org:g/p.git", "git@gitlab.example.org:g/p.git"),
+        ("https://gitlab.example.org/g/p.git", SHARED),
+        ("https://ci:t0ken@gitlab.example.org/g/p.git", SHARED),
+        ("https://t0ken@gitlab.example.org:8443/g/p", SHARED),
+        ("ssh://git@gitlab.example.org:22/g/p.git", SHARED),
+        ("git@gitlab.example.org:g/p.git", SHARED),
         ("../elsewhere", "../elsewhere"),
+        ("file:///srv/git/p.git", "file:///srv/git/p.git"),
     ],
 )
-def test_the_repository_is_origin_without_credentials(
+def test_the_repository_is_the_same_by_every_protocol_and_without_credentials(
     repository: Path, remote: str, shown: str
 ) -> None:
     git(repository, "remote", "add", "origin", remote)
     assert at(repository).repository() == shown
+
+
+def test_a_job_without_a_checkout_has_gitlabs_word_for_the_repository(tmp_path: Path) -> None:
+    job = {"CI_JOB_ID": "7", "CI_PROJECT_URL": "https://gitlab.example.org/g/p"}
+    assert at(tmp_path, **job).repository() == SHARED
+    # Outside a job the checkout is asked, whatever is left in the environment.
+    with pytest.raises(InputError):
+        at(tmp_path, CI_PROJECT_URL="https://gitlab.example.org/g/p").repository()
+
+
+def test_the_default_branch_is_cis_or_origins_or_main(repository: Path) -> None:
+    assert at(repository).default_branch() == "main"
+    git(repository, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/trunk")
+    assert at(repository).default_branch() == "trunk"
+    assert at(repository, CI_DEFAULT_BRANCH="master").default_branch() == "master"
 
 
 def test_without_origin_the_repository_is_its_path(repository: Path) -> None:

@@ -1,0 +1,16 @@
+#!/bin/sh
+# `inv` in a job: the suite of the job's checkout, or, where there is none, that of the image.
+# A stop job has none (GIT_STRATEGY none): its branch may be gone, and what lies in its folder then
+# is another job's.
+set -eu
+
+image=/opt/mautic-multidev
+if [ "${GIT_STRATEGY:-}" != none ] && [ -f tasks/__main__.py ]; then
+  # A branch that changes the lock needs other packages than the image has.
+  cmp -s requirements.lock "$image/requirements.lock" || exec ./inv "$@"
+else
+  cd "$image"
+fi
+PATH=/opt/venv/bin:$PATH
+export PATH
+exec python -m tasks "$@"

@@ -1,0 +1,149 @@
+"""The GitLab job that this run is: its credentials as files, its engine awaited, its line printed.
+
+All that differs between a job and a person's terminal and is not read elsewhere happens here,
+before a task's own work, and is taken back after it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from pathlib import Path
+
+from tasks.adapters.engine import Engine
+from tasks.core.errors import EngineError
+from tasks.core.redact import Redactor
+
+ENGINE_SECONDS = 120.0
+"""How long the job's engine may take to start: docker:dind makes its certificates first."""
+
+POLL_SECONDS = 1.0
+
+SECRETS = ("AWS_ID_TOKEN", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD", "CI_REPOSITORY_URL")
+"""GitLab's own variables that hold one."""
+
+
+def is_job(environ: MutableMapping[str, str]) -> bool:
+    """Say whether this run is a job of a pipeline."""
+    return bool(environ.get("CI")) and "CI_JOB_ID" in environ
+
+
+@contextlib.contextmanager
+def job(
+    argv: Sequence[str],
+    *,
+    say: Callable[[str], None],
+    redactor: Redactor,
+    environ: MutableMapping[str, str] = os.environ,
+) -> Iterator[None]:
+    """Prepare what a task needs in a job; elsewhere do nothing.
+
+    Args:
+        argv: the command line's words after ``inv``.
+        say: told the line that does the same on a person's machine, and of a wait.
+        redactor: told GitLab's secrets.
+        environ: this process's environment; credentials are put into it as paths of files.
+
+    Raises:
+        EngineError: the job's engine does not answer in time.
+    """
+    if not is_job(environ):
+        yield
+        return
+    for name in SECRETS:
+        redactor.add(environ.get(name, ""))
+    commit = environ.get("CI_COMMIT_SHORT_SHA", "")
+    at = f"  (at {commit})" if commit else ""
+    say(f"the same on your machine: ./inv {shlex.join(argv)}{at}")
+    with (
+        tempfile.TemporaryDirectory(prefix="inv-job-") as scratch,
+        _changed(environ, _credentials(environ, Path(scratch))),
+    ):
+        if environ.get("DOCKER_HOST"):
+            await_engine(Engine(), say)
+        yield
+
+
+def await_engine(
+    engine: Engine, say: Callable[[str], None], wait_seconds: float = ENGINE_SECONDS
+) -> None:
+    """Wait until an engine answers: a service of a job starts beside it, not before it.
+
+    Args:
+        engine: the engine.
+        say: told once that there is a wait.
+        wait_seconds: how long to wait.
+
+    Raises:
+        EngineError: it does not answer in time.
+    """
+    deadline = time.monotonic() + wait_seconds
+    told = False
+    while True:
+        try:
+            engine.networks()
+            return
+        except EngineError as error:
+            if time.monotonic() > deadline:
+                error.hint = (
+                    "is the runner's `privileged` on, and /certs/client among its volumes? "
+                    "See docs/gitlab.md"
+                )
+                raise
+            if not told:
+                say("waiting for the job's engine …")
+                told = True
+            time.sleep(POLL_SECONDS)
+
+
+def _credentials(environ: MutableMapping[str, str], scratch: Path) -> dict[str, str | None]:
+    """Write the job's credentials into private files; return what to set, and what to unset."""
+    changes: dict[str, str | None] = {}
+    token, role = environ.get("AWS_ID_TOKEN"), environ.get("AWS_ROLE_ARN", "")
+    if not role.startswith("arn:"):
+        # GitLab leaves a variable that refers to an unset one empty, or as it stands.
+        changes["AWS_ROLE_ARN"] = None
+    elif token:
+        changes["AWS_WEB_IDENTITY_TOKEN_FILE"] = _private(scratch / "aws-token", token)
+        changes["AWS_ID_TOKEN"] = None
+    password = environ.get("CI_REGISTRY_PASSWORD")
+    if password and environ.get("CI_REGISTRY"):
+        own = f"{environ.get('CI_REGISTRY_USER', '')}:{password}"
+        auth = {"auth": base64.b64encode(own.encode()).decode()}
+        # What the project itself gives jobs for other registries stays good.
+        given = json.loads(environ.get("DOCKER_AUTH_CONFIG") or "{}")
+        auths = {environ["CI_REGISTRY"]: auth, **given.get("auths", {})}
+        _private(scratch / "config.json", json.dumps({**given, "auths": auths}))
+        changes["DOCKER_CONFIG"] = str(scratch)
+    return changes
+
+
+def _private(path: Path, text: str) -> str:
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return str(path)
+
+
+@contextlib.contextmanager
+def _changed(environ: MutableMapping[str, str], changes: dict[str, str | None]) -> Iterator[None]:
+    """Change the environment, for the programs that are run too, and change it back."""
+    before = {name: environ.get(name) for name in changes}
+    _set(environ, changes)
+    try:
+        yield
+    finally:
+        _set(environ, before)
+
+
+def _set(environ: MutableMapping[str, str], values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            environ.pop(name, None)
+        else:
+            environ[name] = value

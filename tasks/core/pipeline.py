@@ -1,0 +1,392 @@
+"""GitLab's pipelines, as far as .gitlab-ci.yml uses them: which jobs an event makes, and what runs.
+
+What GitLab decides by the file, this decides by the same file: workflow and job rules, `extends`,
+`default`, variables. A keyword of `rules` that is not known here is an error, so that an answer is
+never a guess.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.core.errors import InputError
+
+EVENTS = ("push", "merge_request", "tag", "schedule", "stop")
+"""What starts a pipeline; `stop` is the stop job that GitLab starts when a branch is gone."""
+
+_GLOBAL = {"default", "include", "stages", "variables", "workflow"}
+_INHERITED = (
+    *("after_script", "artifacts", "before_script", "cache", "id_tokens", "image"),
+    *("interruptible", "retry", "services", "tags", "timeout"),
+)
+"""What `default` gives to jobs (https://docs.gitlab.com/ci/yaml/#default)."""
+
+_RULE = {"allow_failure", "if", "variables", "when"}
+_TOKEN = re.compile(
+    r"\s*(?:(?P<op>==|!=|=~|!~|&&|\|\||\(|\))"
+    r"|\$(?P<name>\w+)|(?P<null>null)\b"
+    r"|\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'"
+    r"|/(?P<regex>(?:[^/\\]|\\.)+)/(?P<flags>[ismU]*))"
+)
+_PATTERN = re.compile(r"/((?:[^/\\]|\\.)+)/([ismU]*)", re.DOTALL)
+_VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
+_SLUG_MAX = 63
+
+Value = str | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a pipeline.
+
+    Attributes:
+        name: its name.
+        stage: its stage.
+        when: ``on_success``, ``manual``, ``always``, …
+        allow_failure: whether the pipeline passes without it, or with these exit codes of it.
+        commands: its script, each line with its variables filled in.
+        environment: GitLab's name of the environment, or empty.
+        action: ``start``, ``stop``, …; empty without an environment.
+        resource_group: jobs of one group run one after the other; or empty.
+        needs: the jobs that it starts after.
+        interruptible: whether a newer pipeline may cancel it.
+        variables: everything its script sees that the file or the event sets.
+    """
+
+    name: str
+    stage: str
+    when: str
+    allow_failure: bool | tuple[int, ...]
+    commands: tuple[str, ...]
+    environment: str
+    action: str
+    resource_group: str
+    needs: tuple[str, ...]
+    interruptible: bool
+    variables: Mapping[str, str]
+
+    @property
+    def here(self) -> tuple[str, ...]:
+        """What to type on one's own machine for the same."""
+        return tuple(
+            f"./{command}" if command.startswith("inv ") else command for command in self.commands
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the job as JSON-ready data."""
+        allowed = self.allow_failure
+        return {
+            "job": self.name,
+            "stage": self.stage,
+            "when": self.when,
+            "allow_failure": allowed if isinstance(allowed, bool) else list(allowed),
+            "environment": self.environment,
+            "action": self.action,
+            "resource_group": self.resource_group,
+            "needs": list(self.needs),
+            "interruptible": self.interruptible,
+            "commands": list(self.here),
+        }
+
+
+class Pipeline:
+    """What a .gitlab-ci.yml says.
+
+    Args:
+        document: the file, read.
+
+    Raises:
+        InputError: a job extends one that does not exist.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._workflow: Mapping[str, Any] = document.get("workflow") or {}
+        self._variables = _plain(document.get("variables") or {})
+        inherited = document.get("default") or {}
+        given = {key: inherited[key] for key in _INHERITED if key in inherited}
+        self.stages: tuple[str, ...] = tuple(document.get("stages") or ())
+        self.definitions: dict[str, Mapping[str, Any]] = {
+            name: {**given, **_extended(name, document)}
+            for name in document
+            if name not in _GLOBAL and not name.startswith(".")
+        }
+
+    def jobs(self, event: Mapping[str, str]) -> tuple[Job, ...]:
+        """Return the jobs that an event makes, in the order of their stages; none: no pipeline.
+
+        Args:
+            event: the event's variables, those of the project and of a schedule among them; they
+                are stronger than those of the file.
+
+        Raises:
+            InputError: a rule uses what is not known here.
+        """
+        variables = {**self._variables, **event}
+        rules = self._workflow.get("rules")
+        chosen = _first(rules, variables) if rules else {}
+        if chosen is None or chosen.get("when") == "never":
+            return ()
+        made = []
+        for name, definition in self.definitions.items():
+            job = self._job(name, definition, variables, event)
+            if job:
+                made.append(job)
+        return tuple(sorted(made, key=lambda job: self.stages.index(job.stage)))
+
+    def _job(
+        self,
+        name: str,
+        definition: Mapping[str, Any],
+        variables: Mapping[str, str],
+        event: Mapping[str, str],
+    ) -> Job | None:
+        rules = definition.get("rules")
+        rule = _first(rules, variables) if rules else {}
+        when = "never" if rule is None else rule.get("when", definition.get("when", "on_success"))
+        if rule is None or when == "never":
+            return None
+        # https://docs.gitlab.com/ci/variables/#cicd-variable-precedence
+        own = {
+            **variables,
+            **_plain(definition.get("variables") or {}),
+            **_plain(rule.get("variables") or {}),
+            **event,
+            "CI_JOB_NAME": name,
+        }
+        known = {key: expand(value, own) for key, value in own.items()}
+        place = definition.get("environment") or {}
+        place = {"name": place} if isinstance(place, str) else place
+        return Job(
+            name=name,
+            stage=definition.get("stage", "test"),
+            when=when,
+            allow_failure=_allowed(rule.get("allow_failure", definition.get("allow_failure"))),
+            commands=tuple(_filled(line, known) for line in _lines(definition["script"])),
+            environment=expand(place.get("name", ""), known),
+            action=place.get("action", "start") if place else "",
+            resource_group=expand(definition.get("resource_group", ""), known),
+            needs=tuple(
+                need if isinstance(need, str) else need["job"]
+                for need in definition.get("needs") or ()
+            ),
+            interruptible=bool(definition.get("interruptible", False)),
+            variables=known,
+        )
+
+
+def event_variables(
+    event: str, branch: str, *, default_branch: str, tag: str = ""
+) -> dict[str, str]:
+    """Return GitLab's predefined variables of a pipeline, those that rules may ask for.
+
+    Args:
+        event: one of ``EVENTS``.
+        branch: full name of the branch; of a merge request, its source.
+        default_branch: the project's default branch.
+        tag: the tag's name, for the event ``tag``.
+
+    Raises:
+        InputError: no such event.
+    """
+    if event not in EVENTS:
+        raise InputError(f"--event {event!r}: must be one of {', '.join(EVENTS)}")
+    name = tag or branch
+    found = {
+        "CI_PIPELINE_SOURCE": {"merge_request": "merge_request_event", "schedule": "schedule"}.get(
+            event, "push"
+        ),
+        "CI_DEFAULT_BRANCH": default_branch,
+        "CI_COMMIT_REF_NAME": name,
+        "CI_COMMIT_REF_SLUG": ref_slug(name),
+    }
+    if event == "merge_request":
+        # A merge request's pipeline has no CI_COMMIT_BRANCH.
+        own = {"CI_MERGE_REQUEST_PROJECT_ID": "1", "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "1"}
+        return {
+            **found,
+            **own,
+            "CI_MERGE_REQUEST_IID": "1",
+            "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": branch,
+        }
+    return {**found, **({"CI_COMMIT_TAG": tag} if tag else {"CI_COMMIT_BRANCH": branch})}
+
+
+def ref_slug(name: str) -> str:
+    """Return GitLab's CI_COMMIT_REF_SLUG: not unique, and used for GitLab's own pages alone."""
+    return re.sub(r"[^a-z0-9]", "-", name.lower())[:_SLUG_MAX].strip("-")
+
+
+def expand(text: str, variables: Mapping[str, str], depth: int = 8) -> str:
+    """Return a text with its variables filled in; one that is not set is empty.
+
+    Args:
+        text: e.g. ``review/$CI_COMMIT_REF_SLUG``.
+        variables: what is set; values may hold variables themselves.
+        depth: how deep they may.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        dollar, braced, bare = match.groups()
+        found = "$" if dollar else variables.get(braced or bare, "")
+        return found if dollar or depth == 0 else expand(found, variables, depth - 1)
+
+    return _VARIABLE.sub(value, text)
+
+
+def holds(expression: str, variables: Mapping[str, str]) -> bool:
+    """Say whether an ``if`` of `rules` holds.
+
+    Args:
+        expression: of variables, texts, ``null``, regular expressions, ``== != =~ !~ && ||`` and
+            parentheses (https://docs.gitlab.com/ci/jobs/job_rules/#cicd-variable-expressions).
+        variables: what is set.
+
+    Raises:
+        InputError: it is none.
+    """
+    tokens = list(_tokens(expression))
+    result, rest = _either(tokens, variables, expression)
+    if rest:
+        raise _unreadable(expression)
+    return bool(result)
+
+
+# -- the file -------------------------------------------------------------------------------------
+
+
+def _extended(name: str, document: Mapping[str, Any], seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a job with everything it extends merged in: mappings key by key, the rest replaced."""
+    if name not in document or name in seen:
+        raise InputError(f"{' extends '.join((*seen, name))}: there is no such job")
+    own = dict(document[name])
+    parents = own.pop("extends", [])
+    merged: dict[str, Any] = {}
+    for parent in [parents] if isinstance(parents, str) else parents:
+        merged = _merged(merged, _extended(parent, document, (*seen, name)))
+    return _merged(merged, own)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        before = result.get(key)
+        both = isinstance(value, Mapping) and isinstance(before, Mapping)
+        result[key] = _merged(before or {}, value) if both else value
+    return result
+
+
+def _plain(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Return variables as texts; one may be given with a description beside its value."""
+    return {
+        name: str(value.get("value", "") if isinstance(value, Mapping) else value)
+        for name, value in variables.items()
+    }
+
+
+def _lines(script: str | Sequence[str]) -> list[str]:
+    return [script] if isinstance(script, str) else list(script)
+
+
+def _filled(line: str, variables: Mapping[str, str]) -> str:
+    """Return a line of a script as the shell would run it: its words, each quoted if need be."""
+    return shlex.join(expand(word, variables) for word in shlex.split(line))
+
+
+def _allowed(value: bool | Mapping[str, Any] | None) -> bool | tuple[int, ...]:
+    if isinstance(value, Mapping):
+        codes = value["exit_codes"]
+        return (codes,) if isinstance(codes, int) else tuple(codes)
+    return bool(value)
+
+
+def _first(rules: Sequence[Mapping[str, Any]], variables: Mapping[str, str]) -> Any:
+    """Return the first rule that holds, or None."""
+    for rule in rules:
+        unknown = sorted(set(rule) - _RULE)
+        if unknown:
+            raise InputError(f"a rule of .gitlab-ci.yml uses {unknown[0]!r}, unknown to ci.explain")
+        if "if" not in rule or holds(rule["if"], variables):
+            return rule
+    return None
+
+
+# -- the expressions ------------------------------------------------------------------------------
+
+_Token = tuple[str, str]
+
+
+def _tokens(expression: str) -> Iterator[_Token]:
+    position = 0
+    text = expression.rstrip()
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if not match:
+            raise _unreadable(expression)
+        kind = str(match.lastgroup)
+        if kind == "flags":
+            yield "regex", f"/{match['regex']}/{match['flags']}"
+        else:
+            yield kind, match[kind]
+        position = match.end()
+
+
+def _unreadable(expression: str) -> InputError:
+    return InputError(f"a rule of .gitlab-ci.yml cannot be read: {expression}")
+
+
+def _either(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> tuple[Any, Any]:
+    result, rest = _both(tokens, variables, whole)
+    while rest and rest[0] == ("op", "||"):
+        second, rest = _both(rest[1:], variables, whole)
+        result = bool(result) or bool(second)
+    return result, rest
+
+
+def _both(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> tuple[Any, Any]:
+    result, rest = _comparison(tokens, variables, whole)
+    while rest and rest[0] == ("op", "&&"):
+        second, rest = _comparison(rest[1:], variables, whole)
+        result = bool(result) and bool(second)
+    return result, rest
+
+
+def _comparison(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> tuple[Any, Any]:
+    left, rest = _operand(tokens, variables, whole)
+    if not rest or rest[0][0] != "op" or rest[0][1] not in {"==", "!=", "=~", "!~"}:
+        return left, rest
+    operator = rest[0][1]
+    right, rest = _operand(rest[1:], variables, whole)
+    same = left == right if operator in {"==", "!="} else _matches(left, right)
+    return same != operator.startswith("!"), rest
+
+
+def _operand(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> tuple[Any, Any]:
+    if not tokens:
+        raise _unreadable(whole)
+    (kind, text), rest = tokens[0], tokens[1:]
+    if (kind, text) == ("op", "("):
+        result, rest = _either(rest, variables, whole)
+        if not rest or rest[0] != ("op", ")"):
+            raise _unreadable(whole)
+        return result, rest[1:]
+    if kind == "op":
+        raise _unreadable(whole)
+    if kind == "name":
+        return (expand(variables[text], variables) if text in variables else None), rest
+    return (None if kind == "null" else text), rest
+
+
+def _matches(left: Value, right: Value) -> bool:
+    """Say whether a text matches a regular expression; a variable may hold one: ``/…/``."""
+    if right is None:
+        return False
+    text, pattern = left or "", _PATTERN.fullmatch(right)
+    if not pattern:
+        # As GitLab has it: https://gitlab.com/gitlab-org/gitlab/-/issues/426313
+        return text in right
+    flags = re.IGNORECASE if "i" in pattern[2] else 0
+    return re.search(pattern[1].replace(r"\/", "/"), text, flags) is not None

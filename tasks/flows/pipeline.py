@@ -1,0 +1,241 @@
+"""GitLab's pipeline from here: what it would run, its jobs' image, its jobs on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import InputError
+from tasks.core.levels import nearest
+from tasks.core.pipeline import Job, Pipeline, event_variables
+from tasks.core.plan import Step
+from tasks.core.settings import LOCAL, Environment, Registry, Settings
+from tasks.core.tags import LATEST
+from tasks.flows.build import Subject
+
+if TYPE_CHECKING:
+    from tasks.flows.build import BuildPlan
+
+FILE = ".gitlab-ci.yml"
+LOCAL_FILE = "docker/ci/gitlab-ci-local.yml"
+"""The same pipeline, with this machine's engine in place of a service of the job's own."""
+
+BAKE = "docker/ci/docker-bake.hcl"
+IMAGE = "ci"
+INFRA_IMAGE = "ci-infra"
+
+COLUMNS = ("job", "when", "environment", "on this machine")
+
+SOCKET = "/var/run/docker.sock"
+
+
+@dataclass(frozen=True)
+class CiSubject(Subject):
+    """What the image of the jobs is built from. Its content key is its name; `latest` is optional.
+
+    Attributes:
+        latest: whether jobs are to use this one from now on.
+    """
+
+    latest: bool = False
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that the image gets besides its content key."""
+        return (LATEST,) if self.latest else ()
+
+
+@dataclass(frozen=True)
+class LocalPlan:
+    """Jobs of the pipeline that are to run on this machine.
+
+    Attributes:
+        image: how the image of the jobs is made.
+        environments: where each environment of invoke.yaml lives meanwhile.
+        jobs: the jobs; empty for all that the checked-out branch has.
+        branch: the branch that is checked out.
+    """
+
+    image: BuildPlan
+    environments: Mapping[str, Environment]
+    jobs: tuple[str, ...]
+    branch: str
+
+    @property
+    def title(self) -> str:
+        """What the plan is about."""
+        return f"run the pipeline of {self.branch} on this machine"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in the order in which they run."""
+        return (
+            *self.image.steps,
+            *(
+                Step("use", f"environment {name}", f"by Compose, images in {own.registry.url}")
+                for name, own in self.environments.items()
+            ),
+            *(Step("run", f"job {job}") for job in self.jobs or ("of every stage",)),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {
+            "title": self.title,
+            "branch": self.branch,
+            "image": self.image.as_dict(),
+            "registries": {name: own.registry.url for name, own in self.environments.items()},
+            "jobs": list(self.jobs),
+        }
+
+
+def read_pipeline(root: Path) -> Pipeline:
+    """Return what .gitlab-ci.yml says.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load((root / FILE).read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {FILE}", hint="run this in your checkout") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{FILE} cannot be read: {error}") from error
+    return Pipeline(document)
+
+
+def explain(
+    pipeline: Pipeline,
+    event: str,
+    branch: str,
+    *,
+    default_branch: str,
+    tag: str = "",
+    variables: Sequence[str] = (),
+) -> tuple[Job, ...]:
+    """Return the jobs that an event makes.
+
+    Args:
+        pipeline: the file.
+        event: one of ``EVENTS``; of ``stop`` only the stop job is shown.
+        branch: full branch name.
+        default_branch: the project's default branch.
+        tag: the tag's name, for the event ``tag``.
+        variables: the project's CI/CD variables, each ``NAME=value``.
+
+    Raises:
+        InputError: no such event, a variable without a value, or a tag that does not belong.
+    """
+    if bool(tag) != (event == "tag"):
+        raise InputError("--tag belongs to --event tag, and that needs it")
+    given = {}
+    for item in variables:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"--variable {item!r}: must be NAME=value")
+        given[name] = value
+    found = pipeline.jobs(
+        {**given, **event_variables(event, branch, default_branch=default_branch, tag=tag)}
+    )
+    return tuple(job for job in found if job.action == "stop") if event == "stop" else found
+
+
+def check_jobs(pipeline: Pipeline, names: Sequence[str]) -> None:
+    """Check that the pipeline has these jobs.
+
+    Raises:
+        InputError: it has not; the nearest name is in the hint.
+    """
+    for name in names:
+        if name not in pipeline.definitions:
+            raise InputError(
+                f"there is no job {name!r} in {FILE}", hint=nearest(name, pipeline.definitions)
+            )
+
+
+def rows(jobs: Sequence[Job]) -> list[tuple[str, ...]]:
+    """Return the jobs as lines of a table under ``COLUMNS``."""
+    return [(job.name, job.when, job.environment, " && ".join(job.here)) for job in jobs]
+
+
+def at_home(settings: Settings) -> Settings:
+    """Return the settings with which every environment lives on this machine.
+
+    Each is run by Compose, under its own part of the local registry, so that a pipeline tried out
+    here reaches no cluster and nobody else's images. Guards stay: a protected environment still
+    takes no stand-ins.
+    """
+    local = settings.environment(LOCAL)
+
+    def moved(name: str, own: Environment) -> Environment:
+        if name == LOCAL:
+            return own
+        return own.model_copy(
+            update={
+                "target": "compose",
+                "namespace": local.namespace,
+                "host": local.host,
+                "registry": Registry(kind="oci", url=f"{local.registry.url}/{name}"),
+                "cluster": None,
+                "database": None,
+                "stack": None,
+            }
+        )
+
+    environments = {name: moved(name, own) for name, own in settings.environments.items()}
+    return settings.model_copy(update={"environments": environments, "stacks": {}})
+
+
+def local_argv(
+    program: str, root: Path, *, image: str, settings: Path, jobs: Sequence[str], socket: str
+) -> list[str]:
+    """Return the command line of gitlab-ci-local.
+
+    Args:
+        program: gitlab-ci-local.
+        root: the checkout.
+        image: the image of the jobs, by digest.
+        settings: the file with the settings of the jobs.
+        jobs: the jobs to run; empty for all of the pipeline.
+        socket: the engine's socket.
+    """
+    mounted = f"/tmp/{settings.name}"  # noqa: S108 - in the job's container
+    return [
+        program,
+        *("--cwd", str(root), "--file", LOCAL_FILE),
+        *("--network", "host", "--volume", f"{socket}:{SOCKET}"),
+        *("--volume", f"{settings}:{mounted}:ro"),
+        *("--variable", f"CI_IMAGE={image}", "--variable", f"CI_INFRA_IMAGE={image}"),
+        *("--variable", f"INVOKE_RUNTIME_CONFIG={mounted}"),
+        # Made already, and GitLab's own registry is not here.
+        *("--variable", "CI_IMAGE_DISABLED=true"),
+        *("--helper-image", image, "--pull-policy", "if-not-present"),
+        *jobs,
+    ]
+
+
+def socket_of(host: str) -> str:
+    """Return the engine's socket on this machine.
+
+    Args:
+        host: DOCKER_HOST, or empty.
+
+    Raises:
+        InputError: the engine is elsewhere.
+    """
+    if host and not host.startswith("unix://"):
+        raise InputError(
+            f"the jobs need an engine on this machine, and DOCKER_HOST is {host}",
+            hint="unset DOCKER_HOST, then run it again",
+        )
+    return host.removeprefix("unix://") or SOCKET
+
+
+def ci_subject(subject: Subject, *, latest: bool) -> CiSubject:
+    """Return what the image of the jobs is built from, given what a branch's images are."""
+    fields = {name: getattr(subject, name) for name in Subject.__dataclass_fields__}
+    return replace(CiSubject(**fields), latest=latest)
