@@ -13,7 +13,7 @@ from tasks.flows.kubernetes.mirror import INSTANCE
 COMPONENT = "app.kubernetes.io/component"
 HOLD_SECONDS = 600
 """How long scheduled commands that run already may take to end."""
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.1
 
 
 def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:

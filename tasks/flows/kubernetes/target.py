@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.console import Activity
-from tasks.adapters.helm import PENDING, Helm, stored
+from tasks.adapters.helm import PENDING, Helm, Revision, stored
 from tasks.adapters.http import Response
 from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.lease import Holder as LeaseHolder
@@ -46,6 +46,7 @@ from tasks.flows.kubernetes.mirror import INSTANCE
 from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
+from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.removal import look, removals, remove_namespace
 from tasks.flows.kubernetes.services import where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
@@ -158,7 +159,7 @@ class Kubernetes:
         values = self._values(request, release)
         merged = merge(self._root, self._own.values, values)
         preflight(self._cluster, names.namespace, merged, exists=found is not None)
-        history = tuple(self._helm.history(names.release, names.namespace)) if found else ()
+        history = tuple(self._revisions(names)) if found else ()
         plan = ClusterPlan(
             request=request,
             release=release,
@@ -278,7 +279,7 @@ class Kubernetes:
         """Remember the deployment; return the administrator after the first one."""
         names = plan.request.names
         self._still_mine(names)
-        revision = self._helm.history(names.release, names.namespace)[-1].number
+        revision = self._revisions(names)[-1].number
         record = plan.before("ready").succeeded(plan.release, revision, plan.fingerprint)
         self._write(plan.request.of, names, record)
         if not plan.first:
@@ -310,7 +311,7 @@ class Kubernetes:
         """Roll the release back to a revision; return the number that this got."""
         where = names.namespace
         self._helm.rollback(names.release, where, revision, timeout_seconds=HELM_SECONDS)
-        *earlier, newest = self._helm.history(names.release, where)
+        *earlier, newest = self._revisions(names)
         for each in earlier:
             if each.status in PENDING:
                 # Helm would keep it as pending for ever; by now nothing is made of it any more.
@@ -526,6 +527,9 @@ class Kubernetes:
                     hint="nothing was touched; whoever made it has to remove it",
                 )
         return found
+
+    def _revisions(self, names: Names) -> Sequence[Revision]:
+        return revisions(self._cluster, names.release, names.namespace)
 
     def _write(self, of: Owner, names: Names, record: Record) -> None:
         self._cluster.apply(namespace(of, names, record, _pipeline()))

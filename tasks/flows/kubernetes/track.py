@@ -27,7 +27,7 @@ from tasks.flows.kubernetes.mirror import Mirror
 
 POLL_SECONDS = 0.1
 """How soon it is noticed that all was applied, or that the tracking is to be given up."""
-JUDGE_SECONDS = 0.5
+JUDGE_SECONDS = 0.2
 """How often a rollout is judged at least: patience runs out without anything changing."""
 LOG_LINES = 20
 """How much of a failed container's log is shown; the evidence holds more."""
