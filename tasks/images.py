@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tasks.cli import ROOT, Session, check_format, task
 
 if TYPE_CHECKING:
-    from tasks.core.settings import Environment
     from tasks.flows.build import Subject, Tools
 
 RECORD = "build.json"
@@ -35,7 +34,7 @@ def build(
     from tasks.flows.build import plan_build, record, run_build, write_record
 
     subject = subject_of(session, env, branch)
-    tools = tools_of(session, subject.environment)
+    tools = tools_of(session, subject.name)
     dry = dry_run or session.dry
     to_come = prepare_registry(session, tools, dry=dry)
     wanted = (only,) if only else ()
@@ -59,7 +58,7 @@ def build_all(session: Session, env: str, branch: str | None) -> None:
     from tasks.flows.build import plan_build, run_build, write_record
 
     subject = subject_of(session, env, branch)
-    tools = tools_of(session, subject.environment)
+    tools = tools_of(session, subject.name)
     prepare_registry(session, tools, dry=False)
     write_record(ROOT / RECORD, subject, run_build(plan_build(subject, tools), tools))
 
@@ -80,19 +79,18 @@ def subject_of(session: Session, env: str, branch: str | None) -> Subject:
     )
 
 
-def tools_of(session: Session, environment: Environment) -> Tools:
+def tools_of(session: Session, environment: str) -> Tools:
     """Return what builds an environment's images."""
     from tasks.adapters.buildx import Buildx
-    from tasks.adapters.registry import Registry
     from tasks.flows.build import BAKE, Tools
+    from tasks.targets import registry, standins
 
     images = session.settings.images
-    registry = Registry(environment.registry.url)
     return Tools(
         git=session.git,
         buildx=Buildx(session.runner, ROOT, BAKE),
-        registry=registry,
-        bases=session.bases(registry.host),
+        registry=registry(session, environment),
+        bases=session.bases(standins(session, environment)),
         variables={
             "DEBIAN": images.debian,
             "PHP": images.php,
@@ -115,6 +113,7 @@ def prepare_registry(session: Session, tools: Tools, *, dry: bool) -> bool:
 
     Raises:
         RegistryError: it is not the local platform's, and cannot be reached.
+        AwsError: it is ECR, which refuses or cannot be reached.
         EngineError: the local platform's does not come up.
     """
     from tasks.adapters.registry import UnreachableError

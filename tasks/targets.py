@@ -16,10 +16,10 @@ from tasks.core.errors import InputError
 if TYPE_CHECKING:
     from tasks.adapters.engine import Engine
     from tasks.adapters.lock import Holder
-    from tasks.adapters.registry import Registry
     from tasks.flows.kubernetes.target import Kubernetes
     from tasks.flows.local.target import Local
     from tasks.flows.platform import Platform
+    from tasks.flows.registry import Registry
     from tasks.flows.target import Target
 
 
@@ -55,7 +55,7 @@ def _kubernetes(session: Session, environment: str, *, dry: bool) -> Kubernetes:
         helm=Helm(session.runner, find, own.name, None),
         root=ROOT,
         images=partial(resolve_images, images),
-        base=_base(session, images.host, dry=dry),
+        base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
         redactor=session.redactor,
     )
@@ -70,14 +70,14 @@ def local(session: Session, environment: str, *, dry: bool = False) -> Local:
     engine = Engine()
     images = registry(session, environment)
     return Local(
-        settings=session.settings,
+        settings=session.settings_of(environment),
         environment=environment,
         engine=engine,
         runner=session.runner,
         root=ROOT,
-        platform=platform(session, images.host, engine, dry=dry),
+        platform=platform(session, standins(session, environment), engine, dry=dry),
         images=partial(resolve_images, images),
-        base=_base(session, images.host, dry=dry),
+        base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
     )
 
@@ -111,9 +111,34 @@ def platform(
 
 def registry(session: Session, environment: str) -> Registry:
     """Return the registry of an environment."""
-    from tasks.adapters.registry import Registry
+    from tasks.adapters.aws import Aws
+    from tasks.adapters.ecr import EcrRegistry, region_of
+    from tasks.adapters.registry import Registry as OciRegistry
 
-    return Registry(session.settings.environment(environment).registry.url)
+    settings = session.settings_of(environment)
+    own = settings.environment(environment)
+    if own.registry.kind == "oci":
+        return OciRegistry(own.registry.url)
+    # The address says where the registry is; it need not be where the rest of the stack is.
+    profile = settings.stack(own.stack).profile if own.stack else None
+    return EcrRegistry(
+        own.registry.url,
+        Aws(region_of(own.registry.url), profile),
+        create=own.registry.create,
+        secret=session.redactor.add,
+    )
+
+
+def standins(session: Session, environment: str) -> str:
+    """Return host and port of the registry that keeps an environment's stand-ins.
+
+    They are for trying things out: the local platform's registry has them where the environment's
+    own is ECR.
+    """
+    own = session.settings_of(environment).environment(environment).registry
+    if own.kind == "ecr":
+        return f"localhost:{session.settings.platform.registry_port}"
+    return own.url.partition("/")[0]
 
 
 def owner() -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import docker
 
     from tasks.adapters.cluster import Cluster
+    from tests.support.aws import Moto
     from tests.support.controlplane import ControlPlane
     from tests.support.kube_cli import KubeEnv
     from tests.support.node import Node
@@ -130,6 +131,15 @@ def free_port() -> Callable[[], int]:
                 return port
 
     return find
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """A moto server that all tests of the session share; names of their own keep them apart."""
+    from tests.support.aws import Moto
+
+    with Moto(tmp_path_factory.mktemp("aws")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ from tasks.core.errors import AwsError, SettingsError, SuiteError
 if TYPE_CHECKING:
     import boto3
 
-ATTEMPTS = 6
+ATTEMPTS = 5
 """How often a call is sent at most. boto3's standard mode tries again what AWS throttles (429),
-its own failures (5xx) and broken connections, after up to 1, 2, 4, 8, 16 s."""
+its own failures (5xx) and broken connections, after up to 1, 2, 4, 8 s."""
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 
@@ -42,6 +42,7 @@ WRONG = frozenset(
 )
 DENIED = frozenset(
     {
+        "403",  # of answers without a body, as to S3's HeadBucket
         "AccessDenied",
         "AccessDeniedException",
         "AuthorizationError",
@@ -83,7 +84,7 @@ _NOT_LOGGED_IN = frozenset(
 """botocore's own errors before anything is sent: there are no credentials, or no longer."""
 
 _REFUSED = re.compile(
-    r"User: (?P<who>\S+) is not authorized to perform: (?P<action>\S+)"
+    r"User: (?P<who>\S+) is not authorized to perform: (?P<action>[\w:*-]+)"
     r"(?: on resource: (?P<resource>\S+))?"
 )
 """https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""

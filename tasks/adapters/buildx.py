@@ -158,6 +158,7 @@ class Buildx:
         *,
         variables: Mapping[str, str],
         linked: Collection[str] = (),
+        login: Mapping[str, str] | None = None,
         push: bool = True,
         fresh: bool = False,
         on_line: Callable[[str], None] | None = None,
@@ -168,6 +169,7 @@ class Buildx:
             orders: what to bake, by target.
             variables: values of the bake file's variables.
             linked: other targets the baked ones copy from; nothing of them is kept.
+            login: variables that log docker in to the registry.
             push: push to the registry, or else load into the engine.
             fresh: use no cache at all.
             on_line: called with each line of progress that is worth showing.
@@ -198,7 +200,9 @@ class Buildx:
                     argv += ["--set", f"{target}.cache-from={order.cache_from}"]
                 if order.cache_to:
                     argv += ["--set", f"{target}.cache-to={order.cache_to}"]
-            self._docker([*argv, *orders], env=variables, deadline=None, on_line=take)
+            self._docker(
+                [*argv, *orders], env={**variables, **(login or {})}, deadline=None, on_line=take
+            )
             results: dict[str, Any] = json.loads(metadata.read_text())
         return {
             target: Baked(results[target]["containerimage.digest"], progress.ended.get(target, 0.0))
@@ -287,7 +291,7 @@ _REGISTRY_FAULTS = (
     (
         r"denied|unauthorized|authentication required|no basic auth credentials",
         "the registry refused the push",
-        "log in: docker login",
+        "log in: docker login; ECR's own words say which permission is missing",
     ),
     (
         r"failed to push|pushing|unexpected (HTTP )?status|connection refused|connection reset|"

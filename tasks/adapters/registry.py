@@ -6,13 +6,14 @@ as in https://distribution.github.io/distribution/spec/auth/token/.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import json
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,6 +108,22 @@ class Registry:
         if answer.status_code not in {200, 401}:
             raise self._refusal("GET", "/v2/", answer)
 
+    def missing(self, repositories: Sequence[str]) -> tuple[str, ...]:
+        """Return the repositories that have yet to be made: none, a push makes what it needs.
+
+        Args:
+            repositories: their names below the registry's path.
+        """
+        return ()
+
+    def make(self, repositories: Iterable[str]) -> None:
+        """Make nothing, as ``missing`` says."""
+
+    @contextlib.contextmanager
+    def login(self) -> Iterator[dict[str, str]]:
+        """Give the variables that docker needs to be logged in: none, it is by ``docker login``."""
+        yield {}
+
     def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of an image, or None when there is no such image.
 
@@ -135,7 +152,7 @@ class Registry:
         Raises:
             RegistryError: as for ``digest``.
         """
-        return _at_once(lambda each: self.digest(*each), wanted)
+        return at_once(lambda each: self.digest(*each), wanted)
 
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
         """Give an image more tags; what another image had under them before is left untagged.
@@ -156,7 +173,7 @@ class Registry:
                 hint="build it: inv build",
             )
         kind = manifest.headers["Content-Type"]
-        _at_once(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
+        at_once(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
 
     def tags(self, repository: str) -> dict[str, str]:
         """Return every tag of a repository with its digest; empty when it does not exist.
@@ -204,6 +221,21 @@ class Registry:
             digest = self._put(repository, tag, json.dumps(empty).encode(), INDEX)
             self._call("DELETE", f"{self._base(repository)}/manifests/{digest}", missing=True)
         return True
+
+    def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
+        """Delete tags one after the other, in their order; one that is gone is no error.
+
+        Args:
+            repository: its name below the registry's path.
+            tags: the tags.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            RegistryError: as for ``delete_tag``.
+        """
+        return sum(self.delete_tag(repository, tag) for tag in tags)
 
     # -- HTTP ---------------------------------------------------------------------------------
 
@@ -371,7 +403,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _at_once(ask: Callable[[T], R], each: Iterable[T]) -> list[R]:
+def at_once(ask: Callable[[T], R], each: Iterable[T]) -> list[R]:
     """Return the answers to several questions, asked at once, in order."""
     questions = list(each)
     if len(questions) < 2:

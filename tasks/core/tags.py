@@ -39,6 +39,11 @@ def branch_marker(slug: str, tag: str) -> str:
     return f"{_MARKER}{slug}.{tag}"
 
 
+def is_marker(tag: str) -> bool:
+    """Say whether a tag only says that a branch uses another one."""
+    return tag.startswith(_MARKER)
+
+
 def removable(tags: Mapping[str, str], slug: str) -> tuple[str, ...]:
     """Return the tags of one repository that go when a branch goes, in the order to remove them.
 
@@ -53,7 +58,7 @@ def removable(tags: Mapping[str, str], slug: str) -> tuple[str, ...]:
     """
     own = branch_marker(slug, "")
     markers = {tag for tag in tags if tag.startswith(own)}
-    others = {_named(tag) for tag in tags if tag.startswith(_MARKER) and tag not in markers}
+    others = {_named(tag) for tag in tags if is_marker(tag) and tag not in markers}
     named = {_named(tag) for tag in markers}
     released = {
         tag

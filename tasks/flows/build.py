@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tasks.adapters.buildx import Baked, Buildx, Definition
     from tasks.adapters.console import Activity
     from tasks.adapters.git import Checkout, Git
-    from tasks.adapters.registry import Registry
     from tasks.core.settings import Environment
+    from tasks.flows.registry import Registry
 
 BAKE = "docker/docker-bake.hcl"
 
@@ -130,6 +130,7 @@ class BuildPlan:
         definition: the bake file.
         fresh: build without any cache, and replace what is there.
         registry_to_come: the local platform's registry has to be started first.
+        repositories: those that have to be made first.
     """
 
     subject: Subject
@@ -138,6 +139,7 @@ class BuildPlan:
     definition: Definition
     fresh: bool
     registry_to_come: bool
+    repositories: tuple[str, ...]
 
     @property
     def title(self) -> str:
@@ -160,7 +162,9 @@ class BuildPlan:
             for name, base in self.bases.items()
             if not base.digest
         )
-        return (*starts, *makes, *(step for image in self.images for step in image.steps))
+        creates = (Step("create", f"repository {name}") for name in self.repositories)
+        images = (step for image in self.images for step in image.steps)
+        return (*starts, *makes, *creates, *images)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
@@ -174,6 +178,7 @@ class BuildPlan:
                 name: {"reference": base.reference, "digest": base.digest, "origin": base.origin}
                 for name, base in self.bases.items()
             },
+            "repositories": list(self.repositories),
             "images": {
                 image.name: {
                     "content": image.key,
@@ -255,6 +260,7 @@ def plan_build(
         for argument, reference in base_arguments(definition.targets).items()
     }
     guard_bases(subject, bases)
+    repositories = () if registry_to_come else tools.registry.missing(_repositories(tools, names))
     plan = partial(
         BuildPlan,
         subject=subject,
@@ -262,6 +268,7 @@ def plan_build(
         definition=definition,
         fresh=fresh,
         registry_to_come=registry_to_come,
+        repositories=repositories,
     )
     if not all(base.digest for base in bases.values()):
         reason = "its base has yet to be made"
@@ -302,6 +309,7 @@ def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
         # Only now can it be known whether the registry has what is built on them.
         plan = plan_build(plan.subject, tools, only=names, fresh=plan.fresh)
     missing = [image for image in plan.images if not image.digest]
+    tools.registry.make(plan.repositories)
     baked = _bake(plan, missing, tools) if missing else {}
     built: dict[str, Built] = {}
     for image in plan.images:
@@ -414,6 +422,11 @@ def _chosen(definition: Definition, only: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in definition.published if not only or name in only)
 
 
+def _repositories(tools: Tools, names: Sequence[str]) -> tuple[str, ...]:
+    """Return what a build of these images pushes to."""
+    return (*names, CACHE) if tools.buildx.exports_cache else tuple(names)
+
+
 def _decide(
     name: str, key: str, tags: tuple[str, ...], digests: Mapping[tuple[str, str], str | None]
 ) -> ImagePlan:
@@ -435,11 +448,15 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: Tools) -> dict[s
         "VERSION": subject.checkout.tag,
     }
     links = {of for target in plan.definition.targets.values() for of in linked(target).values()}
-    with tools.work(f"build {', '.join(names)}") as activity:
+    with (
+        tools.work(f"build {', '.join(names)}") as activity,
+        tools.registry.login() as login,
+    ):
         return tools.buildx.bake(
             {image.name: _order(image, tools) for image in missing},
             variables=variables,
             linked=sorted(links - set(names)),
+            login=login,
             fresh=plan.fresh,
             on_line=activity.line,
         )

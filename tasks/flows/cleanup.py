@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from tasks.core.errors import RefusedError
 from tasks.core.naming import Names
 from tasks.core.plan import Step
 from tasks.core.record import Owner
-from tasks.core.tags import removable
+from tasks.core.tags import is_marker, removable
 from tasks.flows.target import RemovalPlan, Target
 
 IMAGES = ("mautic", "nginx")
@@ -28,8 +28,8 @@ class Tags(Protocol):
     def tags(self, repository: str) -> dict[str, str]:
         """Return every tag of a repository with its digest."""
 
-    def delete_tag(self, repository: str, tag: str) -> bool:
-        """Delete one tag; one that is gone is no error."""
+    def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
+        """Delete tags in their order; one that is gone is no error. Returns how many there were."""
 
 
 class Teller(Protocol):
@@ -94,17 +94,19 @@ def plan_images(tags: Tags | None, names: Names) -> RemovalPlan:
     Raises:
         RegistryError: the registry cannot be reached, refused or failed.
     """
-    todo = [
-        (repository, tag)
-        for repository in IMAGES
-        if tags
-        for tag in removable(tags.tags(repository), names.slug)
-    ]
-    return RemovalPlan(
-        f"remove the image tags of {names.branch}",
-        tuple(Step("remove", f"image tag {repository}:{tag}") for repository, tag in todo),
-        tuple(partial(tags.delete_tag, *each) for each in todo if tags),
-    )
+    title = f"remove the image tags of {names.branch}"
+    if tags is None:
+        return RemovalPlan(title, (), ())
+    steps: list[Step] = []
+    objects: list[Callable[[], object]] = []
+    for repository in IMAGES:
+        going = removable(tags.tags(repository), names.slug)
+        # The markers go by themselves, and last: they lead an interrupted clean-up to the rest.
+        for part in ([t for t in going if not is_marker(t)], [t for t in going if is_marker(t)]):
+            if part:
+                steps.append(Step("remove", f"image tags of {repository}", ", ".join(part)))
+                objects.append(partial(tags.delete_tags, repository, part))
+    return RemovalPlan(title, tuple(steps), tuple(objects))
 
 
 def run_cleanup(
