@@ -119,7 +119,6 @@ def local(
         settings.write_text(at_home.model_dump_json())
         argv = pipeline.local_argv(
             program,
-            ROOT,
             image=f"{made.repository}@{made.digest}",
             settings=settings,
             jobs=jobs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -231,12 +232,17 @@ def carry_out(session: Session, request: Request) -> Deployed:
 def show_credentials(credentials: Credentials) -> None:
     """Show the first administrator, this once.
 
-    The session's own console would mask the password, as everywhere else.
+    The session's own console would mask the password, as everywhere else. A job's log is kept and
+    read by many: there it only says where the password is.
     """
     from tasks.adapters.console import Console
+    from tasks.adapters.gitlab import is_job
     from tasks.core.redact import Redactor
 
     once = Console(Redactor())
+    if is_job(os.environ):
+        once.success(f"log in as {credentials.username}; the password: {credentials.later}")
+        return
     once.success(f"log in as {credentials.username} with the password {credentials.password}")
     once.say(f"  shown this once; later: {credentials.later}")
 

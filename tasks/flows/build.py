@@ -348,6 +348,8 @@ def write_record(path: Path, subject: Subject, built: Mapping[str, Built]) -> No
     ) as file:
         json.dump(record(subject, built), file, indent=2)
         file.write("\n")
+    # It holds no secret, and later jobs may run as another user.
+    Path(file.name).chmod(0o644)
     Path(file.name).replace(path)
 
 

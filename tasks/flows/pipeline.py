@@ -191,13 +191,12 @@ def at_home(settings: Settings) -> Settings:
 
 
 def local_argv(
-    program: str, root: Path, *, image: str, settings: Path, jobs: Sequence[str], socket: str
+    program: str, *, image: str, settings: Path, jobs: Sequence[str], socket: str
 ) -> list[str]:
-    """Return the command line of gitlab-ci-local.
+    """Return the command line of gitlab-ci-local, to be run in the checkout.
 
     Args:
         program: gitlab-ci-local.
-        root: the checkout.
         image: the image of the jobs, by digest.
         settings: the file with the settings of the jobs.
         jobs: the jobs to run; empty for all of the pipeline.
@@ -206,7 +205,7 @@ def local_argv(
     mounted = f"/tmp/{settings.name}"  # noqa: S108 - in the job's container
     return [
         program,
-        *("--cwd", str(root), "--file", LOCAL_FILE),
+        *("--file", LOCAL_FILE),
         *("--network", "host", "--volume", f"{socket}:{SOCKET}"),
         *("--volume", f"{settings}:{mounted}:ro"),
         *("--variable", f"CI_IMAGE={image}", "--variable", f"CI_INFRA_IMAGE={image}"),
