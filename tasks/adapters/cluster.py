@@ -232,15 +232,28 @@ class Cluster:
         *,
         propagation: str = "Background",
         grace_seconds: int | None = None,
+        uid: str = "",
     ) -> bool:
-        """Ask for an object's deletion; return False when there was none."""
+        """Ask for an object's deletion; return False when there was none, or another than meant.
+
+        Args:
+            kind: the object's kind.
+            name: its name.
+            namespace: its namespace.
+            propagation: what becomes of what it owns.
+            grace_seconds: how long it may take to end; by default what it says itself.
+            uid: delete only the one that has it.
+        """
         options: Object = {"propagationPolicy": propagation}
+        if uid:
+            options["preconditions"] = {"uid": uid}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         try:
             self._transport.json(Request("DELETE", KINDS[kind].path(namespace, name), body=options))
         except ClusterError as error:
-            if error.status == 404:
+            # A conflict with a precondition: it is another one.
+            if error.status == 404 or (uid and error.status == 409):
                 return False
             raise
         return True

@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import Self
 
 from tasks.adapters.cluster import Cluster
+from tasks.adapters.gone import wait_gone
 from tasks.adapters.kubeapi import Object
-from tasks.core.errors import ClusterError, ConflictError, HeldError
+from tasks.core.errors import ClusterError, ConflictError, HeldError, VanishedError
 
 NAME = "mautic-multidev"
 PREFIX = "mautic-multidev.io/"
@@ -66,6 +67,8 @@ class LeaseLock:
     Raises:
         HeldError: on entering, when the other holder did not finish in time, or when a newer
             commit has taken this one's place.
+        VanishedError: on entering, when the namespace has been removed.
+        DeadlineError: on entering, when it is being removed, and something holds that up.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class LeaseLock:
         began = self._cluster.now()
         deadline = time.monotonic() + self._wait_seconds
         told = ""
-        while not self._try(began):
+        while not self._try_there(began):
             lease = self._cluster.get("Lease", NAME, self._namespace)
             if lease is None:
                 continue
@@ -116,6 +119,9 @@ class LeaseLock:
     ) -> None:
         self._stop.set()
         self._heartbeat.join()
+        self._release()
+
+    def _release(self) -> None:
         lease = self._cluster.get("Lease", NAME, self._namespace)
         if lease and lease["spec"].get("holderIdentity") == self._holder.who:
             lease["spec"]["holderIdentity"] = ""
@@ -138,6 +144,39 @@ class LeaseLock:
                 hint="this run could not renew its Lease in time: look at the network, then at "
                 "the other run",
             )
+
+    def _try_there(self, began: datetime) -> bool:
+        """Take the Lease if it is to be had, and if its namespace is there to stay.
+
+        In one that is being deleted nothing can be made any more, but a Lease that is still there
+        could be taken.
+        """
+        try:
+            taken = self._try(began)
+        except ClusterError as error:
+            if error.status in {403, 404} and self._is_going():
+                raise self._vanished() from error
+            raise
+        if taken and self._is_going():
+            self._release()
+            raise self._vanished()
+        return taken
+
+    def _is_going(self) -> bool:
+        found = self._cluster.get("Namespace", self._namespace)
+        return found is None or "deletionTimestamp" in found["metadata"]
+
+    def _vanished(self) -> VanishedError:
+        """Wait for the end of the namespace; return the error that tells of it."""
+        found = self._cluster.get("Namespace", self._namespace)
+        if found and "deletionTimestamp" in found["metadata"]:
+            self._say(f"{self._namespace} is being removed; waiting for its end")
+            uid = found["metadata"]["uid"]
+            wait_gone(self._cluster, "Namespace", self._namespace, uid=uid)
+        return VanishedError(
+            f"{self._namespace} was removed meanwhile",
+            hint="nothing was changed; run the same again if it is wanted still",
+        )
 
     def _try(self, began: datetime) -> bool:
         """Take the Lease if it is free or its holder is gone; else queue up."""

@@ -71,6 +71,10 @@ class HeldError(SuiteError):
     exit_code = 4
 
 
+class VanishedError(HeldError):
+    """Somebody else has removed the environment, and its lock with it, while this run waited."""
+
+
 class CommandError(SuiteError):
     """A program that the suite runs ended with an error."""
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tasks.adapters.console import Activity
 from tasks.adapters.lock import Holder
-from tasks.core.errors import RefusedError
+from tasks.core.errors import RefusedError, VanishedError
 from tasks.core.naming import Names
 from tasks.core.plan import Step
 from tasks.core.record import Owner
@@ -121,16 +121,24 @@ def run_cleanup(
 
     A run that was cut off is finished by the next one.
     """
-    # What is somebody else's is refused before even a lock is put there.
-    if all(step.verb == "keep" for step in plan().steps):
-        return 0
-    with target.exclusive(names, me, console.warn):
-        todo = plan()
-        if not todo.steps:
+    while True:
+        # What is somebody else's is refused before even a lock is put there.
+        if all(step.verb == "keep" for step in plan().steps):
             return 0
-        with console.work(todo.title) as activity:
-            removed = remove(todo, activity.say)
-            activity.outcome = f"{removed} objects removed"
+        try:
+            with target.exclusive(names, me, console.warn):
+                return _carry_out(plan(), console)
+        except VanishedError:
+            # Somebody else has removed it; what he left, or has made since, is looked at anew.
+            continue
+
+
+def _carry_out(plan: RemovalPlan, console: Teller) -> int:
+    if not plan.steps:
+        return 0
+    with console.work(plan.title) as activity:
+        removed = remove(plan, activity.say)
+        activity.outcome = f"{removed} objects removed"
     return removed
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from tasks.adapters.console import Console
 from tasks.adapters.lock import Holder
-from tasks.core.errors import RefusedError, SuiteError
+from tasks.core.errors import RefusedError, SuiteError, VanishedError
 from tasks.core.naming import Names
 from tasks.flows.smoke import smoke_test
 from tasks.flows.target import Credentials, Request, Target
@@ -48,8 +49,7 @@ def run_deploy(
         SuiteError: it failed; the message is the cause, the hint says what became of the site.
     """
     names = request.names
-    target.prepare(request)
-    with target.exclusive(names, me, console.warn):
+    with _turn(target, request, me, console):
         # Planned under the lock: nobody changes anything between the decision and the deed.
         plan = target.plan_deploy(request)
         steps = plan.steps
@@ -73,6 +73,22 @@ def run_deploy(
     write_results(root, names, plan.as_dict())
     write_timings(root, console.timings)
     return Deployed(names.url, bool(steps), credentials)
+
+
+@contextlib.contextmanager
+def _turn(target: Target, request: Request, me: Holder, console: Console) -> Iterator[None]:
+    """Hold the environment; one that is removed while this run waits for it is made anew."""
+    with contextlib.ExitStack() as turn:
+        while True:
+            target.prepare(request)
+            try:
+                turn.enter_context(target.exclusive(request.names, me, console.warn))
+                break
+            except VanishedError as error:
+                if request.rollback:  # what it was to go back to is gone as well
+                    raise
+                console.warn(f"{error.message}: deploying afresh")
+        yield
 
 
 def _failed(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tasks.adapters.cluster import Cluster
+from tasks.adapters.gone import POLL_SECONDS, WAIT_SECONDS, held_by, wait_gone
 from tasks.adapters.helm import Helm
 from tasks.adapters.lease import NAME as LEASE
 from tasks.core.errors import DeadlineError
@@ -17,8 +18,6 @@ from tasks.core.plan import Step
 from tasks.flows.kubernetes.mirror import INSTANCE
 
 HELM_SECONDS = 120
-WAIT_SECONDS = 300
-POLL_SECONDS = 0.5
 KINDS_OF_USERS = (
     "ConfigMap",
     "Secret",
@@ -39,16 +38,19 @@ class Found:
     """What a branch's namespace holds.
 
     Attributes:
+        uid: of the namespace itself.
         claims: names of its volume claims that are ours.
         foreign: what is somebody else's, as ``kind/name``.
     """
 
+    uid: str
     claims: tuple[str, ...]
     foreign: tuple[str, ...]
 
 
 def look(cluster: Cluster, names: Names) -> Found:
     """Return what a branch's namespace holds; reads only."""
+    uid = (cluster.get("Namespace", names.namespace) or {}).get("metadata", {}).get("uid", "")
     claims: list[str] = []
     foreign: list[str] = []
     for kind in KINDS_OF_USERS:
@@ -58,7 +60,7 @@ def look(cluster: Cluster, names: Names) -> Found:
                 foreign.append(f"{kind.lower()}/{name}")
             elif kind == "PersistentVolumeClaim":
                 claims.append(name)
-    return Found(tuple(claims), tuple(foreign))
+    return Found(uid, tuple(claims), tuple(foreign))
 
 
 def _is_ours(kind: str, item: Object, names: Names) -> bool:
@@ -95,7 +97,7 @@ def removals(
         todo.append((step, partial(_remove_claim, cluster, names.namespace, claim)))
     if not found.foreign:
         step = Step("remove", f"namespace {names.namespace}")
-        todo.append((step, partial(remove_namespace, cluster, names.namespace)))
+        todo.append((step, partial(remove_namespace, cluster, names.namespace, found.uid)))
         return todo
     # Helm leaves a hook's Job behind: its log is the evidence.
     jobs = cluster.find("Job", names.namespace, f"{INSTANCE}={names.release}")
@@ -116,7 +118,7 @@ def _remove_release(cluster: Cluster, helm: Helm, names: Names) -> None:
         if not running:
             return
         if time.monotonic() > deadline:
-            name, why = running[0]["metadata"]["name"], _held_by(running[0])
+            name, why = running[0]["metadata"]["name"], held_by(running[0])
             raise DeadlineError(
                 f"pod/{name} is not gone after {WAIT_SECONDS} s: {why}",
                 hint="look at its node; then run the same again: it goes on where this run stopped",
@@ -134,43 +136,24 @@ def _remove_claim(cluster: Cluster, namespace: str, name: str) -> None:
     claim = cluster.get("PersistentVolumeClaim", name, namespace)
     volume = (claim or {}).get("spec", {}).get("volumeName")
     cluster.delete("PersistentVolumeClaim", name, namespace)
-    _wait_gone(cluster, "PersistentVolumeClaim", name, namespace)
+    wait_gone(cluster, "PersistentVolumeClaim", name, namespace)
     found = cluster.get("PersistentVolume", volume) if volume else None
     if found and found["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
-        _wait_gone(cluster, "PersistentVolume", volume, None)
+        wait_gone(cluster, "PersistentVolume", volume)
 
 
-def remove_namespace(cluster: Cluster, name: str) -> None:
+def remove_namespace(cluster: Cluster, name: str, uid: str = "") -> None:
     """Delete a namespace and wait for its end.
+
+    Args:
+        cluster: the cluster.
+        name: the namespace.
+        uid: the uid of the one that is meant; without it one that is being deleted already is only
+            waited for. Another run may make a new one of that name as soon as it is gone.
 
     Raises:
         DeadlineError: naming what holds it up.
     """
-    cluster.delete("Namespace", name)
-    _wait_gone(cluster, "Namespace", name, None)
-
-
-def _wait_gone(cluster: Cluster, kind: str, name: str, namespace: str | None) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while found := cluster.get(kind, name, namespace):
-        if time.monotonic() > deadline:
-            raise DeadlineError(
-                f"{kind.lower()}/{name} is not gone after {WAIT_SECONDS} s: {_held_by(found)}",
-                hint="run the same again: it goes on where this run stopped",
-            )
-        time.sleep(POLL_SECONDS)
-
-
-def _held_by(found: Object) -> str:
-    """Return what an object that is being deleted waits for."""
-    finalizers = [
-        *(found["metadata"].get("finalizers") or []),
-        *(found.get("spec", {}).get("finalizers") or []),
-    ]
-    # A namespace says which objects, and which finalizers of theirs, are left.
-    messages = [
-        condition["message"]
-        for condition in found.get("status", {}).get("conditions", [])
-        if condition["status"] == "True" and condition.get("message")
-    ]
-    return "; ".join(messages) or f"finalizers {', '.join(finalizers) or 'none'}"
+    if uid:
+        cluster.delete("Namespace", name, uid=uid)
+    wait_gone(cluster, "Namespace", name, uid=uid)
