@@ -46,6 +46,7 @@ class Policy:
 
 CLOCK_STEP = timedelta(seconds=1)
 """The API's time stamps are cut to whole seconds: so much earlier a thing may seem."""
+CLAIM = "persistentvolumeclaim"
 START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 """How a container ends that never began. One that runs now has got over it."""
 
@@ -187,7 +188,10 @@ def symptoms(snapshot: Snapshot, pods: Sequence[Object], started: datetime) -> I
     for pod in pods:
         # An evicted pod stays in the list after another one has taken its place.
         if pod.get("status", {}).get("phase") != "Failed" or _owner(pod) not in served:
-            yield from _of_pod(pod, snapshot.earlier)
+            words = _last_warning(pod, snapshot)
+            for symptom in _of_pod(pod, snapshot.earlier):
+                unbound = symptom.reason == "Unschedulable" and CLAIM in symptom.message.lower()
+                yield replace(symptom, message=symptom.message + words) if unbound else symptom
     for replicaset in new_replicasets(snapshot):
         yield from _of_conditions(replicaset, "ReplicaFailure", "True")
     for workload in _workloads(snapshot):
@@ -235,22 +239,11 @@ def _affected(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
     volumes; an owner with all its pods has been allowed to create them.
     """
     starting = [pod for pod in pods if not _has_started(pod)]
-    used = {
-        volume["persistentVolumeClaim"]["claimName"]
-        for pod in starting
-        for volume in pod.get("spec", {}).get("volumes", [])
-        if "persistentVolumeClaim" in volume
-    }
     return {
         _uid(owner)
         for owner in (
             *starting,
-            *(
-                claim
-                for claim in snapshot.claims
-                if claim["metadata"]["name"] in used
-                and claim.get("status", {}).get("phase") != "Bound"
-            ),
+            *(claim for pod in starting for claim in _unbound(pod, snapshot)),
             *(
                 stateful
                 for stateful in snapshot.statefulsets
@@ -264,6 +257,35 @@ def _affected(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
             ),
         )
     }
+
+
+def _unbound(pod: Object, snapshot: Snapshot) -> list[Object]:
+    """Return the claims that a pod waits for."""
+    used = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod.get("spec", {}).get("volumes", [])
+        if "persistentVolumeClaim" in volume
+    }
+    return [
+        claim
+        for claim in snapshot.claims
+        if claim["metadata"]["name"] in used and claim.get("status", {}).get("phase") != "Bound"
+    ]
+
+
+def _last_warning(pod: Object, snapshot: Snapshot) -> str:
+    """Return why the claims that a pod waits for are not bound, to be added to its message."""
+    claims = {_uid(claim) for claim in _unbound(pod, snapshot)}
+    warnings = [
+        event
+        for event in snapshot.events
+        if event.get("type") == "Warning" and event.get("involvedObject", {}).get("uid") in claims
+    ]
+    if not warnings:
+        return ""
+    newest = max(warnings, key=lambda event: (last_seen(event), event["metadata"].get("name", "")))
+    name = newest["involvedObject"].get("name")
+    return f"; {CLAIM}/{name}: {newest.get('reason', '')}: {newest.get('message') or ''}"
 
 
 def _has_started(pod: Object) -> bool:
@@ -286,7 +308,12 @@ def _of_pod(pod: Object, earlier: Mapping[tuple[str, str], int]) -> Iterator[Sym
                 time_of(condition.get("lastTransitionTime")),
             )
     if status.get("phase") == "Failed" and status.get("reason"):
-        since = time_of(status.get("startTime"))
+        # One that was evicted had run until then; one that its node refused has no containers.
+        ends = [
+            container.get("state", {}).get("terminated", {}).get("finishedAt") or ""
+            for container in status.get("containerStatuses", [])
+        ]
+        since = time_of(max([status.get("startTime") or "", *ends]) or None)
         yield Symptom(status["reason"], name, status.get("message", ""), since)
     began = status.get("startTime") or pod["metadata"].get("creationTimestamp")
     ready_since = next(

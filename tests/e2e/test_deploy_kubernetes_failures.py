@@ -21,8 +21,9 @@ import yaml
 
 from tasks.adapters.cluster import Change, Cluster
 from tasks.adapters.kubeapi import Stop
-from tests.support.deploys import COMPONENT, FAST, REDIS, Deploys, Lines, Object, until
-from tests.support.kube_cli import ON, KubeEnv
+from tests.support.deploys import FAST, REDIS, Deploys, Lines, Object
+from tests.support.kube_cli import EXHAUSTED_CLASS, ON, KubeEnv
+from tests.support.obstacles import fail_web, refuse_web, remove_config, storage_class
 
 LANES = 3
 CRASHES = 3
@@ -58,72 +59,6 @@ class Row:
     shown: str = ""
 
 
-def refuse_web(deploys: Deploys, branch: str, tag: str) -> None:
-    """Let a policy of the cluster refuse the pods that run an image."""
-    where = deploys.names(branch).namespace
-    image = deploys.image(tag)
-    api = "admissionregistration.k8s.io/v1"
-    name = f"{where}-no-web"
-    rules = [
-        {
-            "apiGroups": [""],
-            "apiVersions": ["v1"],
-            "operations": ["CREATE"],
-            "resources": ["pods"],
-        }
-    ]
-    selector = {"matchLabels": {"kubernetes.io/metadata.name": where}}
-    web = {"matchLabels": {COMPONENT: "web"}}
-    policy: Object = {
-        "matchConstraints": {
-            "resourceRules": rules,
-            "namespaceSelector": selector,
-            "objectSelector": web,
-        },
-        "validations": [
-            {
-                "expression": f"!object.spec.containers.exists(c, c.image == '{image}')",
-                "message": "no unsigned images",
-            }
-        ],
-    }
-    for kind, plural, spec in (
-        ("ValidatingAdmissionPolicy", "validatingadmissionpolicies", policy),
-        (
-            "ValidatingAdmissionPolicyBinding",
-            "validatingadmissionpolicybindings",
-            {"policyName": name, "validationActions": ["Deny"]},
-        ),
-    ):
-        made = {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec}
-        deploys.applied(f"/apis/{api}/{plural}/{name}", made, "test", dry=False)
-    web_pods = deploys.cluster.find("Pod", where, f"{COMPONENT}=web")
-    own = web_pods[0]["spec"]
-    spec = {"containers": own["containers"], "securityContext": own["securityContext"]}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "probe", "namespace": where, "labels": {COMPONENT: "web"}},
-        "spec": {**spec, "volumes": own["volumes"]},
-    }
-    for container in spec["containers"]:
-        container["image"] = image
-    path = f"/api/v1/namespaces/{where}/pods/probe"
-    until(lambda: "unsigned" in deploys.refusal(path, pod))
-
-
-def storage_class(deploys: Deploys, branch: str, tag: str) -> None:
-    """Make a storage class that nobody serves."""
-    deploys.cluster.apply(
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {"name": "unserved"},
-            "provisioner": "kubernetes.io/no-provisioner",
-        }
-    )
-
-
 def redis(**values: Any) -> Object:
     return {"sessions": {"handler": "redis"}, "redis": values}
 
@@ -153,6 +88,26 @@ FAILED = {
         r"pod/\S+-migrate-\S+: a Secret or .* mounted is missing \(FailedMount: .*"
         r"non-existent secret key: mailer_dsn",
         values={"secret": {"files": {"MAUTIC_MAILER_DSN": "mailer_dsn"}}},
+    ),
+    "a ConfigMap that is missing": Row(
+        r"pod/\S+ container \S+: a Secret, a ConfigMap or .* missing "
+        r"\(CreateContainerConfigError: configmap \"\S+-env\" not found\)",
+        # Long enough for it to be deleted.
+        dict.fromkeys(("web", "worker"), "image-registry-busy:3"),
+        {"env": {"MAUTIC_ROW": "config"}},
+        prepare=remove_config,
+    ),
+    "an image that runs as root": Row(
+        WEB + r"the image would run as root \(CreateContainerConfigError: .*runAsNonRoot and image",
+        {"web": "fpm=runs-as-root"},
+    ),
+    "a container that cannot be configured": Row(
+        WEB + r"the container cannot be configured \(CreateContainerConfigError: .*subPath",
+        {"web": "fpm=config-error"},
+    ),
+    "a container that cannot be created": Row(
+        WEB + r"the container cannot be created \(CreateContainerError: .*is reserved",
+        {"web": "fpm=create-error"},
     ),
     "a migration that fails": Row(
         r"job/\S+-migrate: the Job failed \(Backoff\w+: .*pod/\S+ container migrate ended with "
@@ -188,6 +143,11 @@ FAILED = {
         r"replicaset/\S+-web-\S+: refused by admission \(FailedCreate: .*no unsigned images",
         prepare=refuse_web,
     ),
+    "a webhook that does not answer": Row(
+        r"replicaset/\S+-web-\S+: objects cannot be created "
+        r"\(FailedCreate: .*failed calling webhook",
+        prepare=fail_web,
+    ),
     "a service account that is missing": Row(
         r"job/\S+-migrate: its service account is missing",
         values={"serviceAccount": {"create": False, "name": "nobody"}},
@@ -218,6 +178,21 @@ FAILED = {
         {"web": "fpm=never-ready"},
         settings={"patience": {"deadline_seconds": 15}},
     ),
+    "a pod that is evicted": Row(
+        r"pod/\S+-web-\S+: the pod was evicted or killed \(Evicted: The node was low on",
+        {"web": "fpm=evicted"},
+        shown=r"! pod/\S+-web-\S+: Evicted: ",
+    ),
+    "a volume that cannot be mounted": Row(
+        r"pod/\S+-web-\S+: a volume cannot be provided \(FailedMount: .*Could not mount",
+        {"web": "fpm=mount-failed"},
+    ),
+    "a volume that cannot be provided": Row(
+        r"persistentvolumeclaim/\S+: a volume cannot be provided "
+        r"\(ProvisioningFailed: .*access point limit reached",
+        values={"media": {"storageClass": EXHAUSTED_CLASS}},
+        first=True,
+    ),
     "more than any node has": Row(
         r"pod/\S+-web-\S+: no node can take the pod \(Unschedulable: .*Insufficient cpu",
         values={
@@ -227,7 +202,8 @@ FAILED = {
     ),
     "a volume that is not bound": Row(
         # The pod and its claim wait equally long: whichever is told first is right.
-        r"(pod/\S+: a volume is not bound|persistentvolumeclaim/\S+: a volume cannot be provided)",
+        r"(pod/\S+: a volume is not bound \(Unschedulable: .*; persistentvolumeclaim/\S+: \w+: "
+        r"|persistentvolumeclaim/\S+: a volume cannot be provided)",
         values={"media": {"storageClass": "unserved"}},
         prepare=storage_class,
         first=True,

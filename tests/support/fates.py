@@ -124,6 +124,17 @@ def crash_loop(play: Play, container: Container) -> Steps:
             delay = min(delay * 2, 300)
 
 
+def evicted(play: Play, container: Container) -> Steps:
+    """Run for a while, until the node is low on memory and the whole pod has to go."""
+    yield from start(play, container)
+    yield from become_ready(play, container)
+    yield START_SECONDS
+    words = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 52Mi. "
+    play.event("Warning", "Evicted", words)
+    play.evict(words)
+    yield 0.0
+
+
 def start_error(play: Play, container: Container) -> Steps:
     """Fail to start: the image lacks the command."""
     delay = 10
@@ -150,9 +161,32 @@ def create(play: Play, container: Container) -> Steps:
     """Get the image, and what the environment refers to."""
     yield from pull(play, container)
     while message := next(iter(play.node.missing_environment(play.pod, container.spec)), None):
-        container.wait("CreateContainerConfigError", message)
-        play.event("Warning", "Failed", f"Error: {message}", container)
-        yield 10 / PACE
+        yield from refuse(play, container, "CreateContainerConfigError", message)
+    where = f'(pod: "{play.long_name}", container: {container.name})'
+    reason, message = {
+        "runs-as-root": (
+            "CreateContainerConfigError",
+            f"container has runAsNonRoot and image will run as root {where}",
+        ),
+        "config-error": (
+            "CreateContainerConfigError",
+            f'failed to prepare subPath for volumeMount "media" of container "{container.name}"',
+        ),
+        "create-error": (
+            "CreateContainerError",
+            f'failed to reserve container name "{container.name}_{play.name_}": '
+            "name is reserved for another container",
+        ),
+    }.get(container.fate, ("", ""))
+    while reason:
+        yield from refuse(play, container, reason, message)
+
+
+def refuse(play: Play, container: Container, reason: str, message: str) -> Steps:
+    """Fail to make the container, and wait until it is tried again."""
+    container.wait(reason, message)
+    play.event("Warning", "Failed", f"Error: {message}", container)
+    yield 10 / PACE
 
 
 def start(play: Play, container: Container) -> Steps:
@@ -231,6 +265,7 @@ FATES: dict[str, Callable[[Play, Container], Steps]] = {
     **dict.fromkeys(("image-missing", "image-registry-busy"), ready),
     **dict.fromkeys(("crash-loop", "crash-early", "crash-after-ready"), crash_loop),
     **dict.fromkeys(("oom", "job-fail"), crash_loop),
+    "evicted": evicted,
     "start-error": start_error,
     "never-ready": never_ready,
     "flapping": flapping,

@@ -25,6 +25,7 @@ from tasks.core.naming import Names
 from tasks.core.redact import Redactor
 from tasks.core.settings import names_of, parse
 from tests.support.controlplane import ControlPlane
+from tests.support.kubelet import stamp
 from tests.support.node import Node
 from tests.support.suite import ROOT, Inv, git
 
@@ -34,6 +35,8 @@ PLATFORM = "mautic-system"
 ADMIN_SECRET = "mautic-database-admin"
 ADMIN_PASSWORD = "planted-admin-password"
 STORAGE_CLASS = "played"
+EXHAUSTED_CLASS = "exhausted"
+"""Its driver has no room left."""
 ENVIRONMENT = "dev"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -67,8 +70,37 @@ class Provisioner:
     def _take(self, change: Change) -> None:
         claims = change.object["items"] if change.type == "SYNCED" else [change.object]
         for claim in claims:
-            if claim["spec"].get("storageClassName") == STORAGE_CLASS:
+            storage = claim["spec"].get("storageClassName")
+            if storage == STORAGE_CLASS:
                 self._serve(claim, deleted=change.type == "DELETED")
+            elif storage == EXHAUSTED_CLASS and change.type != "DELETED":
+                self._refuse(claim)
+
+    def _refuse(self, claim: Object) -> None:
+        """Tell what the external provisioner does when its driver refuses."""
+        meta = claim["metadata"]
+        # With WaitForFirstConsumer the driver is asked when the pod has a node.
+        if "volume.kubernetes.io/selected-node" not in meta.get("annotations", {}):
+            return
+        about = {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "uid": meta["uid"]}
+        about |= {"name": meta["name"], "namespace": meta["namespace"]}
+        name = f"{meta['name']}.{secrets.token_hex(8)}"
+        self._cluster.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": name, "namespace": meta["namespace"]},
+                "involvedObject": about,
+                "reason": "ProvisioningFailed",
+                "message": f'failed to provision volume with StorageClass "{EXHAUSTED_CLASS}": '
+                "rpc error: code = ResourceExhausted desc = access point limit reached",
+                "type": "Warning",
+                "count": 1,
+                "firstTimestamp": stamp(),
+                "lastTimestamp": stamp(),
+                "source": {"component": "efs.csi.aws.com"},
+            }
+        )
 
     def _serve(self, claim: Object, *, deleted: bool) -> None:
         meta, spec = claim["metadata"], claim["spec"]
@@ -255,6 +287,13 @@ def prepare_cluster(cluster: Cluster) -> None:
             },
             "provisioner": "test.mautic-multidev/played",
             "reclaimPolicy": "Delete",
+        },
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": EXHAUSTED_CLASS},
+            "provisioner": "test.mautic-multidev/exhausted",
+            "volumeBindingMode": "WaitForFirstConsumer",
         },
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLATFORM}},
         {

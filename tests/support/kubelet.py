@@ -128,6 +128,8 @@ class Play(threading.Thread):
             Container(c, "app", script.get(c["name"], "")) for c in spec["containers"]
         ]
         self.noisy = "noisy" in script.values()
+        self.unmountable = "mount-failed" in script.values()
+        self._evicted = ""
         if self.inits:
             for container in self.containers:
                 container.wait("PodInitializing")
@@ -176,6 +178,9 @@ class Play(threading.Thread):
                 self.event("Warning", "FailedMount", words)
             yield pause / PACE
             pause = min(pause * 2, 122)
+        while self.unmountable:
+            self.event("Warning", "FailedMount", BROKEN_MOUNT)
+            yield pause / PACE
         self.ip = self.node.network.address()
         for container in self.inits:
             sidecar = container.spec.get("restartPolicy") == "Always"
@@ -190,6 +195,15 @@ class Play(threading.Thread):
             self.node.network.serve(self.ip, ports)
         for container in self.containers:
             self._begin(fates.run(self, container))
+
+    def evict(self, message: str) -> None:
+        """End every container, and the pod with them."""
+        self._evicted = message
+        for container in self.containers:
+            if "running" in container.state:
+                container.end(137, "Error")
+            container.over = True
+        self._heap.clear()
 
     # -- what the API is told ---------------------------------------------------------------------
 
@@ -236,6 +250,8 @@ class Play(threading.Thread):
 
     def _phase(self) -> str:
         """Return the phase as getPhase of kubelet_pods.go does."""
+        if self._evicted:
+            return "Failed"
         if any(c.kind == "init" and not c.ready for c in self.inits):
             return "Pending"
         if any("waiting" in c.state and not c.last for c in self.containers):
@@ -290,6 +306,8 @@ class Play(threading.Thread):
             "startTime": self._began,
             "containerStatuses": [container.status() for container in self.containers],
         }
+        if self._evicted:
+            status |= {"reason": "Evicted", "message": self._evicted}
         if self.inits:
             status["initContainerStatuses"] = [container.status() for container in self.inits]
         if self.ip:
@@ -317,6 +335,10 @@ NO_DNS = (
 SLOW_VOLUME = (
     "Unable to attach or mount volumes: unmounted volumes=[media], unattached volumes=[], "
     "failed to process volumes=[]: timed out waiting for the condition"
+)
+BROKEN_MOUNT = (
+    'MountVolume.SetUp failed for volume "media" : rpc error: code = Internal desc = '
+    'Could not mount "fs-1:/" at "/var/lib/kubelet": mount failed: exit status 1'
 )
 
 

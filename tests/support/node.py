@@ -6,7 +6,8 @@ ready, and those of a Job succeed. What a fate is named after is what it does:
 
 ready · slow:SECONDS · flapping · crash-early:TIMES · crash-loop · crash-after-ready · oom ·
 start-error · never-ready · image-missing · image-registry-busy:TIMES · init-failure · noisy
-(benign warnings) · job-slow:SECONDS · job-fail
+(benign warnings) · runs-as-root · config-error · create-error · mount-failed · evicted ·
+job-slow:SECONDS · job-fail
 
 No fate is needed for an invalid image name or a missing Secret, ConfigMap or key: the node looks,
 as a kubelet does. What no node can take is left to the real scheduler.

@@ -519,6 +519,34 @@ def test_a_claim_s_events_count_while_it_is_not_bound(phase: str, doomed: bool) 
     assert verdict.cause is None
 
 
+def test_a_pod_that_waits_for_a_claim_tells_what_is_wrong_with_the_claim() -> None:
+    release = Release()
+    words = "pod has unbound immediate PersistentVolumeClaims"
+    scheduled = condition("PodScheduled", "False", "Unschedulable", words)
+    waits = pod(release.new, phase="Pending", conditions=(scheduled,))
+    waits["spec"]["volumes"] = [{"persistentVolumeClaim": {"claimName": "media"}}]
+    claim = thing("PersistentVolumeClaim", "media", status={"phase": "Pending"})
+    # Its own patience with this is not used up yet.
+    failed = event(claim, "ProvisioningFailed", "no such pool", first=80, last=80)
+
+    verdict = told(release.snapshot(waits, claims=[claim], events=[failed]), after=100)
+
+    assert verdict.cause
+    assert verdict.cause.line() == (
+        f"pod/web-1: a volume is not bound (Unschedulable: {words}; "
+        "persistentvolumeclaim/media: ProvisioningFailed: no such pool)"
+    )
+
+
+def test_grace_of_an_evicted_pod_begins_when_it_was_evicted() -> None:
+    release = Release()
+    killed = container("fpm", {"terminated": ended("Error", 137, when=90)})
+    gone = pod(release.new, killed, phase="Failed", reason="Evicted")
+
+    assert told(release.snapshot(gone), after=150).cause is None
+    assert told(release.snapshot(gone), after=151).cause
+
+
 def test_an_evicted_pod_that_was_replaced_does_not_count() -> None:
     release = Release(complete=True)
     gone = pod(release.new, phase="Failed", reason="Evicted", name="gone")
