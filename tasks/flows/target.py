@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from tasks.adapters.http import Response
 from tasks.adapters.lock import Holder
+from tasks.core.errors import InputError
 from tasks.core.naming import Names
 from tasks.core.plan import Plan, Step
-from tasks.core.record import Owner
+from tasks.core.record import Owner, Release
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,27 @@ class Request:
         """Whose environment this is."""
         names = self.names
         return Owner(names.environment, names.slug, names.branch, self.repository)
+
+    def earlier(self, history: Sequence[Release]) -> Release | None:
+        """Return the release that a rollback goes back to, or None when none of its tag is known.
+
+        Args:
+            history: the successful deployments, the newest last.
+
+        Raises:
+            InputError: there is nothing to go back to, or it is what runs already.
+        """
+        current = history[-1] if history else None
+        for release in reversed(history[:-1]):
+            if release.tag == self.tag or (not self.tag and not release.same_images(history[-1])):
+                return release
+        if self.tag and not (current and current.tag == self.tag):
+            return None
+        tags = ", ".join(release.tag for release in history) or "nothing"
+        raise InputError(
+            f"there is no earlier release of {self.names.branch} to go back to",
+            hint=f"deployed so far: {tags}",
+        )
 
 
 @dataclass(frozen=True)

@@ -177,16 +177,8 @@ class Kubernetes:
     def _release(self, request: Request, record: Record | None) -> Release:
         """Return the release a request means, with its images by digest."""
         history = record.history if record else ()
-        if request.rollback:
-            for release in reversed(history[:-1]):
-                if release.tag == request.tag or not request.tag:
-                    return release
-            if not request.tag:
-                tags = ", ".join(release.tag for release in history) or "nothing"
-                raise InputError(
-                    f"there is no earlier release of {request.names.branch} to go back to",
-                    hint=f"deployed so far: {tags}",
-                )
+        if request.rollback and (earlier := request.earlier(history)):
+            return earlier
         images = self._images(request.tag)
         return Release(request.tag, request.commit, images["mautic"], images["nginx"], "", "")
 

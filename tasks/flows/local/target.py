@@ -146,18 +146,8 @@ class Local:
     def _release(self, request: Request, record: Record | None) -> Release:
         """Return the release a request means, with its images by digest."""
         history = record.history if record else ()
-        if request.rollback:
-            current = record.current if record else None
-            for release in reversed(history[:-1]):
-                wanted_images = not request.tag and current and not release.same_images(current)
-                if release.tag == request.tag or wanted_images:
-                    return release
-            if not request.tag or (current and current.tag == request.tag):
-                tags = ", ".join(release.tag for release in history) or "nothing"
-                raise InputError(
-                    f"there is no earlier release of {request.names.branch} to go back to",
-                    hint=f"deployed so far: {tags}",
-                )
+        if request.rollback and (earlier := request.earlier(history)):
+            return earlier
         if self._registry_is_local and not self.platform.has_registry():
             raise RegistryError("nothing was built on this machine yet", hint="run inv build")
         images = self.images(request.tag)
