@@ -92,8 +92,10 @@ def inputs_of(
     return PlatformInputs(
         project=settings.project,
         namespace=own.platform_namespace,
-        main_environments=tuple(here),
-        branch_environments=tuple(name for name, other in here.items() if not other.protected),
+        main_environments=tuple(sorted(here)),
+        branch_environments=tuple(
+            sorted(name for name, other in here.items() if not other.protected)
+        ),
         main_group=parameters.get("cluster/groups/main", ""),
         branch_group=parameters.get("cluster/groups/branches", ""),
         # With several registries none can be demanded.

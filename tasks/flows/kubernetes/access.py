@@ -1,0 +1,88 @@
+"""Letting CI jobs into a branch's namespace, where the cluster's platform gives them rights at all.
+
+A role cannot name namespaces that do not exist yet. So whoever makes one binds there what
+helm/platform allows the groups of that environment; whoever has rights everywhere needs no binding,
+but makes it all the same: it is for the jobs that come later.
+"""
+
+from __future__ import annotations
+
+import time
+
+from tasks.adapters.cluster import Cluster
+from tasks.core.errors import ClusterError, ConflictError, DeadlineError
+from tasks.core.manifests import MANAGED, PREFIX, Object
+
+NAME = "mautic-multidev"
+ROLE = "mautic-multidev-environment"
+MEMBERS = ("mautic-multidev-main", "mautic-multidev-branches")
+"""Bindings of helm/platform: a group each, and the environments that it may deploy to."""
+ENVIRONMENTS = f"{PREFIX}environments"
+EFFECT_SECONDS = 20
+"""How long a binding may take to have an effect; well below one second as a rule."""
+POLL_SECONDS = 0.2
+
+
+def admit(cluster: Cluster, namespace: str, environment: str) -> None:
+    """Bind the groups of an environment's CI jobs in a namespace of it, unless that is done.
+
+    Args:
+        cluster: the cluster.
+        namespace: a branch's namespace; it must exist.
+        environment: the environment's name.
+
+    Raises:
+        ClusterError: the cluster refused.
+        DeadlineError: the binding has no effect.
+    """
+    groups = _groups(cluster, environment)
+    if not groups or cluster.get("RoleBinding", NAME, namespace):
+        return
+    try:
+        cluster.create(_binding(namespace, groups))
+    except ConflictError:
+        return  # another run was faster
+    deadline = time.monotonic() + EFFECT_SECONDS
+    while not cluster.may("update", "Lease", namespace):
+        if time.monotonic() > deadline:
+            raise DeadlineError(
+                f"rolebinding/{NAME} in {namespace} has no effect after {EFFECT_SECONDS} s",
+                hint="is this user in one of the groups that `inv platform.status` shows?",
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def may_make(cluster: Cluster, namespace: str) -> bool:
+    """Say whether this user would get rights in a namespace by making it."""
+    return cluster.may("create", "RoleBinding", namespace)
+
+
+def _groups(cluster: Cluster, environment: str) -> list[str]:
+    """Return the groups whose jobs deploy to an environment; none without a platform."""
+    groups = []
+    for name in MEMBERS:
+        try:
+            found = cluster.get("ClusterRoleBinding", name)
+        except ClusterError as error:
+            if error.status == 403:  # neither an administrator nor one of these jobs
+                return []
+            raise
+        if found and environment in _environments(found):
+            groups += [subject["name"] for subject in found.get("subjects") or ()]
+    return groups
+
+
+def _environments(found: Object) -> list[str]:
+    text = (found["metadata"].get("annotations") or {}).get(ENVIRONMENTS, "")
+    return str(text).split(",")
+
+
+def _binding(namespace: str, groups: list[str]) -> Object:
+    api = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{api}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": NAME, "namespace": namespace, "labels": MANAGED},
+        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": ROLE},
+        "subjects": [{"apiGroup": api, "kind": "Group", "name": group} for group in groups],
+    }
