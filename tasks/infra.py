@@ -131,10 +131,12 @@ def drift(session: Session, stack: str = "", format: str = "text") -> None:
 
     site = _site(session, stack)
     summary = find_drift(site)
+    rows = summary.drift_rows
     if as_json:
-        session.console.json(summary.as_dict()["drift"])
-    for change in summary.drift if not as_json else ():
-        session.console.data(change.line())
+        columns = ("what", "address", "attributes")
+        session.console.json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif rows:
+        session.console.table(("what", "address", "attributes"), rows)
     pending = len(summary.changes) - len(summary.drift)
     if pending:
         session.console.say(f"besides, {pending} changes of the configuration are not applied yet")

@@ -126,7 +126,13 @@ class Terraform:
             InputError: there is no such bucket.
             MissingToolError: there is no Terraform, or no provider can be had.
         """
-        options = {"input": False, "reconfigure": True, "backend_config": dict(backend)}
+        options = {
+            "input": False,
+            "reconfigure": True,
+            "backend_config": dict(backend),
+            # A folder without tests: the modules of Terraform's own tests are many.
+            "test_directory": "modules",
+        }
         self._run("init", options, on_line=on_line, deadline=INIT_SECONDS)
 
     def plan(

@@ -145,6 +145,18 @@ class Summary:
             for change in self.changes
         )
 
+    @property
+    def drift_rows(self) -> list[tuple[str, str, str]]:
+        """What has become of each drifted resource: gone or changed, address, attributes."""
+        return [
+            (
+                "gone" if change.action == "destroy" else "changed",
+                change.address,
+                ", ".join(change.attributes),
+            )
+            for change in self.drift
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
         return {

@@ -30,7 +30,8 @@ them."""
 
 _SOURCES = (".tf", ".tf.json", ".tfvars", ".tfvars.json")
 _DONE = re.compile(r"^\S.*: (?:Creation|Modifications|Destruction) complete")
-_TOLD = re.compile(r"^(?:Error|Warning|Apply complete|Destroy complete)\b")
+_RESULT = re.compile(r"^(?:Apply|Destroy) complete! Resources: (.*)\.$")
+_ALARM = re.compile(r"^(?:Error|Warning): ")
 
 
 class StoppedError(SuiteError):
@@ -465,7 +466,6 @@ def _apply(site: Site, plan: Path, summary: Summary, title: str) -> None:
     with _stoppable(site, changing=True), site.console.work(title) as activity:
         site.terraform.tell = activity.say
         site.terraform.apply(plan, _progress(activity, steps))
-        activity.outcome = summary.headline
 
 
 def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
@@ -478,7 +478,9 @@ def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
             done += 1
             if activity.panel:
                 activity.panel([f"{done} of {steps} done"])
-        if _DONE.match(line) or _TOLD.match(line):
+        if result := _RESULT.match(line):
+            activity.outcome = result[1]
+        elif _DONE.match(line) or _ALARM.match(line):
             activity.say(line)
         else:
             activity.line(line)
