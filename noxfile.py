@@ -36,6 +36,9 @@ def lint(session: nox.Session) -> None:
     _run(session, "yamllint", "--strict", *_named(files, "*.yaml", "*.yml"))
     _run(session, "shellcheck", "--external-sources", *filter(_is_shell, files))
     _run(session, "hadolint", *_named(files, "Dockerfile", "*.Dockerfile"))
+    # GitLab's own schema, in the version that the lock pins: no network.
+    schema = ("--builtin-schema", "vendor.gitlab-ci")
+    _run(session, "check-jsonschema", *schema, ".gitlab-ci.yml")
 
 
 @nox.session
@@ -53,7 +56,10 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """Run the unit tests: no sockets, no containers."""
-    _pytest(session, "unit")
+    # GitLab shows the coverage beside a merge request; on a person's machine it would only cost.
+    report = f"--cov-report=xml:{ARTIFACTS / 'coverage-unit.xml'}"
+    coverage = ("--cov=tasks", "--cov-report=term", report) if os.environ.get("CI") else ()
+    _pytest(session, "unit", options=coverage)
 
 
 @nox.session
@@ -116,7 +122,7 @@ def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
     return str(session.run(str(VENV / "bin" / program), *args, env=environment, **options))
 
 
-def _pytest(session: nox.Session, *families: str) -> None:
+def _pytest(session: nox.Session, *families: str, options: tuple[str, ...] = ()) -> None:
     """Run pytest over families of tests, in as many processes as there are processors."""
     ARTIFACTS.mkdir(exist_ok=True)
     _run(
@@ -125,6 +131,7 @@ def _pytest(session: nox.Session, *families: str) -> None:
         # Tests of a file share what they deployed; the files run in the order given here.
         *("--dist", "loadfile", "--no-loadscope-reorder"),
         f"--junit-xml={ARTIFACTS / f'junit-{session.name}.xml'}",
+        *options,
         *(session.posargs or [f"tests/{family}" for family in families]),
         interrupt_timeout=INTERRUPT_GRACE_SECONDS,
         terminate_timeout=INTERRUPT_GRACE_SECONDS,
