@@ -8,13 +8,16 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.cli import ROOT, Session
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
+    from tasks.adapters.cluster import Cluster
     from tasks.adapters.engine import Engine
+    from tasks.adapters.helm import Helm
     from tasks.adapters.lock import Holder
     from tasks.flows.kubernetes.target import Kubernetes
     from tasks.flows.local.target import Local
@@ -37,27 +40,48 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Target:
 
 
 def _kubernetes(session: Session, environment: str, *, dry: bool) -> Kubernetes:
-    from tasks.adapters.cluster import Cluster
-    from tasks.adapters.helm import Helm
-    from tasks.adapters.tools import find_helm
     from tasks.flows.build import resolve_images
     from tasks.flows.kubernetes.target import Kubernetes
 
-    own = session.settings.environment(environment).cluster
-    assert own, "the settings require a cluster for this target"  # noqa: S101 - for the type
-    images = registry(session, environment)
-    # Looking at environments needs no Helm, and must not wait for one to be fetched.
-    find = partial(find_helm, session.runner, ROOT, say=session.console.say)
+    access, helm = cluster(session, environment)
     return Kubernetes(
-        settings=session.settings,
+        settings=session.settings_of(environment),
         environment=environment,
-        cluster=Cluster(own.name),
-        helm=Helm(session.runner, find, own.name, None),
+        cluster=access,
+        helm=helm,
         root=ROOT,
-        images=partial(resolve_images, images),
+        images=partial(resolve_images, registry(session, environment)),
         base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
         redactor=session.redactor,
+    )
+
+
+def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
+    """Return the cluster of an environment whose target is Kubernetes, and Helm for it."""
+    from tasks.adapters.cluster import Cluster
+    from tasks.adapters.eks import EksAccess
+    from tasks.adapters.helm import Helm
+    from tasks.adapters.tools import find_helm
+
+    own = session.settings_of(environment).environment(environment)
+    assert own.cluster, "the settings require it for this target"  # noqa: S101 - for the type
+    assert own.cluster.name, "the settings require it"  # noqa: S101 - for the type
+    # Looking at environments needs no Helm, and must not wait for one to be fetched.
+    find = partial(find_helm, session.runner, ROOT, say=session.console.say)
+    if own.cluster.kind == "context":
+        return Cluster(own.cluster.name), Helm(session.runner, find, own.cluster.name, None)
+    eks = EksAccess(
+        session.aws(own.stack), own.cluster.name, root=ROOT, secret=session.redactor.add
+    )
+
+    def find_and_log_in() -> Path:
+        eks.write_kubeconfig()
+        return find()
+
+    return (
+        Cluster(eks.context, str(eks.kubeconfig), log_in=eks.log_in),
+        Helm(session.runner, find_and_log_in, eks.context, str(eks.kubeconfig)),
     )
 
 

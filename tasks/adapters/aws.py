@@ -124,7 +124,7 @@ class Aws:
         Raises:
             SettingsError: none is set anywhere.
         """
-        region = self._region or self._session.region_name
+        region = self._region or self.session.region_name
         if not region:
             raise SettingsError(
                 "no AWS region is set", hint="set `region` of the stack in invoke.yaml"
@@ -159,7 +159,7 @@ class Aws:
                     retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                 )
                 try:
-                    self._clients[service] = self._session.client(
+                    self._clients[service] = self.session.client(
                         service, region_name=self.region, config=config
                     )
                 except (BotoCoreError, ValueError) as error:  # ValueError: not a URL
@@ -194,7 +194,12 @@ class Aws:
         return Identity(answer["Account"], answer["Arn"])
 
     @cached_property
-    def _session(self) -> boto3.Session:
+    def session(self) -> boto3.Session:
+        """boto3's session, for what its clients do not do.
+
+        Raises:
+            SettingsError: region or profile are wrong.
+        """
         import boto3
         from botocore.exceptions import BotoCoreError
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from tasks.adapters.kubeapi import (
@@ -23,6 +24,9 @@ from tasks.adapters.kubeapi import (
     refusal,
 )
 from tasks.core.errors import ClusterError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
 
 FIELD_MANAGER = "mautic-multidev"
 PAGE = 500
@@ -128,6 +132,8 @@ class Cluster:
         context: the context's name; None takes the current one.
         kubeconfig: path of the kubeconfig; None takes KUBECONFIG or the user's own.
         patience: seconds during which a busy, failing or absent API is tried again.
+        log_in: returns a client of the cluster, in place of one by the kubeconfig; called again
+            when the API no longer takes its credentials.
     """
 
     def __init__(
@@ -136,14 +142,16 @@ class Cluster:
         kubeconfig: str | None = None,
         *,
         patience: float = PATIENCE_SECONDS,
+        log_in: Callable[[], ApiClient] | None = None,
     ) -> None:
         self.context = context
         self.kubeconfig = kubeconfig
         self._patience = patience
+        self._log_in = log_in
 
     @cached_property
     def _transport(self) -> Transport:
-        return Transport(self.context, self.kubeconfig, self._patience)
+        return Transport(self.context, self.kubeconfig, self._patience, self._log_in)
 
     # -- objects --------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ The client library does what it is best at, reading a kubeconfig and authenticat
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import re
@@ -111,14 +112,22 @@ class Transport:
         context: a kubeconfig's context; None takes the current one.
         kubeconfig: path of the kubeconfig; None takes KUBECONFIG or the user's own.
         patience: seconds during which a busy, failing or absent API is tried again.
+        log_in: returns a client, in place of one by the kubeconfig.
 
     Raises:
-        ClusterError: the kubeconfig cannot be read, or does not hold the context.
+        ClusterError: the kubeconfig cannot be read, does not hold the context, or gives it no
+            credentials.
     """
 
-    def __init__(self, context: str | None, kubeconfig: str | None, patience: float) -> None:
-        self._place = (context, kubeconfig)
-        self._client = _client(context, kubeconfig)
+    def __init__(
+        self,
+        context: str | None,
+        kubeconfig: str | None,
+        patience: float,
+        log_in: Callable[[], ApiClient] | None = None,
+    ) -> None:
+        self._new_client = log_in or functools.partial(_client, context, kubeconfig)
+        self._client = self._connect()
         self._login = threading.Lock()
         self._patience = patience
         self._skew = float("-inf")
@@ -284,7 +293,15 @@ class Transport:
         """Read the credentials anew; an exec plugin is run again, a token's file read again."""
         with self._login:
             if self._client is refused:  # no other thread has done it by now
-                self._client = _client(*self._place)
+                self._client = self._connect()
+
+    def _connect(self) -> ApiClient:
+        from urllib3.util.retry import Retry
+
+        client = self._new_client()
+        # Attempts are repeated here, bounded by a patience and not by a count.
+        client.rest_client.pool_manager.connection_pool_kw["retries"] = Retry(0, read=False)
+        return client
 
 
 def refusal(request: Request, answer: Answer | Any) -> ClusterError:
@@ -310,7 +327,6 @@ def refusal(request: Request, answer: Answer | Any) -> ClusterError:
 def _client(context: str | None, kubeconfig: str | None) -> ApiClient:
     from kubernetes.config import ConfigException
     from kubernetes.config.kube_config import new_client_from_config
-    from urllib3.util.retry import Retry
 
     try:
         client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
@@ -322,6 +338,11 @@ def _client(context: str | None, kubeconfig: str | None) -> ApiClient:
             hint="name a context that `kubectl config get-contexts` lists as `cluster` in "
             "invoke.yaml, and set KUBECONFIG if the file is not ~/.kube/config",
         ) from error
-    # Attempts are repeated here, bounded by a patience and not by a count.
-    client.rest_client.pool_manager.connection_pool_kw["retries"] = Retry(0, read=False)
+    own = client.configuration
+    if own.host.startswith("https:") and not (own.api_key or own.cert_file or own.username):
+        # The library only logs that an exec plugin failed, and goes on as nobody.
+        raise ClusterError(
+            f"the kubeconfig gives no credentials for {context or 'the current context'}",
+            hint="it names none, or its exec plugin failed, as told above: log in again",
+        )
     return client

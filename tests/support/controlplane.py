@@ -114,7 +114,10 @@ class ControlPlane:
     Attributes:
         url: the API server's address.
         kubeconfig: an administrator's kubeconfig with the context ``test``.
+        api_options: further options of the API server.
     """
+
+    api_options: tuple[str, ...] = ()
 
     def __init__(self, programs: Path, root: Path) -> None:
         self._programs = programs
@@ -127,6 +130,13 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start everything and wait until namespaces get their default service account."""
+        self.start_bare()
+        self._start_controllers()
+        self._wait(f"https://127.0.0.1:{self._controllers}/healthz")
+        self._wait(f"https://127.0.0.1:{self._scheduler}/readyz")
+
+    def start_bare(self) -> None:
+        """Start the API server alone, for objects that nothing has to act upon."""
         self.pki.issue("apiserver", "kube-apiserver", server=True)
         self.pki.issue("front-proxy", "front-proxy-client")
         self.pki.issue("kubelet-client", "kube-apiserver-kubelet-client")
@@ -139,9 +149,6 @@ class ControlPlane:
             self.write_kubeconfig(self._root / f"{file}.kubeconfig", file)
         self._start_etcd()
         self.start_api()
-        self._start_controllers()
-        self._wait(f"https://127.0.0.1:{self._controllers}/healthz")
-        self._wait(f"https://127.0.0.1:{self._scheduler}/readyz")
 
     def write_kubeconfig(self, path: Path, user: str) -> Path:
         """Write a kubeconfig with the context `test` for a user whose certificate was issued."""
@@ -216,6 +223,7 @@ class ControlPlane:
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             f"--proxy-client-cert-file={pki / 'front-proxy.crt'}",
             f"--proxy-client-key-file={pki / 'front-proxy.key'}",
+            *self.api_options,
         )
         self._wait(f"{self.url}/readyz")
 
