@@ -29,7 +29,12 @@ variable "VERSION" {
   default = ""
 }
 
-# pip's own variables, where this machine needs them to reach a package index.
+# pip's own variables, where this machine needs them to reach a package index; the certificates may
+# be named for all programs.
+variable "SSL_CERT_FILE" {
+  default = ""
+}
+
 variable "PIP_CERT" {
   default = ""
 }
@@ -54,7 +59,7 @@ function "labels" {
 function "secrets" {
   params = []
   result = concat(
-    [for file in [PIP_CERT] : "id=pip_cert,src=${file}" if file != ""],
+    [for file in [PIP_CERT != "" ? PIP_CERT : SSL_CERT_FILE] : "id=pip_cert,src=${file}" if file != ""],
     [for url in [PIP_INDEX_URL] : "id=pip_index,env=PIP_INDEX_URL" if url != ""],
   )
 }
