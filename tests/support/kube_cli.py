@@ -162,6 +162,8 @@ class KubeEnv:
         own = {
             "target": "kubernetes",
             "branches": ["*"],
+            # invoke.yaml's own, below these settings, has one.
+            "stack": None,
             "namespace": "{project}-{slug}",
             "host": "{slug}.dev.example.com",
             "registry": {"kind": "oci", "url": self.registry},

@@ -313,10 +313,15 @@ def test_in_a_ci_job_the_branch_and_the_environment_come_from_the_job(
     inv: Inv, checkout: Path
 ) -> None:
     git(checkout, "checkout", "--quiet", "--detach")
-    job = {"CI": "true", "CI_JOB_ID": "1"}
-    for branch, environment, expected in (
-        ("feature/x", "dev", "mautic-feature-x-217d2b"),
-        ("main", "prod", "mautic-prod"),
+    # With the domain there is nothing left that a stack would have to be asked for.
+    job = {
+        **{"CI": "true", "CI_JOB_ID": "1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+        "INVOKE_ENVIRONMENTS_DEV_DOMAIN": "dev.example.org",
+        "INVOKE_ENVIRONMENTS_PROD_DOMAIN": "shop.example.org",
+    }
+    for branch, environment, expected, host in (
+        ("feature/x", "dev", "mautic-feature-x-217d2b", "feature-x-217d2b.dev.example.org"),
+        ("main", "prod", "mautic-prod", "shop.example.org"),
     ):
         done = inv(
             *(checkout, "names", "--format", "json"), env={**job, "CI_COMMIT_BRANCH": branch}
@@ -324,7 +329,7 @@ def test_in_a_ci_job_the_branch_and_the_environment_come_from_the_job(
         assert done.returncode == 0, done.stderr
         names = json.loads(done.stdout)
         assert (names["branch"], names["environment"]) == (branch, environment)
-        assert names["namespace"] == expected
+        assert (names["namespace"], names["host"]) == (expected, host)
     settings = {"environments": {"dev": {"branches": ["feature/*"]}}}
     done = inv(checkout, "names", env={**job, "CI_COMMIT_BRANCH": "fix-1"}, settings=settings)
     assert done.returncode == 2

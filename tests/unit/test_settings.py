@@ -20,6 +20,7 @@ from tasks.core.settings import (
     names_of,
     parse,
 )
+from tasks.core.stack import defaults
 from tests.support.suite import ROOT
 
 OWN = yaml.safe_load((ROOT / "invoke.yaml").read_text())
@@ -47,7 +48,7 @@ def local(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_project_s_own_file_is_right() -> None:
-    settings = read(base=OWN)
+    settings = read(base=merge([defaults(OWN), Level("invoke.yaml", OWN)]))
     assert settings.environment(LOCAL).registry.url == "localhost:5050/mautic"
     assert settings.environment(LOCAL).ttl_hours == 2 * 7 * 24
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 from tasks.core.errors import SettingsError
 from tasks.core.levels import Level, merge, origin
@@ -62,6 +63,21 @@ def test_an_environment_needs_to_say_only_target_branches_and_stack() -> None:
     assert (own.database.admin_secret_arn, own.database.account) == (ARN, "database-job")
     assert own.platform_namespace == "mautic-platform"
     assert names_of(settings, "dev", "feature-x").url == "https://feature-x.dev.example.org"
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_the_project_s_own_environments_take_every_address_from_their_stack(name: str) -> None:
+    given = Level("invoke.yaml", yaml.safe_load((ROOT / "invoke.yaml").read_text()))
+    found = [defaults(given.data), given]
+    found.insert(0, level(name, PARAMETERS, merge(found)))
+    settings = read(found)
+    assert (settings.environment(name).stack, settings.environment(name).gaps) == (name, ())
+    assert settings.environment(name).protected is settings.stack(name).protected
+    origin_of = {key: where for key, (_, where) in origins(found, name).items()}
+    assert origin_of.pop("host") == "the defaults of a stack"
+    assert set(origin_of.values()) == {f"SSM /mautic-multidev/{name}"}
+    host = names_of(settings, name, "main").host
+    assert host == {"dev": "main.dev.example.org", "prod": "dev.example.org"}[name]
 
 
 def test_an_environment_of_one_namespace_has_the_domain_itself() -> None:
