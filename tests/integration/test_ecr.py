@@ -12,17 +12,23 @@ import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tasks.adapters.aws import ATTEMPTS, Aws
+from tasks.adapters.buildx import Buildx, Order
 from tasks.adapters.dockerconfig import logged_in
 from tasks.adapters.ecr import BATCH, EcrRegistry, region_of
+from tasks.adapters.process import Runner
+from tasks.adapters.registry import Registry
 from tasks.core.errors import AwsError, RegistryError, SettingsError
 from tasks.core.redact import Redactor
-from tests.integration.build_support import Answer, Request, front_door
+from tests.integration.build_support import Answer, Request, forget_images, front_door
 from tests.support.aws import ACCOUNT, REGION, Moto
+
+if TYPE_CHECKING:
+    import docker
 
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 OCI = "application/vnd.oci.image.manifest.v1+json"
@@ -441,6 +447,42 @@ def test_docker_is_logged_in_by_a_private_configuration(
         assert config["auths"][HOST]["auth"] not in shown
     assert not folder.exists()
     assert json.loads((own / "config.json").read_text()) == before
+
+
+def test_a_push_carries_the_token_and_needs_it(
+    place: Place, registry: str, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    """The registry is a real one of another kind, and its door asks for ECR's user and token."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    (tmp_path / "bake.hcl").write_text('target "default" { context = "." }\n')
+    said: list[str] = []
+    token = place.registry().token()
+    expected = base64.b64encode(f"{token.user}:{token.password}".encode()).decode()
+
+    def guard(request: Request) -> Answer | None:
+        if request.headers.get("Authorization") == f"Basic {expected}":
+            return None
+        return Answer(401, {"WWW-Authenticate": 'Basic realm="ecr"'})
+
+    buildx = Buildx(Runner(place.redactor), tmp_path, "bake.hcl")
+    with front_door(registry, guard) as (host, _):
+        reference = f"{host}/{place.path}/mautic:1"
+        try:
+            with pytest.raises(RegistryError, match="refused the push"):
+                buildx.bake({"default": Order(reference)}, variables={}, on_line=said.append)
+            with logged_in(host, token.user, token.password) as folder:
+                baked = buildx.bake(
+                    {"default": Order(reference)},
+                    variables={},
+                    login={"DOCKER_CONFIG": str(folder)},
+                    on_line=said.append,
+                )
+        finally:
+            forget_images(engine, host)
+    pushed = Registry(f"{registry}/{place.path}").digest("mautic", "1")
+    assert pushed == baked["default"].digest
+    assert token.password not in "".join(said)
+    assert expected not in "".join(said)
 
 
 def test_a_docker_configuration_that_is_no_json_is_told(

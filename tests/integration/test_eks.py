@@ -7,20 +7,16 @@ import hashlib
 import hmac
 import json
 import os
-import re
 import secrets
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-import requests
 
 from tasks.adapters import eks
 from tasks.adapters.aws import Aws
@@ -31,9 +27,10 @@ from tasks.adapters.process import Runner
 from tasks.adapters.tools import find_helm
 from tasks.core.errors import AwsError, ClusterError
 from tasks.core.redact import Redactor
-from tests.integration.build_support import Answer, Request, front_door
+from tests.integration.build_support import Request
 from tests.support.aws import ACCOUNT, REGION, Moto
-from tests.support.controlplane import PROGRAMS, ControlPlane, assets
+from tests.support.controlplane import PROGRAMS, assets
+from tests.support.eks import Eks, Webhook, asked_of_sts, url_of
 from tests.support.suite import ROOT
 
 NAME = "mautic-test"
@@ -47,24 +44,6 @@ def credentials(aws: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in aws.variables().items():
         monkeypatch.setenv(name, value)
-
-
-def url_of(token: str) -> str:
-    """Return the signed URL that a token is made of."""
-    assert token.startswith("k8s-aws-v1.")
-    encoded = token.removeprefix("k8s-aws-v1.")
-    assert re.fullmatch(r"[A-Za-z0-9_-]+", encoded), "base64url without padding"
-    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
-
-
-def asked_of_sts(url: str) -> str:
-    """Return what STS answers to a signed URL. moto knows signatures in headers alone."""
-    query = {key: value[0] for key, value in parse_qs(urlsplit(url).query).items()}
-    signed = ", ".join(
-        f"{name}={query[f'X-Amz-{name}']}" for name in ("Credential", "SignedHeaders", "Signature")
-    )
-    headers = {"x-k8s-aws-id": NAME, "Authorization": f"AWS4-HMAC-SHA256 {signed}"}
-    return requests.get(url, headers=headers, timeout=30).text
 
 
 # -- the token ------------------------------------------------------------------------------------
@@ -128,7 +107,7 @@ def test_a_token_is_what_is_documented_field_by_field(
 def test_what_a_token_signs_sts_answers(aws: Moto) -> None:
     url = url_of(sign(Aws(REGION), NAME).value)
     assert url.startswith(aws.url)
-    assert f"<Account>{ACCOUNT}</Account>" in asked_of_sts(url)
+    assert f"<Account>{ACCOUNT}</Account>" in asked_of_sts(url, NAME)
 
 
 def test_a_profile_with_a_role_gives_a_token_of_that_role(
@@ -191,112 +170,28 @@ def test_a_cluster_that_is_not_there_is_told() -> None:
 # -- an API server that asks STS whose a token is --------------------------------------------------
 
 
-class Webhook:
-    """What EKS puts beside its API server: it sends what a token signs, and says whose it is.
-
-    Attributes:
-        tokens: those it was asked about, in order.
-        refused: how many more it turns away.
-    """
-
-    def __init__(self, sts: str) -> None:
-        self.tokens: list[str] = []
-        self.refused = 0
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                body = json.dumps(hook.judge(review, sts)).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def judge(self, review: dict[str, object], sts: str) -> dict[str, object]:
-        token = review["spec"]["token"]  # type: ignore[index]
-        self.tokens.append(token)
-        status: dict[str, object] = {"authenticated": False}
-        if self.refused:
-            self.refused -= 1
-        elif token.startswith("k8s-aws-v1.") and url_of(token).startswith(f"{sts}/?"):
-            arn = re.search("<Arn>(.*)</Arn>", asked_of_sts(url_of(token)))
-            if arn:
-                user = {"username": arn[1], "groups": ["system:masters"]}
-                status = {"authenticated": True, "user": user}
-        return {"apiVersion": review["apiVersion"], "kind": "TokenReview", "status": status}
-
-
 @pytest.fixture(scope="module")
-def webhook(aws: Moto) -> Iterator[Webhook]:
-    hook = Webhook(aws.url)
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
-
-
-@pytest.fixture(scope="module")
-def plane(webhook: Webhook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def played(aws: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eks]:
     programs = assets()
     if programs is None:
         pytest.skip(f"no Kubernetes control plane: KUBEBUILDER_ASSETS lacks {', '.join(PROGRAMS)}")
-    root = tmp_path_factory.mktemp("eks")
-    server = {"server": f"http://127.0.0.1:{webhook.server.server_port}/"}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "sts", "cluster": server}],
-        "users": [{"name": "api", "user": {}}],
-        "contexts": [{"name": "webhook", "context": {"cluster": "sts", "user": "api"}}],
-        "current-context": "webhook",
-    }
-    (root / "webhook.yaml").write_text(json.dumps(config))
-    made = ControlPlane(programs, root)
-    made.api_options = (
-        f"--authentication-token-webhook-config-file={root / 'webhook.yaml'}",
-        "--authentication-token-webhook-version=v1",
-        "--authentication-token-webhook-cache-ttl=0s",
-    )
-    try:
-        made.start_bare()
+    with Eks(aws, programs, tmp_path_factory.mktemp("eks")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture
-def eks_api(
-    aws: Moto, plane: ControlPlane, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[list[Request]]:
-    """EKS knows the real API server; all else is moto's. STS is asked directly: tokens name it."""
-    webhook.tokens.clear()
-    webhook.refused = 0
-    # Two tokens of one key and second are equal, and the API server remembers good ones for 10 s.
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIA{secrets.token_hex(8).upper()}")
-    authority = base64.b64encode((plane.pki.root / "ca.crt").read_bytes()).decode()
-    cluster = {
-        "name": NAME,
-        "status": "ACTIVE",
-        "endpoint": plane.url,
-        "certificateAuthority": {"data": authority},
-    }
+def webhook(played: Eks) -> Webhook:
+    return played.webhook
 
-    def answer(request: Request) -> Answer | None:
-        if request.path != f"/clusters/{NAME}":
-            return None
-        return Answer(
-            200, {"Content-Type": "application/json"}, json.dumps({"cluster": cluster}).encode()
-        )
 
-    with front_door(aws.host, answer) as (host, seen):
-        monkeypatch.setenv("AWS_ENDPOINT_URL_EKS", f"http://{host}")
+@pytest.fixture
+def eks_api(played: Eks, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Request]]:
+    """EKS knows the real API server, all else is moto's; the requests it has seen."""
+    played.webhook.forget()
+    with played.api(NAME) as (url, seen):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EKS", url)
+        # Two tokens of one key and second are equal, and the API server remembers good ones: 10 s.
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"AKIA{secrets.token_hex(8).upper()}")
         yield seen
 
 
@@ -355,11 +250,9 @@ def test_nobody_goes_on_without_credentials(
     assert webhook.tokens == []
 
 
-def test_a_context_whose_plugin_fails_is_not_gone_on_with(
-    plane: ControlPlane, tmp_path: Path
-) -> None:
+def test_a_context_whose_plugin_fails_is_not_gone_on_with(played: Eks, tmp_path: Path) -> None:
     """The client library only logs that, and would ask as nobody."""
-    config = json.loads(plane.kubeconfig.read_text())
+    config = json.loads(played.plane.kubeconfig.read_text())
     plugin = {"apiVersion": eks.API, "command": "false", "interactiveMode": "Never"}
     config["users"][0]["user"] = {"exec": plugin}
     (tmp_path / "kubeconfig").write_text(json.dumps(config))
