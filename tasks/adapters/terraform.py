@@ -173,6 +173,12 @@ class Terraform:
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
+    def state(self) -> dict[str, Any]:
+        """Return the state as data, sensitive values in clear."""
+        done = self._run("show", {"json": True}, deadline=READ_SECONDS)
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
     def diff(self, plan: Path) -> str:
         """Return a saved plan as Terraform's own text, sensitive values masked."""
         return self._run("show", {}, str(plan), deadline=READ_SECONDS).stdout

@@ -8,7 +8,7 @@ summary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -187,8 +187,7 @@ def summarise(document: Mapping[str, Any], subject: str) -> Summary:
         subject: what it is about.
     """
     changes = tuple(_changes(document.get("resource_changes", ())))
-    acted_on = {change.address for change in changes if change.action != "move"}
-    drifted = _changes(document.get("resource_drift", ()))
+    acted_on = {change.address: change for change in changes if change.action != "move"}
     protected = document.get("variables", {}).get("protected", {}).get("value")
     return Summary(
         subject,
@@ -200,9 +199,7 @@ def summarise(document: Mapping[str, Any], subject: str) -> Summary:
                 if change["actions"] != ["no-op"]
             )
         ),
-        # What AWS adds by itself differs from the state as well, until the next apply; only what
-        # Terraform would undo is a drift.
-        drift=tuple(change for change in drifted if change.address in acted_on),
+        drift=tuple(_undone(_changes(document.get("resource_drift", ())), acted_on)),
         protected=protected is True,
     )
 
@@ -225,6 +222,20 @@ def _changes(resources: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
             note = f"what an earlier replacement has left, {one['deposed']}"
         if action:
             yield Change(one["address"], one["type"], action, _attributes(action, change), note)
+
+
+def _undone(drifted: Iterator[Change], planned: Mapping[str, Change]) -> Iterator[Change]:
+    """Yield the drift that Terraform would undo, with the attributes it would set back.
+
+    What AWS and the provider fill in by themselves differs from the state as well, until the next
+    apply; that is none, even where the configuration of the same resource has changed.
+    """
+    for change in drifted:
+        if change.address not in planned:
+            continue
+        both = set(change.attributes) & set(planned[change.address].attributes)
+        if both or change.action != "update":
+            yield replace(change, attributes=tuple(sorted(both)))
 
 
 def _attributes(action: str, change: Mapping[str, Any]) -> tuple[str, ...]:

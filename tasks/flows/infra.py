@@ -305,8 +305,7 @@ def outputs_of(site: Site) -> dict[str, Any]:
     """
     _init(site)
     found = site.terraform.outputs()
-    for secret in secrets_in(found):
-        site.console.redactor.add(secret)
+    _mask(site, found)
     if not found:
         raise InputError(
             f"stack {site.name} has no outputs: nothing has been applied yet",
@@ -446,6 +445,8 @@ def _planned(site: Site, out: Path, *, destroy: bool = False) -> Summary:
     title = f"plan {'the destruction of ' if destroy else ''}{site.subject}"
     with _stoppable(site), site.console.work(title) as activity:
         site.terraform.tell = activity.say
+        # Terraform shows what a sensitive value was copied to in clear when that is destroyed.
+        _mask(site, site.terraform.state())
         site.terraform.plan(
             out, site.files, values, destroy=destroy, on_line=_progress(activity, 0)
         )
@@ -456,9 +457,14 @@ def _planned(site: Site, out: Path, *, destroy: bool = False) -> Summary:
 
 def _summary(site: Site, plan: Path) -> Summary:
     document = site.terraform.show(plan)
+    _mask(site, document)
+    return summarise(document, site.subject)
+
+
+def _mask(site: Site, document: dict[str, Any]) -> None:
+    """Have every sensitive value masked from now on."""
     for secret in secrets_in(document):
         site.console.redactor.add(secret)
-    return summarise(document, site.subject)
 
 
 def _apply(site: Site, plan: Path, summary: Summary, title: str) -> None:

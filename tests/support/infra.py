@@ -1,7 +1,8 @@
-"""A stack of its own for each test of `inv infra.*`: a small Terraform root, a state, a checkout."""
+"""A stack of its own for each test of `inv infra.*`: a small Terraform root, a state."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,7 +10,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -255,8 +255,11 @@ class Running:
 
 
 def _below(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [int(child) for path in listed for child in path.read_text().split()]
+    children: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        # The thread may have ended in between.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children += map(int, path.read_text().split())
     return [*children, *(lower for child in children for lower in _below(child))]
 
 
@@ -265,8 +268,3 @@ def command_of(hint: str) -> list[str]:
     found = re.search(r"inv infra\.(\w+) --stack \S+((?: --\w[\w-]*(?: [0-9a-f-]{36})?)*)", hint)
     assert found, hint
     return [found[1], *found[2].split()]
-
-
-def environment_of(extra: Mapping[str, str]) -> str:
-    """Return an environment as one text, to search it."""
-    return "\n".join(f"{name}={value}" for name, value in extra.items())

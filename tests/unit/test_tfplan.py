@@ -129,8 +129,10 @@ def test_only_what_terraform_would_undo_is_drift() -> None:
         resource("aws_vpc.gone", "create"),
         resource("aws_vpc.pending", "update", before={"a": 1}, after={"a": 2}),
         resource("aws_vpc.computed", "no-op"),
+        resource("aws_vpc.both", "update", before={"a": 1, "c": {}}, after={"a": 2, "c": {}}),
         resource_drift=[
-            resource("aws_vpc.changed", "update", before={"a": 1}, after={"a": 2}),
+            resource("aws_vpc.both", "update", before={"a": 1, "c": None}, after={"a": 1, "c": {}}),
+            resource("aws_vpc.changed", "update", before={"a": 1, "b": 1}, after={"a": 2, "b": 2}),
             resource("aws_vpc.gone", "delete"),
             resource("aws_vpc.computed", "update", before={"b": None}, after={"b": "x"}),
         ],

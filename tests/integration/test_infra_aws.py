@@ -1,0 +1,178 @@
+"""`inv infra.*` with the AWS provider against moto: losses, drift, and a whole stack's life.
+
+The whole stack is examples/existing-cluster, with everything that moto can do: VPC, ECR, RDS, EFS,
+SSM and IAM. EKS is tested by mocks (test_terraform.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing
+from tests.support.aws import Moto
+from tests.support.infra import CLOUD, Stack
+from tests.support.suite import ROOT, Inv
+from tests.support.terminal import Terminal
+
+# What a second plan wants to change though nothing has changed: moto does not keep it.
+NOT_KEPT_BY_MOTO = {
+    'module.storage.aws_vpc_security_group_ingress_rule.client["cluster"]': ["description"],
+    'module.database[0].aws_vpc_security_group_ingress_rule.client["cluster"]': ["description"],
+    "module.database[0].aws_db_parameter_group.this": ["parameter"],
+    "module.database[0].aws_db_instance.this": [
+        "performance_insights_enabled",
+        "performance_insights_kms_key_id",
+        "performance_insights_retention_period",
+    ],
+}
+
+
+@pytest.fixture
+def moto(tmp_path: Path) -> Iterator[Moto]:
+    """An AWS account of its own: the provider makes things whose names are not ours to choose."""
+    with Moto(tmp_path, {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}) as server:
+        yield server
+
+
+@pytest.fixture
+def stack(inv: Inv, checkout: Path, moto: Moto, project: str) -> Stack:
+    """A stack of two kinds of AWS' things, applied."""
+    if shutil.which("terraform") is None:
+        missing("terraform is not on PATH")
+    made = Stack(inv, checkout, moto, project)
+    made.write(CLOUD)
+    made.make_bucket()
+    made.apply()
+    return made
+
+
+def test_losing_data_takes_a_second_word(stack: Stack) -> None:
+    stack.variables["images"] = "others"
+    planned = stack.run("plan")
+    assert planned.stdout.splitlines()[-1] == (
+        "  ± aws_ecr_repository.images  (because of name; LOSES images)"
+    )
+    assert "next, within 24 hours: inv infra.apply --stack dev --replace-stateful" in planned.stderr
+
+    def repositories() -> list[str]:
+        found = stack.aws.client("ecr").describe_repositories()["repositories"]
+        return [one["repositoryName"] for one in found]
+
+    refused = stack.run("apply", code=3)
+    assert "the plan of stack dev loses images (aws_ecr_repository.images)" in refused.stderr
+    assert "hint: if that is meant: inv infra.apply --stack dev --replace-stateful" in (
+        refused.stderr
+    )
+    assert repositories() == ["dev/images"]
+    assert stack.plan.exists()
+
+    argv = stack.inv.argv("infra.apply", "--stack", "dev", settings=stack.settings())
+    screen = Terminal(argv, cwd=stack.checkout, env=stack.inv.environ(stack.environ()))
+    screen.expect("What is lost cannot be brought back. Type dev to go on: ")
+    assert "\x1b[31;1m  ± aws_ecr_repository.images" in screen.raw
+    screen.type("y\n")
+    assert screen.finish() == 3
+    assert repositories() == ["dev/images"]
+
+    stack.run("apply", "--replace-stateful")
+    assert repositories() == ["dev/others"]
+
+
+def test_drift_is_what_somebody_else_has_changed(stack: Stack) -> None:
+    none = stack.run("drift")
+    assert (none.stdout, none.returncode) == ("", 0)
+    assert "is as Terraform left it" in none.stderr
+
+    # Our own change that is not applied yet is none.
+    stack.variables["word"] = "another"
+    pending = stack.run("drift")
+    assert pending.stdout == ""
+    assert "besides, 1 changes of the configuration are not applied yet" in pending.stderr
+    del stack.variables["word"]
+
+    ssm = stack.aws.client("ssm")
+    ssm.put_parameter(
+        Name="/mautic-multidev/dev/word", Value="by hand", Type="String", Overwrite=True
+    )
+    ssm.delete_parameter(Name="/mautic-multidev/dev/other")
+    found = stack.run("drift", code=2)
+    rows = [line.split(maxsplit=2) for line in found.stdout.splitlines()]
+    assert [row[:2] for row in rows] == [
+        ["what", "address"],
+        ["gone", "aws_ssm_parameter.other"],
+        ["changed", "aws_ssm_parameter.word"],
+    ]
+    assert "value" in rows[2][2]
+    assert "by hand" not in found.stdout + found.stderr
+    assert "has drifted; to put it right: inv infra.plan --stack dev" in found.stderr
+    as_data = stack.run("drift", "--format", "json", code=2)
+    assert {one["address"]: one["what"] for one in json.loads(as_data.stdout)} == {
+        "aws_ssm_parameter.other": "gone",
+        "aws_ssm_parameter.word": "changed",
+    }
+    assert list(stack.plan.parent.glob("*.tfplan")) == []
+    assert not stack.locked
+
+    stack.apply()
+    assert stack.run("drift").stdout == ""
+    assert ssm.get_parameter(Name="/mautic-multidev/dev/word")["Parameter"]["Value"] == "word"
+
+
+def test_the_life_of_a_whole_stack(inv: Inv, checkout: Path, moto: Moto, project: str) -> None:
+    """Bootstrap, plan, apply, output, second plan, drift, destroy."""
+    if shutil.which("terraform") is None:
+        missing("terraform is not on PATH")
+    stack = Stack(inv, checkout, moto, project)
+    example = ROOT / "terraform" / "examples" / "existing-cluster" / "main.tf"
+    stack.write(example.read_text().replace("../../modules", "./modules"))
+    stack.variables = {
+        "gitlab_project": "group/project",
+        # moto knows neither: creation, or destruction, never ends.
+        "backup": False,
+        "enforce_tls": False,
+    }
+    stack.run("bootstrap")
+    # moto takes no notice of a statement's conditions, and would refuse everything.
+    moto.client("s3").delete_bucket_policy(Bucket=stack.bucket)
+
+    assert "79 to add" in stack.run("plan").stdout
+    applied = stack.run("apply")
+    assert "79 added, 0 changed, 0 destroyed" in applied.stderr
+    outputs = json.loads(stack.run("output", "--format", "json").stdout)
+    assert outputs["registry_url"].endswith(".dkr.ecr.eu-central-1.amazonaws.com/mautic-dev")
+    published = {
+        one["Name"]
+        for page in moto.client("ssm")
+        .get_paginator("get_parameters_by_path")
+        .paginate(Path=outputs["parameter_path"], Recursive=True)
+        for one in page["Parameters"]
+    }
+    assert f"{outputs['parameter_path']}/database/admin-secret-arn" in published
+    secrets = moto.client("secretsmanager")
+    (secret,) = secrets.list_secrets()["SecretList"]
+    password = json.loads(secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"])
+
+    second = json.loads(stack.run("plan", "--format", "json").stdout)
+    assert {one["address"]: one["attributes"] for one in second["changes"]} == NOT_KEPT_BY_MOTO
+    # The provider sees these as changed by somebody else.
+    known = {one["address"] for one in second["drift"]}
+
+    moto.client("ssm").delete_parameter(Name=f"{outputs['parameter_path']}/registry/url")
+    drifted = json.loads(stack.run("drift", "--format", "json", code=2).stdout)
+    assert {one["address"] for one in drifted} - known == {
+        'module.parameters.aws_ssm_parameter.this["registry/url"]'
+    }
+
+    destroyed = stack.run("destroy", "--name", "dev")
+    assert "LOSES databases" in destroyed.stdout
+    assert "0 added, 0 changed, 8" in destroyed.stderr
+    assert moto.client("rds").describe_db_instances()["DBInstances"] == []
+    assert moto.client("ecr").describe_repositories()["repositories"] == []
+    assert moto.client("efs").describe_file_systems()["FileSystems"] == []
+    shown = applied.stdout + applied.stderr + destroyed.stdout + destroyed.stderr
+    assert str(password.get("password", password)) not in shown
