@@ -1,0 +1,233 @@
+"""helm/platform, rendered by a real Helm and held against the API's schemas and its promises."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tasks.adapters.process import Runner
+from tasks.adapters.tools import find_helm
+from tasks.core.cluster_platform import PlatformInputs, parts, upstream, values
+from tasks.core.errors import MissingToolError, SettingsError
+from tasks.core.redact import Redactor
+from tasks.flows.kubernetes.values import overlay
+from tests.conftest import missing
+from tests.support.platform import BRANCHES, CERTIFICATE, MAIN, PUBLISHED
+from tests.support.suite import ROOT
+
+Object = dict[str, Any]
+
+CHART = ROOT / "helm" / "platform"
+DEFAULTS: Object = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA: Object = json.loads((CHART / "values.schema.json").read_text())
+VERSIONS = ("1.34", "1.35", "1.36", "1.37")
+PLAIN = PlatformInputs("mautic", "mautic-system", ("dev",), ("dev",))
+AWS = PlatformInputs(
+    project="mautic",
+    namespace="mautic-system",
+    main_environments=("dev", "prod"),
+    branch_environments=("dev",),
+    main_group=MAIN,
+    branch_group=BRANCHES,
+    registry="123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic-dev",
+    database_host="db.example.com",
+    cluster="mautic-dev",
+    region="eu-central-1",
+    vpc_id="vpc-0123456789abcdef0",
+    certificate_arn=CERTIFICATE,
+    storage_classes=json.loads(PUBLISHED["storage/classes"]),
+)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    try:
+        return find_helm(Runner(Redactor()), ROOT)
+    except MissingToolError as error:
+        missing(str(error))
+
+
+def run(helm: Path, verb: str, given: Object) -> subprocess.CompletedProcess[str]:
+    release = ["mautic-platform"] if verb == "template" else []
+    argv = [str(helm), verb, *release, str(CHART), "--values=-", "--namespace=mautic-system"]
+    return subprocess.run(
+        argv, input=json.dumps(given), text=True, capture_output=True, check=False
+    )
+
+
+def objects(helm: Path, given: Object) -> list[Object]:
+    done = run(helm, "template", given)
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def key(item: Object) -> tuple[str, str]:
+    return item["kind"], item["metadata"]["name"]
+
+
+CASES = {"plain": PLAIN, "aws": AWS}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_passes_helms_own_check(helm: Path, case: str) -> None:
+    done = run(helm, "lint", values(CASES[case]))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("case", CASES)
+def test_objects_are_valid_in_every_supported_version(helm: Path, case: str, version: str) -> None:
+    for item in objects(helm, values(CASES[case])):
+        if "gateway" not in item["apiVersion"]:
+            kubernetes_validate.validate(item, version, strict=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_values_give_the_same_bytes(helm: Path, case: str) -> None:
+    first, second = (run(helm, "template", values(CASES[case])).stdout for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_status_knows_every_object_of_the_chart(helm: Path, case: str) -> None:
+    inputs = CASES[case]
+    merged = overlay(DEFAULTS, values(inputs))
+    known = {(part.kind, part.name) for part in parts(merged, inputs)}
+    of_chart = {
+        (part.kind, part.name)
+        for part in parts(merged, inputs)
+        if part.release == "mautic-platform"
+    }
+    made = {key(item) for item in objects(helm, values(inputs))}
+    assert made - known == set(), "made, but looked at by nobody"
+    assert of_chart - made == set(), "looked for, but never made"
+
+
+def test_nothing_but_an_account_is_made_where_nothing_is_known(helm: Path) -> None:
+    made = {item["kind"] for item in objects(helm, values(PLAIN))}
+    assert made == {"ServiceAccount", "NetworkPolicy"}
+
+
+def test_only_routes_of_the_suites_namespaces_get_to_the_gateway(helm: Path) -> None:
+    (gateway,) = (one for one in objects(helm, values(AWS)) if one["kind"] == "Gateway")
+    http, https = gateway["spec"]["listeners"]
+    assert http["allowedRoutes"]["namespaces"] == {"from": "Same"}
+    assert https["allowedRoutes"]["namespaces"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/managed-by": "mautic-multidev"
+    }
+
+
+def test_a_gateway_of_another_controller_takes_its_certificate_from_a_secret(helm: Path) -> None:
+    given = {
+        "gateway": {
+            "enabled": True,
+            "createClass": False,
+            "className": "envoy",
+            "tlsSecret": "wildcard",
+        }
+    }
+    made = objects(helm, given)
+    assert "GatewayClass" not in {item["kind"] for item in made}
+    (gateway,) = (one for one in made if one["kind"] == "Gateway")
+    _, https = gateway["spec"]["listeners"]
+    assert https["tls"]["certificateRefs"] == [{"group": "", "kind": "Secret", "name": "wildcard"}]
+
+
+def test_no_role_says_everything(helm: Path) -> None:
+    roles = [one for one in objects(helm, values(AWS)) if one["kind"] in {"Role", "ClusterRole"}]
+    assert len(roles) == 3
+    for role in roles:
+        for rule in role["rules"]:
+            words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert "*" not in words
+            assert {"impersonate", "escalate", "deletecollection"}.isdisjoint(words)
+
+
+def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
+    for role in objects(helm, values(AWS)):
+        if key(role) in {("ClusterRole", "mautic-multidev"), ("Role", "mautic-multidev")}:
+            for rule in role["rules"]:
+                if "secrets" in rule["resources"]:
+                    assert {"get", "list", "watch"}.isdisjoint(rule["verbs"])
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"gateways": {}}, "gateways"),
+        ({"gateway": {"enabled": True, "aws": {"enabled": True}}}, "certificateArn"),
+        ({"gateway": {"aws": {"certificateArn": "arn:aws:iam::1:x"}}}, "certificateArn"),
+        ({"storageClasses": {"x": {"provisioner": "p"}}}, "reclaimPolicy"),
+        ({"access": {"main": {"group": "a', 'system:masters"}}}, "group"),
+        ({"access": {"branches": {"environments": ["a'b"]}}}, "environments"),
+        ({"access": {"registry": "x'/"}}, "registry"),
+        ({"database": {"host": "a'b"}}, "host"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(helm: Path, given: Object, named: str) -> None:
+    """Among them all that could end a text inside a policy's expression."""
+    done = run(helm, "template", given)
+    assert done.returncode != 0
+    assert named in done.stderr
+
+
+def test_every_value_is_described_and_has_a_default() -> None:
+    def walk(schema: Object, defaults: Any, path: str) -> None:
+        for name, part in schema.get("properties", {}).items():
+            where = f"{path}{name}"
+            assert part["description"].endswith("."), where
+            if where != "global":
+                assert name in defaults, where
+                walk(part, defaults[name], f"{where}.")
+
+    walk(SCHEMA, DEFAULTS, "")
+
+
+def test_the_page_knows_every_value() -> None:
+    page = (ROOT / "docs" / "platform.md").read_text()
+
+    def walk(schema: Object, path: str) -> None:
+        for name, part in schema.get("properties", {}).items():
+            where = f"{path}{name}"
+            if part.get("properties"):
+                walk(part, f"{where}.")
+            elif where != "global":
+                assert f"| `{where}` |" in page, where
+
+    walk(SCHEMA, "")
+
+
+def test_what_is_fetched_is_pinned() -> None:
+    pins = upstream(yaml.safe_load((CHART / "upstream.yaml").read_text()))
+    assert pins.keys() == {"gatewayApi", "loadBalancerController"}
+    for pin in pins.values():
+        assert pin.url.startswith("https://")
+        assert pin.version in pin.url
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"gatewayApi": {"version": "1", "url": "u"}},
+        {"gatewayApi": {"version": "1", "url": "u", "sha256": "abc"}},
+        {"gatewayApi": "v1"},
+        [],
+    ],
+)
+def test_a_file_without_a_checksum_is_not_fetched(data: Any) -> None:
+    with pytest.raises(SettingsError):
+        upstream(data)
+
+
+def test_no_task_shadows_a_module_of_python() -> None:
+    """invoke puts tasks/ before the standard library on Python's path."""
+    import sys
+
+    names = {path.stem for path in (ROOT / "tasks").glob("*.py")}
+    assert names & set(sys.stdlib_module_names) == set()
