@@ -2,7 +2,8 @@
 
 Prints a table of ratios to stdout, and what is going on to stderr. Exit status 1 when a limit is
 passed. The builds and deploys run on an engine of their own (tests/bench/engine.py), from an empty
-cache, with the stand-ins; where such an engine cannot be had they are left out, loudly.
+cache, with the stand-ins and a code image of a real release's weight; where such an engine cannot be
+had they are left out, loudly.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import docker
 
+from tests.bench import release
 from tests.bench.engine import NotHereError, PrivateEngine, private_engine
 from tests.bench.kubernetes import FULL_TIMEOUT_SECONDS, measure_on_a_cluster
 from tests.bench.measure import Row, Run, ratio, say, show, timed
@@ -31,6 +33,8 @@ LIST_ROUNDS = 15
 BUILD_ROUNDS = 2
 DEPLOY_ROUNDS = 3
 MEMORY_LIMIT_MB = 200
+
+RELEASE = "localhost:5050/release/mautic:1"
 
 RECORDER = """\
 #!{python}
@@ -77,17 +81,24 @@ class Site:
         self._calls = scratch / "calls"
         self.peaks: dict[str, float] = {}
 
-    def inv(self, *args: str, registry: str = "mautic", record: bool = False) -> Run:
+    def inv(
+        self,
+        *args: str,
+        registry: str = "mautic",
+        mautic: str = RELEASE,
+        record: bool = False,
+    ) -> Run:
         """Run the suite's command line in the engine's network.
 
         Args:
             args: the task and its options.
             registry: path in the local registry that the images are pushed to.
+            mautic: the image that Mautic's code comes from.
             record: note the calls of `docker compose up`.
         """
         settings: dict[str, Any] = {
             "project": "bench",
-            "images": {"source": "standins"},
+            "images": {"source": "standins", "mautic": mautic},
             "environments": {"local": {"registry": {"url": f"localhost:5050/{registry}"}}},
         }
         env = self._inv.environ({"DOCKER_HOST": self.engine.host})
@@ -110,12 +121,10 @@ class Site:
         Args:
             registry: path in the local registry that the images are pushed to.
         """
-        catalog = "localhost:5050/standins"
-        bases = {name: f"{catalog}/{name}:{self._tag(name)}" for name in ("debian", "mautic")}
-        arguments = ("--build-arg", f"DEBIAN_IMAGE={bases['debian']}")
+        arguments = ("--build-arg", f"DEBIAN_IMAGE={self._standin('debian')}")
         code = ("--build-context", "code=docker-image://bench-code")
         build = ("docker", "buildx", "build", "--load", *arguments)
-        own = ("--build-arg", f"MAUTIC_IMAGE={bases['mautic']}")
+        own = ("--build-arg", f"MAUTIC_IMAGE={RELEASE}")
         images = {name: f"localhost:5050/{registry}/{name}:plain" for name in ("mautic", "nginx")}
         commands = [
             [*build, *own, "-f", "docker/mautic/code.Dockerfile", "-t", "bench-code"],
@@ -130,11 +139,20 @@ class Site:
             self.engine.run(*command, *([folder] if folder else []), cwd=self.checkout)
         return time.monotonic() - started
 
-    def _tag(self, name: str) -> str:
+    def publish_release(self) -> None:
+        """Put a code image of a release's weight into the local registry, which must run."""
+        context = self._scratch / "release"
+        context.mkdir()
+        release.write(context)
+        base = f"BASE_IMAGE={self._standin('mautic')}"
+        self.engine.run("docker", "build", "--build-arg", base, "--tag", RELEASE, str(context))
+        self.engine.run("docker", "push", "--quiet", RELEASE)
+
+    def _standin(self, name: str) -> str:
         listed = self.engine.run(
             "curl", "-fsS", f"http://localhost:5050/v2/standins/{name}/tags/list"
         )
-        return str(json.loads(listed)["tags"][0])
+        return f"localhost:5050/standins/{name}:{json.loads(listed)['tags'][0]}"
 
     def _recorder(self) -> Path:
         folder = self._scratch / "bin"
@@ -151,7 +169,8 @@ class Site:
 def measure_build(site: Site) -> list[Row]:
     """`inv build`, cold and with nothing to do, against plain builds and pushes."""
     say("the first inv build, which makes registry and stand-ins (not measured)")
-    site.inv("build")
+    site.inv("build", mautic="mautic/mautic:7.2-fpm")
+    site.publish_release()
     plain, cold, unchanged = [], [], []
     for number in range(BUILD_ROUNDS):
         say("cold: the plain commands")
