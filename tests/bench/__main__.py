@@ -2,8 +2,8 @@
 
 Prints a table of ratios to stdout, and what is going on to stderr. Exit status 1 when a limit is
 passed. The builds and deploys run on an engine of their own (tests/bench/engine.py), from an empty
-cache, with the stand-ins and a code image of a real release's weight; where such an engine cannot be
-had they are left out, loudly.
+cache, with the stand-ins and a code image of a real release's weight; where such an engine cannot
+be had they are left out, loudly.
 """
 
 from __future__ import annotations
