@@ -54,14 +54,13 @@ def explain(
 
 @task(
     help={
-        "registry": "where to (default: in a job GitLab's own, else that of the environment)",
+        "registry": "where to (default: in a job GitLab's own, else the local platform's)",
         "latest": "let jobs use it from now on",
         "infra": "make the image with Terraform, too",
     }
 )
 def image(
     session: Session,
-    env: str = "",
     registry: str = "",
     latest: bool = False,
     infra: bool = False,
@@ -74,7 +73,7 @@ def image(
 
     at = registry or os.environ.get("CI_REGISTRY_IMAGE", "")
     dry = dry_run or session.dry
-    plan, tools = _image(session, env, at, latest=latest, infra=infra, dry=dry)
+    plan, tools = _image(session, at, latest=latest, infra=infra, dry=dry)
     if dry:
         session.console.plan(plan, as_json=as_json)
         return
@@ -98,16 +97,15 @@ def local(
     """Run the pipeline's jobs on this machine with gitlab-ci-local, deploying to Compose alone."""
     as_json = check_format(format)
     from tasks.adapters.tools import find_gitlab_ci_local
-    from tasks.core.settings import LOCAL
     from tasks.flows import pipeline
     from tasks.flows.build import run_build
 
     jobs = tuple(job or ())
+    pipeline.check_jobs(pipeline.read_pipeline(ROOT), jobs)
     dry = dry_run or session.dry
     at_home = pipeline.at_home(session.settings)
-    plan, tools = _image(session, LOCAL, "", latest=False, infra=False, dry=dry)
+    plan, tools = _image(session, "", latest=False, infra=False, dry=dry)
     whole = pipeline.LocalPlan(plan, at_home.environments, jobs, session.git.branch())
-    pipeline.check_jobs(pipeline.read_pipeline(ROOT), jobs)
     if dry:
         session.console.plan(whole, as_json=as_json)
         return
@@ -129,16 +127,17 @@ def local(
 
 
 def _image(
-    session: Session, env: str, registry: str, *, latest: bool, infra: bool, dry: bool
+    session: Session, registry: str, *, latest: bool, infra: bool, dry: bool
 ) -> tuple[BuildPlan, Tools]:
-    """Return how the image of the jobs is built, and with what."""
+    """Return how the image of the jobs is built, and with what: it is no environment's."""
     from tasks.adapters.buildx import Buildx
     from tasks.adapters.registry import Registry
+    from tasks.core.settings import LOCAL
     from tasks.flows import pipeline
     from tasks.flows.build import plan_build
     from tasks.images import prepare_registry, subject_of, tools_of
 
-    subject = pipeline.ci_subject(subject_of(session, env, None), latest=latest)
+    subject = pipeline.ci_subject(subject_of(session, LOCAL, None), latest=latest)
     tools = tools_of(session, subject.name)
     variables = {"DEBIAN": session.settings.images.debian, "INFRA": "yes" if infra else ""}
     tools = replace(

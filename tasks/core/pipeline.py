@@ -125,7 +125,7 @@ class Pipeline:
         Raises:
             InputError: a rule uses what is not known here.
         """
-        variables = {**self._variables, **event}
+        variables = _known({**self._variables, **event}, event)
         rules = self._workflow.get("rules")
         chosen = _first(rules, variables) if rules else {}
         if chosen is None or chosen.get("when") == "never":
@@ -151,13 +151,13 @@ class Pipeline:
             return None
         # https://docs.gitlab.com/ci/variables/#cicd-variable-precedence
         own = {
-            **variables,
+            **self._variables,
             **_plain(definition.get("variables") or {}),
             **_plain(rule.get("variables") or {}),
             **event,
             "CI_JOB_NAME": name,
         }
-        known = {key: expand(value, own) for key, value in own.items()}
+        known = _known(own, event)
         place = definition.get("environment") or {}
         place = {"name": place} if isinstance(place, str) else place
         return Job(
@@ -166,9 +166,9 @@ class Pipeline:
             when=when,
             allow_failure=_allowed(rule.get("allow_failure", definition.get("allow_failure"))),
             commands=tuple(_filled(line, known) for line in _lines(definition["script"])),
-            environment=expand(place.get("name", ""), known),
+            environment=expand(place.get("name", ""), known, depth=0),
             action=place.get("action", "start") if place else "",
-            resource_group=expand(definition.get("resource_group", ""), known),
+            resource_group=expand(definition.get("resource_group", ""), known, depth=0),
             needs=tuple(
                 need if isinstance(need, str) else need["job"]
                 for need in definition.get("needs") or ()
@@ -226,7 +226,7 @@ def expand(text: str, variables: Mapping[str, str], depth: int = 8) -> str:
     Args:
         text: e.g. ``review/$CI_COMMIT_REF_SLUG``.
         variables: what is set; values may hold variables themselves.
-        depth: how deep they may.
+        depth: how deep they may; 0 where all of them are filled in already.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -293,7 +293,14 @@ def _lines(script: str | Sequence[str]) -> list[str]:
 
 def _filled(line: str, variables: Mapping[str, str]) -> str:
     """Return a line of a script as the shell would run it: its words, each quoted if need be."""
-    return shlex.join(expand(word, variables) for word in shlex.split(line))
+    return shlex.join(expand(word, variables, depth=0) for word in shlex.split(line))
+
+
+def _known(variables: Mapping[str, str], event: Mapping[str, str]) -> dict[str, str]:
+    """Return variables with their values filled in; what git calls a branch is taken as it is."""
+    predefined = {name: value for name, value in event.items() if name.startswith("CI_")}
+    written = {**variables, **{name: text.replace("$", "$$") for name, text in predefined.items()}}
+    return {name: expand(text, written) for name, text in written.items()}
 
 
 def _allowed(value: bool | Mapping[str, Any] | None) -> bool | tuple[int, ...]:
@@ -376,7 +383,7 @@ def _operand(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> 
     if kind == "op":
         raise _unreadable(whole)
     if kind == "name":
-        return (expand(variables[text], variables) if text in variables else None), rest
+        return variables.get(text), rest
     return (None if kind == "null" else text), rest
 
 

@@ -187,7 +187,7 @@ def at_home(settings: Settings) -> Settings:
         )
 
     environments = {name: moved(name, own) for name, own in settings.environments.items()}
-    return settings.model_copy(update={"environments": environments, "stacks": {}})
+    return settings.model_copy(update={"environments": environments})
 
 
 def local_argv(
