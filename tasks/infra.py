@@ -51,13 +51,16 @@ def plan(session: Session, stack: str = "", diff: bool = False, format: str = "t
     from tasks.flows.infra import make_plan, show_diff
 
     site = _site(session, stack)
-    summary = make_plan(site)
+    summary = make_plan(site, dry=session.dry)
     if as_json:
         session.console.json(summary.as_dict())
     else:
         _show(session, summary)
     if not summary.changes and not summary.outputs:
         session.console.say("there is nothing to apply")
+        return
+    if session.dry:
+        session.console.say("the plan was not saved")
         return
     if diff:
         session.console.data(show_diff(site))

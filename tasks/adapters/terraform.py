@@ -96,7 +96,10 @@ class Terraform:
         self._runner = runner
         self._root = root
         self._stack = stack
+        # boto3 asks a profile that is named before these, Terraform these before any profile.
+        others = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
         self._environ = {
+            **(dict.fromkeys(others, "") if "AWS_PROFILE" in environ else {}),
             **environ,
             "TF_DATA_DIR": str(root / ".terraform" / stack),
             "TF_IN_AUTOMATION": "1",

@@ -212,14 +212,20 @@ def run_bootstrap(plan: Bootstrap, bucket: StateBucket, console: Console) -> Non
 # -- plans ----------------------------------------------------------------------------------------
 
 
-def make_plan(site: Site) -> Summary:
+def make_plan(site: Site, *, dry: bool = False) -> Summary:
     """Make a plan and save it, unless there is nothing to do.
+
+    Args:
+        site: the stack.
+        dry: do not save it, and leave the one alone that is saved.
 
     Raises:
         LockedError: somebody else is at work on the stack.
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
+    if dry:
+        return find_drift(site)
     _discard(site.plan)
     with _kept_on_success(site.plan):
         summary = _planned(site, site.plan)

@@ -273,6 +273,33 @@ def test_terraforms_own_settings_do_not_bend_a_command(stack: Stack) -> None:
     assert "2 to add" in stack.run("plan").stdout
 
 
+def test_a_dry_plan_is_not_saved(stack: Stack) -> None:
+    argv = ("--dry", "infra.plan", "--stack", "dev")
+    done = stack.inv(stack.checkout, *argv, settings=stack.settings(), env=stack.environ())
+    assert done.returncode == 0, done.stderr
+    assert "2 to add" in done.stdout
+    assert "the plan was not saved" in done.stderr
+    assert list(stack.plan.parent.glob("*.tfplan")) == []
+
+
+def test_terraform_uses_the_stacks_profile_as_boto3_does(stack: Stack, tmp_path: Path) -> None:
+    """AWS's library for Go would take keys in variables instead; they may be another account's."""
+    credentials = tmp_path / "credentials"
+    credentials.write_text(
+        "[mine]\naws_access_key_id = AKIAPROFILE\naws_secret_access_key = of-the-profile\n"
+    )
+    stack.env["AWS_SHARED_CREDENTIALS_FILE"] = str(credentials)
+    stack.own["profile"] = "mine"
+    seen = tmp_path / "seen"
+    stack.write(
+        PLAIN
+        + 'resource "terraform_data" "environment" {\n  provisioner "local-exec" {\n'
+        + f"    command = \"echo $AWS_PROFILE:$AWS_ACCESS_KEY_ID > '{seen}'\"\n  }}\n}}\n"
+    )
+    stack.apply()
+    assert seen.read_text() == "mine:\n"
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 
