@@ -7,7 +7,6 @@ itself, so that a doomed rollout ends in seconds and its evidence is saved befor
 from __future__ import annotations
 
 import json
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -96,7 +95,7 @@ class Helm:
             release: the release's name.
             namespace: where; it must exist.
             chart: the chart's directory.
-            values: the values of this very deploy; they go by a private file.
+            values: the values of this very deploy; they go by stdin.
             files: values files below them, the later ones win.
             timeout_seconds: for each hook.
             on_line: told what helm says.
@@ -105,26 +104,24 @@ class Helm:
         Raises:
             CommandError: helm failed, or a hook did.
         """
-        with tempfile.TemporaryDirectory(prefix="mautic-values-") as directory:
-            private = Path(directory) / "values.json"
-            private.touch(mode=0o600)
-            private.write_text(json.dumps(values))
-            options = [f"--values={path}" for path in (*files, private)]
-            self._run(
-                "upgrade",
-                release,
-                namespace,
-                str(chart),
-                "--install",
-                "--hide-notes",
-                # The chart decides; what was held for a migration starts again this way.
-                "--force-conflicts",
-                f"--timeout={timeout_seconds}s",
-                "--history-max=10",
-                *options,
-                on_line=on_line,
-                on_start=on_start,
-            )
+        self._run(
+            "upgrade",
+            release,
+            namespace,
+            str(chart),
+            "--install",
+            "--hide-notes",
+            # The chart decides; what was held for a migration starts again this way.
+            "--force-conflicts",
+            f"--timeout={timeout_seconds}s",
+            "--history-max=10",
+            *(f"--values={path}" for path in files),
+            # No file of ours that a killed run would leave behind.
+            "--values=-",
+            stdin=json.dumps(values),
+            on_line=on_line,
+            on_start=on_start,
+        )
 
     def rollback(
         self, release: str, namespace: str, revision: int, *, timeout_seconds: int
@@ -162,13 +159,14 @@ class Helm:
         namespace: str,
         *options: str,
         check: bool = True,
+        stdin: str = "",
         on_line: Callable[[str], None] | None = None,
         on_start: Callable[[Callable[[], None]], None] | None = None,
     ) -> Completed:
         argv = [self._program, verb, release, *options, f"--namespace={namespace}"]
         try:
             return self._runner.run(
-                argv, env=self._env, check=check, on_line=on_line, on_start=on_start
+                argv, env=self._env, check=check, stdin=stdin, on_line=on_line, on_start=on_start
             )
         except CommandError as error:
             error.message = f"helm {verb} of {release} failed{_reason(error.output or '')}"
