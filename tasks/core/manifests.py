@@ -34,6 +34,8 @@ class DatabaseServer:
         admin_secret: Secret in the platform namespace with ``username`` and ``password``.
         namespace: the platform namespace.
         prefix: what every branch's database and user begins with; nothing else is ever touched.
+        admin_secret_arn: the same in AWS Secrets Manager, in place of ``admin_secret``; or empty.
+        account: service account whose Pod Identity may read that one.
     """
 
     host: str
@@ -41,6 +43,8 @@ class DatabaseServer:
     admin_secret: str
     namespace: str
     prefix: str
+    admin_secret_arn: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,9 @@ def database_secret(names: Names, server: DatabaseServer, password: str) -> Obje
 def database_job(names: Names, server: DatabaseServer, image: str, verb: str) -> Object:
     """Return the Job that makes or drops a branch's database and user.
 
-    It runs in the platform namespace, the only place where the administrator's Secret is.
+    It runs in the platform namespace, the only place where the administrator's Secret is; or where
+    the service account is whose Pod Identity may read it in AWS: EKS gives such a pod credentials
+    of its own, and no token of Kubernetes is mounted.
 
     Args:
         names: the branch's names.
@@ -191,19 +197,24 @@ def database_job(names: Names, server: DatabaseServer, image: str, verb: str) ->
         "MAUTIC_DB_DATABASE": names.database,
         "MAUTIC_DB_USER": names.database_user,
         "MAUTIC_DB_PASSWORD_FILE": "/run/secrets/branch/password",
-        "MAUTIC_DB_ADMIN_USER_FILE": "/run/secrets/admin/username",
-        "MAUTIC_DB_ADMIN_PASSWORD_FILE": "/run/secrets/admin/password",
     }
     mounts = [
-        {"name": "admin", "mountPath": "/run/secrets/admin", "readOnly": True},
         {"name": "branch", "mountPath": "/run/secrets/branch", "readOnly": True},
         *({"name": f"scratch-{n}", "mountPath": path} for n, path in enumerate(_SCRATCH)),
     ]
     volumes = [
-        _secret_volume("admin", server.admin_secret),
         _secret_volume("branch", f"database-{names.release}"),
         *({"name": f"scratch-{n}", "emptyDir": {}} for n in range(len(_SCRATCH))),
     ]
+    identity: Object = {}
+    if server.admin_secret_arn:
+        variables["MAUTIC_DB_ADMIN_SECRET_ARN"] = server.admin_secret_arn
+        identity = {"serviceAccountName": server.account}
+    else:
+        variables["MAUTIC_DB_ADMIN_USER_FILE"] = "/run/secrets/admin/username"
+        variables["MAUTIC_DB_ADMIN_PASSWORD_FILE"] = "/run/secrets/admin/password"  # noqa: S105
+        mounts.append({"name": "admin", "mountPath": "/run/secrets/admin", "readOnly": True})
+        volumes.append(_secret_volume("admin", server.admin_secret))
     container = {
         "name": "database",
         "image": image,
@@ -237,6 +248,7 @@ def database_job(names: Names, server: DatabaseServer, image: str, verb: str) ->
                     "labels": {**MANAGED, "app.kubernetes.io/instance": f"database-{names.release}"}
                 },
                 "spec": {
+                    **identity,
                     "restartPolicy": "Never",
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,

@@ -10,14 +10,16 @@ declare(strict_types=1);
  *
  * Environment, each also as NAME_FILE: MAUTIC_DB_HOST, MAUTIC_DB_PORT; MAUTIC_DB_DATABASE and
  * MAUTIC_DB_USER, which must begin with MAUTIC_DB_PREFIX; MAUTIC_DB_PASSWORD (create);
- * MAUTIC_DB_ADMIN_USER and MAUTIC_DB_ADMIN_PASSWORD of a user who may create databases and users;
- * MAUTIC_DB_WAIT in seconds.
+ * MAUTIC_DB_ADMIN_USER and MAUTIC_DB_ADMIN_PASSWORD of a user who may create databases and users, or
+ * MAUTIC_DB_ADMIN_SECRET_ARN of a secret in AWS Secrets Manager with that user's `username` and
+ * `password`, read with the pod's own identity; MAUTIC_DB_WAIT in seconds.
  *
- * Exit status: 0 done, 1 a statement failed, 64 used wrongly, 75 no server in time, 77 the server
- * refuses the administrator, 78 a setting is missing or a name is not allowed, 143 stopped by a
+ * Exit status: 0 done, 1 a statement failed, 64 used wrongly, 75 no server, or no answer about the
+ * secret, in time, 77 the server refuses the administrator, or AWS the secret, 78 a setting is missing or a name is not allowed, 143 stopped by a
  * signal.
  */
 require_once '/opt/mautic/environment.php';
+require_once '/opt/mautic/secrets_manager.php';
 
 final class Stop extends RuntimeException
 {
@@ -90,8 +92,7 @@ final class BranchDatabase
     {
         $host = $this->setting('MAUTIC_DB_HOST');
         $port = MauticEnvironment::get('MAUTIC_DB_PORT', '3306');
-        $administrator = $this->setting('MAUTIC_DB_ADMIN_USER');
-        $password = $this->setting('MAUTIC_DB_ADMIN_PASSWORD');
+        [$administrator, $password] = $this->administrator();
         $waitSeconds = (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60');
         $deadline = time() + $waitSeconds;
         $reportedAt = 0;
@@ -120,6 +121,23 @@ final class BranchDatabase
                 sleep(self::PROBE_INTERVAL_SECONDS);
             }
         }
+    }
+
+    /**
+     * @return array{string, string} user and password
+     */
+    private function administrator(): array
+    {
+        $arn = (string) MauticEnvironment::get('MAUTIC_DB_ADMIN_SECRET_ARN');
+        if ('' === $arn) {
+            return [$this->setting('MAUTIC_DB_ADMIN_USER'), $this->setting('MAUTIC_DB_ADMIN_PASSWORD')];
+        }
+        $secret = SecretsManager::read($arn);
+        if (!is_string($secret['username'] ?? null) || !is_string($secret['password'] ?? null)) {
+            throw new Stop("the secret {$arn} lacks username or password", Stop::WRONG_SETTING);
+        }
+
+        return [$secret['username'], $secret['password']];
     }
 
     private function endConnections(): void
@@ -198,7 +216,7 @@ try {
         'drop' => $database->drop(),
         default => throw new Stop('say create or drop', Stop::USAGE),
     };
-} catch (Stop $e) {
+} catch (Stop|SecretError $e) {
     fwrite(STDERR, "database: {$e->getMessage()}\n");
     exit($e->getCode());
 } catch (PDOException $e) {

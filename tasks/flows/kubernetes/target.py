@@ -223,6 +223,8 @@ class Kubernetes:
             server.admin_secret,
             self._own.platform_namespace,
             f"{self._settings.project}_".replace("-", "_"),
+            server.admin_secret_arn or "",
+            server.account,
         )
 
     # -- deploying ----------------------------------------------------------------------------
