@@ -113,8 +113,18 @@ class Terraform:
 
     @property
     def leftover(self) -> Path:
-        """The state that Terraform leaves here when it cannot be stored where it belongs."""
-        return self._root / "errored.tfstate"
+        """The state that a run has left here, because it could not be stored where it belongs."""
+        return self._root / f"errored.{self._stack}.tfstate"
+
+    @property
+    def rescue(self) -> str:
+        """How that state gets to where it belongs."""
+        return (
+            f"the state could not be stored and lies in {self.leftover}. Once its place can be "
+            f"written again: inv infra.unlock --stack {self._stack}; then "
+            f"TF_DATA_DIR=.terraform/{self._stack} terraform -chdir={shlex.quote(str(self._root))} "
+            f"state push {self.leftover.name}; then remove the file"
+        )
 
     def init(
         self, backend: Mapping[str, str], on_line: Callable[[str], None] | None = None
@@ -239,6 +249,10 @@ class Terraform:
             done = self._runner.run(
                 [*argv, *args], env=self._environ, deadline=deadline, on_line=take, check=False
             )
+        left = self._root / "errored.tfstate"
+        if command == "apply" and left.exists():
+            # Terraform's name for it does not say whose it is.
+            left.replace(self.leftover)
         if forwarding.signum:
             raise Interrupted(forwarding.signum)
         if done.returncode not in good:
@@ -273,14 +287,7 @@ class Terraform:
                 "Terraform settings (TF_CLI_CONFIG_FILE)",
                 **told,
             )
-        hint = None
-        if self.leftover.exists():
-            hint = (
-                f"the state could not be stored and lies in {self.leftover}; once its place can "
-                f"be written again: TF_DATA_DIR=.terraform/{self._stack} terraform "
-                f"-chdir={shlex.quote(str(self._root))} state push {self.leftover.name}, then "
-                "remove the file"
-            )
+        hint = self.rescue if self.leftover.exists() else None
         return CommandError(f"terraform {command} failed", hint=hint, **told)
 
 

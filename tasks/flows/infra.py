@@ -429,7 +429,7 @@ def run_unlock(plan: Unlock, site: Site) -> None:
     Raises:
         SuiteError: Terraform failed.
     """
-    _init(site)
+    _init(site, rescue=True)
     with site.console.work(plan.title):
         site.terraform.unlock(plan.lock_id)
 
@@ -437,7 +437,12 @@ def run_unlock(plan: Unlock, site: Site) -> None:
 # -- how ------------------------------------------------------------------------------------------
 
 
-def _init(site: Site) -> None:
+def _init(site: Site, *, rescue: bool = False) -> None:
+    if site.terraform.leftover.exists() and not rescue:
+        raise RefusedError(
+            f"stack {site.name}: the state of an earlier run was never stored",
+            hint=site.terraform.rescue,
+        )
     backend = {"bucket": site.bucket.name, "key": site.key, "region": site.region}
     with _stoppable(site), site.console.work(f"terraform init for {site.subject}") as activity:
         site.terraform.tell = activity.say
@@ -507,6 +512,8 @@ def _stoppable(site: Site, *, changing: bool = False) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         signum = getattr(interrupt, "signum", signal.SIGINT)
+        if site.terraform.leftover.exists():
+            raise StoppedError("stopped", signum, hint=site.terraform.rescue) from interrupt
         try:
             lock = site.bucket.lock(site.key)
         except AwsError as error:

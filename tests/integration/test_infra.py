@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -468,6 +470,41 @@ def test_terraform_is_waited_for_however_long_it_takes(stack: Stack, tmp_path: P
     running.expect("still waiting for Terraform; once more ends it at once")
     assert running.finish() == 128 + signal.SIGINT
     assert "saved everything" in running.text
+
+
+def test_a_state_that_could_not_be_stored_is_not_lost(stack: Stack) -> None:
+    """As when credentials run out in the middle of a long apply."""
+    s3 = stack.aws.client("s3")
+    stack.variables["seconds"] = 3
+    stack.run("plan")
+    running = stack.start("apply")
+    running.expect("terraform_data.slow[0]: Provisioning")
+    arn = f"arn:aws:s3:::{stack.bucket}"
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [arn, f"{arn}/*"]}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    s3.put_bucket_policy(Bucket=stack.bucket, Policy=policy)
+    assert running.finish() == 1
+    left = stack.checkout / "terraform" / "errored.dev.tfstate"
+    assert left.exists()
+    assert f"the state could not be stored and lies in {left}" in running.text
+
+    s3.delete_bucket_policy(Bucket=stack.bucket)
+    again = stack.run("plan", code=3)
+    assert f"the state could not be stored and lies in {left}" in again.stderr
+    push = re.search(r"TF_DATA_DIR=\S+ terraform -chdir=\S+ state push \S+", again.stderr)
+    assert push
+    if stack.locked:
+        advised = stack.run("unlock", code=2)
+        stack.run(*command_of(advised.stderr))
+    subprocess.run(
+        ["sh", "-c", push[0]],
+        cwd=stack.checkout,
+        env=stack.inv.environ(stack.environ()),
+        check=True,
+        capture_output=True,
+    )
+    left.unlink()
+    assert "no changes" in stack.run("plan").stdout
 
 
 # -- the end --------------------------------------------------------------------------------------
