@@ -64,33 +64,27 @@ def _platform(session: Session, env: str, values: list[str] | None) -> ClusterPl
     Raises:
         InputError: the environment lives in none.
     """
-    from functools import partial
-
-    from tasks.adapters.cluster import Cluster
     from tasks.adapters.download import fetch
-    from tasks.adapters.helm import Helm
-    from tasks.adapters.tools import find_helm
     from tasks.core.cluster_platform import inputs_of
     from tasks.core.errors import InputError
     from tasks.flows.kubernetes.cluster_platform import ClusterPlatform
+    from tasks.targets import cluster
 
     environment, own = session.environment(env)
-    if own.cluster is None:
+    if own.target != "kubernetes":
         raise InputError(
             f"{environment} does not live in a cluster",
             hint="name an environment of target kubernetes: --env dev",
         )
     settings = session.settings_of(environment)
-    parameters = session.parameters(own.stack) if own.stack else {}
-    cluster = settings.environment(environment).cluster
-    context = cluster.name if cluster else None
-    find = partial(find_helm, session.runner, ROOT, say=session.console.say)
+    place = settings.environment(environment).cluster
+    access, helm = cluster(session, environment)
     return ClusterPlatform(
-        title=context or environment,
-        inputs=inputs_of(settings, environment, parameters),
+        title=(place.name if place else None) or environment,
+        inputs=inputs_of(settings, environment, session.parameters(own.stack) if own.stack else {}),
         files=[Path(name) for name in values or ()],
-        cluster=Cluster(context),
-        helm=Helm(session.runner, find, context, None),
+        cluster=access,
+        helm=helm,
         root=ROOT,
         fetch=fetch,
         work=session.console.work,

@@ -328,8 +328,7 @@ def test_older_definitions_are_renewed_and_newer_ones_stay(installed: Site) -> N
     finally:
         upstream.gateway_api("v1.6.0")
         upstream.pin(checkout)
-    assert "Gateway API v1.6.0" not in [subject for _, subject in installed.plan()]
-    installed.ok("platform.apply")
+    assert installed.plan() == []
     assert bundle(installed.cluster) == "v1.7.1"
 
 
@@ -354,7 +353,6 @@ def test_a_file_that_was_replaced_upstream_is_refused(installed: Site) -> None:
     finally:
         upstream.gateway_api("v1.6.0")
         upstream.pin(checkout)
-    installed.ok("platform.apply")
 
 
 def test_a_file_that_cannot_be_fetched_may_be_put_there_by_hand(
@@ -379,7 +377,6 @@ def test_a_file_that_cannot_be_fetched_may_be_put_there_by_hand(
     finally:
         installed.upstream.gateway_api("v1.6.0")
         installed.upstream.pin(checkout)
-    installed.ok("platform.apply")
 
 
 def test_a_release_that_a_dead_run_left_pending_is_repaired(installed: Site) -> None:

@@ -466,11 +466,13 @@ def _bundle(definition: Object | None) -> str:
     return str(annotations.get(BUNDLE, ""))
 
 
-def _contents(folder: Path) -> list[tuple[str, bytes]]:
+def _contents(chart: Path) -> list[tuple[str, bytes]]:
+    """Return the files of helm/platform that are the chart's."""
+    beside = {chart / "controller.yaml", chart / "upstream.yaml"}
     return [
-        (str(path.relative_to(folder)), path.read_bytes())
-        for path in folder.rglob("*")
-        if path.is_file()
+        (str(path.relative_to(chart)), path.read_bytes())
+        for path in chart.rglob("*")
+        if path.is_file() and path not in beside
     ]
 
 
