@@ -61,8 +61,9 @@ final class SecretsManager
         if ('' === $uri || '' === $file) {
             throw new SecretError('this pod has no identity: EKS gives it one where its service account has a Pod Identity association', SecretError::DENIED);
         }
-        $host = (string) parse_url($uri, PHP_URL_HOST);
-        if ('https' !== parse_url($uri, PHP_URL_SCHEME) && !in_array($host, self::PLAIN_HOSTS, true)) {
+        $address = parse_url($uri) ?: [];
+        $host = $address['host'] ?? '';
+        if ('https' !== ($address['scheme'] ?? '') && !in_array($host, self::PLAIN_HOSTS, true)) {
             throw new SecretError("credentials are not fetched from {$host} without TLS", SecretError::WRONG_SETTING);
         }
         $token = @file_get_contents($file);
@@ -90,10 +91,10 @@ final class SecretsManager
     {
         $time = gmdate('Ymd\THis\Z');
         $day = substr($time, 0, 8);
-        $port = parse_url($endpoint, PHP_URL_PORT);
+        $address = parse_url($endpoint) ?: [];
         $headers = [
             'content-type' => self::TYPE,
-            'host' => parse_url($endpoint, PHP_URL_HOST).($port ? ":{$port}" : ''),
+            'host' => ($address['host'] ?? '').(isset($address['port']) ? ":{$address['port']}" : ''),
             'x-amz-date' => $time,
             'x-amz-security-token' => $credentials['Token'],
             'x-amz-target' => self::TARGET,
