@@ -15,10 +15,12 @@ def gc(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Remove the environments whose branch is gone from the remote, or whose time is over."""
+    """Remove environments whose branch is gone or whose time is over, and tags of gone branches."""
     as_json = check_format(format)
-    from tasks.flows.cleanup import refuse_protected
-    from tasks.flows.gc import COLUMNS, plan_sweep, run_sweep
+    from dataclasses import replace
+
+    from tasks.flows.cleanup import IMAGES, refuse_protected
+    from tasks.flows.gc import COLUMNS, TAG_COLUMNS, plan_leftovers, plan_sweep, run_sweep
     from tasks.flows.observe import now
     from tasks.targets import holder, registry, target
 
@@ -27,25 +29,28 @@ def gc(
     git = session.git
     place = target(session, environment)
     moment = now()
+    dry = dry_run or session.dry or not yes
+    images = registry(session, environment) if place.holds_images(dry=dry) else None
+    tags = {name: images.tags(name) for name in IMAGES} if images else {}
+    branches = git.remote_branches() | (git.branches() if place.is_private else frozenset())
+    found = place.list()
     sweep = plan_sweep(
-        environment,
-        place.list(),
-        repository=git.repository(),
-        branches=git.remote_branches() | (git.branches() if place.is_private else frozenset()),
-        now=moment,
+        environment, found, repository=git.repository(), branches=branches, now=moment
     )
+    slugs = {session.names(environment, branch).slug for branch in branches}
+    sweep = replace(sweep, leftovers=plan_leftovers(tags, found, slugs))
     if as_json:
         session.console.json(sweep.as_dict())
-    elif sweep.stale:
+    if not as_json and sweep.stale:
         session.console.table(COLUMNS, sweep.rows(moment))
-    else:
+    if not as_json and sweep.leftovers:
+        session.console.table(TAG_COLUMNS, sweep.tag_rows())
+    if not sweep.steps:
         session.console.say(f"{environment}: nothing to sweep away")
-    if not sweep.stale:
         return
-    if dry_run or session.dry or not yes:
+    if dry:
         session.console.say("nothing was removed; to remove them: inv gc --yes")
         return
-    images = registry(session, environment) if place.holds_images(dry=False) else None
     run_sweep(
         sweep,
         place,

@@ -7,7 +7,7 @@ still uses one. A slug holds only [a-z0-9-], so the dots separate safely.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tasks.core.content import is_content_key
 
@@ -44,26 +44,35 @@ def is_marker(tag: str) -> bool:
     return tag.startswith(_MARKER)
 
 
-def removable(tags: Mapping[str, str], slug: str) -> tuple[str, ...]:
-    """Return the tags of one repository that go when a branch goes, in the order to remove them.
+def slugs(tags: Iterable[str]) -> frozenset[str]:
+    """Return the slugs of the branches that use some of these tags, by their markers."""
+    return frozenset(tag.removeprefix(_MARKER).partition(".")[0] for tag in tags if is_marker(tag))
 
-    Its markers go. A tag they name goes unless another branch's marker names it or it is the very
-    image that is ``latest``. A content key goes when its image loses its last other tag by this;
-    one that never had another tag stays: a build that is under way may just have pushed it. The
-    markers go last, so that a clean-up that was interrupted finds the rest again.
+
+def removable(
+    tags: Mapping[str, str], *slugs: str, used: Collection[str] = frozenset()
+) -> tuple[str, ...]:
+    """Return the tags of one repository that go when branches go, in the order to remove them.
+
+    Their markers go. A tag they name goes unless another branch's marker names it, something else
+    uses it, or it is the very image that is ``latest``. A content key goes when its image loses its
+    last other tag by this; one that never had another tag stays: a build that is under way may just
+    have pushed it. The markers go last, so that a clean-up that was interrupted finds the rest
+    again.
 
     Args:
         tags: every tag of the repository, with its digest.
-        slug: the slug of the branch.
+        slugs: the slugs of the branches.
+        used: tags that are known to be in use otherwise.
     """
-    own = branch_marker(slug, "")
+    own = tuple(branch_marker(slug, "") for slug in slugs)
     markers = {tag for tag in tags if tag.startswith(own)}
     others = {_named(tag) for tag in tags if is_marker(tag) and tag not in markers}
     named = {_named(tag) for tag in markers}
     released = {
         tag
         for tag in named & tags.keys()
-        if tag not in others and tags[tag] != tags.get(LATEST) and tag not in {LATEST, CACHE}
+        if tag not in {LATEST, CACHE, *others, *used} and tags[tag] != tags.get(LATEST)
     }
     going = markers | released
     touched = {tags[tag] for tag in going}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -97,12 +97,17 @@ def plan_images(tags: Tags | None, names: Names) -> RemovalPlan:
     title = f"remove the image tags of {names.branch}"
     if tags is None:
         return RemovalPlan(title, (), ())
+    going = {repository: removable(tags.tags(repository), names.slug) for repository in IMAGES}
+    return plan_tags(title, tags, going)
+
+
+def plan_tags(title: str, tags: Tags, going: Mapping[str, Sequence[str]]) -> RemovalPlan:
+    """Return the removal of image tags, by repository."""
     steps: list[Step] = []
     objects: list[Callable[[], object]] = []
-    for repository in IMAGES:
-        going = removable(tags.tags(repository), names.slug)
+    for repository, each in going.items():
         # The markers go by themselves, and last: they lead an interrupted clean-up to the rest.
-        for part in ([t for t in going if not is_marker(t)], [t for t in going if is_marker(t)]):
+        for part in ([t for t in each if not is_marker(t)], [t for t in each if is_marker(t)]):
             if part:
                 steps.append(Step("remove", f"image tags of {repository}", ", ".join(part)))
                 objects.append(partial(tags.delete_tags, repository, part))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,16 @@ from tasks.core.errors import SuiteError
 from tasks.core.naming import Names
 from tasks.core.plan import Step
 from tasks.core.record import Owner
-from tasks.flows.cleanup import Tags, plan_cleanup, plan_images, remove, run_cleanup
+from tasks.core.tags import removable
+from tasks.core.tags import slugs as slugs_of
+from tasks.flows.cleanup import (
+    Tags,
+    plan_cleanup,
+    plan_images,
+    plan_tags,
+    remove,
+    run_cleanup,
+)
 from tasks.flows.observe import since
 from tasks.flows.target import RemovalPlan, Summary, Target
 
@@ -39,16 +48,35 @@ class Stale:
 
 
 @dataclass(frozen=True)
+class Leftover:
+    """Image tags of branches that were built, have no environment, and are gone.
+
+    Attributes:
+        repository: where they are.
+        slugs: the slugs of the branches.
+        tags: what nothing else uses, in the order to remove it.
+        used: tags that environments use; of whichever branch, they stay.
+    """
+
+    repository: str
+    slugs: frozenset[str]
+    tags: tuple[str, ...]
+    used: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """What a sweep is going to remove.
 
     Attributes:
         environment: the environment's name in invoke.yaml.
         stale: the branches' environments, by branch.
+        leftovers: image tags that no environment's clean-up will remove.
     """
 
     environment: str
     stale: tuple[Stale, ...]
+    leftovers: tuple[Leftover, ...] = ()
 
     @property
     def title(self) -> str:
@@ -57,15 +85,23 @@ class Sweep:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """One step per environment."""
-        return tuple(
-            Step("remove", f"environment {item.summary.branch}", item.reason) for item in self.stale
+        """One step per environment, and one per repository with tags to be removed."""
+        return (
+            *(
+                Step("remove", f"environment {item.summary.branch}", item.reason)
+                for item in self.stale
+            ),
+            *(
+                Step("remove", f"image tags of {each.repository}", ", ".join(each.tags))
+                for each in self.leftovers
+            ),
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
         stale = [{**asdict(item.summary), "reason": item.reason} for item in self.stale]
-        return {"title": self.title, "environments": stale}
+        tags = {each.repository: list(each.tags) for each in self.leftovers}
+        return {"title": self.title, "environments": stale, "tags": tags}
 
     def rows(self, now: datetime) -> list[tuple[str, ...]]:
         """Return it as rows: branch, age, last deploy, owner, reason."""
@@ -80,8 +116,13 @@ class Sweep:
             for item in self.stale
         ]
 
+    def tag_rows(self) -> list[tuple[str, ...]]:
+        """Return the image tags as rows: repository, tag."""
+        return [(each.repository, tag) for each in self.leftovers for tag in each.tags]
+
 
 COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
+TAG_COLUMNS = ("image", "tag of a branch that is gone")
 
 
 def plan_sweep(
@@ -115,6 +156,29 @@ def plan_sweep(
     return Sweep(environment, tuple(stale))
 
 
+def plan_leftovers(
+    found: Mapping[str, Mapping[str, str]], there: Sequence[Summary], slugs: Collection[str]
+) -> tuple[Leftover, ...]:
+    """Return the image tags of branches that are gone without ever having been deployed.
+
+    Those of a branch with an environment go with it, by its clean-up.
+
+    Args:
+        found: every tag with its digest, by repository. Read before the branches were: a branch
+            that is pushed and built at this moment is not taken for one that is gone.
+        there: all environments there are.
+        slugs: the slugs of the branches that still exist.
+    """
+    kept = {*slugs, *(item.slug for item in there)}
+    used = frozenset(item.tag for item in there)
+    leftovers = []
+    for repository, tags in found.items():
+        gone = slugs_of(tags) - kept
+        if going := removable(tags, *gone, used=used):
+            leftovers.append(Leftover(repository, gone, going, used))
+    return tuple(leftovers)
+
+
 def run_sweep(
     sweep: Sweep,
     target: Target,
@@ -125,7 +189,7 @@ def run_sweep(
     console: Console,
     root: Path,
 ) -> None:
-    """Remove them, several at once, whatever becomes of the others.
+    """Remove environments, several at once, whatever becomes of the others; then image tags.
 
     Args:
         sweep: what to remove.
@@ -139,6 +203,41 @@ def run_sweep(
     Raises:
         SuiteError: some could not be removed; the message names them.
     """
+    failure: SuiteError | None = None
+    if sweep.stale:
+        try:
+            _remove_stale(sweep, target, names_of, tags=tags, me=me, console=console, root=root)
+        except SuiteError as error:
+            failure = error
+    if sweep.leftovers and tags:
+        with console.work("remove image tags") as activity:
+            removed = _remove_leftovers(sweep.leftovers, tags, activity.line)
+            activity.outcome = f"{removed} removed"
+    if failure:
+        raise failure
+
+
+def _remove_leftovers(leftovers: Sequence[Leftover], tags: Tags, say: Callable[[str], None]) -> int:
+    """Remove image tags, unless something has come to use them since."""
+    going = {}
+    for each in leftovers:
+        now = removable(tags.tags(each.repository), *each.slugs, used=each.used)
+        going[each.repository] = [tag for tag in now if tag in each.tags]
+    remove(plan_tags("remove image tags", tags, going), say)
+    return sum(map(len, going.values()))
+
+
+def _remove_stale(
+    sweep: Sweep,
+    target: Target,
+    names_of: Callable[[str], Names],
+    *,
+    tags: Tags | None,
+    me: Holder,
+    console: Console,
+    root: Path,
+) -> None:
+    """Remove environments; arguments and errors as for ``run_sweep``."""
     failed: dict[str, SuiteError] = {}
     # Two branches may share a tag, and only the second one to go may take it along.
     one_at_a_time = threading.Lock()
@@ -161,17 +260,27 @@ def run_sweep(
 
     with console.work(f"remove {len(sweep.stale)} environments") as activity:
         pool = ThreadPoolExecutor(target.removed_at_once, thread_name_prefix="gc")
-        try:
-            running = {pool.submit(clean, item, activity): item for item in sweep.stale}
-            for future in as_completed(running):
+        running = {pool.submit(clean, item, activity): item for item in sweep.stale}
+
+        def tell(futures: Iterable[Future[int]]) -> None:
+            for future in as_completed(futures):
                 branch = running[future].summary.branch
                 try:
                     activity.say(f"{branch}: {future.result()} objects removed")
                 except SuiteError as error:
                     failed[branch] = error
                     activity.say(f"{branch}: {' '.join(error.lines())}")
+
+        try:
+            tell(running)
+        except KeyboardInterrupt:
+            # What is under way is finished, nothing more is begun.
+            under_way = [each for each in running if not each.done() and not each.cancel()]
+            branches = sorted(running[each].summary.branch for each in under_way)
+            activity.say(f"interrupted; finishing {', '.join(branches) or 'nothing'}")
+            tell(under_way)
+            raise
         finally:
-            # Interrupted: what is under way is finished, nothing more is begun.
             pool.shutdown(cancel_futures=True)
         activity.outcome = f"{len(sweep.stale) - len(failed)} removed"
     if failed:

@@ -13,9 +13,12 @@ import docker
 import pytest
 
 from tasks.adapters.engine import PROJECT
+from tasks.core.naming import slug
 from tasks.core.record import Owner, Record, Release
 from tasks.core.settings import names_of, parse
+from tasks.core.tags import branch_marker
 from tests.support.kube_cli import with_remote
+from tests.support.layerless import push, tags_of
 from tests.support.suite import Inv, git
 
 IMAGE = f"localhost:1/x@sha256:{'a' * 64}"
@@ -91,6 +94,28 @@ def test_gc_spares_branches_that_were_never_pushed(
     assert done.returncode == 0, done.stderr
     assert planted.left() == before - stale.keys()
     assert "feature/gone: 1 objects removed" in done.stderr
+
+
+def test_gc_removes_the_tags_of_branches_that_are_gone(
+    inv: Inv, checkout: Path, planted: Planted, registry: str, project: str
+) -> None:
+    git(checkout, "branch", "feature/unpushed")
+    planted.plant("feature/pushed")
+    unpushed = branch_marker(slug("feature/unpushed"), "kept")
+    tags = {"built", "branch.gone.built", "kept", "branch.gone.kept", unpushed}
+    repository = f"{registry}/{project}/mautic"
+    for tag in tags:
+        push(repository, tag)
+    url = {"registry": {"kind": "oci", "url": f"{registry}/{project}"}}
+    settings = {**planted.settings, "environments": {"local": url}}
+
+    listed = inv(checkout, "gc", settings=settings)
+    assert listed.returncode == 0, listed.stderr
+    assert tags_of(repository) == tags
+    done = inv(checkout, "gc", "--yes", settings=settings)
+    assert done.returncode == 0, done.stderr
+    assert tags_of(repository) == {"kept", unpushed}
+    assert planted.left() == {"feature/pushed"}
 
 
 def test_gc_removes_nothing_without_a_remote(inv: Inv, checkout: Path, planted: Planted) -> None:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tasks.core.manifests import Record, namespace
-from tasks.core.record import Owner, Release
 from tests.support.faults import FaultyProxy
-from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv, with_remote
-from tests.support.suite import git
+from tests.support.kube_cli import ON, PLATFORM, KubeEnv, with_remote
+from tests.support.planting import is_there, listed, origin, plant, remove
 from tests.support.terminal import Terminal
 
 MAIN = "main"
@@ -38,51 +32,6 @@ def site(kube_env: KubeEnv) -> KubeEnv:
     kube_env.push(FIRST)
     kube_env.deploy(MAIN, FIRST)
     return kube_env
-
-
-def plant(
-    site: KubeEnv,
-    branch: str,
-    *,
-    repository: str = "",
-    environment: str = ENVIRONMENT,
-    expires_at: str = "",
-) -> str:
-    """Make a branch's namespace as a deploy would, with nothing in it; return its name."""
-    names = site.names(branch)
-    of = Owner(environment, names.slug, branch, repository or origin(site))
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    release = Release("planted", "c" * 40, "m@sha256:1", "n@sha256:2", "ada@host", moment)
-    record = replace(Record("ready", names.url, expires_at), history=(release,))
-    site.cluster.create(namespace(of, names, record, ""))
-    return names.namespace
-
-
-def origin(site: KubeEnv) -> str:
-    return git(site.checkout, "remote", "get-url", "origin")
-
-
-def remove(site: KubeEnv, *names: str) -> None:
-    """Delete namespaces, and wait until they are gone: another test may want their names."""
-    for name in names:
-        site.cluster.delete("Namespace", name)
-    end = time.monotonic() + 60
-    for name in names:
-        while site.cluster.get("Namespace", name):
-            assert time.monotonic() < end, f"{name} is not gone"
-            time.sleep(0.1)
-
-
-def is_there(site: KubeEnv, name: str) -> bool:
-    """Say whether a namespace is there, and is not about to go."""
-    found = site.cluster.get("Namespace", name)
-    return found is not None and "deletionTimestamp" not in found["metadata"]
-
-
-def listed(site: KubeEnv, **options: Any) -> dict[str, dict[str, str]]:
-    """Return what `inv list` says, by branch."""
-    rows = json.loads(site.ok("list", *ON, "--format", "json", **options).stdout)
-    return {row["branch"]: row for row in rows}
 
 
 class Lines:
@@ -306,8 +255,8 @@ def test_shell_on_a_terminal_knows_its_size_and_takes_every_key(site: KubeEnv) -
     terminal.expect("24 97")
     terminal.expect("on a terminal")
     # Ctrl-C is for what runs there, not for inv.
-    terminal.type("sleep 1000\n")
-    time.sleep(0.5)
+    terminal.type("(echo sle''eping; exec sleep 1000)\n")
+    terminal.expect("sleeping")
     terminal.type("\x03")
     terminal.type("echo still he''re\n")
     terminal.expect("still here")
@@ -393,139 +342,6 @@ def test_a_namespace_of_another_owner_is_refused(site: KubeEnv) -> None:
         assert is_there(site, bare)
     finally:
         remove(site, theirs, bare)
-
-
-# -- gc -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def planted(site: KubeEnv) -> Iterator[dict[str, str]]:
-    """Environments of every kind that a sweep meets, by branch."""
-    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    future = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    alive = ("feature/alive", "feature/old", "theirs")
-    git(site.checkout, "push", "--quiet", "origin", *(f"main:refs/heads/{name}" for name in alive))
-    found = {
-        "feature/gone": plant(site, "feature/gone", expires_at=future),
-        "feature/old": plant(site, "feature/old", expires_at=past),
-        "feature/both": plant(site, "feature/both", expires_at=past),
-        "feature/alive": plant(site, "feature/alive", expires_at=future),
-        "feature/for-ever": plant(site, "feature/for-ever"),
-        "theirs": plant(site, "theirs", repository="https://elsewhere/m.git", expires_at=past),
-        "gone-theirs": plant(site, "gone-theirs", repository="https://elsewhere/m.git"),
-        "elsewhere": plant(site, "elsewhere", environment="qa", expires_at=past),
-    }
-    git(site.checkout, "push", "--quiet", "origin", "main:refs/heads/feature/for-ever")
-    yield found
-    remove(site, *found.values())
-    for name in (*alive, "feature/for-ever"):
-        git(site.checkout, "push", "--quiet", "--delete", "origin", name)
-
-
-STALE = {
-    "feature/both": "its branch is gone and its time is over",
-    "feature/gone": "its branch is gone",
-    "feature/old": "its time is over",
-}
-
-
-def test_gc_lists_what_is_stale_and_removes_nothing(site: KubeEnv, planted: dict[str, str]) -> None:
-    for options in ((), ("--dry-run",), ("--yes", "--dry-run")):
-        done = site.ok("gc", *ON, *options)
-        header, *rows = done.stdout.splitlines()
-        assert header.split() == ["branch", "age", "last", "deploy", "owner", "reason"]
-        assert [row.split()[0] for row in rows] == list(STALE)
-        for row, reason in zip(rows, STALE.values(), strict=True):
-            assert row.endswith(f"ada@host  {reason}")
-        assert "inv gc --yes" in done.stderr
-    found = json.loads(site.ok("gc", *ON, "--format", "json").stdout)["environments"]
-    assert {item["branch"]: item["reason"] for item in found} == STALE
-    assert all(is_there(site, name) for name in planted.values())
-
-
-def test_gc_removes_what_is_stale_and_nothing_else(site: KubeEnv, planted: dict[str, str]) -> None:
-    # One of them is a real one, and shares its images with `main`.
-    site.deploy("feature/real", FIRST)
-    real = site.names("feature/real")
-    done = site.ok("gc", *ON, "--yes")
-    for branch in (*STALE, "feature/real"):
-        assert f"{branch}: " in done.stderr
-        assert site.cluster.get("Namespace", site.names(branch).namespace) is None
-    assert f"feature/real: removed database {real.database}" in done.stderr
-    assert all(is_there(site, name) for branch, name in planted.items() if branch not in STALE)
-    assert listed(site)[MAIN]["state"] == "running"
-    assert FIRST in site.tags()
-    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
-
-
-def test_gc_removes_the_tags_that_only_stale_branches_use(
-    site: KubeEnv, planted: dict[str, str]
-) -> None:
-    for tag in ("shared", "kept"):
-        site.push(tag)
-        for branch in ("feature/gone", "feature/old", *(["feature/alive"] * (tag == "kept"))):
-            site.push(f"branch.{site.names(branch).slug}.{tag}")
-    site.ok("gc", *ON, "--yes")
-    tags = site.tags()
-    assert "shared" not in tags
-    assert "kept" in tags
-    markers = {tag for tag in tags if tag.startswith("branch.")}
-    assert markers == {f"branch.{site.names('feature/alive').slug}.kept"}
-
-
-@pytest.mark.parametrize("what", ["unreachable", "empty"])
-def test_gc_removes_nothing_when_the_remote_cannot_be_read(
-    site: KubeEnv, planted: dict[str, str], what: str
-) -> None:
-    remote = Path(origin(site))
-    away = remote.rename(remote.with_suffix(".away"))
-    if what == "empty":
-        git(away, "init", "--quiet", "--bare", str(remote))
-    try:
-        done = site.run("gc", *ON, "--yes")
-    finally:
-        shutil.rmtree(remote, ignore_errors=True)
-        away.rename(remote)
-    assert done.returncode == 1
-    assert "origin" in done.stderr
-    assert done.stdout == ""
-    assert all(is_there(site, name) for name in planted.values())
-
-
-def test_gc_names_what_it_could_not_remove_and_removes_the_rest(
-    site: KubeEnv, planted: dict[str, str]
-) -> None:
-    # Held by a run that lives: this one gives up when its patience is over.
-    name = planted["feature/gone"]
-    moment = datetime.now(UTC) + timedelta(hours=1)
-    site.cluster.create(
-        {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {"name": "mautic-multidev", "namespace": name},
-            "spec": {
-                "holderIdentity": "ada@elsewhere (process 1)",
-                "leaseDurationSeconds": 30,
-                "acquireTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-                "renewTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            },
-        }
-    )
-    settings = site.settings(patience={"stability_seconds": 1, "turn_seconds": 3})
-    done = site.run("gc", *ON, "--yes", settings=settings)
-    assert done.returncode == 1
-    assert "1 of 3 environments could not be removed: feature/gone" in done.stderr
-    assert "ada@elsewhere" in done.stderr
-    assert is_there(site, name)
-    for branch in ("feature/old", "feature/both"):
-        assert site.cluster.get("Namespace", planted[branch]) is None
-
-
-def test_gc_never_touches_a_protected_environment(site: KubeEnv, planted: dict[str, str]) -> None:
-    done = site.run("gc", *ON, "--yes", settings=site.settings(protected=True))
-    assert done.returncode == 3
-    assert "dev is protected" in done.stderr
-    assert all(is_there(site, name) for name in planted.values())
 
 
 # -- support ------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 import shutil
 import threading
@@ -13,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
 from typing import Any
-
-import requests
 
 from tasks.adapters.cluster import Change, Cluster
 from tasks.adapters.kubeapi import Stop
@@ -26,6 +22,7 @@ from tasks.core.redact import Redactor
 from tasks.core.settings import names_of, parse
 from tests.support.controlplane import ControlPlane
 from tests.support.kubelet import stamp
+from tests.support.layerless import push, tags_of
 from tests.support.node import Node
 from tests.support.suite import ROOT, Inv, git
 
@@ -38,8 +35,6 @@ STORAGE_CLASS = "played"
 EXHAUSTED_CLASS = "exhausted"
 """Its driver has no room left."""
 ENVIRONMENT = "dev"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-CONFIG = "application/vnd.oci.image.config.v1+json"
 
 
 class Provisioner:
@@ -231,40 +226,11 @@ class KubeEnv:
 
     def push(self, tag: str) -> dict[str, str]:
         """Push a mautic and an nginx image of one layerless kind each; return their digests."""
-        return {name: self._push(name, tag) for name in ("mautic", "nginx")}
-
-    def _push(self, name: str, tag: str) -> str:
-        host, _, path = self.registry.partition("/")
-        base = f"http://{host}/v2/{path}/{name}"
-        config = json.dumps(
-            {"architecture": "amd64", "os": "linux", "config": {"Labels": {"tag": tag}}}
-        ).encode()
-        digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
-        begun = requests.post(f"{base}/blobs/uploads/", timeout=30)
-        begun.raise_for_status()
-        separator = "&" if "?" in begun.headers["Location"] else "?"
-        url = f"{begun.headers['Location']}{separator}digest={digest}"
-        requests.put(url, data=config, timeout=30).raise_for_status()
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": {"mediaType": CONFIG, "digest": digest, "size": len(config)},
-            "layers": [],
-        }
-        put = requests.put(
-            f"{base}/manifests/{tag}",
-            data=json.dumps(manifest),
-            headers={"Content-Type": MANIFEST},
-            timeout=30,
-        )
-        put.raise_for_status()
-        return str(put.headers["Docker-Content-Digest"])
+        return {name: push(f"{self.registry}/{name}", tag) for name in ("mautic", "nginx")}
 
     def tags(self, name: str = "mautic") -> set[str]:
         """Return the tags of an image."""
-        host, _, path = self.registry.partition("/")
-        answer = requests.get(f"http://{host}/v2/{path}/{name}/tags/list", timeout=30)
-        return set(answer.json().get("tags") or ()) if answer.ok else set()
+        return tags_of(f"{self.registry}/{name}")
 
     def remove(self) -> None:
         """Ask for the end of every namespace that this made."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.flows.gc import plan_sweep
+from tasks.flows.gc import plan_leftovers, plan_sweep
 from tasks.flows.target import Summary
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
@@ -62,3 +62,24 @@ def test_a_row_tells_age_last_deploy_owner_and_reason() -> None:
         ("never", "-", "-", "-", "its branch is gone"),
     ]
     assert [item["branch"] for item in sweep.as_dict()["environments"]] == ["feature/x", "never"]
+
+
+def test_tags_of_branches_that_are_gone_and_have_no_environment_are_left_over() -> None:
+    tags = {
+        tag: f"digest of {tag.rpartition('.')[2]}"
+        for tag in (
+            *("a", "b", "c", "d", "e", "latest"),
+            *("branch.gone.a", "branch.gone-too.a", "branch.gone.b", "branch.alive.b"),
+            *("branch.feature-x.c", "branch.gone.d", "branch.gone.1a2b3c4d", "1a2b3c4d"),
+        )
+    }
+    tags["latest"] = tags["d"]
+    (mautic,) = plan_leftovers({"mautic": tags, "nginx": {"a": "A"}}, [THERE], {"alive", "main"})
+    assert mautic.repository == "mautic"
+    assert mautic.slugs == {"gone", "gone-too"}
+    markers = ("1a2b3c4d", "a", "b", "d")
+    assert mautic.tags == (
+        "a",
+        "branch.gone-too.a",
+        *(f"branch.gone.{tag}" for tag in markers),
+    )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.core.content import content_key, is_content_key
 from tasks.core.naming import slug
-from tasks.core.tags import CACHE, branch_marker, build_tags, removable
+from tasks.core.tags import CACHE, branch_marker, build_tags, removable, slugs
 
 KEY, KEY2 = content_key(1), content_key(2)
 OCI_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
@@ -157,3 +157,12 @@ def test_an_interrupted_clean_up_is_finished_by_the_next(
 def test_every_branch_gives_a_marker_a_registry_takes(branch: str, commit: str) -> None:
     marker = branch_marker(slug(branch), f"{commit}-dirty-{commit}")
     assert OCI_TAG.fullmatch(marker)
+
+
+def test_a_tag_that_only_branches_use_which_go_together_goes() -> None:
+    tags = {"1": "A", KEY: "A", "branch.x.1": "A", "branch.y.1": "A", "2": "B", "branch.z.2": "B"}
+    assert slugs(tags) == {"x", "y", "z"}
+    assert removable(tags, "x") == ("branch.x.1",)
+    assert removable(tags, "x", "y") == ("1", KEY, "branch.x.1", "branch.y.1")
+    assert removable(tags, "x", "y", used={"1"}) == ("branch.x.1", "branch.y.1")
+    assert removable(tags) == ()

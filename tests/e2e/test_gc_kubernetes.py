@@ -1,0 +1,231 @@
+"""`inv gc` on a cluster: what a branch left behind goes, whatever else is there stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.kube_cli import ON, PLATFORM, KubeEnv, Object, with_remote
+from tests.support.planting import is_there, listed, origin, plant, remove
+from tests.support.suite import git
+
+MAIN = "main"
+FIRST = "first"
+AT_ONCE = 10
+
+
+@pytest.fixture(scope="module")
+def site(kube_env: KubeEnv) -> KubeEnv:
+    """`main`, deployed from a checkout whose origin has no other branch."""
+    with_remote(kube_env.checkout)
+    kube_env.push(FIRST)
+    kube_env.deploy(MAIN, FIRST)
+    return kube_env
+
+
+@pytest.fixture
+def planted(site: KubeEnv) -> Iterator[dict[str, str]]:
+    """Environments of every kind that a sweep meets, by branch."""
+    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    future = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    alive = ("feature/alive", "feature/old", "theirs")
+    git(site.checkout, "push", "--quiet", "origin", *(f"main:refs/heads/{name}" for name in alive))
+    found = {
+        "feature/gone": plant(site, "feature/gone", expires_at=future),
+        "feature/old": plant(site, "feature/old", expires_at=past),
+        "feature/both": plant(site, "feature/both", expires_at=past),
+        "feature/alive": plant(site, "feature/alive", expires_at=future),
+        "feature/for-ever": plant(site, "feature/for-ever"),
+        "theirs": plant(site, "theirs", repository="https://elsewhere/m.git", expires_at=past),
+        "gone-theirs": plant(site, "gone-theirs", repository="https://elsewhere/m.git"),
+        "elsewhere": plant(site, "elsewhere", environment="qa", expires_at=past),
+    }
+    git(site.checkout, "push", "--quiet", "origin", "main:refs/heads/feature/for-ever")
+    yield found
+    remove(site, *found.values())
+    for name in (*alive, "feature/for-ever"):
+        git(site.checkout, "push", "--quiet", "--delete", "origin", name)
+
+
+STALE = {
+    "feature/both": "its branch is gone and its time is over",
+    "feature/gone": "its branch is gone",
+    "feature/old": "its time is over",
+}
+
+
+def test_gc_lists_what_is_stale_and_removes_nothing(site: KubeEnv, planted: dict[str, str]) -> None:
+    for options in ((), ("--dry-run",), ("--yes", "--dry-run")):
+        done = site.ok("gc", *ON, *options)
+        header, *rows = done.stdout.splitlines()
+        assert header.split() == ["branch", "age", "last", "deploy", "owner", "reason"]
+        assert [row.split()[0] for row in rows] == list(STALE)
+        for row, reason in zip(rows, STALE.values(), strict=True):
+            assert row.endswith(f"ada@host  {reason}")
+        assert "inv gc --yes" in done.stderr
+    found = json.loads(site.ok("gc", *ON, "--format", "json").stdout)["environments"]
+    assert {item["branch"]: item["reason"] for item in found} == STALE
+    assert all(is_there(site, name) for name in planted.values())
+
+
+def test_gc_removes_what_is_stale_and_nothing_else(site: KubeEnv, planted: dict[str, str]) -> None:
+    # One of them is a real one, and shares its images with `main`.
+    site.deploy("feature/real", FIRST)
+    real = site.names("feature/real")
+    done = site.ok("gc", *ON, "--yes")
+    for branch in (*STALE, "feature/real"):
+        assert f"{branch}: " in done.stderr
+        assert site.cluster.get("Namespace", site.names(branch).namespace) is None
+    assert f"feature/real: removed database {real.database}" in done.stderr
+    assert all(is_there(site, name) for branch, name in planted.items() if branch not in STALE)
+    assert listed(site)[MAIN]["state"] == "running"
+    assert FIRST in site.tags()
+    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+
+
+def test_gc_removes_the_tags_that_only_stale_branches_use(
+    site: KubeEnv, planted: dict[str, str]
+) -> None:
+    for tag in ("shared", "kept"):
+        site.push(tag)
+        for branch in ("feature/gone", "feature/old", *(["feature/alive"] * (tag == "kept"))):
+            site.push(f"branch.{site.names(branch).slug}.{tag}")
+    site.ok("gc", *ON, "--yes")
+    tags = site.tags()
+    assert "shared" not in tags
+    assert "kept" in tags
+    markers = {tag for tag in tags if tag.startswith("branch.")}
+    assert markers == {f"branch.{site.names('feature/alive').slug}.kept"}
+
+
+def test_gc_removes_the_tags_of_branches_that_are_gone_and_were_never_deployed(
+    site: KubeEnv, planted: dict[str, str]
+) -> None:
+    alive = site.names("feature/alive").slug
+    going = {"built", "branch.gone.built", "branch.gone-too.built"}
+    going |= {"branch.gone.both", f"branch.gone.{FIRST}"}
+    kept = {"both", f"branch.{alive}.both", "by-hand", FIRST}
+    for tag in going | kept:
+        site.push(tag)
+    remove(site, *(planted[branch] for branch in STALE))
+
+    text = site.ok("gc", *ON).stdout
+    found = json.loads(site.ok("gc", *ON, "--format", "json").stdout)["tags"]
+    assert site.tags() >= going | kept
+    assert set(found["mautic"]) == set(found["nginx"]) == going
+    assert {tuple(row.split()) for row in text.splitlines()[1:]} == {
+        (image, tag) for image in ("mautic", "nginx") for tag in going
+    }
+
+    done = site.ok("gc", *ON, "--yes")
+    assert f"{2 * len(going)} removed" in done.stderr
+    for image in ("mautic", "nginx"):
+        assert not site.tags(image) & going
+        assert site.tags(image) >= kept
+    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_gc_that_is_ended_is_finished_by_the_next_one(
+    site: KubeEnv, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def slow(pod: Object) -> str:
+        return "job-slow:3" if pod["metadata"]["namespace"] == PLATFORM else ""
+
+    monkeypatch.setattr(site.node, "decide", slow)
+    image = f"{site.registry}/mautic@{site.push(FIRST)['mautic']}"
+    branches = [f"{number.name.lower()}-{index:02}" for index in range(12)]
+    names = {branch: plant(site, branch, database=image) for branch in branches}
+    process = site.start("gc", *ON, "--yes")
+    end = time.monotonic() + 60
+    while len(dropping(site)) < AT_ONCE:
+        assert time.monotonic() < end, dropping(site)
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+
+    there = {branch for branch, name in names.items() if is_there(site, name)}
+    untouched = set(branches[AT_ONCE:])
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted; finishing " in said
+        assert there == untouched
+        assert dropping(site) == []
+    else:
+        assert there >= untouched
+    for branch in untouched:
+        assert site.cluster.find("Lease", names[branch]) == []
+    done = site.ok("gc", *ON, "--yes")
+    assert all(f"{branch}: " in done.stderr for branch in there)
+    assert not [name for name in names.values() if site.cluster.get("Namespace", name)]
+    assert dropping(site) == []
+    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+
+
+def dropping(site: KubeEnv) -> list[str]:
+    """Return the Jobs that drop databases of this module's branches."""
+    jobs = (item["metadata"]["name"] for item in site.cluster.find("Job", PLATFORM))
+    return [name for name in jobs if name.startswith(f"database-drop-{site.project}")]
+
+
+@pytest.mark.parametrize("what", ["unreachable", "empty"])
+def test_gc_removes_nothing_when_the_remote_cannot_be_read(
+    site: KubeEnv, planted: dict[str, str], what: str
+) -> None:
+    remote = Path(origin(site))
+    away = remote.rename(remote.with_suffix(".away"))
+    if what == "empty":
+        git(away, "init", "--quiet", "--bare", str(remote))
+    try:
+        done = site.run("gc", *ON, "--yes")
+    finally:
+        shutil.rmtree(remote, ignore_errors=True)
+        away.rename(remote)
+    assert done.returncode == 1
+    assert "origin" in done.stderr
+    assert done.stdout == ""
+    assert all(is_there(site, name) for name in planted.values())
+
+
+def test_gc_names_what_it_could_not_remove_and_removes_the_rest(
+    site: KubeEnv, planted: dict[str, str]
+) -> None:
+    # Held by a run that lives: this one gives up when its patience is over.
+    name = planted["feature/gone"]
+    moment = datetime.now(UTC) + timedelta(hours=1)
+    site.cluster.create(
+        {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": "mautic-multidev", "namespace": name},
+            "spec": {
+                "holderIdentity": "ada@elsewhere (process 1)",
+                "leaseDurationSeconds": 30,
+                "acquireTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                "renewTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            },
+        }
+    )
+    settings = site.settings(patience={"stability_seconds": 1, "turn_seconds": 3})
+    done = site.run("gc", *ON, "--yes", settings=settings)
+    assert done.returncode == 1
+    assert "1 of 3 environments could not be removed: feature/gone" in done.stderr
+    assert "ada@elsewhere" in done.stderr
+    assert is_there(site, name)
+    for branch in ("feature/old", "feature/both"):
+        assert site.cluster.get("Namespace", planted[branch]) is None
+
+
+def test_gc_never_touches_a_protected_environment(site: KubeEnv, planted: dict[str, str]) -> None:
+    done = site.run("gc", *ON, "--yes", settings=site.settings(protected=True))
+    assert done.returncode == 3
+    assert "dev is protected" in done.stderr
+    assert all(is_there(site, name) for name in planted.values())
