@@ -11,7 +11,7 @@ from invoke.exceptions import Exit
 from tasks.cli import ROOT, Session, check_format, task
 
 if TYPE_CHECKING:
-    from tasks.core.findings import Need
+    from tasks.core.findings import Finding, Need
     from tasks.flows.doctor import Doctor, FixPlan
 
 ALONE = {"lint", "types", "unit", "docs", "lock"}
@@ -140,7 +140,7 @@ def _doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
     from tasks.adapters.service import Service
     from tasks.flows.doctor import Doctor
 
-    _, environment = session.environment(env)
+    name, environment = session.environment(env)
     return Doctor(
         machine=Machine(session.runner, Engine()),
         service=Service(session.runner),
@@ -151,4 +151,23 @@ def _doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
         root=ROOT,
         work=session.console.work,
         tools=tools,
+        addresses=functools.partial(_addresses, session, name),
     )
+
+
+def _addresses(session: Session, environment: str) -> tuple[Finding, ...]:
+    """Return where an environment's addresses come from; none where it has no stack."""
+    from tasks.core.errors import SuiteError
+    from tasks.core.stack import origins
+    from tasks.flows.doctor import stack_findings, stack_problem
+
+    stack = session.settings.environment(environment).stack
+    if stack is None:
+        return ()
+    try:
+        session.settings_of(environment)
+        aws = session.aws(stack)
+        found = origins(session.levels_of(environment), environment)
+        return stack_findings(stack, aws.identity.arn, aws.region, found)
+    except SuiteError as error:
+        return (stack_problem(stack, error),)

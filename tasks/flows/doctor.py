@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import CommandError, SuiteError
-from tasks.core.findings import Facts, Finding, Need, Source, judge, needs, problems
+from tasks.core.findings import Facts, Finding, Level, Need, Source, judge, needs, problems
 from tasks.core.packages import Command, elsewhere, install_commands
 from tasks.core.plan import Step
 from tasks.core.references import parse_reference
@@ -111,6 +111,7 @@ class Doctor:
         root: the checkout.
         work: shows a piece of work.
         tools: further programs to look for.
+        addresses: what the environment's stack says, and what was looked at on the way there.
     """
 
     machine: Machine
@@ -122,6 +123,7 @@ class Doctor:
     root: Path
     work: Callable[[str], AbstractContextManager[Activity]]
     tools: tuple[Need, ...] = ()
+    addresses: Callable[[], tuple[Finding, ...]] = tuple
 
     def examine(self) -> Report:
         """Look at everything this machine needs."""
@@ -154,7 +156,7 @@ class Doctor:
             localhost=machine.localhost(),
             tools=machine.tools((Need.DEBOOTSTRAP, *self.tools)),
         )
-        return Report(facts, judge(facts))
+        return Report(facts, (*judge(facts), *self.addresses()))
 
     def plan(self, report: Report) -> FixPlan:
         """Return the commands that bring what the findings ask for."""
@@ -278,6 +280,31 @@ def _base_images(settings: Settings) -> tuple[str, ...]:
         settings.platform.registry_image,
         settings.platform.database_image,
     )
+
+
+def stack_findings(
+    stack: str, arn: str, region: str, found: Mapping[str, tuple[Any, str]]
+) -> tuple[Finding, ...]:
+    """Return what an environment takes from its stack and elsewhere, one finding per value.
+
+    Args:
+        stack: the stack's name.
+        arn: who the credentials belong to.
+        region: the stack's region.
+        found: value and origin, by key.
+    """
+    check = f"stack {stack}"
+    who = Finding("aws", Level.OK, f"{region} as {arn}")
+    values = (
+        Finding(check, Level.OK, f"{key}: {value} ({origin})")
+        for key, (value, origin) in found.items()
+    )
+    return (who, *values)
+
+
+def stack_problem(stack: str, error: SuiteError) -> Finding:
+    """Return the finding for a stack that could not be asked, or does not say enough."""
+    return Finding(f"stack {stack}", Level.PROBLEM, error.message, error.hint or "")
 
 
 def text(report: Report, plan: FixPlan) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -199,6 +200,42 @@ def test_a_parameter_that_makes_no_sense_is_told_by_its_place(stack: Stack) -> N
         f"environments.{ENVIRONMENT}.database.port in SSM /mautic-multidev/{stack.name}: must be "
         "a whole number"
     ) in done.stderr
+
+
+# -- doctor -------------------------------------------------------------------------------------
+
+
+def findings(stack: Stack, *args: str, **options: Any) -> list[dict[str, str]]:
+    done = stack.run("doctor", *args, "--format", "json", **options)
+    found: list[dict[str, str]] = json.loads(done.stdout)["findings"]
+    return found
+
+
+def test_doctor_says_where_each_value_came_from(stack: Stack) -> None:
+    found = findings(stack, *ON, domain="my.example.org")
+    said = {one["found"] for one in found if one["check"] == f"stack {stack.name}"}
+    ssm = f"(SSM /mautic-multidev/{stack.name})"
+    assert f"registry.url: {stack.url} {ssm}" in said
+    assert f"cluster.name: {stack.cluster} {ssm}" in said
+    assert f"database.port: 3306 {ssm}" in said
+    assert f"database.admin_secret_arn: {ARN} {ssm}" in said
+    assert "host: {slug}.{domain} (the defaults of a stack)" in said
+    (domain,) = [one for one in said if one.startswith("domain: ")]
+    assert re.fullmatch(r"domain: my\.example\.org \(.*settings-\d+\.yaml\)", domain)
+    (aws,) = [one["found"] for one in found if one["check"] == "aws"]
+    assert aws.startswith(f"{REGION} as arn:aws:sts::{ACCOUNT}:")
+
+
+def test_doctor_says_what_is_wrong_with_a_stack(stack: Stack) -> None:
+    none = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    (problem,) = [
+        one for one in findings(stack, *ON, env=none) if one["check"] == f"stack {stack.name}"
+    ]
+    assert problem["level"] == "problem"
+    assert problem["found"].startswith("there are no usable AWS credentials")
+    assert "aws sso login" in problem["remedy"]
+    local = {one["check"] for one in findings(stack, env=none)}
+    assert not [check for check in local if check.startswith("stack") or check == "aws"]
 
 
 # -- build ----------------------------------------------------------------------------------------
