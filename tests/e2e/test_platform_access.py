@@ -221,12 +221,14 @@ def test_without_a_platform_nobody_is_bound(plane: Audited, admin: Cluster) -> N
     admin.delete("Namespace", where)
 
 
-def test_database_jobs_may_be_run(branch: Cluster, admin: Cluster) -> None:
+@pytest.mark.parametrize("arn", ["", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:x"])
+def test_database_jobs_may_be_run(branch: Cluster, arn: str) -> None:
     own = names_in("dev", some_slug())
+    server = replace(SERVER, admin_secret_arn=arn, account="mautic-database-admin")
     image = f"{REGISTRY}/mautic@sha256:{'a' * 64}"
     for verb in ("create", "drop"):
-        branch.apply(database_secret(own, SERVER, "secret"))
-        job = branch.create(database_job(own, SERVER, image, verb))
+        branch.apply(database_secret(own, server, "secret"))
+        job = branch.create(database_job(own, server, image, verb))
         name = job["metadata"]["name"]
         assert branch.get("Job", name, PLATFORM)
         branch.find("Pod", PLATFORM, f"batch.kubernetes.io/job-name={name}")
