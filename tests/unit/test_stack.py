@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,6 +79,21 @@ def test_the_project_s_own_environments_take_every_address_from_their_stack(name
     assert set(origin_of.values()) == {f"SSM /mautic-multidev/{name}"}
     host = names_of(settings, name, "main").host
     assert host == {"dev": "main.dev.example.org", "prod": "dev.example.org"}[name]
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_the_values_of_the_project_s_environments_fit_their_stack(name: str) -> None:
+    own = yaml.safe_load((ROOT / "invoke.yaml").read_text())
+    *_, file = own["environments"][name]["values"]
+    values = yaml.safe_load((ROOT / file).read_text())
+    (variables,) = own["stacks"][name]["variables"]
+    cidr = re.search(r'^cidr +?= "(.*)"', (ROOT / variables).read_text(), re.M)
+    assert cidr
+    assert values["networkPolicy"]["gateway"]["cidrs"] == [cidr[1]]
+    platform = yaml.safe_load((ROOT / "helm" / "platform" / "values.yaml").read_text())
+    assert values["route"]["gateway"]["name"] == platform["gateway"]["name"]
+    published = (ROOT / "terraform" / "modules" / "storage" / "outputs.tf").read_text()
+    assert f"{values['media']['storageClass']} = {{" in published
 
 
 def test_an_environment_of_one_namespace_has_the_domain_itself() -> None:
