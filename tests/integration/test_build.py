@@ -8,7 +8,6 @@ import re
 import secrets
 import shutil
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ from tests.integration.build_support import (
     build_json,
     forget_images,
     front_door,
-    shrink,
     tiny_base,
 )
 from tests.support.suite import Inv, git
@@ -33,24 +31,6 @@ if TYPE_CHECKING:
 BUILT = {"mautic": "built", "nginx": "built"}
 TAGGED = {"mautic": "tagged", "nginx": "tagged"}
 UNCHANGED = {"mautic": "unchanged", "nginx": "unchanged"}
-
-
-@pytest.fixture(scope="module")
-def base(engine: docker.DockerClient) -> Iterator[str]:
-    """An image of one file that no registry knows."""
-    reference = tiny_base(engine, f"base-{secrets.token_hex(4)}")
-    yield reference
-    engine.images.remove(reference, force=True)
-
-
-@pytest.fixture
-def site(
-    checkout: Path, inv: Inv, registry: str, base: str, engine: docker.DockerClient
-) -> Iterator[Site]:
-    shrink(checkout)
-    url = f"{registry}/t{secrets.token_hex(4)}"
-    yield Site(checkout, inv, url, base)
-    forget_images(engine, f"{url}/")
 
 
 def label(engine: docker.DockerClient, reference: str, name: str) -> str:

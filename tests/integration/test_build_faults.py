@@ -7,7 +7,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,34 +20,13 @@ from tests.integration.build_support import (
     Site,
     forget_images,
     front_door,
-    shrink,
-    tiny_base,
 )
-from tests.support.suite import Inv
 
 if TYPE_CHECKING:
     import docker
 
 BUILT = {"mautic": "built", "nginx": "built"}
 UNCHANGED = {"mautic": "unchanged", "nginx": "unchanged"}
-
-
-@pytest.fixture(scope="module")
-def base(engine: docker.DockerClient) -> Iterator[str]:
-    """An image of one file that no registry knows."""
-    reference = tiny_base(engine, f"base-{secrets.token_hex(4)}")
-    yield reference
-    engine.images.remove(reference, force=True)
-
-
-@pytest.fixture
-def site(
-    checkout: Path, inv: Inv, registry: str, base: str, engine: docker.DockerClient
-) -> Iterator[Site]:
-    shrink(checkout)
-    url = f"{registry}/t{secrets.token_hex(4)}"
-    yield Site(checkout, inv, url, base)
-    forget_images(engine, f"{url}/")
 
 
 # -- the machine ------------------------------------------------------------------------------
