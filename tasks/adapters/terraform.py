@@ -217,6 +217,15 @@ class Terraform:
 
     # -- how ----------------------------------------------------------------------------------
 
+    def _program(self) -> str:
+        try:
+            return self._runner.find("terraform")
+        except MissingToolError as error:
+            error.hint = (
+                "install Terraform 1.11 or later: https://developer.hashicorp.com/terraform/install"
+            )
+            raise
+
     def _run(
         self,
         command: str,
@@ -226,7 +235,7 @@ class Terraform:
         deadline: float | None = None,
         good: tuple[int, ...] = (0,),
     ) -> Completed:
-        program = self._runner.find("terraform")
+        program = self._program()
         options = {**options, "no_color": True} if command != "force-unlock" else options
         argv = [
             sys.executable,

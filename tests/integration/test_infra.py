@@ -342,6 +342,16 @@ def test_without_credentials_nothing_begins(stack: Stack) -> None:
     assert not stack.plan.parent.exists()
 
 
+def test_without_terraform_it_says_where_to_get_it(stack: Stack, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "git").symlink_to(str(shutil.which("git")))
+    stack.env["PATH"] = str(programs)
+    done = stack.run("plan", code=1)
+    assert "error: terraform is not on PATH" in done.stderr
+    assert "https://developer.hashicorp.com/terraform/install" in done.stderr
+
+
 # -- locks and signals ----------------------------------------------------------------------------
 
 
