@@ -93,6 +93,7 @@ class Session:
         self._bases: dict[str, Bases] = {}
         self._aws: dict[str | None, Aws] = {}
         self._parameters: dict[str, dict[str, str]] = {}
+        self._whole: dict[str, Settings] = {}
 
     @cached_property
     def dry(self) -> bool:
@@ -151,9 +152,11 @@ class Session:
 
         if self.settings.environment(environment).stack is None:
             return self.settings
-        settings = self._read(self.levels_of(environment))
-        check_whole(environment, settings.environment(environment))
-        return settings
+        if environment not in self._whole:
+            settings = self._read(self.levels_of(environment))
+            check_whole(environment, settings.environment(environment))
+            self._whole[environment] = settings
+        return self._whole[environment]
 
     def levels_of(self, environment: str) -> list[Level]:
         """Return everything that says something of an environment, its stack included."""

@@ -225,6 +225,13 @@ def test_a_registry_without_deletion_says_how_to_allow_it(place: Registry) -> No
     assert "REGISTRY_STORAGE_DELETE_ENABLED" in str(caught.value.hint)
 
 
+def test_several_tags_are_deleted_and_counted(place: Registry) -> None:
+    digest = put(place, "mautic", "1", "one")
+    place.tag("mautic", "1", ["2", "3"])
+    assert place.delete_tags("mautic", ["1", "absent", "2"]) == 2
+    assert place.tags("mautic") == {"3": digest}
+
+
 def test_a_registry_that_deletes_tags_is_asked_to(place: Registry) -> None:
     put(place, "mautic", "1", "one")
 

@@ -108,14 +108,20 @@ class Stack:
         """Put an image there, as a push would; return its digest."""
         manifest = json.dumps({"schemaVersion": 2, "mediaType": OCI, "of": f"{repository}:{tag}"})
         digest = f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
+        self.push_again(repository, tag, tag, digest)
+        return digest
+
+    def push_again(self, repository: str, of: str, tag: str, digest: str) -> None:
+        """Put the image that was pushed as one tag there under another one."""
         self.ecr.put_image(
             repositoryName=f"{self.path}/{repository}",
-            imageManifest=manifest,
+            imageManifest=json.dumps(
+                {"schemaVersion": 2, "mediaType": OCI, "of": f"{repository}:{of}"}
+            ),
             imageManifestMediaType=OCI,
             imageTag=tag,
             imageDigest=digest,
         )
-        return digest
 
     def tags(self, repository: str) -> dict[str, str]:
         found = self.ecr.list_images(repositoryName=f"{self.path}/{repository}")["imageIds"]
@@ -320,6 +326,31 @@ def test_deploy_takes_everything_from_ssm(stack: Stack, played: Eks) -> None:
     assert values["database"]["host"] == stack.parameters()["database/host"]
     assert values["images"]["mautic"].startswith(f"{stack.url}/mautic@sha256:")
     assert "database mautic_feature_x" in [step["subject"] for step in plan["steps"]]
+
+
+def test_cleanup_removes_a_branch_s_tags_from_ecr(stack: Stack, played: Eks) -> None:
+    stack.make_repositories("mautic", "nginx")
+    tags = [f"{number:08x}" for number in range(60)]
+    for tag in tags:
+        digest = stack.push("mautic", tag)
+        stack.push_again("mautic", tag, f"branch.feature-x.{tag}", digest)
+    kept = stack.push("mautic", "1a2b3c4d")
+    stack.push_again("mautic", "1a2b3c4d", "branch.main.1a2b3c4d", kept)
+    command = ("cleanup", *ON, "--branch", "feature-x")
+    with played.api(stack.cluster) as (url, _):
+        env = {"AWS_ENDPOINT_URL_EKS": url}
+        planned = stack.run(*command, "--dry-run", "--format", "json", env=env)
+        assert planned.returncode == 0, planned.stderr
+        steps = json.loads(planned.stdout)["steps"]
+        assert [step["subject"] for step in steps] == ["image tags of mautic"] * 2
+        # What leads an interrupted clean-up to the rest goes last.
+        assert steps[0]["reason"] == ", ".join(tags)
+        assert len(stack.tags("mautic")) == 2 * len(tags) + 2
+        done = stack.run(*command, env=env)
+        assert done.returncode == 0, done.stderr
+        assert stack.tags("mautic") == {"1a2b3c4d": kept, "branch.main.1a2b3c4d": kept}
+        again = stack.run(*command, env=env)
+    assert "feature-x: nothing to remove" in again.stderr
 
 
 def test_no_secret_is_shown_or_left(stack: Stack, played: Eks, tmp_path: Path) -> None:
