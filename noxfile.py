@@ -125,6 +125,8 @@ def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
 def _pytest(session: nox.Session, *families: str, options: tuple[str, ...] = ()) -> None:
     """Run pytest over families of tests, in as many processes as there are processors."""
     ARTIFACTS.mkdir(exist_ok=True)
+    if "integration" in families:
+        _node_modules(session)
     _run(
         session,
         *("python", "-m", "pytest", "--numprocesses", "auto"),
@@ -136,6 +138,15 @@ def _pytest(session: nox.Session, *families: str, options: tuple[str, ...] = ())
         interrupt_timeout=INTERRUPT_GRACE_SECONDS,
         terminate_timeout=INTERRUPT_GRACE_SECONDS,
     )
+
+
+def _node_modules(session: nox.Session) -> None:
+    """Install what package-lock.json names, unless it is there: gitlab-ci-local."""
+    stamp = ROOT / "node_modules" / ".lock"
+    wanted = hashlib.sha256((ROOT / "package-lock.json").read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text().strip() != wanted:
+        _run(session, "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
+        stamp.write_text(f"{wanted}\n")
 
 
 def _files(session: nox.Session) -> list[str]:

@@ -99,14 +99,14 @@ def demo(
 def test(session: Session, only: list[str] | None = None, yes: bool = False) -> NoReturn:
     """Run lint, types and all tests; what follows -- goes to the sessions, e.g. to pytest."""
     from tasks.adapters.venv import Venv
-    from tasks.core.findings import Need
+    from tasks.core.findings import TEST_TOOLS
     from tasks.core.settings import LOCAL
     from tasks.flows.doctor import refuse
     from tasks.targets import tail
 
     wanted = only or []
     if not wanted or set(wanted) - ALONE:
-        found = _doctor(session, LOCAL, tools=(Need.CHROMIUM, Need.CHROMEDRIVER))
+        found = _doctor(session, LOCAL, tools=TEST_TOOLS)
         report = found.fix(functools.partial(_consent, session, yes)).lacking
         refuse(report, found.plan(report))
     venv = Venv(session.runner, ROOT)

@@ -52,8 +52,13 @@ class Need(StrEnum):
     DEBOOTSTRAP = "debootstrap"
     CHROMIUM = "chromium"
     CHROMEDRIVER = "chromedriver"
+    RSYNC = "rsync"
     START = "start"
     GROUP = "group"
+
+
+TEST_TOOLS = (Need.CHROMIUM, Need.CHROMEDRIVER, Need.RSYNC)
+"""What tests need beside what a deploy does: a browser, and what gitlab-ci-local copies with."""
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ _TOOLS = {
     Need.DEBOOTSTRAP: ("debootstrap", "debian-archive-keyring"),
     Need.CHROMIUM: ("chromium",),
     Need.CHROMEDRIVER: ("chromium-driver",),
+    Need.RSYNC: ("rsync",),
 }
 
 ASKED = tuple(sorted({*_DOCKER.values(), *_DOCKER_INC.values(), "docker-compose-v2"}))
@@ -60,6 +61,7 @@ _ELSEWHERE: Mapping[str, tuple[tuple[str, ...], Mapping[Need, str]]] = {
             Need.DEBOOTSTRAP: "debootstrap",
             Need.CHROMIUM: "chromium",
             Need.CHROMEDRIVER: "chromedriver",
+            Need.RSYNC: "rsync",
         },
     ),
     "pacman": (
@@ -73,6 +75,7 @@ _ELSEWHERE: Mapping[str, tuple[tuple[str, ...], Mapping[Need, str]]] = {
             Need.DEBOOTSTRAP: "debootstrap",
             Need.CHROMIUM: "chromium",
             Need.CHROMEDRIVER: "chromium",
+            Need.RSYNC: "rsync",
         },
     ),
     "zypper": (
@@ -86,6 +89,7 @@ _ELSEWHERE: Mapping[str, tuple[tuple[str, ...], Mapping[Need, str]]] = {
             Need.DEBOOTSTRAP: "debootstrap",
             Need.CHROMIUM: "chromium",
             Need.CHROMEDRIVER: "chromedriver",
+            Need.RSYNC: "rsync",
         },
     ),
     "apk": (
@@ -99,6 +103,7 @@ _ELSEWHERE: Mapping[str, tuple[tuple[str, ...], Mapping[Need, str]]] = {
             Need.DEBOOTSTRAP: "debootstrap",
             Need.CHROMIUM: "chromium",
             Need.CHROMEDRIVER: "chromium-chromedriver",
+            Need.RSYNC: "rsync",
         },
     ),
     "brew": (
