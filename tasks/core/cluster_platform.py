@@ -233,7 +233,7 @@ class Part:
     remedy: str = "inv platform.apply"
 
 
-POLICIES = ("namespaces", "bindings", "secrets", "jobs")
+POLICIES = ("namespaces", "bindings", "services", "secrets", "jobs")
 
 
 def parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[Part]:

@@ -352,6 +352,23 @@ def test_rights_cannot_be_widened_by_a_binding(branch: Cluster, main: Cluster, p
     branch.delete("Namespace", where)
 
 
+@pytest.mark.parametrize(
+    "spec", [{"type": "LoadBalancer"}, {"type": "NodePort"}, {"externalIPs": ["192.0.2.1"]}]
+)
+def test_no_way_in_beside_the_gateway_can_be_opened(branch: Cluster, spec: Object) -> None:
+    where = entered(branch, some_slug())
+    service: Object = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": where},
+        "spec": {"ports": [{"port": 80}]},
+    }
+    branch.apply(service)
+    service["spec"] |= spec
+    assert "ClusterIP" in refused(branch.apply, service)
+    branch.delete("Namespace", where)
+
+
 def test_the_administrators_secret_cannot_be_changed(branch: Cluster, admin: Cluster) -> None:
     name = "mautic-database-admin"
     # Even a patch that changes nothing would answer with the whole Secret.

@@ -292,6 +292,25 @@ def test_what_somebody_removed_comes_back(installed: Site) -> None:
     assert installed.plan() == []
 
 
+def test_two_runs_at_a_time_take_turns(installed: Site) -> None:
+    before = installed.revisions()["mautic-platform"]
+    installed.cluster.delete("StorageClass", "efs-prod")
+    runs = [
+        installed.env.inv.start(
+            installed.env.checkout,
+            "platform.apply",
+            *ON,
+            settings=installed.settings(),
+            env=installed.env.environ(installed.aws.variables()),
+        )
+        for _ in range(2)
+    ]
+    said = [run.communicate(timeout=120)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert installed.cluster.get("StorageClass", "efs-prod")
+    assert installed.revisions()["mautic-platform"] == before + 1, said
+
+
 def test_values_of_a_persons_own_win(installed: Site, tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text(yaml.safe_dump({"gateway": {"aws": {"scheme": "internal"}}}))
