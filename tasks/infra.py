@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tasks.core.tfplan import Change, Summary
-    from tasks.flows.infra import Site
+    from tasks.flows.infra.site import Site
 
 DRIFTED = 2
 """Exit code of a drift, as `terraform plan -detailed-exitcode` has it."""
@@ -28,7 +28,7 @@ def bootstrap(
 ) -> None:
     """Make the S3 bucket of a stack's Terraform state, or give it what it lacks."""
     as_json = check_format(format)
-    from tasks.flows.infra import plan_bootstrap, run_bootstrap
+    from tasks.flows.infra.state import plan_bootstrap, run_bootstrap
 
     site = _site(session, stack)
     plan = plan_bootstrap(site.bucket)
@@ -48,7 +48,7 @@ def bootstrap(
 def plan(session: Session, stack: str = "", diff: bool = False, format: str = "text") -> None:
     """Plan the changes of a stack, save the plan, and show what it does."""
     as_json = check_format(format)
-    from tasks.flows.infra import make_plan, show_diff
+    from tasks.flows.infra.plans import make_plan, show_diff
 
     site = _site(session, stack)
     summary = make_plan(site, dry=session.dry)
@@ -85,7 +85,7 @@ def apply(
     as_json = check_format(format)
     from tasks.adapters.typed import typed
     from tasks.core.errors import RefusedError
-    from tasks.flows.infra import apply_plan, open_plan
+    from tasks.flows.infra.plans import apply_plan, open_plan
 
     site = _site(session, stack)
     summary = open_plan(site)
@@ -112,7 +112,7 @@ def output(session: Session, stack: str = "", name: str = "", format: str = "tex
     as_json = check_format(format)
     from tasks.core.errors import InputError
     from tasks.core.levels import nearest
-    from tasks.flows.infra import outputs_of
+    from tasks.flows.infra.plans import outputs_of
 
     found = outputs_of(_site(session, stack))
     if name and name not in found:
@@ -130,7 +130,7 @@ def output(session: Session, stack: str = "", name: str = "", format: str = "tex
 def drift(session: Session, stack: str = "", format: str = "text") -> None:
     """Say what was changed in AWS outside of Terraform; exit code 2 if anything was."""
     as_json = check_format(format)
-    from tasks.flows.infra import find_drift
+    from tasks.flows.infra.plans import find_drift
 
     site = _site(session, stack)
     summary = find_drift(site)
@@ -157,8 +157,8 @@ def destroy(
     as_json = check_format(format)
     from tasks.adapters.typed import typed
     from tasks.core.errors import InputError, RefusedError
-    from tasks.flows.infra import destroy as run_destroy
-    from tasks.flows.infra import destruction
+    from tasks.flows.infra.plans import destroy as run_destroy
+    from tasks.flows.infra.plans import destruction
 
     site = _site(session, stack)
     if name not in {"", site.name}:
@@ -190,7 +190,7 @@ def unlock(
 ) -> None:
     """Remove the lock that a killed run has left on a stack's state."""
     as_json = check_format(format)
-    from tasks.flows.infra import plan_unlock, run_unlock
+    from tasks.flows.infra.state import plan_unlock, run_unlock
 
     site = _site(session, stack)
     plan = plan_unlock(site, id)
@@ -215,7 +215,7 @@ def _site(session: Session, given: str) -> Site:
     """
     from tasks.adapters.statebucket import StateBucket
     from tasks.adapters.terraform import Terraform
-    from tasks.flows.infra import FOLDER, Site, bucket_name, only_stack, variables_files
+    from tasks.flows.infra.site import FOLDER, Site, bucket_name, only_stack, variables_files
 
     settings = session.settings
     name = given or only_stack(settings.stacks)
@@ -227,7 +227,6 @@ def _site(session: Session, given: str) -> Site:
     tags = {"Project": settings.project, "ManagedBy": "inv infra.bootstrap"}
     return Site(
         name=name,
-        project=settings.project,
         account=account,
         region=own.region,
         files=files,

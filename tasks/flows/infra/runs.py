@@ -1,0 +1,157 @@
+"""Running Terraform on a stack: shown as it goes, masked, and ended in order by a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.adapters.console import Activity
+from tasks.core.errors import AwsError, RefusedError, SuiteError
+from tasks.core.tfplan import Summary, secrets_in, summarise
+from tasks.flows.infra.site import Site
+
+_DONE = re.compile(r"^\S.*: (?:Creation|Modifications|Destruction) complete")
+_RESULT = re.compile(r"^(?:Apply|Destroy) complete! Resources: (.*)\.$")
+_ALARM = re.compile(r"^(?:Error|Warning): ")
+
+
+class StoppedError(SuiteError):
+    """Terraform was told to end by a signal, and has ended.
+
+    Attributes:
+        exit_code: 128 and the signal's number, as a shell has it.
+    """
+
+    def __init__(self, message: str, signum: int, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = 128 + signum
+
+
+def connect(site: Site, *, rescue: bool = False) -> None:
+    """Have Terraform get its provider and find the stack's state.
+
+    Args:
+        site: the stack.
+        rescue: this run is needed to store what an earlier one has left here.
+
+    Raises:
+        RefusedError: the state of an earlier run was never stored.
+        StoppedError: a signal came.
+        SuiteError: Terraform failed.
+    """
+    if site.terraform.leftover.exists() and not rescue:
+        raise RefusedError(
+            f"stack {site.name}: the state of an earlier run was never stored",
+            hint=site.terraform.rescue,
+        )
+    backend = {"bucket": site.bucket.name, "key": site.key, "region": site.region}
+    with _stoppable(site), site.console.work(f"terraform init for {site.subject}") as activity:
+        site.terraform.tell = activity.say
+        site.terraform.init(backend, activity.line)
+
+
+def planned(site: Site, out: Path, *, destroy: bool = False) -> Summary:
+    """Make a plan and save it in a file, and return what it does."""
+    connect(site)
+    values = {"stack": site.name, "region": site.region}
+    title = f"plan {'the destruction of ' if destroy else ''}{site.subject}"
+    with _stoppable(site), site.console.work(title) as activity:
+        site.terraform.tell = activity.say
+        # Terraform shows what a sensitive value was copied to in clear when that is destroyed.
+        mask(site, site.terraform.state())
+        site.terraform.plan(
+            out, site.files, values, destroy=destroy, on_line=_progress(activity, 0)
+        )
+        summary = summary_of(site, out)
+        activity.outcome = summary.headline
+    return summary
+
+
+def summary_of(site: Site, plan: Path) -> Summary:
+    """Return what a plan in a file does."""
+    with _stoppable(site):
+        document = site.terraform.show(plan)
+    mask(site, document)
+    return summarise(document, site.subject)
+
+
+def mask(site: Site, document: dict[str, Any]) -> None:
+    """Have every sensitive value masked from now on."""
+    for secret in secrets_in(document):
+        site.console.redactor.add(secret)
+
+
+def outputs(site: Site) -> dict[str, Any]:
+    """Return the stack's outputs as Terraform has them."""
+    with _stoppable(site):
+        found = site.terraform.outputs()
+    mask(site, found)
+    return found
+
+
+def carry_out(site: Site, plan: Path, summary: Summary, title: str) -> None:
+    """Apply a plan in a file.
+
+    Raises:
+        LockedError: somebody else is at work on the stack.
+        RefusedError: the state has changed since it was made.
+        StoppedError: a signal came.
+        SuiteError: Terraform failed half-way.
+    """
+    steps = len(summary.changes) + summary.counts["replace"]
+    with _stoppable(site, changing=True), site.console.work(title) as activity:
+        site.terraform.tell = activity.say
+        site.terraform.apply(plan, _progress(activity, steps))
+
+
+def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
+    """Return what shows Terraform's lines, and counts what is done of so many steps."""
+    done = 0
+
+    def take(line: str) -> None:
+        nonlocal done
+        if _DONE.match(line):
+            done += 1
+            if activity.panel:
+                activity.panel([f"{done} of {steps} done"])
+        if result := _RESULT.match(line):
+            activity.outcome = result[1]
+        elif _DONE.match(line) or _ALARM.match(line):
+            activity.say(line)
+        else:
+            activity.line(line)
+
+    return take
+
+
+@contextlib.contextmanager
+def _stoppable(site: Site, *, changing: bool = False) -> Iterator[None]:
+    """Tell how things stand, and what comes next, when a signal has ended Terraform."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        signum = getattr(interrupt, "signum", signal.SIGINT)
+        if site.terraform.leftover.exists():
+            raise StoppedError("stopped", signum, hint=site.terraform.rescue) from interrupt
+        try:
+            lock = site.bucket.lock(site.key)
+        except AwsError as error:
+            raise StoppedError(
+                f"stopped; whether the state is still locked cannot be seen: {error}",
+                signum,
+                hint=f"see for yourself: {site.command('unlock')}",
+            ) from interrupt
+        if lock:
+            raise StoppedError(
+                f"stopped at once: the state of stack {site.name} is still locked ({lock})",
+                signum,
+                hint=f"{site.command('unlock')} --id {lock.id}, then {site.command('plan')}",
+            ) from interrupt
+        how = "stopped: what was done so far is in the state" if changing else "stopped"
+        raise StoppedError(
+            f"{how}, and nothing is locked", signum, hint=f"go on with {site.command('plan')}"
+        ) from interrupt

@@ -1,0 +1,112 @@
+"""One stack, and what works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.adapters.console import Console
+from tasks.adapters.statebucket import StateBucket
+from tasks.adapters.terraform import Terraform
+from tasks.core.errors import InputError
+
+FOLDER = "terraform"
+"""The configuration, in the checkout."""
+
+PLANS = ".terraform-plans"
+"""Where saved plans lie, in the checkout: they hold secrets, and nobody but their owner reads
+them."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One stack, and what works on it.
+
+    Attributes:
+        name: the stack's name.
+        account: the AWS account's number.
+        region: the AWS region.
+        files: Terraform variables files, the later ones win.
+        protected: whether invoke.yaml protects the stack.
+        root: the checkout.
+        commit: the commit that is checked out.
+        terraform: Terraform, on this stack.
+        bucket: the bucket of its state.
+        console: where everything is said.
+    """
+
+    name: str
+    account: str
+    region: str
+    files: tuple[Path, ...]
+    protected: bool
+    root: Path
+    commit: str
+    terraform: Terraform
+    bucket: StateBucket
+    console: Console
+
+    @property
+    def subject(self) -> str:
+        """What is shown of it."""
+        return f"stack {self.name} (account {self.account}, {self.region})"
+
+    @property
+    def key(self) -> str:
+        """Key of its state in the bucket."""
+        return f"{self.name}/terraform.tfstate"
+
+    @property
+    def plan(self) -> Path:
+        """The saved plan."""
+        return self.root / PLANS / f"{self.name}.tfplan"
+
+    @property
+    def record(self) -> Path:
+        """What the saved plan is of."""
+        return self.plan.with_suffix(".json")
+
+    def command(self, task: str) -> str:
+        """Return the command line of another task on this stack."""
+        return f"inv infra.{task} --stack {self.name}"
+
+
+def only_stack(stacks: Collection[str]) -> str:
+    """Return the name of the only stack there is.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    if not stacks:
+        raise InputError(
+            "there is no stack in invoke.yaml", hint="describe one under `stacks`: docs/aws.md"
+        )
+    if len(stacks) > 1:
+        raise InputError("which stack?", hint=f"--stack {' or --stack '.join(stacks)}")
+    return next(iter(stacks))
+
+
+def variables_files(root: Path, stack: str, names: Iterable[str]) -> tuple[Path, ...]:
+    """Return the paths of a stack's variables files.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    files = tuple(root / name for name in names)
+    for path in files:
+        if not path.is_file():
+            raise InputError(
+                f"the variables file of stack {stack} is not there: {path}",
+                hint=f"correct stacks.{stack}.variables",
+            )
+    return files
+
+
+def bucket_name(project: str, account: str, region: str) -> str:
+    """Return the name of the states' bucket where the settings name none.
+
+    All stacks of an account and region share it. At most 63 characters (S3's limit): 20 of the
+    project's, 12 of the account's, 14 of the longest region's.
+    """
+    return f"{project}-terraform-{account}-{region}"

@@ -1,0 +1,141 @@
+"""What holds a stack's state: its bucket, made and mended, and its lock, removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.adapters.console import Console
+from tasks.adapters.statebucket import Aspect, StateBucket
+from tasks.core.errors import InputError, SuiteError
+from tasks.core.plan import Step
+from tasks.flows.infra.runs import connect
+from tasks.flows.infra.site import Site
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """What the bucket of a state lacks.
+
+    Attributes:
+        bucket: the bucket's name.
+        create: whether it has to be made.
+        missing: the properties it lacks.
+    """
+
+    bucket: str
+    create: bool
+    missing: tuple[Aspect, ...]
+
+    @property
+    def title(self) -> str:
+        """What the plan is about."""
+        return f"bucket {self.bucket} for Terraform's states"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """One step per property."""
+        made = (Step("create", f"bucket {self.bucket}", "it is not there"),) if self.create else ()
+        return (*made, *(Step("set", aspect.name, aspect.reason) for aspect in self.missing))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        missing = [aspect.name for aspect in self.missing]
+        return {"bucket": self.bucket, "create": self.create, "set": missing}
+
+
+def plan_bootstrap(bucket: StateBucket) -> Bootstrap:
+    """Return what the bucket lacks.
+
+    Raises:
+        InputError: the name is somebody else's, or the bucket is in another region.
+        AwsError: S3 refused, or could not be reached.
+    """
+    if not bucket.exists():
+        return Bootstrap(bucket.name, True, bucket.aspects)
+    missing = tuple(aspect for aspect in bucket.aspects if not aspect.holds())
+    return Bootstrap(bucket.name, False, missing)
+
+
+def run_bootstrap(plan: Bootstrap, bucket: StateBucket, console: Console) -> None:
+    """Make the bucket, or give it what it lacks.
+
+    Raises:
+        SuiteError: it lacks something all the same.
+        AwsError: S3 refused, or could not be reached.
+    """
+    if not plan.steps:
+        return
+    with console.work(plan.title) as activity:
+        if plan.create:
+            bucket.create()
+            activity.say(f"made bucket {plan.bucket}")
+        for aspect in plan.missing:
+            aspect.put()
+            activity.say(f"set {aspect.name}")
+        left = [step.subject for step in plan_bootstrap(bucket).steps]
+    if left:
+        raise SuiteError(f"the bucket {plan.bucket} still lacks: {', '.join(left)}")
+
+
+# -- the lock --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Unlock:
+    """A lock that is to be removed.
+
+    Attributes:
+        subject: of which stack.
+        lock_id: the lock.
+        held: who holds it.
+    """
+
+    subject: str
+    lock_id: str
+    held: str
+
+    @property
+    def title(self) -> str:
+        """What the plan is about."""
+        return f"unlock {self.subject}"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The one step there is."""
+        return (Step("remove", f"lock {self.lock_id}", self.held),)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {"lock": self.lock_id, "held": self.held}
+
+
+def plan_unlock(site: Site, lock_id: str) -> Unlock | None:
+    """Return the lock to be removed, or None where there is none.
+
+    Raises:
+        InputError: the id is missing, or another lock's.
+        AwsError: S3 refused, or could not be reached.
+    """
+    lock = site.bucket.lock(site.key)
+    if lock is None:
+        return None
+    if lock.id != lock_id:
+        given = f"is not locked by {lock_id}" if lock_id else "is locked"
+        raise InputError(
+            f"the state of stack {site.name} {given}: {lock}",
+            hint="once you are sure that this run is gone: "
+            f"{site.command('unlock')} --id {lock.id}",
+        )
+    return Unlock(site.subject, lock.id, str(lock))
+
+
+def run_unlock(plan: Unlock, site: Site) -> None:
+    """Remove a lock.
+
+    Raises:
+        SuiteError: Terraform failed.
+    """
+    connect(site, rescue=True)
+    with site.console.work(plan.title):
+        site.terraform.unlock(plan.lock_id)
