@@ -94,17 +94,19 @@ class Webhook:
 
 @dataclass
 class Eks:
-    """A real API server without nodes, and an EKS that knows it.
+    """A real control plane, and an EKS that knows it.
 
     Attributes:
         aws: moto, for all that is not EKS.
         programs: where the control plane's programs are.
         root: where its files go.
+        whole: start scheduler and controllers, too, not the API server alone.
     """
 
     aws: Moto
     programs: Path
     root: Path
+    whole: bool = False
 
     def __enter__(self) -> Self:
         self.webhook = Webhook(self.aws.url)
@@ -125,7 +127,10 @@ class Eks:
             "--authentication-token-webhook-version=v1",
             "--authentication-token-webhook-cache-ttl=0s",
         )
-        self.plane.start_bare()
+        if self.whole:
+            self.plane.start()
+        else:
+            self.plane.start_bare()
         return self
 
     def __exit__(
