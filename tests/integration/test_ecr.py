@@ -450,7 +450,11 @@ def test_docker_is_logged_in_by_a_private_configuration(
 
 
 def test_a_push_carries_the_token_and_needs_it(
-    place: Place, registry: str, engine: docker.DockerClient, tmp_path: Path
+    place: Place,
+    registry: str,
+    engine: docker.DockerClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The registry is a real one of another kind, and its door asks for ECR's user and token."""
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
@@ -470,6 +474,11 @@ def test_a_push_carries_the_token_and_needs_it(
         try:
             with pytest.raises(RegistryError, match="refused the push"):
                 buildx.bake({"default": Order(reference)}, variables={}, on_line=said.append)
+            # As on a person's machine; the helper must not be asked for this registry.
+            own = tmp_path / "docker"
+            own.mkdir()
+            (own / "config.json").write_text(json.dumps({"credsStore": "not-installed"}))
+            monkeypatch.setenv("DOCKER_CONFIG", str(own))
             with logged_in(host, token.user, token.password) as folder:
                 baked = buildx.bake(
                     {"default": Order(reference)},
