@@ -179,7 +179,9 @@ def holder(action: str, commit: str = "", committed: int = 0) -> Holder:
     from tasks.adapters.lock import Holder
 
     since = datetime.now(UTC).isoformat()
-    return Holder(owner(), os.getpid(), since, action, commit, committed)
+    # Whoever waits for a job wants to see that job.
+    who = ", ".join(filter(None, (owner(), os.environ.get("CI_JOB_URL"))))
+    return Holder(who, os.getpid(), since, action, commit, committed)
 
 
 def _base(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:

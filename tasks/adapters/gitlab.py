@@ -112,6 +112,8 @@ def _credentials(environ: MutableMapping[str, str], scratch: Path) -> dict[str, 
     elif token:
         changes["AWS_WEB_IDENTITY_TOKEN_FILE"] = _private(scratch / "aws-token", token)
         changes["AWS_ID_TOKEN"] = None
+        # What AWS's own records name the job by.
+        changes["AWS_ROLE_SESSION_NAME"] = f"gitlab-job-{environ['CI_JOB_ID']}"
     password = environ.get("CI_REGISTRY_PASSWORD")
     if password and environ.get("CI_REGISTRY"):
         own = f"{environ.get('CI_REGISTRY_USER', '')}:{password}"

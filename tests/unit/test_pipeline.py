@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import stat
@@ -33,6 +32,7 @@ from tasks.flows.pipeline import (
     read_pipeline,
     socket_of,
 )
+from tasks.targets import holder
 from tests.support.suite import ROOT, Inv
 from tests.unit.test_cli import ARGUMENTS, TASKS
 
@@ -526,6 +526,7 @@ def test_a_jobs_credentials_are_private_files_while_it_runs() -> None:
     environ, redactor, said = dict(given), Redactor(), []
     with job(["build"], say=said.append, redactor=redactor, environ=environ):
         assert "AWS_ID_TOKEN" not in environ
+        assert environ["AWS_ROLE_SESSION_NAME"] == "gitlab-job-1"
         token = Path(environ["AWS_WEB_IDENTITY_TOKEN_FILE"])
         config = Path(environ["DOCKER_CONFIG"]) / "config.json"
         assert token.read_text() == given["AWS_ID_TOKEN"]
@@ -539,6 +540,12 @@ def test_a_jobs_credentials_are_private_files_while_it_runs() -> None:
     assert not config.exists()
     assert redactor("header.payload.signature s3cret-of-registry") == f"{MASK} {MASK}"
     assert not any("s3cret" in text for text in said)
+
+
+def test_whoever_waits_for_a_job_is_told_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://gitlab.example.org/g/p/-/jobs/7"
+    monkeypatch.setenv("CI_JOB_URL", url)
+    assert url in str(holder("deploy"))
 
 
 @pytest.mark.parametrize("role", ["", "$DEV_AWS_ROLE_ARN"])
@@ -574,7 +581,3 @@ def test_no_secret_of_a_job_is_shown_however_much_is_traced(inv: Inv, checkout: 
         done = inv(checkout, *words, env=env)
         for name, value in hidden.items():
             assert value not in done.stdout + done.stderr, (words, name)
-
-
-def test_the_clean_environment_of_these_tests_is_no_job() -> None:
-    assert not is_job({name: os.environ[name] for name in ("PATH",)})
