@@ -254,21 +254,10 @@ class EcrRegistry:
                 ) from error
             raise
 
-    def delete_tag(self, repository: str, tag: str) -> bool:
-        """Delete one tag; an image goes with its last one. Returns whether it was there.
-
-        Args:
-            repository: its name below the registry's path.
-            tag: the tag.
-
-        Raises:
-            RegistryError: as for ``delete_tags``.
-            AwsError: AWS refused, or cannot be reached.
-        """
-        return self.delete_tags(repository, [tag]) == 1
-
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
         """Delete tags, a hundred at a time; one that is gone is no error.
+
+        An image stays under its other tags, and goes with its last one.
 
         Args:
             repository: its name below the registry's path.

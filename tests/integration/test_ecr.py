@@ -245,9 +245,9 @@ def test_more_than_a_hundred_images_are_deleted(
 def test_a_tag_goes_its_image_stays_under_the_others(place: Place) -> None:
     digest = place.push("a", "1", "2")
     registry = place.registry()
-    assert registry.delete_tag("mautic", "1") is True
+    assert registry.delete_tags("mautic", ["1"]) == 1
     assert place.held() == {"2": digest}
-    assert registry.delete_tag("mautic", "1") is False
+    assert registry.delete_tags("mautic", ["1"]) == 0
     assert registry.delete_tags("mautic", ["1", "2"]) == 1
     assert place.held() == {}
 
@@ -277,7 +277,7 @@ def test_a_missing_repository_is_told(place: Place) -> None:
         lambda registry: registry.digest("cache", "1"),
         lambda registry: registry.tags("cache"),
         lambda registry: registry.tag("cache", "1", ["2"]),
-        lambda registry: registry.delete_tag("cache", "1"),
+        lambda registry: registry.delete_tags("cache", ["1"]),
         lambda registry: registry.missing(["mautic", "cache"]),
     ):
         with pytest.raises(RegistryError, match=f"no repository {place.path}/cache in") as caught:
