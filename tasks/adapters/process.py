@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 15.0
 """How long a program may take to end after a signal before it is killed."""
 
+LOOK_SECONDS = 0.5
+"""How often whoever waits for a program looks whether a signal has come."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -226,18 +229,19 @@ class Runner:
                 if deadline is not None:
                     timers.append(threading.Timer(deadline, expire))
                     timers[-1].start()
+                ended = _end_of(process)
             _gate.give_back()
-            returncode = _wait(process)
+            returncode = _wait(ended)
         except KeyboardInterrupt as interrupt:
             signum = getattr(interrupt, "signum", signal.SIGINT)
             try:
                 # sh starts every program with SIGHUP ignored.
                 end(signal.SIGTERM if signum == signal.SIGHUP else signum)
-                _wait(process)
+                _wait(ended)
             except KeyboardInterrupt:
                 # Told twice: now.
                 _signal_group(process, signal.SIGKILL)
-                _wait(process)
+                _wait(ended)
             raise
         finally:
             for timer in timers:
@@ -274,7 +278,10 @@ class Runner:
                     process.send_signal(signum)
 
             _gate.hand_to(hand_on)
-            return process.wait()
+            while True:
+                # As in _wait: never blocked for long.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(LOOK_SECONDS)
 
     def find(self, program: str) -> str:
         """Return the path of a program.
@@ -319,13 +326,33 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _wait(process: Any) -> int:
-    """Wait for a program of sh's and return its exit status, negative for a signal."""
+def _end_of(process: Any) -> Future[int]:
+    """Return the future exit status of a program of sh's, negative for a signal."""
     import sh
 
-    with contextlib.suppress(sh.ErrorReturnCode):
-        process.wait()
-    return int(process.process.exit_code)
+    ended: Future[int] = Future()
+
+    def wait() -> None:
+        try:
+            with contextlib.suppress(sh.ErrorReturnCode):
+                process.wait()
+            ended.set_result(int(process.process.exit_code))
+        except BaseException as error:
+            ended.set_exception(error)
+
+    threading.Thread(target=wait, daemon=True, name="wait").start()
+    return ended
+
+
+def _wait(ended: Future[int]) -> int:
+    """Wait for an exit status, with an eye on signals.
+
+    Python runs their handlers between two steps of its own: one that comes just before a thread
+    blocks, or to another thread, is seen only when the thread goes on. So it never blocks for long.
+    """
+    while True:
+        with contextlib.suppress(TimeoutError):
+            return ended.result(LOOK_SECONDS)
 
 
 def _signal_group(process: Any, signum: int) -> None:

@@ -293,6 +293,35 @@ def test_a_signal_that_comes_while_the_program_is_being_started(tmp_path: Path) 
     assert (tmp_path / "signal").read_text() == "SIGTERM"
 
 
+TO_ANOTHER_THREAD = """
+    import pathlib, signal, threading, time
+
+    def take_it() -> None:
+        while not pathlib.Path(sys.argv[2], "ready").exists():
+            time.sleep(0.01)
+        time.sleep(0.5)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    threading.Thread(target=take_it).start()
+"""
+
+
+def test_a_signal_that_does_not_wake_whoever_waits_for_the_program(tmp_path: Path) -> None:
+    """As one that comes just before the wait, which cannot be had on demand."""
+    early = textwrap.dedent(TO_ANOTHER_THREAD)
+    code = textwrap.dedent(PARENT).replace("import sys\n", f"import sys\n{early}", 1)
+    done = subprocess.run(
+        python(code, CHILD, str(tmp_path)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 9, done.stderr
+    assert (tmp_path / "signal").read_text() == "SIGTERM"
+
+
 STUBBORN = """
 import os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
@@ -391,3 +420,20 @@ def test_a_signal_while_the_program_on_the_terminal_is_being_started(
     )
     assert done.stdout == f"status {status}\n", done.stderr
     assert done.returncode == 0
+
+
+def test_a_signal_that_does_not_wake_whoever_waits_for_the_program_on_the_terminal(
+    tmp_path: Path,
+) -> None:
+    early = textwrap.dedent(TO_ANOTHER_THREAD)
+    code = textwrap.dedent(INTERACT).replace("import sys\n", f"import sys\n{early}", 1)
+    script = f'trap "exit 8" TERM; touch {tmp_path}/ready; while :; do sleep 0.1; done'
+    done = subprocess.run(
+        python(code, script, str(tmp_path)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "status 8\n", done.stderr
