@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import threading
@@ -28,6 +29,7 @@ from tasks.flows.pipeline import at_home
 from tests.conftest import missing
 from tests.support.aws import ACCOUNT, REGION, Moto
 from tests.support.images import run
+from tests.support.kube_cli import KubeEnv
 from tests.support.local import World, make_world
 from tests.support.suite import ROOT, Inv, commit_all, git
 
@@ -306,6 +308,37 @@ def test_an_unchanged_image_is_not_built_again(gitlab: GitLab) -> None:
     assert json.loads(done.stdout)["images"]["ci"]["action"] == "unchanged"
     latest = gitlab.inv("ci.image", "--latest", "--format", "json")
     assert "latest" in json.loads(latest.stdout)["images"]["ci"]["tags"]
+
+
+# -- a cluster from a job -------------------------------------------------------------------------
+
+
+def test_the_jobs_lines_deploy_to_a_cluster_and_clean_up_without_a_repository(
+    kube_env: KubeEnv, tmp_path: Path
+) -> None:
+    """The very lines that the file gives the jobs, with the variables that GitLab gives them."""
+    checkout = kube_env.checkout
+    git(checkout, "checkout", "--quiet", "-B", BRANCH)
+    kube_env.push(git(checkout, "rev-parse", "HEAD")[:8])
+    job = {
+        **{"CI": "true", "CI_JOB_ID": "7", "GITLAB_CI": "true", "CI_PROJECT_URL": REPOSITORY},
+        **{"CI_COMMIT_BRANCH": BRANCH, "GITLAB_USER_LOGIN": "ada"},
+    }
+    jobs = json.loads(kube_env.ok("ci.explain", "--branch", BRANCH, "--format", "json").stdout)
+    lines = {one["job"]: shlex.split(one["commands"][0])[1:] for one in jobs}
+    deployed = kube_env.ok(*lines["dev-deploy"], env=job)
+    assert deployed.stdout.splitlines()[-1] == f"https://{SLUG}.dev.example.com"
+    assert "section_start:" in deployed.stderr
+    namespace = kube_env.names(BRANCH).namespace
+    found = kube_env.cluster.get("Namespace", namespace)
+    assert found
+    assert BRANCH in found["metadata"]["annotations"].values()
+    assert REPOSITORY in found["metadata"]["annotations"].values()
+
+    bare = tmp_path / "image"
+    shutil.copytree(checkout, bare, ignore=shutil.ignore_patterns(".git"))
+    kube_env.ok(*lines["cleanup"], env=job, cwd=bare)
+    assert kube_env.cluster.get("Namespace", namespace) is None
 
 
 # -- AWS from a job -------------------------------------------------------------------------------
