@@ -48,7 +48,7 @@ def status(
     as_json = check_format(format)
     from dataclasses import asdict
 
-    from tasks.flows.kubernetes.cluster_platform import COLUMNS, refuse, rows
+    from tasks.flows.kubernetes.platform_state import COLUMNS, refuse, rows
 
     states = _platform(session, env, values).status()
     if as_json:

@@ -365,3 +365,9 @@ def is_programmed(gateway: Object) -> bool:
         condition["type"] == "Programmed" and condition["status"] == "True"
         for condition in gateway.get("status", {}).get("conditions") or ()
     )
+
+
+def bundle_of(definition: Object | None) -> str:
+    """Return the version of the Gateway API that a definition is of, or an empty string."""
+    annotations = ((definition or {}).get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(BUNDLE, ""))

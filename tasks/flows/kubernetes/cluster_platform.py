@@ -20,7 +20,6 @@ from tasks.adapters.helm import PENDING, Helm, Revision
 from tasks.adapters.kubeapi import Object
 from tasks.adapters.lease import Holder, LeaseLock
 from tasks.core.cluster_platform import (
-    BUNDLE,
     CONTROLLER,
     CONTROLLER_NAMESPACE,
     DEFINITION,
@@ -28,11 +27,10 @@ from tasks.core.cluster_platform import (
     Part,
     PlatformInputs,
     Upstream,
-    address_of,
+    bundle_of,
     controller_values,
     fingerprint,
     is_older,
-    is_programmed,
     namespace,
     parts,
     record_of,
@@ -42,6 +40,7 @@ from tasks.core.cluster_platform import (
 from tasks.core.errors import ClusterError, DeadlineError, InputError, SettingsError, SuiteError
 from tasks.core.plan import Step
 from tasks.core.rollout import Policy
+from tasks.flows.kubernetes.platform_state import State, state_of
 from tasks.flows.kubernetes.track import track
 from tasks.flows.kubernetes.values import overlay
 
@@ -89,28 +88,6 @@ class PlatformPlan:
             "values": dict(self.values),
             "controller": dict(self.controller),
         }
-
-
-@dataclass(frozen=True)
-class State:
-    """What became of one part of the platform.
-
-    Attributes:
-        part: what it is.
-        object: its kind, namespace and name.
-        state: ``ok``, ``missing``, ``not ready``, ``outdated``.
-        detail: more of it.
-        remedy: what to do, unless it is ok.
-    """
-
-    part: str
-    object: str
-    state: str
-    detail: str = ""
-    remedy: str = ""
-
-
-COLUMNS = ("part", "object", "state", "detail")
 
 
 class ClusterPlatform:
@@ -236,7 +213,7 @@ class ClusterPlatform:
     def _definitions_step(self) -> Iterator[Step]:
         wanted = self._upstream["gatewayApi"].version
         found = self._cluster.get("CustomResourceDefinition", DEFINITION)
-        there = _bundle(found)
+        there = bundle_of(found)
         if found is None:
             yield Step("define", f"Gateway API {wanted}")
         elif is_older(there, wanted):
@@ -402,8 +379,12 @@ class ClusterPlatform:
 
     def status(self) -> list[State]:
         """Return what became of every part of the platform."""
-        wanted = self._upstream["gatewayApi"].version
-        return [_state(part, self._get(part), wanted) for part in parts(self._merged, self._inputs)]
+        # Definitions that the cluster brings are its administrator's, whatever their version.
+        installs = self._merged["gatewayApi"]["install"]
+        wanted = self._upstream["gatewayApi"].version if installs else ""
+        return [
+            state_of(part, self._get(part), wanted) for part in parts(self._merged, self._inputs)
+        ]
 
     def _get(self, part: Part) -> Object | None:
         try:
@@ -416,54 +397,6 @@ class ClusterPlatform:
                 status=error.status,
                 hint="this is a job for an administrator of the cluster (`admins` of Terraform)",
             ) from error
-
-
-def refuse(states: Sequence[State]) -> None:
-    """End with an error where a part is not as it should be.
-
-    Raises:
-        SuiteError: naming the parts and their remedies.
-    """
-    bad = [state for state in states if state.state != "ok"]
-    if bad:
-        remedies = dict.fromkeys(state.remedy for state in bad)
-        raise SuiteError(
-            f"the platform lacks: {', '.join(state.part for state in bad)}",
-            hint="; ".join(remedies),
-        )
-
-
-def rows(states: Sequence[State]) -> list[tuple[str, ...]]:
-    """Return the states as rows of ``COLUMNS``."""
-    return [(one.part, one.object, one.state, one.detail) for one in states]
-
-
-def _state(part: Part, found: Object | None, gateway_api: str) -> State:
-    where = f"{part.namespace}/" if part.namespace else ""
-    subject = f"{part.kind.lower()} {where}{part.name}"
-    describe = f"kubectl describe {part.kind.lower()} {part.name} --namespace {part.namespace}"
-    if found is None:
-        return State(part.title, subject, "missing", remedy=part.remedy)
-    state, detail, remedy = "ok", "", ""
-    if part.kind == "CustomResourceDefinition":
-        detail = _bundle(found)
-        if is_older(detail, gateway_api):
-            state, detail, remedy = "outdated", f"{detail} < {gateway_api}", part.remedy
-    elif part.kind == "Deployment":
-        ready, wanted = found.get("status", {}).get("readyReplicas", 0), found["spec"]["replicas"]
-        detail = f"{ready}/{wanted} ready"
-        if ready < wanted:
-            state, remedy = "not ready", describe
-    elif part.kind == "Gateway":
-        detail = address_of(found)
-        if not is_programmed(found):
-            state, detail, remedy = "not ready", "has no address yet", describe
-    return State(part.title, subject, state, detail, remedy)
-
-
-def _bundle(definition: Object | None) -> str:
-    annotations = ((definition or {}).get("metadata") or {}).get("annotations") or {}
-    return str(annotations.get(BUNDLE, ""))
 
 
 def _contents(chart: Path) -> list[tuple[str, bytes]]:
