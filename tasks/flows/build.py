@@ -113,7 +113,8 @@ class ImagePlan:
         subject = f"image {self.name}"
         if not self.digest:
             build = Step("build", subject, self.reason)
-            return (build, Step("tag", subject, ", ".join(self.tags)))
+            tag = Step("tag", subject, ", ".join(self.tags))
+            return (build, tag) if self.tags else (build,)
         if not self.tags:
             return (Step("keep", subject, self.reason),)
         return (Step("tag", subject, f"{', '.join(self.tags)}; {self.reason}"),)
