@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,80 @@ def test_an_api_that_is_busy_or_fails_at_times_is_survived(
     assert done.returncode == 0, done.stderr
     assert proxy.failed > 5
     check(deploys, tag)
+
+
+POINTS = {
+    "what it can do": r"GET /openapi/v3\?",
+    "its history": r"GET \S+/secrets\?",
+    "a new revision": r"POST \S+/secrets$",
+    "the hook": r"PATCH \S+/jobs/",
+    "the watch of the hook": r"GET \S+/jobs\?.*watch=true",
+    "a workload": r"PATCH \S+/deployments/\S+-web\?",
+    "the end of the revision": r"PUT \S+/secrets/sh\.helm\.release\.v1\.\S+$",
+}
+"""What Helm asks of the API during an upgrade, in order."""
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_failure_that_helm_does_not_try_again_leaves_the_last_good_release(
+    deploys: Deploys, proxy: FaultyProxy, tmp_path: Path, point: str
+) -> None:
+    """A 500 without Retry-After: Helm's own client gives up at once."""
+    number = list(POINTS).index(point)
+    tag = f"bare-{number}"
+    deploys.env.push(tag)
+    before = deploys.serving(BRANCH)
+    proxy.fail(500, times=1, only=lambda request, agent: is_helm(agent, request, point))
+
+    done = deploys.deploy(BRANCH, "--tag", tag, env=through(proxy, tmp_path))
+
+    assert proxy.failed == 1
+    if done.returncode == 0:
+        check(deploys, tag)
+        return
+    assert done.returncode == 1
+    told, final = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert re.match(r"error: helm (upgrade|history) of \S+ failed: ", told), told
+    assert final.startswith(f"error: {BRANCH} was not deployed: ")
+    assert "Traceback" not in done.stderr
+    assert "which is running again" in done.stderr
+    assert deploys.serving(BRANCH) == before
+    assert deploys.held(BRANCH) == []
+    assert not PENDING & {one["status"] for one in deploys.history(BRANCH)}
+    again = deploys.deploy(BRANCH, "--tag", tag)
+    assert again.returncode == 0, again.stderr
+    check(deploys, tag)
+
+
+def is_helm(agent: str, request: str, point: str) -> bool:
+    """Say whether Helm asks for something."""
+    return agent.startswith("Helm/") and bool(re.match(POINTS[point], request))
+
+
+def test_an_api_that_fails_all_of_helm_is_told_of_and_mended_by_the_next_deploy(
+    deploys: Deploys, proxy: FaultyProxy, tmp_path: Path
+) -> None:
+    deploys.env.push("bare")
+    before = deploys.serving(BRANCH)
+    # From the first workload on, the way back, too.
+    seen: list[str] = []
+
+    def only(request: str, agent: str) -> bool:
+        seen.append(request)
+        begun = any(is_helm("Helm/", each, "a workload") for each in seen)
+        return begun and agent.startswith("Helm/")
+
+    proxy.fail(500, only=only)
+
+    done = deploys.deploy(BRANCH, "--tag", "bare", env=through(proxy, tmp_path))
+
+    assert done.returncode == 1
+    assert "and the rollback failed, too: helm rollback of " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert deploys.serving(BRANCH) == before
+    again = deploys.deploy(BRANCH, "--tag", "bare")
+    assert again.returncode == 0, again.stderr
+    check(deploys, "bare")
 
 
 def test_watches_that_are_dropped_are_survived(

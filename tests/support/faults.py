@@ -17,6 +17,8 @@ from typing import Self
 
 from tests.support.controlplane import ControlPlane
 
+Only = Callable[[str, str], bool]
+
 
 class FaultyProxy:
     """Passes everything on, as the administrator, unless told otherwise.
@@ -32,7 +34,7 @@ class FaultyProxy:
         self._context.load_cert_chain(plane.pki.root / "admin.crt", plane.pki.root / "admin.key")
         self._upstream = plane.url.removeprefix("https://")
         self._lock = threading.Lock()
-        self._fault: tuple[int, int, int, dict[str, str]] | None = None
+        self._fault: tuple[int, int, int, dict[str, str], Only] | None = None
         self._seen = 0
         self._drop_after: float | None = None
         self._away = False
@@ -70,10 +72,26 @@ class FaultyProxy:
         path.write_text(json.dumps(config))
         return path
 
-    def fail(self, status: int, *, every: int = 1, times: int = 10**9, **headers: str) -> None:
-        """Answer every so manieth request with a status, so many times."""
+    def fail(
+        self,
+        status: int,
+        *,
+        every: int = 1,
+        times: int = 10**9,
+        only: Only = lambda request, agent: True,
+        **headers: str,
+    ) -> None:
+        """Answer requests with a status.
+
+        Args:
+            status: the status.
+            every: every so manieth request.
+            times: so many times in all.
+            only: says by method and path, and by the user agent, which requests count.
+            headers: headers of the answer, with underscores for hyphens.
+        """
         with self._lock:
-            self._fault, self._seen = (status, every, times, headers), 0
+            self._fault, self._seen = (status, every, times, headers, only), 0
 
     def heal(self) -> None:
         """Pass everything on again."""
@@ -112,12 +130,12 @@ class FaultyProxy:
             with self._lock:
                 self._streams.discard(client)
 
-    def fault(self) -> tuple[int, dict[str, str]] | None:
-        """Return what to answer instead of passing the next request on."""
+    def fault(self, request: str, agent: str) -> tuple[int, dict[str, str]] | None:
+        """Return what to answer instead of passing a request on."""
         with self._lock:
-            if self._fault is None:
+            if self._fault is None or not self._fault[-1](request, agent):
                 return None
-            status, every, times, headers = self._fault
+            status, every, times, headers, _ = self._fault
             self._seen += 1
             if self._seen % every or self.failed >= times:
                 return None
@@ -164,8 +182,10 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             if proxy.is_away():
                 self.close_connection = True
                 return
-            proxy.requests.append(f"{self.command} {self.path}")
-            if fault := proxy.fault():
+            request = f"{self.command} {self.path}"
+            proxy.requests.append(request)
+            agent = self.headers.get("User-Agent", "")
+            if fault := proxy.fault(request, agent):
                 status, headers = fault
                 read_body(self)
                 self._answer(status, b"on demand", {"Content-Type": "text/plain", **headers})
