@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.adapters.cluster import Cluster
 from tasks.core.errors import SuiteError
+from tasks.flows.kubernetes.access import may_make
 
 NEEDED = (
     ("create", "Secret"),
@@ -48,6 +49,8 @@ def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, ex
 def _forbidden(cluster: Cluster, namespace: str, *, exists: bool) -> Iterator[str]:
     if not exists and not cluster.may("create", "Namespace"):
         yield "you may not create namespaces"
+    if not exists and may_make(cluster, namespace):
+        return  # whoever makes the namespace gets the rights with it
     for verb, kind in NEEDED:
         if not cluster.may(verb, kind, namespace):
             yield f"you may not {verb} {kind} objects in {namespace}"

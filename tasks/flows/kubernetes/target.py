@@ -38,6 +38,7 @@ from tasks.core.record import Owner, Release
 from tasks.core.redact import Redactor
 from tasks.core.rollout import Policy
 from tasks.core.settings import Environment, Settings, names_of
+from tasks.flows.kubernetes.access import admit
 from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.evidence import save
 from tasks.flows.kubernetes.hold import COMPONENT, hold
@@ -132,6 +133,7 @@ class Kubernetes:
         if self._cluster.get("Namespace", names.namespace) is None:
             yield
             return
+        admit(self._cluster, names.namespace, self._environment)
         holder = LeaseHolder(LeaseHolder.here(), me.commit, me.committed)
         wait = self._own.patience.turn_seconds
         lock = LeaseLock(self._cluster, names.namespace, holder, wait_seconds=wait, say=waiting)
