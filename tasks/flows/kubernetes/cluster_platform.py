@@ -41,6 +41,7 @@ from tasks.core.errors import ClusterError, DeadlineError, InputError, SettingsE
 from tasks.core.plan import Step
 from tasks.core.rollout import Policy
 from tasks.flows.kubernetes.platform_state import State, state_of
+from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.track import track
 from tasks.flows.kubernetes.values import overlay
 
@@ -247,7 +248,7 @@ class ClusterPlatform:
         ]
 
     def _history(self, release: str) -> list[Revision]:
-        return self._helm.history(release, self._where(release))
+        return revisions(self._cluster, release, self._where(release))
 
     def _where(self, release: str) -> str:
         return CONTROLLER_NAMESPACE if release == CONTROLLER else self._inputs.namespace
