@@ -98,9 +98,11 @@ def standing(deploys: Deploys) -> str:
     return "standing"
 
 
-def start(deploys: Deploys, branch: str, tag: str) -> Run:
+def start(deploys: Deploys, branch: str, tag: str, scratch: Path | None = None) -> Run:
     process = deploys.env.start(
-        "deploy", *ON, "--branch", branch, "--tag", tag, settings=deploys.settings()
+        *("deploy", *ON, "--branch", branch, "--tag", tag),
+        settings=deploys.settings(),
+        env={"TMPDIR": str(scratch)} if scratch else {},
     )
     return Run(deploys, branch, process, Lines(process.stderr))
 
@@ -159,14 +161,14 @@ def fixed(deploys: Deploys, tag: str, fates: Mapping[str, str]) -> str:
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_killed_deploy_is_finished_by_the_next_one(
-    deploys: Deploys, standing: str, name: str
+    deploys: Deploys, standing: str, name: str, tmp_path: Path
 ) -> None:
     point = NAMED[name]
     branch = f"first-{list(NAMED).index(name)}" if point.first else standing
     serving = deploys.serving(branch)
     tag = "later" if deploys.image("next") in serving else "next"
     deploys.fate(branch, tag, **point.fates)
-    run = start(deploys, branch, tag)
+    run = start(deploys, branch, tag, tmp_path)
 
     def reached() -> bool:
         assert run.process.poll() is None, run.said.text()
@@ -175,6 +177,7 @@ def test_a_killed_deploy_is_finished_by_the_next_one(
     until(reached)
     kill(run, helm=point.helm)
 
+    assert list(tmp_path.iterdir()) == []
     check_next(deploys, branch, fixed(deploys, tag, point.fates))
 
 
