@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import missing
-from tests.support.aws import Moto
-from tests.support.infra import CLOUD, Stack
+from tests.support.aws import ACCOUNT, Moto
+from tests.support.infra import CLOUD, NO_PROVIDER, Stack
 from tests.support.suite import ROOT, Inv
 from tests.support.terminal import Terminal
 
@@ -112,6 +113,38 @@ def test_drift_is_what_somebody_else_has_changed(stack: Stack) -> None:
 
     stack.apply()
     assert ssm.get_parameter(Name="/mautic-multidev/dev/word")["Parameter"]["Value"] == "word"
+
+
+def test_the_prepared_stack_is_planned_as_soon_as_it_is_somebodys(
+    inv: Inv, checkout: Path, moto: Moto, project: str
+) -> None:
+    """The root itself, EKS and all, with the settings of this project's invoke.yaml."""
+    if shutil.which("terraform") is None:
+        missing("terraform is not on PATH")
+    stack = Stack(inv, checkout, moto, project)
+    stack.make_bucket()
+
+    def plan() -> subprocess.CompletedProcess[str]:
+        argv = ("infra.plan", "--stack", "dev")
+        return inv(checkout, *argv, settings={"project": project}, env=stack.environ())
+
+    examples = plan()
+    if NO_PROVIDER in examples.stderr:
+        missing(f"no AWS provider:\n{examples.stderr}")
+    assert examples.returncode == 1
+    assert "account_id must be the twelve digits of your account" in examples.stderr
+    assert "domain must be one of yours" in examples.stderr
+
+    path = checkout / "terraform" / "environments" / "dev.tfvars"
+    mine = path.read_text().replace("111122223333", ACCOUNT).replace("example.org", "mautic.test")
+    path.write_text(mine)
+    done = plan()
+    assert done.returncode == 0, done.stderr
+    assert "  + module.cluster.aws_eks_cluster.this" in done.stdout
+    assert "  + module.database.aws_db_instance.this" in done.stdout
+    assert " to change" not in done.stdout
+    assert done.stderr.rstrip().endswith("inv infra.apply --stack dev")
+    assert stack.plan.exists()
 
 
 def test_the_life_of_a_whole_stack(inv: Inv, checkout: Path, moto: Moto, project: str) -> None:
