@@ -67,6 +67,8 @@ MYSQL = {
     "mysql": {"enabled": True},
     "images": {"mysql": f"registry.example.com/mysql@sha256:{'d' * 64}"},
 }
+STEADY = {"patience": {"stability_seconds": 8}}
+"""On a machine with much to do even what dies at once lives for seconds."""
 FAILED = {
     "an image that is missing": Row(
         WEB + r"the image cannot be pulled \(ErrImagePull: .*: not found\)",
@@ -164,7 +166,9 @@ FAILED = {
         {"worker": "crash-loop"},
     ),
     "a container that dies after it was available": Row(
-        WEB + "the container keeps crashing", {"web": "fpm=crash-after-ready"}
+        WEB + "the container keeps crashing",
+        {"web": "fpm=crash-after-ready"},
+        settings=STEADY,
     ),
     "too little memory": Row(
         NGINX + r"the container ran out of memory \(OOMKilled", {"web": "nginx=oom"}
@@ -174,13 +178,14 @@ FAILED = {
         {"web": "fpm=start-error"},
     ),
     "a pod that never becomes ready": Row(
-        r"deployment/\S+-web: the rollout made no progress \(deadline: fpm is not ready, 15 s",
+        r"deployment/\S+-web: the rollout made no progress \(deadline: fpm is not ready, 30 s",
         {"web": "fpm=never-ready"},
-        settings={"patience": {"deadline_seconds": 15}},
+        settings={"patience": {"deadline_seconds": 30}},
     ),
     "a pod that is evicted": Row(
         r"pod/\S+-web-\S+: the pod was evicted or killed \(Evicted: The node was low on",
         {"web": "fpm=evicted"},
+        settings=STEADY,
         shown=r"! pod/\S+-web-\S+: Evicted: ",
     ),
     "a volume that cannot be mounted": Row(
