@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import hypothesis
 import pytest
 import requests
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from tests.support.kube_cli import KubeEnv
     from tests.support.node import Node
 
+
+# How long an example takes is the machine's business: other tests run beside it.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 OWNER_LABEL = "io.mautic-multidev.test.pid"
 """Process number of the test run that a container belongs to."""
