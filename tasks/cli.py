@@ -66,7 +66,7 @@ def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any
                 session.console.error(error)
                 raise Exit(code=error.exit_code) from error
             except KeyboardInterrupt as interrupt:
-                session.console.warn(f"interrupted; `inv {run.__name__}` can be run again")
+                session.console.warn("interrupted; the same command can be run again")
                 raise Exit(code=128 + getattr(interrupt, "signum", signal.SIGINT)) from interrupt
             except BrokenPipeError as error:
                 # The reader of our stdout has gone (`inv list | head`): nothing more to say,

@@ -286,7 +286,7 @@ def test_an_interrupted_run_says_so(number: signal.Signals, inv: Inv, example: P
     running.send_signal(number)
     _, stderr = running.communicate(timeout=60)
     assert running.returncode == 128 + number
-    assert stderr.splitlines()[-1] == "! interrupted; `inv work` can be run again"
+    assert stderr.splitlines()[-1] == "! interrupted; the same command can be run again"
     assert "Traceback" not in stderr
 
 
