@@ -147,8 +147,10 @@ def test_the_prepared_stack_is_planned_as_soon_as_it_is_somebodys(
     assert stack.plan.exists()
 
 
-def test_the_life_of_a_whole_stack(inv: Inv, checkout: Path, moto: Moto, project: str) -> None:
-    """Bootstrap, plan, apply, output, second plan, drift, destroy."""
+def test_the_life_of_a_whole_stack(
+    inv: Inv, checkout: Path, moto: Moto, project: str, base: str
+) -> None:
+    """Bootstrap, plan, apply, output, use, second plan, drift, destroy."""
     if shutil.which("terraform") is None:
         missing("terraform is not on PATH")
     stack = Stack(inv, checkout, moto, project)
@@ -180,6 +182,19 @@ def test_the_life_of_a_whole_stack(inv: Inv, checkout: Path, moto: Moto, project
     secrets = moto.client("secretsmanager")
     (secret,) = secrets.list_secrets()["SecretList"]
     password = json.loads(secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"])
+
+    # What is built for an environment of the stack goes where Terraform has made room for it.
+    own = {"target": "kubernetes", "branches": ["*"], "stack": "dev", "host": "{slug}.mautic.test"}
+    own |= {"cluster": {"kind": "context", "name": "theirs"}}
+    built = inv(
+        checkout,
+        *("build", "--env", "cloud", "--dry-run", "--format", "json"),
+        settings={**stack.settings(), "environments": {"cloud": own}},
+        env={**stack.environ(), "DEBIAN_IMAGE": base, "MAUTIC_IMAGE": base},
+    )
+    assert built.returncode == 0, built.stderr
+    steps = {name: one["steps"] for name, one in json.loads(built.stdout)["images"].items()}
+    assert steps == {name: ["build", "tag"] for name in ("mautic", "nginx")}
 
     # A second plan is empty, but for what moto does not keep, and what somebody has deleted.
     moto.client("ssm").delete_parameter(Name=f"{outputs['parameter_path']}/registry/url")

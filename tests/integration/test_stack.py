@@ -19,7 +19,6 @@ from tests.integration.build_support import (
     build_json,
     front_door,
     shrink,
-    tiny_base,
 )
 from tests.support.aws import ACCOUNT, REGION, Moto
 from tests.support.controlplane import PROGRAMS, assets
@@ -27,7 +26,7 @@ from tests.support.eks import Eks
 from tests.support.suite import Inv
 
 if TYPE_CHECKING:
-    import docker
+    pass
 
 OCI = "application/vnd.oci.image.manifest.v1+json"
 ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1-AbCdEf"
@@ -126,14 +125,6 @@ class Stack:
     def tags(self, repository: str) -> dict[str, str]:
         found = self.ecr.list_images(repositoryName=f"{self.path}/{repository}")["imageIds"]
         return {one["imageTag"]: one["imageDigest"] for one in found}
-
-
-@pytest.fixture(scope="module")
-def base(engine: docker.DockerClient) -> Iterator[str]:
-    """An image of one file that no registry knows."""
-    reference = tiny_base(engine, f"base-{secrets.token_hex(4)}")
-    yield reference
-    engine.images.remove(reference, force=True)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tasks.adapters.cluster import Change, Cluster
 from tasks.adapters.kubeapi import Stop
 from tasks.adapters.process import Runner
 from tasks.adapters.tools import find_helm
-from tasks.core.errors import ConflictError
+from tasks.core.errors import ClusterError, ConflictError
 from tasks.core.naming import Names
 from tasks.core.redact import Redactor
 from tasks.core.settings import names_of, parse
@@ -80,22 +80,26 @@ class Provisioner:
         about = {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "uid": meta["uid"]}
         about |= {"name": meta["name"], "namespace": meta["namespace"]}
         name = f"{meta['name']}.{secrets.token_hex(8)}"
-        self._cluster.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": {"name": name, "namespace": meta["namespace"]},
-                "involvedObject": about,
-                "reason": "ProvisioningFailed",
-                "message": f'failed to provision volume with StorageClass "{EXHAUSTED_CLASS}": '
-                "rpc error: code = ResourceExhausted desc = access point limit reached",
-                "type": "Warning",
-                "count": 1,
-                "firstTimestamp": stamp(),
-                "lastTimestamp": stamp(),
-                "source": {"component": "efs.csi.aws.com"},
-            }
-        )
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": meta["namespace"]},
+            "involvedObject": about,
+            "reason": "ProvisioningFailed",
+            "message": f'failed to provision volume with StorageClass "{EXHAUSTED_CLASS}": '
+            "rpc error: code = ResourceExhausted desc = access point limit reached",
+            "type": "Warning",
+            "count": 1,
+            "firstTimestamp": stamp(),
+            "lastTimestamp": stamp(),
+            "source": {"component": "efs.csi.aws.com"},
+        }
+        try:
+            self._cluster.create(event)
+        except ClusterError as error:
+            # Its namespace is being removed: nobody asks any more.
+            if error.status not in {403, 404}:
+                raise
 
     def _serve(self, claim: Object, *, deleted: bool) -> None:
         meta, spec = claim["metadata"], claim["spec"]
