@@ -258,9 +258,9 @@ class Running:
 
 def _below(pid: int) -> list[int]:
     children: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        # The thread may have ended in between.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    # Process or thread may have ended in between.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
             children += map(int, path.read_text().split())
     return [*children, *(lower for child in children for lower in _below(child))]
 
