@@ -150,11 +150,9 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A real Kubernetes control plane without any node; in CI, too, it may be missing."""
-    from tests.support.controlplane import PROGRAMS, ControlPlane, assets
+    from tests.support.controlplane import ControlPlane, needed_assets
 
-    programs = assets()
-    if programs is None:
-        pytest.skip(f"no Kubernetes control plane: KUBEBUILDER_ASSETS lacks {', '.join(PROGRAMS)}")
+    programs = needed_assets()
     plane = ControlPlane(programs, tmp_path_factory.mktemp("control-plane"))
     try:
         plane.start()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.aws import ACCOUNT, REGION, Moto
-from tests.support.controlplane import PROGRAMS, assets
+from tests.support.controlplane import needed_assets
 from tests.support.eks import Eks
 from tests.support.kube_cli import PLATFORM, KubeEnv, kube_environment
 from tests.support.node import Node
@@ -100,9 +100,7 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def cloud(aws: Moto, _project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    programs = assets()
-    if programs is None:
-        pytest.skip(f"no Kubernetes control plane: KUBEBUILDER_ASSETS lacks {', '.join(PROGRAMS)}")
+    programs = needed_assets()
     ecr = aws.client("ecr")
     for name in ("mautic", "nginx"):
         ecr.create_repository(repositoryName=f"{NAME}/{name}")

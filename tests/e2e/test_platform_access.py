@@ -25,8 +25,7 @@ from tasks.core.record import Owner
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.access import admit
 from tests.conftest import missing
-from tests.support.controlplane import PROGRAMS, assets
-from tests.support.platform import BRANCHES, MAIN, Audited
+from tests.support.platform import BRANCHES, MAIN, Audited, audited
 from tests.support.suite import ROOT
 
 Object = dict[str, Any]
@@ -48,15 +47,7 @@ PASSWORD = "planted-admin-password"
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
-    programs = assets()
-    if programs is None:
-        pytest.skip(f"no Kubernetes control plane: KUBEBUILDER_ASSETS lacks {', '.join(PROGRAMS)}")
-    made = Audited(programs, tmp_path_factory.mktemp("access-plane"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+    yield from audited(tmp_path_factory.mktemp("access-plane"))
 
 
 @pytest.fixture(scope="module")

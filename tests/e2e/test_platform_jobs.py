@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.controlplane import PROGRAMS, assets
 from tests.support.kube_cli import (
     ENVIRONMENT,
     ON,
@@ -21,7 +20,7 @@ from tests.support.kube_cli import (
     with_remote,
 )
 from tests.support.node import Node
-from tests.support.platform import BRANCHES, MAIN, Audited, Upstream
+from tests.support.platform import BRANCHES, MAIN, Audited, Upstream, audited
 
 Object = dict[str, Any]
 
@@ -96,15 +95,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
-    programs = assets()
-    if programs is None:
-        pytest.skip(f"no Kubernetes control plane: KUBEBUILDER_ASSETS lacks {', '.join(PROGRAMS)}")
-    made = Audited(programs, tmp_path_factory.mktemp("jobs-plane"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+    yield from audited(tmp_path_factory.mktemp("jobs-plane"))
 
 
 @pytest.fixture(scope="module")

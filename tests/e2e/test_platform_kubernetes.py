@@ -15,7 +15,6 @@ import yaml
 from tasks.adapters.cluster import KINDS, Cluster
 from tasks.adapters.kubeapi import Request, Transport
 from tests.support.aws import REGION, Moto
-from tests.support.controlplane import PROGRAMS, assets
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv, kube_environment
 from tests.support.node import Node
 from tests.support.platform import (
@@ -25,6 +24,7 @@ from tests.support.platform import (
     PUBLISHED,
     Audited,
     Upstream,
+    audited,
     leave_pending,
 )
 
@@ -99,15 +99,7 @@ class Site:
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     """A control plane of the module's own: a platform is everywhere in its cluster."""
-    programs = assets()
-    if programs is None:
-        pytest.skip(f"no Kubernetes control plane: KUBEBUILDER_ASSETS lacks {', '.join(PROGRAMS)}")
-    made = Audited(programs, tmp_path_factory.mktemp("platform-plane"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+    yield from audited(tmp_path_factory.mktemp("platform-plane"))
 
 
 @pytest.fixture(scope="module")

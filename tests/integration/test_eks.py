@@ -29,7 +29,7 @@ from tasks.core.errors import AwsError, ClusterError
 from tasks.core.redact import Redactor
 from tests.integration.build_support import Request
 from tests.support.aws import ACCOUNT, REGION, Moto
-from tests.support.controlplane import PROGRAMS, assets
+from tests.support.controlplane import needed_assets
 from tests.support.eks import Eks, Webhook, asked_of_sts, url_of
 from tests.support.suite import ROOT
 
@@ -172,10 +172,7 @@ def test_a_cluster_that_is_not_there_is_told() -> None:
 
 @pytest.fixture(scope="module")
 def played(aws: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eks]:
-    programs = assets()
-    if programs is None:
-        pytest.skip(f"no Kubernetes control plane: KUBEBUILDER_ASSETS lacks {', '.join(PROGRAMS)}")
-    with Eks(aws, programs, tmp_path_factory.mktemp("eks")) as made:
+    with Eks(aws, needed_assets(), tmp_path_factory.mktemp("eks")) as made:
         yield made
 
 

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -32,6 +33,14 @@ def assets() -> Path | None:
     if named and all(os.access(Path(named) / program, os.X_OK) for program in PROGRAMS):
         return Path(named)
     return None
+
+
+def needed_assets() -> Path:
+    """Return the directory of the control plane's programs; without them, skip the test."""
+    programs = assets()
+    if programs is None:
+        pytest.skip(f"no Kubernetes control plane: KUBEBUILDER_ASSETS lacks {', '.join(PROGRAMS)}")
+    return programs
 
 
 class Pki:

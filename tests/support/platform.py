@@ -19,7 +19,7 @@ from typing import Any, Self
 import yaml
 
 from tasks.adapters.cluster import Cluster
-from tests.support.controlplane import ControlPlane
+from tests.support.controlplane import ControlPlane, needed_assets
 
 Object = dict[str, Any]
 
@@ -96,6 +96,16 @@ class Audited(ControlPlane):
             entry = json.loads(line)
             if entry["user"]["username"] == user and "objectRef" in entry:
                 yield entry
+
+
+def audited(root: Path) -> Iterator[Audited]:
+    """Run a control plane of a module's own: a platform is everywhere in its cluster."""
+    made = Audited(needed_assets(), root)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 class Upstream:
