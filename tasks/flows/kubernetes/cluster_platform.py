@@ -42,7 +42,7 @@ from tasks.core.plan import Step
 from tasks.core.rollout import Policy
 from tasks.flows.kubernetes.platform_state import State, state_of
 from tasks.flows.kubernetes.releases import revisions
-from tasks.flows.kubernetes.track import track
+from tasks.flows.kubernetes.upgrade import wait_settled
 from tasks.flows.kubernetes.values import overlay
 
 FOLDER = Path("helm", "platform")
@@ -310,17 +310,9 @@ class ClusterPlatform:
         since = self._cluster.now()
         self._install(CONTROLLER, chart, self._controller)
         with self._work(f"wait for {CONTROLLER}") as activity:
-            verdict = track(
-                self._cluster,
-                CONTROLLER_NAMESPACE,
-                CONTROLLER,
-                since=since,
-                policy=Policy(),
-                activity=activity,
-                hooks=False,
+            wait_settled(
+                self._cluster, CONTROLLER_NAMESPACE, CONTROLLER, Policy(), activity, since=since
             )
-        if verdict.cause:
-            raise SuiteError(verdict.cause.line(), hint=verdict.cause.rule.advice)
 
     def _install(self, release: str, chart: Path, given: Mapping[str, Any]) -> None:
         with self._work(f"install {release}") as activity:

@@ -372,7 +372,9 @@ class Kubernetes:
         with self._work(f"roll back to {record.current.tag}") as activity:
             since = self._cluster.now()
             revision = self._go_back_to(record.revision, names)
-            wait_settled(self._cluster, names, self._policy(), activity, since=since)
+            wait_settled(
+                self._cluster, names.namespace, names.release, self._policy(), activity, since=since
+            )
         # What runs is what worked, under a new number; what was asked for did not come.
         self._write(plan.request.of, names, replace(record, state="failed", revision=revision))
         return record.current.tag

@@ -86,9 +86,15 @@ def upgrade(
 
 
 def wait_settled(
-    cluster: Cluster, names: Names, policy: Policy, activity: Activity, *, since: datetime
+    cluster: Cluster,
+    namespace: str,
+    release: str,
+    policy: Policy,
+    activity: Activity,
+    *,
+    since: datetime,
 ) -> None:
-    """Return when a branch's release has settled after a rollback, which runs no hooks.
+    """Return when a release has settled whose manifests are applied, and which runs no hooks.
 
     Raises:
         SuiteError: it is doomed; the message names the cause.
@@ -96,8 +102,8 @@ def wait_settled(
     _raise_cause(
         track(
             cluster,
-            names.namespace,
-            names.release,
+            namespace,
+            release,
             since=since,
             policy=policy,
             activity=activity,
