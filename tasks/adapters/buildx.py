@@ -37,6 +37,10 @@ _SAID = re.compile(r"(?:#\d+ )?\d+\.\d+ ")
 """A line that a step of the build wrote, with its seconds."""
 
 
+class PushError(RegistryError):
+    """The registry failed in the middle of a push; it may work the next time."""
+
+
 @dataclass(frozen=True)
 class Definition:
     """What a bake file says.
@@ -176,7 +180,8 @@ class Buildx:
 
         Raises:
             MissingToolError: there is no docker or no buildx.
-            RegistryError: a base image could not be had, or the push failed.
+            RegistryError: a base image could not be had, or the registry refused the push.
+            PushError: the push failed; what was built stays in the builder's cache.
             EngineError: the engine cannot be reached, or its disk is full.
             CommandError: a step of the build failed.
         """
@@ -276,29 +281,32 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
         own = (line for line in output.splitlines() if not _SAID.match(line))
         cause = "\n".join(line for line in own if "ERROR" in line or "failed to " in line)
     if "did not complete successfully" not in cause:
-        for pattern, message, hint in _REGISTRY_FAULTS:
+        for pattern, kind, message, hint in _REGISTRY_FAULTS:
             if re.search(pattern, cause):
-                return RegistryError, message, hint
+                return kind, message, hint
     return CommandError, "the build failed", None
 
 
 _REGISTRY_FAULTS = (
     (
         r"load metadata|failed to resolve source metadata|failed to resolve reference",
+        RegistryError,
         "a base image could not be had from its registry",
         "is its name right? `inv doctor` says which registries can be reached",
     ),
     (
         r"denied|unauthorized|authentication required|no basic auth credentials",
+        RegistryError,
         "the registry refused the push",
         "log in: docker login; ECR's own words say which permission is missing",
     ),
     (
         r"failed to push|pushing|unexpected (HTTP )?status|connection refused|connection reset|"
         r"i/o timeout|EOF|server misbehaving|no such host",
+        PushError,
         "the push to the registry failed",
         "the registry's own log says why; what was built stays in the builder's cache, "
         "so running it again is quick",
     ),
 )
-"""What the lines about an error hold, and the error's message and hint; the first match counts."""
+"""What the lines about an error hold, and the error to raise for them; the first match counts."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.adapters import contexts
-from tasks.adapters.buildx import Order
+from tasks.adapters.buildx import Order, PushError
 from tasks.core.content import base_arguments, linked, target_keys
 from tasks.core.errors import InputError, RefusedError, RegistryError
 from tasks.core.plan import Step
@@ -32,6 +32,10 @@ BAKE = "docker/docker-bake.hcl"
 
 IMAGES = ("mautic", "nginx")
 """The repositories below an environment's registry; what an environment runs."""
+
+PUSH_AGAIN_SECONDS = (1, 3)
+"""Pauses before a push is tried again. Docker repeats layers by itself, but no manifest; and a
+registry answers 500 now and then, as CNCF's does to two who push the same tag at once."""
 
 Action = Literal["built", "tagged", "unchanged"]
 Work = Callable[[str], AbstractContextManager["Activity"]]
@@ -451,18 +455,28 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: Tools) -> dict[s
         "VERSION": subject.checkout.tag,
     }
     links = {of for target in plan.definition.targets.values() for of in linked(target).values()}
-    with (
-        tools.work(f"build {', '.join(names)}") as activity,
-        tools.registry.login() as login,
-    ):
-        return tools.buildx.bake(
-            {image.name: _order(image, tools) for image in missing},
-            variables=variables,
-            linked=sorted(links - set(names)),
-            login=login,
-            fresh=plan.fresh,
-            on_line=activity.line,
-        )
+
+    def bake(activity: Activity, *, fresh: bool) -> dict[str, Baked]:
+        with tools.registry.login() as login:
+            return tools.buildx.bake(
+                {image.name: _order(image, tools) for image in missing},
+                variables=variables,
+                linked=sorted(links - set(names)),
+                login=login,
+                fresh=fresh,
+                on_line=activity.line,
+            )
+
+    fresh = plan.fresh
+    with tools.work(f"build {', '.join(names)}") as activity:
+        for pause in PUSH_AGAIN_SECONDS:
+            try:
+                return bake(activity, fresh=fresh)
+            except PushError as error:
+                activity.say(f"{error.message}; trying again in {pause} s")
+            time.sleep(pause)
+            fresh = False  # what was built just now is in the builder's cache
+        return bake(activity, fresh=fresh)
 
 
 def _order(image: ImagePlan, tools: Tools) -> Order:

@@ -141,6 +141,26 @@ def test_a_push_that_fails_half_way_is_an_error(
     assert site.actions() == UNCHANGED
 
 
+def test_a_push_that_fails_once_is_tried_again(site: Site, engine: docker.DockerClient) -> None:
+    refused: list[str] = []
+
+    def fail_once(request: Request) -> Answer | None:
+        answer = refuse_manifests(request)
+        if answer is None or refused:
+            return None
+        refused.append(request.path)
+        return answer
+
+    upstream, _, path = site.url.partition("/")
+    with front_door(upstream, fail_once) as (host, _):
+        done = site.build(url=f"{host}/{path}")
+        forget_images(engine, f"{host}/{path}/")
+    assert refused
+    assert done.returncode == 0, done.stderr
+    assert "the push to the registry failed; trying again" in done.stderr
+    assert site.actions() == UNCHANGED
+
+
 def test_a_registry_that_fails_while_tagging_is_an_error(
     site: Site, engine: docker.DockerClient
 ) -> None:
