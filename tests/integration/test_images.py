@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from docker.models.containers import Container
 
 from tests.integration.image_support import (
     METADATA,
-    Answer,
     Builds,
     Containers,
     Site,
@@ -532,21 +531,20 @@ def test_a_request_in_flight_is_finished_first(
     made: Containers, images: dict[str, str], which: str, signal: str
 ) -> None:
     pair = start_site(made, images)
-    answers: list[Answer] = []
-    client = threading.Thread(target=lambda: answers.append(pair.request("/slow")))
-    client.start()
-    until(
-        "request in flight",
-        lambda: look(pair.fpm, "test", "-e", "/tmp/slow-started")[0] == 0,
-    )
+    with ThreadPoolExecutor(1) as client:
+        request = client.submit(pair.request, "/slow")
+        until(
+            "request in flight",
+            lambda: look(pair.fpm, "test", "-e", "/tmp/slow-started")[0] == 0,
+        )
 
-    container: Container = getattr(pair, which)
-    container.kill(signal)
-    status, said = finish(container, STOP_SECONDS)
-    client.join()
+        container: Container = getattr(pair, which)
+        container.kill(signal)
+        status, said = finish(container, STOP_SECONDS)
+        answer = request.result()
 
     assert status == 0, said
-    assert [(answer.status, answer.from_php) for answer in answers] == [(200, True)]
+    assert (answer.status, answer.from_php) == (200, True)
 
 
 @pytest.mark.parametrize("signal", ["SIGQUIT", "SIGTERM"])
