@@ -196,6 +196,27 @@ def test_a_deploy_whose_helm_is_killed_fails_and_goes_back(deploys: Deploys, sta
     check_next(deploys, standing, "unlucky")
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_pending_release_that_bears_another_label_is_repaired(
+    deploys: Deploys, standing: str, *, first: bool
+) -> None:
+    """Helm, told to end, may leave behind a record that its label does not agree with."""
+    branch = "half-marked" if first else standing
+    deploys.env.push("half-marked")
+    deploys.fate(branch, "half-marked", **SLOW_HOOK)
+    run = start(deploys, branch, "half-marked")
+    pending = "pending-install" if first else "pending-upgrade"
+    until(lambda: run.is_release(pending))
+    kill(run, helm=True)
+    names = deploys.names(branch)
+    selector = f"owner=helm,name={names.release},status={pending}"
+    [left] = deploys.cluster.find("Secret", names.namespace, selector)
+    label = {"metadata": {"labels": {"status": "failed"}}}
+    deploys.cluster.patch("Secret", left["metadata"]["name"], names.namespace, label)
+
+    check_next(deploys, branch, "half-marked")
+
+
 @pytest.mark.skipif(not POINTS, reason="minutes long: set MAUTIC_MULTIDEV_KILL_POINTS=30")
 def test_a_deploy_killed_at_any_point_is_finished_by_the_next_one(deploys: Deploys) -> None:
     branch = "points"
