@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.adapters.private import write_private
 from tasks.core.errors import SettingsError
 
 CONFIG = "config.json"
@@ -45,9 +46,7 @@ def logged_in(host: str, user: str, password: str) -> Iterator[Path]:
             for entry in own.resolve().iterdir():
                 if entry.name != CONFIG:
                     (folder / entry.name).symlink_to(entry)
-        path = folder / CONFIG
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(config))
+        write_private(folder / CONFIG, json.dumps(config).encode())
         yield folder
 
 
