@@ -16,7 +16,7 @@ from typing import Any
 
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.console import Activity
-from tasks.adapters.helm import PENDING, Helm, Revision
+from tasks.adapters.helm import Helm, Revision
 from tasks.adapters.kubeapi import Object
 from tasks.adapters.lease import Holder, LeaseLock
 from tasks.core.cluster_platform import (
@@ -41,7 +41,7 @@ from tasks.core.errors import ClusterError, DeadlineError, InputError, SettingsE
 from tasks.core.plan import Step
 from tasks.core.rollout import Policy
 from tasks.flows.kubernetes.platform_state import State, state_of
-from tasks.flows.kubernetes.releases import revisions
+from tasks.flows.kubernetes.releases import repair, revisions
 from tasks.flows.kubernetes.upgrade import wait_settled
 from tasks.flows.kubernetes.values import overlay
 
@@ -230,7 +230,7 @@ class ClusterPlatform:
         if newest is None:
             yield Step("install", f"release {release}")
             return
-        if newest.status in PENDING:
+        if newest.is_pending:
             yield Step("repair", f"release {release}", f"{newest.status}, left by a dead run")
         if newest.status != "deployed":
             yield Step("upgrade", f"release {release}", f"the last one is {newest.status}")
@@ -327,14 +327,10 @@ class ClusterPlatform:
 
     def _repair(self, release: str) -> None:
         """End what a dead run left pending."""
-        deployed = [one.number for one in self._history(release) if one.status == "deployed"]
-        with self._work(f"repair release {release}"):
-            if deployed:
-                self._helm.rollback(
-                    release, self._where(release), deployed[-1], timeout_seconds=HELM_SECONDS
-                )
-            else:
-                self._helm.uninstall(release, self._where(release), timeout_seconds=HELM_SECONDS)
+        with self._work(f"repair release {release}") as activity:
+            activity.outcome = repair(
+                self._cluster, self._helm, release, self._where(release), self._history(release)
+            )
 
     def _define(self, texts: Sequence[bytes], activity: Activity) -> None:
         """Apply definitions, and wait until the API serves them."""
