@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from tasks.core.tags import CACHE, build_tags
 if TYPE_CHECKING:
     from tasks.adapters.bases import Base, Bases
     from tasks.adapters.buildx import Baked, Buildx, Definition
-    from tasks.adapters.console import Activity
+    from tasks.adapters.console import Work
     from tasks.adapters.git import Checkout, Git
     from tasks.core.settings import Environment
     from tasks.flows.registry import Registry
@@ -34,7 +33,6 @@ IMAGES = ("mautic", "nginx")
 """The repositories below an environment's registry; what an environment runs."""
 
 Action = Literal["built", "tagged", "unchanged"]
-Work = Callable[[str], AbstractContextManager["Activity"]]
 
 
 @dataclass(frozen=True)

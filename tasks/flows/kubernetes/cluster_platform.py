@@ -8,14 +8,13 @@ from __future__ import annotations
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Activity
+from tasks.adapters.console import Activity, Work
 from tasks.adapters.helm import Helm, Revision
 from tasks.adapters.kubeapi import Object
 from tasks.adapters.lease import Holder, LeaseLock
@@ -59,8 +58,6 @@ DEFINITIONS = frozenset(
     }
 )
 """What files of definitions hold; the Gateway API guards its own against older ones."""
-
-Work = Callable[[str], AbstractContextManager[Activity]]
 
 
 @dataclass(frozen=True)

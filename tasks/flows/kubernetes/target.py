@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Activity
+from tasks.adapters.console import Work
 from tasks.adapters.helm import Helm, Revision
 from tasks.adapters.http import Response
 from tasks.adapters.lease import NAME as LEASE
@@ -55,7 +54,6 @@ from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
 from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary, new_secrets
 
 ADMIN = "admin"
-Work = Callable[[str], AbstractContextManager[Activity]]
 
 
 class Kubernetes:
