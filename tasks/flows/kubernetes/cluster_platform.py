@@ -28,7 +28,6 @@ from tasks.core.cluster_platform import (
     Upstream,
     bundle_of,
     controller_values,
-    fingerprint,
     is_older,
     namespace,
     parts,
@@ -42,7 +41,7 @@ from tasks.core.rollout import Policy
 from tasks.flows.kubernetes.platform_state import State, state_of
 from tasks.flows.kubernetes.releases import repair, revisions
 from tasks.flows.kubernetes.upgrade import wait_settled
-from tasks.flows.kubernetes.values import overlay
+from tasks.flows.kubernetes.values import fingerprint_of, overlay
 
 FOLDER = Path("helm", "platform")
 HELM_SECONDS = 300
@@ -185,10 +184,11 @@ class ClusterPlatform:
             ClusterError: the cluster refused, or cannot be reached.
         """
         self._check()
-        prints = {RELEASE: fingerprint(_contents(self._chart), self._own)}
+        prints = {RELEASE: fingerprint_of(self._own, _contents(self._chart))}
         if self._merged["loadBalancerController"]["install"]:
             pin = self._upstream["loadBalancerController"]
-            prints[CONTROLLER] = fingerprint([(pin.url, pin.sha256.encode())], self._controller)
+            packed = [(pin.url, pin.sha256.encode())]
+            prints[CONTROLLER] = fingerprint_of(self._controller, packed)
         return PlatformPlan(
             f"platform of {self._title}",
             tuple(self._steps(prints)),
@@ -386,13 +386,13 @@ class ClusterPlatform:
 
 
 def _contents(chart: Path) -> list[tuple[str, bytes]]:
-    """Return the files of helm/platform that are the chart's."""
+    """Return the files of helm/platform that are the chart's, by name."""
     beside = {chart / "controller.yaml", chart / "upstream.yaml"}
-    return [
+    return sorted(
         (str(path.relative_to(chart)), path.read_bytes())
         for path in chart.rglob("*")
         if path.is_file() and path not in beside
-    ]
+    )
 
 
 def _definitions(chart: Path) -> list[bytes]:
