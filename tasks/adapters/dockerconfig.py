@@ -38,8 +38,7 @@ def logged_in(host: str, user: str, password: str) -> Iterator[Path]:
     # An empty helper says: the password is in the file, whatever the store of all others is
     # (docker/cli, cli/config/configfile, getConfiguredCredentialStore).
     config["credHelpers"] = {**config.get("credHelpers", {}), host: ""}
-    secret = base64.b64encode(f"{user}:{password}".encode()).decode()
-    config["auths"] = {**config.get("auths", {}), host: {"auth": secret}}
+    config["auths"] = {**config.get("auths", {}), host: login(user, password)}
     with tempfile.TemporaryDirectory(prefix="inv-docker-") as made:
         folder = Path(made)
         if own.is_dir():
@@ -48,6 +47,11 @@ def logged_in(host: str, user: str, password: str) -> Iterator[Path]:
                     (folder / entry.name).symlink_to(entry)
         write_private(folder / CONFIG, json.dumps(config).encode())
         yield folder
+
+
+def login(user: str, password: str) -> dict[str, str]:
+    """Return what a Docker configuration holds of a registry that it is logged in to."""
+    return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
 def _read(path: Path) -> dict[str, Any]:
