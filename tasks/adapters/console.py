@@ -55,6 +55,10 @@ class Activity:
         """What the finished work came to, shown with its seconds."""
 
 
+Work = Callable[[str], contextlib.AbstractContextManager[Activity]]
+"""Shows a piece of work under its title while it is under way: ``Console.work``."""
+
+
 class Console:
     """Where everything a run says goes.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.adapters.private import write_private
 from tasks.core.errors import SettingsError
 
 CONFIG = "config.json"
@@ -37,18 +38,20 @@ def logged_in(host: str, user: str, password: str) -> Iterator[Path]:
     # An empty helper says: the password is in the file, whatever the store of all others is
     # (docker/cli, cli/config/configfile, getConfiguredCredentialStore).
     config["credHelpers"] = {**config.get("credHelpers", {}), host: ""}
-    secret = base64.b64encode(f"{user}:{password}".encode()).decode()
-    config["auths"] = {**config.get("auths", {}), host: {"auth": secret}}
+    config["auths"] = {**config.get("auths", {}), host: login(user, password)}
     with tempfile.TemporaryDirectory(prefix="inv-docker-") as made:
         folder = Path(made)
         if own.is_dir():
             for entry in own.resolve().iterdir():
                 if entry.name != CONFIG:
                     (folder / entry.name).symlink_to(entry)
-        path = folder / CONFIG
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(config))
+        write_private(folder / CONFIG, json.dumps(config).encode())
         yield folder
+
+
+def login(user: str, password: str) -> dict[str, str]:
+    """Return what a Docker configuration holds of a registry that it is logged in to."""
+    return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tasks.adapters.cache import cache_folder
 from tasks.core.cluster_platform import Upstream
 from tasks.core.errors import SuiteError
 
@@ -45,8 +46,7 @@ def fetch(wanted: Upstream, *, environ: Mapping[str, str] = os.environ) -> Path:
 
 def place(wanted: Upstream, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where a file is kept, under the name that its address has."""
-    base = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")) / ".cache")
-    folder = base.expanduser() / "mautic-multidev" / "downloads" / wanted.sha256[:16]
+    folder = cache_folder(environ) / "downloads" / wanted.sha256[:16]
     return folder / wanted.url.rpartition("/")[2]
 
 

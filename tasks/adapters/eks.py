@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.aws import Aws
+from tasks.adapters.private import write_private
 from tasks.core.errors import AwsError, ClusterError
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class EksAccess:
             "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
             "current-context": CONTEXT,
         }
-        self._write(self.kubeconfig, json.dumps(config, indent=2).encode())
+        write_private(self.kubeconfig, json.dumps(config, indent=2).encode())
 
     @cached_property
     def _folder(self) -> tempfile.TemporaryDirectory[str]:
@@ -190,13 +191,7 @@ class EksAccess:
 
     @cached_property
     def _authority(self) -> Path:
-        path = Path(self._folder.name) / "ca.crt"
-        self._write(path, self.endpoint.authority)
-        return path
-
-    def _write(self, path: Path, content: bytes) -> None:
-        path.touch(mode=0o600)
-        path.write_bytes(content)
+        return write_private(Path(self._folder.name) / "ca.crt", self.endpoint.authority)
 
 
 def sign(aws: Aws, cluster: str) -> Token:

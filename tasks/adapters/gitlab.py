@@ -6,7 +6,6 @@ before a task's own work, and is taken back after it.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -16,7 +15,9 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 
+from tasks.adapters.dockerconfig import CONFIG, login
 from tasks.adapters.engine import Engine
+from tasks.adapters.private import write_private
 from tasks.core.errors import EngineError
 from tasks.core.redact import Redactor
 
@@ -110,26 +111,22 @@ def _credentials(environ: MutableMapping[str, str], scratch: Path) -> dict[str, 
         # GitLab leaves a variable that refers to an unset one empty, or as it stands.
         changes["AWS_ROLE_ARN"] = None
     elif token:
-        changes["AWS_WEB_IDENTITY_TOKEN_FILE"] = _private(scratch / "aws-token", token)
+        changes["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(
+            write_private(scratch / "aws-token", token.encode())
+        )
         changes["AWS_ID_TOKEN"] = None
         # What AWS's own records name the job by.
         changes["AWS_ROLE_SESSION_NAME"] = f"gitlab-job-{environ['CI_JOB_ID']}"
     password = environ.get("CI_REGISTRY_PASSWORD")
     if password and environ.get("CI_REGISTRY"):
-        own = f"{environ.get('CI_REGISTRY_USER', '')}:{password}"
-        auth = {"auth": base64.b64encode(own.encode()).decode()}
+        own = login(environ.get("CI_REGISTRY_USER", ""), password)
         # What the project itself gives jobs for other registries stays good.
         given = json.loads(environ.get("DOCKER_AUTH_CONFIG") or "{}")
-        auths = {environ["CI_REGISTRY"]: auth, **given.get("auths", {})}
-        _private(scratch / "config.json", json.dumps({**given, "auths": auths}))
+        auths = {environ["CI_REGISTRY"]: own, **given.get("auths", {})}
+        config = {**given, "auths": auths}
+        write_private(scratch / CONFIG, json.dumps(config).encode())
         changes["DOCKER_CONFIG"] = str(scratch)
     return changes
-
-
-def _private(path: Path, text: str) -> str:
-    path.touch(mode=0o600)
-    path.write_text(text)
-    return str(path)
 
 
 @contextlib.contextmanager

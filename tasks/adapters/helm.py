@@ -32,6 +32,11 @@ class Revision:
     number: int
     status: str
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether it was begun, and neither finished nor given up."""
+        return self.status in PENDING
+
 
 class Helm:
     """Runs helm against one cluster.

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from tasks.adapters.engine import PROJECT, Engine
 from tasks.adapters.process import Runner
-from tasks.core.errors import DeadlineError, EngineError
+from tasks.core.errors import DeadlineError, EngineError, reason_of
 from tasks.core.findings import Clock, Docker, Need, PortUse, System
 
 ANSWER_SECONDS = 5
@@ -303,17 +303,9 @@ def _ask(url: str) -> Answer:
     try:
         response = requests.get(url, timeout=ANSWER_SECONDS, stream=True, allow_redirects=False)
     except requests.RequestException as error:
-        return Answer(False, _reason(error))
+        return Answer(False, reason_of(error))
     with response:
         return Answer(True, f"HTTP {response.status_code}", _skew(response.headers))
-
-
-def _reason(error: Exception) -> str:
-    """Return the innermost reason of a failed request, without requests' wrapping."""
-    inner: BaseException = error
-    while inner.__cause__ or inner.__context__:
-        inner = inner.__cause__ or inner.__context__ or inner
-    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
 
 
 def _skew(headers: Mapping[str, str]) -> float | None:

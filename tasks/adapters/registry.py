@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from tasks.core.errors import RegistryError
+from tasks.core.errors import RegistryError, reason_of
 from tasks.core.references import HUB
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ class Registry:
             return self._session.request(method, url, timeout=timeout, **options)
         except requests.RequestException as error:
             raise UnreachableError(
-                f"the registry {self.host} cannot be reached: {_reason(error)}",
+                f"the registry {self.host} cannot be reached: {reason_of(error)}",
                 hint=self._hint(),
             ) from error
 
@@ -428,14 +428,3 @@ def _below(url: str) -> str:
     """Return path and query of a URL: the next page is asked of the same registry, always."""
     parts = urlsplit(url)
     return f"{parts.path}?{parts.query}"
-
-
-def _reason(error: Exception) -> str:
-    """Return the innermost reason of a failed request, without the layers above it."""
-    inner: BaseException = error
-    while True:
-        reason = getattr(inner, "reason", None) or inner.__cause__ or inner.__context__
-        if not isinstance(reason, BaseException):
-            break
-        inner = reason
-    return getattr(inner, "strerror", None) or str(inner)

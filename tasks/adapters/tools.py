@@ -16,6 +16,7 @@ from pathlib import Path
 from shutil import which
 from typing import IO
 
+from tasks.adapters.cache import cache_folder
 from tasks.adapters.process import Runner
 from tasks.core.errors import MissingToolError, SuiteError
 
@@ -65,7 +66,7 @@ def find_helm(
             return Path(on_path)
         say(f"{refusal}; using the one of {HELM_LOCK}")
     lock = root / HELM_LOCK
-    kept = _cache(environ) / f"helm-{_key(lock)}" / "helm"
+    kept = cache_folder(environ) / f"helm-{_key(lock)}" / "helm"
     if kept.exists() and not _refusal(runner, kept):
         return kept
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
@@ -130,14 +131,6 @@ def _refusal(runner: Runner, program: Path) -> str:
     if int(version[1]) != HELM_MAJOR:
         return f"{program} is Helm {version[0].lstrip('v')}, and Helm {HELM_MAJOR} is needed"
     return ""
-
-
-def _cache(environ: Mapping[str, str]) -> Path:
-    """Return the suite's folder in the user's cache (XDG Base Directory Specification)."""
-    named = environ.get("XDG_CACHE_HOME", "")
-    # The specification has relative paths ignored.
-    base = Path(named) if named.startswith("/") else Path(environ.get("HOME", "~")) / ".cache"
-    return base.expanduser() / "mautic-multidev"
 
 
 def _key(lock: Path) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -310,16 +309,7 @@ def _access(access: Mapping[str, Any], where: str) -> Iterator[Part]:
         yield Part(f"guard of {name}", "ValidatingAdmissionPolicyBinding", full)
 
 
-# -- what it is made of ---------------------------------------------------------------------------
-
-
-def fingerprint(files: Collection[tuple[str, bytes]], given: Mapping[str, Any]) -> str:
-    """Return 16 hex digits over a chart's files and its values."""
-    digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode())
-    for name, content in sorted(files):
-        digest.update(f"\0{name}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()[:16]
+# -- what the cluster says ------------------------------------------------------------------------
 
 
 def namespace(name: str, record: Mapping[str, str]) -> Object:

@@ -126,3 +126,11 @@ class AwsError(SuiteError):
     def __init__(self, message: str, *, code: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+def reason_of(error: Exception) -> str:
+    """Return the innermost reason of an error, without the layers that libraries put around it."""
+    inner: BaseException = error
+    while inner.__cause__ or inner.__context__:
+        inner = inner.__cause__ or inner.__context__ or inner
+    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

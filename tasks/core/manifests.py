@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tasks.core.naming import Names
-from tasks.core.record import HISTORY_MAX, Owner, Release
+from tasks.core.record import Owner, Release, with_newest
 
 Object = dict[str, Any]
 
@@ -77,12 +77,12 @@ class Record:
 
     def succeeded(self, release: Release, revision: int, fingerprint: str) -> Record:
         """Return the record after a successful deployment."""
-        before = self.history
-        if before and before[-1].tag == release.tag and before[-1].same_images(release):
-            before = before[:-1]
-        history = (*before, release)[-HISTORY_MAX:]
         return replace(
-            self, state="ready", revision=revision, fingerprint=fingerprint, history=history
+            self,
+            state="ready",
+            revision=revision,
+            fingerprint=fingerprint,
+            history=with_newest(self.history, release),
         )
 
     @classmethod

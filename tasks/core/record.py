@@ -82,6 +82,18 @@ class Release:
         return (self.mautic, self.nginx) == (other.mautic, other.nginx)
 
 
+def with_newest(history: tuple[Release, ...], release: Release) -> tuple[Release, ...]:
+    """Return a history after one more success; the same release again takes the last one's place.
+
+    Args:
+        history: the successful deployments, the newest last.
+        release: the one that just succeeded.
+    """
+    if history and history[-1].tag == release.tag and history[-1].same_images(release):
+        history = history[:-1]
+    return (*history, release)[-HISTORY_MAX:]
+
+
 @dataclass(frozen=True)
 class Record:
     """What is known about one environment.
@@ -113,10 +125,7 @@ class Record:
 
     def with_release(self, release: Release) -> Record:
         """Return the record after a successful deployment."""
-        before = self.history
-        if before and before[-1].tag == release.tag and before[-1].same_images(release):
-            before = before[:-1]
-        return replace(self, state="ready", history=(*before, release)[-HISTORY_MAX:])
+        return replace(self, state="ready", history=with_newest(self.history, release))
 
     def to_labels(self) -> dict[str, str]:
         """Return the record as a label."""

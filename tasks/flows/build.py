@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from tasks.core.tags import CACHE, build_tags
 if TYPE_CHECKING:
     from tasks.adapters.bases import Base, Bases
     from tasks.adapters.buildx import Baked, Buildx, Definition
-    from tasks.adapters.console import Activity
+    from tasks.adapters.console import Work
     from tasks.adapters.git import Checkout, Git
     from tasks.core.settings import Environment
     from tasks.flows.registry import Registry
@@ -38,7 +37,6 @@ PUSH_AGAIN_SECONDS = (1, 3)
 registry answers 500 now and then, as CNCF's does to two who push the same tag at once."""
 
 Action = Literal["built", "tagged", "unchanged"]
-Work = Callable[[str], AbstractContextManager["Activity"]]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tasks.adapters.buildx import Buildx, Order
 from tasks.adapters.compose import Compose
-from tasks.adapters.console import Activity
+from tasks.adapters.console import Activity, Work
 from tasks.adapters.engine import PROJECT, Container, Engine
 from tasks.adapters.process import Runner
 from tasks.core.errors import CommandError, EngineError, RegistryError
@@ -24,8 +24,6 @@ MAIL_ADDRESS = "mail.mautic.internal:1025"
 _TAKEN = re.compile(
     r":(\d+)(?:: bind)?(?: failed)?: (?:address already in use|port is already allocated)"
 )
-
-Work = Callable[[str], AbstractContextManager[Activity]]
 
 
 @dataclass(frozen=True)

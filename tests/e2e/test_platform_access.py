@@ -25,6 +25,7 @@ from tasks.core.record import Owner
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.access import admit
 from tests.conftest import missing
+from tests.support.deploys import until
 from tests.support.platform import BRANCHES, MAIN, Audited, audited
 from tests.support.suite import ROOT
 
@@ -210,6 +211,25 @@ def test_without_a_platform_nobody_is_bound(plane: Audited, admin: Cluster) -> N
     assert admin.get("RoleBinding", "mautic-multidev", where) is None
     admit(plane.client("nobody", "nobodies"), where, "dev")
     admin.delete("Namespace", where)
+
+
+def test_a_namespace_that_was_entered_before_takes_one_look(
+    plane: Audited, branch: Cluster
+) -> None:
+    where = entered(branch, some_slug())
+    job = plane.client("job-that-comes-again", BRANCHES)
+    admit(job, where, "dev")
+    last = ("get", "namespaces")
+    job.get("Namespace", where)
+
+    def asked() -> list[tuple[str, str]]:
+        entries = plane.asked("job-that-comes-again")
+        return [(entry["verb"], entry["objectRef"]["resource"]) for entry in entries]
+
+    # What was asked is written down when it has been answered, or a moment later.
+    until(lambda: last in asked())
+    assert asked() == [("get", "rolebindings"), last]
+    branch.delete("Namespace", where)
 
 
 @pytest.mark.parametrize("arn", ["", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:x"])

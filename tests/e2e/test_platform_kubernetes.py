@@ -395,8 +395,12 @@ def test_a_release_that_a_dead_run_left_pending_is_repaired(installed: Site) -> 
     leave_pending(installed.cluster, release, where)
     plan = installed.plan()
     assert plan == [("repair", f"release {release}"), ("upgrade", f"release {release}")]
-    installed.ok("platform.apply")
+    done = installed.ok("platform.apply")
+    assert "pending-upgrade: rolled back to revision" in done.stderr
     assert installed.plan() == []
+    # Helm itself would keep it as pending for ever.
+    pending = f"owner=helm,name={release},status=pending-upgrade"
+    assert installed.cluster.find("Secret", where, pending) == []
 
 
 def test_a_controller_that_does_not_start_is_an_error_with_its_cause(installed: Site) -> None:

@@ -245,6 +245,21 @@ time.sleep(600)
 """
 
 
+def run_signalled(parent: str, signalling: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run a parent to its end that sends itself a signal.
+
+    Args:
+        parent: its code.
+        signalling: the code that sees to the signal, which goes in before the rest.
+        args: the parent's arguments.
+    """
+    first = "import sys\n"
+    code = textwrap.dedent(parent).replace(first, first + textwrap.dedent(signalling), 1)
+    return subprocess.run(
+        python(code, *args), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "passed_on"),
     [("SIGINT", "SIGINT"), ("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGTERM")],
@@ -280,15 +295,7 @@ EARLY = """
 
 
 def test_a_signal_that_comes_while_the_program_is_being_started(tmp_path: Path) -> None:
-    code = textwrap.dedent(PARENT).replace("import sys\n", f"import sys\n{textwrap.dedent(EARLY)}")
-    done = subprocess.run(
-        python(code, CHILD, str(tmp_path)),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_signalled(PARENT, EARLY, CHILD, str(tmp_path))
     assert done.returncode == 9, done.stderr
     assert (tmp_path / "signal").read_text() == "SIGTERM"
 
@@ -308,16 +315,7 @@ TO_ANOTHER_THREAD = """
 
 def test_a_signal_that_does_not_wake_whoever_waits_for_the_program(tmp_path: Path) -> None:
     """As one that comes just before the wait, which cannot be had on demand."""
-    early = textwrap.dedent(TO_ANOTHER_THREAD)
-    code = textwrap.dedent(PARENT).replace("import sys\n", f"import sys\n{early}", 1)
-    done = subprocess.run(
-        python(code, CHILD, str(tmp_path)),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_signalled(PARENT, TO_ANOTHER_THREAD, CHILD, str(tmp_path))
     assert done.returncode == 9, done.stderr
     assert (tmp_path / "signal").read_text() == "SIGTERM"
 
@@ -408,16 +406,7 @@ def test_a_signal_while_the_program_on_the_terminal_is_being_started(
 ) -> None:
     ready = tmp_path / "ready"
     script = f'trap "exit 8" TERM; touch {ready}; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1; done'
-    early = textwrap.dedent(TOLD_WHILE_STARTING)
-    code = textwrap.dedent(INTERACT).replace("import sys\n", f"import sys\n{early}", 1)
-    done = subprocess.run(
-        python(code, script, str(ready), str(int(number))),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_signalled(INTERACT, TOLD_WHILE_STARTING, script, str(ready), str(int(number)))
     assert done.stdout == f"status {status}\n", done.stderr
     assert done.returncode == 0
 
@@ -425,15 +414,6 @@ def test_a_signal_while_the_program_on_the_terminal_is_being_started(
 def test_a_signal_that_does_not_wake_whoever_waits_for_the_program_on_the_terminal(
     tmp_path: Path,
 ) -> None:
-    early = textwrap.dedent(TO_ANOTHER_THREAD)
-    code = textwrap.dedent(INTERACT).replace("import sys\n", f"import sys\n{early}", 1)
     script = f'trap "exit 8" TERM; touch {tmp_path}/ready; while :; do sleep 0.1; done'
-    done = subprocess.run(
-        python(code, script, str(tmp_path)),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_signalled(INTERACT, TO_ANOTHER_THREAD, script, str(tmp_path))
     assert done.stdout == "status 8\n", done.stderr

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tasks.adapters.private import write_private
 from tasks.adapters.terraform import LockedError
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.tfplan import PlanRecord, Summary, read_record, refusal
@@ -42,7 +43,7 @@ def make_plan(site: Site, *, dry: bool = False) -> Summary:
             _discard(site.plan)
             return summary
         record = _record(site, site.plan)
-        _write_private(site.record, json.dumps(record.as_dict(), indent=2))
+        write_private(site.record, json.dumps(record.as_dict(), indent=2).encode())
     return summary
 
 
@@ -206,11 +207,6 @@ def _source(site: Site) -> str:
         digest.update(f"{os.path.relpath(path, site.root)}\0".encode(errors="surrogateescape"))
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
 
 
 def _discard(plan: Path) -> None:

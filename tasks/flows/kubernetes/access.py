@@ -35,8 +35,10 @@ def admit(cluster: Cluster, namespace: str, environment: str) -> None:
         ClusterError: the cluster refused.
         DeadlineError: the binding has no effect.
     """
+    if _is_bound(cluster, namespace):
+        return
     groups = _groups(cluster, environment)
-    if not groups or cluster.get("RoleBinding", NAME, namespace):
+    if not groups:
         return
     try:
         cluster.create(_binding(namespace, groups))
@@ -55,6 +57,16 @@ def admit(cluster: Cluster, namespace: str, environment: str) -> None:
 def may_make(cluster: Cluster, namespace: str) -> bool:
     """Say whether this user would get rights in a namespace by making it."""
     return cluster.may("create", "RoleBinding", namespace)
+
+
+def _is_bound(cluster: Cluster, namespace: str) -> bool:
+    """Say whether the binding is there, as far as this user may look."""
+    try:
+        return cluster.get("RoleBinding", NAME, namespace) is not None
+    except ClusterError as error:
+        if error.status == 403:  # there may be no platform either, and nothing to bind
+            return False
+        raise
 
 
 def _groups(cluster: Cluster, environment: str) -> list[str]:

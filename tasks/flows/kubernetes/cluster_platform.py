@@ -8,15 +8,14 @@ from __future__ import annotations
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Activity
-from tasks.adapters.helm import PENDING, Helm, Revision
+from tasks.adapters.console import Activity, Work
+from tasks.adapters.helm import Helm, Revision
 from tasks.adapters.kubeapi import Object
 from tasks.adapters.lease import Holder, LeaseLock
 from tasks.core.cluster_platform import (
@@ -29,7 +28,6 @@ from tasks.core.cluster_platform import (
     Upstream,
     bundle_of,
     controller_values,
-    fingerprint,
     is_older,
     namespace,
     parts,
@@ -41,9 +39,9 @@ from tasks.core.errors import ClusterError, DeadlineError, InputError, SettingsE
 from tasks.core.plan import Step
 from tasks.core.rollout import Policy
 from tasks.flows.kubernetes.platform_state import State, state_of
-from tasks.flows.kubernetes.releases import revisions
+from tasks.flows.kubernetes.releases import repair, revisions
 from tasks.flows.kubernetes.upgrade import wait_settled
-from tasks.flows.kubernetes.values import overlay
+from tasks.flows.kubernetes.values import fingerprint_of, overlay
 
 FOLDER = Path("helm", "platform")
 HELM_SECONDS = 300
@@ -59,8 +57,6 @@ DEFINITIONS = frozenset(
     }
 )
 """What files of definitions hold; the Gateway API guards its own against older ones."""
-
-Work = Callable[[str], AbstractContextManager[Activity]]
 
 
 @dataclass(frozen=True)
@@ -188,10 +184,11 @@ class ClusterPlatform:
             ClusterError: the cluster refused, or cannot be reached.
         """
         self._check()
-        prints = {RELEASE: fingerprint(_contents(self._chart), self._own)}
+        prints = {RELEASE: fingerprint_of(self._own, _contents(self._chart))}
         if self._merged["loadBalancerController"]["install"]:
             pin = self._upstream["loadBalancerController"]
-            prints[CONTROLLER] = fingerprint([(pin.url, pin.sha256.encode())], self._controller)
+            packed = [(pin.url, pin.sha256.encode())]
+            prints[CONTROLLER] = fingerprint_of(self._controller, packed)
         return PlatformPlan(
             f"platform of {self._title}",
             tuple(self._steps(prints)),
@@ -230,7 +227,7 @@ class ClusterPlatform:
         if newest is None:
             yield Step("install", f"release {release}")
             return
-        if newest.status in PENDING:
+        if newest.is_pending:
             yield Step("repair", f"release {release}", f"{newest.status}, left by a dead run")
         if newest.status != "deployed":
             yield Step("upgrade", f"release {release}", f"the last one is {newest.status}")
@@ -327,14 +324,10 @@ class ClusterPlatform:
 
     def _repair(self, release: str) -> None:
         """End what a dead run left pending."""
-        deployed = [one.number for one in self._history(release) if one.status == "deployed"]
-        with self._work(f"repair release {release}"):
-            if deployed:
-                self._helm.rollback(
-                    release, self._where(release), deployed[-1], timeout_seconds=HELM_SECONDS
-                )
-            else:
-                self._helm.uninstall(release, self._where(release), timeout_seconds=HELM_SECONDS)
+        with self._work(f"repair release {release}") as activity:
+            activity.outcome = repair(
+                self._cluster, self._helm, release, self._where(release), self._history(release)
+            )
 
     def _define(self, texts: Sequence[bytes], activity: Activity) -> None:
         """Apply definitions, and wait until the API serves them."""
@@ -393,13 +386,13 @@ class ClusterPlatform:
 
 
 def _contents(chart: Path) -> list[tuple[str, bytes]]:
-    """Return the files of helm/platform that are the chart's."""
+    """Return the files of helm/platform that are the chart's, by name."""
     beside = {chart / "controller.yaml", chart / "upstream.yaml"}
-    return [
+    return sorted(
         (str(path.relative_to(chart)), path.read_bytes())
         for path in chart.rglob("*")
         if path.is_file() and path not in beside
-    ]
+    )
 
 
 def _definitions(chart: Path) -> list[bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tasks.adapters.helm import PENDING, Revision
+from tasks.adapters.helm import Revision
 from tasks.core.manifests import SECRET, Record
 from tasks.core.plan import Step
 from tasks.core.record import Release
@@ -104,7 +104,7 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         return
     if not exists:
         yield Step("create", f"namespace {names.namespace}")
-    if newest and newest.status in PENDING:
+    if newest and newest.is_pending:
         yield Step("repair", f"release {names.release}", f"{newest.status}, left by a dead run")
     if plan.seed:
         yield Step("create", f"secret {SECRET}", ", ".join(plan.seed))

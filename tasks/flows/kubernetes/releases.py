@@ -1,14 +1,17 @@
-"""A Helm release's revisions, as the cluster keeps them."""
+"""A Helm release's revisions, as the cluster keeps them, and the way back to one that worked."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import replace
 from gzip import decompress
 
 from tasks.adapters.cluster import Cluster
-from tasks.adapters.helm import Revision, stored
+from tasks.adapters.helm import Helm, Revision, stored
+
+HELM_SECONDS = 120
 
 
 def revisions(cluster: Cluster, release: str, namespace: str) -> list[Revision]:
@@ -34,6 +37,64 @@ def revisions(cluster: Cluster, release: str, namespace: str) -> list[Revision]:
     if ordered and ordered[-1].status == "failed":
         ordered[-1] = _recorded(cluster, release, namespace, ordered[-1])
     return ordered
+
+
+def repair(
+    cluster: Cluster,
+    helm: Helm,
+    release: str,
+    namespace: str,
+    history: Sequence[Revision],
+    *,
+    worked: int = 0,
+) -> str:
+    """End what a dead run left pending; only whoever holds the lock may.
+
+    Args:
+        cluster: the cluster.
+        helm: Helm for it.
+        release: the release's name.
+        namespace: where it is.
+        history: its revisions, the oldest first; the newest one is pending.
+        worked: the revision that was last seen to work, or 0: then the last one that was deployed
+            is taken for good. Without any the release is uninstalled.
+
+    Returns:
+        What was done, in a few words.
+
+    Raises:
+        CommandError: Helm failed.
+    """
+    status = history[-1].status
+    deployed = [each.number for each in history if each.status == "deployed"]
+    before = worked or max(deployed, default=0)
+    if not before:
+        helm.uninstall(release, namespace, timeout_seconds=HELM_SECONDS)
+        return f"{status}: uninstalled"
+    go_back(cluster, helm, release, namespace, before)
+    return f"{status}: rolled back to revision {before}"
+
+
+def go_back(cluster: Cluster, helm: Helm, release: str, namespace: str, revision: int) -> int:
+    """Roll a release back to a revision; return the number that this got.
+
+    Args:
+        cluster: the cluster.
+        helm: Helm for it.
+        release: the release's name.
+        namespace: where it is.
+        revision: where to go back to.
+
+    Raises:
+        CommandError: Helm failed.
+    """
+    before = revisions(cluster, release, namespace)
+    helm.rollback(release, namespace, revision, timeout_seconds=HELM_SECONDS)
+    for each in before:
+        if each.is_pending:
+            # Helm would keep it as pending for ever; by now nothing is made of it any more.
+            cluster.delete("Secret", stored(release, each.number), namespace)
+    return revisions(cluster, release, namespace)[-1].number
 
 
 def _recorded(cluster: Cluster, release: str, namespace: str, labelled: Revision) -> Revision:

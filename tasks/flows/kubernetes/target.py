@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Activity
-from tasks.adapters.helm import PENDING, Helm, Revision, stored
+from tasks.adapters.console import Work
+from tasks.adapters.helm import Helm, Revision
 from tasks.adapters.http import Response
 from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.lease import Holder as LeaseHolder
@@ -47,7 +46,7 @@ from tasks.flows.kubernetes.mirror import INSTANCE
 from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
-from tasks.flows.kubernetes.releases import revisions
+from tasks.flows.kubernetes.releases import go_back, repair, revisions
 from tasks.flows.kubernetes.removal import look, removals, remove_namespace
 from tasks.flows.kubernetes.services import where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
@@ -55,8 +54,6 @@ from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
 from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary, new_secrets
 
 ADMIN = "admin"
-HELM_SECONDS = 120
-Work = Callable[[str], AbstractContextManager[Activity]]
 
 
 class Kubernetes:
@@ -289,30 +286,17 @@ class Kubernetes:
     def _repair(self, plan: ClusterPlan) -> None:
         """End what a dead run left pending; only whoever holds the lock may."""
         names = plan.request.names
-        newest = plan.history[-1] if plan.history else None
-        if newest is None or newest.status not in PENDING:
+        if not (plan.history and plan.history[-1].is_pending):
             return
         with self._work(f"repair release {names.release}") as activity:
-            worked = plan.record.revision if plan.record else 0
-            deployed = [each.number for each in plan.history if each.status == "deployed"]
-            before = worked or max(deployed, default=0)
-            if before:
-                self._go_back_to(before, names)
-                activity.outcome = f"{newest.status}: rolled back to revision {before}"
-            else:
-                self._helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
-                activity.outcome = f"{newest.status}: uninstalled"
-
-    def _go_back_to(self, revision: int, names: Names) -> int:
-        """Roll the release back to a revision; return the number that this got."""
-        where = names.namespace
-        self._helm.rollback(names.release, where, revision, timeout_seconds=HELM_SECONDS)
-        *earlier, newest = self._revisions(names)
-        for each in earlier:
-            if each.status in PENDING:
-                # Helm would keep it as pending for ever; by now nothing is made of it any more.
-                self._cluster.delete("Secret", stored(names.release, each.number), where)
-        return newest.number
+            activity.outcome = repair(
+                self._cluster,
+                self._helm,
+                names.release,
+                names.namespace,
+                plan.history,
+                worked=plan.record.revision if plan.record else 0,
+            )
 
     def _make_secret(self, names: Names, missing: Sequence[str]) -> dict[str, str]:
         """Generate what is not there yet; what is there stays as it is."""
@@ -371,7 +355,9 @@ class Kubernetes:
             return None
         with self._work(f"roll back to {record.current.tag}") as activity:
             since = self._cluster.now()
-            revision = self._go_back_to(record.revision, names)
+            revision = go_back(
+                self._cluster, self._helm, names.release, names.namespace, record.revision
+            )
             wait_settled(
                 self._cluster, names.namespace, names.release, self._policy(), activity, since=since
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,17 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def fingerprint(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> str:
-    """Return 16 hex digits over everything a release is made of: values, their files, the chart."""
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    """Return 16 hex digits over what a branch's release is made of: values, their files, chart."""
     parts = sorted(path for path in chart(root).rglob("*") if path.is_file())
     named = [(str(path.relative_to(root)), path) for path in parts]
-    for name, path in (*named, *zip(names, files(root, names), strict=True)):
+    named += zip(names, files(root, names), strict=True)
+    return fingerprint_of(values, ((name, path.read_bytes()) for name, path in named))
+
+
+def fingerprint_of(values: Mapping[str, Any], contents: Iterable[tuple[str, bytes]]) -> str:
+    """Return 16 hex digits over values, and over named contents, whose order counts."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for name, content in contents:
         digest.update(f"\0{name}\0".encode())
-        digest.update(path.read_bytes())
+        digest.update(content)
     return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tasks.adapters.compose import Compose
-from tasks.adapters.console import Activity, plain
+from tasks.adapters.console import Activity, Work, plain
 from tasks.adapters.engine import PROJECT, Container, Engine
 from tasks.adapters.http import Response, Site
 from tasks.adapters.lock import Holder, Lock
@@ -56,8 +56,6 @@ ADMIN = "admin"
 SECRETS = "/run/secrets/mautic"
 PHP = "fpm"
 """Where commands run unless another service is named."""
-
-Work = Callable[[str], AbstractContextManager[Activity]]
 
 
 @dataclass(frozen=True)
