@@ -17,7 +17,8 @@ from typing import Any
 
 from tasks.adapters.aws import Aws
 from tasks.adapters.dockerconfig import logged_in
-from tasks.adapters.registry import MANIFESTS, at_once
+from tasks.adapters.parallel import at_once
+from tasks.adapters.registry import MANIFESTS
 from tasks.core.errors import AwsError, RegistryError
 
 BATCH = 100

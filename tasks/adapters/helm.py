@@ -6,6 +6,7 @@ itself, so that a doomed rollout ends in seconds and its evidence is saved befor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Runner
-from tasks.core.errors import CommandError
+from tasks.core.errors import CommandError, SuiteError
 
 REASON_LENGTH = 500
 PENDING = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
@@ -72,6 +73,18 @@ class Helm:
             if self._found is None:
                 self._found = self._find()
         return str(self._found)
+
+    def look(self) -> None:
+        """Begin to find Helm, which may take asking its version or a download.
+
+        Nothing is told of a failure: whatever needs Helm looks again, and fails then.
+        """
+
+        def find() -> None:
+            with contextlib.suppress(SuiteError):
+                _ = self._program
+
+        threading.Thread(target=find, name="find helm", daemon=True).start()
 
     def upgrade(
         self,

@@ -13,21 +13,18 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from tasks.adapters.parallel import at_once
 from tasks.core.errors import RegistryError, reason_of
 from tasks.core.references import HUB
 
 if TYPE_CHECKING:
     import requests
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFESTS = (
@@ -46,9 +43,6 @@ CONNECT_RETRIES = 2
 
 RETRY_AFTER_MAX_SECONDS = 30
 """A registry may ask for a pause of hours; then failing is the better answer."""
-
-PARALLEL = 8
-"""Look-ups at a time; requests keeps ten connections open."""
 
 _PASSING = (429, 500, 502, 503, 504)
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
@@ -401,15 +395,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def at_once(ask: Callable[[T], R], each: Iterable[T]) -> list[R]:
-    """Return the answers to several questions, asked at once, in order."""
-    questions = list(each)
-    if len(questions) < 2:
-        return [ask(question) for question in questions]
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        return list(pool.map(ask, questions))
 
 
 def _basic(user: str, password: str) -> str:

@@ -22,7 +22,7 @@ from tasks.core.tags import CACHE, build_tags
 if TYPE_CHECKING:
     from tasks.adapters.bases import Base, Bases
     from tasks.adapters.buildx import Baked, Buildx, Definition
-    from tasks.adapters.console import Work
+    from tasks.adapters.console import Activity, Work
     from tasks.adapters.git import Checkout, Git
     from tasks.core.settings import Environment
     from tasks.flows.registry import Registry

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from tasks.adapters.cluster import Cluster
+from tasks.adapters.parallel import at_once
 from tasks.core.errors import DeadlineError
 from tasks.core.naming import Names
 from tasks.flows.kubernetes.mirror import INSTANCE
@@ -30,10 +31,15 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         DeadlineError: a command did not end in time.
     """
     where, ours = names.namespace, f"{INSTANCE}={names.release}"
-    for item in cluster.find("CronJob", where, ours):
-        cluster.patch("CronJob", item["metadata"]["name"], where, {"spec": {"suspend": True}})
-    for item in cluster.find("Deployment", where, f"{ours},{COMPONENT}=worker"):
-        cluster.patch("Deployment", item["metadata"]["name"], where, {"spec": {"replicas": 0}})
+    found = [
+        (kind, item["metadata"]["name"], {"spec": spec})
+        for kind, selector, spec in (
+            ("CronJob", ours, {"suspend": True}),
+            ("Deployment", f"{ours},{COMPONENT}=worker", {"replicas": 0}),
+        )
+        for item in cluster.find(kind, where, selector)
+    ]
+    at_once(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
     deadline = time.monotonic() + HOLD_SECONDS
     told: set[str] = set()
     while busy := _busy(cluster, where, ours):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasks.adapters.cluster import Cluster
+from tasks.adapters.parallel import at_once
 from tasks.core.errors import SuiteError
 from tasks.flows.kubernetes.access import may_make
 
@@ -51,8 +52,9 @@ def _forbidden(cluster: Cluster, namespace: str, *, exists: bool) -> Iterator[st
         yield "you may not create namespaces"
     if not exists and may_make(cluster, namespace):
         return  # whoever makes the namespace gets the rights with it
-    for verb, kind in NEEDED:
-        if not cluster.may(verb, kind, namespace):
+    allowed = at_once(lambda need: cluster.may(*need, namespace), NEEDED)
+    for (verb, kind), may in zip(NEEDED, allowed, strict=True):
+        if not may:
             yield f"you may not {verb} {kind} objects in {namespace}"
 
 

@@ -235,6 +235,7 @@ class Kubernetes:
             SuiteError: it did not work; the message names the cause.
         """
         names = plan.request.names
+        self._helm.look()
         self._write(plan.request.of, names, plan.before("deploying"))
         self._repair(plan)
         passwords = self._make_secret(names, plan.seed)
