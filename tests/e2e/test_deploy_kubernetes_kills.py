@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tasks.adapters.helm import PENDING
-from tests.support.deploys import Deploys, Lines, until
+from tests.support.deploys import COMPONENT, INSTANCE, Deploys, Lines, until
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv
 
 POINTS = int(os.environ.get("MAUTIC_MULTIDEV_KILL_POINTS", "0"))
@@ -45,6 +45,14 @@ class Run:
         return bool(job and job["status"].get("active"))
 
 
+    def holds(self) -> bool:
+        """Say whether the workers have been stopped for the migration."""
+        names = self.deploys.names(self.branch)
+        selector = f"{INSTANCE}={names.release},{COMPONENT}=worker"
+        found = self.deploys.cluster.find("Deployment", names.namespace, selector)
+        return bool(found) and all(item["spec"]["replicas"] == 0 for item in found)
+
+
 @dataclass(frozen=True)
 class Point:
     """When a run is killed.
@@ -71,7 +79,7 @@ NAMED = {
     "pending-install, helm told to end": Point(
         lambda run: run.is_release("pending-install"), SLOW_HOOK, first=True
     ),
-    "workers are held": Point(lambda run: run.said.says("waiting for pod/")),
+    "workers are held": Point(Run.holds, SLOW_HOOK),
     "pending-upgrade": Point(lambda run: run.is_release("pending-upgrade"), SLOW_HOOK, helm=True),
     "pending-upgrade, helm told to end": Point(
         lambda run: run.is_release("pending-upgrade"), SLOW_HOOK
