@@ -51,23 +51,31 @@ OWN = {"target": "kubernetes", "branches": ["*"], "stack": "dev"}
 """All that is said of the environment: the rest is Terraform's."""
 
 
-@pytest.fixture
-def moto(tmp_path: Path) -> Iterator[Moto]:
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
     """An AWS account of its own: the provider makes things whose names are not ours to choose."""
-    with Moto(tmp_path, {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}) as server:
+    with Moto(tmp_path_factory.mktemp("moto")) as server:
         yield server
 
 
-@pytest.fixture
-def stack(inv: Inv, checkout: Path, moto: Moto, project: str) -> Stack:
-    """A stack of two kinds of AWS' things, applied."""
-    if shutil.which("terraform") is None:
-        missing("terraform is not on PATH")
-    made = Stack(inv, checkout, moto, project)
+@pytest.fixture(scope="module")
+def stack(moto: Moto, _project: Path, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """A stack of two kinds of AWS' things, applied. Whoever changes one leaves the other alone."""
+    made = new_stack(moto, _project, tmp_path_factory.mktemp("stack"))
     made.write(CLOUD)
     made.make_bucket()
     made.apply()
     return made
+
+
+def new_stack(aws: Moto, project: Path, scratch: Path) -> Stack:
+    """Return a stack in a checkout of its own."""
+    if shutil.which("terraform") is None:
+        missing("terraform is not on PATH")
+    (scratch / "home").mkdir()
+    shutil.copytree(project, scratch / "checkout", symlinks=True)
+    inv = Inv(scratch / "home", scratch)
+    return Stack(inv, scratch / "checkout", aws, f"mt{secrets.token_hex(3)}")
 
 
 def use(
@@ -110,14 +118,9 @@ def push(aws: Moto, repository: str) -> str:
 @pytest.fixture(scope="module")
 def life(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     """The whole stack, planned; it is being applied while other tests run."""
-    if shutil.which("terraform") is None:
-        missing("terraform is not on PATH")
     scratch = tmp_path_factory.mktemp("life")
-    (scratch / "home").mkdir()
-    shutil.copytree(_project, scratch / "checkout", symlinks=True)
-    inv = Inv(scratch / "home", scratch)
     with Moto(scratch, {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}) as aws, rds(aws) as address:
-        stack = Stack(inv, scratch / "checkout", aws, f"mt{secrets.token_hex(3)}")
+        stack = new_stack(aws, _project, scratch)
         stack.env["AWS_ENDPOINT_URL_RDS"] = address
         made = Life(stack)
         assert made.applying
@@ -162,17 +165,16 @@ def test_losing_data_takes_a_second_word(stack: Stack) -> None:
 
 
 def test_the_prepared_stack_is_planned_as_soon_as_it_is_somebodys(
-    inv: Inv, checkout: Path, moto: Moto, project: str
+    moto: Moto, _project: Path, tmp_path: Path
 ) -> None:
     """The root itself, EKS and all, with the settings of this project's invoke.yaml."""
-    if shutil.which("terraform") is None:
-        missing("terraform is not on PATH")
-    stack = Stack(inv, checkout, moto, project)
+    stack = new_stack(moto, _project, tmp_path)
     stack.make_bucket()
 
     def plan() -> subprocess.CompletedProcess[str]:
         argv = ("infra.plan", "--stack", "dev")
-        return inv(checkout, *argv, settings={"project": project}, env=stack.environ())
+        settings = {"project": stack.project}
+        return stack.inv(stack.checkout, *argv, settings=settings, env=stack.environ())
 
     examples = plan()
     if NO_PROVIDER in examples.stderr:
@@ -181,7 +183,7 @@ def test_the_prepared_stack_is_planned_as_soon_as_it_is_somebodys(
     assert "account_id must be the twelve digits of your account" in examples.stderr
     assert "domain must be one of yours" in examples.stderr
 
-    path = checkout / "terraform" / "environments" / "dev.tfvars"
+    path = stack.checkout / "terraform" / "environments" / "dev.tfvars"
     mine = path.read_text().replace("111122223333", ACCOUNT).replace("example.org", "mautic.test")
     path.write_text(mine)
     done = plan()
