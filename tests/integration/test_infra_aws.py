@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import shutil
 import subprocess
@@ -314,7 +315,8 @@ def test_what_is_destroyed_is_gone(life: Life) -> None:
     """The last of this file: it takes away what others look at."""
     destroyed = life.destroying.result()
     assert "LOSES databases" in destroyed.stdout
-    assert "0 added, 0 changed, 111 destroyed" in destroyed.stderr
+    # One less, where a test before this has deleted a parameter.
+    assert re.search("0 added, 0 changed, 11[12] destroyed", destroyed.stderr)
     aws = life.stack.aws
     assert aws.client("rds").describe_db_instances()["DBInstances"] == []
     assert aws.client("ecr").describe_repositories()["repositories"] == []
