@@ -22,7 +22,7 @@ from typing import Any, Literal
 from tasks.adapters.engine import PROJECT, Engine
 from tasks.adapters.process import Runner
 from tasks.core.errors import DeadlineError, EngineError, reason_of
-from tasks.core.findings import Clock, Docker, Need, PortUse, System
+from tasks.core.findings import Clock, Docker, Need, PortUse, System, Terraform
 
 ANSWER_SECONDS = 5
 """A registry that takes longer to say that it is one is of no use for a build."""
@@ -113,6 +113,28 @@ class Machine:
         if not self.find("git"):
             return ""
         return self._runner.run(["git", "--version"], deadline=ENGINE_SECONDS).stdout.strip()
+
+    def terraform(self, *, used: bool) -> Terraform:
+        """Return the Terraform that PATH finds.
+
+        Args:
+            used: whether the environment is one of a stack's.
+        """
+        path = self.find("terraform")
+        if not path:
+            return Terraform(used=used)
+        try:
+            done = self._runner.run(
+                [path, "version", "-json"],
+                # It would ask its maker for a newer version.
+                env={"CHECKPOINT_DISABLE": "1"},
+                deadline=ENGINE_SECONDS,
+                check=False,
+            )
+        except DeadlineError:
+            return Terraform(path, used=used)
+        told: dict[str, Any] = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+        return Terraform(path, str(told.get("terraform_version", "")), used)
 
     # -- engine -------------------------------------------------------------------------------
 

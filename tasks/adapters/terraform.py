@@ -31,6 +31,7 @@ from tasks.core.errors import (
     RefusedError,
     SuiteError,
 )
+from tasks.core.findings import TERRAFORM_REMEDY
 
 CHILD = Path(__file__).with_name("terraform_cmd.py")
 INIT_SECONDS = 900.0
@@ -221,9 +222,7 @@ class Terraform:
         try:
             return self._runner.find("terraform")
         except MissingToolError as error:
-            error.hint = (
-                "install Terraform 1.11 or later: https://developer.hashicorp.com/terraform/install"
-            )
+            error.hint = TERRAFORM_REMEDY
             raise
 
     def _run(

@@ -17,6 +17,14 @@ BUILDX_MIN = (0, 10)
 COMPOSE_MIN = (2, 20)
 """The Go plugin with `up --wait`; version 1 is another program that only shares the name."""
 
+TERRAFORM_MIN = (1, 11)
+"""A lock on the state in S3 without DynamoDB (``required_version`` of terraform/versions.tf)."""
+
+TERRAFORM_REMEDY = (
+    f"install Terraform {'.'.join(map(str, TERRAFORM_MIN))} or later: "
+    "https://developer.hashicorp.com/terraform/install"
+)
+
 GIB = 1 << 30
 DISK_NEEDED_BYTES = 3 * GIB
 """What one branch takes: both images, its database, the build's cache."""
@@ -201,6 +209,21 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Terraform:
+    """What `inv infra.*` runs.
+
+    Attributes:
+        path: path of the ``terraform`` that PATH finds, or empty.
+        version: its version; empty where it does not say one.
+        used: whether the environment is one of a stack's.
+    """
+
+    path: str = ""
+    version: str = ""
+    used: bool = False
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything the doctor looked at.
 
@@ -217,6 +240,7 @@ class Facts:
         protected: whether the environment refuses stand-ins.
         localhost: what a name below .localhost resolves to; empty when it does not.
         tools: path of every further program that was asked for, empty where it is missing.
+        terraform: the Terraform of this machine; None where the settings have no stack.
     """
 
     system: System
@@ -231,6 +255,7 @@ class Facts:
     protected: bool = False
     localhost: tuple[str, ...] = ()
     tools: Mapping[Need, str] = field(default_factory=dict)
+    terraform: Terraform | None = None
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:
@@ -246,6 +271,7 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
         _clock(facts.clock),
         *bases,
         *_tools(facts.tools, needed={Need.DEBOOTSTRAP} if standins else set()),
+        *((_terraform(facts.terraform),) if facts.terraform else ()),
         _localhost(facts.localhost),
     )
 
@@ -484,6 +510,23 @@ def _tools(tools: Mapping[Need, str], needed: set[Need]) -> tuple[Finding, ...]:
                 )
             )
     return tuple(findings)
+
+
+def _terraform(terraform: Terraform) -> Finding:
+    """Return the finding: no problem, because builds and deploys do without Terraform."""
+    if not terraform.path:
+        found = "not installed"
+    elif not terraform.version:
+        found = f"{terraform.path} does not say its version"
+    else:
+        found = f"Terraform {terraform.version}"
+        if version_of(terraform.version) >= TERRAFORM_MIN:
+            return Finding("terraform", Level.OK, found)
+        found += f": older than {'.'.join(map(str, TERRAFORM_MIN))}"
+    found += "; only `inv infra.*` needs it"
+    if terraform.used:
+        return Finding("terraform", Level.WARNING, found, TERRAFORM_REMEDY)
+    return Finding("terraform", Level.OK, found)
 
 
 def _localhost(addresses: tuple[str, ...]) -> Finding:

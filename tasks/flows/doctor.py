@@ -155,6 +155,9 @@ class Doctor:
             protected=self.environment.protected,
             localhost=machine.localhost(),
             tools=machine.tools((Need.DEBOOTSTRAP, *self.tools)),
+            terraform=machine.terraform(used=self.environment.stack is not None)
+            if self.settings.stacks
+            else None,
         )
         return Report(facts, (*judge(facts), *self.addresses()))
 

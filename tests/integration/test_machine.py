@@ -22,7 +22,7 @@ from tasks.adapters.machine import DEBIAN_KEYS, Machine
 from tasks.adapters.process import Runner
 from tasks.adapters.service import Service
 from tasks.core.errors import EngineError
-from tasks.core.findings import Clock, Need
+from tasks.core.findings import Clock, Need, Terraform
 from tasks.core.packages import Command, install_commands
 from tasks.core.redact import Redactor
 from tests.conftest import missing
@@ -82,6 +82,24 @@ def test_daemons_are_found_where_an_ordinary_path_does_not_look(runner: Runner) 
     assert bare.find("ldconfig").endswith("sbin/ldconfig")
     assert bare.find("ls") == ""
     assert bare.docker().client == ""
+    assert bare.terraform(used=True) == Terraform(used=True)
+
+
+def test_the_terraform_of_this_machine(machine: Machine) -> None:
+    path = shutil.which("terraform")
+    if path is None:
+        missing("terraform is not on PATH")
+    found = machine.terraform(used=False)
+    assert (found.path, found.used) == (path, False)
+    assert re.fullmatch(r"\d+\.\d+\.\d+(-\w+)?", found.version)
+
+
+def test_a_terraform_that_does_not_work_has_no_version(runner: Runner, tmp_path: Path) -> None:
+    program = tmp_path / "terraform"
+    program.write_text("#!/bin/sh\necho 'no version is set' >&2; exit 1\n")
+    program.chmod(0o755)
+    own = Machine(runner, Engine(), environ={"PATH": str(tmp_path)})
+    assert own.terraform(used=True) == Terraform(str(program), "", used=True)
 
 
 def test_a_free_port_and_one_that_a_program_holds(machine: Machine) -> None:

@@ -219,6 +219,8 @@ def test_doctor_says_where_each_value_came_from(stack: Stack) -> None:
     assert "host: {slug}.{domain} (the defaults of a stack)" in said
     (domain,) = [one for one in said if one.startswith("domain: ")]
     assert re.fullmatch(r"domain: my\.example\.org \(.*settings-\d+\.yaml\)", domain)
+    (terraform,) = [one for one in found if one["check"] == "terraform"]
+    assert (terraform["level"] == "warning") == ("needs it" in terraform["found"])
     (aws,) = [one["found"] for one in found if one["check"] == "aws"]
     assert aws.startswith(f"{REGION} as arn:aws:sts::{ACCOUNT}:")
 

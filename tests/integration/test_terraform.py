@@ -368,6 +368,25 @@ def test_a_second_plan_is_empty(applied: Applied) -> None:
     assert unknown == {}
 
 
+@pytest.mark.skipif(WITH_DATABASE, reason="the database is there")
+def test_the_example_may_have_a_database(applied: Applied) -> None:
+    """Planned only: moto's takes the provider a minute and a half (test_infra_aws.py has one)."""
+    saved = str(applied.run.root / "database.tfplan")
+    done = applied.terraform("plan", f"-out={saved}", *VARIABLES, "-var=with_database=true")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(applied.terraform("show", "-json", saved).stdout)
+    created = {
+        one["address"] for one in plan["resource_changes"] if one["change"]["actions"] == ["create"]
+    }
+    published = {
+        f'module.parameters.aws_ssm_parameter.this["database/{name}"]'
+        for name in ("host", "port", "admin-secret-arn")
+    }
+    assert created >= {*published, "module.database[0].aws_db_instance.this"}
+    others = created - published
+    assert all(one.startswith("module.database[0].") for one in others), others
+
+
 def test_destroy_leaves_nothing(applied: Applied) -> None:
     """The last of this file: it takes away what the others look at."""
     done = applied.terraform("destroy", "-auto-approve", *VARIABLES)

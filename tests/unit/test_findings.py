@@ -9,6 +9,7 @@ import pytest
 
 from tasks.core.findings import (
     GIB,
+    TERRAFORM_MIN,
     Clock,
     Docker,
     Facts,
@@ -18,11 +19,13 @@ from tasks.core.findings import (
     PortUse,
     Source,
     System,
+    Terraform,
     judge,
     needs,
     problems,
     version_of,
 )
+from tests.support.suite import ROOT
 
 SYSTEM = System(
     name="Debian GNU/Linux 12 (bookworm)",
@@ -244,6 +247,37 @@ def test_a_missing_tool_of_the_tests_is_a_warning_that_can_be_fixed() -> None:
     found = look("chromium", tools={Need.CHROMIUM: ""})
     assert (found.level, found.needs) == (Level.WARNING, (Need.CHROMIUM,))
     assert look("chromium", tools={Need.CHROMIUM: "/usr/bin/chromium"}).level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("version", "level", "words"),
+    [
+        ("1.11.0", Level.OK, "Terraform 1.11.0"),
+        ("1.12.0-beta2", Level.OK, "Terraform 1.12.0-beta2"),
+        ("2.0.1", Level.OK, "Terraform 2.0.1"),
+        ("1.10.5", Level.WARNING, "Terraform 1.10.5: older than 1.11"),
+        ("", Level.WARNING, "/usr/bin/terraform does not say its version"),
+    ],
+)
+def test_terraform_for_an_environment_of_a_stack(version: str, level: Level, words: str) -> None:
+    found = look("terraform", terraform=Terraform("/usr/bin/terraform", version, used=True))
+    assert found.level is level
+    assert found.found.startswith(words)
+    assert ("install Terraform 1.11 or later" in found.remedy) == (level is not Level.OK)
+
+
+def test_terraform_that_is_missing_matters_where_there_is_a_stack_alone() -> None:
+    found = look("terraform", terraform=Terraform(used=True))
+    assert (found.level, found.needs) == (Level.WARNING, ())
+    assert found.remedy.endswith("https://developer.hashicorp.com/terraform/install")
+    assert look("terraform", terraform=Terraform()).level is Level.OK
+    assert not [one for one in judge(FACTS) if one.check == "terraform"]
+
+
+def test_the_oldest_terraform_is_the_one_that_the_code_asks_for() -> None:
+    oldest = ".".join(map(str, TERRAFORM_MIN))
+    for path in (ROOT / "terraform").rglob("versions.tf"):
+        assert f'required_version = ">= {oldest}"' in path.read_text(), path
 
 
 @pytest.mark.parametrize(
