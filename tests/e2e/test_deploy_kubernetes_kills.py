@@ -44,7 +44,6 @@ class Run:
         job = self.deploys.cluster.get("Job", name, PLATFORM)
         return bool(job and job["status"].get("active"))
 
-
     def holds(self) -> bool:
         """Say whether the workers have been stopped for the migration."""
         names = self.deploys.names(self.branch)
