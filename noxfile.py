@@ -123,13 +123,16 @@ def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
 
 
 def _pytest(session: nox.Session, *families: str, options: tuple[str, ...] = ()) -> None:
-    """Run pytest over families of tests, in as many processes as there are processors."""
+    """Run pytest over families of tests, in one process more than there are processors.
+
+    Half of their time tests wait for containers, pods and Terraform.
+    """
     ARTIFACTS.mkdir(exist_ok=True)
     if "integration" in families:
         _node_modules(session)
     _run(
         session,
-        *("python", "-m", "pytest", "--numprocesses", "auto"),
+        *("python", "-m", "pytest", "--numprocesses", str((os.cpu_count() or 1) + 1)),
         # Tests of a file share what they deployed; the files run in the order given here.
         *("--dist", "loadfile", "--no-loadscope-reorder"),
         f"--junit-xml={ARTIFACTS / f'junit-{session.name}.xml'}",
