@@ -14,12 +14,12 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from tasks.adapters.engine import PROJECT, Engine
+from tasks.adapters.parallel import at_once
 from tasks.adapters.process import Runner
 from tasks.core.errors import DeadlineError, EngineError, reason_of
 from tasks.core.findings import Clock, Docker, Need, PortUse, System, Terraform
@@ -298,10 +298,7 @@ def _is_member(user: str, group: str) -> bool:
 def _all(names: Iterable[str], ask: Callable[[str], Answer]) -> dict[str, Answer]:
     """Ask several servers at once."""
     names = list(dict.fromkeys(names))
-    if not names:
-        return {}
-    with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        return dict(zip(names, pool.map(ask, names), strict=True))
+    return dict(zip(names, at_once(ask, names), strict=True))
 
 
 def _ask_registry(host: str) -> Answer:

@@ -1,4 +1,4 @@
-"""Several questions to one server at once."""
+"""Several questions at once, to one server or to several."""
 
 from __future__ import annotations
 
