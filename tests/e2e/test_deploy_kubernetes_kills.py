@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tasks.adapters.helm import PENDING
-from tests.support.deploys import COMPONENT, INSTANCE, Deploys, Lines, until
+from tests.support.deploys import COMPONENT, INSTANCE, Deploys, Lines, Object, until
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv
 
 POINTS = int(os.environ.get("MAUTIC_MULTIDEV_KILL_POINTS", "0"))
@@ -32,11 +32,15 @@ class Run:
     process: subprocess.Popen[str]
     said: Lines
 
-    def is_release(self, status: str) -> bool:
-        """Say whether Helm holds the newest revision to be so."""
+    def revisions(self, status: str) -> list[Object]:
+        """Return what Helm keeps of the revisions that it labels so."""
         names = self.deploys.names(self.branch)
         selector = f"owner=helm,name={names.release},status={status}"
-        return bool(self.deploys.cluster.find("Secret", names.namespace, selector))
+        return self.deploys.cluster.find("Secret", names.namespace, selector)
+
+    def is_release(self, status: str) -> bool:
+        """Say whether Helm labels a revision so."""
+        return bool(self.revisions(status))
 
     def makes_database(self) -> bool:
         """Say whether the Job that makes the database runs."""
@@ -215,11 +219,10 @@ def test_a_pending_release_that_bears_another_label_is_repaired(
     pending = "pending-install" if first else "pending-upgrade"
     until(lambda: run.is_release(pending))
     kill(run, helm=True)
-    names = deploys.names(branch)
-    selector = f"owner=helm,name={names.release},status={pending}"
-    [left] = deploys.cluster.find("Secret", names.namespace, selector)
+    [left] = run.revisions(pending)
     label = {"metadata": {"labels": {"status": "failed"}}}
-    deploys.cluster.patch("Secret", left["metadata"]["name"], names.namespace, label)
+    where = left["metadata"]["namespace"]
+    deploys.cluster.patch("Secret", left["metadata"]["name"], where, label)
 
     check_next(deploys, branch, "half-marked")
 
