@@ -61,7 +61,10 @@ target "code" {
 
 target "mautic" {
   context  = "docker/mautic"
-  contexts = { code = "target:code" }
+  contexts = {
+    apt  = "docker/apt"
+    code = "target:code"
+  }
   args = {
     DEBIAN_IMAGE = DEBIAN_IMAGE
     PHP          = PHP
@@ -71,7 +74,10 @@ target "mautic" {
 
 target "nginx" {
   context  = "docker/nginx"
-  contexts = { code = "target:code" }
+  contexts = {
+    apt  = "docker/apt"
+    code = "target:code"
+  }
   args = {
     DEBIAN_IMAGE = DEBIAN_IMAGE
   }

@@ -19,7 +19,8 @@ def gc(
     as_json = check_format(format)
     from dataclasses import replace
 
-    from tasks.flows.cleanup import IMAGES, refuse_protected
+    from tasks.core.tags import IMAGES
+    from tasks.flows.cleanup import refuse_protected
     from tasks.flows.gc import COLUMNS, TAG_COLUMNS, plan_leftovers, plan_sweep, run_sweep
     from tasks.flows.observe import now
     from tasks.targets import holder, registry, target

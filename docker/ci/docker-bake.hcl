@@ -70,6 +70,7 @@ group "default" {
 
 target "ci" {
   context    = "."
+  contexts   = { apt = "docker/apt" }
   dockerfile = "docker/ci/Dockerfile"
   target     = "ci"
   args       = { DEBIAN_IMAGE = DEBIAN_IMAGE }
@@ -79,6 +80,7 @@ target "ci" {
 
 target "ci-infra" {
   context    = "."
+  contexts   = { apt = "docker/apt" }
   dockerfile = "docker/ci/Dockerfile"
   target     = "infra"
   args = {

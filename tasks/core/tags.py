@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tasks.core.content import is_content_key
 
+IMAGES = ("mautic", "nginx")
+"""The repositories below an environment's registry; what an environment runs."""
+
 CACHE = "cache"
 """The latest image built, kept only for its layers: a build without local cache starts there."""
 

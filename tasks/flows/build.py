@@ -17,7 +17,7 @@ from tasks.core.content import base_arguments, linked, target_keys
 from tasks.core.errors import InputError, RefusedError, RegistryError
 from tasks.core.plan import Step
 from tasks.core.settings import matches
-from tasks.core.tags import CACHE, build_tags
+from tasks.core.tags import CACHE, IMAGES, build_tags
 
 if TYPE_CHECKING:
     from tasks.adapters.bases import Base, Bases
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from tasks.flows.registry import Registry
 
 BAKE = "docker/docker-bake.hcl"
-
-IMAGES = ("mautic", "nginx")
-"""The repositories below an environment's registry; what an environment runs."""
 
 PUSH_AGAIN_SECONDS = (1, 3)
 """Pauses before a push is tried again. Docker repeats layers by itself, but no manifest; and a

@@ -16,10 +16,8 @@ from tasks.core.errors import RefusedError, VanishedError
 from tasks.core.naming import Names
 from tasks.core.plan import Step
 from tasks.core.record import Owner
-from tasks.core.tags import is_marker, removable
+from tasks.core.tags import IMAGES, is_marker, removable
 from tasks.flows.target import RemovalPlan, Target
-
-IMAGES = ("mautic", "nginx")
 
 
 class Tags(Protocol):

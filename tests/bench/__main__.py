@@ -123,6 +123,7 @@ class Site:
         """
         arguments = ("--build-arg", f"DEBIAN_IMAGE={self._standin('debian')}")
         code = ("--build-context", "code=docker-image://bench-code")
+        code += ("--build-context", "apt=docker/apt")
         build = ("docker", "buildx", "build", "--load", *arguments)
         own = ("--build-arg", f"MAUTIC_IMAGE={RELEASE}")
         images = {name: f"localhost:5050/{registry}/{name}:plain" for name in ("mautic", "nginx")}

@@ -72,7 +72,7 @@ def probe_tree(
 
 def copy_docker(folder: Path) -> Path:
     """Copy the project's docker/ to a folder of the test's own, for additions; return it."""
-    for name in ("mautic", "nginx"):
+    for name in ("apt", "mautic", "nginx"):
         shutil.copytree(ROOT / "docker" / name, folder / "docker" / name)
     shutil.copy(ROOT / "docker" / "docker-bake.hcl", folder / "docker")
     return folder
@@ -279,9 +279,10 @@ class Site:
         method: str = "GET",
         body: bytes | None = None,
         port: int | None = None,
+        host: str = "127.0.0.1",
     ) -> Answer:
         """Send a request whose target goes over the wire byte by byte as it is given."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=30)
+        connection = http.client.HTTPConnection(host, port or self.port, timeout=30)
         try:
             connection.putrequest(method, target, skip_accept_encoding=True)
             for name, value in (headers or {}).items():
@@ -293,6 +294,16 @@ class Site:
             return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
+
+    def direct_request(self, target: str) -> Answer:
+        """Send a request to the container itself.
+
+        Docker's own proxy, which published ports lead to, is ended with the container, and may
+        take an answer along that it has not passed on yet.
+        """
+        self.nginx.reload()
+        networks = self.nginx.attrs["NetworkSettings"]["Networks"].values()
+        return self.request(target, host=next(iter(networks))["IPAddress"], port=8080)
 
     def probe_request(self, target: str) -> Answer:
         """Send a request to the port of the probes."""

@@ -532,7 +532,7 @@ def test_a_request_in_flight_is_finished_first(
 ) -> None:
     pair = start_site(made, images)
     with ThreadPoolExecutor(1) as client:
-        request = client.submit(pair.request, "/slow")
+        request = client.submit(pair.direct_request, "/slow")
         until(
             "request in flight",
             lambda: look(pair.fpm, "test", "-e", "/tmp/slow-started")[0] == 0,
