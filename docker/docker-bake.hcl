@@ -49,21 +49,28 @@ group "default" {
   targets = ["mautic", "nginx"]
 }
 
-# Mautic's code in one layout, with our plugins and themes on top. Shared by both images, never pushed.
-target "code" {
+# Mautic's code as it was released, in one layout. Never pushed.
+target "release" {
   context    = "docker/mautic"
   dockerfile = "code.Dockerfile"
+  target     = "release"
   args = {
     DEBIAN_IMAGE = DEBIAN_IMAGE
     MAUTIC_IMAGE = MAUTIC_IMAGE
   }
 }
 
+# The same with our plugins and themes on top. Never pushed.
+target "code" {
+  inherits = ["release"]
+  target   = "code"
+}
+
 target "mautic" {
-  context  = "docker/mautic"
+  context = "docker/mautic"
   contexts = {
     apt  = "docker/apt"
-    code = "target:code"
+    code = "target:release"
   }
   args = {
     DEBIAN_IMAGE = DEBIAN_IMAGE
@@ -73,7 +80,7 @@ target "mautic" {
 }
 
 target "nginx" {
-  context  = "docker/nginx"
+  context = "docker/nginx"
   contexts = {
     apt  = "docker/apt"
     code = "target:code"

@@ -1,5 +1,5 @@
 # Mautic's code, whatever image it comes from, in one layout: /var/www/html with its web root in
-# docroot/. Only /var/www/html of this image is used.
+# docroot/. Only /var/www/html of these images is used.
 ARG DEBIAN_IMAGE=debian:trixie-slim
 ARG MAUTIC_IMAGE=mautic/mautic:7.2-fpm
 
@@ -24,7 +24,9 @@ fi
 ln -s . /overlay/docroot
 EOF
 
-FROM mautic
+FROM mautic AS release
 COPY --from=layout /overlay/ /var/www/html/
+
+FROM release AS code
 COPY plugins/ /var/www/html/docroot/plugins/
 COPY themes/ /var/www/html/docroot/themes/

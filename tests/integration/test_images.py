@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +88,19 @@ def site(made: Containers, images: dict[str, str]) -> Site:
     return start_site(made, images)
 
 
+@pytest.fixture(scope="module")
+def rethemed(builds: Builds, probe_code: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the second build said, of two with nothing but a theme of our own in between."""
+    project = copy_docker(tmp_path_factory.mktemp("rethemed"))
+    style = project / "docker" / "mautic" / "themes" / "acme" / "acme.css"
+    style.parent.mkdir()
+    for content in ("before", secrets.token_hex()):
+        style.write_text(content)
+        done, _ = builds.bake(probe_code, project=project)
+        assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 # --- what the builds take and refuse ---------------------------------------------------------
 
 
@@ -102,6 +117,14 @@ def test_own_files_lie_on_top_of_the_release(site: Site) -> None:
     assert "MauticEnvironment" in read(site.fpm, f"{root}/config/local.php")
     assert site.request("/plugins/AcmeBundle/Assets/acme.js").body == b"acme"
     assert site.request("/themes/acme/acme.css").body == b"acme"
+
+
+@pytest.mark.parametrize("step", ["php 2/2] RUN", "COPY --link --from=code", "install.sh nginx"])
+def test_a_changed_theme_leaves_code_and_packages_in_the_cache(rethemed: str, step: str) -> None:
+    number = re.search(rf"^(#\d+) \[.*{re.escape(step)}", rethemed, re.MULTILINE)
+
+    assert number, rethemed
+    assert f"\n{number[1]} CACHED\n" in rethemed
 
 
 def test_the_folders_explanations_stay_out_of_the_images(site: Site) -> None:
