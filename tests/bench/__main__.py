@@ -30,7 +30,7 @@ from tests.support.images import debian
 from tests.support.suite import ROOT, Inv, copy_project
 
 LIST_ROUNDS = 15
-BUILD_ROUNDS = 2
+BUILD_ROUNDS = 3
 DEPLOY_ROUNDS = 3
 MEMORY_LIMIT_MB = 200
 
