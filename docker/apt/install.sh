@@ -7,10 +7,13 @@
 #   --mount=type=tmpfs,target=/var/log
 set -eu
 export DEBIAN_FRONTEND=noninteractive APT_CONFIG=/tmp/apt/apt.conf
+# The mount may be another version's.
+rm -rf /tmp/apt/bin /tmp/apt/apt.conf.d
 mkdir -p /tmp/apt/lists/partial /tmp/apt/cache/archives/partial /tmp/apt/bin
 cat > "$APT_CONFIG" <<'CONF'
 Dir::State::Lists "/tmp/apt/lists";
 Dir::Cache "/tmp/apt/cache";
+Dir::Etc::Parts "/tmp/apt/apt.conf.d";
 APT::Sandbox::User "root";
 Dpkg::Use-Pty "0";
 DPkg::Path "/tmp/apt/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -22,9 +25,10 @@ DPkg::Options {
   "--path-exclude=/usr/share/locale/*";
 };
 CONF
-# The lists are parsed once, not by each command anew; apt.conf.d of Debian's images forbids it, and
-# wins over the file above.
-keep=Dir::Cache::pkgcache=pkgcache.bin
+# What the base image sets, but for two things: the lists are parsed once, not by each command anew,
+# and no questions are collected in advance, since nobody is there to answer them.
+cp -R /etc/apt/apt.conf.d /tmp/apt/apt.conf.d
+rm -f /tmp/apt/apt.conf.d/docker-clean /tmp/apt/apt.conf.d/70debconf
 # Whether somebody has changed a configuration file, nobody needs to be asked here: ucf takes a
 # tenth of a second for that, for each of PHP's modules.
 cat > /tmp/apt/bin/ucf <<'UCF'
@@ -32,20 +36,31 @@ cat > /tmp/apt/bin/ucf <<'UCF'
 while [ $# -gt 2 ]; do shift; done
 [ -e "$2" ] || cp -p "$1" "$2"
 UCF
-chmod +x /tmp/apt/bin/ucf
+# What packages call again and again, PHP's for each module and each way to run it. Once is enough,
+# at the end.
+for name in phpenmod phpquery update-ca-certificates; do
+  echo '#!/bin/sh' > "/tmp/apt/bin/$name"
+done
+chmod +x /tmp/apt/bin/*
 
-apt-get update -qq -o "$keep"
+apt-get update -qq
 for package; do
   shift
   case $package in
     *\?)
       package=${package%\?}
-      [ -n "$(apt-cache -o "$keep" madison "$package")" ] || continue
+      [ -n "$(apt-cache madison "$package")" ] || continue
       ;;
   esac
   set -- "$@" "$package"
 done
-apt-get install -qq -o "$keep" --yes --no-install-recommends "$@"
+apt-get install -qq --yes --no-install-recommends "$@"
+if [ -x /usr/sbin/update-ca-certificates ]; then
+  update-ca-certificates
+fi
+if [ -x /usr/sbin/phpenmod ]; then
+  find /etc/php/*/mods-available -name '*.ini' -exec basename -s .ini {} + | xargs phpenmod -m -r
+fi
 rm -rf /var/cache/debconf/*-old /var/lib/dpkg/*-old
 # Nothing in these images needs another user's rights.
 find / -xdev -type f -perm /6000 -exec chmod ug-s {} +

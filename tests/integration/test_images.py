@@ -309,6 +309,27 @@ def test_nothing_of_the_build_is_left(made: Containers, images: dict[str, str], 
     assert [path for path in found if path.startswith(ours) or path.endswith(".deb")] == []
 
 
+@pytest.mark.parametrize("program", ["php", "php-fpm"])
+def test_every_installed_module_of_php_is_on(site: Site, program: str) -> None:
+    available = look(site.fpm, "sh", "-c", "ls /etc/php/*/mods-available")[1].split()
+    status, said = look(site.fpm, program, "-m")
+
+    assert status == 0
+    assert {"mysqli.ini", "opcache.ini", "redis.ini"} <= set(available)
+    loaded = said.lower().replace("zend opcache", "opcache").split()
+    assert {Path(name).stem for name in available} <= set(loaded)
+
+
+def test_the_authorities_are_trusted(site: Site) -> None:
+    """Mautic calls mail services, webhooks and S3 over TLS."""
+    wanted = look(site.fpm, "grep", "-c", "^[^#!]", "/etc/ca-certificates.conf")[1]
+    bundle = look(
+        site.fpm, "grep", "-c", "BEGIN CERTIFICATE", "/etc/ssl/certs/ca-certificates.crt"
+    )[1]
+
+    assert int(bundle) == int(wanted) > 100
+
+
 def test_the_code_belongs_to_root_and_cannot_be_changed(site: Site) -> None:
     own = "find docroot bin config -xdev -not -user 0 -not -path 'docroot/media/*'"
 
