@@ -59,7 +59,9 @@ if [ -x /usr/sbin/update-ca-certificates ]; then
   update-ca-certificates
 fi
 if [ -x /usr/sbin/phpenmod ]; then
-  find /etc/php/*/mods-available -name '*.ini' -exec basename -s .ini {} + | xargs phpenmod -m -r
+  for module in /etc/php/*/mods-available/*.ini; do
+    basename "$module" .ini
+  done | xargs phpenmod -m -r
 fi
 rm -rf /var/cache/debconf/*-old /var/lib/dpkg/*-old
 # Nothing in these images needs another user's rights.

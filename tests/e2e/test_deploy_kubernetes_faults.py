@@ -17,6 +17,9 @@ from tests.support.kube_cli import ON, KubeEnv
 
 BRANCH = "main"
 AWAY_SECONDS = 20.0
+BACK_SECONDS = 300
+"""How long the cluster's controllers may take to notice an API that is back: each of their watches
+asks again after up to a minute, and may find its rights not loaded yet."""
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +196,7 @@ def test_an_api_that_is_away_while_a_rollout_is_tracked_is_survived(deploys: Dep
     deploys.fate(BRANCH, web="fpm=slow:3")
     process = deploys.env.start(
         *("deploy", *ON, "--branch", BRANCH, "--tag", "away"),
-        # The controllers, too, take their time to come back.
-        settings=deploys.settings(patience={"deadline_seconds": 300}),
+        settings=deploys.settings(patience={"deadline_seconds": BACK_SECONDS}),
     )
     said = Lines(process.stderr)
     until(lambda: said.says("STATUS: deployed"))
@@ -202,6 +204,6 @@ def test_an_api_that_is_away_while_a_rollout_is_tracked_is_survived(deploys: Dep
     threading.Event().wait(AWAY_SECONDS)
     deploys.env.plane.start_api()
 
-    assert process.wait(timeout=120) == 0, said.text()
+    assert process.wait(timeout=BACK_SECONDS) == 0, said.text()
     deploys.fate(BRANCH)
     check(deploys, "away")
