@@ -267,6 +267,16 @@ def _database_user(database: str, key: str) -> str:
 # -- what cannot be made to fit -------------------------------------------------------------------
 
 
+_LABEL_RULE = "RFC 1123: a-z, 0-9 and '-', with a letter or a digit at both ends"
+
+
+def label_fault(what: str, name: str, limit: int = LABEL_MAX) -> str:
+    """Return why a name is no DNS label of that length, or an empty string where it is one."""
+    if len(name) > limit:
+        return f"the {what} {name!r} has {len(name)} characters, and may have {limit}"
+    return "" if _LABEL.fullmatch(name) else f"the {what} {name!r} is no DNS label ({_LABEL_RULE})"
+
+
 def faults(found: Names, *, on_kubernetes: bool) -> Iterator[str]:
     """Yield what is wrong with names that no cutting helps: which object, and the rule it breaks.
 
@@ -274,24 +284,22 @@ def faults(found: Names, *, on_kubernetes: bool) -> Iterator[str]:
         found: the names of a branch.
         on_kubernetes: whether they are those of a cluster, and not of Compose.
     """
-    label = "RFC 1123: a-z, 0-9 and '-', with a letter or a digit at both ends"
     if on_kubernetes:
-        for what, name, limit in (
-            ("namespace", found.namespace, LABEL_MAX),
-            ("Helm release", found.release, RELEASE_MAX),
-            ("label environment", found.environment, LABEL_MAX),
-        ):
-            if len(name) > limit:
-                yield f"the {what} {name!r} has {len(name)} characters, and may have {limit}"
-            elif not _LABEL.fullmatch(name):
-                yield f"the {what} {name!r} is no DNS label ({label})"
+        yield from filter(
+            None,
+            (
+                label_fault("namespace", found.namespace),
+                label_fault("Helm release", found.release, RELEASE_MAX),
+                label_fault("label environment", found.environment),
+            ),
+        )
         if found.namespace == "default" or found.namespace.startswith("kube-"):
             yield f"the namespace {found.namespace!r} is one of Kubernetes' own"
     elif not _COMPOSE.fullmatch(found.namespace):
         yield f"the Compose project {found.namespace!r} must be a-z, 0-9, '_' and '-'"
     for part in found.host.split("."):
-        if len(part) > LABEL_MAX or not _LABEL.fullmatch(part):
-            yield f"the host {found.host!r} has a part that is no DNS label of 1 to 63 ({label})"
+        if label_fault("part", part):
+            yield f"the host {found.host!r} has a part that is no DNS label, 1 to {LABEL_MAX} long"
             break
     if len(found.host) > HOST_MAX:
         yield f"a host may have {len(found.host)} characters, and DNS takes {HOST_MAX}"

@@ -34,6 +34,7 @@ from tasks.core.naming import (
     SLUG_MAX,
     Names,
     faults,
+    label_fault,
     names,
     platform_name,
     stack_faults,
@@ -366,10 +367,15 @@ class Settings(_Strict):
         for name, own in self.environments.items():
             if "domain" in own.gaps:  # these settings are read again with the stack's
                 continue
+            on_kubernetes = own.target == "kubernetes"
+            if on_kubernetes and (
+                fault := label_fault("platform namespace", own.platform_namespace)
+            ):
+                yield f"environments.{name}", fault
             # Names differ only by the slug: what is wrong shows in the shortest or the longest.
             for branch in ("x", "x" * SLUG_MAX):
                 of_branch = names_of(self, name, branch)
-                for fault in faults(of_branch, on_kubernetes=own.target == "kubernetes"):
+                for fault in faults(of_branch, on_kubernetes=on_kubernetes):
                     yield f"environments.{name}", fault
         for name, stack in self.stacks.items():
             for fault in stack_faults(self.project, name, stack.region, stack.state_bucket):
