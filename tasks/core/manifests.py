@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tasks.core.naming import Names
+from tasks.core.naming import LABEL_MAX, Names, fitted
 from tasks.core.record import Owner, Release, with_newest
 
 Object = dict[str, Any]
@@ -235,7 +235,9 @@ def database_job(names: Names, server: DatabaseServer, image: str, verb: str) ->
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": f"database-{verb}-{names.release}",
+            # Its pods carry it as a label. It is cut at its end: what CI jobs may do here goes by
+            # how it begins (helm/platform, guard.yaml).
+            "name": fitted(f"database-{verb}-{names.release}", LABEL_MAX),
             "namespace": server.namespace,
             "labels": {**MANAGED, "app.kubernetes.io/instance": f"database-{names.release}"},
         },

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -27,12 +27,24 @@ from pydantic import (
 
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.levels import nearest
-from tasks.core.naming import Names, names
+from tasks.core.naming import (
+    COMPOSE_MAX,
+    LABEL_MAX,
+    PROJECT_MAX,
+    SLUG_MAX,
+    Names,
+    faults,
+    label_fault,
+    names,
+    platform_name,
+    stack_faults,
+)
 
 LOCAL = "local"
 """The environment chosen outside CI when ``--env`` is not given."""
 
 _NAME = r"^[a-z][a-z0-9-]{0,19}$"
+_PROJECT = rf"^[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}$"
 _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
 _DURATION = r"^[1-9][0-9]*[hdw]$"
@@ -43,6 +55,7 @@ _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 
 PATTERNS = {
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
+    _PROJECT: f"must be a letter and at most {PROJECT_MAX - 1} more of a-z, 0-9 and '-'",
     _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
     _HOST: "must be made of a-z, 0-9, '.', '-', {slug}, {project} and {domain}",
     _ARN: "must be the ARN of a secret of Secrets Manager",
@@ -65,6 +78,7 @@ _KINDS = {
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
+Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
 HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
@@ -314,7 +328,11 @@ class Environment(_Strict):
 class Settings(_Strict):
     """Everything invoke.yaml may say."""
 
-    project: Name = Field("mautic", description="Prefix of every name the suite makes.")
+    project: Project = Field(
+        "mautic",
+        description="Prefix of every name the suite makes. What would be too long with it is cut "
+        "(docs/names.md); where that cannot be, the project is refused, with the reason.",
+    )
     images: Images = Field(Images(), description="What the images are made of.")
     platform: Platform = Field(Platform(), description="The local platform.")
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
@@ -340,7 +358,28 @@ class Settings(_Strict):
                 raise ValueError(
                     f"environments.{name}: target kubernetes needs cluster, and only that one"
                 )
+        for where, fault in self._name_faults():
+            raise ValueError(f"{where}: {fault} (project {self.project!r})")
         return self
+
+    def _name_faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the key and the fault of every name that would be refused where it is used."""
+        for name, own in self.environments.items():
+            if "domain" in own.gaps:  # these settings are read again with the stack's
+                continue
+            on_kubernetes = own.target == "kubernetes"
+            if on_kubernetes and (
+                fault := label_fault("platform namespace", own.platform_namespace)
+            ):
+                yield f"environments.{name}", fault
+            # Names differ only by the slug: what is wrong shows in the shortest or the longest.
+            for branch in ("x", "x" * SLUG_MAX):
+                of_branch = names_of(self, name, branch)
+                for fault in faults(of_branch, on_kubernetes=on_kubernetes):
+                    yield f"environments.{name}", fault
+        for name, stack in self.stacks.items():
+            for fault in stack_faults(self.project, name, stack.region, stack.state_bucket):
+                yield f"stacks.{name}", fault
 
     def environment(self, name: str) -> Environment:
         """Return the environment of that name.
@@ -455,7 +494,9 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         if name != environment and "{slug}" not in other.namespace
     }
     # The local platform is a Compose project of this name: no branch may be called like it.
-    fixed.add(f"{settings.project}-platform")
+    fixed.add(platform_name(settings.project))
+    if own.target == "kubernetes":
+        fixed.add(own.platform_namespace)
     origin = f"{own.scheme}://{{host}}"
     if own.target == "compose":
         port = settings.platform.http_port
@@ -469,6 +510,7 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         origin=origin,
         environments=settings.environments.keys(),
         namespaces=fixed,
+        namespace_max=LABEL_MAX if own.target == "kubernetes" else COMPOSE_MAX,
     )
 
 

@@ -111,13 +111,18 @@ def _template(kind: str, item: Object) -> Object:
     return template
 
 
-def _kinds(metadata: Object) -> set[str]:
-    """Return the services that the labels of a pod, or of what makes it, say it belongs to."""
+def service_of(metadata: Object) -> str:
+    """Return the one service that a workload is: its name may be cut, its labels never are."""
     labels = metadata.get("labels") or {}
     component = labels.get(COMPONENT, "")
-    kinds = {component, ALIASES.get(component, component)}
     which = labels.get(f"{PREFIX}{component}")
-    return (kinds | {f"{component}-{which}"} if which else kinds) - {""}
+    return f"{component}-{which}" if which else component
+
+
+def _kinds(metadata: Object) -> set[str]:
+    """Return the services that the labels of a pod, or of what makes it, say it belongs to."""
+    component = (metadata.get("labels") or {}).get(COMPONENT, "")
+    return {component, ALIASES.get(component, component), service_of(metadata)} - {""}
 
 
 def _places(pod: Object) -> Iterator[Place]:

@@ -31,7 +31,7 @@ from tasks.core.manifests import (
     record_of,
     secret,
 )
-from tasks.core.naming import Names
+from tasks.core.naming import Names, database_prefix
 from tasks.core.plan import Step
 from tasks.core.record import Owner, Release
 from tasks.core.redact import Redactor
@@ -221,7 +221,7 @@ class Kubernetes:
             server.port,
             server.admin_secret,
             self._own.platform_namespace,
-            f"{self._settings.project}_".replace("-", "_"),
+            database_prefix(self._settings.project),
             server.admin_secret_arn or "",
             server.account,
         )
@@ -457,7 +457,7 @@ class Kubernetes:
         ours = f"{INSTANCE}={names.release}"
         now = self._cluster.now()
         return [
-            part(item, names, current, now)
+            part(item, current, now)
             for kind in ("Deployment", "StatefulSet", "CronJob")
             for item in self._cluster.find(kind, names.namespace, ours)
         ]
