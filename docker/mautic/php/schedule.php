@@ -45,14 +45,39 @@ final class Schedule
 
     public function matches(DateTimeInterface $time): bool
     {
-        [$minute, $hour, $day, $month, $weekday] = array_map('intval', explode(' ', $time->format('i G j n w')));
-        if (!isset($this->fields[0][$minute], $this->fields[1][$hour], $this->fields[3][$month])) {
-            return false;
+        [$minute, $hour] = array_map('intval', explode(' ', $time->format('i G')));
+
+        return isset($this->fields[0][$minute], $this->fields[1][$hour]) && $this->matchesDay($time);
+    }
+
+    /** The first time after the given one; null when there is none within five years, as for 30 February. */
+    public function next(DateTimeImmutable $after): ?DateTimeImmutable
+    {
+        for ($day = $after, $days = 0; $days < 5 * 366; $day = $day->modify('tomorrow'), ++$days) {
+            if (!$this->matchesDay($day)) {
+                continue;
+            }
+            foreach (array_keys($this->fields[1]) as $hour) {
+                foreach (array_keys($this->fields[0]) as $minute) {
+                    $time = $day->setTime($hour, $minute);
+                    // An hour that the change of the clocks leaves out becomes another one.
+                    if ($time > $after && $this->matches($time)) {
+                        return $time;
+                    }
+                }
+            }
         }
+
+        return null;
+    }
+
+    private function matchesDay(DateTimeInterface $time): bool
+    {
+        [$day, $month, $weekday] = array_map('intval', explode(' ', $time->format('j n w')));
         $dayMatches = isset($this->fields[2][$day]);
         $weekdayMatches = isset($this->fields[4][$weekday]);
 
-        return $this->eitherDay ? $dayMatches || $weekdayMatches : $dayMatches && $weekdayMatches;
+        return isset($this->fields[3][$month]) && ($this->eitherDay ? $dayMatches || $weekdayMatches : $dayMatches && $weekdayMatches);
     }
 
     /** @return array<int, true>|null null when the text is no such field */
@@ -77,6 +102,7 @@ final class Schedule
                 $values[$value] = true;
             }
         }
+        ksort($values);
 
         return $values;
     }
