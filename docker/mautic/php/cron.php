@@ -9,7 +9,7 @@ declare(strict_types=1);
  *   cron.php status   what became of them, as JSON; to be asked beside a running one
  *
  * The jobs are those of cron.json, changed by config/cron.json, or those of the file that
- * MAUTIC_CRON_FILE names; MAUTIC_CRON_JOBS changes either. A change is, by the job's name, a text (a
+ * MAUTIC_CRON_TABLE names; MAUTIC_CRON_JOBS changes either. A change is, by the job's name, a text (a
  * new schedule), null (the job is off) or an object (a new or changed job).
  *
  * Every minute, that of the start included, the due jobs join a queue, which is worked off

@@ -27,7 +27,7 @@ final class Job
 
     /**
      * The table of jobs: that of the image with the changes of config/cron.json, or the one of the file
-     * that MAUTIC_CRON_FILE names; and in any case the changes of MAUTIC_CRON_JOBS.
+     * that MAUTIC_CRON_TABLE names; and in any case the changes of MAUTIC_CRON_JOBS.
      *
      * @return array<string, self>
      *
@@ -36,7 +36,7 @@ final class Job
     public static function fromEnvironment(): array
     {
         $own = '/var/www/html/config/cron.json';
-        $sources = '' === ($given = (string) getenv('MAUTIC_CRON_FILE')) ? ['/opt/mautic/cron.json', ...(is_file($own) ? [$own] : [])] : [$given];
+        $sources = '' === ($given = (string) getenv('MAUTIC_CRON_TABLE')) ? ['/opt/mautic/cron.json', ...(is_file($own) ? [$own] : [])] : [$given];
         $table = [];
         foreach ($sources as $source) {
             $json = @file_get_contents($source);
