@@ -15,6 +15,8 @@ from tasks.flows.kubernetes.mirror import INSTANCE
 PHP = "fpm"
 """Where commands run unless another service is named: the container of web's pods."""
 WEB = "web"
+ALL_CRONS = "all"
+"""The label of the pod that runs all scheduled commands, in place of one command's name."""
 ALIASES = {"mysql": "database"}
 """Components that have another name on a machine with Docker Compose."""
 WORKLOADS = ("Deployment", "StatefulSet", "CronJob", "Job")
@@ -116,8 +118,8 @@ def _kinds(metadata: Object) -> set[str]:
     labels = metadata.get("labels") or {}
     component = labels.get(COMPONENT, "")
     kinds = {component, ALIASES.get(component, component)}
-    which = labels.get(f"{PREFIX}{component}")
-    return (kinds | {f"{component}-{which}"} if which else kinds) - {""}
+    which = labels.get(f"{PREFIX}{component}", ALL_CRONS)
+    return (kinds if which == ALL_CRONS else kinds | {f"{component}-{which}"}) - {""}
 
 
 def _places(pod: Object) -> Iterator[Place]:
