@@ -87,7 +87,8 @@ final class Migration
     {
         $name = $this->database->quote(Migrations::lockName($this->parameters['db_name']));
         $deadline = time() + $waitSeconds;
-        while (1 !== (int) $this->database->query("SELECT GET_LOCK({$name}, ".min(self::LOCK_SECONDS, $waitSeconds).')')->fetchColumn()) {
+        // Asked without patience first: whoever has to wait says so at once.
+        for ($seconds = 0; 1 !== (int) $this->database->query("SELECT GET_LOCK({$name}, {$seconds})")->fetchColumn(); $seconds = min(self::LOCK_SECONDS, $waitSeconds)) {
             $this->waiting->breakOnSignal();
             $holder = $this->database->query("SELECT IS_USED_LOCK({$name})")->fetchColumn();
             $sentence = "another migration runs (database connection {$holder})";

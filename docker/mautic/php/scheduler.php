@@ -130,12 +130,16 @@ final class Scheduler
 
     public function run(): void
     {
+        // What is known from before a crash of this process, whose place survives it.
+        $known = json_decode((string) @file_get_contents(self::STATE), true);
+        $this->state = $known['jobs'] ?? [];
         $active = array_filter($this->jobs, static fn (Job $job): bool => null !== $job->schedule);
         $this->say(sprintf('%d jobs: %s', count($active), implode(', ', array_keys($active))));
         $this->save();
-        $begin = ($this->clock)()->getTimestamp() + $this->delaySeconds;
+        $begin = null;
         while (true) {
             $now = ($this->clock)();
+            $begin ??= $now->getTimestamp() + $this->delaySeconds;
             if (!$this->stopping && $now->getTimestamp() >= $begin) {
                 $this->enqueueDue($active, $now);
                 $this->startQueued($now);
@@ -175,11 +179,14 @@ final class Scheduler
             if ([] !== $due) {
                 $this->miss($name, end($due), 'the scheduler did not look at the clock', count($due));
             }
-            if (isset($this->running[$name]) || isset($this->queue[$name])) {
+            if (isset($this->running[$name])) {
                 $this->miss($name, $latest, 'its last run has not ended');
-            } else {
-                $this->queue[$name] = $latest;
+                continue;
             }
+            if (isset($this->queue[$name])) {
+                $this->miss($name, $this->queue[$name], 'it had no turn before the next one');
+            }
+            $this->queue[$name] = $latest;
         }
     }
 
