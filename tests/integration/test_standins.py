@@ -21,6 +21,7 @@ import requests
 from tests.integration.standin_support import TEST_LABEL, container, output, pair, until
 from tests.support.images import standin
 from tests.support.suite import ROOT
+from tests.support.verbs import used
 
 DEBIAN_SH = ROOT / "docker" / "standins" / "debian.sh"
 LABELS = {TEST_LABEL: "1"}
@@ -270,6 +271,15 @@ def test_unknown_verb_is_an_error_with_advice(site: Site) -> None:
     assert status == 1
     assert '"mautic:emails:send" is not defined' in said
     assert "bin/console list" in said
+
+
+def test_the_console_knows_every_verb_that_is_used(site: Site) -> None:
+    status, said = site.console("list")
+    assert status == 0, said
+    wanted = set(used())
+    assert wanted <= set(said.split())
+    for verb in sorted(wanted):
+        assert "is not defined" not in site.console(verb)[1]
 
 
 def test_every_scheduled_command_runs(installed: Site) -> None:
