@@ -29,6 +29,17 @@ def parts(text: str, now: datetime) -> list[Part]:
     ]
 
 
+def unknown(why: str) -> list[Part]:
+    """Return the row for commands that cannot be asked about.
+
+    Args:
+        why: what was said instead; an image from before there was such a question says nothing
+            that would help.
+    """
+    lines = why.strip().splitlines() or ["its image does not tell"]
+    return [Part("cron-…", "unknown", "", "", "", lines[-1])]
+
+
 def _result(row: Mapping[str, Any]) -> str:
     if row["running"]:
         return "running"

@@ -340,16 +340,20 @@ def test_a_second_install_drops_nothing(installed: Site) -> None:
 
 
 def test_migrations_run_exactly_once(installed: Site) -> None:
-    recorded = installed.sql("SELECT version FROM migrations ORDER BY version").splitlines()
-    assert len(recorded) > 1
+    short = "SELECT RIGHT(version, 21) AS name FROM migrations ORDER BY name"
     log = "SELECT version FROM standin_migration_log ORDER BY version"
-    assert installed.sql(log).splitlines() == recorded
-    installed.sql("DELETE FROM migrations ORDER BY version DESC LIMIT 1")
-    assert "New: 1" in installed.console("doctrine:migrations:status")[1]
+    recorded = installed.sql(short).splitlines()
+    ran = installed.sql(log).splitlines()
+    # One has nothing to do, as some of Mautic's: it never runs, and is recorded at the end.
+    assert recorded == [*ran, "Version20260301000000"]
+    installed.sql("DELETE FROM migrations WHERE version REGEXP '20260[23]01'")
+    assert "New: 2" in installed.console("doctrine:migrations:status")[1]
+    assert installed.console("doctrine:migrations:up-to-date")[0] == 1
     for _ in range(2):
         assert installed.run("mautic", "migrate")[0] == 0
-    assert installed.sql(log).splitlines() == [*recorded, recorded[-1]]
-    assert "New: 0" in installed.console("doctrine:migrations:status")[1]
+    assert installed.sql(log).splitlines() == [*ran, ran[-1]]
+    assert installed.sql(short).splitlines() == recorded
+    assert installed.console("doctrine:migrations:up-to-date")[0] == 0
 
 
 def test_cold_cache_needs_the_database(site: Site) -> None:

@@ -48,9 +48,9 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
     told: set[str] = set()
     while True:
         pods = cluster.find("Pod", where, f"{ours},{COMPONENT} in (worker,cron)")
-        busy = [pod for pod in pods if _has_begun(pod)]
+        busy = [pod for pod in pods if "running" in _states(pod)]
         jobs = cluster.find("Job", where, f"{ours},{COMPONENT}=cron")
-        taken = _take_away(cluster, where, jobs, busy)
+        taken = _take_away(cluster, where, jobs, pods)
         # A run may begin in the moment in which it is taken away: the next look shows it.
         if not busy and not taken:
             return
@@ -67,18 +67,21 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _has_begun(pod: Object) -> bool:
-    """Say whether a command of a pod runs; those of its start do not count."""
+def _states(pod: Object) -> set[str]:
+    """Return what a pod's containers are, those of its start left out."""
     statuses = pod.get("status", {}).get("containerStatuses", [])
-    return any("running" in status.get("state", {}) for status in statuses)
+    return {state for status in statuses for state in status.get("state", {})}
 
 
 def _take_away(
-    cluster: Cluster, where: str, jobs: Sequence[Object], busy: Sequence[Object]
+    cluster: Cluster, where: str, jobs: Sequence[Object], pods: Sequence[Object]
 ) -> bool:
     """Delete the runs of crons that have neither begun nor ended; return whether there were any."""
-    owners = {
-        owner["uid"] for pod in busy for owner in pod["metadata"].get("ownerReferences") or []
+    begun = {
+        owner["uid"]
+        for pod in pods
+        if _states(pod) & {"running", "terminated"}
+        for owner in pod["metadata"].get("ownerReferences") or []
     }
     taken = False
     for job in jobs:
@@ -87,7 +90,7 @@ def _take_away(
             one["type"] in {"Complete", "Failed"} and one["status"] == "True"
             for one in status.get("conditions") or []
         )
-        if has_ended or meta["uid"] in owners or meta.get("deletionTimestamp"):
+        if has_ended or meta["uid"] in begun or meta.get("deletionTimestamp"):
             continue
         cluster.delete("Job", meta["name"], where, uid=meta["uid"])
         taken = True

@@ -18,7 +18,7 @@ from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.lease import Holder as LeaseHolder
 from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
-from tasks.core.errors import ConflictError, InputError, RefusedError
+from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError
 from tasks.core.manifests import (
     MANAGED,
     PREFIX,
@@ -472,13 +472,14 @@ class Kubernetes:
         if not running:
             return ()
         place = running[-1]
-        status, said = self._cluster.output(
-            names.namespace, place.pod, place.container, schedules.STATUS
-        )
-        if status:
-            # An image from before there was such a command.
-            return ()
-        return schedules.parts(said.decode(), now)
+        try:
+            status, said = self._cluster.output(
+                names.namespace, place.pod, place.container, schedules.STATUS
+            )
+        except ClusterError as error:
+            # Its node is away: all else is worth showing.
+            return schedules.unknown(error.message)
+        return schedules.parts(said.decode(), now) if status == 0 else schedules.unknown("")
 
     def logs(
         self,

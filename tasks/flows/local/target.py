@@ -407,9 +407,9 @@ class Local:
             return found
         argv = ["docker", "exec", cron.id, *schedules.STATUS]
         done = self.runner.run(argv, cwd=self.root, check=False)
-        # An image from before there was such a command says no.
-        told = schedules.parts(done.stdout, datetime.now(UTC)) if done.returncode == 0 else []
-        return [*found, *told]
+        if done.returncode:
+            return [*found, *schedules.unknown(done.stderr)]
+        return [*found, *schedules.parts(done.stdout, datetime.now(UTC))]
 
     def logs(
         self,
