@@ -193,7 +193,7 @@ def database(engine: docker.DockerClient, network: Any) -> Iterator[Callable[[st
         network=network.name,
         name=f"{network.name}-database",
         environment={"MYSQL_ROOT_PASSWORD": "root"},
-        tmpfs={"/var/lib/mysql": "uid=999,gid=999", "/tmp": "", "/run/mysqld": "mode=1777"},
+        tmpfs={"/var/lib/mysql": "uid=999,gid=999", "/tmp": "", "/run/mysqld": "uid=999,gid=999"},
         **HARDENED,
     ) as made:
 
@@ -446,7 +446,7 @@ def server(engine: docker.DockerClient) -> Iterator[Callable[..., Any]]:
                 network_mode="none",
                 environment=environment,
                 volumes={volume.name: {"bind": "/var/lib/mysql"}},
-                tmpfs={"/tmp": "", "/run/mysqld": "mode=1777"},
+                tmpfs={"/tmp": "", "/run/mysqld": "uid=999,gid=999"},
                 **HARDENED,
             )
             started.append(stack.enter_context(running))
