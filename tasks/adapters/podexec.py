@@ -14,7 +14,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.kubeapi import Transport
@@ -69,7 +69,7 @@ class Exec:
             sender = threading.Thread(target=self._send, args=(socket,), daemon=True, name="stdin")
             sender.start()
             try:
-                return self._receive(socket)
+                return self._receive(socket, _show)
             finally:
                 self._ended.set()
                 self._wake(b"e")
@@ -77,18 +77,36 @@ class Exec:
                     signal.signal(signal.SIGWINCH, before)
                 socket.close(timeout=1)
 
+    def output(self) -> tuple[int, bytes]:
+        """Run it to its end without a terminal; return its exit status and what it wrote to stdout.
+
+        Raises:
+            ClusterError: it could not be started, or the connection broke off.
+        """
+        query = [("container", self._container), ("stdout", "true"), ("stderr", "true")]
+        query += [("command", word) for word in self._argv]
+        socket = self._transport.websocket(self._path, query)
+        said = bytearray()
+
+        def take(channel: int, data: bytes) -> None:
+            if channel == STDOUT:
+                said.extend(data)
+
+        try:
+            return self._receive(socket, take), bytes(said)
+        finally:
+            socket.close(timeout=1)
+
     def _wake(self, why: bytes) -> None:
         os.write(self._wake_write, why)
 
     # -- what comes -----------------------------------------------------------------------------
 
-    def _receive(self, socket: WebSocket) -> int:
+    def _receive(self, socket: WebSocket, take: Callable[[int, bytes], None]) -> int:
         status: dict[str, Any] | None = None
         for channel, data in self._messages(socket):
             if channel in {STDOUT, STDERR}:
-                stream = sys.stdout if channel == STDOUT else sys.stderr
-                stream.buffer.write(data)
-                stream.buffer.flush()
+                take(channel, data)
             elif channel == ERROR:
                 status = json.loads(data)
         if status is None:
@@ -144,6 +162,12 @@ class Exec:
                     sources.remove(0)
                     if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
                         socket.send_binary(bytes([CLOSE, STDIN]))
+
+
+def _show(channel: int, data: bytes) -> None:
+    stream = sys.stdout if channel == STDOUT else sys.stderr
+    stream.buffer.write(data)
+    stream.buffer.flush()
 
 
 @contextlib.contextmanager

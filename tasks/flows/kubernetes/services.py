@@ -15,6 +15,8 @@ from tasks.flows.kubernetes.mirror import INSTANCE
 PHP = "fpm"
 """Where commands run unless another service is named: the container of web's pods."""
 WEB = "web"
+ALL_CRONS = "all"
+"""The label of the pod that runs all scheduled commands, in place of one command's name."""
 ALIASES = {"mysql": "database"}
 """Components that have another name on a machine with Docker Compose."""
 WORKLOADS = ("Deployment", "StatefulSet", "CronJob", "Job")
@@ -115,8 +117,8 @@ def service_of(metadata: Object) -> str:
     """Return the one service that a workload is: its name may be cut, its labels never are."""
     labels = metadata.get("labels") or {}
     component = labels.get(COMPONENT, "")
-    which = labels.get(f"{PREFIX}{component}")
-    return f"{component}-{which}" if which else component
+    which = labels.get(f"{PREFIX}{component}", ALL_CRONS)
+    return component if which == ALL_CRONS else f"{component}-{which}"
 
 
 def _kinds(metadata: Object) -> set[str]:

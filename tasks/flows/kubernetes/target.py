@@ -18,7 +18,7 @@ from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.lease import Holder as LeaseHolder
 from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
-from tasks.core.errors import ConflictError, InputError, RefusedError
+from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError
 from tasks.core.manifests import (
     MANAGED,
     PREFIX,
@@ -37,6 +37,7 @@ from tasks.core.record import Owner, Release
 from tasks.core.redact import Redactor
 from tasks.core.rollout import Policy
 from tasks.core.settings import Environment, Settings, names_of
+from tasks.flows import schedules
 from tasks.flows.kubernetes.access import admit
 from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.evidence import save
@@ -48,7 +49,7 @@ from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.releases import go_back, repair, revisions
 from tasks.flows.kubernetes.removal import look, removals, remove_namespace
-from tasks.flows.kubernetes.services import where_to_run
+from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
 from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary, new_secrets
@@ -456,11 +457,29 @@ class Kubernetes:
         current = record.current if record else None
         ours = f"{INSTANCE}={names.release}"
         now = self._cluster.now()
-        return [
+        workloads = [
             part(item, current, now)
             for kind in ("Deployment", "StatefulSet", "CronJob")
             for item in self._cluster.find(kind, names.namespace, ours)
         ]
+        return [*workloads, *self._scheduled(names, now)]
+
+    def _scheduled(self, names: Names, now: datetime) -> Sequence[Part]:
+        """Return the scheduled commands of the one pod that runs them, if it does."""
+        where = f"{selector(names)},{PREFIX}cron={ALL_CRONS}"
+        pods = places(self._cluster.find("Pod", names.namespace, where), "cron")
+        running = [place for place in pods if place.running]
+        if not running:
+            return ()
+        place = running[-1]
+        try:
+            status, said = self._cluster.output(
+                names.namespace, place.pod, place.container, schedules.STATUS
+            )
+        except ClusterError as error:
+            # Its node is away: all else is worth showing.
+            return schedules.unknown(error.message)
+        return schedules.parts(said.decode(), now) if status == 0 else schedules.unknown("")
 
     def logs(
         self,

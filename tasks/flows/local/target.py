@@ -30,6 +30,7 @@ from tasks.core.record import (
     newest,
 )
 from tasks.core.settings import Settings, names_of
+from tasks.flows import schedules
 from tasks.flows.local.evidence import save
 from tasks.flows.local.plan import (
     DATABASE,
@@ -56,6 +57,7 @@ ADMIN = "admin"
 SECRETS = "/run/secrets/mautic"
 PHP = "fpm"
 """Where commands run unless another service is named."""
+CRON = "cron"
 
 
 @dataclass(frozen=True)
@@ -396,10 +398,18 @@ class Local:
         state = read_state(self.engine, names.namespace, of)
         current = state.record.current if state.record else None
         tags = {current.mautic: current.tag, current.nginx: current.tag} if current else {}
-        return [
+        found = [
             Part(name, item.state, item.health, item.image, tags.get(item.image, ""), item.status)
             for name, item in sorted(state.services.items())
         ]
+        cron = state.services.get(CRON)
+        if cron is None or cron.state != "running":
+            return found
+        argv = ["docker", "exec", cron.id, *schedules.STATUS]
+        done = self.runner.run(argv, cwd=self.root, check=False)
+        if done.returncode:
+            return [*found, *schedules.unknown(done.stderr)]
+        return [*found, *schedules.parts(done.stdout, datetime.now(UTC))]
 
     def logs(
         self,

@@ -62,6 +62,7 @@ final class Console
             'doctrine:migrations:sync-metadata-storage' => $this->syncStorage(),
             'doctrine:migrations:status'          => $this->migrationStatus(),
             'doctrine:migrations:migrate'         => $this->migrate(),
+            'doctrine:migrations:up-to-date'      => $this->isUpToDate(),
             'doctrine:migrations:version'         => $this->markMigrations(),
             'messenger:consume'                   => $this->consume(),
             'mautic:integration:fetchleads', 'mautic:integration:pushactivity' => $this->integrate($verb),
@@ -77,7 +78,8 @@ final class Console
     {
         $verbs = array_merge($this->regular(), [
             'about', 'cache:clear', 'cache:warmup', 'doctrine:migrations:migrate', 'doctrine:migrations:status',
-            'doctrine:migrations:sync-metadata-storage', 'doctrine:migrations:version', 'list',
+            'doctrine:migrations:sync-metadata-storage', 'doctrine:migrations:up-to-date',
+            'doctrine:migrations:version', 'list',
             'mautic:contacts:deduplicate', 'mautic:install', 'mautic:integration:fetchleads',
             'mautic:integration:pushactivity', 'mautic:max-mind:purge', 'mautic:plugins:reload',
             'mautic:user:password', 'messenger:consume',
@@ -178,13 +180,21 @@ final class Console
         return $this->say('New: '.count($migrations->pending()));
     }
 
+    private function isUpToDate(): int
+    {
+        $pending = (new Migrations($this->database()))->pending();
+
+        return [] === $pending
+            ? $this->say('[OK] Up-to-date! No migrations to execute.')
+            : $this->fail(sprintf('[ERROR] Out-of-date! %d migrations are available to execute.', count($pending)));
+    }
+
     private function migrate(): int
     {
         $migrations = new Migrations($this->database());
         $pending = $migrations->pending();
         foreach ($pending as $version) {
-            $migrations->run($version);
-            $this->say("migrated {$version}");
+            $this->say(($migrations->run($version) ? 'migrated' : 'skipped')." {$version}");
         }
 
         return $this->say([] === $pending ? '[OK] Already at the latest version' : '[OK] Successfully migrated');
