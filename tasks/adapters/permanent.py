@@ -43,7 +43,7 @@ def is_permanent(error: BaseException, *, known: bool = False) -> bool:
     """
     for each in causes(error):
         if isinstance(each, ssl.SSLError):
-            return bool(_TLS.search(each.reason or str(each)))
+            return bool(_TLS.search(str(each)))
         if isinstance(each, socket.gaierror):
             return not known and each.errno in _UNKNOWN_NAME
         if isinstance(each, (FileNotFoundError, PermissionError, IsADirectoryError)):
@@ -63,7 +63,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(each))
         yield each
-        # Carried along by libraries: as `reason` (urllib3), argument (requests), by name (botocore).
+        # Carried along: as `reason` (urllib3), argument (requests), or by name (botocore).
         carried = getattr(each, "kwargs", None)
         todo += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args[:1]]
         todo += carried.values() if isinstance(carried, dict) else ()

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import DeadlineError
+from tasks.core.manifests import INSTANCE
 from tasks.core.naming import Names
-from tasks.flows.kubernetes.mirror import INSTANCE
 
 COMPONENT = "app.kubernetes.io/component"
 HOLD_SECONDS = 600

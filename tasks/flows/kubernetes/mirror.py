@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.adapters.cluster import Change, Cluster
 from tasks.adapters.kubeapi import Object, Stop
-from tasks.core.manifests import INSTANCE as INSTANCE
+from tasks.core.manifests import INSTANCE
 from tasks.core.rollout import CLOCK_STEP, Snapshot, new_replicasets, time_of
 
 LABELLED = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "Pod")

@@ -21,6 +21,7 @@ from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
 from tasks.core.errors import ConflictError, InputError, RefusedError
 from tasks.core.manifests import (
+    INSTANCE,
     MANAGED,
     PREFIX,
     SECRET,
@@ -43,7 +44,6 @@ from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
 from tasks.flows.kubernetes.evidence import save
 from tasks.flows.kubernetes.hold import COMPONENT, hold
 from tasks.flows.kubernetes.logs import show
-from tasks.flows.kubernetes.mirror import INSTANCE
 from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
