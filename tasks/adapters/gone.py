@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from tasks.adapters.cluster import KINDS, Cluster
 from tasks.adapters.kubeapi import Object
 from tasks.core.errors import ClusterError, DeadlineError
-from tasks.core.removal import TELL_SECONDS, cannot_be_listed, held_by, is_stuck
+from tasks.core.removal import cannot_be_listed, held_by, is_stuck, is_worth_a_word
 
 WAIT_SECONDS = 300
 """How long anything is waited for, however much moves."""
@@ -55,7 +55,7 @@ def wait_gone(
         words = held_by(found)
         if words != held:
             held, moved = words, now
-        if now - began > TELL_SECONDS and held != told:
+        if held != told and is_worth_a_word(held, waited=now - began):
             told = held
             say(f"waiting for the end of {kind.lower()}/{name}: {_named(cluster, found, held)}")
         stuck = not patient and is_stuck(held, waited=now - began, still=now - moved)

@@ -164,6 +164,9 @@ def stands_in_most(there: int, others: int) -> bool:
 
 TELL_SECONDS = 3.0
 """After how long a wait says what it waits for."""
+NAMESPACE_SECONDS = 8.0
+"""After how long that of a namespace does which says nothing itself: its controller lets every one
+rest for 5 s before it looks (namespaceDeletionGracePeriod in pkg/controller/namespace)."""
 STUCK_SECONDS = 15.0
 """How long a clean-up waits for what does not move; the cluster goes on without it."""
 STILL_SECONDS = 5.0
@@ -172,6 +175,19 @@ SERVED_SECONDS = 120.0
 """How long it waits for controllers that are known to take their time."""
 SERVED = (".k8s.aws", ".kubernetes.io", ".k8s.io", "kubernetes.io/", "-attacher/")
 """What names their finalizers: load balancers and volumes of a cloud go in their own time."""
+
+
+AT_REST = "its objects are being deleted"
+
+
+def is_worth_a_word(held: str, *, waited: float) -> bool:
+    """Say whether a wait has taken so long that it is to be told.
+
+    Args:
+        held: what it waits for, in the words of ``held_by``.
+        waited: seconds since it began.
+    """
+    return waited > (NAMESPACE_SECONDS if held == AT_REST else TELL_SECONDS)
 
 
 def held_by(found: Object) -> str:
@@ -183,7 +199,7 @@ def held_by(found: Object) -> str:
         if condition["status"] == "True" and condition.get("message")
     ]
     if found["kind"] == "Namespace":
-        return "; ".join(messages) or "its objects are being deleted"
+        return "; ".join(messages) or AT_REST
     if found["kind"] == "Pod":
         node = found.get("spec", {}).get("nodeName")
         return _finalizers(found) or (f"node {node} has not ended it" if node else "no node yet")

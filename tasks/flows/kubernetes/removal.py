@@ -18,17 +18,17 @@ from tasks.adapters.helm import Helm
 from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import ClusterError, DeadlineError
-from tasks.core.manifests import INSTANCE, MANAGED, SECRET, Object
+from tasks.core.manifests import INSTANCE, MANAGED, PREFIX, SECRET, Object
 from tasks.core.naming import Names
 from tasks.core.plan import Step
 from tasks.core.removal import (
     KINDS_OF_USERS,
-    TELL_SECONDS,
     Contents,
     contents,
     held_by,
     is_ours,
     is_stuck,
+    is_worth_a_word,
     stands_in_most,
 )
 from tasks.flows.target import Removal, Say
@@ -43,7 +43,7 @@ WORKLOADS = ("CronJob", "Job", "Deployment", "StatefulSet")
 ASKED_MAX = 30
 """How many objects are looked for in other namespaces; a branch's has a handful at most."""
 NEIGHBOURS_MAX = 10
-"""In how many of the suite's own namespaces, where not all of the cluster may be looked at."""
+"""In how many of the environment's own, where a user may not look into all of them."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> Found:
     )
     works = any(item["kind"] in {*WORKLOADS, "Pod"} for item in own)
     rest = contents(found, namespace=namespace, release=names.release, patterns=patterns)
-    rest = _asked_elsewhere(cluster, names.namespace, rest)
+    rest = _asked_elsewhere(cluster, names, rest)
     return Found(namespace["metadata"]["uid"], works, claims, rest.foreign, rest.passing)
 
 
@@ -112,12 +112,12 @@ def _all(cluster: Cluster, namespace: str, kinds: Iterable[str]) -> list[Object]
     return [item for found in at_once(find, kinds) for item in found]
 
 
-def _asked_elsewhere(cluster: Cluster, namespace: str, here: Contents) -> Contents:
+def _asked_elsewhere(cluster: Cluster, names: Names, here: Contents) -> Contents:
     """Return the contents with nothing left open: what most other namespaces have is passing."""
     if not here.open:
         return here
     foreign, passing = list(here.foreign), dict(here.passing)
-    counts = _counts(cluster, namespace, here.open[:ASKED_MAX])
+    counts = _counts(cluster, names, here.open[:ASKED_MAX])
     for kind, name in here.open:
         there, others = counts.get((kind, name), (0, 0))
         shown = f"{kind.lower()}/{name}"
@@ -129,25 +129,27 @@ def _asked_elsewhere(cluster: Cluster, namespace: str, here: Contents) -> Conten
 
 
 def _counts(
-    cluster: Cluster, namespace: str, wanted: Sequence[tuple[str, str]]
+    cluster: Cluster, names: Names, wanted: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[int, int]]:
     """Return in how many of how many other namespaces each object stands."""
     try:
         others = [
             item
             for item in cluster.find("Namespace", metadata_only=True)
-            if item["metadata"]["name"] != namespace and "deletionTimestamp" not in item["metadata"]
+            if item["metadata"]["name"] != names.namespace
+            and "deletionTimestamp" not in item["metadata"]
         ]
     except ClusterError as error:
         if error.status != 403:
             raise
         return {}
     known = {item["metadata"]["name"] for item in others}
-    # Where a user may not look into all namespaces, the suite's own have to do.
+    # Where a user may not look into all namespaces, those of the same environment have to do.
+    marks = {**MANAGED, f"{PREFIX}environment": names.environment}
     neighbours = [
         item["metadata"]["name"]
         for item in others
-        if MANAGED.items() <= (item["metadata"].get("labels") or {}).items()
+        if marks.items() <= (item["metadata"].get("labels") or {}).items()
     ][:NEIGHBOURS_MAX]
 
     def count(each: tuple[str, str]) -> tuple[int, int]:
@@ -264,6 +266,7 @@ def _remove_release(cluster: Cluster, helm: Helm | None, names: Names, say: Say)
     told = ""
     while pods := cluster.find("Pod", names.namespace, f"{INSTANCE}={names.release}"):
         now = time.monotonic()
+        lost: list[str] = []
         for pod in pods:
             name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
             since = first_seen.setdefault(uid, now)
@@ -272,13 +275,18 @@ def _remove_release(cluster: Cluster, helm: Helm | None, names: Names, say: Say)
                 cluster.delete("Pod", name, names.namespace, grace_seconds=GRACE_SECONDS, uid=uid)
             elif now - since > FORCE_SECONDS and uid not in forced:
                 forced.add(uid)
-                node = pod["spec"].get("nodeName") or "none"
-                say(f"pod/{name} is not ended by its node {node}; the cluster forgets it")
+                lost.append(f"pod/{name} (node {pod['spec'].get('nodeName')})")
                 cluster.delete("Pod", name, names.namespace, grace_seconds=0, uid=uid)
+        if lost:
+            words = (
+                f"not ended by their nodes in {FORCE_SECONDS:.0f} s, so the cluster forgets them"
+            )
+            say(f"{words}: {', '.join(lost)}")
         held = f"pod/{pods[0]['metadata']['name']}: {held_by(pods[0])}"
-        if now - began > TELL_SECONDS and held != told:
+        more = len(pods) - 1
+        if held != told and is_worth_a_word(held, waited=now - began):
             told = held
-            say(f"waiting for the end of {len(pods)} pods, {held}")
+            say(f"waiting for the end of {held}{f' and {more} more' if more else ''}")
         oldest = min(first_seen[pod["metadata"]["uid"]] for pod in pods)
         if is_stuck(held, waited=now - began, still=now - oldest):
             raise DeadlineError(
