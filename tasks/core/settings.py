@@ -49,6 +49,7 @@ _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
 _DURATION = r"^[1-9][0-9]*[hdw]$"
 _WORD = r"^\S+$"
+_OBJECT = r"^[a-z*]+/[a-z0-9.*?-]+$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
@@ -61,6 +62,7 @@ PATTERNS = {
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
+    _OBJECT: "must be kind/name in lower case, with * and ?",
 }
 """What a text must look like, for people, by its pattern."""
 
@@ -80,6 +82,7 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
+ObjectGlob = Annotated[str, StringConstraints(pattern=_OBJECT)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
 HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
@@ -288,6 +291,13 @@ class Environment(_Strict):
     )
     replicas: Count | None = Field(
         None, description="Kubernetes only: web pods; overrides the values files."
+    )
+    cluster_objects: tuple[ObjectGlob, ...] = Field(
+        (),
+        description="Kubernetes only: objects, as globs of `kind/name` "
+        "(`configmap/*-root-ca`), that the cluster's controllers put into every namespace: "
+        "`cleanup` removes a namespace with them. What came with the namespace, or stands in most "
+        "other ones, need not be named.",
     )
     platform_namespace: Name = Field(
         "mautic-system", description="Kubernetes only: where the database Job runs."

@@ -80,6 +80,22 @@ class Credentials:
     later: str
 
 
+Say = Callable[[str], None]
+"""Tells of something in passing."""
+
+Removal = Callable[[Say], object]
+"""Removes one object; what it waits for is told."""
+
+
+def silently(action: Callable[[], object]) -> Removal:
+    """Return the removal of what goes at once, with nothing to tell."""
+
+    def remove(_: Say) -> object:
+        return action()
+
+    return remove
+
+
 @dataclass(frozen=True)
 class RemovalPlan:
     """What a clean-up is going to do.
@@ -92,7 +108,7 @@ class RemovalPlan:
 
     title: str
     steps: tuple[Step, ...]
-    objects: tuple[Callable[[], object], ...]
+    objects: tuple[Removal, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import DeadlineError
-from tasks.core.manifests import PREFIX, Object
+from tasks.core.manifests import INSTANCE, PREFIX, Object
 from tasks.core.naming import Names
-from tasks.flows.kubernetes.mirror import INSTANCE
 
 COMPONENT = "app.kubernetes.io/component"
 HOLD_SECONDS = 600

@@ -9,10 +9,9 @@ from typing import Any
 
 from tasks.adapters.cluster import Change, Cluster
 from tasks.adapters.kubeapi import Object, Stop
+from tasks.core.manifests import INSTANCE
 from tasks.core.rollout import CLOCK_STEP, Snapshot, new_replicasets, time_of
 
-INSTANCE = "app.kubernetes.io/instance"
-"""The label by which everything of a release is found."""
 LABELLED = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "Pod")
 UNLABELLED = ("PersistentVolumeClaim", "Event")
 """Of these the whole namespace is watched: events have no labels, and claims may have others."""

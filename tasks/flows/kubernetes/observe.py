@@ -45,8 +45,8 @@ def _is_held(lease: Object | None) -> bool:
 def _state(found: Object, record: Record | None, web: Object | None, *, held: bool) -> str:
     if found["metadata"].get("deletionTimestamp"):
         return "removing"
-    if record is None or record.state == "deploying":
-        return "deploying" if held else "interrupted"
+    if record is None or record.state in {"deploying", "removing"}:
+        return (record.state if record else "deploying") if held else "interrupted"
     if record.state == "removed":
         return "removed"
     status = (web or {}).get("status", {})

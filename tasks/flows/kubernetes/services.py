@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from tasks.adapters.cluster import Cluster
 from tasks.core.errors import InputError, SuiteError
-from tasks.core.manifests import PREFIX, Object
+from tasks.core.manifests import INSTANCE, PREFIX, Object
 from tasks.core.naming import Names
 from tasks.flows.kubernetes.hold import COMPONENT
-from tasks.flows.kubernetes.mirror import INSTANCE
 
 PHP = "fpm"
 """Where commands run unless another service is named: the container of web's pods."""

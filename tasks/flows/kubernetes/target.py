@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.console import Work
+from tasks.adapters.gone import wait_gone
 from tasks.adapters.helm import Helm, Revision
 from tasks.adapters.http import Response
 from tasks.adapters.lease import NAME as LEASE
@@ -20,6 +21,7 @@ from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
 from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError
 from tasks.core.manifests import (
+    INSTANCE,
     MANAGED,
     PREFIX,
     SECRET,
@@ -39,20 +41,29 @@ from tasks.core.rollout import Policy
 from tasks.core.settings import Environment, Settings, names_of
 from tasks.flows import schedules
 from tasks.flows.kubernetes.access import admit
-from tasks.flows.kubernetes.database import run_database_job
+from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
 from tasks.flows.kubernetes.evidence import save
 from tasks.flows.kubernetes.hold import COMPONENT, hold
 from tasks.flows.kubernetes.logs import show
-from tasks.flows.kubernetes.mirror import INSTANCE
 from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.releases import go_back, repair, revisions
-from tasks.flows.kubernetes.removal import look, removals, remove_namespace
+from tasks.flows.kubernetes.removal import look, removals
 from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
-from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary, new_secrets
+from tasks.flows.target import (
+    Credentials,
+    Part,
+    Removal,
+    RemovalPlan,
+    Request,
+    Say,
+    Summary,
+    new_secrets,
+    silently,
+)
 
 ADMIN = "admin"
 
@@ -110,8 +121,9 @@ class Kubernetes:
         names = request.names
         found = self._namespace(request.of, names)
         if found and found["metadata"].get("deletionTimestamp"):
-            with self._work(f"wait for the end of namespace {names.namespace}"):
-                remove_namespace(self._cluster, names.namespace)
+            where = names.namespace
+            with self._work(f"wait for the end of namespace {where}") as activity:
+                wait_gone(self._cluster, "Namespace", where, say=activity.say, patient=True)
             found = None
         if found is None:
             made = namespace(request.of, names, Record("deploying", names.url), _pipeline())
@@ -249,6 +261,7 @@ class Kubernetes:
                     server,
                     verb="create",
                     image=plan.release.mautic,
+                    wait_seconds=self._own.patience.grace_seconds,
                     password=passwords["db_password"],
                     say=activity.say,
                 )
@@ -383,32 +396,52 @@ class Kubernetes:
         found = self._namespace(of, names)
         if found is None:
             return RemovalPlan(title, (), ())
-        inside = look(self._cluster, names)
-        todo = removals(self._cluster, self._helm, names, inside)
+        inside = look(self._cluster, names, self._own.cluster_objects)
         record = record_of(found)
-        server = self._server()
-        if server and record and record.database:
-            image = record.database
 
-            def drop() -> None:
-                run_database_job(
-                    self._cluster, names, server, verb="drop", image=image, say=lambda _: None
-                )
+        def mark() -> None:
+            # As if nothing had ever been deployed: a deploy after it makes everything anew.
+            if record:
+                begun = Record("removing", record.url, record.expires_at, database=record.database)
+                self._write(of, names, begun)
 
-            # After the release, which uses it, and before the namespace, which remembers it.
-            step = Step("remove", f"database {names.database}", f"and user {names.database_user}")
-            has_release = bool(todo) and todo[0][0].subject.startswith("release")
-            todo.insert(int(has_release), (step, drop))
+        drop = self._drop(names, record.database if record else "")
+        todo = removals(self._cluster, self._helm, names, inside, mark=mark, drop=drop)
         if inside.foreign:
             nothing = Record("removed", names.url)
             if record != nothing:
                 step = Step("remove", f"record of namespace {names.namespace}")
-                todo.append((step, lambda: self._write(of, names, nothing)))
+                todo.append((step, silently(lambda: self._write(of, names, nothing))))
             kept = f"it holds {', '.join(inside.foreign)} of somebody else"
-            todo.append((Step("keep", f"namespace {names.namespace}", kept), lambda: None))
+            todo.append((Step("keep", f"namespace {names.namespace}", kept), silently(int)))
         return RemovalPlan(
             title, tuple(step for step, _ in todo), tuple(action for _, action in todo)
         )
+
+    def _drop(self, names: Names, image: str) -> tuple[Step, Removal] | None:
+        """Return what drops the branch's database and user; None where there is none to drop.
+
+        Args:
+            names: the branch's names.
+            image: the image that made it, or an empty string.
+        """
+        server = self._server()
+        if server is None or not image:
+            return None
+
+        def drop(say: Say) -> None:
+            run_database_job(
+                self._cluster,
+                names,
+                server,
+                verb="drop",
+                image=image,
+                wait_seconds=DROP_WAIT_SECONDS,
+                say=say,
+            )
+
+        step = Step("remove", f"database {names.database}", f"and user {names.database_user}")
+        return step, drop
 
     # -- looking ------------------------------------------------------------------------------
 

@@ -44,7 +44,15 @@ from tasks.flows.local.plan import (
 from tasks.flows.local.removal import removals
 from tasks.flows.local.state import State, read_state, summary, write_record
 from tasks.flows.platform import MAIL_ADDRESS, Platform
-from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary, new_secrets
+from tasks.flows.target import (
+    Credentials,
+    Part,
+    RemovalPlan,
+    Request,
+    Summary,
+    new_secrets,
+    silently,
+)
 from tasks.flows.waiting import wait_until_up
 
 UP_SECONDS = 300.0
@@ -360,7 +368,7 @@ class Local:
         return RemovalPlan(
             f"clean up {names.branch} in {names.environment}",
             tuple(step for step, _ in todo),
-            tuple(action for _, action in todo),
+            tuple(silently(action) for _, action in todo),
         )
 
     # -- looking ------------------------------------------------------------------------------
