@@ -12,7 +12,7 @@ from tasks.adapters.cluster import Cluster
 from tasks.adapters.kubeapi import Object
 from tasks.core.errors import ClusterError
 from tasks.core.redact import MASK, Redactor
-from tasks.core.rollout import last_seen
+from tasks.core.snapshot import last_seen
 from tasks.flows.kubernetes.mirror import INSTANCE
 
 KINDS = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "CronJob", "PersistentVolumeClaim")

@@ -9,7 +9,8 @@ from typing import Any
 
 from tasks.adapters.cluster import Change, Cluster
 from tasks.adapters.kubeapi import Object, Stop
-from tasks.core.rollout import CLOCK_STEP, Snapshot, new_replicasets, time_of
+from tasks.core.rollout import new_replicasets
+from tasks.core.snapshot import CLOCK_STEP, Snapshot, time_of
 
 INSTANCE = "app.kubernetes.io/instance"
 """The label by which everything of a release is found."""
