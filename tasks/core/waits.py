@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -146,5 +146,5 @@ def _newest(events: Sequence[Object]) -> Object:
 
 
 def is_by_job(pod: Object) -> bool:
-    """Say whether a pod is a Job\'s: it ends, and no probe asks whether it is ready."""
-    return pod.get("spec", {}).get("restartPolicy", "Always") != "Always"
+    """Say whether a pod is a Job's: it ends, and no probe asks whether it is ready."""
+    return bool(pod.get("spec", {}).get("restartPolicy", "Always") != "Always")
