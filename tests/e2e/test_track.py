@@ -550,6 +550,72 @@ def test_an_api_that_fails_and_drops_its_watches_is_survived(
     assert proxy.dropped > 0
 
 
+def test_what_waits_is_followed_although_the_connection_drops(
+    control_plane: ControlPlane, cluster: Cluster, watched: str, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    with FaultyProxy(control_plane) as proxy:
+        shaky = Cluster("test", str(proxy.write_kubeconfig(tmp_path / "kubeconfig")))
+        proxy.drop(after_seconds=0.7)
+        since = shaky.now()
+        _apply(cluster, watched, (job(fate="waits:migration-lock/4"), deployment()))
+        verdict = track(
+            shaky,
+            watched,
+            RELEASE,
+            since=since,
+            policy=PATIENT,
+            activity=Activity(lines.append, lines.append),
+        )
+
+    assert verdict.done
+    assert proxy.dropped > 0
+    assert len([line for line in lines if " | migrate: waiting [migration-lock]: " in line]) == 1
+
+
+def test_nothing_is_followed_any_more_when_the_tracking_has_ended(
+    cluster: Cluster, watched: str
+) -> None:
+    _apply(cluster, watched, (job(fate="waits:migration-lock"), deployment()))
+    lines: list[str] = []
+
+    track(
+        cluster,
+        watched,
+        RELEASE,
+        since=cluster.now(),
+        policy=PATIENT,
+        activity=Activity(lines.append, lines.append),
+        abort=lambda: any("waiting [migration-lock]" in line for line in lines),
+    )
+
+    _until(lambda: not [each for each in threading.enumerate() if each.name.startswith("log")])
+
+
+def test_on_a_terminal_all_that_a_migration_says_is_shown(cluster: Cluster, watched: str) -> None:
+    said: list[str] = []
+    passing: list[str] = []
+    since = cluster.now()
+    _apply(cluster, watched, (job(fate="waits:migration-lock/1"), deployment()))
+
+    verdict = track(
+        cluster,
+        watched,
+        RELEASE,
+        since=since,
+        policy=PATIENT,
+        activity=Activity(said.append, passing.append, lambda _: None),
+    )
+
+    assert verdict.done
+    texts = [line.partition(" | ")[2] for line in said if " | " in line]
+    assert texts == [
+        "migrate: waiting [migration-lock]: it is migration lock",
+        "migrate: it is there",
+    ]
+    assert "fpm | fpm: done" in passing
+
+
 def test_an_api_that_is_away_for_twenty_seconds_is_survived(
     control_plane: ControlPlane, cluster: Cluster, watched: str, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tasks.adapters.cluster import Cluster
@@ -28,30 +28,34 @@ QUIET_SECONDS = 15.0
 
 @dataclass
 class _Warning:
-    """Something a controller or the kubelet warns of, the same of all replicas.
+    """Something a controller or the kubelet warns of, the same of all objects.
 
     Attributes:
-        home: the workload it is about.
         subject: the first object it was told of.
         reason: the event's reason.
         words: the event's message.
-        count: how often it came.
         since: when it was first seen here.
+        homes: the workloads it is about.
+        objects: the objects it is about.
+        count: how often it came.
         is_told: whether it was told.
     """
 
-    home: str
     subject: str
     reason: str
     words: str
-    count: int
     since: float
+    homes: set[str] = field(default_factory=set)
+    objects: set[str] = field(default_factory=set)
+    count: int = 0
     is_told: bool = False
 
     def line(self) -> str:
         """Return the line that tells of it."""
-        times = f" (x{self.count})" if self.count > 1 else ""
-        return f"! {self.subject}: {self.reason}: {self.words}{times}"
+        times = [f"x{self.count}"] if self.count > 1 else []
+        times += [f"{len(self.objects)} objects"] if len(self.objects) > 1 else []
+        much = f" ({', '.join(times)})" if times else ""
+        return f"! {self.subject}: {self.reason}: {self.words}{much}"
 
 
 class Reporter:
@@ -69,7 +73,7 @@ class Reporter:
     ) -> None:
         self._since = since
         self._activity = activity
-        self._warnings: dict[tuple[str, str, str], _Warning] = {}
+        self._warnings: dict[tuple[str, str], _Warning] = {}
         self._begun: set[str] = set()
         self._complete: set[str] = set()
         self._waiting = ""
@@ -88,7 +92,7 @@ class Reporter:
         waiting = {row.workload for row in rows if not row.complete}
         for warning in self._warnings.values():
             lasts = time.monotonic() - warning.since > WARN_SECONDS
-            if lasts and not warning.is_told and warning.home in waiting:
+            if lasts and not warning.is_told and warning.homes & waiting:
                 self._warn(warning)
         if self._activity.panel:
             self._activity.panel(_table(rows, _latest(snapshot, homes, self._since), now))
@@ -109,7 +113,7 @@ class Reporter:
             self._tell_healed(left)
             return
         for warning in left:
-            if warning.home in waiting or not waiting:
+            if warning.homes & waiting or not waiting:
                 self._warn(warning)
 
     # -- workloads ------------------------------------------------------------------------------
@@ -143,24 +147,25 @@ class Reporter:
 
     def _note(self, snapshot: Snapshot, homes: Mapping[str, str]) -> None:
         """Take down the warnings of a snapshot."""
-        counts: dict[tuple[str, str, str], int] = {}
+        counts: dict[tuple[str, str], int] = {}
         for event in snapshot.events:
             about = event.get("involvedObject", {})
-            home = homes.get(about.get("uid", ""))
-            if event.get("type") != "Warning" or home is None or self._is_old(event):
+            uid = about.get("uid", "")
+            if event.get("type") != "Warning" or uid not in homes or self._is_old(event):
                 continue
-            # Replicas say the same of themselves: it is told once.
+            # Replicas say the same of themselves, and workloads of what they share: told once.
             reason, message = event.get("reason", ""), event.get("message") or ""
-            anyone = message.replace(about.get("name", ""), "*").replace(about.get("uid", ""), "*")
-            key = (home, reason, anyone)
+            anyone = message.replace(about.get("name", ""), "*").replace(uid, "*")
+            key = (reason, anyone)
             series = (event.get("series") or {}).get("count")
             counts[key] = counts.get(key, 0) + (series or event.get("count") or 1)
             if key not in self._warnings:
                 subject = f"{about.get('kind', '').lower()}/{about.get('name')}"
                 words = " ".join(message.split())[:MESSAGE_LENGTH]
-                since = time.monotonic()
-                self._warnings[key] = _Warning(home, subject, reason, words, 0, since)
+                self._warnings[key] = _Warning(subject, reason, words, time.monotonic())
             warning = self._warnings[key]
+            warning.homes.add(homes[uid])
+            warning.objects.add(uid)
             warning.count = max(warning.count, counts[key])
 
     def _warn(self, warning: _Warning) -> None:
