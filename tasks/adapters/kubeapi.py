@@ -36,6 +36,8 @@ BUSY = frozenset({429, 500, 502, 503, 504})
 """What an API server, or a load balancer before it, answers when it may do better soon."""
 CONNECT_SECONDS = 10.0
 """How long a websocket connection may take to open."""
+CONNECTIONS = 64
+"""How many connections are kept open: a rollout has a watch per kind and follows many logs."""
 WATCH_SECONDS = 30
 """How long the API serves one watch before it is opened anew: what a connection that died
 silently may cost."""
@@ -318,7 +320,8 @@ class Transport:
 
         client = self._new_client()
         # Attempts are repeated here, bounded by a patience and not by a count.
-        client.rest_client.pool_manager.connection_pool_kw["retries"] = Retry(0, read=False)
+        pool = client.rest_client.pool_manager.connection_pool_kw
+        pool |= {"retries": Retry(0, read=False), "maxsize": CONNECTIONS}
         return client
 
 

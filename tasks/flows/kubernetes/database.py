@@ -22,7 +22,8 @@ from tasks.core.manifests import (
     database_secret,
 )
 from tasks.core.naming import Names
-from tasks.core.rollout import Policy, Snapshot, judge
+from tasks.core.rollout import Policy, judge
+from tasks.core.snapshot import Snapshot
 
 POLL_SECONDS = 0.5
 MARGIN_SECONDS = 30

@@ -13,7 +13,7 @@ from tasks.adapters.kubeapi import Object
 from tasks.core.errors import ClusterError
 from tasks.core.manifests import INSTANCE
 from tasks.core.redact import MASK, Redactor
-from tasks.core.rollout import last_seen
+from tasks.core.snapshot import last_seen
 
 KINDS = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "CronJob", "PersistentVolumeClaim")
 """Described in a file per kind; pods have one each, and their logs beside it."""

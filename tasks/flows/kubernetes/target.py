@@ -19,7 +19,7 @@ from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.lease import Holder as LeaseHolder
 from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
-from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError
+from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError, SuiteError
 from tasks.core.manifests import (
     INSTANCE,
     MANAGED,
@@ -48,7 +48,7 @@ from tasks.flows.kubernetes.logs import show
 from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
-from tasks.flows.kubernetes.releases import go_back, repair, revisions
+from tasks.flows.kubernetes.releases import drop_failed, end_hooks, go_back, repair, revisions
 from tasks.flows.kubernetes.removal import look, removals
 from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
@@ -250,6 +250,8 @@ class Kubernetes:
         names = plan.request.names
         self._helm.look()
         self._write(plan.request.of, names, plan.before("deploying"))
+        # A run that was killed may have left its migration behind, whatever its release says.
+        end_hooks(self._cluster, names.release, names.namespace)
         self._repair(plan)
         passwords = self._make_secret(names, plan.seed)
         server = self._server()
@@ -270,7 +272,7 @@ class Kubernetes:
             with self._work("hold workers and crons") as activity:
                 hold(self._cluster, names, activity.say)
         self._still_mine(names)
-        with self._work(f"roll out {names.release}") as activity:
+        with self._work(f"roll out {names.release}") as activity, self._ends_hooks(names):
             upgrade(
                 self._cluster,
                 self._helm,
@@ -282,6 +284,22 @@ class Kubernetes:
                 timeout_seconds=self._own.patience.migration_seconds,
                 activity=activity,
             )
+
+    @contextlib.contextmanager
+    def _ends_hooks(self, names: Names) -> Iterator[None]:
+        """End the migration with a deploy that is interrupted.
+
+        After a failure it is ended by the way back, when its log is among the evidence.
+        """
+        try:
+            yield
+        except SuiteError:
+            raise
+        except BaseException:
+            # What cannot be ended now is ended by the next deploy.
+            with contextlib.suppress(ClusterError):
+                end_hooks(self._cluster, names.release, names.namespace)
+            raise
 
     def finish(self, plan: ClusterPlan) -> Credentials | None:
         """Remember the deployment; return the administrator after the first one."""
@@ -366,6 +384,7 @@ class Kubernetes:
         self._still_mine(names)
         # Even if there is no way back: the next deploy must not take what is there for good.
         self._write(plan.request.of, names, replace(record, state="failed"))
+        end_hooks(self._cluster, names.release, names.namespace)
         if record.current is None or not record.revision:
             return None
         with self._work(f"roll back to {record.current.tag}") as activity:
@@ -374,8 +393,15 @@ class Kubernetes:
                 self._cluster, self._helm, names.release, names.namespace, record.revision
             )
             wait_settled(
-                self._cluster, names.namespace, names.release, self._policy(), activity, since=since
+                self._cluster,
+                names.namespace,
+                names.release,
+                self._policy(),
+                activity,
+                since=since,
+                serving=True,
             )
+            drop_failed(self._cluster, names.release, names.namespace)
         # What runs is what worked, under a new number; what was asked for did not come.
         self._write(plan.request.of, names, replace(record, state="failed", revision=revision))
         return record.current.tag
