@@ -350,6 +350,19 @@ class Cluster:
         path = KINDS["Pod"].path(namespace, pod, "exec")
         return Exec(self._transport, path, container, argv).run()
 
+    def output(
+        self, namespace: str, pod: str, container: str, argv: Sequence[str]
+    ) -> tuple[int, str]:
+        """Run a command in a container; return its exit status and what it wrote to stdout.
+
+        Raises:
+            ClusterError: it could not be started, or the connection broke off.
+        """
+        from tasks.adapters.podexec import Exec
+
+        path = KINDS["Pod"].path(namespace, pod, "exec")
+        return Exec(self._transport, path, container, argv).output()
+
     def http(
         self, namespace: str, service: str, port: str, path: str, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:
