@@ -38,6 +38,15 @@ final class Migrations
         return array_values(array_diff($this->all(), $done));
     }
 
+    /** @return list<string> what is recorded without being there: by newer code */
+    public function unavailable(): array
+    {
+        $done = $this->database->run('SELECT version FROM {migrations}')->fetchAll(\PDO::FETCH_COLUMN);
+        $names = array_map(static fn (string $version): string => basename(str_replace('\\', '/', $version)), $done);
+
+        return array_values(array_diff($names, $this->all()));
+    }
+
     public function run(string $version): void
     {
         $this->createTables($version);
