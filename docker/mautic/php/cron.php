@@ -30,4 +30,10 @@ try {
     fwrite(STDERR, "cron: {$e->getMessage()}\n");
     exit(78);
 }
+foreach ($jobs as $name => $job) {
+    if (null !== $job->schedule && 'mautic:email:fetch' === $job->command[0] && !extension_loaded('imap')) {
+        fwrite(STDERR, "cron: {$name} stays off: mautic:email:fetch needs PHP's extension imap, which Debian has up to bookworm (PHP 8.2)\n");
+        unset($jobs[$name]);
+    }
+}
 (new Scheduler($jobs, (int) getenv('MAUTIC_CRON_TIMEOUT'), static fn (): DateTimeImmutable => new DateTimeImmutable()))->run();
