@@ -154,11 +154,12 @@ def _over_newer_schema(target: Target, request: Request, console: Console, back:
         return ""
     names = ", ".join(newer[-SHOWN_MIGRATIONS:])
     more = f" and {len(newer) - SHOWN_MIGRATIONS} more" if len(newer) > SHOWN_MIGRATIONS else ""
+    what = f"{len(newer)} migration{'s' if len(newer) > 1 else ''} that {back} does not know"
     console.warn(
-        f"the database has {len(newer)} migrations that {back} does not know ({names}{more}): "
-        "older code runs over a newer schema; deploy newer code soon, or restore a backup"
+        f"the database has {what} ({names}{more}): older code runs over a newer schema; "
+        "deploy newer code soon, or restore a backup"
     )
-    return f", over a database that has {len(newer)} migrations it does not know ({names}{more})"
+    return f", over a database with {what} ({names}{more})"
 
 
 def write_results(root: Path, names: Names, done: Mapping[str, Any]) -> None:
