@@ -213,7 +213,10 @@ class Database(_Strict):
 
 
 class Patience(_Strict):
-    """How long a rollout on Kubernetes may take, and what is waited for."""
+    """How long a deploy may take, and what is waited for.
+
+    Compose uses `stability_seconds` and `smoke_seconds` alone.
+    """
 
     crashes: Count = Field(
         3, description="How often a new container must have crashed for a crash loop."
@@ -224,6 +227,10 @@ class Patience(_Strict):
     deadline_seconds: Count = Field(600, description="How long the whole rollout may take.")
     stability_seconds: Count = Field(
         10, description="How long every new container must have run before it is done."
+    )
+    smoke_seconds: Count = Field(
+        90,
+        description="How long a site whose parts are all ready may still answer with an error.",
     )
     migration_seconds: Count = Field(1800, description="How long a migration may take.")
     turn_seconds: Count = Field(1800, description="How long to wait for another run to finish.")

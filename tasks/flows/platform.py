@@ -139,6 +139,7 @@ class Platform:
             lambda: self.engine.containers(f"{PROJECT}={self.name}"),
             services,
             say=activity.line,
+            stability_seconds=0,
             deadline_seconds=START_SECONDS,
             hide=self.runner.redactor,
         )

@@ -187,6 +187,10 @@ class Target(Protocol):
     def removed_at_once(self) -> int:
         """How many of them may be removed at the same time."""
 
+    @property
+    def smoke_seconds(self) -> float:
+        """How long a site whose parts are all healthy may still answer with an error."""
+
     def exclusive(
         self, names: Names, me: Holder, waiting: Callable[[str], None]
     ) -> AbstractContextManager[None]:
@@ -209,6 +213,9 @@ class Target(Protocol):
 
     def roll_back(self, plan: Any) -> str | None:
         """Bring the release before back up; returns what that is, None where there is none."""
+
+    def newer_migrations(self, of: Owner, names: Names) -> Sequence[str]:
+        """Return the migrations that the database has seen and the code that runs does not have."""
 
     def get(self, names: Names, path: str) -> Response:
         """Ask the branch's site for a path, as a visitor would."""

@@ -19,6 +19,7 @@ from docker.models.containers import Container
 
 from tests.integration.image_support import (
     METADATA,
+    VAR,
     Builds,
     Containers,
     Site,
@@ -453,13 +454,15 @@ def test_nginx_starts_a_worker_for_each_processor_it_may_use(
     assert until("nginx worker", workers) == 2
 
 
-def _parameters(made: Containers, image: str, environment: dict[str, str]) -> dict[str, Any]:
+def _parameters(
+    made: Containers, image: str, environment: dict[str, str], *argv: str
+) -> dict[str, Any]:
     """Read local.php twice, as Mautic does; return its parameters and what Symfony would see."""
     script = (
         "for ($i = 0; $i < 2; ++$i) { include 'config/local.php'; }"
         "echo json_encode(['local' => $parameters, 'env' => $_ENV]);"
     )
-    status, said = made.finish(image, "php", "-r", script, environment=environment)
+    status, said = made.finish(image, "php", "-r", script, "--", *argv, environment=environment)
     assert status == 0, said
     seen: dict[str, Any] = json.loads(said)
     return seen
@@ -524,6 +527,56 @@ def test_lists_may_be_written_as_people_write_them(
     assert seen["local"]["trusted_proxies"] == ["10.0.0.0/8", "127.0.0.1"]
     assert json.loads(seen["env"]["MAUTIC_TRUSTED_PROXIES"]) == ["10.0.0.0/8", "127.0.0.1"]
     assert seen["local"]["trusted_hosts"] == ["a.example"]
+
+
+def test_mautic_imports_from_folders_that_are_writable_and_shared(
+    made: Containers, images: dict[str, str]
+) -> None:
+    """Mautic's own default for both is var/import."""
+    seen = _parameters(made, images["mautic"], {})["local"]
+
+    folders = {name: value for name, value in seen.items() if name.endswith("_dir")}
+    assert folders == dict.fromkeys(
+        ("import_leads_dir", "import_campaigns_dir"), "%mautic.application_dir%/media/files/import"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "seen"),
+    [
+        (("mautic:plugins:reload",), ["sync://", "sync://", "null://"]),
+        (("--no-interaction", "mautic:plugins:update"), ["sync://", "sync://", "null://"]),
+        (
+            ("messenger:consume", "hit"),
+            [
+                "redis://mine",
+                *(f"doctrine://default?queue_name={name}" for name in ("hit", "failed")),
+            ],
+        ),
+    ],
+)
+def test_plugins_are_installed_without_a_queue_in_the_database(
+    made: Containers, images: dict[str, str], argv: tuple[str, ...], seen: list[str]
+) -> None:
+    """Symfony adds the queue's table to every schema, that of a plugin's own tables among them."""
+    given = {"MAUTIC_MESSENGER_DSN_EMAIL": "redis://mine"}
+    found = _parameters(made, images["mautic"], given, *argv)
+
+    names = [f"messenger_dsn_{name}" for name in ("email", "hit", "failed")]
+    assert [found["local"][name] for name in names] == seen
+    # What Symfony reads, before any parameter.
+    assert found["env"]["MAUTIC_MESSENGER_DSN_EMAIL"] == seen[0]
+
+
+def test_folders_that_are_mounted_over_belong_to_mautic(
+    made: Containers, images: dict[str, str]
+) -> None:
+    """An empty volume takes owner and mode from the image's folder."""
+    folders = [f"{VAR}/sessions", f"{VAR}/cache/ip_data"]
+    folders += [f"/var/www/html/docroot/media/{name}" for name in ("files", "images", "dashboards")]
+    container = made.start(images["mautic"], "stat", "-c", "%u", *folders, network_mode="none")
+
+    assert finish(container) == (0, "33\n" * len(folders))
 
 
 # --- the compiled cache ----------------------------------------------------------------------
@@ -987,6 +1040,23 @@ def test_the_schedule_is_changed_by_file_and_variable(
     assert not {"import", "webhooks-process", "maintenance-cleanup"} & set(names)
 
 
+def test_mail_is_not_fetched_without_imap_and_the_reason_is_told_once(
+    made: Containers, images: dict[str, str]
+) -> None:
+    jobs = {
+        "email-fetch": "* * * * *",
+        "mine": {"schedule": "* * * * *", "command": ["probe:exit", "0"]},
+    }
+    container = made.mautic(
+        images["mautic"], "cron", environment={"MAUTIC_CRON_JOBS": json.dumps(jobs)}
+    )
+    until("job", lambda: "mine ends: exit 0" in logs(container), lambda: logs(container))
+
+    said = logs(container)
+    assert said.count("email-fetch") == 1
+    assert "email-fetch stays off: mautic:email:fetch needs PHP's extension imap" in said
+
+
 @pytest.mark.parametrize(
     ("jobs", "message"),
     [
@@ -1198,7 +1268,7 @@ def test_migrations_that_skip_themselves_are_recorded(database: Database) -> Non
 
     assert status == 0, said
     assert "migrated Version20260201000000" in said
-    assert "1 migrations had nothing to do: Version20260301000000" in said
+    assert "1 migrations had nothing to do: Version20260401000000" in said
     assert finish(database.role(name, "console", "doctrine:migrations:up-to-date"))[0] == 0
     assert finish(database.role(name, "wait"))[0] == 0
 

@@ -51,4 +51,10 @@ if ('status' === ($argv[1] ?? '')) {
     echo json_encode($rows, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES), "\n";
     exit(0);
 }
+foreach ($jobs as $name => $job) {
+    if (null !== $job->schedule && 'mautic:email:fetch' === $job->command[0] && !extension_loaded('imap')) {
+        fwrite(STDERR, "cron: {$name} stays off: mautic:email:fetch needs PHP's extension imap, which Debian has up to bookworm (PHP 8.2)\n");
+        unset($jobs[$name]);
+    }
+}
 (new Scheduler($jobs, (int) getenv('MAUTIC_CRON_TIMEOUT'), $clock, max(1, (int) getenv('MAUTIC_CRON_PARALLEL')), (int) getenv('MAUTIC_CRON_DELAY')))->run();

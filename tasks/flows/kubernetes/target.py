@@ -33,6 +33,7 @@ from tasks.core.manifests import (
     record_of,
     secret,
 )
+from tasks.core.migrations import MIGRATIONS, unavailable
 from tasks.core.naming import Names, database_prefix
 from tasks.core.plan import Step
 from tasks.core.record import Owner, Release
@@ -113,6 +114,11 @@ class Kubernetes:
     @property
     def _own(self) -> Environment:
         return self._settings.environment(self._environment)
+
+    @property
+    def smoke_seconds(self) -> float:
+        """How long a site whose pods are all ready may still answer with an error."""
+        return self._own.patience.smoke_seconds
 
     # -- before -------------------------------------------------------------------------------
 
@@ -406,6 +412,13 @@ class Kubernetes:
         self._write(plan.request.of, names, replace(record, state="failed", revision=revision))
         return record.current.tag
 
+    def newer_migrations(self, of: Owner, names: Names) -> Sequence[str]:
+        """Return the migrations that the database has seen and the code that runs does not have."""
+        self._namespace(of, names)
+        place = where_to_run(self._cluster, names, "")
+        _, table = self._cluster.output(names.namespace, place.pod, place.container, MIGRATIONS)
+        return unavailable(table)
+
     # -- removing -----------------------------------------------------------------------------
 
     def holds_images(self, *, dry: bool) -> bool:
@@ -538,7 +551,7 @@ class Kubernetes:
         except ClusterError as error:
             # Its node is away: all else is worth showing.
             return schedules.unknown(error.message)
-        return schedules.parts(said.decode(), now) if status == 0 else schedules.unknown("")
+        return schedules.parts(said, now) if status == 0 else schedules.unknown("")
 
     def logs(
         self,

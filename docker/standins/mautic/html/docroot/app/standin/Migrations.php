@@ -41,6 +41,15 @@ final class Migrations
         return array_values(array_filter($this->all(), static fn (string $version): bool => !in_array(self::NAMESPACE.$version, $done, true)));
     }
 
+    /** @return list<string> what is recorded without being there: by newer code */
+    public function unavailable(): array
+    {
+        $done = $this->database->run('SELECT version FROM {migrations}')->fetchAll(\PDO::FETCH_COLUMN);
+        $names = array_map(static fn (string $version): string => basename(str_replace('\\', '/', $version)), $done);
+
+        return array_values(array_diff($names, $this->all()));
+    }
+
     /** False when the migration has nothing to do: as in Doctrine there will be no record of it. */
     public function run(string $version): bool
     {
