@@ -11,9 +11,9 @@ from gzip import decompress
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.helm import Helm, Revision, stored
 from tasks.adapters.kubeapi import Object
+from tasks.core.manifests import INSTANCE
 from tasks.core.snapshot import annotations_of, holds, uid_of
 from tasks.core.words import last
-from tasks.flows.kubernetes.mirror import INSTANCE
 
 HELM_SECONDS = 120
 HOOK = "helm.sh/hook"
