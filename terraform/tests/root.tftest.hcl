@@ -165,6 +165,35 @@ run "branches_kept_out" {
   }
 }
 
+# The provider checks what it is given, mocked or not: names of roles, of the database, of its groups.
+run "longest_names" {
+  command = plan
+  variables {
+    project = "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"
+  }
+  assert {
+    condition     = output.cluster_name == "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm-dev"
+    error_message = "A project of 40 characters has a stack dev."
+  }
+}
+
+run "names_too_long" {
+  command = plan
+  variables {
+    project = "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"
+    stack   = "test"
+  }
+  expect_failures = [var.project]
+}
+
+run "a_name_that_ec2_refuses" {
+  command = plan
+  variables {
+    project = "sg"
+  }
+  expect_failures = [var.project]
+}
+
 run "example_values" {
   command = plan
   variables {
