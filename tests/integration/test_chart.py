@@ -19,6 +19,7 @@ from tasks.adapters.tools import find_helm
 from tasks.core.errors import MissingToolError
 from tasks.core.naming import RELEASE_MAX
 from tasks.core.redact import Redactor
+from tasks.flows.kubernetes.services import service_of
 from tests.conftest import missing
 from tests.support.apirules import faults
 from tests.support.chart import (
@@ -746,6 +747,16 @@ def test_names_that_are_in_use_never_change(chart: Chart) -> None:
         ("CronJob", "mautic-release-2026-11-y-e240cb-cron-segments-update"),
         ("Job", "mautic-release-2026-11-yyyyyyyyyyyyyy-e240cb-migrate"),
     }
+
+
+def test_what_a_workload_is_shows_though_its_name_is_cut(chart: Chart) -> None:
+    objects = chart.objects(EVERYTHING, release="x" * RELEASE_MAX)
+    kinds = {"Deployment", "StatefulSet", "CronJob"}
+    told = {service_of(item["metadata"]) for item in objects if item["kind"] in kinds}
+    assert told >= {"web", "mysql", "redis", "worker-email", "cron-segments-update"}
+    for item in objects:
+        if item["kind"] in kinds:
+            assert name_of(item).endswith(f"-{service_of(item['metadata'])}")
 
 
 def test_a_dot_in_a_release_makes_no_two_names_alike(chart: Chart) -> None:
