@@ -200,11 +200,19 @@ run "example_values" {
     account_id = "111122223333"
     domain     = "mautic.example.org"
     region     = "Frankfurt"
-    stack      = "Dev"
     project    = "my--mautic"
     tags       = { stack = "mine" }
   }
-  expect_failures = [var.account_id, var.domain, var.region, var.stack, var.project, var.tags]
+  expect_failures = [var.account_id, var.domain, var.region, var.project, var.tags]
+}
+
+# The project's length is judged with the stack's, and so only where that is right.
+run "a_wrong_stack" {
+  command = plan
+  variables {
+    stack = "Dev"
+  }
+  expect_failures = [var.stack]
 }
 
 run "prod_unprotected" {
