@@ -3,8 +3,8 @@ variable "stack" {
   type        = string
 
   validation {
-    condition     = can(regex("^[a-z](-?[a-z0-9])*$", var.stack)) && length(var.stack) <= 12
-    error_message = "stack must be a-z, 0-9 and single '-', start with a letter, and hold at most 12 characters."
+    condition     = can(regex("^[a-z](-?[a-z0-9])*$", var.stack)) && length(var.stack) <= 20
+    error_message = "stack must be a-z, 0-9 and single '-', start with a letter, and hold at most 20 characters."
   }
 }
 
@@ -14,8 +14,17 @@ variable "project" {
   default     = "mautic"
 
   validation {
-    condition     = can(regex("^[a-z](-?[a-z0-9])*$", var.project)) && length(var.project) <= 20
-    error_message = "project must be a-z, 0-9 and single '-', start with a letter, and hold at most 20 characters."
+    condition     = can(regex("^[a-z](-?[a-z0-9])*$", var.project)) && length(var.project) <= 40
+    error_message = "project must be a-z, 0-9 and single '-', start with a letter, and hold at most 40 characters."
+  }
+  # IAM's 64 characters for the longest name of a role, "<project>-<stack>-database-monitoring".
+  validation {
+    condition     = length("${var.project}-${var.stack}-database-monitoring") <= 64
+    error_message = "project and stack must hold at most 43 characters together: IAM's limit for the role <project>-<stack>-database-monitoring is 64."
+  }
+  validation {
+    condition     = !startswith("${var.project}-", "sg-")
+    error_message = "project must not begin with sg-: EC2 refuses security groups of such names."
   }
 }
 

@@ -230,15 +230,18 @@ def names(
     def database_of(value: str) -> str:
         return f"{database_prefix(project)}{value}".replace("-", "_")
 
+    is_fixed = "{slug}" not in namespace
+
     def is_reserved(value: str) -> bool:
-        return (
-            value in environments
-            or not {value, namespace_of(value)}.isdisjoint(namespaces)
-            or database_of(value) in _SERVERS_OWN
+        if value in environments or value in namespaces:
+            return True
+        # Where nothing else is made of the slug, no other slug would help.
+        return not is_fixed and (
+            namespace_of(value) in namespaces or database_of(value) in _SERVERS_OWN
         )
 
     of_branch = slug(branch, is_reserved)
-    key = of_branch if "{slug}" in namespace else environment
+    key = environment if is_fixed else of_branch
     # Each part of a host name has a limit of its own.
     hostname = ".".join(fill(part, of_branch, LABEL_MAX) for part in host.split("."))
     return Names(

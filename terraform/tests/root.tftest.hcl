@@ -165,17 +165,54 @@ run "branches_kept_out" {
   }
 }
 
+# The provider checks what it is given, mocked or not: names of roles, of the database, of its groups.
+run "longest_names" {
+  command = plan
+  variables {
+    project = "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"
+  }
+  assert {
+    condition     = output.cluster_name == "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm-dev"
+    error_message = "A project of 40 characters has a stack dev."
+  }
+}
+
+run "names_too_long" {
+  command = plan
+  variables {
+    project = "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"
+    stack   = "test"
+  }
+  expect_failures = [var.project]
+}
+
+run "a_name_that_ec2_refuses" {
+  command = plan
+  variables {
+    project = "sg"
+  }
+  expect_failures = [var.project]
+}
+
 run "example_values" {
   command = plan
   variables {
     account_id = "111122223333"
     domain     = "mautic.example.org"
     region     = "Frankfurt"
-    stack      = "Dev"
     project    = "my--mautic"
     tags       = { stack = "mine" }
   }
-  expect_failures = [var.account_id, var.domain, var.region, var.stack, var.project, var.tags]
+  expect_failures = [var.account_id, var.domain, var.region, var.project, var.tags]
+}
+
+# The project's length is judged with the stack's, and so only where that is right.
+run "a_wrong_stack" {
+  command = plan
+  variables {
+    stack = "Dev"
+  }
+  expect_failures = [var.stack]
 }
 
 run "prod_unprotected" {

@@ -17,8 +17,11 @@ import yaml
 from tasks.adapters.process import Runner
 from tasks.adapters.tools import find_helm
 from tasks.core.errors import MissingToolError
+from tasks.core.naming import RELEASE_MAX
 from tasks.core.redact import Redactor
+from tasks.flows.kubernetes.services import service_of
 from tests.conftest import missing
+from tests.support.apirules import faults
 from tests.support.chart import (
     CHART,
     REQUIRED,
@@ -778,19 +781,78 @@ def test_only_the_migration_sees_the_administrators_password(chart: Chart) -> No
 
 # -- names and labels ------------------------------------------------------------------------------
 
-NAME_LIMITS = {"CronJob": 52, "StatefulSet": 52, "Service": 63, "Job": 63}
+RELEASES = [
+    "m",
+    RELEASE,
+    "mautic-" + "a" * 39 + "b",
+    f"{'m' * 40}-{'x' * (RELEASE_MAX - 41)}",
+    "x" * 53,
+    # Helm takes dots in a release, and hyphens wherever it is cut.
+    "a.b",
+    "a-" * 26 + "a",
+    "a." * 26 + "a",
+]
+LONGEST = "x" * 30
+LONGEST_NAMES: Values = {
+    "workers": {LONGEST: {"queues": ["failed"]}},
+    "crons": {"jobs": {LONGEST: {"schedule": "@daily", "command": ["about"]}}},
+}
 
 
-@pytest.mark.parametrize("release", ["m", RELEASE, "mautic-" + "a" * 39 + "b", "x" * 53])
-def test_names_have_room_for_what_controllers_append(chart: Chart, release: str) -> None:
-    objects = chart.objects(EVERYTHING, release=release)
-    seen = set()
-    for item in objects:
-        name = name_of(item)
-        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name), name
-        assert len(name) <= NAME_LIMITS.get(item["kind"], 58), name
-        seen.add((item["kind"], name))
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("values", [EVERYTHING, INGRESS], ids=["everything", "ingress"])
+def test_every_name_is_one_that_the_api_takes(chart: Chart, release: str, values: Values) -> None:
+    objects = chart.objects(overlay(values, LONGEST_NAMES), release=release)
+    assert [fault for item in objects for fault in faults(item)] == []
+    seen = {(item["kind"], name_of(item)) for item in objects}
     assert len(seen) == len(objects)
+
+
+@pytest.mark.parametrize("release", ["mautic-feature-x", "x" * RELEASE_MAX])
+def test_the_suite_finds_the_service_of_its_longest_release(chart: Chart, release: str) -> None:
+    objects = chart.objects(EVERYTHING, release=release)
+    assert name_of(only(objects, "Service", "web")) == f"{release}-web"
+
+
+def test_names_that_are_in_use_never_change(chart: Chart) -> None:
+    release = "mautic-release-2026-11-yyyyyyyyyyyyyyyyy-935a93"
+    objects = chart.objects(EVERYTHING, release=release)
+    named = {(item["kind"], name_of(item)) for item in objects}
+    assert named >= {
+        ("Service", f"{release}-web"),
+        ("Deployment", f"{release}-web"),
+        ("Deployment", "mautic-release-2026-11-yyyyyyyyy-e240cb-worker-email"),
+        ("StatefulSet", "mautic-release-2026-11-yyyyyyyyyyyyyyyy-e240cb-mysql"),
+        ("CronJob", "mautic-release-2026-11-y-e240cb-cron-segments-update"),
+        ("Job", "mautic-release-2026-11-yyyyyyyyyyyyyy-e240cb-migrate"),
+    }
+
+
+def test_what_a_workload_is_shows_though_its_name_is_cut(chart: Chart) -> None:
+    objects = chart.objects(EVERYTHING, release="x" * RELEASE_MAX)
+    kinds = {"Deployment", "StatefulSet", "CronJob"}
+    told = {service_of(item["metadata"]) for item in objects if item["kind"] in kinds}
+    assert told >= {"web", "mysql", "redis", "worker-email", "cron-segments-update"}
+    for item in objects:
+        if item["kind"] in kinds:
+            assert name_of(item).endswith(f"-{service_of(item['metadata'])}")
+
+
+def test_a_dot_in_a_release_makes_no_two_names_alike(chart: Chart) -> None:
+    names = [
+        {name_of(item) for item in chart.objects(EVERYTHING, release=release)}
+        for release in ("a.b", "a-b")
+    ]
+    assert names[0].isdisjoint(names[1])
+
+
+def test_the_label_of_the_chart_takes_any_version(chart: Chart, tmp_path: Path) -> None:
+    shutil.copytree(CHART, tmp_path / "chart")
+    file = tmp_path / "chart" / "Chart.yaml"
+    version = f"1.2.3-{'pre.' * 12}4+build.5"
+    file.write_text(re.sub(r"(?m)^version: .*$", f"version: {version}", file.read_text()))
+    objects = chart.objects(EVERYTHING, chart=tmp_path / "chart")
+    assert [fault for item in objects for fault in faults(item)] == []
 
 
 def test_cut_names_of_two_releases_differ(chart: Chart) -> None:

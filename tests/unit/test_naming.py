@@ -388,6 +388,13 @@ def test_names_of_a_fixed_environment_never_change() -> None:
     assert (found.database, found.database_user) == ("mautic_prod", "mautic_prod")
 
 
+def test_two_environments_may_have_one_fixed_namespace_in_two_clusters() -> None:
+    own = parse_settings("mautic").environment("prod")
+    two = Settings(environments={"prod": own, "mirror": own})
+    assert names_of(two, "prod", "main").namespace == "mautic-prod"
+    assert names_of(two, "mirror", "main").release == "mautic-mirror"
+
+
 def test_a_compose_project_of_a_long_template_keeps_its_name() -> None:
     template = f"{'team-' * 9}{{project}}-{{slug}}"
     settings = parse_settings("mautic", namespace=template)
