@@ -21,7 +21,10 @@ def parts(text: str, now: datetime) -> list[Part]:
         text: what the command STATUS wrote: docker/mautic/php/cron.php.
         now: the present moment.
     """
-    rows: list[dict[str, Any]] = json.loads(text)
+    try:
+        rows: list[dict[str, Any]] = json.loads(text)
+    except ValueError:
+        return unknown(text)
     return [
         Part(f"cron-{row['name']}", row["schedule"], _result(row), "", "", _times(row, now))
         for row in rows

@@ -21,8 +21,8 @@ from tests.support.terminal import Terminal
 MAIN = "main"
 FIRST = "first"
 COLUMNS = ["branch", "state", "commit", "age", "expires", "owner", "url"]
-RARE = "cron-iplookup-download"
-"""Runs once a month."""
+ENDED = "migrate"
+"""A service whose pod has done its work."""
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +106,13 @@ def test_status_shows_what_runs(site: KubeEnv) -> None:
         part["service"]: part
         for part in json.loads(site.ok("status", *ON, "--format", "json").stdout)
     }
-    assert {"web", "worker-email", "worker-hit", "cron-segments-update"} <= parts.keys()
+    assert {"web", "worker-email", "worker-hit", "cron"} <= parts.keys()
     assert (parts["web"]["state"], parts["web"]["health"]) == ("running", "1/1 ready")
-    assert {part["tag"] for part in parts.values()} == {FIRST}
+    assert {part["tag"] for part in parts.values() if part["image"]} == {FIRST}
+    # The one pod of the scheduled commands was asked about each of them.
+    told = parts["cron-import"]
+    assert (told["state"], told["health"], told["image"]) == ("@hourly", "ok", "")
+    assert told["uptime"].endswith(" ago")
     assert site.ok("url", *ON).stdout == "https://main.dev.example.com\n"
 
 
@@ -126,20 +130,20 @@ def test_logs_come_from_every_container_with_its_name(site: KubeEnv) -> None:
     lines = site.ok("logs", *ON).stdout.splitlines()
     release = site.names(MAIN).release
     assert all(line.startswith(f"{release}-") and " | " in line for line in lines)
-    # The cluster runs the crons at their times, whatever a test does.
     seen = {line.partition(" | ")[0].split()[1] for line in lines}
-    assert seen - {"cron"} == {"nginx", "fpm", "worker", "migrate"}
+    assert seen == {"nginx", "fpm", "worker", "cron", "migrate"}
     for service, containers in {
         "web": {"nginx", "fpm"},
         "nginx": {"nginx"},
         "worker": {"worker"},
+        "cron": {"cron"},
         "worker-email": {"worker"},
     }.items():
         some = site.ok("logs", *ON, "--service", service).stdout.splitlines()
         assert {line.partition(" | ")[0].split()[1] for line in some} == containers, service
     assert len(some) == 1
     assert f"{release}-worker-email-" in some[0]
-    assert site.ok("logs", *ON, "--service", RARE).stdout == ""
+    assert site.ok("logs", *ON, "--service", ENDED).stdout == ""
     unknown = site.run("logs", *ON, "--service", "wrker")
     assert unknown.returncode == 2
     assert "worker-email" in unknown.stderr
@@ -227,9 +231,9 @@ def test_shell_passes_streams_and_exit_status_on(site: KubeEnv) -> None:
     unknown = site.run("shell", *ON, "--service", "wrker")
     assert unknown.returncode == 2
     assert "worker-hit" in unknown.stderr
-    asleep = site.run("shell", *ON, "--service", RARE)
+    asleep = site.run("shell", *ON, "--service", ENDED)
     assert asleep.returncode == 1
-    assert f"no container of {RARE} of main is running" in asleep.stderr
+    assert f"no container of {ENDED} of main is running" in asleep.stderr
 
 
 def test_a_command_that_is_not_there_is_named(site: KubeEnv) -> None:

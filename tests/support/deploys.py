@@ -195,7 +195,7 @@ class Deploys:
         """Return the workers and crons that do not run."""
         where = self.names(branch).namespace
         crons = self.cluster.find("CronJob", where)
-        workers = self.cluster.find("Deployment", where, f"{COMPONENT}=worker")
+        workers = self.cluster.find("Deployment", where, f"{COMPONENT} in (worker,cron)")
         return [
             *(item["metadata"]["name"] for item in crons if item["spec"].get("suspend")),
             *(item["metadata"]["name"] for item in workers if not item["spec"]["replicas"]),

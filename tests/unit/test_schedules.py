@@ -39,6 +39,13 @@ def test_what_went_wrong_is_told() -> None:
     assert rows({**failed, "running": True})[0][2] == "running"
 
 
+def test_an_answer_that_is_none_is_shown_as_it_came() -> None:
+    assert status_rows(parts("cron takes no arguments\n", NOW))[0] == (
+        *("cron-…", "unknown", "-", ""),
+        "cron takes no arguments",
+    )
+
+
 def test_a_job_that_never_ran_has_a_row_and_one_that_is_off_has_none() -> None:
     found = rows({"next": "2026-11-22T12:30:00+00:00"}, {"enabled": False})
     assert found == [("cron-a", "* * * * *", "-", "", "next in 30m")]

@@ -20,7 +20,7 @@ runOrExit('wait', static function (): void {
 
         return $parameters;
     })();
-    $seconds = (int) MauticEnvironment::get('MAUTIC_MIGRATE_WAIT', '1800');
+    $seconds = (int) MauticEnvironment::get('MAUTIC_MIGRATE_WAIT', '120');
     $deadline = microtime(true) + $seconds;
     $waiting = new Waiting('wait');
     while (true) {
