@@ -70,8 +70,10 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
     assert own.cluster.name, "the settings require it"  # noqa: S101 - for the type
     # Looking at environments needs no Helm, and must not wait for one to be fetched.
     find = partial(find_helm, session.runner, ROOT, say=session.console.say)
+    warn = session.console.warn
     if own.cluster.kind == "context":
-        return Cluster(own.cluster.name), Helm(session.runner, find, own.cluster.name, None)
+        helm = Helm(session.runner, find, own.cluster.name, None)
+        return Cluster(own.cluster.name, say=warn), helm
     eks = EksAccess(
         session.aws(own.stack), own.cluster.name, root=ROOT, secret=session.redactor.add
     )
@@ -81,7 +83,7 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
         return find()
 
     return (
-        Cluster(eks.context, str(eks.kubeconfig), log_in=eks.log_in),
+        Cluster(eks.context, str(eks.kubeconfig), log_in=eks.log_in, say=warn),
         Helm(session.runner, find_and_log_in, eks.context, str(eks.kubeconfig)),
     )
 

@@ -301,8 +301,16 @@ _REGISTRY_FAULTS = (
         "log in: docker login; ECR's own words say which permission is missing",
     ),
     (
+        r"x509: |tls: (failed|bad|unknown|remote)|server gave HTTP response to HTTPS client|"
+        r"no such host",
+        RegistryError,
+        "the registry cannot be spoken to",
+        "is its address right? The Docker Engine, or its builder, must know its name and the "
+        "authority that signed its certificate",
+    ),
+    (
         r"failed to push|pushing|unexpected (HTTP )?status|connection refused|connection reset|"
-        r"i/o timeout|EOF|server misbehaving|no such host",
+        r"i/o timeout|EOF|server misbehaving",
         PushError,
         "the push to the registry failed",
         "the registry's own log says why; what was built stays in the builder's cache, "

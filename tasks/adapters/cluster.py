@@ -134,6 +134,7 @@ class Cluster:
         patience: seconds during which a busy, failing or absent API is tried again.
         log_in: returns a client of the cluster, in place of one by the kubeconfig; called again
             when the API no longer takes its credentials.
+        say: told, once for each time, that the API is waited for.
     """
 
     def __init__(
@@ -143,7 +144,9 @@ class Cluster:
         *,
         patience: float = PATIENCE_SECONDS,
         log_in: Callable[[], ApiClient] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
+        self._say = say
         self.context = context
         self.kubeconfig = kubeconfig
         self._patience = patience
@@ -151,7 +154,7 @@ class Cluster:
 
     @cached_property
     def _transport(self) -> Transport:
-        return Transport(self.context, self.kubeconfig, self._patience, self._log_in)
+        return Transport(self.context, self.kubeconfig, self._patience, self._log_in, self._say)
 
     # -- objects --------------------------------------------------------------------------------
 

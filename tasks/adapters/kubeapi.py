@@ -32,6 +32,8 @@ Object = dict[str, Any]
 
 PATIENCE_SECONDS = 30.0
 """How long a request is tried again while the API is busy, failing or away."""
+TELL_SECONDS = 3.0
+"""After how long that is told."""
 BUSY = frozenset({429, 500, 502, 503, 504})
 """What an API server, or a load balancer before it, answers when it may do better soon."""
 CONNECT_SECONDS = 10.0
@@ -118,6 +120,7 @@ class Transport:
         kubeconfig: path of the kubeconfig; None takes KUBECONFIG or the user's own.
         patience: seconds during which a busy, failing or absent API is tried again.
         log_in: returns a client, in place of one by the kubeconfig.
+        say: told, once for each time, that the API is waited for.
 
     Raises:
         ClusterError: the kubeconfig cannot be read, does not hold the context, or gives it no
@@ -130,7 +133,10 @@ class Transport:
         kubeconfig: str | None,
         patience: float,
         log_in: Callable[[], ApiClient] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
+        self._say = say
+        self._told = False
         self._new_client = log_in or functools.partial(_client, context, kubeconfig)
         self._client = self._connect()
         self._login = threading.Lock()
@@ -282,7 +288,8 @@ class Transport:
 
         What cannot heal is told at once.
         """
-        deadline = time.monotonic() + self._patience
+        began = time.monotonic()
+        deadline = began + self._patience
         pause = 0.2
         logged_in = False
         while True:
@@ -295,6 +302,7 @@ class Transport:
                     raise
             else:
                 if answer.status < 400:
+                    self._told = False
                     return answer
                 error = refusal(request, answer)
                 if error.status == 401 and not logged_in:
@@ -306,6 +314,9 @@ class Transport:
                 pause = max(pause, float(answer.headers.get("Retry-After") or 0))
             if time.monotonic() + pause > deadline:
                 raise error
+            if self._say and not self._told and time.monotonic() - began > TELL_SECONDS:
+                self._told = True
+                self._say(f"trying again for {deadline - time.monotonic():.0f} s: {error.message}")
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
 

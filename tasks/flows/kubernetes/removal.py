@@ -282,15 +282,15 @@ def _remove_release(cluster: Cluster, helm: Helm | None, names: Names, say: Say)
                 f"not ended by their nodes in {FORCE_SECONDS:.0f} s, so the cluster forgets them"
             )
             say(f"{words}: {', '.join(lost)}")
-        held = f"pod/{pods[0]['metadata']['name']}: {held_by(pods[0])}"
-        more = len(pods) - 1
+        more = f" and {len(pods) - 1} more" if len(pods) > 1 else ""
+        held = f"pod/{pods[0]['metadata']['name']}{more}: {held_by(pods[0])}"
         if held != told and is_worth_a_word(held, waited=now - began):
             told = held
-            say(f"waiting for the end of {held}{f' and {more} more' if more else ''}")
+            say(f"waiting for the end of {held}")
         oldest = min(first_seen[pod["metadata"]["uid"]] for pod in pods)
         if is_stuck(held, waited=now - began, still=now - oldest):
             raise DeadlineError(
-                f"{held} after {now - began:.0f} s",
+                f"not gone after {now - began:.0f} s: {held}",
                 hint="see to what holds it, then run the same again: it goes on from here",
             )
         time.sleep(POLL_SECONDS)
