@@ -456,7 +456,7 @@ def _rows(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
     for job in snapshot.jobs:
         done = holds(job, "Complete")
         members = [pod for pod in pods if owner_uid(pod) == uid_of(job)]
-        notes = (_note(pod, snapshot) for pod in members)
+        notes = [_note(pod, snapshot) for pod in members] or ["it has no pod yet"]
         yield Row(
             f"job/{job['metadata']['name']}",
             1,

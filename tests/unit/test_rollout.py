@@ -804,7 +804,7 @@ def test_rows_tell_how_far_each_workload_is() -> None:
 
     assert [(r.workload, r.desired, r.updated, r.ready, r.note, r.complete) for r in rows] == [
         ("deployment/web", 2, 2, 1, "ErrImagePull", False),
-        ("job/migrate", 1, 1, 0, "", False),
+        ("job/migrate", 1, 1, 0, "it has no pod yet", False),
     ]
     assert rows[0].began == STARTED
 
