@@ -1054,6 +1054,13 @@ def test_a_migration_that_works_has_its_own_deadline() -> None:
     assert told(migrating(), after=1862).cause
 
 
+def test_a_row_tells_what_its_pod_waits_for() -> None:
+    snapshot = of_words("migrate: waiting [migration-lock]: by connection 7")
+    snapshot.pods[0]["status"]["conditions"] = [condition("Ready", "True")]
+
+    assert [row.note for row in told(snapshot).rows] == ["migrate waits: by connection 7"]
+
+
 def test_a_migration_that_only_waits_has_the_rollout_s() -> None:
     verdict = told(migrating("migrate: waiting [migration-lock]: by connection 7"), after=601)
 
