@@ -456,7 +456,7 @@ def _rows(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
     for job in snapshot.jobs:
         done = holds(job, "Complete")
         members = [pod for pod in pods if owner_uid(pod) == uid_of(job)]
-        notes = (_note(pod, snapshot) for pod in members)
+        notes = [_note(pod, snapshot) for pod in members] or ["it has no pod yet"]
         yield Row(
             f"job/{job['metadata']['name']}",
             1,
@@ -470,14 +470,14 @@ def _rows(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
 
 def _note(pod: Object, snapshot: Snapshot) -> str:
     """Return what a pod waits for, in its own words or in the API's."""
-    if holds(pod, "Ready"):
-        return ""
     status = pod.get("status", {})
     for field_name in ("initContainerStatuses", "containerStatuses"):
         for container in status.get(field_name, []):
             words, _ = words_of(pod, container, snapshot)
             if words:
                 return f"{container['name']} waits: {words.sentence[:LINE_LENGTH]}"
+    if holds(pod, "Ready"):
+        return ""
     for symptom in _of_pod(pod, snapshot):
         return symptom.reason
     for container in status.get("containerStatuses", []):

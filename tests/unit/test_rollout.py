@@ -804,7 +804,7 @@ def test_rows_tell_how_far_each_workload_is() -> None:
 
     assert [(r.workload, r.desired, r.updated, r.ready, r.note, r.complete) for r in rows] == [
         ("deployment/web", 2, 2, 1, "ErrImagePull", False),
-        ("job/migrate", 1, 1, 0, "", False),
+        ("job/migrate", 1, 1, 0, "it has no pod yet", False),
     ]
     assert rows[0].began == STARTED
 
@@ -1052,6 +1052,13 @@ def migrating(line: str = "migrate: the migrations: doctrine:migrations:migrate"
 def test_a_migration_that_works_has_its_own_deadline() -> None:
     assert told(migrating(), after=1861).cause is None
     assert told(migrating(), after=1862).cause
+
+
+def test_a_row_tells_what_its_pod_waits_for() -> None:
+    snapshot = of_words("migrate: waiting [migration-lock]: by connection 7")
+    snapshot.pods[0]["status"]["conditions"] = [condition("Ready", "True")]
+
+    assert [row.note for row in told(snapshot).rows] == ["migrate waits: by connection 7"]
 
 
 def test_a_migration_that_only_waits_has_the_rollout_s() -> None:

@@ -43,7 +43,10 @@ class _Run:
     said: Said = field(default_factory=Said)
     kept: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     """The last lines, as far as they were not told."""
+    step: str = ""
+    """The newest line of the program's own, as long as it was not told."""
     heard: float = 0.0
+    """When it said something last."""
     told: int = 0
     is_over: bool = False
     has_failed: bool = False
@@ -164,21 +167,18 @@ class Logs:
             self._once(run, text)
         else:
             run.kept.append(text)
+            run.step = text if own else run.step
             if self._activity.panel:
                 self._activity.line(f"{run.container} | {text}")
 
     def _tell_steps(self) -> None:
-        """Tell the last line of a program that has been at it for long."""
+        """Tell the newest line of a program that has been at it for long."""
         with self._lock:
             for run in self._runs.values():
-                if (
-                    run.kept
-                    and not run.is_over
-                    and time.monotonic() - run.heard > STEP_SECONDS
-                    and (own := next(filter(is_own, reversed(run.kept)), None))
-                ):
-                    run.kept.remove(own)
-                    self._once(run, own)
+                since = time.monotonic() - run.heard
+                if run.step and since > STEP_SECONDS and not run.is_over and not run.has_failed:
+                    self._once(run, run.step)
+                    run.step = ""
 
     def _once(self, run: _Run, text: str) -> None:
         if (run.container, text) not in self._told:
@@ -198,7 +198,8 @@ class Logs:
             if run:
                 run.has_failed = True
                 for text in run.kept:
-                    self._say(run, text)
+                    if (container, text) not in self._told:
+                        self._say(run, text)
                 run.kept.clear()
                 return
         self._wanted.put((pod, container, previous))

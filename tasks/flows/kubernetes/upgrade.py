@@ -58,9 +58,12 @@ def upgrade(
     """
     since = cluster.now()
 
+    given_up = threading.Event()
+
     def on_line(line: str) -> None:
-        # What Helm tells of a release that it has applied, the release's rows tell better.
-        if activity.panel or WARNING in line:
+        # What Helm tells of a release that it has applied, the release's rows tell better; and
+        # that it was ended in the middle is no warning.
+        if activity.panel or (WARNING in line and not given_up.is_set()):
             activity.line(line)
 
     def apply(started: Callable[[Callable[[], None]], None]) -> None:
@@ -90,6 +93,7 @@ def upgrade(
             abort=running.failed_for,
         )
     finally:
+        given_up.set()
         running.end()
     _raise_cause(verdict)
     if running.error:
