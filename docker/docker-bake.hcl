@@ -60,10 +60,10 @@ target "release" {
   }
 }
 
-# The same with our plugins and themes on top. Never pushed.
-target "code" {
+# Our plugins and themes alone. Never pushed.
+target "own" {
   inherits = ["release"]
-  target   = "code"
+  target   = "own"
 }
 
 target "mautic" {
@@ -83,7 +83,8 @@ target "nginx" {
   context = "docker/nginx"
   contexts = {
     apt  = "docker/apt"
-    code = "target:code"
+    code = "target:release"
+    own  = "target:own"
   }
   args = {
     DEBIAN_IMAGE = DEBIAN_IMAGE
