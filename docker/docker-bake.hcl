@@ -33,6 +33,12 @@ variable "VERSION" {
   default = ""
 }
 
+# Stands for all that a migration depends on, for the label by which a deploy knows that there is
+# nothing to migrate; empty: unknown.
+variable "CODE" {
+  default = ""
+}
+
 function "labels" {
   params = [title, description]
   result = {
@@ -76,7 +82,9 @@ target "mautic" {
     DEBIAN_IMAGE = DEBIAN_IMAGE
     PHP          = PHP
   }
-  labels = labels("mautic", "Mautic: php-fpm, workers, cron and console")
+  labels = merge(labels("mautic", "Mautic: php-fpm, workers, cron and console"), {
+    "io.mautic-multidev.code" = CODE
+  })
 }
 
 target "nginx" {
