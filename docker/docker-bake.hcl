@@ -33,6 +33,12 @@ variable "VERSION" {
   default = ""
 }
 
+# Stands for all that a migration depends on, for the label by which a deploy knows that there is
+# nothing to migrate; empty: unknown.
+variable "CODE" {
+  default = ""
+}
+
 function "labels" {
   params = [title, description]
   result = {
@@ -60,10 +66,10 @@ target "release" {
   }
 }
 
-# The same with our plugins and themes on top. Never pushed.
-target "code" {
+# Our plugins and themes alone. Never pushed.
+target "own" {
   inherits = ["release"]
-  target   = "code"
+  target   = "own"
 }
 
 target "mautic" {
@@ -76,14 +82,17 @@ target "mautic" {
     DEBIAN_IMAGE = DEBIAN_IMAGE
     PHP          = PHP
   }
-  labels = labels("mautic", "Mautic: php-fpm, workers, cron and console")
+  labels = merge(labels("mautic", "Mautic: php-fpm, workers, cron and console"), {
+    "io.mautic-multidev.code" = CODE
+  })
 }
 
 target "nginx" {
   context = "docker/nginx"
   contexts = {
     apt  = "docker/apt"
-    code = "target:code"
+    code = "target:release"
+    own  = "target:own"
   }
   args = {
     DEBIAN_IMAGE = DEBIAN_IMAGE

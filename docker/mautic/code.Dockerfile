@@ -27,6 +27,7 @@ EOF
 FROM mautic AS release
 COPY --from=layout /overlay/ /var/www/html/
 
-FROM release AS code
-COPY plugins/ /var/www/html/docroot/plugins/
-COPY themes/ /var/www/html/docroot/themes/
+# What is public of our own is in here; nginx takes it from there, in a layer after the release's.
+FROM scratch AS own
+COPY plugins/ /plugins/
+COPY themes/ /themes/

@@ -6,11 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from tasks.core.content import Sources, Target
+from tasks.core.content import MAIN, Sources, Target
 from tasks.core.errors import InputError
-
-MAIN = "."
-"""The name of a target's main context."""
 
 
 def read(root: Path, name: str, target: Target) -> Sources:

@@ -127,14 +127,33 @@ class Engine:
 
     def has_image(self, reference: str) -> bool:
         """Say whether an image is in the engine."""
+        return self.image_labels(reference) is not None
+
+    def image_labels(self, reference: str) -> Mapping[str, str] | None:
+        """Return an image's labels, or None when it is not in the engine.
+
+        Raises:
+            EngineError: the engine cannot be reached, or failed.
+        """
         from docker.errors import ImageNotFound
 
         with self._errors(f"inspecting image {reference}"):
             try:
-                self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
+                found = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
             except ImageNotFound:
-                return False
-        return True
+                return None
+        labels: Mapping[str, str] = found["Config"].get("Labels") or {}
+        return labels
+
+    def last_step(self, reference: str) -> str:
+        """Return the last instruction that an image in the engine was built by.
+
+        Raises:
+            EngineError: there is no such image, or the engine cannot be reached, or failed.
+        """
+        with self._errors(f"reading the history of image {reference}"):
+            history = self._api.history(reference)  # type: ignore[no-untyped-call]
+        return str(history[0]["CreatedBy"])
 
     def observe(self, container: str) -> Observed | None:
         """Return how one container fares, or None when it is gone.

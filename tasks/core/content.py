@@ -18,6 +18,9 @@ PREFIX = "content-"
 DIGITS = 16
 """64 bits: among ten million images the odds of two alike are below one in 300,000."""
 
+MAIN = "."
+"""The name of a target's main context."""
+
 _FORMAT = 1
 """Raised whenever the same inputs are to give another key."""
 
@@ -51,11 +54,20 @@ class Sources:
     Attributes:
         dockerfile: hash of the Dockerfile.
         contexts: for each folder that is a context, by its name, its paths and what is there.
-            The main context is named ``.``.
+            The main context is named ``MAIN``.
     """
 
     dockerfile: str
     contexts: Mapping[str, Mapping[str, str]]
+
+    def without(self, folder: str) -> Sources:
+        """Return the same without a folder of the main context."""
+        main = {
+            path: entry
+            for path, entry in self.contexts.get(MAIN, {}).items()
+            if path != folder and not path.startswith(f"{folder}/")
+        }
+        return Sources(self.dockerfile, {**self.contexts, MAIN: main})
 
 
 def content_key(inputs: Any) -> str:

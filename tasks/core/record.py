@@ -22,6 +22,9 @@ BRANCH = f"{PREFIX}branch"
 REPOSITORY = f"{PREFIX}repository"
 RECORD = f"{PREFIX}record"
 
+CODE = f"{PREFIX}code"
+"""On the mautic image: stands for all of it that a migration depends on."""
+
 HISTORY_MAX = 10
 """Successful deployments that are remembered for `inv rollback`."""
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 BAKE = "docker/docker-bake.hcl"
 
+THEMES = "themes"
+"""The folder of the images' context that no migration depends on: themes are read at run time."""
+
 PUSH_AGAIN_SECONDS = (1, 3)
 """Pauses before a push is tried again. Docker repeats layers by itself, but no manifest; and a
 registry answers 500 now and then, as CNCF's does to two who push the same tag at once."""
@@ -95,6 +98,7 @@ class ImagePlan:
     Attributes:
         name: its target in the bake file, and its repository.
         key: its content key; empty while it hangs on a stand-in that has yet to be made.
+        code: the content key that it would have without our own themes, empty likewise.
         digest: what the registry has under that key; empty when it has to be built.
         tags: the tags to set, those it has already left out.
         reason: why, in a few words.
@@ -102,6 +106,7 @@ class ImagePlan:
 
     name: str
     key: str
+    code: str
     digest: str
     tags: tuple[str, ...]
     reason: str
@@ -251,7 +256,7 @@ def plan_build(
     """
     guard(subject, tools.git)
     # A label may name the commit, but a new commit alone makes no new image.
-    blank = {"REVISION": "", "SOURCE": "", "VERSION": ""}
+    blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
     definition = tools.buildx.definition({**tools.variables, **blank})
     names = _chosen(definition, only)
     platform = tools.buildx.platform
@@ -272,21 +277,35 @@ def plan_build(
     )
     if not all(base.digest for base in bases.values()):
         reason = "its base has yet to be made"
-        return plan(images=tuple(ImagePlan(name, "", "", subject.tags, reason) for name in names))
-    keys = target_keys(
+        return plan(
+            images=tuple(ImagePlan(name, "", "", "", subject.tags, reason) for name in names)
+        )
+    sources = {
+        name: contexts.read(tools.buildx.root, name, target)
+        for name, target in definition.targets.items()
+    }
+    key = partial(
+        target_keys,
         definition.targets,
-        read=partial(contexts.read, tools.buildx.root),
         pins={argument: base.digest for argument, base in bases.items()},
         platform=platform,
     )
+    keys = key(read=lambda name, _: sources[name])
+    codes = key(read=lambda name, _: sources[name].without(THEMES))
     if fresh or registry_to_come:
         reason = "asked for with --rebuild" if fresh else "the registry has yet to be started"
         return plan(
-            images=tuple(ImagePlan(name, keys[name], "", subject.tags, reason) for name in names)
+            images=tuple(
+                ImagePlan(name, keys[name], codes[name], "", subject.tags, reason) for name in names
+            )
         )
     wanted = [(name, tag) for name in names for tag in (keys[name], *subject.tags)]
     digests = dict(zip(wanted, tools.registry.digests(wanted), strict=True))
-    return plan(images=tuple(_decide(name, keys[name], subject.tags, digests) for name in names))
+    return plan(
+        images=tuple(
+            _decide(name, keys[name], codes[name], subject.tags, digests) for name in names
+        )
+    )
 
 
 def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
@@ -430,13 +449,17 @@ def _repositories(tools: Tools, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _decide(
-    name: str, key: str, tags: tuple[str, ...], digests: Mapping[tuple[str, str], str | None]
+    name: str,
+    key: str,
+    code: str,
+    tags: tuple[str, ...],
+    digests: Mapping[tuple[str, str], str | None],
 ) -> ImagePlan:
     digest = digests[name, key]
     if digest is None:
-        return ImagePlan(name, key, "", tags, "its content is new")
+        return ImagePlan(name, key, code, "", tags, "its content is new")
     differing = tuple(tag for tag in tags if digests[name, tag] != digest)
-    return ImagePlan(name, key, digest, differing, "its content is in the registry")
+    return ImagePlan(name, key, code, digest, differing, "its content is in the registry")
 
 
 def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: Tools) -> dict[str, Baked]:
@@ -448,6 +471,7 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: Tools) -> dict[s
         "REVISION": subject.checkout.commit,
         "SOURCE": subject.repository,
         "VERSION": subject.checkout.tag,
+        "CODE": next((image.code for image in missing if image.name == IMAGES[0]), ""),
     }
     links = {of for target in plan.definition.targets.values() for of in linked(target).values()}
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,8 @@ from tests.support.suite import ROOT, Inv, copy_project
 
 LIST_ROUNDS = 15
 BUILD_ROUNDS = 3
+CHANGE_ROUNDS = 3
+CHANGED = {"theme": "themes/acme/style.css", "plugin": "plugins/AcmeBundle/Assets/acme.js"}
 DEPLOY_ROUNDS = 3
 MEMORY_LIMIT_MB = 200
 
@@ -109,6 +112,16 @@ class Site:
         self.peaks[args[0]] = max(run.peak_mb, self.peaks.get(args[0], 0))
         return run
 
+    def change(self, file: str) -> None:
+        """Change one line of a file of our own, below docker/mautic; what it was makes no matter.
+
+        Args:
+            file: its path below docker/mautic.
+        """
+        path = self.checkout / "docker" / "mautic" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"/* {secrets.token_hex()} */\n")
+
     def compose_up(self) -> Callable[[], Run]:
         """Return what runs the last recorded `docker compose up` again."""
         call = json.loads(self._calls.read_text().splitlines()[-1])
@@ -122,19 +135,22 @@ class Site:
             registry: path in the local registry that the images are pushed to.
         """
         arguments = ("--build-arg", f"DEBIAN_IMAGE={self._standin('debian')}")
-        code = ("--build-context", "code=docker-image://bench-code")
+        code = ("--build-context", "code=docker-image://bench-release")
         code += ("--build-context", "apt=docker/apt")
+        own = ("--build-context", "own=docker-image://bench-own")
         build = ("docker", "buildx", "build", "--load", *arguments)
-        own = ("--build-arg", f"MAUTIC_IMAGE={RELEASE}")
+        stage = (*build, "--build-arg", f"MAUTIC_IMAGE={RELEASE}")
+        stage += ("-f", "docker/mautic/code.Dockerfile")
         images = {name: f"localhost:5050/{registry}/{name}:plain" for name in ("mautic", "nginx")}
         commands = [
-            [*build, *own, "-f", "docker/mautic/code.Dockerfile", "-t", "bench-code"],
+            [*stage, "--target", "release", "-t", "bench-release"],
+            [*stage, "--target", "own", "-t", "bench-own"],
             [*build, *code, "--build-arg", "PHP=8.4", "-t", images["mautic"]],
             ["docker", "push", images["mautic"]],
-            [*build, *code, "-t", images["nginx"]],
+            [*build, *code, *own, "-t", images["nginx"]],
             ["docker", "push", images["nginx"]],
         ]
-        folders = ["docker/mautic", "docker/mautic", "", "docker/nginx", ""]
+        folders = ["docker/mautic"] * 3 + ["", "docker/nginx", ""]
         started = time.monotonic()
         for command, folder in zip(commands, folders, strict=True):
             self.engine.run(*command, *([folder] if folder else []), cwd=self.checkout)
@@ -196,6 +212,27 @@ def measure_build(site: Site) -> list[Row]:
     ]
 
 
+def measure_changes(site: Site) -> list[Row]:
+    """`inv build` after one line of a theme, or of a plugin, against plain builds and pushes."""
+    rows = []
+    for what, file in CHANGED.items():
+        say(f"before the {what} changes (not measured)")
+        site.change(file)
+        site.plain_build("plain-changed")
+        site.inv("build", registry="changed")
+        ours, plain = [], []
+        for _ in range(CHANGE_ROUNDS):
+            say(f"a changed {what}: the plain commands, inv build")
+            site.change(file)
+            plain.append(site.plain_build("plain-changed"))
+            # Another change: what the plain commands built would be in the cache.
+            site.change(file)
+            ours.append(site.inv("build", registry="changed").seconds)
+        name = f"a changed {what}: inv build / plain build + push (median of {CHANGE_ROUNDS})"
+        rows.append(ratio(name, statistics.median(ours), statistics.median(plain), 1.0))
+    return rows
+
+
 def measure_deploy(site: Site) -> list[Row]:
     """`inv deploy` with nothing to do against `docker compose up` of the same project."""
     say("the first inv deploy, which installs (not measured)")
@@ -250,7 +287,8 @@ def measure_on_an_engine(scratch: Path) -> list[Row]:
         subprocess.run(["docker", "load", "--quiet"], stdin=saved.stdout, env=environ, check=True)
         saved.wait()
         site = Site(engine, scratch)
-        return [*measure_build(site), *measure_deploy(site), *measure_memory(site)]
+        measured = (measure_build, measure_changes, measure_deploy, measure_memory)
+        return [row for measure in measured for row in measure(site)]
 
 
 def main() -> int:

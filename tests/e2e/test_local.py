@@ -248,6 +248,22 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
     assert "nosuchtag" in unknown.stderr
 
 
+def test_a_changed_theme_is_served_without_a_migration(world: World, site: Site) -> None:
+    world.ok("deploy")
+    style = world.checkout / "docker" / "mautic" / "themes" / "acme" / "style.css"
+    style.parent.mkdir()
+    style.write_text("red")
+    try:
+        world.ok("build")
+        done = world.ok("deploy")
+    finally:
+        shutil.rmtree(style.parent)
+
+    assert world.get(MAIN, "/themes/acme/style.css").text == "red"
+    assert "migrate" not in done.stderr
+    world.ok("deploy", "--tag", world.tag())
+
+
 # -- failures -------------------------------------------------------------------------------------
 
 

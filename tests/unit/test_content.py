@@ -242,3 +242,19 @@ def test_one_argument_cannot_stand_for_two_images() -> None:
     targets = {"a": {"args": {"X_IMAGE": "one"}}, "b": {"args": {"X_IMAGE": "two"}}}
     with pytest.raises(InputError, match="target b: X_IMAGE is two, but one too"):
         base_arguments(targets)
+
+
+def test_without_a_folder_nothing_in_it_counts_and_all_else_does(project: Project) -> None:
+    def key() -> str:
+        return target_keys(
+            project.targets,
+            read=lambda name, target: contexts.read(project.root, name, target).without("themes"),
+            pins=project.pins,
+            platform=project.platform,
+        )["mautic"]
+
+    before = key()
+    project.write("mautic/themes/acme/style.css", "red")
+    assert key() == before
+    project.write("mautic/themes.md", "beside it")
+    assert key() != before

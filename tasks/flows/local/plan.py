@@ -16,6 +16,9 @@ MIGRATE = "migrate"
 HELD = ("worker", "cron")
 """What must not run while the database is migrated."""
 
+LAST_STEP = 'CMD ["web"]'
+"""How docker/mautic/Dockerfile ends."""
+
 REPLACING = ("create", "update")
 """What gives a service a new container."""
 
@@ -32,6 +35,7 @@ class LocalPlan:
         expires_at: when the environment may be swept away, or an empty string.
         wanted: the services as they should run, the migration among them.
         changes: what happens to each service.
+        migration: what stands for the migration that would run.
         migrate: why the database is migrated, or an empty string.
         seed: whether the secrets have to be made.
         leftovers: ids of containers that an interrupted run left behind.
@@ -44,6 +48,7 @@ class LocalPlan:
     expires_at: str
     wanted: Mapping[str, Wanted]
     changes: tuple[Change, ...]
+    migration: str
     migrate: str
     seed: bool
     leftovers: tuple[str, ...]
@@ -104,22 +109,29 @@ class LocalPlan:
         }
 
 
-def migration(services: Mapping[str, Wanted]) -> str:
-    """Return what stands for a migration: its image, and what it is told."""
-    return f"{services[MIGRATE].image} {services[MIGRATE].fingerprint}"
+def migration(services: Mapping[str, Wanted], code: str) -> str:
+    """Return what stands for a migration: what it depends on, and what it is told.
+
+    Args:
+        services: the services as they should run.
+        code: what all of the image but its themes is known by, or an empty string: then no other
+            image is known to have the same migrations.
+    """
+    return f"{code or services[MIGRATE].image} {services[MIGRATE].fingerprint}"
 
 
-def migration_reason(done: str, record: Record | None) -> str:
+def migration_reason(done: str, record: Record | None, image: str) -> str:
     """Return why a database has to be migrated, or an empty string where it has been.
 
     Args:
         done: what stands for the migration that would run.
         record: what was run last.
+        image: the image it would run in.
     """
     if record is None or not record.migrated:
         return "it was never migrated"
     if record.migrated.partition(" ")[0] != done.partition(" ")[0]:
-        return f"new image {short(done.partition(' ')[0])}"
+        return f"new image {short(image)}"
     if record.migrated != done:
         return "its configuration changed"
     return ""

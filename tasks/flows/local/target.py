@@ -31,6 +31,7 @@ from tasks.core.migrations import MIGRATIONS, unavailable, word_of
 from tasks.core.naming import Names
 from tasks.core.record import (
     BRANCH,
+    CODE,
     ENVIRONMENT,
     RECORD,
     REPOSITORY,
@@ -45,6 +46,7 @@ from tasks.flows.local.evidence import save
 from tasks.flows.local.plan import (
     DATABASE,
     HELD,
+    LAST_STEP,
     MIGRATE,
     REPLACING,
     LocalPlan,
@@ -157,6 +159,7 @@ class Local:
         )
         database = self._database(state.record)
         services = self._wanted(request, release, database)
+        done = migration(services, self._code(release.mautic))
         return LocalPlan(
             request=request,
             release=release,
@@ -165,7 +168,8 @@ class Local:
             expires_at=self.settings.environment(self.environment).expires_at(release.deployed_at),
             wanted=services,
             changes=self._changes(services, state),
-            migrate=migration_reason(migration(services), state.record),
+            migration=done,
+            migrate=migration_reason(done, state.record, release.mautic),
             seed=self._lacks_secrets(request, state),
             leftovers=tuple(item.id for item in state.leftovers),
         )
@@ -193,6 +197,17 @@ class Local:
             raise RegistryError("nothing was built on this machine yet", hint="run inv build")
         images = self.images(request.tag)
         return Release(request.tag, request.commit, images["mautic"], images["nginx"], "", "")
+
+    def _code(self, image: str) -> str:
+        """Return what all of an image but its themes is known by, or an empty string.
+
+        It is unknown before the image was pulled, and when something was built on top of it, which
+        has all of its labels too.
+        """
+        labels = self.engine.image_labels(image)
+        if not labels or self.engine.last_step(image) != LAST_STEP:
+            return ""
+        return labels.get(CODE, "")
 
     def _database(self, record: Record | None) -> str:
         """Return the database's image; once chosen it stays until the setting changes."""
@@ -253,7 +268,7 @@ class Local:
         if plan.migrate:
             with self.work(f"migrate {names.database}") as activity:
                 self._migrate(compose, activity)
-            record = replace(record, migrated=migration(plan.wanted))
+            record = replace(record, migrated=plan.migration)
             write_record(self.engine, plan.request.of, names, record)
         rest = [item.service for item in plan.changes if item.service != DATABASE]
         self._bring_up(plan, compose, rest, "services")
