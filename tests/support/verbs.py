@@ -17,6 +17,7 @@ STANDIN_ONLY = {"mautic:user:password"}
 NO_VERBS = {
     *("mautic:latest", "mautic:x"),  # images
     *("mautic:no-such-command", "mautic:emails:send"),  # what the console must refuse
+    "mautic:plugins",  # the beginning of several
     "social:monitoring",  # the end of mautic:social:monitoring
 }
 
