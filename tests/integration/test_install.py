@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,11 @@ import pytest
 from virtualenv.seed.wheels.embed import BUNDLE_FOLDER
 
 from tasks.adapters import install
-from tests.support.packages import replica, serve
+from tasks.adapters.process import Runner
+from tasks.adapters.venv import Venv
+from tasks.core.errors import CommandError, MissingToolError, SuiteError
+from tasks.core.redact import Redactor
+from tests.support.packages import replica, serve, silent_index
 from tests.support.suite import ROOT
 
 OLD_PIP = ROOT / "tests" / "support" / "pip.lock"
@@ -112,15 +118,41 @@ def expected(lock: str) -> dict[str, str]:
     return {name: version for name, version in here if f"{name}=={version} " in text}
 
 
-@pytest.mark.parametrize("which", ["old", "new"])
-def test_both_locks_are_installed_though_the_index_has_newer_releases(
-    world: World, pips: dict[str, Path], tmp_path: Path, which: str
+HOSTILE = {
+    "PIP_CONSTRAINT": "/nonexistent",
+    "PIP_DRY_RUN": "1",
+    "PIP_NO_BINARY": ":all:",
+    "PIP_NO_DEPS": "1",
+    "PIP_PREFIX": "/nonexistent",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_ROOT": "/nonexistent",
+    "PIP_TARGET": "/nonexistent",
+    "PIP_USER": "1",
+    "PYTHONPATH": "/nonexistent",
+    "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
+    "UV_EXCLUDE_NEWER": "2001-01-01",
+    "UV_NO_BINARY": "1",
+    "UV_OFFLINE": "1",
+    "UV_PYTHON": "/nonexistent",
+    "UV_SYSTEM_PYTHON": "1",
+    "VIRTUAL_ENV": "/nonexistent",
+    "HOME": "/proc/nonexistent",
+}
+"""What people set for other work, and a home that cannot be written to."""
+
+
+@pytest.mark.parametrize(("which", "more"), [("old", {}), ("new", HOSTILE)], ids=["old", "new"])
+def test_locks_are_installed_as_they_are_though_the_index_has_newer_releases(
+    world: World, pips: dict[str, Path], tmp_path: Path, which: str, more: dict[str, str]
 ) -> None:
     venv = make_venv(tmp_path / "venv", pips[which])
-    for names in (["requirements.lock"], ["requirements.lock", "requirements-dev.lock"]):
-        done = world.install(venv, *names)
+    both = ["requirements.lock", "requirements-dev.lock"]
+    for names in (both, both[:1]):  # then without what only the larger one names
+        done = world.install(venv, *names, **more)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done.stderr
         assert releases(str(site_packages(venv))) == expected(names[-1])
+        copies = {path.name for path in venv.glob("requirements*.lock")}
+        assert copies == {*names, install.INSTALL_LOCK}
 
 
 def test_the_index_is_one_that_pip_by_itself_fails_with(
@@ -132,6 +164,102 @@ def test_the_index_is_one_that_pip_by_itself_fails_with(
     done = world.run(venv, *argv, *world.locks("requirements-dev.lock"))
     assert done.returncode == 1
     assert "all requirements must have their versions pinned" in done.stderr
+
+
+def test_an_index_that_is_away_is_one_line_with_its_host(
+    world: World, pips: dict[str, Path], tmp_path: Path
+) -> None:
+    venv = make_venv(tmp_path / "venv", pips["old"])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    url = f"http://token:secret@127.0.0.1:{port}/simple"
+    done = world.install(venv, "requirements.lock", PIP_INDEX_URL=url, PIP_RETRIES="0")
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("inv: the package index (127.0.0.1;")
+    assert "pip config list" in line
+    assert f"127.0.0.1:{port}: Connection refused" in line
+    assert "secret" not in line
+
+
+def test_one_that_was_cut_off_is_not_taken_for_whole(
+    world: World, pips: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lock in world.names:
+        (tmp_path / lock).write_text((world.root / lock).read_text())
+    made = make_venv(tmp_path / ".venv", pips["old"])
+    (made / "requirements.lock").write_text((world.root / "requirements.lock").read_text())
+    for name, text in world.environ(PIP_FIND_LINKS="").items():
+        monkeypatch.setenv(name, text)
+    venv = Venv(Runner(Redactor()), tmp_path)
+    with silent_index() as (url, server):
+        monkeypatch.setenv("PIP_INDEX_URL", url)
+        errors: list[BaseException] = []
+
+        def prepare() -> None:
+            try:
+                venv.prepare(print)
+            except SuiteError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=prepare)
+        thread.start()
+        connection, _ = server.accept()
+        assert list(made.glob("requirements*.lock")) == []
+        connection.close()
+    thread.join(60)
+    assert [type(error) for error in errors] == [CommandError]
+    assert not venv.is_ready()
+    with pytest.raises(MissingToolError, match="no complete"):
+        venv.prepare(print)
+
+
+def test_uv_reaches_packages_as_pip_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    there = tmp_path / "wheels"
+    there.mkdir()
+    (tmp_path / "pip.conf").write_text(
+        "[global]\n"
+        "index-url = https://me:word@pypi.example.org/simple\n"
+        "timeout = 5\n"
+        f"find-links =\n    {there}\n    {tmp_path}/away\n    https://example.org/links\n"
+        "constraint = /nonexistent\n"
+        "[install]\n"
+        "extra-index-url =\n    https://one.example.org/simple\n    https://two.example.org/simple\n"
+        "timeout = 7.5\n"
+    )
+    more = {"UV_INDEX": "x", "PIP_TRUSTED_HOST": "one.example.org", "PIP_PROXY": "proxy:3128"}
+    more |= {"PIP_CERT": "/ca.pem", "PIP_CLIENT_CERT": "/me.pem", "PIP_TARGET": "/tmp/x"}
+    more |= {"PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "3", "PIP_KEYRING_PROVIDER": "subprocess"}
+    for name, text in {**more, "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}.items():
+        monkeypatch.setenv(name, text)
+    options = install.pip_options()
+    told = {
+        key: text
+        for key, text in install.uv_environment(options).items()
+        if os.environ.get(key) != text
+    }
+    assert told == {
+        "HTTPS_PROXY": "proxy:3128",
+        "HTTP_PROXY": "proxy:3128",
+        "SSL_CERT_FILE": "/ca.pem",
+        "SSL_CLIENT_CERT": "/me.pem",
+        "UV_DEFAULT_INDEX": "https://me:word@pypi.example.org/simple",
+        "UV_FIND_LINKS": f"{there},https://example.org/links",
+        "UV_HTTP_RETRIES": "3",
+        "UV_HTTP_TIMEOUT": "7",
+        "UV_INDEX": "https://one.example.org/simple https://two.example.org/simple",
+        "UV_INSECURE_HOST": "one.example.org",
+        "UV_KEYRING_PROVIDER": "subprocess",
+        "UV_NO_CACHE": "1",
+    }
+    own = {key for key in install.pip_environment(options) if key.startswith("PIP_")}
+    assert own == {
+        *("PIP_CERT", "PIP_CLIENT_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL"),
+        *("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_KEYRING_PROVIDER", "PIP_NO_CACHE_DIR"),
+        *("PIP_PROXY", "PIP_RETRIES", "PIP_TIMEOUT", "PIP_TRUSTED_HOST"),
+    }
 
 
 def test_the_dev_lock_holds_all_of_the_other() -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.packages import make_uv, make_wheel, pin
+from tests.support.packages import make_uv, make_wheel, pin, silent_index
 from tests.support.suite import ROOT
 
 MAKING = "making .venv from requirements.lock"
@@ -111,14 +109,6 @@ def made(tmp_path_factory: pytest.TempPathFactory, uv: Path) -> Project:
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if line] == [f"inv: {MAKING}, once …"]
     return made
-
-
-@contextlib.contextmanager
-def silent_index() -> Iterator[tuple[str, socket.socket]]:
-    """A package index that takes a connection and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/simple", server
 
 
 def answer(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -262,6 +252,27 @@ def test_of_two_at_once_one_makes_it(project: Project) -> None:
     assert [code for _, _, code in ended] == [0, 0, 0], ended
     assert sum(MAKING in said for _, said, _ in ended) == 1
     assert project.leftovers() == []
+
+
+def test_one_that_finds_packages_being_added_waits_for_them(made: Project) -> None:
+    """Until they are there .venv has no copy of the lock: whatever cuts that off, it is stale."""
+    copy = made.root / ".venv" / "requirements.lock"
+    text = copy.read_text()
+    with (made.root / "requirements.lock").open() as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        copy.unlink()
+        run = subprocess.Popen(
+            [str(made.root / "inv")],
+            env=made.environ(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert run.stderr
+        assert run.stderr.readline() == "inv: waiting for another run that makes .venv …\n"
+        copy.write_text(text)
+    assert run.communicate(timeout=60) == (None, "")
+    assert run.returncode == 0
 
 
 def test_a_python_that_is_named_is_the_one_or_none(project: Project, tmp_path: Path) -> None:

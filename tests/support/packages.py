@@ -8,6 +8,7 @@ import functools
 import hashlib
 import importlib.metadata
 import re
+import socket
 import sys
 import threading
 import zipfile
@@ -136,3 +137,11 @@ def serve(wheels: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.server_port}/simple"
         finally:
             server.shutdown()
+
+
+@contextlib.contextmanager
+def silent_index() -> Iterator[tuple[str, socket.socket]]:
+    """A package index that takes a connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/simple", server
