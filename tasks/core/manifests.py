@@ -227,6 +227,8 @@ def database_job(
         "args": ["database", verb],
         "env": [{"name": name, "value": value} for name, value in variables.items()],
         "volumeMounts": mounts,
+        # Its last words stand in its status: whoever waits need not ask for its log.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {
             "requests": {"cpu": "50m", "memory": "64Mi"},
             "limits": {"memory": "256Mi"},

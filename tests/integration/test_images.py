@@ -920,7 +920,9 @@ CLOCKED = """
     $steps = json_decode(getenv('STEPS'));
     $clock = function () use (&$time, &$steps) {
         $now = $time;
-        if ([] === $steps) { posix_kill(getmypid(), SIGTERM); }
+        // A job that has to be stopped in order must first be there to be told.
+        $isReady = !str_contains(getenv('TABLE'), 'probe:wait') || is_file('/tmp/probe-waits');
+        if ([] === $steps && $isReady) { posix_kill(getmypid(), SIGTERM); }
         $time = $time->modify(array_shift($steps) ?? '+0 minutes');
         return $now;
     };
