@@ -222,9 +222,11 @@ class Patience(_Strict):
         3, description="How often a new container must have crashed for a crash loop."
     )
     grace_seconds: Count = Field(
-        60, description="How long a pod may stay unscheduled, or a volume unbound."
+        60, description="How long what may heal may last: no node, no volume, no database."
     )
-    deadline_seconds: Count = Field(600, description="How long the whole rollout may take.")
+    deadline_seconds: Count = Field(
+        600, description="How long the rollout may take; a migration that works is not counted."
+    )
     stability_seconds: Count = Field(
         10, description="How long every new container must have run before it is done."
     )

@@ -242,15 +242,14 @@ FAILED = {
         {"migrate": "waits:migration-lock"},
         settings={"patience": {"deadline_seconds": 20}},
     ),
-    "a migration that takes too long": Row(
-        r"job/\S+-migrate: the Job took too long \(DeadlineExceeded: ",
-        {"migrate": "job-slow:60"},
-        {"migrate": {"activeDeadlineSeconds": 10}},
-    ),
-    "a database of the release's own whose image is missing": Row(
-        POD.format("mysql", "mysql") + r"the image cannot be pulled",
-        {"mysql": "image-missing", "migrate": "waits:database-unknown-host"},
-        values=MYSQL,
+    "a database of the release's own that cannot start": Row(
+        POD.format("mysql", "mysql").replace("mysql-\\S+", "mysql-0")
+        + r"the image name is invalid \(InvalidImageName",
+        {
+            "migrate": "waits:database-unknown-host",
+            **dict.fromkeys(("web", "worker", "cron"), "init-waits:migration"),
+        },
+        values={**MYSQL, "images": {"mysql": MYSQL["images"]["mysql"].replace("mysql@", "MySQL@")}},
         settings={"database": None},
         first=True,
     ),
@@ -431,7 +430,7 @@ def seconds_to_tell(seen: Seen, told: str) -> float | None:
 
     None where patience had to run out first: there is no one report to count from.
     """
-    cause = re.fullmatch(r"error: .*? \((\w+)(?:: (.*))?\)", told)
+    cause = re.fullmatch(r"error: .*? \(([\w-]+)(?:: (.*))?\)", told)
     if cause is None or "(deadline:" in told:
         return None
     reason, message = cause[1], (cause[2] or "").partition("; pod/")[0][:60]

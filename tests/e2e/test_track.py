@@ -82,6 +82,11 @@ def _by_cron(manifest: Object) -> Object:
     return manifest
 
 
+def _within(seconds: int, manifest: Object) -> Object:
+    manifest["spec"]["activeDeadlineSeconds"] = seconds
+    return manifest
+
+
 INIT = {"initContainers": [{"name": "warm-up", "image": "registry.example.com/mautic:1"}]}
 PROBED = {"startupProbe": {"httpGet": {"path": "/ping", "port": 8080}}}
 TELLING = {"terminationMessagePolicy": "FallbackToLogsOnError"}
@@ -229,6 +234,10 @@ DOOMED = {
         r"exit code 1\)",
         logs=(r"logs/migrate-\S+\.fpm\.log",),
         shown=r"pod/migrate-\S+ fpm \| no such table",
+    ),
+    "a Job that takes too long": Scene(
+        (deployment(), _within(3, job(fate="job-slow:60"))),
+        r"job/migrate: the Job took too long \(DeadlineExceeded: Job was active longer than",
     ),
     "a StatefulSet that crashes": Scene(
         (deployment(), statefulset(fate="crash-loop")),
