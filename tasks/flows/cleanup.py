@@ -126,8 +126,11 @@ def run_cleanup(
     """
     while True:
         # What is somebody else's is refused before even a lock is put there.
-        if all(step.verb == "keep" for step in plan().steps):
+        first = plan()
+        if all(step.verb == "keep" for step in first.steps):
             return 0
+        if first.going:
+            return _carry_out(first, console)
         try:
             with target.exclusive(names, me, console.warn):
                 return _carry_out(plan(), console)

@@ -104,11 +104,13 @@ class RemovalPlan:
         title: what is removed.
         steps: one per object.
         objects: how the target removes them, in the same order.
+        going: whether it is under way already, so that nobody need be held off.
     """
 
     title: str
     steps: tuple[Step, ...]
     objects: tuple[Removal, ...]
+    going: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""

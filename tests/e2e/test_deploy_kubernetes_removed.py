@@ -107,7 +107,7 @@ def test_a_clean_up_that_was_killed_while_the_namespace_goes_is_finished(deploys
     removal.process.wait()
 
     second, said = removal.start("cleanup")
-    until(lambda: said.says(f"{removal.where} is being removed; waiting for its end"))
+    until(lambda: said.says(f"waiting for the end of namespace/{removal.where}"))
     removal.release()
     assert second.wait(timeout=120) == 0, said.text()
     assert removal.namespace() == ""

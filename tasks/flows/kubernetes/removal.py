@@ -2,7 +2,9 @@
 
 Nothing of it is wanted any more, so nothing of it is ended in its own time: what runs is deleted
 with the shortest grace period, and all of it at once. Only then does anything wait: no pod is
-waited for that itself waits for something which has gone before it.
+waited for that itself waits for something which has gone before it. The namespace is deleted before
+its pods have ended: its controller lets it rest for 5 s anyway, and takes a CI job's rights after
+that.
 """
 
 from __future__ import annotations
@@ -36,8 +38,9 @@ from tasks.flows.target import Removal, Say
 HELM_SECONDS = 120
 GRACE_SECONDS = 1
 """What a pod is given to end; the API takes 0 for "forget it, whether it has ended or not"."""
-FORCE_SECONDS = 6.0
-"""How long a node has to end a pod before the API forgets it: the node may be gone."""
+FORCE_SECONDS = 4.0
+"""How long a node has to end a pod before the API forgets it: the node may be gone. Less than the
+namespace rests: after that a CI job may not do it any more."""
 WORKLOADS = ("CronJob", "Job", "Deployment", "StatefulSet")
 """What makes pods, and would make them anew. What they own goes with them."""
 ASKED_MAX = 30
@@ -191,9 +194,9 @@ def removals(
 ) -> list[tuple[Step, Removal]]:
     """Return each piece of a branch with the action that removes it, in order.
 
-    The namespace goes last: while it is there, an interrupted clean-up is known to be ours. All
-    else in it goes with it, without Helm. With somebody's own objects in it, it stays, and
-    everything of ours in it goes.
+    The database goes before the namespace, which remembers it. All else in a namespace goes with
+    it, without Helm. With somebody's own objects in it, it stays, and everything of ours in it
+    goes.
 
     Args:
         cluster: the cluster.
@@ -213,19 +216,23 @@ def removals(
         todo.append((Step("stop", f"pods of {names.release}", "at once, and for good"), stop))
     if drop:
         todo.append(drop)
-    if has_release:
-        step = Step("remove", f"release {names.release}")
-        uninstall = helm if stored and found.foreign else None
-        todo.append((step, partial(_remove_release, cluster, uninstall, names)))
+    release = Step("remove", f"release {names.release}")
+    claims: list[tuple[Step, Removal]] = []
     for claim in found.claims:
         step = Step("remove", f"claim {claim.name}", "with its volume, where its class deletes it")
-        todo.append((step, partial(_remove_claim, cluster, names.namespace, claim)))
+        claims.append((step, partial(_remove_claim, cluster, names.namespace, claim)))
     if not found.foreign:
+        if has_release:
+            todo.append((release, partial(_end_with_namespace, cluster, names, found.uid)))
         passing = "; ".join(f"{shown}, {how}" for shown, how in found.passing.items())
         with_it = f"with {passing}" if passing else ""
         step = Step("remove", f"namespace {names.namespace}", with_it)
-        todo.append((step, partial(remove_namespace, cluster, names.namespace, found.uid)))
-        return todo
+        todo.append((step, partial(_remove_namespace, cluster, names.namespace, found.uid)))
+        return [*todo, *claims]
+    if has_release:
+        uninstall = helm if stored else None
+        todo.append((release, partial(_remove_release, cluster, uninstall, names)))
+    todo += claims
     for kind, name in (("Secret", SECRET), ("Lease", LEASE)):
         if cluster.get(kind, name, names.namespace):
             step = Step("remove", f"{kind.lower()} {name}")
@@ -257,9 +264,46 @@ def _stop(
 
 
 def _remove_release(cluster: Cluster, helm: Helm | None, names: Names, say: Say) -> None:
-    """Wait until nothing of a release runs any more; uninstall it, where Helm is given."""
+    """Uninstall a release, where there is one, and wait until nothing of it runs any more."""
     if helm:
         helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
+    _end_pods(cluster, names, say)
+
+
+def _end_with_namespace(cluster: Cluster, names: Names, uid: str, say: Say) -> None:
+    """Delete the namespace, and wait until nothing of its release runs any more."""
+    cluster.delete("Namespace", names.namespace, uid=uid)
+    _end_going_pods(cluster, names, say)
+
+
+def finish(cluster: Cluster, names: Names, uid: str, say: Say) -> None:
+    """Wait for the end of a namespace that is being deleted, and of the pods in it.
+
+    Args:
+        cluster: the cluster.
+        names: the branch's names.
+        uid: the namespace's uid.
+        say: told what holds it up.
+
+    Raises:
+        DeadlineError: naming what holds it up.
+    """
+    _end_going_pods(cluster, names, say)
+    wait_gone(cluster, "Namespace", names.namespace, uid=uid, say=say)
+
+
+def _end_going_pods(cluster: Cluster, names: Names, say: Say) -> None:
+    """End the pods of a namespace that is being deleted, as long as this user may."""
+    try:
+        _end_pods(cluster, names, say)
+    except ClusterError as error:
+        # A CI job's rights go with the namespace, which is waited for next.
+        if error.status != 403:
+            raise
+
+
+def _end_pods(cluster: Cluster, names: Names, say: Say) -> None:
+    """Wait until none of a release's pods is left; what their nodes do not end is forgotten."""
     began = time.monotonic()
     first_seen: dict[str, float] = {}
     forced: set[str] = set()
@@ -303,25 +347,21 @@ def _is_slow(pod: Object) -> bool:
 
 def _remove_claim(cluster: Cluster, namespace: str, claim: Claim, say: Say) -> None:
     """Wait until a claim that is being deleted and the volume it brought with it are gone."""
-    cluster.delete("PersistentVolumeClaim", claim.name, namespace)
-    wait_gone(cluster, "PersistentVolumeClaim", claim.name, namespace, say=say)
+    try:
+        wait_gone(cluster, "PersistentVolumeClaim", claim.name, namespace, say=say)
+    except ClusterError as error:
+        # Gone with its namespace, and a CI job's right to look at it as well.
+        if error.status != 403:
+            raise
     found = cluster.get("PersistentVolume", claim.volume) if claim.volume else None
     if found and found["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
         wait_gone(cluster, "PersistentVolume", claim.volume, say=say)
 
 
-def remove_namespace(cluster: Cluster, name: str, uid: str, say: Say) -> None:
+def _remove_namespace(cluster: Cluster, name: str, uid: str, say: Say) -> None:
     """Delete a namespace and wait for its end.
 
-    Args:
-        cluster: the cluster.
-        name: the namespace.
-        uid: the uid of the one that is meant: another run may make a new one of that name as soon
-            as it is gone.
-        say: told what holds it up.
-
-    Raises:
-        DeadlineError: naming what holds it up.
+    By its uid: another run may make a new one of that name as soon as it is gone.
     """
     cluster.delete("Namespace", name, uid=uid)
     wait_gone(cluster, "Namespace", name, uid=uid, say=say)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.releases import drop_failed, end_hooks, go_back, repair, revisions
-from tasks.flows.kubernetes.removal import look, removals
+from tasks.flows.kubernetes.removal import finish, look, removals
 from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
@@ -435,6 +436,11 @@ class Kubernetes:
         found = self._namespace(of, names)
         if found is None:
             return RemovalPlan(title, (), ())
+        if found["metadata"].get("deletionTimestamp"):
+            # Nothing can be made in it any more, and a CI job may not even look into it.
+            step = Step("remove", f"namespace {names.namespace}", "which is going already")
+            rest = partial(finish, self._cluster, names, found["metadata"]["uid"])
+            return RemovalPlan(title, (step,), (rest,), going=True)
         inside = look(self._cluster, names, self._own.cluster_objects)
         record = record_of(found)
 
