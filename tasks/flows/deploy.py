@@ -116,9 +116,9 @@ def _failed(
             cause = "\n".join(error.lines())
             (folder / "error.txt").write_text(console.redactor(f"{cause}\n"))
             activity.outcome = str(folder.relative_to(root))
-    except SuiteError as second:
+    except (SuiteError, OSError) as second:
         # The way back matters more.
-        console.warn(f"not all of the evidence could be saved: {second.message}")
+        console.warn(f"not all of the evidence could be saved: {second}")
     became = "nothing was running before, so nothing was rolled back"
     try:
         back = target.roll_back(plan)
@@ -128,9 +128,9 @@ def _failed(
     except SuiteError as second:
         became = f"and the rollback failed, too: {second.message}"
     write_timings(root, console.timings)
+    evidence = f"; evidence: {folder.relative_to(root)}" if folder.is_dir() else ""
     return SuiteError(
-        f"{names.branch} was not deployed: {error.message}",
-        hint=f"{became}; evidence: {folder.relative_to(root)}",
+        f"{names.branch} was not deployed: {error.message}", hint=f"{became}{evidence}"
     )
 
 

@@ -299,6 +299,23 @@ def test_a_failed_update_leaves_the_release_before_running(
     world.ok("deploy", "--tag", world.tag())
 
 
+def test_evidence_that_cannot_be_saved_does_not_keep_a_deploy_from_going_back(
+    world: World, site: Site
+) -> None:
+    broken = world.variant("unsaved", BROKEN_MIGRATE)
+    folder = world.checkout / "artifacts" / MAIN
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.write_text("in the way\n")
+    try:
+        failed = world.run("deploy", "--tag", broken)
+    finally:
+        folder.unlink()
+    assert failed.returncode == 1
+    assert "not all of the evidence could be saved" in failed.stderr
+    assert "rolled back to" in failed.stderr.splitlines()[-1]
+    assert world.get(MAIN, "/s/login").status_code == 200
+
+
 def test_killed_anywhere_the_next_run_finishes(world: World, site: Site) -> None:
     deploy = ("deploy", "--branch", "killed", "--tag", world.tag())
     points = (
