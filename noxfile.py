@@ -1,6 +1,6 @@
 """What checks the project: `nox` runs lint, types and all tests; `nox -s NAME -- ARGS` one session.
 
-The sessions share the one .venv that `./inv` made; it gets requirements-dev.lock on top when that
+The sessions share the one .venv that `./inv` made; it is brought to requirements-dev.lock when that
 is missing or has changed.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_external_run = False
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
-LOCK = ROOT / "requirements-dev.lock"
+sys.path.insert(0, str(ROOT))  # nox loads this file by its path, without what lies beside it
 ARTIFACTS = ROOT / "artifacts"
 
 INTERRUPT_GRACE_SECONDS = 60.0
@@ -88,14 +88,17 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Renew both locks from pyproject.toml; `-- --upgrade` takes newer versions."""
+    """Renew the locks from pyproject.toml; `-- --upgrade` takes newer versions."""
     common = ("--quiet", "--universal", "--python-version", "3.11", "--generate-hashes")
     plain = ("--no-emit-index-url", "--no-header")
     for name, options in {
-        "requirements.lock": (),
-        "requirements-dev.lock": ("--extra", "dev", "--constraint", "requirements.lock"),
+        "requirements.lock": ("pyproject.toml",),
+        "requirements-dev.lock": (
+            *("pyproject.toml", "--extra", "dev", "--constraint", "requirements.lock"),
+        ),
+        "requirements-install.lock": ("--group", "install"),
     }.items():
-        argv = ("uv", "pip", "compile", *common, *plain, *options, "pyproject.toml", "-o", name)
+        argv = ("uv", "pip", "compile", *common, *plain, *options, "-o", name)
         _run(session, *argv, *session.posargs)
         # A lock holds for everybody, wherever they fetch their packages from.
         if "://" in (ROOT / name).read_text():
@@ -115,17 +118,19 @@ def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
 
     By its full path: what else is on PATH must neither be run nor, worse, installed into.
     """
-    python = VENV / "bin" / "python"
-    if not python.exists():
-        session.error("there is no .venv yet: run ./inv --list once")
-    stamp = VENV / ".dev-lock"
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text().strip() != wanted:
-        pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        session.run(*pip, "--require-hashes", "--requirement", str(LOCK))
-        stamp.write_text(f"{wanted}\n")
-    environment = {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    return str(session.run(str(VENV / "bin" / program), *args, env=environment, **options))
+    from tasks.adapters.process import Runner
+    from tasks.adapters.venv import Venv
+    from tasks.core.errors import SuiteError
+    from tasks.core.redact import Redactor
+
+    venv = Venv(Runner(Redactor()), ROOT)
+    try:
+        venv.prepare(session.log)
+    except SuiteError as error:
+        session.error("\n".join(error.lines()))
+    path = Path(venv.program(program))
+    environment = {"PATH": f"{path.parent}{os.pathsep}{os.environ['PATH']}"}
+    return str(session.run(str(path), *args, env=environment, **options))
 
 
 def _pytest(

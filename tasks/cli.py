@@ -52,10 +52,12 @@ def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any
             import signal
 
             from tasks.adapters.gitlab import job
+            from tasks.adapters.libraries import take_over
             from tasks.adapters.process import termination_as_interrupt
 
             session = Session(context)
             say = session.console.say
+            take_over(session.console.warn)
             try:
                 with (
                     termination_as_interrupt(),

@@ -215,7 +215,8 @@ def _site(session: Session, given: str) -> Site:
     """
     from tasks.adapters.statebucket import StateBucket
     from tasks.adapters.terraform import Terraform
-    from tasks.flows.infra.site import FOLDER, Site, bucket_name, only_stack, variables_files
+    from tasks.core.naming import bucket_name
+    from tasks.flows.infra.site import FOLDER, Site, only_stack, variables_files
 
     settings = session.settings
     name = given or only_stack(settings.stacks)

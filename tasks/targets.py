@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tasks.cli import ROOT, Session
 from tasks.core.errors import InputError
+from tasks.core.naming import platform_name
 
 if TYPE_CHECKING:
     from tasks.adapters.cluster import Cluster
@@ -121,7 +122,7 @@ def platform(
     from tasks.adapters.lock import Lock
     from tasks.flows.platform import Platform
 
-    lock = Lock(f"{session.settings.project}-platform")
+    lock = Lock(platform_name(session.settings.project))
     return Platform(
         settings=session.settings,
         engine=engine or TheEngine(),

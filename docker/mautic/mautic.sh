@@ -2,8 +2,10 @@
 # The image's entry point. The first argument is the role:
 #   web                php-fpm (default)
 #   worker QUEUE…      consumes message queues
-#   cron               runs Mautic's scheduled commands, for Compose
+#   cron               runs Mautic's scheduled commands
+#   cron status        what became of them, as JSON; to be asked beside it
 #   migrate            installs Mautic into an empty database, or migrates it; once
+#   wait               ends when the database is migrated
 #   console ARG…       bin/console
 #   database VERB      create or drop a branch's database and user on a server
 # Anything else is run as it is.
@@ -98,9 +100,20 @@ trap stop TERM QUIT INT
 
 role=${1:-web}
 case $role in
-  web | worker | cron | migrate | console) ;;
+  web | worker | migrate | console) ;;
+  # What starts no Mautic needs no cache.
+  cron)
+    case $#:${2:-} in
+      0: | 1:) ;;
+      2:status) exec php /opt/mautic/cron.php status ;;
+      *) refuse "cron takes no argument but status" ;;
+    esac
+    ;;
+  wait)
+    [ $# -eq 1 ] || refuse "wait takes no arguments"
+    supervise TERM php /opt/mautic/wait.php
+    ;;
   database)
-    # Needs no Mautic: nothing is seeded.
     case ${2:-} in create | drop) ;; *) refuse "database needs create or drop" ;; esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php /opt/mautic/database.php "$2"
@@ -129,8 +142,9 @@ case $role in
       "--time-limit=$MAUTIC_WORKER_TIME_LIMIT" "--memory-limit=$MAUTIC_WORKER_MEMORY_LIMIT"
     ;;
   cron)
-    [ $# -eq 0 ] || refuse "cron takes no arguments"
     number MAUTIC_CRON_TIMEOUT
+    number MAUTIC_CRON_PARALLEL
+    number MAUTIC_CRON_DELAY
     supervise TERM php /opt/mautic/cron.php
     ;;
   migrate)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tasks.adapters.permanent import is_permanent
 from tasks.core.errors import AwsError, SettingsError, SuiteError
 
 if TYPE_CHECKING:
@@ -159,9 +160,9 @@ class Aws:
                     retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                 )
                 try:
-                    self._clients[service] = self.session.client(
-                        service, region_name=self.region, config=config
-                    )
+                    client = self.session.client(service, region_name=self.region, config=config)
+                    client.meta.events.register_first("needs-retry", _give_up)
+                    self._clients[service] = client
                 except (BotoCoreError, ValueError) as error:  # ValueError: not a URL
                     raise self.told(error) from error
             return self._clients[service]
@@ -286,6 +287,12 @@ class Aws:
 
     def _as_profile(self) -> str:
         return f" of profile {self.profile}" if self.profile else ""
+
+
+def _give_up(caught_exception: Exception | None, **_: object) -> None:
+    """Raise what boto3 is about to try again, where that cannot help."""
+    if caught_exception is not None and is_permanent(caught_exception):
+        raise caught_exception
 
 
 def _call(error: Any) -> str:

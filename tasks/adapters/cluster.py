@@ -184,15 +184,20 @@ class Cluster:
         headers = {"Accept": METADATA_ONLY} if metadata_only else None
         return self._list(kind, namespace, query, headers)[0]
 
-    def find_all(self, kind: str, selector: str = "", *, fields: str = "") -> list[Object]:
+    def find_all(
+        self, kind: str, selector: str = "", *, fields: str = "", metadata_only: bool = False
+    ) -> list[Object]:
         """Return all objects of a kind in one call, however many there are.
 
         Args:
             kind: their kind.
             selector: label selector.
             fields: field selector.
+            metadata_only: leave out everything but their metadata.
         """
-        return self._list(kind, None, {"labelSelector": selector, "fieldSelector": fields})[0]
+        query = {"labelSelector": selector, "fieldSelector": fields}
+        headers = {"Accept": METADATA_ONLY} if metadata_only else None
+        return self._list(kind, None, query, headers)[0]
 
     def apply(self, manifest: Object) -> Object:
         """Create or update an object by server-side apply, as its sole manager."""
@@ -349,6 +354,19 @@ class Cluster:
 
         path = KINDS["Pod"].path(namespace, pod, "exec")
         return Exec(self._transport, path, container, argv).run()
+
+    def output(
+        self, namespace: str, pod: str, container: str, argv: Sequence[str]
+    ) -> tuple[int, str]:
+        """Run a command in a container; return its exit status and what it wrote to stdout.
+
+        Raises:
+            ClusterError: it could not be started, or the connection broke off.
+        """
+        from tasks.adapters.podexec import Exec
+
+        path = KINDS["Pod"].path(namespace, pod, "exec")
+        return Exec(self._transport, path, container, argv).output()
 
     def http(
         self, namespace: str, service: str, port: str, path: str, headers: Mapping[str, str]

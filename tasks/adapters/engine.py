@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tasks.core.converge import Observed
 from tasks.core.errors import EngineError
@@ -172,15 +172,19 @@ class Engine:
                 return None
 
     def logs(self, container: str, tail: int | None = None) -> str:
-        """Return what a container wrote, stdout and stderr together.
+        """Return what a container wrote, stdout and stderr together; nothing when it is gone.
 
         Args:
             container: id or name.
             tail: how many of its last lines; all without it.
         """
-        with self._errors(f"reading the logs of {container}"):
-            raw = self._api.logs(container, timestamps=False, tail="all" if tail is None else tail)
-        return raw.decode(errors="replace")
+        from docker.errors import NotFound
+
+        lines: Literal["all"] | int = "all" if tail is None else tail
+        with self._errors(f"reading the logs of {container}"), contextlib.suppress(NotFound):
+            raw: bytes = self._api.logs(container, timestamps=False, tail=lines)
+            return raw.decode(errors="replace")
+        return ""
 
     # -- changes ------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Runner
-from tasks.core.errors import CommandError, SuiteError
+from tasks.core.errors import CommandError, DeadlineError, SuiteError
 
 REASON_LENGTH = 500
 PENDING = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
@@ -144,6 +144,7 @@ class Helm:
             "--no-hooks",
             "--force-conflicts",
             f"--timeout={timeout_seconds}s",
+            deadline=timeout_seconds,
         )
 
     def uninstall(self, release: str, namespace: str, *, timeout_seconds: int) -> None:
@@ -159,6 +160,7 @@ class Helm:
             "--ignore-not-found",
             "--cascade=background",
             f"--timeout={timeout_seconds}s",
+            deadline=timeout_seconds,
         )
 
     def _run(
@@ -168,12 +170,23 @@ class Helm:
         namespace: str,
         *options: str,
         stdin: str = "",
+        deadline: float | None = None,
         on_line: Callable[[str], None] | None = None,
         on_start: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         argv = [self._program, verb, release, *options, f"--namespace={namespace}"]
         try:
-            self._runner.run(argv, env=self._env, stdin=stdin, on_line=on_line, on_start=on_start)
+            self._runner.run(
+                argv,
+                env=self._env,
+                stdin=stdin,
+                deadline=deadline,
+                on_line=on_line,
+                on_start=on_start,
+            )
+        except DeadlineError as error:
+            error.message = f"helm {verb} of {release} did not end in {deadline:.0f} s"
+            raise
         except CommandError as error:
             error.message = f"helm {verb} of {release} failed{_reason(error.output or '')}"
             raise

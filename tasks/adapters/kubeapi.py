@@ -10,6 +10,7 @@ import functools
 import json
 import math
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
-from tasks.core.errors import ClusterError, ConflictError
+from tasks.adapters.libraries import overheard
+from tasks.adapters.permanent import causes, is_permanent
+from tasks.core.errors import ClusterError, ConflictError, reason_of
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -33,6 +36,8 @@ BUSY = frozenset({429, 500, 502, 503, 504})
 """What an API server, or a load balancer before it, answers when it may do better soon."""
 CONNECT_SECONDS = 10.0
 """How long a websocket connection may take to open."""
+CONNECTIONS = 64
+"""How many connections are kept open: a rollout has a watch per kind and follows many logs."""
 WATCH_SECONDS = 30
 """How long the API serves one watch before it is opened anew: what a connection that died
 silently may cost."""
@@ -134,8 +139,13 @@ class Transport:
 
     def now(self) -> datetime:
         """Return the time by the API server's clock, as its last answer told it."""
-        skew = self._skew if math.isfinite(self._skew) else 0.0
+        skew = self._skew if self._is_known else 0.0
         return datetime.fromtimestamp(time.time() + skew, UTC)
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the API has answered before."""
+        return math.isfinite(self._skew)
 
     def json(self, request: Request) -> Object:
         """Return the object that answers a request.
@@ -255,15 +265,23 @@ class Transport:
         return response.response
 
     def _unreachable(self, error: Exception) -> ClusterError:
-        why = getattr(error, "reason", None) or error
+        hint = "check the context, the network and the cluster, then run the same again"
+        if any(isinstance(each, ssl.SSLCertVerificationError) for each in causes(error)):
+            hint = (
+                "`server` of the kubeconfig's cluster must be an address that the certificate is "
+                "for, and `certificate-authority` the one that signed it"
+            )
         return ClusterError(
             f"the Kubernetes API at {self._client.configuration.host} cannot be reached: "
-            f"{why.__class__.__name__}",
-            hint="check the context, the network and the cluster, then run the same again",
+            f"{reason_of(error)}",
+            hint=hint,
         )
 
     def _insist(self, request: Request, attempt: Callable[[Request], Any]) -> Any:
-        """Return a successful answer, tried again while the API is busy, failing or away."""
+        """Return a successful answer, tried again while the API is busy, failing or away.
+
+        What cannot heal is told at once.
+        """
         deadline = time.monotonic() + self._patience
         pause = 0.2
         logged_in = False
@@ -273,6 +291,8 @@ class Transport:
                 answer = attempt(request)
             except ClusterError as unreachable:
                 error = unreachable
+                if error.__cause__ and is_permanent(error.__cause__, known=self._is_known):
+                    raise
             else:
                 if answer.status < 400:
                     return answer
@@ -300,7 +320,8 @@ class Transport:
 
         client = self._new_client()
         # Attempts are repeated here, bounded by a patience and not by a count.
-        client.rest_client.pool_manager.connection_pool_kw["retries"] = Retry(0, read=False)
+        pool = client.rest_client.pool_manager.connection_pool_kw
+        pool |= {"retries": Retry(0, read=False), "maxsize": CONNECTIONS}
         return client
 
 
@@ -329,9 +350,10 @@ def _client(context: str | None, kubeconfig: str | None) -> ApiClient:
     from kubernetes.config.kube_config import new_client_from_config
 
     try:
-        client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
-            kubeconfig, context, persist_config=False
-        )
+        with overheard() as heard:
+            client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
+                kubeconfig, context, persist_config=False
+            )
     except (ConfigException, OSError) as error:
         raise ClusterError(
             f"the kubeconfig cannot be used: {error}",
@@ -341,8 +363,10 @@ def _client(context: str | None, kubeconfig: str | None) -> ApiClient:
     own = client.configuration
     if own.host.startswith("https:") and not (own.api_key or own.cert_file or own.username):
         # The library only logs that an exec plugin failed, and goes on as nobody.
+        said = f": {heard[-1]}" if heard else ""
         raise ClusterError(
-            f"the kubeconfig gives no credentials for {context or 'the current context'}",
-            hint="it names none, or its exec plugin failed, as told above: log in again",
+            f"the kubeconfig gives no credentials for {context or 'the current context'}{said}",
+            hint="log in again; where the context's user has neither a token nor a certificate "
+            "nor an `exec` plugin, that is to be set up first",
         )
     return client

@@ -172,7 +172,8 @@ class LeaseLock:
         if found and "deletionTimestamp" in found["metadata"]:
             self._say(f"{self._namespace} is being removed; waiting for its end")
             uid = found["metadata"]["uid"]
-            wait_gone(self._cluster, "Namespace", self._namespace, uid=uid)
+            where = self._namespace
+            wait_gone(self._cluster, "Namespace", where, uid=uid, say=self._say, patient=True)
         return VanishedError(
             f"{self._namespace} was removed meanwhile",
             hint="nothing was changed; run the same again if it is wanted still",

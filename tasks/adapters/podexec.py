@@ -8,14 +8,15 @@ stdin has ended; all else is the same.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 from tasks.adapters.kubeapi import Transport
 from tasks.core.errors import ClusterError
@@ -69,7 +70,7 @@ class Exec:
             sender = threading.Thread(target=self._send, args=(socket,), daemon=True, name="stdin")
             sender.start()
             try:
-                return self._receive(socket)
+                return self._receive(socket, {STDOUT: sys.stdout.buffer, STDERR: sys.stderr.buffer})
             finally:
                 self._ended.set()
                 self._wake(b"e")
@@ -77,18 +78,33 @@ class Exec:
                     signal.signal(signal.SIGWINCH, before)
                 socket.close(timeout=1)
 
+    def output(self) -> tuple[int, str]:
+        """Run it to its end without any input; return its exit status and what it wrote to stdout.
+
+        Raises:
+            ClusterError: it could not be started, or the connection broke off.
+        """
+        query = [("container", self._container), ("stdout", "true"), ("stderr", "true")]
+        query += [("command", word) for word in self._argv]
+        socket = self._transport.websocket(self._path, query)
+        out = io.BytesIO()
+        try:
+            status = self._receive(socket, {STDOUT: out, STDERR: io.BytesIO()})
+        finally:
+            socket.close(timeout=1)
+        return status, out.getvalue().decode(errors="replace")
+
     def _wake(self, why: bytes) -> None:
         os.write(self._wake_write, why)
 
     # -- what comes -----------------------------------------------------------------------------
 
-    def _receive(self, socket: WebSocket) -> int:
+    def _receive(self, socket: WebSocket, streams: Mapping[int, IO[bytes]]) -> int:
         status: dict[str, Any] | None = None
         for channel, data in self._messages(socket):
-            if channel in {STDOUT, STDERR}:
-                stream = sys.stdout if channel == STDOUT else sys.stderr
-                stream.buffer.write(data)
-                stream.buffer.flush()
+            if channel in streams:
+                streams[channel].write(data)
+                streams[channel].flush()
             elif channel == ERROR:
                 status = json.loads(data)
         if status is None:

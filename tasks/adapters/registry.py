@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from tasks.adapters.parallel import at_once
+from tasks.adapters.permanent import retry
 from tasks.core.errors import RegistryError, reason_of
 from tasks.core.references import HUB
 
@@ -249,14 +250,13 @@ class Registry:
     def _session(self) -> requests.Session:
         import requests
         from requests.adapters import HTTPAdapter
-        from urllib3.util.retry import Retry
 
         session = requests.Session()
         loopback = is_loopback(self.host)
         # Neither a proxy nor a password of ~/.netrc is for a registry on this machine.
         session.trust_env = not loopback
         session.auth = _keep
-        retry = Retry(
+        policy = retry(
             total=self._patience.retries,
             connect=min(self._patience.retries, CONNECT_RETRIES),
             read=min(self._patience.retries, CONNECT_RETRIES),
@@ -266,7 +266,7 @@ class Registry:
             raise_on_status=False,
             retry_after_max=RETRY_AFTER_MAX_SECONDS,
         )
-        session.mount("http://" if loopback else "https://", HTTPAdapter(max_retries=retry))
+        session.mount("http://" if loopback else "https://", HTTPAdapter(max_retries=policy))
         return session
 
     @cached_property

@@ -15,9 +15,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-SETTLE = timedelta(seconds=3)
-"""A service without a health check counts as up after running this long: programs that cannot
-start end sooner."""
+RESTARTING = "restarting"
+"""The state of a container that has ended and is about to be started again by the engine."""
 
 RESTARTS_MAX = 3
 """Restarts during one deploy that count as a crash loop."""
@@ -107,6 +106,10 @@ def decide(
         elif host is not None and host.verb != "keep":
             # The network belongs to a container, and a new one has another.
             verb, reason = "update", f"it shares the network of {service.shares}"
+        elif there.state == RESTARTING:
+            # In a new container it is started again at once, and soon known to be well or not: the
+            # engine lets more and more time pass between two starts of the same one.
+            verb, reason = "update", "it keeps restarting"
         elif there.state != "running":
             verb, reason = "start", f"it is {there.state}"
         else:
@@ -174,13 +177,28 @@ class Verdict:
     reason: str
 
 
-def judge(seen: Observed, restarts_before: int, now: datetime) -> Verdict:
+def keeps_restarting(seen: Observed, stability: timedelta, now: datetime) -> bool:
+    """Say whether a container has been restarted and not been running for long since.
+
+    Args:
+        seen: how it fares.
+        stability: how long it must have been running.
+        now: the engine's time, as far as it is known.
+    """
+    if seen.state == RESTARTING:
+        return True
+    return seen.state == "running" and seen.restarts > 0 and _age(seen, now) < stability
+
+
+def judge(seen: Observed, restarts_before: int, stability: timedelta, now: datetime) -> Verdict:
     """Say of one container whether it is up, coming up, or will never be.
 
     Args:
         seen: how it fares.
         restarts_before: its restarts when the wait began: workers end, and are restarted, by
             design.
+        stability: how long it must have been running without a restart. A program may pass its
+            health check, end, and do so again and again.
         now: the engine's time, as far as it is known.
     """
     name = seen.service or seen.name
@@ -192,19 +210,19 @@ def judge(seen: Observed, restarts_before: int, now: datetime) -> Verdict:
         return Verdict(Fate.DOOMED, f"{name} was restarted {restarts} times: {ended}")
     if seen.state != "running":
         return Verdict(Fate.COMING, f"{name} is {seen.state}: {ended}")
-    return _health(seen, name, now)
-
-
-def _health(seen: Observed, name: str, now: datetime) -> Verdict:
-    if seen.health == "healthy":
-        return Verdict(Fate.UP, f"{name} is healthy")
-    if seen.health:
+    if seen.health not in {"", "healthy"}:
         said = seen.health_output.splitlines()
         why = f": {said[-1]}" if said else ""
         return Verdict(Fate.COMING, f"{name} runs, but is not healthy yet{why}")
-    if now - datetime.fromisoformat(f"{seen.started_at[:19]}+00:00") >= SETTLE:
-        return Verdict(Fate.UP, f"{name} runs")
-    return Verdict(Fate.COMING, f"{name} has just started")
+    if _age(seen, now) < stability:
+        again = f" again, after {restarts} restarts" if restarts else ""
+        return Verdict(Fate.COMING, f"{name} has just started{again}")
+    return Verdict(Fate.UP, f"{name} is healthy" if seen.health else f"{name} runs")
+
+
+def _age(seen: Observed, now: datetime) -> timedelta:
+    """Return how long a running container has been running."""
+    return now - datetime.fromisoformat(f"{seen.started_at[:19]}+00:00")
 
 
 def order(services: Sequence[Wanted]) -> list[Wanted]:

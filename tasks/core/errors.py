@@ -7,6 +7,8 @@ traceback.
 
 from __future__ import annotations
 
+import re
+
 TAIL_LINES = 20
 """How much of a failed program's output an error repeats."""
 
@@ -133,4 +135,6 @@ def reason_of(error: Exception) -> str:
     inner: BaseException = error
     while inner.__cause__ or inner.__context__:
         inner = inner.__cause__ or inner.__context__ or inner
-    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+    words = getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+    # OpenSSL's code before its words, and the line of Python's source after them.
+    return re.sub(r"^\[[A-Z0-9_: ]+\] | \(_ssl\.c:\d+\)$", "", words)

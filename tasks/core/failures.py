@@ -18,6 +18,7 @@ class Patience(Enum):
     NONE = "at once"
     CRASHES = "after some crashes"
     GRACE = "after a grace period"
+    DEADLINE = "at the deadline"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def _rule(cause: str, reasons: str, patience: Patience, advice: str, message: st
 
 
 # Reasons: kubelet's container states (pkg/kubelet/images/types.go, container/sync_result.go,
-# kuberuntime), the scheduler's PodScheduled condition, the controllers' conditions and events.
+# kuberuntime), the scheduler's PodScheduled condition, the controllers' conditions and events, and
+# the codes of the images' own words (core.words).
 # Order matters: the first rule that fits a symptom is its rule, and of several failures the one
 # highest up is told.
 RULES: tuple[Rule, ...] = (
@@ -135,9 +137,74 @@ RULES: tuple[Rule, ...] = (
         r"forbidden|denied the request|violates|is invalid",
     ),
     _rule(
+        "the database denies access",
+        "database-access-denied",
+        Patience.NONE,
+        "check the user, and the password in the Secret",
+    ),
+    _rule(
+        "there is no such database",
+        "database-unknown",
+        Patience.NONE,
+        "create it, or correct its name in the values",
+    ),
+    _rule(
+        "no secure connection to the database",
+        "database-tls",
+        Patience.NONE,
+        "check the certificates, and whether the server wants or offers TLS",
+    ),
+    _rule(
+        "the database's host name is unknown",
+        "database-unknown-host",
+        Patience.GRACE,
+        "check the database's host in invoke.yaml or the values, and the cluster's DNS",
+    ),
+    _rule(
+        "the database refuses the connection",
+        "database-refused",
+        Patience.GRACE,
+        "check its host and port, and whether it runs",
+    ),
+    _rule(
+        "the database cannot be reached",
+        "database-unreachable",
+        Patience.GRACE,
+        "check its address, the route to it, security groups and NetworkPolicies",
+    ),
+    _rule(
+        "the database has no connection left",
+        "database-too-many-connections",
+        Patience.GRACE,
+        "end what holds its connections, or raise its limits",
+    ),
+    _rule(
+        "the database is not ready",
+        "database-starting",
+        Patience.GRACE,
+        "read the database's own log",
+    ),
+    _rule(
+        "another migration holds the lock",
+        "migration-lock",
+        Patience.DEADLINE,
+        "wait for it, or end the database connection that the line names",
+    ),
+    _rule(
+        "the migration has not run",
+        "migration",
+        Patience.DEADLINE,
+        "read the migrate Job's log among the evidence",
+    ),
+    _rule(
+        "the Job took too long",
+        "DeadlineExceeded",
+        Patience.NONE,
+        "read its log among the evidence; raise `activeDeadlineSeconds` if it is only slow",
+    ),
+    _rule(
         "the Job failed",
-        "BackoffLimitExceeded DeadlineExceeded PodFailurePolicy FailedIndexes "
-        "MaxFailedIndexesExceeded",
+        "BackoffLimitExceeded PodFailurePolicy FailedIndexes MaxFailedIndexesExceeded",
         Patience.NONE,
         "read the Job's logs among the evidence",
     ),
@@ -146,6 +213,12 @@ RULES: tuple[Rule, ...] = (
         "OOMKilled",
         Patience.CRASHES,
         "raise its memory limit",
+    ),
+    _rule(
+        "its probe fails, and it is restarted for that",
+        "Killing",
+        Patience.CRASHES,
+        "read its previous logs among the evidence; give the probe more time if it is only slow",
     ),
     _rule(
         "the container keeps crashing",
@@ -159,6 +232,13 @@ RULES: tuple[Rule, ...] = (
         Patience.GRACE,
         "check the storage class and the claims",
         r"persistentvolumeclaim",
+    ),
+    _rule(
+        "the nodes are under pressure or not ready",
+        "Unschedulable",
+        Patience.GRACE,
+        "look at the nodes' memory, disk and conditions, or add nodes",
+        r"node\.kubernetes\.io/(memory|disk|pid)-pressure|node\.kubernetes\.io/(not-ready|unreachable)",
     ),
     _rule(
         "no node can take the pod",
@@ -186,6 +266,18 @@ RULES: tuple[Rule, ...] = (
         "read the controller's message",
     ),
     _rule(
+        "it does not become ready",
+        "Unhealthy",
+        Patience.DEADLINE,
+        "read among the evidence the logs of what answers the probe",
+    ),
+    _rule(
+        "an init container does not end",
+        "ContainersNotInitialized",
+        Patience.DEADLINE,
+        "read its log among the evidence",
+    ),
+    _rule(
         "the rollout made no progress",
         "ProgressDeadlineExceeded",
         Patience.NONE,
@@ -204,6 +296,7 @@ class Symptom:
         message: the API's message.
         since: when it began, by the cluster's clock, or None when that is not reported.
         crashes: how often the container has ended since the rollout began.
+        final: whether whoever reports it has given up, so that no patience is left.
     """
 
     reason: str
@@ -211,6 +304,7 @@ class Symptom:
     message: str = ""
     since: datetime | None = None
     crashes: int = 0
+    final: bool = False
 
 
 @dataclass(frozen=True)

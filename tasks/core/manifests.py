@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tasks.core.naming import Names
+from tasks.core.naming import LABEL_MAX, Names, fitted
 from tasks.core.record import Owner, Release, with_newest
 
 Object = dict[str, Any]
@@ -16,12 +16,14 @@ Object = dict[str, Any]
 PREFIX = "mautic-multidev.io/"
 MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
 """On everything the suite made itself; the chart's objects are Helm's."""
+INSTANCE = "app.kubernetes.io/instance"
+"""The label by which everything of a release is found."""
 
 SECRET = "mautic"  # noqa: S105 - the object's name
 RECORD = f"{PREFIX}record"
 POD_SECURITY = "pod-security.kubernetes.io/"
-DATABASE_JOB_SECONDS = 120
-"""How long creating or dropping a database may take, waiting for the server included."""
+DATABASE_JOB_SECONDS = 60
+"""How long creating or dropping a database may take, from when its server answers."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Record:
     """What is known of an environment in a cluster: an annotation of its namespace.
 
     Attributes:
-        state: ``deploying``, ``ready`` or ``failed``.
+        state: ``deploying``, ``ready``, ``failed``, ``removing`` or ``removed``.
         url: where a browser finds it.
         expires_at: when it may be swept away, ISO 8601, or an empty string.
         revision: Helm's number of the last revision that was seen to work, or 0.
@@ -177,7 +179,9 @@ def database_secret(names: Names, server: DatabaseServer, password: str) -> Obje
     }
 
 
-def database_job(names: Names, server: DatabaseServer, image: str, verb: str) -> Object:
+def database_job(
+    names: Names, server: DatabaseServer, image: str, verb: str, wait_seconds: int
+) -> Object:
     """Return the Job that makes or drops a branch's database and user.
 
     It runs in the platform namespace, the only place where the administrator's Secret is; or where
@@ -189,11 +193,13 @@ def database_job(names: Names, server: DatabaseServer, image: str, verb: str) ->
         server: the database server.
         image: the mautic image, by digest; it has what is needed.
         verb: ``create`` or ``drop``.
+        wait_seconds: how long to wait for a server that cannot be reached.
     """
     variables = {
         "MAUTIC_DB_HOST": server.host,
         "MAUTIC_DB_PORT": str(server.port),
         "MAUTIC_DB_PREFIX": server.prefix,
+        "MAUTIC_DB_WAIT": str(wait_seconds),
         "MAUTIC_DB_DATABASE": names.database,
         "MAUTIC_DB_USER": names.database_user,
         "MAUTIC_DB_PASSWORD_FILE": "/run/secrets/branch/password",
@@ -235,13 +241,15 @@ def database_job(names: Names, server: DatabaseServer, image: str, verb: str) ->
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": f"database-{verb}-{names.release}",
+            # Its pods carry it as a label. It is cut at its end: what CI jobs may do here goes by
+            # how it begins (helm/platform, guard.yaml).
+            "name": fitted(f"database-{verb}-{names.release}", LABEL_MAX),
             "namespace": server.namespace,
             "labels": {**MANAGED, "app.kubernetes.io/instance": f"database-{names.release}"},
         },
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": DATABASE_JOB_SECONDS,
+            "activeDeadlineSeconds": wait_seconds + DATABASE_JOB_SECONDS,
             "ttlSecondsAfterFinished": 3600,
             "template": {
                 "metadata": {

@@ -1,16 +1,20 @@
-"""What a branch is called everywhere: one pure rule, used by every part of the suite.
+"""What a branch is called everywhere: pure rules, used by every part of the suite.
 
 ``slug`` is the heart of it. A branch that is already a short, plain name keeps it; every other
 branch is cut and carries six hex digits of its own SHA-256, so that two branches never share a
 name. A plain branch that *looks* like such a cut name is hashed as well: without that, somebody
 could name a branch after another branch's slug.
+
+Every other name is made of a prefix and the slug, and of nothing else. Where that would pass the
+limit of what it names, ``fitted`` cuts it in the same way. A name that fits is never changed:
+running environments bear it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 
 from tasks.core.errors import InputError
@@ -19,13 +23,41 @@ SLUG_MAX = 40
 """Leaves room for a prefix in a Helm release (53), a DNS label (63) and a database (64)."""
 
 HASH_DIGITS = 6
+PROJECT_MAX = 40
+LABEL_MAX = 63
+"""A DNS label (RFC 1123): namespaces, Services, Jobs, one part of a host name; and the value of a
+label of Kubernetes, which has the same limit."""
+HOST_MAX = 253
+"""A whole host name (RFC 1123), and what the Gateway API takes for one."""
+RELEASE_MAX = 48
+"""Longest Helm release. Helm's own limit is 53, but from 49 on the chart would cut the name of the
+Service, ``<release>-web``, which this suite asks for the site (52: helm/mautic, "mautic.name")."""
+COMPOSE_MAX = 200
+"""Longest Compose project: volumes and lock files are named ``<project>_record-<19 digits>`` at
+most, and file systems take names of 255 bytes."""
 USER_MAX = 32
 """MySQL's limit for user names, in characters (dev.mysql.com, 8.4 manual, "User names")."""
+DATABASE_PREFIX_MAX = 21
+"""Longest beginning of a project's databases and users: with it a database has at most 61 of the 64
+characters of MySQL's limit, and a user that is cut keeps some of the branch."""
+BUCKET_MAX = 63
+"""S3's limit (docs.aws.amazon.com, "General purpose bucket naming rules")."""
+ROLE_MAX = 64
+"""IAM's limit for a role's name (docs.aws.amazon.com, "IAM and AWS STS quotas")."""
 
 BRANCH_MAX_BYTES = 4096
 """PATH_MAX on Linux: git keeps a loose branch as a file, so no longer name can be checked out."""
 
+_LONGEST_ROLE = "-database-monitoring"
+"""The longest that Terraform makes a role's name of a stack's with (terraform/modules/database)."""
+
 _HASHED = re.compile(rf"-[0-9a-f]{{{HASH_DIGITS}}}\Z")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_COMPOSE = re.compile(r"[a-z0-9][a-z0-9_-]*")
+"""docs.docker.com, "Specify a project name"."""
+_IDENTIFIER = re.compile(r"[a-z](-?[a-z0-9])*")
+"""RDS' rule for an instance's name, the strictest of those that are made of a stack's name."""
+_SERVERS_OWN = frozenset({"information_schema", "performance_schema", "mysql", "sys"})
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
 
 
@@ -132,6 +164,31 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
+def fitted(name: str, limit: int) -> str:
+    """Return the name; one over the limit is cut, and ends in ``-`` and digits of its SHA-256."""
+    if len(name) <= limit:
+        return name
+    return f"{name[: limit - HASH_DIGITS - 1].rstrip('-')}-{_digest(name)}"
+
+
+def platform_name(project: str) -> str:
+    """Return the Compose project, and the network, of a project's local platform."""
+    return f"{project}-platform"
+
+
+def database_prefix(project: str) -> str:
+    """Return what the name of every database and user of a project begins with."""
+    return f"{fitted(project, DATABASE_PREFIX_MAX - 1)}_".replace("-", "_")
+
+
+def bucket_name(project: str, account: str, region: str) -> str:
+    """Return the name of the Terraform states' bucket where the settings name none.
+
+    All stacks of an account and region share it.
+    """
+    return f"{project}-terraform-{account}-{region}"
+
+
 def names(
     branch: str,
     *,
@@ -142,6 +199,7 @@ def names(
     origin: str = "https://{host}",
     environments: Collection[str] = (),
     namespaces: Collection[str] = (),
+    namespace_max: int = LABEL_MAX,
 ) -> Names:
     """Return everything the branch is called in one environment.
 
@@ -154,40 +212,128 @@ def names(
         host: template of the host name, as above.
         origin: template of the URL; ``{host}`` is replaced.
         environments: names of all environments; a slug never equals one of them.
-        namespaces: fixed namespaces of the other environments; never taken by a branch.
+        namespaces: namespaces of something else; never taken by a branch.
+        namespace_max: longest namespace.
 
     Raises:
         InputError: not a legal branch name.
     """
 
-    def fill(template: str, value: str) -> str:
-        return template.replace("{slug}", value).replace("{project}", project)
+    def fill(template: str, value: str, limit: int) -> str:
+        if "{" not in template:
+            return template
+        return fitted(template.replace("{slug}", value).replace("{project}", project), limit)
+
+    def namespace_of(value: str) -> str:
+        return fill(namespace, value, namespace_max)
+
+    def database_of(value: str) -> str:
+        return f"{database_prefix(project)}{value}".replace("-", "_")
 
     def is_reserved(value: str) -> bool:
-        return value in environments or value in namespaces or fill(namespace, value) in namespaces
+        return (
+            value in environments
+            or not {value, namespace_of(value)}.isdisjoint(namespaces)
+            or database_of(value) in _SERVERS_OWN
+        )
 
     of_branch = slug(branch, is_reserved)
     key = of_branch if "{slug}" in namespace else environment
-    hostname = fill(host, of_branch)
+    # Each part of a host name has a limit of its own.
+    hostname = ".".join(fill(part, of_branch, LABEL_MAX) for part in host.split("."))
     return Names(
         branch=branch,
         environment=environment,
         slug=of_branch,
-        namespace=fill(namespace, of_branch),
+        namespace=namespace_of(of_branch),
         host=hostname,
         url=origin.replace("{host}", hostname),
-        release=f"{project}-{key}",
-        database=f"{project}_{key}".replace("-", "_"),
-        database_user=_database_user(project, key),
+        release=fitted(f"{project}-{key}", RELEASE_MAX),
+        database=database_of(key),
+        database_user=_database_user(database_of(key), key),
     )
 
 
-def _database_user(project: str, key: str) -> str:
+def _database_user(database: str, key: str) -> str:
     """Return a user name of at most 32 characters; a cut one is marked by ``__``.
 
     A slug never holds two hyphens in a row, so no uncut user can hold ``__`` and meet a cut one.
     """
-    user = f"{project}_{key}".replace("-", "_")
-    if len(user) <= USER_MAX:
-        return user
-    return f"{user[: USER_MAX - HASH_DIGITS - 2].rstrip('_')}__{_digest(key)}"
+    if len(database) <= USER_MAX:
+        return database
+    return f"{database[: USER_MAX - HASH_DIGITS - 2].rstrip('_')}__{_digest(key)}"
+
+
+# -- what cannot be made to fit -------------------------------------------------------------------
+
+
+_LABEL_RULE = "RFC 1123: a-z, 0-9 and '-', with a letter or a digit at both ends"
+
+
+def label_fault(what: str, name: str, limit: int = LABEL_MAX) -> str:
+    """Return why a name is no DNS label of that length, or an empty string where it is one."""
+    if len(name) > limit:
+        return f"the {what} {name!r} has {len(name)} characters, and may have {limit}"
+    return "" if _LABEL.fullmatch(name) else f"the {what} {name!r} is no DNS label ({_LABEL_RULE})"
+
+
+def faults(found: Names, *, on_kubernetes: bool) -> Iterator[str]:
+    """Yield what is wrong with names that no cutting helps: which object, and the rule it breaks.
+
+    Args:
+        found: the names of a branch.
+        on_kubernetes: whether they are those of a cluster, and not of Compose.
+    """
+    if on_kubernetes:
+        yield from filter(
+            None,
+            (
+                label_fault("namespace", found.namespace),
+                label_fault("Helm release", found.release, RELEASE_MAX),
+                label_fault("label environment", found.environment),
+            ),
+        )
+        if found.namespace == "default" or found.namespace.startswith("kube-"):
+            yield f"the namespace {found.namespace!r} is one of Kubernetes' own"
+    elif not _COMPOSE.fullmatch(found.namespace):
+        yield f"the Compose project {found.namespace!r} must be a-z, 0-9, '_' and '-'"
+    for part in found.host.split("."):
+        if label_fault("part", part):
+            yield f"the host {found.host!r} has a part that is no DNS label, 1 to {LABEL_MAX} long"
+            break
+    if len(found.host) > HOST_MAX:
+        yield f"a host may have {len(found.host)} characters, and DNS takes {HOST_MAX}"
+    if found.database in _SERVERS_OWN:
+        yield f"the database {found.database!r} is the server's own"
+
+
+def stack_faults(project: str, stack: str, region: str, bucket: str | None) -> Iterator[str]:
+    """Yield why AWS would refuse what Terraform makes for a stack: which object, and which rule.
+
+    Args:
+        project: the project.
+        stack: the stack's name.
+        region: its region.
+        bucket: the bucket of Terraform's state, or None for the one named after the project.
+    """
+    name = f"{project}-{stack}"
+    if not _IDENTIFIER.fullmatch(name):
+        yield f"the database server {name!r} must be a-z, 0-9 and single '-', none at the end (RDS)"
+    role = f"{name}{_LONGEST_ROLE}"
+    if len(role) > ROLE_MAX:
+        yield f"the role {role!r} has {len(role)} characters, and IAM takes {ROLE_MAX}"
+    if name.startswith("sg-"):
+        yield f"the security group '{name}-database' must not begin with 'sg-' (EC2)"
+    if bucket is None:
+        of_state = bucket_name(project, "0" * 12, region)
+        if len(of_state) > BUCKET_MAX:
+            yield (
+                f"the bucket {of_state!r} has {len(of_state)} characters, and S3 takes "
+                f"{BUCKET_MAX}; name another one by state_bucket"
+            )
+        for start in ("sthree-", "xn--", "amzn-s3-demo-"):
+            if of_state.startswith(start):
+                yield (
+                    f"the bucket {of_state!r} must not begin with {start!r} (S3); name another one "
+                    "by state_bucket"
+                )

@@ -4,22 +4,30 @@
 rule there is never named as a cause: a probe that failed once, a node without cluster DNS or a
 slow volume is shown, but does not end a deploy. Only pods of the *new* revision count, and what
 was already wrong when the rollout began gets a grace period to heal: a deploy that changes
-nothing in the cluster may be the very one that repairs what was missing.
-
-Objects are the API's own JSON as dicts (Kubernetes API reference: Pod v1, Deployment apps/v1,
-Job batch/v1, Event v1).
+nothing in the cluster may be the very one that repairs what was missing. What the images' own
+programs say while they wait (``core.words``) counts like what the API reports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from tasks.core.failures import RULES, Cause, Patience, Rule, Symptom, rule_for
-
-Object = dict[str, Any]
+from tasks.core.snapshot import (
+    CLOCK_STEP,
+    Object,
+    Snapshot,
+    annotations_of,
+    holds,
+    labels_of,
+    last_seen,
+    owner_uid,
+    time_of,
+    uid_of,
+)
+from tasks.core.waits import LINE_LENGTH, by_probe, is_by_job, probe_of, waits_of, words_of
 
 REVISION = "deployment.kubernetes.io/revision"
 
@@ -33,7 +41,8 @@ class Policy:
             began, for a crash loop. By the kubelet's back-off the third time comes after about
             14 s, the fourth after about 35 s.
         grace: how long what may heal by itself (scheduling, volumes, a busy registry) may last.
-        deadline: how long the whole rollout may take without being done.
+        deadline: how long the whole rollout may take without being done. A migration that works
+            has its Job's own deadline, and this one begins when it is done.
         stability: how long every container must have run before the rollout counts as done; a
             container that was restarted must have run three times as long.
     """
@@ -44,11 +53,11 @@ class Policy:
     stability: timedelta = timedelta(seconds=10)
 
 
-CLOCK_STEP = timedelta(seconds=1)
-"""The API's time stamps are cut to whole seconds: so much earlier a thing may seem."""
 CLAIM = "persistentvolumeclaim"
 START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
 """How a container ends that never began. One that runs now has got over it."""
+STUCK = next(rule for rule in RULES if "ProgressDeadlineExceeded" in rule.reasons)
+"""The row of what has no better name when the deadline passes."""
 
 
 @dataclass(frozen=True)
@@ -83,32 +92,6 @@ class Verdict:
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The release's objects as the API reports them at one moment.
-
-    Attributes:
-        deployments: as listed.
-        statefulsets: as listed.
-        replicasets: as listed.
-        jobs: those that belong to this rollout.
-        pods: as listed, old ones too.
-        claims: the PersistentVolumeClaims of the namespace.
-        events: the events of the namespace.
-        earlier: how often containers, by pod uid and name, had been restarted when the rollout
-            began. Pods that were not there yet are left out.
-    """
-
-    deployments: Sequence[Object] = ()
-    statefulsets: Sequence[Object] = ()
-    replicasets: Sequence[Object] = ()
-    jobs: Sequence[Object] = ()
-    pods: Sequence[Object] = ()
-    claims: Sequence[Object] = ()
-    events: Sequence[Object] = ()
-    earlier: Mapping[tuple[str, str], int] = field(default_factory=dict)
-
-
 def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Policy) -> Verdict:
     """Return what is to be said of a rollout.
 
@@ -122,11 +105,16 @@ def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Polic
     """
     pods = new_pods(snapshot)
     rows = tuple(_rows(snapshot, pods))
+    found = list(symptoms(snapshot, pods, started, now))
+    # A Deployment's own deadline names nothing: what does is told in its place.
+    late = _is_late(snapshot, pods, started, now, policy)
+    explained = late or any(symptom.reason in STUCK.reasons for symptom in found)
     failures = sorted(
         (
             (RULES.index(rule), symptom.subject, Cause(rule, symptom))
-            for symptom in symptoms(snapshot, pods, started)
-            if (rule := rule_for(symptom)) and _is_over(rule, symptom, started, now, policy)
+            for symptom in found
+            if (rule := rule_for(symptom))
+            and _is_over(rule, symptom, started, now, policy, late=explained)
         ),
         key=lambda failure: failure[:2],
     )
@@ -134,16 +122,16 @@ def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Polic
         return Verdict(done=False, cause=failures[0][2], rows=rows)
     complete = bool(rows) and all(row.complete for row in rows)
     settled = complete and all(_is_settled(pod, now, policy) for pod in pods)
-    if not settled and now - started > policy.deadline:
+    if not settled and late:
         return Verdict(done=False, cause=_late(rows, started, policy), rows=rows)
     return Verdict(done=settled, cause=None, rows=rows)
 
 
 def new_pods(snapshot: Snapshot) -> list[Object]:
     """Return the pods that count: those of each workload's newest revision, and of its Jobs."""
-    owners = {_uid(owner) for owner in (*snapshot.jobs, *new_replicasets(snapshot))}
+    owners = {uid_of(owner) for owner in (*snapshot.jobs, *new_replicasets(snapshot))}
     revisions = {
-        (_uid(stateful), stateful.get("status", {}).get("updateRevision"))
+        (uid_of(stateful), stateful.get("status", {}).get("updateRevision"))
         for stateful in snapshot.statefulsets
         if _is_observed(stateful)
     }
@@ -152,8 +140,8 @@ def new_pods(snapshot: Snapshot) -> list[Object]:
         for pod in snapshot.pods
         if "deletionTimestamp" not in pod["metadata"]
         and (
-            _owner(pod) in owners
-            or (_owner(pod), _labels(pod).get("controller-revision-hash")) in revisions
+            owner_uid(pod) in owners
+            or (owner_uid(pod), labels_of(pod).get("controller-revision-hash")) in revisions
         )
     ]
 
@@ -161,35 +149,38 @@ def new_pods(snapshot: Snapshot) -> list[Object]:
 def new_replicasets(snapshot: Snapshot) -> list[Object]:
     """Return the ReplicaSet of each Deployment's newest revision, where there is one yet."""
     revisions = {
-        (_uid(deployment), _annotations(deployment).get(REVISION))
+        (uid_of(deployment), annotations_of(deployment).get(REVISION))
         for deployment in snapshot.deployments
         if _is_observed(deployment)
     }
     return [
         replicaset
         for replicaset in snapshot.replicasets
-        if (_owner(replicaset), _annotations(replicaset).get(REVISION)) in revisions
+        if (owner_uid(replicaset), annotations_of(replicaset).get(REVISION)) in revisions
     ]
 
 
-def symptoms(snapshot: Snapshot, pods: Sequence[Object], started: datetime) -> Iterator[Symptom]:
+def symptoms(
+    snapshot: Snapshot, pods: Sequence[Object], started: datetime, now: datetime
+) -> Iterator[Symptom]:
     """Yield everything in the snapshot that may have a rule.
 
     Args:
         snapshot: the release's objects.
         pods: the pods that count.
         started: when the rollout began; events that ended before it tell nothing of it.
+        now: the cluster's present time.
     """
     served = {
-        _uid(owner)
+        uid_of(owner)
         for owner in (*new_replicasets(snapshot), *snapshot.statefulsets)
         if owner.get("status", {}).get("readyReplicas", 0) >= owner["spec"].get("replicas", 1)
     }
     for pod in pods:
         # An evicted pod stays in the list after another one has taken its place.
-        if pod.get("status", {}).get("phase") != "Failed" or _owner(pod) not in served:
+        if pod.get("status", {}).get("phase") != "Failed" or owner_uid(pod) not in served:
             words = _last_warning(pod, snapshot)
-            for symptom in _of_pod(pod, snapshot.earlier):
+            for symptom in (*_of_pod(pod, snapshot), *waits_of(pod, snapshot, now)):
                 unbound = symptom.reason == "Unschedulable" and CLAIM in symptom.message.lower()
                 yield replace(symptom, message=symptom.message + words) if unbound else symptom
     for replicaset in new_replicasets(snapshot):
@@ -219,19 +210,6 @@ def symptoms(snapshot: Snapshot, pods: Sequence[Object], started: datetime) -> I
             )
 
 
-def last_seen(event: Object) -> datetime:
-    """Return when an event was last reported, in either of the API's two ways to say so."""
-    series = event.get("series") or {}
-    seen = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
-    seen = time_of(seen or event["metadata"].get("creationTimestamp"))
-    return seen or datetime.min.replace(tzinfo=UTC)
-
-
-def time_of(value: str | None) -> datetime | None:
-    """Return an API time stamp (RFC 3339) as a datetime, or None."""
-    return datetime.fromisoformat(value) if value else None
-
-
 def _affected(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
     """Return the uids of what still lacks something: only of these do events tell the present.
 
@@ -240,7 +218,7 @@ def _affected(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
     """
     starting = [pod for pod in pods if not _has_started(pod)]
     return {
-        _uid(owner)
+        uid_of(owner)
         for owner in (
             *starting,
             *(claim for pod in starting for claim in _unbound(pod, snapshot)),
@@ -253,7 +231,7 @@ def _affected(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
             *(
                 job
                 for job in snapshot.jobs
-                if not job.get("status", {}).get("active") and not _condition(job, "Complete")
+                if not job.get("status", {}).get("active") and not holds(job, "Complete")
             ),
         )
     }
@@ -275,7 +253,7 @@ def _unbound(pod: Object, snapshot: Snapshot) -> list[Object]:
 
 def _last_warning(pod: Object, snapshot: Snapshot) -> str:
     """Return why the claims that a pod waits for are not bound, to be added to its message."""
-    claims = {_uid(claim) for claim in _unbound(pod, snapshot)}
+    claims = {uid_of(claim) for claim in _unbound(pod, snapshot)}
     warnings = [
         event
         for event in snapshot.events
@@ -296,7 +274,7 @@ def _has_started(pod: Object) -> bool:
     )
 
 
-def _of_pod(pod: Object, earlier: Mapping[tuple[str, str], int]) -> Iterator[Symptom]:
+def _of_pod(pod: Object, snapshot: Snapshot) -> Iterator[Symptom]:
     status = pod.get("status", {})
     name = f"pod/{pod['metadata']['name']}"
     for condition in status.get("conditions", []):
@@ -329,8 +307,10 @@ def _of_pod(pod: Object, earlier: Mapping[tuple[str, str], int]) -> Iterator[Sym
         ("container", "containerStatuses", ready_since or began),
     ):
         for container in status.get(field_name, []):
-            before = earlier.get((_uid(pod), container["name"]), 0)
-            yield from _of_container(f"{name} {kind} {container['name']}", container, since, before)
+            before = snapshot.earlier.get((uid_of(pod), container["name"]), 0)
+            subject = f"{name} {kind} {container['name']}"
+            for symptom in _of_container(subject, container, since, before):
+                yield by_probe(symptom, pod, container, snapshot) if symptom.crashes else symptom
 
 
 def _of_container(
@@ -348,10 +328,18 @@ def _of_container(
     if not ended or ("running" in state and reason in START_ERRORS):
         return
     if ended.get("exitCode") != 0 or restarts > 0:
-        message = ended.get("message") or f"exit code {ended.get('exitCode')}"
+        words = ended.get("message") if reason in START_ERRORS else ""
         # The end that is not yet followed by a restart counts as well.
         crashes = restarts + ("running" not in state)
-        yield Symptom(reason, subject, message, since, crashes)
+        yield Symptom(reason, subject, words or _end(ended), since, crashes)
+
+
+def _end(ended: Object) -> str:
+    """Return how a container ended: its exit code, and the last line of what it said of it."""
+    lines = (ended.get("message") or "").split("\n")
+    line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    words = f": {line[:LINE_LENGTH]}" if line else ""
+    return f"exit code {ended.get('exitCode')}{words}"
 
 
 def _last_words(job: Object, pods: Sequence[Object]) -> str:
@@ -359,11 +347,11 @@ def _last_words(job: Object, pods: Sequence[Object]) -> str:
     ends = [
         (
             ended.get("finishedAt") or "",
-            f"; pod/{pod['metadata']['name']} container {container['name']} ended with exit code "
-            f"{ended['exitCode']}",
+            f"; pod/{pod['metadata']['name']} container {container['name']} ended with "
+            f"{_end(ended)}",
         )
         for pod in pods
-        if _owner(pod) == _uid(job)
+        if owner_uid(pod) == uid_of(job)
         for field_name in ("initContainerStatuses", "containerStatuses")
         for container in pod.get("status", {}).get(field_name, [])
         if (ended := container.get("state", {}).get("terminated")) and ended.get("exitCode")
@@ -382,14 +370,51 @@ def _of_conditions(owner: Object, kind: str, status: str) -> Iterator[Symptom]:
             )
 
 
+def _is_late(
+    snapshot: Snapshot, pods: Sequence[Object], started: datetime, now: datetime, policy: Policy
+) -> bool:
+    """Say whether the deadline has passed; a Job that works has its own before."""
+    due = [started + policy.deadline]
+    for job in snapshot.jobs:
+        status = job.get("status", {})
+        begun, limit = time_of(status.get("startTime")), job["spec"].get("activeDeadlineSeconds")
+        if holds(job, "Complete"):
+            ended = time_of(status.get("completionTime"))
+            due += [ended + policy.deadline] if ended else []
+        elif begun and limit and _works(job, pods, snapshot):
+            # The cluster ends it then, and says so.
+            due.append(begun + timedelta(seconds=limit) + policy.grace)
+    return now > max(due)
+
+
+def _works(job: Object, pods: Sequence[Object], snapshot: Snapshot) -> bool:
+    """Say whether a Job's container runs and does not only wait."""
+    return any(
+        "running" in container.get("state", {}) and words_of(pod, container, snapshot)[0] is None
+        for pod in pods
+        if owner_uid(pod) == uid_of(job)
+        for container in pod.get("status", {}).get("containerStatuses", [])
+    )
+
+
 def _is_over(
-    rule: Rule, symptom: Symptom, started: datetime, now: datetime, policy: Policy
+    rule: Rule,
+    symptom: Symptom,
+    started: datetime,
+    now: datetime,
+    policy: Policy,
+    *,
+    late: bool,
 ) -> bool:
     """Say whether a symptom has used up the patience its rule has with it."""
     if rule.patience is Patience.CRASHES:
         return symptom.crashes >= policy.crashes
     # What lay there before this rollout began gets a whole grace.
     before = symptom.since is not None and symptom.since < started - CLOCK_STEP
+    if symptom.final and not before:
+        return True
+    if rule.patience is Patience.DEADLINE and not symptom.final:
+        return late
     if rule.patience is Patience.GRACE or before:
         since = max(symptom.since, started) if symptom.since else started
         return now - since > policy.grace
@@ -406,19 +431,18 @@ def _late(rows: Sequence[Row], started: datetime, policy: Policy) -> Cause:
         subject = row.workload
         message = row.note or f"{row.ready} of {row.desired} are ready"
     message += f", {policy.deadline.total_seconds():.0f} s after the rollout began"
-    late = next(rule for rule in RULES if "ProgressDeadlineExceeded" in rule.reasons)
-    return Cause(late, Symptom("deadline", subject, message, started))
+    return Cause(STUCK, Symptom("deadline", subject, message, started))
 
 
 def _rows(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
     newest = new_replicasets(snapshot)
     for workload in _workloads(snapshot):
-        mine = [rs for rs in newest if _owner(rs) == _uid(workload)] or [workload]
-        owners = {_uid(owner) for owner in mine}
-        members = [pod for pod in pods if _owner(pod) in owners]
+        mine = [rs for rs in newest if owner_uid(rs) == uid_of(workload)] or [workload]
+        owners = {uid_of(owner) for owner in mine}
+        members = [pod for pod in pods if owner_uid(pod) in owners]
         status = workload.get("status", {})
         desired = workload.get("spec", {}).get("replicas", 1)
-        ready = sum(_condition(pod, "Ready") for pod in members)
+        ready = sum(holds(pod, "Ready") for pod in members)
         yield Row(
             f"{workload.get('kind', 'object').lower()}/{workload['metadata']['name']}",
             desired,
@@ -426,13 +450,13 @@ def _rows(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
             ready,
             # The pods themselves must be known, too: their watch may lag behind.
             _is_complete(workload) and ready >= desired,
-            next(filter(None, (_note(pod, snapshot.earlier) for pod in members)), ""),
+            next(filter(None, (_note(pod, snapshot) for pod in members)), ""),
             time_of(mine[0]["metadata"].get("creationTimestamp")),
         )
     for job in snapshot.jobs:
-        done = _condition(job, "Complete")
-        members = [pod for pod in pods if _owner(pod) == _uid(job)]
-        notes = (_note(pod, snapshot.earlier) for pod in members)
+        done = holds(job, "Complete")
+        members = [pod for pod in pods if owner_uid(pod) == uid_of(job)]
+        notes = (_note(pod, snapshot) for pod in members)
         yield Row(
             f"job/{job['metadata']['name']}",
             1,
@@ -444,15 +468,23 @@ def _rows(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
         )
 
 
-def _note(pod: Object, earlier: Mapping[tuple[str, str], int]) -> str:
-    """Return what a pod waits for, in the API's words."""
-    if _condition(pod, "Ready"):
+def _note(pod: Object, snapshot: Snapshot) -> str:
+    """Return what a pod waits for, in its own words or in the API's."""
+    if holds(pod, "Ready"):
         return ""
-    for symptom in _of_pod(pod, earlier):
+    status = pod.get("status", {})
+    for field_name in ("initContainerStatuses", "containerStatuses"):
+        for container in status.get(field_name, []):
+            words, _ = words_of(pod, container, snapshot)
+            if words:
+                return f"{container['name']} waits: {words.sentence[:LINE_LENGTH]}"
+    for symptom in _of_pod(pod, snapshot):
         return symptom.reason
-    for container in pod.get("status", {}).get("containerStatuses", []):
+    for container in status.get("containerStatuses", []):
         if container.get("state", {}).get("running") and not container.get("ready"):
-            return f"{container['name']} is not ready"
+            answer = "" if is_by_job(pod) else probe_of(pod, container, snapshot)
+            words_ = answer.partition(" probe: ")[2]
+            return f"{container['name']} is not ready{f': {words_}' if words_ else ''}"
     return ""
 
 
@@ -495,30 +527,3 @@ def _is_settled(pod: Object, now: datetime, policy: Policy) -> bool:
         if since is None or now - since < window + CLOCK_STEP:
             return False
     return True
-
-
-def _condition(owner: Object, kind: str) -> bool:
-    return any(
-        condition["type"] == kind and condition["status"] == "True"
-        for condition in owner.get("status", {}).get("conditions", [])
-    )
-
-
-def _uid(owner: Object) -> str:
-    return str(owner["metadata"].get("uid", ""))
-
-
-def _owner(owned: Object) -> str:
-    """Return the uid of an object's controller."""
-    for reference in owned["metadata"].get("ownerReferences", []):
-        if reference.get("controller"):
-            return str(reference["uid"])
-    return ""
-
-
-def _labels(owner: Object) -> dict[str, str]:
-    return owner["metadata"].get("labels") or {}
-
-
-def _annotations(owner: Object) -> dict[str, str]:
-    return owner["metadata"].get("annotations") or {}

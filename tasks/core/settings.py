@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -27,27 +27,42 @@ from pydantic import (
 
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.levels import nearest
-from tasks.core.naming import Names, names
+from tasks.core.naming import (
+    COMPOSE_MAX,
+    LABEL_MAX,
+    PROJECT_MAX,
+    SLUG_MAX,
+    Names,
+    faults,
+    label_fault,
+    names,
+    platform_name,
+    stack_faults,
+)
 
 LOCAL = "local"
 """The environment chosen outside CI when ``--env`` is not given."""
 
 _NAME = r"^[a-z][a-z0-9-]{0,19}$"
+_PROJECT = rf"^[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}$"
 _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
 _DURATION = r"^[1-9][0-9]*[hdw]$"
 _WORD = r"^\S+$"
+_OBJECT = r"^[a-z*]+/[a-z0-9.*?-]+$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
 
 PATTERNS = {
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
+    _PROJECT: f"must be a letter and at most {PROJECT_MAX - 1} more of a-z, 0-9 and '-'",
     _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
     _HOST: "must be made of a-z, 0-9, '.', '-', {slug}, {project} and {domain}",
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
+    _OBJECT: "must be kind/name in lower case, with * and ?",
 }
 """What a text must look like, for people, by its pattern."""
 
@@ -65,7 +80,9 @@ _KINDS = {
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
+Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
+ObjectGlob = Annotated[str, StringConstraints(pattern=_OBJECT)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
 HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
@@ -196,7 +213,10 @@ class Database(_Strict):
 
 
 class Patience(_Strict):
-    """How long a rollout on Kubernetes may take, and what is waited for."""
+    """How long a deploy may take, and what is waited for.
+
+    Compose uses `stability_seconds` and `smoke_seconds` alone.
+    """
 
     crashes: Count = Field(
         3, description="How often a new container must have crashed for a crash loop."
@@ -207,6 +227,10 @@ class Patience(_Strict):
     deadline_seconds: Count = Field(600, description="How long the whole rollout may take.")
     stability_seconds: Count = Field(
         10, description="How long every new container must have run before it is done."
+    )
+    smoke_seconds: Count = Field(
+        90,
+        description="How long a site whose parts are all ready may still answer with an error.",
     )
     migration_seconds: Count = Field(1800, description="How long a migration may take.")
     turn_seconds: Count = Field(1800, description="How long to wait for another run to finish.")
@@ -275,6 +299,13 @@ class Environment(_Strict):
     replicas: Count | None = Field(
         None, description="Kubernetes only: web pods; overrides the values files."
     )
+    cluster_objects: tuple[ObjectGlob, ...] = Field(
+        (),
+        description="Kubernetes only: objects, as globs of `kind/name` "
+        "(`configmap/*-root-ca`), that the cluster's controllers put into every namespace: "
+        "`cleanup` removes a namespace with them. What came with the namespace, or stands in most "
+        "other ones, need not be named.",
+    )
     platform_namespace: Name = Field(
         "mautic-system", description="Kubernetes only: where the database Job runs."
     )
@@ -314,7 +345,11 @@ class Environment(_Strict):
 class Settings(_Strict):
     """Everything invoke.yaml may say."""
 
-    project: Name = Field("mautic", description="Prefix of every name the suite makes.")
+    project: Project = Field(
+        "mautic",
+        description="Prefix of every name the suite makes. What would be too long with it is cut "
+        "(docs/names.md); where that cannot be, the project is refused, with the reason.",
+    )
     images: Images = Field(Images(), description="What the images are made of.")
     platform: Platform = Field(Platform(), description="The local platform.")
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
@@ -340,7 +375,28 @@ class Settings(_Strict):
                 raise ValueError(
                     f"environments.{name}: target kubernetes needs cluster, and only that one"
                 )
+        for where, fault in self._name_faults():
+            raise ValueError(f"{where}: {fault} (project {self.project!r})")
         return self
+
+    def _name_faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the key and the fault of every name that would be refused where it is used."""
+        for name, own in self.environments.items():
+            if "domain" in own.gaps:  # these settings are read again with the stack's
+                continue
+            on_kubernetes = own.target == "kubernetes"
+            if on_kubernetes and (
+                fault := label_fault("platform namespace", own.platform_namespace)
+            ):
+                yield f"environments.{name}", fault
+            # Names differ only by the slug: what is wrong shows in the shortest or the longest.
+            for branch in ("x", "x" * SLUG_MAX):
+                of_branch = names_of(self, name, branch)
+                for fault in faults(of_branch, on_kubernetes=on_kubernetes):
+                    yield f"environments.{name}", fault
+        for name, stack in self.stacks.items():
+            for fault in stack_faults(self.project, name, stack.region, stack.state_bucket):
+                yield f"stacks.{name}", fault
 
     def environment(self, name: str) -> Environment:
         """Return the environment of that name.
@@ -455,7 +511,9 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         if name != environment and "{slug}" not in other.namespace
     }
     # The local platform is a Compose project of this name: no branch may be called like it.
-    fixed.add(f"{settings.project}-platform")
+    fixed.add(platform_name(settings.project))
+    if own.target == "kubernetes":
+        fixed.add(own.platform_namespace)
     origin = f"{own.scheme}://{{host}}"
     if own.target == "compose":
         port = settings.platform.http_port
@@ -469,6 +527,7 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         origin=origin,
         environments=settings.environments.keys(),
         namespaces=fixed,
+        namespace_max=LABEL_MAX if own.target == "kubernetes" else COMPOSE_MAX,
     )
 
 

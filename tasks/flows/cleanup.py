@@ -17,7 +17,7 @@ from tasks.core.naming import Names
 from tasks.core.plan import Step
 from tasks.core.record import Owner
 from tasks.core.tags import IMAGES, is_marker, removable
-from tasks.flows.target import RemovalPlan, Target
+from tasks.flows.target import Removal, RemovalPlan, Target, silently
 
 
 class Tags(Protocol):
@@ -65,7 +65,7 @@ def plan_cleanup(
     local = root / "artifacts" / names.slug
     if local.is_dir():
         steps.append(Step("remove", f"folder {local.relative_to(root)}"))
-        objects.append(partial(shutil.rmtree, local))
+        objects.append(silently(partial(shutil.rmtree, local)))
     return replace(plan, steps=tuple(steps), objects=tuple(objects))
 
 
@@ -102,13 +102,13 @@ def plan_images(tags: Tags | None, names: Names) -> RemovalPlan:
 def plan_tags(title: str, tags: Tags, going: Mapping[str, Sequence[str]]) -> RemovalPlan:
     """Return the removal of image tags, by repository."""
     steps: list[Step] = []
-    objects: list[Callable[[], object]] = []
+    objects: list[Removal] = []
     for repository, each in going.items():
         # The markers go by themselves, and last: they lead an interrupted clean-up to the rest.
         for part in ([t for t in each if not is_marker(t)], [t for t in each if is_marker(t)]):
             if part:
                 steps.append(Step("remove", f"image tags of {repository}", ", ".join(part)))
-                objects.append(partial(tags.delete_tags, repository, part))
+                objects.append(silently(partial(tags.delete_tags, repository, part)))
     return RemovalPlan(title, tuple(steps), tuple(objects))
 
 
@@ -150,14 +150,16 @@ def remove(plan: RemovalPlan, say: Callable[[str], None]) -> int:
 
     Args:
         plan: the plan.
-        say: told of each object.
+        say: told of each object, and of what one is waited for.
     """
     removed = 0
     for step, action in zip(plan.steps, plan.objects, strict=True):
         if step.verb == "keep":
             say(f"kept {step.subject}: {step.reason}")
             continue
-        action()
-        removed += 1
-        say(f"removed {step.subject}")
+        action(say)
+        if step.verb == "remove":
+            removed += 1
+            reason = f", {step.reason}" if step.reason else ""
+            say(f"removed {step.subject}{reason}")
     return removed

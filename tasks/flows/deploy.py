@@ -62,7 +62,12 @@ def run_deploy(
             if steps:
                 target.apply(plan)
             with console.work("smoke test") as activity:
-                smoke_test(lambda path: target.get(names, path), activity.say, names.url)
+                smoke_test(
+                    lambda path: target.get(names, path),
+                    activity.say,
+                    names.url,
+                    patience_seconds=target.smoke_seconds,
+                )
         except RefusedError:
             raise
         except SuiteError as error:
@@ -105,16 +110,21 @@ def _failed(
     console.error(error)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = root / "artifacts" / names.slug / stamp
-    with console.work("save the evidence") as activity:
-        target.save_evidence(names, folder)
-        cause = "\n".join(error.lines())
-        (folder / "error.txt").write_text(console.redactor(f"{cause}\n"))
-        activity.outcome = str(folder.relative_to(root))
+    try:
+        with console.work("save the evidence") as activity:
+            target.save_evidence(names, folder)
+            cause = "\n".join(error.lines())
+            (folder / "error.txt").write_text(console.redactor(f"{cause}\n"))
+            activity.outcome = str(folder.relative_to(root))
+    except SuiteError as second:
+        # The way back matters more.
+        console.warn(f"not all of the evidence could be saved: {second.message}")
     became = "nothing was running before, so nothing was rolled back"
     try:
         back = target.roll_back(plan)
         if back:
             became = f"rolled back to {back}, which is running again"
+            became += _over_newer_schema(target, request, console, back)
     except SuiteError as second:
         became = f"and the rollback failed, too: {second.message}"
     write_timings(root, console.timings)
@@ -122,6 +132,34 @@ def _failed(
         f"{names.branch} was not deployed: {error.message}",
         hint=f"{became}; evidence: {folder.relative_to(root)}",
     )
+
+
+SHOWN_MIGRATIONS = 5
+"""How many migrations are named."""
+
+
+def _over_newer_schema(target: Target, request: Request, console: Console, back: str) -> str:
+    """Warn of older code over a migrated database; return the same for the error's hint.
+
+    A migration is never undone: the release that was gone back to may fail on what it has done.
+    """
+    try:
+        newer = target.newer_migrations(request.of, request.names)
+    except SuiteError as error:
+        console.warn(
+            f"whether the database is newer than {back} could not be asked: {error.message}"
+        )
+        return ""
+    if not newer:
+        return ""
+    names = ", ".join(newer[-SHOWN_MIGRATIONS:])
+    more = f" and {len(newer) - SHOWN_MIGRATIONS} more" if len(newer) > SHOWN_MIGRATIONS else ""
+    what = f"{len(newer)} migration{'s' if len(newer) > 1 else ''} that {back} does not know"
+    console.warn(
+        f"the database has {what} ({names}{more}): older code runs over a newer schema; "
+        "deploy newer code soon, or restore a backup"
+    )
+    return f", over a database with {what} ({names}{more})"
 
 
 def write_results(root: Path, names: Names, done: Mapping[str, Any]) -> None:

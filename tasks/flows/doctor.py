@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.findings import Facts, Finding, Level, Need, Source, judge, needs, problems
+from tasks.core.naming import platform_name
 from tasks.core.packages import Command, elsewhere, install_commands
 from tasks.core.plan import Step
 from tasks.core.references import parse_reference
@@ -145,7 +146,7 @@ class Doctor:
                     f"platform.{setting}",
                     platform.address,
                     getattr(platform, setting),
-                    f"{self.settings.project}-platform",
+                    platform_name(self.settings.project),
                 )
                 for service, setting in PORTS.items()
             ),

@@ -15,6 +15,7 @@ from tasks.adapters.console import Activity, Work
 from tasks.adapters.engine import PROJECT, Container, Engine
 from tasks.adapters.process import Runner
 from tasks.core.errors import CommandError, EngineError, RegistryError
+from tasks.core.naming import platform_name
 from tasks.core.settings import Settings
 from tasks.flows.waiting import wait_until_up
 
@@ -51,7 +52,7 @@ class Platform:
     @property
     def name(self) -> str:
         """The name of its Compose project, and of its network."""
-        return f"{self.settings.project}-platform"
+        return platform_name(self.settings.project)
 
     @property
     def registry(self) -> str:
@@ -138,6 +139,7 @@ class Platform:
             lambda: self.engine.containers(f"{PROJECT}={self.name}"),
             services,
             say=activity.line,
+            stability_seconds=0,
             deadline_seconds=START_SECONDS,
             hide=self.runner.redactor,
         )

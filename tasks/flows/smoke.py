@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
@@ -11,10 +12,6 @@ from urllib.parse import urljoin, urlsplit
 from tasks.core.errors import SuiteError
 
 LOGIN = "/s/login"
-PATIENCE_SECONDS = 30.0
-"""How long a site whose parts are all healthy may still answer with an error: the proxy looks
-names up again only after a second, and the first page of a cold cache takes some."""
-
 POLL_SECONDS = 0.5
 BUSY = 429
 
@@ -31,43 +28,69 @@ class Answer(Protocol):
         """The body."""
 
 
-def smoke_test(get: Callable[[str], Answer], say: Callable[[str], None], url: str) -> None:
+def smoke_test(
+    get: Callable[[str], Answer],
+    say: Callable[[str], None],
+    url: str,
+    *,
+    patience_seconds: float,
+) -> None:
     """Check that the login page and its stylesheet are served.
 
     Args:
         get: asks the site for a path; raises SuiteError where nobody answers.
         say: told what was found.
         url: the site's URL, for messages and for resolving links.
+        patience_seconds: how long each of the two may still answer with an error though all parts
+            of the site are healthy: the proxy looks names up again only after a second, and on a
+            busy machine the first page of a cold cache takes many.
 
     Raises:
         SuiteError: naming what was asked for and what came instead.
     """
-    page = _patiently(get, LOGIN, url, lambda status: status == 200)
+    patience = _Patience(get, say, url, patience_seconds)
+    page = patience.ask(LOGIN, lambda status: status == 200)
     styles = [path for path in stylesheets(page.text, url + LOGIN) if path]
     if not styles:
         raise SuiteError(f"{url}{LOGIN} is answered, but by a page that links no stylesheet")
     # That it is not there is final; a site, or a proxy before it, that is busy is not.
-    style = _patiently(get, styles[0], url, lambda status: status < 500 and status != BUSY)
+    style = patience.ask(styles[0], lambda status: status < 500 and status != BUSY)
     if style.status != 200 or not style.text:
         raise SuiteError(f"{url}{styles[0]} answers {style.status} instead of a stylesheet")
     say(f"{LOGIN} and {styles[0]} answer")
 
 
-def _patiently(
-    get: Callable[[str], Answer], path: str, url: str, is_final: Callable[[int], bool]
-) -> Answer:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            answer = get(path)
-            if is_final(answer.status):
-                return answer
-            problem = SuiteError(f"{url}{path} answers {answer.status}")
-        except SuiteError as error:
-            problem = error
-        if time.monotonic() > deadline:
-            raise problem
-        time.sleep(POLL_SECONDS)
+@dataclass
+class _Patience:
+    get: Callable[[str], Answer]
+    say: Callable[[str], None]
+    url: str
+    seconds: float
+    said: str = ""
+
+    def ask(self, path: str, is_final: Callable[[int], bool]) -> Answer:
+        """Ask for a path until the answer is final; say once what is waited for."""
+        deadline = time.monotonic() + self.seconds
+        while True:
+            try:
+                answer = self.get(path)
+                if is_final(answer.status):
+                    return answer
+                problem = SuiteError(f"{self.url}{path} answers {answer.status}")
+            except SuiteError as error:
+                problem = error
+            if time.monotonic() > deadline:
+                raise self._late(problem)
+            if problem.message != self.said:
+                self.said = problem.message
+                self.say(f"{problem.message}; waiting up to {self.seconds:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+    def _late(self, problem: SuiteError) -> SuiteError:
+        return SuiteError(
+            f"{problem.message}, after {self.seconds:.0f} s of waiting",
+            hint="a site that is only slow needs a larger patience.smoke_seconds in invoke.yaml",
+        )
 
 
 def stylesheets(page: str, base: str) -> list[str]:

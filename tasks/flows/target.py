@@ -80,6 +80,22 @@ class Credentials:
     later: str
 
 
+Say = Callable[[str], None]
+"""Tells of something in passing."""
+
+Removal = Callable[[Say], object]
+"""Removes one object; what it waits for is told."""
+
+
+def silently(action: Callable[[], object]) -> Removal:
+    """Return the removal of what goes at once, with nothing to tell."""
+
+    def remove(_: Say) -> object:
+        return action()
+
+    return remove
+
+
 @dataclass(frozen=True)
 class RemovalPlan:
     """What a clean-up is going to do.
@@ -92,7 +108,7 @@ class RemovalPlan:
 
     title: str
     steps: tuple[Step, ...]
-    objects: tuple[Callable[[], object], ...]
+    objects: tuple[Removal, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
@@ -171,6 +187,10 @@ class Target(Protocol):
     def removed_at_once(self) -> int:
         """How many of them may be removed at the same time."""
 
+    @property
+    def smoke_seconds(self) -> float:
+        """How long a site whose parts are all healthy may still answer with an error."""
+
     def exclusive(
         self, names: Names, me: Holder, waiting: Callable[[str], None]
     ) -> AbstractContextManager[None]:
@@ -193,6 +213,9 @@ class Target(Protocol):
 
     def roll_back(self, plan: Any) -> str | None:
         """Bring the release before back up; returns what that is, None where there is none."""
+
+    def newer_migrations(self, of: Owner, names: Names) -> Sequence[str]:
+        """Return the migrations that the database has seen and the code that runs does not have."""
 
     def get(self, names: Names, path: str) -> Response:
         """Ask the branch's site for a path, as a visitor would."""

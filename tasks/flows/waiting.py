@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from tasks.adapters.engine import Container, Engine
 from tasks.core.converge import Fate, Verdict, judge
@@ -20,16 +20,18 @@ def wait_until_up(
     services: Sequence[str],
     *,
     say: Callable[[str], None],
+    stability_seconds: float,
     deadline_seconds: float,
     hide: Callable[[str], str],
 ) -> None:
-    """Wait until every service has a container that is up.
+    """Wait until every service has a container that is up, and has been for a while.
 
     Args:
         engine: where they run.
         list_containers: returns the project's containers.
         services: the services waited for.
         say: told once of each service that has come up.
+        stability_seconds: how long each must have been running without a restart.
         deadline_seconds: how long they may take altogether.
         hide: masks secrets in log lines.
 
@@ -38,6 +40,7 @@ def wait_until_up(
         DeadlineError: one is still not up; with its state and the end of its log.
     """
     deadline = time.monotonic() + deadline_seconds
+    stability = timedelta(seconds=stability_seconds)
     before: dict[str, int] = {}
     up: set[str] = set()
     while True:
@@ -45,7 +48,7 @@ def wait_until_up(
         there = {item.service: item for item in list_containers() if not item.one_off}
         for service in services:
             container = there.get(service)
-            verdict = _verdict(engine, service, container, before)
+            verdict = _verdict(engine, service, container, before, stability)
             if verdict.fate is Fate.DOOMED and container is not None:
                 last = hide(engine.logs(container.id, TAIL_LINES))
                 raise EngineError(verdict.reason, output=last)
@@ -62,12 +65,17 @@ def wait_until_up(
 
 
 def _verdict(
-    engine: Engine, service: str, container: Container | None, before: dict[str, int]
+    engine: Engine,
+    service: str,
+    container: Container | None,
+    before: dict[str, int],
+    stability: timedelta,
 ) -> Verdict:
     seen = engine.observe(container.id) if container else None
     if seen is None:
         return Verdict(Fate.COMING, f"{service} has no container")
-    return judge(seen, before.setdefault(seen.id, seen.restarts), datetime.now(UTC))
+    restarts = before.setdefault(seen.id, seen.restarts)
+    return judge(seen, restarts, stability, datetime.now(UTC))
 
 
 def _late(

@@ -113,7 +113,7 @@ FAILED = {
     ),
     "a migration that fails": Row(
         r"job/\S+-migrate: the Job failed \(Backoff\w+: .*pod/\S+ container migrate ended with "
-        r"exit code 1\)",
+        r"exit code 1[:)]",
         {"migrate": "job-fail"},
         logs=(r"logs/\S+-migrate-\S+\.migrate\.log",),
         shown=r"pod/\S+-migrate-\S+ migrate \| migrate: fatal, exit code 1",
@@ -178,9 +178,81 @@ FAILED = {
         {"web": "fpm=start-error"},
     ),
     "a pod that never becomes ready": Row(
-        r"deployment/\S+-web: the rollout made no progress \(deadline: fpm is not ready, 30 s",
-        {"web": "fpm=never-ready"},
+        NGINX + r"it does not become ready \(Unhealthy: readiness probe: GET /s/login answered 500",
+        {"web": "nginx=never-ready:500"},
         settings={"patience": {"deadline_seconds": 30}},
+    ),
+    "a container that its start-up probe ends": Row(
+        WEB + r"its probe fails, and it is restarted for that "
+        r"\(Killing: startup probe: GET /fpm-ping answered 500",
+        {"web": "fpm=killed:startup"},
+    ),
+    "an init container that does not end": Row(
+        r"pod/\S+-(web|worker)-\S+ init container wait-for-migration: an init container does not "
+        r"end \(ContainersNotInitialized: it has run for \d+ s; its last line: wait-for-",
+        dict.fromkeys(("web", "worker", "cron"), "wait-for-migration=init-silent"),
+        values=MYSQL,
+        settings={"database": None, "patience": {"deadline_seconds": 30}},
+        first=True,
+    ),
+    "a migration that never comes": Row(
+        r"pod/\S+-(web|worker)-\S+ init container wait-for-migration: the migration has not run ",
+        dict.fromkeys(("web", "worker", "cron"), "wait-for-migration=init-gives-up:migration"),
+        values=MYSQL,
+        settings={"database": None},
+        first=True,
+    ),
+    "a database whose host is unknown": Row(
+        HOOK + r"the database's host name is unknown \(database-unknown-host: it is database unkno",
+        {"migrate": "gives-up:database-unknown-host"},
+        logs=(r"logs/\S+-migrate-\S+\.migrate\.log",),
+        shown=r"pod/\S+-migrate-\S+ migrate \| migrate: failed \[database-unknown-host\]: it is da",
+    ),
+    "a database that denies access": Row(
+        HOOK + r"the database denies access \(database-access-denied: it is database access denied",
+        {"migrate": "gives-up:database-access-denied"},
+    ),
+    "a database that is unknown": Row(
+        HOOK + r"there is no such database \(database-unknown: ",
+        {"migrate": "gives-up:database-unknown"},
+    ),
+    "a database without TLS": Row(
+        HOOK + r"no secure connection to the database \(database-tls: ",
+        {"migrate": "gives-up:database-tls"},
+    ),
+    "a database that refuses": Row(
+        HOOK + r"the database refuses the connection \(database-refused: it is database refused\)",
+        {"migrate": "waits:database-refused"},
+        shown=r"pod/\S+-migrate-\S+ migrate \| migrate: waiting \[database-refused\]: it is databa",
+    ),
+    "a database that cannot be reached": Row(
+        HOOK + r"the database cannot be reached \(database-unreachable: ",
+        {"migrate": "waits:database-unreachable"},
+    ),
+    "a database that is full": Row(
+        HOOK + r"the database has no connection left \(database-too-many-connections: ",
+        {"migrate": "waits:database-too-many-connections"},
+    ),
+    "a database that does not come up": Row(
+        HOOK + r"the database is not ready \(database-starting: ",
+        {"migrate": "waits:database-starting"},
+    ),
+    "a lock that another migration holds": Row(
+        HOOK + r"another migration holds the lock \(migration-lock: ",
+        {"migrate": "waits:migration-lock"},
+        settings={"patience": {"deadline_seconds": 20}},
+    ),
+    "a migration that takes too long": Row(
+        r"job/\S+-migrate: the Job took too long \(DeadlineExceeded: ",
+        {"migrate": "job-slow:60"},
+        {"migrate": {"activeDeadlineSeconds": 10}},
+    ),
+    "a database of the release's own whose image is missing": Row(
+        POD.format("mysql", "mysql") + r"the image cannot be pulled",
+        {"mysql": "image-missing", "migrate": "waits:database-unknown-host"},
+        values=MYSQL,
+        settings={"database": None},
+        first=True,
     ),
     "a pod that is evicted": Row(
         r"pod/\S+-web-\S+: the pod was evicted or killed \(Evicted: The node was low on",
@@ -216,12 +288,16 @@ FAILED = {
 }
 WORKS = {
     "benign warnings": Row(
-        fates={"web": "fpm=noisy"}, shown=r"! pod/\S+-web-\S+: MissingClusterDNS: "
+        fates={"web": "fpm=noisy"}, shown=r"healed meanwhile: .*MissingClusterDNS: "
     ),
     "readiness that flaps and settles": Row(fates={"web": "fpm=flapping"}),
     "a slow start": Row(fates={"web": "fpm=slow:4"}),
     "a registry that is busy for a while": Row(fates={"web": "fpm=image-registry-busy:1"}),
     "one early crash": Row(fates={"web": "fpm=crash-early:1"}),
+    "a database that is away for a while": Row(
+        fates={"migrate": "waits:database-refused/2"},
+        shown=r"pod/\S+-migrate-\S+ migrate \| migrate: waiting \[database-refused\]: it is databa",
+    ),
 }
 ROWS = {**FAILED, **WORKS}
 
@@ -239,6 +315,7 @@ class Seen:
     held: list[str]
     history: list[str]
     state: str
+    migrations: list[str]
     reports: list[tuple[float, str, Object]]
 
     def errors(self) -> list[str]:
@@ -344,6 +421,7 @@ def run(deploys: Deploys, row: Row, branch: str, tag: str, checkout: Path) -> Se
         deploys.held(branch),
         [one["status"] for one in deploys.history(branch)] if not row.first else [],
         record["state"],
+        deploys.migrations(branch),
         witness.stop(),
     )
 
@@ -387,6 +465,8 @@ def test_a_deploy_that_fails(
     row, seen = FAILED[name], outcomes[name].result()
 
     seconds = seconds_to_tell(seen, seen.errors()[0])
+    back = seen.lines[-1][0] - next(moment for moment, line in seen.lines if "error: " in line)
+    record_testsuite_property(f"seconds of the way back: {name}", back)
     record_testsuite_property(f"seconds until told: {name}", seconds)
     assert seen.status == 1, seen.lines
     told, final = seen.errors()
@@ -404,6 +484,8 @@ def test_a_deploy_that_fails(
     phases = {one["phase"].partition(" ")[0]: one["seconds"] for one in seen.timings}
     assert "save" in phases
     assert seen.state == "failed", seen.lines
+    # The migration has ended with its deploy.
+    assert seen.migrations == []
     hint = next(line for _, line in reversed(seen.lines) if "hint: " in line)
     if row.first:
         assert "nothing was running before" in hint
@@ -423,6 +505,10 @@ def test_a_deploy_that_works_in_spite_of(outcomes: Any, name: str) -> None:
     assert seen.status == 0, seen.lines
     assert seen.errors() == []
     assert not row.shown or any(re.match(rf"\s*{row.shown}", line) for _, line in seen.lines)
+    # What a person needs of a deploy that works, and nothing twice.
+    said = [line for _, line in seen.lines]
+    assert len(said) <= 20, said
+    assert sorted(set(said)) == sorted(said)
     assert seen.serving != seen.before
     assert seen.held == []
     assert seen.state == "ready"

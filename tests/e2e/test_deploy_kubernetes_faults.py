@@ -167,7 +167,7 @@ def test_a_token_that_expires_is_had_anew(
         env=variables,
     )
     said = Lines(process.stderr)
-    until(lambda: said.says("STATUS: deployed"))
+    until(lambda: said.says("everything is applied"))
     proxy.fail(401, times=1)
 
     assert process.wait(timeout=120) == 0, said.text()
@@ -199,7 +199,7 @@ def test_an_api_that_is_away_while_a_rollout_is_tracked_is_survived(deploys: Dep
         settings=deploys.settings(patience={"deadline_seconds": BACK_SECONDS}),
     )
     said = Lines(process.stderr)
-    until(lambda: said.says("STATUS: deployed"))
+    until(lambda: said.says("everything is applied"))
     deploys.env.plane.stop_api()
     threading.Event().wait(AWAY_SECONDS)
     deploys.env.plane.start_api()

@@ -87,7 +87,9 @@ NAMED = {
     "pending-upgrade, helm told to end": Point(
         lambda run: run.is_release("pending-upgrade"), SLOW_HOOK
     ),
-    "all is applied": Point(lambda run: run.said.says("STATUS: deployed"), {"web": "fpm=slow:9"}),
+    "all is applied": Point(
+        lambda run: run.said.says("everything is applied"), {"web": "fpm=slow:9"}
+    ),
     "evidence is being saved": Point(lambda run: run.said.says("save the evidence"), BROKEN),
     "pending-rollback": Point(lambda run: run.is_release("pending-rollback"), BROKEN, helm=True),
 }
@@ -205,6 +207,52 @@ def test_a_deploy_whose_helm_is_killed_fails_and_goes_back(deploys: Deploys, sta
     assert "which is running again" in run.said.text()
     assert deploys.serving(standing) == serving
     check_next(deploys, standing, "unlucky")
+
+
+@pytest.mark.parametrize("fate", ["job-slow:60", "waits:migration-lock", "image-missing"])
+@pytest.mark.parametrize("first", [True, False])
+def test_an_interrupted_deploy_ends_its_migration(
+    deploys: Deploys, standing: str, fate: str, *, first: bool
+) -> None:
+    branch = f"interrupted-{fate[:3]}" if first else standing
+    tag = f"interrupted-{fate[:3]}"
+    deploys.env.push(tag)
+    deploys.fate(branch, tag, migrate=fate)
+    run = start(deploys, branch, tag)
+    until(lambda: deploys.migrations(branch))
+
+    run.process.send_signal(signal.SIGINT)
+
+    assert run.process.wait(timeout=30) == 128 + signal.SIGINT
+    assert deploys.migrations(branch) == []
+    selector = f"{COMPONENT}=migrate"
+    where = deploys.names(branch).namespace
+    until(
+        lambda: not deploys.cluster.find("Pod", where, f"{selector},batch.kubernetes.io/job-name")
+    )
+    check_next(deploys, branch, tag)
+
+
+def test_the_next_deploy_ends_the_migration_of_one_that_was_killed(
+    deploys: Deploys, standing: str
+) -> None:
+    deploys.env.push("forgotten")
+    deploys.fate(standing, "forgotten", migrate="waits:migration-lock")
+    run = start(deploys, standing, "forgotten")
+    until(lambda: deploys.migrations(standing))
+    kill(run, helm=True)
+    [left] = deploys.migrations(standing)
+    where = deploys.names(standing).namespace
+    job = deploys.cluster.get("Job", left, where)
+    assert job
+
+    check_next(deploys, standing, "forgotten")
+
+    after = deploys.cluster.get("Job", left, where)
+    assert after
+    assert after["metadata"]["uid"] != job["metadata"]["uid"]
+    pods = deploys.cluster.find("Pod", where, f"batch.kubernetes.io/job-name={left}")
+    assert not [pod for pod in pods if pod["status"]["phase"] != "Succeeded"]
 
 
 @pytest.mark.parametrize("first", [True, False])

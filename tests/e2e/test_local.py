@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, Popen, TimeoutExpired
 
 import docker
 import pytest
@@ -28,9 +30,29 @@ from tests.support.local import (
 
 MAIN = "main"
 V2 = "v2"
-BROKEN_WEB = 'ENTRYPOINT ["sh", "-c", "case $0 in web) echo fpm cannot start >&2; exit 78;; esac; '
-BROKEN_WEB += 'exec mautic \\"$0\\" \\"$@\\""]'
-BROKEN_MIGRATE = BROKEN_WEB.replace("web)", "migrate)").replace("fpm cannot", "migrate cannot")
+CODE = "/var/www/html/docroot"
+PLUGIN = f"USER 0\nRUN cd {CODE}/plugins && mkdir -p NewBundle/Entity"
+PLUGIN += " && touch NewBundle/Entity/Thing.php"
+"""A plugin that has a table of its own."""
+
+LATER = "Version20990101000000"
+MIGRATION = f"USER 0\nRUN echo '<?php return [\"SELECT 1\"];' > {CODE}/app/migrations/{LATER}.php"
+
+
+def _broken(role: str, script: str) -> str:
+    """Return lines by which a role of the mautic image runs a script instead."""
+    shell = f'case $0 in {role}) {script};; esac; exec mautic \\"$0\\" \\"$@\\"'
+    return f'USER 33:33\nENTRYPOINT ["sh", "-c", "{shell}"]'
+
+
+BROKEN_WEB = f"{MIGRATION}\n{_broken('web', 'echo fpm cannot start >&2; exit 78')}"
+REFUSED = "echo 'migrate: failed [database-access-denied]: migrate cannot start' >&2; exit 77"
+BROKEN_MIGRATE = _broken("migrate", REFUSED)
+# Its health check finds it well as long as it is there.
+BROKEN_WORKER = _broken("worker", "sleep 2; echo worker of messenger:consume cannot stay; exit 1")
+
+POINTS = int(os.environ.get("MAUTIC_MULTIDEV_INTERRUPT_POINTS", "0"))
+"""At how many moments, spread evenly over a deploy, it is interrupted besides those with a name."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +89,7 @@ def site(world: World) -> Site:
 @pytest.fixture(scope="module")
 def v2(world: World) -> str:
     """The tag of a second release."""
-    return world.variant(V2)
+    return world.variant(V2, f"{PLUGIN}\nUSER 33:33")
 
 
 def _ports() -> Callable[[], int]:
@@ -204,6 +226,10 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
 
     done = world.ok("deploy", "--tag", v2)
     assert done.stderr.count("migrate: done") == 1
+    query = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER "
+    query += '$MYSQL_DATABASE -e "SHOW TABLES; SELECT bundle FROM plugins"'
+    seen = world.ok("shell", "--service", "database", "--command", query).stdout.split()
+    assert {"thing", "NewBundle"} <= set(seen)
     after = {name: item.id for name, item in world.containers(MAIN).items()}
     changed = {name for name in SERVICES if after[name] != before[name]}
     assert changed == SERVICES - {"database"}
@@ -226,17 +252,26 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
 
 
 @pytest.mark.parametrize(
-    ("lines", "cause"),
-    [(BROKEN_WEB, "fpm cannot start"), (BROKEN_MIGRATE, "migrate cannot start")],
-    ids=["web", "migrate"],
+    ("lines", "cause", "words"),
+    [
+        (BROKEN_MIGRATE, "migrate cannot start", "the migration failed: migrate cannot start"),
+        (
+            *(BROKEN_WORKER, "worker of messenger:consume cannot stay"),
+            "worker was restarted 3 times: exit status 1",
+        ),
+        # The migration has been run by then, and stays.
+        (BROKEN_WEB, "fpm cannot start", f"1 migration that {{tag}} does not know ({LATER})"),
+    ],
+    ids=["migrate", "worker", "web"],
 )
 def test_a_failed_update_leaves_the_release_before_running(
-    world: World, site: Site, lines: str, cause: str
+    world: World, site: Site, lines: str, cause: str, words: str
 ) -> None:
     broken = world.variant(cause.partition(" ")[0], lines)
     failed = world.run("deploy", "--tag", broken)
     assert failed.returncode == 1
     assert cause in failed.stderr
+    assert words.format(tag=world.tag()) in failed.stderr
     assert f"rolled back to {world.tag()}" in failed.stderr
     assert failed.stdout == ""
     evidence = list((world.checkout / "artifacts" / MAIN).iterdir())
@@ -277,6 +312,54 @@ def test_killed_anywhere_the_next_run_finishes(world: World, site: Site) -> None
     assert world.objects("killed") != []
     world.ok("cleanup", "--branch", "killed")
     assert world.objects("killed") == []
+
+
+def _interrupt(run: Popen[str], *, twice: bool) -> None:
+    """Press Ctrl-C on a run, which the terminal sends to all of its process group."""
+    for again in (False, True) if twice else (False,):
+        time.sleep(0.1 * again)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGINT)
+    run.communicate(timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("text", "twice"),
+    [("hold worker", False), ("  Recreate", False), ("  Recreate", True), ("  Starting", True)],
+    ids=["held", "replaced", "replaced, told twice", "started, told twice"],
+)
+def test_an_update_that_was_interrupted_is_finished_by_the_next_run(
+    world: World, site: Site, v2: str, text: str, twice: bool
+) -> None:
+    tags = {part["tag"] for part in json.loads(world.ok("status", "--format", "json").stdout)}
+    tag = world.tag() if v2 in tags else v2
+    run = world.start("deploy", "--tag", tag)
+    until_says(run, text)
+    _interrupt(run, twice=twice)
+
+    world.ok("deploy", "--tag", tag)
+    assert "everything is as it should be" in world.ok("deploy", "--tag", tag).stderr
+    names = {f"{world.namespace(MAIN)}-{service}-1" for service in SERVICES}
+    assert {item.name for item in world.all_containers(MAIN)} == names
+
+
+@pytest.mark.skipif(not POINTS, reason="minutes long: set MAUTIC_MULTIDEV_INTERRUPT_POINTS=100")
+def test_interrupted_at_any_moment_the_next_run_finishes(world: World, site: Site, v2: str) -> None:
+    world.ok("deploy", "--tag", world.tag())
+    started = time.monotonic()
+    world.ok("deploy", "--tag", v2)
+    seconds = time.monotonic() - started
+    failed = []
+    for number in range(POINTS):
+        tag = (world.tag(), v2)[number % 2]
+        run = world.start("deploy", "--tag", tag)
+        with contextlib.suppress(TimeoutExpired):
+            run.wait(seconds * (number + 0.5) / POINTS)
+        _interrupt(run, twice=number % 4 > 1)
+        done = world.run("deploy", "--tag", tag)
+        if done.returncode or world.get(MAIN, "/s/login").status_code != 200:
+            failed.append((number, done.stderr))
+    assert failed == []
 
 
 def test_of_two_deploys_at_once_one_waits_and_names_the_other(

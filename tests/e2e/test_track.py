@@ -31,7 +31,7 @@ from tests.support.node import Node
 from tests.support.releases import RELEASE, Object, deployment, job, statefulset
 
 PATIENT = Policy(
-    grace=timedelta(seconds=4), deadline=timedelta(seconds=60), stability=timedelta(seconds=2)
+    grace=timedelta(seconds=6), deadline=timedelta(seconds=60), stability=timedelta(seconds=3)
 )
 HASTY = Policy(
     grace=timedelta(seconds=4), deadline=timedelta(seconds=12), stability=timedelta(seconds=2)
@@ -83,6 +83,8 @@ def _by_cron(manifest: Object) -> Object:
 
 
 INIT = {"initContainers": [{"name": "warm-up", "image": "registry.example.com/mautic:1"}]}
+PROBED = {"startupProbe": {"httpGet": {"path": "/ping", "port": 8080}}}
+TELLING = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 POD = r"pod/web-\S+ container fpm: "
 DATA = {"data": {"other": "eA=="}}
 CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -149,9 +151,53 @@ DOOMED = {
     ),
     "a pod that never becomes ready": Scene(
         (deployment(fate="never-ready"),),
-        r"deployment/web: the rollout made no progress \(deadline: fpm is not ready, 12 s after",
+        POD + r"it does not become ready \(Unhealthy: readiness probe: GET /healthz answered 503\)",
         policy=HASTY,
         shown=r"! pod/web-\S+: Unhealthy: Readiness probe failed.* \(x\d+\)$",
+    ),
+    "a pod that nobody can connect to": Scene(
+        (deployment(fate="never-ready:refused"),),
+        POD + r"it does not become ready \(Unhealthy: readiness probe: no connection to port 8080",
+        policy=HASTY,
+    ),
+    "a site that is too slow": Scene(
+        (deployment(fate="never-ready:timeout"),),
+        POD + r"it does .* \(Unhealthy: readiness probe: GET /healthz timed out after 1 s\)",
+        policy=HASTY,
+    ),
+    "a container that its start-up probe ends": Scene(
+        (deployment(fate="killed:startup", container=PROBED),),
+        POD + r"its probe fails, and it is restarted for that "
+        r"\(Killing: startup probe: GET /ping answered 500\)",
+    ),
+    "an init container that does not end": Scene(
+        (deployment(fate="warm-up=init-silent", **INIT),),
+        r"pod/web-\S+ init container warm-up: an init container does not end \(Containers\w+: it "
+        r"has run for 1\d s; its last line: warm-up: still counting\)",
+        policy=HASTY,
+        shown=r"pod/web-\S+ warm-up \| warm-up: still counting",
+    ),
+    "an init container that waits for a database": Scene(
+        (deployment(fate="warm-up=init-waits:database-refused", replicas=2, **INIT),),
+        r"pod/web-\S+ init container warm-up: the database refuses the connection "
+        r"\(database-refused: it is database refused\)",
+        shown=r"pod/web-\S+ warm-up \| wait: waiting \[database-refused\]: it is database refused",
+    ),
+    "an init container that gives up": Scene(
+        (deployment(fate="warm-up=init-gives-up:migration", **INIT),),
+        r"pod/web-\S+ init container warm-up: the migration has not run \(migration: it is migr",
+        shown=r"pod/web-\S+ warm-up \| wait: failed \[migration\]: it is migration",
+    ),
+    "a Job that waits for a database": Scene(
+        (deployment(), job(fate="waits:database-unreachable")),
+        r"pod/migrate-\S+ container fpm: the database cannot be reached \(database-unrea",
+        shown=r"pod/migrate-\S+ fpm \| migrate: waiting \[database-unreachable\]: it is data",
+    ),
+    "a Job that a database denies access": Scene(
+        (deployment(), job(fate="gives-up:database-access-denied", container=TELLING)),
+        r"pod/migrate-\S+ container fpm: the database denies access \(database-access",
+        logs=(r"logs/migrate-\S+\.fpm\.log",),
+        shown=r"pod/migrate-\S+ fpm \| migrate: failed \[database-access-denied\]: it is data",
     ),
     "more than any node has": Scene(
         (deployment(container={"resources": {"requests": {"cpu": "1k"}}}),),
@@ -208,7 +254,15 @@ DONE = {
     "a registry that is busy for a while": Scene((deployment(fate="image-registry-busy:1"),)),
     "benign warnings": Scene(
         (deployment(fate="noisy"),),
-        shown=r"! pod/web-\S+: MissingClusterDNS: .* does not have ClusterDNS",
+        shown=r"healed meanwhile: pod/web-\S+: .*MissingClusterDNS: .* does not have ClusterDNS",
+    ),
+    "a Job that waits for a while": Scene(
+        (deployment(), job(fate="waits:database-starting/2")),
+        shown=r"pod/migrate-\S+ fpm \| migrate: waiting \[database-starting\]: it is data",
+    ),
+    "an init container that waits for the migration": Scene(
+        (deployment(fate="warm-up=init-waits:migration/6", replicas=2, **INIT),),
+        shown=r"pod/web-\S+ warm-up \| wait: waiting \[migration\]: it is migration",
     ),
     "one early restart": Scene((deployment(fate="crash-early:1"),)),
     "an old revision that crashes": Scene(
@@ -348,6 +402,27 @@ def test_a_rollout_that_comes_up_is_done(outcomes: Any, name: str) -> None:
     assert not scene.shown or any(re.match(scene.shown, line) for line in told.lines), told.lines
 
 
+@pytest.mark.parametrize("name", [*DOOMED, *DONE])
+def test_nothing_is_told_twice(outcomes: Any, name: str) -> None:
+    lines = outcomes[name].result().lines
+
+    # A failed container's log is shown as it is, each time that it failed.
+    once = [line for line in lines if " | " not in line or ": waiting [" in line]
+    assert sorted(set(once)) == sorted(once)
+
+
+def test_what_replicas_say_is_told_once(outcomes: Any) -> None:
+    for name in ("an init container that waits for a database", "an init container that gives up"):
+        lines = outcomes[name].result().lines
+        said = [line.partition(" | ")[2] for line in lines if " | wait: " in line]
+        assert len(said) == 1, lines
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_a_healthy_rollout_says_little_in_a_pipe(outcomes: Any, name: str) -> None:
+    assert len(outcomes[name].result().lines) <= 5
+
+
 def test_each_warning_is_told_once(outcomes: Any) -> None:
     lines = outcomes["an image that is missing"].result().lines
 
@@ -473,6 +548,72 @@ def test_an_api_that_fails_and_drops_its_watches_is_survived(
     assert verdict.done
     assert proxy.failed > 0
     assert proxy.dropped > 0
+
+
+def test_what_waits_is_followed_although_the_connection_drops(
+    control_plane: ControlPlane, cluster: Cluster, watched: str, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    with FaultyProxy(control_plane) as proxy:
+        shaky = Cluster("test", str(proxy.write_kubeconfig(tmp_path / "kubeconfig")))
+        proxy.drop(after_seconds=0.7)
+        since = shaky.now()
+        _apply(cluster, watched, (job(fate="waits:migration-lock/4"), deployment()))
+        verdict = track(
+            shaky,
+            watched,
+            RELEASE,
+            since=since,
+            policy=PATIENT,
+            activity=Activity(lines.append, lines.append),
+        )
+
+    assert verdict.done
+    assert proxy.dropped > 0
+    assert len([line for line in lines if " | migrate: waiting [migration-lock]: " in line]) == 1
+
+
+def test_nothing_is_followed_any_more_when_the_tracking_has_ended(
+    cluster: Cluster, watched: str
+) -> None:
+    _apply(cluster, watched, (job(fate="waits:migration-lock"), deployment()))
+    lines: list[str] = []
+
+    track(
+        cluster,
+        watched,
+        RELEASE,
+        since=cluster.now(),
+        policy=PATIENT,
+        activity=Activity(lines.append, lines.append),
+        abort=lambda: any("waiting [migration-lock]" in line for line in lines),
+    )
+
+    _until(lambda: not [each for each in threading.enumerate() if each.name.startswith("log")])
+
+
+def test_on_a_terminal_all_that_a_migration_says_is_shown(cluster: Cluster, watched: str) -> None:
+    said: list[str] = []
+    passing: list[str] = []
+    since = cluster.now()
+    _apply(cluster, watched, (job(fate="waits:migration-lock/1"), deployment()))
+
+    verdict = track(
+        cluster,
+        watched,
+        RELEASE,
+        since=since,
+        policy=PATIENT,
+        activity=Activity(said.append, passing.append, lambda _: None),
+    )
+
+    assert verdict.done
+    texts = [line.partition(" | ")[2] for line in said if " | " in line]
+    assert texts == [
+        "migrate: waiting [migration-lock]: it is migration lock",
+        "migrate: it is there",
+    ]
+    assert "fpm | fpm: done" in passing
 
 
 def test_an_api_that_is_away_for_twenty_seconds_is_survived(

@@ -120,6 +120,7 @@ OUTSIDE: Values = {
     "networkPolicy": {"dns": {"cidrs": ["169.254.20.10/32"]}, "internet": {"ports": []}},
 }
 SLEEPING: Values = {"sleeping": True}
+POD: Values = {"crons": {"mode": "pod"}}
 PROD: Values = {"images": {"redis": image("redis")}}
 
 GRID: dict[str, tuple[Values, dict[str, Any]]] = {
@@ -131,6 +132,7 @@ GRID: dict[str, tuple[Values, dict[str, Any]]] = {
     "outside": (OUTSIDE, {}),
     "sleeping": (overlay(EVERYTHING, SLEEPING), {}),
     "mysql": (MYSQL, {}),
+    "pod": (overlay(overlay(EVERYTHING, POD), {"mysql": {"enabled": True}}), {}),
     "long": (EVERYTHING, {"release": "mautic-" + "long-branch-name-" * 2 + "0a1b2c"}),
 }
 
@@ -257,6 +259,13 @@ def test_every_container_is_bounded_read_only_and_pinned(rendered: list[Object])
             assert "memory" in each["resources"]["limits"], where
             assert re.search(r"@sha256:[0-9a-f]{64}$", each["image"]), where
             assert each["securityContext"]["readOnlyRootFilesystem"] is True, where
+
+
+def test_the_last_words_of_every_container_stand_in_its_status(rendered: list[Object]) -> None:
+    for item, pod in pods(rendered):
+        for container in containers(pod):
+            told = container.get("terminationMessagePolicy")
+            assert told == "FallbackToLogsOnError", (name_of(item), container["name"])
 
 
 def test_no_pod_gets_a_token_or_variables_of_services(rendered: list[Object]) -> None:
@@ -531,18 +540,76 @@ def test_only_harmless_commands_run_by_default(chart: Chart) -> None:
     assert names == {
         *("segments-update", "campaigns-update", "campaigns-trigger", "messages-send"),
         *("broadcasts-send", "reports-scheduler", "custom-fields", "import", "contacts-export"),
-        "iplookup-download",
+        *("iplookup-download", "webhooks-process"),
     }
 
 
-def test_compose_and_the_chart_run_the_same_commands() -> None:
+def test_compose_and_the_chart_run_the_same_table() -> None:
     compose = json.loads((ROOT / "docker" / "mautic" / "php" / "cron.json").read_text())
-    jobs = DEFAULTS["crons"]["jobs"]
-    assert {name: job["command"] for name, job in compose.items()} == {
-        name: job["command"] for name, job in jobs.items() if name in compose
+    assert compose == DEFAULTS["crons"]["jobs"]
+
+
+def cron_table(objects: list[Object]) -> dict[str, Any]:
+    """The table that the one pod of crons reads."""
+    found = [item for item in of_kind(objects, "ConfigMap").values() if "cron.json" in item["data"]]
+    table: dict[str, Any] = json.loads(found[0]["data"]["cron.json"])
+    return table
+
+
+def test_one_pod_runs_the_same_table_as_the_cron_jobs(chart: Chart) -> None:
+    own = {
+        "import": {"schedule": "@hourly", "activeDeadlineSeconds": 60},
+        "campaigns-update": {"enabled": False},
+        "crm": {"schedule": "1 * * * *", "command": ["mautic:segments:update", "--batch-limit=5"]},
+        "custom-fields": None,
     }
-    scheduled = {name: job["schedule"] for name, job in compose.items() if job["schedule"]}
-    assert scheduled == {name: jobs[name]["schedule"] for name in scheduled}
+    given = {"crons": {"timeZone": "Europe/Berlin", "jobs": own}}
+    objects = chart.objects(overlay(POD, given))
+    deployment = only(objects, "Deployment", "cron")
+    container = containers(template_of(deployment) or {})[0]
+    env = {each["name"]: each["value"] for each in container["env"]}
+
+    assert not of_kind(objects, "CronJob")
+    assert container["args"] == ["cron"]
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert deployment["spec"]["replicas"] == 1
+    assert env["MAUTIC_CRON_TIME_ZONE"] == "Europe/Berlin"
+    folder, _, file = env["MAUTIC_CRON_TABLE"].rpartition("/")
+    assert (file, folder in mounts(container)) == ("cron.json", True)
+    enabled = {
+        f"{RELEASE}-cron-{name}": job
+        for name, job in cron_table(objects).items()
+        if job.get("enabled", True)
+    }
+    assert enabled == {
+        name: {
+            "schedule": item["spec"]["schedule"],
+            "command": containers(template_of(item) or {})[0]["args"][1:-1],
+            "startingDeadlineSeconds": item["spec"]["startingDeadlineSeconds"],
+            "activeDeadlineSeconds": item["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"],
+        }
+        for name, item in of_kind(chart.objects(given), "CronJob").items()
+    }
+
+
+def test_a_changed_table_starts_the_one_pod_anew_and_nothing_else(chart: Chart) -> None:
+    def hashes(values: Values) -> dict[str, str]:
+        return {
+            name_of(item): pod["metadata"]["annotations"]["checksum/config"]
+            for item, pod in pods(chart.objects(overlay(POD, values)))
+            if "checksum/config" in pod["metadata"].get("annotations", {})
+        }
+
+    before, after = hashes({}), hashes({"crons": {"jobs": {"import": {"schedule": "@daily"}}}})
+    assert {name for name in before if before[name] != after[name]} == {f"{RELEASE}-cron"}
+
+
+def test_branches_have_one_pod_and_production_has_cron_jobs(chart: Chart) -> None:
+    for environment, has_pod in (("dev", True), ("prod", False)):
+        objects = chart.objects(overlay(PROD, GATEWAY), environment=environment)
+        assert bool(of_kind(objects, "CronJob")) is not has_pod, environment
+        deployments = map(component_of, of_kind(objects, "Deployment").values())
+        assert ("cron" in deployments) is has_pod, environment
 
 
 def test_scheduled_commands_never_overlap_and_always_end(chart: Chart) -> None:
@@ -571,10 +638,13 @@ def test_one_command_may_differ_from_the_others(chart: Chart) -> None:
 def test_scheduled_commands_can_be_suspended(chart: Chart) -> None:
     for item in of_kind(chart.objects({"crons": {"suspend": True}}), "CronJob").values():
         assert item["spec"]["suspend"] is True
+    objects = chart.objects(overlay(POD, {"crons": {"suspend": True}}))
+    assert only(objects, "Deployment", "cron")["spec"]["replicas"] == 0
 
 
-def test_a_sleeping_environment_runs_nothing(chart: Chart) -> None:
-    objects = chart.objects(overlay(EVERYTHING, SLEEPING))
+@pytest.mark.parametrize("mode", ["cronjobs", "pod"])
+def test_a_sleeping_environment_runs_nothing(chart: Chart, mode: str) -> None:
+    objects = chart.objects(overlay(overlay(EVERYTHING, SLEEPING), {"crons": {"mode": mode}}))
     for item in objects:
         if item["kind"] in {"Deployment", "StatefulSet"}:
             assert item["spec"]["replicas"] == 0, name_of(item)
@@ -631,15 +701,24 @@ def test_the_migration_runs_first_and_needs_nothing_of_the_release(chart: Chart)
 
 
 def test_everything_waits_for_a_migration_that_comes_later(chart: Chart) -> None:
-    objects = chart.objects(overlay(MYSQL, REDIS))
+    objects = [
+        *chart.objects(overlay(MYSQL, REDIS)),
+        only(chart.objects(overlay(MYSQL, POD)), "Deployment", "cron"),
+    ]
     job = only(objects, "Job", "migrate")
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "post-install,post-upgrade"
+    env = {each["name"]: each["value"] for each in containers(job["spec"]["template"])[0]["env"]}
+    assert (env["MAUTIC_DB_OWN"], env["MAUTIC_MIGRATE_WAIT"]) == ("1", "600")
     for item, pod in pods(objects):
         first = containers(pod)[0]
         waits = first["name"] == "wait-for-migration"
         assert waits == (component_of(item) in {"web", "worker", "cron"}), name_of(item)
         if waits:
-            assert "mautic console doctrine:migrations:up-to-date" in first["args"][0]
+            # No Mautic, and no place to write: it only asks.
+            assert first["args"] == ["wait"]
+            assert [mount["name"] for mount in first["volumeMounts"]] == ["secrets"]
+            env = {each["name"]: each["value"] for each in first["env"]}
+            assert env == {"MAUTIC_DB_OWN": "1", "MAUTIC_MIGRATE_WAIT": "1800"}
     for item, pod in pods(chart.objects()):
         assert "initContainers" not in pod["spec"], name_of(item)
 

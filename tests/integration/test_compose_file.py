@@ -26,6 +26,7 @@ from tests.integration.standin_support import (
     until,
 )
 from tests.support.images import standin
+from tests.support.suite import ROOT
 
 BRANCH = {
     "MAUTIC_REF": "registry.example/mautic@sha256:" + "1" * 64,
@@ -143,6 +144,29 @@ def test_secrets_are_mounted_read_only_where_they_are_read(
     }
     readers = dict.fromkeys(("database", "migrate", "fpm", "worker", "cron"), True)
     assert mounted == {**readers, "secrets": False}
+
+
+def test_what_mautic_writes_and_others_read_is_shared_and_outlives_its_container(
+    configs: dict[str, dict[str, Any]],
+) -> None:
+    """The same folders as in the chart, whose pods mount them from one claim."""
+    chart = (ROOT / "helm" / "mautic" / "templates" / "_pods.tpl").read_text()
+    shared = set(re.findall(r"name: media, mountPath: (\S+), subPath", chart))
+    assert len(shared) >= 4
+    services = configs["branch"]["services"]
+    for name in ("fpm", "worker", "cron", "migrate"):
+        mounted = {volume["target"]: volume for volume in services[name]["volumes"]}
+        assert shared <= mounted.keys(), name
+        assert not any(mounted[target].get("read_only") for target in shared), name
+    # Only php-fpm has sessions, and no other container may read them.
+    holders = [
+        name
+        for name, service in services.items()
+        if any(volume["source"] == "sessions" for volume in service.get("volumes", []))
+    ]
+    assert holders == ["fpm"]
+    (sessions,) = (v for v in services["fpm"]["volumes"] if v["source"] == "sessions")
+    assert services["fpm"]["environment"]["PHP_SESSION_SAVE_PATH"] == sessions["target"]
 
 
 def test_networks_keep_apart_what_need_not_meet(configs: dict[str, dict[str, Any]]) -> None:
@@ -435,6 +459,10 @@ def test_a_hit_is_counted_and_handled_by_the_worker(one: Environment) -> None:
     assert visitor.get("/mtc.js").status_code == 200
     assert visitor.counters()["hits"] == before.get("hits", 0) + 1
 
+    # As the visitor typed it: Mautic makes it of what the web server says about itself.
+    url = one.sql("SELECT url FROM page_hits ORDER BY id DESC LIMIT 1")
+    assert url == f"{one.project.variables['SITE_URL']}/mtracking.gif"
+
     def handled() -> bool:
         return visitor.counters().get("handled hit", 0) == before.get("handled hit", 0) + 1
 
@@ -538,6 +566,9 @@ def test_an_environment_that_does_not_listen_yet_is_starting(
 def test_redeploy_keeps_data_and_replaces_what_changed_only(two: Environment) -> None:
     user = two.user()
     user.upload("kept.png", png())
+    two.container("fpm").exec_run(
+        ["sh", "-c", "touch docroot/media/dashboards/a var/cache/ip_data/b"]
+    )
     hits = 3
     for _ in range(hits):
         user.get("/mtracking.gif")
@@ -550,7 +581,14 @@ def test_redeploy_keeps_data_and_replaces_what_changed_only(two: Environment) ->
     changed = two.ids()
     assert {name for name in after if after[name] == changed[name]} == {"database"}
     assert two.sql("SELECT version FROM standin_migration_log ORDER BY id") == migrations
+    # Whoever was logged in still is.
+    assert user.get("/s/dashboard").request.path_url == "/s/dashboard"
     assert two.visitor().get("/media/images/kept.png").content == png()
+    for service in ("fpm", "worker", "cron"):
+        listing = two.container(service).exec_run(
+            ["ls", "docroot/media/dashboards/a", "var/cache/ip_data/b"]
+        )
+        assert listing.exit_code == 0, (service, listing.output)
     assert two.visitor().counters()["hits"] == hits
     two.user()
 

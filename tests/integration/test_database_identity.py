@@ -137,7 +137,11 @@ def identity(
             name=f"mautic-multidev-test-{secrets.token_hex(4)}",
             environment={"MYSQL_ROOT_PASSWORD": ADMIN_PASSWORD},
             ports={"3306/tcp": ("127.0.0.1", None)},
-            tmpfs={"/var/lib/mysql": "uid=999,gid=999", "/tmp": "", "/run/mysqld": "mode=1777"},
+            tmpfs={
+                "/var/lib/mysql": "uid=999,gid=999",
+                "/tmp": "",
+                "/run/mysqld": "uid=999,gid=999",
+            },
         ) as database,
         container(
             engine,

@@ -95,7 +95,11 @@ def server(engine: docker.DockerClient) -> Iterator[Server]:
                 network=name,
                 name=f"{name}-database",
                 environment={"MYSQL_ROOT_PASSWORD": ROOT_PASSWORD},
-                tmpfs={"/var/lib/mysql": "uid=999,gid=999", "/tmp": "", "/run/mysqld": "mode=1777"},
+                tmpfs={
+                    "/var/lib/mysql": "uid=999,gid=999",
+                    "/tmp": "",
+                    "/run/mysqld": "uid=999,gid=999",
+                },
                 **HARDENED,
             ) as database,
             container(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -462,6 +463,33 @@ def test_the_port_of_the_host_is_kept(rules: Rules, host: str, seen: str) -> Non
 
     assert f'"HTTP_HOST":"{seen}"'.encode() in answer.read()
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        *("http://branch.localhost", "http://branch.localhost:8080", "http://[::1]:8081"),
+        *("http://branch.localhost:443", "https://branch.example", "https://[::1]:8443"),
+        *("https://branch.example:80", "https://branch.example:8080", "http://Branch.localhost:80"),
+    ],
+)
+def test_mautic_knows_the_url_that_was_visited(rules: Rules, site: str) -> None:
+    scheme, _, host = site.partition("://")
+    connection = http.client.HTTPConnection("127.0.0.1", rules.behind_proxy.port, timeout=30)
+    connection.request("GET", "/offer?a=1", headers={"Host": host, "X-Forwarded-Proto": scheme})
+    seen = json.loads(connection.getresponse().read())["server"]
+    connection.close()
+
+    assert _hit_url(seen) == f"{site.removesuffix(':80' if scheme == 'http' else '')}/offer?a=1"
+    assert seen["REQUEST_SCHEME"] == scheme
+    assert seen["HTTP_HOST"] == host
+
+
+def _hit_url(server: dict[str, str]) -> str:
+    """Return what Mautic stores as a page hit's URL, by the code of PageModel::getPageUrl()."""
+    url = "https://" if server.get("HTTPS") == "on" else "http://"
+    port = "" if server["SERVER_PORT"] in {"80", "8080", "443"} else f":{server['SERVER_PORT']}"
+    return f"{url}{server['SERVER_NAME']}{port}{server['REQUEST_URI']}"
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,17 @@ class Deploys:
             *(item["metadata"]["name"] for item in workers if not item["spec"]["replicas"]),
         ]
 
+    def migrations(self, branch: str) -> list[str]:
+        """Return the migrations of a branch that run, or are about to."""
+        where = self.names(branch).namespace
+        jobs = self.cluster.find("Job", where, f"{COMPONENT}=migrate")
+        over = {"Complete", "Failed", "FailureTarget"}
+        return [
+            item["metadata"]["name"]
+            for item in jobs
+            if not over & {one["type"] for one in item["status"].get("conditions", [])}
+        ]
+
     def image(self, tag: str) -> str:
         """Return the reference that pods of a tag run as the mautic image."""
         return next(

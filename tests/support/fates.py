@@ -28,10 +28,15 @@ IMAGE_NAME = re.compile(
 def init(play: Play, container: Container, *, sidecar: bool) -> Steps:
     """Play an init container to its success, or for ever."""
     yield from create(play, container)
-    if container.fate == "init-failure":
+    if container.fate in {"init-failure", "init-gives-up"}:
         yield from crash_loop(play, container)
         return
     yield from start(play, container)
+    if container.fate == "init-waits":
+        yield from wait(play, container)
+    while container.fate == "init-silent":
+        container.logs[-1].append(f"{container.name}: still counting")
+        yield 15 / PACE
     if sidecar:
         container.ready = container.started = True
         return
@@ -53,6 +58,8 @@ def ready(play: Play, container: Container) -> Steps:
     if container.fate == "slow":
         yield float(container.argument or 2)
     yield from start(play, container)
+    if container.fate == "waits":
+        yield from wait(play, container)
     if play.jobs:
         yield float(container.argument or 2) if container.fate == "job-slow" else START_SECONDS
         container.logs[-1].append(f"{container.name}: done")
@@ -73,12 +80,45 @@ def become_ready(play: Play, container: Container) -> Steps:
     yield 0.0
 
 
+def wait(play: Play, container: Container) -> Steps:
+    """Say what it waits for, as the images' programs do; `CODE/SECONDS` ends it."""
+    code, _, seconds = container.argument.partition("/")
+    for _ in range(int(float(seconds) * PACE / 15)) if seconds else itertools.count():
+        container.logs[-1].append(says(play, "waiting", code))
+        yield 15 / PACE
+    container.logs[-1].append(f"{'migrate' if play.jobs else 'wait'}: it is there")
+
+
+def says(play: Play, state: str, code: str) -> str:
+    """Return what a program of the images says when it waits, or has given up."""
+    program = "migrate" if play.jobs else "wait"
+    return f"{program}: {state} [{code}]: it is {code.replace('-', ' ')}"
+
+
 def never_ready(play: Play, container: Container) -> Steps:
-    """Run, but never become ready."""
+    """Run, but never become ready: its probe gets a status, or `refused`, or `timeout`."""
     yield from start(play, container)
     while True:
-        unhealthy(play, container)
+        unhealthy(play, container, "readiness", container.argument or "503")
         yield 10 / PACE
+
+
+def killed(play: Play, container: Container) -> Steps:
+    """Be ended again and again by the kubelet, for a probe that fails."""
+    delay = 10
+    while True:
+        yield from start(play, container)
+        yield START_SECONDS
+        unhealthy(play, container, container.argument, "500")
+        words = f"Container {container.name} failed {container.argument} probe, will be restarted"
+        play.event("Normal", "Killing", words, container)
+        yield START_SECONDS
+        container.end(137, "Error")
+        yield 0.1
+        where = f"failed container={container.name} pod={play.long_name}"
+        container.wait("CrashLoopBackOff", f"back-off {go(delay)} restarting {where}")
+        yield delay / PACE
+        delay = min(delay * 2, 300)
 
 
 def flapping(play: Play, container: Container) -> Steps:
@@ -97,6 +137,9 @@ def flapping(play: Play, container: Container) -> Steps:
 def crash_loop(play: Play, container: Container) -> Steps:
     """Crash again and again, backed off as the kubelet does, or some times only."""
     code, reason = (137, "OOMKilled") if container.fate == "oom" else (1, "Error")
+    last = f"{container.name}: fatal, exit code {code}"
+    if container.fate.endswith("gives-up"):
+        code, last = 77, says(play, "failed", container.argument)
     times = int(container.argument or 3) if container.fate == "crash-early" else None
     delay = 10
     for crash in itertools.count(1):
@@ -108,7 +151,7 @@ def crash_loop(play: Play, container: Container) -> Steps:
             yield from become_ready(play, container)
             return
         yield START_SECONDS
-        container.logs[-1].append(f"{container.name}: fatal, exit code {code}")
+        container.logs[-1].append(last)
         container.end(code, reason)
         if play.pod["spec"].get("restartPolicy") == "Never":
             container.over = True
@@ -248,10 +291,20 @@ def pull(play: Play, container: Container) -> Steps:
         delay = min(delay * 2, 300)
 
 
-def unhealthy(play: Play, container: Container) -> None:
-    """Tell of a failed probe."""
-    words = "Readiness probe failed: HTTP probe failed with statuscode: 503"
-    play.event("Warning", "Unhealthy", words, container)
+def unhealthy(
+    play: Play, container: Container, kind: str = "readiness", answer: str = "503"
+) -> None:
+    """Tell of a failed probe, in the kubelet's and Go's words."""
+    probe = container.spec.get(f"{kind}Probe", {}).get("httpGet", {})
+    ports = {one.get("name"): one["containerPort"] for one in container.spec.get("ports", [])}
+    where = f"{play.ip}:{ports.get(probe.get('port'), probe.get('port', 8080))}"
+    asked = f'Get "http://{where}{probe.get("path", "/")}": '
+    got = {
+        "refused": f"{asked}dial tcp {where}: connect: connection refused",
+        "timeout": f"{asked}context deadline exceeded (Client.Timeout exceeded while awaiting "
+        "headers)",
+    }.get(answer, f"HTTP probe failed with statuscode: {answer}")
+    play.event("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {got}", container)
 
 
 def go(seconds: int) -> str:
@@ -261,13 +314,14 @@ def go(seconds: int) -> str:
 
 
 FATES: dict[str, Callable[[Play, Container], Steps]] = {
-    **dict.fromkeys(("", "ready", "slow", "noisy", "job-slow"), ready),
+    **dict.fromkeys(("", "ready", "slow", "noisy", "job-slow", "waits"), ready),
     **dict.fromkeys(("image-missing", "image-registry-busy"), ready),
     **dict.fromkeys(("crash-loop", "crash-early", "crash-after-ready"), crash_loop),
-    **dict.fromkeys(("oom", "job-fail"), crash_loop),
+    **dict.fromkeys(("oom", "job-fail", "gives-up"), crash_loop),
     "evicted": evicted,
     "start-error": start_error,
     "never-ready": never_ready,
+    "killed": killed,
     "flapping": flapping,
 }
 """What becomes of a container whose image is there; the fates of images play out before."""

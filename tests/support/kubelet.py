@@ -77,7 +77,9 @@ class Container:
         self.logs.append([f"{self.name}: start number {self.restarts + 1}"])
 
     def end(self, code: int, reason: str, message: str = "") -> None:
-        """End."""
+        """End; how, may stand in the log's end, as the pod's spec wants it."""
+        if code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            message = message or "\n".join(self.logs[-1][-80:])
         began = self.state.get("running", {}).get("startedAt", "1970-01-01T00:00:00Z")
         self.state = {
             "terminated": {

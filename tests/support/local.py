@@ -98,9 +98,13 @@ class World:
 
     def containers(self, slug: str) -> dict[str, Container]:
         """Return the services' containers of a slug, by service."""
+        return {item.labels[SERVICE]: item for item in self.all_containers(slug)}
+
+    def all_containers(self, slug: str) -> list[Container]:
+        """Return the containers of a slug, those that are no service's too."""
         label = f"{PROJECT}={self.namespace(slug)}"
-        found = self.engine.containers.list(all=True, filters={"label": label})
-        return {item.labels[SERVICE]: item for item in found}
+        found: list[Container] = self.engine.containers.list(all=True, filters={"label": label})
+        return found
 
     def objects(self, slug: str) -> list[str]:
         """Return everything in the engine that carries a slug's name."""

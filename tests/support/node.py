@@ -5,9 +5,13 @@ A pod's annotation ``test.mautic-multidev/fate`` says what becomes of it, e.g. `
 ready, and those of a Job succeed. What a fate is named after is what it does:
 
 ready · slow:SECONDS · flapping · crash-early:TIMES · crash-loop · crash-after-ready · oom ·
-start-error · never-ready · image-missing · image-registry-busy:TIMES · init-failure · noisy
-(benign warnings) · runs-as-root · config-error · create-error · mount-failed · evicted ·
-job-slow:SECONDS · job-fail
+start-error · never-ready:STATUS|refused|timeout · killed:startup|liveness · image-missing ·
+image-registry-busy:TIMES · init-failure · init-silent · init-waits:CODE or init-waits:CODE/SECONDS
+· init-gives-up:CODE · noisy (benign warnings) · runs-as-root · config-error · create-error ·
+mount-failed · evicted · job-slow:SECONDS · job-fail · waits:CODE or waits:CODE/SECONDS (of a Job)
+· gives-up:CODE
+
+What waits or gives up says so in the words of the images' programs.
 
 No fate is needed for an invalid image name or a missing Secret, ConfigMap or key: the node looks,
 as a kubelet does. What no node can take is left to the real scheduler.

@@ -7,7 +7,6 @@ import pytest
 
 from tasks.core.converge import (
     RESTARTS_MAX,
-    SETTLE,
     Change,
     Fate,
     Observed,
@@ -15,12 +14,14 @@ from tasks.core.converge import (
     Wanted,
     decide,
     judge,
+    keeps_restarting,
     order,
     short,
     wanted,
 )
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+STABILITY = timedelta(seconds=5)
 DIGEST = "@sha256:" + "ab" * 32
 CONFIG = {
     "services": {
@@ -37,10 +38,11 @@ SEEN = Observed(
     exit_status=0,
     error="",
     restarts=0,
-    started_at="2026-11-22T11:59:59.123456789Z",
+    started_at="2026-11-22T11:59:55.123456789Z",
     health="",
     health_output="",
 )
+YOUNG = "2026-11-22T11:59:59.123456789Z"
 
 
 def _running(**images: str) -> dict[str, Present]:
@@ -109,6 +111,27 @@ def test_a_stopped_service_is_started() -> None:
     assert (change.verb, change.reason) == ("start", "it is exited")
 
 
+def test_a_service_that_keeps_restarting_is_given_a_new_container() -> None:
+    running = {**_running(), "cron": replace(_running()["cron"], state="restarting")}
+    change = next(c for c in decide(_services(), running, _recorded()) if c.service == "cron")
+    assert (change.verb, change.reason) == ("update", "it keeps restarting")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"state": "restarting"}, True),
+        ({"restarts": 1, "started_at": YOUNG}, True),
+        ({"restarts": 1}, False),
+        ({"started_at": YOUNG}, False),
+        ({"restarts": 9, "state": "exited"}, False),
+    ],
+    ids=["right now", "a moment ago", "well since", "new", "stopped"],
+)
+def test_what_keeps_restarting(change: dict[str, object], expected: bool) -> None:
+    assert keeps_restarting(replace(SEEN, **change), STABILITY, NOW) is expected  # type: ignore[arg-type]
+
+
 def test_a_digest_is_cut_for_reading_and_a_tag_is_not() -> None:
     assert short(f"localhost:5050/mautic/nginx{DIGEST}") == "nginx@abababababab"
     assert short("mysql:8.4") == "mysql:8.4"
@@ -129,21 +152,24 @@ def test_a_digest_is_cut_for_reading_and_a_tag_is_not() -> None:
             Fate.COMING,
             "not healthy yet: no database",
         ),
-        ({}, Fate.COMING, "just started"),
+        ({}, Fate.UP, "fpm runs"),
+        ({"started_at": YOUNG}, Fate.COMING, "fpm has just started"),
+        ({"health": "healthy", "started_at": YOUNG}, Fate.COMING, "fpm has just started"),
+        (
+            {"health": "healthy", "started_at": YOUNG, "restarts": 2},
+            Fate.COMING,
+            "fpm has just started again, after 2 restarts",
+        ),
+        ({"health": "healthy", "restarts": 2}, Fate.UP, "fpm is healthy"),
     ],
 )
 def test_what_becomes_of_a_container(change: dict[str, object], fate: Fate, words: str) -> None:
-    verdict = judge(replace(SEEN, **change), 0, NOW)  # type: ignore[arg-type]
+    verdict = judge(replace(SEEN, **change), 0, STABILITY, NOW)  # type: ignore[arg-type]
     assert verdict.fate is fate
     assert words in verdict.reason
 
 
-def test_without_a_health_check_a_container_is_up_once_it_has_settled() -> None:
-    assert judge(SEEN, 0, NOW + SETTLE).fate is Fate.UP
-    assert judge(SEEN, 0, NOW + SETTLE - timedelta(seconds=2)).fate is Fate.COMING
-
-
 def test_restarts_of_before_do_not_count() -> None:
     old = replace(SEEN, restarts=500, health="healthy")
-    assert judge(old, 500, NOW).fate is Fate.UP
-    assert judge(old, 500 - RESTARTS_MAX, NOW).fate is Fate.DOOMED
+    assert judge(old, 500, STABILITY, NOW).fate is Fate.UP
+    assert judge(old, 500 - RESTARTS_MAX, STABILITY, NOW).fate is Fate.DOOMED

@@ -5,13 +5,41 @@ from __future__ import annotations
 import re
 import string
 import subprocess
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.core.errors import InputError
-from tasks.core.naming import BRANCH_MAX_BYTES, SLUG_MAX, Names, check_branch, names, slug
+from tasks.core.errors import InputError, SettingsError
+from tasks.core.manifests import (
+    DatabaseServer,
+    Object,
+    Record,
+    database_job,
+    database_secret,
+    namespace,
+    secret,
+)
+from tasks.core.naming import (
+    BRANCH_MAX_BYTES,
+    PROJECT_MAX,
+    SLUG_MAX,
+    Names,
+    check_branch,
+    database_prefix,
+    names,
+    slug,
+)
+from tasks.core.record import Owner
+from tasks.core.settings import Settings, names_of, parse
+from tasks.core.tags import build_tags
+from tests.support.apirules import faults, label_fault, subdomain_fault
+from tests.support.chart import name_of
+from tests.support.suite import ROOT
 
 SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 DATABASE = re.compile(r"[a-z0-9_]+")
@@ -45,7 +73,7 @@ def git_accepts(branch: str) -> bool:
     return done.returncode == 0
 
 
-def of(branch: str, *, environment: str = "local", project: str = "mautic", **other: str) -> Names:
+def of(branch: str, *, environment: str = "local", project: str = "mautic", **other: Any) -> Names:
     templates = {"namespace": "{project}-{slug}", "host": "{slug}.example.org", **other}
     return names(
         branch,
@@ -250,23 +278,6 @@ def test_reserved_names_are_never_taken(branch: str, reserved: set[str]) -> None
 # -- everything else a branch is called -----------------------------------------------------------
 
 
-@some
-@given(branches)
-def test_every_name_fits_where_it_is_used(branch: str) -> None:
-    assume(is_legal(branch))
-    found = of(branch, project="a" * 20)
-    assert SLUG.fullmatch(found.namespace)
-    assert len(found.namespace) <= 63
-    assert SLUG.fullmatch(found.host.split(".")[0])
-    assert len(found.host) <= 253
-    assert SLUG.fullmatch(found.release)
-    assert len(found.release) <= 63
-    assert DATABASE.fullmatch(found.database)
-    assert len(found.database) <= 64
-    assert DATABASE.fullmatch(found.database_user)
-    assert len(found.database_user) <= 32
-
-
 @pytest.mark.parametrize("branch", ["local", "dev", "prod", "platform", "default", "kube-public"])
 def test_names_that_belong_to_something_else_are_not_taken(branch: str) -> None:
     found = of(branch)
@@ -299,3 +310,307 @@ def test_all_names_of_a_branch() -> None:
 def test_a_long_database_user_is_cut_and_marked() -> None:
     found = of("x" * 40)
     assert re.fullmatch(r"mautic_x{17}__[0-9a-f]{6}", found.database_user)
+
+
+# -- names that are in use never change -----------------------------------------------------------
+
+LONG = f"release/2026-11-{'y' * 60}"
+IN_USE = [
+    # project, branch, namespace, database user; as 1.0 called them
+    ("mautic", "main", "mautic-main", "mautic_main"),
+    ("mautic", "feature/x", "mautic-feature-x-217d2b", "mautic_feature_x_217d2b"),
+    ("mautic", "x" * 40, f"mautic-{'x' * 40}", f"mautic_{'x' * 17}__bd913f"),
+    (
+        "mautic",
+        LONG,
+        "mautic-release-2026-11-yyyyyyyyyyyyyyyyy-935a93",
+        "mautic_release_2026_11_y__05f193",
+    ),
+    ("mautic", "分支", "mautic-branch-a25144", "mautic_branch_a25144"),
+    (
+        "mautic",
+        "kube-system",
+        "mautic-branch-kube-system-88007f",
+        "mautic_branch_kube_system_88007f",
+    ),
+    ("a", "x" * 40, f"a-{'x' * 40}", f"a_{'x' * 22}__bd913f"),
+    ("a", LONG, "a-release-2026-11-yyyyyyyyyyyyyyyyy-935a93", "a_release_2026_11_yyyyyy__05f193"),
+    ("a-", "main", "a--main", "a__main"),
+    ("mautics", "x" * 40, f"mautics-{'x' * 40}", f"mautics_{'x' * 16}__bd913f"),
+    (
+        "mautics",
+        LONG,
+        "mautics-release-2026-11-yyyyyyyyyyyyyyyyy-935a93",
+        "mautics_release_2026_11__05f193",
+    ),
+    ("marketing", "main", "marketing-main", "marketing_main"),
+    ("marketing", "feature/x", "marketing-feature-x-217d2b", "marketing_feature_x_217d2b"),
+    (
+        "marketing",
+        "kube-system",
+        "marketing-branch-kube-system-88007f",
+        "marketing_branch_kube_sy__34fd61",
+    ),
+    (
+        "team-marketing-emea1",
+        "feature/x",
+        "team-marketing-emea1-feature-x-217d2b",
+        "team_marketing_emea1_fea__e29d9c",
+    ),
+    (
+        "team-marketing-emea1",
+        "kube-system",
+        "team-marketing-emea1-branch-kube-system-88007f",
+        "team_marketing_emea1_bra__34fd61",
+    ),
+]
+
+
+@pytest.mark.parametrize(("project", "branch", "namespace", "user"), IN_USE)
+def test_names_that_are_in_use_never_change(
+    project: str, branch: str, namespace: str, user: str
+) -> None:
+    found = of(branch, project=project)
+    assert (found.namespace, found.release) == (namespace, namespace)
+    assert (found.database, found.database_user) == (namespace.replace("-", "_"), user)
+    assert found.host == f"{found.slug}.example.org"
+    create, drop, secret = database_objects(found)
+    assert name_of(secret) == f"database-{namespace}"
+    assert name_of(drop) == f"database-drop-{namespace}"
+    # At 48 characters of a release there never was such a Job: it has to be cut.
+    if len(namespace) <= 47:
+        assert name_of(create) == f"database-create-{namespace}"
+
+
+def test_names_of_a_fixed_environment_never_change() -> None:
+    found = of("main", environment="prod", namespace="{project}-prod", host="www.example.org")
+    assert (found.namespace, found.release) == ("mautic-prod", "mautic-prod")
+    assert (found.database, found.database_user) == ("mautic_prod", "mautic_prod")
+
+
+def test_a_compose_project_of_a_long_template_keeps_its_name() -> None:
+    template = f"{'team-' * 9}{{project}}-{{slug}}"
+    settings = parse_settings("mautic", namespace=template)
+    found = names_of(settings, "local", "x" * 40)
+    assert found.namespace == f"{'team-' * 9}mautic-{'x' * 40}"
+
+
+# -- every project --------------------------------------------------------------------------------
+
+projects = st.one_of(
+    st.from_regex(rf"[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}", fullmatch=True),
+    st.sampled_from(["a" * PROJECT_MAX, "ab" * (PROJECT_MAX // 2), "a" * 20, "a" * 21]),
+    st.sampled_from(["kube", "kube-x", "sg", "xn-", "sthree", "performance", "information", "a-"]),
+)
+few = settings(max_examples=400, deadline=None)
+long_branches = st.text(alphabet="abc/-", min_size=35, max_size=200)
+
+
+@cache
+def parse_settings(project: str, **local: str) -> Settings:
+    """Settings with one environment of every sort: Compose, branches of a cluster, one for all."""
+    oci = {"kind": "oci", "url": "registry.example.org"}
+    cluster = {"target": "kubernetes", "cluster": {"name": "c"}, "registry": oci}
+    environments = {
+        "local": {
+            "target": "compose",
+            "branches": ["*"],
+            "host": "{slug}.localhost",
+            "registry": oci,
+            **local,
+        },
+        "dev": {**cluster, "branches": ["*"], "host": "{project}-{slug}.example.org"},
+        "prod": {
+            **cluster,
+            "branches": ["main"],
+            "namespace": "{project}-prod",
+            "host": "{project}.example.org",
+        },
+    }
+    return parse({"project": project, "environments": environments}, lambda _: "invoke.yaml")
+
+
+def database_objects(found: Names) -> list[Object]:
+    prefix = database_prefix(found.release.partition("-")[0])
+    server = DatabaseServer("db.example.org", 3306, "admin", "mautic-system", prefix)
+    return [
+        database_job(found, server, "image", "create"),
+        database_job(found, server, "image", "drop"),
+        database_secret(found, server, "secret"),
+    ]
+
+
+COMPOSE_FILE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+
+
+def compose_names(namespace: str) -> Iterator[str]:
+    """Everything that Compose and the suite call after a Compose project."""
+    for service in COMPOSE_FILE["services"]:
+        yield from (f"{namespace}-{service}-1", f"{namespace}-{service}-run-0123456789ab")
+    for name in (*COMPOSE_FILE["volumes"], *COMPOSE_FILE["networks"], f"record-{2**63}"):
+        yield f"{namespace}_{name}"
+    yield f"{namespace}.lock"
+
+
+def check(found: Names, project: str, *, on_kubernetes: bool) -> None:
+    """Check everything that is called after a branch, by the rules of those who take the names."""
+    if on_kubernetes:
+        of_branch = Owner(found.environment, found.slug, found.branch, "group/project")
+        owner = namespace(of_branch, found, Record("ready", found.url), "")
+        for item in (owner, secret(found, {}), *database_objects(found)):
+            assert list(faults(item)) == []
+        assert list(label_fault("release", found.release, 53)) == []
+        # The chart cuts names at 52: the Service that the suite asks must not be among them.
+        assert len(f"{found.release}-web") <= 52
+        create, drop, password = database_objects(found)
+        # By these the platform's guard knows what is the project's own (guard.yaml).
+        assert name_of(create).startswith(f"database-create-{project}-")
+        assert name_of(drop).startswith(f"database-drop-{project}-")
+        assert name_of(password).startswith(f"database-{project}-")
+        assert found.namespace.startswith(f"{project}-")
+        assert not found.namespace.startswith("kube-")
+    else:
+        for name in compose_names(found.namespace):
+            # Docker's rule for containers, and a file's name on the disk.
+            assert re.fullmatch(r"[a-z0-9][a-z0-9_.-]+", name)
+            assert len(name) <= 255
+        assert list(label_fault("alias", found.slug)) == []
+    assert list(subdomain_fault("host", found.host)) == []
+    prefix = database_prefix(project)
+    for name, limit in ((found.database, 64), (found.database_user, 32)):
+        assert re.fullmatch(r"[a-z0-9_]+", name)
+        assert len(name) <= limit
+        assert name.startswith(prefix)
+        assert name != prefix
+    assert found.database not in {"information_schema", "performance_schema"}
+    for tag in build_tags(("short-sha",), found.slug, "0123abcd-dirty-0123abcd", dirty=True):
+        assert re.fullmatch(r"\w[\w.-]{0,127}", tag)
+
+
+@few
+@given(projects, st.one_of(branches, long_branches), st.sampled_from(["local", "dev", "prod"]))
+def test_every_name_of_every_project_is_valid_or_the_project_is_refused(
+    project: str, branch: str, environment: str
+) -> None:
+    assume(is_legal(branch))
+    try:
+        given_settings = parse_settings(project)
+    except SettingsError as refused:
+        assert repr(project) in refused.message
+        assert project.startswith("kube") or project.endswith("-")
+        return
+    found = names_of(given_settings, environment, branch)
+    check(found, project, on_kubernetes=environment != "local")
+    assert found == names_of(given_settings, environment, branch)
+
+
+@few
+@given(
+    st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=PROJECT_MAX),
+    st.one_of(branches, long_branches),
+    st.one_of(branches, long_branches),
+)
+def test_two_branches_of_any_project_are_never_called_alike(
+    project: str, one: str, other: str
+) -> None:
+    assume(one != other and is_legal(one) and is_legal(other))
+    assume(not project.startswith("kube"))
+    given_settings = parse_settings(project)
+    for environment in ("local", "dev"):
+        mine = names_of(given_settings, environment, one)
+        yours = names_of(given_settings, environment, other)
+        for name in ("namespace", "host", "url", "release", "database", "database_user"):
+            assert getattr(mine, name) != getattr(yours, name), name
+        mine_made = {name_of(item) for item in database_objects(mine)}
+        yours_made = {name_of(item) for item in database_objects(yours)}
+        assert mine_made.isdisjoint(yours_made)
+
+
+@pytest.mark.parametrize("length", range(1, PROJECT_MAX + 1))
+def test_the_longest_branch_has_names_with_a_project_of_every_length(length: int) -> None:
+    project = "m" * length
+    for environment, on_kubernetes in (("local", False), ("dev", True), ("prod", True)):
+        for branch in ("x", "x" * SLUG_MAX, "feature/" + "x" * 200):
+            found = names_of(parse_settings(project), environment, branch)
+            check(found, project, on_kubernetes=on_kubernetes)
+
+
+def test_a_branch_is_not_called_like_the_platform_s_namespace() -> None:
+    settings = parse_settings("mautic")
+    assert names_of(settings, "dev", "system").namespace != "mautic-system"
+    # On a machine with Compose there is none: what is in use there keeps its name.
+    assert names_of(settings, "local", "system").namespace == "mautic-system"
+
+
+@pytest.mark.parametrize("project", ["performance", "information"])
+def test_a_branch_is_not_called_like_a_database_of_the_server(project: str) -> None:
+    found = names_of(parse_settings(project), "dev", "schema")
+    assert found.database != f"{project}_schema"
+
+
+REGION = "eu-central-1"
+STACKS = [
+    # project, stack, state_bucket, what is told
+    ("mautic", "dev", None, ""),
+    ("m" * 27, "dev", None, ""),
+    ("m" * 28, "dev", None, f"the bucket '{'m' * 28}-terraform-000000000000-eu-central-1' has 64 "),
+    ("m" * 28, "dev", "own", ""),
+    ("m" * 40, "dev", "own", ""),
+    ("m" * 40, "test", "own", f"the role '{'m' * 40}-test-database-monitoring' has 65 characters"),
+    ("m--m", "dev", "own", "the database server 'm--m-dev' must be"),
+    ("mautic", "dev-", "own", "the database server 'mautic-dev-' must be"),
+    ("sg", "dev", None, "the security group 'sg-dev-database' must not begin with 'sg-'"),
+    ("sthree", "dev", None, "must not begin with 'sthree-' (S3); name another one by state_bucket"),
+    ("sthree", "dev", "own", ""),
+]
+
+
+@pytest.mark.parametrize(("project", "stack", "bucket", "told"), STACKS)
+def test_a_project_that_aws_would_refuse_is_refused_at_once(
+    project: str, stack: str, bucket: str | None, told: str
+) -> None:
+    given_stack = {"region": REGION} | ({"state_bucket": bucket} if bucket else {})
+    merged = parse_settings(project).model_dump(exclude_defaults=True)
+    merged |= {"project": project, "stacks": {stack: given_stack}}
+    if not told:
+        assert parse(merged, lambda _: "invoke.yaml").project == project
+        return
+    with pytest.raises(SettingsError) as caught:
+        parse(merged, lambda _: "invoke.yaml")
+    assert caught.value.message.startswith(f"invoke.yaml: stacks.{stack}: ")
+    assert told in caught.value.message
+    assert caught.value.message.endswith(f"(project {project!r})")
+
+
+NO_NAMES = [
+    # namespace, host, environment's name, platform namespace, what is told
+    ("{project}.{slug}", "{slug}.x", "dev", "p", "the namespace 'm.x' is no DNS label (RFC 1123"),
+    ("{slug}-", "{slug}.x", "dev", "p", "the namespace 'x-' is no DNS label"),
+    ("kube-{slug}", "{slug}.x", "dev", "p", "the namespace 'kube-x' is one of Kubernetes' own"),
+    ("{slug}", "-{slug}.x", "dev", "p", "the host '-x.x' has a part that is no DNS label"),
+    ("{slug}", "{slug}..x", "dev", "p", "the host 'x..x' has a part that is no DNS label"),
+    ("{slug}", "{slug}." + "y" * 64, "dev", "p", "has a part that is no DNS label"),
+    ("{slug}", "{slug}" + ".yyyyyyy" * 27, "dev", "p", "a host may have 256 characters, and DNS"),
+    ("prod", "x", "dev-", "p", "the Helm release 'm-dev-' is no DNS label"),
+    ("{slug}", "{slug}.x", "dev-", "p", "the label environment 'dev-' is no DNS label"),
+    ("{slug}", "{slug}.x", "dev", "p-", "the platform namespace 'p-' is no DNS label"),
+]
+
+
+@pytest.mark.parametrize(("template", "host", "name", "platform", "told"), NO_NAMES)
+def test_templates_that_make_no_names_are_refused(
+    template: str, host: str, name: str, platform: str, told: str
+) -> None:
+    own = {
+        "target": "kubernetes",
+        "cluster": {"name": "c"},
+        "registry": {"url": "registry.example.org"},
+        "branches": ["*"],
+        "namespace": template,
+        "host": host,
+        "platform_namespace": platform,
+    }
+    with pytest.raises(SettingsError) as caught:
+        parse({"project": "m", "environments": {name: own}}, lambda _: "invoke.yaml")
+    assert caught.value.message.startswith(f"invoke.yaml: environments.{name}: ")
+    assert told in caught.value.message

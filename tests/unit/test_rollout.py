@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.failures import RULES, Patience, Symptom, rule_for
-from tasks.core.rollout import REVISION, Policy, Snapshot, Verdict, judge
+from tasks.core.rollout import REVISION, Policy, Verdict, judge
+from tasks.core.snapshot import Snapshot
+from tasks.core.words import Said
 
 Object = dict[str, Any]
 
@@ -199,6 +202,85 @@ def of_eviction(reason: str) -> Snapshot:
     return release.snapshot(gone)
 
 
+def said(line: str, since: float = 0) -> Said:
+    """Return what a container has said whose last line is of that time."""
+    return Said().then(line, STARTED + timedelta(seconds=since))
+
+
+def of_words(line: str, since: float = 0, *, inits: bool = False) -> Snapshot:
+    """Return a snapshot of a Job's pod, or of a new pod's init container, that says something."""
+    if inits:
+        release = Release()
+        waits = pod(
+            release.new,
+            container("fpm", waiting("PodInitializing")),
+            inits=(container("wait", running(0)),),
+            phase="Pending",
+        )
+        words = {(waits["metadata"]["uid"], "wait"): said(line, since)}
+        return release.snapshot(waits, said=words)
+    job = thing("Job", "migrate", status={"active": 1})
+    migrates = pod(job, container("migrate", running(0)), name="migrate-x")
+    words = {(migrates["metadata"]["uid"], "migrate"): said(line, since)}
+    return Snapshot(jobs=[job], pods=[migrates], said=words)
+
+
+def of_silence() -> Snapshot:
+    """Return a snapshot of a new pod whose init container runs, and says nothing of waiting."""
+    return of_words("still counting", inits=True)
+
+
+def of_probe(message: str, *, since: float = 0) -> Snapshot:
+    """Return a snapshot of a new pod whose container runs and fails its readiness probe."""
+    release = Release()
+    probed = container("nginx", running(since))
+    unready = pod(release.new, probed)
+    unready["spec"]["containers"] = [SPEC]
+    failed = event(unready, "Unhealthy", message)
+    failed["involvedObject"]["fieldPath"] = "spec.containers{nginx}"
+    return release.snapshot(unready, events=[failed])
+
+
+def of_killing(kind: str = "startup") -> Snapshot:
+    """Return a snapshot of a new pod whose container a probe has ended three times."""
+    release = Release()
+    killed = pod(
+        release.new, container("nginx", waiting("CrashLoopBackOff"), ended("Error", 137, when=4), 3)
+    )
+    killed["spec"]["containers"] = [SPEC]
+    events = []
+    for reason, message in (
+        ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 502"),
+        ("Unhealthy", f"{kind.title()} probe failed: HTTP probe failed with statuscode: 500"),
+        ("Killing", f"Container nginx failed {kind} probe, will be restarted"),
+    ):
+        told = event(killed, reason, message)
+        told["involvedObject"]["fieldPath"] = "spec.containers{nginx}"
+        told["type"] = "Normal" if reason == "Killing" else "Warning"
+        events.append(told)
+    return release.snapshot(killed, events=events)
+
+
+SPEC = {
+    "name": "nginx",
+    "ports": [{"name": "http", "containerPort": 8080}],
+    "startupProbe": {"httpGet": {"port": "http", "path": "/healthz"}},
+    "livenessProbe": {"httpGet": {"port": "http", "path": "/healthz"}},
+    "readinessProbe": {"httpGet": {"port": "http", "path": "/s/login"}, "timeoutSeconds": 5},
+}
+ANSWERED_500 = "Readiness probe failed: HTTP probe failed with statuscode: 500"
+CODES = {
+    "database-unknown-host": "the database's host name is unknown",
+    "database-refused": "the database refuses the connection",
+    "database-unreachable": "the database cannot be reached",
+    "database-access-denied": "the database denies access",
+    "database-unknown": "there is no such database",
+    "database-tls": "no secure connection to the database",
+    "database-too-many-connections": "the database has no connection left",
+    "database-starting": "the database is not ready",
+    "migration-lock": "another migration holds the lock",
+    "migration": "the migration has not run",
+}
 PULL = 'failed to resolve reference "r/mautic:1": '
 ROWS: list[tuple[str, Snapshot]] = [
     ("the image name is invalid", of(waiting("InvalidImageName", "couldn't parse"))),
@@ -276,9 +358,22 @@ ROWS: list[tuple[str, Snapshot]] = [
         of_condition("FailedCreate", 'admission webhook "x" denied the request'),
     ),
     *(
+        (cause, of_words(f"{name}: waiting [{code}]: db:3306: why", inits=name == "wait"))
+        for name in ("migrate", "wait")
+        for code, cause in CODES.items()
+    ),
+    *(
         ("the Job failed", of_job(reason, kind))
-        for reason in ("BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy")
+        for reason in ("BackoffLimitExceeded", "PodFailurePolicy")
         for kind in ("Failed", "FailureTarget")
+    ),
+    *(
+        ("the Job took too long", of_job("DeadlineExceeded", kind))
+        for kind in ("Failed", "FailureTarget")
+    ),
+    *(
+        ("its probe fails, and it is restarted for that", of_killing(kind))
+        for kind in ("startup", "liveness")
     ),
     (
         "the container ran out of memory",
@@ -287,11 +382,24 @@ ROWS: list[tuple[str, Snapshot]] = [
     ("the container keeps crashing", of(waiting("CrashLoopBackOff"), ended(), 3)),
     ("the container keeps crashing", of(running(4), ended("Completed", 0), 3)),
     ("a volume is not bound", of_scheduling("pod has unbound immediate PersistentVolumeClaims")),
+    *(
+        (
+            "the nodes are under pressure or not ready",
+            of_scheduling(f"0/1 nodes are available: 1 node(s) had untolerated taint(s) {taint}"),
+        )
+        for taint in (
+            "{node.kubernetes.io/disk-pressure: }",
+            "{node.kubernetes.io/memory-pressure: }",
+            "{node.kubernetes.io/not-ready: }",
+        )
+    ),
     ("no node can take the pod", of_scheduling("0/5 nodes are available: 5 Insufficient cpu")),
     ("a volume cannot be provided", of_event("FailedMount", "Unable to attach or mount volumes")),
     ("a volume cannot be provided", of_event("FailedAttachVolume", "rpc error")),
     ("the pod was evicted or killed", of_eviction("Evicted")),
     ("objects cannot be created", of_condition("FailedCreate", "failed calling webhook: refused")),
+    ("it does not become ready", of_probe(ANSWERED_500)),
+    ("an init container does not end", of_silence()),
     ("the rollout made no progress", of_progress("ProgressDeadlineExceeded", "timed out")),
 ]
 
@@ -301,12 +409,13 @@ def test_a_symptom_is_told_as_its_row_says_when_its_patience_is_used_up(
     cause: str, snapshot: Snapshot
 ) -> None:
     rule = next(rule for rule in RULES if rule.cause == cause)
-    early = told(snapshot, after=POLICY.grace.total_seconds())
-    late = told(snapshot, after=POLICY.grace.total_seconds() + 1)
+    patience = {Patience.DEADLINE: POLICY.deadline}.get(rule.patience, POLICY.grace)
+    early = told(snapshot, after=patience.total_seconds())
+    late = told(snapshot, after=patience.total_seconds() + 1)
 
     assert late.cause
     assert late.cause.rule.cause == cause
-    assert (early.cause is None) == (rule.patience is Patience.GRACE)
+    assert (early.cause is None) == (rule.patience in {Patience.GRACE, Patience.DEADLINE})
     assert not late.done
 
 
@@ -577,13 +686,13 @@ def test_patience_never_grows_back(first: int, more: int) -> None:
 
 def test_the_deadline_names_the_workload_and_what_it_waits_for() -> None:
     release = Release()
-    snapshot = release.snapshot(pod(release.new, container("fpm", running(1))))
+    snapshot = release.snapshot(pod(release.new, container("fpm")))
 
     assert told(snapshot, after=600).cause is None
     verdict = told(snapshot, after=601)
     assert verdict.cause
     assert verdict.cause.line() == (
-        "deployment/web: the rollout made no progress (deadline: fpm is not ready, 600 s after "
+        "deployment/web: the rollout made no progress (deadline: ContainerCreating, 600 s after "
         "the rollout began)"
     )
 
@@ -704,3 +813,260 @@ def test_rows_tell_how_far_each_workload_is() -> None:
 def test_what_has_no_row_is_benign(reason: str, message: str) -> None:
     known = {known for rule in RULES for known in rule.reasons}
     assert reason in known or rule_for(Symptom(reason, "pod/x", message)) is None
+
+
+# -- what waits says so ----------------------------------------------------------------------------
+
+FOR_GOOD = frozenset({"database-access-denied", "database-unknown", "database-tls"})
+"""What no wait mends: whoever says so, and however."""
+
+
+@pytest.mark.parametrize("inits", [True, False])
+@pytest.mark.parametrize("code", CODES)
+def test_a_program_that_has_given_up_ends_the_rollout_at_once(code: str, inits: bool) -> None:
+    name = "wait" if inits else "migrate"
+    verdict = told(of_words(f"{name}: failed [{code}]: db:3306: why", inits=inits), after=0)
+
+    assert verdict.cause
+    pod_ = "pod/web-1 init container wait" if inits else "pod/migrate-x container migrate"
+    assert verdict.cause.line() == f"{pod_}: {CODES[code]} ({code}: db:3306: why)"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_program_that_waits_is_given_the_time_that_its_reason_deserves(code: str) -> None:
+    snapshot = of_words(f"migrate: waiting [{code}]: why", since=5)
+
+    assert bool(told(snapshot, after=6).cause) == (code in FOR_GOOD)
+    assert bool(told(snapshot, after=66).cause) == code.startswith("database")
+    assert told(snapshot, after=601).cause
+
+
+@pytest.mark.parametrize("field", ["state", "lastState"])
+@pytest.mark.parametrize("inits", [True, False])
+def test_the_last_words_of_a_container_stand_in_its_status(field: str, inits: bool) -> None:
+    log = "wait: waiting [migration]: x\nwait: failed [database-unknown]: mautic_x\n"
+    gone = ended("Error", 77, log)
+    state = {"terminated": gone} if field == "state" else waiting("CrashLoopBackOff")
+    said_so = container("wait", state, None if field == "state" else gone, int(field != "state"))
+    release = Release()
+    containers = (container("fpm", waiting("PodInitializing")),) if inits else (said_so,)
+    failed = pod(release.new, *containers, inits=(said_so,) if inits else ())
+
+    verdict = told(release.snapshot(failed))
+
+    assert verdict.cause
+    kind = "init container" if inits else "container"
+    assert verdict.cause.line() == (
+        f"pod/web-1 {kind} wait: there is no such database (database-unknown: mautic_x)"
+    )
+
+
+def test_what_a_container_said_before_the_rollout_gets_a_grace() -> None:
+    release = Release()
+    gone = ended("Error", 77, "wait: failed [database-unknown]: mautic_x", when=-30)
+    waits = container("wait", waiting("CrashLoopBackOff"), gone, 1)
+    snapshot = release.snapshot(
+        pod(release.new, container("fpm", waiting("PodInitializing")), inits=(waits,), began=-90)
+    )
+
+    assert told(snapshot, after=60).cause is None
+    assert told(snapshot, after=61).cause
+
+
+def test_a_container_that_ended_well_has_nothing_to_say() -> None:
+    release = Release(complete=True)
+    gone = {"terminated": ended("Completed", 0)}
+    up = pod(
+        release.new, container("fpm", running(0), ready=True), inits=(container("wait", gone),)
+    )
+    words = {(up["metadata"]["uid"], "wait"): said("wait: waiting [database-refused]: db")}
+
+    assert told(release.snapshot(up, said=words), after=100).done
+
+
+def own_database(ready: int = 0, since: float = 0) -> tuple[Object, Object]:
+    """Return the release's own database and its pod."""
+    stateful = thing("StatefulSet", "mysql", spec={"replicas": 1}, status={"readyReplicas": ready})
+    runs = pod(stateful, container("mysql", running(0), ready=bool(ready)), name="mysql-0")
+    runs["status"]["conditions"] = [condition("Ready", str(bool(ready)), since=since)]
+    return stateful, runs
+
+
+@pytest.mark.parametrize(
+    "code", ["database-refused", "database-unknown-host", "database-unreachable"]
+)
+def test_the_release_s_own_database_may_take_its_time(code: str) -> None:
+    waits = of_words(f"migrate: waiting [{code}]: mysql:3306")
+    stateful, runs = own_database()
+    snapshot = replace(waits, databases=[stateful], pods=[*waits.pods, runs])
+
+    assert told(snapshot, after=400).cause is None
+    assert told(snapshot, after=601).cause
+
+
+def test_patience_with_the_own_database_begins_when_it_is_ready() -> None:
+    waits = of_words("migrate: waiting [database-refused]: mysql:3306")
+    stateful, runs = own_database(1, since=200)
+    snapshot = replace(waits, databases=[stateful], pods=[*waits.pods, runs])
+
+    assert told(snapshot, after=260).cause is None
+    assert told(snapshot, after=261).cause
+
+
+def test_an_own_database_that_refuses_for_good_is_told_at_once() -> None:
+    waits = of_words("migrate: failed [database-access-denied]: mautic")
+    stateful, runs = own_database()
+
+    assert told(replace(waits, databases=[stateful], pods=[*waits.pods, runs]), after=3).cause
+
+
+# -- the deadline ----------------------------------------------------------------------------------
+
+
+def test_an_init_container_that_does_not_end_is_named_with_its_last_line() -> None:
+    verdict = told(of_silence(), after=601)
+
+    assert verdict.cause
+    assert verdict.cause.line() == (
+        "pod/web-1 init container wait: an init container does not end "
+        "(ContainersNotInitialized: it has run for 601 s; its last line: still counting)"
+    )
+
+
+def test_an_init_container_that_waits_is_told_by_what_it_waits_for() -> None:
+    snapshot = of_words("wait: waiting [migration]: 3 of 55 have run", inits=True)
+
+    assert told(snapshot, after=600).cause is None
+    verdict = told(snapshot, after=601)
+    assert verdict.cause
+    assert verdict.cause.line() == (
+        "pod/web-1 init container wait: the migration has not run (migration: 3 of 55 have run)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (ANSWERED_500, "GET /s/login answered 500"),
+        (
+            'Readiness probe failed: Get "http://10.0.0.9:8080/s/login": dial tcp 10.0.0.9:8080: '
+            "connect: connection refused",
+            "no connection to port 8080",
+        ),
+        (
+            'Readiness probe failed: Get "http://10.0.0.9:8080/s/login": context deadline exceeded '
+            "(Client.Timeout exceeded while awaiting headers)",
+            "GET /s/login timed out after 5 s",
+        ),
+    ],
+)
+def test_readiness_that_never_comes_is_told_with_the_probe_s_last_answer(
+    message: str, words: str
+) -> None:
+    snapshot = of_probe(message)
+
+    assert told(snapshot, after=600).cause is None
+    verdict = told(snapshot, after=601)
+    assert verdict.cause
+    assert verdict.cause.line() == (
+        f"pod/web-1 container nginx: it does not become ready (Unhealthy: readiness probe: {words})"
+    )
+    assert verdict.rows[0].note == f"nginx is not ready: {words}"
+
+
+def test_of_several_answers_the_newest_is_told() -> None:
+    snapshot = of_probe(ANSWERED_500)
+    [first] = snapshot.events
+    newer = {**first, "message": ANSWERED_500.replace("500", "503"), "lastTimestamp": at(9)}
+
+    for events in ([first, newer], [newer, first]):
+        verdict = told(replace(snapshot, events=events), after=601)
+        assert verdict.cause
+        assert "answered 503" in verdict.cause.line()
+
+
+def test_a_probe_that_was_never_answered_is_named() -> None:
+    snapshot = replace(of_probe(ANSWERED_500), events=())
+
+    verdict = told(snapshot, after=601)
+
+    assert verdict.cause
+    assert "readiness probe: GET /s/login has not succeeded yet" in verdict.cause.line()
+
+
+def test_a_deployment_s_own_deadline_is_explained_by_what_it_waits_for() -> None:
+    snapshot = of_probe(ANSWERED_500)
+    snapshot.deployments[0]["status"]["conditions"] = [
+        condition("Progressing", "False", "ProgressDeadlineExceeded", "has timed out progressing")
+    ]
+
+    verdict = told(snapshot, after=30)
+
+    assert verdict.cause
+    assert "GET /s/login answered 500" in verdict.cause.line()
+
+
+@pytest.mark.parametrize("kind", ["startup", "liveness"])
+def test_a_container_that_its_probe_ends_is_told_with_the_answer(kind: str) -> None:
+    verdict = told(of_killing(kind))
+
+    assert verdict.cause
+    assert verdict.cause.line() == (
+        "pod/web-1 container nginx: its probe fails, and it is restarted for that "
+        f"(Killing: {kind} probe: GET /healthz answered 500)"
+    )
+
+
+def test_a_container_that_crashes_by_itself_is_not_blamed_on_its_probe() -> None:
+    snapshot = of_killing()
+    for event_ in snapshot.events:
+        event_["lastTimestamp"] = at(-300)
+
+    verdict = told(snapshot)
+
+    assert verdict.cause
+    assert verdict.cause.rule.cause == "the container keeps crashing"
+
+
+def test_a_crash_is_told_with_the_last_line_of_a_long_log() -> None:
+    log = "Starting\nFatal: no such file\n"
+    verdict = told(of(waiting("CrashLoopBackOff"), ended("Error", 1, log), 3))
+
+    assert verdict.cause
+    assert "(Error: exit code 1: Fatal: no such file)" in verdict.cause.line()
+
+
+def migrating(line: str = "migrate: the migrations: doctrine:migrations:migrate") -> Snapshot:
+    """Return a snapshot of a migration under way, and of a new pod that waits for it."""
+    job, waits = of_words(line), of_words("wait: waiting [migration]: x", inits=True)
+    job.jobs[0]["spec"]["activeDeadlineSeconds"] = 1800
+    job.jobs[0]["status"]["startTime"] = at(1)
+    return replace(
+        waits,
+        jobs=job.jobs,
+        pods=[*job.pods, *waits.pods],
+        said={**job.said, **waits.said},
+    )
+
+
+def test_a_migration_that_works_has_its_own_deadline() -> None:
+    assert told(migrating(), after=1861).cause is None
+    assert told(migrating(), after=1862).cause
+
+
+def test_a_migration_that_only_waits_has_the_rollout_s() -> None:
+    verdict = told(migrating("migrate: waiting [migration-lock]: by connection 7"), after=601)
+
+    assert verdict.cause
+    assert "another migration holds the lock" in verdict.cause.line()
+
+
+def test_the_rollout_s_deadline_begins_when_the_migration_is_done() -> None:
+    snapshot = migrating()
+    snapshot.jobs[0]["status"] = {
+        "completionTime": at(1000),
+        "conditions": [condition("Complete", "True")],
+    }
+
+    assert told(snapshot, after=1600).cause is None
+    assert told(snapshot, after=1601).cause

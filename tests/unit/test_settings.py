@@ -151,7 +151,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     # impossible values
     (
         {"project": "No_Way"},
-        "project in 1.yaml: must be a letter and at most 19 more of a-z, 0-9 and '-'",
+        "project in 1.yaml: must be a letter and at most 39 more of a-z, 0-9 and '-'",
         None,
     ),
     (

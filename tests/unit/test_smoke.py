@@ -15,15 +15,10 @@ def _page(text: str = "", status: int = 200) -> Response:
     return Response(status, {}, text)
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoke, "PATIENCE_SECONDS", 0)
-
-
 def test_login_page_and_its_stylesheet_are_asked_for() -> None:
     site = {"/s/login": _page(LOGIN), "/media/a.css?v1": _page("body {}")}
     said: list[str] = []
-    smoke_test(site.__getitem__, said.append, URL)
+    smoke_test(site.__getitem__, said.append, URL, patience_seconds=0)
     assert said == ["/s/login and /media/a.css?v1 answer"]
 
 
@@ -47,24 +42,33 @@ def test_login_page_and_its_stylesheet_are_asked_for() -> None:
 def test_what_is_wrong_is_named(login: Response, style: Response, message: str) -> None:
     site = {"/s/login": login, "/media/a.css?v1": style}
     with pytest.raises(SuiteError) as caught:
-        smoke_test(site.__getitem__, lambda _: None, URL)
+        smoke_test(site.__getitem__, lambda _: None, URL, patience_seconds=0)
     assert message in caught.value.message
 
 
 def test_a_site_that_answers_a_little_later_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoke, "PATIENCE_SECONDS", 30)
     monkeypatch.setattr(smoke, "POLL_SECONDS", 0)
     busy = [_page("", 429), _page("", 500), _page("", 503)]
     answers = [_page("", 404), *busy, _page(LOGIN), *busy, _page("body {}")]
-    smoke_test(lambda _: answers.pop(0), lambda _: None, URL)
+    said: list[str] = []
+    smoke_test(lambda _: answers.pop(0), said.append, URL, patience_seconds=90)
     assert answers == []
+    # Each new answer once, with how long it is waited for.
+    assert f"{URL}/s/login answers 404; waiting up to 90 s" in said
+    assert len(said) == len(set(said))
 
 
-def test_a_stylesheet_that_is_missing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoke, "PATIENCE_SECONDS", 30)
+def test_a_site_that_stays_slow_is_told_with_the_setting_for_it() -> None:
+    with pytest.raises(SuiteError, match="answers 503, after 0 s of waiting") as caught:
+        smoke_test(lambda _: _page("", 503), lambda _: None, URL, patience_seconds=0)
+    assert caught.value.hint
+    assert "patience.smoke_seconds" in caught.value.hint
+
+
+def test_a_stylesheet_that_is_missing_is_not_waited_for() -> None:
     answers = [_page(LOGIN), _page("", 404)]
     with pytest.raises(SuiteError, match="answers 404 instead of a stylesheet"):
-        smoke_test(lambda _: answers.pop(0), lambda _: None, URL)
+        smoke_test(lambda _: answers.pop(0), lambda _: None, URL, patience_seconds=30)
 
 
 @pytest.mark.parametrize(

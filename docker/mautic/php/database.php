@@ -15,21 +15,11 @@ declare(strict_types=1);
  * `password`, read with the pod's own identity; MAUTIC_DB_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a statement failed, 64 used wrongly, 75 no server, or no answer about the
- * secret, in time, 77 the server refuses the administrator, or AWS the secret, 78 a setting is missing or a name is not allowed, 143 stopped by a
- * signal.
+ * secret, in time, 77 the server refuses the administrator, or AWS the secret, 78 a setting is
+ * missing or a name is not allowed, 143 stopped by a signal.
  */
-require_once '/opt/mautic/environment.php';
+require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/secrets_manager.php';
-
-final class Stop extends RuntimeException
-{
-    public const FAILED = 1;
-    public const USAGE = 64;
-    public const NO_SERVER = 75;
-    public const DENIED = 77;
-    public const WRONG_SETTING = 78;
-    public const SIGNALLED = 143;
-}
 
 final class BranchDatabase
 {
@@ -37,19 +27,15 @@ final class BranchDatabase
     private const DATABASE_LENGTH = 64;
     private const USER_LENGTH = 32;
     private const SERVERS_OWN = ['mysql', 'sys', 'information_schema', 'performance_schema'];
-    /** Errors of the server that no waiting helps against: wrong user or password, no right to connect. */
-    private const DENIALS = [1044, 1045, 1698];
     private const UNKNOWN_VARIABLE = 1193;
     private const NO_SUCH_THREAD = 1094;
-    private const PROBE_INTERVAL_SECONDS = 1;
-    private const REPORT_INTERVAL_SECONDS = 15;
     /** How long a statement may wait for a table that somebody still uses. */
     private const LOCK_SECONDS = 30;
 
+    private readonly Waiting $waiting;
     private PDO $server;
     private string $database;
     private string $user;
-    private bool $stopping = false;
 
     public function __construct()
     {
@@ -59,8 +45,7 @@ final class BranchDatabase
         }
         $this->database = $this->name('MAUTIC_DB_DATABASE', $prefix, self::DATABASE_LENGTH);
         $this->user = $this->name('MAUTIC_DB_USER', $prefix, self::USER_LENGTH);
-        pcntl_async_signals(true);
-        pcntl_signal(SIGTERM, function (): void { $this->stopping = true; });
+        $this->waiting = new Waiting('database');
     }
 
     public function create(): void
@@ -90,37 +75,11 @@ final class BranchDatabase
 
     private function connect(): void
     {
-        $host = $this->setting('MAUTIC_DB_HOST');
-        $port = MauticEnvironment::get('MAUTIC_DB_PORT', '3306');
         [$administrator, $password] = $this->administrator();
-        $waitSeconds = (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60');
-        $deadline = time() + $waitSeconds;
-        $reportedAt = 0;
-        while (true) {
-            try {
-                $this->server = new PDO("mysql:host={$host};port={$port};charset=utf8mb4", $administrator, $password, [
-                    PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION,
-                    PDO::ATTR_TIMEOUT => 5,
-                ]);
-
-                return;
-            } catch (PDOException $e) {
-                if ($this->stopping) {
-                    throw new Stop('stopped by a signal', Stop::SIGNALLED);
-                }
-                if (in_array($e->getCode(), self::DENIALS, true)) {
-                    throw new Stop("{$host}:{$port} refuses the administrator {$administrator}: {$e->getMessage()}", Stop::DENIED);
-                }
-                if (time() >= $deadline) {
-                    throw new Stop("no database server on {$host}:{$port} after {$waitSeconds} s: {$e->getMessage()}", Stop::NO_SERVER);
-                }
-                if (time() - $reportedAt >= self::REPORT_INTERVAL_SECONDS) {
-                    $reportedAt = time();
-                    $this->say("waiting for {$host}:{$port}: {$e->getMessage()}");
-                }
-                sleep(self::PROBE_INTERVAL_SECONDS);
-            }
-        }
+        $this->server = $this->waiting->connect(
+            $this->setting('MAUTIC_DB_HOST'), (int) MauticEnvironment::get('MAUTIC_DB_PORT', '3306'), '',
+            $administrator, $password, microtime(true) + (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60'),
+        );
     }
 
     /**
@@ -205,21 +164,19 @@ final class BranchDatabase
 
     private function say(string $message): void
     {
-        fwrite(STDERR, "database: {$message}\n");
+        $this->waiting->say($message);
     }
 }
 
-try {
-    $database = new BranchDatabase();
-    match ($argv[1] ?? '') {
-        'create' => $database->create(),
-        'drop' => $database->drop(),
-        default => throw new Stop('say create or drop', Stop::USAGE),
-    };
-} catch (Stop|SecretError $e) {
-    fwrite(STDERR, "database: {$e->getMessage()}\n");
-    exit($e->getCode());
-} catch (PDOException $e) {
-    fwrite(STDERR, "database: the server failed: {$e->getMessage()}\n");
-    exit(Stop::FAILED);
-}
+runOrExit('database', static function () use ($argv): void {
+    try {
+        $database = new BranchDatabase();
+        match ($argv[1] ?? '') {
+            'create' => $database->create(),
+            'drop' => $database->drop(),
+            default => throw new Stop('say create or drop', Stop::USAGE),
+        };
+    } catch (SecretError $e) {
+        throw new Stop($e->getMessage(), $e->getCode());
+    }
+});

@@ -72,6 +72,14 @@ final class MauticEnvironment
         }
     }
 
+    /** Says whether this process looks for new plugins: mautic:plugins:reload, or its button. */
+    public static function installsPlugins(): bool
+    {
+        return 'cli' === php_sapi_name()
+            ? [] !== preg_grep('/^mautic:plugins:/', $_SERVER['argv'] ?? [])
+            : (bool) preg_match('~/s/plugins/reload(?:\?|$)~', $_SERVER['REQUEST_URI'] ?? '');
+    }
+
     private static function escape(string $value): string
     {
         $parts = preg_split(self::REFERENCE, $value);

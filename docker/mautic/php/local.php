@@ -22,12 +22,20 @@ $parameters = [
     'cache_path'           => '%kernel.project_dir%/var/cache',
     'log_path'             => '%kernel.project_dir%/var/logs',
     'tmp_path'             => '%kernel.project_dir%/var/tmp',
-    // shared by the web server and the workers
+    // shared by the web server and the workers; Mautic's own var/import cannot be written to
     'import_leads_dir'     => '%mautic.application_dir%/media/files/import',
+    'import_campaigns_dir' => '%mautic.application_dir%/media/files/import',
     'mailer_dsn'           => MauticEnvironment::get('MAUTIC_MAILER_DSN', 'null://null'),
     // The default doctrine DSN is one queue for all: a worker of one would take the other's messages.
     'messenger_dsn_email'  => MauticEnvironment::get('MAUTIC_MESSENGER_DSN_EMAIL', 'doctrine://default?queue_name=email'),
     'messenger_dsn_hit'    => MauticEnvironment::get('MAUTIC_MESSENGER_DSN_HIT', 'doctrine://default?queue_name=hit'),
     'messenger_dsn_failed' => MauticEnvironment::get('MAUTIC_MESSENGER_DSN_FAILED', 'doctrine://default?queue_name=failed'),
 ];
+if (MauticEnvironment::installsPlugins()) {
+    // A queue in the database brings its table into every schema that is made, also into that of a
+    // plugin: "Table 'messenger_messages' already exists".
+    foreach (['email' => 'sync://', 'hit' => 'sync://', 'failed' => 'null://'] as $transport => $dsn) {
+        $_ENV['MAUTIC_MESSENGER_DSN_'.strtoupper($transport)] = $parameters["messenger_dsn_{$transport}"] = $dsn;
+    }
+}
 MauticEnvironment::export($parameters);

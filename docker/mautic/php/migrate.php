@@ -7,24 +7,18 @@ declare(strict_types=1);
  *
  * Safe to run again and twice at once: everything happens under a lock held in the database. Data is
  * never dropped: mautic:install --force would do that without a word, so it runs only where there is
- * no user and no content.
+ * no user and no content. What is done already is not asked of Mautic again: each of its commands
+ * takes a second or more.
  *
  * Environment: MAUTIC_DB_*, MAUTIC_SECRET_KEY, MAUTIC_SITE_URL, for the first installation also
  * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a step failed, 65 the database has content but no user, 75 no database in
- * time or another migration holds the lock, 78 a setting is missing, 143 stopped by a signal.
+ * time or another migration holds the lock, 77 the database refuses us, 78 a setting is missing, 143
+ * stopped by a signal.
  */
-require_once '/opt/mautic/environment.php';
-
-final class Stop extends RuntimeException
-{
-    public const FAILED = 1;
-    public const HAS_CONTENT = 65;
-    public const NO_DATABASE = 75;
-    public const SETTING_MISSING = 78;
-    public const SIGNALLED = 143;
-}
+require_once '/opt/mautic/waiting.php';
+require_once '/opt/mautic/migrations.php';
 
 final class Migration
 {
@@ -33,18 +27,26 @@ final class Migration
     private const SCRATCH = self::PROJECT.'/var/tmp/install';
     /** A row in one of these is somebody's work; the installer fills others by itself. */
     private const CONTENT = ['leads', 'companies', 'lead_lists', 'campaigns', 'emails', 'forms', 'pages', 'assets'];
-    private const PROBE_INTERVAL_SECONDS = 2;
-    private const REPORT_INTERVAL_SECONDS = 15;
+    /**
+     * With a queue in the database its table belongs to every schema that is compared, and a plugin
+     * cannot make tables of its own: "Table messenger_messages already exists".
+     */
+    private const WITHOUT_QUEUES = [
+        'MAUTIC_MESSENGER_DSN_EMAIL' => 'sync://',
+        'MAUTIC_MESSENGER_DSN_HIT' => 'sync://',
+        'MAUTIC_MESSENGER_DSN_FAILED' => 'null://',
+    ];
+    private const LOCK_SECONDS = 5;
     private const STOP_GRACE_SECONDS = 15;
 
+    private readonly Waiting $waiting;
     private PDO $database;
-    private bool $stopping = false;
+    private Migrations $migrations;
 
     /** @param array<string, mixed> $parameters Mautic's parameters, as in local.php */
     public function __construct(private readonly array $parameters)
     {
-        pcntl_async_signals(true);
-        pcntl_signal(SIGTERM, function (): void { $this->stopping = true; });
+        $this->waiting = new Waiting('migrate');
     }
 
     public function run(): void
@@ -52,13 +54,13 @@ final class Migration
         $this->requireSettings(['MAUTIC_SITE_URL', 'MAUTIC_SECRET_KEY']);
         $this->connect((int) MauticEnvironment::get('MAUTIC_MIGRATE_WAIT', '120'));
         $this->lock((int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
-        if ($this->rows('users') > 0) {
+        if ($this->migrations->rows('users') > 0) {
             $this->say('Mautic is installed');
         } else {
             $this->install();
         }
         $this->migrate();
-        $this->console('the plugins', ['mautic:plugins:reload']);
+        $this->console('the plugins', ['mautic:plugins:reload'], self::WITHOUT_QUEUES);
         $this->say('done');
     }
 
@@ -74,58 +76,38 @@ final class Migration
 
     private function connect(int $waitSeconds): void
     {
-        ['db_host' => $host, 'db_port' => $port, 'db_name' => $name] = $this->parameters;
-        $deadline = time() + $waitSeconds;
-        $reportedAt = 0;
-        while (true) {
-            try {
-                $this->database = new PDO(
-                    "mysql:host={$host};port={$port};dbname={$name};charset=utf8mb4",
-                    $this->parameters['db_user'],
-                    $this->parameters['db_password'],
-                    [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::ATTR_TIMEOUT => 5],
-                );
-                break;
-            } catch (PDOException $e) {
-                $this->breakOnSignal();
-                if (time() >= $deadline) {
-                    throw new Stop("no database {$name} on {$host}:{$port} after {$waitSeconds} s: {$e->getMessage()}", Stop::NO_DATABASE);
-                }
-                if (time() - $reportedAt >= self::REPORT_INTERVAL_SECONDS) {
-                    $reportedAt = time();
-                    $this->say("waiting for the database {$name} on {$host}:{$port}: {$e->getMessage()}");
-                }
-                sleep(self::PROBE_INTERVAL_SECONDS);
-            }
-        }
+        ['db_host' => $host, 'db_port' => $port, 'db_name' => $name, 'db_user' => $user, 'db_password' => $password] = $this->parameters;
+        $this->database = $this->waiting->connect($host, $port, $name, $user, $password, microtime(true) + $waitSeconds);
         // The connection holds the lock and is idle while the commands run.
         $this->database->exec('SET SESSION wait_timeout = 86400');
+        $this->migrations = new Migrations($this->database, (string) $this->parameters['db_table_prefix']);
     }
 
     private function lock(int $waitSeconds): void
     {
-        // Locks belong to the server, not to the database; their names have at most 64 characters.
-        $name = $this->database->quote('mautic-migrate:'.substr(hash('sha256', $this->parameters['db_name']), 0, 32));
+        $name = $this->database->quote(Migrations::lockName($this->parameters['db_name']));
         $deadline = time() + $waitSeconds;
-        while (1 !== (int) $this->database->query("SELECT GET_LOCK({$name}, ".min(self::REPORT_INTERVAL_SECONDS, $waitSeconds).')')->fetchColumn()) {
-            $this->breakOnSignal();
+        // Asked without patience first: whoever has to wait says so at once.
+        for ($seconds = 0; 1 !== (int) $this->database->query("SELECT GET_LOCK({$name}, {$seconds})")->fetchColumn(); $seconds = min(self::LOCK_SECONDS, $waitSeconds)) {
+            $this->waiting->breakOnSignal();
             $holder = $this->database->query("SELECT IS_USED_LOCK({$name})")->fetchColumn();
+            $sentence = "another migration runs (database connection {$holder})";
             if (time() >= $deadline) {
-                throw new Stop("another migration (database connection {$holder}) still runs after {$waitSeconds} s", Stop::NO_DATABASE);
+                throw new Stop("{$sentence} (after {$waitSeconds} s)", Stop::IN_VAIN, 'migration-lock');
             }
-            $this->say("another migration runs (database connection {$holder}); waiting for it");
+            $this->waiting->on('migration-lock', $sentence);
         }
     }
 
     private function install(): void
     {
         foreach (self::CONTENT as $table) {
-            if ($this->rows($table) > 0) {
+            if ($this->migrations->rows($table) > 0) {
                 throw new Stop("the database {$this->parameters['db_name']} has rows in {$this->parameters['db_table_prefix']}{$table} but no user: installing would drop them. Restore the table users, or give an empty database", Stop::HAS_CONTENT);
             }
         }
         $this->requireSettings(['MAUTIC_ADMIN_USERNAME', 'MAUTIC_ADMIN_EMAIL', 'MAUTIC_ADMIN_PASSWORD']);
-        if ($this->rows('users') === 0 || $this->rows('roles') !== null) {
+        if ($this->migrations->rows('users') === 0 || $this->migrations->rows('roles') !== null) {
             $this->say('an earlier installation was cut off before its first user; installing again');
         }
         // The installer's last step records all migrations as done, and fails without their table.
@@ -143,7 +125,7 @@ final class Migration
             @rmdir(self::SCRATCH);
         }
         // The installer's exit status is 0 for some failures.
-        if (($this->rows('users') ?? 0) < 1) {
+        if (($this->migrations->rows('users') ?? 0) < 1) {
             throw new Stop('mautic:install made no user; its output above says why', Stop::FAILED);
         }
         $this->say('installed');
@@ -171,35 +153,35 @@ final class Migration
 
     private function migrate(): void
     {
+        if ([] === $this->migrations->missing()) {
+            $this->say('all migrations are recorded');
+
+            return;
+        }
         $this->syncMigrationsTable();
-        $unrecorded = ($this->rows('migrations') ?? 0) < 1;
-        $this->console('the migrations', ['doctrine:migrations:migrate', '--allow-no-migration', ...($unrecorded ? ['--quiet'] : [])]);
-        if ($unrecorded) {
-            // An installation that was cut off in its last step, or made by another tool. Migrations
-            // that its schema does not need have skipped themselves and are not recorded.
+        // A schema without any record was made by another tool, or by an installation that was cut
+        // off in its last step: hundreds of migrations have nothing to do, and say so.
+        $quiet = ($this->migrations->rows('migrations') ?? 0) < 1 ? ['--quiet'] : [];
+        $this->console('the migrations', ['doctrine:migrations:migrate', '--allow-no-migration', ...$quiet]);
+        $skipped = $this->migrations->missing() ?? [];
+        if ([] !== $skipped) {
+            // Those that the schema does not need skip themselves, and Doctrine keeps no record of it.
+            $this->say(sprintf('%d migrations had nothing to do: %s', count($skipped), implode(', ', array_map(self::shortName(...), $skipped))));
             $this->console('the record of migrations', ['doctrine:migrations:version', '--add', '--all', '--quiet']);
         }
-        if (($this->rows('migrations') ?? 0) < 1) {
-            throw new Stop('no migration is recorded in the database', Stop::FAILED);
+        if ([] !== $this->migrations->missing()) {
+            throw new Stop('not every migration is recorded in the database', Stop::FAILED);
         }
+    }
+
+    private static function shortName(string $class): string
+    {
+        return substr((string) strrchr($class, '\\'), 1);
     }
 
     private function syncMigrationsTable(): void
     {
         $this->console("the migrations' table", ['doctrine:migrations:sync-metadata-storage']);
-    }
-
-    /** The number of rows of one of Mautic's tables; null when there is no such table. */
-    private function rows(string $table): ?int
-    {
-        $table = $this->parameters['db_table_prefix'].$table;
-        $exists = $this->database->prepare('SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?');
-        $exists->execute([$table]);
-        if (false === $exists->fetchColumn()) {
-            return null;
-        }
-
-        return (int) $this->database->query('SELECT COUNT(*) FROM `'.str_replace('`', '``', $table).'`')->fetchColumn();
     }
 
     /**
@@ -210,7 +192,7 @@ final class Migration
      */
     private function console(string $what, array $arguments, array $environment = []): void
     {
-        $this->breakOnSignal();
+        $this->waiting->breakOnSignal();
         $this->say("{$what}: {$arguments[0]}");
         $started = microtime(true);
         $process = proc_open(
@@ -225,7 +207,7 @@ final class Migration
         }
         $killAt = null;
         while (($status = proc_get_status($process))['running']) {
-            if ($this->stopping && null === $killAt) {
+            if ($this->waiting->isStopping() && null === $killAt) {
                 proc_terminate($process, SIGTERM);
                 $killAt = microtime(true) + self::STOP_GRACE_SECONDS;
             } elseif (null !== $killAt && microtime(true) > $killAt) {
@@ -233,7 +215,7 @@ final class Migration
             }
             usleep(20_000);
         }
-        $this->breakOnSignal();
+        $this->waiting->breakOnSignal();
         $seconds = microtime(true) - $started;
         if (0 !== $status['exitcode']) {
             throw new Stop(sprintf('%s failed: exit status %d after %.1f s', $arguments[0], $status['exitcode'], $seconds), Stop::FAILED);
@@ -241,30 +223,17 @@ final class Migration
         $this->say(sprintf('%s: %.1f s', $what, $seconds));
     }
 
-    private function breakOnSignal(): void
-    {
-        if ($this->stopping) {
-            throw new Stop('stopped by a signal', Stop::SIGNALLED);
-        }
-    }
-
     private function say(string $message): void
     {
-        fwrite(STDERR, "migrate: {$message}\n");
+        $this->waiting->say($message);
     }
 }
 
-try {
+runOrExit('migrate', static function (): void {
     $parameters = (static function (): array {
         include '/var/www/html/config/local.php';
 
         return $parameters;
     })();
     (new Migration($parameters))->run();
-} catch (Stop $e) {
-    fwrite(STDERR, "migrate: {$e->getMessage()}\n");
-    exit($e->getCode());
-} catch (PDOException $e) {
-    fwrite(STDERR, "migrate: the database failed: {$e->getMessage()}\n");
-    exit(Stop::NO_DATABASE);
-}
+});

@@ -2,87 +2,115 @@
 
 declare(strict_types=1);
 
-require_once __DIR__.'/schedule.php';
+require_once __DIR__.'/jobs.php';
 
-final class Job
+/** One run of a job: its process, and what it says, line by line under the job's name. */
+final class Run
 {
-    /** @param list<string> $command arguments of bin/console */
-    public function __construct(
-        public readonly string $name,
-        public readonly ?Schedule $schedule,
-        public readonly array $command,
-    ) {
+    private const PROJECT = '/var/www/html';
+    private const LONGEST_LINE = 65_536;
+
+    /** @var resource */
+    private $process;
+    /** @var array<int, resource> by the number of the stream: 1 or 2 */
+    private array $pipes = [];
+    /** @var array<int, string> what is not a whole line yet */
+    private array $rest = [1 => '', 2 => ''];
+
+    public function __construct(private readonly Job $job)
+    {
+        $process = proc_open(
+            [PHP_BINARY, 'bin/console', '--no-interaction', ...$job->command],
+            [['file', '/dev/null', 'r'], ['pipe', 'w'], ['pipe', 'w']],
+            $this->pipes,
+            self::PROJECT,
+        );
+        if (false === $process) {
+            throw new RuntimeException('the process could not be started');
+        }
+        $this->process = $process;
+        foreach ($this->pipes as $pipe) {
+            stream_set_blocking($pipe, false);
+        }
     }
 
-    /**
-     * @param array<string, mixed> $table
-     *
-     * @return array<string, self>
-     *
-     * @throws InvalidArgumentException naming the job and what is wrong with it
-     */
-    public static function readTable(array $table): array
+    /** @return array<int, resource> */
+    public function pipes(): array
     {
-        $jobs = [];
-        foreach ($table as $name => $entry) {
-            $command = $entry['command'] ?? null;
-            if (!is_array($command) || !array_is_list($command) || [] === $command || $command !== array_filter($command, 'is_string')) {
-                throw new InvalidArgumentException("the job {$name} needs a command, a list of arguments of bin/console");
-            }
-            $schedule = $entry['schedule'] ?? null;
-            if (null !== $schedule && !is_string($schedule)) {
-                throw new InvalidArgumentException("the schedule of the job {$name} must be a text or null");
-            }
-            if ([] !== $unknown = array_diff(array_keys($entry), ['schedule', 'command'])) {
-                throw new InvalidArgumentException("the job {$name} has the unknown key ".reset($unknown));
-            }
-            $jobs[$name] = new self($name, null === $schedule ? null : Schedule::parse($schedule), $command);
-        }
-
-        return $jobs;
+        return $this->pipes;
     }
 
-    /**
-     * @param array<string, mixed> $table
-     *
-     * @return array<string, mixed> the table with the changes of one more source
-     */
-    public static function change(array $table, string $json, string $source): array
+    /** Passes on what was said, and returns how it ended; null while it runs. */
+    public function watch(): ?string
     {
-        $changes = json_decode($json, true);
-        if (!is_array($changes) || ([] !== $changes && array_is_list($changes))) {
-            throw new InvalidArgumentException("{$source} must be a JSON object of jobs by their names");
-        }
-        foreach ($changes as $name => $change) {
-            if (is_array($change)) {
-                $table[$name] = $change + ($table[$name] ?? []);
-            } elseif (!isset($table[$name])) {
-                throw new InvalidArgumentException("{$source} names the job {$name}, which does not exist and has no command");
-            } elseif (null === $change || is_string($change)) {
-                $table[$name]['schedule'] = $change;
-            } else {
-                throw new InvalidArgumentException("{$source}: {$name} must be a schedule, null or an object");
+        $status = proc_get_status($this->process);
+        foreach ($this->pipes as $number => $pipe) {
+            while ('' !== $text = (string) fread($pipe, 8192)) {
+                $this->pass($number, $text);
+            }
+            // A process of its own that it left behind may hold them open.
+            if (feof($pipe) || !$status['running']) {
+                fclose($pipe);
+                unset($this->pipes[$number]);
             }
         }
+        if ($status['running']) {
+            return null;
+        }
+        foreach (array_filter($this->rest, 'strlen') as $number => $line) {
+            $this->line($number, $line);
+        }
 
-        return $table;
+        return $status['signaled'] ? "signal {$status['termsig']}" : "exit {$status['exitcode']}";
+    }
+
+    public function signal(int $signal): void
+    {
+        proc_terminate($this->process, $signal);
+    }
+
+    private function pass(int $number, string $text): void
+    {
+        $lines = explode("\n", $this->rest[$number].$text);
+        $this->rest[$number] = (string) array_pop($lines);
+        if (strlen($this->rest[$number]) > self::LONGEST_LINE) {
+            $lines[] = $this->rest[$number];
+            $this->rest[$number] = '';
+        }
+        foreach ($lines as $line) {
+            $this->line($number, $line);
+        }
+    }
+
+    private function line(int $number, string $line): void
+    {
+        if ('' !== trim($line)) {
+            fwrite(1 === $number ? STDOUT : STDERR, "{$this->job->name}: ".rtrim($line, "\r")."\n");
+        }
     }
 }
 
-/** Runs jobs when they are due, one after another, until SIGTERM. */
+/**
+ * Runs jobs when they are due, until SIGTERM. A job never runs twice at once; a run that cannot
+ * begin in time is missed, and said to be.
+ */
 final class Scheduler
 {
-    private const PROJECT = '/var/www/html';
-    private const POLL_MICROSECONDS = 100_000;
+    /** Where the state is kept, for whoever asks beside us. */
+    public const STATE = '/tmp/mautic-cron.json';
+    private const BUSY_MICROSECONDS = 100_000;
+    private const IDLE_MICROSECONDS = 500_000;
     private const STOP_GRACE_SECONDS = 15;
+    /** How far back a clock that jumped is looked after. */
+    private const LONGEST_GAP_SECONDS = 86_400;
 
-    /** @var list<string> names of jobs that wait for their turn */
+    /** @var array<string, DateTimeImmutable> when the jobs that wait for their turn were due, by name */
     private array $queue = [];
-    private ?string $running = null;
-    /** @var resource */
-    private $process;
-    private float $startedAt;
-    private ?float $killAt = null;
+    /** @var array<string, array{run: Run, since: float, killAt: ?float}> */
+    private array $running = [];
+    /** @var array<string, array<string, mixed>> */
+    private array $state = [];
+    private ?int $minute = null;
     private bool $stopping = false;
 
     /**
@@ -93,6 +121,8 @@ final class Scheduler
         private readonly array $jobs,
         private readonly int $timeoutSeconds,
         private readonly Closure $clock,
+        private readonly int $parallel = 1,
+        private readonly int $delaySeconds = 0,
     ) {
         pcntl_async_signals(true);
         pcntl_signal(SIGTERM, function (): void { $this->stopping = true; });
@@ -100,77 +130,152 @@ final class Scheduler
 
     public function run(): void
     {
+        // What is known from before a crash of this process, whose place survives it.
+        $known = json_decode((string) @file_get_contents(self::STATE), true);
+        $this->state = $known['jobs'] ?? [];
         $active = array_filter($this->jobs, static fn (Job $job): bool => null !== $job->schedule);
         $this->say(sprintf('%d jobs: %s', count($active), implode(', ', array_keys($active))));
-        $minute = null;
+        $this->save();
+        $begin = null;
         while (true) {
             $now = ($this->clock)();
-            if (!$this->stopping && $minute !== $now->format('Y-m-d H:i')) {
-                $minute = $now->format('Y-m-d H:i');
+            $begin ??= $now->getTimestamp() + $this->delaySeconds;
+            if (!$this->stopping && $now->getTimestamp() >= $begin) {
                 $this->enqueueDue($active, $now);
+                $this->startQueued($now);
             }
             $this->watch();
-            if ($this->stopping && null === $this->running) {
+            if ($this->stopping && [] === $this->running) {
                 $this->say('stopped');
 
                 return;
             }
-            if (!$this->stopping && null === $this->running && [] !== $this->queue) {
-                $this->start(array_shift($this->queue));
-                continue;
-            }
-            usleep(self::POLL_MICROSECONDS);
+            $this->sleep();
         }
     }
 
     /** @param array<string, Job> $jobs */
-    private function enqueueDue(array $jobs, DateTimeImmutable $time): void
+    private function enqueueDue(array $jobs, DateTimeImmutable $now): void
     {
+        $minute = intdiv($now->getTimestamp(), 60) * 60;
+        // A minute that comes again, as when a clock is set back a little, is over.
+        if (null !== $this->minute && $minute <= $this->minute && $this->minute - $minute < 3600) {
+            return;
+        }
+        // The minute of the start counts.
+        $last = max(min($this->minute ?? $minute, $minute - 60), $minute - self::LONGEST_GAP_SECONDS);
+        $this->minute = $minute;
         foreach ($jobs as $name => $job) {
-            if (!$job->schedule->matches($time)) {
+            $due = [];
+            for ($time = $last + 60; $time <= $minute; $time += 60) {
+                if ($job->schedule->matches($at = $now->setTimestamp($time))) {
+                    $due[] = $at;
+                }
+            }
+            if ([] === $due) {
                 continue;
             }
-            if ($this->running === $name || in_array($name, $this->queue, true)) {
-                $this->say("{$name} is left out: its last run has not ended");
+            $latest = array_pop($due);
+            if ([] !== $due) {
+                $this->miss($name, end($due), 'the scheduler did not look at the clock', count($due));
+            }
+            if (isset($this->running[$name])) {
+                $this->miss($name, $latest, 'its last run has not ended');
                 continue;
             }
-            $this->queue[] = $name;
+            if (isset($this->queue[$name])) {
+                $this->miss($name, $this->queue[$name], 'it had no turn before the next one');
+            }
+            $this->queue[$name] = $latest;
+        }
+    }
+
+    private function startQueued(DateTimeImmutable $now): void
+    {
+        foreach ($this->queue as $name => $due) {
+            $limit = $this->jobs[$name]->startingDeadlineSeconds;
+            if ($now->getTimestamp() - $due->getTimestamp() > $limit) {
+                unset($this->queue[$name]);
+                $this->miss($name, $due, "it could not begin within {$limit} s");
+            } elseif (count($this->running) < $this->parallel) {
+                unset($this->queue[$name]);
+                $this->start($name);
+            }
         }
     }
 
     private function start(string $name): void
     {
         $this->say("{$name} starts: ".implode(' ', $this->jobs[$name]->command));
-        $this->process = proc_open(
-            [PHP_BINARY, 'bin/console', '--no-interaction', ...$this->jobs[$name]->command],
-            [['file', '/dev/null', 'r'], STDOUT, STDERR],
-            $pipes,
-            self::PROJECT,
-        );
-        $this->running = $name;
-        $this->startedAt = microtime(true);
-        $this->killAt = null;
+        $this->state[$name] = ['startedAt' => $this->now()] + ($this->state[$name] ?? []);
+        try {
+            $this->running[$name] = ['run' => new Run($this->jobs[$name]), 'since' => microtime(true), 'killAt' => null];
+        } catch (RuntimeException $e) {
+            $this->end($name, $e->getMessage(), 0.0);
+        }
+        $this->save();
     }
 
-    /** Notes the end of the running job, and brings it about where it is due. */
+    /** Notes the ends of running jobs, and brings them about where they are due. */
     private function watch(): void
     {
-        if (null === $this->running) {
+        foreach ($this->running as $name => ['run' => $run, 'since' => $since, 'killAt' => $killAt]) {
+            $seconds = microtime(true) - $since;
+            $limit = $this->jobs[$name]->activeDeadlineSeconds ?? $this->timeoutSeconds;
+            if (null !== $how = $run->watch()) {
+                unset($this->running[$name]);
+                $this->end($name, $how, $seconds);
+                $this->save();
+            } elseif (null === $killAt && ($this->stopping || $seconds > $limit)) {
+                $this->say("{$name} is stopped ".($this->stopping ? 'with us' : "after {$limit} s"));
+                $run->signal(SIGTERM);
+                $this->running[$name]['killAt'] = microtime(true) + self::STOP_GRACE_SECONDS;
+            } elseif (null !== $killAt && microtime(true) > $killAt) {
+                $run->signal(SIGKILL);
+            }
+        }
+    }
+
+    private function end(string $name, string $how, float $seconds): void
+    {
+        $this->say(sprintf('%s ends: %s, %.1f s', $name, $how, $seconds));
+        $this->state[$name] = ['endedAt' => $this->now(), 'result' => $how, 'seconds' => round($seconds, 1)] + $this->state[$name];
+    }
+
+    private function miss(string $name, DateTimeImmutable $due, string $why, int $count = 1): void
+    {
+        $earlier = $count > 1 ? sprintf(' and %d before it', $count - 1) : '';
+        $this->say("{$name} misses its run of {$due->format('H:i')}{$earlier}: {$why}");
+        $this->state[$name] = ['missed' => ($this->state[$name]['missed'] ?? 0) + $count] + ($this->state[$name] ?? []);
+        $this->save();
+    }
+
+    private function sleep(): void
+    {
+        $pipes = array_merge(...array_map(static fn (array $each): array => array_values($each['run']->pipes()), array_values($this->running)));
+        if ([] === $pipes) {
+            usleep([] === $this->running ? self::IDLE_MICROSECONDS : self::BUSY_MICROSECONDS);
+
             return;
         }
-        $status = proc_get_status($this->process);
-        $seconds = microtime(true) - $this->startedAt;
-        if (!$status['running']) {
-            $how = $status['signaled'] ? "signal {$status['termsig']}" : "exit {$status['exitcode']}";
-            $this->say(sprintf('%s ends: %s, %.1f s', $this->running, $how, $seconds));
-            $this->running = null;
-        } elseif (null === $this->killAt && ($this->stopping || $seconds > $this->timeoutSeconds)) {
-            $this->say("{$this->running} is stopped ".($this->stopping ? 'with us' : "after {$this->timeoutSeconds} s"));
-            proc_terminate($this->process, SIGTERM);
-            $this->killAt = microtime(true) + self::STOP_GRACE_SECONDS;
-        } elseif (null !== $this->killAt && microtime(true) > $this->killAt) {
-            proc_terminate($this->process, SIGKILL);
+        $none = null;
+        // A signal interrupts it with a warning.
+        @stream_select($pipes, $none, $none, 0, self::BUSY_MICROSECONDS);
+    }
+
+    private function save(): void
+    {
+        $written = self::STATE.'.new';
+        $running = array_fill_keys(array_keys($this->running), true);
+        $text = json_encode(['running' => $running, 'jobs' => $this->state], JSON_THROW_ON_ERROR | JSON_FORCE_OBJECT);
+        if (false === @file_put_contents($written, $text) || !@rename($written, self::STATE)) {
+            $this->say('the state cannot be kept: '.(error_get_last()['message'] ?? ''));
         }
+    }
+
+    private function now(): string
+    {
+        return ($this->clock)()->format(DATE_ATOM);
     }
 
     private function say(string $message): void

@@ -1,7 +1,8 @@
 {{/*
 The name of one of the release's objects: "<release>-<suffix>", at most 52 characters.
-52 is what a CronJob may have (its Jobs get 11 more); every other kind has room for more. A name that would be
-longer is cut and carries six hex digits of the release's SHA-256.
+52 is what a CronJob may have (its Jobs get 11 more), and a StatefulSet (so does a label of its pods); every other kind
+has room for more. A name that would be longer is cut and carries six hex digits of the release's SHA-256. So does one
+of a release with a dot, which Helm takes and a Service does not.
 Called with (list $ "suffix").
 */}}
 {{- define "mautic.name" -}}
@@ -9,8 +10,9 @@ Called with (list $ "suffix").
 {{- $suffix := index . 1 -}}
 {{- $release := $root.Values.fullnameOverride | default $root.Release.Name -}}
 {{- $room := sub 51 (len $suffix) | int -}}
-{{- if gt (len $release) $room -}}
-{{- printf "%s-%s" (trunc (sub $room 7 | int) $release | trimSuffix "-") (sha256sum $release | trunc 6) -}}
+{{- $plain := $release | replace "." "-" -}}
+{{- if or (ne $plain $release) (gt (len $release) $room) -}}
+{{- printf "%s-%s" (trunc (sub $room 7 | int) $plain | trimSuffix "-") (sha256sum $release | trunc 6) -}}
 {{- else -}}
 {{- $release -}}
 {{- end -}}
@@ -32,7 +34,7 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/part-of: mautic
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- with $root.Values.labels }}
 {{ toYaml . }}
 {{- end }}

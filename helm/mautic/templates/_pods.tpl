@@ -100,6 +100,8 @@ topologySpreadConstraints:
 name: {{ .name }}
 image: {{ .image }}
 imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+# What it said last stands in its status: whoever waits for it need not ask for its log.
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   {{- include "mautic.containerSecurity" . | nindent 2 }}
 {{- end }}
@@ -145,27 +147,32 @@ securityContext:
 
 {{/*
 With a database of its own the release migrates after its objects exist (migrate.yaml): every other pod waits for
-that. Called with (dict "root" $ "env" extra).
+that, by a program that asks the database alone and starts no Mautic.
 */}}
 {{- define "mautic.waitForMigration" -}}
 {{- if .Values.mysql.enabled }}
 initContainers:
   - {{ include "mautic.container" (dict "root" . "name" "wait-for-migration" "image" .Values.images.mautic) | nindent 4 | trim }}
-    command: [sh, -c]
-    args:
-      - |
-        trap 'exit 143' TERM
-        until mautic console doctrine:migrations:up-to-date --no-interaction >/tmp/wait 2>&1; do
-          echo "waiting for the migration: $(grep -v '^ *$' /tmp/wait | tail -n 1)"
-          sleep 3 & wait $!
-        done
+    args: [wait]
     envFrom:
       - configMapRef:
           name: {{ include "mautic.name" (list . "env") }}
+    env:
+      {{- include "mautic.ownDatabaseEnv" . | trim | nindent 6 }}
+      - name: MAUTIC_MIGRATE_WAIT
+        value: {{ int .Values.migrate.activeDeadlineSeconds | quote }}
     resources:
-      {{- toYaml .Values.migrate.resources | nindent 6 }}
+      {{- toYaml .Values.migrate.waitResources | nindent 6 }}
     volumeMounts:
-      {{- include "mautic.mounts" (dict "root" . "media" false) | nindent 6 }}
+      - {name: secrets, mountPath: /run/secrets/mautic, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{/* Tells what waits for a database that it starts together with it: its name may still be unknown. */}}
+{{- define "mautic.ownDatabaseEnv" -}}
+{{- if .Values.mysql.enabled }}
+- name: MAUTIC_DB_OWN
+  value: "1"
 {{- end }}
 {{- end }}
 

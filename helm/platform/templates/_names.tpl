@@ -4,7 +4,7 @@ app.kubernetes.io/name: mautic-platform
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/part-of: mautic-multidev
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
 {{/* The kinds of CI jobs that have rights, by their name: those with a group. */}}

@@ -101,12 +101,3 @@ def variables_files(root: Path, stack: str, names: Iterable[str]) -> tuple[Path,
                 hint=f"correct stacks.{stack}.variables",
             )
     return files
-
-
-def bucket_name(project: str, account: str, region: str) -> str:
-    """Return the name of the states' bucket where the settings name none.
-
-    All stacks of an account and region share it. At most 63 characters (S3's limit): 20 of the
-    project's, 12 of the account's, 14 of the longest region's.
-    """
-    return f"{project}-terraform-{account}-{region}"

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Literal
 
 from tasks.adapters.cluster import Cluster
-from tasks.core.errors import DeadlineError, SuiteError
+from tasks.adapters.gone import wait_gone
+from tasks.core.errors import ClusterError, SuiteError
 from tasks.core.manifests import (
     DATABASE_JOB_SECONDS,
     DatabaseServer,
@@ -21,9 +22,14 @@ from tasks.core.manifests import (
     database_secret,
 )
 from tasks.core.naming import Names
-from tasks.core.rollout import Policy, Snapshot, judge
+from tasks.core.rollout import Policy, judge
+from tasks.core.snapshot import Snapshot
 
 POLL_SECONDS = 0.5
+MARGIN_SECONDS = 30
+"""How much longer than the Job itself its end is waited for."""
+DROP_WAIT_SECONDS = 10
+"""How long a clean-up waits for a server that cannot be reached, or a pod that cannot start."""
 
 
 def run_database_job(
@@ -34,6 +40,7 @@ def run_database_job(
     verb: Literal["create", "drop"],
     image: str,
     password: str = "",
+    wait_seconds: int,
     say: Callable[[str], None],
 ) -> None:
     """Make or drop a branch's database and user; both are no error when it is done already.
@@ -45,65 +52,85 @@ def run_database_job(
         verb: what to do.
         image: the mautic image, by digest.
         password: the branch's database password, for ``create``.
-        say: told what the Job writes.
+        wait_seconds: how long to wait for a server that cannot be reached, or for a pod that
+            cannot start, where that may heal.
+        say: told what the Job writes, as it does.
 
     Raises:
         SuiteError: the Job failed, its pod cannot start, or it did not end in time; the message
             names the cause.
     """
-    job = database_job(names, server, image, verb)
+    job = database_job(names, server, image, verb, wait_seconds)
     secret = database_secret(names, server, password)
     name = job["metadata"]["name"]
     # A Job that an earlier run left behind cannot be changed, only made anew.
-    _remove(cluster, "Job", name, server.namespace)
+    if cluster.delete("Job", name, server.namespace):
+        wait_gone(cluster, "Job", name, server.namespace, say=say)
     cluster.apply(secret)
     try:
         cluster.create(job)
-        _wait(cluster, server.namespace, name)
-        for line in _log(cluster, server.namespace, name).splitlines():
-            say(line)
+        _Run(cluster, server.namespace, name, wait_seconds, say).wait()
     finally:
         cluster.delete("Job", name, server.namespace)
         cluster.delete("Secret", secret["metadata"]["name"], server.namespace)
 
 
-def _wait(cluster: Cluster, namespace: str, name: str) -> None:
-    started = cluster.now()
-    policy = Policy(deadline=timedelta(seconds=DATABASE_JOB_SECONDS + 30))
-    while True:
-        job = cluster.get("Job", name, namespace)
-        snapshot = Snapshot(jobs=[job] if job else [], pods=_pods(cluster, namespace, name))
-        verdict = judge(snapshot, started=started, now=cluster.now(), policy=policy)
-        if verdict.done:
-            return
-        if verdict.cause:
-            last = _log(cluster, namespace, name).strip().splitlines()[-1:]
-            said = f": {last[0]}" if last else ""
-            raise SuiteError(
-                f"{verdict.cause.line()} in {namespace}{said}",
-                hint="check `database` of the environment, and its administrator's Secret",
+class _Run:
+    """One run of the Job: waits for its end, and passes on its words as they come."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        name: str,
+        wait_seconds: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._name = name
+        self._say = say
+        self._said: list[str] = []
+        self._policy = Policy(
+            grace=timedelta(seconds=wait_seconds),
+            deadline=timedelta(seconds=wait_seconds + DATABASE_JOB_SECONDS + MARGIN_SECONDS),
+        )
+
+    def wait(self) -> None:
+        """Return when the Job has succeeded; errors as for ``run_database_job``."""
+        started = self._cluster.now()
+        while True:
+            job = self._cluster.get("Job", self._name, self._namespace)
+            pods = self._pods()
+            verdict = judge(
+                Snapshot(jobs=[job] if job else [], pods=pods),
+                started=started,
+                now=self._cluster.now(),
+                policy=self._policy,
             )
-        time.sleep(POLL_SECONDS)
+            self._pass_on(pods)
+            if verdict.done:
+                return
+            if verdict.cause:
+                last = f": {self._said[-1]}" if self._said else ""
+                raise SuiteError(
+                    f"{verdict.cause.line()} in {self._namespace}{last}",
+                    hint="check `database` of the environment, and its administrator's Secret; "
+                    "then run the same again",
+                )
+            time.sleep(POLL_SECONDS)
 
+    def _pods(self) -> list[Object]:
+        selector = f"batch.kubernetes.io/job-name={self._name}"
+        return self._cluster.find("Pod", self._namespace, selector)
 
-def _pods(cluster: Cluster, namespace: str, job: str) -> list[Object]:
-    return cluster.find("Pod", namespace, f"batch.kubernetes.io/job-name={job}")
-
-
-def _log(cluster: Cluster, namespace: str, job: str) -> str:
-    for pod in _pods(cluster, namespace, job):
-        log = cluster.logs(namespace, pod["metadata"]["name"], "database")
-        if log:
-            return log
-    return ""
-
-
-def _remove(cluster: Cluster, kind: str, name: str, namespace: str) -> None:
-    """Delete an object and wait until it is gone."""
-    if not cluster.delete(kind, name, namespace):
-        return
-    deadline = time.monotonic() + 60
-    while cluster.get(kind, name, namespace):
-        if time.monotonic() > deadline:
-            raise DeadlineError(f"{kind.lower()}/{name} in {namespace} is still being deleted")
-        time.sleep(POLL_SECONDS)
+    def _pass_on(self, pods: list[Object]) -> None:
+        """Tell what the Job has written since the last time, each line once."""
+        for pod in pods:
+            try:
+                log = self._cluster.logs(self._namespace, pod["metadata"]["name"], "database")
+            except ClusterError:  # its node is busy or away; the API still knows how it ends
+                continue
+            for line in (log or "").splitlines()[len(self._said) :]:
+                self._said.append(line)
+                self._say(line)

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.kubeapi import Object
 from tasks.core.errors import ClusterError
+from tasks.core.manifests import INSTANCE
 from tasks.core.redact import MASK, Redactor
-from tasks.core.rollout import last_seen
-from tasks.flows.kubernetes.mirror import INSTANCE
+from tasks.core.snapshot import last_seen
 
 KINDS = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "CronJob", "PersistentVolumeClaim")
 """Described in a file per kind; pods have one each, and their logs beside it."""

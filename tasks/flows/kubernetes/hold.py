@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import DeadlineError
+from tasks.core.manifests import INSTANCE, PREFIX, Object
 from tasks.core.naming import Names
-from tasks.flows.kubernetes.mirror import INSTANCE
 
 COMPONENT = "app.kubernetes.io/component"
 HOLD_SECONDS = 600
@@ -18,9 +18,12 @@ POLL_SECONDS = 0.1
 
 
 def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
-    """Stop workers and crons, and wait for the scheduled commands that run already.
+    """Stop workers and crons, and wait for what they are at.
 
-    The upgrade itself starts them again, as does the way back.
+    The upgrade itself starts them again, as does the way back. Only a container that runs is waited
+    for: a pod that has not begun may be waiting itself, for the very migration that comes next, or
+    for an image or a volume that never comes. Scheduled runs that have not begun are taken away;
+    the pods of workers go with their Deployments.
 
     Args:
         cluster: the cluster.
@@ -35,30 +38,67 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         (kind, item["metadata"]["name"], {"spec": spec})
         for kind, selector, spec in (
             ("CronJob", ours, {"suspend": True}),
-            ("Deployment", f"{ours},{COMPONENT}=worker", {"replicas": 0}),
+            ("Deployment", f"{ours},{COMPONENT} in (worker,cron)", {"replicas": 0}),
         )
         for item in cluster.find(kind, where, selector)
     ]
     at_once(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
     deadline = time.monotonic() + HOLD_SECONDS
     told: set[str] = set()
-    while busy := _busy(cluster, where, ours):
+    while True:
+        pods = cluster.find("Pod", where, f"{ours},{COMPONENT} in (worker,cron)")
+        busy = [pod for pod in pods if "running" in _states(pod)]
+        jobs = cluster.find("Job", where, f"{ours},{COMPONENT}=cron")
+        taken = _take_away(cluster, where, jobs, pods)
+        # A run may begin in the moment in which it is taken away: the next look shows it.
+        if not busy and not taken:
+            return
+        shown = {_shown(pod) for pod in busy}
         if time.monotonic() > deadline:
             raise DeadlineError(
-                f"{', '.join(busy)} in {where} did not end in {HOLD_SECONDS} s, and the "
+                f"{', '.join(sorted(shown))} in {where} did not end in {HOLD_SECONDS} s, and the "
                 "database must not be migrated under it",
                 hint="wait for it, or delete it, and deploy again",
             )
-        for name in sorted(set(busy) - told):
-            say(f"waiting for {name}")
-            told.add(name)
+        for line in sorted(shown - told):
+            say(f"waiting for {line}")
+        told |= shown
         time.sleep(POLL_SECONDS)
 
 
-def _busy(cluster: Cluster, where: str, ours: str) -> list[str]:
-    """Return the pods of workers and crons that still run."""
-    return [
-        f"pod/{item['metadata']['name']}"
-        for item in cluster.find("Pod", where, f"{ours},{COMPONENT} in (worker,cron)")
-        if item.get("status", {}).get("phase") in {"Pending", "Running"}
-    ]
+def _states(pod: Object) -> set[str]:
+    """Return what a pod's containers are, those of its start left out."""
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return {state for status in statuses for state in status.get("state", {})}
+
+
+def _take_away(
+    cluster: Cluster, where: str, jobs: Sequence[Object], pods: Sequence[Object]
+) -> bool:
+    """Delete the runs of crons that have neither begun nor ended; return whether there were any."""
+    begun = {
+        owner["uid"]
+        for pod in pods
+        if _states(pod) & {"running", "terminated"}
+        for owner in pod["metadata"].get("ownerReferences") or []
+    }
+    taken = False
+    for job in jobs:
+        meta, status = job["metadata"], job.get("status", {})
+        has_ended = any(
+            one["type"] in {"Complete", "Failed"} and one["status"] == "True"
+            for one in status.get("conditions") or []
+        )
+        if has_ended or meta["uid"] in begun or meta.get("deletionTimestamp"):
+            continue
+        cluster.delete("Job", meta["name"], where, uid=meta["uid"])
+        taken = True
+    return taken
+
+
+def _shown(pod: Object) -> str:
+    """Return a pod's name, and the scheduled command's or the queue's where it has one."""
+    meta = pod["metadata"]
+    labels = meta.get("labels") or {}
+    what = labels.get(f"{PREFIX}{labels.get(COMPONENT, '')}", "")
+    return f"pod/{meta['name']}" + (f" ({labels[COMPONENT]} {what})" if what else "")

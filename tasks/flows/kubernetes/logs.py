@@ -6,20 +6,17 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 from tasks.adapters.cluster import Change, Cluster
 from tasks.adapters.console import plain
 from tasks.adapters.kubeapi import Stop
-from tasks.core.errors import ClusterError
 from tasks.core.naming import Names
 from tasks.flows.kubernetes.services import Place, check_service, places, selector
+from tasks.flows.kubernetes.stream import stream
 
 AT_ONCE = 8
 BACKLOG = 1000
 """Lines that wait to be shown; whoever reads slowly makes the streams wait, not memory grow."""
-AGAIN_SECONDS = 1.0
-"""How long to wait before a log that broke off is asked for again."""
 
 
 def show(
@@ -119,31 +116,16 @@ class _Follower:
 
     def _read(self, place: Place, tail: int | None) -> None:
         """Read one container's log to its end, again from where it broke off."""
-        last = ""
-        while not self._stop.is_set():
-            try:
-                for line in self._cluster.log_lines(
-                    self._names.namespace,
-                    place.pod,
-                    place.container,
-                    tail=tail,
-                    since=_utc(last),
-                    stop=self._stop,
-                ):
-                    stamp, _, text = line.partition(" ")
-                    # The API counts from whole seconds: it repeats what came within one.
-                    if stamp > last:
-                        last = stamp
-                        self._lines.put(_shown(place, text))
-            except ClusterError as error:
-                if error.status in {400, 404}:  # gone, and its log with it
-                    return
-                self._lines.put(_shown(place, f"its log cannot be had: {error.message}"))
-            if place.id not in self._running:
-                return
-            tail = None
-            self._stop.wait(AGAIN_SECONDS)
-
-
-def _utc(stamp: str) -> datetime | None:
-    return datetime.fromisoformat(stamp).astimezone(UTC) if stamp else None
+        for _, text in stream(
+            self._cluster,
+            self._names.namespace,
+            place.pod,
+            place.container,
+            tail=tail,
+            stop=self._stop,
+            runs=lambda: place.id in self._running,
+            on_error=lambda error: self._lines.put(
+                _shown(place, f"its log cannot be had: {error.message}")
+            ),
+        ):
+            self._lines.put(_shown(place, text))

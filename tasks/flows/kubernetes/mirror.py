@@ -9,13 +9,19 @@ from typing import Any
 
 from tasks.adapters.cluster import Change, Cluster
 from tasks.adapters.kubeapi import Object, Stop
-from tasks.core.rollout import CLOCK_STEP, Snapshot, new_replicasets, time_of
+from tasks.core.manifests import INSTANCE
+from tasks.core.rollout import new_replicasets
+from tasks.core.snapshot import CLOCK_STEP, Snapshot, labels_of, owner_uid, time_of, uid_of
 
-INSTANCE = "app.kubernetes.io/instance"
-"""The label by which everything of a release is found."""
 LABELLED = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "Pod")
 UNLABELLED = ("PersistentVolumeClaim", "Event")
 """Of these the whole namespace is watched: events have no labels, and claims may have others."""
+COMPONENT = "app.kubernetes.io/component"
+"""The label that says what part of a release an object is."""
+DATABASE = "mysql"
+"""The component of a release's own database."""
+BACKGROUND = frozenset({"worker", "cron"})
+"""The components that serve no visitor."""
 
 
 class Mirror:
@@ -27,6 +33,7 @@ class Mirror:
         release: the release's name.
         since: when the rollout began, by the cluster's clock.
         hooks: whether the rollout runs hooks; without, no Job counts.
+        serving: whether only what serves visitors counts.
     """
 
     def __init__(
@@ -37,8 +44,10 @@ class Mirror:
         since: datetime,
         *,
         hooks: bool = True,
+        serving: bool = False,
     ) -> None:
         self._hooks = hooks
+        self._serving = serving
         self._cluster = cluster
         self._namespace = namespace
         self._selector = f"{INSTANCE}={release}"
@@ -93,20 +102,25 @@ class Mirror:
 
         Args:
             applied: whether all manifests have been applied. Before that, a workload is the one
-                of the last revision unless it has a new ReplicaSet.
+                of the last revision unless it has a new ReplicaSet, or is new itself.
         """
         with self._lock:
             kinds = {kind: list(objects.values()) for kind, objects in self._objects.items()}
             earlier = dict(self._earlier or {})
         whole = Snapshot(
-            deployments=kinds["Deployment"],
-            statefulsets=kinds["StatefulSet"] if applied else (),
+            deployments=[each for each in kinds["Deployment"] if self._serves(each)],
+            statefulsets=[
+                each
+                for each in kinds["StatefulSet"]
+                if applied or self._is_begun(each, kinds["Pod"])
+            ],
             replicasets=kinds["ReplicaSet"],
             jobs=[job for job in kinds["Job"] if self._counts(job)],
             pods=kinds["Pod"],
             claims=kinds["PersistentVolumeClaim"],
             events=kinds["Event"],
             earlier=earlier,
+            databases=[each for each in kinds["StatefulSet"] if _component(each) == DATABASE],
         )
         if applied:
             return whole
@@ -160,6 +174,22 @@ class Mirror:
     def _counts(self, job: Object) -> bool:
         return self._hooks and self._is_recent(job) and not _by_cron(job)
 
+    def _serves(self, deployment: Object) -> bool:
+        return not (self._serving and _component(deployment) in BACKGROUND)
+
+    def _is_begun(self, stateful: Object, pods: Iterable[Object]) -> bool:
+        """Say whether a StatefulSet is new, or has begun to replace its pods by new ones."""
+        if self._is_recent(stateful):
+            return True
+        status = stateful.get("status", {})
+        revision = status.get("updateRevision")
+        return revision != status.get("currentRevision") and any(
+            self._is_recent(pod)
+            for pod in pods
+            if owner_uid(pod) == uid_of(stateful)
+            and labels_of(pod).get("controller-revision-hash") == revision
+        )
+
     def _is_recent(self, owner: Object) -> bool:
         made = time_of(owner["metadata"].get("creationTimestamp"))
         return made is not None and made > self._since - CLOCK_STEP
@@ -168,6 +198,10 @@ class Mirror:
 def _by_cron(job: Object) -> bool:
     owners: list[dict[str, Any]] = job["metadata"].get("ownerReferences", [])
     return any(owner["kind"] == "CronJob" for owner in owners)
+
+
+def _component(owner: Object) -> str:
+    return labels_of(owner).get(COMPONENT, "")
 
 
 def _version(owner: Object) -> int:

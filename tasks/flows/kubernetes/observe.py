@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from tasks.core.manifests import Object, Record, owner_of, record_of
-from tasks.core.naming import Names
 from tasks.core.record import Release
+from tasks.flows.kubernetes.services import service_of
 from tasks.flows.target import Part, Summary
 
 
@@ -45,8 +45,8 @@ def _is_held(lease: Object | None) -> bool:
 def _state(found: Object, record: Record | None, web: Object | None, *, held: bool) -> str:
     if found["metadata"].get("deletionTimestamp"):
         return "removing"
-    if record is None or record.state == "deploying":
-        return "deploying" if held else "interrupted"
+    if record is None or record.state in {"deploying", "removing"}:
+        return (record.state if record else "deploying") if held else "interrupted"
     if record.state == "removed":
         return "removed"
     status = (web or {}).get("status", {})
@@ -58,7 +58,7 @@ def _state(found: Object, record: Record | None, web: Object | None, *, held: bo
     return "running" if complete else "degraded"
 
 
-def part(item: Object, names: Names, current: Release | None, now: datetime) -> Part:
+def part(item: Object, current: Release | None, now: datetime) -> Part:
     """Return one workload: a Deployment, a StatefulSet or a CronJob."""
     kind = item["kind"]
     spec, status = item["spec"], item.get("status", {})
@@ -78,7 +78,7 @@ def part(item: Object, names: Names, current: Release | None, now: datetime) -> 
         moment = item["metadata"].get("creationTimestamp")
     age = now - datetime.fromisoformat(moment) if moment else None
     return Part(
-        service=item["metadata"]["name"].removeprefix(f"{names.release}-"),
+        service=service_of(item["metadata"]),
         state=state,
         health=health,
         image=images[-1],

@@ -118,6 +118,8 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
 
 def _reason(plan: ClusterPlan) -> str:
     current = plan.record.current if plan.record else None
+    if plan.record and plan.record.state == "removing":
+        return "a clean-up was cut off"
     if current is None:
         return "nothing is deployed"
     if plan.record and plan.record.state != "ready":

@@ -10,8 +10,14 @@ from gzip import decompress
 
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.helm import Helm, Revision, stored
+from tasks.adapters.kubeapi import Object
+from tasks.core.manifests import INSTANCE
+from tasks.core.snapshot import annotations_of, holds, uid_of
+from tasks.core.words import last
 
 HELM_SECONDS = 120
+HOOK = "helm.sh/hook"
+JOB_NAME = "batch.kubernetes.io/job-name"
 
 
 def revisions(cluster: Cluster, release: str, namespace: str) -> list[Revision]:
@@ -95,6 +101,63 @@ def go_back(cluster: Cluster, helm: Helm, release: str, namespace: str, revision
             # Helm would keep it as pending for ever; by now nothing is made of it any more.
             cluster.delete("Secret", stored(release, each.number), namespace)
     return revisions(cluster, release, namespace)[-1].number
+
+
+def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
+    """End what runs of a release's hooks; return the Jobs' names.
+
+    A Job lives on when the Helm that waited for it has ended. Nothing is waited for: a pod that
+    has not begun its work is taken away at once, one that works gets the signal to end.
+
+    Args:
+        cluster: the cluster.
+        release: the release's name.
+        namespace: where it is.
+
+    Raises:
+        ClusterError: the API refused, or stayed away.
+    """
+    ended = []
+    for job in cluster.find("Job", namespace, f"{INSTANCE}={release}"):
+        if HOOK not in annotations_of(job) or holds(job, "Complete") or holds(job, "Failed"):
+            continue
+        name = job["metadata"]["name"]
+        cluster.delete("Job", name, namespace, uid=uid_of(job))
+        for pod in cluster.find("Pod", namespace, f"{JOB_NAME}={name}"):
+            grace = None if _works(cluster, pod) else 0
+            cluster.delete(
+                "Pod", pod["metadata"]["name"], namespace, grace_seconds=grace, uid=uid_of(pod)
+            )
+        ended.append(name)
+    return ended
+
+
+def drop_failed(cluster: Cluster, release: str, namespace: str) -> None:
+    """Take the pods away at once that are on their way out and serve nobody.
+
+    Args:
+        cluster: the cluster.
+        release: the release's name.
+        namespace: where it is.
+
+    Raises:
+        ClusterError: the API refused, or stayed away.
+    """
+    for pod in cluster.find("Pod", namespace, f"{INSTANCE}={release}"):
+        if "deletionTimestamp" in pod["metadata"] and not holds(pod, "Ready"):
+            name = pod["metadata"]["name"]
+            cluster.delete("Pod", name, namespace, grace_seconds=0, uid=uid_of(pod))
+
+
+def _works(cluster: Cluster, pod: Object) -> bool:
+    """Say whether a pod does more than to start or to wait."""
+    where, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    running = [
+        container["name"]
+        for container in pod.get("status", {}).get("containerStatuses", [])
+        if "running" in container.get("state", {})
+    ]
+    return any(not last(cluster.logs(where, name, each, tail=1) or "") for each in running)
 
 
 def _recorded(cluster: Cluster, release: str, namespace: str, labelled: Revision) -> Revision:

@@ -1,36 +1,62 @@
-"""What belongs to a branch in a cluster, and how each piece of it goes."""
+"""What belongs to a branch in a cluster, and how each piece of it goes.
+
+Nothing of it is wanted any more, so nothing of it is ended in its own time: what runs is deleted
+with the shortest grace period, and all of it at once. Only then does anything wait: no pod is
+waited for that itself waits for something which has gone before it.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tasks.adapters.cluster import Cluster
-from tasks.adapters.gone import POLL_SECONDS, WAIT_SECONDS, held_by, wait_gone
+from tasks.adapters.gone import POLL_SECONDS, wait_gone
 from tasks.adapters.helm import Helm
 from tasks.adapters.lease import NAME as LEASE
-from tasks.core.errors import DeadlineError
-from tasks.core.manifests import MANAGED, SECRET, Object
+from tasks.adapters.parallel import at_once
+from tasks.core.errors import ClusterError, DeadlineError
+from tasks.core.manifests import INSTANCE, MANAGED, PREFIX, SECRET, Object
 from tasks.core.naming import Names
 from tasks.core.plan import Step
-from tasks.flows.kubernetes.mirror import INSTANCE
+from tasks.core.removal import (
+    KINDS_OF_USERS,
+    Contents,
+    contents,
+    held_by,
+    is_ours,
+    is_stuck,
+    is_worth_a_word,
+    stands_in_most,
+)
+from tasks.flows.target import Removal, Say
 
 HELM_SECONDS = 120
-KINDS_OF_USERS = (
-    "ConfigMap",
-    "Secret",
-    "Service",
-    "ServiceAccount",
-    "PersistentVolumeClaim",
-    "Deployment",
-    "StatefulSet",
-    "Job",
-    "CronJob",
-    "Pod",
-)
-"""Kinds that somebody may have put into a branch's namespace beside ours."""
+GRACE_SECONDS = 1
+"""What a pod is given to end; the API takes 0 for "forget it, whether it has ended or not"."""
+FORCE_SECONDS = 6.0
+"""How long a node has to end a pod before the API forgets it: the node may be gone."""
+WORKLOADS = ("CronJob", "Job", "Deployment", "StatefulSet")
+"""What makes pods, and would make them anew. What they own goes with them."""
+ASKED_MAX = 30
+"""How many objects are looked for in other namespaces; a branch's has a handful at most."""
+NEIGHBOURS_MAX = 10
+"""In how many of the environment's own, where a user may not look into all of them."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A volume claim of the branch's.
+
+    Attributes:
+        name: its name.
+        volume: the volume it is bound to, or an empty string.
+    """
+
+    name: str
+    volume: str
 
 
 @dataclass(frozen=True)
@@ -39,121 +65,263 @@ class Found:
 
     Attributes:
         uid: of the namespace itself.
-        claims: names of its volume claims that are ours.
-        foreign: what is somebody else's, as ``kind/name``.
+        works: whether anything of the release is there that makes pods, or a pod.
+        claims: its volume claims that are the branch's.
+        foreign: somebody's own objects, as ``kind/name``: they keep the namespace.
+        passing: what the cluster's controllers put there, each with how that is known.
     """
 
     uid: str
-    claims: tuple[str, ...]
+    works: bool
+    claims: tuple[Claim, ...]
     foreign: tuple[str, ...]
+    passing: Mapping[str, str]
 
 
-def look(cluster: Cluster, names: Names) -> Found:
-    """Return what a branch's namespace holds; reads only."""
-    uid = (cluster.get("Namespace", names.namespace) or {}).get("metadata", {}).get("uid", "")
-    claims: list[str] = []
-    foreign: list[str] = []
-    for kind in KINDS_OF_USERS:
-        for item in cluster.find(kind, names.namespace):
-            name = item["metadata"]["name"]
-            if not _is_ours(kind, item, names):
-                foreign.append(f"{kind.lower()}/{name}")
-            elif kind == "PersistentVolumeClaim":
-                claims.append(name)
-    return Found(uid, tuple(claims), tuple(foreign))
+def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> Found:
+    """Return what a branch's namespace holds; reads only.
 
-
-def _is_ours(kind: str, item: Object, names: Names) -> bool:
-    """Say whether an object is the suite's, the release's, or Kubernetes' own."""
-    meta = item["metadata"]
-    labels = meta.get("labels") or {}
-    if labels.get(INSTANCE) == names.release or meta.get("ownerReferences"):
-        return True
-    if MANAGED.items() <= labels.items():
-        return True
-    return (
-        (kind == "ConfigMap" and meta["name"] == "kube-root-ca.crt")
-        or (kind == "ServiceAccount" and meta["name"] == "default")
-        or (kind == "Secret" and item.get("type") == "helm.sh/release.v1")
-        or (kind == "Secret" and item.get("type") == "kubernetes.io/service-account-token")
+    Args:
+        cluster: the cluster.
+        names: the branch's names.
+        patterns: globs of ``kind/name`` that keep no namespace.
+    """
+    namespace = cluster.get("Namespace", names.namespace)
+    if namespace is None:
+        return Found("", False, (), (), {})
+    found = _all(cluster, names.namespace, KINDS_OF_USERS)
+    own = [item for item in found if is_ours(item, names.release)]
+    claims = tuple(
+        Claim(item["metadata"]["name"], item["spec"].get("volumeName", ""))
+        for item in own
+        if item["kind"] == "PersistentVolumeClaim"
     )
+    works = any(item["kind"] in {*WORKLOADS, "Pod"} for item in own)
+    rest = contents(found, namespace=namespace, release=names.release, patterns=patterns)
+    rest = _asked_elsewhere(cluster, names, rest)
+    return Found(namespace["metadata"]["uid"], works, claims, rest.foreign, rest.passing)
+
+
+def _all(cluster: Cluster, namespace: str, kinds: Iterable[str]) -> list[Object]:
+    """Return the objects of several kinds in a namespace: of claims all, else what names them."""
+
+    def find(kind: str) -> list[Object]:
+        whole = kind == "PersistentVolumeClaim"
+        return cluster.find(kind, namespace, metadata_only=not whole)
+
+    return [item for found in at_once(find, kinds) for item in found]
+
+
+def _asked_elsewhere(cluster: Cluster, names: Names, here: Contents) -> Contents:
+    """Return the contents with nothing left open: what most other namespaces have is passing."""
+    if not here.open:
+        return here
+    foreign, passing = list(here.foreign), dict(here.passing)
+    counts = _counts(cluster, names, here.open[:ASKED_MAX])
+    for kind, name in here.open:
+        there, others = counts.get((kind, name), (0, 0))
+        shown = f"{kind.lower()}/{name}"
+        if stands_in_most(there, others):
+            passing[shown] = f"which {there} of {others} other namespaces have"
+        else:
+            foreign.append(shown)
+    return replace(here, foreign=tuple(foreign), passing=passing, open=())
+
+
+def _counts(
+    cluster: Cluster, names: Names, wanted: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return in how many of how many other namespaces each object stands."""
+    try:
+        others = [
+            item
+            for item in cluster.find("Namespace", metadata_only=True)
+            if item["metadata"]["name"] != names.namespace
+            and "deletionTimestamp" not in item["metadata"]
+        ]
+    except ClusterError as error:
+        if error.status != 403:
+            raise
+        return {}
+    known = {item["metadata"]["name"] for item in others}
+    # Where a user may not look into all namespaces, those of the same environment have to do.
+    marks = {**MANAGED, f"{PREFIX}environment": names.environment}
+    neighbours = [
+        item["metadata"]["name"]
+        for item in others
+        if marks.items() <= (item["metadata"].get("labels") or {}).items()
+    ][:NEIGHBOURS_MAX]
+
+    def count(each: tuple[str, str]) -> tuple[int, int]:
+        kind, name = each
+        try:
+            found = cluster.find_all(kind, fields=f"metadata.name={name}", metadata_only=True)
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            return _count_by_name(cluster, kind, name, neighbours)
+        return len(known & {item["metadata"]["namespace"] for item in found}), len(known)
+
+    return dict(zip(wanted, at_once(count, wanted), strict=True))
+
+
+def _count_by_name(
+    cluster: Cluster, kind: str, name: str, namespaces: Sequence[str]
+) -> tuple[int, int]:
+    there = others = 0
+    for namespace in namespaces:
+        try:
+            there += cluster.get(kind, name, namespace) is not None
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            continue
+        others += 1
+    return there, others
 
 
 def removals(
-    cluster: Cluster, helm: Helm, names: Names, found: Found
-) -> list[tuple[Step, Callable[[], object]]]:
+    cluster: Cluster,
+    helm: Helm,
+    names: Names,
+    found: Found,
+    *,
+    mark: Callable[[], None],
+    drop: tuple[Step, Removal] | None,
+) -> list[tuple[Step, Removal]]:
     """Return each piece of a branch with the action that removes it, in order.
 
-    The namespace goes last: while it is there, an interrupted clean-up is known to be ours. With
-    somebody else's objects in it, it stays, and everything of ours in it goes.
+    The namespace goes last: while it is there, an interrupted clean-up is known to be ours. All
+    else in it goes with it, without Helm. With somebody's own objects in it, it stays, and
+    everything of ours in it goes.
+
+    Args:
+        cluster: the cluster.
+        helm: Helm for it.
+        names: the branch's names.
+        found: what its namespace holds.
+        mark: writes down that the environment is being removed.
+        drop: what drops the branch's database, or None where there is none on a server.
     """
-    todo: list[tuple[Step, Callable[[], object]]] = []
+    todo: list[tuple[Step, Removal]] = []
     # Asked of the API: a clean-up of many environments would start Helm twice for each.
-    if cluster.find("Secret", names.namespace, f"owner=helm,name={names.release}"):
+    selector = f"owner=helm,name={names.release}"
+    stored = bool(cluster.find("Secret", names.namespace, selector, metadata_only=True))
+    has_release = stored or found.works
+    if has_release or found.claims:
+        stop = partial(_stop, cluster, names, found.claims, mark)
+        todo.append((Step("stop", f"pods of {names.release}", "at once, and for good"), stop))
+    if drop:
+        todo.append(drop)
+    if has_release:
         step = Step("remove", f"release {names.release}")
-        todo.append((step, partial(_remove_release, cluster, helm, names)))
+        uninstall = helm if stored and found.foreign else None
+        todo.append((step, partial(_remove_release, cluster, uninstall, names)))
     for claim in found.claims:
-        step = Step("remove", f"claim {claim}", "with its volume, where its class deletes it")
+        step = Step("remove", f"claim {claim.name}", "with its volume, where its class deletes it")
         todo.append((step, partial(_remove_claim, cluster, names.namespace, claim)))
     if not found.foreign:
-        step = Step("remove", f"namespace {names.namespace}")
+        passing = "; ".join(f"{shown}, {how}" for shown, how in found.passing.items())
+        with_it = f"with {passing}" if passing else ""
+        step = Step("remove", f"namespace {names.namespace}", with_it)
         todo.append((step, partial(remove_namespace, cluster, names.namespace, found.uid)))
         return todo
-    # Helm leaves a hook's Job behind: its log is the evidence.
-    jobs = cluster.find("Job", names.namespace, f"{INSTANCE}={names.release}")
-    hooks = [("Job", job["metadata"]["name"]) for job in jobs]
-    for kind, name in (*hooks, ("Secret", SECRET), ("Lease", LEASE)):
+    for kind, name in (("Secret", SECRET), ("Lease", LEASE)):
         if cluster.get(kind, name, names.namespace):
             step = Step("remove", f"{kind.lower()} {name}")
-            todo.append((step, partial(cluster.delete, kind, name, names.namespace)))
+            todo.append((step, partial(_delete, cluster, kind, name, names.namespace)))
     return todo
 
 
-def _remove_release(cluster: Cluster, helm: Helm, names: Names) -> None:
-    """Uninstall a release, and wait until nothing of it runs any more."""
-    helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
-    deadline = time.monotonic() + WAIT_SECONDS
+def _delete(cluster: Cluster, kind: str, name: str, namespace: str, say: Say) -> None:
+    cluster.delete(kind, name, namespace)
+
+
+def _stop(
+    cluster: Cluster, names: Names, claims: Sequence[Claim], mark: Callable[[], None], say: Say
+) -> None:
+    """Ask for the end of all that makes pods, of the pods and of the claims; wait for nothing."""
+    # A clean-up that is cut off from here on has left no environment that could be deployed to as
+    # if it were whole.
+    mark()
+    where, ours = names.namespace, f"{INSTANCE}={names.release}"
+    makers = [
+        (kind, item["metadata"]["name"])
+        for kind in WORKLOADS
+        for item in cluster.find(kind, where, ours, metadata_only=True)
+    ]
+    at_once(lambda each: cluster.delete(*each, where), makers)
+    at_once(lambda claim: cluster.delete("PersistentVolumeClaim", claim.name, where), claims)
+    pods = [pod["metadata"]["name"] for pod in cluster.find("Pod", where, ours, metadata_only=True)]
+    at_once(lambda pod: cluster.delete("Pod", pod, where, grace_seconds=GRACE_SECONDS), pods)
+
+
+def _remove_release(cluster: Cluster, helm: Helm | None, names: Names, say: Say) -> None:
+    """Wait until nothing of a release runs any more; uninstall it, where Helm is given."""
+    if helm:
+        helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
+    began = time.monotonic()
+    first_seen: dict[str, float] = {}
+    forced: set[str] = set()
+    told = ""
     while pods := cluster.find("Pod", names.namespace, f"{INSTANCE}={names.release}"):
-        running = [pod for pod in pods if _runs(pod)]
-        if not running:
-            return
-        if time.monotonic() > deadline:
-            name, why = running[0]["metadata"]["name"], held_by(running[0])
+        now = time.monotonic()
+        lost: list[str] = []
+        for pod in pods:
+            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+            since = first_seen.setdefault(uid, now)
+            if "deletionTimestamp" not in pod["metadata"] or _is_slow(pod):
+                # Made meanwhile, or asked for by somebody who gives it its time.
+                cluster.delete("Pod", name, names.namespace, grace_seconds=GRACE_SECONDS, uid=uid)
+            elif now - since > FORCE_SECONDS and uid not in forced:
+                forced.add(uid)
+                lost.append(f"pod/{name} (node {pod['spec'].get('nodeName')})")
+                cluster.delete("Pod", name, names.namespace, grace_seconds=0, uid=uid)
+        if lost:
+            words = (
+                f"not ended by their nodes in {FORCE_SECONDS:.0f} s, so the cluster forgets them"
+            )
+            say(f"{words}: {', '.join(lost)}")
+        held = f"pod/{pods[0]['metadata']['name']}: {held_by(pods[0])}"
+        more = len(pods) - 1
+        if held != told and is_worth_a_word(held, waited=now - began):
+            told = held
+            say(f"waiting for the end of {held}{f' and {more} more' if more else ''}")
+        oldest = min(first_seen[pod["metadata"]["uid"]] for pod in pods)
+        if is_stuck(held, waited=now - began, still=now - oldest):
             raise DeadlineError(
-                f"pod/{name} is not gone after {WAIT_SECONDS} s: {why}",
-                hint="look at its node; then run the same again: it goes on where this run stopped",
+                f"{held} after {now - began:.0f} s",
+                hint="see to what holds it, then run the same again: it goes on from here",
             )
         time.sleep(POLL_SECONDS)
 
 
-def _runs(pod: Object) -> bool:
-    """Say whether a pod still runs; the hook's, which Helm leaves behind, has ended."""
-    return pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
+def _is_slow(pod: Object) -> bool:
+    """Say whether a pod that ends has been given more time than it needs here."""
+    return int(pod["metadata"].get("deletionGracePeriodSeconds") or 0) > GRACE_SECONDS
 
 
-def _remove_claim(cluster: Cluster, namespace: str, name: str) -> None:
-    """Delete a claim, and wait until it and the volume it brought with it are gone."""
-    claim = cluster.get("PersistentVolumeClaim", name, namespace)
-    volume = (claim or {}).get("spec", {}).get("volumeName")
-    cluster.delete("PersistentVolumeClaim", name, namespace)
-    wait_gone(cluster, "PersistentVolumeClaim", name, namespace)
-    found = cluster.get("PersistentVolume", volume) if volume else None
+def _remove_claim(cluster: Cluster, namespace: str, claim: Claim, say: Say) -> None:
+    """Wait until a claim that is being deleted and the volume it brought with it are gone."""
+    cluster.delete("PersistentVolumeClaim", claim.name, namespace)
+    wait_gone(cluster, "PersistentVolumeClaim", claim.name, namespace, say=say)
+    found = cluster.get("PersistentVolume", claim.volume) if claim.volume else None
     if found and found["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
-        wait_gone(cluster, "PersistentVolume", volume)
+        wait_gone(cluster, "PersistentVolume", claim.volume, say=say)
 
 
-def remove_namespace(cluster: Cluster, name: str, uid: str = "") -> None:
+def remove_namespace(cluster: Cluster, name: str, uid: str, say: Say) -> None:
     """Delete a namespace and wait for its end.
 
     Args:
         cluster: the cluster.
         name: the namespace.
-        uid: the uid of the one that is meant; without it one that is being deleted already is only
-            waited for. Another run may make a new one of that name as soon as it is gone.
+        uid: the uid of the one that is meant: another run may make a new one of that name as soon
+            as it is gone.
+        say: told what holds it up.
 
     Raises:
         DeadlineError: naming what holds it up.
     """
-    if uid:
-        cluster.delete("Namespace", name, uid=uid)
-    wait_gone(cluster, "Namespace", name, uid=uid)
+    cluster.delete("Namespace", name, uid=uid)
+    wait_gone(cluster, "Namespace", name, uid=uid, say=say)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from tasks.adapters.cluster import Cluster
 from tasks.core.errors import InputError, SuiteError
-from tasks.core.manifests import PREFIX, Object
+from tasks.core.manifests import INSTANCE, PREFIX, Object
 from tasks.core.naming import Names
 from tasks.flows.kubernetes.hold import COMPONENT
-from tasks.flows.kubernetes.mirror import INSTANCE
 
 PHP = "fpm"
 """Where commands run unless another service is named: the container of web's pods."""
 WEB = "web"
+ALL_CRONS = "all"
+"""The label of the pod that runs all scheduled commands, in place of one command's name."""
 ALIASES = {"mysql": "database"}
 """Components that have another name on a machine with Docker Compose."""
 WORKLOADS = ("Deployment", "StatefulSet", "CronJob", "Job")
@@ -111,13 +112,18 @@ def _template(kind: str, item: Object) -> Object:
     return template
 
 
-def _kinds(metadata: Object) -> set[str]:
-    """Return the services that the labels of a pod, or of what makes it, say it belongs to."""
+def service_of(metadata: Object) -> str:
+    """Return the one service that a workload is: its name may be cut, its labels never are."""
     labels = metadata.get("labels") or {}
     component = labels.get(COMPONENT, "")
-    kinds = {component, ALIASES.get(component, component)}
-    which = labels.get(f"{PREFIX}{component}")
-    return (kinds | {f"{component}-{which}"} if which else kinds) - {""}
+    which = labels.get(f"{PREFIX}{component}", ALL_CRONS)
+    return component if which == ALL_CRONS else f"{component}-{which}"
+
+
+def _kinds(metadata: Object) -> set[str]:
+    """Return the services that the labels of a pod, or of what makes it, say it belongs to."""
+    component = (metadata.get("labels") or {}).get(COMPONENT, "")
+    return {component, ALIASES.get(component, component), service_of(metadata)} - {""}
 
 
 def _places(pod: Object) -> Iterator[Place]:

@@ -12,14 +12,16 @@ from typing import Any
 
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.console import Work
+from tasks.adapters.gone import wait_gone
 from tasks.adapters.helm import Helm, Revision
 from tasks.adapters.http import Response
 from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.lease import Holder as LeaseHolder
 from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
-from tasks.core.errors import ConflictError, InputError, RefusedError
+from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError, SuiteError
 from tasks.core.manifests import (
+    INSTANCE,
     MANAGED,
     PREFIX,
     SECRET,
@@ -31,27 +33,38 @@ from tasks.core.manifests import (
     record_of,
     secret,
 )
-from tasks.core.naming import Names
+from tasks.core.migrations import MIGRATIONS, unavailable
+from tasks.core.naming import Names, database_prefix
 from tasks.core.plan import Step
 from tasks.core.record import Owner, Release
 from tasks.core.redact import Redactor
 from tasks.core.rollout import Policy
 from tasks.core.settings import Environment, Settings, names_of
+from tasks.flows import schedules
 from tasks.flows.kubernetes.access import admit
-from tasks.flows.kubernetes.database import run_database_job
+from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
 from tasks.flows.kubernetes.evidence import save
 from tasks.flows.kubernetes.hold import COMPONENT, hold
 from tasks.flows.kubernetes.logs import show
-from tasks.flows.kubernetes.mirror import INSTANCE
 from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
-from tasks.flows.kubernetes.releases import go_back, repair, revisions
-from tasks.flows.kubernetes.removal import look, removals, remove_namespace
-from tasks.flows.kubernetes.services import where_to_run
+from tasks.flows.kubernetes.releases import drop_failed, end_hooks, go_back, repair, revisions
+from tasks.flows.kubernetes.removal import look, removals
+from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
-from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary, new_secrets
+from tasks.flows.target import (
+    Credentials,
+    Part,
+    Removal,
+    RemovalPlan,
+    Request,
+    Say,
+    Summary,
+    new_secrets,
+    silently,
+)
 
 ADMIN = "admin"
 
@@ -102,6 +115,11 @@ class Kubernetes:
     def _own(self) -> Environment:
         return self._settings.environment(self._environment)
 
+    @property
+    def smoke_seconds(self) -> float:
+        """How long a site whose pods are all ready may still answer with an error."""
+        return self._own.patience.smoke_seconds
+
     # -- before -------------------------------------------------------------------------------
 
     def prepare(self, request: Request) -> None:
@@ -109,8 +127,9 @@ class Kubernetes:
         names = request.names
         found = self._namespace(request.of, names)
         if found and found["metadata"].get("deletionTimestamp"):
-            with self._work(f"wait for the end of namespace {names.namespace}"):
-                remove_namespace(self._cluster, names.namespace)
+            where = names.namespace
+            with self._work(f"wait for the end of namespace {where}") as activity:
+                wait_gone(self._cluster, "Namespace", where, say=activity.say, patient=True)
             found = None
         if found is None:
             made = namespace(request.of, names, Record("deploying", names.url), _pipeline())
@@ -221,7 +240,7 @@ class Kubernetes:
             server.port,
             server.admin_secret,
             self._own.platform_namespace,
-            f"{self._settings.project}_".replace("-", "_"),
+            database_prefix(self._settings.project),
             server.admin_secret_arn or "",
             server.account,
         )
@@ -237,6 +256,8 @@ class Kubernetes:
         names = plan.request.names
         self._helm.look()
         self._write(plan.request.of, names, plan.before("deploying"))
+        # A run that was killed may have left its migration behind, whatever its release says.
+        end_hooks(self._cluster, names.release, names.namespace)
         self._repair(plan)
         passwords = self._make_secret(names, plan.seed)
         server = self._server()
@@ -248,6 +269,7 @@ class Kubernetes:
                     server,
                     verb="create",
                     image=plan.release.mautic,
+                    wait_seconds=self._own.patience.grace_seconds,
                     password=passwords["db_password"],
                     say=activity.say,
                 )
@@ -256,7 +278,7 @@ class Kubernetes:
             with self._work("hold workers and crons") as activity:
                 hold(self._cluster, names, activity.say)
         self._still_mine(names)
-        with self._work(f"roll out {names.release}") as activity:
+        with self._work(f"roll out {names.release}") as activity, self._ends_hooks(names):
             upgrade(
                 self._cluster,
                 self._helm,
@@ -268,6 +290,22 @@ class Kubernetes:
                 timeout_seconds=self._own.patience.migration_seconds,
                 activity=activity,
             )
+
+    @contextlib.contextmanager
+    def _ends_hooks(self, names: Names) -> Iterator[None]:
+        """End the migration with a deploy that is interrupted.
+
+        After a failure it is ended by the way back, when its log is among the evidence.
+        """
+        try:
+            yield
+        except SuiteError:
+            raise
+        except BaseException:
+            # What cannot be ended now is ended by the next deploy.
+            with contextlib.suppress(ClusterError):
+                end_hooks(self._cluster, names.release, names.namespace)
+            raise
 
     def finish(self, plan: ClusterPlan) -> Credentials | None:
         """Remember the deployment; return the administrator after the first one."""
@@ -352,6 +390,7 @@ class Kubernetes:
         self._still_mine(names)
         # Even if there is no way back: the next deploy must not take what is there for good.
         self._write(plan.request.of, names, replace(record, state="failed"))
+        end_hooks(self._cluster, names.release, names.namespace)
         if record.current is None or not record.revision:
             return None
         with self._work(f"roll back to {record.current.tag}") as activity:
@@ -360,11 +399,25 @@ class Kubernetes:
                 self._cluster, self._helm, names.release, names.namespace, record.revision
             )
             wait_settled(
-                self._cluster, names.namespace, names.release, self._policy(), activity, since=since
+                self._cluster,
+                names.namespace,
+                names.release,
+                self._policy(),
+                activity,
+                since=since,
+                serving=True,
             )
+            drop_failed(self._cluster, names.release, names.namespace)
         # What runs is what worked, under a new number; what was asked for did not come.
         self._write(plan.request.of, names, replace(record, state="failed", revision=revision))
         return record.current.tag
+
+    def newer_migrations(self, of: Owner, names: Names) -> Sequence[str]:
+        """Return the migrations that the database has seen and the code that runs does not have."""
+        self._namespace(of, names)
+        place = where_to_run(self._cluster, names, "")
+        _, table = self._cluster.output(names.namespace, place.pod, place.container, MIGRATIONS)
+        return unavailable(table)
 
     # -- removing -----------------------------------------------------------------------------
 
@@ -382,32 +435,52 @@ class Kubernetes:
         found = self._namespace(of, names)
         if found is None:
             return RemovalPlan(title, (), ())
-        inside = look(self._cluster, names)
-        todo = removals(self._cluster, self._helm, names, inside)
+        inside = look(self._cluster, names, self._own.cluster_objects)
         record = record_of(found)
-        server = self._server()
-        if server and record and record.database:
-            image = record.database
 
-            def drop() -> None:
-                run_database_job(
-                    self._cluster, names, server, verb="drop", image=image, say=lambda _: None
-                )
+        def mark() -> None:
+            # As if nothing had ever been deployed: a deploy after it makes everything anew.
+            if record:
+                begun = Record("removing", record.url, record.expires_at, database=record.database)
+                self._write(of, names, begun)
 
-            # After the release, which uses it, and before the namespace, which remembers it.
-            step = Step("remove", f"database {names.database}", f"and user {names.database_user}")
-            has_release = bool(todo) and todo[0][0].subject.startswith("release")
-            todo.insert(int(has_release), (step, drop))
+        drop = self._drop(names, record.database if record else "")
+        todo = removals(self._cluster, self._helm, names, inside, mark=mark, drop=drop)
         if inside.foreign:
             nothing = Record("removed", names.url)
             if record != nothing:
                 step = Step("remove", f"record of namespace {names.namespace}")
-                todo.append((step, lambda: self._write(of, names, nothing)))
+                todo.append((step, silently(lambda: self._write(of, names, nothing))))
             kept = f"it holds {', '.join(inside.foreign)} of somebody else"
-            todo.append((Step("keep", f"namespace {names.namespace}", kept), lambda: None))
+            todo.append((Step("keep", f"namespace {names.namespace}", kept), silently(int)))
         return RemovalPlan(
             title, tuple(step for step, _ in todo), tuple(action for _, action in todo)
         )
+
+    def _drop(self, names: Names, image: str) -> tuple[Step, Removal] | None:
+        """Return what drops the branch's database and user; None where there is none to drop.
+
+        Args:
+            names: the branch's names.
+            image: the image that made it, or an empty string.
+        """
+        server = self._server()
+        if server is None or not image:
+            return None
+
+        def drop(say: Say) -> None:
+            run_database_job(
+                self._cluster,
+                names,
+                server,
+                verb="drop",
+                image=image,
+                wait_seconds=DROP_WAIT_SECONDS,
+                say=say,
+            )
+
+        step = Step("remove", f"database {names.database}", f"and user {names.database_user}")
+        return step, drop
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -456,11 +529,29 @@ class Kubernetes:
         current = record.current if record else None
         ours = f"{INSTANCE}={names.release}"
         now = self._cluster.now()
-        return [
-            part(item, names, current, now)
+        workloads = [
+            part(item, current, now)
             for kind in ("Deployment", "StatefulSet", "CronJob")
             for item in self._cluster.find(kind, names.namespace, ours)
         ]
+        return [*workloads, *self._scheduled(names, now)]
+
+    def _scheduled(self, names: Names, now: datetime) -> Sequence[Part]:
+        """Return the scheduled commands of the one pod that runs them, if it does."""
+        where = f"{selector(names)},{PREFIX}cron={ALL_CRONS}"
+        pods = places(self._cluster.find("Pod", names.namespace, where), "cron")
+        running = [place for place in pods if place.running]
+        if not running:
+            return ()
+        place = running[-1]
+        try:
+            status, said = self._cluster.output(
+                names.namespace, place.pod, place.container, schedules.STATUS
+            )
+        except ClusterError as error:
+            # Its node is away: all else is worth showing.
+            return schedules.unknown(error.message)
+        return schedules.parts(said, now) if status == 0 else schedules.unknown("")
 
     def logs(
         self,

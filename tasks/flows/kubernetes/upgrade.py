@@ -17,6 +17,9 @@ from tasks.core.naming import Names
 from tasks.core.rollout import Policy, Verdict
 from tasks.flows.kubernetes.track import track
 
+APPLIED = "everything is applied"
+WARNING = "level=WARN"
+"""What the lines of Helm's that nobody may miss have in them."""
 TELL_SECONDS = 2.0
 """How long a failure of Helm's waits for a better explanation: Helm names the hook, the API the
 reason."""
@@ -54,18 +57,26 @@ def upgrade(
         SuiteError: the rollout is doomed, or Helm failed; the message names the cause.
     """
     since = cluster.now()
-    running = _Running(
-        lambda started: helm.upgrade(
+
+    def on_line(line: str) -> None:
+        # What Helm tells of a release that it has applied, the release's rows tell better.
+        if activity.panel or WARNING in line:
+            activity.line(line)
+
+    def apply(started: Callable[[Callable[[], None]], None]) -> None:
+        helm.upgrade(
             names.release,
             names.namespace,
             chart,
             values,
             files=files,
             timeout_seconds=timeout_seconds,
-            on_line=activity.line,
+            on_line=on_line,
             on_start=started,
         )
-    )
+        activity.say(APPLIED)
+
+    running = _Running(apply)
     running.start()
     try:
         verdict = track(
@@ -93,8 +104,18 @@ def wait_settled(
     activity: Activity,
     *,
     since: datetime,
+    serving: bool = False,
 ) -> None:
     """Return when a release has settled whose manifests are applied, and which runs no hooks.
+
+    Args:
+        cluster: the cluster.
+        namespace: the release's namespace.
+        release: the release's name.
+        policy: how patient to be.
+        activity: told what happens.
+        since: when its manifests began to be applied, by the cluster's clock.
+        serving: whether only what serves visitors is waited for.
 
     Raises:
         SuiteError: it is doomed; the message names the cause.
@@ -108,6 +129,7 @@ def wait_settled(
             policy=policy,
             activity=activity,
             hooks=False,
+            serving=serving,
         )
     )
 

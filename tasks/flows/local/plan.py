@@ -67,7 +67,7 @@ class LocalPlan:
         if self.seed:
             steps.append(Step("create", "secrets", "they are not there"))
         if self.leftovers:
-            steps.append(Step("remove", "one-off containers", "left by an interrupted run"))
+            steps.append(Step("remove", "other containers", "left by an interrupted run"))
         services = {change.service: self._step(change) for change in self.changes}
         steps.append(services.pop(DATABASE))
         if self.migrate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from tasks.core.errors import RefusedError
 from tasks.core.naming import Names
 from tasks.core.record import RECORD, Owner, Record, newest
 from tasks.flows.target import Summary
+
+_REPLACEMENT = re.compile(r"^[0-9a-f]{12}_")
+"""Compose makes a new container under the name of the old one with the old one's id before it; it
+gets the name alone when the old one is gone. Until then it has never been started."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,24 @@ class State:
     @property
     def services(self) -> dict[str, Container]:
         """The containers of its services, by service."""
-        return {item.service: item for item in self.containers if not item.one_off}
+        return {
+            item.service: item
+            for item in self.containers
+            if not item.one_off and not is_replacement(item)
+        }
 
     @property
     def leftovers(self) -> tuple[Container, ...]:
-        """Containers of `docker compose run` that an interrupted run left behind."""
-        return tuple(item for item in self.containers if item.one_off)
+        """Containers that an interrupted run left behind, beside those of the services."""
+        return tuple(item for item in self.containers if item.one_off or is_replacement(item))
+
+
+def is_replacement(container: Container) -> bool:
+    """Say whether a run was cut off before a new container could take the place of its service's.
+
+    Where such a one is still there, Compose fails to replace the service: the name is in use.
+    """
+    return not container.one_off and bool(_REPLACEMENT.match(container.name))
 
 
 def read_state(engine: Engine, project: str, of: Owner) -> State:

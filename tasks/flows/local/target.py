@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,8 +16,18 @@ from tasks.adapters.engine import PROJECT, Container, Engine
 from tasks.adapters.http import Response, Site
 from tasks.adapters.lock import Holder, Lock
 from tasks.adapters.process import Runner
-from tasks.core.converge import Change, Present, Wanted, decide, order, wanted
-from tasks.core.errors import InputError, RegistryError, SuiteError
+from tasks.core.converge import (
+    RESTARTING,
+    Change,
+    Present,
+    Wanted,
+    decide,
+    keeps_restarting,
+    order,
+    wanted,
+)
+from tasks.core.errors import CommandError, InputError, RegistryError, SuiteError
+from tasks.core.migrations import MIGRATIONS, unavailable, word_of
 from tasks.core.naming import Names
 from tasks.core.record import (
     BRANCH,
@@ -29,7 +39,8 @@ from tasks.core.record import (
     Release,
     newest,
 )
-from tasks.core.settings import Settings, names_of
+from tasks.core.settings import Patience, Settings, names_of
+from tasks.flows import schedules
 from tasks.flows.local.evidence import save
 from tasks.flows.local.plan import (
     DATABASE,
@@ -41,9 +52,23 @@ from tasks.flows.local.plan import (
     migration_reason,
 )
 from tasks.flows.local.removal import removals
-from tasks.flows.local.state import State, read_state, summary, write_record
+from tasks.flows.local.state import (
+    State,
+    is_replacement,
+    read_state,
+    summary,
+    write_record,
+)
 from tasks.flows.platform import MAIL_ADDRESS, Platform
-from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Summary, new_secrets
+from tasks.flows.target import (
+    Credentials,
+    Part,
+    RemovalPlan,
+    Request,
+    Summary,
+    new_secrets,
+    silently,
+)
 from tasks.flows.waiting import wait_until_up
 
 UP_SECONDS = 300.0
@@ -56,6 +81,7 @@ ADMIN = "admin"
 SECRETS = "/run/secrets/mautic"
 PHP = "fpm"
 """Where commands run unless another service is named."""
+CRON = "cron"
 
 
 @dataclass(frozen=True)
@@ -95,6 +121,15 @@ class Local:
     ) -> AbstractContextManager[None]:
         """Hold the branch's lock on this machine."""
         return Lock(names.namespace).held(me, waiting)
+
+    @property
+    def _patience(self) -> Patience:
+        return self.settings.environment(self.environment).patience
+
+    @property
+    def smoke_seconds(self) -> float:
+        """How long a site whose services are all up may still answer with an error."""
+        return self._patience.smoke_seconds
 
     def prepare(self, request: Request) -> None:
         """Start the platform, its registry first where the environment's images are in it."""
@@ -136,10 +171,18 @@ class Local:
         )
 
     def _changes(self, services: Mapping[str, Wanted], state: State) -> tuple[Change, ...]:
-        present = {name: Present(item.image, item.state) for name, item in state.services.items()}
+        present = {
+            name: Present(item.image, RESTARTING if self._restarts(item) else item.state)
+            for name, item in state.services.items()
+        }
         recorded = state.record.services if state.record else {}
         running = [service for name, service in services.items() if name != MIGRATE]
         return decide(order(running), present, recorded)
+
+    def _restarts(self, container: Container) -> bool:
+        seen = self.engine.observe(container.id)
+        stability = timedelta(seconds=self._patience.stability_seconds)
+        return seen is not None and keeps_restarting(seen, stability, datetime.now(UTC))
 
     def _release(self, request: Request, record: Record | None) -> Release:
         """Return the release a request means, with its images by digest."""
@@ -209,11 +252,31 @@ class Local:
         self._secrets(names)
         if plan.migrate:
             with self.work(f"migrate {names.database}") as activity:
-                compose.run(MIGRATE, activity.line, deadline_seconds=MIGRATE_SECONDS)
+                self._migrate(compose, activity)
             record = replace(record, migrated=migration(plan.wanted))
             write_record(self.engine, plan.request.of, names, record)
         rest = [item.service for item in plan.changes if item.service != DATABASE]
         self._bring_up(plan, compose, rest, "services")
+
+    def _migrate(self, compose: Compose, activity: Activity) -> None:
+        """Run the migration to its end, and pass on what it waits for.
+
+        Raises:
+            SuiteError: it failed; in its own words where it had any.
+        """
+
+        def tell(line: str) -> None:
+            (activity.say if word_of(line) else activity.line)(line)
+
+        try:
+            compose.run(MIGRATE, tell, deadline_seconds=MIGRATE_SECONDS)
+        except CommandError as error:
+            words = [word for line in (error.output or "").splitlines() if (word := word_of(line))]
+            if words and words[-1].failed:
+                raise SuiteError(
+                    f"the migration failed: {words[-1].sentence}", output=error.output
+                ) from error
+            raise
 
     def finish(self, plan: LocalPlan) -> Credentials | None:
         """Remember the deployment; return the administrator after the first one."""
@@ -246,6 +309,9 @@ class Local:
         replaced = [item.service for item in changes if item.verb in REPLACING]
         stopped = [item.service for item in changes if plan.verb(item) in {"start", "restart"}]
         with self.work(f"start {title}") as activity:
+            for container in self._containers(plan.request.names):
+                if is_replacement(container):
+                    self.engine.remove_container(container.id)
             if replaced:
                 compose.up(replaced, activity.line, recreate=True)
             if stopped:
@@ -255,12 +321,16 @@ class Local:
     def _wait(self, names: Names, services: Sequence[str], activity: Activity) -> None:
         wait_until_up(
             self.engine,
-            lambda: self.engine.containers(f"{PROJECT}={names.namespace}"),
+            lambda: [c for c in self._containers(names) if not is_replacement(c)],
             services,
             say=activity.say,
+            stability_seconds=self._patience.stability_seconds,
             deadline_seconds=UP_SECONDS,
             hide=self.runner.redactor,
         )
+
+    def _containers(self, names: Names) -> Sequence[Container]:
+        return self.engine.containers(f"{PROJECT}={names.namespace}")
 
     def _make_secrets(self, compose: Compose) -> None:
         """Generate what is not there yet; what is there stays as it is."""
@@ -273,7 +343,7 @@ class Local:
 
     def _secrets(self, names: Names) -> dict[str, str]:
         """Return the branch's secrets, and keep them out of everything shown from now on."""
-        for container in self.engine.containers(f"{PROJECT}={names.namespace}"):
+        for container in self._containers(names):
             if container.service == DATABASE:
                 found = self.engine.read_folder(container.id, SECRETS)
                 for value in found.values():
@@ -333,6 +403,11 @@ class Local:
         )
         return release.tag
 
+    def newer_migrations(self, of: Owner, names: Names) -> Sequence[str]:
+        """Return the migrations that the database has seen and the code that runs does not have."""
+        argv = ["docker", "exec", self._container(of, names, PHP), *MIGRATIONS]
+        return unavailable(self.runner.run(argv, check=False).stdout)
+
     # -- removing -----------------------------------------------------------------------------
 
     def holds_images(self, *, dry: bool) -> bool:
@@ -358,7 +433,7 @@ class Local:
         return RemovalPlan(
             f"clean up {names.branch} in {names.environment}",
             tuple(step for step, _ in todo),
-            tuple(action for _, action in todo),
+            tuple(silently(action) for _, action in todo),
         )
 
     # -- looking ------------------------------------------------------------------------------
@@ -396,10 +471,18 @@ class Local:
         state = read_state(self.engine, names.namespace, of)
         current = state.record.current if state.record else None
         tags = {current.mautic: current.tag, current.nginx: current.tag} if current else {}
-        return [
+        found = [
             Part(name, item.state, item.health, item.image, tags.get(item.image, ""), item.status)
             for name, item in sorted(state.services.items())
         ]
+        cron = state.services.get(CRON)
+        if cron is None or cron.state != "running":
+            return found
+        argv = ["docker", "exec", cron.id, *schedules.STATUS]
+        done = self.runner.run(argv, cwd=self.root, check=False)
+        if done.returncode:
+            return [*found, *schedules.unknown(done.stderr)]
+        return [*found, *schedules.parts(done.stdout, datetime.now(UTC))]
 
     def logs(
         self,

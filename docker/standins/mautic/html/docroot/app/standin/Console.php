@@ -60,8 +60,10 @@ final class Console
             'mautic:plugins:reload'               => $this->reloadPlugins(),
             'mautic:user:password'                => $this->resetPassword(),
             'doctrine:migrations:sync-metadata-storage' => $this->syncStorage(),
+            'doctrine:migrations:list'            => $this->listMigrations(),
             'doctrine:migrations:status'          => $this->migrationStatus(),
             'doctrine:migrations:migrate'         => $this->migrate(),
+            'doctrine:migrations:up-to-date'      => $this->isUpToDate(),
             'doctrine:migrations:version'         => $this->markMigrations(),
             'messenger:consume'                   => $this->consume(),
             'mautic:integration:fetchleads', 'mautic:integration:pushactivity' => $this->integrate($verb),
@@ -76,8 +78,10 @@ final class Console
     private function listVerbs(): int
     {
         $verbs = array_merge($this->regular(), [
-            'about', 'cache:clear', 'cache:warmup', 'doctrine:migrations:migrate', 'doctrine:migrations:status',
-            'doctrine:migrations:sync-metadata-storage', 'doctrine:migrations:version', 'list',
+            'about', 'cache:clear', 'cache:warmup', 'doctrine:migrations:list',
+            'doctrine:migrations:migrate', 'doctrine:migrations:status',
+            'doctrine:migrations:sync-metadata-storage', 'doctrine:migrations:up-to-date',
+            'doctrine:migrations:version', 'list',
             'mautic:contacts:deduplicate', 'mautic:install', 'mautic:integration:fetchleads',
             'mautic:integration:pushactivity', 'mautic:max-mind:purge', 'mautic:plugins:reload',
             'mautic:user:password', 'messenger:consume',
@@ -140,6 +144,10 @@ final class Console
     private function reloadPlugins(): int
     {
         $bundles = array_map('basename', glob(PROJECT.'/docroot/plugins/*Bundle', GLOB_ONLYDIR));
+        $known = $this->database()->run('SELECT bundle FROM {plugins}')->fetchAll(\PDO::FETCH_COLUMN);
+        foreach (array_diff($bundles, $known) as $bundle) {
+            $this->createPluginTables($bundle);
+        }
         $this->database()->transaction(function () use ($bundles): void {
             $this->database()->run('DELETE FROM {plugins}');
             foreach ($bundles as $bundle) {
@@ -148,6 +156,22 @@ final class Console
         });
 
         return $this->say(sprintf('%d plugins.', count($bundles)));
+    }
+
+    /**
+     * One table for each of the plugin's entities, unless one of them is there already. With Mautic's
+     * trap: Symfony adds the table of a queue in the database to every schema that Doctrine makes.
+     */
+    private function createPluginTables(string $bundle): void
+    {
+        $tables = array_map(static fn (string $file): string => strtolower(basename($file, '.php')), glob(PROJECT."/docroot/plugins/{$bundle}/Entity/*.php"));
+        if ([] === $tables || [] !== array_filter($tables, $this->database()->has(...))) {
+            return;
+        }
+        $queues = array_filter(['email', 'hit', 'failed'], fn (string $transport): bool => null !== Queue::of($transport, $this->parameters, $this->database()));
+        foreach ([...$tables, ...([] === $queues ? [] : ['messenger_messages'])] as $table) {
+            $this->database()->run("CREATE TABLE {{$table}} (id INT AUTO_INCREMENT PRIMARY KEY)");
+        }
     }
 
     /** Mautic has no such command. The password comes on stdin, so that no list of processes shows it. */
@@ -170,6 +194,20 @@ final class Console
         return $this->say('[OK] Metadata storage synchronized');
     }
 
+    private function listMigrations(): int
+    {
+        $migrations = new Migrations($this->database());
+        $pending = $migrations->pending();
+        foreach ($migrations->all() as $version) {
+            $this->say("| Mautic\\Migrations\\{$version} | ".(in_array($version, $pending, true) ? 'not migrated' : 'migrated').' |');
+        }
+        foreach ($migrations->unavailable() as $version) {
+            $this->say("| Mautic\\Migrations\\{$version} | migrated, not available |");
+        }
+
+        return 0;
+    }
+
     private function migrationStatus(): int
     {
         $migrations = new Migrations($this->database());
@@ -178,13 +216,21 @@ final class Console
         return $this->say('New: '.count($migrations->pending()));
     }
 
+    private function isUpToDate(): int
+    {
+        $pending = (new Migrations($this->database()))->pending();
+
+        return [] === $pending
+            ? $this->say('[OK] Up-to-date! No migrations to execute.')
+            : $this->fail(sprintf('[ERROR] Out-of-date! %d migrations are available to execute.', count($pending)));
+    }
+
     private function migrate(): int
     {
         $migrations = new Migrations($this->database());
         $pending = $migrations->pending();
         foreach ($pending as $version) {
-            $migrations->run($version);
-            $this->say("migrated {$version}");
+            $this->say(($migrations->run($version) ? 'migrated' : 'skipped')." {$version}");
         }
 
         return $this->say([] === $pending ? '[OK] Already at the latest version' : '[OK] Successfully migrated');

@@ -59,8 +59,20 @@ final class Site
     private function track(): void
     {
         $this->database->count('hits');
+        $this->database->run('INSERT INTO {page_hits} (url, date_hit) VALUES (?, UTC_TIMESTAMP())', [self::pageUrl()]);
         Queue::of('hit', $this->parameters, $this->database)?->put('hit');
         $this->text(200, 'image/gif', base64_decode(self::PIXEL, true));
+    }
+
+    /** As PageModel::getPageUrl() makes it: with the server's name as the web server gives it, 8080 a default port. */
+    private static function pageUrl(): string
+    {
+        if (is_string($_GET['page_url'] ?? null)) {
+            return $_GET['page_url'];
+        }
+        $port = in_array((int) $_SERVER['SERVER_PORT'], [80, 8080, 443], true) ? '' : ":{$_SERVER['SERVER_PORT']}";
+
+        return ('on' === ($_SERVER['HTTPS'] ?? '') ? 'https' : 'http')."://{$_SERVER['SERVER_NAME']}{$port}{$_SERVER['REQUEST_URI']}";
     }
 
     private function login(): void

@@ -1,0 +1,68 @@
+<?php
+
+declare(strict_types=1);
+
+/**
+ * The migrations that this image has, compared with those that Mautic's database has seen.
+ *
+ * Asked by SQL alone, with the answer that `doctrine:migrations:up-to-date` would give: starting
+ * Mautic for that takes a second of a processor and 90 MB of cache.
+ */
+final class Migrations
+{
+    private const FOLDER = '/var/www/html/docroot/app/migrations';
+    /** Doctrine records classes; Mautic gives them this namespace (app/config/config.php). */
+    private const NAMESPACE = 'Mautic\\Migrations\\';
+
+    /** @param string $prefix of the tables' names */
+    public function __construct(private readonly PDO $database, private readonly string $prefix)
+    {
+    }
+
+    /**
+     * The name of the lock that whoever migrates a database holds. Locks belong to the server, not to
+     * the database; their names have at most 64 characters.
+     */
+    public static function lockName(string $database): string
+    {
+        return 'mautic-migrate:'.substr(hash('sha256', $database), 0, 32);
+    }
+
+    /**
+     * The migrations of this image that the database has no record of. Records of migrations that
+     * this image does not have are fine: older code may run on a newer schema.
+     *
+     * @return list<string>|null null when there is no table for records
+     */
+    public function missing(): ?array
+    {
+        $recorded = $this->has('migrations')
+            ? $this->database->query("SELECT version FROM {$this->quoted('migrations')}")->fetchAll(PDO::FETCH_COLUMN)
+            : null;
+        $ours = array_map(
+            static fn (string $file): string => self::NAMESPACE.basename($file, '.php'),
+            glob(self::FOLDER.'/Version*.php') ?: [],
+        );
+
+        return null === $recorded ? null : array_values(array_diff($ours, $recorded));
+    }
+
+    /** The number of rows of one of Mautic's tables; null when there is no such table. */
+    public function rows(string $table): ?int
+    {
+        return $this->has($table) ? (int) $this->database->query("SELECT COUNT(*) FROM {$this->quoted($table)}")->fetchColumn() : null;
+    }
+
+    private function has(string $table): bool
+    {
+        $exists = $this->database->prepare('SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?');
+        $exists->execute([$this->prefix.$table]);
+
+        return false !== $exists->fetchColumn();
+    }
+
+    private function quoted(string $table): string
+    {
+        return '`'.str_replace('`', '``', $this->prefix.$table).'`';
+    }
+}

@@ -1,0 +1,4 @@
+<?php
+
+// Nothing to do: such migrations skip themselves, as some of Mautic's do.
+return [];

@@ -1,0 +1,237 @@
+"""Telling how a rollout goes: on a terminal as it is, in a pipe what a person needs of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tasks.adapters.cluster import Cluster
+from tasks.adapters.console import Activity
+from tasks.adapters.kubeapi import Object
+from tasks.core.rollout import Row, Verdict, new_pods, new_replicasets
+from tasks.core.snapshot import CLOCK_STEP, Snapshot, last_seen
+from tasks.core.words import Said
+from tasks.flows.kubernetes.follow import Logs
+
+MESSAGE_LENGTH = 300
+HEALED_LENGTH = 120
+"""How much is told of a warning that healed."""
+HEALED = 5
+"""How many of those that healed are told in full."""
+WARN_SECONDS = 15.0
+"""How long a warning may heal before it is told."""
+QUIET_SECONDS = 15.0
+"""How long a pipe may be told nothing before it is told what is waited for; then twice as long."""
+
+
+@dataclass
+class _Warning:
+    """Something a controller or the kubelet warns of, the same of all objects.
+
+    Attributes:
+        subject: the first object it was told of.
+        reason: the event's reason.
+        words: the event's message.
+        since: when it was first seen here.
+        homes: the workloads it is about.
+        objects: the objects it is about.
+        count: how often it came.
+        is_told: whether it was told.
+    """
+
+    subject: str
+    reason: str
+    words: str
+    since: float
+    homes: set[str] = field(default_factory=set)
+    objects: set[str] = field(default_factory=set)
+    count: int = 0
+    is_told: bool = False
+
+    def line(self) -> str:
+        """Return the line that tells of it."""
+        times = [f"x{self.count}"] if self.count > 1 else []
+        times += [f"{len(self.objects)} objects"] if len(self.objects) > 1 else []
+        much = f" ({', '.join(times)})" if times else ""
+        return f"! {self.subject}: {self.reason}: {self.words}{much}"
+
+
+class Reporter:
+    """Tells what changed from one snapshot to the next.
+
+    Args:
+        cluster: the cluster, for the containers' logs.
+        namespace: the release's namespace.
+        since: when the rollout began, by the cluster's clock.
+        activity: told the lines.
+    """
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, since: datetime, activity: Activity
+    ) -> None:
+        self._since = since
+        self._activity = activity
+        self._warnings: dict[tuple[str, str], _Warning] = {}
+        self._begun: set[str] = set()
+        self._complete: set[str] = set()
+        self._waiting = ""
+        self._quiet_until = time.monotonic() + QUIET_SECONDS
+        self._quiet = QUIET_SECONDS
+        self._logs = Logs(cluster, namespace, activity)
+
+    def said(self) -> Mapping[tuple[str, str], Said]:
+        """Return what containers have said so far, by pod uid and name."""
+        return self._logs.said()
+
+    def show(self, snapshot: Snapshot, rows: Sequence[Row], now: datetime) -> None:
+        """Tell what is new."""
+        homes = _homes(snapshot)
+        self._note(snapshot, homes)
+        waiting = {row.workload for row in rows if not row.complete}
+        for warning in self._warnings.values():
+            lasts = time.monotonic() - warning.since > WARN_SECONDS
+            if lasts and not warning.is_told and warning.homes & waiting:
+                self._warn(warning)
+        if self._activity.panel:
+            self._activity.panel(_table(rows, _latest(snapshot, homes, self._since), now))
+        else:
+            self._tell(rows)
+        self._logs.look(new_pods(snapshot), homes)
+
+    def close(self, verdict: Verdict) -> None:
+        """Tell what is left to be told, and end.
+
+        Args:
+            verdict: how it ended: warnings of a rollout that is done have healed.
+        """
+        self._logs.close()
+        waiting = {row.workload for row in verdict.rows if not row.complete}
+        left = [each for each in self._warnings.values() if not each.is_told]
+        if verdict.done:
+            self._tell_healed(left)
+            return
+        for warning in left:
+            if warning.homes & waiting or not waiting:
+                self._warn(warning)
+
+    # -- workloads ------------------------------------------------------------------------------
+
+    def _tell(self, rows: Sequence[Row]) -> None:
+        """Tell of each workload once that it is there; of the others now and then."""
+        for row in rows:
+            if not row.complete:
+                self._begun.add(row.workload)
+            elif row.workload in self._begun - self._complete:
+                self._complete.add(row.workload)
+                numbers = f"{row.updated}/{row.desired} updated, {row.ready} ready"
+                self._say(f"{row.workload}: {'done' if _is_job(row) else numbers}")
+        if time.monotonic() < self._quiet_until:
+            return
+        waiting = ", ".join(
+            f"{row.workload} ({row.note or f'{row.ready} of {row.desired} are ready'})"
+            for row in rows
+            if not row.complete
+        )
+        if waiting and waiting != self._waiting:
+            self._waiting = waiting
+            self._quiet *= 2
+            self._say(f"waiting for {waiting}")
+
+    def _say(self, text: str) -> None:
+        self._activity.say(text)
+        self._quiet_until = time.monotonic() + self._quiet
+
+    # -- warnings -------------------------------------------------------------------------------
+
+    def _note(self, snapshot: Snapshot, homes: Mapping[str, str]) -> None:
+        """Take down the warnings of a snapshot."""
+        counts: dict[tuple[str, str], int] = {}
+        for event in snapshot.events:
+            about = event.get("involvedObject", {})
+            uid = about.get("uid", "")
+            if event.get("type") != "Warning" or uid not in homes or self._is_old(event):
+                continue
+            # Replicas say the same of themselves, and workloads of what they share: told once.
+            reason, message = event.get("reason", ""), event.get("message") or ""
+            anyone = message.replace(about.get("name", ""), "*").replace(uid, "*")
+            key = (reason, anyone)
+            series = (event.get("series") or {}).get("count")
+            counts[key] = counts.get(key, 0) + (series or event.get("count") or 1)
+            if key not in self._warnings:
+                subject = f"{about.get('kind', '').lower()}/{about.get('name')}"
+                words = " ".join(message.split())[:MESSAGE_LENGTH]
+                self._warnings[key] = _Warning(subject, reason, words, time.monotonic())
+            warning = self._warnings[key]
+            warning.homes.add(homes[uid])
+            warning.objects.add(uid)
+            warning.count = max(warning.count, counts[key])
+
+    def _warn(self, warning: _Warning) -> None:
+        warning.is_told = True
+        self._activity.say(warning.line())
+
+    def _tell_healed(self, warnings: Sequence[_Warning]) -> None:
+        words = [each.line().removeprefix("! ")[:HEALED_LENGTH] for each in warnings[:HEALED]]
+        if len(warnings) > HEALED:
+            words.append(f"and {len(warnings) - HEALED} more")
+        if words:
+            self._activity.say(f"healed meanwhile: {'; '.join(words)}")
+
+    def _is_old(self, event: Object) -> bool:
+        return last_seen(event) <= self._since - CLOCK_STEP
+
+
+def _is_job(row: Row) -> bool:
+    return row.workload.startswith("job/")
+
+
+def _homes(snapshot: Snapshot) -> dict[str, str]:
+    """Return the workload that each object belongs to, by uid; old pods belong to none."""
+    homes = {
+        owner["metadata"]["uid"]: f"{owner['kind'].lower()}/{owner['metadata']['name']}"
+        for owner in (
+            *snapshot.deployments,
+            *snapshot.statefulsets,
+            *snapshot.jobs,
+            *snapshot.claims,
+        )
+    }
+    for owned in (*new_replicasets(snapshot), *new_pods(snapshot)):
+        for reference in owned["metadata"].get("ownerReferences", []):
+            if reference["uid"] in homes:
+                homes[owned["metadata"]["uid"]] = homes[reference["uid"]]
+    return homes
+
+
+def _latest(snapshot: Snapshot, homes: Mapping[str, str], since: datetime) -> dict[str, str]:
+    """Return the reason of each workload's newest event."""
+    newest: dict[str, tuple[datetime, str]] = {}
+    for event in snapshot.events:
+        home = homes.get(event.get("involvedObject", {}).get("uid", ""))
+        seen = last_seen(event)
+        if home and seen > since - CLOCK_STEP and seen >= newest.get(home, (seen, ""))[0]:
+            newest[home] = (seen, event.get("reason", ""))
+    return {home: reason for home, (_, reason) in newest.items()}
+
+
+def _table(rows: Sequence[Row], latest: Mapping[str, str], now: datetime) -> list[str]:
+    """Return the rows as lines of columns."""
+    cells = [("", "desired/updated/ready", "age", "")]
+    for row in rows:
+        age = _age((now - row.began).total_seconds()) if row.began else ""
+        numbers = f"{row.desired}/{row.updated}/{row.ready}"
+        cells.append((row.workload, numbers, age, row.note or latest.get(row.workload, "")))
+    widths = [max(len(line[column]) for line in cells) for column in range(4)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"

@@ -1,0 +1,53 @@
+"""What became of the scheduled commands that one container runs, as `inv status` shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from tasks.flows.observe import since, until
+from tasks.flows.target import Part
+
+STATUS = ("mautic", "cron", "status")
+"""The command that tells it, in the scheduler's own container."""
+
+
+def parts(text: str, now: datetime) -> list[Part]:
+    """Return a row for each scheduled command that is switched on.
+
+    Args:
+        text: what the command STATUS wrote: docker/mautic/php/cron.php.
+        now: the present moment.
+    """
+    rows: list[dict[str, Any]] = json.loads(text)
+    return [
+        Part(f"cron-{row['name']}", row["schedule"], _result(row), "", "", _times(row, now))
+        for row in rows
+        if row["enabled"]
+    ]
+
+
+def unknown(why: str) -> list[Part]:
+    """Return the row for commands that cannot be asked about.
+
+    Args:
+        why: what was said instead; an image from before there was such a question says nothing
+            that would help.
+    """
+    lines = why.strip().splitlines() or ["its image does not tell"]
+    return [Part("cron-…", "unknown", "", "", "", lines[-1])]
+
+
+def _result(row: Mapping[str, Any]) -> str:
+    if row["running"]:
+        return "running"
+    return "ok" if row.get("result") == "exit 0" else row.get("result", "")
+
+
+def _times(row: Mapping[str, Any], now: datetime) -> str:
+    told = [f"{since(row['startedAt'], now)} ago"] if "startedAt" in row else []
+    told += [f"next in {until(row['next'], now)}"] if row["next"] else []
+    told += [f"{row['missed']} missed"] if row.get("missed") else []
+    return ", ".join(told)
