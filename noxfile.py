@@ -75,6 +75,12 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def node(session: nox.Session) -> None:
+    """Run the tests on a real node: one of this machine, or what MAUTIC_NODE_CONTEXT names."""
+    _pytest(session, "node", through=("python", "-m", "tests.support.realnode"))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the suite against the plain commands, in the same run, and print the ratios."""
     _run(session, "python", "-m", "tests.bench", *session.posargs)
@@ -127,17 +133,28 @@ def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
     return str(session.run(str(path), *args, env=environment, **options))
 
 
-def _pytest(session: nox.Session, *families: str, options: tuple[str, ...] = ()) -> None:
+def _pytest(
+    session: nox.Session,
+    *families: str,
+    options: tuple[str, ...] = (),
+    through: tuple[str, ...] = (),
+) -> None:
     """Run pytest over families of tests, in one process more than there are processors.
 
     Half of their time tests wait for containers, pods and Terraform.
+
+    Args:
+        session: the session.
+        families: folders below tests/.
+        options: of pytest.
+        through: a program that runs pytest, and the first words of its arguments.
     """
     ARTIFACTS.mkdir(exist_ok=True)
     if "integration" in families:
         _node_modules(session)
     _run(
         session,
-        *("python", "-m", "pytest", "--numprocesses", str((os.cpu_count() or 1) + 1)),
+        *(*through, "python", "-m", "pytest", "--numprocesses", str((os.cpu_count() or 1) + 1)),
         # Tests of a file share what they deployed; the files run in the order given here.
         *("--dist", "loadfile", "--no-loadscope-reorder"),
         f"--junit-xml={ARTIFACTS / f'junit-{session.name}.xml'}",

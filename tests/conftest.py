@@ -69,6 +69,13 @@ def debian_image(engine: docker.DockerClient) -> str:
 @pytest.fixture(scope="session")
 def registry(engine: docker.DockerClient) -> Iterator[str]:
     """A real, empty registry on loopback, as `localhost:<port>`; tags and images can be deleted."""
+    with running_registry(engine) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running_registry(engine: docker.DockerClient) -> Iterator[str]:
+    """Run a registry for the time of the block."""
     from tests.support.images import standin
 
     _remove_orphans(engine)

@@ -1,0 +1,254 @@
+"""Deploys that fail on a real node, by real means: the cause, how soon it is told, the way back.
+
+What the scripted node plays in tests/e2e/test_deploy_kubernetes_failures.py is real here, with the
+same rows of the failure table.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.support.deploys import Lines
+from tests.support.realnode.bed import ON, Bed
+
+LANES = 2
+POD = r"pod/\S+-{}-\S+ (?:init )?container {}: "
+WEB, NGINX = POD.format("web", "fpm"), POD.format("web", "nginx")
+SERVER: Mapping[str, Any] = {"mysql": {"enabled": False}}
+"""A database that is not the release's own."""
+SECRET_KEY = "redis_password"
+
+
+def fpm(**resources: Any) -> dict[str, Any]:
+    """Return values with the resources of php-fpm."""
+    return {"web": {"fpm": {"resources": resources}}}
+
+
+@dataclass(frozen=True)
+class Fate:
+    """One deploy that fails.
+
+    Attributes:
+        cause: a pattern of the line that names the cause.
+        values: the chart's values.
+        lines: of the mautic image's Dockerfile, besides.
+        first: whether nothing is deployed before.
+        patience: of the environment.
+        prepare: done to the cluster first; what it returns is called at the end.
+        shown: a pattern of a line that must have been told before.
+    """
+
+    cause: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    lines: str = ""
+    first: bool = False
+    patience: Mapping[str, int] = field(default_factory=dict)
+    prepare: Callable[[Bed, str], Callable[[], None]] = lambda bed, branch: lambda: None
+    shown: str = ""
+
+
+def wrong_password(bed: Bed, branch: str) -> Callable[[], None]:
+    """Let the branch's Secret and its database disagree."""
+    where = bed.names(branch).namespace
+    bed.cluster.patch("Secret", "mautic", where, {"stringData": {"db_password": "another-one"}})
+    return lambda: None
+
+
+def migration_lock(bed: Bed, branch: str) -> Callable[[], None]:
+    """Hold the lock that the migration takes."""
+    code = """
+        require "/opt/mautic/environment.php"; include "/var/www/html/config/local.php";
+        $p = $parameters;
+        $dsn = "mysql:host={$p["db_host"]};dbname={$p["db_name"]}";
+        $db = new PDO($dsn, $p["db_user"], $p["db_password"]);
+        $name = "mautic-migrate:".substr(hash("sha256", $p["db_name"]), 0, 32);
+        echo $db->query("SELECT GET_LOCK(\\"$name\\", 5)")->fetchColumn(), "\\n"; flush();
+        sleep(600);
+    """
+    held = bed.start(
+        *("shell", *ON, "--branch", branch, "--command", f"php -r '{' '.join(code.split())}'")
+    )
+    lines = Lines(held.stdout)
+    deadline = time.monotonic() + 30
+    while not lines.lines:
+        assert time.monotonic() < deadline and held.poll() is None, held.stderr.read()
+        time.sleep(0.1)
+
+    def end() -> None:
+        held.kill()
+        held.wait()
+
+    return end
+
+
+FATES = {
+    "an image that is missing": Fate(
+        POD.format("redis", "redis") + r"the image cannot be pulled",
+        {"sessions": {"handler": "redis"}, "redis": {"enabled": True}}
+        | {"images": {"redis": "{registry}/none@sha256:" + "e" * 64}},
+    ),
+    "a setting that is wrong": Fate(
+        WEB + r"the container keeps crashing .*exit code 64",
+        lines="ENV FPM_PM=no-such-way",
+        shown=r"FPM_PM must be static, dynamic or ondemand, not 'no-such-way'",
+    ),
+    "too little memory": Fate(
+        WEB + r"the container ran out of memory",
+        fpm(limits={"memory": "12Mi"}, requests={"memory": "12Mi"}),
+    ),
+    "a key of the Secret that is missing": Fate(
+        WEB + rf"a Secret, .* missing \(\S+ couldn't find key {SECRET_KEY} in Secret \S+/mautic",
+        {"sessions": {"handler": "redis"}}
+        | {"redis": {"host": "redis.example.com", "passwordKey": SECRET_KEY}},
+    ),
+    "a quota": Fate(
+        r"replicaset/\S+: refused by a quota \(FailedCreate: .*exceeded quota",
+        {"quota": {"hard": {"pods": "1"}}},
+    ),
+    "a pod that never becomes ready": Fate(
+        r"GET /no/such/page answered 404",
+        {"web": {"readiness": {"path": "/no/such/page"}}},
+        patience={"deadline_seconds": 30},
+    ),
+    "a database host that is not there": Fate(
+        r"database.*nowhere\.example\.com",
+        {**SERVER, "database": {"host": "nowhere.example.com"}},
+        first=True,
+        shown=r"nowhere\.example\.com",
+    ),
+    "a database that refuses connections": Fate(
+        r"database.*127\.0\.0\.1",
+        {**SERVER, "database": {"host": "127.0.0.1"}},
+        first=True,
+        patience={"grace_seconds": 5},
+    ),
+    "a database password that is wrong": Fate(
+        r"Access denied for user", prepare=wrong_password, lines="RUN touch /tmp/x"
+    ),
+    "a migration that waits for another one": Fate(
+        r"migrat",
+        prepare=migration_lock,
+        lines="RUN touch /tmp/y",
+        patience={"deadline_seconds": 25},
+    ),
+    "more than the node has": Fate(
+        r"pod/\S+-web-\S+: no node can take the pod \(Unschedulable: .*Insufficient cpu",
+        fpm(requests={"cpu": "1k"}) | {"quota": {"hard": {"requests.cpu": "10k"}}},
+        patience={"grace_seconds": 4},
+    ),
+    "more of the node's disk than allowed": Fate(
+        r"pod/\S+-web-\S+: the pod was evicted or killed \(Evicted: ",
+        fpm(limits={"ephemeral-storage": "1Mi"}, requests={"ephemeral-storage": "1Mi"}),
+        patience={"stability_seconds": 60},
+    ),
+}
+
+
+@dataclass
+class Seen:
+    """What was seen of one deploy.
+
+    Attributes:
+        status: its exit status.
+        text: its stderr.
+        seconds: how long it took.
+        back: how long of that the way back took.
+        serving: the images that served before it, and after.
+        uids: the web pods before, and after.
+    """
+
+    status: int
+    text: str
+    seconds: float
+    serving: tuple[set[str], set[str]]
+    uids: tuple[set[str], set[str]]
+
+    def error(self) -> str:
+        """Return the line that names the cause."""
+        return next(line for line in self.text.splitlines() if line.startswith("error: "))
+
+
+@pytest.fixture(scope="module")
+def outcomes(bed: Bed, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """What came of every fate; each is waited for by its own test."""
+    asked = [getattr(item, "callspec", None) for item in request.session.items]
+    names = {call.params.get("name") for call in asked if call}
+    good = bed.build()
+    lanes: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for number in range(LANES):
+        lanes.put(f"lane-{number}")
+
+    def play(number: int, fate: Fate) -> Seen:
+        lane = lanes.get()
+        try:
+            branch = f"own-{number}" if fate.first or fate.prepare is wrong_password else lane
+            if not fate.first and not bed.exists(branch):
+                bed.deployed(branch, "--tag", good)
+            return run(bed, fate, branch, good, f"fate-{number}")
+        finally:
+            lanes.put(lane)
+
+    with ThreadPoolExecutor(LANES) as pool:
+        yield {
+            name: pool.submit(play, number, fate)
+            for number, (name, fate) in enumerate(FATES.items())
+            if name in names
+        }
+
+
+def run(bed: Bed, fate: Fate, branch: str, good: str, tag: str) -> Seen:
+    tag = bed.variant(tag, good, fate.lines)
+    values = {
+        key: {name: text(bed, value) for name, value in part.items()}
+        for key, part in fate.values.items()
+    }
+    settings = bed.settings(values, patience={"stability_seconds": 2, **fate.patience})
+    serving, uids = bed.serving(branch), web(bed, branch)
+    end = fate.prepare(bed, branch)
+    started = time.monotonic()
+    try:
+        done = bed.deploy(branch, "--tag", tag, settings=settings)
+    finally:
+        end()
+    seconds = time.monotonic() - started
+    return Seen(
+        done.returncode,
+        done.stderr,
+        seconds,
+        (serving, bed.serving(branch)),
+        (uids, web(bed, branch)),
+    )
+
+
+def text(bed: Bed, value: Any) -> Any:
+    return value.replace("{registry}", bed.registry) if isinstance(value, str) else value
+
+
+def web(bed: Bed, branch: str) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in bed.pods(branch, "web")}
+
+
+@pytest.mark.parametrize("name", FATES)
+def test_a_deploy_that_fails_names_its_cause_and_goes_back(
+    outcomes: Any, name: str, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    fate, seen = FATES[name], outcomes[name].result()
+    record_testsuite_property(f"seconds: {name}", round(seen.seconds, 1))
+    print(f"{name}: {seen.seconds:.1f} s: {seen.text}")  # noqa: T201 - for -s
+
+    assert seen.status == 1, seen.text
+    assert re.search(fate.cause, seen.error()), seen.text
+    if fate.shown:
+        assert re.search(fate.shown, seen.text), seen.text
+    before, after = seen.serving
+    assert after == before
+    if not fate.first:
+        assert seen.uids[0] <= seen.uids[1], "the pods that served were replaced"

@@ -1,0 +1,1 @@
+"""A cluster of one real node on this machine: what `nox -s node` runs against."""

@@ -1,0 +1,73 @@
+"""Runs a command with a real node to work on: `python -m tests.support.realnode COMMAND…`.
+
+The node is the one that MAUTIC_NODE_CONTEXT names, a context of KUBECONFIG; MAUTIC_NODE_REGISTRY is
+then the host and port of a registry that both this machine and the node reach under that name.
+Without them a node is started on this machine for the time of the command, given root and its
+programs (KUBEBUILDER_ASSETS); where those are missing, too, that is said, and nothing is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+
+from tests.conftest import running_registry
+from tests.support.images import debian
+from tests.support.realnode.machine import PLUGINS, PROGRAMS, RealNode, programs
+
+CONTEXT = "MAUTIC_NODE_CONTEXT"
+REGISTRY = "MAUTIC_NODE_REGISTRY"
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; return its exit status."""
+    if os.environ.get(CONTEXT):
+        return subprocess.run(argv, check=False).returncode
+    folder = programs()
+    if folder is None or os.geteuid() != 0:
+        lacks = "root" if folder else f"KUBEBUILDER_ASSETS with {', '.join(PROGRAMS)} and "
+        lacks += "" if folder else f"cni/{{{','.join(PLUGINS)}}}"
+        sys.stderr.write(
+            f"SKIPPED: nothing ran on a real node: this machine lacks {lacks}\n"
+            f"SKIPPED: name one with {CONTEXT} and {REGISTRY}, or give the programs\n"
+        )
+        return 0
+    with node(folder) as variables:
+        return subprocess.run(argv, env={**os.environ, **variables}, check=False).returncode
+
+
+@contextlib.contextmanager
+def node(folder: Path) -> Iterator[dict[str, str]]:
+    """Start a node and a registry; yield the variables that name them."""
+    engine = docker.from_env()
+    # Below /run in part: the path of a socket must be short.
+    root = Path(tempfile.mkdtemp(prefix=f"multidev-node-{secrets.token_hex(2)}-", dir="/var/tmp"))
+    try:
+        with running_registry(engine) as registry:
+            pause = f"{registry}/pause:1"
+            engine.images.get(debian(engine)).tag(pause)
+            for event in engine.images.push(pause, stream=True, decode=True):
+                assert "error" not in event, event
+            engine.images.remove(pause)
+            with RealNode(folder, root, registry, pause) as made:
+                yield {
+                    "KUBECONFIG": str(made.plane.kubeconfig),
+                    CONTEXT: "test",
+                    REGISTRY: registry,
+                }
+    finally:
+        engine.close()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,305 @@
+"""The real command line on a real node, with the stand-in's images or Mautic's own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+from typing import Any
+
+import docker
+import yaml
+
+from tasks.adapters.cluster import Cluster
+from tasks.adapters.kubeapi import Request, Transport
+from tasks.adapters.process import Runner
+from tasks.adapters.tools import find_helm
+from tasks.core.naming import Names
+from tasks.core.redact import Redactor
+from tasks.core.settings import names_of, parse
+from tests.support.images import machine_lock, standin
+from tests.support.suite import ROOT, Inv, commit_all, git
+
+Object = dict[str, Any]
+
+ON = ("--env", "dev")
+COMPONENT = "app.kubernetes.io/component"
+THEME = "docker/mautic/themes/of-the-tests/style.css"
+SERVED_THEME = "/themes/of-the-tests/style.css"
+VALUES = "helm/environments/node.yaml"
+OWN: Object = {
+    "media": {"accessMode": "ReadWriteOnce", "size": "1Gi"},
+    "mysql": {"enabled": True, "size": "1Gi"},
+}
+"""What one small node is given: everything in the branch's namespace."""
+
+
+@dataclass
+class Bed:
+    """What the tests of one module share; each of them uses branches of its own.
+
+    Attributes:
+        engine: the Docker Engine that builds.
+        inv: runs the suite.
+        checkout: a checkout of the project, `main` checked out.
+        project: prefix of every name.
+        context: the cluster, a context of KUBECONFIG.
+        registry: host and port of its registry.
+        scratch: a folder for files.
+        said: stdout and stderr of every run so far.
+    """
+
+    engine: docker.DockerClient
+    inv: Inv
+    checkout: Path
+    project: str
+    context: str
+    registry: str
+    scratch: Path
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.cluster = Cluster(self.context, None)
+        self._api = Transport(self.context, None, 30)
+        self._helm = find_helm(Runner(Redactor()), ROOT)
+        (self.checkout / VALUES).write_text(yaml.safe_dump(OWN))
+        (self.checkout / THEME).parent.mkdir(parents=True)
+        (self.checkout / THEME).write_text("/* first */\n")
+        commit_all(self.checkout, "what the tests add")
+        remote = self.checkout.parent / "origin.git"
+        git(self.checkout.parent, "init", "--quiet", "--bare", str(remote))
+        git(self.checkout, "remote", "add", "origin", str(remote))
+        git(self.checkout, "push", "--quiet", "origin", "main")
+
+    # -- running ------------------------------------------------------------------------------
+
+    def settings(self, values: Mapping[str, Any] | None = None, **changes: Any) -> Object:
+        """Return the settings of a run.
+
+        Args:
+            values: values of the chart beside those of the tests.
+            changes: keys of the environment.
+        """
+        files = ["helm/environments/dev.yaml", VALUES]
+        if values:
+            path = self.scratch / f"values-{secrets.token_hex(4)}.yaml"
+            path.write_text(yaml.safe_dump(dict(values)))
+            files.append(str(path))
+        own = {
+            "target": "kubernetes",
+            "branches": ["*"],
+            "stack": None,
+            "namespace": "{project}-{slug}",
+            "host": "{slug}.dev.example.com",
+            "scheme": "http",
+            "registry": {"kind": "oci", "url": f"{self.registry}/{self.project}"},
+            "cluster": {"kind": "context", "name": self.context},
+            "values": files,
+            "ttl": "7d",
+        }
+        return {
+            "project": self.project,
+            "images": mautic_images(),
+            "platform": {"database_image": f"{self.registry}/{self.project}/database:1"},
+            "environments": {"dev": {**own, **changes}},
+        }
+
+    def _environ(self) -> dict[str, str]:
+        path = f"{self._helm.parent}:{self.inv.environ()['PATH']}"
+        return {"KUBECONFIG": os.environ["KUBECONFIG"], "PATH": path}
+
+    def run(
+        self, *args: str, settings: Object | None = None, stdin: str = "", timeout: float = 600
+    ) -> CompletedProcess[str]:
+        """Run `inv` to its end."""
+        done = self.inv(
+            self.checkout,
+            *args,
+            settings=settings or self.settings(),
+            env=self._environ(),
+            stdin=stdin,
+            timeout=timeout,
+        )
+        self.said += [done.stdout, done.stderr]
+        return done
+
+    def ok(self, *args: str, settings: Object | None = None) -> CompletedProcess[str]:
+        """Run `inv` to its end, which must be a good one."""
+        done = self.run(*args, settings=settings)
+        assert done.returncode == 0, f"inv {' '.join(args)}: {done.returncode}\n{done.stderr}"
+        return done
+
+    def start(self, *args: str, settings: Object | None = None) -> Popen[str]:
+        """Start `inv`."""
+        settings = settings or self.settings()
+        return self.inv.start(self.checkout, *args, settings=settings, env=self._environ())
+
+    def deploy(
+        self, branch: str, *options: str, settings: Object | None = None
+    ) -> CompletedProcess[str]:
+        """Run `inv deploy` for a branch to its end."""
+        return self.run("deploy", *ON, "--branch", branch, *options, settings=settings)
+
+    def deployed(self, branch: str, *options: str) -> CompletedProcess[str]:
+        """Deploy a branch, which must work."""
+        return self.ok("deploy", *ON, "--branch", branch, *options)
+
+    # -- what is deployed ---------------------------------------------------------------------
+
+    def build(self) -> str:
+        """Build and push what is checked out; return its tag."""
+        # Builds of several processes at once would only wait for each other.
+        with machine_lock("node-build"):
+            self.ok("build", *ON, "--branch", "main")
+        return git(self.checkout, "rev-parse", "HEAD")[:8]
+
+    def change_theme(self, text: str) -> str:
+        """Commit another theme; return the new commit's tag."""
+        (self.checkout / THEME).write_text(text)
+        return commit_all(self.checkout, text)[:8]
+
+    def push_database(self) -> None:
+        """Push the image of the branches' databases."""
+        reference = f"{self.registry}/{self.project}/database"
+        self.engine.images.get(standin(self.engine, "database")).tag(reference, "1")
+        self._push(reference, "1")
+
+    def variant(self, tag: str, base: str, lines: str = "") -> str:
+        """Push both images of a tag under another one, the mautic image with further lines."""
+        for name, more in (("mautic", lines), ("nginx", "")):
+            repository = f"{self.registry}/{self.project}/{name}"
+            dockerfile = f"FROM {repository}:{base}\nLABEL variant={tag}\n{more}\n"
+            image, _ = self.engine.images.build(
+                fileobj=io.BytesIO(dockerfile.encode()), rm=True, forcerm=True, pull=True
+            )
+            image.tag(repository, tag)
+            self._push(repository, tag)
+        return tag
+
+    def _push(self, repository: str, tag: str) -> None:
+        answer = self.engine.images.push(repository, tag, stream=True, decode=True)
+        assert not [event for event in answer if "error" in event]
+
+    # -- what the cluster has -----------------------------------------------------------------
+
+    def names(self, branch: str) -> Names:
+        """Return what a branch is called."""
+        return names_of(parse(self.settings(), lambda path: "the test"), "dev", branch)
+
+    def pods(self, branch: str, component: str = "") -> list[Object]:
+        """Return the pods of a branch, or of one of its components."""
+        names = self.names(branch)
+        selector = f"app.kubernetes.io/instance={names.release}"
+        if component:
+            selector += f",{COMPONENT}={component}"
+        return self.cluster.find("Pod", names.namespace, selector)
+
+    def serving(self, branch: str) -> set[str]:
+        """Return the images of the web pods that are ready."""
+        return {
+            container["image"]
+            for pod in self.pods(branch, "web")
+            if "deletionTimestamp" not in pod["metadata"]
+            for container in pod["spec"]["containers"]
+            if any(
+                one["type"] == "Ready" and one["status"] == "True"
+                for one in pod["status"].get("conditions", [])
+            )
+        }
+
+    def uids(self, branch: str) -> dict[str, str]:
+        """Return the uid of each pod of a branch, by name."""
+        return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.pods(branch)}
+
+    def get(self, branch: str, path: str) -> tuple[int, str]:
+        """Return what the branch's site answers to a GET, asked through the API server."""
+        names = self.names(branch)
+        headers = {"Host": names.host, "Accept": "*/*"}
+        status, body = self.cluster.http(
+            names.namespace, f"{names.release}-web", "http", path, headers
+        )
+        return status, body.decode(errors="replace")
+
+    def record(self, branch: str) -> Object:
+        """Return what the namespace remembers of its deployments."""
+        found = self.cluster.get("Namespace", self.names(branch).namespace)
+        assert found
+        record: Object = json.loads(found["metadata"]["annotations"]["mautic-multidev.io/record"])
+        return record
+
+    def exists(self, branch: str) -> bool:
+        """Return True if a branch has a namespace."""
+        return self.cluster.get("Namespace", self.names(branch).namespace) is not None
+
+    def volumes(self) -> list[str]:
+        """Return the volumes that this bed's branches have."""
+        return [
+            item["metadata"]["name"]
+            for item in self.cluster.find("PersistentVolume")
+            if item["spec"]["claimRef"]["namespace"].startswith(f"{self.project}-")
+        ]
+
+    def api(self, method: str, path: str, body: Object | None = None) -> Object:
+        """Return what the API answers."""
+        return self._api.json(Request(method, path, body=body))
+
+    def remove(self) -> None:
+        """Remove every namespace and image that this made."""
+        for item in self.cluster.find("Namespace"):
+            if item["metadata"]["name"].startswith(f"{self.project}-"):
+                self.cluster.delete("Namespace", item["metadata"]["name"])
+        for image in self.engine.images.list():
+            for name in image.tags:
+                if name.startswith(f"{self.registry}/{self.project}/"):
+                    self.engine.images.remove(name)
+
+
+def mautic_images() -> Object:
+    """Return the settings of what is inside the images: the stand-in, or Mautic itself.
+
+    MAUTIC_CODE_IMAGE names an image of this machine with Mautic's code, MAUTIC_CODE_DEBIAN and
+    MAUTIC_CODE_PHP what it runs on.
+    """
+    code = os.environ.get("MAUTIC_CODE_IMAGE")
+    if not code:
+        return {"source": "standins"}
+    found = {"mautic": code}
+    for name in ("debian", "php"):
+        if value := os.environ.get(f"MAUTIC_CODE_{name.upper()}"):
+            found[name] = value
+    return found
+
+
+@contextlib.contextmanager
+def real_bed(engine: docker.DockerClient, project: Path, scratch: Path) -> Iterator[Bed]:
+    """Make what a module's tests share, and remove it.
+
+    Args:
+        engine: the Docker Engine.
+        project: a copy of the project, as a git repository.
+        scratch: an empty folder.
+    """
+    checkout = scratch / "checkout"
+    shutil.copytree(project, checkout, symlinks=True)
+    (scratch / "home").mkdir()
+    made = Bed(
+        engine=engine,
+        inv=Inv(scratch / "home", scratch),
+        checkout=checkout,
+        project=f"mt{secrets.token_hex(3)}",
+        context=os.environ["MAUTIC_NODE_CONTEXT"],
+        registry=os.environ["MAUTIC_NODE_REGISTRY"],
+        scratch=scratch,
+    )
+    try:
+        made.push_database()
+        yield made
+    finally:
+        made.remove()
