@@ -194,7 +194,7 @@ def symptoms(
         for kind in ("FailureTarget", "Failed"):
             for symptom in _of_conditions(job, kind, "True"):
                 yield replace(symptom, message=symptom.message + words)
-    affected = _affected(snapshot, pods)
+    affected = lacking(snapshot, pods)
     for event in snapshot.events:
         subject = event.get("involvedObject", {})
         if (
@@ -210,7 +210,7 @@ def symptoms(
             )
 
 
-def _affected(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
+def lacking(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
     """Return the uids of what still lacks something: only of these do events tell the present.
 
     An event is kept for an hour, healed or not. A pod whose containers have started has all its

@@ -110,8 +110,9 @@ class Logs:
         for thread in (*(run.thread for run in runs if run.has_failed), self._fetcher):
             thread.join(max(0.0, deadline - time.monotonic()))
         self._stop.set()
+        deadline = time.monotonic() + FLUSH_SECONDS
         for run in runs:
-            run.thread.join(FLUSH_SECONDS)
+            run.thread.join(max(0.0, deadline - time.monotonic()))
 
     # -- those that are followed ----------------------------------------------------------------
 
@@ -125,7 +126,7 @@ class Logs:
                 continue
             if is_init and state.get("terminated", {}).get("exitCode") == 0:
                 continue
-            if sum(not run.is_over for run in self._runs.values()) >= AT_ONCE:
+            if sum(run.thread.is_alive() for run in self._runs.values()) >= AT_ONCE:
                 continue
             thread = threading.Thread(
                 target=self._read, args=(run_id,), daemon=True, name=f"log {run_id[-8:]}"

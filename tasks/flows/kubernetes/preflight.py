@@ -17,6 +17,7 @@ NEEDED = (
     ("create", "PersistentVolumeClaim"),
     ("update", "Lease"),
     ("list", "Pod"),
+    ("delete", "Pod"),
     ("watch", "Event"),
 )
 """Verbs and kinds without which a deploy would stop half-way, in the branch's namespace."""

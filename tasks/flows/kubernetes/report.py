@@ -10,7 +10,7 @@ from datetime import datetime
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.console import Activity
 from tasks.adapters.kubeapi import Object
-from tasks.core.rollout import Row, Verdict, new_pods, new_replicasets
+from tasks.core.rollout import Row, Verdict, lacking, new_pods, new_replicasets
 from tasks.core.snapshot import CLOCK_STEP, Snapshot, last_seen
 from tasks.core.words import Said
 from tasks.flows.kubernetes.follow import Logs
@@ -35,6 +35,7 @@ class _Warning:
         reason: the event's reason.
         words: the event's message.
         since: when it was first seen here.
+        heard: when it last came.
         homes: the workloads it is about.
         objects: the objects it is about.
         count: how often it came.
@@ -45,6 +46,7 @@ class _Warning:
     reason: str
     words: str
     since: float
+    heard: float
     homes: set[str] = field(default_factory=set)
     objects: set[str] = field(default_factory=set)
     count: int = 0
@@ -76,7 +78,7 @@ class Reporter:
         self._warnings: dict[tuple[str, str], _Warning] = {}
         self._begun: set[str] = set()
         self._complete: set[str] = set()
-        self._waiting = ""
+        self._waiting: set[str] = set()
         self._quiet_until = time.monotonic() + QUIET_SECONDS
         self._quiet = QUIET_SECONDS
         self._logs = Logs(cluster, namespace, activity)
@@ -87,18 +89,14 @@ class Reporter:
 
     def show(self, snapshot: Snapshot, rows: Sequence[Row], now: datetime) -> None:
         """Tell what is new."""
-        homes = _homes(snapshot)
+        homes, pods = _homes(snapshot), new_pods(snapshot)
         self._note(snapshot, homes)
-        waiting = {row.workload for row in rows if not row.complete}
-        for warning in self._warnings.values():
-            lasts = time.monotonic() - warning.since > WARN_SECONDS
-            if lasts and not warning.is_told and warning.homes & waiting:
-                self._warn(warning)
+        self._warn_of_lasting(lacking(snapshot, pods))
         if self._activity.panel:
             self._activity.panel(_table(rows, _latest(snapshot, homes, self._since), now))
         else:
             self._tell(rows)
-        self._logs.look(new_pods(snapshot), homes)
+        self._logs.look(pods, homes)
 
     def close(self, verdict: Verdict) -> None:
         """Tell what is left to be told, and end.
@@ -134,8 +132,8 @@ class Reporter:
             for row in rows
             if not row.complete
         )
-        if waiting and waiting != self._waiting:
-            self._waiting = waiting
+        if waiting and waiting not in self._waiting:
+            self._waiting.add(waiting)
             self._quiet *= 2
             self._say(f"waiting for {waiting}")
 
@@ -162,11 +160,22 @@ class Reporter:
             if key not in self._warnings:
                 subject = f"{about.get('kind', '').lower()}/{about.get('name')}"
                 words = " ".join(message.split())[:MESSAGE_LENGTH]
-                self._warnings[key] = _Warning(subject, reason, words, time.monotonic())
+                now = time.monotonic()
+                self._warnings[key] = _Warning(subject, reason, words, now, now)
             warning = self._warnings[key]
             warning.homes.add(homes[uid])
             warning.objects.add(uid)
-            warning.count = max(warning.count, counts[key])
+            if counts[key] > warning.count:
+                warning.count, warning.heard = counts[key], time.monotonic()
+
+    def _warn_of_lasting(self, lack: set[str]) -> None:
+        """Tell the warnings that have not healed for long: what they are about lacks it still."""
+        now = time.monotonic()
+        for warning in self._warnings.values():
+            lasts = now - warning.since > WARN_SECONDS
+            comes = now - warning.heard < WARN_SECONDS or warning.objects & lack
+            if lasts and comes and not warning.is_told:
+                self._warn(warning)
 
     def _warn(self, warning: _Warning) -> None:
         warning.is_told = True
