@@ -13,7 +13,7 @@ from tests.support.kube_cli import ON, PLATFORM, KubeEnv
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "mautic-multidev"}
 FINALIZER = "test.mautic-multidev/held"
-SLOW_DROP = {"database": "job-slow:4"}
+SLOW_DROP = {"database": "job-slow:8"}
 
 
 @pytest.fixture(scope="module")
