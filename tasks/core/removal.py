@@ -230,5 +230,7 @@ def is_stuck(held: str, *, waited: float, still: float) -> bool:
         waited: seconds since its deletion was asked for.
         still: seconds since ``held`` has changed.
     """
-    limit = SERVED_SECONDS if any(part in held for part in SERVED) else STUCK_SECONDS
+    # A namespace whose controller has not said anything yet waits for that.
+    served = held == AT_REST or any(part in held for part in SERVED)
+    limit = SERVED_SECONDS if served else STUCK_SECONDS
     return waited > limit and still > STILL_SECONDS

@@ -31,6 +31,13 @@ MARGIN_SECONDS = 30
 DROP_WAIT_SECONDS = 10
 """How long a clean-up waits for a server that cannot be reached, or a pod that cannot start."""
 
+_CHECK = "check `database` of the environment, and its administrator's Secret"
+HINTS = {
+    "create": f"{_CHECK}; then run the same again",
+    "drop": f"{_CHECK}; where the server is gone for good, run the same without `database` in the "
+    "settings",
+}
+
 
 def run_database_job(
     cluster: Cluster,
@@ -69,7 +76,7 @@ def run_database_job(
     cluster.apply(secret)
     try:
         cluster.create(job)
-        _Run(cluster, server.namespace, name, wait_seconds, say).wait()
+        _Run(cluster, server.namespace, name, wait_seconds, say).wait(HINTS[verb])
     finally:
         cluster.delete("Job", name, server.namespace)
         cluster.delete("Secret", secret["metadata"]["name"], server.namespace)
@@ -96,8 +103,8 @@ class _Run:
             deadline=timedelta(seconds=wait_seconds + DATABASE_JOB_SECONDS + MARGIN_SECONDS),
         )
 
-    def wait(self) -> None:
-        """Return when the Job has succeeded; errors as for ``run_database_job``."""
+    def wait(self, hint: str) -> None:
+        """Return when the Job has succeeded; errors as for ``run_database_job``, with a hint."""
         started = self._cluster.now()
         while True:
             job = self._cluster.get("Job", self._name, self._namespace)
@@ -115,8 +122,7 @@ class _Run:
                 last = f": {self._said[-1]}" if self._said else ""
                 raise SuiteError(
                     f"{verdict.cause.line()} in {self._namespace}{last}",
-                    hint="check `database` of the environment, and its administrator's Secret; "
-                    "then run the same again",
+                    hint=hint,
                 )
             time.sleep(POLL_SECONDS)
 
