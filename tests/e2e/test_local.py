@@ -284,7 +284,10 @@ def test_a_failed_update_leaves_the_release_before_running(
     world: World, site: Site, lines: str, cause: str, words: str
 ) -> None:
     broken = world.variant(cause.partition(" ")[0], lines)
-    failed = world.run("deploy", "--tag", broken)
+    settings = world.settings()
+    # The worker runs for 2 seconds.
+    settings["environments"]["local"]["patience"] = {"stability_seconds": 5}
+    failed = world.run("deploy", "--tag", broken, settings=settings)
     assert failed.returncode == 1
     assert cause in failed.stderr
     assert words.format(tag=world.tag()) in failed.stderr

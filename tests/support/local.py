@@ -56,7 +56,12 @@ class World:
             "project": self.project,
             "images": {"source": "standins"},
             "platform": {**ports, **platform},
-            "environments": {"local": {"registry": {"kind": "oci", "url": self.registry}}},
+            "environments": {
+                "local": {
+                    "registry": {"kind": "oci", "url": self.registry},
+                    "patience": {"stability_seconds": 1},
+                }
+            },
         }
 
     @property
