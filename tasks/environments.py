@@ -120,10 +120,11 @@ def list_(session: Session, env: str = "", format: str = "text") -> None:
 def status(
     session: Session, env: str = "", branch: str | None = None, format: str = "text"
 ) -> None:
-    """Show the services of a branch's environment: state, health, image, uptime."""
+    """Show the services of a branch's environment, and its scheduled commands' runs."""
     as_json = check_format(format)
     from dataclasses import asdict
 
+    from tasks.flows import schedules
     from tasks.flows.observe import status_rows
 
     names = _names(session, env, branch)
@@ -131,9 +132,11 @@ def status(
     parts = list(place.status(of, names))
     if as_json:
         session.console.json([asdict(part) for part in parts])
-    else:
-        columns = ("service", "state", "health", "image", "status")
-        session.console.table(columns, status_rows(parts))
+        return
+    columns = ("service", "state", "health", "image", "status")
+    session.console.table(columns, status_rows([part for part in parts if part.image]))
+    if scheduled := [part for part in parts if not part.image]:
+        session.console.table(schedules.COLUMNS, schedules.rows(scheduled))
 
 
 @task(

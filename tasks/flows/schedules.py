@@ -1,9 +1,12 @@
-"""What became of the scheduled commands that one container runs, as `inv status` shows it."""
+"""What became of the scheduled commands that one container runs, as `inv status` shows it.
+
+They are parts of an environment without an image: their service has it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +15,8 @@ from tasks.flows.target import Part
 
 STATUS = ("mautic", "cron", "status")
 """The command that tells it, in the scheduler's own container."""
+
+COLUMNS = ("scheduled", "when", "result", "runs")
 
 
 def parts(text: str, now: datetime) -> list[Part]:
@@ -22,12 +27,12 @@ def parts(text: str, now: datetime) -> list[Part]:
         now: the present moment.
     """
     try:
-        rows: list[dict[str, Any]] = json.loads(text)
+        told: list[dict[str, Any]] = json.loads(text)
     except ValueError:
         return unknown(text)
     return [
         Part(f"cron-{row['name']}", row["schedule"], _result(row), "", "", _times(row, now))
-        for row in rows
+        for row in told
         if row["enabled"]
     ]
 
@@ -41,6 +46,11 @@ def unknown(why: str) -> list[Part]:
     """
     lines = why.strip().splitlines() or ["its image does not tell"]
     return [Part("cron-…", "unknown", "", "", "", lines[-1])]
+
+
+def rows(found: Sequence[Part]) -> list[tuple[str, ...]]:
+    """Return scheduled commands as rows: name, schedule, result of the last run, times."""
+    return [(part.service, part.state, part.health or "-", part.uptime) for part in found]
 
 
 def _result(row: Mapping[str, Any]) -> str:

@@ -1379,6 +1379,45 @@ def test_wait_waits_for_a_migration_at_work(database: Database) -> None:
     assert finish(container)[0] == 0
 
 
+ERRORS = [
+    (1045, "Access denied for user 'a'@'b' (using password: YES)", "database-access-denied"),
+    (1044, "Access denied for user 'a'@'%' to database 'b'", "database-access-denied"),
+    (1130, "Host '10.0.0.1' is not allowed to connect", "database-access-denied"),
+    (1049, "Unknown database 'b'", "database-unknown"),
+    (2026, "SSL connection error: unsupported protocol", "database-tls"),
+    (3159, "Connections using insecure transport are prohibited", "database-tls"),
+    (2002, "SSL: certificate verify failed", "database-tls"),
+    (1040, "Too many connections", "database-too-many-connections"),
+    (1203, "User a already has more than 'max_user_connections'", "database-too-many-connections"),
+    (2002, "php_network_getaddresses: getaddrinfo for b failed", "database-unknown-host"),
+    (2002, "Connection refused", "database-refused"),
+    (2002, "No such file or directory", "database-refused"),
+    (2002, "Connection timed out", "database-unreachable"),
+    (2002, "No route to host", "database-unreachable"),
+    (2006, "MySQL server has gone away", "database-starting"),
+    (1053, "Server shutdown in progress", "database-starting"),
+]
+
+
+def test_a_drivers_error_is_told_by_its_reason(made: Containers, images: dict[str, str]) -> None:
+    """What a server or a driver says that cannot be brought about here."""
+    script = """
+        require '/opt/mautic/waiting.php';
+        foreach (json_decode(getenv('TABLE')) as [$number, $text]) {
+            $error = new PDOException("SQLSTATE[HY000] [{$number}] {$text}", $number);
+            $said[] = Obstacle::of($error);
+            $error->errorInfo = ['HY000', $number, $text];
+            $said[] = Obstacle::of($error);
+        }
+        echo json_encode($said);
+    """
+    table = json.dumps([row[:2] for row in ERRORS])
+    status, said = made.finish(images["mautic"], "php", "-r", script, environment={"TABLE": table})
+
+    assert status == 0, said
+    assert json.loads(said) == [reason for *_, reason in ERRORS for _ in range(2)]
+
+
 NOWHERE: dict[str, Any] = {"network_mode": "none"}
 NAMELESS = "hosts: files\n"
 """For /etc/nsswitch.conf: no name server is asked, so that no name but localhost exists."""

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.flows.observe import status_rows
+from tasks.flows import schedules
 from tasks.flows.schedules import parts
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -14,7 +14,7 @@ JOB: dict[str, Any] = {"name": "a", "schedule": "* * * * *", "enabled": True, "r
 
 
 def rows(*jobs: dict[str, Any]) -> list[tuple[str, ...]]:
-    return status_rows(parts(json.dumps([{**JOB, "next": None, **job} for job in jobs]), NOW))
+    return schedules.rows(parts(json.dumps([{**JOB, "next": None, **job} for job in jobs]), NOW))
 
 
 def test_a_job_shows_its_last_and_its_next_run() -> None:
@@ -28,24 +28,22 @@ def test_a_job_shows_its_last_and_its_next_run() -> None:
         "next": "2026-11-22T21:03:00+09:00",
     }
     row = rows(good)[0]
-    assert row == ("cron-contacts-export", "2-59/3 * * * *", "ok", "", "10m ago, next in 3m")
+    assert row == ("cron-contacts-export", "2-59/3 * * * *", "ok", "10m ago, next in 3m")
     assert len("  ".join(row)) <= 80
 
 
 def test_what_went_wrong_is_told() -> None:
     failed = {"startedAt": "2026-11-22T11:59:00+00:00", "result": "exit 255", "missed": 3}
-    assert rows(failed)[0][2:] == ("exit 255", "", "1m ago, 3 missed")
+    assert rows(failed)[0][2:] == ("exit 255", "1m ago, 3 missed")
     # While it runs, the result is the last one's.
     assert rows({**failed, "running": True})[0][2] == "running"
 
 
 def test_an_answer_that_is_none_is_shown_as_it_came() -> None:
-    assert status_rows(parts("cron takes no arguments\n", NOW))[0] == (
-        *("cron-…", "unknown", "-", ""),
-        "cron takes no arguments",
-    )
+    found = schedules.rows(parts("cron takes no arguments\n", NOW))
+    assert found == [("cron-…", "unknown", "-", "cron takes no arguments")]
 
 
 def test_a_job_that_never_ran_has_a_row_and_one_that_is_off_has_none() -> None:
     found = rows({"next": "2026-11-22T12:30:00+00:00"}, {"enabled": False})
-    assert found == [("cron-a", "* * * * *", "-", "", "next in 30m")]
+    assert found == [("cron-a", "* * * * *", "-", "next in 30m")]
