@@ -256,7 +256,7 @@ DOOMED = {
 DONE = {
     "healthy replicas, a StatefulSet and a Job": Scene(
         (deployment(replicas=3), statefulset(), job()),
-        shown=r"deployment/web: 3/3 updated, 3 ready",
+        shown=r".*\bdeployment/web: 3/3 updated, 3 ready",
     ),
     "a slow start": Scene((deployment(fate="slow:3"),)),
     "readiness that flaps and settles": Scene((deployment(fate="flapping"),)),

@@ -11,7 +11,7 @@ from tasks.adapters.cluster import Cluster
 from tasks.adapters.console import Activity
 from tasks.adapters.kubeapi import Object
 from tasks.core.rollout import Row, Verdict, lacking, new_pods, new_replicasets
-from tasks.core.snapshot import CLOCK_STEP, Snapshot, last_seen
+from tasks.core.snapshot import CLOCK_STEP, Snapshot, holds, last_seen, uid_of
 from tasks.core.words import Said
 from tasks.flows.kubernetes.follow import Logs
 
@@ -77,7 +77,7 @@ class Reporter:
         self._activity = activity
         self._warnings: dict[tuple[str, str], _Warning] = {}
         self._begun: set[str] = set()
-        self._complete: set[str] = set()
+        self._complete: dict[str, str] = {}
         self._waiting: set[str] = set()
         self._quiet_until = time.monotonic() + QUIET_SECONDS
         self._quiet = QUIET_SECONDS
@@ -91,7 +91,7 @@ class Reporter:
         """Tell what is new."""
         homes, pods = _homes(snapshot), new_pods(snapshot)
         self._note(snapshot, homes)
-        self._warn_of_lasting(lacking(snapshot, pods))
+        self._warn_of_lasting(pods, lacking(snapshot, pods))
         if self._activity.panel:
             self._activity.panel(_table(rows, _latest(snapshot, homes, self._since), now))
         else:
@@ -105,6 +105,7 @@ class Reporter:
             verdict: how it ended: warnings of a rollout that is done have healed.
         """
         self._logs.close()
+        self._tell_complete()
         waiting = {row.workload for row in verdict.rows if not row.complete}
         left = [each for each in self._warnings.values() if not each.is_told]
         if verdict.done:
@@ -117,25 +118,33 @@ class Reporter:
     # -- workloads ------------------------------------------------------------------------------
 
     def _tell(self, rows: Sequence[Row]) -> None:
-        """Tell of each workload once that it is there; of the others now and then."""
+        """Tell once of each workload that it is there, and now and then what is waited for."""
         for row in rows:
             if not row.complete:
                 self._begun.add(row.workload)
-            elif row.workload in self._begun - self._complete:
-                self._complete.add(row.workload)
-                numbers = f"{row.updated}/{row.desired} updated, {row.ready} ready"
-                self._say(f"{row.workload}: {'done' if _is_job(row) else numbers}")
-        if time.monotonic() < self._quiet_until:
-            return
+            elif row.workload in self._begun:
+                self._begun.discard(row.workload)
+                if row.workload not in self._complete:
+                    self._complete[row.workload] = _told(row)
         waiting = ", ".join(
             f"{row.workload} ({row.note or f'{row.ready} of {row.desired} are ready'})"
             for row in rows
             if not row.complete
         )
-        if waiting and waiting not in self._waiting:
+        if not waiting:
+            self._tell_complete()
+        elif time.monotonic() > self._quiet_until and waiting not in self._waiting:
+            self._tell_complete()
             self._waiting.add(waiting)
             self._quiet *= 2
             self._say(f"waiting for {waiting}")
+
+    def _tell_complete(self) -> None:
+        """Tell of the workloads that are there by now, in one line."""
+        words = [words for words in self._complete.values() if words]
+        if words:
+            self._say("; ".join(words))
+            self._complete = dict.fromkeys(self._complete, "")
 
     def _say(self, text: str) -> None:
         self._activity.say(text)
@@ -168,13 +177,13 @@ class Reporter:
             if counts[key] > warning.count:
                 warning.count, warning.heard = counts[key], time.monotonic()
 
-    def _warn_of_lasting(self, lack: set[str]) -> None:
-        """Tell the warnings that have not healed for long: what they are about lacks it still."""
+    def _warn_of_lasting(self, pods: Sequence[Object], lack: set[str]) -> None:
+        """Tell the warnings that have not healed for long."""
         now = time.monotonic()
+        known = {uid_of(pod): pod for pod in pods}
         for warning in self._warnings.values():
             lasts = now - warning.since > WARN_SECONDS
-            comes = now - warning.heard < WARN_SECONDS or warning.objects & lack
-            if lasts and comes and not warning.is_told:
+            if lasts and not warning.is_told and _counts(warning, known, lack, now):
                 self._warn(warning)
 
     def _warn(self, warning: _Warning) -> None:
@@ -192,8 +201,27 @@ class Reporter:
         return last_seen(event) <= self._since - CLOCK_STEP
 
 
-def _is_job(row: Row) -> bool:
-    return row.workload.startswith("job/")
+def _counts(warning: _Warning, pods: Mapping[str, Object], lack: set[str], now: float) -> bool:
+    """Say whether what a warning is about has not healed yet."""
+    comes = now - warning.heard < WARN_SECONDS
+    for uid in warning.objects:
+        pod = pods.get(uid)
+        if pod is None:
+            still = uid in lack
+        elif warning.reason == "FailedScheduling":
+            still = not holds(pod, "PodScheduled")
+        else:
+            still = uid in lack or (comes and not holds(pod, "Ready"))
+        if still:
+            return True
+    return False
+
+
+def _told(row: Row) -> str:
+    """Return what is told of a workload that is complete."""
+    if row.workload.startswith("job/"):
+        return f"{row.workload}: done"
+    return f"{row.workload}: {row.updated}/{row.desired} updated, {row.ready} ready"
 
 
 def _homes(snapshot: Snapshot) -> dict[str, str]:
