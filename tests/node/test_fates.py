@@ -160,16 +160,15 @@ class Seen:
         status: its exit status.
         text: its stderr.
         seconds: how long it took.
-        back: how long of that the way back took.
         serving: the images that served before it, and after.
-        uids: the web pods before, and after.
+        pods: the web pods that served before it, and after.
     """
 
     status: int
     text: str
     seconds: float
     serving: tuple[set[str], set[str]]
-    uids: tuple[set[str], set[str]]
+    pods: tuple[set[str], set[str]]
 
     def error(self) -> str:
         """Return the line that names the cause."""
@@ -211,7 +210,7 @@ def run(bed: Bed, fate: Fate, branch: str, good: str, tag: str) -> Seen:
         for key, part in fate.values.items()
     }
     settings = bed.settings(values, patience={"stability_seconds": 2, **fate.patience})
-    serving, uids = bed.serving(branch), web(bed, branch)
+    serving, pods = bed.serving(branch), bed.ready(branch)
     end = fate.prepare(bed, branch)
     started = time.monotonic()
     try:
@@ -224,16 +223,12 @@ def run(bed: Bed, fate: Fate, branch: str, good: str, tag: str) -> Seen:
         done.stderr,
         seconds,
         (serving, bed.serving(branch)),
-        (uids, web(bed, branch)),
+        (pods, bed.ready(branch)),
     )
 
 
 def text(bed: Bed, value: Any) -> Any:
     return value.replace("{registry}", bed.registry) if isinstance(value, str) else value
-
-
-def web(bed: Bed, branch: str) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in bed.pods(branch, "web")}
 
 
 @pytest.mark.parametrize("name", FATES)
@@ -250,5 +245,4 @@ def test_a_deploy_that_fails_names_its_cause_and_goes_back(
         assert re.search(fate.shown, seen.text), seen.text
     before, after = seen.serving
     assert after == before
-    if not fate.first:
-        assert seen.uids[0] <= seen.uids[1], "the pods that served were replaced"
+    assert seen.pods[0] == seen.pods[1], "the pods that served were replaced"

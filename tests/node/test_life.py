@@ -166,14 +166,13 @@ def test_a_rollback_serves_what_was_there_before(life: Life, bed: Bed) -> None:
 def test_a_failed_deploy_goes_back_and_the_next_one_works(bed: Bed) -> None:
     good = bed.record(BRANCH)["history"][-1]["tag"]
     bed.variant("broken", good, "ENV FPM_PM=no-such-way")
-    serving, uids = bed.serving(BRANCH), bed.uids(BRANCH)
+    serving, web = bed.serving(BRANCH), bed.ready(BRANCH)
     failed = bed.deploy(BRANCH, "--tag", "broken")
     assert failed.returncode == 1
     assert "FPM_PM must be static, dynamic or ondemand" in failed.stderr
     assert f"rolled back to {good}, which is running again" in failed.stderr
     assert bed.serving(BRANCH) == serving
-    web = {name for name in uids if "-web-" in name}
-    assert web <= set(bed.uids(BRANCH)), "the pods that served were replaced"
+    assert bed.ready(BRANCH) == web, "the pods that served were replaced"
     bed.deployed(BRANCH, "--tag", good)
 
 
@@ -208,17 +207,15 @@ def test_a_deploy_that_is_killed_at_any_point_is_finished_by_the_next_one(bed: B
 @pytest.mark.usefixtures("life")
 def test_what_controllers_put_into_every_namespace_does_not_keep_one(bed: Bed) -> None:
     """As OpenShift, Istio and others do."""
-    names = [bed.names(branch).namespace for branch in (BRANCH, OTHER)]
     spaces = [item["metadata"]["name"] for item in bed.cluster.find("Namespace")]
-    mine = [*names, "default", "kube-system", "kube-public", "kube-node-lease"]
-    for space in (space for space in spaces if space in mine):
+    for space in spaces:
         meta: Object = {"name": f"{bed.project}-ca.crt", "namespace": space}
         made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"a": "b"}}
         bed.cluster.apply(made)
     try:
         done = bed.ok("cleanup", *ON, "--branch", OTHER)
     finally:
-        for space in ("default", "kube-system", "kube-public", "kube-node-lease"):
+        for space in spaces:
             bed.cluster.delete("ConfigMap", f"{bed.project}-ca.crt", space)
     assert f"{bed.project}-ca.crt" in done.stderr
     assert not bed.exists(OTHER)

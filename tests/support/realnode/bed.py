@@ -201,18 +201,28 @@ class Bed:
             selector += f",{COMPONENT}={component}"
         return self.cluster.find("Pod", names.namespace, selector)
 
+    def ready(self, branch: str) -> set[str]:
+        """Return the names of the web pods that serve."""
+        return {pod["metadata"]["name"] for pod in self._serving(branch)}
+
     def serving(self, branch: str) -> set[str]:
-        """Return the images of the web pods that are ready."""
+        """Return the images of the web pods that serve."""
         return {
             container["image"]
+            for pod in self._serving(branch)
+            for container in pod["spec"]["containers"]
+        }
+
+    def _serving(self, branch: str) -> list[Object]:
+        return [
+            pod
             for pod in self.pods(branch, "web")
             if "deletionTimestamp" not in pod["metadata"]
-            for container in pod["spec"]["containers"]
-            if any(
+            and any(
                 one["type"] == "Ready" and one["status"] == "True"
                 for one in pod["status"].get("conditions", [])
             )
-        }
+        ]
 
     def uids(self, branch: str) -> dict[str, str]:
         """Return the uid of each pod of a branch, by name."""
