@@ -56,8 +56,8 @@ class Logs:
     """Tells what containers say.
 
     On a terminal every line of a program's own is told and its other output shown in passing; in
-    a pipe only what it waits for, and the step that takes long. Of one that fails all is told.
-    What replicas say alike is told once.
+    a pipe only what is waited for, once whoever waits for it, and the step that takes long. Of
+    one that fails all is told. What replicas say alike is told once.
 
     Args:
         cluster: the cluster.
@@ -157,11 +157,13 @@ class Logs:
 
     def _take(self, run: _Run, text: str) -> None:
         """Tell a line, or keep it."""
-        own = is_own(text)
+        own, words = is_own(text), read(text)
         if run.has_failed:
             self._say(run, text)
+        elif words and not self._activity.panel:
+            self._once(run, text, (words.code, str(words.final)))
         elif (
-            read(text)
+            words
             or (own and self._activity.panel)
             or (run.is_init and not own and run.told < LOG_LINES)
         ):
@@ -181,9 +183,11 @@ class Logs:
                     self._once(run, run.step)
                     run.step = ""
 
-    def _once(self, run: _Run, text: str) -> None:
-        if (run.container, text) not in self._told:
-            self._told.add((run.container, text))
+    def _once(self, run: _Run, text: str, what: tuple[str, str] | None = None) -> None:
+        """Tell a line unless it, or what is said by it, was told."""
+        what = what or (run.container, text)
+        if what not in self._told:
+            self._told.add(what)
             run.told += 1
             self._say(run, text)
 

@@ -126,11 +126,7 @@ class Reporter:
                 self._begun.discard(row.workload)
                 if row.workload not in self._complete:
                     self._complete[row.workload] = _told(row)
-        waiting = ", ".join(
-            f"{row.workload} ({row.note or f'{row.ready} of {row.desired} are ready'})"
-            for row in rows
-            if not row.complete
-        )
+        waiting = ", ".join(f"{row.workload} ({_pending(row)})" for row in rows if not row.complete)
         if not waiting:
             self._tell_complete()
         elif time.monotonic() > self._quiet_until and waiting not in self._waiting:
@@ -215,6 +211,13 @@ def _counts(warning: _Warning, pods: Mapping[str, Object], lack: set[str], now: 
         if still:
             return True
     return False
+
+
+def _pending(row: Row) -> str:
+    """Return what a workload that is not complete waits for."""
+    if row.note or row.ready < row.desired:
+        return row.note or f"{row.ready} of {row.desired} are ready"
+    return "ready, not yet available"
 
 
 def _told(row: Row) -> str:
