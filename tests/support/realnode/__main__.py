@@ -21,8 +21,9 @@ from pathlib import Path
 import docker
 
 from tests.conftest import running_registry
+from tests.support.controlplane import assets
 from tests.support.images import debian
-from tests.support.realnode.machine import PLUGINS, PROGRAMS, RealNode, programs
+from tests.support.realnode.machine import RealNode, lacking
 
 CONTEXT = "MAUTIC_NODE_CONTEXT"
 REGISTRY = "MAUTIC_NODE_REGISTRY"
@@ -32,13 +33,13 @@ def main(argv: list[str]) -> int:
     """Run the command; return its exit status."""
     if os.environ.get(CONTEXT):
         return subprocess.run(argv, check=False).returncode
-    folder = programs()
-    if folder is None or os.geteuid() != 0:
-        lacks = "root" if folder else f"KUBEBUILDER_ASSETS with {', '.join(PROGRAMS)} and "
-        lacks += "" if folder else f"cni/{{{','.join(PLUGINS)}}}"
+    # Where the system's own programs lie, which not everybody's PATH names.
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    folder, lacks = assets(), lacking()
+    if lacks or folder is None:
         sys.stderr.write(
-            f"SKIPPED: nothing ran on a real node: this machine lacks {lacks}\n"
-            f"SKIPPED: name one with {CONTEXT} and {REGISTRY}, or give the programs\n"
+            f"SKIPPED: nothing ran on a real node: this machine lacks {', '.join(lacks)}\n"
+            f"SKIPPED: name one with {CONTEXT} and {REGISTRY}, or give what is missing\n"
         )
         return 0
     with node(folder) as variables:
@@ -49,7 +50,6 @@ def main(argv: list[str]) -> int:
 def node(folder: Path) -> Iterator[dict[str, str]]:
     """Start a node and a registry; yield the variables that name them."""
     engine = docker.from_env()
-    # Below /run in part: the path of a socket must be short.
     root = Path(tempfile.mkdtemp(prefix=f"multidev-node-{secrets.token_hex(2)}-", dir="/var/tmp"))
     try:
         with running_registry(engine) as registry:

@@ -23,6 +23,8 @@ from tests.support.realnode.addons import Addons
 
 PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy")
 PLUGINS = ("bridge", "host-local", "loopback", "portmap")
+TOOLS = ("conntrack", "ip", "iptables", "nft", "runc", "sysctl")
+"""Of the system: packages conntrack, iproute2, iptables, nftables, runc, procps."""
 NAME = "node"
 BRIDGE = "multidev0"
 GATEWAY = "10.247.0.1"
@@ -31,15 +33,15 @@ SERVICES = "10.248.0.0/16"
 READY_SECONDS = 120
 
 
-def programs() -> Path | None:
-    """Return the folder of a node's programs, or None when they are not all there."""
+def lacking() -> list[str]:
+    """Return what this machine lacks to run a node, in words."""
     folder = assets()
-    if folder and all(
-        os.access(folder / name, os.X_OK)
-        for name in (*PROGRAMS, *(f"cni/{plugin}" for plugin in PLUGINS))
-    ):
-        return folder
-    return None
+    found = [] if os.geteuid() == 0 else ["root"]
+    if folder is None:
+        return [*found, "KUBEBUILDER_ASSETS, a folder of a control plane's programs"]
+    wanted = (*PROGRAMS, *(f"cni/{plugin}" for plugin in PLUGINS))
+    found += [f"{folder}/{name}" for name in wanted if not os.access(folder / name, os.X_OK)]
+    return found + [name for name in TOOLS if shutil.which(name) is None]
 
 
 class Plane(ControlPlane):
@@ -70,8 +72,9 @@ class RealNode:
         self._root = root
         self._registry = registry
         self._pause = pause
-        self._socket = Path("/run") / f"{root.name}.sock"
-        self._state = Path("/run") / f"{root.name}-containers"
+        # The path of a socket must be short.
+        self._state = Path("/run") / root.name
+        self._socket = self._state / "containerd.sock"
         self._processes: list[subprocess.Popen[bytes]] = []
         (root / "plane").mkdir()
         self.plane = Plane(folder, root / "plane")
@@ -120,7 +123,6 @@ class RealNode:
         for family in ("ip", "ip6"):
             _quietly("nft", "delete", "table", family, "kube-proxy")
         shutil.rmtree(self._state, ignore_errors=True)
-        self._socket.unlink(missing_ok=True)
 
     # -- its parts ----------------------------------------------------------------------------
 
@@ -137,7 +139,8 @@ class RealNode:
         ):
             subprocess.run(words.split(), check=True, capture_output=True)
         # Traffic between pods of one bridge passes the packet filter only with this.
-        _quietly("modprobe", "br_netfilter")
+        if not Path("/proc/sys/net/bridge").exists():
+            subprocess.run(["modprobe", "br_netfilter"], check=True)
         subprocess.run(
             ["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1"], check=True, text=True
         )
@@ -191,7 +194,7 @@ class RealNode:
         The kubelet asks for a negative oom_score_adj for its pods' own containers, which some
         machines, nested in others, forbid.
         """
-        runc = shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        runc = shutil.which("runc")
         assert runc, "there is no runc"
         mine = Path("/proc/self/oom_score_adj")
         before = mine.read_text()
@@ -287,7 +290,7 @@ class RealNode:
         _until(is_ready, f"{path} is not ready: see {self._root}/kubelet.log")
 
     def _run(self, program: str, *options: str) -> None:
-        path = f"{self._folder}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        path = f"{self._folder}:{os.environ['PATH']}"
         with (self._root / f"{program}.log").open("ab") as log:
             self._processes.append(
                 subprocess.Popen(
