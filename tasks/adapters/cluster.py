@@ -360,7 +360,7 @@ class Cluster:
 
     def output(
         self, namespace: str, pod: str, container: str, argv: Sequence[str]
-    ) -> tuple[int, str]:
+    ) -> tuple[int, bytes]:
         """Run a command in a container; return its exit status and what it wrote to stdout.
 
         Raises:

@@ -8,15 +8,14 @@ stdin has ended; all else is the same.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.kubeapi import Transport
 from tasks.core.errors import ClusterError
@@ -70,7 +69,7 @@ class Exec:
             sender = threading.Thread(target=self._send, args=(socket,), daemon=True, name="stdin")
             sender.start()
             try:
-                return self._receive(socket, {STDOUT: sys.stdout.buffer, STDERR: sys.stderr.buffer})
+                return self._receive(socket, _show)
             finally:
                 self._ended.set()
                 self._wake(b"e")
@@ -78,8 +77,8 @@ class Exec:
                     signal.signal(signal.SIGWINCH, before)
                 socket.close(timeout=1)
 
-    def output(self) -> tuple[int, str]:
-        """Run it to its end without any input; return its exit status and what it wrote to stdout.
+    def output(self) -> tuple[int, bytes]:
+        """Run it to its end without a terminal; return its exit status and what it wrote to stdout.
 
         Raises:
             ClusterError: it could not be started, or the connection broke off.
@@ -87,24 +86,27 @@ class Exec:
         query = [("container", self._container), ("stdout", "true"), ("stderr", "true")]
         query += [("command", word) for word in self._argv]
         socket = self._transport.websocket(self._path, query)
-        out = io.BytesIO()
+        said = bytearray()
+
+        def take(channel: int, data: bytes) -> None:
+            if channel == STDOUT:
+                said.extend(data)
+
         try:
-            status = self._receive(socket, {STDOUT: out, STDERR: io.BytesIO()})
+            return self._receive(socket, take), bytes(said)
         finally:
             socket.close(timeout=1)
-        return status, out.getvalue().decode(errors="replace")
 
     def _wake(self, why: bytes) -> None:
         os.write(self._wake_write, why)
 
     # -- what comes -----------------------------------------------------------------------------
 
-    def _receive(self, socket: WebSocket, streams: Mapping[int, IO[bytes]]) -> int:
+    def _receive(self, socket: WebSocket, take: Callable[[int, bytes], None]) -> int:
         status: dict[str, Any] | None = None
         for channel, data in self._messages(socket):
-            if channel in streams:
-                streams[channel].write(data)
-                streams[channel].flush()
+            if channel in {STDOUT, STDERR}:
+                take(channel, data)
             elif channel == ERROR:
                 status = json.loads(data)
         if status is None:
@@ -160,6 +162,12 @@ class Exec:
                     sources.remove(0)
                     if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
                         socket.send_binary(bytes([CLOSE, STDIN]))
+
+
+def _show(channel: int, data: bytes) -> None:
+    stream = sys.stdout if channel == STDOUT else sys.stderr
+    stream.buffer.write(data)
+    stream.buffer.flush()
 
 
 @contextlib.contextmanager

@@ -418,7 +418,7 @@ class Kubernetes:
         self._namespace(of, names)
         place = where_to_run(self._cluster, names, "")
         _, table = self._cluster.output(names.namespace, place.pod, place.container, MIGRATIONS)
-        return unavailable(table)
+        return unavailable(table.decode(errors="replace"))
 
     # -- removing -----------------------------------------------------------------------------
 

@@ -1,9 +1,4 @@
 <?php
 
-return [
-    'CREATE TABLE IF NOT EXISTS {page_hits} (
-        id INT AUTO_INCREMENT PRIMARY KEY,
-        url LONGTEXT NOT NULL,
-        date_hit DATETIME NOT NULL
-    ) CHARACTER SET utf8mb4',
-];
+// Nothing to do: such migrations skip themselves, as some of Mautic's do.
+return [];
