@@ -345,8 +345,8 @@ def test_migrations_run_exactly_once(installed: Site) -> None:
     recorded = installed.sql(short).splitlines()
     ran = installed.sql(log).splitlines()
     # One has nothing to do, as some of Mautic's: it never runs, and is recorded at the end.
-    assert recorded == [*ran, "Version20260301000000"]
-    installed.sql("DELETE FROM migrations WHERE version REGEXP '20260[23]01'")
+    assert recorded == sorted([*ran, "Version20260301000000"])
+    installed.sql("DELETE FROM migrations WHERE version REGEXP '20260[34]01'")
     assert "New: 2" in installed.console("doctrine:migrations:status")[1]
     assert installed.console("doctrine:migrations:up-to-date")[0] == 1
     for _ in range(2):

@@ -557,7 +557,7 @@ class Kubernetes:
         except ClusterError as error:
             # Its node is away: all else is worth showing.
             return schedules.unknown(error.message)
-        return schedules.parts(said, now) if status == 0 else schedules.unknown("")
+        return schedules.parts(said.decode(), now) if status == 0 else schedules.unknown("")
 
     def logs(
         self,
