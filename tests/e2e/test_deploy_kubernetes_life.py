@@ -26,13 +26,8 @@ BRANCH = "feature/Login"
 OTHER = "other"
 PROD = ("--env", "prod")
 PREFIX = "mautic-multidev.io/"
-BESIDE = {
-    ("Secret", "mautic"),
-    ("Lease", "mautic-multidev"),
-    ("ConfigMap", "kube-root-ca.crt"),
-    ("ServiceAccount", "default"),
-}
-"""What a branch's namespace holds beside the release: ours, and Kubernetes' own."""
+BESIDE = {("Secret", "mautic"), ("Lease", "mautic-multidev")}
+"""What a branch's namespace holds of the suite's beside the release."""
 
 
 @pytest.fixture(scope="module")
@@ -168,24 +163,28 @@ def compared(deploys: Deploys, branch: str, environment: str = "dev") -> list[st
 
 
 def there(deploys: Deploys, branch: str, environment: str = "dev") -> tuple[set[Any], set[Any]]:
-    """Return what a branch's namespace holds without an owner, and what is promised."""
+    """Return what a branch's namespace holds without an owner, and what is promised.
+
+    What the cluster's controllers put into every namespace does not count.
+    """
     names = deploys.names(branch, environment)
-    found = set()
-    for kind, root, plural, namespaced in deploys.resources():
-        if not namespaced or plural in {"events", "endpoints", "endpointslices"}:
-            continue
-        if kind in {"PodMetrics"}:
-            continue
-        for item in deploys.api(f"{root}/namespaces/{names.namespace}/{plural}")["items"]:
-            if (
-                "ownerReferences" not in item["metadata"]
-                and item.get("type") != "helm.sh/release.v1"
-            ):
-                found.add((kind, item["metadata"]["name"]))
     promised = {
         (item["kind"], item["metadata"]["name"]) for item in rendered(deploys, branch, environment)
     }
-    return found, promised
+    return owned(deploys, names.namespace) - owned(deploys, "default"), promised
+
+
+def owned(deploys: Deploys, namespace: str) -> set[tuple[str, str]]:
+    """Return the objects of a namespace that no other object owns, by kind and name."""
+    return {
+        (kind, item["metadata"]["name"])
+        for kind, root, plural, namespaced in deploys.resources()
+        if namespaced
+        and plural not in {"events", "endpoints", "endpointslices"}
+        and kind != "PodMetrics"
+        for item in deploys.api(f"{root}/namespaces/{namespace}/{plural}")["items"]
+        if "ownerReferences" not in item["metadata"] and item.get("type") != "helm.sh/release.v1"
+    }
 
 
 def in_namespace(deploys: Deploys, name: str) -> dict[Key, Object]:
