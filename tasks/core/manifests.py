@@ -18,6 +18,10 @@ MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
 """On everything the suite made itself; the chart's objects are Helm's."""
 INSTANCE = "app.kubernetes.io/instance"
 """The label by which everything of a release is found."""
+COMPONENT = "app.kubernetes.io/component"
+"""The label that says which part of a release an object is."""
+JOB_NAME = "batch.kubernetes.io/job-name"
+"""The label by which Kubernetes marks the pods of a Job."""
 
 SECRET = "mautic"  # noqa: S105 - the object's name
 RECORD = f"{PREFIX}record"
@@ -247,16 +251,14 @@ def database_job(
             # how it begins (helm/platform, guard.yaml).
             "name": fitted(f"database-{verb}-{names.release}", LABEL_MAX),
             "namespace": server.namespace,
-            "labels": {**MANAGED, "app.kubernetes.io/instance": f"database-{names.release}"},
+            "labels": {**MANAGED, INSTANCE: f"database-{names.release}"},
         },
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": wait_seconds + DATABASE_JOB_SECONDS,
             "ttlSecondsAfterFinished": 3600,
             "template": {
-                "metadata": {
-                    "labels": {**MANAGED, "app.kubernetes.io/instance": f"database-{names.release}"}
-                },
+                "metadata": {"labels": {**MANAGED, INSTANCE: f"database-{names.release}"}},
                 "spec": {
                     **identity,
                     "restartPolicy": "Never",

@@ -7,9 +7,8 @@ Kubernetes 1.36); which request it was stands in the pod's spec alone.
 from __future__ import annotations
 
 import re
-from typing import Any
 
-Object = dict[str, Any]
+from tasks.core.manifests import Object
 
 LENGTH = 200
 """How much of an answer in unknown words is told."""

@@ -6,11 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Any
 
-from tasks.core.manifests import INSTANCE, MANAGED
-
-Object = dict[str, Any]
+from tasks.core.manifests import INSTANCE, MANAGED, Object
 
 KINDS_OF_USERS = (
     "ConfigMap",

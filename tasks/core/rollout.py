@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tasks.core.failures import RULES, Cause, Patience, Rule, Symptom, rule_for
+from tasks.core.manifests import Object
 from tasks.core.snapshot import (
     CLOCK_STEP,
-    Object,
     Snapshot,
     annotations_of,
     holds,

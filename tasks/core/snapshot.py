@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from tasks.core.manifests import Object
 from tasks.core.words import Said
-
-Object = dict[str, Any]
 
 CLOCK_STEP = timedelta(seconds=1)
 """The API's time stamps are cut to whole seconds: so much earlier a thing may seem."""
@@ -69,6 +67,11 @@ def holds(owner: Object, kind: str) -> bool:
         condition["type"] == kind and condition["status"] == "True"
         for condition in owner.get("status", {}).get("conditions", [])
     )
+
+
+def has_ended(job: Object) -> bool:
+    """Return True if a Job has ended, well or not."""
+    return holds(job, "Complete") or holds(job, "Failed")
 
 
 def uid_of(owner: Object) -> str:

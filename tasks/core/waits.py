@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from tasks.core import probes
 from tasks.core.failures import Symptom
+from tasks.core.manifests import Object
 from tasks.core.snapshot import (
     CLOCK_STEP,
-    Object,
     Snapshot,
     events_of,
     last_seen,

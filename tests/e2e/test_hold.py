@@ -10,9 +10,10 @@ import pytest
 
 from tasks.adapters.cluster import Cluster
 from tasks.core.errors import DeadlineError
+from tasks.core.manifests import COMPONENT
 from tasks.core.naming import Names
 from tasks.flows.kubernetes import hold as holding
-from tasks.flows.kubernetes.hold import COMPONENT, hold
+from tasks.flows.kubernetes.hold import hold
 from tests.support.releases import RELEASE, Object, deployment, job
 
 pytestmark = pytest.mark.usefixtures("node")

@@ -16,6 +16,7 @@ from tasks.adapters.gone import wait_gone
 from tasks.core.errors import ClusterError, SuiteError
 from tasks.core.manifests import (
     DATABASE_JOB_SECONDS,
+    JOB_NAME,
     DatabaseServer,
     Object,
     database_job,
@@ -127,7 +128,7 @@ class _Run:
             time.sleep(POLL_SECONDS)
 
     def _pods(self) -> list[Object]:
-        selector = f"batch.kubernetes.io/job-name={self._name}"
+        selector = f"{JOB_NAME}={self._name}"
         return self._cluster.find("Pod", self._namespace, selector)
 
     def _pass_on(self, pods: list[Object]) -> None:

@@ -13,7 +13,7 @@ from tasks.adapters.kubeapi import Object
 from tasks.core.errors import ClusterError
 from tasks.core.manifests import INSTANCE
 from tasks.core.redact import MASK, Redactor
-from tasks.core.snapshot import last_seen
+from tasks.core.snapshot import holds, last_seen
 
 KINDS = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "CronJob", "PersistentVolumeClaim")
 """Described in a file per kind; pods have one each, and their logs beside it."""
@@ -193,11 +193,7 @@ def _containers(pod: Object) -> list[Object]:
 
 
 def _is_well(pod: Object) -> bool:
-    status = pod.get("status", {})
-    return status.get("phase") == "Succeeded" or any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in status.get("conditions", [])
-    )
+    return pod.get("status", {}).get("phase") == "Succeeded" or holds(pod, "Ready")
 
 
 def _state(container: Object) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import DeadlineError
-from tasks.core.manifests import INSTANCE, PREFIX, Object
+from tasks.core.manifests import COMPONENT, INSTANCE, PREFIX, Object
 from tasks.core.naming import Names
+from tasks.core.snapshot import has_ended
 
-COMPONENT = "app.kubernetes.io/component"
 HOLD_SECONDS = 600
 """How long scheduled commands that run already may take to end."""
 POLL_SECONDS = 0.1
@@ -84,12 +84,8 @@ def _take_away(
     }
     taken = False
     for job in jobs:
-        meta, status = job["metadata"], job.get("status", {})
-        has_ended = any(
-            one["type"] in {"Complete", "Failed"} and one["status"] == "True"
-            for one in status.get("conditions") or []
-        )
-        if has_ended or meta["uid"] in begun or meta.get("deletionTimestamp"):
+        meta = job["metadata"]
+        if has_ended(job) or meta["uid"] in begun or meta.get("deletionTimestamp"):
             continue
         cluster.delete("Job", meta["name"], where, uid=meta["uid"])
         taken = True

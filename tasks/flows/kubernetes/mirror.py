@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from tasks.adapters.cluster import Change, Cluster
 from tasks.adapters.kubeapi import Object, Stop
-from tasks.core.manifests import INSTANCE
+from tasks.core.manifests import COMPONENT, INSTANCE
 from tasks.core.rollout import new_replicasets
 from tasks.core.snapshot import CLOCK_STEP, Snapshot, labels_of, owner_uid, time_of, uid_of
 
 LABELLED = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "Pod")
 UNLABELLED = ("PersistentVolumeClaim", "Event")
 """Of these the whole namespace is watched: events have no labels, and claims may have others."""
-COMPONENT = "app.kubernetes.io/component"
-"""The label that says what part of a release an object is."""
 DATABASE = "mysql"
 """The component of a release's own database."""
 BACKGROUND = frozenset({"worker", "cron"})
@@ -130,9 +129,7 @@ class Mirror:
             if self._is_recent(replicaset)
             for reference in replicaset["metadata"].get("ownerReferences", [])
         }
-        fields = {**vars(whole)}
-        fields["deployments"] = [d for d in whole.deployments if d["metadata"]["uid"] in begun]
-        return Snapshot(**fields)
+        return replace(whole, deployments=[d for d in whole.deployments if uid_of(d) in begun])
 
     # -- the watches --------------------------------------------------------------------------
 

@@ -11,13 +11,12 @@ from gzip import decompress
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.helm import Helm, Revision, stored
 from tasks.adapters.kubeapi import Object
-from tasks.core.manifests import INSTANCE
-from tasks.core.snapshot import annotations_of, holds, uid_of
+from tasks.core.manifests import INSTANCE, JOB_NAME
+from tasks.core.snapshot import annotations_of, has_ended, holds, uid_of
 from tasks.core.words import last
 
 HELM_SECONDS = 120
 HOOK = "helm.sh/hook"
-JOB_NAME = "batch.kubernetes.io/job-name"
 
 
 def revisions(cluster: Cluster, release: str, namespace: str) -> list[Revision]:
@@ -119,7 +118,7 @@ def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
     """
     ended = []
     for job in cluster.find("Job", namespace, f"{INSTANCE}={release}"):
-        if HOOK not in annotations_of(job) or holds(job, "Complete") or holds(job, "Failed"):
+        if HOOK not in annotations_of(job) or has_ended(job):
             continue
         name = job["metadata"]["name"]
         cluster.delete("Job", name, namespace, uid=uid_of(job))

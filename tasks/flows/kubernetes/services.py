@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from tasks.adapters.cluster import Cluster
 from tasks.core.errors import InputError, SuiteError
-from tasks.core.manifests import INSTANCE, PREFIX, Object
+from tasks.core.manifests import COMPONENT, INSTANCE, PREFIX, Object
 from tasks.core.naming import Names
-from tasks.flows.kubernetes.hold import COMPONENT
+from tasks.core.snapshot import holds
 
 PHP = "fpm"
 """Where commands run unless another service is named: the container of web's pods."""
@@ -128,10 +128,7 @@ def _kinds(metadata: Object) -> set[str]:
 
 def _places(pod: Object) -> Iterator[Place]:
     status, meta = pod.get("status", {}), pod["metadata"]
-    ready = not meta.get("deletionTimestamp") and any(
-        item["type"] == "Ready" and item["status"] == "True"
-        for item in status.get("conditions", [])
-    )
+    ready = not meta.get("deletionTimestamp") and holds(pod, "Ready")
     for field in ("initContainerStatuses", "containerStatuses"):
         for container in status.get(field, []):
             running = "running" in container.get("state", {})

@@ -22,6 +22,7 @@ from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
 from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError, SuiteError
 from tasks.core.manifests import (
+    COMPONENT,
     INSTANCE,
     MANAGED,
     PREFIX,
@@ -45,7 +46,7 @@ from tasks.flows import schedules
 from tasks.flows.kubernetes.access import admit
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
 from tasks.flows.kubernetes.evidence import save
-from tasks.flows.kubernetes.hold import COMPONENT, hold
+from tasks.flows.kubernetes.hold import hold
 from tasks.flows.kubernetes.logs import show
 from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
