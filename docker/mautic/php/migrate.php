@@ -14,8 +14,8 @@ declare(strict_types=1);
  * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a step failed, 65 the database has content but no user, 75 no database in
- * time or another migration holds the lock, 77 the database refuses us, 78 a setting is missing, 143
- * stopped by a signal.
+ * time or another migration holds the lock, 77 the database refuses us or its host is unknown, 78 a
+ * setting is missing, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/migrations.php';
@@ -69,7 +69,7 @@ final class Migration
     {
         foreach ($names as $name) {
             if ('' === (string) MauticEnvironment::get($name)) {
-                throw new Stop("{$name} (or {$name}_FILE) is not set", Stop::SETTING_MISSING);
+                throw new Stop("{$name} (or {$name}_FILE) is not set", Stop::WRONG_SETTING);
             }
         }
     }
