@@ -27,15 +27,6 @@ final class Migration
     private const SCRATCH = self::PROJECT.'/var/tmp/install';
     /** A row in one of these is somebody's work; the installer fills others by itself. */
     private const CONTENT = ['leads', 'companies', 'lead_lists', 'campaigns', 'emails', 'forms', 'pages', 'assets'];
-    /**
-     * With a queue in the database its table belongs to every schema that is compared, and a plugin
-     * cannot make tables of its own: "Table messenger_messages already exists".
-     */
-    private const WITHOUT_QUEUES = [
-        'MAUTIC_MESSENGER_DSN_EMAIL' => 'sync://',
-        'MAUTIC_MESSENGER_DSN_HIT' => 'sync://',
-        'MAUTIC_MESSENGER_DSN_FAILED' => 'null://',
-    ];
     private const LOCK_SECONDS = 5;
     private const STOP_GRACE_SECONDS = 15;
 
@@ -60,7 +51,7 @@ final class Migration
             $this->install();
         }
         $this->migrate();
-        $this->console('the plugins', ['mautic:plugins:reload'], self::WITHOUT_QUEUES);
+        $this->console('the plugins', ['mautic:plugins:reload']);
         $this->say('done');
     }
 
