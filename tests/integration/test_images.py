@@ -1390,6 +1390,7 @@ ERRORS = [
     (1040, "Too many connections", "database-too-many-connections"),
     (1203, "User a already has more than 'max_user_connections'", "database-too-many-connections"),
     (2002, "php_network_getaddresses: getaddrinfo for b failed", "database-unknown-host"),
+    (2002, "php_network_getaddresses: getaddrinfo for b.tls failed", "database-unknown-host"),
     (2002, "Connection refused", "database-refused"),
     (2002, "No such file or directory", "database-refused"),
     (2002, "Connection timed out", "database-unreachable"),

@@ -15,8 +15,8 @@ declare(strict_types=1);
  * `password`, read with the pod's own identity; MAUTIC_DB_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a statement failed, 64 used wrongly, 75 no server, or no answer about the
- * secret, in time, 77 the server refuses the administrator, or AWS the secret, 78 a setting is
- * missing or a name is not allowed, 143 stopped by a signal.
+ * secret, in time, 77 the server refuses the administrator or its host is unknown, or AWS refuses the
+ * secret, 78 a setting is missing or a name is not allowed, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/secrets_manager.php';

@@ -14,8 +14,8 @@ declare(strict_types=1);
  * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a step failed, 65 the database has content but no user, 75 no database in
- * time or another migration holds the lock, 77 the database refuses us, 78 a setting is missing, 143
- * stopped by a signal.
+ * time or another migration holds the lock, 77 the database refuses us or its host is unknown, 78 a
+ * setting is missing, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/migrations.php';
@@ -27,15 +27,6 @@ final class Migration
     private const SCRATCH = self::PROJECT.'/var/tmp/install';
     /** A row in one of these is somebody's work; the installer fills others by itself. */
     private const CONTENT = ['leads', 'companies', 'lead_lists', 'campaigns', 'emails', 'forms', 'pages', 'assets'];
-    /**
-     * With a queue in the database its table belongs to every schema that is compared, and a plugin
-     * cannot make tables of its own: "Table messenger_messages already exists".
-     */
-    private const WITHOUT_QUEUES = [
-        'MAUTIC_MESSENGER_DSN_EMAIL' => 'sync://',
-        'MAUTIC_MESSENGER_DSN_HIT' => 'sync://',
-        'MAUTIC_MESSENGER_DSN_FAILED' => 'null://',
-    ];
     private const LOCK_SECONDS = 5;
     private const STOP_GRACE_SECONDS = 15;
 
@@ -60,7 +51,7 @@ final class Migration
             $this->install();
         }
         $this->migrate();
-        $this->console('the plugins', ['mautic:plugins:reload'], self::WITHOUT_QUEUES);
+        $this->console('the plugins', ['mautic:plugins:reload']);
         $this->say('done');
     }
 
@@ -69,7 +60,7 @@ final class Migration
     {
         foreach ($names as $name) {
             if ('' === (string) MauticEnvironment::get($name)) {
-                throw new Stop("{$name} (or {$name}_FILE) is not set", Stop::SETTING_MISSING);
+                throw new Stop("{$name} (or {$name}_FILE) is not set", Stop::WRONG_SETTING);
             }
         }
     }

@@ -7,8 +7,8 @@ declare(strict_types=1);
  *
  * Minute, hour, day of month, month, day of week (0 and 7 are Sunday), each * or ?, a number, a range
  * a-b, a list a,b or a step *\/n, a-b/n, a/n; months and days of the week also by three letters; and
- * @hourly, @daily and so on: everything that a CronJob of Kubernetes takes. As in cron, a day matches
- * when one of the two day fields does, unless one of them starts with *.
+ * @hourly, @daily and so on: what a CronJob of Kubernetes takes, but for @every. As in cron, a day
+ * matches when one of the two day fields does, unless one of them starts with *.
  */
 final class Schedule
 {

@@ -3,13 +3,13 @@
 declare(strict_types=1);
 
 /**
- * Ends when the database is as this image needs it: all its migrations recorded, and
- * no migration at work. Starts no Mautic, writes nothing, and asks less and less often.
+ * Ends when the database is as this image needs it: all its migrations recorded, and no migration at
+ * work. Starts no Mautic, writes nothing, and asks less and less often.
  *
  * Environment: MAUTIC_DB_*; MAUTIC_MIGRATE_WAIT in seconds, for the database and the migration.
  *
- * Exit status: 0 the database is ready, 75 it was not in time, 77 the database refuses us, 143
- * stopped by a signal.
+ * Exit status: 0 the database is ready, 75 it was not in time, 77 the database refuses us or its
+ * host is unknown, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/migrations.php';

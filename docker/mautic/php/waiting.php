@@ -65,9 +65,10 @@ final class Obstacle
 
         return match (true) {
             isset(self::ERRORS[$number]) => self::ERRORS[$number],
+            // First: the message holds the host's name, which may be "tls.example.com".
+            str_contains($text, 'getaddrinfo') => self::UNKNOWN_HOST,
             (bool) preg_match('/certificate|\bSSL\b|\bTLS\b/i', $text) => self::TLS,
             !in_array($number, self::NO_CONNECTION, true) => self::STARTING,
-            str_contains($text, 'getaddrinfo') => self::UNKNOWN_HOST,
             (bool) preg_match('/refused|No such file/', $text) => self::REFUSED,
             default => self::UNREACHABLE,
         };

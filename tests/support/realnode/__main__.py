@@ -12,11 +12,13 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 
 import docker
 
@@ -31,8 +33,13 @@ REGISTRY = "MAUTIC_NODE_REGISTRY"
 
 def main(argv: list[str]) -> int:
     """Run the command; return its exit status."""
+    # Without this a request to end would leave the node behind.
+    signal.signal(signal.SIGTERM, _leave)
     if os.environ.get(CONTEXT):
-        return subprocess.run(argv, check=False).returncode
+        if missing := [name for name in (REGISTRY, "KUBECONFIG") if not os.environ.get(name)]:
+            sys.stderr.write(f"{CONTEXT} needs {' and '.join(missing)}\n")
+            return 2
+        return run(argv, os.environ)
     # Where the system's own programs lie, which not everybody's PATH names.
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     folder, lacks = assets(), lacking()
@@ -43,7 +50,29 @@ def main(argv: list[str]) -> int:
         )
         return 0
     with node(folder) as variables:
-        return subprocess.run(argv, env={**os.environ, **variables}, check=False).returncode
+        return run(argv, {**os.environ, **variables})
+
+
+def run(argv: list[str], environment: Mapping[str, str]) -> int:
+    """Run a command to its end; return its exit status.
+
+    A Ctrl-C reaches the command by itself, and another signal is passed on: the command ends in its
+    own time, and the node after it.
+    """
+    with subprocess.Popen(argv, env=environment) as process:
+        before = {
+            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+        }
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 @contextlib.contextmanager

@@ -5,8 +5,11 @@ Each of them reads the API once a second; of a cluster of one node that is cheap
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Network
@@ -17,7 +20,6 @@ from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSHandler, DNSLogger, DNSServer
 
 from tasks.adapters.kubeapi import Request, Transport
-from tasks.core.errors import ClusterError
 
 Object = dict[str, Any]
 
@@ -46,12 +48,7 @@ class Addons:
         ]
         self._rules = ""
         self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._again_and_again, args=(work,), daemon=True)
-            for work in (self._publish_names, self._serve_claims, self._enforce_policies)
-        ]
-        self.errors: list[str] = []
-        """What went wrong, newest last: the API may be away while it starts or ends."""
+        self._started = contextlib.ExitStack()
 
     def start(self) -> None:
         """Make the storage class and begin."""
@@ -64,26 +61,40 @@ class Addons:
         }
         path = "/apis/storage.k8s.io/v1/storageclasses"
         self._api.json(Request("POST", path, body=storage))
-        for part in (*self._servers, *self._threads):
-            part.start_thread() if isinstance(part, DNSServer) else part.start()
+        for server in self._servers:
+            server.start_thread()
+            self._started.callback(server.stop)
+        for work in (self._publish_names, self._serve_claims, self._enforce_policies):
+            thread = threading.Thread(target=self._again_and_again, args=(work,), daemon=True)
+            thread.start()
+            self._started.callback(thread.join)
 
     def stop(self) -> None:
-        """End, and take the packet filter's rules away."""
+        """End what was started, and take the packet filter's rules away."""
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        for server in self._servers:
-            server.stop()
-        self._load(("",))
+        self._started.close()
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self._load(())
         for words in (("-D", "FORWARD", "-j", CHAIN), ("-F", CHAIN), ("-X", CHAIN)):
             subprocess.run(["iptables", "--wait", *words], capture_output=True, check=False)
 
     def _again_and_again(self, work: Callable[[], None]) -> None:
+        """Do a piece of work until the end; a fault in one round must not end all that follow.
+
+        The API may be away for a while. What is wrong is said once, until something else is.
+        """
+        said = ""
         while not self._stop.wait(POLL_SECONDS):
             try:
                 work()
-            except (ClusterError, OSError, subprocess.CalledProcessError) as error:
-                self.errors = [*self.errors[-99:], f"{work.__name__}: {error}"]
+            except Exception as error:
+                output = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+                words = f"{work.__name__}: {error!r} {output}".rstrip()
+                if words != said:
+                    sys.stderr.write(f"addons: {words}\n")
+                said = words
+            else:
+                said = ""
 
     def _items(self, path: str) -> list[Object]:
         found: list[Object] = self._api.json(Request("GET", path)).get("items") or []
@@ -107,9 +118,8 @@ class Addons:
             if name not in there and _wants_volume(claim):
                 self._make_volume(name, claim)
         for name, volume in there.items():
-            if volume["spec"].get("storageClassName") == STORAGE_CLASS and volume["status"].get(
-                "phase"
-            ) in {"Released", "Failed"}:
+            phase = volume["status"].get("phase")
+            if _is_ours(volume) and phase in {"Released", "Failed"}:
                 shutil.rmtree(volume["spec"]["hostPath"]["path"], ignore_errors=True)
                 self._api.json(Request("DELETE", f"/api/v1/persistentvolumes/{name}"))
 
@@ -169,9 +179,13 @@ class Addons:
 def _wants_volume(claim: Object) -> bool:
     return bool(
         claim["status"].get("phase") == "Pending"
-        and claim["spec"].get("storageClassName") == STORAGE_CLASS
+        and _is_ours(claim)
         and "deletionTimestamp" not in claim["metadata"]
     )
+
+
+def _is_ours(item: Object) -> bool:
+    return bool(item["spec"].get("storageClassName") == STORAGE_CLASS)
 
 
 class _Names(BaseResolver):  # type: ignore[misc]  # dnslib has no types
@@ -202,7 +216,7 @@ def names(services: Iterable[Object], slices: Iterable[Object]) -> dict[str, lis
         address = item["spec"].get("clusterIP")
         if address and address != "None":
             found[_name(item["metadata"]["name"], item["metadata"]["namespace"])] = [address]
-    alone = set(found)
+    with_address = set(found)
     for item in slices:
         labels = item["metadata"].get("labels") or {}
         service = labels.get("kubernetes.io/service-name", "")
@@ -212,7 +226,7 @@ def names(services: Iterable[Object], slices: Iterable[Object]) -> dict[str, lis
                 continue
             if endpoint.get("hostname"):
                 found.setdefault(f"{endpoint['hostname']}.{base}", []).extend(endpoint["addresses"])
-            if base not in alone:
+            if base not in with_address:
                 found.setdefault(base, []).extend(endpoint["addresses"])
     return found
 
@@ -231,12 +245,12 @@ def filter_rules(
         policies: all NetworkPolicies.
         spaces: the labels of each namespace.
     """
-    mine = [pod for pod in pods if _has_address(pod)]
+    there = [pod for pod in pods if _has_address(pod)]
     yield f"-A {CHAIN} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
     policies = list(policies)
-    for pod in mine:
+    for pod in there:
         space, address = pod["metadata"]["namespace"], pod["status"]["podIP"]
-        own = [
+        about = [
             policy["spec"]
             for policy in policies
             if policy["metadata"]["namespace"] == space
@@ -246,13 +260,13 @@ def filter_rules(
             ("Ingress", "-d", "-s", "from"),
             ("Egress", "-s", "-d", "to"),
         ):
-            isolating = [spec for spec in own if kind in _types(spec)]
+            isolating = [spec for spec in about if kind in _types(spec)]
             if not isolating:
                 continue
             chain = f"MULTIDEV-{kind[:2]}-{address}"
             yield f"-A {CHAIN} {side} {address} -j {chain}"
             for rule in (rule for spec in isolating for rule in spec.get(kind.lower()) or []):
-                for target in _targets(rule.get(peers), space, mine, spaces):
+                for target in _targets(rule.get(peers), space, there, spaces):
                     match = f" {other} {target}" if target else ""
                     for port in _ports(rule, pod):
                         yield f"-A {chain}{match}{port} -j RETURN"
@@ -309,18 +323,28 @@ def _targets(
 
 
 def _without(cidr: str, excepted: Iterable[str] | None) -> list[IPv4Network]:
-    """Return the networks that make up a block without parts of it."""
-    left = [IPv4Network(cidr)]
-    for hole in map(IPv4Network, excepted or ()):
-        left = [
-            part
-            for network in left
-            for part in (network.address_exclude(hole) if hole.subnet_of(network) else [network])
-        ]
-    return left
+    """Return the networks of IPv4 that make up a block without parts of it, which may overlap."""
+    block, *holes = (ipaddress.ip_network(each, strict=False) for each in (cidr, *(excepted or ())))
+    # Pods have no address of IPv6 here.
+    left = [block] if isinstance(block, IPv4Network) else []
+    for hole in holes:
+        if isinstance(hole, IPv4Network):
+            left = [part for network in left for part in _cut(network, hole)]
+    return sorted(left)
+
+
+def _cut(network: IPv4Network, hole: IPv4Network) -> Iterable[IPv4Network]:
+    if network.subnet_of(hole):
+        return ()
+    return network.address_exclude(hole) if hole.subnet_of(network) else (network,)
 
 
 def _ports(rule: Object, pod: Object) -> Iterator[str]:
+    """Yield iptables' matches of a rule's ports; an empty string for all.
+
+    A port by name is looked up in the pod that the policy is about, as is right for Ingress. The
+    chart's Egress rules have numbers.
+    """
     for port in rule.get("ports") or [{}]:
         if not port:
             yield ""
@@ -328,7 +352,6 @@ def _ports(rule: Object, pod: Object) -> Iterator[str]:
         match = f" -p {port.get('protocol', 'TCP').lower()}"
         number = port.get("port")
         if isinstance(number, str):
-            # A port by name is one of the pod's that the policy is about.
             named = [
                 each["containerPort"]
                 for container in pod["spec"]["containers"]

@@ -76,6 +76,7 @@ class RealNode:
         self._state = Path("/run") / root.name
         self._socket = self._state / "containerd.sock"
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._containerd: subprocess.Popen[bytes] | None = None
         (root / "plane").mkdir()
         self.plane = Plane(folder, root / "plane")
         self._addons: Addons | None = None
@@ -101,11 +102,15 @@ class RealNode:
 
     def stop(self) -> None:
         """End everything, and leave nothing on the machine."""
-        if self._addons:
-            self._addons.stop()
+        with contextlib.ExitStack() as whatever_happens:
+            whatever_happens.callback(self._end)
+            if self._addons:
+                self._addons.stop()
+
+    def _end(self) -> None:
         # The kubelet first: it would start again what ends.
         for process in reversed(self._processes):
-            if "containerd" in str(process.args):
+            if process is self._containerd:
                 self._end_containers()
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -185,7 +190,7 @@ class RealNode:
         """
         path = self._root / "containerd.toml"
         path.write_text(textwrap.dedent(config))
-        self._run("containerd", "--config", str(path))
+        self._containerd = self._run("containerd", "--config", str(path))
         _until(self._socket.exists, "containerd has no socket")
 
     def _runc(self) -> Path:
@@ -277,8 +282,6 @@ class RealNode:
             _quietly(*ctr, "tasks", "delete", "--force", task)
 
     def _wait_ready(self, api: Transport) -> None:
-        path = f"/api/v1/nodes/{NAME}"
-
         def is_ready() -> bool:
             items = api.json(Request("GET", "/api/v1/nodes")).get("items") or []
             return any(
@@ -287,22 +290,22 @@ class RealNode:
                 for condition in node["status"].get("conditions", [])
             )
 
-        _until(is_ready, f"{path} is not ready: see {self._root}/kubelet.log")
+        _until(is_ready, f"the node is not ready: see {self._root}/kubelet.log")
 
-    def _run(self, program: str, *options: str) -> None:
+    def _run(self, program: str, *options: str) -> subprocess.Popen[bytes]:
         path = f"{self._folder}:{os.environ['PATH']}"
         with (self._root / f"{program}.log").open("ab") as log:
-            self._processes.append(
-                subprocess.Popen(
-                    [str(self._folder / program), *options],
-                    cwd=self._root,
-                    env={**os.environ, "PATH": path},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+            process = subprocess.Popen(
+                [str(self._folder / program), *options],
+                cwd=self._root,
+                env={**os.environ, "PATH": path},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
+        self._processes.append(process)
+        return process
 
 
 LIFT = """\
