@@ -91,7 +91,7 @@ def demo(
 
 @task(
     help={
-        "only": "a session of noxfile.py, e.g. unit; may be repeated (default: all but bench)",
+        "only": "a session of noxfile.py, e.g. unit; may be repeated (default: lint, types, tests)",
         "yes": YES,
     },
     iterable=["only"],
