@@ -155,7 +155,7 @@ FAILED = {
         values={"serviceAccount": {"create": False, "name": "nobody"}},
     ),
     "a crash loop": Row(
-        WEB + r"the container keeps crashing \(Error: exit code 1\)",
+        WEB + r"the container keeps crashing \(Error: exit code 1: fpm: fatal, exit code 1\)",
         {"web": "fpm=crash-loop"},
         logs=(r"logs/\S+-web-\S+\.fpm\.log", r"logs/\S+-web-\S+\.fpm\.previous\.log"),
         shown=r"pod/\S+-web-\S+ fpm \| fpm: fatal, exit code 1",
@@ -188,7 +188,7 @@ FAILED = {
         {"web": "fpm=killed:startup"},
     ),
     "an init container that does not end": Row(
-        r"pod/\S+-(web|worker)-\S+ init container wait-for-migration: an init container does not "
+        r"pod/\S+-(web|worker|cron)-\S+ init container wait-for-migration: an init container does not "
         r"end \(ContainersNotInitialized: it has run for \d+ s; its last line: wait-for-",
         dict.fromkeys(("web", "worker", "cron"), "wait-for-migration=init-silent"),
         values=MYSQL,

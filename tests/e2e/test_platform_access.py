@@ -239,7 +239,7 @@ def test_database_jobs_may_be_run(branch: Cluster, arn: str) -> None:
     image = f"{REGISTRY}/mautic@sha256:{'a' * 64}"
     for verb in ("create", "drop"):
         branch.apply(database_secret(own, server, "secret"))
-        job = branch.create(database_job(own, server, image, verb))
+        job = branch.create(database_job(own, server, image, verb, 120))
         name = job["metadata"]["name"]
         assert branch.get("Job", name, PLATFORM)
         branch.find("Pod", PLATFORM, f"batch.kubernetes.io/job-name={name}")
@@ -398,7 +398,7 @@ def test_the_administrators_secret_cannot_be_changed(branch: Cluster, admin: Clu
 def changed(change: Any) -> Object:
     """A database Job, changed."""
     own = names_in("dev", "x")
-    job = database_job(own, SERVER, f"{REGISTRY}/mautic@sha256:{'a' * 64}", "create")
+    job = database_job(own, SERVER, f"{REGISTRY}/mautic@sha256:{'a' * 64}", "create", 120)
     change(job, job["spec"]["template"]["spec"], job["spec"]["template"]["spec"]["containers"][0])
     return job
 
@@ -491,7 +491,7 @@ def test_the_policies_are_not_in_the_way_of_others(admin: Cluster) -> None:
     """They look at CI jobs alone."""
     server = replace(SERVER, host="elsewhere.example.com")
     own = names_in("dev", some_slug())
-    job = database_job(own, server, "elsewhere.example.com/mautic", "create")
+    job = database_job(own, server, "elsewhere.example.com/mautic", "create", 120)
     admin.create(job)
     admin.delete("Job", job["metadata"]["name"], PLATFORM)
     other = made(environment="qa", name=f"free-{secrets.token_hex(3)}")

@@ -34,6 +34,7 @@ FAST = {"minReadySeconds": 1, "drainSeconds": 1}
 VALUES: dict[str, Object] = {
     # Between them they make every kind of object that the chart can make.
     ROUTED: {
+        "crons": {"mode": "cronjobs"},
         "web": {**FAST, "autoscaling": {"enabled": True}},
         "media": {"storageClass": STORAGE_CLASS, "keep": True},
         "sessions": {"handler": "redis"},

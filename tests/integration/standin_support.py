@@ -36,7 +36,7 @@ def pair(engine: docker.DockerClient) -> tuple[str, str]:
                 *("docker", "buildx", "--builder", "default", "bake", "--file", str(bake)),
                 *(f"--set={name}.tags={image}" for name, image in images.items()),
                 *(f"--set={name}.context={folder / name}" for name in images),
-                f"--set=code.context={folder / 'mautic'}",
+                *(f"--set={name}.context={folder / 'mautic'}" for name in ("release", "own")),
                 "--load",
                 env={"MAUTIC_IMAGE": code, "DEBIAN_IMAGE": base},
             )

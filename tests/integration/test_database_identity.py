@@ -240,7 +240,7 @@ def test_the_job_has_the_arn_and_the_account_and_nothing_of_the_password() -> No
     )
     arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-1-AbCdEf"
     server = DatabaseServer("db", 3306, "admin", "mautic-system", "mautic_", arn, "database-admin")
-    pod = database_job(own, server, "image", "create")["spec"]["template"]["spec"]
+    pod = database_job(own, server, "image", "create", 120)["spec"]["template"]["spec"]
     variables = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
     assert variables["MAUTIC_DB_ADMIN_SECRET_ARN"] == arn
     assert not [

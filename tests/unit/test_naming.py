@@ -441,8 +441,8 @@ def database_objects(found: Names) -> list[Object]:
     prefix = database_prefix(found.release.partition("-")[0])
     server = DatabaseServer("db.example.org", 3306, "admin", "mautic-system", prefix)
     return [
-        database_job(found, server, "image", "create"),
-        database_job(found, server, "image", "drop"),
+        database_job(found, server, "image", "create", 120),
+        database_job(found, server, "image", "drop", 10),
         database_secret(found, server, "secret"),
     ]
 
