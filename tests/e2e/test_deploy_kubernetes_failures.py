@@ -188,8 +188,8 @@ FAILED = {
         {"web": "fpm=killed:startup"},
     ),
     "an init container that does not end": Row(
-        r"pod/\S+-(web|worker|cron)-\S+ init container wait-for-migration: an init container does not "
-        r"end \(ContainersNotInitialized: it has run for \d+ s; its last line: wait-for-",
+        r"pod/\S+-(web|worker|cron)-\S+ init container wait-for-migration: an init container "
+        r"does not end \(ContainersNotInitialized: it has run for \d+ s; its last line: wait-for-",
         dict.fromkeys(("web", "worker", "cron"), "wait-for-migration=init-silent"),
         values=MYSQL,
         settings={"database": None, "patience": {"deadline_seconds": 30}},
