@@ -9,6 +9,7 @@ programs (KUBEBUILDER_ASSETS); where those are missing, too, that is said, and n
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
@@ -83,7 +84,8 @@ def node(folder: Path) -> Iterator[dict[str, str]]:
     try:
         with running_registry(engine) as registry:
             pause = f"{registry}/pause:1"
-            engine.images.get(debian(engine)).tag(pause)
+            dockerfile = f'FROM {debian(engine)}\nENTRYPOINT ["/bin/sleep", "infinity"]\n'
+            engine.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=pause, rm=True)
             for event in engine.images.push(pause, stream=True, decode=True):
                 assert "error" not in event, event
             engine.images.remove(pause)
