@@ -185,7 +185,8 @@ class Transport:
                     if not chunk:
                         return
                     *lines, rest = (rest + chunk).split(b"\n")
-                    yield from (line.decode() for line in lines if line)
+                    # A container may write anything, also what is no UTF-8.
+                    yield from (line.decode(errors="replace") for line in lines if line)
             except (HTTPError, OSError):
                 return  # as an end: whoever watches asks again from where it was
             finally:

@@ -78,7 +78,8 @@ class Mirror:
             Exception: whatever ended one of the watches.
         """
         changed = self._changed.wait(seconds)
-        self._changed.clear()
+        if changed:
+            self._changed.clear()
         if self._failure:
             raise self._failure
         return changed

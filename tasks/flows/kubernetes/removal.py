@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tasks.adapters.cluster import Cluster
-from tasks.adapters.gone import POLL_SECONDS, wait_gone
+from tasks.adapters.gone import POLL_SECONDS, WAIT_SECONDS, wait_gone
 from tasks.adapters.helm import Helm
 from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.parallel import at_once
@@ -332,7 +332,9 @@ def _end_pods(cluster: Cluster, names: Names, say: Say) -> None:
             told = held
             say(f"waiting for the end of {held}")
         oldest = min(first_seen[pod["metadata"]["uid"]] for pod in pods)
-        if is_stuck(held, waited=now - began, still=now - oldest):
+        stuck = is_stuck(held, waited=now - began, still=now - oldest)
+        # Somebody may make pods anew for as long as they are deleted.
+        if stuck or now - began > WAIT_SECONDS:
             raise DeadlineError(
                 f"not gone after {now - began:.0f} s: {held}",
                 hint="see to what holds it, then run the same again: it goes on from here",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -13,6 +14,9 @@ AGAIN_SECONDS = 1.0
 """How long to wait before a log that broke off is asked for again."""
 GONE = frozenset({400, 404})
 """What the API answers when there is no log: the container has not started, or the pod is gone."""
+
+
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z")
 
 
 def stream(
@@ -45,8 +49,9 @@ def stream(
                 namespace, pod, container, tail=tail, since=_time(last), stop=stop
             ):
                 stamp, _, text = line.partition(" ")
-                # The API counts from whole seconds: it repeats what came within one.
-                if stamp > last:
+                # A line without a time is the node's own, on why the log breaks off here. And the
+                # API counts from whole seconds: it repeats what came within one.
+                if _STAMP.match(stamp) and stamp > last:
                     last = stamp
                     yield _time(stamp) or datetime.now(UTC), text
         except ClusterError as error:

@@ -151,8 +151,10 @@ class _Running:
         self._end: Callable[[], None] | None = None
         self._thread = threading.Thread(target=self._work, name="helm", daemon=True)
         self.ended = threading.Event()
-        self.error: SuiteError | None = None
+        self.error: Exception | None = None
         self._failed_at = 0.0
+        self._lock = threading.Lock()
+        self._unwanted = False
 
     def start(self) -> None:
         """Start it."""
@@ -160,8 +162,10 @@ class _Running:
 
     def end(self) -> None:
         """End it, if it runs, and wait for that."""
-        if self._end and not self.ended.is_set():
-            self._end()
+        with self._lock:
+            self._unwanted = True
+            if self._end and not self.ended.is_set():
+                self._end()
         self._thread.join()
 
     def failed_for(self) -> bool:
@@ -170,11 +174,14 @@ class _Running:
 
     def _work(self) -> None:
         def started(end: Callable[[], None]) -> None:
-            self._end = end
+            with self._lock:
+                self._end = end
+                if self._unwanted:  # given up while Helm was still looked for
+                    end()
 
         try:
             self._run(started)
-        except SuiteError as error:
+        except Exception as error:  # raised by `upgrade`, in the thread that wants to know
             self._failed_at = time.monotonic()
             self.error = error
         finally:

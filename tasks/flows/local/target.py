@@ -27,7 +27,7 @@ from tasks.core.converge import (
     wanted,
 )
 from tasks.core.errors import CommandError, InputError, RegistryError, SuiteError
-from tasks.core.migrations import MIGRATIONS, unavailable, word_of
+from tasks.core.migrations import MIGRATIONS, unavailable
 from tasks.core.naming import Names
 from tasks.core.record import (
     BRANCH,
@@ -41,6 +41,7 @@ from tasks.core.record import (
     newest,
 )
 from tasks.core.settings import Patience, Settings, names_of
+from tasks.core.words import last, read
 from tasks.flows import schedules
 from tasks.flows.local.evidence import save
 from tasks.flows.local.plan import (
@@ -281,15 +282,15 @@ class Local:
         """
 
         def tell(line: str) -> None:
-            (activity.say if word_of(line) else activity.line)(line)
+            (activity.say if read(line) else activity.line)(line)
 
         try:
             compose.run(MIGRATE, tell, deadline_seconds=MIGRATE_SECONDS)
         except CommandError as error:
-            words = [word for line in (error.output or "").splitlines() if (word := word_of(line))]
-            if words and words[-1].failed:
+            words = last(error.output or "")
+            if words and words.final:
                 raise SuiteError(
-                    f"the migration failed: {words[-1].sentence}", output=error.output
+                    f"the migration failed: {words.sentence}", output=error.output
                 ) from error
             raise
 
