@@ -28,6 +28,8 @@ V5 = "v5.channel.k8s.io"
 PING_SECONDS = 30.0
 """Load balancers cut connections that are silent for a minute or more."""
 CHUNK_BYTES = 32 * 1024
+SILENT_SECONDS = 60.0
+"""How long a command that nobody watches may say nothing: its container, or node, may hang."""
 
 
 class Exec:
@@ -81,11 +83,13 @@ class Exec:
         """Run it to its end without a terminal; return its exit status and what it wrote to stdout.
 
         Raises:
-            ClusterError: it could not be started, or the connection broke off.
+            ClusterError: it could not be started, the connection broke off, or the command said
+                nothing for ``SILENT_SECONDS``.
         """
         query = [("container", self._container), ("stdout", "true"), ("stderr", "true")]
         query += [("command", word) for word in self._argv]
         socket = self._transport.websocket(self._path, query)
+        socket.settimeout(SILENT_SECONDS)
         said = bytearray()
 
         def take(channel: int, data: bytes) -> None:

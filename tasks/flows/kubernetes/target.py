@@ -415,10 +415,18 @@ class Kubernetes:
         return record.current.tag
 
     def newer_migrations(self, of: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has seen and the code that runs does not have."""
+        """Return the migrations that the database has seen and the code that runs does not have.
+
+        Raises:
+            SuiteError: the code that runs does not tell.
+        """
         self._namespace(of, names)
         place = where_to_run(self._cluster, names, "")
-        _, table = self._cluster.output(names.namespace, place.pod, place.container, MIGRATIONS)
+        status, table = self._cluster.output(
+            names.namespace, place.pod, place.container, MIGRATIONS
+        )
+        if status:
+            raise ClusterError(f"{' '.join(MIGRATIONS)} ended with exit code {status}")
         return unavailable(table.decode(errors="replace"))
 
     # -- removing -----------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from tasks.core.converge import (
     order,
     wanted,
 )
-from tasks.core.errors import CommandError, InputError, RegistryError, SuiteError
+from tasks.core.errors import CommandError, DeadlineError, InputError, RegistryError, SuiteError
 from tasks.core.migrations import MIGRATIONS, unavailable
 from tasks.core.naming import Names
 from tasks.core.record import (
@@ -74,6 +74,8 @@ from tasks.flows.target import (
 )
 from tasks.flows.waiting import wait_until_up
 
+QUESTION_SECONDS = 60.0
+"""How long a container may take to answer a question."""
 UP_SECONDS = 300.0
 """How long all services of an environment may take to come up."""
 
@@ -420,9 +422,13 @@ class Local:
         return release.tag
 
     def newer_migrations(self, of: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has seen and the code that runs does not have."""
+        """Return the migrations that the database has seen and the code that runs does not have.
+
+        Raises:
+            SuiteError: the code that runs does not tell.
+        """
         argv = ["docker", "exec", self._container(of, names, PHP), *MIGRATIONS]
-        return unavailable(self.runner.run(argv, check=False).stdout)
+        return unavailable(self.runner.run(argv, deadline=QUESTION_SECONDS).stdout)
 
     # -- removing -----------------------------------------------------------------------------
 
@@ -495,7 +501,10 @@ class Local:
         if cron is None or cron.state != "running":
             return found
         argv = ["docker", "exec", cron.id, *schedules.STATUS]
-        done = self.runner.run(argv, cwd=self.root, check=False)
+        try:
+            done = self.runner.run(argv, cwd=self.root, check=False, deadline=QUESTION_SECONDS)
+        except DeadlineError as error:
+            return [*found, *schedules.unknown(error.message)]
         if done.returncode:
             return [*found, *schedules.unknown(done.stderr)]
         return [*found, *schedules.parts(done.stdout, datetime.now(UTC))]
