@@ -43,7 +43,13 @@ class Addons:
         self._volumes = volumes
         self._names = _Names()
         self._servers = [
-            DNSServer(self._names, address=address, port=53, tcp=tcp, logger=DNSLogger(logf=lambda line: None))
+            DNSServer(
+                self._names,
+                address=address,
+                port=53,
+                tcp=tcp,
+                logger=DNSLogger(logf=lambda line: None),
+            )
             for tcp in (False, True)
         ]
         self._rules = ""
