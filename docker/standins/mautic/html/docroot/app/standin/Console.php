@@ -57,7 +57,7 @@ final class Console
             'about'                               => $this->say("Stand-in of mautic-multidev {$version}, PHP ".PHP_VERSION),
             'cache:clear', 'cache:warmup'         => $this->compile($verb),
             'mautic:install'                      => $this->install(),
-            'mautic:plugins:reload'               => $this->reloadPlugins(),
+            'mautic:plugins:reload', 'mautic:plugins:install', 'mautic:plugins:update' => $this->reloadPlugins(),
             'mautic:user:password'                => $this->resetPassword(),
             'doctrine:migrations:sync-metadata-storage' => $this->syncStorage(),
             'doctrine:migrations:list'            => $this->listMigrations(),
@@ -83,7 +83,8 @@ final class Console
             'doctrine:migrations:sync-metadata-storage', 'doctrine:migrations:up-to-date',
             'doctrine:migrations:version', 'list',
             'mautic:contacts:deduplicate', 'mautic:install', 'mautic:integration:fetchleads',
-            'mautic:integration:pushactivity', 'mautic:max-mind:purge', 'mautic:plugins:reload',
+            'mautic:integration:pushactivity', 'mautic:max-mind:purge', 'mautic:plugins:install',
+            'mautic:plugins:reload', 'mautic:plugins:update',
             'mautic:user:password', 'messenger:consume',
         ]);
         sort($verbs);
