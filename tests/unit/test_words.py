@@ -83,7 +83,8 @@ def test_another_wait_begins_anew() -> None:
 
 
 def test_a_program_that_goes_on_waits_for_nothing() -> None:
-    said = after(REFUSED, "migrate: the migrations: doctrine:migrations:migrate", "Loading configuration")
+    step = "migrate: the migrations: doctrine:migrations:migrate"
+    said = after(REFUSED, step, "Loading configuration")
 
     assert said.words is None
     assert said.since is None
