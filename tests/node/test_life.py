@@ -98,7 +98,7 @@ def test_commands_run_in_the_environment(bed: Bed) -> None:
 def test_logs_tell_which_pod_they_are_from(bed: Bed) -> None:
     bed.get(BRANCH, "/s/login")
     done = bed.ok("logs", *ON, "--branch", BRANCH, "--service", "web", "--tail", "50")
-    (web,) = [pod["metadata"]["name"] for pod in bed.pods(BRANCH, "web")]
+    (web,) = bed.ready(BRANCH)
     assert web in done.stdout
     assert "/s/login" in done.stdout
 
@@ -116,7 +116,8 @@ def test_status_and_list_tell_the_truth(bed: Bed) -> None:
 
 @pytest.mark.usefixtures("life")
 def test_workers_wait_for_work(bed: Bed) -> None:
-    workers = bed.pods(BRANCH, "worker")
+    pods = bed.pods(BRANCH, "worker")
+    workers = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     assert len(workers) == 2
     for pod in workers:
         [status] = pod["status"]["containerStatuses"]
@@ -127,7 +128,8 @@ def test_workers_wait_for_work(bed: Bed) -> None:
 def test_a_branch_s_scheduled_commands_run_in_one_pod(bed: Bed) -> None:
     names = bed.names(BRANCH)
     assert bed.cluster.find("CronJob", names.namespace) == []
-    [pod] = bed.pods(BRANCH, "cron")
+    pods = bed.pods(BRANCH, "cron")
+    [pod] = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def log() -> str:
         return bed.cluster.logs(names.namespace, pod["metadata"]["name"], "cron") or ""

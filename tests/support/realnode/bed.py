@@ -34,11 +34,16 @@ COMPONENT = "app.kubernetes.io/component"
 THEME = "docker/mautic/themes/of-the-tests/style.css"
 SERVED_THEME = "/themes/of-the-tests/style.css"
 VALUES = "helm/environments/node.yaml"
+LITTLE: Object = {"resources": {"requests": {"cpu": "5m"}}}
 OWN: Object = {
     "media": {"accessMode": "ReadWriteOnce", "size": "1Gi"},
-    "mysql": {"enabled": True, "size": "1Gi"},
+    "mysql": {"enabled": True, "size": "1Gi", **LITTLE},
+    "web": {"nginx": LITTLE, "fpm": LITTLE},
+    "workerDefaults": LITTLE,
+    "crons": {"pod": LITTLE},
+    "migrate": {**LITTLE, "waitResources": LITTLE["resources"]},
 }
-"""What one small node is given: everything in the branch's namespace."""
+"""What one small node is given: everything in the branch's namespace, and room for many of them."""
 
 
 @dataclass
