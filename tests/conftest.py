@@ -214,7 +214,9 @@ def _remove_orphans(engine: docker.DockerClient) -> None:
     """Remove what a test run that was killed has left."""
     from docker.errors import APIError
 
-    for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}):
+    for container in engine.containers.list(
+        all=True, ignore_removed=True, filters={"label": OWNER_LABEL}
+    ):
         if not Path("/proc", container.labels[OWNER_LABEL]).exists():
             # Another process may be removing the same one.
             with contextlib.suppress(APIError):

@@ -162,7 +162,7 @@ class Project:
         labels = [
             f"com.docker.compose.{k}={v}" for k, v in (("project", self.name), ("service", service))
         ]
-        (found,) = engine.containers.list(all=True, filters={"label": labels})
+        (found,) = engine.containers.list(all=True, ignore_removed=True, filters={"label": labels})
         return found
 
 

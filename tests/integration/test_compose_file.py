@@ -618,7 +618,7 @@ def test_two_branches_side_by_side_and_one_goes(
 
     two.project.down()
     mine = {"label": f"com.docker.compose.project={two.project.name}"}
-    assert engine.containers.list(all=True, filters=mine) == []
+    assert engine.containers.list(all=True, ignore_removed=True, filters=mine) == []
     assert engine.volumes.list(filters=mine) == []
     assert engine.networks.list(filters=mine) == []
     assert one.visitor().get("/s/login").status_code == 200

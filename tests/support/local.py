@@ -108,13 +108,17 @@ class World:
     def all_containers(self, slug: str) -> list[Container]:
         """Return the containers of a slug, those that are no service's too."""
         label = f"{PROJECT}={self.namespace(slug)}"
-        found: list[Container] = self.engine.containers.list(all=True, filters={"label": label})
+        found: list[Container] = self.engine.containers.list(
+            all=True, ignore_removed=True, filters={"label": label}
+        )
         return found
 
     def objects(self, slug: str) -> list[str]:
         """Return everything in the engine that carries a slug's name."""
         prefix = f"{self.namespace(slug)}"
-        containers = [item.name for item in self.engine.containers.list(all=True)]
+        containers = [
+            item.name for item in self.engine.containers.list(all=True, ignore_removed=True)
+        ]
         volumes = [item.name for item in self.engine.volumes.list()]
         networks = [item.name for item in self.engine.networks.list()]
         return [
@@ -165,7 +169,7 @@ class World:
     def remove(self) -> None:
         """Remove everything that carries the project's name, whatever state it is in."""
         mine = f"{self.project}-"
-        for container in self.engine.containers.list(all=True):
+        for container in self.engine.containers.list(all=True, ignore_removed=True):
             if container.name.startswith(mine):
                 with contextlib.suppress(NotFound, APIError):
                     container.remove(force=True, v=True)
