@@ -106,7 +106,8 @@ FATES = {
         shown=r"FPM_PM must be static, dynamic or ondemand, not 'no-such-way'",
     ),
     "too little memory": Fate(
-        WEB + r"the container ran out of memory",
+        # The kernel may kill php-fpm's shell or its child: the kubelet tells of the first alone.
+        WEB + r"(the container ran out of memory|the container keeps crashing .*exit code 137)",
         fpm(limits={"memory": "12Mi"}, requests={"memory": "12Mi"}),
     ),
     "a key of the Secret that is missing": Fate(
@@ -148,11 +149,6 @@ FATES = {
         r"pod/\S+-web-\S+: no node can take the pod \(Unschedulable: .*Insufficient cpu",
         fpm(requests={"cpu": "1k"}) | {"quota": {"hard": {"requests.cpu": "10k"}}},
         patience={"grace_seconds": 4},
-    ),
-    "more of the node's disk than allowed": Fate(
-        r"pod/\S+-web-\S+: the pod was evicted or killed \(Evicted: ",
-        fpm(limits={"ephemeral-storage": "1Mi"}, requests={"ephemeral-storage": "1Mi"}),
-        patience={"stability_seconds": 60},
     ),
 }
 

@@ -326,7 +326,12 @@ class ClusterPlatform:
         """End what a dead run left pending."""
         with self._work(f"repair release {release}") as activity:
             activity.outcome = repair(
-                self._cluster, self._helm, release, self._where(release), self._history(release)
+                self._cluster,
+                self._helm,
+                release,
+                self._where(release),
+                self._history(release),
+                say=activity.say,
             )
 
     def _define(self, texts: Sequence[bytes], activity: Activity) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from gzip import decompress
 
 from tasks.adapters.cluster import Cluster
+from tasks.adapters.gone import wait_gone
 from tasks.adapters.helm import Helm, Revision, stored
 from tasks.adapters.kubeapi import Object
 from tasks.core.errors import ClusterError
@@ -53,6 +54,7 @@ def repair(
     history: Sequence[Revision],
     *,
     worked: int = 0,
+    say: Callable[[str], None],
 ) -> str:
     """End what a dead run left pending; only whoever holds the lock may.
 
@@ -64,21 +66,42 @@ def repair(
         history: its revisions, the oldest first; the newest one is pending.
         worked: the revision that was last seen to work, or 0: then the last one that was deployed
             is taken for good. Without any the release is uninstalled.
+        say: told what is waited for.
 
     Returns:
         What was done, in a few words.
 
     Raises:
         CommandError: Helm failed.
+        DeadlineError: a claim of the uninstalled release does not go.
     """
     status = history[-1].status
     deployed = [each.number for each in history if each.status == "deployed"]
     before = worked or max(deployed, default=0)
     if not before:
         helm.uninstall(release, namespace, timeout_seconds=HELM_SECONDS)
+        _wait_claims_gone(cluster, release, namespace, say)
         return f"{status}: uninstalled"
     go_back(cluster, helm, release, namespace, before)
     return f"{status}: rolled back to revision {before}"
+
+
+def _wait_claims_gone(
+    cluster: Cluster, release: str, namespace: str, say: Callable[[str], None]
+) -> None:
+    """Wait for the claims that go with an uninstalled release.
+
+    The next one would take them for its own while they are on their way out, and its pods would
+    wait for what is gone a moment later. Pods hold their claims: they are not given their grace.
+    """
+    for pod in cluster.find("Pod", namespace, f"{INSTANCE}={release}"):
+        cluster.delete("Pod", pod["metadata"]["name"], namespace, grace_seconds=1, uid=uid_of(pod))
+    for claim in cluster.find("PersistentVolumeClaim", namespace):
+        meta = claim["metadata"]
+        # Those of a StatefulSet are its own, and deleted a moment after it.
+        if "deletionTimestamp" in meta or meta.get("ownerReferences"):
+            kind = "PersistentVolumeClaim"
+            wait_gone(cluster, kind, meta["name"], namespace, uid=meta["uid"], say=say)
 
 
 def go_back(cluster: Cluster, helm: Helm, release: str, namespace: str, revision: int) -> int:

@@ -337,6 +337,7 @@ class Kubernetes:
                 names.namespace,
                 plan.history,
                 worked=plan.record.revision if plan.record else 0,
+                say=activity.say,
             )
 
     def _make_secret(self, names: Names, missing: Sequence[str]) -> dict[str, str]:
