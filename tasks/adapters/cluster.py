@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from tasks.adapters.kubeapi import (
@@ -23,7 +23,7 @@ from tasks.adapters.kubeapi import (
     Transport,
     refusal,
 )
-from tasks.core.errors import ClusterError
+from tasks.core.errors import ClusterError, ConflictError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -218,9 +218,7 @@ class Cluster:
             ConflictError: there is one of that name.
         """
         path = KINDS[manifest["kind"]].path(manifest["metadata"].get("namespace"))
-        return self._transport.json(
-            Request("POST", path, {"fieldManager": FIELD_MANAGER}, manifest)
-        )
+        return self._write(Request("POST", path, {"fieldManager": FIELD_MANAGER}, manifest))
 
     def replace(self, manifest: Object) -> Object:
         """Replace an object, if it is still at the version that was read.
@@ -230,7 +228,24 @@ class Cluster:
         """
         meta = manifest["metadata"]
         path = KINDS[manifest["kind"]].path(meta.get("namespace"), meta["name"])
-        return self._transport.json(Request("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest))
+        return self._write(Request("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest))
+
+    def _write(self, request: Request) -> Object:
+        """Return the object as the API has it after a request that cannot simply be repeated.
+
+        Where the answer to the first attempt was lost, the second meets what the first one wrote.
+        """
+        try:
+            return self._transport.json(request)
+        except ConflictError as error:
+            wanted = request.body
+            if not error.repeated or wanted is None:
+                raise
+            meta = wanted["metadata"]
+            found = self.get(wanted["kind"], meta["name"], meta.get("namespace"))
+            if found is None or not _is_written(found, wanted):
+                raise
+            return found
 
     def patch(self, kind: str, name: str, namespace: str | None, patch: Object) -> Object:
         """Change some fields of an object by a JSON merge patch."""
@@ -480,3 +495,25 @@ class Cluster:
             if not following:
                 return items, page["metadata"]["resourceVersion"]
             query["continue"] = following
+
+
+def _is_written(found: Object, wanted: Object) -> bool:
+    """Return True if an object holds what a request was to write."""
+    meta = {key: wanted["metadata"].get(key) or {} for key in ("labels", "annotations")}
+    shared = {key: wanted[key] for key in wanted.keys() - {"kind", "apiVersion", "status"}}
+    return _holds(found, {**shared, "metadata": meta})
+
+
+def _holds(found: Any, wanted: Any) -> bool:
+    """Return True if each field that is wanted is there; the API adds others."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(
+            _holds(found.get(key, {}), value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(map(_holds, found, wanted))
+        )
+    return bool(found == wanted)

@@ -40,6 +40,9 @@ CONNECT_SECONDS = 10.0
 """How long a websocket connection may take to open."""
 CONNECTIONS = 64
 """How many connections are kept open: a rollout has a watch per kind and follows many logs."""
+NOT_READY = "not yet ready to handle request"
+"""With 403: the admission of an API server that has just started does not know its objects yet
+(k8s.io/apiserver, pkg/admission)."""
 WATCH_SECONDS = 30
 """How long the API serves one watch before it is opened anew: what a connection that died
 silently may cost."""
@@ -292,7 +295,7 @@ class Transport:
         began = time.monotonic()
         deadline = began + self._patience
         pause = 0.2
-        logged_in = False
+        logged_in = repeated = False
         while True:
             client = self._client
             try:
@@ -310,9 +313,12 @@ class Transport:
                     self._log_in_again(client)
                     logged_in = True
                     continue
-                if error.status not in BUSY:
+                if isinstance(error, ConflictError):
+                    error.repeated = repeated
+                if error.status not in BUSY and NOT_READY not in error.message:
                     raise error
                 pause = max(pause, float(answer.headers.get("Retry-After") or 0))
+            repeated = True
             if time.monotonic() + pause > deadline:
                 raise error
             if self._say and not self._told and time.monotonic() - began > TELL_SECONDS:

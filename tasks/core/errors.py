@@ -114,7 +114,14 @@ class ClusterError(SuiteError):
 
 
 class ConflictError(ClusterError):
-    """The object was changed, or made, by somebody else in the meantime."""
+    """The object was changed, or made, by somebody else in the meantime.
+
+    Attributes:
+        repeated: True if an earlier attempt got no clear answer, and may have had its effect: then
+            "somebody else" may be this very request.
+    """
+
+    repeated = False
 
 
 class AwsError(SuiteError):

@@ -157,6 +157,45 @@ def test_a_busy_api_is_asked_again(proxy: FaultyProxy, shaky: Cluster, status: i
     assert proxy.failed == 2
 
 
+def test_an_api_server_that_has_just_started_is_asked_again(
+    proxy: FaultyProxy, shaky: Cluster, namespace: str
+) -> None:
+    proxy.fail(
+        403, times=2, words='configmaps "settings" is forbidden: not yet ready to handle request'
+    )
+
+    assert shaky.create(config_map(namespace))["metadata"]["uid"]
+    assert proxy.failed == 2
+
+
+def test_an_object_whose_answer_was_lost_is_made_once(
+    proxy: FaultyProxy, shaky: Cluster, namespace: str
+) -> None:
+    proxy.lose_answer(lambda request, _: request.startswith("POST"))
+    made = shaky.create(config_map(namespace, a="1"))
+    proxy.lose_answer(lambda request, _: request.startswith("PUT"))
+    replaced = shaky.replace({**made, "data": {"a": "2"}})
+
+    assert replaced["metadata"]["uid"] == made["metadata"]["uid"]
+    assert replaced["data"] == {"a": "2"}
+    sent = [request.split("?")[0].split()[0] for request in proxy.requests]
+    assert sent == ["POST", "POST", "GET", "PUT", "PUT", "GET"]
+
+
+def test_what_somebody_else_wrote_while_an_answer_was_lost_is_a_conflict(
+    proxy: FaultyProxy, shaky: Cluster, cluster: Cluster, namespace: str
+) -> None:
+    read = cluster.create(config_map(namespace, a="1"))
+    proxy.lose_answer(lambda request, _: request.startswith("POST"))
+    with pytest.raises(ConflictError, match="already exists"):
+        shaky.create(config_map(namespace, a="2"))
+
+    cluster.patch("ConfigMap", "settings", namespace, {"data": {"a": "theirs"}})
+    proxy.lose_answer(lambda request, _: request.startswith("PUT"))
+    with pytest.raises(ConflictError, match="modified"):
+        shaky.replace({**read, "data": {"a": "3"}})
+
+
 def test_an_api_that_stays_busy_is_told_when_the_patience_ends(
     proxy: FaultyProxy, tmp_path: Path
 ) -> None:

@@ -34,7 +34,8 @@ class FaultyProxy:
         self._context.load_cert_chain(plane.pki.root / "admin.crt", plane.pki.root / "admin.key")
         self._upstream = plane.url.removeprefix("https://")
         self._lock = threading.Lock()
-        self._fault: tuple[int, int, int, dict[str, str], Only] | None = None
+        self._fault: tuple[int, int, int, str, dict[str, str], Only] | None = None
+        self._lost: Only | None = None
         self._seen = 0
         self._drop_after: float | None = None
         self._away = False
@@ -79,6 +80,7 @@ class FaultyProxy:
         every: int = 1,
         times: int = 10**9,
         only: Only = lambda request, agent: True,
+        words: str = "on demand",
         **headers: str,
     ) -> None:
         """Answer requests with a status.
@@ -88,10 +90,24 @@ class FaultyProxy:
             every: every so manieth request.
             times: so many times in all.
             only: says by method and path, and by the user agent, which requests count.
+            words: the answer's body.
             headers: headers of the answer, with underscores for hyphens.
         """
         with self._lock:
-            self._fault, self._seen = (status, every, times, headers, only), 0
+            self._fault, self._seen = (status, every, times, words, headers, only), 0
+
+    def lose_answer(self, only: Only) -> None:
+        """Pass the next request that counts on, but close its connection unanswered."""
+        with self._lock:
+            self._lost = only
+
+    def loses(self, request: str, agent: str) -> bool:
+        """Return True once, if the answer to this request is to be lost."""
+        with self._lock:
+            found = self._lost is not None and self._lost(request, agent)
+            if found:
+                self._lost = None
+            return found
 
     def heal(self) -> None:
         """Pass everything on again."""
@@ -130,17 +146,17 @@ class FaultyProxy:
             with self._lock:
                 self._streams.discard(client)
 
-    def fault(self, request: str, agent: str) -> tuple[int, dict[str, str]] | None:
+    def fault(self, request: str, agent: str) -> tuple[int, str, dict[str, str]] | None:
         """Return what to answer instead of passing a request on."""
         with self._lock:
             if self._fault is None or not self._fault[-1](request, agent):
                 return None
-            status, every, times, headers, _ = self._fault
+            status, every, times, words, headers, _ = self._fault
             self._seen += 1
             if self._seen % every or self.failed >= times:
                 return None
             self.failed += 1
-            return status, headers
+            return status, words, headers
 
     def ask(self, handler: BaseHTTPRequestHandler) -> http.client.HTTPResponse:
         """Return the API server's answer."""
@@ -186,12 +202,16 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             proxy.requests.append(request)
             agent = self.headers.get("User-Agent", "")
             if fault := proxy.fault(request, agent):
-                status, headers = fault
+                status, words, headers = fault
                 read_body(self)
-                self._answer(status, b"on demand", {"Content-Type": "text/plain", **headers})
+                self._answer(status, words.encode(), {"Content-Type": "text/plain", **headers})
                 return
             query = set(self.path.partition("?")[2].split("&"))
             answer = proxy.ask(self)
+            if proxy.loses(request, agent):
+                answer.read()
+                self.close_connection = True
+                return
             kind = {"Content-Type": answer.headers["Content-Type"]}
             if not {"watch=true", "follow=true"} & query or answer.status != 200:
                 self._answer(answer.status, answer.read(), kind)
