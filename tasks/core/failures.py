@@ -129,6 +129,15 @@ RULES: tuple[Rule, ...] = (
         "create it, or correct its name in the values",
         r"serviceaccount \S+ not found",
     ),
+    # For a moment after its start an API server knows neither its own roles nor its objects.
+    _rule(
+        "the API server is not ready for its own controllers",
+        "FailedCreate ReplicaSetCreateError",
+        Patience.GRACE,
+        "look at the control plane and at its bootstrap roles (`kubectl get --raw /readyz`)",
+        r'User "system:(serviceaccount:kube-system:\S+-controller|kube-controller-manager)" cannot|'
+        r"not yet ready to handle request",
+    ),
     _rule(
         "refused by admission",
         "FailedCreate ReplicaSetCreateError",

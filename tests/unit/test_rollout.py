@@ -349,6 +349,15 @@ ROWS: list[tuple[str, Snapshot]] = [
         "its service account is missing",
         of_condition("FailedCreate", 'is forbidden: … serviceaccount "x" not found'),
     ),
+    *(
+        ("the API server is not ready for its own controllers", of_condition("FailedCreate", words))
+        for words in (
+            'pods is forbidden: User "system:serviceaccount:kube-system:replicaset-controller" '
+            'cannot create resource "pods" in API group "" in the namespace "n": RBAC: '
+            '[clusterrole.rbac.authorization.k8s.io "system:basic-user" not found]',
+            'pods "web-1" is forbidden: not yet ready to handle request',
+        )
+    ),
     (
         "refused by admission",
         of_condition("FailedCreate", 'is forbidden: violates PodSecurity "restricted:latest"'),
