@@ -46,8 +46,8 @@ def _rule(cause: str, reasons: str, patience: Patience, advice: str, message: st
 
 
 # Reasons: kubelet's container states (pkg/kubelet/images/types.go, container/sync_result.go,
-# kuberuntime) and events (pkg/kubelet/events/event.go), the scheduler's PodScheduled condition, the controllers' conditions and events, and
-# the codes of the images' own words (core.words).
+# kuberuntime) and events (pkg/kubelet/events/event.go), the scheduler's PodScheduled condition,
+# the controllers' conditions and events, and the codes of the images' own words (core.words).
 # Order matters: the first rule that fits a symptom is its rule, and of several failures the one
 # highest up is told.
 RULES: tuple[Rule, ...] = (
