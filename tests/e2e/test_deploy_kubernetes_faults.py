@@ -14,6 +14,7 @@ from tasks.adapters.helm import PENDING
 from tests.support.deploys import Deploys, Lines, until
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, KubeEnv
+from tests.support.rights import check_rights
 
 BRANCH = "main"
 AWAY_SECONDS = 20.0
@@ -36,6 +37,7 @@ def proxy(deploys: Deploys) -> Iterator[FaultyProxy]:
     """What stands before the API server."""
     with FaultyProxy(deploys.env.plane) as made:
         yield made
+    check_rights(made.requests, deploys.env.project)
 
 
 def through(proxy: FaultyProxy, tmp_path: Path, user: dict[str, Any] | None = None) -> Any:

@@ -20,7 +20,9 @@ import yaml
 from tasks.adapters.registry import Registry
 from tasks.core.tags import branch_marker
 from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object
+from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, KubeEnv
+from tests.support.rights import check_rights
 
 BRANCH = "feature/Login"
 OTHER = "other"
@@ -31,10 +33,14 @@ BESIDE = {("Secret", "mautic"), ("Lease", "mautic-multidev")}
 
 
 @pytest.fixture(scope="module")
-def deploys(kube_env: KubeEnv) -> Iterator[Deploys]:
-    """The command line, and a control plane."""
-    with Deploys(kube_env) as made:
+def deploys(kube_env: KubeEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploys]:
+    """The command line, and a control plane of which no right is asked that nobody told of."""
+    with FaultyProxy(kube_env.plane) as proxy, Deploys(kube_env) as made:
+        folder = tmp_path_factory.mktemp("through")
+        kube_env.through = proxy.write_kubeconfig(folder / "kubeconfig")
         yield made
+        kube_env.through = None
+    check_rights(proxy.requests, kube_env.project)
 
 
 @dataclass

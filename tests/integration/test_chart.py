@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tasks.adapters.tools import find_helm
 from tasks.core.errors import MissingToolError
 from tasks.core.naming import RELEASE_MAX
 from tasks.core.redact import Redactor
+from tasks.core.rights import needed
 from tasks.flows.kubernetes.services import service_of
 from tests.conftest import missing
 from tests.support.apirules import faults
@@ -1012,6 +1014,61 @@ def test_the_media_claim_is_as_told(chart: Chart) -> None:
     assert plain["spec"]["accessModes"] == ["ReadWriteMany"]
     assert "storageClassName" not in plain["spec"]
     assert "annotations" not in plain["metadata"]
+
+
+SECRETIVE = re.compile("PASSWORD|SECRET|TOKEN|DSN")
+"""Names that values may not give variables."""
+
+
+def variables(container: Object, objects: list[Object]) -> Iterator[tuple[str, str]]:
+    """Yield a container's variables; of one name the last one counts (Kubernetes API, EnvVar)."""
+    for source in container.get("envFrom", []):
+        yield from of_kind(objects, "ConfigMap")[source["configMapRef"]["name"]]["data"].items()
+    for each in container.get("env", []):
+        yield each["name"], each.get("value", "")
+
+
+@pytest.mark.parametrize("combination", [name for name in GRID if name != "sleeping"])
+def test_a_variable_of_the_values_wins_and_no_container_has_one_twice(
+    chart: Chart, combination: str
+) -> None:
+    values, options = GRID[combination]
+    # Every variable that any container has, set by every key that sets variables.
+    own = {
+        each["name"]
+        for given, more in (GRID[combination], GRID["everything"], GRID["pod"], GRID["outside"])
+        for _, template in pods(chart.objects(given, **more))
+        for container in containers(template)
+        for each in container.get("env", [])
+        if not SECRETIVE.search(each["name"])
+    }
+    files = {"secret": {"files": {"MAUTIC_BOTH": "one"}, "migrateFiles": {"MAUTIC_BOTH": "two"}}}
+    for where in ("env", "fpm", "nginx"):
+        mine = dict.fromkeys(own, "mine")
+        change = {"env": mine} if where == "env" else {"web": {where: {"env": mine}}}
+        objects = chart.objects(overlay(values, overlay(files, change)), **options)
+        for item, template in pods(objects):
+            for container in containers(template):
+                names = [each["name"] for each in container.get("env", [])]
+                assert len(names) == len(set(names)), (name_of(item), container["name"], names)
+                found = dict(variables(container, objects))
+                if where == container["name"] or (where == "env" and "MAUTIC_SITE_URL" in found):
+                    # php-fpm's own variables are the values' as well.
+                    given = {name for name in own & set(found) if not name.startswith("FPM_")}
+                    assert {found[name] for name in given} == {"mine"}, container
+    migrate = containers(only(objects, "Job", "migrate")["spec"]["template"])[0]
+    assert dict(variables(migrate, objects))["MAUTIC_BOTH_FILE"] == "/run/secrets/mautic/two"
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, INGRESS, POD, OUTSIDE])
+def test_a_deploy_asks_for_the_rights_to_what_the_chart_makes(chart: Chart, values: Values) -> None:
+    asked = set(needed(overlay(DEFAULTS, overlay(REQUIRED, values))))
+    made = {item["kind"] for item in chart.objects(values)}
+    # Helm asks of a hook's Job by watching it.
+    verbs = ("create", "patch", "delete")
+    assert {(verb, kind) for kind in made for verb in verbs} <= asked
+    if values is EVERYTHING:
+        assert ("create", "Ingress") not in asked
 
 
 @pytest.mark.parametrize(("keep", "policy"), [(False, "Delete"), (True, "Retain")])
