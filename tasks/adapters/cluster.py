@@ -120,7 +120,7 @@ class Change:
     Attributes:
         kind: the object's kind.
         type: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``SYNCED`` after a whole new list.
-        object: the object; for ``SYNCED`` the list's items stand under ``items``.
+        object: the object; for ``SYNCED`` the list, its items under ``items``.
     """
 
     kind: str
@@ -442,7 +442,8 @@ class Cluster:
         while not stop.is_set():
             query = {"labelSelector": selector, "limit": str(PAGE)}
             items, version = self._list(kind, namespace, query)
-            on_change(Change(kind, "SYNCED", {"items": items}))
+            whole = {"metadata": {"resourceVersion": version}, "items": items}
+            on_change(Change(kind, "SYNCED", whole))
             for change in self._follow(kind, namespace, selector, version, stop):
                 on_change(change)
 
