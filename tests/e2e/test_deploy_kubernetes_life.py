@@ -310,6 +310,9 @@ def test_prod_has_four_replicas_that_share_sessions_in_redis(
         fpm = next(one for one in pod["spec"]["containers"] if one["name"] == "fpm")
         variables = {one["name"]: one.get("value") for one in fpm["env"]}
         assert variables["PHP_SESSION_SAVE_HANDLER"] == "redis"
+    assert "keep off cron email-fetch (mautic:email:fetch needs" in prod.stderr
+    crons = deploys.cluster.find("CronJob", names.namespace)
+    assert not [one for one in crons if one["metadata"]["name"].endswith("email-fetch")]
     assert compared(deploys, "main", "prod") == []
     found, promised = there(deploys, "main", "prod")
     assert found == promised | BESIDE

@@ -31,7 +31,11 @@ DATABASE = "database"
 """Stands for the database Job among a branch's components, to give it a fate."""
 ORIGIN = "https://git.example.com/mautic.git"
 FAST = "helm/environments/fast.yaml"
-FAST_VALUES = {"web": {"minReadySeconds": 1, "drainSeconds": 1}}
+FAST_VALUES = {
+    "web": {"minReadySeconds": 1, "drainSeconds": 1},
+    # Images of PHP 8.4 cannot run it.
+    "crons": {"jobs": {"email-fetch": {"enabled": True}}},
+}
 SHIFTING = frozenset({"events", "leases", "endpoints", "endpointslices"})
 """Kinds that the cluster itself writes at any time."""
 SETTLE_SECONDS = 60.0
