@@ -405,7 +405,7 @@ class Registry:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a registry's host[:port] is this machine."""
+    """Return True if a registry's host[:port] is this machine."""
     name = re.sub(r":\d+\Z", "", host).strip("[]")
     if name == "localhost" or name.endswith(".localhost"):
         return True

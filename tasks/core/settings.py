@@ -519,7 +519,7 @@ def choose_environment(
 
 
 def matches(environment: Environment, branch: str) -> bool:
-    """Say whether the branch is one of the environment's."""
+    """Return True if the branch is one of the environment's."""
     return any(fnmatchcase(branch, pattern) for pattern in environment.branches)
 
 

@@ -112,7 +112,7 @@ def test_a_failure_that_helm_does_not_try_again_leaves_the_last_good_release(
 
 
 def is_helm(agent: str, request: str, point: str) -> bool:
-    """Say whether Helm asks for something."""
+    """Return True if Helm asks for something."""
     return agent.startswith("Helm/") and bool(re.match(POINTS[point], request))
 
 

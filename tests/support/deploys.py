@@ -192,7 +192,7 @@ class Deploys:
         }
 
     def exists(self, branch: str) -> bool:
-        """Say whether a branch has a namespace."""
+        """Return True if a branch has a namespace."""
         return self.cluster.get("Namespace", self.names(branch).namespace) is not None
 
     def held(self, branch: str) -> list[str]:
@@ -364,5 +364,5 @@ class Lines(threading.Thread):
         return "\n".join(line for _, line in self.lines)
 
     def says(self, words: str) -> bool:
-        """Say whether a line with these words came so far."""
+        """Return True if a line with these words came so far."""
         return any(words in line for _, line in list(self.lines))

@@ -131,7 +131,7 @@ class FaultyProxy:
         self._away = False
 
     def is_away(self) -> bool:
-        """Say whether connections are to be closed unanswered."""
+        """Return True if connections are to be closed unanswered."""
         return self._away
 
     @contextlib.contextmanager

@@ -86,7 +86,7 @@ class Mirror:
         return changed
 
     def is_whole(self) -> bool:
-        """Say whether every kind has been listed."""
+        """Return True if every kind has been listed."""
         with self._lock:
             return len(self._objects) == len(LABELLED) + len(UNLABELLED)
 
@@ -192,7 +192,7 @@ class Mirror:
         return not (self._serving and _component(deployment) in BACKGROUND)
 
     def _is_begun(self, stateful: Object, pods: Iterable[Object]) -> bool:
-        """Say whether a StatefulSet is new, or has begun to replace its pods by new ones."""
+        """Return True if a StatefulSet is new, or has begun to replace its pods by new ones."""
         if self._is_recent(stateful):
             return True
         status = stateful.get("status", {})

@@ -173,7 +173,7 @@ def drop_failed(cluster: Cluster, release: str, namespace: str) -> None:
 
 
 def _works(cluster: Cluster, pod: Object) -> bool:
-    """Say whether a pod does more than to start or to wait."""
+    """Return True if a pod does more than to start or to wait."""
     where, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     running = [
         container["name"]

@@ -343,7 +343,7 @@ def _end_pods(cluster: Cluster, names: Names, say: Say) -> None:
 
 
 def _is_slow(pod: Object) -> bool:
-    """Say whether a pod that ends has been given more time than it needs here."""
+    """Return True if a pod that ends has been given more time than it needs here."""
     return int(pod["metadata"].get("deletionGracePeriodSeconds") or 0) > GRACE_SECONDS
 
 

@@ -533,7 +533,7 @@ class Kubernetes:
         return sorted(found, key=lambda item: item.branch)
 
     def _is_of_these_settings(self, found: Object) -> bool:
-        """Say whether a namespace is what these settings call its branch's."""
+        """Return True if a namespace is what these settings call its branch's."""
         try:
             branch = owner_of(found).get("branch", "")
             names = names_of(self._settings, self._environment, branch)
