@@ -324,7 +324,8 @@ MEDIA = {
 def test_mautic_writes_where_it_must_and_shares_what_it_must(chart: Chart) -> None:
     objects = chart.objects()
     nginx, fpm = containers(only(objects, "Deployment", "web")["spec"]["template"])
-    assert mounts(fpm) == SCRATCH | MEDIA
+    sessions = {f"{HTML}/var/sessions": ("media/sessions", True)}
+    assert mounts(fpm) == SCRATCH | MEDIA | sessions
     assert mounts(nginx) == {
         "/tmp": ("nginx-tmp", True),
         f"{HTML}/docroot/media/images": ("media/images", False),
@@ -1014,6 +1015,29 @@ def test_the_media_claim_is_as_told(chart: Chart) -> None:
     assert plain["spec"]["accessModes"] == ["ReadWriteMany"]
     assert "storageClassName" not in plain["spec"]
     assert "annotations" not in plain["metadata"]
+
+
+@pytest.mark.parametrize("combination", GRID)
+def test_a_new_web_pod_knows_the_sessions_of_the_last_one(chart: Chart, combination: str) -> None:
+    """In Redis, or on the volume that outlives pods: an update logs nobody out."""
+    values, options = GRID[combination]
+    objects = chart.objects(values, **options)
+    for item, template in pods(objects):
+        volumes = {each["name"]: each for each in template["spec"].get("volumes", [])}
+        for container in containers(template):
+            found = dict(variables(container, objects))
+            path = found.get("PHP_SESSION_SAVE_PATH", "")
+            mounted = {each["mountPath"]: each for each in container.get("volumeMounts", [])}
+            if container["name"] != "fpm":
+                assert not path, (name_of(item), container["name"])
+                assert "/var/www/html/var/sessions" not in mounted
+            elif found.get("PHP_SESSION_SAVE_HANDLER") == "redis":
+                assert path.startswith(("tcp://", "tls://"))
+            else:
+                assert "persistentVolumeClaim" in volumes[mounted[path]["name"]]
+                assert mounted[path]["subPath"] == "sessions"
+                # What is uploaded lies beside it, and is served.
+                assert [each.get("subPath") for each in mounted.values()].count("sessions") == 1
 
 
 SECRETIVE = re.compile("PASSWORD|SECRET|TOKEN|DSN")

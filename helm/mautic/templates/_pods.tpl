@@ -207,5 +207,13 @@ initContainers:
   {{- $auth := empty .Values.redis.passwordKey | ternary "" "&auth=$(REDIS_PASSWORD)" }}
   {{- $prefix := printf "%s:session:" .Release.Name }}
   value: {{ printf "%s://%s:%d?prefix=%s%s" $scheme (include "mautic.redisHost" .) (int .Values.redis.port) $prefix $auth | quote }}
+{{- else }}
+- name: PHP_SESSION_SAVE_PATH
+  value: {{ include "mautic.sessionFolder" . }}
 {{- end }}
+{{- end }}
+
+{{/* Where sessions are that are files: on the claim, because in /tmp they would go with the pod. */}}
+{{- define "mautic.sessionFolder" -}}
+/var/www/html/var/sessions
 {{- end }}
