@@ -20,7 +20,9 @@ import yaml
 from tasks.adapters.registry import Registry
 from tasks.core.tags import branch_marker
 from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object
+from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, KubeEnv
+from tests.support.rights import check_rights
 
 BRANCH = "feature/Login"
 OTHER = "other"
@@ -31,10 +33,14 @@ BESIDE = {("Secret", "mautic"), ("Lease", "mautic-multidev")}
 
 
 @pytest.fixture(scope="module")
-def deploys(kube_env: KubeEnv) -> Iterator[Deploys]:
-    """The command line, and a control plane."""
-    with Deploys(kube_env) as made:
+def deploys(kube_env: KubeEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploys]:
+    """The command line, and a control plane of which no right is asked that nobody told of."""
+    with FaultyProxy(kube_env.plane) as proxy, Deploys(kube_env) as made:
+        folder = tmp_path_factory.mktemp("through")
+        kube_env.through = proxy.write_kubeconfig(folder / "kubeconfig")
         yield made
+        kube_env.through = None
+    check_rights(proxy.requests, kube_env.project)
 
 
 @dataclass
@@ -304,6 +310,9 @@ def test_prod_has_four_replicas_that_share_sessions_in_redis(
         fpm = next(one for one in pod["spec"]["containers"] if one["name"] == "fpm")
         variables = {one["name"]: one.get("value") for one in fpm["env"]}
         assert variables["PHP_SESSION_SAVE_HANDLER"] == "redis"
+    assert "keep off cron email-fetch (mautic:email:fetch needs" in prod.stderr
+    crons = deploys.cluster.find("CronJob", names.namespace)
+    assert not [one for one in crons if one["metadata"]["name"].endswith("email-fetch")]
     assert compared(deploys, "main", "prod") == []
     found, promised = there(deploys, "main", "prod")
     assert found == promised | BESIDE

@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -915,6 +916,7 @@ def test_the_next_run_is_the_first_minute_that_matches(
 
 CLOCKED = """
     require '/opt/mautic/scheduler.php';
+    if ('' !== $state = (string) getenv('STATE')) { file_put_contents(Scheduler::STATE, $state); }
     $table = Job::readTable(json_decode(getenv('TABLE'), true));
     $time = new DateTimeImmutable('2026-11-22 10:00');
     $steps = json_decode(getenv('STEPS'));
@@ -939,9 +941,11 @@ def clocked(
     *,
     parallel: int = 1,
     delay: int = 0,
+    state: dict[str, Any] | None = None,
 ) -> str:
     """Run a table by a clock of the test's own until its steps are used up; return the log."""
     environment = {"TABLE": json.dumps(table), "STEPS": json.dumps(steps)}
+    environment |= {"STATE": json.dumps({"jobs": state})} if state else {}
     environment |= {"PARALLEL": str(parallel), "DELAY": str(delay)}
     status, said = made.finish(image, "php", "-r", CLOCKED, environment=environment)
     assert status == 0, said
@@ -993,6 +997,31 @@ def test_runs_that_could_not_be_are_told(made: Containers, images: dict[str, str
 
     assert "late misses its run of 10:00: it could not begin within 60 s" in said
     assert "often misses its run of 10:20 and 1 before it: " in said
+
+
+def test_a_scheduler_that_starts_again_runs_no_job_twice_in_a_minute(
+    made: Containers, images: dict[str, str]
+) -> None:
+    began = {
+        "same": "2026-11-22T10:00:02+00:00",
+        "elsewhere": "2026-11-22T11:00:02+01:00",
+        "before": "2026-11-22T09:59:58+00:00",
+    }
+    table = {
+        name: {"schedule": "* * * * *", "command": [name]} for name in ("first", *began, "last")
+    }
+    state = {name: {"startedAt": when} for name, when in began.items()}
+    again = ["+0 minutes"] * 15
+
+    said = clocked(made, images["mautic"], table, again, state=state, parallel=5)
+    later = clocked(
+        made, images["mautic"], table, [*again, "+1 minute", *again], state=state, parallel=5
+    )
+
+    started = Counter(re.findall(r"^cron: (\w+) starts", said, re.MULTILINE))
+    assert started == {"first": 1, "before": 1, "last": 1}
+    assert set(re.findall(r"^cron: (\w+) starts", later, re.MULTILINE)) == set(table)
+    assert "misses" not in said
 
 
 def test_nothing_begins_before_its_time(made: Containers, images: dict[str, str]) -> None:
@@ -1056,36 +1085,47 @@ def test_a_job_that_hangs_is_ended(made: Containers, images: dict[str, str]) -> 
     assert "own is stopped after 1 s" in logs(container)
 
 
-def test_the_schedule_is_changed_by_file_and_variable(
-    made: Containers, images: dict[str, str]
+@pytest.mark.parametrize(
+    ("jobs", "on", "off", "told"),
+    [
+        # Switched off by the variable, by config/cron.json, and as delivered.
+        (
+            {"webhooks-process": None},
+            {"segments-update", "campaigns-update", "campaigns-trigger"},
+            {"webhooks-process", "import", "maintenance-cleanup"},
+            [],
+        ),
+        (
+            {"email-fetch": "* * * * *"},
+            {"segments-update"},
+            {"email-fetch"},
+            ["email-fetch stays off: mautic:email:fetch needs PHP's extension imap"],
+        ),
+    ],
+    ids=["by file and variable", "by what PHP lacks"],
+)
+def test_the_schedule_is_changed(
+    made: Containers,
+    images: dict[str, str],
+    jobs: dict[str, Any],
+    on: set[str],
+    off: set[str],
+    told: list[str],
 ) -> None:
-    jobs = {"own": "* * * * *", "webhooks-process": None}
+    jobs = {**jobs, "own": "* * * * *"}
     container = made.mautic(
         images["mautic"], "cron", environment={"MAUTIC_CRON_JOBS": json.dumps(jobs)}
     )
     until("job", lambda: "own ends: exit 0" in logs(container), lambda: logs(container))
 
-    names = logs(container).splitlines()[0].split(": ")[2].split(", ")
-    assert {"segments-update", "campaigns-update", "campaigns-trigger", "own"} <= set(names)
-    # Switched off by config/cron.json, by the variable, and as delivered.
-    assert not {"import", "webhooks-process", "maintenance-cleanup"} & set(names)
-
-
-def test_mail_is_not_fetched_without_imap_and_the_reason_is_told_once(
-    made: Containers, images: dict[str, str]
-) -> None:
-    jobs = {
-        "email-fetch": "* * * * *",
-        "mine": {"schedule": "* * * * *", "command": ["probe:exit", "0"]},
-    }
-    container = made.mautic(
-        images["mautic"], "cron", environment={"MAUTIC_CRON_JOBS": json.dumps(jobs)}
-    )
-    until("job", lambda: "mine ends: exit 0" in logs(container), lambda: logs(container))
-
     said = logs(container)
-    assert said.count("email-fetch") == 1
-    assert "email-fetch stays off: mautic:email:fetch needs PHP's extension imap" in said
+    listed = re.search(r"^cron: \d+ jobs: (.*)$", said, re.MULTILINE)
+    assert listed
+    names = set(listed[1].split(", "))
+    assert on | {"own"} <= names
+    assert not off & names
+    for words in told:
+        assert said.count(words) == 1
 
 
 @pytest.mark.parametrize(
