@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -19,7 +20,7 @@ import yaml
 
 from tasks.adapters.registry import Registry
 from tasks.core.tags import branch_marker
-from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object
+from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object, until
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, KubeEnv
 from tests.support.rights import check_rights
@@ -343,6 +344,9 @@ def test_a_namespace_of_somebody_else_is_not_touched(deploys: Deploys, whose: st
         meta["annotations"] = {f"{PREFIX}branch": "Not-Ours", f"{PREFIX}repository": "elsewhere"}
     deploys.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
     deploys.cluster.create(config_map("theirs", names.namespace))
+    # What the cluster puts into every namespace comes a moment later.
+    for kind, name in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")):
+        until(partial(deploys.cluster.get, kind, name, names.namespace))
     before = in_namespace(deploys, names.namespace)
 
     for args in (("deploy", *ON, "--branch", branch), ("cleanup", *ON, "--branch", branch)):
