@@ -290,6 +290,9 @@ def test_every_mount_has_its_volume_and_every_scratch_volume_its_limit(
         for volume in volumes.values():
             if "emptyDir" in volume:
                 assert volume["emptyDir"]["sizeLimit"], (name_of(item), volume["name"])
+                # Thousands of links: a disk would take seconds for them.
+                if volume["name"] == "cache":
+                    assert volume["emptyDir"]["medium"] == "Memory", name_of(item)
 
 
 def mounts(container: Object) -> dict[str, tuple[str, bool]]:
@@ -361,8 +364,14 @@ def test_web_is_probed_as_a_visitor_would_see_it(chart: Chart) -> None:
         "Host": "feature-x.example.com",
         "X-Forwarded-Proto": "https",
     }
-    for probe in ("startupProbe", "livenessProbe"):
-        assert nginx[probe]["httpGet"] == {"port": "health", "path": "/healthz"}
+    assert nginx["livenessProbe"]["httpGet"] == {"port": "health", "path": "/healthz"}
+    # Readiness is asked for the first time when the start is over: php-fpm must answer by then.
+    assert nginx["startupProbe"]["httpGet"] == {"port": "health", "path": "/fpm-ping"}
+    patience = [
+        each["startupProbe"]["periodSeconds"] * each["startupProbe"]["failureThreshold"]
+        for each in (nginx, fpm)
+    ]
+    assert patience == [180, 180]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert fpm[probe]["httpGet"] == {"port": 8081, "path": "/fpm-ping"}
     assert {port["name"]: port["containerPort"] for port in nginx["ports"]} == {
