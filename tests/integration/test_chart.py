@@ -1032,6 +1032,17 @@ def test_the_databases_volume_goes_or_stays(chart: Chart, keep: bool, policy: st
     assert config["MAUTIC_DB_HOST"] == spec["serviceName"] == f"{RELEASE}-mysql"
 
 
+def test_a_branchs_database_is_run_as_compose_runs_it(chart: Chart) -> None:
+    """Neither keeps a binary log, which would be synced with every commit and read by nobody."""
+    compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+    switches = {each for each in compose["services"]["database"]["command"] if "=$" not in each}
+    spec = only(chart.objects(MYSQL), "StatefulSet", "mysql")["spec"]
+    args = containers(spec["template"])[0]["args"]
+    # 64M is the default of MySQL, and of the stand-in.
+    assert switches - {"--max-allowed-packet=64M"} == set(args)
+    assert "--skip-log-bin" in args
+
+
 # -- wrong values ----------------------------------------------------------------------------------
 
 WRONG: list[tuple[Values, str]] = [
