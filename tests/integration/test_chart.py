@@ -292,6 +292,9 @@ def test_every_mount_has_its_volume_and_every_scratch_volume_its_limit(
         for volume in volumes.values():
             if "emptyDir" in volume:
                 assert volume["emptyDir"]["sizeLimit"], (name_of(item), volume["name"])
+                # Thousands of links: a disk would take seconds for them.
+                if volume["name"] == "cache":
+                    assert volume["emptyDir"]["medium"] == "Memory", name_of(item)
 
 
 def mounts(container: Object) -> dict[str, tuple[str, bool]]:
@@ -364,8 +367,14 @@ def test_web_is_probed_as_a_visitor_would_see_it(chart: Chart) -> None:
         "Host": "feature-x.example.com",
         "X-Forwarded-Proto": "https",
     }
-    for probe in ("startupProbe", "livenessProbe"):
-        assert nginx[probe]["httpGet"] == {"port": "health", "path": "/healthz"}
+    assert nginx["livenessProbe"]["httpGet"] == {"port": "health", "path": "/healthz"}
+    # Readiness is asked for the first time when the start is over: php-fpm must answer by then.
+    assert nginx["startupProbe"]["httpGet"] == {"port": "health", "path": "/fpm-ping"}
+    patience = [
+        each["startupProbe"]["periodSeconds"] * each["startupProbe"]["failureThreshold"]
+        for each in (nginx, fpm)
+    ]
+    assert patience == [180, 180]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert fpm[probe]["httpGet"] == {"port": 8081, "path": "/fpm-ping"}
     assert {port["name"]: port["containerPort"] for port in nginx["ports"]} == {
@@ -1102,6 +1111,17 @@ def test_the_databases_volume_goes_or_stays(chart: Chart, keep: bool, policy: st
     assert spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == policy
     config = only(objects, "ConfigMap", "config")["data"]
     assert config["MAUTIC_DB_HOST"] == spec["serviceName"] == f"{RELEASE}-mysql"
+
+
+def test_a_branchs_database_is_run_as_compose_runs_it(chart: Chart) -> None:
+    """Neither keeps a binary log, which would be synced with every commit and read by nobody."""
+    compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+    switches = {each for each in compose["services"]["database"]["command"] if "=$" not in each}
+    spec = only(chart.objects(MYSQL), "StatefulSet", "mysql")["spec"]
+    args = containers(spec["template"])[0]["args"]
+    # 64M is the default of MySQL, and of the stand-in.
+    assert switches - {"--max-allowed-packet=64M"} == set(args)
+    assert "--skip-log-bin" in args
 
 
 # -- wrong values ----------------------------------------------------------------------------------

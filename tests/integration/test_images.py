@@ -239,7 +239,7 @@ def test_a_cache_that_knows_the_builds_url_is_left_out(
 
     image = builds.images(builds.code(tree), targets=("mautic",))["mautic"]
 
-    assert made.finish(image, "ls", "/opt/mautic/warm") == (0, "")
+    assert made.finish(image, "sh", "-c", "ls -d var/warm* 2>&1 || true")[1].count("http") == 0
 
 
 def test_the_plain_layout_serves_the_same(builds: Builds, made: Containers, tmp_path: Path) -> None:
@@ -622,31 +622,76 @@ def test_a_role_starts_with_the_cache_of_its_scheme(
     )
     until("console", lambda: "running" in logs(container), lambda: logs(container))
 
-    listing = look(container, "sh", "-c", "cat var/cache/prod/* var/tmp/twig/*")[1]
-    assert listing.splitlines() == [
+    read = "cd var/cache/prod && cat *.php ContainerProbe/* twig/*"
+    assert look(container, "sh", "-c", read)[1].splitlines() == [
         "<?php // the same for both",
         f"<?php // routes for {scheme}",
+        "<?php // a class",
         "<?php // a template",
     ]
     # Mautic does not look again whether a compiled template still fits: none of a theme is there.
-    # Its own: Mautic compiles more at run time.
-    assert look(container, "touch", "var/cache/prod/more", "var/tmp/twig/more")[0] == 0
+
+
+def test_the_compiled_cache_is_linked_and_still_takes_what_is_compiled_anew(
+    made: Containers, images: dict[str, str]
+) -> None:
+    """Copies would take seconds of a disk, in every container."""
+    container = made.mautic(images["mautic"], "console", "probe:wait")
+    until("console", lambda: "running" in logs(container), lambda: logs(container))
+
+    # Symfony asks for the place of the first alone: it must look as if it had been compiled here.
+    kinds = look(container, "sh", "-c", "cd var/cache/prod && stat -c '%n %F' *.php */* Cont*")[1]
+    assert sorted(kinds.splitlines()) == [
+        "ContainerProbe symbolic link",
+        "ContainerProbe/getProbe.php regular file",
+        "container.php regular file",
+        "twig/page.php symbolic link",
+        "url_matching_routes.php regular file",
+    ]
+    # A compiled class names files of the project by their way from its own place: as deep as there.
+    warm = look(container, "realpath", "var/cache/prod/ContainerProbe")[1].strip()
+    assert warm == f"{VAR}/warm-http/prod/ContainerProbe"
+    # Symfony renames what it has written into place, and removes what is out of date.
+    script = """
+        cd var/cache/prod
+        echo new > twig/new && mv twig/new twig/page.php && touch twig/more && cat twig/page.php
+        cat /var/www/html/var/warm-http/prod/twig/page.php
+        rm -r twig ContainerProbe && ls
+    """
+    status, said = look(container, "sh", "-euc", script)
+    assert (status, said.splitlines()) == (
+        0,
+        ["new", "<?php // a template", "container.php", "url_matching_routes.php"],
+    )
+
+
+@pytest.mark.parametrize("place", ["var/warm-http/prod", "var/warm-http/prod/ContainerProbe"])
+def test_no_request_can_change_what_was_compiled_at_build(
+    made: Containers, images: dict[str, str], place: str
+) -> None:
+    container = made.start(images["mautic"], "touch", f"{place}/x", network_mode="none")
+
+    status, said = finish(container)
+
+    assert status == 1
+    assert "Permission denied" in said
 
 
 def test_what_the_two_caches_share_is_in_the_image_once(
     made: Containers, images: dict[str, str]
 ) -> None:
-    _, said = made.finish(
-        images["mautic"], "find", "/opt/mautic/warm", "-type", "f", "-printf", "%P %n\n"
-    )
+    argv = ("sh", "-c", "cd var && find warm-* -type f -printf '%p %n\\n'")
+    _, said = made.finish(images["mautic"], *argv)
 
     assert sorted(said.splitlines()) == [
-        "http/cache/prod/container.php 2",
-        "http/cache/prod/url_matching_routes.php 1",
-        "http/tmp/twig/page.php 2",
-        "https/cache/prod/container.php 2",
-        "https/cache/prod/url_matching_routes.php 1",
-        "https/tmp/twig/page.php 2",
+        f"warm-{scheme}/prod/{name}"
+        for scheme in ("http", "https")
+        for name in (
+            "ContainerProbe/getProbe.php 2",
+            "container.php 2",
+            "twig/page.php 2",
+            "url_matching_routes.php 1",
+        )
     ]
 
 

@@ -144,7 +144,8 @@ securityContext:
 {{- define "mautic.volumes" -}}
 {{- with .root.Values.scratch }}
 - {name: tmp, emptyDir: {sizeLimit: {{ .tmp }}}}
-- {name: cache, emptyDir: {sizeLimit: {{ .cache }}}}
+# In memory: thousands of links to the image's compiled cache take a disk seconds.
+- {name: cache, emptyDir: {medium: Memory, sizeLimit: {{ .cache }}}}
 - {name: logs, emptyDir: {sizeLimit: {{ .logs }}}}
 - {name: var-tmp, emptyDir: {sizeLimit: {{ .varTmp }}}}
 {{- end }}
