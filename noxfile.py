@@ -109,7 +109,7 @@ def lock(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Write docs/configuration.md from the settings model."""
     page = ROOT / "docs" / "configuration.md"
-    code = "from tasks.core.reference import page; print(page(), end='')"
+    code = "from tasks.core.settings_page import page; print(page(), end='')"
     page.write_text(_run(session, "python", "-c", code, silent=True, log=False))
 
 
@@ -118,8 +118,8 @@ def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
 
     By its full path: what else is on PATH must neither be run nor, worse, installed into.
     """
+    from tasks.adapters.host.venv import Venv
     from tasks.adapters.process import Runner
-    from tasks.adapters.venv import Venv
     from tasks.core.errors import SuiteError
     from tasks.core.redact import Redactor
 

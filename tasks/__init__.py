@@ -1,12 +1,13 @@
 """The suite's tasks: everything `inv` offers, named one by one."""
 
 # Before all else, so that Ctrl-C is answered from here on.
-from tasks import early as early  # isort: skip
+from tasks.app import early as early  # isort: skip
 
 from invoke import Collection
 
-from tasks.ci import explain, image, local
-from tasks.environments import (
+from tasks.commands.build import build
+from tasks.commands.ci import explain, image, local
+from tasks.commands.environments import (
     cleanup,
     console,
     deploy,
@@ -17,13 +18,12 @@ from tasks.environments import (
     status,
     url,
 )
-from tasks.images import build
-from tasks.infra import apply, bootstrap, destroy, drift, output, plan, unlock
-from tasks.machine import demo, doctor, test
-from tasks.names import names
-from tasks.shared import apply as platform_apply
-from tasks.shared import status as platform_status
-from tasks.sweeping import gc
+from tasks.commands.gc import gc
+from tasks.commands.infra import apply, bootstrap, destroy, drift, output, plan, unlock
+from tasks.commands.machine import demo, doctor, test
+from tasks.commands.names import names
+from tasks.commands.platform import apply as platform_apply
+from tasks.commands.platform import status as platform_status
 
 namespace = Collection(
     demo,

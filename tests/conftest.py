@@ -21,7 +21,7 @@ from tests.support.suite import Inv, copy_project
 if TYPE_CHECKING:
     import docker
 
-    from tasks.adapters.cluster import Cluster
+    from tasks.adapters.kubernetes.cluster import Cluster
     from tests.support.aws import Moto
     from tests.support.controlplane import ControlPlane
     from tests.support.kube_cli import KubeEnv
@@ -180,7 +180,7 @@ def node(control_plane: ControlPlane) -> Iterator[Node]:
 @pytest.fixture(scope="session")
 def cluster(control_plane: ControlPlane) -> Cluster:
     """The control plane through the suite's own adapter, as its administrator."""
-    from tasks.adapters.cluster import Cluster
+    from tasks.adapters.kubernetes.cluster import Cluster
 
     return Cluster("test", str(control_plane.kubeconfig))
 

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 
-from tasks.adapters.dockerconfig import CONFIG, login
-from tasks.adapters.engine import Engine
-from tasks.adapters.private import write_private
+from tasks.adapters.docker.engine import Engine
+from tasks.adapters.files.private import write_private
+from tasks.adapters.registry.docker_login import CONFIG, login
 from tasks.core.errors import EngineError
 from tasks.core.redact import Redactor
 

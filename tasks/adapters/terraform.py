@@ -23,6 +23,7 @@ from typing import Any
 
 from tasks.adapters.process import Completed, Interrupted, Runner
 from tasks.adapters.terraform_cmd import STARTED
+from tasks.core.doctor.checks import TERRAFORM_REMEDY
 from tasks.core.errors import (
     CommandError,
     HeldError,
@@ -31,7 +32,6 @@ from tasks.core.errors import (
     RefusedError,
     SuiteError,
 )
-from tasks.core.findings import TERRAFORM_REMEDY
 
 CHILD = Path(__file__).with_name("terraform_cmd.py")
 INIT_SECONDS = 900.0

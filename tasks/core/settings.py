@@ -26,9 +26,9 @@ from pydantic import (
     model_validator,
 )
 
+from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, SettingsError
-from tasks.core.levels import nearest
-from tasks.core.naming import (
+from tasks.core.names import (
     COMPOSE_MAX,
     LABEL_MAX,
     PROJECT_MAX,

@@ -11,21 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasks.adapters import contexts
-from tasks.adapters.buildx import Order, PushError
-from tasks.core.content import base_arguments, linked, target_keys
+from tasks.adapters.docker import build_context
+from tasks.adapters.docker.buildx import Order, PushError
 from tasks.core.errors import InputError, RefusedError, RegistryError
+from tasks.core.images.content_key import base_arguments, linked, target_keys
+from tasks.core.images.tags import CACHE, IMAGES, build_tags
 from tasks.core.plan import Step
 from tasks.core.settings import matches
-from tasks.core.tags import CACHE, IMAGES, build_tags
 
 if TYPE_CHECKING:
-    from tasks.adapters.bases import Base, Bases
-    from tasks.adapters.buildx import Baked, Buildx, Definition
-    from tasks.adapters.console import Activity, Work
+    from tasks.adapters.docker.base_images import Base, Bases
+    from tasks.adapters.docker.buildx import Baked, Buildx, Definition
     from tasks.adapters.git import Checkout, Git
+    from tasks.adapters.terminal.console import Activity, Work
     from tasks.core.settings import Environment
-    from tasks.flows.registry import Registry
+    from tasks.flows.registry_port import Registry
 
 BAKE = "docker/docker-bake.hcl"
 
@@ -281,7 +281,7 @@ def plan_build(
             images=tuple(ImagePlan(name, "", "", "", subject.tags, reason) for name in names)
         )
     sources = {
-        name: contexts.read(tools.buildx.root, name, target)
+        name: build_context.read(tools.buildx.root, name, target)
         for name, target in definition.targets.items()
     }
     key = partial(

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from tasks.adapters.console import Activity
-from tasks.adapters.lock import Holder
+from tasks.adapters.files.lock import Holder
+from tasks.adapters.terminal.console import Activity
+from tasks.core.environment import Owner
 from tasks.core.errors import RefusedError, VanishedError
-from tasks.core.naming import Names
+from tasks.core.images.tags import IMAGES, is_marker, removable
+from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.core.record import Owner
-from tasks.core.tags import IMAGES, is_marker, removable
 from tasks.flows.target import Removal, RemovalPlan, Target, silently
 
 

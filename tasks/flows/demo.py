@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.plan import Step
-from tasks.flows.observe import list_rows, now
+from tasks.flows.views import list_rows, now
 
 if TYPE_CHECKING:
-    from tasks.adapters.console import Console
-    from tasks.core.naming import Names
+    from tasks.adapters.terminal.console import Console
+    from tasks.core.names import Names
     from tasks.flows.deploy import Deployed
     from tasks.flows.doctor import FixPlan
     from tasks.flows.target import Summary

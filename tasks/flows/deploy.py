@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.console import Console
-from tasks.adapters.lock import Holder
+from tasks.adapters.files.lock import Holder
+from tasks.adapters.terminal.console import Console
 from tasks.core.errors import RefusedError, SuiteError, VanishedError
-from tasks.core.naming import Names
+from tasks.core.names import Names
 from tasks.flows.smoke import smoke_test
 from tasks.flows.target import Credentials, Request, Target
 

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.core.doctor.checks import Facts, Finding, Level, Need, Source, judge, needs, problems
+from tasks.core.doctor.packages import Command, elsewhere, install_commands
 from tasks.core.errors import CommandError, SuiteError
-from tasks.core.findings import Facts, Finding, Level, Need, Source, judge, needs, problems
-from tasks.core.naming import platform_name
-from tasks.core.packages import Command, elsewhere, install_commands
+from tasks.core.images.reference import parse_reference
+from tasks.core.names import platform_name
 from tasks.core.plan import Step
-from tasks.core.references import parse_reference
 
 if TYPE_CHECKING:
-    from tasks.adapters.apt import AptTool
-    from tasks.adapters.console import Activity
-    from tasks.adapters.machine import Answer, Machine
+    from tasks.adapters.host.apt import AptTool
+    from tasks.adapters.host.docker_service import Service
+    from tasks.adapters.host.machine import Answer, Machine
     from tasks.adapters.process import Runner
-    from tasks.adapters.service import Service
+    from tasks.adapters.terminal.console import Activity
     from tasks.core.settings import Environment, Settings
 
 ROUNDS = 4

@@ -11,14 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.console import Activity, Console
-from tasks.adapters.lock import Holder
+from tasks.adapters.files.lock import Holder
+from tasks.adapters.terminal.console import Activity, Console
+from tasks.core.environment import Owner
 from tasks.core.errors import SuiteError
-from tasks.core.naming import Names
+from tasks.core.images.tags import removable
+from tasks.core.images.tags import slugs as slugs_of
+from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.core.record import Owner
-from tasks.core.tags import removable
-from tasks.core.tags import slugs as slugs_of
 from tasks.flows.cleanup import (
     Tags,
     plan_cleanup,
@@ -27,8 +27,8 @@ from tasks.flows.cleanup import (
     remove,
     run_cleanup,
 )
-from tasks.flows.observe import since
 from tasks.flows.target import RemovalPlan, Summary, Target
+from tasks.flows.views import since
 
 BUSY = frozenset({"deploying", "changing"})
 """States in which somebody is at work on an environment: it is not swept away under him."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError
-from tasks.core.levels import nearest
-from tasks.core.pipeline import Job, Pipeline, event_variables
+from tasks.core.gitlab_pipeline import Job, Pipeline, event_variables
+from tasks.core.images.tags import LATEST
 from tasks.core.plan import Step
 from tasks.core.settings import LOCAL, Environment, Registry, Settings
-from tasks.core.tags import LATEST
 from tasks.flows.build import Subject
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tasks.flows.observe import since, until
 from tasks.flows.target import Part
+from tasks.flows.views import since, until
 
 STATUS = ("mautic", "cron", "status")
 """The command that tells it, in the scheduler's own container."""

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tasks.adapters.files.lock import Holder
 from tasks.adapters.http import Response
-from tasks.adapters.lock import Holder
+from tasks.core.environment import Owner, Release
 from tasks.core.errors import InputError
-from tasks.core.naming import Names
+from tasks.core.names import Names
 from tasks.core.plan import Plan, Step
-from tasks.core.record import Owner, Release
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tasks.core.manifests import Record, namespace
-from tasks.core.record import Owner, Release
+from tasks.core.environment import Owner, Release
+from tasks.core.kubernetes.manifests import Record, namespace
 from tests.bench.measure import Row, ratio, say
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ENVIRONMENT, ON, KubeEnv, Object, with_remote

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.kubeapi import Request, Transport
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.transport import Request, Transport
 from tasks.core.errors import ConflictError
-from tasks.core.manifests import MANAGED
+from tasks.core.kubernetes.manifests import MANAGED
 from tasks.flows.kubernetes.removal import look
 from tests.support.controlplane import ControlPlane
 from tests.support.faults import FaultyProxy

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.adapters.helm import PENDING
+from tasks.adapters.kubernetes.helm import PENDING
 from tests.support.deploys import COMPONENT, INSTANCE, Deploys, Lines, Object, until
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv
 

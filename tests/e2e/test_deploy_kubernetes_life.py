@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.adapters.registry import Registry
-from tasks.core.tags import branch_marker
+from tasks.adapters.registry.oci import Registry
+from tasks.core.images.tags import branch_marker
 from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object, until
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, KubeEnv

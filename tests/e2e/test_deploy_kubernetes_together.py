@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters.helm import PENDING
+from tasks.adapters.kubernetes.helm import PENDING
 from tests.support.deploys import Deploys, Lines, until
 from tests.support.kube_cli import ON, KubeEnv
 

@@ -12,11 +12,11 @@ from typing import Any
 import docker
 import pytest
 
-from tasks.adapters.engine import PROJECT
-from tasks.core.naming import slug
-from tasks.core.record import Owner, Record, Release
+from tasks.adapters.docker.engine import PROJECT
+from tasks.core.environment import Owner, Record, Release
+from tasks.core.images.tags import branch_marker
+from tasks.core.names import slug
 from tasks.core.settings import names_of, parse
-from tasks.core.tags import branch_marker
 from tests.support.kube_cli import with_remote
 from tests.support.layerless import push, tags_of
 from tests.support.suite import Inv, git

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters.cluster import Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.core.errors import DeadlineError
-from tasks.core.manifests import COMPONENT
-from tasks.core.naming import Names
-from tasks.flows.kubernetes import hold as holding
-from tasks.flows.kubernetes.hold import hold
+from tasks.core.kubernetes.manifests import COMPONENT
+from tasks.core.names import Names
+from tasks.flows.kubernetes import quiesce as holding
+from tasks.flows.kubernetes.quiesce import hold
 from tests.support.releases import RELEASE, Object, deployment, job
 
 pytestmark = pytest.mark.usefixtures("node")

@@ -14,15 +14,21 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.kubeapi import Request
-from tasks.adapters.lease import Holder, LeaseLock
+from tasks.adapters.host.tools import find_helm
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.lease import Holder, LeaseLock
+from tasks.adapters.kubernetes.transport import Request
 from tasks.adapters.process import Runner
-from tasks.adapters.tools import find_helm
+from tasks.core.environment import Owner
 from tasks.core.errors import ClusterError, MissingToolError, SuiteError
-from tasks.core.manifests import DatabaseServer, Record, database_job, database_secret, namespace
-from tasks.core.naming import Names, names
-from tasks.core.record import Owner
+from tasks.core.kubernetes.manifests import (
+    DatabaseServer,
+    Record,
+    database_job,
+    database_secret,
+    namespace,
+)
+from tasks.core.names import Names, names
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.access import admit
 from tasks.flows.kubernetes.preflight import preflight

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.adapters.cluster import KINDS, Cluster
-from tasks.adapters.kubeapi import Request, Transport
+from tasks.adapters.kubernetes.cluster import KINDS, Cluster
+from tasks.adapters.kubernetes.transport import Request, Transport
 from tests.support.aws import REGION, Moto
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv, kube_environment
 from tests.support.node import Node

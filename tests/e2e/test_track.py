@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Activity
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import ClusterError
+from tasks.core.kubernetes.rollout import Policy, Verdict
 from tasks.core.redact import Redactor
-from tasks.core.rollout import Policy, Verdict
-from tasks.flows.kubernetes.evidence import save
+from tasks.flows.kubernetes.diagnostics import save
 from tasks.flows.kubernetes.track import track
 from tests.support.controlplane import ControlPlane
 from tests.support.faults import FaultyProxy

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from docker.errors import NotFound
 
-from tasks.adapters.registry import Registry
+from tasks.adapters.registry.oci import Registry
 from tests.support.suite import Inv, commit_all
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tasks.adapters.host.tools import find_helm
 from tasks.adapters.process import Runner
-from tasks.adapters.tools import find_helm
 from tasks.core.errors import MissingToolError
-from tasks.core.naming import RELEASE_MAX
+from tasks.core.kubernetes.rights import needed
+from tasks.core.names import RELEASE_MAX
 from tasks.core.redact import Redactor
-from tasks.core.rights import needed
 from tasks.flows.kubernetes.services import service_of
 from tests.conftest import missing
 from tests.support.apirules import faults

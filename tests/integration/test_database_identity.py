@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.core.manifests import DatabaseServer, database_job
-from tasks.core.naming import names
+from tasks.core.kubernetes.manifests import DatabaseServer, database_job
+from tasks.core.names import names
 from tests.integration.build_support import Answer, Request, front_door
 from tests.integration.standin_support import container, pair
 from tests.support.aws import Moto

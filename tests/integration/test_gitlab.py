@@ -22,9 +22,9 @@ import docker
 import pytest
 import yaml
 
-from tasks.core.levels import Level, merge, origin
+from tasks.core.config_sources import Level, merge, origin
 from tasks.core.settings import parse
-from tasks.core.stack import defaults
+from tasks.core.stack_outputs import defaults
 from tasks.flows.pipeline import at_home
 from tests.conftest import missing
 from tests.support.aws import ACCOUNT, REGION, Moto

@@ -11,10 +11,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tasks.adapters.host.tools import find_helm
 from tasks.adapters.process import Runner
-from tasks.adapters.tools import find_helm
-from tasks.core.cluster_platform import PlatformInputs, parts, upstream, values
 from tasks.core.errors import MissingToolError, SettingsError
+from tasks.core.kubernetes.platform import PlatformInputs, parts, upstream, values
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.values import overlay
 from tests.conftest import missing
@@ -238,5 +238,5 @@ def test_no_task_shadows_a_module_of_python() -> None:
     """invoke puts tasks/ before the standard library on Python's path."""
     import sys
 
-    names = {path.stem for path in (ROOT / "tasks").glob("*.py")}
+    names = {path.stem for path in (ROOT / "tasks").iterdir()}
     assert names & set(sys.stdlib_module_names) == set()

@@ -41,9 +41,9 @@ class Project:
         self.home = home
         self.wheels = home / "wheels"
         self.wheels.mkdir(parents=True)
-        (root / "tasks" / "adapters").mkdir(parents=True)
+        (root / "tasks" / "adapters" / "host").mkdir(parents=True)
         (root / "tasks" / "__main__.py").write_text(PROGRAM)
-        for program in ("inv", "tasks/adapters/install.py"):
+        for program in ("inv", "tasks/adapters/host/install.py"):
             shutil.copy2(ROOT / program, root / program)
         (self.wheels / uv.name).symlink_to(uv)
         (root / "requirements-install.lock").write_text(pin(uv))
@@ -242,9 +242,10 @@ def test_what_it_starts_says_in_one_line_that_it_was_interrupted_however_early(
 ) -> None:
     answer(project.run())
     tasks = project.root / "tasks"
-    shutil.copy2(ROOT / "tasks" / "early.py", tasks)
+    (tasks / "app").mkdir()
+    shutil.copy2(ROOT / "tasks" / "app" / "early.py", tasks / "app")
     begun = "import time; print('importing', flush=True); time.sleep(60)"
-    (tasks / "__init__.py").write_text(f"from tasks import early\n{begun}\n")
+    (tasks / "__init__.py").write_text(f"from tasks.app import early\n{begun}\n")
     process = subprocess.Popen(
         [str(project.root / "inv"), "--list"],
         env=project.environ(),

@@ -15,9 +15,9 @@ from typing import Any, Self
 
 import yaml
 
-from tasks.adapters.kubeapi import Request, Transport
+from tasks.adapters.kubernetes.transport import Request, Transport
 from tasks.core.errors import ClusterError
-from tasks.core.naming import Names
+from tasks.core.names import Names
 from tasks.core.settings import names_of, parse
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv
 from tests.support.suite import commit_all, git

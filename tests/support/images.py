@@ -14,9 +14,9 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-from tasks.adapters.buildx import Buildx
+from tasks.adapters.docker.buildx import Buildx
 from tasks.adapters.process import Runner
-from tasks.core.content import content_key
+from tasks.core.images.content_key import content_key
 from tasks.core.redact import Redactor
 from tests.support.suite import ROOT
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from subprocess import CompletedProcess, Popen
 from typing import Any
 
-from tasks.adapters.cluster import Change, Cluster
-from tasks.adapters.kubeapi import Stop
+from tasks.adapters.host.tools import find_helm
+from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.process import Runner
-from tasks.adapters.tools import find_helm
 from tasks.core.errors import ClusterError, ConflictError
-from tasks.core.naming import Names
+from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.settings import names_of, parse
 from tests.support.controlplane import ControlPlane

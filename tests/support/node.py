@@ -25,8 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from tasks.adapters.cluster import KINDS, Change, Cluster
-from tasks.adapters.kubeapi import Request, Stop, Transport
+from tasks.adapters.kubernetes.cluster import KINDS, Change, Cluster
+from tasks.adapters.kubernetes.transport import Request, Stop, Transport
 from tasks.core.errors import ClusterError
 from tests.support.kubelet import Container, Object, Play, stamp
 from tests.support.nodeserver import KubeletServer, Network

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.core.manifests import Record, namespace
-from tasks.core.record import Owner, Release
+from tasks.core.environment import Owner, Release
+from tasks.core.kubernetes.manifests import Record, namespace
 from tests.support.kube_cli import ENVIRONMENT, ON, KubeEnv
 from tests.support.suite import git
 

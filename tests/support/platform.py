@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import yaml
 
-from tasks.adapters.cluster import Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tests.support.controlplane import ControlPlane, needed_assets
 
 Object = dict[str, Any]

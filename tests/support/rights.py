@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from tasks.adapters.cluster import KINDS
-from tasks.core.rights import RIGHTS
+from tasks.adapters.kubernetes.cluster import KINDS
+from tasks.core.kubernetes.rights import RIGHTS
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 PATH = re.compile(
@@ -59,4 +59,4 @@ def rights_taken(requests: Iterable[str], prefix: str) -> set[tuple[str, str, st
 def check_rights(requests: Iterable[str], prefix: str) -> None:
     """Make sure that requests took no right in such namespaces that the list lacks."""
     beyond = rights_taken(requests, prefix) - all_rights()
-    assert not beyond, f"not in tasks/core/rights.py: {sorted(beyond)}"
+    assert not beyond, f"not in tasks/core/kubernetes/rights.py: {sorted(beyond)}"

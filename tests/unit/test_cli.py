@@ -21,7 +21,7 @@ EXAMPLE = '''
 """Tasks of a test."""
 
 from tasks.adapters.process import Runner
-from tasks.cli import Session, task
+from tasks.app.session import Session, task
 from tasks.core import errors
 
 
@@ -295,10 +295,10 @@ def test_an_interrupted_run_says_so(number: signal.Signals, inv: Inv, example: P
     [
         ("tasks", "invoke.config"),
         ("tasks", "tasks.core.errors"),
-        ("tasks", "tasks.sweeping"),
+        ("tasks", "tasks.commands.gc"),
         # What invoke's own program imports is loaded before the suite is asked.
         ("invoke", "tasks.core.errors"),
-        ("invoke", "tasks.sweeping"),
+        ("invoke", "tasks.commands.gc"),
     ],
 )
 def test_a_run_that_is_interrupted_before_it_begins_says_so_in_one_line(

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from tasks.core import errors
-from tasks.core.reference import page
 from tasks.core.settings import Settings
+from tasks.core.settings_page import page
 from tests.support.suite import ROOT
 from tests.unit.test_cli import ARGUMENTS, TASKS
 

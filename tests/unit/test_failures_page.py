@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.core.failures import RULES
+from tasks.core.kubernetes.failures import RULES
 from tests.support.suite import ROOT
 
 PAGE = ROOT / "docs" / "failures.md"

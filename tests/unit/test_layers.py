@@ -1,4 +1,8 @@
-"""Who may import whom: pure rules, flows over adapters, and adapters alone with the world."""
+"""Who may import whom: core <- adapters <- flows <- app <- commands, and no arrow upwards.
+
+Core is pure, adapters alone are with the world, flows are over adapters, app puts things together,
+commands call flows. Within a layer each folder is a room of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import ast
 import io
 import sys
 import tokenize
+from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,10 +21,52 @@ from tests.support.suite import ROOT
 
 TASKS = ROOT / "tasks"
 MODULES = sorted(TASKS.rglob("*.py"))
-CORE = [path for path in MODULES if path.is_relative_to(TASKS / "core")]
-FLOWS = [path for path in MODULES if path.is_relative_to(TASKS / "flows")]
-ADAPTERS = [path for path in MODULES if path.is_relative_to(TASKS / "adapters")]
-THIN = [path for path in MODULES if path.parent == TASKS]
+LAYERS = ("core", "adapters", "flows", "app", "commands")
+"""From the lowest to the highest: each may import itself and those below it."""
+CORE, ADAPTERS, FLOWS, APP, COMMANDS = (
+    [path for path in MODULES if path.is_relative_to(TASKS / layer)] for layer in LAYERS
+)
+TOP = [path for path in MODULES if path.relative_to(TASKS).parts[0] not in LAYERS]
+FLOWS_OF_NO_TARGET = [path for path in FLOWS if path.parent == TASKS / "flows"]
+TARGETS = {"tasks.flows.compose", "tasks.flows.kubernetes"}
+ABOVE_FLOWS = {"tasks.app", "tasks.commands"}
+
+STILL_WIRED = {
+    "build": {
+        "tasks.adapters.docker.buildx",
+        "tasks.adapters.registry.oci",
+    },
+    "ci": {
+        "tasks.adapters.docker.buildx",
+        "tasks.adapters.host.tools",
+        "tasks.adapters.registry.oci",
+        "tasks.commands.build",
+    },
+    "environments": {
+        "tasks.adapters.gitlab",
+        "tasks.adapters.terminal.console",
+        "tasks.commands.build",
+    },
+    "infra": {
+        "tasks.adapters.aws.state_bucket",
+        "tasks.adapters.terminal.typed_word",
+        "tasks.adapters.terraform",
+    },
+    "machine": {
+        "tasks.adapters.docker.engine",
+        "tasks.adapters.host.apt",
+        "tasks.adapters.host.docker_service",
+        "tasks.adapters.host.machine",
+        "tasks.adapters.host.venv",
+        "tasks.adapters.terminal.consent",
+        "tasks.commands.build",
+        "tasks.commands.environments",
+    },
+    "platform": {
+        "tasks.adapters.files.download",
+    },
+}
+"""What commands still put together by themselves, or take from one another: only app/ should."""
 
 PURE = {
     *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "difflib", "enum"),
@@ -68,8 +116,20 @@ def is_of(name: str, packages: set[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
+def ours(path: Path, *packages: str) -> set[str]:
+    """Return the modules of the suite's, below these packages, that a module imports."""
+    modules = {".".join(each.relative_to(ROOT).with_suffix("").parts) for each in MODULES}
+    return {name for name in imports(path) if name in modules and is_of(name, set(packages))}
+
+
 def test_every_layer_has_modules() -> None:
-    assert min(len(CORE), len(FLOWS), len(ADAPTERS), len(THIN)) >= 3
+    assert min(len(layer) for layer in (CORE, ADAPTERS, FLOWS, APP, COMMANDS)) >= 3
+
+
+def test_over_the_layers_is_the_collection_of_commands_and_the_program_alone() -> None:
+    assert TOP == [TASKS / "__init__.py", TASKS / "__main__.py"]
+    lower = {f"tasks.{layer}" for layer in LAYERS if layer not in {"app", "commands"}}
+    assert [name for path in TOP for name in imports(path) if is_of(name, lower)] == []
 
 
 @pytest.mark.parametrize("path", CORE, ids=shown)
@@ -86,19 +146,58 @@ def test_core_is_pure(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FLOWS, ids=shown)
 def test_flows_know_adapters_but_neither_invoke_nor_vendors(path: Path) -> None:
-    forbidden = {"invoke", "subprocess", "socket", "tasks.cli", "http.client", *VENDORS}
+    forbidden = {"invoke", "subprocess", "socket", "http.client", *ABOVE_FLOWS, *VENDORS}
     assert [name for name in imports(path) if is_of(name, forbidden)] == []
+
+
+@pytest.mark.parametrize("path", FLOWS_OF_NO_TARGET, ids=shown)
+def test_flows_of_every_target_know_none(path: Path) -> None:
+    assert [name for name in imports(path) if is_of(name, TARGETS)] == []
 
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=shown)
 def test_adapters_know_neither_invoke_nor_flows(path: Path) -> None:
-    forbidden = {"invoke", "tasks.cli", "tasks.flows"}
+    forbidden = {"invoke", "tasks.flows", *ABOVE_FLOWS}
     assert [name for name in imports(path) if is_of(name, forbidden)] == []
 
 
-@pytest.mark.parametrize("path", THIN, ids=shown)
+@pytest.mark.parametrize("path", APP, ids=shown)
+def test_app_does_not_know_commands(path: Path) -> None:
+    assert [name for name in imports(path) if is_of(name, {"tasks.commands"})] == []
+
+
+@pytest.mark.parametrize("path", [*TOP, *APP, *COMMANDS], ids=shown)
 def test_tasks_leave_vendors_to_adapters(path: Path) -> None:
     assert [name for name in imports(path) if is_of(name, VENDORS | {"subprocess"})] == []
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=shown)
+def test_app_alone_puts_things_together(path: Path) -> None:
+    """Commands import neither adapters nor one another, but for what is still to be moved."""
+    found = ours(path, "tasks.adapters", "tasks.commands")
+    assert found == STILL_WIRED.get(path.stem, set())
+
+
+def test_rooms_form_no_circle() -> None:
+    """A room is a folder; of a layer's own modules each one stands for itself."""
+
+    def room(path: Path) -> str:
+        place = path.relative_to(TASKS)
+        is_layer = len(place.parts) <= 2 and place.parts[0] in {"core", "adapters", "flows"}
+        return str(place.with_suffix("") if is_layer else place.parent)
+
+    arrows: defaultdict[str, set[str]] = defaultdict(set)
+    for path in MODULES:
+        for name in ours(path, "tasks"):
+            other = room(ROOT.joinpath(*name.split(".")).with_suffix(".py"))
+            if other != room(path):
+                arrows[room(path)].add(other)
+    list(TopologicalSorter(arrows).static_order())  # CycleError names the circle
+
+
+def test_a_room_does_nothing_when_it_is_entered() -> None:
+    doors = [path for path in MODULES if path.stem == "__init__" and path.parent != TASKS]
+    assert {shown(path) for path in doors if list(imports(path))} == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=shown)

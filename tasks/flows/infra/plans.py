@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.private import write_private
+from tasks.adapters.files.private import write_private
 from tasks.adapters.terraform import LockedError
 from tasks.core.errors import InputError, RefusedError, SuiteError
-from tasks.core.tfplan import PlanRecord, Summary, read_record, refusal
+from tasks.core.terraform_plan import PlanRecord, Summary, read_record, refusal
 from tasks.flows.infra.runs import carry_out, connect, outputs, planned, summary_of
 from tasks.flows.infra.site import FOLDER, Site
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.console import Activity
+from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import AwsError, RefusedError, SuiteError
-from tasks.core.tfplan import Summary, secrets_in, summarise
+from tasks.core.terraform_plan import Summary, secrets_in, summarise
 from tasks.flows.infra.site import Site
 
 _DONE = re.compile(r"^\S.*: (?:Creation|Modifications|Destruction) complete")

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.adapters.console import Console
-from tasks.adapters.statebucket import StateBucket
+from tasks.adapters.aws.state_bucket import StateBucket
+from tasks.adapters.terminal.console import Console
 from tasks.adapters.terraform import Terraform
 from tasks.core.errors import InputError
 

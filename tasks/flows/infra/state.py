@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.adapters.console import Console
-from tasks.adapters.statebucket import Aspect, StateBucket
+from tasks.adapters.aws.state_bucket import Aspect, StateBucket
+from tasks.adapters.terminal.console import Console
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.plan import Step
 from tasks.flows.infra.runs import connect

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 
-from tasks.adapters.cluster import Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.core.errors import ClusterError, ConflictError, DeadlineError
-from tasks.core.manifests import MANAGED, PREFIX, Object
+from tasks.core.kubernetes.manifests import MANAGED, PREFIX, Object
 
 NAME = "mautic-multidev"
 ROLE = "mautic-multidev-environment"

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.gone import wait_gone
-from tasks.adapters.kubeapi import Stop
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.deletion import wait_gone
+from tasks.adapters.kubernetes.transport import Stop
 from tasks.core.errors import SuiteError
-from tasks.core.manifests import (
+from tasks.core.kubernetes.manifests import (
     DATABASE_JOB_SECONDS,
     JOB_NAME,
     DatabaseServer,
@@ -24,9 +24,9 @@ from tasks.core.manifests import (
     database_job,
     database_secret,
 )
-from tasks.core.naming import Names
-from tasks.core.rollout import Policy, judge
-from tasks.core.snapshot import Snapshot, uid_of
+from tasks.core.kubernetes.rollout import Policy, judge
+from tasks.core.kubernetes.snapshot import Snapshot, uid_of
+from tasks.core.names import Names
 from tasks.flows.kubernetes.stream import stream
 
 POLL_SECONDS = 0.5

@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Activity
-from tasks.adapters.kubeapi import Object, Stop
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.transport import Object, Stop
+from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import ClusterError
-from tasks.core.snapshot import spec_of
-from tasks.core.waits import is_by_job
-from tasks.core.words import Said, is_own, read
+from tasks.core.images.wait_messages import Said, is_own, read
+from tasks.core.kubernetes.snapshot import spec_of
+from tasks.core.kubernetes.waits import is_by_job
 from tasks.flows.kubernetes.stream import stream
 
 LOG_LINES = 20

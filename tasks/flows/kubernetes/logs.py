@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tasks.adapters.cluster import Change, Cluster
-from tasks.adapters.console import plain
-from tasks.adapters.kubeapi import Stop
-from tasks.core.naming import Names
+from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.terminal.console import plain
+from tasks.core.names import Names
 from tasks.flows.kubernetes.services import Place, check_service, places, selector
 from tasks.flows.kubernetes.stream import stream
 

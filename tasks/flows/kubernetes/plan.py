@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tasks.adapters.helm import Revision
-from tasks.core.crons import NEEDS_IMAP
-from tasks.core.manifests import SECRET, Record
+from tasks.adapters.kubernetes.helm import Revision
+from tasks.core.environment import Release
+from tasks.core.kubernetes.crons import NEEDS_IMAP
+from tasks.core.kubernetes.manifests import SECRET, Record
 from tasks.core.plan import Step
-from tasks.core.record import Release
 from tasks.flows.target import Request
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.gone import POLL_SECONDS, WAIT_SECONDS
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.deletion import POLL_SECONDS, WAIT_SECONDS
 from tasks.core.errors import DeadlineError
-from tasks.core.manifests import INSTANCE, Object
-from tasks.core.removal import held_by, is_stuck, is_worth_a_word
+from tasks.core.kubernetes.manifests import INSTANCE, Object
+from tasks.core.kubernetes.removal import held_by, is_stuck, is_worth_a_word
 from tasks.flows.target import Say
 
 GRACE_SECONDS = 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tasks.adapters.cluster import Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import SuiteError
-from tasks.core.rights import needed
+from tasks.core.kubernetes.rights import needed
 from tasks.flows.kubernetes.access import may_make
 
 

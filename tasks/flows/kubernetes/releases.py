@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from gzip import decompress
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.gone import wait_gone
-from tasks.adapters.helm import Helm, Revision, stored
-from tasks.adapters.kubeapi import Object
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.deletion import wait_gone
+from tasks.adapters.kubernetes.helm import Helm, Revision, stored
+from tasks.adapters.kubernetes.transport import Object
 from tasks.core.errors import ClusterError
-from tasks.core.manifests import INSTANCE, JOB_NAME
-from tasks.core.snapshot import annotations_of, has_ended, holds, uid_of
-from tasks.core.words import last
+from tasks.core.images.wait_messages import last
+from tasks.core.kubernetes.manifests import INSTANCE, JOB_NAME
+from tasks.core.kubernetes.snapshot import annotations_of, has_ended, holds, uid_of
 from tasks.flows.kubernetes.pods import end_pod, end_pods
 
 HELM_SECONDS = 120

@@ -13,22 +13,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.gone import wait_gone
-from tasks.adapters.helm import Helm
-from tasks.adapters.lease import NAME as LEASE
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.deletion import wait_gone
+from tasks.adapters.kubernetes.helm import Helm
+from tasks.adapters.kubernetes.lease import NAME as LEASE
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import ClusterError
-from tasks.core.manifests import INSTANCE, MANAGED, PREFIX, SECRET, Object
-from tasks.core.naming import Names
-from tasks.core.plan import Step
-from tasks.core.removal import (
+from tasks.core.kubernetes.manifests import INSTANCE, MANAGED, PREFIX, SECRET, Object
+from tasks.core.kubernetes.removal import (
     KINDS_OF_USERS,
     Contents,
     contents,
     is_ours,
     stands_in_most,
 )
+from tasks.core.names import Names
+from tasks.core.plan import Step
 from tasks.flows.kubernetes.pods import GRACE_SECONDS, end_pod, end_pods
 from tasks.flows.target import Removal, Say
 

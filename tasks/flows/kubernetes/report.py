@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Activity
-from tasks.adapters.kubeapi import Object
-from tasks.core.rollout import Row, Verdict, lacking, new_pods, new_replicasets
-from tasks.core.snapshot import CLOCK_STEP, Snapshot, holds, last_seen, uid_of
-from tasks.core.words import Said
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.transport import Object
+from tasks.adapters.terminal.console import Activity
+from tasks.core.images.wait_messages import Said
+from tasks.core.kubernetes.rollout import Row, Verdict, lacking, new_pods, new_replicasets
+from tasks.core.kubernetes.snapshot import CLOCK_STEP, Snapshot, holds, last_seen, uid_of
 from tasks.flows.kubernetes.follow import Logs
 
 MESSAGE_LENGTH = 300

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tasks.adapters.cluster import Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.core.errors import InputError, SuiteError
-from tasks.core.manifests import COMPONENT, INSTANCE, PREFIX, Object
-from tasks.core.naming import Names
-from tasks.core.snapshot import holds
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX, Object
+from tasks.core.kubernetes.snapshot import holds
+from tasks.core.names import Names
 
 PHP = "fpm"
 """Where commands run unless another service is named: the container of web's pods."""

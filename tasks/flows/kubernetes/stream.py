@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.kubeapi import Stop
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.transport import Stop
 from tasks.core.errors import ClusterError
 
 AGAIN_SECONDS = 1.0

@@ -11,18 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Work
-from tasks.adapters.gone import wait_gone
-from tasks.adapters.helm import Helm, Revision
+from tasks.adapters.files.lock import Holder
 from tasks.adapters.http import Response
-from tasks.adapters.lease import NAME as LEASE
-from tasks.adapters.lease import Holder as LeaseHolder
-from tasks.adapters.lease import LeaseLock
-from tasks.adapters.lock import Holder
-from tasks.core.crons import unable
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.deletion import wait_gone
+from tasks.adapters.kubernetes.helm import Helm, Revision
+from tasks.adapters.kubernetes.lease import NAME as LEASE
+from tasks.adapters.kubernetes.lease import Holder as LeaseHolder
+from tasks.adapters.kubernetes.lease import LeaseLock
+from tasks.adapters.terminal.console import Work
+from tasks.core.environment import Owner, Release
 from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError, SuiteError
-from tasks.core.manifests import (
+from tasks.core.images.migrations import MIGRATIONS, unavailable
+from tasks.core.kubernetes.crons import unable
+from tasks.core.kubernetes.manifests import (
     COMPONENT,
     INSTANCE,
     MANAGED,
@@ -36,25 +38,23 @@ from tasks.core.manifests import (
     record_of,
     secret,
 )
-from tasks.core.migrations import MIGRATIONS, unavailable
-from tasks.core.naming import Names, database_prefix
+from tasks.core.kubernetes.rollout import Policy
+from tasks.core.names import Names, database_prefix
 from tasks.core.plan import Step
-from tasks.core.record import Owner, Release
 from tasks.core.redact import Redactor
-from tasks.core.rollout import Policy
 from tasks.core.settings import Environment, Settings, names_of
 from tasks.flows import schedules
 from tasks.flows.kubernetes.access import admit
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
-from tasks.flows.kubernetes.evidence import save
-from tasks.flows.kubernetes.hold import hold
+from tasks.flows.kubernetes.diagnostics import save
 from tasks.flows.kubernetes.logs import show
-from tasks.flows.kubernetes.observe import part, summary
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
+from tasks.flows.kubernetes.quiesce import hold
 from tasks.flows.kubernetes.releases import drop_failed, end_hooks, go_back, repair, revisions
 from tasks.flows.kubernetes.removal import finish, look, removals
 from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
+from tasks.flows.kubernetes.status import part, summary
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files, fingerprint, merge
 from tasks.flows.target import (

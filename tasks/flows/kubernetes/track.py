@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Activity
-from tasks.core.rollout import Policy, Verdict, judge
-from tasks.flows.kubernetes.mirror import Mirror
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.terminal.console import Activity
+from tasks.core.kubernetes.rollout import Policy, Verdict, judge
 from tasks.flows.kubernetes.report import Reporter
+from tasks.flows.kubernetes.watch_cache import Mirror
 
 POLL_SECONDS = 0.1
 """How soon it is noticed that all was applied, or that the tracking is to be given up."""

@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.console import Activity
-from tasks.adapters.helm import Helm
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.helm import Helm
+from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import SuiteError
-from tasks.core.naming import Names
-from tasks.core.rollout import Policy, Verdict
+from tasks.core.kubernetes.rollout import Policy, Verdict
+from tasks.core.names import Names
 from tasks.flows.kubernetes.track import track
 
 APPLIED = "everything is applied"

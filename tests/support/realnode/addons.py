@@ -19,7 +19,7 @@ from typing import Any
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSHandler, DNSLogger, DNSServer
 
-from tasks.adapters.kubeapi import Request, Transport
+from tasks.adapters.kubernetes.transport import Request, Transport
 
 Object = dict[str, Any]
 

@@ -17,11 +17,11 @@ from typing import Any
 import docker
 import yaml
 
-from tasks.adapters.cluster import Cluster
-from tasks.adapters.kubeapi import Request, Transport
+from tasks.adapters.host.tools import find_helm
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.transport import Request, Transport
 from tasks.adapters.process import Runner
-from tasks.adapters.tools import find_helm
-from tasks.core.naming import Names
+from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.settings import names_of, parse
 from tests.support.images import machine_lock, standin

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.adapters.kubeapi import Request, Transport
+from tasks.adapters.kubernetes.transport import Request, Transport
 from tests.support.controlplane import ControlPlane, assets
 from tests.support.realnode.addons import Addons
 

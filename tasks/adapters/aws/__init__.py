@@ -1,0 +1,1 @@
+"""AWS: its credentials, EKS, parameters, and the bucket of Terraform's state."""

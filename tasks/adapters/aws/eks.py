@@ -1,0 +1,242 @@
+"""EKS: a cluster's address and authority, and the tokens that its API server takes.
+
+A token is a call of STS's GetCallerIdentity, signed and not sent: the API server sends it, and so
+learns who we are. Its form is that of ``aws eks get-token``
+(https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.adapters.aws.session import Aws
+from tasks.adapters.files.private import write_private
+from tasks.core.errors import AwsError, ClusterError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient, Configuration
+
+PREFIX = "k8s-aws-v1."
+CLUSTER_HEADER = "x-k8s-aws-id"
+URL_SECONDS = 60
+"""What the signature says of itself; the API server holds it good for fifteen minutes."""
+LIFETIME = timedelta(minutes=14)
+EARLY = timedelta(minutes=2)
+"""How long before its end a token is replaced: a request may take a while."""
+CONTEXT = "eks"
+API = "client.authentication.k8s.io/v1"
+USABLE = frozenset({"ACTIVE", "UPDATING"})
+
+
+@dataclass(frozen=True)
+class Token:
+    """What the API server takes as a bearer token.
+
+    Attributes:
+        value: the secret.
+        expires_at: when it ends.
+    """
+
+    value: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a cluster's API is.
+
+    Attributes:
+        url: its address.
+        authority: the certificate it is signed by, PEM.
+    """
+
+    url: str
+    authority: bytes
+
+
+class EksAccess:
+    """The way into one cluster, with AWS's credentials and no kubeconfig of the user's.
+
+    Args:
+        aws: the cluster's region, and the credentials.
+        name: the cluster's name.
+        root: the checkout, where Helm's exec plugin finds this suite.
+        secret: told every token, so that it is masked.
+    """
+
+    def __init__(self, aws: Aws, name: str, *, root: Path, secret: Callable[[str], None]) -> None:
+        self._aws = aws
+        self._name = name
+        self._root = root
+        self._secret = secret
+        self._token: Token | None = None
+        self._signing = threading.Lock()
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """Where the cluster's API is; asked of EKS once.
+
+        Raises:
+            ClusterError: there is no such cluster, or it is not ready.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        client = self._aws.client("eks")
+        try:
+            with self._aws.calling():
+                cluster = client.describe_cluster(name=self._name)["cluster"]
+        except AwsError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            account = self._aws.identity.account
+            raise ClusterError(
+                f"there is no EKS cluster {self._name} in {self._aws.region} of account {account}",
+                hint="are region, account and name right? `inv doctor` says where the name is from",
+            ) from error
+        if cluster["status"] not in USABLE:
+            raise ClusterError(
+                f"the EKS cluster {self._name} is {cluster['status']}",
+                hint="wait until it is ACTIVE",
+            )
+        authority = base64.b64decode(cluster["certificateAuthority"]["data"])
+        return Endpoint(cluster["endpoint"], authority)
+
+    def token(self) -> Token:
+        """Return a token that is good for a while yet.
+
+        Raises:
+            AwsError: there are no credentials to sign it with.
+        """
+        with self._signing:
+            if self._token is None or self._token.expires_at - datetime.now(UTC) < EARLY:
+                self._token = sign(self._aws, self._name)
+                self._secret(self._token.value)
+            return self._token
+
+    def log_in(self) -> ApiClient:
+        """Return a client of the cluster's API; its token is replaced before it ends.
+
+        Raises:
+            ClusterError: as for ``endpoint``.
+            AwsError: AWS refused, or there are no credentials.
+        """
+        from kubernetes.client import ApiClient, Configuration
+
+        # Whoever logs in again was refused with the token there is.
+        self._token = None
+        configuration = Configuration(
+            host=self.endpoint.url,
+            ssl_ca_cert=str(self._authority),
+            # The client asks the hook for a new key only if it has one at all.
+            api_key={"authorization": f"Bearer {self.token().value}"},
+        )
+        configuration.refresh_api_key_hook = self._refresh  # type: ignore[assignment]
+        return ApiClient(configuration)
+
+    def _refresh(self, configuration: Configuration) -> None:
+        configuration.api_key["authorization"] = f"Bearer {self.token().value}"
+
+    # -- files ------------------------------------------------------------------------------------
+
+    @property
+    def context(self) -> str:
+        """The context's name in the private kubeconfig."""
+        return CONTEXT
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Where the private kubeconfig is, once it has been written."""
+        return Path(self._folder.name) / "kubeconfig"
+
+    def write_kubeconfig(self) -> None:
+        """Write a kubeconfig for Helm: it has no token, but asks this suite for one.
+
+        Raises:
+            ClusterError: as for ``endpoint``.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        place = ["--cluster", self._name, "--region", self._aws.region]
+        place += ["--profile", self._aws.profile] if self._aws.profile else []
+        plugin = {
+            "apiVersion": API,
+            "command": sys.executable,
+            "args": ["-m", "tasks.adapters.aws.eks_token", *place],
+            "env": [{"name": "PYTHONPATH", "value": str(self._root)}],
+            "interactiveMode": "Never",
+        }
+        cluster = {"server": self.endpoint.url, "certificate-authority": str(self._authority)}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": CONTEXT, "cluster": cluster}],
+            "users": [{"name": CONTEXT, "user": {"exec": plugin}}],
+            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
+            "current-context": CONTEXT,
+        }
+        write_private(self.kubeconfig, json.dumps(config, indent=2).encode())
+
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder of this run's own, mode 0700; it goes when the run ends."""
+        return tempfile.TemporaryDirectory(prefix="inv-eks-")
+
+    @cached_property
+    def _authority(self) -> Path:
+        return write_private(Path(self._folder.name) / "ca.crt", self.endpoint.authority)
+
+
+def sign(aws: Aws, cluster: str) -> Token:
+    """Return a new token for a cluster. Nothing is sent but what the credentials themselves need.
+
+    Args:
+        aws: the cluster's region, and the credentials.
+        cluster: the cluster's name.
+
+    Raises:
+        AwsError: there are no credentials, or they cannot be had.
+    """
+    from botocore.model import ServiceId
+    from botocore.signers import RequestSigner
+
+    client = aws.client("sts")
+    with aws.calling():
+        credentials = aws.session.get_credentials()
+        signer = RequestSigner(
+            ServiceId("sts"), aws.region, "sts", "v4", credentials, aws.session.events
+        )
+        made = datetime.now(UTC)
+        url = signer.generate_presigned_url(
+            {
+                "method": "GET",
+                "url": f"{client.meta.endpoint_url}/?Action=GetCallerIdentity&Version=2011-06-15",
+                "body": {},
+                "headers": {CLUSTER_HEADER: cluster},
+                "context": {},
+            },
+            region_name=aws.region,
+            expires_in=URL_SECONDS,
+            operation_name="",
+        )
+    encoded = base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
+    return Token(PREFIX + encoded, made + LIFETIME)
+
+
+def credential(token: Token) -> dict[str, Any]:
+    """Return what an exec plugin answers.
+
+    https://kubernetes.io/docs/reference/config-api/client-authentication.v1/
+    """
+    status = {
+        "token": token.value,
+        "expirationTimestamp": token.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return {"apiVersion": API, "kind": "ExecCredential", "status": status}

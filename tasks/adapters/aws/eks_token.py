@@ -1,0 +1,34 @@
+"""The exec plugin of the kubeconfig that Helm gets for an EKS cluster: one token, on stdout.
+
+python -m tasks.adapters.aws.eks_token --cluster NAME --region REGION [--profile PROFILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from tasks.adapters.aws.eks import credential, sign
+from tasks.adapters.aws.session import Aws
+from tasks.core.errors import SuiteError
+
+
+def main() -> int:
+    """Print an ExecCredential; a failure is told on stderr, and its exit code is the error's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cluster", required=True)
+    parser.add_argument("--region", required=True)
+    parser.add_argument("--profile")
+    options = parser.parse_args()
+    try:
+        token = sign(Aws(options.region, options.profile), options.cluster)
+    except SuiteError as error:
+        sys.stderr.write("\n".join(error.lines()) + "\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(credential(token)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""Base and runtime images: what a reference is right now, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.adapters.docker.images import LocalImages
+from tasks.adapters.docker.standins import Standins
+from tasks.adapters.registry.oci import Patience, Registry, UnreachableError
+from tasks.core.errors import RegistryError
+from tasks.core.images.reference import Reference, parse_reference
+
+Source = Literal["auto", "official", "standins"]
+
+_PATIENCE = Patience(connect=3.0, read=5.0, retries=0)
+"""For a question that has other answers: the engine's own copy, or a stand-in."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """An image that something is built on or run from.
+
+    Attributes:
+        reference: what to give to the builder or the engine, pinned where that is possible;
+            empty for a stand-in that has yet to be made.
+        digest: what the image is right now; empty for a stand-in that has yet to be made.
+        origin: where it comes from. ``engine``: the engine's own copy, for want of its registry.
+        standin: the name of the stand-in, or empty.
+    """
+
+    reference: str
+    digest: str
+    origin: Literal["registry", "engine", "stand-in"]
+    standin: str = ""
+
+
+class Bases:
+    """Resolves image references: each registry is asked once, and found unreachable once.
+
+    In this order: the reference's own registry, the engine's own copy, the stand-in.
+
+    Args:
+        images: the engine's own images.
+        standins: the stand-ins.
+        source: ``official`` never takes a stand-in; ``standins`` takes one wherever there is one.
+        warn: told once when stand-ins are used, and why.
+    """
+
+    def __init__(
+        self,
+        images: LocalImages,
+        standins: Standins,
+        *,
+        source: Source,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._images = images
+        self._standins = standins
+        self._source = source
+        self._warn = warn
+        self._warned = False
+        self._found: dict[str, Base] = {}
+        self._registries: dict[str, Registry] = {}
+        self._unreachable: dict[str, UnreachableError] = {}
+
+    def look(self, reference: str) -> Base:
+        """Return what an image is right now. Reads only.
+
+        Args:
+            reference: the image, e.g. ``debian:trixie-slim``.
+
+        Raises:
+            InputError: it is not an image reference.
+            RegistryError: it is nowhere to be had.
+            EngineError: the engine cannot be reached.
+        """
+        if reference not in self._found:
+            base = self._look(parse_reference(reference), reference)
+            if not base.digest:
+                return base
+            self._found[reference] = base
+        return self._found[reference]
+
+    def resolve(self, reference: str) -> Base:
+        """Return what an image is right now; a stand-in that is missing is made.
+
+        Args:
+            reference: the image, e.g. ``debian:trixie-slim``.
+
+        Raises:
+            InputError: it is not an image reference.
+            RegistryError: it is nowhere to be had.
+            SuiteError: making the stand-in failed.
+        """
+        base = self.look(reference)
+        if base.digest:
+            return base
+        made = _standin(base.standin, self._standins.image(base.standin))
+        self._found[reference] = made
+        return made
+
+    def _look(self, parsed: Reference, reference: str) -> Base:
+        if parsed.digest:
+            return Base(reference, parsed.digest, "registry")
+        standin = self._standins.name_for(parsed) if self._source != "official" else None
+        if standin and self._source == "standins":
+            return self._stand_in(standin, "images.source is standins")
+        try:
+            digest = self._ask(parsed)
+            absent = RegistryError(
+                f"there is no image {reference}: its registry {parsed.host} does not know it",
+                hint="is the name right? An image made on this machine must be in its engine",
+            )
+        except RegistryError as error:
+            digest, absent = None, error
+        if digest:
+            return Base(parsed.at(digest), digest, "registry")
+        own = self._images.find(reference)
+        if own:
+            pinned = next((at for at in own.digests if at.startswith(f"{parsed.name}@")), None)
+            if pinned:
+                digest = pinned.rpartition("@")[2]
+                return Base(parsed.at(digest), digest, "engine")
+            # Made on this machine: no registry has a digest for it.
+            return Base(reference, own.id, "engine")
+        if standin and isinstance(absent, UnreachableError):
+            return self._stand_in(standin, f"{parsed.host} cannot be reached")
+        raise absent
+
+    def _ask(self, parsed: Reference) -> str | None:
+        """Return an image's digest in its own registry, or None when that does not have it."""
+        host = parsed.host
+        if host in self._unreachable:
+            raise self._unreachable[host]
+        registry = self._registries.setdefault(host, Registry(host, _PATIENCE))
+        try:
+            return registry.digest(parsed.repository, parsed.wanted)
+        except UnreachableError as error:
+            self._unreachable[host] = error
+            raise
+
+    def _stand_in(self, name: str, why: str) -> Base:
+        if not self._warned:
+            self._warned = True
+            self._warn(f"{why}: using the stand-ins of docker/standins, not for production")
+        return _standin(name, self._standins.find(name))
+
+
+def _standin(name: str, reference: str | None) -> Base:
+    if reference is None:
+        return Base("", "", "stand-in", name)
+    _, _, digest = reference.partition("@")
+    # The one in the engine alone has its recipe's key for a digest.
+    return Base(reference, digest or reference.rpartition(":")[2], "stand-in", name)

@@ -1,0 +1,320 @@
+"""docker buildx: what a bake file says, and baking it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tasks.adapters.process import Completed, Runner
+from tasks.core.errors import (
+    CommandError,
+    EngineError,
+    MissingToolError,
+    RegistryError,
+    SuiteError,
+)
+from tasks.core.images.content_key import Target
+
+DOCTOR = "`inv doctor` says what this machine needs"
+
+_QUICK_SECONDS = 60
+"""Everything but a build answers within this, or the engine counts as stuck."""
+
+_VERTEX = re.compile(r"#(\d+) (?:\[([a-z0-9_-]+)[ \]])?")
+"""A line of plain progress: the number of a step, at its start with the target it is for."""
+
+_NOISE = re.compile(r"#\d+ (?:\.\.\.$|.*\d[kMG]?B / |.*\bpushing layer )")
+"""Lines that only count bytes."""
+
+_SAID = re.compile(r"(?:#\d+ )?\d+\.\d+ ")
+"""A line that a step of the build wrote, with its seconds."""
+
+
+class PushError(RegistryError):
+    """The registry failed in the middle of a push; it may work the next time."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a bake file says.
+
+    Attributes:
+        targets: the targets of its default group, and those they are linked to.
+        published: the names of the default group alone, in order.
+    """
+
+    targets: Mapping[str, Target]
+    published: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Baked:
+    """A target that was baked.
+
+    Attributes:
+        digest: the digest of its image: the manifest's where it was pushed.
+        seconds: from the start of the bake to the end of the target's last step.
+    """
+
+    digest: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Order:
+    """One target to bake.
+
+    Attributes:
+        reference: the image's name and tag.
+        cache_from: where its layers may be taken from, or empty.
+        cache_to: where its layers are kept, or empty.
+    """
+
+    reference: str
+    cache_from: str = ""
+    cache_to: str = ""
+
+
+@dataclass
+class _Progress:
+    """Follows plain progress: which target's last step ended when."""
+
+    started: float = field(default_factory=time.monotonic)
+    targets: dict[str, str] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
+
+    def take(self, line: str) -> bool:
+        """Take a line; return whether it is worth showing."""
+        match = _VERTEX.match(line)
+        if match:
+            number, target = match.groups()
+            if target:
+                self.targets[number] = target
+            if number in self.targets:
+                self.ended[self.targets[number]] = time.monotonic() - self.started
+        return bool(line.strip()) and not _NOISE.match(line)
+
+
+class Buildx:
+    """Bakes the targets of one bake file.
+
+    Args:
+        runner: runs docker.
+        root: the folder that the bake file's paths are relative to.
+        file: the bake file, relative to root.
+    """
+
+    def __init__(self, runner: Runner, root: Path, file: str) -> None:
+        self._runner = runner
+        self.root = root
+        self.file = file
+
+    def definition(self, variables: Mapping[str, str]) -> Definition:
+        """Return what the bake file says with these variables.
+
+        Args:
+            variables: values of the bake file's variables.
+
+        Raises:
+            MissingToolError: there is no docker or no buildx.
+            CommandError: the bake file is wrong.
+        """
+        argv = ["docker", "buildx", "bake", "--file", self.file, "--print"]
+        done = self._docker(argv, env=variables)
+        printed = json.loads(done.stdout)
+        return Definition(printed["target"], tuple(printed["group"]["default"]["targets"]))
+
+    @cached_property
+    def platform(self) -> str:
+        """The engine's own platform, e.g. ``linux/amd64``.
+
+        Raises:
+            MissingToolError: there is no docker.
+            EngineError: the engine cannot be reached.
+        """
+        argv = ["docker", "version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]
+        return self._docker(argv).stdout.strip()
+
+    @cached_property
+    def exports_cache(self) -> bool:
+        """Whether the builder can write a cache of every layer to a registry.
+
+        The engine's own builder cannot, unless it keeps images in containerd's store
+        (https://docs.docker.com/build/cache/backends/).
+        """
+        builder = self._docker(["docker", "buildx", "inspect"]).stdout
+        driver = re.search(r"^Driver:\s+(\S+)", builder, re.MULTILINE)
+        if driver is None or driver[1] != "docker":
+            return True
+        argv = ["docker", "info", "--format", "{{json .DriverStatus}}"]
+        return "io.containerd.snapshotter" in self._docker(argv).stdout
+
+    def bake(
+        self,
+        orders: Mapping[str, Order],
+        *,
+        variables: Mapping[str, str],
+        linked: Collection[str] = (),
+        login: Mapping[str, str] | None = None,
+        push: bool = True,
+        fresh: bool = False,
+        on_line: Callable[[str], None] | None = None,
+    ) -> dict[str, Baked]:
+        """Build targets in one graph, and push them.
+
+        Args:
+            orders: what to bake, by target.
+            variables: values of the bake file's variables.
+            linked: other targets the baked ones copy from; nothing of them is kept.
+            login: variables that log docker in to the registry.
+            push: push to the registry, or else load into the engine.
+            fresh: use no cache at all.
+            on_line: called with each line of progress that is worth showing.
+
+        Raises:
+            MissingToolError: there is no docker or no buildx.
+            RegistryError: a base image could not be had, or the registry refused the push.
+            PushError: the push failed; what was built stays in the builder's cache.
+            EngineError: the engine cannot be reached, or its disk is full.
+            CommandError: a step of the build failed.
+        """
+        progress = _Progress()
+
+        def take(line: str) -> None:
+            if progress.take(line) and on_line:
+                on_line(line)
+
+        with tempfile.TemporaryDirectory(prefix="inv-build-") as scratch:
+            metadata = Path(scratch) / "metadata.json"
+            argv = ["docker", "buildx", "bake", "--file", self.file, "--progress", "plain"]
+            argv += ["--metadata-file", str(metadata)]
+            argv += ["--no-cache"] if fresh else []
+            for target in linked:
+                argv += ["--set", f"{target}.output=type=cacheonly"]
+            for target, order in orders.items():
+                argv += ["--set", f"{target}.tags={order.reference}"]
+                argv += ["--set", f"{target}.output=type={'registry' if push else 'docker'}"]
+                if order.cache_from:
+                    argv += ["--set", f"{target}.cache-from={order.cache_from}"]
+                if order.cache_to:
+                    argv += ["--set", f"{target}.cache-to={order.cache_to}"]
+            self._docker(
+                [*argv, *orders], env={**variables, **(login or {})}, deadline=None, on_line=take
+            )
+            results: dict[str, Any] = json.loads(metadata.read_text())
+        return {
+            target: Baked(results[target]["containerimage.digest"], progress.ended.get(target, 0.0))
+            for target in orders
+        }
+
+    def _docker(
+        self,
+        argv: list[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        deadline: float | None = _QUICK_SECONDS,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        done = self._runner.run(
+            argv, env=env, cwd=self.root, deadline=deadline, on_line=on_line, check=False
+        )
+        if done.returncode != 0:
+            raise diagnose(self._runner, done)
+        return done
+
+
+def diagnose(runner: Runner, done: Completed) -> SuiteError:
+    """Return the error for a failed run of docker: what is wrong, by what it said.
+
+    Args:
+        runner: redacts what is shown.
+        done: the failed run.
+    """
+    building = done.argv[1] == "buildx"
+    kind, message, hint = _recognise(done.stderr or done.stdout, building=building)
+    if kind is CommandError and not building:
+        message = f"docker {done.argv[1]} failed"
+    return kind(
+        message,
+        command=runner.show(done.argv),
+        output=runner.redactor(
+            "\n".join(
+                line for line in (done.stderr or done.stdout).splitlines() if not _NOISE.match(line)
+            )
+        ),
+        hint=hint,
+    )
+
+
+def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, str | None]:
+    """Return kind, message and hint of the error that docker's output tells of."""
+    # A push that fails makes docker give up the other one, which it calls a lost connection: what
+    # ended the run stands in its last line of errors.
+    errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
+    ended = errors[-1] if building and errors else output
+    if "error during connect" in ended or "Cannot connect to the Docker daemon" in ended:
+        return EngineError, "the Docker Engine cannot be reached", f"start it; {DOCTOR}"
+    if "permission denied while trying to connect" in output:
+        return (
+            EngineError,
+            "this user may not use the Docker Engine",
+            "become a member of the group docker, or run as root",
+        )
+    if re.search(r"is not a docker command|unknown command: docker|unknown flag: --file", output):
+        return MissingToolError, "docker has no buildx plugin", DOCTOR
+    if "no space left on device" in output.lower():
+        return (
+            EngineError,
+            "the disk of the Docker Engine is full",
+            "see what takes the room: docker system df; free some: docker builder prune. "
+            "`inv doctor` says how much is needed",
+        )
+    cause = output
+    if building:
+        own = (line for line in output.splitlines() if not _SAID.match(line))
+        cause = "\n".join(line for line in own if "ERROR" in line or "failed to " in line)
+    if "did not complete successfully" not in cause:
+        for pattern, kind, message, hint in _REGISTRY_FAULTS:
+            if re.search(pattern, cause):
+                return kind, message, hint
+    return CommandError, "the build failed", None
+
+
+_REGISTRY_FAULTS = (
+    (
+        r"load metadata|failed to resolve source metadata|failed to resolve reference",
+        RegistryError,
+        "a base image could not be had from its registry",
+        "is its name right? `inv doctor` says which registries can be reached",
+    ),
+    (
+        r"denied|unauthorized|authentication required|no basic auth credentials",
+        RegistryError,
+        "the registry refused the push",
+        "log in: docker login; ECR's own words say which permission is missing",
+    ),
+    (
+        r"x509: |tls: (failed|bad|unknown|remote)|server gave HTTP response to HTTPS client|"
+        r"no such host",
+        RegistryError,
+        "the registry cannot be spoken to",
+        "is its address right? The Docker Engine, or its builder, must know its name and the "
+        "authority that signed its certificate",
+    ),
+    (
+        r"failed to push|pushing|unexpected (HTTP )?status|connection refused|connection reset|"
+        r"i/o timeout|EOF|server misbehaving",
+        PushError,
+        "the push to the registry failed",
+        "the registry's own log says why; what was built stays in the builder's cache, "
+        "so running it again is quick",
+    ),
+)
+"""What the lines about an error hold, and the error to raise for them; the first match counts."""

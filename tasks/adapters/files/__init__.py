@@ -1,0 +1,1 @@
+"""Files and locks of the user's own, and files to be fetched."""

@@ -1,0 +1,1 @@
+"""This machine: its programs, packages, services and virtual environments."""

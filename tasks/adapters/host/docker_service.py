@@ -1,0 +1,102 @@
+"""The engine as a service of this machine: started, waited for and, when it is ours, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.adapters.process import Runner
+from tasks.core.doctor.packages import Command
+from tasks.core.errors import EngineError
+
+START_SECONDS = 60.0
+"""A first start makes the data directory and the bridge; on two slow cores that took 6 s."""
+
+STOP_SECONDS = 60
+_POLL_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Service:
+    """Starts the engine; a dockerd that no service manager runs is known again by its pid file.
+
+    Attributes:
+        runner: runs the commands.
+        pidfile: holds the number of a dockerd that we started, and of no other.
+        log: what that dockerd says.
+        options: further options of dockerd.
+    """
+
+    runner: Runner
+    pidfile: Path = Path("/run/mautic-multidev-dockerd.pid")
+    log: Path = Path("/var/log/mautic-multidev-dockerd.log")
+    options: tuple[str, ...] = ()
+
+    def start(self, daemon: str, *, systemd: bool) -> Command:
+        """Return the command that starts the engine.
+
+        Args:
+            daemon: path of dockerd.
+            systemd: whether systemd runs this machine.
+        """
+        if systemd:
+            return Command(("systemctl", "enable", "--now", "docker"))
+        return Command(
+            (
+                *("start-stop-daemon", "--start", "--background", "--output", str(self.log)),
+                # Its own pid file is dockerd's guard against a second one: this one is beside it.
+                *("--make-pidfile", "--pidfile", str(self.pidfile)),
+                *("--exec", daemon, *(("--", *self.options) if self.options else ())),
+            )
+        )
+
+    def stop(self, daemon: str) -> Command | None:
+        """Return the command that stops the engine, or None when none of ours runs.
+
+        Args:
+            daemon: path of dockerd; a pid file left behind by a crash never hits another program.
+        """
+        if not self.pidfile.exists():
+            return None
+        return Command(
+            (
+                *("start-stop-daemon", "--stop", "--oknodo", "--remove-pidfile"),
+                *("--pidfile", str(self.pidfile), "--exec", daemon),
+                *("--retry", f"TERM/{STOP_SECONDS}/KILL/5"),
+            )
+        )
+
+    def wait(self, answers: Callable[[], bool], *, ours: bool) -> None:
+        """Wait until the engine answers.
+
+        Args:
+            answers: asks it.
+            ours: whether its log is ours to quote.
+
+        Raises:
+            EngineError: it did not answer in time, or ended; the end of its log is in the error.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not answers():
+            if time.monotonic() > deadline or (ours and self._ended()):
+                said = ""
+                with contextlib.suppress(OSError):
+                    said = self.log.read_text(errors="replace") if ours else ""
+                raise EngineError(
+                    "the Docker Engine was started but does not answer",
+                    output=said,
+                    hint=f"its log: {self.log}" if ours else "its log: journalctl -u docker",
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _ended(self) -> bool:
+        """Return True if the process that was started is gone again."""
+        process = Path("/proc", self.pidfile.read_text().strip())
+        try:
+            # Ended but not yet waited for by its parent, it has no command line any more.
+            return not (process / "cmdline").read_bytes()
+        except FileNotFoundError:
+            return True

@@ -1,0 +1,189 @@
+"""A command in a pod, on this process's own terminal: the API's exec over a websocket.
+
+The protocol is v5.channel.k8s.io (staging/src/k8s.io/apimachinery/pkg/util/remotecommand): each
+message begins with the number of its channel. v4, of API servers before 1.30, cannot tell that
+stdin has ended; all else is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasks.adapters.kubernetes.transport import Transport
+from tasks.core.errors import ClusterError
+
+if TYPE_CHECKING:
+    from websocket import WebSocket
+
+STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+V5 = "v5.channel.k8s.io"
+PING_SECONDS = 30.0
+"""Load balancers cut connections that are silent for a minute or more."""
+CHUNK_BYTES = 32 * 1024
+SILENT_SECONDS = 60.0
+"""How long a command that nobody watches may say nothing: its container, or node, may hang."""
+
+
+class Exec:
+    """One command in one container.
+
+    Args:
+        transport: speaks to the API server.
+        path: of the pod's exec.
+        container: the container.
+        argv: the command.
+    """
+
+    def __init__(
+        self, transport: Transport, path: str, container: str, argv: Sequence[str]
+    ) -> None:
+        self._transport = transport
+        self._path = path
+        self._container = container
+        self._argv = argv
+        self._ended = threading.Event()
+        self._wake_read, self._wake_write = os.pipe()
+
+    def run(self) -> int:
+        """Run it to its end; return its exit status.
+
+        Raises:
+            ClusterError: it could not be started, or the connection broke off.
+        """
+        on_terminal = os.isatty(0) and os.isatty(1)
+        options = {"stdin": True, "stdout": True, "stderr": not on_terminal, "tty": on_terminal}
+        query = [("container", self._container)]
+        query += [(name, str(value).lower()) for name, value in options.items()]
+        query += [("command", word) for word in self._argv]
+        socket = self._transport.websocket(self._path, query)
+        with _raw_terminal() if on_terminal else contextlib.nullcontext():
+            if on_terminal:
+                before = signal.signal(signal.SIGWINCH, lambda *_: self._wake(b"w"))
+                self._wake(b"w")
+            sender = threading.Thread(target=self._send, args=(socket,), daemon=True, name="stdin")
+            sender.start()
+            try:
+                return self._receive(socket, _show)
+            finally:
+                self._ended.set()
+                self._wake(b"e")
+                if on_terminal:
+                    signal.signal(signal.SIGWINCH, before)
+                socket.close(timeout=1)
+
+    def output(self) -> tuple[int, bytes]:
+        """Run it to its end without a terminal; return its exit status and what it wrote to stdout.
+
+        Raises:
+            ClusterError: it could not be started, the connection broke off, or the command said
+                nothing for ``SILENT_SECONDS``.
+        """
+        query = [("container", self._container), ("stdout", "true"), ("stderr", "true")]
+        query += [("command", word) for word in self._argv]
+        socket = self._transport.websocket(self._path, query)
+        socket.settimeout(SILENT_SECONDS)
+        said = bytearray()
+
+        def take(channel: int, data: bytes) -> None:
+            if channel == STDOUT:
+                said.extend(data)
+
+        try:
+            return self._receive(socket, take), bytes(said)
+        finally:
+            socket.close(timeout=1)
+
+    def _wake(self, why: bytes) -> None:
+        os.write(self._wake_write, why)
+
+    # -- what comes -----------------------------------------------------------------------------
+
+    def _receive(self, socket: WebSocket, take: Callable[[int, bytes], None]) -> int:
+        status: dict[str, Any] | None = None
+        for channel, data in self._messages(socket):
+            if channel in {STDOUT, STDERR}:
+                take(channel, data)
+            elif channel == ERROR:
+                status = json.loads(data)
+        if status is None:
+            raise ClusterError(
+                f"the connection to {self._container} broke off",
+                hint="what was started there may still be running: inv status",
+            )
+        return self._exit_status(status)
+
+    def _messages(self, socket: WebSocket) -> Iterator[tuple[int, bytes]]:
+        """Yield channels and what came on them, until the connection ends however it ends."""
+        from websocket import ABNF, WebSocketException
+
+        with contextlib.suppress(WebSocketException, OSError):
+            while True:
+                opcode, frame = socket.recv_data_frame(True)
+                if opcode == ABNF.OPCODE_CLOSE:
+                    return
+                if opcode == ABNF.OPCODE_BINARY and frame.data:
+                    yield frame.data[0], frame.data[1:]
+
+    def _exit_status(self, status: dict[str, Any]) -> int:
+        if status["status"] == "Success":
+            return 0
+        for cause in status.get("details", {}).get("causes", []):
+            if cause["reason"] == "ExitCode":
+                return int(cause["message"])
+        raise ClusterError(
+            f"{self._argv[0]} cannot be run in {self._container}: {status.get('message', status)}"
+        )
+
+    # -- what goes ------------------------------------------------------------------------------
+
+    def _send(self, socket: WebSocket) -> None:
+        from websocket import WebSocketException
+
+        sources = [self._wake_read, 0]
+        # The receiving thread tells of a connection that is gone.
+        with contextlib.suppress(WebSocketException, OSError):
+            while not self._ended.is_set():
+                readable, _, _ = select.select(sources, [], [], PING_SECONDS)
+                if not readable:
+                    socket.ping()
+                if self._wake_read in readable and b"w" in os.read(self._wake_read, CHUNK_BYTES):
+                    size = os.get_terminal_size()
+                    told = json.dumps({"Width": size.columns, "Height": size.lines})
+                    socket.send_binary(bytes([RESIZE]) + told.encode())
+                if 0 in readable:
+                    data = os.read(0, CHUNK_BYTES)
+                    if data:
+                        socket.send_binary(bytes([STDIN]) + data)
+                        continue
+                    sources.remove(0)
+                    if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
+                        socket.send_binary(bytes([CLOSE, STDIN]))
+
+
+def _show(channel: int, data: bytes) -> None:
+    stream = sys.stdout if channel == STDOUT else sys.stderr
+    stream.buffer.write(data)
+    stream.buffer.flush()
+
+
+@contextlib.contextmanager
+def _raw_terminal() -> Iterator[None]:
+    """Let every key go to the command: it, or its terminal, decides what Ctrl-C means."""
+    import termios
+    import tty
+
+    before = termios.tcgetattr(0)
+    # Not flushed: what was typed ahead is for the command.
+    tty.setraw(0, termios.TCSADRAIN)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)

@@ -1,0 +1,298 @@
+"""One deploy at a time: a Lease that names its holder and dies with it.
+
+The holder renews the Lease; when the renewals stop, the holder is gone and the Lease may be taken
+over. Who waits says so in the Lease, so that an older commit that waits learns of a newer one and
+steps back: of ten deploys started at once the newest one wins, and each of the others knows why
+it did not run.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.deletion import wait_gone
+from tasks.adapters.kubernetes.transport import Object
+from tasks.core.errors import ClusterError, ConflictError, HeldError, VanishedError
+
+NAME = "mautic-multidev"
+PREFIX = "mautic-multidev.io/"
+DURATION_SECONDS = 30
+"""How long a Lease outlives its last renewal."""
+RENEW_SECONDS = 5.0
+POLL_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who wants to work on an environment, and for what.
+
+    Attributes:
+        who: CI job URL, or user@host with a process id.
+        commit: the commit to be deployed, or an empty string for work without one.
+        committed: the commit's time in seconds since 1970; the larger one is the newer commit.
+    """
+
+    who: str
+    commit: str = ""
+    committed: int = 0
+
+    @staticmethod
+    def here() -> str:
+        """Return what names this process: its CI job's URL, else user@host and process id."""
+        return os.environ.get("CI_JOB_URL") or (
+            f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"
+        )
+
+
+class LeaseLock:
+    """Holds the Lease of one namespace, as a context manager.
+
+    Args:
+        cluster: the cluster.
+        namespace: the environment's namespace; it must exist.
+        holder: who asks.
+        wait_seconds: how long to wait for another holder.
+        say: told whenever something changes while waiting.
+
+    Raises:
+        HeldError: on entering, when the other holder did not finish in time, or when a newer
+            commit has taken this one's place.
+        VanishedError: on entering, when the namespace has been removed.
+        DeadlineError: on entering, when it is being removed, and something holds that up.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        holder: Holder,
+        *,
+        wait_seconds: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._holder = holder
+        self._wait_seconds = wait_seconds
+        self._say = say
+        self._stop = threading.Event()
+        self._lost: str | None = None
+        self._heartbeat = threading.Thread(target=self._renew, daemon=True, name="lease")
+
+    def __enter__(self) -> Self:
+        began = self._cluster.now()
+        deadline = time.monotonic() + self._wait_seconds
+        told = ""
+        while not self._try_there(began):
+            lease = self._cluster.get("Lease", NAME, self._namespace)
+            if lease is None:
+                continue
+            other = lease["spec"].get("holderIdentity") or "nobody"
+            if other != told:
+                since = lease["spec"].get("acquireTime", "")
+                self._say(f"waiting for {other}, who holds {self._namespace} since {since}")
+                told = other
+            if time.monotonic() > deadline:
+                raise HeldError(
+                    f"{self._namespace} is held by {other}",
+                    hint=f"waited {self._wait_seconds:.0f} s; run the same again when it is done",
+                )
+            time.sleep(POLL_SECONDS)
+        self._heartbeat.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._heartbeat.join()
+        self._release()
+
+    def _release(self) -> None:
+        try:
+            lease = self._cluster.get("Lease", NAME, self._namespace)
+            if lease and lease["spec"].get("holderIdentity") == self._holder.who:
+                lease["spec"]["holderIdentity"] = ""
+                self._cluster.replace(lease)
+        except ClusterError as failure:
+            # A namespace that is deleted takes its Lease along, and a CI job's right to look at it.
+            if failure.status not in {403, 404, 409}:
+                raise
+
+    def check(self) -> None:
+        """Make sure that the Lease is still held, before anything is changed.
+
+        Raises:
+            HeldError: somebody else has taken it over.
+        """
+        if self._lost:
+            raise HeldError(
+                f"{self._namespace} was taken over by {self._lost}",
+                hint="this run could not renew its Lease in time: look at the network, then at "
+                "the other run",
+            )
+
+    def _try_there(self, began: datetime) -> bool:
+        """Take the Lease if it is to be had, and if its namespace is there to stay.
+
+        In one that is being deleted nothing can be made any more, but a Lease that is still there
+        could be taken.
+        """
+        try:
+            taken = self._try(began)
+        except ClusterError as error:
+            if error.status in {403, 404} and self._is_going():
+                raise self._vanished() from error
+            raise
+        if taken and self._is_going():
+            self._release()
+            raise self._vanished()
+        return taken
+
+    def _is_going(self) -> bool:
+        found = self._cluster.get("Namespace", self._namespace)
+        return found is None or "deletionTimestamp" in found["metadata"]
+
+    def _vanished(self) -> VanishedError:
+        """Wait for the end of the namespace; return the error that tells of it."""
+        found = self._cluster.get("Namespace", self._namespace)
+        if found and "deletionTimestamp" in found["metadata"]:
+            self._say(f"{self._namespace} is being removed; waiting for its end")
+            uid = found["metadata"]["uid"]
+            where = self._namespace
+            wait_gone(self._cluster, "Namespace", where, uid=uid, say=self._say, patient=True)
+        return VanishedError(
+            f"{self._namespace} was removed meanwhile",
+            hint="nothing was changed; run the same again if it is wanted still",
+        )
+
+    def _try(self, began: datetime) -> bool:
+        """Take the Lease if it is free or its holder is gone; else queue up."""
+        now = self._cluster.now()
+        lease = self._cluster.get("Lease", NAME, self._namespace)
+        try:
+            if lease is None:
+                self._cluster.create(self._taken(_empty(self._namespace), now))
+                return True
+            holder = lease["spec"].get("holderIdentity")
+            gone = bool(holder) and self._is_gone(lease, now)
+            if self._overtaken(lease, began, held=bool(holder) and not gone):
+                raise self._superseded(lease)
+            if not holder or gone:
+                if gone:
+                    self._say(f"taking over from {holder}, who is gone")
+                self._cluster.replace(self._taken(lease, now))
+                return True
+            if self._holder.committed > _number(lease, "newest-committed"):
+                self._announce(lease, now)
+                self._cluster.replace(lease)
+        except ConflictError:
+            pass  # somebody was faster: look again
+        return False
+
+    def _announce(self, lease: Object, now: datetime) -> None:
+        """Make this commit the newest one that is deployed or waits."""
+        annotations = lease["metadata"].setdefault("annotations", {})
+        annotations[PREFIX + "newest-committed"] = str(self._holder.committed)
+        annotations[PREFIX + "newest-commit"] = self._holder.commit
+        annotations[PREFIX + "newest-since"] = _stamp(now)
+
+    def _overtaken(self, lease: Object, began: datetime, *, held: bool) -> bool:
+        """Return True if a newer commit is being deployed, or came in while this one waited.
+
+        A newer commit that was deployed before this run began is no obstacle: whoever deploys an
+        older one then means it.
+        """
+        since = lease["metadata"].get("annotations", {}).get(PREFIX + "newest-since")
+        return (
+            bool(self._holder.committed)
+            and since is not None
+            and (held or _time(since) >= began)
+            and _number(lease, "newest-committed") > self._holder.committed
+        )
+
+    def _superseded(self, lease: Object) -> HeldError:
+        newer = lease["metadata"]["annotations"][PREFIX + "newest-commit"][:8]
+        return HeldError(
+            f"{self._holder.commit[:8]} is superseded by the newer commit {newer}",
+            hint=f"nothing was changed; {newer} is or will be deployed to {self._namespace}",
+        )
+
+    def _is_gone(self, lease: Object, now: datetime) -> bool:
+        spec = lease["spec"]
+        renewed = spec.get("renewTime")
+        if not renewed:
+            return True
+        if now - _time(renewed) > timedelta(seconds=spec.get("leaseDurationSeconds", 0)):
+            return True
+        return _died_here(spec["holderIdentity"])
+
+    def _taken(self, lease: Object, now: datetime) -> Object:
+        self._announce(lease, now)
+        spec = lease["spec"]
+        spec["holderIdentity"] = self._holder.who
+        spec["leaseDurationSeconds"] = DURATION_SECONDS
+        spec["acquireTime"] = spec["renewTime"] = _stamp(now)
+        spec["leaseTransitions"] = spec.get("leaseTransitions", -1) + 1
+        return lease
+
+    def _renew(self) -> None:
+        while not self._stop.wait(RENEW_SECONDS):
+            try:
+                lease = self._cluster.get("Lease", NAME, self._namespace)
+                holder = lease["spec"].get("holderIdentity") if lease else None
+                if lease is None or holder != self._holder.who:
+                    self._lost = holder or "nobody (the Lease is gone)"
+                    return
+                lease["spec"]["renewTime"] = _stamp(self._cluster.now())
+                self._cluster.replace(lease)
+            except ClusterError:
+                # Away or busy: the next beat tries again, and tells if the Lease was lost.
+                continue
+
+
+def _empty(namespace: str) -> Object:
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": NAME, "namespace": namespace},
+        "spec": {},
+    }
+
+
+def _died_here(holder: str) -> bool:
+    """Return True if a holder was a process of this host that is no more."""
+    here = f"{getpass.getuser()}@{socket.gethostname()} (process "
+    if not holder.startswith(here):
+        return False
+    try:
+        os.kill(int(holder.removeprefix(here).rstrip(")")), 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def _number(lease: Object, key: str) -> int:
+    return int(lease["metadata"].get("annotations", {}).get(PREFIX + key) or 0)
+
+
+def _stamp(moment: datetime) -> str:
+    # MicroTime: exactly six digits (apimachinery, meta/v1, micro_time.go)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _time(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp)

@@ -1,0 +1,385 @@
+"""ECR, Amazon's registry, by its own API: looking up, re-tagging, deleting, logging docker in.
+
+The API is https://docs.aws.amazon.com/AmazonECR/latest/APIReference/. ``batch_*`` calls report what
+did not work in ``failures`` and raise nothing for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tasks.adapters.aws.session import Aws
+from tasks.adapters.parallel import at_once
+from tasks.adapters.registry.docker_login import logged_in
+from tasks.adapters.registry.oci import MANIFESTS
+from tasks.core.errors import AwsError, RegistryError
+
+BATCH = 100
+"""Images in one call of a ``batch_*`` operation, at most."""
+PAGE = 1000
+"""Images in one page of a list, at most."""
+TOKEN_LEFT = timedelta(hours=6)
+"""A token is good for twelve hours. docker reads it once, when a build begins: one with less left
+than any build takes is not handed out again."""
+
+GONE = "ImageNotFound"
+_ADDRESS = re.compile(r"(?P<account>[0-9]{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.")
+
+
+@dataclass(frozen=True)
+class Token:
+    """What docker logs in with.
+
+    Attributes:
+        user: always ``AWS``.
+        password: the secret.
+        expires_at: when it ends.
+    """
+
+    user: str
+    password: str
+    expires_at: datetime
+
+
+def region_of(url: str) -> str:
+    """Return the region of an ECR address.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _ADDRESS.match(url)
+    if found is None:
+        raise ValueError(f"{url} is no address of ECR")
+    return found["region"]
+
+
+class EcrRegistry:
+    """One account's registry in one region, and a path in it below which the repositories live.
+
+    Args:
+        url: host and path, e.g. ``123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic-dev``.
+        aws: the region of that address, and the credentials.
+        create: whether missing repositories may be made.
+        secret: told every secret, so that it is masked.
+    """
+
+    def __init__(
+        self, url: str, aws: Aws, *, create: bool = False, secret: Callable[[str], None]
+    ) -> None:
+        self.url = url
+        self.host, _, self._path = url.partition("/")
+        found = _ADDRESS.match(url)
+        self._account = found["account"] if found else ""
+        self._aws = aws
+        self._create = create
+        self._secret = secret
+        self._token: Token | None = None
+        self._asking = threading.Lock()
+
+    def repository(self, name: str) -> str:
+        """Return a repository's full name, host included."""
+        return f"{self.url}/{name}"
+
+    def reference(self, repository: str, digest: str) -> str:
+        """Return the reference of an image by its digest."""
+        return f"{self.repository(repository)}@{digest}"
+
+    # -- repositories -----------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Ask whether ECR is there and takes the credentials.
+
+        Raises:
+            AwsError: it is not, or does not.
+        """
+        self.token()
+
+    def missing(self, repositories: Sequence[str]) -> tuple[str, ...]:
+        """Return the repositories that have yet to be made.
+
+        Args:
+            repositories: their names below the registry's path.
+
+        Raises:
+            RegistryError: one is missing, and may not be made.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        absent = tuple(name for name in repositories if not self._exists(name))
+        if absent and not self._create:
+            raise self._no_repository(absent[0])
+        return absent
+
+    def make(self, repositories: Iterable[str]) -> None:
+        """Make repositories; one that is there by now is no error.
+
+        They scan what is pushed; tags may move, as ``latest`` does.
+
+        Raises:
+            AwsError: AWS refused, or cannot be reached.
+        """
+        for name in repositories:
+            try:
+                self._ask(
+                    "create_repository",
+                    repositoryName=self._name(name),
+                    imageTagMutability="MUTABLE",
+                    imageScanningConfiguration={"scanOnPush": True},
+                    tags=[{"Key": "ManagedBy", "Value": "mautic-multidev"}],
+                )
+            except AwsError as error:
+                if error.code != "RepositoryAlreadyExistsException":
+                    raise
+
+    def _exists(self, repository: str) -> bool:
+        try:
+            self._ask("describe_repositories", repositoryNames=[self._name(repository)])
+        except AwsError as error:
+            if error.code == "RepositoryNotFoundException":
+                return False
+            raise
+        return True
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    def digest(self, repository: str, reference: str) -> str | None:
+        """Return the digest of an image, or None when there is no such image.
+
+        Args:
+            repository: its name below the registry's path.
+            reference: a tag or a digest.
+
+        Raises:
+            RegistryError: there is no such repository, and none may be made.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        try:
+            image = self._image(repository, reference)
+        except NoRepositoryError:
+            if self._create:
+                return None
+            raise
+        return image["imageId"]["imageDigest"] if image else None
+
+    def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
+        """Return the digests of several images, asked for at once and returned in order.
+
+        Args:
+            wanted: repositories, each with a tag or digest.
+
+        Raises:
+            RegistryError: as for ``digest``.
+            AwsError: as for ``digest``.
+        """
+        return at_once(lambda each: self.digest(*each), wanted)
+
+    def tags(self, repository: str) -> dict[str, str]:
+        """Return every tag of a repository with its digest.
+
+        Raises:
+            RegistryError: there is no such repository, and none may be made.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        pages = self._aws.client("ecr").get_paginator("list_images")
+        try:
+            with self._aws.calling():
+                return {
+                    one["imageTag"]: one["imageDigest"]
+                    for page in pages.paginate(
+                        registryId=self._account,
+                        repositoryName=self._name(repository),
+                        filter={"tagStatus": "TAGGED"},
+                        PaginationConfig={"PageSize": PAGE},
+                    )
+                    for one in page["imageIds"]
+                    if "imageTag" in one
+                }
+        except AwsError as error:
+            if error.code != "RepositoryNotFoundException":
+                raise
+            if self._create:
+                return {}
+            raise self._no_repository(repository) from error
+
+    # -- changing ---------------------------------------------------------------------------------
+
+    def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
+        """Give an image more tags; what another image had under them before is left untagged.
+
+        Args:
+            repository: its name below the registry's path.
+            source: a tag or digest the image has.
+            tags: the tags to set.
+
+        Raises:
+            RegistryError: there is no such image or repository, or a tag is another image's and
+                the repository is immutable.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        image = self._image(repository, source)
+        if image is None:
+            raise RegistryError(
+                f"there is no image {source} in {self.repository(repository)}",
+                hint="build it: inv build",
+            )
+        at_once(lambda tag: self._put(repository, tag, image), tags)
+
+    def _put(self, repository: str, tag: str, image: dict[str, Any]) -> None:
+        digest = image["imageId"]["imageDigest"]
+        try:
+            self._call(
+                "put_image",
+                repository,
+                imageManifest=image["imageManifest"],
+                imageManifestMediaType=image["imageManifestMediaType"],
+                imageTag=tag,
+                imageDigest=digest,
+            )
+        except AwsError as error:
+            already = error.code == "ImageAlreadyExistsException"
+            # Success, if it means what it says: this image has this tag already.
+            if already and self.digest(repository, tag) == digest:
+                return
+            if already or error.code == "ImageTagAlreadyExistsException":
+                raise RegistryError(
+                    f"{self.repository(repository)}:{tag} is another image's, and the "
+                    "repository's tags are immutable",
+                    hint="make the repository's tags mutable, as Terraform makes them: tags such "
+                    "as `latest` move",
+                ) from error
+            raise
+
+    def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
+        """Delete tags, a hundred at a time; one that is gone is no error.
+
+        An image stays under its other tags, and goes with its last one.
+
+        Args:
+            repository: its name below the registry's path.
+            tags: the tags.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            RegistryError: some could not be deleted; the message says which and why.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        deleted = 0
+        failures: list[dict[str, Any]] = []
+        for start in range(0, len(tags), BATCH):
+            batch = [{"imageTag": tag} for tag in tags[start : start + BATCH]]
+            answer = self._call("batch_delete_image", repository, imageIds=batch)
+            failed = answer.get("failures", [])
+            deleted += len(batch) - len(failed)
+            failures += [one for one in failed if one["failureCode"] != GONE]
+        if failures:
+            first = failures[0]
+            more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
+            raise RegistryError(
+                f"{self.repository(repository)}:{first['imageId'].get('imageTag', '')} cannot be "
+                f"deleted: {first['failureCode']}: {first.get('failureReason', '')}{more}",
+                hint="all others are gone; run the same again once the cause is",
+            )
+        return deleted
+
+    # -- logging in -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def login(self) -> Iterator[dict[str, str]]:
+        """Log docker in for as long as the context lasts; give the variables it needs.
+
+        Raises:
+            AwsError: AWS refused, or cannot be reached.
+        """
+        token = self.token()
+        with logged_in(self.host, token.user, token.password) as folder:
+            yield {"DOCKER_CONFIG": str(folder)}
+
+    def token(self) -> Token:
+        """Return what docker logs in with; asked for anew long before it ends.
+
+        Raises:
+            AwsError: AWS refused, or cannot be reached.
+        """
+        with self._asking:
+            if self._token is None or self._token.expires_at - datetime.now(UTC) < TOKEN_LEFT:
+                self._token = self._new_token()
+            return self._token
+
+    def _new_token(self) -> Token:
+        # Not of a registry by its id, which is deprecated: a token is good for every registry that
+        # the credentials may use.
+        (data,) = self._ask("get_authorization_token", own=False)["authorizationData"]
+        encoded = data["authorizationToken"]
+        user, _, password = base64.b64decode(encoded).decode().partition(":")
+        self._secret(password)
+        self._secret(encoded)
+        return Token(user, password, data["expiresAt"])
+
+    # -- calls ------------------------------------------------------------------------------------
+
+    def _name(self, repository: str) -> str:
+        return f"{self._path}/{repository}" if self._path else repository
+
+    def _image(self, repository: str, reference: str) -> dict[str, Any] | None:
+        """Return an image with its manifest, or None."""
+        key = "imageDigest" if ":" in reference else "imageTag"
+        answer = self._call(
+            "batch_get_image",
+            repository,
+            imageIds=[{key: reference}],
+            acceptedMediaTypes=list(MANIFESTS),
+        )
+        for failure in answer.get("failures", []):
+            if failure["failureCode"] != GONE:
+                raise RegistryError(
+                    f"{self.repository(repository)}: {reference} cannot be read: "
+                    f"{failure['failureCode']}: {failure.get('failureReason', '')}"
+                )
+        images: list[dict[str, Any]] = answer["images"]
+        return images[0] if images else None
+
+    def _call(self, operation: str, repository: str, **options: Any) -> Any:
+        """Call an operation on one repository."""
+        try:
+            return self._ask(operation, repositoryName=self._name(repository), **options)
+        except AwsError as error:
+            if error.code == "RepositoryNotFoundException":
+                raise self._no_repository(repository) from error
+            raise
+
+    def _ask(self, operation: str, *, own: bool = True, **options: Any) -> Any:
+        client = self._aws.client("ecr")
+        if own and self._account:
+            options["registryId"] = self._account
+        with self._aws.calling():
+            return getattr(client, operation)(**options)
+
+    def _no_repository(self, repository: str) -> RegistryError:
+        mine = self._aws.identity.account
+        if self._account and mine != self._account:
+            hint = (
+                f"the credentials are of account {mine}, the registry is of {self._account}: use "
+                "the profile or role of the stack's account"
+            )
+        else:
+            hint = (
+                "make it with `inv infra.apply`, or let the build make it: `registry: {create: "
+                "true}` of the environment; are account and region of the address right?"
+            )
+        return NoRepositoryError(
+            f"there is no repository {self._name(repository)} in {self._aws.region} of account "
+            f"{self._account or mine}",
+            hint=hint,
+        )
+
+
+class NoRepositoryError(RegistryError):
+    """There is no such repository."""

@@ -1,0 +1,433 @@
+"""An OCI registry, spoken to directly: looking up, re-tagging and deleting without moving layers.
+
+The API is that of https://github.com/opencontainers/distribution-spec (v1.1), with bearer tokens
+as in https://distribution.github.io/distribution/spec/auth/token/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ipaddress
+import json
+import re
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from tasks.adapters.connection_errors import retry
+from tasks.adapters.parallel import at_once
+from tasks.core.errors import RegistryError, reason_of
+from tasks.core.images.reference import HUB
+
+if TYPE_CHECKING:
+    import requests
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFESTS = (
+    INDEX,
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+"""Every kind of manifest an image can have; a registry converts what it is not asked for."""
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 20.0
+RETRIES = 4
+CONNECT_RETRIES = 2
+"""A registry that refuses connections is down, not busy."""
+
+RETRY_AFTER_MAX_SECONDS = 30
+"""A registry may ask for a pause of hours; then failing is the better answer."""
+
+_PASSING = (429, 500, 502, 503, 504)
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+
+
+class UnreachableError(RegistryError):
+    """The registry did not answer, or answered that it cannot work (5xx)."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try.
+
+    Attributes:
+        connect: seconds for a connection.
+        read: seconds without a byte of an answer.
+        retries: how often a request is sent again after 429, 5xx or a broken connection.
+    """
+
+    connect: float = CONNECT_SECONDS
+    read: float = READ_SECONDS
+    retries: int = RETRIES
+
+
+class Registry:
+    """One registry, and a path in it below which the repositories live.
+
+    Args:
+        url: host, port and path without a scheme, e.g. ``localhost:5050/mautic``. A loopback
+            address is spoken to over plain HTTP, every other one over TLS.
+        patience: how long to try.
+    """
+
+    def __init__(self, url: str, patience: Patience | None = None) -> None:
+        self.url = url
+        self.host, _, self._path = url.partition("/")
+        self._patience = patience or Patience()
+        self._authorisations: dict[str, str] = {}
+        self._authorising = threading.Lock()
+
+    def repository(self, name: str) -> str:
+        """Return a repository's full name, host included."""
+        return f"{self.url}/{name}"
+
+    def reference(self, repository: str, digest: str) -> str:
+        """Return the reference of an image by its digest."""
+        return f"{self.repository(repository)}@{digest}"
+
+    def ping(self) -> None:
+        """Ask the registry whether it is there.
+
+        Raises:
+            UnreachableError: it is not.
+            RegistryError: what answers is no registry.
+        """
+        answer = self._send("GET", "/v2/", {}, b"")
+        if answer.status_code not in {200, 401}:
+            raise self._refusal("GET", "/v2/", answer)
+
+    def missing(self, repositories: Sequence[str]) -> tuple[str, ...]:
+        """Return the repositories that have yet to be made: none, a push makes what it needs.
+
+        Args:
+            repositories: their names below the registry's path.
+        """
+        return ()
+
+    def make(self, repositories: Iterable[str]) -> None:
+        """Make nothing, as ``missing`` says."""
+
+    @contextlib.contextmanager
+    def login(self) -> Iterator[dict[str, str]]:
+        """Give the variables that docker needs to be logged in: none, it is by ``docker login``."""
+        yield {}
+
+    def digest(self, repository: str, reference: str) -> str | None:
+        """Return the digest of an image, or None when there is no such image.
+
+        Args:
+            repository: its name below the registry's path.
+            reference: a tag or a digest.
+
+        Raises:
+            RegistryError: the registry cannot be reached, refused or failed.
+        """
+        answer = self._manifest("HEAD", repository, reference)
+        if answer.status_code == 404:
+            return None
+        digest = answer.headers.get("Docker-Content-Digest")
+        if digest is None:  # optional in the specification, even for GET
+            content = self._manifest("GET", repository, reference).content
+            digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        return digest
+
+    def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
+        """Return the digests of several images, asked for at once and returned in order.
+
+        Args:
+            wanted: repositories, each with a tag or digest.
+
+        Raises:
+            RegistryError: as for ``digest``.
+        """
+        return at_once(lambda each: self.digest(*each), wanted)
+
+    def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
+        """Give an image more tags; what another image had under them before is left untagged.
+
+        Args:
+            repository: its name below the registry's path.
+            source: a tag or digest the image has.
+            tags: the tags to set.
+
+        Raises:
+            RegistryError: there is no such image, or the registry cannot be reached, refused or
+                failed.
+        """
+        manifest = self._manifest("GET", repository, source)
+        if manifest.status_code == 404:
+            raise RegistryError(
+                f"there is no image {source} in {self.repository(repository)}",
+                hint="build it: inv build",
+            )
+        kind = manifest.headers["Content-Type"]
+        at_once(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
+
+    def tags(self, repository: str) -> dict[str, str]:
+        """Return every tag of a repository with its digest; empty when it does not exist.
+
+        Raises:
+            RegistryError: the registry cannot be reached, refused or failed.
+        """
+        names: list[str] = []
+        page: str | None = f"{self._base(repository)}/tags/list?n=1000"
+        while page:
+            answer = self._call("GET", page, missing=True)
+            if answer.status_code == 404:
+                return {}
+            names += self._json(answer).get("tags") or []
+            following = answer.links.get("next", {}).get("url")
+            page = _below(urljoin(page, following)) if following else None
+        found = self.digests((repository, name) for name in names)
+        # A tag may have gone between the two questions.
+        return {name: digest for name, digest in zip(names, found, strict=True) if digest}
+
+    def delete_tag(self, repository: str, tag: str) -> bool:
+        """Delete one tag; the image stays under its other tags. Returns whether it was there.
+
+        Args:
+            repository: its name below the registry's path.
+            tag: the tag.
+
+        Raises:
+            RegistryError: deletion is switched off, or the registry cannot be reached, refused
+                or failed.
+        """
+        path = f"{self._base(repository)}/manifests/{tag}"
+        if self.digest(repository, tag) is None:
+            return False
+        answer = self._call("DELETE", path, missing=True, unsupported=True)
+        if answer.status_code in {400, 405}:
+            # CNCF distribution 2.x deletes by digest only, and then all tags of that digest: so
+            # the tag is first moved to an empty index of its own.
+            empty = {
+                "schemaVersion": 2,
+                "mediaType": INDEX,
+                "manifests": [],
+                "annotations": {"io.mautic-multidev.deleted": str(uuid.uuid4())},
+            }
+            digest = self._put(repository, tag, json.dumps(empty).encode(), INDEX)
+            self._call("DELETE", f"{self._base(repository)}/manifests/{digest}", missing=True)
+        return True
+
+    def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
+        """Delete tags one after the other, in their order; one that is gone is no error.
+
+        Args:
+            repository: its name below the registry's path.
+            tags: the tags.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            RegistryError: as for ``delete_tag``.
+        """
+        return sum(self.delete_tag(repository, tag) for tag in tags)
+
+    # -- HTTP ---------------------------------------------------------------------------------
+
+    def _base(self, repository: str) -> str:
+        return "/".join(part for part in ("/v2", self._path, repository) if part)
+
+    def _manifest(self, method: str, repository: str, reference: str) -> requests.Response:
+        path = f"{self._base(repository)}/manifests/{reference}"
+        return self._call(method, path, {"Accept": ", ".join(MANIFESTS)}, missing=True)
+
+    def _put(self, repository: str, tag: str, manifest: bytes, kind: str) -> str:
+        path = f"{self._base(repository)}/manifests/{tag}"
+        self._call("PUT", path, {"Content-Type": kind}, manifest)
+        return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        import requests
+        from requests.adapters import HTTPAdapter
+
+        session = requests.Session()
+        loopback = is_loopback(self.host)
+        # Neither a proxy nor a password of ~/.netrc is for a registry on this machine.
+        session.trust_env = not loopback
+        session.auth = _keep
+        policy = retry(
+            total=self._patience.retries,
+            connect=min(self._patience.retries, CONNECT_RETRIES),
+            read=min(self._patience.retries, CONNECT_RETRIES),
+            allowed_methods=None,
+            status_forcelist=_PASSING,
+            backoff_factor=0.3,
+            raise_on_status=False,
+            retry_after_max=RETRY_AFTER_MAX_SECONDS,
+        )
+        session.mount("http://" if loopback else "https://", HTTPAdapter(max_retries=policy))
+        return session
+
+    @cached_property
+    def _root(self) -> str:
+        if is_loopback(self.host):
+            return f"http://{self.host}"
+        return f"https://{'registry-1.docker.io' if self.host == HUB else self.host}"
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        missing: bool = False,
+        unsupported: bool = False,
+    ) -> requests.Response:
+        """Send a request with authorisation and return its answer; errors are raised."""
+        scope = path.rpartition("/manifests/")[0] or path
+        headers = dict(headers or {})
+        known = self._authorisations.get(scope)
+        if known:
+            headers["Authorization"] = known
+        answer = self._send(method, path, headers, body)
+        if answer.status_code == 401 and "WWW-Authenticate" in answer.headers:
+            with self._authorising:
+                # Another thread may have been given the same answer, and asked already.
+                if self._authorisations.get(scope) == known:
+                    challenge = answer.headers["WWW-Authenticate"]
+                    self._authorisations[scope] = self._authorise(challenge)
+            headers["Authorization"] = self._authorisations[scope]
+            answer = self._send(method, path, headers, body)
+        accepted = answer.ok or (missing and answer.status_code == 404)
+        if accepted or (unsupported and answer.status_code in {400, 405}):
+            return answer
+        raise self._refusal(method, path, answer)
+
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> requests.Response:
+        return self._exchange(method, self._root + path, headers=headers, data=body or None)
+
+    def _exchange(self, method: str, url: str, **options: Any) -> requests.Response:
+        import requests
+
+        timeout = (self._patience.connect, self._patience.read)
+        try:
+            return self._session.request(method, url, timeout=timeout, **options)
+        except requests.RequestException as error:
+            raise UnreachableError(
+                f"the registry {self.host} cannot be reached: {reason_of(error)}",
+                hint=self._hint(),
+            ) from error
+
+    def _hint(self) -> str:
+        if is_loopback(self.host):
+            return "is it running? `inv doctor` says what is wrong with this machine"
+        return f"is {self.host} right, and reachable from here? `inv doctor` looks closer"
+
+    def _authorise(self, challenge: str) -> str:
+        """Return the Authorization header that a challenge asks for."""
+        scheme, _, rest = challenge.partition(" ")
+        asked = dict(_CHALLENGE.findall(rest))
+        user, password = self._credentials
+        basic = _basic(user, password)
+        if scheme.lower() == "basic" and basic:
+            return basic
+        if scheme.lower() == "bearer" and "realm" in asked:
+            answer = self._exchange(
+                "GET",
+                asked["realm"],
+                params={key: asked[key] for key in ("service", "scope") if key in asked},
+                headers={"Authorization": basic} if basic else {},
+            )
+            given = self._json(answer) if answer.ok else {}
+            if token := given.get("token") or given.get("access_token"):
+                return f"Bearer {token}"
+        raise self._unauthorised()
+
+    def _json(self, answer: requests.Response) -> dict[str, Any]:
+        """Return the object that an answer holds, which must be one."""
+        import requests
+
+        try:
+            found = answer.json()
+        except requests.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict):
+            request = answer.request
+            raise RegistryError(
+                f"the registry {self.host} answered {request.method} {request.path_url} with what "
+                "is no JSON",
+                output=answer.text[:2000],
+                hint=self._hint(),
+            )
+        return found
+
+    @cached_property
+    def _credentials(self) -> tuple[str, str]:
+        """User and password of the Docker configuration, empty when there are none."""
+        from docker import auth
+        from docker.errors import DockerException
+
+        try:
+            found = auth.load_config().resolve_authconfig(None if self.host == HUB else self.host)
+        except DockerException as error:
+            raise RegistryError(
+                f"the password for {self.host} cannot be had from the credential store: {error}",
+                hint=f"log in again: docker login {self.host}",
+            ) from error
+        found = found or {}
+        return found.get("username") or found.get("Username") or "", (
+            found.get("password") or found.get("Password") or ""
+        )
+
+    def _unauthorised(self) -> RegistryError:
+        return RegistryError(
+            f"the registry {self.host} refused access to {self.url}",
+            hint=f"log in: docker login {self.host}",
+        )
+
+    def _refusal(self, method: str, path: str, answer: requests.Response) -> RegistryError:
+        status = answer.status_code
+        if status in {401, 403}:
+            return self._unauthorised()
+        kind = UnreachableError if status >= 500 else RegistryError
+        hint = "try again in a while" if status in _PASSING else None
+        if status == 405 and method == "DELETE":
+            hint = "allow deletion in the registry (REGISTRY_STORAGE_DELETE_ENABLED=true)"
+        return kind(
+            f"the registry {self.host} answered {status} to {method} {path}",
+            output=answer.text[:2000],
+            hint=hint,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if a registry's host[:port] is this machine."""
+    name = re.sub(r":\d+\Z", "", host).strip("[]")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _basic(user: str, password: str) -> str:
+    """Return a Basic Authorization header, or nothing without a user."""
+    from base64 import b64encode
+
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode() if user else ""
+
+
+def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave a request's headers as they are: requests would take a password from ~/.netrc."""
+    return request
+
+
+def _below(url: str) -> str:
+    """Return path and query of a URL: the next page is asked of the same registry, always."""
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}"

@@ -1,0 +1,1 @@
+"""The terminal: what is said on it, and what is asked."""

@@ -1,0 +1,1 @@
+"""Putting things together: the settings, adapters and targets of one run."""

@@ -1,0 +1,107 @@
+"""`inv` as ./inv starts it: invoke's own program, with exit code 2 for what it cannot read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import invoke
+from invoke import Program
+from invoke.exceptions import Exit, ParseError, UnknownFileType
+
+
+class SuiteConfig(invoke.Config):
+    """invoke's configuration, with one-line errors for files that it cannot read.
+
+    invoke merges only its own keys; the suite's settings, which invoke would merge into a
+    traceback where types differ, are merged and read by ``Session.settings``.
+    """
+
+    def _load_yaml(self, path: Any) -> Any:
+        return self._read(super()._load_yaml, path)
+
+    _load_yml = _load_yaml
+
+    def _load_json(self, path: Any) -> Any:
+        return self._read(super()._load_json, path)
+
+    def _load_py(self, path: Any) -> Any:
+        return self._read(super()._load_py, path)
+
+    def _read(self, load: Callable[[Any], Any], path: Any) -> dict[Any, Any]:
+        try:
+            data = load(path)
+        except FileNotFoundError:
+            raise  # invoke tries several names
+        except Exception as error:
+            # Whatever stands in a file that a person wrote: no bug of ours.
+            reason = " ".join(str(error).split())
+            raise Exit(f"error: {path} cannot be read: {reason}", code=2) from error
+        if data is None:  # nothing but comments
+            return {}
+        if not isinstance(data, dict):
+            raise Exit(f"error: {path} must hold keys and values", code=2)
+        return data
+
+    def load_runtime(self, merge: bool = True) -> None:
+        """Load the file given with ``-f``, which invoke would silently do without."""
+        try:
+            super().load_runtime(merge)
+        except UnknownFileType as error:
+            raise Exit(f"error: {error}", code=2) from error
+        if self._runtime_path is not None and not self._runtime_found:
+            message = f"error: the file given with -f does not exist: {self._runtime_path}"
+            raise Exit(message, code=2)
+
+    def _merge_file(self, name: str, desc: str) -> None:
+        whole: dict[Any, Any] = getattr(self, f"_{name}")
+        own = self.global_defaults()
+        self._set(**{f"_{name}": {key: whole[key] for key in whole if key in own}})
+        try:
+            super()._merge_file(name, desc)
+        except ValueError as error:
+            raise Exit(f"error: {getattr(self, f'_{name}_path')}: {error}", code=2) from error
+        finally:
+            self._set(**{f"_{name}": whole})
+
+
+class Suite(Program):
+    """invoke's program; only the exit code of a command line it cannot read differs (1 there)."""
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Read invoke's own options."""
+        with _usage_errors(ValueError):
+            super().parse_core(argv)
+
+    def parse_collection(self) -> None:
+        """Load the tasks and read ``--list`` and ``--help``."""
+        with _usage_errors():
+            super().parse_collection()
+
+    def parse_tasks(self) -> None:
+        """Read the tasks' options."""
+        with _usage_errors(ValueError):
+            super().parse_tasks()
+
+    def parse_cleanup(self) -> None:
+        """Answer ``--list`` and ``--help``."""
+        with _usage_errors():
+            style = self.args["list-format"].value
+            if style not in {"flat", "nested", "json"}:
+                raise ParseError(f"--list-format {style!r}: must be flat, nested or json")
+            super().parse_cleanup()
+
+
+@contextlib.contextmanager
+def _usage_errors(*more: type[Exception]) -> Iterator[None]:
+    """Turn what invoke raises about a command line, and more where it parses numbers, into 2."""
+    caught: tuple[type[Exception], ...] = (ParseError, *more)
+    try:
+        yield
+    except caught as error:
+        raise Exit(f"error: {error}", code=2) from error
+    except Exit as error:
+        if error.code == 1:
+            raise Exit(f"error: {error.message}", code=2) from error
+        raise

@@ -1,0 +1,257 @@
+"""The infrastructure in AWS: one stack, made, looked after and taken down by Terraform."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from invoke.exceptions import Exit
+
+from tasks.app.session import ROOT, Session, check_format, task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tasks.core.terraform_plan import Change, Summary
+    from tasks.flows.infra.site import Site
+
+DRIFTED = 2
+"""Exit code of a drift, as `terraform plan -detailed-exitcode` has it."""
+
+_STACK = "name of a stack in invoke.yaml (default: the only one)"
+
+
+@task(help={"stack": _STACK})
+def bootstrap(
+    session: Session, stack: str = "", dry_run: bool = False, format: str = "text"
+) -> None:
+    """Make the S3 bucket of a stack's Terraform state, or give it what it lacks."""
+    as_json = check_format(format)
+    from tasks.flows.infra.state import plan_bootstrap, run_bootstrap
+
+    site = _site(session, stack)
+    plan = plan_bootstrap(site.bucket)
+    if dry_run or session.dry:
+        session.console.plan(plan, as_json=as_json)
+        return
+    run_bootstrap(plan, site.bucket, session.console)
+    if as_json:
+        session.console.json(plan.as_dict())
+    else:
+        session.console.say(
+            f"bucket {site.bucket.name} is as it should be; next: {site.command('plan')}"
+        )
+
+
+@task(help={"stack": _STACK, "diff": "show every attribute, as Terraform does"})
+def plan(session: Session, stack: str = "", diff: bool = False, format: str = "text") -> None:
+    """Plan the changes of a stack, save the plan, and show what it does."""
+    as_json = check_format(format)
+    from tasks.flows.infra.plans import make_plan, show_diff
+
+    site = _site(session, stack)
+    summary = make_plan(site, dry=session.dry)
+    if as_json:
+        session.console.json(summary.as_dict())
+    else:
+        _show(session, summary)
+    if not summary.changes and not summary.outputs:
+        session.console.say("there is nothing to apply")
+        return
+    if session.dry:
+        session.console.say("the plan was not saved")
+        return
+    if diff:
+        session.console.data(show_diff(site))
+    agree = " --replace-stateful" if summary.losses else ""
+    session.console.say(f"saved; next, within 24 hours: {site.command('apply')}{agree}")
+
+
+@task(
+    help={
+        "stack": _STACK,
+        "replace_stateful": "agree to lose what the plan says is lost",
+    }
+)
+def apply(
+    session: Session,
+    stack: str = "",
+    replace_stateful: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Apply the plan that was saved for a stack, and only that."""
+    as_json = check_format(format)
+    from tasks.adapters.terminal.typed_word import typed
+    from tasks.core.errors import RefusedError
+    from tasks.flows.infra.plans import apply_plan, open_plan
+
+    site = _site(session, stack)
+    summary = open_plan(site)
+    if dry_run or session.dry:
+        session.console.plan(summary, as_json=as_json)
+        return
+    if summary.losses and not replace_stateful:
+        _show(session, summary)
+        if not typed(site.name, "What is lost cannot be brought back."):
+            raise RefusedError(
+                f"the plan of stack {site.name} loses {_lost(summary.losses)}",
+                hint=f"if that is meant: {site.command('apply')} --replace-stateful",
+            )
+    apply_plan(site, summary)
+    if as_json:
+        session.console.json(summary.as_dict())
+    else:
+        session.console.say(f"done; what it made: {site.command('output')}")
+
+
+@task(help={"stack": _STACK, "name": "print only this output's value"})
+def output(session: Session, stack: str = "", name: str = "", format: str = "text") -> None:
+    """Show the outputs of a stack."""
+    as_json = check_format(format)
+    from tasks.core.config_sources import nearest
+    from tasks.core.errors import InputError
+    from tasks.flows.infra.plans import outputs_of
+
+    found = outputs_of(_site(session, stack))
+    if name and name not in found:
+        raise InputError(f"there is no output {name!r}", hint=nearest(name, found))
+    if as_json:
+        session.console.json(found[name] if name else found)
+    elif name:
+        session.console.data(_text(found[name]))
+    else:
+        rows = [(one, _text(value)) for one, value in sorted(found.items())]
+        session.console.table(("output", "value"), rows)
+
+
+@task(help={"stack": _STACK})
+def drift(session: Session, stack: str = "", format: str = "text") -> None:
+    """Say what was changed in AWS outside of Terraform; exit code 2 if anything was."""
+    as_json = check_format(format)
+    from tasks.flows.infra.plans import find_drift
+
+    site = _site(session, stack)
+    summary = find_drift(site)
+    rows = summary.drift_rows
+    if as_json:
+        columns = ("what", "address", "attributes")
+        session.console.json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif rows:
+        session.console.table(("what", "address", "attributes"), rows)
+    pending = len(summary.changes) - len(summary.drift)
+    if pending:
+        session.console.say(f"besides, {pending} changes of the configuration are not applied yet")
+    if summary.drift:
+        session.console.warn(f"{site.subject} has drifted; to put it right: {site.command('plan')}")
+        raise Exit(code=DRIFTED)
+    session.console.say(f"{site.subject} is as Terraform left it")
+
+
+@task(help={"stack": _STACK, "name": "the stack's name once more, instead of typing it"})
+def destroy(
+    session: Session, stack: str = "", name: str = "", dry_run: bool = False, format: str = "text"
+) -> None:
+    """Destroy everything that a stack is made of."""
+    as_json = check_format(format)
+    from tasks.adapters.terminal.typed_word import typed
+    from tasks.core.errors import InputError, RefusedError
+    from tasks.flows.infra.plans import destroy as run_destroy
+    from tasks.flows.infra.plans import destruction
+
+    site = _site(session, stack)
+    if name not in {"", site.name}:
+        raise InputError(f"--name {name!r} is not the stack's name, {site.name}")
+    with destruction(site) as summary:
+        if dry_run or session.dry:
+            session.console.plan(summary, as_json=as_json)
+            return
+        if not summary.changes:
+            session.console.say(f"{site.subject}: nothing to destroy")
+            return
+        _show(session, summary)
+        if not name and not typed(site.name, "None of this can be brought back."):
+            raise RefusedError(
+                f"stack {site.name} is destroyed only by its name",
+                hint=f"if that is meant: {site.command('destroy')} --name {site.name}",
+            )
+        run_destroy(site, summary)
+    if as_json:
+        session.console.json(summary.as_dict())
+    session.console.say(
+        f"{site.subject} is gone; its states stay in bucket {site.bucket.name}, versions and all"
+    )
+
+
+@task(help={"stack": _STACK, "id": "the lock's id; without it, who holds the lock is shown"})
+def unlock(
+    session: Session, stack: str = "", id: str = "", dry_run: bool = False, format: str = "text"
+) -> None:
+    """Remove the lock that a killed run has left on a stack's state."""
+    as_json = check_format(format)
+    from tasks.flows.infra.state import plan_unlock, run_unlock
+
+    site = _site(session, stack)
+    plan = plan_unlock(site, id)
+    if plan is None:
+        session.console.say(f"{site.subject} is not locked")
+    elif dry_run or session.dry:
+        session.console.plan(plan, as_json=as_json)
+    else:
+        run_unlock(plan, site)
+        session.console.say(f"next: {site.command('plan')}")
+
+
+# -- what they share ------------------------------------------------------------------------------
+
+
+def _site(session: Session, given: str) -> Site:
+    """Return a stack, and what works on it.
+
+    Raises:
+        InputError: there is no such stack, or no file of its variables.
+        AwsError: the credentials are missing, or refused.
+    """
+    from tasks.adapters.aws.state_bucket import StateBucket
+    from tasks.adapters.terraform import Terraform
+    from tasks.core.names import bucket_name
+    from tasks.flows.infra.site import FOLDER, Site, only_stack, variables_files
+
+    settings = session.settings
+    name = given or only_stack(settings.stacks)
+    own = settings.stack(name)
+    files = variables_files(ROOT, name, own.variables)
+    aws = session.aws(name)
+    account = aws.identity.account
+    bucket = own.state_bucket or bucket_name(settings.project, account, own.region)
+    tags = {"Project": settings.project, "ManagedBy": "inv infra.bootstrap"}
+    return Site(
+        name=name,
+        account=account,
+        region=own.region,
+        files=files,
+        protected=own.protected,
+        root=ROOT,
+        commit=session.git.checkout().commit,
+        terraform=Terraform(session.runner, ROOT / FOLDER, name, aws.environ),
+        bucket=StateBucket(aws, bucket, tags),
+        console=session.console,
+    )
+
+
+def _show(session: Session, summary: Summary) -> None:
+    """Print a plan's summary, what is lost last and, on a terminal, in red."""
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for line, alarming in summary.lines():
+        session.console.data(f"\x1b[31;1m{line}\x1b[0m" if alarming and colour else line)
+
+
+def _lost(changes: Iterable[Change]) -> str:
+    return ", ".join(f"{change.loses} ({change.address})" for change in changes)
+
+
+def _text(value: Any) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)

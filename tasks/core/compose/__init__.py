@@ -1,0 +1,1 @@
+"""Rules of Docker Compose: which containers have to change."""

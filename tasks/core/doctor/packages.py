@@ -1,0 +1,480 @@
+"""Which packages bring what is missing, and from which of the machine's sources.
+
+Debian 12's own Docker is too old and has no buildx. The packages of Debian 13 run there, so they
+are taken from the very mirror that the machine uses already, pinned so that nothing else follows.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tasks.core.doctor.checks import COMPOSE_MIN, ENGINE_MIN, Need, version_of
+
+DONOR = {"bookworm": "trixie"}
+"""Debian releases whose Docker is too old, and the release whose packages run on them."""
+
+SOURCES = "/etc/apt/sources.list.d/mautic-multidev-docker.sources"
+PREFERENCES = "/etc/apt/preferences.d/mautic-multidev-docker"
+
+_DOCKER = {
+    Need.ENGINE: "docker.io",
+    Need.CLIENT: "docker-cli",
+    Need.BUILDX: "docker-buildx",
+    Need.COMPOSE: "docker-compose",
+}
+_DOCKER_INC = {
+    Need.ENGINE: "docker-ce",
+    Need.CLIENT: "docker-ce-cli",
+    Need.BUILDX: "docker-buildx-plugin",
+    Need.COMPOSE: "docker-compose-plugin",
+}
+_PINNED = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
+"""What runs on the older C library; runc of Debian 13 does not, and Debian 12's does well."""
+
+_BESIDE_ENGINE = ("apparmor", "ca-certificates")
+"""Without them: no container where the kernel has AppArmor, and no pull over TLS."""
+
+_TOOLS = {
+    Need.GIT: ("git",),
+    # Ubuntu's debootstrap comes without Debian's keys.
+    Need.DEBOOTSTRAP: ("debootstrap", "debian-archive-keyring"),
+    Need.CHROMIUM: ("chromium",),
+    Need.CHROMEDRIVER: ("chromium-driver",),
+    Need.RSYNC: ("rsync",),
+}
+
+ASKED = tuple(sorted({*_DOCKER.values(), *_DOCKER_INC.values(), "docker-compose-v2"}))
+"""The packages whose versions decide where Docker comes from."""
+
+_ELSEWHERE: Mapping[str, tuple[tuple[str, ...], Mapping[Need, str]]] = {
+    "dnf": (
+        ("dnf", "install"),
+        {
+            Need.GIT: "git",
+            Need.ENGINE: "moby-engine",
+            Need.CLIENT: "docker-cli",
+            Need.BUILDX: "docker-buildx",
+            Need.COMPOSE: "docker-compose",
+            Need.DEBOOTSTRAP: "debootstrap",
+            Need.CHROMIUM: "chromium",
+            Need.CHROMEDRIVER: "chromedriver",
+            Need.RSYNC: "rsync",
+        },
+    ),
+    "pacman": (
+        ("pacman", "-S", "--needed"),
+        {
+            Need.GIT: "git",
+            Need.ENGINE: "docker",
+            Need.CLIENT: "docker",
+            Need.BUILDX: "docker-buildx",
+            Need.COMPOSE: "docker-compose",
+            Need.DEBOOTSTRAP: "debootstrap",
+            Need.CHROMIUM: "chromium",
+            Need.CHROMEDRIVER: "chromium",
+            Need.RSYNC: "rsync",
+        },
+    ),
+    "zypper": (
+        ("zypper", "install"),
+        {
+            Need.GIT: "git",
+            Need.ENGINE: "docker",
+            Need.CLIENT: "docker",
+            Need.BUILDX: "docker-buildx",
+            Need.COMPOSE: "docker-compose",
+            Need.DEBOOTSTRAP: "debootstrap",
+            Need.CHROMIUM: "chromium",
+            Need.CHROMEDRIVER: "chromedriver",
+            Need.RSYNC: "rsync",
+        },
+    ),
+    "apk": (
+        ("apk", "add"),
+        {
+            Need.GIT: "git",
+            Need.ENGINE: "docker",
+            Need.CLIENT: "docker-cli",
+            Need.BUILDX: "docker-cli-buildx",
+            Need.COMPOSE: "docker-cli-compose",
+            Need.DEBOOTSTRAP: "debootstrap",
+            Need.CHROMIUM: "chromium",
+            Need.CHROMEDRIVER: "chromium-chromedriver",
+            Need.RSYNC: "rsync",
+        },
+    ),
+    "brew": (
+        ("brew", "install"),
+        {
+            Need.GIT: "git",
+            Need.ENGINE: "colima",
+            Need.CLIENT: "docker",
+            Need.BUILDX: "docker-buildx",
+            Need.COMPOSE: "docker-compose",
+        },
+    ),
+}
+"""What other package managers call the same things: told, never run."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a fix, as it is shown to the user and then run.
+
+    Attributes:
+        argv: the program and its arguments.
+        stdin: what it reads, e.g. the contents of a file for tee.
+        root: whether it needs the superuser.
+        vital: whether a failure of it ends the fix.
+    """
+
+    argv: tuple[str, ...]
+    stdin: str = ""
+    root: bool = True
+    vital: bool = True
+
+    def shown(self, *, sudo: bool) -> str:
+        """Return the command as a person would type it, with sudo in front where it is needed."""
+        line = shlex.join(("sudo", *self.argv) if sudo and self.root else self.argv)
+        return f"{line} <<'EOF'\n{self.stdin}EOF" if self.stdin else line
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A package as apt knows it.
+
+    Attributes:
+        version: what apt would install; empty when no source has it.
+        installed: what is installed; empty when it is not.
+    """
+
+    version: str
+    installed: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """One index of the machine's apt sources, as ``apt-get indextargets`` tells it.
+
+    Attributes:
+        uri: the repository, with its final slash.
+        suite: the suite as the source names it.
+        codename: the release's own name; empty before the first ``apt-get update``.
+        origin: who made it, e.g. ``Debian``; empty before the first ``apt-get update``.
+    """
+
+    uri: str
+    suite: str
+    codename: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Apt:
+    """What apt knows.
+
+    Attributes:
+        candidates: the packages of ``ASKED`` by name.
+        indexes: the indexes of the machine's sources.
+        files: the texts of the machine's sources by file name.
+    """
+
+    candidates: Mapping[str, Candidate]
+    indexes: tuple[Index, ...]
+    files: Mapping[str, str]
+
+    @property
+    def updated(self) -> bool:
+        """Whether ``apt-get update`` ever ran: without it apt knows no package."""
+        return any(index.origin for index in self.indexes)
+
+
+def read_policy(text: str) -> dict[str, Candidate]:
+    """Return the packages in the output of ``apt-cache policy NAME…`` (with LC_ALL=C)."""
+    found = {}
+    for match in re.finditer(r"^(\S+):\n  Installed: (.+)\n  Candidate: (.+)$", text, re.MULTILINE):
+        name, installed, version = ("" if value == "(none)" else value for value in match.groups())
+        found[name] = Candidate(version=version, installed=installed)
+    return found
+
+
+def read_indexes(text: str) -> tuple[Index, ...]:
+    """Return the indexes in the output of ``apt-get indextargets``."""
+    found = []
+    for stanza in stanzas(text):
+        index = Index(
+            uri=stanza.get("repo-uri", ("", ""))[1],
+            suite=stanza.get("release", ("", ""))[1],
+            codename=stanza.get("codename", ("", ""))[1],
+            origin=stanza.get("origin", ("", ""))[1],
+        )
+        if index not in found:
+            found.append(index)
+    return tuple(found)
+
+
+Stanza = dict[str, tuple[str, str]]
+"""A deb822 stanza: the field's name in lower case to its name as written and its value."""
+
+
+def stanzas(text: str) -> list[Stanza]:
+    """Return the stanzas of a deb822 text (deb822(5)); comment lines are dropped."""
+    found: list[Stanza] = []
+    current: Stanza = {}
+    last = ""
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("#"):
+            continue
+        if not line.strip():
+            if current:
+                found.append(current)
+            current, last = {}, ""
+        elif line[0] in " \t" and last:
+            name, value = current[last]
+            current[last] = (name, f"{value}\n{line}")
+        elif ":" in line:
+            name, value = line.split(":", 1)
+            last = name.strip().lower()
+            current[last] = (name.strip(), value.strip())
+    return found
+
+
+_ONE_LINE = re.compile(r"^\s*(deb|deb-src)\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s*([^#\n]*)")
+_OPTION = re.compile(r"([A-Za-z-]+?)([+-]?)=(\S+)")
+_OPTION_FIELDS = {"arch": "Architectures", "lang": "Languages", "target": "Targets"}
+
+
+def one_line(text: str) -> list[Stanza]:
+    """Return the entries of a one-line source file as deb822 stanzas (sources.list(5))."""
+    found = []
+    for line in text.splitlines():
+        match = _ONE_LINE.match(line)
+        if not match:
+            continue
+        kind, options, uri, suite, components = match.groups()
+        stanza: Stanza = {
+            "types": ("Types", kind),
+            "uris": ("URIs", uri),
+            "suites": ("Suites", suite),
+            "components": ("Components", components.strip()),
+        }
+        for name, change, value in _OPTION.findall(options or ""):
+            written = _OPTION_FIELDS.get(name.lower(), name.title())
+            written += {"+": "-Add", "-": "-Remove", "": ""}[change]
+            stanza[written.lower()] = (written, value.replace(",", " "))
+        found.append(stanza)
+    return found
+
+
+def mirrors(files: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the web addresses in source files, each once.
+
+    Args:
+        files: the texts by file name.
+    """
+    found = [
+        uri
+        for name, text in files.items()
+        for stanza in _entries(name, text)
+        for uri in stanza.get("uris", ("", ""))[1].split()
+        if uri.startswith(("http://", "https://"))
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _entries(name: str, text: str) -> list[Stanza]:
+    """Return the entries of a source file in either format; its name says which."""
+    return stanzas(text) if name.endswith(".sources") else one_line(text)
+
+
+def newer_sources(apt: Apt, old: str, new: str) -> str:
+    """Return sources for a newer Debian release, made from the machine's own for the older one.
+
+    Mirrors, keys and options stay as the machine has them. Entries that are not Debian's own (by
+    the Origin of their Release file) are left out, and so are source packages, backports and
+    components other than main.
+
+    Args:
+        apt: what apt knows.
+        old: codename of the release that the machine runs.
+        new: codename of the release whose packages are wanted.
+
+    Returns:
+        A deb822 text; empty when no entry is Debian's own.
+    """
+    suites = {
+        (index.uri.rstrip("/"), index.suite): index.codename.replace(old, new, 1)
+        for index in apt.indexes
+        if index.origin == "Debian" and index.codename in {old, f"{old}-updates", f"{old}-security"}
+    }
+    made: list[str] = []
+    for name, text in apt.files.items():
+        for stanza in _entries(name, text):
+            made += _renewed(stanza, suites)
+    return "\n".join(dict.fromkeys(made))
+
+
+def _renewed(stanza: Stanza, suites: Mapping[tuple[str, str], str]) -> list[str]:
+    """Return a source's stanza for the newer release; nothing when it is not Debian's own."""
+
+    def words(name: str) -> list[str]:
+        return stanza.get(name, ("", ""))[1].split()
+
+    if "deb" not in words("types") or words("enabled") in (["no"], ["false"]):
+        return []
+    if "main" not in words("components"):
+        return []
+    uris = [uri for uri in words("uris") if any(uri.rstrip("/") == known for known, _ in suites)]
+    renewed = dict.fromkeys(
+        suites[uri.rstrip("/"), suite]
+        for uri in uris
+        for suite in words("suites")
+        if (uri.rstrip("/"), suite) in suites
+    )
+    if not renewed:
+        return []
+    fields = {
+        **{name: value for name, value in stanza.items() if name != "enabled"},
+        "types": ("Types", "deb"),
+        "uris": ("URIs", " ".join(uris)),
+        "suites": ("Suites", " ".join(renewed)),
+        "components": ("Components", "main"),
+    }
+    return [
+        "".join(f"{name}: {value}\n".replace(": \n", ":\n", 1) for name, value in fields.values())
+    ]
+
+
+def preferences(new: str) -> str:
+    """Return apt preferences that take Docker, and nothing else, from the newer release."""
+    return (
+        f"Package: *\nPin: release o=Debian,n={new}*\nPin-Priority: 50\n\n"
+        f"Package: {' '.join(_PINNED)}\nPin: release o=Debian,n={new}*\nPin-Priority: 500\n"
+    )
+
+
+def install_commands(wanted: Iterable[Need], apt: Apt, codename: str) -> tuple[Command, ...] | None:
+    """Return the commands that install what is wanted on Debian or Ubuntu.
+
+    Args:
+        wanted: what is missing; START and GROUP are not packages and are passed over.
+        apt: what apt knows.
+        codename: the release that the machine runs, as os-release has it.
+
+    Returns:
+        The commands in order; None when no source of the machine has a usable Docker and it is not
+        known where to take one from.
+    """
+    needs = [need for need in wanted if need in _DOCKER or need in _TOOLS]
+    if not needs:
+        return ()
+    # One source of the machine that is away must not keep the others from being used: what is
+    # missing afterwards makes the installation fail, by name.
+    update = Command(("apt-get", "update", "-qq"), vital=False)
+    if not apt.updated:
+        # What there is to install is known only afterwards: the plan is made again then.
+        return (update,)
+    tools = [package for need in needs if need in _TOOLS for package in _TOOLS[need]]
+    docker = [need for need in needs if need in _DOCKER]
+    commands: list[Command] = [update]
+    packages: list[str] = []
+    if docker:
+        names = docker_packages(apt.candidates)
+        if names is None:
+            release = _release(apt, codename)
+            donated = _donated(apt, release)
+            if donated is None:
+                return None
+            commands = [*donated, update]
+            names = dict(_DOCKER)
+        packages = list(dict.fromkeys(names[need] for need in docker))
+        if Need.ENGINE in docker:
+            packages += _BESIDE_ENGINE
+    return (*commands, install([*packages, *tools]))
+
+
+def install(packages: Sequence[str]) -> Command:
+    """Return the command that installs packages without a question.
+
+    It waits for another apt, such as unattended-upgrades on a machine that has just started.
+    """
+    return Command(
+        (
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            *("apt-get", "install", "--yes", "-qq", "--no-install-recommends"),
+            *("-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"),
+            *packages,
+        )
+    )
+
+
+def docker_packages(candidates: Mapping[str, Candidate]) -> dict[Need, str] | None:
+    """Return which packages of the machine's own sources are Docker, or None when none will do.
+
+    Docker Inc.'s packages and a distribution's exclude each other: what is installed decides,
+    then whether somebody has added Docker's own source.
+    """
+
+    def offered(name: str) -> str:
+        return candidates[name].version if name in candidates else ""
+
+    def installed(name: str) -> bool:
+        return name in candidates and bool(candidates[name].installed)
+
+    if installed("docker-ce") or (offered("docker-ce") and not installed("docker.io")):
+        return dict(_DOCKER_INC)
+    compose = next(
+        (
+            name
+            for name in ("docker-compose-v2", "docker-compose")
+            if version_of(offered(name)) >= COMPOSE_MIN
+        ),
+        "",
+    )
+    if version_of(offered("docker.io")) < ENGINE_MIN or not offered("docker-buildx") or not compose:
+        return None
+    # Up to Debian 12 and in Ubuntu the client is part of docker.io.
+    client = "docker-cli" if offered("docker-cli") else "docker.io"
+    return {**_DOCKER, Need.CLIENT: client, Need.COMPOSE: compose}
+
+
+def elsewhere(wanted: Iterable[Need], manager: str) -> str:
+    """Return the command that installs what is wanted where apt is not the package manager.
+
+    Returns:
+        The command line; empty when the manager is unknown or has nothing of it.
+    """
+    if manager not in _ELSEWHERE:
+        return ""
+    argv, names = _ELSEWHERE[manager]
+    packages = dict.fromkeys(names[need] for need in wanted if need in names)
+    return shlex.join((*argv, *packages)) if packages else ""
+
+
+def _release(apt: Apt, codename: str) -> str:
+    """Return the Debian release that the machine's sources are for.
+
+    os-release follows the package base-files, which a mixed machine may have from elsewhere, so
+    the sources are asked first.
+    """
+    known = {index.codename for index in apt.indexes if index.origin == "Debian"}
+    return next((old for old in DONOR if old in known), codename)
+
+
+def _donated(apt: Apt, release: str) -> tuple[Command, ...] | None:
+    """Return the commands that make a newer release's Docker installable, or None."""
+    if release not in DONOR:
+        return None
+    new = DONOR[release]
+    commands = []
+    if not any(index.origin == "Debian" and index.codename == new for index in apt.indexes):
+        sources = newer_sources(apt, release, new)
+        if not sources:
+            return None
+        commands.append(Command(("tee", SOURCES), stdin=sources))
+    # First the pin: at no moment may an upgrade see the newer release unpinned.
+    return (Command(("tee", PREFERENCES), stdin=preferences(new)), *commands)

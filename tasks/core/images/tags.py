@@ -1,0 +1,97 @@
+"""The tags of an image in the registry, and which of them go when a branch goes.
+
+Beside every tag that a branch's build sets it sets a marker, ``branch.<slug>.<tag>``. By the
+markers a clean-up knows a branch's tags from the branch's name alone, and whether another branch
+still uses one. A slug holds only [a-z0-9-], so the dots separate safely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from tasks.core.images.content_key import is_content_key
+
+IMAGES = ("mautic", "nginx")
+"""The repositories below an environment's registry; what an environment runs."""
+
+CACHE = "cache"
+"""The latest image built, kept only for its layers: a build without local cache starts there."""
+
+LATEST = "latest"
+
+_MARKER = "branch."
+
+
+def build_tags(kinds: Sequence[str], slug: str, tag: str, *, dirty: bool) -> tuple[str, ...]:
+    """Return the tags that a branch's build sets besides the content key.
+
+    Args:
+        kinds: the environment's ``tags``: ``short-sha``, ``latest``.
+        slug: the branch's slug.
+        tag: the tag of what is checked out.
+        dirty: whether the tree has uncommitted changes; ``latest`` only ever names a commit.
+    """
+    tags = [tag] if "short-sha" in kinds else []
+    if LATEST in kinds and not dirty:
+        tags.append(LATEST)
+    return (*tags, branch_marker(slug, tag))
+
+
+def branch_marker(slug: str, tag: str) -> str:
+    """Return the marker that says a branch uses a tag."""
+    return f"{_MARKER}{slug}.{tag}"
+
+
+def is_marker(tag: str) -> bool:
+    """Return True if a tag only says that a branch uses another one."""
+    return tag.startswith(_MARKER)
+
+
+def slugs(tags: Iterable[str]) -> frozenset[str]:
+    """Return the slugs of the branches that use some of these tags, by their markers."""
+    return frozenset(tag.removeprefix(_MARKER).partition(".")[0] for tag in tags if is_marker(tag))
+
+
+def removable(
+    tags: Mapping[str, str], *slugs: str, used: Collection[str] = frozenset()
+) -> tuple[str, ...]:
+    """Return the tags of one repository that go when branches go, in the order to remove them.
+
+    Their markers go. A tag they name goes unless another branch's marker names it, something else
+    uses it, or it is the very image that is ``latest``. A content key goes when its image loses its
+    last other tag by this; one that never had another tag stays: a build that is under way may just
+    have pushed it. The markers go last, so that a clean-up that was interrupted finds the rest
+    again.
+
+    Args:
+        tags: every tag of the repository, with its digest.
+        slugs: the slugs of the branches.
+        used: tags that are known to be in use otherwise.
+    """
+    own = tuple(branch_marker(slug, "") for slug in slugs)
+    markers = {tag for tag in tags if tag.startswith(own)}
+    others = {_named(tag) for tag in tags if is_marker(tag) and tag not in markers}
+    named = {_named(tag) for tag in markers}
+    released = {
+        tag
+        for tag in named & tags.keys()
+        if tag not in {LATEST, CACHE, *others, *used} and tags[tag] != tags.get(LATEST)
+    }
+    going = markers | released
+    touched = {tags[tag] for tag in going}
+    staying = {
+        digest
+        for tag, digest in tags.items()
+        if tag not in going and tag != CACHE and not is_content_key(tag)
+    }
+    orphans = {
+        tag
+        for tag, digest in tags.items()
+        if is_content_key(tag) and digest in touched and digest not in staying
+    }
+    return (*sorted(released), *sorted(orphans), *sorted(markers))
+
+
+def _named(marker: str) -> str:
+    """Return the tag that a marker names."""
+    return marker.removeprefix(_MARKER).partition(".")[2]

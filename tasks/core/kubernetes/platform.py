@@ -1,0 +1,363 @@
+"""What all environments of one cluster share: from what is known of it to the charts' values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.core.errors import SettingsError
+from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX, Object
+from tasks.core.settings import Settings
+
+RELEASE = "mautic-platform"
+CONTROLLER = "aws-load-balancer-controller"
+CONTROLLER_NAMESPACE = "kube-system"
+"""Where Terraform's role for the controller's account is tied to."""
+EFS_DRIVER = "efs.csi.aws.com"
+BUNDLE = "gateway.networking.k8s.io/bundle-version"
+"""Annotation of every definition of the Gateway API (its pkg/consts)."""
+DEFINITION = "gateways.gateway.networking.k8s.io"
+RECORD = f"{PREFIX}platform"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True)
+class PlatformInputs:
+    """Everything that a cluster's platform depends on; what is empty has no part in it.
+
+    Attributes:
+        project: prefix of every name the suite makes.
+        namespace: the platform namespace.
+        main_environments: environments that jobs of the main branch deploy to in this cluster.
+        branch_environments: environments that jobs of other branches deploy to.
+        main_group: Kubernetes group of jobs of the main branch.
+        branch_group: Kubernetes group of jobs of other branches.
+        registry: host and path that the environments' images come from.
+        database_host: the database server.
+        database_secret: Secret of the platform namespace with the administrator's password; empty
+            where the database Job fetches it by itself.
+        database_account: account that the database Job runs as.
+        cluster: the EKS cluster's name.
+        region: its AWS region.
+        vpc_id: its VPC.
+        certificate_arn: certificate of the domain and of all names below it.
+        storage_classes: storage classes of the EFS driver by name: ``reclaimPolicy`` and
+            ``parameters`` of each.
+    """
+
+    project: str
+    namespace: str
+    main_environments: tuple[str, ...] = ()
+    branch_environments: tuple[str, ...] = ()
+    main_group: str = ""
+    branch_group: str = ""
+    registry: str = ""
+    database_host: str = ""
+    database_secret: str = ""
+    database_account: str = "mautic-database-admin"
+    cluster: str = ""
+    region: str = ""
+    vpc_id: str = ""
+    certificate_arn: str = ""
+    storage_classes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def inputs_of(
+    settings: Settings, environment: str, parameters: Mapping[str, str]
+) -> PlatformInputs:
+    """Return what is known of the cluster that an environment lives in.
+
+    Args:
+        settings: the settings, the stack's among them.
+        environment: the environment's name.
+        parameters: what the stack's Terraform has published; empty without a stack.
+
+    Raises:
+        SettingsError: a published value cannot be read.
+    """
+    own = settings.environment(environment)
+    here = {
+        name: other
+        for name, other in settings.environments.items()
+        if other.target == "kubernetes"
+        and (other.stack == own.stack if own.stack else other.cluster == own.cluster)
+    }
+    registries = {other.registry.url for other in here.values()}
+    database = own.database
+    return PlatformInputs(
+        project=settings.project,
+        namespace=own.platform_namespace,
+        main_environments=tuple(sorted(here)),
+        branch_environments=tuple(
+            sorted(name for name, other in here.items() if not other.protected)
+        ),
+        main_group=parameters.get("cluster/groups/main", ""),
+        branch_group=parameters.get("cluster/groups/branches", ""),
+        # With several registries none can be demanded.
+        registry=own.registry.url or "" if len(registries) == 1 else "",
+        database_host=database.host if database else "",
+        database_secret=database.admin_secret if database and not database.admin_secret_arn else "",
+        database_account=parameters.get("platform/database-account", "mautic-database-admin"),
+        cluster=parameters.get("cluster/name", ""),
+        region=parameters.get("region", ""),
+        vpc_id=parameters.get("network/vpc-id", ""),
+        certificate_arn=parameters.get("dns/certificate-arn", ""),
+        storage_classes=_classes(parameters.get("storage/classes", "{}")),
+    )
+
+
+def _classes(text: str) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        found = json.loads(text)
+        return {
+            name: {"reclaimPolicy": one["reclaimPolicy"], "parameters": dict(one["parameters"])}
+            for name, one in found.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(
+            f"storage/classes of the stack cannot be read: {error!r}",
+            hint="it is what terraform/modules/storage publishes: inv infra.apply",
+        ) from error
+
+
+def values(inputs: PlatformInputs) -> dict[str, Any]:
+    """Return the values of helm/platform that follow from what is known of a cluster."""
+    on_aws = bool(inputs.cluster)
+    given: dict[str, Any] = {
+        "project": inputs.project,
+        "gatewayApi": {"install": on_aws},
+        "loadBalancerController": {"install": on_aws},
+        "storageClasses": {
+            name: {"provisioner": EFS_DRIVER, **one} for name, one in inputs.storage_classes.items()
+        },
+        "database": {
+            "serviceAccount": inputs.database_account,
+            "host": inputs.database_host,
+        },
+        "access": {
+            "registry": inputs.registry,
+            "main": {
+                "group": inputs.main_group,
+                "environments": list(inputs.main_environments),
+            },
+            "branches": {
+                "group": inputs.branch_group,
+                "environments": list(inputs.branch_environments),
+            },
+        },
+    }
+    if inputs.database_secret:
+        given["database"]["adminSecret"] = inputs.database_secret
+    if on_aws:
+        given["gateway"] = {
+            "enabled": True,
+            "aws": {"enabled": True, "certificateArn": inputs.certificate_arn},
+        }
+    return given
+
+
+def controller_values(inputs: PlatformInputs) -> dict[str, Any]:
+    """Return the values of the load balancer controller that only the stack knows."""
+    return {"clusterName": inputs.cluster, "region": inputs.region, "vpcId": inputs.vpc_id}
+
+
+# -- what is fetched ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A file of somebody else's.
+
+    Attributes:
+        version: its version.
+        url: where it is.
+        sha256: the only content it may have.
+    """
+
+    version: str
+    url: str
+    sha256: str
+
+
+def upstream(data: Any) -> dict[str, Upstream]:
+    """Return the files of helm/platform/upstream.yaml by name.
+
+    Raises:
+        SettingsError: the file is not as it should be.
+    """
+    try:
+        found = {name: Upstream(**one) for name, one in data.items()}
+    except (TypeError, AttributeError) as error:
+        raise SettingsError(f"helm/platform/upstream.yaml cannot be read: {error}") from error
+    for name, one in found.items():
+        if not _SHA256.match(str(one.sha256)):
+            raise SettingsError(f"helm/platform/upstream.yaml: {name}.sha256 is none")
+    return found
+
+
+def is_older(found: str, wanted: str) -> bool:
+    """Return True if one version, such as ``v1.5.0``, is older than another."""
+
+    def numbers(version: str) -> list[int]:
+        return [int(number) for number in re.findall(r"\d+", version)[:3]]
+
+    return numbers(found) < numbers(wanted)
+
+
+# -- what there should be -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """One object of the platform.
+
+    Attributes:
+        title: what it is, for people.
+        kind: its kind.
+        name: its name.
+        namespace: its namespace, or None.
+        release: the Helm release that it belongs to, or an empty string.
+        remedy: what to do when it is missing.
+    """
+
+    title: str
+    kind: str
+    name: str
+    namespace: str | None = None
+    release: str = RELEASE
+    remedy: str = "inv platform.apply"
+
+
+POLICIES = ("namespaces", "bindings", "services", "secrets", "jobs")
+
+
+def parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[Part]:
+    """Return the objects that a platform consists of.
+
+    Args:
+        merged: the values of helm/platform, all of them.
+        inputs: what is known of the cluster.
+    """
+    return [
+        *_foundations(merged, inputs),
+        *_gateway(merged["gateway"], inputs.namespace),
+        *_storage(merged["storageClasses"]),
+        *_access(merged["access"], inputs.namespace),
+    ]
+
+
+def _foundations(merged: Mapping[str, Any], inputs: PlatformInputs) -> Iterator[Part]:
+    where = inputs.namespace
+    yield Part("platform namespace", "Namespace", where, release="")
+    account = merged["database"]["serviceAccount"]
+    yield Part("account of database Jobs", "ServiceAccount", account, where)
+    if merged["networkPolicy"]["enabled"]:
+        yield Part("closed to connections", "NetworkPolicy", RELEASE, where)
+    if inputs.database_secret:
+        remedy = (
+            f"kubectl create secret generic {inputs.database_secret} --namespace {where} "
+            "--from-literal=username=admin --from-file=password"
+        )
+        title = "administrator of the database"
+        yield Part(title, "Secret", inputs.database_secret, where, "", remedy)
+    if merged["loadBalancerController"]["install"]:
+        title = "load balancer controller"
+        yield Part(title, "Deployment", CONTROLLER, CONTROLLER_NAMESPACE, CONTROLLER)
+
+
+def _gateway(gateway: Mapping[str, Any], where: str) -> Iterator[Part]:
+    if not gateway["enabled"]:
+        return
+    name = gateway["name"]
+    yield Part("Gateway API", "CustomResourceDefinition", DEFINITION, release="")
+    release = RELEASE if gateway["createClass"] else ""
+    yield Part("class of the Gateway", "GatewayClass", gateway["className"], release=release)
+    yield Part("Gateway", "Gateway", name, where)
+    if gateway["redirect"]:
+        yield Part("redirect to https", "HTTPRoute", f"{name}-redirect", where)
+    if gateway["aws"]["enabled"]:
+        yield Part("its load balancer", "LoadBalancerConfiguration", name, where)
+        yield Part("its targets", "TargetGroupConfiguration", name, where)
+
+
+def _storage(classes: Mapping[str, Any]) -> Iterator[Part]:
+    for name in classes:
+        yield Part("storage class", "StorageClass", name)
+    if any(one["provisioner"] == EFS_DRIVER for one in classes.values()):
+        remedy = "the cluster's add-on aws-efs-csi-driver: inv infra.apply"
+        yield Part("EFS driver", "CSIDriver", EFS_DRIVER, None, "", remedy)
+
+
+def _access(access: Mapping[str, Any], where: str) -> Iterator[Part]:
+    members = [name for name in ("main", "branches") if access[name]["group"]]
+    for name in members:
+        title = f"rights of {access[name]['group']}"
+        yield Part(title, "ClusterRoleBinding", f"mautic-multidev-{name}")
+    if not members:
+        return
+    yield Part("rights in the cluster", "ClusterRole", "mautic-multidev")
+    yield Part("rights in an environment", "ClusterRole", "mautic-multidev-environment")
+    yield Part("rights to database Jobs", "Role", "mautic-multidev", where)
+    yield Part("rights to database Jobs", "RoleBinding", "mautic-multidev", where)
+    for name in POLICIES:
+        full = f"mautic-multidev-{name}"
+        yield Part(f"guard of {name}", "ValidatingAdmissionPolicy", full)
+        yield Part(f"guard of {name}", "ValidatingAdmissionPolicyBinding", full)
+
+
+# -- what the cluster says ------------------------------------------------------------------------
+
+
+def namespace(name: str, record: Mapping[str, str]) -> Object:
+    """Return the platform namespace.
+
+    Args:
+        name: its name.
+        record: the fingerprint of each release that was installed to its end.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "labels": {
+                # Not the label of the branches' namespaces: nothing that looks for these, and no
+                # route to a branch, may take this one for one of them.
+                "app.kubernetes.io/part-of": "mautic-multidev",
+                f"{POD_SECURITY}enforce": "restricted",
+                f"{POD_SECURITY}warn": "restricted",
+            },
+            "annotations": {RECORD: json.dumps(dict(record), sort_keys=True)},
+        },
+    }
+
+
+def record_of(found: Object | None) -> dict[str, str]:
+    """Return the fingerprints that the platform namespace holds."""
+    annotations = ((found or {}).get("metadata") or {}).get("annotations") or {}
+    record: dict[str, str] = json.loads(annotations.get(RECORD, "{}"))
+    return record
+
+
+def address_of(gateway: Object) -> str:
+    """Return the address that a Gateway got, or an empty string."""
+    addresses: Sequence[Mapping[str, str]] = gateway.get("status", {}).get("addresses") or ()
+    return addresses[0].get("value", "") if addresses else ""
+
+
+def is_programmed(gateway: Object) -> bool:
+    """Return True if a Gateway's controller has made what it asks for."""
+    return any(
+        condition["type"] == "Programmed" and condition["status"] == "True"
+        for condition in gateway.get("status", {}).get("conditions") or ()
+    )
+
+
+def bundle_of(definition: Object | None) -> str:
+    """Return the version of the Gateway API that a definition is of, or an empty string."""
+    annotations = ((definition or {}).get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(BUNDLE, ""))

@@ -1,0 +1,93 @@
+"""What a container's probe got for an answer, in the words of whoever wrote the probe.
+
+The kubelet's events tell of a failed probe in Go's words (pkg/kubelet/prober, pkg/probe of
+Kubernetes 1.36); which request it was stands in the pod's spec alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tasks.core.kubernetes.manifests import Object
+
+LENGTH = 200
+"""How much of an answer in unknown words is told."""
+
+_EVENT = re.compile(
+    r"(?P<kind>Startup|Readiness|Liveness) probe "
+    r"(?:failed|errored and resulted in \w+ state): (?P<answer>.*)",
+    re.DOTALL,
+)
+_KILLED = re.compile(r"Container (?P<name>\S+) failed (?P<kind>startup|liveness) probe")
+_STATUS = re.compile(r"HTTP probe failed with statuscode: (\d+)")
+_TIMEOUT = re.compile(r"deadline exceeded|Client\.Timeout|i/o timeout|timed out", re.IGNORECASE)
+_REFUSED = re.compile(r"connection refused|no route to host", re.IGNORECASE)
+_CUT = re.compile(r"\bEOF\b|connection reset", re.IGNORECASE)
+
+
+def answer(message: str, container: Object) -> str:
+    """Return what a probe got, e.g. ``readiness probe: GET /s/login answered 500``.
+
+    Args:
+        message: an ``Unhealthy`` event's message.
+        container: the container as the pod's spec has it.
+    """
+    found = _EVENT.match(message)
+    if found is None:
+        return " ".join(message.split())[:LENGTH]
+    kind, got = found["kind"].lower(), found["answer"]
+    probe = container.get(f"{kind}Probe") or {}
+    port = _port(probe, container)
+    said = _STATUS.search(got)
+    if said:
+        words = f"{request(probe)} answered {said[1]}"
+    elif _REFUSED.search(got):
+        words = f"no connection to port {port}" if port else "no connection"
+    elif _TIMEOUT.search(got):
+        words = f"{request(probe)} timed out after {probe.get('timeoutSeconds', 1)} s"
+    elif _CUT.search(got):
+        words = f"{request(probe)}: the connection was closed without an answer"
+    else:
+        words = " ".join(got.split())[:LENGTH]
+    return f"{kind} probe: {words}"
+
+
+def unanswered(container: Object, *, started: bool) -> str:
+    """Return which probe a container waits for that no event tells of."""
+    names = ("readinessProbe",) if started else ("startupProbe", "readinessProbe")
+    name = next((name for name in names if container.get(name)), "")
+    if not name:
+        return "it is not ready"
+    kind = name.removesuffix("Probe")
+    return f"{kind} probe: {request(container[name])} has not succeeded yet"
+
+
+def killed(message: str) -> tuple[str, str] | None:
+    """Return container and probe of a ``Killing`` event, or None when no probe was the reason."""
+    found = _KILLED.match(message)
+    return (found["name"], found["kind"]) if found else None
+
+
+def is_of(message: str, kind: str) -> bool:
+    """Return True if an ``Unhealthy`` event's message is one of a kind of probe."""
+    return message.lower().startswith(f"{kind} probe ")
+
+
+def request(probe: Object) -> str:
+    """Return what a probe does, in a few words."""
+    if http := probe.get("httpGet"):
+        return f"GET {http.get('path') or '/'}"
+    if tcp := probe.get("tcpSocket"):
+        return f"a connection to port {tcp['port']}"
+    if probe.get("exec"):
+        return "its command"
+    return "the request"
+
+
+def _port(probe: Object, container: Object) -> int | str | None:
+    """Return the number of the port that a probe asks, which may be named in its container."""
+    port = (probe.get("httpGet") or probe.get("tcpSocket") or {}).get("port")
+    for each in container.get("ports") or ():
+        if each.get("name") == port:
+            return int(each["containerPort"])
+    return port

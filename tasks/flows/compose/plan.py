@@ -1,0 +1,137 @@
+"""What a deploy to this machine is going to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tasks.core.compose.reconcile import Change, Wanted, short
+from tasks.core.environment import Record, Release
+from tasks.core.plan import Step
+from tasks.flows.target import Request
+
+DATABASE = "database"
+MIGRATE = "migrate"
+HELD = ("worker", "cron")
+"""What must not run while the database is migrated."""
+
+LAST_STEP = 'CMD ["web"]'
+"""How docker/mautic/Dockerfile ends."""
+
+REPLACING = ("create", "update")
+"""What gives a service a new container."""
+
+
+@dataclass(frozen=True)
+class LocalPlan:
+    """What a deploy to this machine is going to do.
+
+    Attributes:
+        request: what is deployed.
+        release: the images, and who deploys them when.
+        record: what was known before.
+        database: the database's image.
+        expires_at: when the environment may be swept away, or an empty string.
+        wanted: the services as they should run, the migration among them.
+        changes: what happens to each service.
+        migration: what stands for the migration that would run.
+        migrate: why the database is migrated, or an empty string.
+        seed: whether the secrets have to be made.
+        leftovers: ids of containers that an interrupted run left behind.
+    """
+
+    request: Request
+    release: Release
+    record: Record | None
+    database: str
+    expires_at: str
+    wanted: Mapping[str, Wanted]
+    changes: tuple[Change, ...]
+    migration: str
+    migrate: str
+    seed: bool
+    leftovers: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What the plan is about."""
+        verb = "roll back" if self.request.rollback else "deploy"
+        names = self.request.names
+        return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing was ever deployed successfully here."""
+        return self.record is None or self.record.current is None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps, in order; empty when everything is as it should be."""
+        steps = []
+        if self.seed:
+            steps.append(Step("create", "secrets", "they are not there"))
+        if self.leftovers:
+            steps.append(Step("remove", "other containers", "left by an interrupted run"))
+        services = {change.service: self._step(change) for change in self.changes}
+        steps.append(services.pop(DATABASE))
+        if self.migrate:
+            database = f"database {self.request.names.database}"
+            steps.append(Step("migrate", database, self.migrate))
+        steps += services.values()
+        return tuple(steps) if any(step.verb != "keep" for step in steps) else ()
+
+    def verb(self, change: Change) -> str:
+        """Return what happens to a service; one that is kept may have to pause."""
+        if change.verb == "keep" and self.migrate and change.service in HELD:
+            return "restart"
+        return change.verb
+
+    def _step(self, change: Change) -> Step:
+        verb = self.verb(change)
+        reason = change.reason if verb == change.verb else "held while migrating"
+        return Step(verb, f"service {change.service}", reason)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {
+            "title": self.title,
+            "branch": self.request.names.branch,
+            "url": self.request.names.url,
+            "tag": self.release.tag,
+            "commit": self.release.commit,
+            "images": {
+                "mautic": self.release.mautic,
+                "nginx": self.release.nginx,
+                "database": self.database,
+            },
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+def migration(services: Mapping[str, Wanted], code: str) -> str:
+    """Return what stands for a migration: what it depends on, and what it is told.
+
+    Args:
+        services: the services as they should run.
+        code: what all of the image but its themes is known by, or an empty string: then no other
+            image is known to have the same migrations.
+    """
+    return f"{code or services[MIGRATE].image} {services[MIGRATE].fingerprint}"
+
+
+def migration_reason(done: str, record: Record | None, image: str) -> str:
+    """Return why a database has to be migrated, or an empty string where it has been.
+
+    Args:
+        done: what stands for the migration that would run.
+        record: what was run last.
+        image: the image it would run in.
+    """
+    if record is None or not record.migrated:
+        return "it was never migrated"
+    if record.migrated.partition(" ")[0] != done.partition(" ")[0]:
+        return f"new image {short(image)}"
+    if record.migrated != done:
+        return "its configuration changed"
+    return ""

@@ -1,0 +1,215 @@
+"""The local platform: what all environments of one machine share, started when first needed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.adapters.docker.buildx import Buildx, Order
+from tasks.adapters.docker.compose import Compose
+from tasks.adapters.docker.engine import PROJECT, Container, Engine
+from tasks.adapters.process import Runner
+from tasks.adapters.terminal.console import Activity, Work
+from tasks.core.errors import CommandError, EngineError, RegistryError
+from tasks.core.names import platform_name
+from tasks.core.settings import Settings
+from tasks.flows.compose.wait import wait_until_up
+
+START_SECONDS = 90.0
+MAIL_ADDRESS = "mail.mautic.internal:1025"
+
+_TAKEN = re.compile(
+    r":(\d+)(?:: bind)?(?: failed)?: (?:address already in use|port is already allocated)"
+)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What starts the platform, and knows whether it runs.
+
+    Attributes:
+        settings: project, ports and images.
+        engine: where it runs.
+        runner: runs docker.
+        root: the checkout, whose docker/platform it is made of.
+        base: returns, for an image's reference, one that the engine has or can pull.
+        exclusive: holds off other runs that would start the platform at this moment.
+        work: shows a piece of work.
+    """
+
+    settings: Settings
+    engine: Engine
+    runner: Runner
+    root: Path
+    base: Callable[[str], str]
+    exclusive: Callable[[], AbstractContextManager[None]]
+    work: Work
+
+    @property
+    def name(self) -> str:
+        """The name of its Compose project, and of its network."""
+        return platform_name(self.settings.project)
+
+    @property
+    def registry(self) -> str:
+        """Host and port of its registry."""
+        return f"localhost:{self.settings.platform.registry_port}"
+
+    def owns(self, url: str) -> bool:
+        """Return True if a registry's URL is that of the platform's own registry."""
+        port = self.settings.platform.registry_port
+        return url.partition("/")[0] in {f"localhost:{port}", f"127.0.0.1:{port}"}
+
+    def has_registry(self) -> bool:
+        """Return True if the platform's registry was ever started, so that it may hold images."""
+        return "registry" in self._present()
+
+    def has_mail(self) -> bool:
+        """Return True if there is a mail catcher."""
+        return "mail" in self._present()
+
+    def ensure_registry(self) -> None:
+        """Start the registry unless it runs; one call of the engine when it does.
+
+        Raises:
+            EngineError: the engine is down, the registry's port is taken, or it does not come up.
+        """
+        if not self._missing({"registry": self.settings.platform.registry_port}, {}):
+            return
+        with self.exclusive(), self.work("start the local registry") as activity:
+            self._start(["registry"], activity)
+
+    def ensure(self) -> None:
+        """Start the proxy, and the mail catcher where its image can be had, unless they run.
+
+        Raises:
+            EngineError: the engine is down, a port is taken, or a part does not come up.
+        """
+        wanted = {"proxy": self.settings.platform.http_port}
+        if self.has_mail():
+            wanted["mail"] = self.settings.platform.mail_port
+        if not self._missing(wanted, {"proxy": self._proxy_image()}):
+            return
+        with self.exclusive(), self.work("start the local platform") as activity:
+            services = ["proxy"]
+            if self._mail_image(activity):
+                services.append("mail")
+            self._start(services, activity)
+
+    # -- how ----------------------------------------------------------------------------------
+
+    def _present(self) -> dict[str, Container]:
+        found = self.engine.containers(f"{PROJECT}={self.name}")
+        return {container.service: container for container in found}
+
+    def _missing(self, ports: Mapping[str, int], images: Mapping[str, str]) -> bool:
+        """Return True if a service does not run, runs on another port or is of another image."""
+        present = self._present()
+        for service, port in ports.items():
+            container = present.get(service)
+            if container is None or container.health != "healthy":
+                return True
+            if (self.settings.platform.address, port) not in container.ports:
+                return True
+            if images.get(service, container.image) != container.image:
+                return True
+        return False
+
+    def _start(self, services: Sequence[str], activity: Activity) -> None:
+        compose = Compose(
+            self.runner,
+            self.name,
+            self.root / "docker" / "platform" / "compose.yaml",
+            self._variables(services, activity),
+        )
+        profiles = ["mail"] if "mail" in services else []
+        try:
+            compose.up(services, activity.line, profiles=profiles)
+        except CommandError as error:
+            taken = _TAKEN.search(error.output or "")
+            if taken is None:
+                raise
+            raise self._port_taken(int(taken[1])) from error
+        wait_until_up(
+            self.engine,
+            lambda: self.engine.containers(f"{PROJECT}={self.name}"),
+            services,
+            say=activity.line,
+            stability_seconds=0,
+            deadline_seconds=START_SECONDS,
+            hide=self.runner.redactor,
+        )
+
+    def _variables(self, services: Sequence[str], activity: Activity) -> dict[str, str]:
+        own = self.settings.platform
+        present = self._present()
+
+        def image(service: str, setting: str) -> str:
+            # What runs stays: a platform that was started once needs no registry to ask.
+            if service in present and service not in services:
+                return present[service].image
+            if service in present and self.engine.has_image(present[service].image):
+                return present[service].image
+            return self.base(setting) if service in services else setting
+
+        proxy = self._proxy_image()
+        if "proxy" in services and not self.engine.has_image(proxy):
+            self._build_proxy(proxy, activity)
+        return {
+            "REGISTRY_REF": image("registry", own.registry_image),
+            "PROXY_REF": proxy,
+            "MAIL_REF": image("mail", own.mail_image),
+            "PLATFORM_NETWORK": self.name,
+            "PLATFORM_ADDRESS": own.address,
+            "REGISTRY_PORT": str(own.registry_port),
+            "PROXY_PORT": str(own.http_port),
+            "MAIL_PORT": str(own.mail_port),
+        }
+
+    def _mail_image(self, activity: Activity) -> bool:
+        try:
+            reference = self.base(self.settings.platform.mail_image)
+        except (EngineError, RegistryError) as error:
+            activity.say(f"no mail catcher: {error.message}; mails are discarded")
+            return False
+        return bool(reference)
+
+    def _proxy_image(self) -> str:
+        """Return the proxy's image, named after what it is made of."""
+        digest = hashlib.sha256(self.settings.images.debian.encode())
+        folder = self.root / "docker" / "platform" / "proxy"
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                digest.update(f"{path.relative_to(folder)}\0".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return f"mautic-platform/proxy:{digest.hexdigest()[:16]}"
+
+    def _build_proxy(self, reference: str, activity: Activity) -> None:
+        activity.say("building the proxy's image")
+        Buildx(self.runner, self.root, "docker/platform/docker-bake.hcl").bake(
+            {"proxy": Order(reference)},
+            variables={"DEBIAN_IMAGE": self.base(f"debian:{self.settings.images.debian}-slim")},
+            push=False,
+            on_line=activity.line,
+        )
+
+    def _port_taken(self, port: int) -> EngineError:
+        own = self.settings.platform
+        setting = {
+            own.http_port: "http_port",
+            own.registry_port: "registry_port",
+            own.mail_port: "mail_port",
+        }[port]
+        holders = [item.name for item in self.engine.publishing(port)]
+        if holders:
+            who = f"the container {holders[0]} publishes it"
+        else:
+            who = f"a program of this machine listens on it (`ss -ltnp 'sport = :{port}'` tells)"
+        return EngineError(
+            f"port {port} of {own.address} is taken: {who}",
+            hint=f"end that, or set platform.{setting} in invoke.yaml to a free port",
+        )

@@ -1,0 +1,92 @@
+"""Waiting for containers to come up, and saying at once when one never will."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from tasks.adapters.docker.engine import Container, Engine
+from tasks.core.compose.reconcile import Fate, Verdict, judge
+from tasks.core.errors import DeadlineError, EngineError
+
+POLL_SECONDS = 0.25
+TAIL_LINES = 15
+
+
+def wait_until_up(
+    engine: Engine,
+    list_containers: Callable[[], Sequence[Container]],
+    services: Sequence[str],
+    *,
+    say: Callable[[str], None],
+    stability_seconds: float,
+    deadline_seconds: float,
+    hide: Callable[[str], str],
+) -> None:
+    """Wait until every service has a container that is up, and has been for a while.
+
+    Args:
+        engine: where they run.
+        list_containers: returns the project's containers.
+        services: the services waited for.
+        say: told once of each service that has come up.
+        stability_seconds: how long each must have been running without a restart.
+        deadline_seconds: how long they may take altogether.
+        hide: masks secrets in log lines.
+
+    Raises:
+        EngineError: one ended, or is restarted again and again; with the end of its log.
+        DeadlineError: one is still not up; with its state and the end of its log.
+    """
+    deadline = time.monotonic() + deadline_seconds
+    stability = timedelta(seconds=stability_seconds)
+    before: dict[str, int] = {}
+    up: set[str] = set()
+    while True:
+        waiting: dict[str, tuple[Container | None, Verdict]] = {}
+        there = {item.service: item for item in list_containers() if not item.one_off}
+        for service in services:
+            container = there.get(service)
+            verdict = _verdict(engine, service, container, before, stability)
+            if verdict.fate is Fate.DOOMED and container is not None:
+                last = hide(engine.logs(container.id, TAIL_LINES))
+                raise EngineError(verdict.reason, output=last)
+            if verdict.fate is not Fate.UP:
+                waiting[service] = (container, verdict)
+            elif service not in up:
+                up.add(service)
+                say(verdict.reason)
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            raise _late(engine, waiting, deadline_seconds, hide)
+        time.sleep(POLL_SECONDS)
+
+
+def _verdict(
+    engine: Engine,
+    service: str,
+    container: Container | None,
+    before: dict[str, int],
+    stability: timedelta,
+) -> Verdict:
+    seen = engine.observe(container.id) if container else None
+    if seen is None:
+        return Verdict(Fate.COMING, f"{service} has no container")
+    restarts = before.setdefault(seen.id, seen.restarts)
+    return judge(seen, restarts, stability, datetime.now(UTC))
+
+
+def _late(
+    engine: Engine,
+    waiting: Mapping[str, tuple[Container | None, Verdict]],
+    deadline_seconds: float,
+    hide: Callable[[str], str],
+) -> DeadlineError:
+    reasons = "; ".join(verdict.reason for _, verdict in waiting.values())
+    container = next((item for item, _ in waiting.values() if item), None)
+    return DeadlineError(
+        f"not up after {deadline_seconds:.0f} s: {reasons}",
+        output=hide(engine.logs(container.id, TAIL_LINES)) if container else None,
+    )

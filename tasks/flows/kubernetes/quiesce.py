@@ -1,0 +1,100 @@
+"""Holding what would work on the database while it is migrated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.parallel import at_once
+from tasks.core.errors import DeadlineError
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX, Object
+from tasks.core.kubernetes.snapshot import has_ended
+from tasks.core.names import Names
+
+HOLD_SECONDS = 600
+"""How long scheduled commands that run already may take to end."""
+POLL_SECONDS = 0.1
+
+
+def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
+    """Stop workers and crons, and wait for what they are at.
+
+    The upgrade itself starts them again, as does the way back. Only a container that runs is waited
+    for: a pod that has not begun may be waiting itself, for the very migration that comes next, or
+    for an image or a volume that never comes. Scheduled runs that have not begun are taken away;
+    the pods of workers go with their Deployments.
+
+    Args:
+        cluster: the cluster.
+        names: the branch's names.
+        say: told what is waited for.
+
+    Raises:
+        DeadlineError: a command did not end in time.
+    """
+    where, ours = names.namespace, f"{INSTANCE}={names.release}"
+    found = [
+        (kind, item["metadata"]["name"], {"spec": spec})
+        for kind, selector, spec in (
+            ("CronJob", ours, {"suspend": True}),
+            ("Deployment", f"{ours},{COMPONENT} in (worker,cron)", {"replicas": 0}),
+        )
+        for item in cluster.find(kind, where, selector)
+    ]
+    at_once(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
+    deadline = time.monotonic() + HOLD_SECONDS
+    told: set[str] = set()
+    while True:
+        pods = cluster.find("Pod", where, f"{ours},{COMPONENT} in (worker,cron)")
+        busy = [pod for pod in pods if "running" in _states(pod)]
+        jobs = cluster.find("Job", where, f"{ours},{COMPONENT}=cron")
+        taken = _take_away(cluster, where, jobs, pods)
+        # A run may begin in the moment in which it is taken away: the next look shows it.
+        if not busy and not taken:
+            return
+        shown = {_shown(pod) for pod in busy}
+        if time.monotonic() > deadline:
+            raise DeadlineError(
+                f"{', '.join(sorted(shown))} in {where} did not end in {HOLD_SECONDS} s, and the "
+                "database must not be migrated under it",
+                hint="wait for it, or delete it, and deploy again",
+            )
+        for line in sorted(shown - told):
+            say(f"waiting for {line}")
+        told |= shown
+        time.sleep(POLL_SECONDS)
+
+
+def _states(pod: Object) -> set[str]:
+    """Return what a pod's containers are, those of its start left out."""
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return {state for status in statuses for state in status.get("state", {})}
+
+
+def _take_away(
+    cluster: Cluster, where: str, jobs: Sequence[Object], pods: Sequence[Object]
+) -> bool:
+    """Delete the runs of crons that have neither begun nor ended; return whether there were any."""
+    begun = {
+        owner["uid"]
+        for pod in pods
+        if _states(pod) & {"running", "terminated"}
+        for owner in pod["metadata"].get("ownerReferences") or []
+    }
+    taken = False
+    for job in jobs:
+        meta = job["metadata"]
+        if has_ended(job) or meta["uid"] in begun or meta.get("deletionTimestamp"):
+            continue
+        cluster.delete("Job", meta["name"], where, uid=meta["uid"])
+        taken = True
+    return taken
+
+
+def _shown(pod: Object) -> str:
+    """Return a pod's name, and the scheduled command's or the queue's where it has one."""
+    meta = pod["metadata"]
+    labels = meta.get("labels") or {}
+    what = labels.get(f"{PREFIX}{labels.get(COMPONENT, '')}", "")
+    return f"pod/{meta['name']}" + (f" ({labels[COMPONENT]} {what})" if what else "")

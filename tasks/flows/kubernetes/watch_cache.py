@@ -1,0 +1,231 @@
+"""A release's objects as the watches last told them, kept by one thread per kind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.transport import Object, Stop
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE
+from tasks.core.kubernetes.rollout import new_replicasets
+from tasks.core.kubernetes.snapshot import (
+    CLOCK_STEP,
+    Snapshot,
+    labels_of,
+    owner_uid,
+    time_of,
+    uid_of,
+)
+
+LABELLED = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "Pod")
+UNLABELLED = ("PersistentVolumeClaim", "Event")
+"""Of these the whole namespace is watched: events have no labels, and claims may have others."""
+DATABASE = "mysql"
+"""The component of a release's own database."""
+BACKGROUND = frozenset({"worker", "cron"})
+"""The components that serve no visitor."""
+
+
+class Mirror:
+    """Keeps a release's objects while it is entered.
+
+    Args:
+        cluster: the cluster.
+        namespace: the release's namespace.
+        release: the release's name.
+        since: when the rollout began, by the cluster's clock.
+        hooks: whether the rollout runs hooks; without, no Job counts.
+        serving: whether only what serves visitors counts.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        release: str,
+        since: datetime,
+        *,
+        hooks: bool = True,
+        serving: bool = False,
+    ) -> None:
+        self._hooks = hooks
+        self._serving = serving
+        self._cluster = cluster
+        self._namespace = namespace
+        self._selector = f"{INSTANCE}={release}"
+        self._since = since
+        self._lock = threading.Lock()
+        self._objects: dict[str, dict[str, Object]] = {}
+        self._ended: dict[str, int] = {}
+        self._earlier: dict[tuple[str, str], int] | None = None
+        self._failure: Exception | None = None
+        self._stop = Stop()
+        self._changed = threading.Event()
+
+    def __enter__(self) -> Mirror:
+        for kind in (*LABELLED, *UNLABELLED):
+            threading.Thread(
+                target=self._watch, args=(kind,), daemon=True, name=f"watch {kind}"
+            ).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until something has changed since the last call, but so many seconds at most.
+
+        Returns:
+            Whether something has changed.
+
+        Raises:
+            Exception: whatever ended one of the watches.
+        """
+        changed = self._changed.wait(seconds)
+        if changed:
+            self._changed.clear()
+        if self._failure:
+            raise self._failure
+        return changed
+
+    def is_whole(self) -> bool:
+        """Return True if every kind has been listed."""
+        with self._lock:
+            return len(self._objects) == len(LABELLED) + len(UNLABELLED)
+
+    def catch_up(self) -> None:
+        """Ask for the workloads as they are now: their watches may be a moment behind."""
+        for kind in ("Deployment", "StatefulSet", "Job"):
+            for item in self._cluster.find(kind, self._namespace, self._selector):
+                self._take(Change(kind, "MODIFIED", item))
+
+    def snapshot(self, *, applied: bool) -> Snapshot:
+        """Return what counts for the rollout.
+
+        Jobs of CronJobs and of earlier revisions do not.
+
+        Args:
+            applied: whether all manifests have been applied. Before that, a workload is the one
+                of the last revision unless it has a new ReplicaSet, or is new itself.
+        """
+        with self._lock:
+            kinds = {kind: list(objects.values()) for kind, objects in self._objects.items()}
+            earlier = dict(self._earlier or {})
+        whole = Snapshot(
+            deployments=[each for each in kinds["Deployment"] if self._serves(each)],
+            statefulsets=[
+                each
+                for each in kinds["StatefulSet"]
+                if applied or self._is_begun(each, kinds["Pod"])
+            ],
+            replicasets=kinds["ReplicaSet"],
+            jobs=[job for job in kinds["Job"] if self._counts(job)],
+            pods=kinds["Pod"],
+            claims=kinds["PersistentVolumeClaim"],
+            events=kinds["Event"],
+            earlier=earlier,
+            databases=[each for each in kinds["StatefulSet"] if _component(each) == DATABASE],
+        )
+        if applied:
+            return whole
+        begun = {
+            reference["uid"]
+            for replicaset in new_replicasets(whole)
+            if self._is_recent(replicaset)
+            for reference in replicaset["metadata"].get("ownerReferences", [])
+        }
+        return replace(whole, deployments=[d for d in whole.deployments if uid_of(d) in begun])
+
+    # -- the watches --------------------------------------------------------------------------
+
+    def _watch(self, kind: str) -> None:
+        selector = self._selector if kind in LABELLED else ""
+        try:
+            self._cluster.watch(
+                kind, self._namespace, self._take, selector=selector, stop=self._stop
+            )
+        except Exception as error:  # raised by `wait`, in the thread that wants to know
+            self._failure = error
+            self._changed.set()
+
+    def _take(self, change: Change) -> None:
+        with self._lock:
+            known = self._objects.setdefault(change.kind, {})
+            if change.type == "SYNCED":
+                items = change.object["items"]
+                there = {uid_of(item) for item in items}
+                # What is newer than the list was asked for beside the watch, meanwhile.
+                for uid in [uid for uid in known if uid not in there]:
+                    if _version(known[uid]) <= _version(change.object):
+                        self._end(known, uid, change.object)
+                for item in items:
+                    self._keep(known, item)
+                if change.kind == "Pod" and self._earlier is None:
+                    self._earlier = dict(self._restarts(items))
+            elif change.type == "DELETED":
+                self._end(known, uid_of(change.object), change.object)
+            else:
+                self._keep(known, change.object)
+        self._changed.set()
+
+    def _keep(self, known: dict[str, Object], item: Object) -> None:
+        """Keep an object, unless a newer one of it is known, or its end."""
+        uid, version = uid_of(item), _version(item)
+        newest = uid not in known or version >= _version(known[uid])
+        if newest and version > self._ended.get(uid, -1):
+            known[uid] = item
+
+    def _end(self, known: dict[str, Object], uid: str, told_by: Object) -> None:
+        known.pop(uid, None)
+        self._ended[uid] = _version(told_by)
+
+    def _restarts(self, pods: Iterable[Object]) -> Iterable[tuple[tuple[str, str], int]]:
+        for pod in pods:
+            if self._is_recent(pod):
+                continue
+            for field_name in ("initContainerStatuses", "containerStatuses"):
+                for container in pod.get("status", {}).get(field_name, []):
+                    key = (pod["metadata"]["uid"], container["name"])
+                    yield key, container.get("restartCount", 0)
+
+    def _counts(self, job: Object) -> bool:
+        return self._hooks and self._is_recent(job) and not _by_cron(job)
+
+    def _serves(self, deployment: Object) -> bool:
+        return not (self._serving and _component(deployment) in BACKGROUND)
+
+    def _is_begun(self, stateful: Object, pods: Iterable[Object]) -> bool:
+        """Return True if a StatefulSet is new, or has begun to replace its pods by new ones."""
+        if self._is_recent(stateful):
+            return True
+        status = stateful.get("status", {})
+        revision = status.get("updateRevision")
+        return revision != status.get("currentRevision") and any(
+            self._is_recent(pod)
+            for pod in pods
+            if owner_uid(pod) == uid_of(stateful)
+            and labels_of(pod).get("controller-revision-hash") == revision
+        )
+
+    def _is_recent(self, owner: Object) -> bool:
+        made = time_of(owner["metadata"].get("creationTimestamp"))
+        return made is not None and made > self._since - CLOCK_STEP
+
+
+def _by_cron(job: Object) -> bool:
+    owners: list[dict[str, Any]] = job["metadata"].get("ownerReferences", [])
+    return any(owner["kind"] == "CronJob" for owner in owners)
+
+
+def _component(owner: Object) -> str:
+    return labels_of(owner).get(COMPONENT, "")
+
+
+def _version(owner: Object) -> int:
+    """Return an object's version, or a list's."""
+    # Versions of one kind may be compared since Kubernetes 1.35, and always could in practice.
+    return int(owner["metadata"]["resourceVersion"])

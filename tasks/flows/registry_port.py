@@ -1,0 +1,52 @@
+"""The port to an environment's image registry: what builds, deploys and clean-ups need of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+
+class Registry(Protocol):
+    """One registry, and a path in it below which the repositories live.
+
+    ``adapters.registry.oci`` speaks to any by the OCI's API, ``adapters.registry.ecr`` to Amazon's
+    by its own. Repositories are named below that path. Whatever is refused, failed or cannot be
+    reached is a RegistryError or an AwsError.
+    """
+
+    url: str
+    host: str
+
+    def repository(self, name: str) -> str:
+        """Return a repository's full name, host included."""
+
+    def reference(self, repository: str, digest: str) -> str:
+        """Return the reference of an image by its digest."""
+
+    def ping(self) -> None:
+        """Ask the registry whether it is there; an UnreachableError says that it is not."""
+
+    def missing(self, repositories: Sequence[str]) -> tuple[str, ...]:
+        """Return the repositories that a build has to make before it can push to them."""
+
+    def make(self, repositories: Iterable[str]) -> None:
+        """Make repositories."""
+
+    def login(self) -> AbstractContextManager[Mapping[str, str]]:
+        """Log docker in for as long as the context lasts; give the variables it needs."""
+
+    def digest(self, repository: str, reference: str) -> str | None:
+        """Return the digest of an image, or None when there is no such image."""
+
+    def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
+        """Return the digests of several images, in order."""
+
+    def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
+        """Give an image more tags; what another image had under them before is left untagged."""
+
+    def tags(self, repository: str) -> dict[str, str]:
+        """Return every tag of a repository with its digest."""
+
+    def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
+        """Delete tags in their order; one that is gone is no error. Returns how many there were."""

@@ -1,0 +1,74 @@
+"""Looking at environments: which there are, how they fare."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import UTC, datetime, timedelta
+
+from tasks.core.errors import InputError
+from tasks.core.names import Names
+from tasks.flows.target import Part, Summary, Target
+
+
+def absent(target: Target, names: Names) -> InputError:
+    """Return the error for a branch that has no environment, with the names near it."""
+    there = [item.branch for item in target.list()]
+    close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
+    hint = f"make one: inv deploy --branch {names.branch}"
+    if close:
+        hint = f"did you mean {' or '.join(close)}? Otherwise {hint}"
+    return InputError(f"{names.branch} has no environment in {names.environment}", hint=hint)
+
+
+def list_rows(environments: list[Summary], now: datetime) -> list[tuple[str, ...]]:
+    """Return environments as rows: branch, state, tag, age, expires, owner, URL."""
+    return [
+        (
+            item.branch,
+            item.state,
+            item.tag or "-",
+            since(item.deployed_at, now),
+            until(item.expires_at, now),
+            item.owner or "-",
+            item.url,
+        )
+        for item in environments
+    ]
+
+
+def status_rows(parts: list[Part]) -> list[tuple[str, ...]]:
+    """Return services as rows: service, state, health, image, status."""
+    return [
+        (part.service, part.state, part.health or "-", _image(part), part.uptime) for part in parts
+    ]
+
+
+def since(moment: str, now: datetime) -> str:
+    """Return how long ago something was, in one unit; `-` when it is not known."""
+    return _span(now - datetime.fromisoformat(moment)) if moment else "-"
+
+
+def until(moment: str, now: datetime) -> str:
+    """Return how far off something is, in one unit; `-` for never."""
+    if not moment:
+        return "-"
+    left = datetime.fromisoformat(moment) - now
+    return _span(left) if left > timedelta() else "expired"
+
+
+def now() -> datetime:
+    """Return the present moment."""
+    return datetime.now(UTC)
+
+
+def _span(span: timedelta) -> str:
+    seconds = max(0, int(span.total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def _image(part: Part) -> str:
+    digest = part.image.partition("@sha256:")[2][:12]
+    return " ".join(word for word in (part.tag, digest) if word) or part.image

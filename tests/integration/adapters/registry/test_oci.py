@@ -1,0 +1,376 @@
+"""The registry client, against a real registry; faults it cannot have on demand are played."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.adapters.registry.oci import Patience, Registry, UnreachableError, is_loopback
+from tasks.core.errors import RegistryError
+from tests.integration.build_support import Answer, Request, front_door, put_image
+
+
+@pytest.fixture
+def place(registry: str) -> Registry:
+    """A path in the real registry that is this test's own."""
+    return Registry(f"{registry}/t{secrets.token_hex(4)}")
+
+
+def put(place: Registry, name: str, tag: str, content: str) -> str:
+    return put_image(place.host, f"{place.url.partition('/')[2]}/{name}", tag, content)
+
+
+# -- against the real registry ----------------------------------------------------------------
+
+
+def test_a_registry_that_is_there_answers(place: Registry) -> None:
+    place.ping()
+
+
+def test_an_image_is_found_by_tag_and_by_digest(place: Registry) -> None:
+    digest = put(place, "mautic", "1", "one")
+    assert place.digest("mautic", "1") == digest
+    assert place.digest("mautic", digest) == digest
+    assert place.reference("mautic", digest) == f"{place.url}/mautic@{digest}"
+
+
+def test_what_is_not_there_has_no_digest(place: Registry) -> None:
+    put(place, "mautic", "1", "one")
+    assert place.digest("mautic", "2") is None
+    assert place.digest("nginx", "1") is None
+
+
+def test_many_questions_are_answered_in_their_order(place: Registry) -> None:
+    digests = [put(place, "mautic", str(n), f"content {n}") for n in range(20)]
+    asked = [("mautic", str(n)) for n in range(25)]
+    assert place.digests(asked) == [*digests, *[None] * 5]
+
+
+def test_an_image_gets_more_tags_and_stays_the_same(place: Registry) -> None:
+    digest = put(place, "mautic", "1", "one")
+    put(place, "mautic", "2", "two")
+    place.tag("mautic", "1", ["2", "latest", "branch.x.1"])
+    assert place.tags("mautic") == dict.fromkeys(["1", "2", "latest", "branch.x.1"], digest)
+
+
+def test_tagging_what_is_not_there_names_it(place: Registry) -> None:
+    with pytest.raises(RegistryError, match=f"no image 7 in {place.url}/mautic") as caught:
+        place.tag("mautic", "7", ["8"])
+    assert "inv build" in str(caught.value.hint)
+
+
+def test_a_repository_that_is_not_there_has_no_tags(place: Registry) -> None:
+    assert place.tags("nothing") == {}
+
+
+def test_tags_come_in_pages(place: Registry) -> None:
+    digest = put(place, "mautic", "first", "one")
+    names = [f"tag-{n:03}" for n in range(30)]
+    place.tag("mautic", "first", names)
+
+    def small_pages(request: Request) -> Answer | None:
+        # CNCF distribution 2.8 has no pages: the front door makes them out of its whole answer.
+        if "/tags/list" not in request.path:
+            return None
+        last = request.path.partition("last=")[2]
+        rest = sorted(name for name in ["first", *names] if name > last)
+        page = rest[:7]
+        following = f"{request.path.partition('?')[0]}?n=7&last={page[-1]}"
+        return Answer(
+            200,
+            {"Link": f'<{following}>; rel="next"'} if len(rest) > 7 else {},
+            json.dumps({"name": "x", "tags": page}).encode(),
+        )
+
+    with front_door(place.host, small_pages) as (host, seen):
+        found = Registry(place.url.replace(place.host, host)).tags("mautic")
+    assert found == dict.fromkeys(["first", *names], digest)
+    assert sum("/tags/list" in request.path for request in seen) == 5
+
+
+def test_deleting_one_tag_leaves_the_others_of_the_same_image(place: Registry) -> None:
+    digest = put(place, "mautic", "1", "one")
+    place.tag("mautic", "1", ["2", "3"])
+    assert place.delete_tag("mautic", "2") is True
+    assert place.tags("mautic") == {"1": digest, "3": digest}
+    assert place.digest("mautic", digest) == digest
+
+
+def test_deleting_every_tag_leaves_none(place: Registry) -> None:
+    put(place, "mautic", "1", "one")
+    place.tag("mautic", "1", ["2"])
+    assert [place.delete_tag("mautic", tag) for tag in ("1", "2")] == [True, True]
+    assert place.tags("mautic") == {}
+
+
+def test_deleting_a_tag_that_is_not_there_is_no_error(place: Registry) -> None:
+    assert place.delete_tag("mautic", "1") is False
+    put(place, "mautic", "1", "one")
+    assert place.delete_tag("mautic", "2") is False
+
+
+def test_deleting_the_same_tag_twice_at_once_is_no_error(place: Registry) -> None:
+    put(place, "mautic", "1", "one")
+    errors: list[Exception] = []
+
+    def delete() -> None:
+        try:
+            Registry(place.url).delete_tag("mautic", "1")
+        except RegistryError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=delete) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert place.tags("mautic") == {}
+
+
+# -- faults -----------------------------------------------------------------------------------
+
+
+def quick(url: str) -> Registry:
+    return Registry(url, Patience(connect=2, read=1, retries=2))
+
+
+def test_a_registry_that_is_down_is_named(free_port: Callable[[], int]) -> None:
+    with pytest.raises(UnreachableError, match="cannot be reached: Connection refused") as caught:
+        Registry(f"localhost:{free_port()}/mautic").digest("nginx", "1")
+    assert "inv doctor" in str(caught.value.hint)
+
+
+def test_a_host_that_does_not_exist_is_named() -> None:
+    with pytest.raises(UnreachableError, match=r"registry.invalid cannot be reached"):
+        quick("registry.invalid/mautic").digest("nginx", "1")
+
+
+def test_a_registry_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"localhost:{silent.getsockname()[1]}/mautic"
+        with pytest.raises(UnreachableError, match=r"cannot be reached: .*timed out"):
+            Registry(url, Patience(connect=0.5, read=0.3, retries=1)).digest("nginx", "1")
+
+
+def test_something_else_on_the_port_is_no_registry(registry: str) -> None:
+    with (
+        front_door(registry, lambda _: Answer(403, body=b"AirTunes")) as (host, _),
+        pytest.raises(RegistryError),
+    ):
+        Registry(f"{host}/mautic").ping()
+
+
+@pytest.mark.parametrize(
+    ("status", "pause"),
+    [
+        *((status, "0") for status in (429, 500, 502, 503)),
+        *((429, pause) for pause in ("Wed, 21 Oct 2015 07:28:00 GMT", "soon", "-1")),
+    ],
+)
+def test_a_passing_fault_is_waited_out(place: Registry, status: int, pause: str) -> None:
+    digest = put(place, "mautic", "1", "one")
+    answers = [Answer(status, {"Retry-After": pause}), Answer(status)]
+
+    def at_first(_: Request) -> Answer | None:
+        return answers.pop() if answers else None
+
+    with front_door(place.host, at_first) as (host, seen):
+        assert Registry(place.url.replace(place.host, host)).digest("mautic", "1") == digest
+    assert len(seen) == 3
+
+
+def test_a_fault_that_stays_is_an_error_with_its_status(registry: str) -> None:
+    with front_door(registry, lambda _: Answer(503, body=b"out of order")) as (host, seen):
+        with pytest.raises(UnreachableError, match="answered 503 to GET /v2/m/nginx/") as caught:
+            quick(f"{host}/m").tag("nginx", "1", ["2"])
+        assert len(seen) == 3
+    assert caught.value.output == "out of order"
+
+
+def test_something_else_that_answers_in_a_registry_s_place_is_told(registry: str) -> None:
+    with (
+        front_door(registry, lambda _: Answer(200, body=b"<html>Log in")) as (host, _),
+        pytest.raises(RegistryError, match=r"GET /v2/m/nginx/tags/list.* is no JSON") as told,
+    ):
+        quick(f"{host}/m").tags("nginx")
+    assert told.value.output == "<html>Log in"
+
+
+def test_too_many_requests_is_not_unreachable(registry: str) -> None:
+    with front_door(registry, lambda _: Answer(429)) as (host, _):
+        with pytest.raises(RegistryError, match="answered 429") as caught:
+            quick(f"{host}/m").digest("nginx", "1")
+        assert not isinstance(caught.value, UnreachableError)
+
+
+def test_a_connection_cut_while_tagging_is_made_again(place: Registry) -> None:
+    put(place, "mautic", "1", "one")
+    cut = [True]
+
+    def at_first(request: Request) -> Answer | None:
+        if request.method == "PUT" and cut:
+            cut.clear()
+            raise ConnectionAbortedError  # the handler drops the connection
+        return None
+
+    with front_door(place.host, at_first) as (host, _):
+        Registry(place.url.replace(place.host, host)).tag("mautic", "1", ["2"])
+    assert set(place.tags("mautic")) == {"1", "2"}
+
+
+def test_a_registry_without_deletion_says_how_to_allow_it(place: Registry) -> None:
+    put(place, "mautic", "1", "one")
+
+    def forbid(request: Request) -> Answer | None:
+        return Answer(405) if request.method == "DELETE" else None
+
+    with (
+        front_door(place.host, forbid) as (host, _),
+        pytest.raises(RegistryError, match="answered 405 to DELETE") as caught,
+    ):
+        Registry(place.url.replace(place.host, host)).delete_tag("mautic", "1")
+    assert "REGISTRY_STORAGE_DELETE_ENABLED" in str(caught.value.hint)
+
+
+def test_several_tags_are_deleted_and_counted(place: Registry) -> None:
+    digest = put(place, "mautic", "1", "one")
+    place.tag("mautic", "1", ["2", "3"])
+    assert place.delete_tags("mautic", ["1", "absent", "2"]) == 2
+    assert place.tags("mautic") == {"3": digest}
+
+
+def test_a_registry_that_deletes_tags_is_asked_to(place: Registry) -> None:
+    put(place, "mautic", "1", "one")
+
+    def newer(request: Request) -> Answer | None:
+        return Answer(202) if request.method == "DELETE" else None
+
+    with front_door(place.host, newer) as (host, seen):
+        assert Registry(place.url.replace(place.host, host)).delete_tag("mautic", "1")
+    assert [r.path.rpartition("/")[2] for r in seen if r.method == "DELETE"] == ["1"]
+    assert not [r for r in seen if r.method == "PUT"]
+
+
+# -- who may ----------------------------------------------------------------------------------
+
+USER = "ada:s3cret"
+
+
+@pytest.fixture
+def login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Writes a Docker configuration that knows the password of a registry."""
+
+    def write(host: str) -> None:
+        auth = base64.b64encode(USER.encode()).decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "nobody"))
+    return write
+
+
+def basic(request: Request) -> Answer | None:
+    expected = "Basic " + base64.b64encode(USER.encode()).decode()
+    if request.headers.get("Authorization") == expected:
+        return None
+    return Answer(401, {"WWW-Authenticate": 'Basic realm="here"'})
+
+
+def bearer(request: Request) -> Answer | None:
+    """Ask for a token for exactly the right that a request needs, as Docker Hub does."""
+    host = request.headers["Host"]
+    if request.path.startswith("/token"):
+        expected = "Basic " + base64.b64encode(USER.encode()).decode()
+        if request.headers.get("Authorization") != expected:
+            return Answer(401)
+        scope = request.path.partition("scope=")[2].partition("&")[0]
+        return Answer(200, body=json.dumps({"token": f"for-{scope}"}).encode())
+    right = "pull" if request.method in {"GET", "HEAD"} else "pull,push"
+    scope = f"repository:m:{right}"
+    from urllib.parse import quote_plus
+
+    if request.headers.get("Authorization") == f"Bearer for-{quote_plus(scope)}":
+        return None
+    challenge = f'Bearer realm="http://{host}/token",service="s",scope="{scope}"'
+    return Answer(401, {"WWW-Authenticate": challenge})
+
+
+@pytest.mark.parametrize("guard", [basic, bearer], ids=["basic", "bearer"])
+def test_the_password_of_docker_login_is_used(
+    place: Registry, login: Callable[[str], None], guard: Callable[[Request], Answer | None]
+) -> None:
+    digest = put(place, "mautic", "1", "one")
+    with front_door(place.host, guard) as (host, seen):
+        login(host)
+        registry = Registry(place.url.replace(place.host, host))
+        assert registry.digest("mautic", "1") == digest
+        assert registry.digest("mautic", "1") == digest
+        registry.tag("mautic", "1", ["2"])
+    assert place.digest("mautic", "2") == digest
+    # One refusal for reading and, where rights are told apart, one for writing.
+    refused = [r for r in seen if "Authorization" not in r.headers]
+    assert len(refused) == 1
+
+
+@pytest.mark.parametrize("guard", [basic, bearer], ids=["basic", "bearer"])
+def test_without_a_password_the_error_says_to_log_in(
+    registry: str, login: object, guard: Callable[[Request], Answer | None]
+) -> None:
+    with (
+        front_door(registry, guard) as (host, _),
+        pytest.raises(RegistryError, match="refused access") as caught,
+    ):
+        Registry(f"{host}/m").digest("nginx", "1")
+    assert f"docker login {host}" in str(caught.value.hint)
+
+
+def test_a_wrong_password_is_not_repeated_in_the_error(
+    registry: str, login: Callable[[str], None]
+) -> None:
+    refuse = Answer(401, {"WWW-Authenticate": 'Basic realm="here"'})
+    with (
+        front_door(registry, lambda _: refuse) as (host, _),
+        pytest.raises(RegistryError) as caught,
+    ):
+        login(host)
+        Registry(f"{host}/m").digest("nginx", "1")
+    assert "s3cret" not in "\n".join(caught.value.lines())
+
+
+def test_a_credential_helper_that_is_missing_is_named(
+    registry: str, tmp_path: Path, login: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"credsStore": "not-installed"}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with (
+        front_door(registry, basic) as (host, _),
+        pytest.raises(RegistryError, match="not-installed"),
+    ):
+        Registry(f"{host}/m").digest("nginx", "1")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("localhost:5050", True),
+        ("registry.localhost:1", True),
+        ("127.0.0.1:5050", True),
+        ("127.8.8.8", True),
+        ("[::1]:5050", True),
+        ("registry.example.org", False),
+        ("localhost.example.org:5050", False),
+        ("10.0.0.1:5050", False),
+        ("docker.io", False),
+    ],
+)
+def test_only_this_machine_is_spoken_to_in_clear(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback

@@ -1,0 +1,310 @@
+"""What a run says: data to stdout, all else to stderr; in a pipe, in GitLab, on a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tasks.adapters.terminal.console import Console, plain
+from tasks.core.errors import SuiteError
+from tasks.core.plan import Step
+from tasks.core.redact import MASK, Redactor
+from tests.support.suite import ROOT, Inv
+from tests.support.terminal import Terminal
+
+SECRET = "hunter2-and-more"
+
+
+class Screen:
+    """A console whose two streams are texts."""
+
+    def __init__(self, **environ: str) -> None:
+        redactor = Redactor()
+        redactor.add(SECRET)
+        self._out, self._err = io.StringIO(), io.StringIO()
+        self.console = Console(redactor, stdout=self._out, stderr=self._err, environ=environ)
+
+    @property
+    def out(self) -> str:
+        return self._out.getvalue()
+
+    @property
+    def err(self) -> str:
+        return self._err.getvalue()
+
+
+@dataclass(frozen=True)
+class Example:
+    title: str = "deploy main"
+    steps: tuple[Step, ...] = (Step("create", "network", "is not there"),)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"title": self.title}
+
+
+# -- data -----------------------------------------------------------------------------------------
+
+
+def test_data_goes_to_stdout_alone() -> None:
+    screen = Screen()
+    screen.console.data("one")
+    screen.console.json({"key": ["é", 1]})
+    screen.console.table(("name", "url"), [("a", "http://a"), ("long-name", "")])
+    screen.console.plan(Example())
+    assert screen.err == ""
+    assert screen.out == textwrap.dedent(
+        """\
+        one
+        {
+          "key": [
+            "é",
+            1
+          ]
+        }
+        name       url
+        a          http://a
+        long-name
+        deploy main:
+          create  network  (is not there)
+        """
+    )
+
+
+def test_a_plan_for_machines_is_json() -> None:
+    screen = Screen()
+    screen.console.plan(Example(), as_json=True)
+    assert json.loads(screen.out) == {"title": "deploy main"}
+
+
+def test_a_table_without_rows_is_its_heading() -> None:
+    screen = Screen()
+    screen.console.table(("branch", "url"), [])
+    assert screen.out == "branch  url\n"
+
+
+def test_a_table_never_cuts_a_value() -> None:
+    screen = Screen()
+    screen.console.table(("name",), [("x" * 500,)])
+    assert "x" * 500 in screen.out
+
+
+# -- messages -------------------------------------------------------------------------------------
+
+
+def test_messages_go_to_stderr_alone() -> None:
+    screen = Screen()
+    screen.console.say("said")
+    screen.console.success("done")
+    screen.console.warn("look")
+    screen.console.error(SuiteError("it broke", command="prog", output="bad", hint="mend it"))
+    assert screen.out == ""
+    assert screen.err == (
+        "said\n✓ done\n! look\nerror: it broke\n  command: prog\n  | bad\n  hint: mend it\n"
+    )
+
+
+@pytest.mark.parametrize("environ", [{}, {"GITLAB_CI": "true"}])
+def test_a_secret_is_masked_wherever_it_is_said(environ: dict[str, str]) -> None:
+    screen = Screen(**environ)
+    console = screen.console
+    console.data(SECRET)
+    console.json({SECRET: SECRET})
+    console.table((SECRET,), [(SECRET,)])
+    console.plan(Example(title=SECRET, steps=(Step("create", SECRET, SECRET),)))
+    for tell in (console.say, console.success, console.warn):
+        tell(f"with {SECRET}")
+    console.error(SuiteError(SECRET, command=SECRET, output=SECRET, hint=SECRET))
+    with console.work(f"work {SECRET}") as activity:
+        activity.say(SECRET)
+        activity.line(f"line {SECRET}")
+        activity.outcome = SECRET
+    assert SECRET not in screen.out + screen.err
+    assert screen.out.count(MASK) == 8
+    assert screen.err.count(MASK) == 12
+
+
+# -- work, in a pipe ------------------------------------------------------------------------------
+
+
+def test_in_a_pipe_work_is_a_line_per_change() -> None:
+    screen = Screen()
+    with screen.console.work("build images") as activity:
+        activity.say("nginx: pushed")
+        activity.line("#5 DONE 0.1s")
+        activity.line("   ")
+        activity.outcome = "2 pushed"
+    start, said, line, end = screen.err.splitlines()
+    assert (start, said, line) == ("build images …", "  nginx: pushed", "  #5 DONE 0.1s")
+    assert re.fullmatch(r"✓ build images: 2 pushed \(\d+\.\d s\)", end)
+    assert "\x1b" not in screen.err
+
+
+def test_work_that_fails_does_not_claim_to_be_done() -> None:
+    for environ in ({}, {"GITLAB_CI": "true"}):
+        screen = Screen(**environ)
+        with pytest.raises(SuiteError), screen.console.work("build images"):
+            raise SuiteError("it broke")
+        assert "✓" not in screen.err
+        assert [title for title, _ in screen.console.timings] == ["build images"]
+
+
+def test_finished_work_is_kept_with_its_seconds() -> None:
+    screen = Screen()
+    for title in ("one", "two"):
+        with screen.console.work(title):
+            pass
+    assert [title for title, _ in screen.console.timings] == ["one", "two"]
+    assert all(seconds >= 0 for _, seconds in screen.console.timings)
+
+
+# -- foreign output -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b[2K\x1b[1Gprogress", "progress"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("a\rb\x08c\x00d\x7fe", "abcde"),
+        ("\x1b[?25lhidden\x1b[?25h", "hidden"),
+        ("\x1b(Btext", "text"),
+        ("\x1bctext", "text"),
+        ("\x9b31mred", "red"),
+        ("\x1bP1;2|data\x1b\\text", "text"),
+        ("\x1b]0;never ended", "0;never ended"),
+        ("ends with \x1b", "ends with "),
+        ("tab\tand é 分", "tab\tand é 分"),
+    ],
+)
+def test_control_characters_of_foreign_output_do_nothing(text: str, shown: str) -> None:
+    assert plain(text) == shown
+    screen = Screen()
+    with screen.console.work("work") as activity:
+        activity.line(f"x{text}")
+        activity.say(f"y{text}")
+    assert f"  x{shown}\n  y{shown}\n" in screen.err
+
+
+def test_foreign_output_cannot_open_a_section_in_gitlab() -> None:
+    screen = Screen(GITLAB_CI="true")
+    with screen.console.work("work") as activity:
+        activity.line("\x1b[0Ksection_start:1:evil\r\x1b[0KEvil")
+    assert screen.err.count("\x1b[0Ksection_start:") == 1
+
+
+def test_control_characters_in_an_error_s_output_do_nothing() -> None:
+    screen = Screen()
+    screen.console.error(SuiteError("it broke", output="\x1b[2Jgone\x07"))
+    assert "  | gone\n" in screen.err
+    assert "\x1b" not in screen.err
+
+
+# -- work, in GitLab ------------------------------------------------------------------------------
+
+
+def test_in_gitlab_work_is_a_section() -> None:
+    screen = Screen(GITLAB_CI="true")
+    with screen.console.work("build images") as activity:
+        activity.line("#5 DONE")
+    starts = re.findall(
+        r"\x1b\[0Ksection_start:\d+:([\w.-]+)\[collapsed=true\]\r\x1b\[0K([^\n]*)\n", screen.err
+    )
+    ends = re.findall(r"\x1b\[0Ksection_end:\d+:([\w.-]+)\r\x1b\[0K\n", screen.err)
+    assert [title for _, title in starts] == ["build images …"]
+    assert [name for name, _ in starts] == ends
+    assert screen.err.index("#5 DONE") < screen.err.index("section_end")
+
+
+def test_a_section_is_closed_after_a_failure_and_each_has_its_own_name() -> None:
+    screen = Screen(GITLAB_CI="true")
+    with pytest.raises(SuiteError), screen.console.work("one"):
+        raise SuiteError("it broke")
+    with screen.console.work("two"):
+        pass
+    names = re.findall(r"section_start:\d+:([\w.-]+)", screen.err)
+    assert names == re.findall(r"section_end:\d+:([\w.-]+)", screen.err)
+    assert len(set(names)) == 2
+
+
+def test_gitlab_shows_colours() -> None:
+    screen = Screen(GITLAB_CI="true")
+    screen.console.warn("look")
+    assert screen.err == "\x1b[33m! look\x1b[0m\n"
+
+
+# -- work, on a terminal of 80 columns ------------------------------------------------------------
+
+LIVE = """
+    import time
+    from tasks.adapters.terminal.console import Console
+    from tasks.core.errors import SuiteError
+    from tasks.core.redact import Redactor
+
+    console = Console(Redactor())
+    console.say("[bold]not markup[/bold]")
+    with console.work("build [images]") as activity:
+        activity.say("nginx: [pushed] " + "y" * 100)
+        for number in range(8):
+            activity.line(f"[red]step {number}[/red] " + "x" * 200 + "\\x1b[2J")
+            time.sleep(0.15)
+        activity.outcome = "2 pushed"
+    console.data("data")
+    try:
+        with console.work("second"):
+            raise SuiteError("it broke")
+    except SuiteError as error:
+        console.error(error)
+"""
+
+
+def live(inv: Inv, **environ: str) -> Terminal:
+    argv = [sys.executable, "-c", textwrap.dedent(LIVE)]
+    terminal = Terminal(argv, cwd=ROOT, env=inv.environ(environ))
+    assert terminal.finish() == 0, terminal.text
+    return terminal
+
+
+def test_on_a_terminal_work_is_shown_live_and_leaves_one_line(inv: Inv) -> None:
+    terminal = live(inv)
+    drawn = [line.rstrip() for line in re.split(r"[\r\n]+", terminal.text)]
+    live_lines = [line for line in drawn if "x" * 10 in line]
+    assert live_lines, "the last line of the work is shown while it runs"
+    assert max(len(line) for line in live_lines) <= 80
+    assert any("build [images] 0 s" in line for line in drawn)
+    assert any(re.fullmatch(r"✓ build \[images\]: 2 pushed \(\d+\.\d s\)", line) for line in drawn)
+    assert "[bold]not markup[/bold]" in drawn
+    assert "[red]step" in terminal.text
+    # Each frame is erased before what follows: nothing of the live lines stays.
+    assert terminal.raw.count("\x1b[2K") >= 2
+    assert "\x1b[2J" not in terminal.raw
+    assert "error: it broke" in drawn
+    assert not any(line.startswith("✓ second") for line in drawn)
+
+
+def test_the_terminal_gets_its_cursor_back(inv: Inv) -> None:
+    raw = live(inv).raw
+    assert raw.rindex("\x1b[?25h") > raw.rindex("\x1b[?25l")
+
+
+def test_no_color_means_no_colour(inv: Inv) -> None:
+    colour = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7])(;[0-9]+)*m")
+    assert colour.search(live(inv).raw)
+    assert not colour.search(live(inv, NO_COLOR="1").raw)
+
+
+def test_a_dumb_terminal_gets_plain_lines(inv: Inv) -> None:
+    screen = Screen(TERM="dumb")
+    assert not screen.console.live
+    argv = ["env", "TERM=dumb", sys.executable, "-c", textwrap.dedent(LIVE)]
+    terminal = Terminal(argv, cwd=ROOT, env=inv.environ())
+    assert terminal.finish() == 0
+    assert "\x1b" not in terminal.raw
