@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -101,6 +102,7 @@ def test(session: Session, only: list[str] | None = None, yes: bool = False) -> 
     from tasks.adapters.venv import Venv
     from tasks.core.findings import TEST_TOOLS
     from tasks.core.settings import LOCAL
+    from tasks.core.variables import pythons
     from tasks.flows.doctor import refuse
     from tasks.targets import tail
 
@@ -116,7 +118,7 @@ def test(session: Session, only: list[str] | None = None, yes: bool = False) -> 
     sessions = [word for name in wanted for word in ("--session", name)]
     words = tail(sys.argv, "")
     argv = [venv.program("nox"), *sessions, *(["--", *words] if words else [])]
-    raise Exit(code=session.runner.interact(argv))
+    raise Exit(code=session.runner.interact(argv, env=pythons(os.environ)))
 
 
 def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:

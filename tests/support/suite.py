@@ -1,4 +1,4 @@
-"""Running the suite as a person does: `python -m tasks` in a checkout, with a clean environment."""
+"""Running the suite as ./inv does: isolated Python in a checkout, with a clean environment."""
 
 from __future__ import annotations
 
@@ -103,14 +103,12 @@ class Inv:
         return {
             **kept,
             "HOME": str(self._home),
-            "PYTHONUTF8": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
             **(extra or {}),
         }
 
     def argv(self, *args: str, settings: Mapping[str, Any] | None = None) -> list[str]:
         """Return the command line of a run; settings go into a file given with -f."""
-        argv = [sys.executable, "-m", "tasks"]
+        argv = [sys.executable, "-B", "-E", "-s", "-X", "utf8", "-m", "tasks"]
         if settings is not None:
             self._files += 1
             path = self._scratch / f"settings-{self._files}.yaml"
