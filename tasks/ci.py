@@ -135,11 +135,15 @@ def _image(
     from tasks.core.settings import LOCAL
     from tasks.flows import pipeline
     from tasks.flows.build import plan_build
-    from tasks.images import prepare_registry, subject_of, tools_of
+    from tasks.images import given, prepare_registry, subject_of, tools_of
 
     subject = pipeline.ci_subject(subject_of(session, LOCAL, None), latest=latest)
     tools = tools_of(session, subject.name)
-    variables = {"DEBIAN": session.settings.images.debian, "INFRA": "yes" if infra else ""}
+    variables = {
+        "DEBIAN": session.settings.images.debian,
+        "INFRA": "yes" if infra else "",
+        **given("DEBIAN_IMAGE", "TERRAFORM_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
+    }
     tools = replace(
         tools,
         buildx=Buildx(session.runner, ROOT, pipeline.BAKE),

@@ -21,6 +21,7 @@ from tasks.core.errors import (
     RegistryError,
     SuiteError,
 )
+from tasks.core.variables import in_bake_file
 
 DOCTOR = "`inv doctor` says what this machine needs"
 
@@ -120,14 +121,14 @@ class Buildx:
         """Return what the bake file says with these variables.
 
         Args:
-            variables: values of the bake file's variables.
+            variables: values of the bake file's variables; nothing else is read for them.
 
         Raises:
             MissingToolError: there is no docker or no buildx.
             CommandError: the bake file is wrong.
         """
         argv = ["docker", "buildx", "bake", "--file", self.file, "--print"]
-        done = self._docker(argv, env=variables)
+        done = self._docker(argv, env={**self._unset, **variables})
         printed = json.loads(done.stdout)
         return Definition(printed["target"], tuple(printed["group"]["default"]["targets"]))
 
@@ -205,20 +206,25 @@ class Buildx:
                     argv += ["--set", f"{target}.cache-from={order.cache_from}"]
                 if order.cache_to:
                     argv += ["--set", f"{target}.cache-to={order.cache_to}"]
-            self._docker(
-                [*argv, *orders], env={**variables, **(login or {})}, deadline=None, on_line=take
-            )
+            env = {**self._unset, **variables, **(login or {})}
+            self._docker([*argv, *orders], env=env, deadline=None, on_line=take)
             results: dict[str, Any] = json.loads(metadata.read_text())
         return {
             target: Baked(results[target]["containerimage.digest"], progress.ended.get(target, 0.0))
             for target in orders
         }
 
+    @cached_property
+    def _unset(self) -> dict[str, None]:
+        """The bake file's variables: what the user's own shell has set is none of theirs."""
+        path = self.root / self.file
+        return in_bake_file(path.read_text()) if path.exists() else {}
+
     def _docker(
         self,
         argv: list[str],
         *,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         deadline: float | None = _QUICK_SECONDS,
         on_line: Callable[[str], None] | None = None,
     ) -> Completed:
