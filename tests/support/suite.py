@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from tasks.core.variables import kept
+
 ROOT = Path(__file__).resolve().parents[2]
 
 PASSED_ON = (
@@ -32,16 +34,17 @@ PASSED_ON = (
 """Variables of this process that a clean environment keeps: where things are, never what to do."""
 
 
-def git(where: Path, *args: str) -> str:
+def git(where: Path, *args: str, env: Mapping[str, str] | None = None) -> str:
     """Run git in a directory, independent of the machine's own git settings; return its stdout."""
     env = {
-        **os.environ,
+        **kept(os.environ),
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,
         "GIT_AUTHOR_NAME": "Ada Test",
         "GIT_AUTHOR_EMAIL": "ada@example.org",
         "GIT_COMMITTER_NAME": "Ada Test",
         "GIT_COMMITTER_EMAIL": "ada@example.org",
+        **(env or {}),
     }
     done = subprocess.run(
         ["git", "-c", "init.defaultBranch=main", "-C", str(where), *args],
@@ -65,6 +68,7 @@ def copy_project(target: Path) -> Path:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
+        env=kept(os.environ),
         check=True,
         capture_output=True,
     ).stdout.split(b"\0")
