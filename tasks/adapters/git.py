@@ -18,6 +18,9 @@ _ADDRESS = re.compile(
 )
 """A repository elsewhere, as a URL or the short form of scp; see git-clone(1), "GIT URLS"."""
 
+_CONVERTED = re.compile(r"i/lf\s+w/(?:crlf|mixed)\s")
+"""Line ends in the index and in the work tree; see git-ls-files(1), "--eol"."""
+
 _BRANCHES = "refs/heads/"
 _ORIGIN = "refs/remotes/origin/"
 
@@ -129,6 +132,25 @@ class Git:
             ) from error
         status = self._git("status", *_STATUS)
         return Checkout(commit, self._fingerprint(status) if status else None)
+
+    def with_other_line_ends(self, folder: str) -> list[str]:
+        """Return the files that are committed with line feeds alone and lie here with CRLF.
+
+        To git they are unchanged, so that a clean tree would give other images.
+
+        Args:
+            folder: a folder of the checkout, relative to it.
+
+        Raises:
+            InputError: no git repository.
+        """
+        self._require_repository()
+        entries = self._git("ls-files", "--eol", "-z", "--", folder).split("\0")
+        return [
+            entry.partition("\t")[2]
+            for entry in entries
+            if _CONVERTED.match(entry.partition("\t")[0])
+        ]
 
     def committed(self, commit: str) -> int:
         """Return when a commit was made, in seconds since 1970.

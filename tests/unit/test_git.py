@@ -225,6 +225,30 @@ def test_asking_changes_nothing(repository: Path) -> None:
     assert (repository / ".git" / "index").read_bytes() == index
 
 
+# -- line ends ------------------------------------------------------------------------------------
+
+
+def test_a_clone_has_line_feeds_whatever_autocrlf_says(checkout: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    options = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
+    git(tmp_path, *options, "clone", "--quiet", str(checkout), str(clone))
+    assert b"\r" not in (clone / "inv").read_bytes()
+    assert at(clone).with_other_line_ends(".") == []
+
+
+@pytest.mark.parametrize("name", ["file", "a b", "héllo", "a\tb"])
+def test_a_file_with_other_line_ends_than_committed_is_named(repository: Path, name: str) -> None:
+    (repository / "bare").write_text("one\n")
+    (repository / "windows").write_bytes(b"one\r\n")
+    (repository / "binary").write_bytes(b"\0one\n")
+    (repository / name).write_text("one\ntwo\n")
+    commit_all(repository)
+    assert at(repository).with_other_line_ends(".") == []
+    for content in (b"one\r\ntwo\r\n", b"one\r\ntwo\n"):
+        (repository / name).write_bytes(content)
+        assert at(repository).with_other_line_ends(".") == [name]
+
+
 # -- the repository -------------------------------------------------------------------------------
 
 
