@@ -136,7 +136,7 @@ class Git:
     def with_other_line_ends(self, folder: str) -> list[str]:
         """Return the files that are committed with line feeds alone and lie here with CRLF.
 
-        To git they are unchanged, so that a clean tree would give other images.
+        To git they may be unchanged: a clean tree would give other images.
 
         Args:
             folder: a folder of the checkout, relative to it.

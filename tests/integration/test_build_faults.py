@@ -221,7 +221,9 @@ def test_a_context_that_is_missing_is_bad_input(site: Site) -> None:
 
 
 def test_windows_line_ends_are_bad_input(site: Site) -> None:
-    """To git nothing has changed: the same clean tag would stand for other contents."""
+    """To git nothing has changed, as after a checkout under core.autocrlf: the same clean tag would
+    stand for other contents.
+    """
     site.write("nginx/own/start.sh", "#!/bin/sh\necho hi\n")
     site.write("nginx/own/stop.sh", "#!/bin/sh\necho bye\n")
     # Committed as it is: somebody's own.
@@ -230,6 +232,7 @@ def test_windows_line_ends_are_bad_input(site: Site) -> None:
     site.commit()
     assert site.build("--dry-run").returncode == 0
     site.write("nginx/own/start.sh", "#!/bin/sh\r\necho hi\r\n")
+    git(site.checkout, "add", "--all")
     assert git(site.checkout, "status", "--porcelain") == ""
     done = site.build("--dry-run")
     assert (done.returncode, done.stdout) == (2, "")
