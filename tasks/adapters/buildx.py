@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 from tasks.adapters.process import Completed, Runner
 from tasks.core.content import Target
+from tasks.core.engine_address import remedy, told_of_context, unknown_context
 from tasks.core.errors import (
     CommandError,
     EngineError,
@@ -265,14 +267,8 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
     # ended the run stands in its last line of errors.
     errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
     ended = errors[-1] if building and errors else output
-    if "error during connect" in ended or "Cannot connect to the Docker daemon" in ended:
-        return EngineError, "the Docker Engine cannot be reached", f"start it; {DOCTOR}"
-    if "permission denied while trying to connect" in output:
-        return (
-            EngineError,
-            "this user may not use the Docker Engine",
-            "become a member of the group docker, or run as root",
-        )
+    if fault := _engine_fault(output, ended):
+        return (EngineError, *fault)
     if re.search(r"is not a docker command|unknown command: docker|unknown flag: --file", output):
         return MissingToolError, "docker has no buildx plugin", DOCTOR
     if "no space left on device" in output.lower():
@@ -292,6 +288,30 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
                 return kind, message, hint
     return CommandError, "the build failed", None
 
+
+def _engine_fault(output: str, ended: str) -> tuple[str, str] | None:
+    """Return message and hint where the engine cannot be used.
+
+    Args:
+        output: what docker wrote.
+        ended: the part of it that tells what ended the run.
+    """
+    if context := told_of_context(output):
+        return unknown_context(context)
+    if re.search(_NO_ENGINE, ended):
+        host = os.environ.get("DOCKER_HOST", "")
+        return "the Docker Engine cannot be reached", remedy(ended, host=host)
+    if "permission denied while trying to connect" in output:
+        return (
+            "this user may not use the Docker Engine",
+            "become a member of the group docker, or run as root",
+        )
+    return None
+
+
+_NO_ENGINE = (
+    "error during connect|Cannot connect to the Docker daemon|unable to resolve docker endpoint"
+)
 
 _REGISTRY_FAULTS = (
     (
