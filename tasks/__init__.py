@@ -1,5 +1,8 @@
 """The suite's tasks: everything `inv` offers, named one by one."""
 
+# Before all else, so that Ctrl-C is answered from here on.
+from tasks import early as early  # isort: skip
+
 from invoke import Collection
 
 from tasks.ci import explain, image, local

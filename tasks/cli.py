@@ -14,6 +14,7 @@ import invoke
 from invoke.exceptions import Exit
 
 from tasks.core.errors import InputError, SettingsError, SuiteError
+from tasks.early import INTERRUPTED
 
 if TYPE_CHECKING:
     from tasks.adapters.aws import Aws
@@ -68,7 +69,7 @@ def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any
                 session.console.error(error)
                 raise Exit(code=error.exit_code) from error
             except KeyboardInterrupt as interrupt:
-                session.console.warn("interrupted; the same command can be run again")
+                session.console.warn(INTERRUPTED)
                 raise Exit(code=128 + getattr(interrupt, "signum", signal.SIGINT)) from interrupt
 
         names = set(body.__code__.co_varnames[: body.__code__.co_argcount])

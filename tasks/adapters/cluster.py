@@ -87,6 +87,9 @@ KINDS: Mapping[str, Kind] = {
     "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
     "LoadBalancerConfiguration": Kind("gateway.k8s.aws/v1", "loadbalancerconfigurations"),
     "TargetGroupConfiguration": Kind("gateway.k8s.aws/v1", "targetgroupconfigurations"),
+    "Ingress": Kind("networking.k8s.io/v1", "ingresses"),
+    "HorizontalPodAutoscaler": Kind("autoscaling/v2", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),
     "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
     "CustomResourceDefinition": Kind(
         "apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False
@@ -117,7 +120,7 @@ class Change:
     Attributes:
         kind: the object's kind.
         type: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``SYNCED`` after a whole new list.
-        object: the object; for ``SYNCED`` the list's items stand under ``items``.
+        object: the object; for ``SYNCED`` the list, its items under ``items``.
     """
 
     kind: str
@@ -292,10 +295,20 @@ class Cluster:
     # -- questions ------------------------------------------------------------------------------
 
     def may(self, verb: str, kind: str, namespace: str | None = None) -> bool:
-        """Say whether this user may do something, by SelfSubjectAccessReview."""
-        group, _, _ = KINDS[kind].api.rpartition("/")
-        attributes = {"verb": verb, "group": group, "resource": KINDS[kind].plural}
-        if namespace and KINDS[kind].namespaced:
+        """Return True if this user may do something, by SelfSubjectAccessReview.
+
+        Args:
+            verb: the API's verb, or ``*`` for all of them.
+            kind: the kind, a part of it as in ``Pod/log``, or ``*`` for everything.
+            namespace: the namespace; None for all of them.
+        """
+        name, _, part = kind.partition("/")
+        where = Kind("*/*", "*") if name == "*" else KINDS[name]
+        group, _, _ = where.api.rpartition("/")
+        attributes = {"verb": verb, "group": group, "resource": where.plural}
+        if part:
+            attributes["subresource"] = part
+        if namespace and where.namespaced:
             attributes["namespace"] = namespace
         review = self.create(
             {
@@ -429,7 +442,8 @@ class Cluster:
         while not stop.is_set():
             query = {"labelSelector": selector, "limit": str(PAGE)}
             items, version = self._list(kind, namespace, query)
-            on_change(Change(kind, "SYNCED", {"items": items}))
+            whole = {"metadata": {"resourceVersion": version}, "items": items}
+            on_change(Change(kind, "SYNCED", whole))
             for change in self._follow(kind, namespace, selector, version, stop):
                 on_change(change)
 

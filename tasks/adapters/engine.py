@@ -127,7 +127,7 @@ class Engine:
         return [Thing(item["Name"], item["Labels"] or {}) for item in found]
 
     def has_image(self, reference: str) -> bool:
-        """Say whether an image is in the engine."""
+        """Return True if an image is in the engine."""
         return self.image_labels(reference) is not None
 
     def image_labels(self, reference: str) -> Mapping[str, str] | None:

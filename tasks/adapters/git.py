@@ -209,7 +209,7 @@ class Git:
         return canonical(url)
 
     def is_on(self, commit: str, branch: str) -> bool:
-        """Say whether a commit is on a branch, as far as this clone knows.
+        """Return True if a commit is on a branch, as far as this clone knows.
 
         Raises:
             InputError: a shallow clone whose history does not reach far enough to tell.

@@ -31,7 +31,7 @@ SECRETS = ("AWS_ID_TOKEN", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD", "CI_REPOSITOR
 
 
 def is_job(environ: MutableMapping[str, str]) -> bool:
-    """Say whether this run is a job of a pipeline."""
+    """Return True if this run is a job of a pipeline."""
     return bool(environ.get("CI")) and "CI_JOB_ID" in environ
 
 

@@ -14,6 +14,12 @@ Run before there is any package, by ./inv, by nox and in the CI image: the stand
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C while the rest is loaded ends this at once, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import ast
 import os
 import re
@@ -222,6 +228,8 @@ def _unreachable(url: str, proxy: str | None) -> str | None:
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main([Path(name).absolute() for name in sys.argv[1:]])
     except InstallError as error:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from tasks.adapters.libraries import overheard
-from tasks.adapters.permanent import causes, is_permanent
+from tasks.adapters.permanent import causes, is_permanent, retry
 from tasks.core.errors import ClusterError, ConflictError, reason_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ CONNECTIONS = 64
 NOT_READY = "not yet ready to handle request"
 """With 403: the admission of an API server that has just started does not know its objects yet
 (k8s.io/apiserver, pkg/admission)."""
+WORDS_LENGTH = 300
+"""How much is told of an answer that is not the API's own."""
 WATCH_SECONDS = 30
 """How long the API serves one watch before it is opened anew: what a connection that died
 silently may cost."""
@@ -161,10 +163,19 @@ class Transport:
 
         Raises:
             ConflictError: the object was changed, or made, by somebody else.
-            ClusterError: the API refused, or stayed busy or away beyond the patience.
+            ClusterError: the API refused, stayed busy or away beyond the patience, or something
+                else answered in its place.
         """
         answer = self.body(request)
-        return json.loads(answer) if answer else {}
+        found = _json_of(answer) if answer else {}
+        if found is None:
+            words = answer.decode(errors="replace").strip()[:WORDS_LENGTH]
+            raise ClusterError(
+                f"{request.method} {request.path}: the answer is no JSON: {words}",
+                hint="something else answers in the API server's place, a proxy's login page for "
+                "example: check the context and the network",
+            )
+        return found
 
     def body(self, request: Request) -> bytes:
         """Return the bytes that answer a request; errors as for ``json``."""
@@ -267,11 +278,10 @@ class Transport:
             )
         except (HTTPError, OSError, ApiException) as error:  # the last one for TLS alone
             raise self._unreachable(error) from error
-        date = response.headers.get("Date")
-        if date:
+        with contextlib.suppress(ValueError):  # no date, or no valid one, tells no time
+            date = parsedate_to_datetime(response.headers.get("Date") or "")
             # The header is cut to whole seconds: the largest difference seen is the nearest.
-            skew = parsedate_to_datetime(date).timestamp() - time.time()
-            self._skew = max(self._skew, skew)
+            self._skew = max(self._skew, date.timestamp() - time.time())
         return response.response
 
     def _unreachable(self, error: Exception) -> ClusterError:
@@ -317,7 +327,8 @@ class Transport:
                     error.repeated = repeated
                 if error.status not in BUSY and NOT_READY not in error.message:
                     raise error
-                pause = max(pause, float(answer.headers.get("Retry-After") or 0))
+                asked = retry().parse_retry_after(answer.headers.get("Retry-After") or "0")
+                pause = max(pause, asked)
             repeated = True
             if time.monotonic() + pause > deadline:
                 raise error
@@ -346,10 +357,8 @@ class Transport:
 def refusal(request: Request, answer: Answer | Any) -> ClusterError:
     """Return the error for an answer that is none of success."""
     raw = (answer.body if isinstance(answer, Answer) else answer.read()).decode(errors="replace")
-    message, reason = raw.strip()[:300], ""
-    if answer.headers.get("Content-Type", "").startswith("application/json"):
-        status = json.loads(raw)
-        message, reason = status.get("message", message), status.get("reason", reason)
+    status = _json_of(raw) or {}
+    message, reason = status.get("message", raw.strip()[:WORDS_LENGTH]), status.get("reason", "")
     kind = ConflictError if answer.status == 409 else ClusterError
     hint = {
         401: "the credentials have expired or are wrong: log in to the cluster again",
@@ -361,6 +370,15 @@ def refusal(request: Request, answer: Answer | Any) -> ClusterError:
         reason=reason,
         hint=hint,
     )
+
+
+def _json_of(text: str | bytes) -> Object | None:
+    """Return the object that a text is in JSON, or None when it is none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _client(context: str | None, kubeconfig: str | None) -> ApiClient:

@@ -211,7 +211,7 @@ class LeaseLock:
         annotations[PREFIX + "newest-since"] = _stamp(now)
 
     def _overtaken(self, lease: Object, began: datetime, *, held: bool) -> bool:
-        """Say whether a newer commit is being deployed, or came in while this one waited.
+        """Return True if a newer commit is being deployed, or came in while this one waited.
 
         A newer commit that was deployed before this run began is no obstacle: whoever deploys an
         older one then means it.
@@ -274,7 +274,7 @@ def _empty(namespace: str) -> Object:
 
 
 def _died_here(holder: str) -> bool:
-    """Say whether a holder was a process of this host that is no more."""
+    """Return True if a holder was a process of this host that is no more."""
     here = f"{getpass.getuser()}@{socket.gethostname()} (process "
     if not holder.startswith(here):
         return False

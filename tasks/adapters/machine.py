@@ -287,7 +287,7 @@ def _user() -> str:
 
 
 def _is_member(user: str, group: str) -> bool:
-    """Say whether an account is listed in a group, whatever its present login has."""
+    """Return True if an account is listed in a group, whatever its present login has."""
     try:
         return user in grp.getgrnam(group).gr_mem
     except KeyError:
@@ -340,7 +340,7 @@ def _skew(headers: Mapping[str, str]) -> float | None:
 
 
 def _is_free(address: str, port: int) -> bool:
-    """Say whether a port could be published."""
+    """Return True if a port could be published."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
         # As the engine does: a connection that was just closed does not hold the port.

@@ -72,10 +72,12 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def retry(**options: Any) -> Retry:
     """Return urllib3's policy of trying again, which also knows when that cannot help.
 
+    A ``Retry-After`` that is neither a number of seconds nor a date asks for no pause.
+
     Args:
         options: as of ``urllib3.util.Retry``.
     """
-    from urllib3.exceptions import MaxRetryError
+    from urllib3.exceptions import InvalidHeader, MaxRetryError
     from urllib3.util.retry import Retry
 
     class Hopeful(Retry):
@@ -91,5 +93,11 @@ def retry(**options: Any) -> Retry:
             if error is not None and _pool is not None and is_permanent(error):
                 raise MaxRetryError(_pool, url or "", error) from error
             return super().increment(method, url, response, error, _pool, _stacktrace)
+
+        def parse_retry_after(self, retry_after: str) -> float:
+            try:
+                return super().parse_retry_after(retry_after)
+            except InvalidHeader:
+                return 0.0
 
     return Hopeful(**options)

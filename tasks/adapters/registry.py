@@ -182,7 +182,7 @@ class Registry:
             answer = self._call("GET", page, missing=True)
             if answer.status_code == 404:
                 return {}
-            names += answer.json()["tags"] or []
+            names += self._json(answer).get("tags") or []
             following = answer.links.get("next", {}).get("url")
             page = _below(urljoin(page, following)) if following else None
         found = self.digests((repository, name) for name in names)
@@ -349,10 +349,28 @@ class Registry:
                 params={key: asked[key] for key in ("service", "scope") if key in asked},
                 headers={"Authorization": basic} if basic else {},
             )
-            if answer.ok:
-                given = answer.json()
-                return f"Bearer {given.get('token') or given['access_token']}"
+            given = self._json(answer) if answer.ok else {}
+            if token := given.get("token") or given.get("access_token"):
+                return f"Bearer {token}"
         raise self._unauthorised()
+
+    def _json(self, answer: requests.Response) -> dict[str, Any]:
+        """Return the object that an answer holds, which must be one."""
+        import requests
+
+        try:
+            found = answer.json()
+        except requests.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict):
+            request = answer.request
+            raise RegistryError(
+                f"the registry {self.host} answered {request.method} {request.path_url} with what "
+                "is no JSON",
+                output=answer.text[:2000],
+                hint=self._hint(),
+            )
+        return found
 
     @cached_property
     def _credentials(self) -> tuple[str, str]:
@@ -394,7 +412,7 @@ class Registry:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a registry's host[:port] is this machine."""
+    """Return True if a registry's host[:port] is this machine."""
     name = re.sub(r":\d+\Z", "", host).strip("[]")
     if name == "localhost" or name.endswith(".localhost"):
         return True

@@ -93,7 +93,7 @@ class Service:
             time.sleep(_POLL_SECONDS)
 
     def _ended(self) -> bool:
-        """Say whether the process that was started is gone again."""
+        """Return True if the process that was started is gone again."""
         process = Path("/proc", self.pidfile.read_text().strip())
         try:
             # Ended but not yet waited for by its parent, it has no command line any more.

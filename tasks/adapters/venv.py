@@ -34,7 +34,7 @@ class Venv:
         return str(self._path / "bin" / name)
 
     def is_ready(self) -> bool:
-        """Say whether both locks are installed, as they are now."""
+        """Return True if both locks are installed, as they are now."""
         return all(install.is_copied(lock, self._path) for lock in (self._lock, self._dev_lock))
 
     def prepare(self, on_line: Callable[[str], None]) -> None:

@@ -200,7 +200,7 @@ def upstream(data: Any) -> dict[str, Upstream]:
 
 
 def is_older(found: str, wanted: str) -> bool:
-    """Say whether one version, such as ``v1.5.0``, is older than another."""
+    """Return True if one version, such as ``v1.5.0``, is older than another."""
 
     def numbers(version: str) -> list[int]:
         return [int(number) for number in re.findall(r"\d+", version)[:3]]
@@ -350,7 +350,7 @@ def address_of(gateway: Object) -> str:
 
 
 def is_programmed(gateway: Object) -> bool:
-    """Say whether a Gateway's controller has made what it asks for."""
+    """Return True if a Gateway's controller has made what it asks for."""
     return any(
         condition["type"] == "Programmed" and condition["status"] == "True"
         for condition in gateway.get("status", {}).get("conditions") or ()

@@ -77,7 +77,7 @@ def content_key(inputs: Any) -> str:
 
 
 def is_content_key(tag: str) -> bool:
-    """Say whether a tag is a content key."""
+    """Return True if a tag is a content key."""
     digits = tag.removeprefix(PREFIX)
     return tag != digits and len(digits) == DIGITS and set(digits) <= set("0123456789abcdef")
 

@@ -178,7 +178,7 @@ class Verdict:
 
 
 def keeps_restarting(seen: Observed, stability: timedelta, now: datetime) -> bool:
-    """Say whether a container has been restarted and not been running for long since.
+    """Return True if a container has been restarted and not been running for long since.
 
     Args:
         seen: how it fares.

@@ -46,8 +46,8 @@ def _rule(cause: str, reasons: str, patience: Patience, advice: str, message: st
 
 
 # Reasons: kubelet's container states (pkg/kubelet/images/types.go, container/sync_result.go,
-# kuberuntime), the scheduler's PodScheduled condition, the controllers' conditions and events, and
-# the codes of the images' own words (core.words).
+# kuberuntime) and events (pkg/kubelet/events/event.go), the scheduler's PodScheduled condition,
+# the controllers' conditions and events, and the codes of the images' own words (core.words).
 # Order matters: the first rule that fits a symptom is its rule, and of several failures the one
 # highest up is told.
 RULES: tuple[Rule, ...] = (
@@ -257,9 +257,16 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "a volume cannot be provided",
-        "ProvisioningFailed FailedMount FailedAttachVolume",
+        "ProvisioningFailed FailedMount FailedAttachVolume FailedMapVolume",
         Patience.GRACE,
         "check the storage class and its driver",
+    ),
+    # The kubelet tries again for ever: a network plugin may come up, an address become free.
+    _rule(
+        "the pod cannot be set up on its node",
+        "FailedCreatePodSandBox FailedPodSandBoxStatus FailedCreatePodContainer NetworkNotReady",
+        Patience.GRACE,
+        "look at the node's network plugin, its free addresses and its container runtime",
     ),
     _rule(
         "the pod was evicted or killed",

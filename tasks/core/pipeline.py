@@ -238,7 +238,7 @@ def expand(text: str, variables: Mapping[str, str], depth: int = 8) -> str:
 
 
 def holds(expression: str, variables: Mapping[str, str]) -> bool:
-    """Say whether an ``if`` of `rules` holds.
+    """Return True if an ``if`` of `rules` holds.
 
     Args:
         expression: of variables, texts, ``null``, regular expressions, ``== != =~ !~ && ||`` and
@@ -388,7 +388,7 @@ def _operand(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> 
 
 
 def _matches(left: Value, right: Value) -> bool:
-    """Say whether a text matches a regular expression; a variable may hold one: ``/…/``."""
+    """Return True if a text matches a regular expression; a variable may hold one: ``/…/``."""
     if right is None:
         return False
     text, pattern = left or "", _PATTERN.fullmatch(right)

@@ -69,7 +69,7 @@ def killed(message: str) -> tuple[str, str] | None:
 
 
 def is_of(message: str, kind: str) -> bool:
-    """Say whether an ``Unhealthy`` event's message is one of a kind of probe."""
+    """Return True if an ``Unhealthy`` event's message is one of a kind of probe."""
     return message.lower().startswith(f"{kind} probe ")
 
 

@@ -81,7 +81,7 @@ class Release:
     deployed_at: str
 
     def same_images(self, other: Release) -> bool:
-        """Say whether both run the same images."""
+        """Return True if both run the same images."""
         return (self.mautic, self.nginx) == (other.mautic, other.nginx)
 
 

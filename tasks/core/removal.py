@@ -117,7 +117,7 @@ def contents(
 
 
 def is_ours(item: Object, release: str) -> bool:
-    """Say whether an object is the suite's or the release's by what stands on it."""
+    """Return True if an object is the suite's or the release's by what stands on it."""
     labels = item["metadata"].get("labels") or {}
     if labels.get(INSTANCE) == release or MANAGED.items() <= labels.items():
         return True
@@ -131,13 +131,13 @@ def _fits(shown: str, patterns: Iterable[str]) -> bool:
 
 
 def _of_account(item: Object) -> bool:
-    """Say whether a Secret is a service account's token or pull secret: it goes with that."""
+    """Return True if a Secret is a service account's token or pull secret: it goes with that."""
     annotations = item["metadata"].get("annotations") or {}
     return item["kind"] == "Secret" and "kubernetes.io/service-account.name" in annotations
 
 
 def _came_with(item: Object, namespace: Object) -> bool:
-    """Say whether an object was made with its namespace, and by no person's tool."""
+    """Return True if an object was made with its namespace, and by no person's tool."""
     managers = (each.get("manager", "") for each in item["metadata"].get("managedFields") or ())
     if any(manager.startswith(PEOPLE) for manager in managers):
         return False
@@ -148,7 +148,7 @@ def _came_with(item: Object, namespace: Object) -> bool:
 
 
 def stands_in_most(there: int, others: int) -> bool:
-    """Say whether an object is one of those that every namespace gets.
+    """Return True if an object is one of those that every namespace gets.
 
     Args:
         there: how many of the other namespaces have one of its kind and name.
@@ -178,7 +178,7 @@ AT_REST = "its objects are being deleted"
 
 
 def is_worth_a_word(held: str, *, waited: float) -> bool:
-    """Say whether a wait has taken so long that it is to be told.
+    """Return True if a wait has taken so long that it is to be told.
 
     Args:
         held: what it waits for, in the words of ``held_by``.
@@ -212,7 +212,7 @@ def _finalizers(found: Object) -> str:
 
 
 def cannot_be_listed(found: Object) -> bool:
-    """Say whether a namespace cannot go because an API group does not answer."""
+    """Return True if a namespace cannot go because an API group does not answer."""
     return any(
         condition["type"] == "NamespaceDeletionDiscoveryFailure" and condition["status"] == "True"
         for condition in found.get("status", {}).get("conditions", [])
@@ -220,7 +220,7 @@ def cannot_be_listed(found: Object) -> bool:
 
 
 def is_stuck(held: str, *, waited: float, still: float) -> bool:
-    """Say whether waiting for the end of an object any longer serves nobody.
+    """Return True if waiting for the end of an object any longer serves nobody.
 
     Args:
         held: what it waits for, in the words of ``held_by``.

@@ -373,7 +373,7 @@ def _of_conditions(owner: Object, kind: str, status: str) -> Iterator[Symptom]:
 def _is_late(
     snapshot: Snapshot, pods: Sequence[Object], started: datetime, now: datetime, policy: Policy
 ) -> bool:
-    """Say whether the deadline has passed; a Job that works has its own before."""
+    """Return True if the deadline has passed; a Job that works has its own before."""
     due = [started + policy.deadline]
     for job in snapshot.jobs:
         status = job.get("status", {})
@@ -388,7 +388,7 @@ def _is_late(
 
 
 def _works(job: Object, pods: Sequence[Object], snapshot: Snapshot) -> bool:
-    """Say whether a Job's container runs and does not only wait."""
+    """Return True if a Job's container runs and does not only wait."""
     return any(
         "running" in container.get("state", {}) and words_of(pod, container, snapshot)[0] is None
         for pod in pods
@@ -406,7 +406,7 @@ def _is_over(
     *,
     late: bool,
 ) -> bool:
-    """Say whether a symptom has used up the patience its rule has with it."""
+    """Return True if a symptom has used up the patience its rule has with it."""
     if rule.patience is Patience.CRASHES:
         return symptom.crashes >= policy.crashes
     # What lay there before this rollout began gets a whole grace.
@@ -498,7 +498,7 @@ def _is_observed(workload: Object) -> bool:
 
 
 def _is_complete(workload: Object) -> bool:
-    """Say whether a workload runs its new revision alone, every pod of it available.
+    """Return True if a workload runs its new revision alone, every pod of it available.
 
     The rule of ``kubectl rollout status`` (polymorphichelpers/rollout_status.go).
     """
@@ -513,7 +513,7 @@ def _is_complete(workload: Object) -> bool:
 
 
 def _is_settled(pod: Object, now: datetime, policy: Policy) -> bool:
-    """Say whether every container of a pod has run for the stability window.
+    """Return True if every container of a pod has run for the stability window.
 
     A pod that has ended is replaced by its owner, whose numbers tell whether that worked.
     """

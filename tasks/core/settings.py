@@ -7,6 +7,7 @@ type or an impossible value is an error that names the key, its file and the nea
 
 from __future__ import annotations
 
+import itertools
 import re
 import types
 import typing
@@ -349,6 +350,14 @@ class Environment(_Strict):
         return tuple(key for key, is_missing in gaps.items() if is_missing)
 
     @property
+    def server(self) -> tuple[str, ...] | None:
+        """What its databases lie on: a server's address, or its stack; None without either."""
+        if self.database:
+            return (self.database.host.lower().rstrip("."), str(self.database.port))
+        # The stack's, which these settings are read again with.
+        return (self.stack,) if self.stack and "database" not in self.model_fields_set else None
+
+    @property
     def ttl_hours(self) -> int | None:
         """The ttl in hours, or None when its branches stay."""
         return int(self.ttl[:-1]) * _HOURS[self.ttl[-1]] if self.ttl else None
@@ -416,9 +425,34 @@ class Settings(_Strict):
                 of_branch = names_of(self, name, branch)
                 for fault in faults(of_branch, on_kubernetes=on_kubernetes):
                     yield f"environments.{name}", fault
+        yield from self._shared_databases()
         for name, stack in self.stacks.items():
             for fault in stack_faults(self.project, name, stack.region, stack.state_bucket):
                 yield f"stacks.{name}", fault
+
+    def _shared_databases(self) -> Iterator[tuple[str, str]]:
+        """Yield each environment that would have a branch's database in common with another one.
+
+        A database is named after project and branch alone. In one namespace the two cannot be:
+        there, what the branch has is one environment's.
+        """
+        for (name, own), (other, theirs) in itertools.combinations(self.environments.items(), 2):
+            templates = {own.namespace, theirs.namespace}
+            server = own.server
+            pairs = itertools.product(own.branches, theirs.branches)
+            if (
+                server is not None
+                and server == theirs.server
+                and all("{slug}" in template for template in templates)
+                and (len(templates) > 1 or own.cluster != theirs.cluster)
+                and any(itertools.starmap(_may_meet, pairs))
+            ):
+                yield (
+                    f"environments.{other}",
+                    f"shares the database of a branch with environments.{name}: the same server, "
+                    "another namespace; give one of them another server, branches that the other "
+                    "does not match, or the other's namespace",
+                )
 
     def environment(self, name: str) -> Environment:
         """Return the environment of that name.
@@ -505,8 +539,18 @@ def choose_environment(
 
 
 def matches(environment: Environment, branch: str) -> bool:
-    """Say whether the branch is one of the environment's."""
+    """Return True if the branch is one of the environment's."""
     return any(fnmatchcase(branch, pattern) for pattern in environment.branches)
+
+
+def _may_meet(one: str, other: str) -> bool:
+    """Return True if a branch may match both patterns, as far as their beginnings tell."""
+    first, second = (re.split(r"[*?[]", pattern)[0] for pattern in (one, other))
+    if first == one:
+        return fnmatchcase(one, other)
+    if second == other:
+        return fnmatchcase(other, one)
+    return first.startswith(second) or second.startswith(first)
 
 
 def names_of(settings: Settings, environment: str, branch: str) -> Names:

@@ -62,7 +62,7 @@ def time_of(value: str | None) -> datetime | None:
 
 
 def holds(owner: Object, kind: str) -> bool:
-    """Say whether one of an object's conditions is true."""
+    """Return True if one of an object's conditions is true."""
     return any(
         condition["type"] == kind and condition["status"] == "True"
         for condition in owner.get("status", {}).get("conditions", [])

@@ -43,7 +43,7 @@ def branch_marker(slug: str, tag: str) -> str:
 
 
 def is_marker(tag: str) -> bool:
-    """Say whether a tag only says that a branch uses another one."""
+    """Return True if a tag only says that a branch uses another one."""
     return tag.startswith(_MARKER)
 
 

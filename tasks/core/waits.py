@@ -115,7 +115,7 @@ def probe_of(pod: Object, container: Object, snapshot: Snapshot) -> str:
 
 
 def _own_database(snapshot: Snapshot) -> tuple[bool, datetime | None]:
-    """Say whether the release's own database is still starting, and since when it is ready."""
+    """Return whether the release's own database is still starting, and since when it is ready."""
     since = []
     for stateful in snapshot.databases:
         wanted = stateful.get("spec", {}).get("replicas", 1)
@@ -132,7 +132,7 @@ def _own_database(snapshot: Snapshot) -> tuple[bool, datetime | None]:
 
 
 def _is_answer(event: Object, container: str, kind: str = "") -> bool:
-    """Say whether an event tells of a failed probe of a container."""
+    """Return True if an event tells of a failed probe of a container."""
     path = event["involvedObject"].get("fieldPath") or ""
     return (
         event.get("reason") == "Unhealthy"
@@ -146,5 +146,5 @@ def _newest(events: Sequence[Object]) -> Object:
 
 
 def is_by_job(pod: Object) -> bool:
-    """Say whether a pod is a Job's: it ends, and no probe asks whether it is ready."""
+    """Return True if a pod is a Job's: it ends, and no probe asks whether it is ready."""
     return bool(pod.get("spec", {}).get("restartPolicy", "Always") != "Always")

@@ -81,7 +81,7 @@ def last(text: str) -> Words | None:
 
 
 def is_own(line: str) -> bool:
-    """Say whether a line is one of the program itself, and not of what it has called."""
+    """Return True if a line is one of the program itself, and not of what it has called."""
     return bool(_OWN.match(line))
 
 

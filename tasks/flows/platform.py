@@ -60,16 +60,16 @@ class Platform:
         return f"localhost:{self.settings.platform.registry_port}"
 
     def owns(self, url: str) -> bool:
-        """Say whether a registry's URL is that of the platform's own registry."""
+        """Return True if a registry's URL is that of the platform's own registry."""
         port = self.settings.platform.registry_port
         return url.partition("/")[0] in {f"localhost:{port}", f"127.0.0.1:{port}"}
 
     def has_registry(self) -> bool:
-        """Say whether the platform's registry was ever started, so that it may hold images."""
+        """Return True if the platform's registry was ever started, so that it may hold images."""
         return "registry" in self._present()
 
     def has_mail(self) -> bool:
-        """Say whether there is a mail catcher."""
+        """Return True if there is a mail catcher."""
         return "mail" in self._present()
 
     def ensure_registry(self) -> None:
@@ -107,7 +107,7 @@ class Platform:
         return {container.service: container for container in found}
 
     def _missing(self, ports: Mapping[str, int], images: Mapping[str, str]) -> bool:
-        """Say whether a service does not run, runs on another port or is of another image."""
+        """Return True if a service does not run, runs on another port or is of another image."""
         present = self._present()
         for service, port in ports.items():
             container = present.get(service)

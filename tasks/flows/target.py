@@ -223,7 +223,7 @@ class Target(Protocol):
         """Ask the branch's site for a path, as a visitor would."""
 
     def holds_images(self, *, dry: bool) -> bool:
-        """Say whether there is a registry to remove images from; unless dry, make it reachable."""
+        """Return True if there is a registry to remove images from; unless dry, reach it."""
 
     def plan_removal(self, of: Owner, names: Names) -> RemovalPlan:
         """Return everything that belongs to the branch; reads only."""

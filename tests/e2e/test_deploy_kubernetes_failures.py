@@ -263,6 +263,11 @@ FAILED = {
         r"pod/\S+-web-\S+: a volume cannot be provided \(FailedMount: .*Could not mount",
         {"web": "fpm=mount-failed"},
     ),
+    "a pod without an address": Row(
+        r"pod/\S+-migrate-\S+: the pod cannot be set up on its node \(FailedCreatePodSandBox: .*"
+        r"no IP addresses available",
+        {"migrate": "sandbox-failed"},
+    ),
     "a volume that cannot be provided": Row(
         r"persistentvolumeclaim/\S+: a volume cannot be provided "
         r"\(ProvisioningFailed: .*access point limit reached",

@@ -14,6 +14,7 @@ from tasks.adapters.helm import PENDING
 from tests.support.deploys import Deploys, Lines, until
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, KubeEnv
+from tests.support.rights import check_rights
 
 BRANCH = "main"
 AWAY_SECONDS = 20.0
@@ -36,6 +37,7 @@ def proxy(deploys: Deploys) -> Iterator[FaultyProxy]:
     """What stands before the API server."""
     with FaultyProxy(deploys.env.plane) as made:
         yield made
+    check_rights(made.requests, deploys.env.project)
 
 
 def through(proxy: FaultyProxy, tmp_path: Path, user: dict[str, Any] | None = None) -> Any:
@@ -110,7 +112,7 @@ def test_a_failure_that_helm_does_not_try_again_leaves_the_last_good_release(
 
 
 def is_helm(agent: str, request: str, point: str) -> bool:
-    """Say whether Helm asks for something."""
+    """Return True if Helm asks for something."""
     return agent.startswith("Helm/") and bool(re.match(POINTS[point], request))
 
 

@@ -39,17 +39,17 @@ class Run:
         return self.deploys.cluster.find("Secret", names.namespace, selector)
 
     def is_release(self, status: str) -> bool:
-        """Say whether Helm labels a revision so."""
+        """Return True if Helm labels a revision so."""
         return bool(self.revisions(status))
 
     def makes_database(self) -> bool:
-        """Say whether the Job that makes the database runs."""
+        """Return True if the Job that makes the database runs."""
         name = f"database-create-{self.deploys.names(self.branch).release}"
         job = self.deploys.cluster.get("Job", name, PLATFORM)
         return bool(job and job["status"].get("active"))
 
     def holds(self) -> bool:
-        """Say whether the workers have been stopped for the migration."""
+        """Return True if the workers have been stopped for the migration."""
         names = self.deploys.names(self.branch)
         selector = f"{INSTANCE}={names.release},{COMPONENT}=worker"
         found = self.deploys.cluster.find("Deployment", names.namespace, selector)

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -19,8 +20,10 @@ import yaml
 
 from tasks.adapters.registry import Registry
 from tasks.core.tags import branch_marker
-from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object
+from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object, until
+from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, KubeEnv
+from tests.support.rights import check_rights
 
 BRANCH = "feature/Login"
 OTHER = "other"
@@ -31,10 +34,14 @@ BESIDE = {("Secret", "mautic"), ("Lease", "mautic-multidev")}
 
 
 @pytest.fixture(scope="module")
-def deploys(kube_env: KubeEnv) -> Iterator[Deploys]:
-    """The command line, and a control plane."""
-    with Deploys(kube_env) as made:
+def deploys(kube_env: KubeEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploys]:
+    """The command line, and a control plane of which no right is asked that nobody told of."""
+    with FaultyProxy(kube_env.plane) as proxy, Deploys(kube_env) as made:
+        folder = tmp_path_factory.mktemp("through")
+        kube_env.through = proxy.write_kubeconfig(folder / "kubeconfig")
         yield made
+        kube_env.through = None
+    check_rights(proxy.requests, kube_env.project)
 
 
 @dataclass
@@ -304,6 +311,9 @@ def test_prod_has_four_replicas_that_share_sessions_in_redis(
         fpm = next(one for one in pod["spec"]["containers"] if one["name"] == "fpm")
         variables = {one["name"]: one.get("value") for one in fpm["env"]}
         assert variables["PHP_SESSION_SAVE_HANDLER"] == "redis"
+    assert "keep off cron email-fetch (mautic:email:fetch needs" in prod.stderr
+    crons = deploys.cluster.find("CronJob", names.namespace)
+    assert not [one for one in crons if one["metadata"]["name"].endswith("email-fetch")]
     assert compared(deploys, "main", "prod") == []
     found, promised = there(deploys, "main", "prod")
     assert found == promised | BESIDE
@@ -334,6 +344,9 @@ def test_a_namespace_of_somebody_else_is_not_touched(deploys: Deploys, whose: st
         meta["annotations"] = {f"{PREFIX}branch": "Not-Ours", f"{PREFIX}repository": "elsewhere"}
     deploys.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
     deploys.cluster.create(config_map("theirs", names.namespace))
+    # What the cluster puts into every namespace comes a moment later.
+    for kind, name in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")):
+        until(partial(deploys.cluster.get, kind, name, names.namespace))
     before = in_namespace(deploys, names.namespace)
 
     for args in (("deploy", *ON, "--branch", branch), ("cleanup", *ON, "--branch", branch)):

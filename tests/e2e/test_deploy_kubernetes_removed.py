@@ -54,7 +54,7 @@ class Removal:
         return found["metadata"]["uid"] if found else ""
 
     def ends(self) -> bool:
-        """Say whether the namespace is on its way out, and the Lease with it."""
+        """Return True if the namespace is on its way out, and the Lease with it."""
         cluster = self._deploys.cluster
         found = cluster.get("Namespace", self.where)
         lease = cluster.get("Lease", "mautic-multidev", self.where)

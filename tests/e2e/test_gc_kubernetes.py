@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv, Object, with_remote
 from tests.support.planting import is_there, listed, origin, plant, remove
+from tests.support.rights import check_rights
 from tests.support.suite import git
 
 MAIN = "main"
@@ -22,12 +24,17 @@ AT_ONCE = 10
 
 
 @pytest.fixture(scope="module")
-def site(kube_env: KubeEnv) -> KubeEnv:
+def site(kube_env: KubeEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeEnv]:
     """`main`, deployed from a checkout whose origin has no other branch."""
-    with_remote(kube_env.checkout)
-    kube_env.push(FIRST)
-    kube_env.deploy(MAIN, FIRST)
-    return kube_env
+    with FaultyProxy(kube_env.plane) as proxy:
+        folder = tmp_path_factory.mktemp("through")
+        kube_env.through = proxy.write_kubeconfig(folder / "kubeconfig")
+        with_remote(kube_env.checkout)
+        kube_env.push(FIRST)
+        kube_env.deploy(MAIN, FIRST)
+        yield kube_env
+        kube_env.through = None
+    check_rights(proxy.requests, kube_env.project)
 
 
 @pytest.fixture

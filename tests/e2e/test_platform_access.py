@@ -15,18 +15,22 @@ from typing import Any
 import pytest
 
 from tasks.adapters.cluster import Cluster
+from tasks.adapters.kubeapi import Request
 from tasks.adapters.lease import Holder, LeaseLock
 from tasks.adapters.process import Runner
 from tasks.adapters.tools import find_helm
-from tasks.core.errors import ClusterError, MissingToolError
+from tasks.core.errors import ClusterError, MissingToolError, SuiteError
 from tasks.core.manifests import DatabaseServer, Record, database_job, database_secret, namespace
 from tasks.core.naming import Names, names
 from tasks.core.record import Owner
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.access import admit
+from tasks.flows.kubernetes.preflight import preflight
+from tasks.flows.kubernetes.values import merge
 from tests.conftest import missing
 from tests.support.deploys import until
 from tests.support.platform import BRANCHES, MAIN, Audited, audited
+from tests.support.rights import resource
 from tests.support.suite import ROOT
 
 Object = dict[str, Any]
@@ -44,6 +48,16 @@ VALUES: Object = {
     },
 }
 PASSWORD = "planted-admin-password"
+LACKING = {
+    "Secret": "update",
+    "ResourceQuota": "get create patch delete",
+    "Pod": "delete",
+    "Pod/log": "get",
+    "Deployment": "patch",
+    "CronJob": "patch",
+    "Job": "delete",
+}
+"""What somebody else's role may leave out."""
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +259,61 @@ def test_database_jobs_may_be_run(branch: Cluster, arn: str) -> None:
         branch.find("Pod", PLATFORM, f"batch.kubernetes.io/job-name={name}")
         assert branch.delete("Job", name, PLATFORM)
     assert branch.delete("Secret", f"database-{own.release}", PLATFORM)
+
+
+def chart_values(**changes: Any) -> Object:
+    return merge(ROOT, ["helm/environments/dev.yaml"], changes)
+
+
+def test_a_job_has_all_the_rights_that_a_deploy_asks_for(branch: Cluster) -> None:
+    where = entered(branch, some_slug())
+    preflight(branch, where, chart_values(), exists=True)
+    preflight(branch, where, chart_values(quota={"enabled": False}), exists=True)
+    branch.delete("Namespace", where)
+
+
+def test_a_deploy_that_lacks_rights_is_refused_with_each_of_them(
+    plane: Audited, admin: Cluster
+) -> None:
+    where = entered(admin, some_slug(), "qa")
+    api = "rbac.authorization.k8s.io"
+    role = admin.get("ClusterRole", "mautic-multidev-environment")
+    assert role
+    for kind, missing_ in LACKING.items():
+        group, plural = resource(kind)
+        for rule in [one for one in role["rules"] if plural in one["resources"]]:
+            rule["resources"].remove(plural)
+            verbs = [verb for verb in rule["verbs"] if verb not in missing_.split()]
+            rules = {"apiGroups": [group], "resources": [plural], "verbs": verbs}
+            role["rules"] += [rules] if verbs else []
+    rules = [rule for rule in role["rules"] if rule["resources"]]
+    name = {"name": "less", "namespace": where}
+    root = f"/apis/{api}/v1/namespaces/{where}"
+    for plural, body in (
+        ("roles", {"rules": rules}),
+        (
+            "rolebindings",
+            {
+                "roleRef": {"apiGroup": api, "kind": "Role", "name": "less"},
+                "subjects": [{"apiGroup": api, "kind": "Group", "name": "interns"}],
+            },
+        ),
+    ):
+        admin._transport.json(Request("POST", f"{root}/{plural}", body={"metadata": name, **body}))
+    intern = plane.client("intern", "interns")
+    until(lambda: intern.may("list", "Pod", where))
+
+    with pytest.raises(SuiteError) as caught:
+        preflight(intern, where, chart_values(), exists=True)
+    for kind, verbs in LACKING.items():
+        words = f"you may not {', '.join(verbs.split())} {kind} objects in {where}"
+        assert words in caught.value.message
+    assert caught.value.message.count("you may not") == len(LACKING)
+    # What the chart does not make needs no right.
+    with pytest.raises(SuiteError) as caught:
+        preflight(intern, where, chart_values(quota={"enabled": False}), exists=True)
+    assert "ResourceQuota" not in caught.value.message
+    admin.delete("Namespace", where)
 
 
 # -- what it may not --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tasks.adapters.tools import find_helm
 from tasks.core.errors import MissingToolError
 from tasks.core.naming import RELEASE_MAX
 from tasks.core.redact import Redactor
+from tasks.core.rights import needed
 from tasks.flows.kubernetes.services import service_of
 from tests.conftest import missing
 from tests.support.apirules import faults
@@ -290,6 +292,9 @@ def test_every_mount_has_its_volume_and_every_scratch_volume_its_limit(
         for volume in volumes.values():
             if "emptyDir" in volume:
                 assert volume["emptyDir"]["sizeLimit"], (name_of(item), volume["name"])
+                # Thousands of links: a disk would take seconds for them.
+                if volume["name"] == "cache":
+                    assert volume["emptyDir"]["medium"] == "Memory", name_of(item)
 
 
 def mounts(container: Object) -> dict[str, tuple[str, bool]]:
@@ -322,7 +327,8 @@ MEDIA = {
 def test_mautic_writes_where_it_must_and_shares_what_it_must(chart: Chart) -> None:
     objects = chart.objects()
     nginx, fpm = containers(only(objects, "Deployment", "web")["spec"]["template"])
-    assert mounts(fpm) == SCRATCH | MEDIA
+    sessions = {f"{HTML}/var/sessions": ("media/sessions", True)}
+    assert mounts(fpm) == SCRATCH | MEDIA | sessions
     assert mounts(nginx) == {
         "/tmp": ("nginx-tmp", True),
         f"{HTML}/docroot/media/images": ("media/images", False),
@@ -361,8 +367,14 @@ def test_web_is_probed_as_a_visitor_would_see_it(chart: Chart) -> None:
         "Host": "feature-x.example.com",
         "X-Forwarded-Proto": "https",
     }
-    for probe in ("startupProbe", "livenessProbe"):
-        assert nginx[probe]["httpGet"] == {"port": "health", "path": "/healthz"}
+    assert nginx["livenessProbe"]["httpGet"] == {"port": "health", "path": "/healthz"}
+    # Readiness is asked for the first time when the start is over: php-fpm must answer by then.
+    assert nginx["startupProbe"]["httpGet"] == {"port": "health", "path": "/fpm-ping"}
+    patience = [
+        each["startupProbe"]["periodSeconds"] * each["startupProbe"]["failureThreshold"]
+        for each in (nginx, fpm)
+    ]
+    assert patience == [180, 180]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert fpm[probe]["httpGet"] == {"port": 8081, "path": "/fpm-ping"}
     assert {port["name"]: port["containerPort"] for port in nginx["ports"]} == {
@@ -1014,6 +1026,84 @@ def test_the_media_claim_is_as_told(chart: Chart) -> None:
     assert "annotations" not in plain["metadata"]
 
 
+@pytest.mark.parametrize("combination", GRID)
+def test_a_new_web_pod_knows_the_sessions_of_the_last_one(chart: Chart, combination: str) -> None:
+    """In Redis, or on the volume that outlives pods: an update logs nobody out."""
+    values, options = GRID[combination]
+    objects = chart.objects(values, **options)
+    for item, template in pods(objects):
+        volumes = {each["name"]: each for each in template["spec"].get("volumes", [])}
+        for container in containers(template):
+            found = dict(variables(container, objects))
+            path = found.get("PHP_SESSION_SAVE_PATH", "")
+            mounted = {each["mountPath"]: each for each in container.get("volumeMounts", [])}
+            if container["name"] != "fpm":
+                assert not path, (name_of(item), container["name"])
+                assert "/var/www/html/var/sessions" not in mounted
+            elif found.get("PHP_SESSION_SAVE_HANDLER") == "redis":
+                assert path.startswith(("tcp://", "tls://"))
+            else:
+                assert "persistentVolumeClaim" in volumes[mounted[path]["name"]]
+                assert mounted[path]["subPath"] == "sessions"
+                # What is uploaded lies beside it, and is served.
+                assert [each.get("subPath") for each in mounted.values()].count("sessions") == 1
+
+
+SECRETIVE = re.compile("PASSWORD|SECRET|TOKEN|DSN")
+"""Names that values may not give variables."""
+
+
+def variables(container: Object, objects: list[Object]) -> Iterator[tuple[str, str]]:
+    """Yield a container's variables; of one name the last one counts (Kubernetes API, EnvVar)."""
+    for source in container.get("envFrom", []):
+        yield from of_kind(objects, "ConfigMap")[source["configMapRef"]["name"]]["data"].items()
+    for each in container.get("env", []):
+        yield each["name"], each.get("value", "")
+
+
+@pytest.mark.parametrize("combination", [name for name in GRID if name != "sleeping"])
+def test_a_variable_of_the_values_wins_and_no_container_has_one_twice(
+    chart: Chart, combination: str
+) -> None:
+    values, options = GRID[combination]
+    # Every variable that any container has, set by every key that sets variables.
+    own = {
+        each["name"]
+        for given, more in (GRID[combination], GRID["everything"], GRID["pod"], GRID["outside"])
+        for _, template in pods(chart.objects(given, **more))
+        for container in containers(template)
+        for each in container.get("env", [])
+        if not SECRETIVE.search(each["name"])
+    }
+    files = {"secret": {"files": {"MAUTIC_BOTH": "one"}, "migrateFiles": {"MAUTIC_BOTH": "two"}}}
+    for where in ("env", "fpm", "nginx"):
+        mine = dict.fromkeys(own, "mine")
+        change = {"env": mine} if where == "env" else {"web": {where: {"env": mine}}}
+        objects = chart.objects(overlay(values, overlay(files, change)), **options)
+        for item, template in pods(objects):
+            for container in containers(template):
+                names = [each["name"] for each in container.get("env", [])]
+                assert len(names) == len(set(names)), (name_of(item), container["name"], names)
+                found = dict(variables(container, objects))
+                if where == container["name"] or (where == "env" and "MAUTIC_SITE_URL" in found):
+                    # php-fpm's own variables are the values' as well.
+                    given = {name for name in own & set(found) if not name.startswith("FPM_")}
+                    assert {found[name] for name in given} == {"mine"}, container
+    migrate = containers(only(objects, "Job", "migrate")["spec"]["template"])[0]
+    assert dict(variables(migrate, objects))["MAUTIC_BOTH_FILE"] == "/run/secrets/mautic/two"
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, INGRESS, POD, OUTSIDE])
+def test_a_deploy_asks_for_the_rights_to_what_the_chart_makes(chart: Chart, values: Values) -> None:
+    asked = set(needed(overlay(DEFAULTS, overlay(REQUIRED, values))))
+    made = {item["kind"] for item in chart.objects(values)}
+    # Helm asks of a hook's Job by watching it.
+    verbs = ("create", "patch", "delete")
+    assert {(verb, kind) for kind in made for verb in verbs} <= asked
+    if values is EVERYTHING:
+        assert ("create", "Ingress") not in asked
+
+
 @pytest.mark.parametrize(("keep", "policy"), [(False, "Delete"), (True, "Retain")])
 def test_the_databases_volume_goes_or_stays(chart: Chart, keep: bool, policy: str) -> None:
     objects = chart.objects(overlay(MYSQL, {"mysql": {"keep": keep}}))
@@ -1021,6 +1111,17 @@ def test_the_databases_volume_goes_or_stays(chart: Chart, keep: bool, policy: st
     assert spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == policy
     config = only(objects, "ConfigMap", "config")["data"]
     assert config["MAUTIC_DB_HOST"] == spec["serviceName"] == f"{RELEASE}-mysql"
+
+
+def test_a_branchs_database_is_run_as_compose_runs_it(chart: Chart) -> None:
+    """Neither keeps a binary log, which would be synced with every commit and read by nobody."""
+    compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+    switches = {each for each in compose["services"]["database"]["command"] if "=$" not in each}
+    spec = only(chart.objects(MYSQL), "StatefulSet", "mysql")["spec"]
+    args = containers(spec["template"])[0]["args"]
+    # 64M is the default of MySQL, and of the stand-in.
+    assert switches - {"--max-allowed-packet=64M"} == set(args)
+    assert "--skip-log-bin" in args
 
 
 # -- wrong values ----------------------------------------------------------------------------------

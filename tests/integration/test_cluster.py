@@ -219,13 +219,46 @@ def test_an_api_that_is_waited_for_is_told_once(proxy: FaultyProxy, tmp_path: Pa
     assert "GET /version: 503 on demand" in said[0]
 
 
-def test_an_api_asks_for_a_pause_and_gets_it(proxy: FaultyProxy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pause", ["60", "Wed, 21 Oct 2099 07:28:00 GMT"])
+def test_an_api_asks_for_a_pause_and_gets_it(
+    proxy: FaultyProxy, tmp_path: Path, pause: str
+) -> None:
     hasty = Cluster("test", str(proxy.write_kubeconfig(tmp_path / "hasty")), patience=5)
-    proxy.fail(429, Retry_After="60")
+    proxy.fail(429, Retry_After=pause)
 
     with pytest.raises(ClusterError, match="429"):
         hasty.version()
     assert proxy.failed == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry_After": "soon"},
+        {"Retry_After": "Wed, 21 Oct 2015 07:28:00 GMT"},
+        {"Retry_After": "-1"},
+        {"Retry_After": "nan"},
+        {"Date": "yesterday"},
+        {"Content_Type": "application/json"},
+    ],
+)
+def test_an_answer_that_says_nonsense_beside_its_status_is_one_like_any_other(
+    proxy: FaultyProxy, shaky: Cluster, headers: dict[str, str]
+) -> None:
+    proxy.fail(503, times=2, **headers)
+
+    assert shaky.version().startswith("v1.")
+    assert proxy.failed == 2
+
+
+def test_something_else_that_answers_in_the_api_s_place_is_told_with_its_words(
+    proxy: FaultyProxy, shaky: Cluster
+) -> None:
+    proxy.fail(200)
+
+    with pytest.raises(ClusterError, match=r"GET /version: .* no JSON: on demand") as caught:
+        shaky.version()
+    assert "login page" in (caught.value.hint or "")
 
 
 def test_an_absent_api_is_told_with_its_address(

@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -238,7 +239,7 @@ def test_a_cache_that_knows_the_builds_url_is_left_out(
 
     image = builds.images(builds.code(tree), targets=("mautic",))["mautic"]
 
-    assert made.finish(image, "ls", "/opt/mautic/warm") == (0, "")
+    assert made.finish(image, "sh", "-c", "ls -d var/warm* 2>&1 || true")[1].count("http") == 0
 
 
 def test_the_plain_layout_serves_the_same(builds: Builds, made: Containers, tmp_path: Path) -> None:
@@ -622,31 +623,76 @@ def test_a_role_starts_with_the_cache_of_its_scheme(
     )
     until("console", lambda: "running" in logs(container), lambda: logs(container))
 
-    listing = look(container, "sh", "-c", "cat var/cache/prod/* var/tmp/twig/*")[1]
-    assert listing.splitlines() == [
+    read = "cd var/cache/prod && cat *.php ContainerProbe/* twig/*"
+    assert look(container, "sh", "-c", read)[1].splitlines() == [
         "<?php // the same for both",
         f"<?php // routes for {scheme}",
+        "<?php // a class",
         "<?php // a template",
     ]
     # Mautic does not look again whether a compiled template still fits: none of a theme is there.
-    # Its own: Mautic compiles more at run time.
-    assert look(container, "touch", "var/cache/prod/more", "var/tmp/twig/more")[0] == 0
+
+
+def test_the_compiled_cache_is_linked_and_still_takes_what_is_compiled_anew(
+    made: Containers, images: dict[str, str]
+) -> None:
+    """Copies would take seconds of a disk, in every container."""
+    container = made.mautic(images["mautic"], "console", "probe:wait")
+    until("console", lambda: "running" in logs(container), lambda: logs(container))
+
+    # Symfony asks for the place of the first alone: it must look as if it had been compiled here.
+    kinds = look(container, "sh", "-c", "cd var/cache/prod && stat -c '%n %F' *.php */* Cont*")[1]
+    assert sorted(kinds.splitlines()) == [
+        "ContainerProbe symbolic link",
+        "ContainerProbe/getProbe.php regular file",
+        "container.php regular file",
+        "twig/page.php symbolic link",
+        "url_matching_routes.php regular file",
+    ]
+    # A compiled class names files of the project by their way from its own place: as deep as there.
+    warm = look(container, "realpath", "var/cache/prod/ContainerProbe")[1].strip()
+    assert warm == f"{VAR}/warm-http/prod/ContainerProbe"
+    # Symfony renames what it has written into place, and removes what is out of date.
+    script = """
+        cd var/cache/prod
+        echo new > twig/new && mv twig/new twig/page.php && touch twig/more && cat twig/page.php
+        cat /var/www/html/var/warm-http/prod/twig/page.php
+        rm -r twig ContainerProbe && ls
+    """
+    status, said = look(container, "sh", "-euc", script)
+    assert (status, said.splitlines()) == (
+        0,
+        ["new", "<?php // a template", "container.php", "url_matching_routes.php"],
+    )
+
+
+@pytest.mark.parametrize("place", ["var/warm-http/prod", "var/warm-http/prod/ContainerProbe"])
+def test_no_request_can_change_what_was_compiled_at_build(
+    made: Containers, images: dict[str, str], place: str
+) -> None:
+    container = made.start(images["mautic"], "touch", f"{place}/x", network_mode="none")
+
+    status, said = finish(container)
+
+    assert status == 1
+    assert "Permission denied" in said
 
 
 def test_what_the_two_caches_share_is_in_the_image_once(
     made: Containers, images: dict[str, str]
 ) -> None:
-    _, said = made.finish(
-        images["mautic"], "find", "/opt/mautic/warm", "-type", "f", "-printf", "%P %n\n"
-    )
+    argv = ("sh", "-c", "cd var && find warm-* -type f -printf '%p %n\\n'")
+    _, said = made.finish(images["mautic"], *argv)
 
     assert sorted(said.splitlines()) == [
-        "http/cache/prod/container.php 2",
-        "http/cache/prod/url_matching_routes.php 1",
-        "http/tmp/twig/page.php 2",
-        "https/cache/prod/container.php 2",
-        "https/cache/prod/url_matching_routes.php 1",
-        "https/tmp/twig/page.php 2",
+        f"warm-{scheme}/prod/{name}"
+        for scheme in ("http", "https")
+        for name in (
+            "ContainerProbe/getProbe.php 2",
+            "container.php 2",
+            "twig/page.php 2",
+            "url_matching_routes.php 1",
+        )
     ]
 
 
@@ -916,6 +962,7 @@ def test_the_next_run_is_the_first_minute_that_matches(
 
 CLOCKED = """
     require '/opt/mautic/scheduler.php';
+    if ('' !== $state = (string) getenv('STATE')) { file_put_contents(Scheduler::STATE, $state); }
     $table = Job::readTable(json_decode(getenv('TABLE'), true));
     $time = new DateTimeImmutable('2026-11-22 10:00');
     $steps = json_decode(getenv('STEPS'));
@@ -940,9 +987,11 @@ def clocked(
     *,
     parallel: int = 1,
     delay: int = 0,
+    state: dict[str, Any] | None = None,
 ) -> str:
     """Run a table by a clock of the test's own until its steps are used up; return the log."""
     environment = {"TABLE": json.dumps(table), "STEPS": json.dumps(steps)}
+    environment |= {"STATE": json.dumps({"jobs": state})} if state else {}
     environment |= {"PARALLEL": str(parallel), "DELAY": str(delay)}
     status, said = made.finish(image, "php", "-r", CLOCKED, environment=environment)
     assert status == 0, said
@@ -994,6 +1043,31 @@ def test_runs_that_could_not_be_are_told(made: Containers, images: dict[str, str
 
     assert "late misses its run of 10:00: it could not begin within 60 s" in said
     assert "often misses its run of 10:20 and 1 before it: " in said
+
+
+def test_a_scheduler_that_starts_again_runs_no_job_twice_in_a_minute(
+    made: Containers, images: dict[str, str]
+) -> None:
+    began = {
+        "same": "2026-11-22T10:00:02+00:00",
+        "elsewhere": "2026-11-22T11:00:02+01:00",
+        "before": "2026-11-22T09:59:58+00:00",
+    }
+    table = {
+        name: {"schedule": "* * * * *", "command": [name]} for name in ("first", *began, "last")
+    }
+    state = {name: {"startedAt": when} for name, when in began.items()}
+    again = ["+0 minutes"] * 15
+
+    said = clocked(made, images["mautic"], table, again, state=state, parallel=5)
+    later = clocked(
+        made, images["mautic"], table, [*again, "+1 minute", *again], state=state, parallel=5
+    )
+
+    started = Counter(re.findall(r"^cron: (\w+) starts", said, re.MULTILINE))
+    assert started == {"first": 1, "before": 1, "last": 1}
+    assert set(re.findall(r"^cron: (\w+) starts", later, re.MULTILINE)) == set(table)
+    assert "misses" not in said
 
 
 def test_nothing_begins_before_its_time(made: Containers, images: dict[str, str]) -> None:
@@ -1057,36 +1131,47 @@ def test_a_job_that_hangs_is_ended(made: Containers, images: dict[str, str]) -> 
     assert "own is stopped after 1 s" in logs(container)
 
 
-def test_the_schedule_is_changed_by_file_and_variable(
-    made: Containers, images: dict[str, str]
+@pytest.mark.parametrize(
+    ("jobs", "on", "off", "told"),
+    [
+        # Switched off by the variable, by config/cron.json, and as delivered.
+        (
+            {"webhooks-process": None},
+            {"segments-update", "campaigns-update", "campaigns-trigger"},
+            {"webhooks-process", "import", "maintenance-cleanup"},
+            [],
+        ),
+        (
+            {"email-fetch": "* * * * *"},
+            {"segments-update"},
+            {"email-fetch"},
+            ["email-fetch stays off: mautic:email:fetch needs PHP's extension imap"],
+        ),
+    ],
+    ids=["by file and variable", "by what PHP lacks"],
+)
+def test_the_schedule_is_changed(
+    made: Containers,
+    images: dict[str, str],
+    jobs: dict[str, Any],
+    on: set[str],
+    off: set[str],
+    told: list[str],
 ) -> None:
-    jobs = {"own": "* * * * *", "webhooks-process": None}
+    jobs = {**jobs, "own": "* * * * *"}
     container = made.mautic(
         images["mautic"], "cron", environment={"MAUTIC_CRON_JOBS": json.dumps(jobs)}
     )
     until("job", lambda: "own ends: exit 0" in logs(container), lambda: logs(container))
 
-    names = logs(container).splitlines()[0].split(": ")[2].split(", ")
-    assert {"segments-update", "campaigns-update", "campaigns-trigger", "own"} <= set(names)
-    # Switched off by config/cron.json, by the variable, and as delivered.
-    assert not {"import", "webhooks-process", "maintenance-cleanup"} & set(names)
-
-
-def test_mail_is_not_fetched_without_imap_and_the_reason_is_told_once(
-    made: Containers, images: dict[str, str]
-) -> None:
-    jobs = {
-        "email-fetch": "* * * * *",
-        "mine": {"schedule": "* * * * *", "command": ["probe:exit", "0"]},
-    }
-    container = made.mautic(
-        images["mautic"], "cron", environment={"MAUTIC_CRON_JOBS": json.dumps(jobs)}
-    )
-    until("job", lambda: "mine ends: exit 0" in logs(container), lambda: logs(container))
-
     said = logs(container)
-    assert said.count("email-fetch") == 1
-    assert "email-fetch stays off: mautic:email:fetch needs PHP's extension imap" in said
+    listed = re.search(r"^cron: \d+ jobs: (.*)$", said, re.MULTILINE)
+    assert listed
+    names = set(listed[1].split(", "))
+    assert on | {"own"} <= names
+    assert not off & names
+    for words in told:
+        assert said.count(words) == 1
 
 
 @pytest.mark.parametrize(
@@ -1330,7 +1415,8 @@ def test_wait_ends_with_the_migration(database: Database) -> None:
     container = database.role(name, "wait")
     until("word", lambda: "Mautic is not installed yet" in logs(container), lambda: logs(container))
     # It starts no Mautic and fills no cache.
-    assert look(container, "find", "/var/www/html/var", "-mindepth", "2")[1] == ""
+    places = [f"{VAR}/{name}" for name in ("cache", "logs", "tmp")]
+    assert look(container, "find", *places, "-mindepth", "1")[1] == ""
 
     assert finish(database.migrate(name))[0] == 0
     status, said = finish(container)

@@ -18,7 +18,9 @@ from tasks.core.errors import MissingToolError, SettingsError
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.values import overlay
 from tests.conftest import missing
+from tests.support.chart import name_of
 from tests.support.platform import BRANCHES, CERTIFICATE, MAIN, PUBLISHED
+from tests.support.rights import all_rights, rights_of
 from tests.support.suite import ROOT
 
 Object = dict[str, Any]
@@ -147,6 +149,13 @@ def test_no_role_says_everything(helm: Path) -> None:
             words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
             assert "*" not in words
             assert {"impersonate", "escalate", "deletecollection"}.isdisjoint(words)
+
+
+def test_a_job_may_do_in_a_branch_s_namespace_what_a_deploy_and_a_clean_up_do(helm: Path) -> None:
+    (role,) = (
+        one for one in objects(helm, values(AWS)) if name_of(one) == "mautic-multidev-environment"
+    )
+    assert rights_of(role["rules"]) == all_rights()
 
 
 def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:

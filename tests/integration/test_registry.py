@@ -168,10 +168,16 @@ def test_something_else_on_the_port_is_no_registry(registry: str) -> None:
         Registry(f"{host}/mautic").ping()
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_a_passing_fault_is_waited_out(place: Registry, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "pause"),
+    [
+        *((status, "0") for status in (429, 500, 502, 503)),
+        *((429, pause) for pause in ("Wed, 21 Oct 2015 07:28:00 GMT", "soon", "-1")),
+    ],
+)
+def test_a_passing_fault_is_waited_out(place: Registry, status: int, pause: str) -> None:
     digest = put(place, "mautic", "1", "one")
-    answers = [Answer(status, {"Retry-After": "0"}), Answer(status)]
+    answers = [Answer(status, {"Retry-After": pause}), Answer(status)]
 
     def at_first(_: Request) -> Answer | None:
         return answers.pop() if answers else None
@@ -187,6 +193,15 @@ def test_a_fault_that_stays_is_an_error_with_its_status(registry: str) -> None:
             quick(f"{host}/m").tag("nginx", "1", ["2"])
         assert len(seen) == 3
     assert caught.value.output == "out of order"
+
+
+def test_something_else_that_answers_in_a_registry_s_place_is_told(registry: str) -> None:
+    with (
+        front_door(registry, lambda _: Answer(200, body=b"<html>Log in")) as (host, _),
+        pytest.raises(RegistryError, match=r"GET /v2/m/nginx/tags/list.* is no JSON") as told,
+    ):
+        quick(f"{host}/m").tags("nginx")
+    assert told.value.output == "<html>Log in"
 
 
 def test_too_many_requests_is_not_unreachable(registry: str) -> None:

@@ -265,6 +265,32 @@ def test_an_interrupted_run_leaves_nothing_that_breaks_the_next(
     assert project.leftovers() == []
 
 
+def test_what_it_starts_says_in_one_line_that_it_was_interrupted_however_early(
+    project: Project,
+) -> None:
+    answer(project.run())
+    tasks = project.root / "tasks"
+    shutil.copy2(ROOT / "tasks" / "early.py", tasks)
+    begun = "import time; print('importing', flush=True); time.sleep(60)"
+    (tasks / "__init__.py").write_text(f"from tasks import early\n{begun}\n")
+    process = subprocess.Popen(
+        [str(project.root / "inv"), "--list"],
+        env=project.environ(),
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (
+        130,
+        "! interrupted; the same command can be run again\n",
+    )
+
+
 def test_of_two_at_once_one_makes_it(project: Project) -> None:
     runs = [
         subprocess.Popen(

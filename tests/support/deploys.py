@@ -30,7 +30,11 @@ DATABASE = "database"
 """Stands for the database Job among a branch's components, to give it a fate."""
 ORIGIN = "https://git.example.com/mautic.git"
 FAST = "helm/environments/fast.yaml"
-FAST_VALUES = {"web": {"minReadySeconds": 1, "drainSeconds": 1}}
+FAST_VALUES = {
+    "web": {"minReadySeconds": 1, "drainSeconds": 1},
+    # Images of PHP 8.4 cannot run it.
+    "crons": {"jobs": {"email-fetch": {"enabled": True}}},
+}
 SHIFTING = frozenset({"events", "leases", "endpoints", "endpointslices"})
 """Kinds that the cluster itself writes at any time."""
 SETTLE_SECONDS = 60.0
@@ -185,7 +189,7 @@ class Deploys:
         }
 
     def exists(self, branch: str) -> bool:
-        """Say whether a branch has a namespace."""
+        """Return True if a branch has a namespace."""
         return self.cluster.get("Namespace", self.names(branch).namespace) is not None
 
     def held(self, branch: str) -> list[str]:
@@ -357,5 +361,5 @@ class Lines(threading.Thread):
         return "\n".join(line for _, line in self.lines)
 
     def says(self, words: str) -> bool:
-        """Say whether a line with these words came so far."""
+        """Return True if a line with these words came so far."""
         return any(words in line for _, line in list(self.lines))

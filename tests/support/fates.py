@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import secrets
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,12 @@ START_SECONDS = 0.2
 """How long anything takes to start, and a readiness probe to succeed."""
 IMAGE_NAME = re.compile(
     r"^[a-z0-9.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
+
+NO_ADDRESS = (
+    "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for "
+    'sandbox "{}": plugin type="host-local" failed (add): failed to allocate for range 0: no IP '
+    "addresses available in range set: 10.244.0.1-10.244.0.254"
 )
 
 
@@ -201,7 +208,10 @@ def start_error(play: Play, container: Container) -> Steps:
 
 
 def create(play: Play, container: Container) -> Steps:
-    """Get the image, and what the environment refers to."""
+    """Get a sandbox, the image, and what the environment refers to."""
+    while container.fate == "sandbox-failed":
+        play.event("Warning", "FailedCreatePodSandBox", NO_ADDRESS.format(secrets.token_hex(32)))
+        yield 12 / PACE
     yield from pull(play, container)
     while message := next(iter(play.node.missing_environment(play.pod, container.spec)), None):
         yield from refuse(play, container, "CreateContainerConfigError", message)
@@ -315,7 +325,7 @@ def go(seconds: int) -> str:
 
 FATES: dict[str, Callable[[Play, Container], Steps]] = {
     **dict.fromkeys(("", "ready", "slow", "noisy", "job-slow", "waits"), ready),
-    **dict.fromkeys(("image-missing", "image-registry-busy"), ready),
+    **dict.fromkeys(("image-missing", "image-registry-busy", "sandbox-failed"), ready),
     **dict.fromkeys(("crash-loop", "crash-early", "crash-after-ready"), crash_loop),
     **dict.fromkeys(("oom", "job-fail", "gives-up"), crash_loop),
     "evicted": evicted,

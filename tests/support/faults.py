@@ -94,7 +94,8 @@ class FaultyProxy:
             headers: headers of the answer, with underscores for hyphens.
         """
         with self._lock:
-            self._fault, self._seen = (status, every, times, words, headers, only), 0
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            self._fault, self._seen = (status, every, times, words, named, only), 0
 
     def lose_answer(self, only: Only) -> None:
         """Pass the next request that counts on, but close its connection unanswered."""
@@ -130,7 +131,7 @@ class FaultyProxy:
         self._away = False
 
     def is_away(self) -> bool:
-        """Say whether connections are to be closed unanswered."""
+        """Return True if connections are to be closed unanswered."""
         return self._away
 
     @contextlib.contextmanager
@@ -230,9 +231,10 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             raise AttributeError(name)
 
         def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
+            # What a fault says of the time takes the place of the truth.
+            (self.send_response_only if "Date" in headers else self.send_response)(status)
             for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

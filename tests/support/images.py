@@ -46,7 +46,7 @@ def machine_lock(name: str) -> Iterator[None]:
 
 
 def has_image(engine: docker.DockerClient, reference: str) -> bool:
-    """Say whether the engine holds an image."""
+    """Return True if the engine holds an image."""
     try:
         engine.images.get(reference)
     except ImageNotFound:

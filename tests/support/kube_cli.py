@@ -144,6 +144,7 @@ class KubeEnv:
         project: prefix of every name.
         helm: the Helm that the runs find on PATH.
         said: stdout and stderr of every run so far.
+        through: a kubeconfig of something between the runs and the API server.
     """
 
     plane: ControlPlane
@@ -155,6 +156,7 @@ class KubeEnv:
     project: str
     helm: Path
     said: list[str] = field(default_factory=list)
+    through: Path | None = None
 
     def settings(self, **changes: Any) -> Object:
         """Return settings with the one environment `dev`; changes are its."""
@@ -177,7 +179,8 @@ class KubeEnv:
     def environ(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the variables of a run besides the clean environment."""
         path = f"{self.helm.parent}:{self.inv.environ()['PATH']}"
-        return {"KUBECONFIG": str(self.plane.kubeconfig), "PATH": path, **(extra or {})}
+        kubeconfig = str(self.through or self.plane.kubeconfig)
+        return {"KUBECONFIG": kubeconfig, "PATH": path, **(extra or {})}
 
     def run(
         self,

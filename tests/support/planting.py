@@ -53,7 +53,7 @@ def remove(site: KubeEnv, *names: str) -> None:
 
 
 def is_there(site: KubeEnv, name: str) -> bool:
-    """Say whether a namespace is there, and is not about to go."""
+    """Return True if a namespace is there, and is not about to go."""
     found = site.cluster.get("Namespace", name)
     return found is not None and "deletionTimestamp" not in found["metadata"]
 

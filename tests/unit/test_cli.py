@@ -357,6 +357,39 @@ def test_an_interrupted_run_says_so(number: signal.Signals, inv: Inv, example: P
     assert "Traceback" not in stderr
 
 
+@pytest.mark.parametrize(
+    ("program", "module"),
+    [
+        ("tasks", "invoke.config"),
+        ("tasks", "tasks.core.errors"),
+        ("tasks", "tasks.sweeping"),
+        # What invoke's own program imports is loaded before the suite is asked.
+        ("invoke", "tasks.core.errors"),
+        ("invoke", "tasks.sweeping"),
+    ],
+)
+def test_a_run_that_is_interrupted_before_it_begins_says_so_in_one_line(
+    program: str, module: str, inv: Inv, checkout: Path
+) -> None:
+    # What is loaded, line by line, shows where the program is.
+    running = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", program, "--list"],
+        cwd=checkout,
+        env=inv.environ(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr is not None
+    for line in running.stderr:
+        if line.split("|")[-1].strip() == module:
+            running.send_signal(signal.SIGINT)
+            break
+    said = [line for line in running.stderr if not line.startswith("import time:")]
+    assert running.wait(timeout=60) == 130
+    assert said == ["! interrupted; the same command can be run again\n"]
+
+
 # -- the state of the checkout --------------------------------------------------------------------
 
 

@@ -405,6 +405,16 @@ ROWS: list[tuple[str, Snapshot]] = [
     ("no node can take the pod", of_scheduling("0/5 nodes are available: 5 Insufficient cpu")),
     ("a volume cannot be provided", of_event("FailedMount", "Unable to attach or mount volumes")),
     ("a volume cannot be provided", of_event("FailedAttachVolume", "rpc error")),
+    ("a volume cannot be provided", of_event("FailedMapVolume", "MapVolume.MapPodDevice failed")),
+    *(
+        ("the pod cannot be set up on its node", of_event(reason, message))
+        for reason, message in (
+            ("FailedCreatePodSandBox", 'failed to setup network for sandbox "3f": no free address'),
+            ("FailedPodSandBoxStatus", "unable to get the status of its sandbox"),
+            ("FailedCreatePodContainer", "unable to ensure pod container exists: cgroup"),
+            ("NetworkNotReady", "network is not ready: cni plugin not initialized"),
+        )
+    ),
     ("the pod was evicted or killed", of_eviction("Evicted")),
     ("objects cannot be created", of_condition("FailedCreate", "failed calling webhook: refused")),
     ("it does not become ready", of_probe(ANSWERED_500)),
@@ -619,6 +629,18 @@ def test_a_mount_that_failed_is_over_when_a_container_has_started() -> None:
     healed = event(up, "FailedMount", "timed out waiting for the condition")
 
     assert told(release.snapshot(up, events=[healed]), after=100).cause is None
+
+
+def test_a_sandbox_is_judged_by_its_first_failure_however_its_messages_differ() -> None:
+    release = Release()
+    starting = pod(release.new, container())
+    tries = [
+        event(starting, "FailedCreatePodSandBox", f'network of sandbox "{n}"', first=12 * n + 1)
+        for n in range(6)
+    ]
+
+    assert told(release.snapshot(starting, events=tries[:5]), after=60).cause is None
+    assert told(release.snapshot(starting, events=tries), after=62).cause
 
 
 @pytest.mark.parametrize(("phase", "doomed"), [("Pending", True), ("Bound", False)])

@@ -454,6 +454,54 @@ def test_patterns_know_case_and_cross_slashes() -> None:
     assert not matches(dev, "FEATURE/a")
 
 
+ON_SERVER = {
+    "target": "kubernetes",
+    "host": "{slug}.dev.example.org",
+    "namespace": "{project}-{slug}",
+    "registry": {"kind": "oci", "url": "registry.example.org/m"},
+    "cluster": {"kind": "context", "name": "one"},
+    "branches": ["*"],
+    "database": {"host": "db.example.org"},
+}
+OTHER_SPACE = {"namespace": "{project}-qa-{slug}"}
+OF_STACK = {"stack": "dev", "database": ...}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ({}, OTHER_SPACE, True),
+        ({}, {"cluster": {"kind": "context", "name": "two"}}, True),
+        ({}, {**OTHER_SPACE, "database": {"host": "DB.example.org."}}, True),
+        ({"branches": ["main"]}, {**OTHER_SPACE, "branches": ["ma*"]}, True),
+        ({"branches": ["release/*"]}, {**OTHER_SPACE, "branches": ["x", "*"]}, True),
+        (OF_STACK, {**OF_STACK, **OTHER_SPACE}, True),
+        ({}, {}, False),
+        ({}, {**OTHER_SPACE, "database": {"host": "db.example.org", "port": 3307}}, False),
+        ({}, {**OTHER_SPACE, "database": None}, False),
+        ({"branches": ["main"]}, {**OTHER_SPACE, "branches": ["fix/*", "mainline"]}, False),
+        ({"branches": ["release/*"]}, {**OTHER_SPACE, "branches": ["fix/*"]}, False),
+        ({}, {"namespace": "{project}-live", "host": "www.example.org"}, False),
+        (OF_STACK, {**OF_STACK, **OTHER_SPACE, "database": None}, False),
+        (OF_STACK, {**OF_STACK, **OTHER_SPACE, "stack": "prod"}, False),
+    ],
+)
+def test_no_two_environments_share_a_branch_s_database(
+    first: dict[str, Any], second: dict[str, Any], refused: bool
+) -> None:
+    given = {
+        name: {key: value for key, value in {**ON_SERVER, **own}.items() if value is not ...}
+        for name, own in (("dev", first), ("qa", second))
+    }
+    stacks = {name: {"region": "eu-central-1"} for name in ("dev", "prod")}
+    settings = {"stacks": stacks, "environments": given}
+    if not refused:
+        read(settings)
+        return
+    with pytest.raises(SettingsError, match=r"environments\.qa: .*shares the database of a branch"):
+        read(settings)
+
+
 # -- names by the settings ------------------------------------------------------------------------
 
 

@@ -4,7 +4,6 @@ declare(strict_types=1);
 
 /** Moves the folders of SOURCE into TARGET; equal files become hard links. link-equal.php SOURCE TARGET */
 [, $source, $target] = $argv;
-mkdir($target, 0755, true);
 $known = [];
 foreach (glob($source.'/*', GLOB_ONLYDIR) as $folder) {
     $base = $target.'/'.basename($folder);

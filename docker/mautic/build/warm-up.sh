@@ -1,11 +1,11 @@
 #!/bin/sh
-# warm-up.sh OUT: compiles Mautic's cache without a database and without a secret, once for site
-# URLs of each scheme, because routes are compiled for http or for https and only a deployment knows
-# which. Into OUT/http and OUT/https; equal files of the two are hard links of one another.
+# warm-up.sh: compiles Mautic's cache without a database and without a secret, once for site URLs of
+# each scheme, because routes are compiled for http or for https and only a deployment knows which.
+# Into var/warm-http and var/warm-https, as deep in the project as var/cache: compiled classes name
+# files of the project by their way from their own place. Equal files of the two are hard links of one
+# another.
 set -eu
-out=$1
 scratch=$(mktemp -d)
-mkdir -p var/cache var/logs var/tmp
 key=build-time-only-$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
 # Otherwise Doctrine asks the database which version it is.
 echo '<?php define("MAUTIC_DB_SERVER_VERSION", "8.4.0");' > "$scratch/server-version.php"
@@ -17,15 +17,14 @@ for scheme in http https; do
   MAUTIC_SECRET_KEY=$key MAUTIC_SITE_URL=$scheme://build.invalid \
     php -d memory_limit=1G -d auto_prepend_file="$scratch/server-version.php" \
     bin/console cache:warmup --no-interaction
-  if grep -rqF "$key" var/cache var/tmp; then
+  if grep -rqF "$key" var/cache; then
     echo "cache:warmup wrote the secret key into the cache" >&2
     exit 1
   fi
-  if grep -rqF build.invalid var/cache var/tmp; then
+  if grep -rqF build.invalid var/cache; then
     echo "cache:warmup wrote the site's URL into the cache: $scheme sites compile theirs at start" >&2
     continue
   fi
-  mkdir "$scratch/$scheme"
-  cp -R var/cache var/tmp "$scratch/$scheme/"
+  cp -R var/cache "$scratch/warm-$scheme"
 done
-php "$(dirname "$0")/link-equal.php" "$scratch" "$out"
+php "$(dirname "$0")/link-equal.php" "$scratch" var

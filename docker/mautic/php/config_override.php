@@ -17,6 +17,9 @@ $container->loadFromExtension('monolog', ['handlers' => [
     'mautic' => ['type' => 'stream', 'path' => 'php://stderr', 'level' => 'notice'],
 ]]);
 
+// Compiled templates lie with all that is compiled. Mautic has them in var/tmp, beside uploads.
+$container->loadFromExtension('twig', ['cache' => '%kernel.cache_dir%/twig']);
+
 // The languages whose texts are compiled while the image is built: the site's and those in translations/.
 // Otherwise it is done for all that Symfony has a word in, nearly ninety, most of the time of a
 // warm-up. This says nothing about other languages: at run time each is compiled at its first use.

@@ -162,7 +162,8 @@ final class Scheduler
         if (null !== $this->minute && $minute <= $this->minute && $this->minute - $minute < 3600) {
             return;
         }
-        // The minute of the start counts.
+        // The minute of the start counts, but for what an earlier scheduler has begun in it.
+        $isFirst = null === $this->minute;
         $last = max(min($this->minute ?? $minute, $minute - 60), $minute - self::LONGEST_GAP_SECONDS);
         $this->minute = $minute;
         foreach ($jobs as $name => $job) {
@@ -172,7 +173,7 @@ final class Scheduler
                     $due[] = $at;
                 }
             }
-            if ([] === $due) {
+            if ([] === $due || ($isFirst && strtotime($this->state[$name]['startedAt'] ?? '') >= $minute)) {
                 continue;
             }
             $latest = array_pop($due);

@@ -89,7 +89,7 @@ final class Waiting
 {
     private const REPORT_SECONDS = 15;
     private const FIRST_PAUSE_SECONDS = 0.5;
-    private const LONGEST_PAUSE_SECONDS = 3.0;
+    private const LONGEST_PAUSE_SECONDS = 1.0;
     private const PAUSE_GROWTH = 1.3;
     /** How long a name may be unknown that no part of this release is about to bring. */
     private const UNKNOWN_HOST_SECONDS = 2;

@@ -28,6 +28,24 @@
 {{- end }}
 {{- end }}
 
+{{/*
+A container's list of variables: the chart's own, but for those that the values give, which win; then `above`. The
+API takes no name twice.
+Called with (dict "own" (a list, as YAML) "given" (a map of the values) "above" (one that is not there yet)).
+*/}}
+{{- define "mautic.envOver" -}}
+{{- $list := list -}}
+{{- range .own | fromYamlArray -}}
+{{- if not (or (hasKey ($.given | default dict) .name) (hasKey ($.above | default dict) .name)) -}}
+{{- $list = append $list . -}}
+{{- end -}}
+{{- end -}}
+{{- with $list -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- include "mautic.envList" (.above | default dict) -}}
+{{- end }}
+
 {{/* Pod Security "restricted", for a pod. Called with the uid. */}}
 {{- define "mautic.podSecurity" -}}
 runAsNonRoot: true
@@ -126,7 +144,8 @@ securityContext:
 {{- define "mautic.volumes" -}}
 {{- with .root.Values.scratch }}
 - {name: tmp, emptyDir: {sizeLimit: {{ .tmp }}}}
-- {name: cache, emptyDir: {sizeLimit: {{ .cache }}}}
+# In memory: thousands of links to the image's compiled cache take a disk seconds.
+- {name: cache, emptyDir: {medium: Memory, sizeLimit: {{ .cache }}}}
 - {name: logs, emptyDir: {sizeLimit: {{ .logs }}}}
 - {name: var-tmp, emptyDir: {sizeLimit: {{ .varTmp }}}}
 {{- end }}
@@ -157,22 +176,18 @@ initContainers:
     envFrom:
       - configMapRef:
           name: {{ include "mautic.name" (list . "env") }}
+    {{- $own := list
+      (dict "name" "MAUTIC_DB_OWN" "value" "1")
+      (dict "name" "MAUTIC_MIGRATE_WAIT" "value" (.Values.migrate.activeDeadlineSeconds | int | toString))
+    }}
+    {{- with include "mautic.envOver" (dict "own" (toYaml $own) "given" .Values.env) }}
     env:
-      {{- include "mautic.ownDatabaseEnv" . | trim | nindent 6 }}
-      - name: MAUTIC_MIGRATE_WAIT
-        value: {{ int .Values.migrate.activeDeadlineSeconds | quote }}
+      {{- . | nindent 6 }}
+    {{- end }}
     resources:
       {{- toYaml .Values.migrate.waitResources | nindent 6 }}
     volumeMounts:
       - {name: secrets, mountPath: /run/secrets/mautic, readOnly: true}
-{{- end }}
-{{- end }}
-
-{{/* Tells what waits for a database that it starts together with it: its name may still be unknown. */}}
-{{- define "mautic.ownDatabaseEnv" -}}
-{{- if .Values.mysql.enabled }}
-- name: MAUTIC_DB_OWN
-  value: "1"
 {{- end }}
 {{- end }}
 
@@ -193,5 +208,13 @@ initContainers:
   {{- $auth := empty .Values.redis.passwordKey | ternary "" "&auth=$(REDIS_PASSWORD)" }}
   {{- $prefix := printf "%s:session:" .Release.Name }}
   value: {{ printf "%s://%s:%d?prefix=%s%s" $scheme (include "mautic.redisHost" .) (int .Values.redis.port) $prefix $auth | quote }}
+{{- else }}
+- name: PHP_SESSION_SAVE_PATH
+  value: {{ include "mautic.sessionFolder" . }}
 {{- end }}
+{{- end }}
+
+{{/* Where sessions are that are files: on the claim, because in /tmp they would go with the pod. */}}
+{{- define "mautic.sessionFolder" -}}
+/var/www/html/var/sessions
 {{- end }}

@@ -30,7 +30,7 @@
 {{- $wrong = append $wrong "sessions.handler: redis needs redis.enabled or redis.host" -}}
 {{- end -}}
 {{- if and (include "mautic.several" .) (eq $v.sessions.handler "files") -}}
-{{- $wrong = append $wrong "sessions.handler: must be redis when several web pods run; with files each pod would destroy the others' sessions" -}}
+{{- $wrong = append $wrong "sessions.handler: must be redis when several web pods run; locks of files that they share are too slow for that" -}}
 {{- end -}}
 {{- if and $v.web.autoscaling.enabled (gt (int $v.web.autoscaling.minReplicas) (int $v.web.autoscaling.maxReplicas)) -}}
 {{- $wrong = append $wrong "web.autoscaling.minReplicas: must not exceed maxReplicas" -}}

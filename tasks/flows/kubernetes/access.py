@@ -55,12 +55,12 @@ def admit(cluster: Cluster, namespace: str, environment: str) -> None:
 
 
 def may_make(cluster: Cluster, namespace: str) -> bool:
-    """Say whether this user would get rights in a namespace by making it."""
+    """Return True if this user would get rights in a namespace by making it."""
     return cluster.may("create", "RoleBinding", namespace)
 
 
 def _is_bound(cluster: Cluster, namespace: str) -> bool:
-    """Say whether the binding is there, as far as this user may look."""
+    """Return True if the binding is there, as far as this user may look."""
     try:
         return cluster.get("RoleBinding", NAME, namespace) is not None
     except ClusterError as error:

@@ -6,6 +6,7 @@ namespace has it.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,7 +14,8 @@ from typing import Literal
 
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.gone import wait_gone
-from tasks.core.errors import ClusterError, SuiteError
+from tasks.adapters.kubeapi import Stop
+from tasks.core.errors import SuiteError
 from tasks.core.manifests import (
     DATABASE_JOB_SECONDS,
     JOB_NAME,
@@ -24,9 +26,12 @@ from tasks.core.manifests import (
 )
 from tasks.core.naming import Names
 from tasks.core.rollout import Policy, judge
-from tasks.core.snapshot import Snapshot
+from tasks.core.snapshot import Snapshot, uid_of
+from tasks.flows.kubernetes.stream import stream
 
 POLL_SECONDS = 0.5
+FLUSH_SECONDS = 2.0
+"""How long the verdict waits for lines that are under way."""
 MARGIN_SECONDS = 30
 """How much longer than the Job itself its end is waited for."""
 DROP_WAIT_SECONDS = 10
@@ -99,6 +104,10 @@ class _Run:
         self._name = name
         self._say = say
         self._said: list[str] = []
+        self._lock = threading.Lock()
+        self._stop = Stop()
+        self._is_over = False
+        self._threads: dict[str, threading.Thread] = {}
         self._policy = Policy(
             grace=timedelta(seconds=wait_seconds),
             deadline=timedelta(seconds=wait_seconds + DATABASE_JOB_SECONDS + MARGIN_SECONDS),
@@ -107,37 +116,64 @@ class _Run:
     def wait(self, hint: str) -> None:
         """Return when the Job has succeeded; errors as for ``run_database_job``, with a hint."""
         started = self._cluster.now()
-        while True:
-            job = self._cluster.get("Job", self._name, self._namespace)
-            pods = self._pods()
-            verdict = judge(
-                Snapshot(jobs=[job] if job else [], pods=pods),
-                started=started,
-                now=self._cluster.now(),
-                policy=self._policy,
-            )
-            self._pass_on(pods)
-            if verdict.done:
-                return
-            if verdict.cause:
-                last = f": {self._said[-1]}" if self._said else ""
-                raise SuiteError(
-                    f"{verdict.cause.line()} in {self._namespace}{last}",
-                    hint=hint,
+        try:
+            while True:
+                job = self._cluster.get("Job", self._name, self._namespace)
+                pods = self._pods()
+                verdict = judge(
+                    Snapshot(jobs=[job] if job else [], pods=pods),
+                    started=started,
+                    now=self._cluster.now(),
+                    policy=self._policy,
                 )
-            time.sleep(POLL_SECONDS)
+                self._follow(pods)
+                if verdict.done:
+                    return
+                if verdict.cause:
+                    self._flush()
+                    last = f": {self._said[-1]}" if self._said else ""
+                    raise SuiteError(
+                        f"{verdict.cause.line()} in {self._namespace}{last}",
+                        hint=hint,
+                    )
+                time.sleep(POLL_SECONDS)
+        finally:
+            self._flush()
+            self._stop.set()
 
     def _pods(self) -> list[Object]:
         selector = f"{JOB_NAME}={self._name}"
         return self._cluster.find("Pod", self._namespace, selector)
 
-    def _pass_on(self, pods: list[Object]) -> None:
-        """Tell what the Job has written since the last time, each line once."""
+    def _follow(self, pods: list[Object]) -> None:
+        """Tell what each pod of the Job writes, from a thread for each that has started."""
         for pod in pods:
-            try:
-                log = self._cluster.logs(self._namespace, pod["metadata"]["name"], "database")
-            except ClusterError:  # its node is busy or away; the API still knows how it ends
-                continue
-            for line in (log or "").splitlines()[len(self._said) :]:
+            uid, containers = uid_of(pod), pod.get("status", {}).get("containerStatuses", [])
+            if uid not in self._threads and any(one.get("containerID") for one in containers):
+                self._threads[uid] = threading.Thread(
+                    target=self._read, args=(pod["metadata"]["name"],), daemon=True
+                )
+                self._threads[uid].start()
+
+    def _read(self, pod: str) -> None:
+        for _, line in stream(
+            self._cluster,
+            self._namespace,
+            pod,
+            "database",
+            tail=None,
+            stop=self._stop,
+            runs=lambda: not self._is_over,
+            # Its node is busy or away; the API still knows how it ends.
+            on_error=lambda error: None,
+        ):
+            with self._lock:
                 self._said.append(line)
                 self._say(line)
+
+    def _flush(self) -> None:
+        """Wait for the lines that are under way."""
+        self._is_over = True
+        deadline = time.monotonic() + FLUSH_SECONDS
+        for thread in self._threads.values():
+            thread.join(max(0.0, deadline - time.monotonic()))

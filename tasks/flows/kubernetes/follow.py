@@ -148,12 +148,16 @@ class Logs:
             tail=None,
             stop=self._stop,
             runs=lambda: not run.is_over,
-            on_error=lambda error: self._once(run, _missing(error)),
+            on_error=lambda error: self._miss(run, error),
         ):
             with self._lock:
                 run.said = run.said.then(text, when)
                 run.heard = time.monotonic()
                 self._take(run, text)
+
+    def _miss(self, run: _Run, error: ClusterError) -> None:
+        with self._lock:
+            self._once(run, _missing(error))
 
     def _take(self, run: _Run, text: str) -> None:
         """Tell a line, or keep it."""

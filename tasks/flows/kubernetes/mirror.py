@@ -53,6 +53,7 @@ class Mirror:
         self._since = since
         self._lock = threading.Lock()
         self._objects: dict[str, dict[str, Object]] = {}
+        self._ended: dict[str, int] = {}
         self._earlier: dict[tuple[str, str], int] | None = None
         self._failure: Exception | None = None
         self._stop = Stop()
@@ -85,7 +86,7 @@ class Mirror:
         return changed
 
     def is_whole(self) -> bool:
-        """Say whether every kind has been listed."""
+        """Return True if every kind has been listed."""
         with self._lock:
             return len(self._objects) == len(LABELLED) + len(UNLABELLED)
 
@@ -146,19 +147,34 @@ class Mirror:
 
     def _take(self, change: Change) -> None:
         with self._lock:
+            known = self._objects.setdefault(change.kind, {})
             if change.type == "SYNCED":
                 items = change.object["items"]
-                self._objects[change.kind] = {item["metadata"]["uid"]: item for item in items}
+                there = {uid_of(item) for item in items}
+                # What is newer than the list was asked for beside the watch, meanwhile.
+                for uid in [uid for uid in known if uid not in there]:
+                    if _version(known[uid]) <= _version(change.object):
+                        self._end(known, uid, change.object)
+                for item in items:
+                    self._keep(known, item)
                 if change.kind == "Pod" and self._earlier is None:
                     self._earlier = dict(self._restarts(items))
+            elif change.type == "DELETED":
+                self._end(known, uid_of(change.object), change.object)
             else:
-                known = self._objects.setdefault(change.kind, {})
-                uid = change.object["metadata"]["uid"]
-                if change.type == "DELETED":
-                    known.pop(uid, None)
-                elif uid not in known or _version(change.object) >= _version(known[uid]):
-                    known[uid] = change.object
+                self._keep(known, change.object)
         self._changed.set()
+
+    def _keep(self, known: dict[str, Object], item: Object) -> None:
+        """Keep an object, unless a newer one of it is known, or its end."""
+        uid, version = uid_of(item), _version(item)
+        newest = uid not in known or version >= _version(known[uid])
+        if newest and version > self._ended.get(uid, -1):
+            known[uid] = item
+
+    def _end(self, known: dict[str, Object], uid: str, told_by: Object) -> None:
+        known.pop(uid, None)
+        self._ended[uid] = _version(told_by)
 
     def _restarts(self, pods: Iterable[Object]) -> Iterable[tuple[tuple[str, str], int]]:
         for pod in pods:
@@ -176,7 +192,7 @@ class Mirror:
         return not (self._serving and _component(deployment) in BACKGROUND)
 
     def _is_begun(self, stateful: Object, pods: Iterable[Object]) -> bool:
-        """Say whether a StatefulSet is new, or has begun to replace its pods by new ones."""
+        """Return True if a StatefulSet is new, or has begun to replace its pods by new ones."""
         if self._is_recent(stateful):
             return True
         status = stateful.get("status", {})
@@ -203,5 +219,6 @@ def _component(owner: Object) -> str:
 
 
 def _version(owner: Object) -> int:
+    """Return an object's version, or a list's."""
     # Versions of one kind may be compared since Kubernetes 1.35, and always could in practice.
     return int(owner["metadata"]["resourceVersion"])

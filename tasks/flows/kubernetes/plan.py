@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tasks.adapters.helm import Revision
+from tasks.core.crons import NEEDS_IMAP
 from tasks.core.manifests import SECRET, Record
 from tasks.core.plan import Step
 from tasks.core.record import Release
@@ -27,6 +28,7 @@ class ClusterPlan:
         seed: keys of the Secret that have to be made.
         has_server: whether the branch's database lives on a server of its own.
         expires_at: when the environment may be swept away, or an empty string.
+        kept_off: scheduled commands that the images cannot run, by name.
         steps: what happens, in order; empty when everything is as it should be.
     """
 
@@ -39,6 +41,7 @@ class ClusterPlan:
     seed: tuple[str, ...]
     has_server: bool
     expires_at: str
+    kept_off: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
 
     @property
@@ -112,6 +115,8 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("create", f"database {names.database}")
     if plan.holds:
         yield Step("hold", "workers and crons", "while the database is migrated")
+    for name in plan.kept_off:
+        yield Step("keep off", f"cron {name}", NEEDS_IMAP)
     verb = "upgrade" if newest else "install"
     yield Step(verb, f"release {names.release}", _reason(plan))
 

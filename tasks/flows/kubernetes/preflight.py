@@ -8,19 +8,8 @@ from typing import Any
 from tasks.adapters.cluster import Cluster
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import SuiteError
+from tasks.core.rights import needed
 from tasks.flows.kubernetes.access import may_make
-
-NEEDED = (
-    ("create", "Secret"),
-    ("create", "Deployment"),
-    ("create", "Job"),
-    ("create", "PersistentVolumeClaim"),
-    ("update", "Lease"),
-    ("list", "Pod"),
-    ("delete", "Pod"),
-    ("watch", "Event"),
-)
-"""Verbs and kinds without which a deploy would stop half-way, in the branch's namespace."""
 
 
 def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, exists: bool) -> None:
@@ -36,7 +25,7 @@ def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, ex
         SuiteError: naming everything that is missing, at once.
     """
     problems = [
-        *_forbidden(cluster, namespace, exists=exists),
+        *_forbidden(cluster, namespace, values, exists=exists),
         *_classes(cluster, values),
         *_route(cluster, namespace, values.get("route") or {}),
     ]
@@ -48,15 +37,23 @@ def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, ex
         )
 
 
-def _forbidden(cluster: Cluster, namespace: str, *, exists: bool) -> Iterator[str]:
+def _forbidden(
+    cluster: Cluster, namespace: str, values: Mapping[str, Any], *, exists: bool
+) -> Iterator[str]:
     if not exists and not cluster.may("create", "Namespace"):
         yield "you may not create namespaces"
     if not exists and may_make(cluster, namespace):
         return  # whoever makes the namespace gets the rights with it
-    allowed = at_once(lambda need: cluster.may(*need, namespace), NEEDED)
-    for (verb, kind), may in zip(NEEDED, allowed, strict=True):
+    if cluster.may("*", "*", namespace):
+        return
+    wanted = needed(values)
+    allowed = at_once(lambda need: cluster.may(*need, namespace), wanted)
+    lacking: dict[str, list[str]] = {}
+    for (verb, kind), may in zip(wanted, allowed, strict=True):
         if not may:
-            yield f"you may not {verb} {kind} objects in {namespace}"
+            lacking.setdefault(kind, []).append(verb)
+    for kind, verbs in lacking.items():
+        yield f"you may not {', '.join(verbs)} {kind} objects in {namespace}"
 
 
 def _classes(cluster: Cluster, values: Mapping[str, Any]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from tasks.core.errors import ClusterError
 from tasks.core.manifests import INSTANCE, JOB_NAME
 from tasks.core.snapshot import annotations_of, has_ended, holds, uid_of
 from tasks.core.words import last
+from tasks.flows.kubernetes.pods import end_pod, end_pods
 
 HELM_SECONDS = 120
 HOOK = "helm.sh/hook"
@@ -94,8 +95,7 @@ def _wait_claims_gone(
     The next one would take them for its own while they are on their way out, and its pods would
     wait for what is gone a moment later. Pods hold their claims: they are not given their grace.
     """
-    for pod in cluster.find("Pod", namespace, f"{INSTANCE}={release}"):
-        cluster.delete("Pod", pod["metadata"]["name"], namespace, grace_seconds=1, uid=uid_of(pod))
+    end_pods(cluster, release, namespace, say)
     for claim in cluster.find("PersistentVolumeClaim", namespace):
         meta = claim["metadata"]
         # Those of a StatefulSet are its own, and deleted a moment after it.
@@ -148,9 +148,7 @@ def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
         cluster.delete("Job", name, namespace, uid=uid_of(job))
         for pod in cluster.find("Pod", namespace, f"{JOB_NAME}={name}"):
             grace = None if _works(cluster, pod) else 0
-            cluster.delete(
-                "Pod", pod["metadata"]["name"], namespace, grace_seconds=grace, uid=uid_of(pod)
-            )
+            end_pod(cluster, pod, grace_seconds=grace)
         ended.append(name)
     return ended
 
@@ -158,22 +156,15 @@ def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
 def drop_failed(cluster: Cluster, release: str, namespace: str) -> None:
     """Take the pods away at once that are on their way out and serve nobody.
 
-    Args:
-        cluster: the cluster.
-        release: the release's name.
-        namespace: where it is.
-
-    Raises:
-        ClusterError: the API refused, or stayed away.
+    Arguments and errors as for ``end_hooks``.
     """
     for pod in cluster.find("Pod", namespace, f"{INSTANCE}={release}"):
         if "deletionTimestamp" in pod["metadata"] and not holds(pod, "Ready"):
-            name = pod["metadata"]["name"]
-            cluster.delete("Pod", name, namespace, grace_seconds=0, uid=uid_of(pod))
+            end_pod(cluster, pod, grace_seconds=0)
 
 
 def _works(cluster: Cluster, pod: Object) -> bool:
-    """Say whether a pod does more than to start or to wait."""
+    """Return True if a pod does more than to start or to wait."""
     where, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     running = [
         container["name"]

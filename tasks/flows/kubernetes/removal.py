@@ -9,17 +9,16 @@ that.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from tasks.adapters.cluster import Cluster
-from tasks.adapters.gone import POLL_SECONDS, WAIT_SECONDS, wait_gone
+from tasks.adapters.gone import wait_gone
 from tasks.adapters.helm import Helm
 from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.parallel import at_once
-from tasks.core.errors import ClusterError, DeadlineError
+from tasks.core.errors import ClusterError
 from tasks.core.manifests import INSTANCE, MANAGED, PREFIX, SECRET, Object
 from tasks.core.naming import Names
 from tasks.core.plan import Step
@@ -27,20 +26,13 @@ from tasks.core.removal import (
     KINDS_OF_USERS,
     Contents,
     contents,
-    held_by,
     is_ours,
-    is_stuck,
-    is_worth_a_word,
     stands_in_most,
 )
+from tasks.flows.kubernetes.pods import GRACE_SECONDS, end_pod, end_pods
 from tasks.flows.target import Removal, Say
 
 HELM_SECONDS = 120
-GRACE_SECONDS = 1
-"""What a pod is given to end; the API takes 0 for "forget it, whether it has ended or not"."""
-FORCE_SECONDS = 4.0
-"""How long a node has to end a pod before the API forgets it: the node may be gone. Less than the
-namespace rests: after that a CI job may not do it any more."""
 WORKLOADS = ("CronJob", "Job", "Deployment", "StatefulSet")
 """What makes pods, and would make them anew. What they own goes with them."""
 ASKED_MAX = 30
@@ -259,15 +251,15 @@ def _stop(
     ]
     at_once(lambda each: cluster.delete(*each, where), makers)
     at_once(lambda claim: cluster.delete("PersistentVolumeClaim", claim.name, where), claims)
-    pods = [pod["metadata"]["name"] for pod in cluster.find("Pod", where, ours, metadata_only=True)]
-    at_once(lambda pod: cluster.delete("Pod", pod, where, grace_seconds=GRACE_SECONDS), pods)
+    pods = cluster.find("Pod", where, ours, metadata_only=True)
+    at_once(lambda pod: end_pod(cluster, pod, grace_seconds=GRACE_SECONDS), pods)
 
 
 def _remove_release(cluster: Cluster, helm: Helm | None, names: Names, say: Say) -> None:
     """Uninstall a release, where there is one, and wait until nothing of it runs any more."""
     if helm:
         helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
-    _end_pods(cluster, names, say)
+    end_pods(cluster, names.release, names.namespace, say)
 
 
 def _end_with_namespace(cluster: Cluster, names: Names, uid: str, say: Say) -> None:
@@ -295,56 +287,11 @@ def finish(cluster: Cluster, names: Names, uid: str, say: Say) -> None:
 def _end_going_pods(cluster: Cluster, names: Names, say: Say) -> None:
     """End the pods of a namespace that is being deleted, as long as this user may."""
     try:
-        _end_pods(cluster, names, say)
+        end_pods(cluster, names.release, names.namespace, say)
     except ClusterError as error:
         # A CI job's rights go with the namespace, which is waited for next.
         if error.status != 403:
             raise
-
-
-def _end_pods(cluster: Cluster, names: Names, say: Say) -> None:
-    """Wait until none of a release's pods is left; what their nodes do not end is forgotten."""
-    began = time.monotonic()
-    first_seen: dict[str, float] = {}
-    forced: set[str] = set()
-    told = ""
-    while pods := cluster.find("Pod", names.namespace, f"{INSTANCE}={names.release}"):
-        now = time.monotonic()
-        lost: list[str] = []
-        for pod in pods:
-            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-            since = first_seen.setdefault(uid, now)
-            if "deletionTimestamp" not in pod["metadata"] or _is_slow(pod):
-                # Made meanwhile, or asked for by somebody who gives it its time.
-                cluster.delete("Pod", name, names.namespace, grace_seconds=GRACE_SECONDS, uid=uid)
-            elif now - since > FORCE_SECONDS and uid not in forced:
-                forced.add(uid)
-                lost.append(f"pod/{name} (node {pod['spec'].get('nodeName')})")
-                cluster.delete("Pod", name, names.namespace, grace_seconds=0, uid=uid)
-        if lost:
-            words = (
-                f"not ended by their nodes in {FORCE_SECONDS:.0f} s, so the cluster forgets them"
-            )
-            say(f"{words}: {', '.join(lost)}")
-        more = f" and {len(pods) - 1} more" if len(pods) > 1 else ""
-        held = f"pod/{pods[0]['metadata']['name']}{more}: {held_by(pods[0])}"
-        if held != told and is_worth_a_word(held, waited=now - began):
-            told = held
-            say(f"waiting for the end of {held}")
-        oldest = min(first_seen[pod["metadata"]["uid"]] for pod in pods)
-        stuck = is_stuck(held, waited=now - began, still=now - oldest)
-        # Somebody may make pods anew for as long as they are deleted.
-        if stuck or now - began > WAIT_SECONDS:
-            raise DeadlineError(
-                f"not gone after {now - began:.0f} s: {held}",
-                hint="see to what holds it, then run the same again: it goes on from here",
-            )
-        time.sleep(POLL_SECONDS)
-
-
-def _is_slow(pod: Object) -> bool:
-    """Say whether a pod that ends has been given more time than it needs here."""
-    return int(pod["metadata"].get("deletionGracePeriodSeconds") or 0) > GRACE_SECONDS
 
 
 def _remove_claim(cluster: Cluster, namespace: str, claim: Claim, say: Say) -> None:

@@ -198,7 +198,7 @@ class Reporter:
 
 
 def _counts(warning: _Warning, pods: Mapping[str, Object], lack: set[str], now: float) -> bool:
-    """Say whether what a warning is about has not healed yet."""
+    """Return True if what a warning is about has not healed yet."""
     comes = now - warning.heard < WARN_SECONDS
     for uid in warning.objects:
         pod = pods.get(uid)

@@ -20,6 +20,7 @@ from tasks.adapters.lease import NAME as LEASE
 from tasks.adapters.lease import Holder as LeaseHolder
 from tasks.adapters.lease import LeaseLock
 from tasks.adapters.lock import Holder
+from tasks.core.crons import unable
 from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError, SuiteError
 from tasks.core.manifests import (
     COMPONENT,
@@ -178,6 +179,9 @@ class Kubernetes:
         )
         values = self._values(request, release)
         merged = merge(self._root, self._own.values, values)
+        kept_off = tuple(unable(merged, self._settings.images.php))
+        if kept_off:
+            values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
         preflight(self._cluster, names.namespace, merged, exists=found is not None)
         history = tuple(self._revisions(names)) if found else ()
         plan = ClusterPlan(
@@ -190,6 +194,7 @@ class Kubernetes:
             seed=self._missing_keys(names) if found else tuple(new_secrets()),
             has_server=self._own.database is not None,
             expires_at=self._own.expires_at(deployed_at),
+            kept_off=kept_off,
         )
         plan = replace(plan, fingerprint=fingerprint(self._root, self._own.values, plan.values))
         return replace(plan, steps=tuple(decide(plan, exists=found is not None)))
@@ -528,7 +533,7 @@ class Kubernetes:
         return sorted(found, key=lambda item: item.branch)
 
     def _is_of_these_settings(self, found: Object) -> bool:
-        """Say whether a namespace is what these settings call its branch's."""
+        """Return True if a namespace is what these settings call its branch's."""
         try:
             branch = owner_of(found).get("branch", "")
             names = names_of(self._settings, self._environment, branch)

@@ -169,7 +169,7 @@ class _Running:
         self._thread.join()
 
     def failed_for(self) -> bool:
-        """Say whether it failed, long enough ago for the watches to have told why."""
+        """Return True if it failed, long enough ago for the watches to have told why."""
         return self.error is not None and time.monotonic() - self._failed_at > TELL_SECONDS
 
     def _work(self) -> None:

@@ -53,7 +53,7 @@ class State:
 
 
 def is_replacement(container: Container) -> bool:
-    """Say whether a run was cut off before a new container could take the place of its service's.
+    """Return True if a run was cut off before this new container could replace its service's.
 
     Where such a one is still there, Compose fails to replace the service: the name is in use.
     """

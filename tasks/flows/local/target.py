@@ -433,9 +433,9 @@ class Local:
     # -- removing -----------------------------------------------------------------------------
 
     def holds_images(self, *, dry: bool) -> bool:
-        """Say whether there is a registry to remove images from; unless dry, start the local one.
+        """Return True if there is a registry to remove images from.
 
-        One that was never started holds nothing.
+        One that was never started holds nothing; unless dry, one that was is started.
         """
         if not self._registry_is_local:
             return True

@@ -108,6 +108,7 @@ class Bed:
             "cluster": {"kind": "context", "name": self.context},
             "values": files,
             "ttl": "7d",
+            "patience": {"stability_seconds": 5},
         }
         return {
             "project": self.project,

@@ -1,0 +1,31 @@
+"""What the images can run of the chart's scheduled commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+MAIL = "mautic:email:fetch"
+IMAP_UNTIL = (8, 3)
+"""The last PHP that comes with the extension imap; Debian's last one of these is bookworm's 8.2."""
+NEEDS_IMAP = f"{MAIL} needs PHP's extension imap, which Debian has up to bookworm (PHP 8.2)"
+
+
+def unable(values: Mapping[str, Any], php: str) -> Iterator[str]:
+    """Yield the CronJobs that cannot work in the images, by name.
+
+    The scheduler of ``crons.mode: pod`` looks at the image itself; a CronJob would fail each time.
+
+    Args:
+        values: the chart's values, merged.
+        php: the images' version of PHP.
+    """
+    version = re.match(r"(\d+)\.(\d+)", php)
+    if values["crons"]["mode"] != "cronjobs" or not version:
+        return
+    if (int(version[1]), int(version[2])) <= IMAP_UNTIL:
+        return
+    for name, job in values["crons"]["jobs"].items():
+        if job and job.get("enabled", True) and [*job.get("command", ()), ""][0] == MAIL:
+            yield name

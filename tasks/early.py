@@ -1,0 +1,31 @@
+"""Ctrl-C before a task has begun: one line, no traceback of imports.
+
+The first that ``tasks`` imports. While a task runs, ``tasks.adapters.process`` decides.
+"""
+
+import itertools
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+INTERRUPTED = "interrupted; the same command can be run again"
+
+
+def _is_program() -> bool:
+    """Return True if this process is `inv`, and not one that only imports the tasks."""
+    argv = sys.orig_argv
+    if {("-m", "tasks"), ("-m", "invoke")} & set(itertools.pairwise(argv)):
+        return True
+    return len(argv) > 1 and Path(argv[1]).name in {"inv", "invoke"}
+
+
+def _quit(number: int, _: FrameType | None) -> None:
+    # Nothing has been done that would have to be undone, and any import may be half-way.
+    os.write(2, f"! {INTERRUPTED}\n".encode())
+    os._exit(128 + number)
+
+
+if _is_program() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _quit)
