@@ -129,7 +129,7 @@ def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
     except SuiteError as error:
         session.error("\n".join(error.lines()))
     path = Path(venv.program(program))
-    environment = {"PATH": f"{path.parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**_dropped(), "PATH": f"{path.parent}{os.pathsep}{os.environ['PATH']}"}
     return str(session.run(str(path), *args, env=environment, **options))
 
 
@@ -177,11 +177,19 @@ def _node_modules(session: nox.Session) -> None:
 def _files(session: nox.Session) -> list[str]:
     """Return the project's files: what git knows, and what it would add."""
     listed = session.run(
-        *("git", "ls-files", "--cached", "--others", "--exclude-standard"),
+        *("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"),
         silent=True,
         log=False,
+        env=_dropped(),
     )
-    return [name for name in str(listed).splitlines() if (ROOT / name).is_file()]
+    return [name for name in str(listed).split("\0") if (ROOT / name).is_file()]
+
+
+def _dropped() -> dict[str, None]:
+    """Return the variables that no program is given: a hook's, that lead to its repository."""
+    from tasks.core.variables import kept
+
+    return dict.fromkeys(os.environ.keys() - kept(os.environ).keys())
 
 
 def _named(files: list[str], *patterns: str) -> list[str]:

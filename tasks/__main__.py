@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.app.invoke_config import Suite, SuiteConfig
+from tasks.app.invoke_config import main
 
 if __name__ == "__main__":
-    Suite(name="inv", binary="inv", binary_names=["inv"], config_class=SuiteConfig).run()
+    main()

@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 import requests
 
+from tasks.core.variables import kept
 from tests.support.suite import Inv, copy_project
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from tests.support.kube_cli import KubeEnv
     from tests.support.node import Node
 
+
+# The tests run git and docker themselves, also in a hook: GIT_DIR would lead them to the repository
+# that is being pushed.
+for _name in os.environ.keys() - kept(os.environ).keys():
+    del os.environ[_name]
 
 # How long an example takes is the machine's business: other tests run beside it.
 hypothesis.settings.register_profile("suite", deadline=None)

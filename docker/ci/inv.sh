@@ -13,4 +13,5 @@ else
 fi
 PATH=/opt/venv/bin:$PATH
 export PATH
-exec python -m tasks "$@"
+# As ./inv starts it: isolated from Python's own variables, and in UTF-8 mode.
+exec python -E -s -X utf8 -m tasks "$@"

@@ -40,6 +40,9 @@ matches NGINX_GZIP_LEVEL '[0-9]' 'a number from 0 (off) to 9'
 matches NGINX_HSTS_MAX_AGE '[0-9]+' 'a number of seconds; 0 is off'
 matches NGINX_KEEPALIVE_TIMEOUT '[0-9]+(ms|s|m|h)?' 'a time such as 75s'
 matches NGINX_REAL_IP_HEADER '[a-zA-Z0-9-]+' 'the name of a header'
+case $NGINX_REAL_IP_HEADER in [fF][oO][rR][wW][aA][rR][dD][eE][dD])
+  refuse 'NGINX_REAL_IP_HEADER must not be Forwarded: nginx reads addresses alone, not for=…' ;;
+esac
 matches NGINX_SHUTDOWN_TIMEOUT '[0-9]+(ms|s|m)?' 'a time such as 15s'
 matches NGINX_STATIC_MAX_AGE '[0-9]+' 'a number of seconds'
 matches NGINX_WORKER_CONNECTIONS '[1-9][0-9]*' 'a whole number'

@@ -18,6 +18,18 @@ _ADDRESS = re.compile(
 )
 """A repository elsewhere, as a URL or the short form of scp; see git-clone(1), "GIT URLS"."""
 
+_CONVERTED = re.compile(r"i/lf\s+w/(?:crlf|mixed)\s")
+"""Line ends in the index and in the work tree; see git-ls-files(1), "--eol"."""
+
+_BRANCHES = "refs/heads/"
+_ORIGIN = "refs/remotes/origin/"
+
+_STATUS = (
+    *("--porcelain=v1", "-z", "--no-renames"),
+    *("--untracked-files=all", "--ignore-submodules=none"),
+)
+"""Every path that differs from HEAD, by itself, whatever a person has set; see git-status(1)."""
+
 
 @dataclass(frozen=True)
 class Checkout:
@@ -72,17 +84,20 @@ class Git:
         self._environ = os.environ if environ is None else environ
 
     def _git(self, *args: str) -> str:
+        return self._run(*args).stdout.rstrip("\n")
+
+    def _run(self, *args: str, check: bool = True) -> Completed:
         # No prompt may hang a CI job, and no optional lock may disturb an editor's git.
         env = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-        done = self._runner.run(
+        return self._runner.run(
             ["git", *args],
             env=env,
             cwd=self._root,
             deadline=60,
             # Branches and files may have names that are not UTF-8; none may look like another.
             undecodable="surrogateescape",
+            check=check,
         )
-        return done.stdout.rstrip("\n")
 
     def branch(self) -> str:
         """Return the branch that is checked out, or that CI says the job is about.
@@ -94,13 +109,13 @@ class Git:
             if self._environ.get(variable):
                 return self._environ[variable]
         self._require_repository()
-        try:
-            return self._git("symbolic-ref", "--quiet", "--short", "HEAD")
-        except CommandError as error:
+        head = self._pointed_to("HEAD", _BRANCHES)
+        if head is None:
             raise InputError(
                 "HEAD is detached: no branch is checked out",
                 hint="check a branch out, or name one with --branch",
-            ) from error
+            )
+        return head
 
     def checkout(self) -> Checkout:
         """Return the commit that is checked out, and whether the tree is dirty.
@@ -115,8 +130,27 @@ class Git:
             raise InputError(
                 "there is no commit yet", hint="commit something first: images are tagged by commit"
             ) from error
-        status = self._git("status", "--porcelain=v1", "-z", "--untracked-files=normal")
+        status = self._git("status", *_STATUS)
         return Checkout(commit, self._fingerprint(status) if status else None)
+
+    def with_other_line_ends(self, folder: str) -> list[str]:
+        """Return the files that are committed with line feeds alone and lie here with CRLF.
+
+        To git they may be unchanged: a clean tree would give other images.
+
+        Args:
+            folder: a folder of the checkout, relative to it.
+
+        Raises:
+            InputError: no git repository.
+        """
+        self._require_repository()
+        entries = self._git("ls-files", "--eol", "-z", "--", folder).split("\0")
+        return [
+            entry.partition("\t")[2]
+            for entry in entries
+            if _CONVERTED.match(entry.partition("\t")[0])
+        ]
 
     def committed(self, commit: str) -> int:
         """Return when a commit was made, in seconds since 1970.
@@ -124,7 +158,7 @@ class Git:
         Raises:
             CommandError: there is no such commit.
         """
-        return int(self._git("show", "--no-patch", "--format=%ct", commit))
+        return int(self._git("rev-list", "--timestamp", "--max-count=1", commit, "--").split()[0])
 
     def remote_branches(self) -> frozenset[str]:
         """Return the branches that `origin` has.
@@ -140,7 +174,7 @@ class Git:
             error.message = "the branches of origin cannot be read"
             error.hint = "check `git remote -v`, the network and your access, then run it again"
             raise
-        names = (line.partition("\trefs/heads/")[2] for line in listed.splitlines())
+        names = (line.partition(f"\t{_BRANCHES}")[2] for line in listed.split("\n"))
         found = frozenset(filter(None, names))
         if not found:
             raise SuiteError("origin has no branches", hint="check `git ls-remote --heads origin`")
@@ -148,17 +182,15 @@ class Git:
 
     def branches(self) -> frozenset[str]:
         """Return the branches of this clone itself."""
-        listed = self._git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads")
-        return frozenset(listed.splitlines())
+        listed = self._git("for-each-ref", "--format=%(refname)", _BRANCHES).split("\n")
+        return frozenset(name.removeprefix(_BRANCHES) for name in listed if name)
 
     def default_branch(self) -> str:
         """Return the project's default branch: CI's, origin's, or `main` where neither says."""
         named = self._environ.get("CI_DEFAULT_BRANCH")
         if named:
             return named
-        head = "refs/remotes/origin/HEAD"
-        done = self._run_quietly("symbolic-ref", "--quiet", "--short", head)
-        return done.stdout.strip().removeprefix("origin/") or "main"
+        return self._pointed_to(f"{_ORIGIN}HEAD", _ORIGIN) or "main"
 
     def repository(self) -> str:
         """Return where the repository lives: origin's address, or the checkout's path.
@@ -182,8 +214,8 @@ class Git:
         Raises:
             InputError: a shallow clone whose history does not reach far enough to tell.
         """
-        for reference in (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}"):
-            done = self._run_quietly("merge-base", "--is-ancestor", commit, reference)
+        for reference in (f"{_BRANCHES}{branch}", f"{_ORIGIN}{branch}"):
+            done = self._run("merge-base", "--is-ancestor", commit, reference, check=False)
             if done.returncode == 0:
                 return True
         if self._git("rev-parse", "--is-shallow-repository") == "true":
@@ -193,12 +225,16 @@ class Git:
             )
         return False
 
-    def _run_quietly(self, *args: str) -> Completed:
-        argv = ["git", *args]
-        return self._runner.run(argv, env={"LC_ALL": "C"}, cwd=self._root, deadline=60, check=False)
+    def _pointed_to(self, reference: str, below: str) -> str | None:
+        """Return which reference below a folder another one points to, or None.
+
+        Not by git's own short names: that of a branch depends on the tags there are.
+        """
+        pointed = self._run("symbolic-ref", "--quiet", reference, check=False).stdout.rstrip("\n")
+        return pointed.removeprefix(below) if pointed.startswith(below) else None
 
     def _require_repository(self) -> None:
-        done = self._run_quietly("rev-parse", "--git-dir")
+        done = self._run("rev-parse", "--git-dir", check=False)
         if "dubious ownership" in done.stderr:
             raise InputError(
                 f"git does not trust {self._root}: it belongs to another user",
@@ -210,15 +246,25 @@ class Git:
             )
 
     def _fingerprint(self, status: str) -> str:
-        """Return eight hex digits over the uncommitted changes, untracked files included."""
+        """Return eight hex digits over the uncommitted changes, untracked files included.
+
+        Args:
+            status: what `git status` says with the options of ``_STATUS``.
+        """
         digest = hashlib.sha256(status.encode(errors="surrogateescape"))
-        digest.update(
-            self._git("diff", "HEAD", "--binary", "--no-ext-diff").encode(errors="surrogateescape")
-        )
-        untracked = self._git("ls-files", "--others", "--exclude-standard", "-z").split("\0")
-        for name in filter(None, untracked):
-            path = self._root / name
-            digest.update(name.encode(errors="surrogateescape"))
-            if path.is_file() and not path.is_symlink():
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        top = Path(self._git("rev-parse", "--show-toplevel"))
+        for entry in filter(None, status.split("\0")):
+            name = entry[3:]  # two letters and a space stand before it
+            # Read here, not shown by git: differences look as a person's settings have them.
+            digest.update(_content(top / name))
         return digest.hexdigest()[:8]
+
+
+def _content(path: Path) -> bytes:
+    """Return what stands for a file's content and mode, or for what a link leads to."""
+    if path.is_symlink():
+        return b"link " + hashlib.sha256(os.fsencode(path.readlink())).digest()
+    if path.is_file():
+        mode = b"x" if path.stat().st_mode & 0o100 else b"-"
+        return b"file " + mode + hashlib.sha256(path.read_bytes()).digest()
+    return b"none"

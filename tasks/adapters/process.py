@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import CommandError, DeadlineError, MissingToolError
 from tasks.core.redact import Redactor
+from tasks.core.variables import kept
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -128,6 +129,46 @@ class Completed:
     seconds: float
 
 
+class _Listener:
+    """Hands on a program's lines, which two threads deliver, one at a time.
+
+    What ``on_line`` raises would be lost in them: it ends the program, and is kept.
+    """
+
+    def __init__(self, on_line: Callable[[str], None] | None, redactor: Redactor) -> None:
+        self._on_line = on_line
+        self._redactor = redactor
+        self._lock = threading.Lock()
+        self._end: Callable[[], None] | None = None
+        self.failure: Exception | None = None
+
+    def collect(self, lines: list[str]) -> Callable[[str], None]:
+        """Return what takes a stream's lines: all of them are kept in the list, too."""
+
+        def take(line: str) -> None:
+            lines.append(line)
+            if self._on_line is None:
+                return
+            with self._lock:
+                if self.failure:
+                    return
+                try:
+                    self._on_line(self._redactor(line.rstrip("\r\n")))
+                except Exception as error:
+                    self.failure = error
+                    if self._end:
+                        self._end()
+
+        return take
+
+    def end_with(self, end: Callable[[], None]) -> None:
+        """Tell how the program is ended, once it has started."""
+        with self._lock:
+            self._end = end
+            if self.failure:
+                end()
+
+
 class Runner:
     """Runs programs for the adapters.
 
@@ -143,7 +184,7 @@ class Runner:
         argv: Sequence[str],
         *,
         stdin: str = "",
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         cwd: Path | None = None,
         deadline: float | None = None,
         on_line: Callable[[str], None] | None = None,
@@ -161,7 +202,8 @@ class Runner:
         Args:
             argv: the program, looked up on PATH, and its arguments.
             stdin: what it reads on standard input; secrets go this way, never through argv.
-            env: variables added to this process's own.
+            env: variables added to this process's own, as far as programs are given those; None
+                takes one away.
             cwd: the directory it runs in.
             deadline: seconds after which it is ended.
             on_line: called with every line of its output, redacted, as it comes.
@@ -175,23 +217,14 @@ class Runner:
             CommandError: its exit status was not 0.
             DeadlineError: it was still running at the deadline.
             KeyboardInterrupt: this process was interrupted; the program has ended.
+            Exception: what on_line raised; the program was ended then.
         """
         import sh
 
         started = time.monotonic()
         stdout: list[str] = []
         stderr: list[str] = []
-        # Two threads deliver lines; one at a time may talk to on_line.
-        speaking = threading.Lock()
-
-        def collect(into: list[str]) -> Callable[[str], None]:
-            def take(line: str) -> None:
-                into.append(line)
-                if on_line:
-                    with speaking:
-                        on_line(self.redactor(line.rstrip("\r\n")))
-
-            return take
+        listener = _Listener(on_line, self.redactor)
 
         program = sh.Command(self.find(argv[0]))
         late = threading.Event()
@@ -211,9 +244,9 @@ class Runner:
                 process = program(
                     *argv[1:],
                     _in=stdin,
-                    _out=collect(stdout),
-                    _err=collect(stderr),
-                    _env={**os.environ, **(env or {})},
+                    _out=listener.collect(stdout),
+                    _err=listener.collect(stderr),
+                    _env=_environment(env or {}),
                     _cwd=str(cwd) if cwd else None,
                     _bg=True,
                     _bg_exc=False,
@@ -224,6 +257,7 @@ class Runner:
                     _decode_errors=undecodable,
                     _preexec_fn=_end_with_parent,
                 )
+                listener.end_with(lambda: end(signal.SIGTERM))
                 if on_start:
                     on_start(lambda: end(signal.SIGTERM))
                 if deadline is not None:
@@ -246,6 +280,8 @@ class Runner:
         finally:
             for timer in timers:
                 timer.cancel()
+        if listener.failure:
+            raise listener.failure
         done = Completed(
             tuple(argv), returncode, "".join(stdout), "".join(stderr), time.monotonic() - started
         )
@@ -260,8 +296,10 @@ class Runner:
             raise self.error(done, hint=hint)
         return done
 
-    def interact(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+    def interact(self, argv: Sequence[str], *, env: Mapping[str, str | None] | None = None) -> int:
         """Run a program on this process's own terminal and return its exit status.
+
+        One that died of a signal has the status that a shell gives it: 128 and the signal's number.
 
         Raises:
             MissingToolError: the program is not on PATH.
@@ -269,7 +307,7 @@ class Runner:
         full = [self.find(argv[0]), *argv[1:]]
         with (
             _gate.closed(),
-            subprocess.Popen(full, env={**os.environ, **(env or {})}) as process,
+            subprocess.Popen(full, env=_environment(env or {})) as process,
         ):
 
             def hand_on(signum: int) -> None:
@@ -281,7 +319,8 @@ class Runner:
             while True:
                 # As in _wait: never blocked for long.
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    return process.wait(LOOK_SECONDS)
+                    status = process.wait(LOOK_SECONDS)
+                    return status if status >= 0 else 128 - status
 
     def find(self, program: str) -> str:
         """Return the path of a program.
@@ -314,6 +353,12 @@ class Runner:
             output=self.redactor(done.stderr.strip() or done.stdout),
             hint=hint,
         )
+
+
+def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return a program's environment: this process's own, as far as it concerns it, changed."""
+    whole = {**kept(os.environ), **changes}
+    return {name: value for name, value in whole.items() if value is not None}
 
 
 def _end_with_parent() -> None:

@@ -238,7 +238,7 @@ class Terraform:
         options = {**options, "no_color": True} if command != "force-unlock" else options
         argv = [
             sys.executable,
-            "-P",
+            *("-I", "-X", "utf8"),
             str(CHILD),
             program,
             str(self._root),

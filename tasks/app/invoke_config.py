@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -105,3 +109,33 @@ def _usage_errors(*more: type[Exception]) -> Iterator[None]:
         if error.code == 1:
             raise Exit(f"error: {error.message}", code=2) from error
         raise
+
+
+def main() -> None:
+    """Run the command line.
+
+    When whoever reads our output has gone (``inv --list | head -1``) there is nothing more to say:
+    the run ends as other tools do, without a word and with the status of SIGPIPE.
+    """
+    try:
+        try:
+            Suite(name="inv", binary="inv", binary_names=["inv"], config_class=SuiteConfig).run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        closed = _without_reader()
+        if not closed:
+            raise
+        for number in closed:  # or Python would write what is left at its end, and fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _without_reader() -> list[int]:
+    """Return which of stdout and stderr are pipes that nobody reads any more."""
+    watched = select.poll()
+    for number in (1, 2):
+        watched.register(number, 0)
+    return [
+        number for number, event in watched.poll(0) if event & (select.POLLERR | select.POLLHUP)
+    ]

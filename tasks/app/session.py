@@ -71,11 +71,6 @@ def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any
             except KeyboardInterrupt as interrupt:
                 session.console.warn(INTERRUPTED)
                 raise Exit(code=128 + getattr(interrupt, "signum", signal.SIGINT)) from interrupt
-            except BrokenPipeError as error:
-                # The reader of our stdout has gone (`inv list | head`): nothing more to say,
-                # and nothing may be flushed into the closed pipe at exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-                raise Exit(code=128 + signal.SIGPIPE) from error
 
         names = set(body.__code__.co_varnames[: body.__code__.co_argcount])
         shared = {name: text for name, text in HELP.items() if name in names}

@@ -95,9 +95,15 @@ def tools_of(session: Session, environment: str) -> Tools:
             "DEBIAN": images.debian,
             "PHP": images.php,
             "MAUTIC_IMAGE": os.environ.get("MAUTIC_IMAGE") or images.mautic,
+            **given("DEBIAN_IMAGE"),
         },
         work=session.console.work,
     )
+
+
+def given(*names: str) -> dict[str, str]:
+    """Return those of these variables that are set, and not to an empty text."""
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def prepare_registry(session: Session, tools: Tools, *, dry: bool) -> bool:

@@ -132,14 +132,18 @@ def _image(
     """Return how the image of the jobs is built, and with what: it is no environment's."""
     from tasks.adapters.docker.buildx import Buildx
     from tasks.adapters.registry.oci import Registry
-    from tasks.commands.build import prepare_registry, subject_of, tools_of
+    from tasks.commands.build import given, prepare_registry, subject_of, tools_of
     from tasks.core.settings import LOCAL
     from tasks.flows import pipeline
     from tasks.flows.build import plan_build
 
     subject = pipeline.ci_subject(subject_of(session, LOCAL, None), latest=latest)
     tools = tools_of(session, subject.name)
-    variables = {"DEBIAN": session.settings.images.debian, "INFRA": "yes" if infra else ""}
+    variables = {
+        "DEBIAN": session.settings.images.debian,
+        "INFRA": "yes" if infra else "",
+        **given("DEBIAN_IMAGE", "TERRAFORM_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
+    }
     tools = replace(
         tools,
         buildx=Buildx(session.runner, ROOT, pipeline.BAKE),

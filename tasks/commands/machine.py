@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -102,6 +103,7 @@ def test(session: Session, only: list[str] | None = None, yes: bool = False) -> 
     from tasks.app.wiring import tail
     from tasks.core.doctor.checks import TEST_TOOLS
     from tasks.core.settings import LOCAL
+    from tasks.core.variables import pythons
     from tasks.flows.doctor import refuse
 
     wanted = only or []
@@ -116,7 +118,7 @@ def test(session: Session, only: list[str] | None = None, yes: bool = False) -> 
     sessions = [word for name in wanted for word in ("--session", name)]
     words = tail(sys.argv, "")
     argv = [venv.program("nox"), *sessions, *(["--", *words] if words else [])]
-    raise Exit(code=session.runner.interact(argv))
+    raise Exit(code=session.runner.interact(argv, env=pythons(os.environ)))
 
 
 def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:

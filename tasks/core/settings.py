@@ -50,6 +50,7 @@ _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
 _DURATION = r"^[1-9][0-9]*[hdw]$"
 _WORD = r"^\S+$"
+_SIZE = r"^[1-9][0-9]{0,5}[kmg]$"
 _OBJECT = r"^[a-z*]+/[a-z0-9.*?-]+$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
@@ -63,6 +64,7 @@ PATTERNS = {
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
+    _SIZE: "must be a size: 512m, 2g",
     _OBJECT: "must be kind/name in lower case, with * and ?",
 }
 """What a text must look like, for people, by its pattern."""
@@ -88,6 +90,7 @@ Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
 HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
+Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
@@ -239,6 +242,22 @@ class Patience(_Strict):
     turn_seconds: Count = Field(1800, description="How long to wait for another run to finish.")
 
 
+class Limits(_Strict):
+    """What the services of a branch on this machine may use."""
+
+    database_memory: Size = Field("1g", description="Memory of the database.")
+    database_buffer_pool: Size = Field(
+        "256m", description="The database's cache (`innodb_buffer_pool_size`), a part of that."
+    )
+    fpm_memory: Size = Field("1g", description="Memory of php-fpm.")
+    migrate_memory: Size = Field("1g", description="Memory of an installation or a migration.")
+    cron_memory: Size = Field("768m", description="Memory of the scheduled commands.")
+    worker_memory: Size = Field("512m", description="Memory of the workers.")
+    web_memory: Size = Field("512m", description="Memory of nginx.")
+    mautic_pids: Count = Field(128, description="Processes of each of Mautic's services.")
+    log_max_size: Size = Field("10m", description="Size of a service's log; three are kept.")
+
+
 class Stack(_Strict):
     """One set of AWS infrastructure, as `inv infra.*` makes it with Terraform."""
 
@@ -318,6 +337,7 @@ class Environment(_Strict):
         "the database is (`mysql.enabled` for one in the branch's namespace).",
     )
     patience: Patience = Field(Patience(), description="Kubernetes only.")
+    limits: Limits = Field(Limits(), description="Compose only.")
 
     @property
     def gaps(self) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
 
 BAKE = "docker/docker-bake.hcl"
+_BUILT_FROM = "docker"
+"""Where everything lies that images are built from."""
 
 THEMES = "themes"
 """The folder of the images' context that no migration depends on: themes are read at run time."""
@@ -255,6 +257,7 @@ def plan_build(
         EngineError: the engine cannot be reached.
     """
     guard(subject, tools.git)
+    check_line_ends(tools.git)
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
     definition = tools.buildx.definition({**tools.variables, **blank})
@@ -370,6 +373,24 @@ def write_record(path: Path, subject: Subject, built: Mapping[str, Built]) -> No
     # It holds no secret, and later jobs may run as another user.
     Path(file.name).chmod(0o644)
     Path(file.name).replace(path)
+
+
+def check_line_ends(git: Git) -> None:
+    """Make sure that what is built has the line ends that were committed.
+
+    With CRLF no shell script of an image starts, and the same commit has other contents.
+
+    Raises:
+        InputError: naming a file that has others.
+    """
+    found = git.with_other_line_ends(_BUILT_FROM)
+    if found:
+        more = f", and {len(found) - 1} more" if found[1:] else ""
+        raise InputError(
+            f"{found[0]} has Windows line ends (CRLF) here, and was committed without them{more}",
+            hint="was it core.autocrlf, or an editor? With everything committed: git config "
+            "core.autocrlf false && git rm -rq --cached . && git reset --hard",
+        )
 
 
 def guard(subject: Subject, git: Git) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ import docker
 import pytest
 import requests
 
+from tasks.adapters.docker.buildx import Buildx, Definition
+from tasks.adapters.docker.compose import Compose
+from tasks.adapters.process import Runner
+from tasks.core.redact import Redactor
+from tasks.core.settings import Limits
+from tasks.core.variables import in_compose_file
 from tests.integration.standin_support import (
     COMPOSE_FILE,
     PLATFORM_FILE,
@@ -57,6 +64,40 @@ EVERY = [(kind, service) for kind, services in SERVICES.items() for service in s
 ONE_SHOT = {"migrate", "secrets"}
 
 
+BAKE_FILES = sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "docker").rglob("docker-bake.hcl")
+)
+TOOLS = {
+    "COMPOSE_FILE": "/nonexistent",
+    "COMPOSE_ENV_FILES": "/nonexistent",
+    "COMPOSE_PROFILES": "migrate",
+    "COMPOSE_PROJECT_NAME": "mine",
+    "COMPOSE_BAKE": "true",
+    "DOCKER_DEFAULT_PLATFORM": "linux/arm64",
+    "DOCKER_CONTENT_TRUST": "1",
+    "BUILDX_BUILDER": "mine",
+    "BUILDX_BAKE_FILE": "/nonexistent",
+    "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+    "BUILDKIT_PROGRESS": "rawjson",
+    "SOURCE_DATE_EPOCH": "1",
+}
+"""What a person may have set for a project of their own."""
+
+
+@pytest.fixture
+def set_all(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Sets every word in a file that may be a variable's name, and what Docker's tools read."""
+
+    def set_them(file: Path) -> None:
+        kept = {"PATH", "HOME", *(name for name in os.environ if name.endswith("_PROXY"))}
+        for name in {*re.findall(r"\b[A-Z][A-Z0-9_]{2,}\b", file.read_text())} - kept:
+            monkeypatch.setenv(name, "7g")
+        for name, value in TOOLS.items():
+            monkeypatch.setenv(name, value)
+
+    return set_them
+
+
 # --- what the files say ---------------------------------------------------------------------------
 
 
@@ -71,6 +112,41 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
 
 def test_every_service_is_looked_at(configs: dict[str, dict[str, Any]]) -> None:
     assert {kind: sorted(config["services"]) for kind, config in configs.items()} == SERVICES
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_nothing_of_a_person_s_shell_reaches_a_compose_project(
+    kind: str, set_all: Callable[[Path], None]
+) -> None:
+    file, variables = FILES[kind]
+
+    def config() -> dict[str, Any]:
+        return Compose(Runner(Redactor()), f"test-{kind}", file, variables).config()
+
+    clean = config()
+    set_all(file)
+    assert config() == clean
+
+
+@pytest.mark.parametrize("file", BAKE_FILES)
+def test_nothing_of_a_person_s_shell_reaches_a_build(
+    file: str, set_all: Callable[[Path], None]
+) -> None:
+    def definition() -> Definition:
+        return Buildx(Runner(Redactor()), ROOT, file).definition({})
+
+    clean = definition()
+    set_all(ROOT / file)
+    assert definition() == clean
+
+
+def test_the_limits_of_the_settings_are_those_of_the_file(
+    configs: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    limits = {key.upper(): str(value) for key, value in Limits().model_dump().items()}
+    assert set(limits) <= set(in_compose_file(COMPOSE_FILE.read_text()))
+    project = Project("test-branch", COMPOSE_FILE, {**BRANCH, **limits}, tmp_path)
+    assert project.config()["services"] == configs["branch"]["services"]
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)

@@ -397,6 +397,7 @@ WRONG = [
     Wrong("nginx", (), "NGINX_STATIC_MAX_AGE", "1d"),
     Wrong("nginx", (), "NGINX_SHUTDOWN_TIMEOUT", "soon"),
     Wrong("nginx", (), "NGINX_REAL_IP_HEADER", "X Forwarded"),
+    Wrong("nginx", (), "NGINX_REAL_IP_HEADER", "forwarded"),
     Wrong("mautic", (), "PHP_INI_VALUE_MEMORY_LIMIT", "lots"),
     Wrong("mautic", (), "PHP_INI_VALUE_MAX_EXECUTION_TIME", "5m"),
     Wrong("mautic", (), "PHP_OPCACHE_VALIDATE_TIMESTAMPS", "no"),

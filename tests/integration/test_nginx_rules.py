@@ -71,6 +71,14 @@ HIDDEN = {
     "vendor/autoload.php": EVIL,
     "var/logs/prod.log": "log",
 }
+FOLDERS = (
+    *("app", "bin", "build", "config", "docroot", "media", "node_modules", "patches", "plugins"),
+    *("templates", "tests", "themes", "translations", "upgrade", "var", "vendor"),
+)
+"""Folders of Mautic's tree, in both of its layouts, whose names people give to pages as well."""
+
+HIDDEN |= {f"docroot/{name}/evil.php": EVIL for name in FOLDERS}
+HIDDEN |= {f"docroot/{name}/x/secret": "secret" for name in FOLDERS}
 UPLOADS = {
     "photo.png": PIXEL,
     "sub/photo two.jpeg": PIXEL,
@@ -189,6 +197,10 @@ PHP = [
     "/a-landing-page",
     "/a.landing.page",
     "/installer",
+    # Aliases of pages that are names of folders, too; the folders lie in the tree.
+    *(f"/{name}" for name in FOLDERS),
+    "/Upgrade?utm_source=x",
+    "/upgrades",
     "/s/./login",
     "//s//login",
     "/%73/login",
@@ -283,6 +295,8 @@ DENIED = [
     "/themes/blank/evil.php",
     "/themes/blank/html/base.html.twig",
     "/themes/",
+    *(f"/{name}/" for name in FOLDERS),
+    *(f"/{name}/{file}" for name in FOLDERS for file in ("evil.php", "evil", "x/secret")),
     # dot files and folders that are none of the web's business
     "/.env",
     "/.htaccess",
@@ -401,6 +415,10 @@ FORGED = {
     "X-Forwarded-Proto": "https",
     "X-Forwarded-Host": "evil.example",
     "X-Forwarded-Port": "6666",
+    "X-Forwarded-Scheme": "https",
+    "X-Forwarded-Protocol": "https",
+    "X-Forwarded-Ssl": "on",
+    "Front-End-Https": "on",
     "X-Original-URL": "/s/users",
     "Proxy": "http://evil.example",
 }
@@ -414,6 +432,9 @@ def test_nothing_a_stranger_says_about_himself_is_believed(rules: Rules) -> None
     assert "evil.example" not in str(seen)
     assert seen["HTTP_X_FORWARDED_FOR"] == seen["REMOTE_ADDR"]
     assert (seen["REQUEST_SCHEME"], seen.get("HTTPS", "")) == ("http", "")
+    told = {name: value for name, value in seen.items() if name.startswith("HTTP_")}
+    assert "https" not in told.values()
+    assert "on" not in told.values()
     assert "6666" not in str(seen)
     assert seen["REQUEST_URI"] == "/s/login"
     assert "Strict-Transport-Security" not in answer.headers
@@ -439,6 +460,70 @@ def test_of_a_chain_the_last_address_that_is_no_proxy_counts(rules: Rules) -> No
     seen = rules.behind_proxy.request("/", {"X-Forwarded-For": chain}).probe["server"]
 
     assert seen["REMOTE_ADDR"] == "203.0.113.9"
+
+
+SCHEMES = [
+    ({"X-Forwarded-Proto": "https"}, "https"),
+    ({"X-Forwarded-Proto": "HTTPS"}, "https"),
+    # Of two proxies in a row the second one may add its own word, with and without a blank.
+    ({"X-Forwarded-Proto": "https, http"}, "https"),
+    ({"X-Forwarded-Proto": "https,http"}, "https"),
+    ({"X-Forwarded-Proto": " https , http , http"}, "https"),
+    ({"X-Forwarded-Proto": "http, https"}, "http"),
+    ({"X-Forwarded-Proto": "http,https"}, "http"),
+    ({"X-Forwarded-Proto": "wss"}, "https"),
+    ({"X-Forwarded-Proto": "httpsx"}, "http"),
+    ({"X-Forwarded-Proto": "x https"}, "http"),
+    ({"X-Forwarded-Proto": ", https"}, "http"),
+    ({}, "http"),
+    # RFC 7239, and its own examples.
+    ({"Forwarded": "proto=https"}, "https"),
+    ({"Forwarded": "for=192.0.2.60;proto=https;by=203.0.113.43"}, "https"),
+    ({"Forwarded": 'For="[2001:db8:cafe::17]:4711";Proto="HTTPS"; host="shop.example"'}, "https"),
+    ({"Forwarded": "for=192.0.2.43;proto=https, for=198.51.100.17;proto=http"}, "https"),
+    ({"Forwarded": "for=192.0.2.43;proto=http, for=198.51.100.17;proto=https"}, "http"),
+    ({"Forwarded": "for=192.0.2.43, for=198.51.100.17;proto=https"}, "http"),
+    ({"Forwarded": 'for="_a,b;proto=https";proto=http'}, "http"),
+    ({"Forwarded": r'for="_a\";x,;proto=http";proto=https'}, "https"),
+    ({"Forwarded": "for=192.0.2.60;notproto=https"}, "http"),
+    ({"Forwarded": 'for="' + "a;" * 4000}, "http"),
+    # Whoever sends both has passed one of them on.
+    ({"X-Forwarded-Proto": "https", "Forwarded": "proto=http"}, "https"),
+    ({"X-Forwarded-Proto": "http", "Forwarded": "proto=https"}, "http"),
+]
+
+
+@pytest.mark.parametrize(("headers", "scheme"), SCHEMES, ids=lambda value: str(value)[:60])
+def test_the_scheme_is_what_the_first_proxy_saw(
+    rules: Rules, headers: dict[str, str], scheme: str
+) -> None:
+    answer = rules.behind_proxy.request("/s/login", headers)
+    seen = answer.probe["server"]
+    assert (seen["REQUEST_SCHEME"], seen.get("HTTPS", "")) == (
+        (scheme, "on") if scheme == "https" else (scheme, "")
+    )
+    assert seen["HTTP_X_FORWARDED_PROTO"] == scheme
+    assert seen.get("HTTP_FORWARDED", "") == ""
+    assert ("Strict-Transport-Security" in answer.headers) == (scheme == "https")
+    # Of a stranger nothing of it is believed.
+    seen = rules.site.request("/s/login", headers).probe["server"]
+    assert (seen["REQUEST_SCHEME"], seen.get("HTTPS", "")) == ("http", "")
+
+
+@pytest.mark.parametrize(
+    ("chain", "address"),
+    [
+        # Some add the port.
+        ("203.0.113.9:51234", "203.0.113.9"),
+        ("203.0.113.9:51234, 10.1.2.3:4711", "203.0.113.9"),
+        ("2001:db8::9", "2001:db8::9"),
+        ("[2001:db8::9]:51234", "2001:db8::9"),
+        ("203.0.113.9,10.1.2.3", "203.0.113.9"),
+    ],
+)
+def test_an_address_may_come_with_its_port(rules: Rules, chain: str, address: str) -> None:
+    seen = rules.behind_proxy.request("/", {"X-Forwarded-For": chain}).probe["server"]
+    assert (seen["REMOTE_ADDR"], seen["HTTP_X_FORWARDED_FOR"]) == (address, address)
 
 
 def test_https_is_not_assumed_behind_a_proxy(rules: Rules) -> None:

@@ -26,6 +26,18 @@ print(json.dumps({"argv": sys.argv[1:], "cwd": os.getcwd(), "tiny": tiny.VERSION
                   "python": sys.version_info[:2], "prefix": sys.prefix}))
 """
 
+HOSTILE = {
+    "PYTHONHOME": "/nonexistent",
+    "PYTHONPATH": "{evil}",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONIOENCODING": "no-such-encoding",
+    "PYTHONWARNINGS": "error",
+    "PYTHONPLATLIBDIR": "nowhere",
+    # The locale C as it is, in which what is not ASCII comes to Python otherwise than from git.
+    **{"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
+}
+"""What a person has set for a Python of their own."""
+
 
 class Project:
     """A project as small as one can be: the real wrapper, a lock of one package, and one program.
@@ -105,10 +117,19 @@ def made(tmp_path_factory: pytest.TempPathFactory, uv: Path) -> Project:
     """A project whose .venv is there and fresh; tests leave it so."""
     path = tmp_path_factory.mktemp("made")
     made = Project(path / "my project", path / "home", uv)
-    done = made.run()
+    done = made.run(**hostile(path))
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if line] == [f"inv: {MAKING}, once …"]
     return made
+
+
+def hostile(where: Path) -> dict[str, str]:
+    """Return variables that a Python which heeds them cannot even start with."""
+    evil = where / "evil"
+    evil.mkdir(exist_ok=True)
+    for module in ("json", "tasks", "venv", "ensurepip", "pip"):
+        (evil / f"{module}.py").write_text("raise SystemExit(f'{__file__} was loaded')\n")
+    return {name: value.format(evil=evil) for name, value in HOSTILE.items()}
 
 
 def answer(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -125,6 +146,13 @@ def test_a_fresh_venv_is_used_offline_and_without_a_word(made: Project) -> None:
     assert told["argv"] == ["--list", "a b", "*"]
     assert told["prefix"] == str(made.root / ".venv")
     assert made.leftovers() == []
+
+
+def test_variables_for_another_python_do_not_reach_it(made: Project, tmp_path: Path) -> None:
+    """`made` was made under them, too."""
+    told = answer(made.run("--branch", "café", "naïve", **hostile(tmp_path)))
+    assert told["argv"] == ["--branch", "café", "naïve"]
+    assert told["prefix"] == str(made.root / ".venv")
 
 
 def test_programs_in_the_venv_run_from_where_it_lies(made: Project) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 import time
@@ -108,10 +107,8 @@ class Deploys:
         self._number += 1
         where = where or self.env.checkout
         date = f"{self._clock} +0000"
-        environ = {**os.environ, "GIT_COMMITTER_DATE": date, "GIT_AUTHOR_DATE": date}
-        identity = ("-c", "user.name=Ada Test", "-c", "user.email=ada@example.org")
-        argv = ["git", *identity, "commit", "--quiet", "--allow-empty", "-m", f"{self._number}"]
-        subprocess.run(argv, cwd=where, env=environ, check=True)
+        dates = {"GIT_COMMITTER_DATE": date, "GIT_AUTHOR_DATE": date}
+        git(where, "commit", "--quiet", "--allow-empty", "-m", f"{self._number}", env=dates)
         sha = git(where, "rev-parse", "HEAD")
         self.env.push(sha[:8])
         return sha

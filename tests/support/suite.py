@@ -1,4 +1,4 @@
-"""Running the suite as a person does: `python -m tasks` in a checkout, with a clean environment."""
+"""Running the suite as ./inv does: isolated Python in a checkout, with a clean environment."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tasks.core.variables import kept
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,16 +34,17 @@ PASSED_ON = (
 """Variables of this process that a clean environment keeps: where things are, never what to do."""
 
 
-def git(where: Path, *args: str) -> str:
+def git(where: Path, *args: str, env: Mapping[str, str] | None = None) -> str:
     """Run git in a directory, independent of the machine's own git settings; return its stdout."""
     env = {
-        **os.environ,
+        **kept(os.environ),
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,
         "GIT_AUTHOR_NAME": "Ada Test",
         "GIT_AUTHOR_EMAIL": "ada@example.org",
         "GIT_COMMITTER_NAME": "Ada Test",
         "GIT_COMMITTER_EMAIL": "ada@example.org",
+        **(env or {}),
     }
     done = subprocess.run(
         ["git", "-c", "init.defaultBranch=main", "-C", str(where), *args],
@@ -65,6 +68,7 @@ def copy_project(target: Path) -> Path:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
+        env=kept(os.environ),
         check=True,
         capture_output=True,
     ).stdout.split(b"\0")
@@ -103,14 +107,12 @@ class Inv:
         return {
             **kept,
             "HOME": str(self._home),
-            "PYTHONUTF8": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
             **(extra or {}),
         }
 
     def argv(self, *args: str, settings: Mapping[str, Any] | None = None) -> list[str]:
         """Return the command line of a run; settings go into a file given with -f."""
-        argv = [sys.executable, "-m", "tasks"]
+        argv = [sys.executable, "-B", "-E", "-s", "-X", "utf8", "-m", "tasks"]
         if settings is not None:
             self._files += 1
             path = self._scratch / f"settings-{self._files}.yaml"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,12 @@ def work(session: Session) -> None:
 
 
 @task()
+def relay(session: Session) -> None:
+    """Pass a program's output on as data, as the logs are, while it goes on."""
+    session.runner.run(["sh", "-c", "echo begun; exec sleep 600"], on_line=session.console.data)
+
+
+@task()
 def chatter(session: Session) -> None:
     """Write much data."""
     for number in range(100_000):
@@ -54,13 +63,13 @@ def chatter(session: Session) -> None:
 
 @pytest.fixture
 def example(checkout: Path) -> Path:
-    """A checkout whose suite has four more tasks."""
+    """A checkout whose suite has five more tasks."""
     (checkout / "tasks" / "example.py").write_text(EXAMPLE)
     init = checkout / "tasks" / "__init__.py"
     init.write_text(
         init.read_text()
-        + "\nfrom tasks.example import bug, chatter, fail, work\n"
-        + "for one in (bug, chatter, fail, work):\n    namespace.add_task(one)\n"
+        + "\nfrom tasks.example import bug, chatter, fail, relay, work\n"
+        + "for one in (bug, chatter, fail, relay, work):\n    namespace.add_task(one)\n"
     )
     return checkout
 
@@ -274,6 +283,64 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(inv: Inv, example: Path) -
     assert running.stderr is not None
     assert running.stderr.read() == ""
     assert running.wait(timeout=60) == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--list"],
+        ["--list", "--list-format=json"],
+        ["--help"],
+        ["--help=names"],
+        ["--version"],
+        ["--print-completion-script=bash"],
+        ["names"],
+        ["names", "--format=json"],
+        ["ci.explain", "--event=push"],
+        # Told from a thread that reads a program's output.
+        ["relay"],
+    ],
+    ids=" ".join,
+)
+def test_what_nobody_reads_is_not_worth_a_word(args: list[str], inv: Inv, example: Path) -> None:
+    with _unread() as pipe:
+        done = subprocess.run(
+            inv.argv(*args),
+            cwd=example,
+            env=inv.environ(),
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("args", [["fail", "--kind=SuiteError"], ["work"], ["nope"]], ids=" ".join)
+def test_messages_that_nobody_reads_end_the_run(args: list[str], inv: Inv, example: Path) -> None:
+    with _unread() as pipe:
+        done = subprocess.run(
+            inv.argv(*args),
+            cwd=example,
+            env=inv.environ(),
+            stdout=subprocess.PIPE,
+            stderr=pipe,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (128 + signal.SIGPIPE, b"")
+
+
+@contextlib.contextmanager
+def _unread() -> Iterator[int]:
+    """Give the writing end of a pipe whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        yield writing
+    finally:
+        os.close(writing)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -37,6 +37,12 @@ CONTEXT = "eks"
 API = "client.authentication.k8s.io/v1"
 USABLE = frozenset({"ACTIVE", "UPDATING"})
 
+_PLUGIN = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from tasks.adapters.aws.session.eks_token import main; sys.exit(main())"
+)
+"""Runs the exec plugin in an isolated Python: the checkout is its first argument."""
+
 
 @dataclass(frozen=True)
 class Token:
@@ -169,8 +175,7 @@ class EksAccess:
         plugin = {
             "apiVersion": API,
             "command": sys.executable,
-            "args": ["-m", "tasks.adapters.aws.eks_token", *place],
-            "env": [{"name": "PYTHONPATH", "value": str(self._root)}],
+            "args": ["-I", "-X", "utf8", "-c", _PLUGIN, str(self._root), *place],
             "interactiveMode": "Never",
         }
         cluster = {"server": self.endpoint.url, "certificate-authority": str(self._authority)}

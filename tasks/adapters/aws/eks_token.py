@@ -1,6 +1,6 @@
 """The exec plugin of the kubeconfig that Helm gets for an EKS cluster: one token, on stdout.
 
-python -m tasks.adapters.aws.eks_token --cluster NAME --region REGION [--profile PROFILE]
+Options: --cluster NAME --region REGION [--profile PROFILE]
 """
 
 from __future__ import annotations
@@ -28,7 +28,3 @@ def main() -> int:
         return error.exit_code
     sys.stdout.write(json.dumps(credential(token)) + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

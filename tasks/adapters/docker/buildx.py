@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Completed, Runner
+from tasks.core.engine_address import remedy, told_of_context, unknown_context
 from tasks.core.errors import (
     CommandError,
     EngineError,
@@ -21,6 +23,7 @@ from tasks.core.errors import (
     SuiteError,
 )
 from tasks.core.images.content_key import Target
+from tasks.core.variables import in_bake_file
 
 DOCTOR = "`inv doctor` says what this machine needs"
 
@@ -120,14 +123,14 @@ class Buildx:
         """Return what the bake file says with these variables.
 
         Args:
-            variables: values of the bake file's variables.
+            variables: values of the bake file's variables; nothing else is read for them.
 
         Raises:
             MissingToolError: there is no docker or no buildx.
             CommandError: the bake file is wrong.
         """
         argv = ["docker", "buildx", "bake", "--file", self.file, "--print"]
-        done = self._docker(argv, env=variables)
+        done = self._docker(argv, env={**self._unset, **variables})
         printed = json.loads(done.stdout)
         return Definition(printed["target"], tuple(printed["group"]["default"]["targets"]))
 
@@ -205,20 +208,25 @@ class Buildx:
                     argv += ["--set", f"{target}.cache-from={order.cache_from}"]
                 if order.cache_to:
                     argv += ["--set", f"{target}.cache-to={order.cache_to}"]
-            self._docker(
-                [*argv, *orders], env={**variables, **(login or {})}, deadline=None, on_line=take
-            )
+            env = {**self._unset, **variables, **(login or {})}
+            self._docker([*argv, *orders], env=env, deadline=None, on_line=take)
             results: dict[str, Any] = json.loads(metadata.read_text())
         return {
             target: Baked(results[target]["containerimage.digest"], progress.ended.get(target, 0.0))
             for target in orders
         }
 
+    @cached_property
+    def _unset(self) -> dict[str, None]:
+        """The bake file's variables: what the user's own shell has set is none of theirs."""
+        path = self.root / self.file
+        return in_bake_file(path.read_text()) if path.exists() else {}
+
     def _docker(
         self,
         argv: list[str],
         *,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         deadline: float | None = _QUICK_SECONDS,
         on_line: Callable[[str], None] | None = None,
     ) -> Completed:
@@ -259,14 +267,8 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
     # ended the run stands in its last line of errors.
     errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
     ended = errors[-1] if building and errors else output
-    if "error during connect" in ended or "Cannot connect to the Docker daemon" in ended:
-        return EngineError, "the Docker Engine cannot be reached", f"start it; {DOCTOR}"
-    if "permission denied while trying to connect" in output:
-        return (
-            EngineError,
-            "this user may not use the Docker Engine",
-            "become a member of the group docker, or run as root",
-        )
+    if fault := _engine_fault(output, ended):
+        return (EngineError, *fault)
     if re.search(r"is not a docker command|unknown command: docker|unknown flag: --file", output):
         return MissingToolError, "docker has no buildx plugin", DOCTOR
     if "no space left on device" in output.lower():
@@ -286,6 +288,30 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
                 return kind, message, hint
     return CommandError, "the build failed", None
 
+
+def _engine_fault(output: str, ended: str) -> tuple[str, str] | None:
+    """Return message and hint where the engine cannot be used.
+
+    Args:
+        output: what docker wrote.
+        ended: the part of it that tells what ended the run.
+    """
+    if context := told_of_context(output):
+        return unknown_context(context)
+    if re.search(_NO_ENGINE, ended):
+        host = os.environ.get("DOCKER_HOST", "")
+        return "the Docker Engine cannot be reached", remedy(ended, host=host)
+    if "permission denied while trying to connect" in output:
+        return (
+            "this user may not use the Docker Engine",
+            "become a member of the group docker, or run as root",
+        )
+    return None
+
+
+_NO_ENGINE = (
+    "error during connect|Cannot connect to the Docker daemon|unable to resolve docker endpoint"
+)
 
 _REGISTRY_FAULTS = (
     (

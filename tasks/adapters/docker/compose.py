@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Completed, Runner
+from tasks.core.variables import in_compose_file
 
 
 class Compose:
@@ -27,9 +28,13 @@ class Compose:
         self._runner = runner
         self._project = project
         self._file = file
-        # Settings of the user's own shell must not reach into the project.
-        own = {name: "" for name in os.environ if name.startswith("COMPOSE_")}
-        self._env = {**own, **variables, "COMPOSE_IGNORE_ORPHANS": "1", "COMPOSE_MENU": "0"}
+        # What the user's own shell has set must not reach into the project.
+        self._env: dict[str, str | None] = {
+            **in_compose_file(file.read_text()),
+            **variables,
+            "COMPOSE_IGNORE_ORPHANS": "1",
+            "COMPOSE_MENU": "0",
+        }
 
     def config(self, profiles: Sequence[str] = ()) -> dict[str, Any]:
         """Return the project as Compose understands it, every variable filled in."""

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tasks.core.compose.reconcile import Observed
+from tasks.core.engine_address import remedy, unknown_context
 from tasks.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -309,6 +310,12 @@ class Engine:
 
         with self._errors("connecting"):
             where: dict[str, Any] = {**kwargs_from_env()} or _context()
+            host = str(where.get("base_url", ""))
+            if host.startswith("ssh://"):
+                # The library would need another one for it, and ports are published over there.
+                raise EngineError(
+                    f"the Docker Engine at {host} cannot be used", hint=remedy("", host=host)
+                )
             return APIClient(version="auto", timeout=timeout, **where)
 
     @contextlib.contextmanager
@@ -335,7 +342,10 @@ class Engine:
 
 def _unreachable(error: Exception) -> EngineError:
     """Return the error for an engine that does not answer, with the likely remedy."""
-    where = os.environ.get("DOCKER_HOST", "its socket")
+    host, context = os.environ.get("DOCKER_HOST", ""), ""
+    if not host:
+        host, context = str(_context().get("base_url", "")), os.environ.get("DOCKER_CONTEXT", "")
+    where = host or "its socket"
     if "Permission denied" in str(error):
         return EngineError(
             f"the Docker Engine refuses this user at {where}",
@@ -343,17 +353,26 @@ def _unreachable(error: Exception) -> EngineError:
         )
     return EngineError(
         f"the Docker Engine does not answer at {where}",
-        hint="start it (systemctl start docker); `inv doctor` says what else is missing",
+        output=str(error),
+        hint=remedy(str(error), host=host, context=context),
     )
 
 
 def _context() -> dict[str, Any]:
-    """Return the address of the Docker context in use, as the docker command chooses it."""
-    from docker.context import ContextAPI
+    """Return the address of the Docker context in use, as the docker command chooses it.
 
-    name = os.environ.get("DOCKER_CONTEXT")
-    context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
-    if context is None or context.Host is None:
+    Raises:
+        EngineError: there is no such context; nobody wants another engine then.
+    """
+    from docker.context import ContextAPI
+    from docker.context.config import get_current_context_name
+
+    name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    context = ContextAPI.get_context(name)
+    if context is None:
+        message, hint = unknown_context(name)
+        raise EngineError(message, hint=hint)
+    if name == "default" or context.Host is None:
         return {}
     return {"base_url": context.Host, "tls": context.TLSConfig or False}
 

@@ -22,6 +22,7 @@ from tasks.adapters.docker.engine import PROJECT, Engine
 from tasks.adapters.parallel import at_once
 from tasks.adapters.process import Runner
 from tasks.core.doctor.checks import Clock, Docker, Need, PortUse, System, Terraform
+from tasks.core.engine_address import LOCAL_SOCKETS
 from tasks.core.errors import DeadlineError, EngineError, reason_of
 
 ANSWER_SECONDS = 5
@@ -36,8 +37,6 @@ DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 _ADMIN_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where daemons and debootstrap live; not on the PATH of an ordinary Debian account."""
-
-_LOCAL_SOCKETS = {"", "unix:///var/run/docker.sock", "unix:///run/docker.sock"}
 
 _LISTEN = "0A"
 """TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)."""
@@ -180,7 +179,7 @@ class Machine:
     def _host(self, context: str) -> str:
         """Return what chose another engine than this machine's own, or an empty string."""
         host = self._environ.get("DOCKER_HOST", "")
-        if host not in _LOCAL_SOCKETS:
+        if host not in LOCAL_SOCKETS:
             return f"DOCKER_HOST={host}"
         return f"the Docker context {context}" if context not in {"", "default"} else ""
 

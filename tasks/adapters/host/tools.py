@@ -140,8 +140,15 @@ def _key(lock: Path) -> str:
 
 def _download(runner: Runner, lock: Path, into: Path, refusal: str) -> Path:
     """Fetch the locked wheel; pip checks its hash."""
-    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    argv += ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(lock)]
+    argv = [sys.executable, "-I", "-m", "pip", "download", "--quiet"]
+    argv += [
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "-r",
+        str(lock),
+    ]
     try:
         runner.run([*argv, "-d", str(into)], deadline=DOWNLOAD_SECONDS)
         return next(into.glob("*.whl"))

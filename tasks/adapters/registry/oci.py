@@ -319,10 +319,17 @@ class Registry:
         except requests.RequestException as error:
             raise UnreachableError(
                 f"the registry {self.host} cannot be reached: {reason_of(error)}",
-                hint=self._hint(),
+                hint=self._hint(error),
             ) from error
 
-    def _hint(self) -> str:
+    def _hint(self, error: Exception) -> str:
+        from requests.exceptions import ProxyError
+
+        if isinstance(error, ProxyError):
+            return (
+                f"HTTP_PROXY, HTTPS_PROXY and NO_PROXY say which proxy is asked: must it let "
+                f"{self.host} through, or does {self.host} belong into NO_PROXY?"
+            )
         if is_loopback(self.host):
             return "is it running? `inv doctor` says what is wrong with this machine"
         return f"is {self.host} right, and reachable from here? `inv doctor` looks closer"

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from tasks.core.engine_address import remedy as engine_remedy
+from tasks.core.engine_address import told_of_context, unknown_context
+
 ENGINE_MIN = (23, 0)
 """BuildKit as the default builder, named contexts and here-documents without a syntax image."""
 
@@ -361,10 +364,14 @@ def _no_engine(docker: Docker, system: System) -> Finding:
             return Finding("engine", Level.PROBLEM, found, "newgrp docker, or log in again")
         found = f"{system.user} may not talk to the engine: not in the group docker"
         return Finding("engine", Level.PROBLEM, found, needs=(Need.GROUP,))
+    if context := told_of_context(docker.error):
+        message, hint = unknown_context(context)
+        return Finding("engine", Level.PROBLEM, message, hint)
     if docker.host:
         found = f"{docker.host} does not answer: {docker.error}"
-        remedy = "unset DOCKER_HOST DOCKER_CONTEXT; docker context use default"
-        return Finding("engine", Level.PROBLEM, found, remedy)
+        _, _, host = docker.host.partition("DOCKER_HOST=")
+        hint = engine_remedy(docker.error, host=host, context="" if host else docker.host)
+        return Finding("engine", Level.PROBLEM, found, hint)
     if docker.daemon:
         found = f"the engine is installed but does not answer: {docker.error}"
         return Finding("engine", Level.PROBLEM, found, needs=(Need.START,))

@@ -575,7 +575,9 @@ class Local:
             database: the database's image.
         """
         names, of = request.names, request.of
+        limits = self.settings.environment(self.environment).limits.model_dump()
         variables = {
+            **{key.upper(): str(value) for key, value in limits.items()},
             "ENVIRONMENT": of.environment,
             "SLUG": of.slug,
             "BRANCH": of.branch,

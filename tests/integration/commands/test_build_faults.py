@@ -21,6 +21,7 @@ from tests.integration.build_support import (
     forget_images,
     front_door,
 )
+from tests.support.suite import git
 
 if TYPE_CHECKING:
     import docker
@@ -217,6 +218,30 @@ def test_a_context_that_is_missing_is_bad_input(site: Site) -> None:
     done = site.build()
     assert done.returncode == 2
     assert "target nginx: there is no folder docker/nginx" in done.stderr
+
+
+def test_windows_line_ends_are_bad_input(site: Site) -> None:
+    """To git nothing has changed, as after a checkout under core.autocrlf: the same clean tag would
+    stand for other contents.
+    """
+    site.write("nginx/own/start.sh", "#!/bin/sh\necho hi\n")
+    site.write("nginx/own/stop.sh", "#!/bin/sh\necho bye\n")
+    # Committed as it is: somebody's own.
+    site.write("nginx/own/foreign.txt", "a\r\nb\r\n")
+    (site.checkout / ".gitattributes").write_text("* text=auto eol=lf\n*.txt -text\n")
+    site.commit()
+    assert site.build("--dry-run").returncode == 0
+    site.write("nginx/own/start.sh", "#!/bin/sh\r\necho hi\r\n")
+    git(site.checkout, "add", "--all")
+    assert git(site.checkout, "status", "--porcelain") == ""
+    done = site.build("--dry-run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "docker/nginx/own/start.sh has Windows line ends (CRLF) here" in done.stderr
+    assert "more" not in done.stderr.splitlines()[0]
+    assert "core.autocrlf false" in done.stderr
+    site.write("nginx/own/stop.sh", "#!/bin/sh\r\necho bye\n")
+    assert "start.sh has Windows line ends (CRLF) here" in site.build("--dry-run").stderr
+    assert ", and 1 more" in site.build("--dry-run").stderr
 
 
 # -- interruptions ----------------------------------------------------------------------------

@@ -225,6 +225,30 @@ def test_asking_changes_nothing(repository: Path) -> None:
     assert (repository / ".git" / "index").read_bytes() == index
 
 
+# -- line ends ------------------------------------------------------------------------------------
+
+
+def test_a_clone_has_line_feeds_whatever_autocrlf_says(checkout: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    options = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
+    git(tmp_path, *options, "clone", "--quiet", str(checkout), str(clone))
+    assert b"\r" not in (clone / "inv").read_bytes()
+    assert at(clone).with_other_line_ends(".") == []
+
+
+@pytest.mark.parametrize("name", ["file", "a b", "héllo", "a\tb"])
+def test_a_file_with_other_line_ends_than_committed_is_named(repository: Path, name: str) -> None:
+    (repository / "bare").write_text("one\n")
+    (repository / "windows").write_bytes(b"one\r\n")
+    (repository / "binary").write_bytes(b"\0one\n")
+    (repository / name).write_text("one\ntwo\n")
+    commit_all(repository)
+    assert at(repository).with_other_line_ends(".") == []
+    for content in (b"one\r\ntwo\r\n", b"one\r\ntwo\n"):
+        (repository / name).write_bytes(content)
+        assert at(repository).with_other_line_ends(".") == [name]
+
+
 # -- the repository -------------------------------------------------------------------------------
 
 
@@ -292,3 +316,144 @@ def test_a_shallow_clone_that_cannot_tell_says_so(repository: Path, tmp_path: Pa
     with pytest.raises(InputError, match="shallow clone cannot tell") as caught:
         at(clone).is_on(first, "main")
     assert "--unshallow" in (caught.value.hint or "")
+
+
+# -- other people's settings ----------------------------------------------------------------------
+
+PERSONAL = """\
+[log]
+    showSignature = true
+    decorate = full
+    date = relative
+[format]
+    pretty = oneline
+[color]
+    ui = always
+[column]
+    ui = always
+[core]
+    abbrev = 4
+    quotePath = false
+[diff]
+    external = false
+    noprefix = true
+    renames = copies
+    ignoreSubmodules = all
+[diff "quiet"]
+    textconv = true
+[status]
+    short = true
+    branch = true
+    showUntrackedFiles = no
+    renames = copies
+[gpg]
+    program = {gpg}
+"""
+"""What somebody has in their ~/.gitconfig."""
+
+
+def facts(path: Path) -> dict[str, object]:
+    """Return everything that the suite asks of a checkout."""
+    own = at(path)
+    checkout = own.checkout()
+    return {
+        "branch": own.branch(),
+        "checkout": checkout,
+        "committed": own.committed(checkout.commit),
+        "branches": own.branches(),
+        "remote branches": own.remote_branches(),
+        "default branch": own.default_branch(),
+        "repository": own.repository(),
+        "is on main": own.is_on(checkout.commit, "main"),
+    }
+
+
+@pytest.fixture
+def clone(repository: Path, tmp_path: Path) -> Path:
+    """A clone with a signed commit and two changes, one of them in a file shown by a filter."""
+    path = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(repository), str(path))
+    (path / "page.x").write_text("one\n")
+    (path / ".gitattributes").write_text("*.x diff=quiet\n")
+    commit_all(path)
+    lines = git(path, "cat-file", "commit", "HEAD").split("\n")
+    signature = ("gpgsig -----BEGIN PGP SIGNATURE-----", " ", " x", " -----END PGP SIGNATURE-----")
+    at_end = lines.index("")
+    signed = path.parent / "signed"
+    signed.write_text("\n".join([*lines[:at_end], *signature, *lines[at_end:], ""]))
+    sha = git(path, "hash-object", "-t", "commit", "-w", str(signed))
+    git(path, "update-ref", "refs/heads/main", sha)
+    (path / "page.x").write_text("two\n")
+    (path / "new").write_text("x")
+    return path
+
+
+def test_a_person_s_git_settings_change_nothing(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    clean = facts(clone)
+    gpg = tmp_path / "gpg"
+    gpg.write_text("#!/bin/sh\necho 'gpg: Good signature' >&2; echo '[GNUPG:] GOODSIG x y'\n")
+    gpg.chmod(0o755)
+    (tmp_path / "gitconfig").write_text(PERSONAL.format(gpg=gpg))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    assert facts(clone) == clean
+    # A filter for people's eyes hides no change.
+    before = dirt(clone)
+    (clone / "page.x").write_text("three\n")
+    assert dirt(clone) != before
+
+
+def test_a_hook_s_variables_lead_to_no_other_repository(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = facts(clone)
+    other = tmp_path / "other"
+    git(tmp_path, "init", "--quiet", str(other))
+    commit_all(other)
+    for name, value in {
+        "GIT_DIR": str(other / ".git"),
+        "GIT_WORK_TREE": str(other),
+        "GIT_INDEX_FILE": str(other / ".git" / "index"),
+        "GIT_OBJECT_DIRECTORY": str(other / ".git" / "objects"),
+        "GIT_COMMON_DIR": str(other / ".git"),
+        "GIT_NAMESPACE": "other",
+        "GIT_PREFIX": "deep/",
+        "GIT_EXTERNAL_DIFF": "false",
+        "GIT_LITERAL_PATHSPECS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert facts(clone) == clean
+    # Nor do they lead this test's own git there.
+    assert git(clone, "rev-parse", "--show-toplevel") == str(clone)
+
+
+def test_other_references_of_a_branch_s_name_change_nothing(clone: Path) -> None:
+    clean = facts(clone)
+    git(clone, "tag", "main")
+    git(clone, "tag", "heads/main")
+    git(clone, "tag", "origin/main")
+    git(clone, "tag", "HEAD")
+    assert facts(clone) == clean
+    commit = git(clone, "rev-parse", "refs/heads/main")
+    git(clone, "update-ref", "refs/heads/origin/main", commit)
+    assert facts(clone) == {**clean, "branches": {"main", "origin/main"}}
+
+
+def test_files_that_are_called_like_references_change_nothing(clone: Path) -> None:
+    for name in ("HEAD", "main", "origin"):
+        (clone / name).write_text("x")
+    assert dirt(clone)
+    assert at(clone).branch() == "main"
+
+
+@pytest.mark.parametrize("branch", ["a\u2028b", "a\x85b"])
+def test_a_branch_whose_name_python_would_break_into_lines_is_one(
+    clone: Path, repository: Path, branch: str
+) -> None:
+    """Taken for two others, it counted as deleted."""
+    git(repository, "branch", branch)
+    git(clone, "branch", branch)
+    assert at(clone).branches() == {"main", branch}
+    assert at(clone).remote_branches() == {"main", branch}

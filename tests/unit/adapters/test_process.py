@@ -344,6 +344,20 @@ def test_the_second_ctrl_c_ends_a_program_that_ignores_the_first(tmp_path: Path)
     assert not is_alive(int((tmp_path / "ready").read_text()))
 
 
+def test_what_the_listener_raises_ends_the_program_and_is_raised(runner: Runner) -> None:
+    """It listens in another thread, where that would be lost."""
+    heard: list[str] = []
+
+    def on_line(line: str) -> None:
+        heard.append(line)
+        raise BrokenPipeError
+
+    argv = ["sh", "-c", "echo one; echo two; echo three >&2; exec sleep 600"]
+    with pytest.raises(BrokenPipeError):
+        runner.run(argv, on_line=on_line)
+    assert len(heard) == 1
+
+
 # -- on the terminal ------------------------------------------------------------------------------
 
 INTERACT = """
@@ -364,6 +378,12 @@ def test_a_program_on_the_terminal_talks_to_the_person() -> None:
     terminal.type("5\n")
     assert terminal.finish() == 0
     assert "status 5" in terminal.text
+
+
+def test_a_program_that_died_of_a_signal_has_the_status_of_a_shell(runner: Runner) -> None:
+    """As `inv console | head` has it, where the program itself writes into the closed pipe."""
+    assert runner.interact(["sh", "-c", "kill -PIPE $$"]) == 128 + signal.SIGPIPE
+    assert runner.interact(["sh", "-c", "exit 7"]) == 7
 
 
 def test_ctrl_c_on_the_terminal_is_the_program_s_own_matter() -> None:

@@ -257,7 +257,12 @@ def test_a_context_whose_plugin_fails_is_not_gone_on_with(played: Eks, tmp_path:
         Cluster("test", str(tmp_path / "kubeconfig")).version()
 
 
-def test_helm_asks_us_for_its_token(eks_api: list[Request], webhook: Webhook) -> None:
+def test_helm_asks_us_for_its_token(
+    eks_api: list[Request], webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A person's variables, for another Python.
+    monkeypatch.setenv("PYTHONHOME", "/nonexistent")
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
     runner = Runner(Redactor())
     own = access(NAME)
     helm = Helm(
@@ -278,9 +283,9 @@ def test_helm_asks_us_for_its_token(eks_api: list[Request], webhook: Webhook) ->
 
 
 def plugin(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "tasks.adapters.aws.eks_token", "--cluster", NAME]
+    code = "import sys; from tasks.adapters.aws.session.eks_token import main; sys.exit(main())"
     return subprocess.run(
-        [*argv, "--region", REGION],
+        [sys.executable, "-c", code, "--cluster", NAME, "--region", REGION],
         cwd=ROOT,
         env=environ,
         capture_output=True,

@@ -374,3 +374,13 @@ def test_a_credential_helper_that_is_missing_is_named(
 )
 def test_only_this_machine_is_spoken_to_in_clear(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def test_a_proxy_that_was_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    own = Registry("registry.example.org/mautic", patience=Patience(1, 1, 0))
+    with pytest.raises(UnreachableError) as caught:
+        own.ping()
+    assert "does registry.example.org belong into NO_PROXY?" in (caught.value.hint or "")

@@ -1,0 +1,69 @@
+"""Where the Docker Engine is, and what to do when nobody answers there."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+OWN = "start it (systemctl start docker); `inv doctor` says what else is missing"
+"""What helps with this machine's own engine."""
+
+LOCAL_SOCKETS = frozenset({"", "unix:///var/run/docker.sock", "unix:///run/docker.sock"})
+"""What DOCKER_HOST may be for this machine's own engine."""
+
+_NO_CONTEXT = re.compile(r'context "([^"]+)": context not found')
+"""The docker command's words."""
+
+
+def unknown_context(name: str) -> tuple[str, str]:
+    """Return message and hint for a Docker context that does not exist.
+
+    Args:
+        name: its name.
+    """
+    return (
+        f"there is no Docker context {name!r}",
+        "`docker context ls` shows those that there are; DOCKER_CONTEXT or `docker context use` "
+        "has chosen this one",
+    )
+
+
+def told_of_context(said: str) -> str:
+    """Return the Docker context that the docker command does not know, or an empty string.
+
+    Args:
+        said: what it wrote.
+    """
+    found = _NO_CONTEXT.search(said)
+    return found[1] if found else ""
+
+
+def remedy(said: str, *, host: str = "", context: str = "") -> str:
+    """Return what to do when the engine does not answer.
+
+    Args:
+        said: the words of the error.
+        host: the address of DOCKER_HOST, or of the context as far as it is known.
+        context: the Docker context that was chosen, or an empty string.
+    """
+    if host.startswith("ssh://") or "command [ssh" in said:
+        parts = urlsplit(host)
+        port = f" -p {parts.port}" if parts.port else ""
+        user = f"{parts.username}@" if parts.username else ""
+        place = f"{user}{parts.hostname}" if parts.hostname else "USER@HOST"
+        return (
+            "the suite itself does not speak SSH: run it on that machine, or lead the engine's "
+            f"socket here (ssh{port} -nNT -L /tmp/docker.sock:/var/run/docker.sock {place}) and "
+            "set DOCKER_HOST=unix:///tmp/docker.sock"
+        )
+    if host in LOCAL_SOCKETS and not context:
+        return OWN
+    if "certificate" in said.lower() or "ca.pem" in said:
+        return "DOCKER_CERT_PATH must name a folder with ca.pem, cert.pem and key.pem for it"
+    if host and not host.startswith(("unix://", "tcp://", "http://", "https://")):
+        return "DOCKER_HOST must be unix:///PATH or tcp://HOST:PORT"
+    if "proxy" in said.lower():
+        name = urlsplit(host).hostname or "its host"
+        return f"a proxy was asked for it (HTTP_PROXY, HTTPS_PROXY): add {name} to NO_PROXY"
+    back = "unset DOCKER_CONTEXT; docker context use default" if context else "unset DOCKER_HOST"
+    return f"{back}, for this machine's own; or is the address wrong, or that engine down?"

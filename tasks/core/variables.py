@@ -1,0 +1,75 @@
+"""Which of this process's environment variables a program is given.
+
+What a person's shell, a git hook or another project has set must not change what a branch becomes.
+A program keeps what says where things are and how they are reached: hosts, proxies, certificates,
+credentials.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+_PREFIXES = ("GIT_", "DOCKER_", "COMPOSE_", "BUILDX_", "BUILDKIT_", "BAKE_")
+"""Programs whose variables count only where they are listed below."""
+
+_KEPT = re.compile(
+    # How git reaches a remote, whose settings it reads, who makes a commit. Not kept is what leads
+    # it to another repository, index or object store (`git rev-parse --local-env-vars`), which git
+    # sets for its hooks, and what changes how it reads paths and shows differences.
+    r"GIT_(?:ASKPASS|ALLOW_PROTOCOL|AUTHOR_\w+|COMMITTER_\w+|CURL_VERBOSE|EXEC_PATH|HTTP_\w+"
+    r"|DISCOVERY_ACROSS_FILESYSTEM|CONFIG_(?:COUNT|GLOBAL|KEY_\d+|NOSYSTEM|PARAMETERS|SYSTEM"
+    r"|VALUE_\d+)|PROTOCOL_FROM_USER|PROXY_\w+|SSH|SSH_\w+|SSL_\w+|TERMINAL_PROMPT|TRACE\w*)"
+    # Where the engine is, and the registries' credentials
+    # (https://docs.docker.com/reference/cli/docker/#environment-variables). Not kept are the
+    # default platform, content trust and the builder.
+    r"|DOCKER_(?:API_VERSION|AUTH_CONFIG|CERT_PATH|CONFIG|CONTEXT|CUSTOM_HEADERS|HOST|TLS"
+    r"|TLS_VERIFY)"
+)
+
+_DATES_OF_FILES = "SOURCE_DATE_EPOCH"
+"""A build argument of every build where it is set, so that equal content gives other images."""
+
+_IN_COMPOSE_FILE = re.compile(r"(?<!\$)\$\{?([A-Za-z_]\w*)")
+_IN_BAKE_FILE = re.compile(r'^variable\s+"(\w+)"', re.MULTILINE)
+
+
+def kept(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that every program is given.
+
+    Args:
+        environ: this process's own.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if name != _DATES_OF_FILES
+        and (not name.startswith(_PREFIXES) or _KEPT.fullmatch(name) is not None)
+    }
+
+
+def pythons(names: Iterable[str]) -> dict[str, None]:
+    """Return Python's own variables among these, each to be taken away.
+
+    Args:
+        names: names of environment variables.
+    """
+    return {name: None for name in names if re.fullmatch(r"PYTHON[A-Z0-9_]+", name)}
+
+
+def in_compose_file(text: str) -> dict[str, None]:
+    """Return the variables that a Compose file is filled with, each to be taken away.
+
+    Args:
+        text: the file's text.
+    """
+    return dict.fromkeys(_IN_COMPOSE_FILE.findall(text))
+
+
+def in_bake_file(text: str) -> dict[str, None]:
+    """Return the variables of a bake file, each to be taken away.
+
+    Args:
+        text: the file's text, HCL.
+    """
+    return dict.fromkeys(_IN_BAKE_FILE.findall(text))

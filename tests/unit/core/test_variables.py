@@ -1,0 +1,74 @@
+"""Which of a person's environment variables the programs of a run are given."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tasks.adapters.process import Runner
+from tasks.core.redact import Redactor
+from tasks.core.variables import in_bake_file, in_compose_file, kept, pythons
+
+KEPT = (
+    *("PATH", "HOME", "LANG", "SSH_AUTH_SOCK", "AWS_PROFILE", "KUBECONFIG", "PYTHONPATH"),
+    *("http_proxy", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "XDG_CONFIG_HOME"),
+    *("GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL"),
+    *("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_AUTHOR_NAME"),
+    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
+)
+DROPPED = (
+    # `git rev-parse --local-env-vars`, but for settings given with `git -c`.
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_OBJECT_DIRECTORY", "GIT_DIR"),
+    *("GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_INDEX_FILE"),
+    *("GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE", "GIT_PREFIX", "GIT_SHALLOW_FILE"),
+    *("GIT_COMMON_DIR", "GIT_INTERNAL_SUPER_PREFIX"),
+    *("GIT_NAMESPACE", "GIT_EXTERNAL_DIFF", "GIT_LITERAL_PATHSPECS", "GIT_DEFAULT_REF_FORMAT"),
+    *("DOCKER_DEFAULT_PLATFORM", "DOCKER_CONTENT_TRUST", "DOCKER_BUILDKIT"),
+    *("COMPOSE_FILE", "COMPOSE_PROFILES", "BUILDX_BUILDER", "BUILDKIT_HOST", "SOURCE_DATE_EPOCH"),
+)
+
+
+@pytest.mark.parametrize("name", [*KEPT, *DROPPED])
+def test_what_says_where_things_are_is_kept_and_what_changes_what_is_done_is_not(
+    name: str,
+) -> None:
+    assert kept({name: "x"}) == ({name: "x"} if name in KEPT else {})
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_no_program_of_a_run_is_given_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "leaked")
+    runner = Runner(Redactor())
+    argv = ["sh", "-c", f'echo "${{{name}-unset}}"']
+    assert runner.run(argv).stdout == "unset\n"
+    assert runner.interact(argv) == 0
+    assert capfd.readouterr().out == "unset\n"
+    assert runner.run(argv, env={name: "ours"}).stdout == "ours\n"
+
+
+def test_a_variable_can_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    argv = [sys.executable, "-c", "import os; print(os.environ.get('PYTHONWARNINGS'))"]
+    runner = Runner(Redactor())
+    assert runner.run(argv).stdout == "error\n"
+    assert runner.run(argv, env={"PYTHONWARNINGS": None}).stdout == "None\n"
+
+
+def test_python_s_own_variables() -> None:
+    assert pythons(["PYTHONPATH", "PYTHON_GIL", "PYTHON", "PATH", "MY_PYTHONPATH"]) == {
+        "PYTHONPATH": None,
+        "PYTHON_GIL": None,
+    }
+
+
+def test_what_a_compose_file_is_filled_with() -> None:
+    text = "a: ${A}\nb: ${B_1:-x${C}}\nc: ${D:?why}\ne: $E/$${not} $$no\n"
+    assert list(in_compose_file(text)) == ["A", "B_1", "C", "D", "E"]
+
+
+def test_what_the_variables_of_a_bake_file_are() -> None:
+    text = 'variable "A" {\n}\nvariable "B" { default = "variable" }\ntarget "C" {}\n'
+    assert list(in_bake_file(text)) == ["A", "B"]
