@@ -39,7 +39,7 @@ USABLE = frozenset({"ACTIVE", "UPDATING"})
 
 _PLUGIN = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from tasks.adapters.aws.session.eks_token import main; sys.exit(main())"
+    "from tasks.adapters.aws.eks_token import main; sys.exit(main())"
 )
 """Runs the exec plugin in an isolated Python: the checkout is its first argument."""
 

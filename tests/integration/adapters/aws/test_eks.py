@@ -283,7 +283,7 @@ def test_helm_asks_us_for_its_token(
 
 
 def plugin(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from tasks.adapters.aws.session.eks_token import main; sys.exit(main())"
+    code = "import sys; from tasks.adapters.aws.eks_token import main; sys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", code, "--cluster", NAME, "--region", REGION],
         cwd=ROOT,
