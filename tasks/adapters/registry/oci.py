@@ -322,7 +322,7 @@ class Registry:
                 hint=self._hint(error),
             ) from error
 
-    def _hint(self, error: Exception) -> str:
+    def _hint(self, error: Exception | None = None) -> str:
         from requests.exceptions import ProxyError
 
         if isinstance(error, ProxyError):
