@@ -96,23 +96,17 @@ def migration_lock(bed: Bed, branch: str) -> Callable[[], None]:
     return end
 
 
-def as_root(statement: str) -> str:
-    """Return a command for the database's container: a statement by its administrator."""
-    return f'MYSQL_PWD="$(cat /run/secrets/mysql/db_root_password)" mysql -uroot -e "{statement}"'
+def tls_required(bed: Bed, branch: str) -> Callable[[], None]:
+    """Let the database take no connection without TLS."""
+    root = 'MYSQL_PWD="$(cat /run/secrets/mysql/db_root_password)" mysql -uroot'
 
+    def require(value: str) -> None:
+        where = ("--branch", branch, "--service", "database")
+        sql = f"SET GLOBAL require_secure_transport = {value}"
+        bed.ok("shell", *ON, *where, "--command", f'{root} -e "{sql}"')
 
-def statements(before: str, after: str) -> Callable[[Bed, str], Callable[[], None]]:
-    """Let the database's administrator do something before a deploy, and undo it after it."""
-
-    def prepare(bed: Bed, branch: str) -> Callable[[], None]:
-        def run(statement: str) -> None:
-            where = ("--branch", branch, "--service", "database")
-            bed.ok("shell", *ON, *where, "--command", as_root(statement))
-
-        run(before)
-        return lambda: run(after)
-
-    return prepare
+    require("ON")
+    return lambda: require("OFF")
 
 
 FATES = {
@@ -162,9 +156,7 @@ FATES = {
     ),
     "a database that wants TLS": Fate(
         r"no secure connection to the database",
-        prepare=statements(
-            "SET GLOBAL require_secure_transport = ON", "SET GLOBAL require_secure_transport = OFF"
-        ),
+        prepare=tls_required,
         lines="RUN touch /tmp/z",
     ),
     "a migration that waits for another one": Fate(
