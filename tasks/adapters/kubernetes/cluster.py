@@ -18,13 +18,13 @@ from urllib.parse import quote, unquote
 from tasks.adapters.kubernetes.transport import (
     PATIENCE_SECONDS,
     WATCH_SECONDS,
-    Object,
     Request,
     Stop,
     Transport,
     refusal,
 )
 from tasks.core.errors import ClusterError, ConflictError
+from tasks.core.kubernetes.objects import Object
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

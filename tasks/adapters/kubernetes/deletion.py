@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from tasks.adapters.kubernetes.cluster import KINDS, Cluster
-from tasks.adapters.kubernetes.transport import Object
 from tasks.core.errors import ClusterError, DeadlineError
+from tasks.core.kubernetes.objects import Object, title_of, uid_of
 from tasks.core.kubernetes.removal import cannot_be_listed, held_by, is_stuck, is_worth_a_word
 
 WAIT_SECONDS = 300
@@ -48,8 +48,8 @@ def wait_gone(
     began = moved = time.monotonic()
     held = told = ""
     while found := cluster.get(kind, name, namespace):
-        uid = uid or found["metadata"]["uid"]
-        if found["metadata"]["uid"] != uid:
+        uid = uid or uid_of(found)
+        if uid_of(found) != uid:
             return
         now = time.monotonic()
         words = held_by(found)
@@ -92,7 +92,7 @@ def _holders(cluster: Cluster, namespace: str, held: str) -> Iterator[str]:
         for item in items:
             finalizers = ", ".join(item["metadata"].get("finalizers") or ())
             because = f" by {finalizers}" if finalizers else ""
-            yield f"{kind.lower()}/{item['metadata']['name']}{because}"
+            yield f"{title_of(item)}{because}"
 
 
 def _hint(found: Object) -> str:

@@ -21,8 +21,8 @@ from typing import Self
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
-from tasks.adapters.kubernetes.transport import Object
 from tasks.core.errors import ClusterError, ConflictError, HeldError, VanishedError
+from tasks.core.kubernetes.objects import Object, is_being_deleted
 
 NAME = "mautic-multidev"
 PREFIX = "mautic-multidev.io/"
@@ -164,12 +164,12 @@ class LeaseLock:
 
     def _is_going(self) -> bool:
         found = self._cluster.get("Namespace", self._namespace)
-        return found is None or "deletionTimestamp" in found["metadata"]
+        return found is None or is_being_deleted(found)
 
     def _vanished(self) -> VanishedError:
         """Wait for the end of the namespace; return the error that tells of it."""
         found = self._cluster.get("Namespace", self._namespace)
-        if found and "deletionTimestamp" in found["metadata"]:
+        if found and is_being_deleted(found):
             self._say(f"{self._namespace} is being removed; waiting for its end")
             uid = found["metadata"]["uid"]
             where = self._namespace

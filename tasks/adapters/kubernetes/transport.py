@@ -23,12 +23,11 @@ from urllib.parse import urlencode
 from tasks.adapters.connection_errors import causes, is_permanent, retry
 from tasks.adapters.library_warnings import overheard
 from tasks.core.errors import ClusterError, ConflictError, reason_of
+from tasks.core.kubernetes.objects import Object
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
     from websocket import WebSocket
-
-Object = dict[str, Any]
 
 PATIENCE_SECONDS = 30.0
 """How long a request is tried again while the API is busy, failing or away."""

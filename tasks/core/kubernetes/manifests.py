@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tasks.core.environment import Owner, Release, with_newest
+from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
 from tasks.core.names import LABEL_MAX, Names, fitted
-
-Object = dict[str, Any]
 
 PREFIX = "mautic-multidev.io/"
 MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
@@ -139,15 +138,14 @@ def namespace(of: Owner, names: Names, record: Record, pipeline: str) -> Object:
 
 def owner_of(found: Object) -> dict[str, str]:
     """Return what a namespace says of its owner, by the names of ``Owner``'s attributes."""
-    meta = found["metadata"]
-    said = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
+    said = {**labels_of(found), **annotations_of(found)}
     names = ("environment", "slug", "branch", "repository")
     return {name: said[PREFIX + name] for name in names if PREFIX + name in said}
 
 
 def record_of(found: Object) -> Record | None:
     """Return the record that a namespace holds, or None."""
-    text = (found["metadata"].get("annotations") or {}).get(RECORD)
+    text = annotations_of(found).get(RECORD)
     return Record.read(text) if text else None
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.core.errors import SettingsError
-from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX, Object
+from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX
+from tasks.core.kubernetes.objects import Object, annotations_of
 from tasks.core.settings import Settings
 
 RELEASE = "mautic-platform"
@@ -338,7 +339,7 @@ def namespace(name: str, record: Mapping[str, str]) -> Object:
 
 def record_of(found: Object | None) -> dict[str, str]:
     """Return the fingerprints that the platform namespace holds."""
-    annotations = ((found or {}).get("metadata") or {}).get("annotations") or {}
+    annotations = annotations_of(found) if found else {}
     record: dict[str, str] = json.loads(annotations.get(RECORD, "{}"))
     return record
 
@@ -349,15 +350,6 @@ def address_of(gateway: Object) -> str:
     return addresses[0].get("value", "") if addresses else ""
 
 
-def is_programmed(gateway: Object) -> bool:
-    """Return True if a Gateway's controller has made what it asks for."""
-    return any(
-        condition["type"] == "Programmed" and condition["status"] == "True"
-        for condition in gateway.get("status", {}).get("conditions") or ()
-    )
-
-
 def bundle_of(definition: Object | None) -> str:
     """Return the version of the Gateway API that a definition is of, or an empty string."""
-    annotations = ((definition or {}).get("metadata") or {}).get("annotations") or {}
-    return str(annotations.get(BUNDLE, ""))
+    return annotations_of(definition).get(BUNDLE, "") if definition else ""

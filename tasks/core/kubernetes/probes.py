@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.core.kubernetes.manifests import Object
+from tasks.core.kubernetes.objects import Object
 
 LENGTH = 200
 """How much of an answer in unknown words is told."""

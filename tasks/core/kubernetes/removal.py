@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from fnmatch import fnmatchcase
 
-from tasks.core.kubernetes.manifests import INSTANCE, MANAGED, Object
+from tasks.core.kubernetes.manifests import INSTANCE, MANAGED
+from tasks.core.kubernetes.objects import (
+    Object,
+    annotations_of,
+    conditions_of,
+    created_at,
+    has_condition,
+    labels_of,
+    owners_of,
+    title_of,
+)
 
 KINDS_OF_USERS = (
     "ConfigMap",
@@ -96,10 +106,10 @@ def contents(
     asked: list[tuple[str, str]] = []
     for item in found:
         kind, name = item["kind"], item["metadata"]["name"]
-        shown = f"{kind.lower()}/{name}"
+        shown = title_of(item)
         if is_ours(item, release) or _fits(shown, OF_KUBERNETES) or _of_account(item):
             continue
-        owner = next(iter(item["metadata"].get("ownerReferences") or ()), None)
+        owner = next(iter(owners_of(item)), None)
         if owner:
             if kind in WORK and owner["kind"] not in OWNERS:
                 foreign.append(f"{owner['kind'].lower()}/{owner['name']}")
@@ -118,7 +128,7 @@ def contents(
 
 def is_ours(item: Object, release: str) -> bool:
     """Return True if an object is the suite's or the release's by what stands on it."""
-    labels = item["metadata"].get("labels") or {}
+    labels = labels_of(item)
     if labels.get(INSTANCE) == release or MANAGED.items() <= labels.items():
         return True
     # Helm's record of a revision, by its labels (pkg/storage/driver/secrets.go).
@@ -132,8 +142,8 @@ def _fits(shown: str, patterns: Iterable[str]) -> bool:
 
 def _of_account(item: Object) -> bool:
     """Return True if a Secret is a service account's token or pull secret: it goes with that."""
-    annotations = item["metadata"].get("annotations") or {}
-    return item["kind"] == "Secret" and "kubernetes.io/service-account.name" in annotations
+    account = "kubernetes.io/service-account.name"
+    return item["kind"] == "Secret" and account in annotations_of(item)
 
 
 def _came_with(item: Object, namespace: Object) -> bool:
@@ -141,10 +151,8 @@ def _came_with(item: Object, namespace: Object) -> bool:
     managers = (each.get("manager", "") for each in item["metadata"].get("managedFields") or ())
     if any(manager.startswith(PEOPLE) for manager in managers):
         return False
-    made, began = (
-        datetime.fromisoformat(each["metadata"]["creationTimestamp"]) for each in (item, namespace)
-    )
-    return made - began <= AT_ONCE
+    made, began = created_at(item), created_at(namespace)
+    return made is not None and began is not None and made - began <= AT_ONCE
 
 
 def stands_in_most(there: int, others: int) -> bool:
@@ -192,7 +200,7 @@ def held_by(found: Object) -> str:
     # A namespace says which kinds of objects, and which finalizers of theirs, are left.
     messages = [
         condition["message"]
-        for condition in found.get("status", {}).get("conditions", [])
+        for condition in conditions_of(found)
         if condition["status"] == "True" and condition.get("message")
     ]
     if found["kind"] == "Namespace":
@@ -213,10 +221,7 @@ def _finalizers(found: Object) -> str:
 
 def cannot_be_listed(found: Object) -> bool:
     """Return True if a namespace cannot go because an API group does not answer."""
-    return any(
-        condition["type"] == "NamespaceDeletionDiscoveryFailure" and condition["status"] == "True"
-        for condition in found.get("status", {}).get("conditions", [])
-    )
+    return has_condition(found, "NamespaceDeletionDiscoveryFailure")
 
 
 def is_stuck(held: str, *, waited: float, still: float) -> bool:

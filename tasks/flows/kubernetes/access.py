@@ -11,7 +11,8 @@ import time
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.core.errors import ClusterError, ConflictError, DeadlineError
-from tasks.core.kubernetes.manifests import MANAGED, PREFIX, Object
+from tasks.core.kubernetes.manifests import MANAGED, PREFIX
+from tasks.core.kubernetes.objects import Object, annotations_of
 
 NAME = "mautic-multidev"
 ROLE = "mautic-multidev-environment"
@@ -85,8 +86,7 @@ def _groups(cluster: Cluster, environment: str) -> list[str]:
 
 
 def _environments(found: Object) -> list[str]:
-    text = (found["metadata"].get("annotations") or {}).get(ENVIRONMENTS, "")
-    return str(text).split(",")
+    return annotations_of(found).get(ENVIRONMENTS, "").split(",")
 
 
 def _binding(namespace: str, groups: list[str]) -> Object:

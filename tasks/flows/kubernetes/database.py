@@ -20,12 +20,12 @@ from tasks.core.kubernetes.manifests import (
     DATABASE_JOB_SECONDS,
     JOB_NAME,
     DatabaseServer,
-    Object,
     database_job,
     database_secret,
 )
+from tasks.core.kubernetes.objects import Object, main_statuses, uid_of
 from tasks.core.kubernetes.rollout import Policy, judge
-from tasks.core.kubernetes.snapshot import Snapshot, uid_of
+from tasks.core.kubernetes.snapshot import Snapshot
 from tasks.core.names import Names
 from tasks.flows.kubernetes.stream import stream
 
@@ -148,7 +148,7 @@ class _Run:
     def _follow(self, pods: list[Object]) -> None:
         """Tell what each pod of the Job writes, from a thread for each that has started."""
         for pod in pods:
-            uid, containers = uid_of(pod), pod.get("status", {}).get("containerStatuses", [])
+            uid, containers = uid_of(pod), main_statuses(pod)
             if uid not in self._threads and any(one.get("containerID") for one in containers):
                 self._threads[uid] = threading.Thread(
                     target=self._read, args=(pod["metadata"]["name"],), daemon=True

@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.transport import Object
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import INSTANCE
-from tasks.core.kubernetes.snapshot import holds, last_seen
+from tasks.core.kubernetes.objects import (
+    Object,
+    event_subject,
+    has_condition,
+    init_statuses,
+    last_seen,
+    main_statuses,
+    times_seen,
+)
 from tasks.core.redact import MASK, Redactor
 
 KINDS = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "CronJob", "PersistentVolumeClaim")
@@ -172,12 +179,12 @@ def _lines(events: Sequence[Object]) -> list[str]:
     lines = []
     for event in sorted(events, key=last_seen)[-MAX_EVENTS:]:
         about = event.get("involvedObject", {})
-        count = (event.get("series") or {}).get("count") or event.get("count") or 1
+        count = times_seen(event)
         times = f" (x{count})" if count > 1 else ""
         part = f" {about['fieldPath']}" if about.get("fieldPath") else ""
         lines.append(
             f"{last_seen(event):%Y-%m-%dT%H:%M:%SZ} {event.get('type', ''):<7} "
-            f"{about.get('kind', '').lower()}/{about.get('name', '')}{part} "
+            f"{event_subject(event)}{part} "
             f"{event.get('reason', '')}{times}: {' '.join((event.get('message') or '').split())}"
         )
     return lines
@@ -185,15 +192,15 @@ def _lines(events: Sequence[Object]) -> list[str]:
 
 def _containers(pod: Object) -> list[Object]:
     """Return the statuses of all containers, or their names alone where there is none yet."""
-    status, spec = pod.get("status", {}), pod.get("spec", {})
+    spec = pod.get("spec", {})
     return [
-        *(status.get("initContainerStatuses") or spec.get("initContainers", [])),
-        *(status.get("containerStatuses") or spec.get("containers", [])),
+        *(init_statuses(pod) or spec.get("initContainers", [])),
+        *(main_statuses(pod) or spec.get("containers", [])),
     ]
 
 
 def _is_well(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") == "Succeeded" or holds(pod, "Ready")
+    return pod.get("status", {}).get("phase") == "Succeeded" or has_condition(pod, "Ready")
 
 
 def _state(container: Object) -> str:

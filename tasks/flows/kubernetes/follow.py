@@ -14,12 +14,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.transport import Object, Stop
+from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import ClusterError
 from tasks.core.images.wait_messages import Said, is_own, read
-from tasks.core.kubernetes.snapshot import spec_of
-from tasks.core.kubernetes.waits import is_by_job
+from tasks.core.kubernetes.objects import (
+    Object,
+    container_spec,
+    container_statuses,
+    init_statuses,
+    is_running,
+    latest_end,
+    main_statuses,
+    uid_of,
+)
+from tasks.core.kubernetes.snapshot import is_by_job
 from tasks.flows.kubernetes.stream import stream
 
 LOG_LINES = 20
@@ -90,7 +99,7 @@ class Logs:
         """
         for pod in pods:
             self._follow(pod)
-            home = homes.get(pod["metadata"]["uid"], "")
+            home = homes.get(uid_of(pod), "")
             for name, count, running, run in _failed(pod):
                 if (home, name, count) not in self._failed:
                     self._failed.add((home, name, count))
@@ -135,7 +144,7 @@ class Logs:
                 run = _Run(pod["metadata"]["name"], container["name"], is_init, thread)
                 run.is_over = is_over
                 self._runs[run_id] = run
-                self._last[pod["metadata"]["uid"], container["name"]] = run
+                self._last[uid_of(pod), container["name"]] = run
             thread.start()
 
     def _read(self, run_id: str) -> None:
@@ -232,23 +241,19 @@ def _missing(error: ClusterError) -> str:
 
 def _followed(pod: Object) -> Iterator[tuple[Object, bool]]:
     """Yield the containers worth following, and whether each is an init container."""
-    status = pod.get("status", {})
-    for container in status.get("initContainerStatuses", []):
-        is_sidecar = spec_of(pod, container["name"]).get("restartPolicy") == "Always"
+    for container in init_statuses(pod):
+        is_sidecar = container_spec(pod, container["name"]).get("restartPolicy") == "Always"
         if container.get("containerID") and not is_sidecar:
             yield container, True
-    for container in status.get("containerStatuses", []):
+    for container in main_statuses(pod):
         if container.get("containerID") and is_by_job(pod):
             yield container, False
 
 
 def _failed(pod: Object) -> Iterator[tuple[str, int, bool, str]]:
     """Yield the containers that failed: name, which time it was, whether it runs again, its id."""
-    for field_name in ("initContainerStatuses", "containerStatuses"):
-        for container in pod.get("status", {}).get(field_name, []):
-            state = container.get("state", {})
-            ended = state.get("terminated") or container.get("lastState", {}).get("terminated")
-            if ended and ended.get("exitCode"):
-                running = "running" in state
-                number = container.get("restartCount", 0) - running
-                yield container["name"], number, running, ended.get("containerID", "")
+    for container in container_statuses(pod):
+        ended, running = latest_end(container), is_running(container)
+        if ended.get("exitCode"):
+            number = container.get("restartCount", 0) - running
+            yield container["name"], number, running, ended.get("containerID", "")

@@ -16,9 +16,9 @@ from typing import Any
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm, Revision
 from tasks.adapters.kubernetes.lease import Holder, LeaseLock
-from tasks.adapters.kubernetes.transport import Object
 from tasks.adapters.terminal.console import Activity, Work
 from tasks.core.errors import ClusterError, DeadlineError, InputError, SettingsError, SuiteError
+from tasks.core.kubernetes.objects import Object, has_condition
 from tasks.core.kubernetes.platform import (
     CONTROLLER,
     CONTROLLER_NAMESPACE,
@@ -361,10 +361,7 @@ class ClusterPlatform:
 
     def _is_served(self, definition: Object) -> bool:
         found = self._cluster.get("CustomResourceDefinition", definition["metadata"]["name"])
-        return any(
-            condition["type"] == "Established" and condition["status"] == "True"
-            for condition in (found or {}).get("status", {}).get("conditions") or ()
-        )
+        return found is not None and has_condition(found, "Established")
 
     # -- looking ------------------------------------------------------------------------------
 

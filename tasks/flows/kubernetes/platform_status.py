@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.core.errors import SuiteError
-from tasks.core.kubernetes.manifests import Object
-from tasks.core.kubernetes.platform import Part, address_of, bundle_of, is_older, is_programmed
+from tasks.core.kubernetes.objects import Object, has_condition
+from tasks.core.kubernetes.platform import Part, address_of, bundle_of, is_older
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,6 @@ def state_of(part: Part, found: Object | None, gateway_api: str) -> State:
             state, remedy = "not ready", describe
     elif part.kind == "Gateway":
         detail = address_of(found)
-        if not is_programmed(found):
+        if not has_condition(found, "Programmed"):
             state, detail, remedy = "not ready", "has no address yet", describe
     return State(part.title, subject, state, detail, remedy)

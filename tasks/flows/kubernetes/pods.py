@@ -7,7 +7,8 @@ import time
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import POLL_SECONDS, WAIT_SECONDS
 from tasks.core.errors import DeadlineError
-from tasks.core.kubernetes.manifests import INSTANCE, Object
+from tasks.core.kubernetes.manifests import INSTANCE
+from tasks.core.kubernetes.objects import Object, is_being_deleted
 from tasks.core.kubernetes.removal import held_by, is_stuck, is_worth_a_word
 from tasks.flows.target import Say
 
@@ -54,7 +55,7 @@ def end_pods(cluster: Cluster, release: str, namespace: str, say: Say) -> None:
         for pod in pods:
             name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
             since = first_seen.setdefault(uid, now)
-            if "deletionTimestamp" not in pod["metadata"] or _is_slow(pod):
+            if not is_being_deleted(pod) or _is_slow(pod):
                 # Made meanwhile, or asked for by somebody who gives it its time.
                 end_pod(cluster, pod, grace_seconds=GRACE_SECONDS)
             elif now - since > FORCE_SECONDS and uid not in forced:

@@ -8,8 +8,16 @@ from collections.abc import Callable, Sequence
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import DeadlineError
-from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX, Object
-from tasks.core.kubernetes.snapshot import has_ended
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX
+from tasks.core.kubernetes.objects import (
+    Object,
+    has_ended,
+    is_being_deleted,
+    labels_of,
+    main_statuses,
+    owners_of,
+    uid_of,
+)
 from tasks.core.names import Names
 
 HOLD_SECONDS = 600
@@ -68,8 +76,7 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
 
 def _states(pod: Object) -> set[str]:
     """Return what a pod's containers are, those of its start left out."""
-    statuses = pod.get("status", {}).get("containerStatuses", [])
-    return {state for status in statuses for state in status.get("state", {})}
+    return {state for status in main_statuses(pod) for state in status.get("state", {})}
 
 
 def _take_away(
@@ -80,21 +87,19 @@ def _take_away(
         owner["uid"]
         for pod in pods
         if _states(pod) & {"running", "terminated"}
-        for owner in pod["metadata"].get("ownerReferences") or []
+        for owner in owners_of(pod)
     }
     taken = False
     for job in jobs:
-        meta = job["metadata"]
-        if has_ended(job) or meta["uid"] in begun or meta.get("deletionTimestamp"):
+        if has_ended(job) or uid_of(job) in begun or is_being_deleted(job):
             continue
-        cluster.delete("Job", meta["name"], where, uid=meta["uid"])
+        cluster.delete("Job", job["metadata"]["name"], where, uid=uid_of(job))
         taken = True
     return taken
 
 
 def _shown(pod: Object) -> str:
     """Return a pod's name, and the scheduled command's or the queue's where it has one."""
-    meta = pod["metadata"]
-    labels = meta.get("labels") or {}
+    labels = labels_of(pod)
     what = labels.get(f"{PREFIX}{labels.get(COMPONENT, '')}", "")
-    return f"pod/{meta['name']}" + (f" ({labels[COMPONENT]} {what})" if what else "")
+    return f"pod/{pod['metadata']['name']}" + (f" ({labels[COMPONENT]} {what})" if what else "")

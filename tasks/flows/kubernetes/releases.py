@@ -11,11 +11,20 @@ from gzip import decompress
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.kubernetes.helm import Helm, Revision, stored
-from tasks.adapters.kubernetes.transport import Object
 from tasks.core.errors import ClusterError
 from tasks.core.images.wait_messages import last
 from tasks.core.kubernetes.manifests import INSTANCE, JOB_NAME
-from tasks.core.kubernetes.snapshot import annotations_of, has_ended, holds, uid_of
+from tasks.core.kubernetes.objects import (
+    Object,
+    annotations_of,
+    has_condition,
+    has_ended,
+    is_being_deleted,
+    is_running,
+    main_statuses,
+    owners_of,
+    uid_of,
+)
 from tasks.flows.kubernetes.pods import end_pod, end_pods
 
 HELM_SECONDS = 120
@@ -99,7 +108,7 @@ def _wait_claims_gone(
     for claim in cluster.find("PersistentVolumeClaim", namespace):
         meta = claim["metadata"]
         # Those of a StatefulSet are its own, and deleted a moment after it.
-        if "deletionTimestamp" in meta or meta.get("ownerReferences"):
+        if is_being_deleted(claim) or owners_of(claim):
             kind = "PersistentVolumeClaim"
             wait_gone(cluster, kind, meta["name"], namespace, uid=meta["uid"], say=say)
 
@@ -159,18 +168,14 @@ def drop_failed(cluster: Cluster, release: str, namespace: str) -> None:
     Arguments and errors as for ``end_hooks``.
     """
     for pod in cluster.find("Pod", namespace, f"{INSTANCE}={release}"):
-        if "deletionTimestamp" in pod["metadata"] and not holds(pod, "Ready"):
+        if is_being_deleted(pod) and not has_condition(pod, "Ready"):
             end_pod(cluster, pod, grace_seconds=0)
 
 
 def _works(cluster: Cluster, pod: Object) -> bool:
     """Return True if a pod does more than to start or to wait."""
     where, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    running = [
-        container["name"]
-        for container in pod.get("status", {}).get("containerStatuses", [])
-        if "running" in container.get("state", {})
-    ]
+    running = [each["name"] for each in main_statuses(pod) if is_running(each)]
     try:
         return any(not last(cluster.logs(where, name, each, tail=1) or "") for each in running)
     except ClusterError:  # its node is away: nobody can tell, and the way back must not fail by it

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.core.errors import InputError, SuiteError
-from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX, Object
-from tasks.core.kubernetes.snapshot import holds
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX
+from tasks.core.kubernetes.objects import (
+    Object,
+    container_statuses,
+    has_condition,
+    is_being_deleted,
+    is_running,
+)
 from tasks.core.names import Names
 
 PHP = "fpm"
@@ -127,16 +133,13 @@ def _kinds(metadata: Object) -> set[str]:
 
 
 def _places(pod: Object) -> Iterator[Place]:
-    status, meta = pod.get("status", {}), pod["metadata"]
-    ready = not meta.get("deletionTimestamp") and holds(pod, "Ready")
-    for field in ("initContainerStatuses", "containerStatuses"):
-        for container in status.get(field, []):
-            running = "running" in container.get("state", {})
-            yield Place(
-                meta["name"],
-                container["name"],
-                container.get("containerID", ""),
-                running,
-                ready,
-                meta.get("creationTimestamp", ""),
-            )
+    meta, ready = pod["metadata"], not is_being_deleted(pod) and has_condition(pod, "Ready")
+    for container in container_statuses(pod):
+        yield Place(
+            meta["name"],
+            container["name"],
+            container.get("containerID", ""),
+            is_running(container),
+            ready,
+            meta.get("creationTimestamp", ""),
+        )

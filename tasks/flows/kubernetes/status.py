@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from tasks.core.environment import Release
-from tasks.core.kubernetes.manifests import Object, Record, owner_of, record_of
+from tasks.core.kubernetes.manifests import Record, owner_of, record_of
+from tasks.core.kubernetes.objects import Object, is_being_deleted, parse_time
 from tasks.flows.kubernetes.services import service_of
 from tasks.flows.target import Part, Summary
 
@@ -43,7 +44,7 @@ def _is_held(lease: Object | None) -> bool:
 
 
 def _state(found: Object, record: Record | None, web: Object | None, *, held: bool) -> str:
-    if found["metadata"].get("deletionTimestamp"):
+    if is_being_deleted(found):
         return "removing"
     if record is None or record.state in {"deploying", "removing"}:
         return (record.state if record else "deploying") if held else "interrupted"
@@ -76,7 +77,8 @@ def part(item: Object, current: Release | None, now: datetime) -> Part:
         )
         health = f"{ready}/{wanted} ready"
         moment = item["metadata"].get("creationTimestamp")
-    age = now - datetime.fromisoformat(moment) if moment else None
+    since = parse_time(moment)
+    age = now - since if since else None
     return Part(
         service=service_of(item["metadata"]),
         state=state,

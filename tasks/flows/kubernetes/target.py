@@ -31,13 +31,13 @@ from tasks.core.kubernetes.manifests import (
     PREFIX,
     SECRET,
     DatabaseServer,
-    Object,
     Record,
     namespace,
     owner_of,
     record_of,
     secret,
 )
+from tasks.core.kubernetes.objects import Object, is_being_deleted
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.names import Names, database_prefix
 from tasks.core.plan import Step
@@ -129,7 +129,7 @@ class Kubernetes:
         """Make the branch's namespace, where the lock lives, if it is not there."""
         names = request.names
         found = self._namespace(request.of, names)
-        if found and found["metadata"].get("deletionTimestamp"):
+        if found and is_being_deleted(found):
             where = names.namespace
             with self._work(f"wait for the end of namespace {where}") as activity:
                 wait_gone(self._cluster, "Namespace", where, say=activity.say, patient=True)
@@ -451,7 +451,7 @@ class Kubernetes:
         found = self._namespace(of, names)
         if found is None:
             return RemovalPlan(title, (), ())
-        if found["metadata"].get("deletionTimestamp"):
+        if is_being_deleted(found):
             # Nothing can be made in it any more, and a CI job may not even look into it.
             step = Step("remove", f"namespace {names.namespace}", "which is going already")
             rest = partial(finish, self._cluster, names, found["metadata"]["uid"])
