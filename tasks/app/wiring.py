@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.adapters.identity import this_run as this_run
+from tasks.adapters.identity import user_at_host as user_at_host
 from tasks.app.session import ROOT, Session
 from tasks.core.errors import InputError
 from tasks.core.names import platform_name
 
 if TYPE_CHECKING:
     from tasks.adapters.docker.engine import Engine
-    from tasks.adapters.files.lock import Holder
     from tasks.adapters.kubernetes.cluster import Cluster
     from tasks.adapters.kubernetes.helm import Helm
     from tasks.flows.compose.platform import Platform
@@ -131,7 +128,7 @@ def platform(
         runner=session.runner,
         root=ROOT,
         base=_base(session, standins, dry=dry),
-        exclusive=lambda: lock.held(holder("start the platform"), session.console.warn),
+        exclusive=lambda: lock.held(this_run("start the platform"), session.console.warn),
         work=session.console.work,
     )
 
@@ -166,25 +163,6 @@ def standins(session: Session, environment: str) -> str:
     if own.kind == "ecr":
         return f"localhost:{session.settings.platform.registry_port}"
     return own.url.partition("/")[0]
-
-
-def owner() -> str:
-    """Return who runs this, as user@host; in a GitLab job the user who started it."""
-    try:
-        user = os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
-    except (OSError, KeyError):  # a uid without a name, as in some CI images
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
-
-
-def holder(action: str, commit: str = "", committed: int = 0) -> Holder:
-    """Return what others are told while this run holds an environment."""
-    from tasks.adapters.files.lock import Holder
-
-    since = datetime.now(UTC).isoformat()
-    # Whoever waits for a job wants to see that job.
-    who = ", ".join(filter(None, (owner(), os.environ.get("CI_JOB_URL"))))
-    return Holder(who, os.getpid(), since, action, commit, committed)
 
 
 def _base(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:

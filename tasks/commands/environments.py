@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tasks.core.environment import Owner
     from tasks.core.names import Names
     from tasks.flows.deploy import Deployed
-    from tasks.flows.target import Credentials, RemovalPlan, Request, Target
+    from tasks.flows.target import Credentials, RemovalPlan, Request
 
 
 @task(help={"tag": "tag of the images (default: that of the commit checked out)"})
@@ -28,12 +28,12 @@ def deploy(
 ) -> None:
     """Create or update the branch's environment, wait for it, test it and print its URL."""
     as_json = check_format(format)
-    from tasks.app.wiring import owner
+    from tasks.app.wiring import user_at_host
     from tasks.flows.target import Request
 
     if tag:
         names = _names(session, env, branch)
-        request = Request(names, session.git.repository(), owner(), tag)
+        request = Request(names, session.git.repository(), user_at_host(), tag)
     else:
         request = of_checkout(session, env, branch)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
@@ -50,12 +50,12 @@ def rollback(
 ) -> None:
     """Deploy an earlier release of the branch again, by its images; git is not asked."""
     as_json = check_format(format)
-    from tasks.app.wiring import owner
+    from tasks.app.wiring import user_at_host
     from tasks.flows.target import Request
 
     names = _names(session, env, branch)
     _, of = _existing(session, names)
-    request = Request(names, of.repository, owner(), tag=to, rollback=True)
+    request = Request(names, of.repository, user_at_host(), tag=to, rollback=True)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 
@@ -69,7 +69,7 @@ def cleanup(
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
     as_json = check_format(format)
-    from tasks.app.wiring import holder, registry, target
+    from tasks.app.wiring import registry, target, this_run
     from tasks.flows.cleanup import plan_cleanup, run_cleanup
 
     names = _names(session, env, branch)
@@ -91,7 +91,7 @@ def cleanup(
     if dry:
         session.console.plan(plan(), as_json=as_json)
         return
-    removed = run_cleanup(place, plan, names, me=holder("cleanup"), console=session.console)
+    removed = run_cleanup(place, plan, names, me=this_run("cleanup"), console=session.console)
     if not removed:
         session.console.say(f"{names.branch}: nothing to remove")
 
@@ -209,7 +209,7 @@ def of_checkout(session: Session, env: str, branch: str | None) -> Request:
     Raises:
         RefusedError: the environment is protected, and this is not what may go there.
     """
-    from tasks.app.wiring import owner
+    from tasks.app.wiring import user_at_host
     from tasks.commands.build import subject_of
     from tasks.flows.build import guard
     from tasks.flows.target import Request
@@ -217,18 +217,18 @@ def of_checkout(session: Session, env: str, branch: str | None) -> Request:
     subject = subject_of(session, env, branch)
     guard(subject, session.git)
     names, checkout = session.names(subject.name, subject.branch), subject.checkout
-    return Request(names, subject.repository, owner(), checkout.tag, checkout.commit)
+    return Request(names, subject.repository, user_at_host(), checkout.tag, checkout.commit)
 
 
 def carry_out(session: Session, request: Request) -> Deployed:
     """Deploy what a request asks for, and return what it came to."""
-    from tasks.app.wiring import holder, target
+    from tasks.app.wiring import target, this_run
     from tasks.flows.deploy import run_deploy
 
     action = "rollback" if request.rollback else "deploy"
     committed = session.git.committed(request.commit) if request.commit else 0
     place = target(session, request.names.environment)
-    me = holder(action, request.tag, committed)
+    me = this_run(action, request.tag, committed)
     return run_deploy(place, request, me=me, console=session.console, root=ROOT)
 
 

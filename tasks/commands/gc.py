@@ -19,7 +19,7 @@ def gc(
     as_json = check_format(format)
     from dataclasses import replace
 
-    from tasks.app.wiring import holder, registry, target
+    from tasks.app.wiring import registry, target, this_run
     from tasks.core.images.tags import IMAGES
     from tasks.flows.cleanup import refuse_protected
     from tasks.flows.gc import COLUMNS, TAG_COLUMNS, plan_leftovers, plan_sweep, run_sweep
@@ -57,7 +57,7 @@ def gc(
         place,
         partial(session.names, environment),
         tags=images,
-        me=holder("cleanup"),
+        me=this_run("cleanup"),
         console=session.console,
         root=ROOT,
     )
