@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.adapters.kubernetes.helm import Helm
     from tasks.flows.compose.platform import Platform
     from tasks.flows.compose.target import Local
-    from tasks.flows.kubernetes.target import Kubernetes
+    from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.registry_port import Registry
     from tasks.flows.target import Target
 
@@ -37,21 +37,25 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Target:
     return local(session, environment, dry=dry)
 
 
-def _kubernetes(session: Session, environment: str, *, dry: bool) -> Kubernetes:
+def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[ClusterPlan]:
     from tasks.flows.build import resolve_images
-    from tasks.flows.kubernetes.target import Kubernetes
+    from tasks.flows.kubernetes.context import Context
+    from tasks.flows.kubernetes.target import kubernetes_target
 
     access, helm = cluster(session, environment)
-    return Kubernetes(
+    context = Context(
         settings=session.settings_of(environment),
         environment=environment,
         cluster=access,
         helm=helm,
         root=ROOT,
-        images=partial(resolve_images, registry(session, environment)),
-        base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
         redactor=session.redactor,
+    )
+    return kubernetes_target(
+        context,
+        find_images=partial(resolve_images, registry(session, environment)),
+        base=_base(session, standins(session, environment), dry=dry),
     )
 
 
