@@ -7,9 +7,10 @@ but makes it all the same: it is for the jobs that come later.
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.wait import wait_until
 from tasks.core.errors import ClusterError, ConflictError, DeadlineError
 from tasks.core.kubernetes.manifests import MANAGED, PREFIX
 from tasks.core.kubernetes.objects import Object, annotations_of
@@ -45,14 +46,16 @@ def admit(cluster: Cluster, namespace: str, environment: str) -> None:
         cluster.create(_binding(namespace, groups))
     except ConflictError:
         return  # another run was faster
-    deadline = time.monotonic() + EFFECT_SECONDS
-    while not cluster.may("update", "Lease", namespace):
-        if time.monotonic() > deadline:
-            raise DeadlineError(
-                f"rolebinding/{NAME} in {namespace} has no effect after {EFFECT_SECONDS} s",
-                hint="is this user in one of the groups that `inv platform.status` shows?",
-            )
-        time.sleep(POLL_SECONDS)
+    wait_until(
+        f"rolebinding/{NAME} in {namespace} has no effect",
+        lambda: cluster.may("update", "Lease", namespace),
+        deadline_seconds=EFFECT_SECONDS,
+        poll_seconds=POLL_SECONDS,
+        late=partial(
+            DeadlineError,
+            hint="is this user in one of the groups that `inv platform.status` shows?",
+        ),
+    )
 
 
 def may_make(cluster: Cluster, namespace: str) -> bool:

@@ -6,10 +6,9 @@ The local platform, for Docker Compose, is ``tasks.flows.compose.platform``.
 from __future__ import annotations
 
 import tarfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm, Revision
 from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.terminal.console import Activity, Work
+from tasks.adapters.wait import wait_until
 from tasks.core.errors import ClusterError, DeadlineError, InputError, SettingsError, SuiteError
 from tasks.core.kubernetes.objects import Object, has_condition
 from tasks.core.kubernetes.platform import (
@@ -347,15 +347,16 @@ class ClusterPlatform:
             activity.line(f"{each['kind']} {each['metadata']['name']}")
             self._cluster.apply(each)
         kinds = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
-        deadline = time.monotonic() + SERVED_SECONDS
         for each in kinds:
-            while not self._is_served(each):
-                if time.monotonic() > deadline:
-                    raise DeadlineError(
-                        f"{each['metadata']['name']} is not served after {SERVED_SECONDS} s",
-                        hint="kubectl describe crd says why; then run the same again",
-                    )
-                time.sleep(POLL_SECONDS)
+            wait_until(
+                f"{each['metadata']['name']} is not served",
+                partial(self._is_served, each),
+                deadline_seconds=SERVED_SECONDS,
+                poll_seconds=POLL_SECONDS,
+                late=partial(
+                    DeadlineError, hint="kubectl describe crd says why; then run the same again"
+                ),
+            )
         activity.outcome = f"{len(kinds)} kinds"
 
     def _is_served(self, definition: Object) -> bool:

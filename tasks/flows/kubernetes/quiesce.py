@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import at_once
+from tasks.adapters.wait import wait_until
 from tasks.core.errors import DeadlineError
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX
 from tasks.core.kubernetes.objects import (
@@ -51,27 +51,31 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         for item in cluster.find(kind, where, selector)
     ]
     at_once(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
-    deadline = time.monotonic() + HOLD_SECONDS
+    busy: set[str] = set()
     told: set[str] = set()
-    while True:
+
+    def are_idle() -> bool:
         pods = cluster.find("Pod", where, f"{ours},{COMPONENT} in (worker,cron)")
-        busy = [pod for pod in pods if "running" in _states(pod)]
         jobs = cluster.find("Job", where, f"{ours},{COMPONENT}=cron")
-        taken = _take_away(cluster, where, jobs, pods)
-        # A run may begin in the moment in which it is taken away: the next look shows it.
-        if not busy and not taken:
-            return
-        shown = {_shown(pod) for pod in busy}
-        if time.monotonic() > deadline:
-            raise DeadlineError(
-                f"{', '.join(sorted(shown))} in {where} did not end in {HOLD_SECONDS} s, and the "
-                "database must not be migrated under it",
-                hint="wait for it, or delete it, and deploy again",
-            )
-        for line in sorted(shown - told):
+        busy.clear()
+        busy.update(_shown(pod) for pod in pods if "running" in _states(pod))
+        for line in sorted(busy - told):
             say(f"waiting for {line}")
-        told |= shown
-        time.sleep(POLL_SECONDS)
+        told.update(busy)
+        # A run may begin in the moment in which it is taken away: the next look shows it.
+        return not _take_away(cluster, where, jobs, pods) and not busy
+
+    wait_until(
+        f"workers and crons of {names.release} still run",
+        are_idle,
+        deadline_seconds=HOLD_SECONDS,
+        poll_seconds=POLL_SECONDS,
+        late=lambda _: DeadlineError(
+            f"{', '.join(sorted(busy))} in {where} did not end in {HOLD_SECONDS} s, and the "
+            "database must not be migrated under it",
+            hint="wait for it, or delete it, and deploy again",
+        ),
+    )
 
 
 def _states(pod: Object) -> set[str]:

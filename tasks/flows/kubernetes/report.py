@@ -26,7 +26,7 @@ from tasks.core.kubernetes.progress import Row
 from tasks.core.kubernetes.rollout import Verdict
 from tasks.core.kubernetes.snapshot import Snapshot, new_pods, new_replicasets
 from tasks.core.kubernetes.symptoms import lacking
-from tasks.flows.kubernetes.follow import Logs
+from tasks.flows.kubernetes.rollout_logs import RolloutLogs
 
 MESSAGE_LENGTH = 300
 HEALED_LENGTH = 120
@@ -94,7 +94,7 @@ class Reporter:
         self._waiting: set[str] = set()
         self._quiet_until = time.monotonic() + QUIET_SECONDS
         self._quiet = QUIET_SECONDS
-        self._logs = Logs(cluster, namespace, activity)
+        self._logs = RolloutLogs(cluster, namespace, activity)
 
     def said(self) -> Mapping[tuple[str, str], Said]:
         """Return what containers have said so far, by pod uid and name."""

@@ -16,8 +16,8 @@ from tasks.core.errors import ClusterError, SuiteError
 from tasks.core.kubernetes.manifests import DatabaseServer
 from tasks.core.names import names
 from tasks.flows.kubernetes.database import run_database_job
-from tasks.flows.kubernetes.follow import Logs
 from tasks.flows.kubernetes.releases import _works
+from tasks.flows.kubernetes.rollout_logs import RolloutLogs
 from tasks.flows.kubernetes.stream import stream
 from tasks.flows.kubernetes.upgrade import _Running
 
@@ -103,12 +103,13 @@ class JobCluster:
         return {**self._job, "metadata": {"name": "j", "uid": "j"}, "status": self._steps[0][0]}
 
     def find(self, *_: object) -> Any:
-        ran = {"name": "database", "containerID": "c", "state": {"running": {}}}
+        ran = {"name": "database", "state": {"running": {}}}
         owner = [{"uid": "j", "controller": True}]
         return [
             {
                 "metadata": {"name": name, "uid": name, "ownerReferences": owner},
-                "status": {"containerStatuses": [ran]},
+                "spec": {"restartPolicy": "Never"},
+                "status": {"containerStatuses": [{**ran, "containerID": f"cri-o://{name}"}]},
             }
             for name in self._steps[0][1]
         ]
@@ -174,7 +175,7 @@ def test_what_replicas_cannot_tell_for_the_same_reason_is_told_once() -> None:
     heard: list[str] = []
     played: Any = SimpleNamespace(log_lines=log_lines)
     activity: Any = SimpleNamespace(say=heard.append, panel=False, line=heard.append)
-    logs = Logs(played, "n", activity)
+    logs = RolloutLogs(played, "n", activity)
     logs._told = Slow()
     state = {"running": {}}
     pods: list[Any] = [

@@ -1,0 +1,56 @@
+"""Waiting for what happens outside: with a deadline, at which the object is named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tasks.core.errors import DeadlineError
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What a wait goes by; a test may bring its own.
+
+    Attributes:
+        monotonic: returns seconds that only grow.
+        sleep: pauses for so many seconds.
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+CLOCK = Clock()
+
+
+def wait_until(
+    name: str,
+    is_done: Callable[[], bool],
+    *,
+    deadline_seconds: float,
+    poll_seconds: float,
+    late: Callable[[str], Exception] = DeadlineError,
+    clock: Clock = CLOCK,
+) -> None:
+    """Return as soon as something is done; ask at once, and once more at the deadline.
+
+    Args:
+        name: the object, and what is the matter with it while it is waited for, as the error
+            begins: ``deployment/web is not ready``.
+        is_done: asked again and again; what it raises ends the wait.
+        deadline_seconds: how long to wait.
+        poll_seconds: how long to pause between two questions.
+        late: returns the error for the deadline, from a message that names object and seconds.
+        clock: what the wait goes by.
+
+    Raises:
+        DeadlineError: it was not done in time; or whatever ``late`` makes of it.
+    """
+    deadline = clock.monotonic() + deadline_seconds
+    while not is_done():
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            raise late(f"{name} after {deadline_seconds:.0f} s")
+        clock.sleep(min(poll_seconds, left))
