@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tasks.core.errors import DeadlineError
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -27,30 +30,31 @@ CLOCK = Clock()
 
 def wait_until(
     name: str,
-    is_done: Callable[[], bool],
+    look: Callable[[], Answer | None],
     *,
     deadline_seconds: float,
     poll_seconds: float,
     late: Callable[[str], Exception] = DeadlineError,
     clock: Clock = CLOCK,
-) -> None:
-    """Return as soon as something is done; ask at once, and once more at the deadline.
+) -> Answer:
+    """Return the first answer that is neither None nor False; ask at once and at the deadline.
 
     Args:
         name: the object, and what is the matter with it while it is waited for, as the error
             begins: ``deployment/web is not ready``.
-        is_done: asked again and again; what it raises ends the wait.
+        look: asked again and again; what it raises ends the wait.
         deadline_seconds: how long to wait.
         poll_seconds: how long to pause between two questions.
         late: returns the error for the deadline, from a message that names object and seconds.
         clock: what the wait goes by.
 
     Raises:
-        DeadlineError: it was not done in time; or whatever ``late`` makes of it.
+        DeadlineError: there was none in time; or whatever ``late`` makes of it.
     """
     deadline = clock.monotonic() + deadline_seconds
-    while not is_done():
+    while not (answer := look()):
         left = deadline - clock.monotonic()
         if left <= 0:
             raise late(f"{name} after {deadline_seconds:.0f} s")
         clock.sleep(min(poll_seconds, left))
+    return answer

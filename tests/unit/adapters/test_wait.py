@@ -43,6 +43,14 @@ def test_it_asks_at_once_and_then_now_and_then(seconds: float, slept: list[float
     assert played.slept == slept
 
 
+def test_the_first_answer_that_says_something_is_returned() -> None:
+    answers = iter([None, "", "here"])
+    found = wait_until(
+        "x", lambda: next(answers), deadline_seconds=9, poll_seconds=1.0, clock=PlayedClock().clock
+    )
+    assert found == "here"
+
+
 def test_at_the_deadline_it_asks_once_more_and_names_the_object() -> None:
     played = PlayedClock()
     asked: list[float] = []
