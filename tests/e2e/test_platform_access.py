@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tasks.adapters.host.tools import find_helm
-from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.identity import this_run
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.kubernetes.transport import Request
 from tasks.adapters.process import Runner
