@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.adapters.identity import this_run as this_run
-from tasks.adapters.identity import user_at_host as user_at_host
+from tasks.adapters import identity
 from tasks.app.session import ROOT, Session
 from tasks.core.errors import InputError
 from tasks.core.names import platform_name
@@ -17,14 +16,21 @@ if TYPE_CHECKING:
     from tasks.adapters.docker.engine import Engine
     from tasks.adapters.kubernetes.cluster import Cluster
     from tasks.adapters.kubernetes.helm import Helm
+    from tasks.flows.compose.plan import ComposePlan
     from tasks.flows.compose.platform import Platform
-    from tasks.flows.compose.target import Local
+    from tasks.flows.deploy import Deployed
     from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.registry_port import Registry
-    from tasks.flows.target import Target
+    from tasks.flows.target import Request, Target
 
 
-def target(session: Session, environment: str, *, dry: bool = False) -> Target:
+this_run = identity.this_run
+user_at_host = identity.user_at_host
+
+
+def target(
+    session: Session, environment: str, *, dry: bool = False
+) -> Target[ComposePlan] | Target[ClusterPlan]:
     """Return what runs the environments of one environment of invoke.yaml.
 
     Args:
@@ -35,6 +41,27 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Target:
     if session.settings.environment(environment).target == "kubernetes":
         return _kubernetes(session, environment, dry=dry)
     return local(session, environment, dry=dry)
+
+
+def deploy(session: Session, request: Request, action: str, committed: int) -> Deployed:
+    """Deploy a branch to where its environment runs.
+
+    Args:
+        session: the run.
+        request: what is wanted.
+        action: what others are told while this run holds the environment.
+        committed: the commit's time in seconds since 1970, or 0.
+    """
+    from tasks.flows.deploy import run_deploy
+
+    me = this_run(action, request.tag, committed)
+    environment = request.names.environment
+    # Each kind of target carries out its own kind of plan.
+    if session.settings.environment(environment).target == "kubernetes":
+        deployer = _kubernetes(session, environment, dry=False).deployer
+        return run_deploy(deployer, request, me=me, console=session.console, root=ROOT)
+    here = local(session, environment).deployer
+    return run_deploy(here, request, me=me, console=session.console, root=ROOT)
 
 
 def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[ClusterPlan]:
@@ -89,25 +116,27 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
     )
 
 
-def local(session: Session, environment: str, *, dry: bool = False) -> Local:
+def local(session: Session, environment: str, *, dry: bool = False) -> Target[ComposePlan]:
     """Return this machine's Docker Engine as a target; arguments as for ``target``."""
     from tasks.adapters.docker.engine import Engine
     from tasks.flows.build import resolve_images
-    from tasks.flows.compose.target import Local
+    from tasks.flows.compose.context import Context
+    from tasks.flows.compose.target import compose_target
 
     engine = Engine()
     images = registry(session, environment)
-    return Local(
+    context = Context(
         settings=session.settings_of(environment),
         environment=environment,
         engine=engine,
         runner=session.runner,
         root=ROOT,
         platform=platform(session, standins(session, environment), engine, dry=dry),
-        images=partial(resolve_images, images),
+        find_images=partial(resolve_images, images),
         base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
     )
+    return compose_target(context)
 
 
 def platform(

@@ -31,10 +31,12 @@ def gc(
     place = target(session, environment)
     moment = now()
     dry = dry_run or session.dry or not yes
-    images = registry(session, environment) if place.holds_images(dry=dry) else None
+    images = registry(session, environment) if place.remover.holds_images(dry=dry) else None
     tags = {name: images.tags(name) for name in IMAGES} if images else {}
-    branches = git.remote_branches() | (git.branches() if place.is_private else frozenset())
-    found = place.list()
+    branches = git.remote_branches() | (
+        git.branches() if place.inspector.is_private else frozenset()
+    )
+    found = place.inspector.list()
     sweep = plan_sweep(
         environment, found, repository=git.repository(), branches=branches, now=moment
     )
@@ -54,7 +56,8 @@ def gc(
         return
     run_sweep(
         sweep,
-        place,
+        place.remover,
+        place.inspector,
         partial(session.names, environment),
         tags=images,
         me=this_run("cleanup"),
