@@ -11,7 +11,7 @@ from tasks.core.kubernetes.platform import Part, address_of, bundle_of, is_older
 
 
 @dataclass(frozen=True)
-class State:
+class PartState:
     """What became of one part of the platform.
 
     Attributes:
@@ -32,7 +32,7 @@ class State:
 COLUMNS = ("part", "object", "state", "detail")
 
 
-def refuse(states: Sequence[State]) -> None:
+def refuse(states: Sequence[PartState]) -> None:
     """End with an error where a part is not as it should be.
 
     Raises:
@@ -47,12 +47,12 @@ def refuse(states: Sequence[State]) -> None:
         )
 
 
-def rows(states: Sequence[State]) -> list[tuple[str, ...]]:
+def rows(states: Sequence[PartState]) -> list[tuple[str, ...]]:
     """Return the states as rows of ``COLUMNS``."""
     return [(one.part, one.object, one.state, one.detail) for one in states]
 
 
-def state_of(part: Part, found: Object | None, gateway_api: str) -> State:
+def state_of(part: Part, found: Object | None, gateway_api: str) -> PartState:
     """Return the state of one part.
 
     Args:
@@ -64,7 +64,7 @@ def state_of(part: Part, found: Object | None, gateway_api: str) -> State:
     subject = f"{part.kind.lower()} {where}{part.name}"
     describe = f"kubectl describe {part.kind.lower()} {part.name} --namespace {part.namespace}"
     if found is None:
-        return State(part.title, subject, "missing", remedy=part.remedy)
+        return PartState(part.title, subject, "missing", remedy=part.remedy)
     state, detail, remedy = "ok", "", ""
     if part.kind == "CustomResourceDefinition":
         detail = bundle_of(found)
@@ -79,4 +79,4 @@ def state_of(part: Part, found: Object | None, gateway_api: str) -> State:
         detail = address_of(found)
         if not has_condition(found, "Programmed"):
             state, detail, remedy = "not ready", "has no address yet", describe
-    return State(part.title, subject, state, detail, remedy)
+    return PartState(part.title, subject, state, detail, remedy)
