@@ -119,7 +119,6 @@ class Change:
     """One thing a watch saw.
 
     Attributes:
-        kind: the object's kind.
         type: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``SYNCED`` after a whole new list.
         object: the object; for ``SYNCED`` the list, its items under ``items``.
     """
@@ -182,7 +181,6 @@ class Cluster:
         """Return all objects of a kind, in one namespace or in all of them.
 
         Args:
-            kind: the kind.
             namespace: the namespace; None for all of them.
             selector: labels the objects must bear.
             metadata_only: leave out everything but their metadata.
@@ -197,7 +195,6 @@ class Cluster:
         """Return all objects of a kind in one call, however many there are.
 
         Args:
-            kind: their kind.
             selector: label selector.
             fields: field selector.
             metadata_only: leave out everything but their metadata.
@@ -272,9 +269,6 @@ class Cluster:
         """Ask for an object's deletion; return False when there was none, or another than meant.
 
         Args:
-            kind: the object's kind.
-            name: its name.
-            namespace: its namespace.
             propagation: what becomes of what it owns.
             grace_seconds: how long it may take to end; by default what it says itself.
             uid: delete only the one that has it.
@@ -357,9 +351,6 @@ class Cluster:
         """Yield a container's log line by line as it is written, each after its time stamp.
 
         Args:
-            namespace: the pod's namespace.
-            pod: the pod.
-            container: the container.
             tail: lines to begin with; None begins with the first one.
             since: leave out what is older.
             stop: ends it.

@@ -35,14 +35,9 @@ def wait_gone(
     """Wait for the end of an object that is being deleted.
 
     Args:
-        cluster: the cluster.
-        kind: the object's kind.
-        name: its name.
-        namespace: its namespace.
         uid: its uid, where another one may take its name at once; by default whichever is there.
         say: told what holds it up, once it has taken a while and whenever that changes.
         patient: wait on though nothing moves: somebody else has asked for its end.
-        clock: what the wait goes by.
 
     Raises:
         DeadlineError: naming what holds it up.

@@ -38,7 +38,6 @@ class Exec:
     Args:
         transport: speaks to the API server.
         path: of the pod's exec.
-        container: the container.
         argv: the command.
     """
 

@@ -101,7 +101,6 @@ class Helm:
         """Install or upgrade a release, and wait for its hooks.
 
         Args:
-            release: the release's name.
             namespace: where; it must exist.
             chart: the chart's directory.
             values: the values of this very deploy; they go by stdin.

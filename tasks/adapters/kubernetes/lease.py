@@ -34,7 +34,6 @@ class LeaseLock:
     """Holds the Lease of one namespace, as a context manager.
 
     Args:
-        cluster: the cluster.
         namespace: the environment's namespace; it must exist.
         me: who asks.
         wait_seconds: how long to wait for another holder.
@@ -241,7 +240,6 @@ def holder_of(lease: Object, now: datetime) -> str | None:
     """Return who holds a Lease; None if nobody does, or if its holder stopped to renew it.
 
     Args:
-        lease: the Lease.
         now: the time by the cluster's clock, by which it is renewed; this machine's may differ.
     """
     spec = lease["spec"]

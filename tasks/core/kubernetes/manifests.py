@@ -34,7 +34,6 @@ class DatabaseServer:
 
     Attributes:
         host: host name, as pods reach it.
-        port: its port.
         admin_secret: Secret in the platform namespace with ``username`` and ``password``.
         namespace: the platform namespace.
         prefix: what every branch's database and user begins with; nothing else is ever touched.
@@ -58,7 +57,6 @@ def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) 
 
     Args:
         owner: whose it is.
-        names: the branch's names.
         record: what is remembered of the environment.
         pipeline: URL of the CI pipeline that made this deploy, or an empty string.
     """
@@ -106,9 +104,7 @@ def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Objec
     """Return a branch's Secret.
 
     Args:
-        names: the branch's names.
         values: its keys and values, in clear.
-        name: the object's name.
     """
     return {
         "apiVersion": "v1",
@@ -144,8 +140,6 @@ def database_job(
     of its own, and no token of Kubernetes is mounted.
 
     Args:
-        names: the branch's names.
-        server: the database server.
         image: the mautic image, by digest; it has what is needed.
         verb: ``create`` or ``drop``.
         wait_seconds: how long to wait for a server that cannot be reached.

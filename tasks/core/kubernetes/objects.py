@@ -105,7 +105,6 @@ def find_condition(item: Object, kind: str, status: str | None = None) -> Object
     """Return an object's condition of a type, or None.
 
     Args:
-        item: the object.
         kind: the condition's type, e.g. ``Ready``.
         status: if given, the status that it must have.
     """

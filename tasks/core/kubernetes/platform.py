@@ -74,7 +74,6 @@ def inputs_of(
 
     Args:
         settings: the settings, the stack's among them.
-        environment: the environment's name.
         parameters: what the stack's Terraform has published; empty without a stack.
 
     Raises:
@@ -174,7 +173,6 @@ class Upstream:
     """A file of somebody else's.
 
     Attributes:
-        version: its version.
         url: where it is.
         sha256: the only content it may have.
     """
@@ -218,8 +216,6 @@ class Part:
 
     Attributes:
         title: what it is, for people.
-        kind: its kind.
-        name: its name.
         namespace: its namespace, or None.
         release: the Helm release that it belongs to, or an empty string.
         remedy: what to do when it is missing.
@@ -317,7 +313,6 @@ def namespace(name: str, record: Mapping[str, str]) -> Object:
     """Return the platform namespace.
 
     Args:
-        name: its name.
         record: the fingerprint of each release that was installed to its end.
     """
     return {

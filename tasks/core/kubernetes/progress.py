@@ -49,7 +49,6 @@ def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
     """Yield a row for each workload and each Job.
 
     Args:
-        snapshot: the release's objects.
         pods: the pods that count.
     """
     newest = new_replicasets(snapshot)

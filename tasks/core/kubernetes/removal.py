@@ -97,7 +97,6 @@ def contents(
 
     Args:
         found: the objects of ``KINDS_OF_USERS``, each with its ``kind``.
-        namespace: the namespace itself.
         release: the branch's release.
         patterns: globs of ``kind/name``, as the settings give them.
     """

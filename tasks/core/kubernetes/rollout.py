@@ -71,7 +71,6 @@ def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Polic
     A release without any workload is never done: whoever asked has the wrong name.
 
     Args:
-        snapshot: the release's objects.
         started: when the rollout began, by the cluster's clock.
         now: the cluster's present time.
         policy: how patient to be.

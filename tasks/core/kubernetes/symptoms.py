@@ -39,7 +39,6 @@ def symptoms(
     """Yield everything in the snapshot that may have a rule.
 
     Args:
-        snapshot: the release's objects.
         pods: the pods that count.
         started: when the rollout began; events that ended before it tell nothing of it.
         now: the cluster's present time.

@@ -29,9 +29,7 @@ def admit(cluster: Cluster, namespace: str, environment: str) -> None:
     """Bind the groups of an environment's CI jobs in a namespace of it, unless that is done.
 
     Args:
-        cluster: the cluster.
         namespace: a branch's namespace; it must exist.
-        environment: the environment's name.
 
     Raises:
         ClusterError: the cluster refused.

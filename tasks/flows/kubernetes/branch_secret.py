@@ -16,8 +16,6 @@ def read_secret(cluster: Cluster, names: Names, redactor: Redactor) -> dict[str,
     """Return the branch's secrets, and keep them out of everything shown from now on.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         redactor: told every value.
     """
     found = cluster.get("Secret", SECRET, names.namespace)
@@ -40,8 +38,6 @@ def make_secret(
     """Generate what is not there yet, and return all; what is there stays as it is.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         redactor: told every value.
         missing: the keys to generate.
     """

@@ -29,11 +29,8 @@ class Context:
     """One environment of invoke.yaml, in its cluster.
 
     Attributes:
-        settings: the settings.
         environment: the environment's name in invoke.yaml.
-        cluster: the cluster.
         helm: Helm for that cluster.
-        root: the checkout.
         work: shows a piece of work.
         redactor: told every secret.
         locks: the Leases that this run holds, by namespace.

@@ -58,9 +58,6 @@ def run_database_job(
     """Make or drop a branch's database and user; both are no error when it is done already.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
-        server: the database server.
         verb: what to do.
         image: the mautic image, by digest.
         password: the branch's database password, for ``create``.

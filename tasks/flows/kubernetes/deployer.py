@@ -39,7 +39,6 @@ class ClusterDeployer:
     """Makes and changes the environments of a cluster.
 
     Args:
-        context: the environment and its cluster.
         find_images: returns the mautic and the nginx image of a tag, by digest.
         base: returns, for a public image's reference, one by digest.
     """

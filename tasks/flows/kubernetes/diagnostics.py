@@ -48,9 +48,6 @@ def save(
     A piece that cannot be had never fails the run: ``missing.txt`` names it and says why.
 
     Args:
-        cluster: the cluster.
-        namespace: the release's namespace.
-        release: the release's name.
         directory: where to write; made if need be.
         redactor: masks the secrets this process knows; values of variables that are named like
             secrets are masked besides.

@@ -56,7 +56,6 @@ class Follower:
     """Follows a migration's container, a Job's, and every init container that runs.
 
     Args:
-        cluster: the cluster.
         namespace: where the containers are.
         listener: told each line.
     """

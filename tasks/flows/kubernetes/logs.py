@@ -31,8 +31,6 @@ def show(
     """Pass on what the containers of a branch write, each line with its pod and container.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         on_line: called with each line, from this thread.
         service: only this one, or an empty string for all.
         follow: go on until interrupted, with the containers that start meanwhile.

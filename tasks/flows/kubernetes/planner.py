@@ -25,7 +25,6 @@ def plan_deploy(
     """Return what a deploy would do; reads only.
 
     Args:
-        context: the environment and its cluster.
         request: what is wanted.
         find_images: returns the images of a tag, by digest.
         base: returns, for a public image's reference, one by digest.

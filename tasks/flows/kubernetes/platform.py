@@ -78,9 +78,6 @@ class ClusterPlatform:
         title: the cluster, for people.
         inputs: what is known of it.
         files: values files for helm/platform; the later ones win.
-        cluster: the cluster.
-        helm: Helm for it.
-        root: the checkout.
         fetch: returns a copy of a file of somebody else's.
         work: shows a piece of work.
         warn: told what a person should look at.

@@ -26,7 +26,6 @@ class PlatformChart:
     """The chart of a cluster's platform, with its values.
 
     Args:
-        root: the checkout.
         inputs: what is known of the cluster.
         files: values files; the later ones win.
     """

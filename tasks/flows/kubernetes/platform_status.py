@@ -56,7 +56,6 @@ def state_of(part: Part, found: Object | None, gateway_api: str) -> PartState:
     """Return the state of one part.
 
     Args:
-        part: the part.
         found: its object, or None.
         gateway_api: the oldest version of the Gateway API that will do, or an empty string.
     """

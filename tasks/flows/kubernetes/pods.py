@@ -24,8 +24,6 @@ def end_pod(cluster: Cluster, pod: Object, *, grace_seconds: int | None) -> None
     """Ask for the end of a pod, and of none that has taken its name since.
 
     Args:
-        cluster: the cluster.
-        pod: the pod.
         grace_seconds: how long it may take to end; None for what it says itself.
     """
     meta = pod["metadata"]
@@ -40,11 +38,7 @@ def end_pods(
     """Wait until none of a release's pods is left; what their nodes do not end is forgotten.
 
     Args:
-        cluster: the cluster.
-        release: the release's name.
-        namespace: where it is.
         say: told what is waited for.
-        clock: what the wait goes by.
 
     Raises:
         DeadlineError: naming what holds it up.

@@ -34,8 +34,6 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
     the pods of workers go with their Deployments.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         say: told what is waited for.
 
     Raises:

@@ -40,11 +40,6 @@ def revisions(cluster: Cluster, release: str, namespace: str) -> list[Revision]:
     ``failed`` is the record itself read: a Helm that is told to end while it runs a hook writes
     the record and the label in turn with what marks it as failed, so that the record may still say
     ``pending-…``, and that is what the next Helm goes by (seen with 4.3.1).
-
-    Args:
-        cluster: the cluster.
-        release: the release's name.
-        namespace: where it is.
     """
     selector = f"owner=helm,name={release}"
     found = cluster.find("Secret", namespace, selector, metadata_only=True)
@@ -69,10 +64,6 @@ def repair(
     """End what a dead run left pending; only whoever holds the lock may.
 
     Args:
-        cluster: the cluster.
-        helm: Helm for it.
-        release: the release's name.
-        namespace: where it is.
         history: its revisions, the oldest first; the newest one is pending.
         worked: the revision that was last seen to work, or 0: then the last one that was deployed
             is taken for good. Without any the release is uninstalled.
@@ -117,10 +108,6 @@ def go_back(cluster: Cluster, helm: Helm, release: str, namespace: str, revision
     """Roll a release back to a revision; return the number that this got.
 
     Args:
-        cluster: the cluster.
-        helm: Helm for it.
-        release: the release's name.
-        namespace: where it is.
         revision: where to go back to.
 
     Raises:
@@ -140,11 +127,6 @@ def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
 
     A Job lives on when the Helm that waited for it has ended. Nothing is waited for: a pod that
     has not begun its work is taken away at once, one that works gets the signal to end.
-
-    Args:
-        cluster: the cluster.
-        release: the release's name.
-        namespace: where it is.
 
     Raises:
         ClusterError: the API refused, or stayed away.

@@ -47,7 +47,6 @@ class Claim:
     """A volume claim of the branch's.
 
     Attributes:
-        name: its name.
         volume: the volume it is bound to, or an empty string.
     """
 
@@ -78,8 +77,6 @@ def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> Found:
     """Return what a branch's namespace holds; reads only.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         patterns: globs of ``kind/name`` that keep no namespace.
     """
     namespace = cluster.get("Namespace", names.namespace)
@@ -189,9 +186,6 @@ def removals(
     goes.
 
     Args:
-        cluster: the cluster.
-        helm: Helm for it.
-        names: the branch's names.
         found: what its namespace holds.
         mark: writes down that the environment is being removed.
         drop: what drops the branch's database, or None where there is none on a server.
@@ -270,8 +264,6 @@ def finish(cluster: Cluster, names: Names, uid: str, say: Say) -> None:
     """Wait for the end of a namespace that is being deleted, and of the pods in it.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         uid: the namespace's uid.
         say: told what holds it up.
 

@@ -76,7 +76,6 @@ class ClusterRemover:
         """Return what drops the branch's database and user; None where there is none to drop.
 
         Args:
-            names: the branch's names.
             image: the image that made it, or an empty string.
         """
         server = self._context.database_server

@@ -78,7 +78,6 @@ class Reporter:
 
     Args:
         cluster: the cluster, for the containers' logs.
-        namespace: the release's namespace.
         since: when the rollout began, by the cluster's clock.
         activity: told the lines.
     """

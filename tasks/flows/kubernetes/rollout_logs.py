@@ -54,8 +54,6 @@ class RolloutLogs:
     one that fails all is told. What replicas say alike is told once.
 
     Args:
-        cluster: the cluster.
-        namespace: the release's namespace.
         activity: told the lines.
     """
 

@@ -32,8 +32,6 @@ class Place:
     """One container of one pod.
 
     Attributes:
-        pod: the pod's name.
-        container: the container's name.
         id: the runtime's id of the container's present or last run, or an empty string.
         running: whether it runs now.
         ready: whether its pod is ready, and not about to go.
@@ -88,8 +86,6 @@ def where_to_run(cluster: Cluster, names: Names, service: str) -> Place:
     """Return the container that a command runs in: a ready pod's, the newest one's.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         service: as a person named it, or an empty string for where Mautic's PHP is.
 
     Raises:

@@ -18,7 +18,6 @@ def kubernetes_target(
     """Return the target of an environment with ``target: kubernetes``.
 
     Args:
-        context: the environment and its cluster.
         find_images: returns the mautic and the nginx image of a tag, by digest.
         base: returns, for a public image's reference, one by digest.
     """

@@ -38,8 +38,6 @@ def track(
     too, but nothing is done before everything is applied.
 
     Args:
-        cluster: the cluster.
-        namespace: the release's namespace.
         release: the release's name; its objects bear it as app.kubernetes.io/instance.
         since: when the rollout began, by the cluster's clock.
         policy: how patient to be.

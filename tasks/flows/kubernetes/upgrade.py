@@ -43,9 +43,6 @@ def upgrade(
     watched, so that a hook whose image cannot be pulled does not use up its time-out.
 
     Args:
-        cluster: the cluster.
-        helm: Helm for it.
-        names: the branch's names.
         chart: the chart's directory.
         values: the values of this very deploy.
         files: values files below them.
@@ -113,9 +110,6 @@ def wait_settled(
     """Return when a release has settled whose manifests are applied, and which runs no hooks.
 
     Args:
-        cluster: the cluster.
-        namespace: the release's namespace.
-        release: the release's name.
         policy: how patient to be.
         activity: told what happens.
         since: when its manifests began to be applied, by the cluster's clock.

@@ -35,7 +35,6 @@ def merge(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> dict[s
     """Return the values as the chart will see them.
 
     Args:
-        root: the checkout.
         names: the environment's values files; the later ones win.
         values: those of this deploy; they win over all.
     """

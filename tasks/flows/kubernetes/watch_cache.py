@@ -35,9 +35,6 @@ class Mirror:
     """Keeps a release's objects while it is entered.
 
     Args:
-        cluster: the cluster.
-        namespace: the release's namespace.
-        release: the release's name.
         since: when the rollout began, by the cluster's clock.
         hooks: whether the rollout runs hooks; without, no Job counts.
         serving: whether only what serves visitors counts.
