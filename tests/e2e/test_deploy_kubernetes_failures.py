@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import Change
 from tests.support.deploys import FAST, REDIS, Deploys, Lines, Object
 from tests.support.kube_cli import EXHAUSTED_CLASS, ON, KubeEnv
 from tests.support.obstacles import fail_web, refuse_web, remove_config, storage_class

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.adapters.kubernetes.cluster import KINDS, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.kinds import KINDS
 from tasks.adapters.kubernetes.transport import Request, Transport
 from tests.support.aws import REGION, Moto
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv, kube_environment

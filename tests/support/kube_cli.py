@@ -13,8 +13,9 @@ from subprocess import CompletedProcess, Popen
 from typing import Any
 
 from tasks.adapters.host.tools import find_helm
-from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import Change
 from tasks.adapters.process import Runner
 from tasks.core.errors import ClusterError, ConflictError
 from tasks.core.names import Names

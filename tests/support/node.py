@@ -25,8 +25,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from tasks.adapters.kubernetes.cluster import KINDS, Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.kinds import KINDS
 from tasks.adapters.kubernetes.transport import Request, Stop, Transport
+from tasks.adapters.kubernetes.watch import Change
 from tasks.core.errors import ClusterError
 from tests.support.kubelet import Container, Object, Play, stamp
 from tests.support.nodeserver import KubeletServer, Network

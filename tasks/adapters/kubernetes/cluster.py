@@ -6,23 +6,22 @@ cluster said.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
+from tasks.adapters.kubernetes.exec import Exec
+from tasks.adapters.kubernetes.kinds import KINDS, Kind
 from tasks.adapters.kubernetes.transport import (
     PATIENCE_SECONDS,
-    WATCH_SECONDS,
     Request,
     Stop,
     Transport,
     refusal,
 )
+from tasks.adapters.kubernetes.watch import PAGE, Change, list_objects, watch
 from tasks.core.errors import ClusterError, ConflictError
 from tasks.core.kubernetes.objects import Object
 
@@ -30,102 +29,11 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 FIELD_MANAGER = "mautic-multidev"
-PAGE = 500
-ERROR_PAUSE_SECONDS = 0.5
-"""How long to wait before a list after a watch that told of an error, 410 Gone as a rule."""
 SILENCE_SECONDS = 900.0
 """How long a log that is followed may say nothing before its connection is made anew."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """How to ask for a list without specs and data
 (https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches)."""
-MIN_PAUSE_SECONDS = 0.05
-MAX_PAUSE_SECONDS = 2.0
-"""How long to wait before a watch that ended is opened again."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Where objects of one kind live in the API."""
-
-    api: str
-    plural: str
-    namespaced: bool = True
-
-    def path(self, namespace: str | None = None, name: str | None = None, sub: str = "") -> str:
-        """Return the path of the collection, of one object, or of a part of it."""
-        root = "/api/v1" if self.api == "v1" else f"/apis/{self.api}"
-        where = f"/namespaces/{quote(namespace)}" if self.namespaced and namespace else ""
-        path = f"{root}{where}/{self.plural}"
-        if name is not None:
-            path += f"/{quote(name)}"
-        return f"{path}/{sub}" if sub else path
-
-
-KINDS: Mapping[str, Kind] = {
-    "Namespace": Kind("v1", "namespaces", namespaced=False),
-    "Node": Kind("v1", "nodes", namespaced=False),
-    "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
-    "Pod": Kind("v1", "pods"),
-    "Event": Kind("v1", "events"),
-    "Secret": Kind("v1", "secrets"),
-    "ConfigMap": Kind("v1", "configmaps"),
-    "Service": Kind("v1", "services"),
-    "ServiceAccount": Kind("v1", "serviceaccounts"),
-    "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
-    "ResourceQuota": Kind("v1", "resourcequotas"),
-    "LimitRange": Kind("v1", "limitranges"),
-    "Deployment": Kind("apps/v1", "deployments"),
-    "ReplicaSet": Kind("apps/v1", "replicasets"),
-    "StatefulSet": Kind("apps/v1", "statefulsets"),
-    "Job": Kind("batch/v1", "jobs"),
-    "CronJob": Kind("batch/v1", "cronjobs"),
-    "Lease": Kind("coordination.k8s.io/v1", "leases"),
-    "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
-    "IngressClass": Kind("networking.k8s.io/v1", "ingressclasses", namespaced=False),
-    "CSIDriver": Kind("storage.k8s.io/v1", "csidrivers", namespaced=False),
-    "Gateway": Kind("gateway.networking.k8s.io/v1", "gateways"),
-    "GatewayClass": Kind("gateway.networking.k8s.io/v1", "gatewayclasses", namespaced=False),
-    "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
-    "LoadBalancerConfiguration": Kind("gateway.k8s.aws/v1", "loadbalancerconfigurations"),
-    "TargetGroupConfiguration": Kind("gateway.k8s.aws/v1", "targetgroupconfigurations"),
-    "Ingress": Kind("networking.k8s.io/v1", "ingresses"),
-    "HorizontalPodAutoscaler": Kind("autoscaling/v2", "horizontalpodautoscalers"),
-    "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),
-    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
-    "CustomResourceDefinition": Kind(
-        "apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False
-    ),
-    "ClusterRole": Kind("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
-    "ClusterRoleBinding": Kind(
-        "rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False
-    ),
-    "Role": Kind("rbac.authorization.k8s.io/v1", "roles"),
-    "RoleBinding": Kind("rbac.authorization.k8s.io/v1", "rolebindings"),
-    "ValidatingAdmissionPolicy": Kind(
-        "admissionregistration.k8s.io/v1", "validatingadmissionpolicies", namespaced=False
-    ),
-    "ValidatingAdmissionPolicyBinding": Kind(
-        "admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", namespaced=False
-    ),
-    "SelfSubjectAccessReview": Kind(
-        "authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False
-    ),
-}
-"""The kinds the suite deals with."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing a watch saw.
-
-    Attributes:
-        type: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``SYNCED`` after a whole new list.
-        object: the object; for ``SYNCED`` the list, its items under ``items``.
-    """
-
-    kind: str
-    type: str
-    object: Object
 
 
 class Cluster:
@@ -187,7 +95,7 @@ class Cluster:
         """
         query = {"labelSelector": selector, "limit": str(PAGE)}
         headers = {"Accept": METADATA_ONLY} if metadata_only else None
-        return self._list(kind, namespace, query, headers)[0]
+        return list_objects(self._transport, kind, namespace, query, headers)[0]
 
     def find_all(
         self, kind: str, selector: str = "", *, fields: str = "", metadata_only: bool = False
@@ -201,7 +109,7 @@ class Cluster:
         """
         query = {"labelSelector": selector, "fieldSelector": fields}
         headers = {"Accept": METADATA_ONLY} if metadata_only else None
-        return self._list(kind, None, query, headers)[0]
+        return list_objects(self._transport, kind, None, query, headers)[0]
 
     def apply(self, manifest: Object) -> Object:
         """Create or update an object by server-side apply, as its sole manager."""
@@ -373,8 +281,6 @@ class Cluster:
         Raises:
             ClusterError: it could not be started, or the connection broke off.
         """
-        from tasks.adapters.kubernetes.exec import Exec
-
         path = KINDS["Pod"].path(namespace, pod, "exec")
         return Exec(self._transport, path, container, argv).run()
 
@@ -386,8 +292,6 @@ class Cluster:
         Raises:
             ClusterError: it could not be started, or the connection broke off.
         """
-        from tasks.adapters.kubernetes.exec import Exec
-
         path = KINDS["Pod"].path(namespace, pod, "exec")
         return Exec(self._transport, path, container, argv).output()
 
@@ -431,76 +335,7 @@ class Cluster:
         Raises:
             ClusterError: the API refuses, or was away for longer than the patience.
         """
-        while not stop.is_set():
-            query = {"labelSelector": selector, "limit": str(PAGE)}
-            items, version = self._list(kind, namespace, query)
-            whole = {"metadata": {"resourceVersion": version}, "items": items}
-            on_change(Change(kind, "SYNCED", whole))
-            for change in self._follow(kind, namespace, selector, version, stop):
-                on_change(change)
-
-    def _follow(
-        self, kind: str, namespace: str | None, selector: str, version: str, stop: Stop
-    ) -> Iterator[Change]:
-        """Yield changes since a version until the API no longer knows it (410) or is stopped."""
-        path = KINDS[kind].path(namespace)
-        pause = MIN_PAUSE_SECONDS
-        while not stop.is_set():
-            query = {
-                "watch": "true",
-                "resourceVersion": version,
-                "allowWatchBookmarks": "true",
-                "timeoutSeconds": str(WATCH_SECONDS),
-            }
-            if selector:
-                query["labelSelector"] = selector
-            opened = time.monotonic()
-            request = Request("GET", path, query, timeout=(5.0, WATCH_SECONDS + 5.0))
-            try:
-                for line in self._transport.lines(request, stop):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        stop.wait(ERROR_PAUSE_SECONDS)
-                        return
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    if event["type"] != "BOOKMARK":
-                        yield Change(kind, event["type"], {**event["object"], "kind": kind})
-            except ClusterError as error:
-                if error.status != 410:
-                    raise
-                return
-            # The stream has ended: by its time-out, or because something between dropped it.
-            lived = time.monotonic() - opened > MAX_PAUSE_SECONDS
-            pause = MIN_PAUSE_SECONDS if lived else min(pause * 2, MAX_PAUSE_SECONDS)
-            stop.wait(pause)
-
-    def _list(
-        self,
-        kind: str,
-        namespace: str | None,
-        options: Mapping[str, str],
-        headers: Mapping[str, str] | None = None,
-    ) -> tuple[list[Object], str]:
-        items: list[Object] = []
-        query = {name: value for name, value in options.items() if value}
-        while True:
-            try:
-                request = Request("GET", KINDS[kind].path(namespace), query, headers=headers or {})
-                page = self._transport.json(request)
-            except ClusterError as error:
-                if error.status != 410 or "continue" not in query:
-                    raise
-                # The list took so long that the API has forgotten its state: from the start.
-                items.clear()
-                del query["continue"]
-                continue
-            # A list's items leave out what the list says of all of them.
-            # Of metadata alone, an empty list is null.
-            items += ({**item, "kind": kind} for item in page["items"] or ())
-            following = page["metadata"].get("continue")
-            if not following:
-                return items, page["metadata"]["resourceVersion"]
-            query["continue"] = following
+        watch(self._transport, kind, namespace, on_change, selector=selector, stop=stop)
 
 
 def _is_written(found: Object, wanted: Object) -> bool:

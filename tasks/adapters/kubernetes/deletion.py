@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from tasks.adapters.kubernetes.cluster import KINDS, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.kinds import KINDS
 from tasks.adapters.wait import CLOCK, Clock, wait_until
 from tasks.core.errors import ClusterError, DeadlineError
 from tasks.core.kubernetes.objects import Object, title_of, uid_of

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from tasks.adapters.connection_errors import causes, is_permanent, retry
-from tasks.adapters.library_warnings import overheard
+from tasks.adapters.kubernetes.kubeconfig import client_from_kubeconfig
 from tasks.core.errors import ClusterError, ConflictError, reason_of
 from tasks.core.kubernetes.objects import Object
 
@@ -141,7 +141,7 @@ class Transport:
     ) -> None:
         self._say = say
         self._told = False
-        self._new_client = log_in or functools.partial(_client, context, kubeconfig)
+        self._new_client = log_in or functools.partial(client_from_kubeconfig, context, kubeconfig)
         self._client = self._connect()
         self._login = threading.Lock()
         self._patience = patience
@@ -378,30 +378,3 @@ def _json_of(text: str | bytes) -> Object | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _client(context: str | None, kubeconfig: str | None) -> ApiClient:
-    from kubernetes.config import ConfigException
-    from kubernetes.config.kube_config import new_client_from_config
-
-    try:
-        with overheard() as heard:
-            client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
-                kubeconfig, context, persist_config=False
-            )
-    except (ConfigException, OSError) as error:
-        raise ClusterError(
-            f"the kubeconfig cannot be used: {error}",
-            hint="name a context that `kubectl config get-contexts` lists as `cluster` in "
-            "invoke.yaml, and set KUBECONFIG if the file is not ~/.kube/config",
-        ) from error
-    own = client.configuration
-    if own.host.startswith("https:") and not (own.api_key or own.cert_file or own.username):
-        # The library only logs that an exec plugin failed, and goes on as nobody.
-        said = f": {heard[-1]}" if heard else ""
-        raise ClusterError(
-            f"the kubeconfig gives no credentials for {context or 'the current context'}{said}",
-            hint="log in again; where the context's user has neither a token nor a certificate "
-            "nor an `exec` plugin, that is to be set up first",
-        )
-    return client

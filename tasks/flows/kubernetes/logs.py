@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import Change
 from tasks.adapters.terminal.console import plain
 from tasks.core.names import Names
 from tasks.flows.kubernetes.services import Place, check_service, places, selector

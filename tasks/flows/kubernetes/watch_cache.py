@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import Change
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE
 from tasks.core.kubernetes.objects import (
     CLOCK_STEP,

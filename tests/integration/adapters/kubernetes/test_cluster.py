@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tasks.adapters.kubernetes import cluster as adapter
-from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import Change
 from tasks.core.errors import ClusterError, ConflictError
 from tests.support.controlplane import ControlPlane
 from tests.support.faults import FaultyProxy

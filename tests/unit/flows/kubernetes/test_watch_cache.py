@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters.kubernetes.cluster import Change
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import Change
 from tasks.flows.kubernetes.watch_cache import LABELLED, UNLABELLED, Mirror
 
 Object = dict[str, Any]
