@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from tasks.core.kubernetes.objects import (
     last_seen,
     main_statuses,
     times_seen,
+    title_of,
 )
 from tasks.core.redact import MASK, Redactor
 
@@ -59,58 +62,76 @@ def save(
         OSError: the directory cannot be written.
     """
     keeper = _Keeper(directory, redactor)
-    selector = f"{INSTANCE}={release}"
     with ThreadPoolExecutor(AT_ONCE) as pool:
 
-        def find(kind: str, chosen: str) -> list[Object]:
-            return keeper.ask(f"{kind} objects", lambda: cluster.find(kind, namespace, chosen), [])
+        def find(kind: str, selector: str = f"{INSTANCE}={release}") -> Future[list[Object]]:
+            question = partial(cluster.find, kind, namespace, selector)
+            return pool.submit(keeper.ask, f"{kind} objects", question, [])
 
-        events = pool.submit(find, "Event", "")
-        pods = pool.submit(find, "Pod", selector)
-        others = {kind: pool.submit(find, kind, selector) for kind in KINDS}
+        events, pods = find("Event", ""), find("Pod")
+        others = {kind: find(kind) for kind in KINDS}
         chosen = sorted(pods.result(), key=_is_well)
         for pod in chosen[MAX_PODS:]:
-            keeper.lack(f"pod/{pod['metadata']['name']}", f"only {MAX_PODS} pods are kept")
-        logs = [
-            (pod, container, previous)
-            for pod in chosen[:MAX_PODS]
-            for container in _containers(pod)
-            for previous in (False, True)
-        ]
-
-        def fetch(wanted: tuple[Object, Object, bool]) -> str | None:
-            pod, container, previous = wanted
-            name = pod["metadata"]["name"]
-            before = previous and container.get("restartCount", 0) > 0
-            if previous and not before:
-                return None
-            what = f"pod/{name} container {container['name']}{' previous' * previous} log"
-            unknown: str | None = ""
-            log = keeper.ask(
-                what,
-                lambda: cluster.logs(
-                    namespace, name, container["name"], previous=previous, tail=LOG_LINES
-                ),
-                unknown,
-            )
-            if log is None:
-                keeper.lack(what, f"there is none: the container is {_state(container)}")
-            return log
-
-        fetched = list(pool.map(fetch, logs))
+            keeper.lack(title_of(pod), f"only {MAX_PODS} pods are kept")
+        logs = [log for pod in chosen[:MAX_PODS] for log in _logs(pod)]
+        fetched = list(pool.map(partial(_fetch, cluster, keeper), logs))
         keeper.write("events.txt", "\n".join(_lines(events.result())))
         for kind in KINDS:
             if found := others[kind].result():
                 keeper.describe(f"{kind.lower()}s.yaml", found)
     for pod in chosen[:MAX_PODS]:
         keeper.describe(f"pods/{pod['metadata']['name']}.yaml", [pod])
-    for (pod, container, previous), log in zip(logs, fetched, strict=True):
-        if log:
-            suffix = ".previous.log" if previous else ".log"
-            name = f"logs/{pod['metadata']['name']}.{container['name']}{suffix}"
-            keeper.write(name, _end(log))
+    for log, text in zip(logs, fetched, strict=True):
+        if text:
+            keeper.write(log.file, _end(text))
     keeper.close()
     return keeper.files
+
+
+@dataclass(frozen=True)
+class _Log:
+    """One log that is kept."""
+
+    pod: Object
+    container: Object
+    previous: bool
+
+    @property
+    def file(self) -> str:
+        suffix = ".previous.log" if self.previous else ".log"
+        return f"logs/{self.pod['metadata']['name']}.{self.container['name']}{suffix}"
+
+    def __str__(self) -> str:
+        previous = " previous" if self.previous else ""
+        return f"{title_of(self.pod)} container {self.container['name']}{previous} log"
+
+
+def _logs(pod: Object) -> Iterator[_Log]:
+    """Yield the logs of a pod's containers, and those of their last runs."""
+    for container in _containers(pod):
+        yield _Log(pod, container, previous=False)
+        if container.get("restartCount", 0) > 0:
+            yield _Log(pod, container, previous=True)
+
+
+def _fetch(cluster: Cluster, keeper: _Keeper, log: _Log) -> str | None:
+    """Return the end of a log, or note why there is none."""
+    meta = log.pod["metadata"]
+    unknown: str | None = ""
+    text = keeper.ask(
+        str(log),
+        lambda: cluster.logs(
+            meta["namespace"],
+            meta["name"],
+            log.container["name"],
+            previous=log.previous,
+            tail=LOG_LINES,
+        ),
+        unknown,
+    )
+    if text is None:
+        keeper.lack(str(log), f"there is none: the container is {_state(log.container)}")
+    return text
 
 
 class _Keeper:

@@ -32,7 +32,7 @@ BACKGROUND = frozenset({"worker", "cron"})
 """The components that serve no visitor."""
 
 
-class Mirror:
+class WatchCache:
     """Keeps a release's objects while it is entered.
 
     Args:
@@ -65,7 +65,7 @@ class Mirror:
         self._stop = Stop()
         self._changed = threading.Event()
 
-    def __enter__(self) -> Mirror:
+    def __enter__(self) -> WatchCache:
         for kind in (*LABELLED, *UNLABELLED):
             threading.Thread(
                 target=self._watch, args=(kind,), daemon=True, name=f"watch {kind}"

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.kubernetes.watch import Change
-from tasks.flows.kubernetes.watch_cache import LABELLED, UNLABELLED, Mirror
+from tasks.flows.kubernetes.watch_cache import LABELLED, UNLABELLED, WatchCache
 
 Object = dict[str, Any]
 SINCE = datetime(2026, 11, 26, 8, tzinfo=UTC)
@@ -89,7 +89,7 @@ ORDERS: dict[str, tuple[list[Change | list[Object]], list[tuple[str, int]]]] = {
 def test_what_is_newest_is_kept_in_whatever_order_it_comes(order: str) -> None:
     steps, known = ORDERS[order]
     played: Any = Played()
-    with Mirror(played, "n", "release", SINCE) as mirror:
+    with WatchCache(played, "n", "release", SINCE) as cache:
         played.all_watched()
         for kind in itertools.chain(LABELLED, UNLABELLED):
             empty = {"metadata": {"resourceVersion": "0"}, "items": []}
@@ -99,7 +99,7 @@ def test_what_is_newest_is_kept_in_whatever_order_it_comes(order: str) -> None:
                 played.told["Job"](step)
             else:
                 played.found["Job"] = step
-                mirror.catch_up()
-        jobs = mirror.snapshot(applied=True).jobs
+                cache.catch_up()
+        jobs = cache.snapshot(applied=True).jobs
     found = [(each["metadata"]["name"], int(each["metadata"]["resourceVersion"])) for each in jobs]
     assert found == known
