@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from tasks.adapters.wait import Clock, wait_until
+from tasks.adapters.wait import wait_until
 from tasks.core.errors import DeadlineError, HeldError
-
-
-class PlayedClock:
-    """A clock that only goes while somebody sleeps by it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-        self.clock = Clock(lambda: self.now, self.sleep)
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-    def done_at(self, seconds: float) -> Callable[[], bool]:
-        """Return what is done so many seconds from the beginning."""
-        return lambda: self.now >= 1000.0 + seconds
+from tests.support.clock import PlayedClock
 
 
 @pytest.mark.parametrize(
@@ -35,7 +17,7 @@ def test_it_asks_at_once_and_then_now_and_then(seconds: float, slept: list[float
     played = PlayedClock()
     wait_until(
         "x",
-        played.done_at(seconds),
+        lambda: played.passed >= seconds,
         deadline_seconds=5,
         poll_seconds=2.0,
         clock=played.clock,
