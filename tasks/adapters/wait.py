@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tasks.core.errors import DeadlineError
 
-Answer = TypeVar("Answer")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ CLOCK = Clock()
 
 def wait_until(
     name: str,
-    look: Callable[[], Answer | None],
+    look: Callable[[], _T | None],
     *,
     deadline_seconds: float,
     poll_seconds: float,
     late: Callable[[str], Exception] = DeadlineError,
     clock: Clock = CLOCK,
-) -> Answer:
+) -> _T:
     """Return the first answer that is neither None nor False; ask at once and at the deadline.
 
     Args:

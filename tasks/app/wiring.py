@@ -66,11 +66,11 @@ def deploy(session: Session, request: Request, action: str, committed: int) -> D
 
 def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[ClusterPlan]:
     from tasks.flows.build import resolve_images
-    from tasks.flows.kubernetes.context import Context
+    from tasks.flows.kubernetes.context import ClusterContext
     from tasks.flows.kubernetes.target import kubernetes_target
 
     access, helm = cluster(session, environment)
-    context = Context(
+    context = ClusterContext(
         settings=session.settings_of(environment),
         environment=environment,
         cluster=access,

@@ -16,12 +16,12 @@ from tasks.adapters.kubernetes.exec import Exec
 from tasks.adapters.kubernetes.kinds import KINDS, Kind
 from tasks.adapters.kubernetes.transport import (
     PATIENCE_SECONDS,
-    Request,
+    ApiRequest,
     Stop,
     Transport,
     refusal,
 )
-from tasks.adapters.kubernetes.watch import PAGE, Change, list_objects, watch
+from tasks.adapters.kubernetes.watch import PAGE, WatchEvent, list_objects, watch
 from tasks.core.errors import ClusterError, ConflictError
 from tasks.core.kubernetes.objects import Object
 
@@ -72,7 +72,7 @@ class Cluster:
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """Return an object, or None when there is none of that name."""
         try:
-            return self._transport.json(Request("GET", KINDS[kind].path(namespace, name)))
+            return self._transport.json(ApiRequest("GET", KINDS[kind].path(namespace, name)))
         except ClusterError as error:
             if error.status == 404:
                 return None
@@ -117,7 +117,7 @@ class Cluster:
         path = KINDS[kind].path(meta.get("namespace"), meta["name"])
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return self._transport.json(
-            Request("PATCH", path, query, manifest, "application/apply-patch+yaml")
+            ApiRequest("PATCH", path, query, manifest, "application/apply-patch+yaml")
         )
 
     def create(self, manifest: Object) -> Object:
@@ -127,7 +127,7 @@ class Cluster:
             ConflictError: there is one of that name.
         """
         path = KINDS[manifest["kind"]].path(manifest["metadata"].get("namespace"))
-        return self._write(Request("POST", path, {"fieldManager": FIELD_MANAGER}, manifest))
+        return self._write(ApiRequest("POST", path, {"fieldManager": FIELD_MANAGER}, manifest))
 
     def replace(self, manifest: Object) -> Object:
         """Replace an object, if it is still at the version that was read.
@@ -137,9 +137,9 @@ class Cluster:
         """
         meta = manifest["metadata"]
         path = KINDS[manifest["kind"]].path(meta.get("namespace"), meta["name"])
-        return self._write(Request("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest))
+        return self._write(ApiRequest("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest))
 
-    def _write(self, request: Request) -> Object:
+    def _write(self, request: ApiRequest) -> Object:
         """Return the object as the API has it after a request that cannot simply be repeated.
 
         Where the answer to the first attempt was lost, the second meets what the first one wrote.
@@ -161,7 +161,7 @@ class Cluster:
         path = KINDS[kind].path(namespace, name)
         query = {"fieldManager": FIELD_MANAGER}
         return self._transport.json(
-            Request("PATCH", path, query, patch, "application/merge-patch+json")
+            ApiRequest("PATCH", path, query, patch, "application/merge-patch+json")
         )
 
     def delete(
@@ -187,7 +187,9 @@ class Cluster:
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         try:
-            self._transport.json(Request("DELETE", KINDS[kind].path(namespace, name), body=options))
+            self._transport.json(
+                ApiRequest("DELETE", KINDS[kind].path(namespace, name), body=options)
+            )
         except ClusterError as error:
             # A conflict with a precondition: it is another one.
             if error.status == 404 or (uid and error.status == 409):
@@ -225,7 +227,7 @@ class Cluster:
 
     def version(self) -> str:
         """Return the API server's version, e.g. ``v1.36.2``."""
-        return str(self._transport.json(Request("GET", "/version"))["gitVersion"])
+        return str(self._transport.json(ApiRequest("GET", "/version"))["gitVersion"])
 
     def logs(
         self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 500
@@ -238,7 +240,7 @@ class Cluster:
             ClusterError: the API, or the node it asked, failed.
         """
         query = {"container": container, "tailLines": str(tail), "previous": str(previous).lower()}
-        request = Request("GET", KINDS["Pod"].path(namespace, pod, "log"), query)
+        request = ApiRequest("GET", KINDS["Pod"].path(namespace, pod, "log"), query)
         answer = self._transport.attempt(request)
         if answer.status in {400, 404}:  # not started yet, or gone
             return None
@@ -272,7 +274,7 @@ class Cluster:
         if since is not None:
             query["sinceTime"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
         path = KINDS["Pod"].path(namespace, pod, "log")
-        request = Request("GET", path, query, timeout=(5.0, SILENCE_SECONDS))
+        request = ApiRequest("GET", path, query, timeout=(5.0, SILENCE_SECONDS))
         yield from self._transport.lines(request, stop)
 
     def execute(self, namespace: str, pod: str, container: str, argv: Sequence[str]) -> int:
@@ -304,7 +306,7 @@ class Cluster:
         path before every link of a page; it is taken out again.
         """
         proxy = KINDS["Service"].path(namespace, f"{service}:{port}", "proxy")
-        answer = self._transport.attempt(Request("GET", proxy + path, headers=headers))
+        answer = self._transport.attempt(ApiRequest("GET", proxy + path, headers=headers))
         return answer.status, answer.body.replace(unquote(proxy).encode(), b"")
 
     def now(self) -> datetime:
@@ -317,7 +319,7 @@ class Cluster:
         self,
         kind: str,
         namespace: str | None,
-        on_change: Callable[[Change], None],
+        on_change: Callable[[WatchEvent], None],
         *,
         selector: str = "",
         stop: Stop,

@@ -50,7 +50,7 @@ silently may cost."""
 
 
 @dataclass(frozen=True)
-class Request:
+class ApiRequest:
     """One request.
 
     Attributes:
@@ -73,7 +73,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """What the API answered to one attempt.
 
     Attributes:
@@ -157,7 +157,7 @@ class Transport:
         """Whether the API has answered before."""
         return math.isfinite(self._skew)
 
-    def json(self, request: Request) -> Object:
+    def json(self, request: ApiRequest) -> Object:
         """Return the object that answers a request.
 
         Raises:
@@ -176,12 +176,12 @@ class Transport:
             )
         return found
 
-    def body(self, request: Request) -> bytes:
+    def body(self, request: ApiRequest) -> bytes:
         """Return the bytes that answer a request; errors as for ``json``."""
-        answer: Answer = self._insist(request, self.attempt)
+        answer: ApiAnswer = self._insist(request, self.attempt)
         return answer.body
 
-    def lines(self, request: Request, stop: Stop) -> Iterator[str]:
+    def lines(self, request: ApiRequest, stop: Stop) -> Iterator[str]:
         """Yield the lines of a streamed answer until it ends, breaks off, or is stopped.
 
         Raises:
@@ -232,15 +232,15 @@ class Transport:
                     logged_in = True
                     continue
                 kind = {"Content-Type": (error.resp_headers or {}).get("content-type", "")}
-                answer = Answer(error.status_code, kind, error.resp_body or b"")
-                raise refusal(Request("GET", path), answer) from error
+                answer = ApiAnswer(error.status_code, kind, error.resp_body or b"")
+                raise refusal(ApiRequest("GET", path), answer) from error
             except (websocket.WebSocketException, OSError) as error:
                 raise self._unreachable(error) from error
             # Whoever works in a shell may think for as long as he likes.
             opened.settimeout(None)
             return cast("WebSocket", opened)
 
-    def attempt(self, request: Request) -> Answer:
+    def attempt(self, request: ApiRequest) -> ApiAnswer:
         """Return the answer to one attempt, whatever its status.
 
         Raises:
@@ -250,11 +250,11 @@ class Transport:
 
         stream = self._open(request)
         try:
-            return Answer(stream.status, stream.headers, stream.read() or b"")
+            return ApiAnswer(stream.status, stream.headers, stream.read() or b"")
         except (HTTPError, OSError) as error:
             raise self._unreachable(error) from error
 
-    def _open(self, request: Request) -> Any:
+    def _open(self, request: ApiRequest) -> Any:
         """Return the response to one attempt, its body yet to be read."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
@@ -296,7 +296,7 @@ class Transport:
             hint=hint,
         )
 
-    def _insist(self, request: Request, attempt: Callable[[Request], Any]) -> Any:
+    def _insist(self, request: ApiRequest, attempt: Callable[[ApiRequest], Any]) -> Any:
         """Return a successful answer, tried again while the API is busy, failing or away.
 
         What cannot heal is told at once.
@@ -353,9 +353,9 @@ class Transport:
         return client
 
 
-def refusal(request: Request, answer: Answer | Any) -> ClusterError:
+def refusal(request: ApiRequest, answer: ApiAnswer | Any) -> ClusterError:
     """Return the error for an answer that is none of success."""
-    raw = (answer.body if isinstance(answer, Answer) else answer.read()).decode(errors="replace")
+    raw = (answer.body if isinstance(answer, ApiAnswer) else answer.read()).decode(errors="replace")
     status = _json_of(raw) or {}
     message, reason = status.get("message", raw.strip()[:WORDS_LENGTH]), status.get("reason", "")
     kind = ConflictError if answer.status == 409 else ClusterError

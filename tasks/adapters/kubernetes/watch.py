@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tasks.adapters.kubernetes.kinds import KINDS
-from tasks.adapters.kubernetes.transport import WATCH_SECONDS, Request, Stop, Transport
+from tasks.adapters.kubernetes.transport import WATCH_SECONDS, ApiRequest, Stop, Transport
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.objects import Object
 
@@ -21,7 +21,7 @@ MAX_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Change:
+class WatchEvent:
     """One thing a watch saw.
 
     Attributes:
@@ -38,7 +38,7 @@ def watch(
     transport: Transport,
     kind: str,
     namespace: str | None,
-    on_change: Callable[[Change], None],
+    on_change: Callable[[WatchEvent], None],
     *,
     selector: str,
     stop: Stop,
@@ -48,7 +48,7 @@ def watch(
         query = {"labelSelector": selector, "limit": str(PAGE)}
         items, version = list_objects(transport, kind, namespace, query)
         whole = {"metadata": {"resourceVersion": version}, "items": items}
-        on_change(Change(kind, "SYNCED", whole))
+        on_change(WatchEvent(kind, "SYNCED", whole))
         for change in _follow(transport, kind, namespace, selector, version, stop):
             on_change(change)
 
@@ -60,7 +60,7 @@ def _follow(
     selector: str,
     version: str,
     stop: Stop,
-) -> Iterator[Change]:
+) -> Iterator[WatchEvent]:
     """Yield changes since a version until the API no longer knows it (410) or is stopped."""
     path = KINDS[kind].path(namespace)
     pause = MIN_PAUSE_SECONDS
@@ -74,7 +74,7 @@ def _follow(
         if selector:
             query["labelSelector"] = selector
         opened = time.monotonic()
-        request = Request("GET", path, query, timeout=(5.0, WATCH_SECONDS + 5.0))
+        request = ApiRequest("GET", path, query, timeout=(5.0, WATCH_SECONDS + 5.0))
         try:
             for line in transport.lines(request, stop):
                 event = json.loads(line)
@@ -83,7 +83,7 @@ def _follow(
                     return
                 version = event["object"]["metadata"]["resourceVersion"]
                 if event["type"] != "BOOKMARK":
-                    yield Change(kind, event["type"], {**event["object"], "kind": kind})
+                    yield WatchEvent(kind, event["type"], {**event["object"], "kind": kind})
         except ClusterError as error:
             if error.status != 410:
                 raise
@@ -115,7 +115,7 @@ def list_objects(
     query = {name: value for name, value in options.items() if value}
     while True:
         try:
-            request = Request("GET", KINDS[kind].path(namespace), query, headers=headers or {})
+            request = ApiRequest("GET", KINDS[kind].path(namespace), query, headers=headers or {})
             page = transport.json(request)
         except ClusterError as error:
             if error.status != 410 or "continue" not in query:

@@ -87,7 +87,7 @@ def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) 
     }
 
 
-def owner_of(found: Object) -> dict[str, str]:
+def stated_owner(found: Object) -> dict[str, str]:
     """Return what a namespace says of its owner, by the names of ``Owner``'s attributes."""
     said = {**labels_of(found), **annotations_of(found)}
     names = ("environment", "slug", "branch", "repository")

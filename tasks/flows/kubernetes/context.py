@@ -14,7 +14,7 @@ from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.terminal.console import Work
 from tasks.core.environment import Holder, Owner
 from tasks.core.errors import RefusedError
-from tasks.core.kubernetes.manifests import DatabaseServer, namespace, owner_of
+from tasks.core.kubernetes.manifests import DatabaseServer, namespace, stated_owner
 from tasks.core.kubernetes.objects import Object
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names, database_prefix
@@ -25,7 +25,7 @@ from tasks.flows.target import Say
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
+class ClusterContext:
     """One environment of invoke.yaml, in its cluster.
 
     Attributes:
@@ -104,7 +104,7 @@ class Context:
         found = self.cluster.get("Namespace", names.namespace)
         if found is None:
             return None
-        if difference := owner.difference(owner_of(found)):
+        if difference := owner.difference(stated_owner(found)):
             raise RefusedError(
                 f"namespace {names.namespace} is not that of {owner.branch}: {difference}",
                 hint="nothing was touched; whoever made it has to remove it",

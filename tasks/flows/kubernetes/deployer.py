@@ -20,9 +20,9 @@ from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import make_secret, read_secret, secret_version
-from tasks.flows.kubernetes.context import Context, branch_namespace
+from tasks.flows.kubernetes.context import ClusterContext, branch_namespace
 from tasks.flows.kubernetes.database import run_database_job
-from tasks.flows.kubernetes.diagnostics import save
+from tasks.flows.kubernetes.diagnostics import save_diagnostics
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.planner import plan_deploy
 from tasks.flows.kubernetes.quiesce import hold
@@ -44,7 +44,7 @@ class ClusterDeployer:
     """
 
     def __init__(
-        self, context: Context, *, find_images: FindImages, base: Callable[[str], str]
+        self, context: ClusterContext, *, find_images: FindImages, base: Callable[[str], str]
     ) -> None:
         self._context = context
         self._cluster = context.cluster
@@ -214,7 +214,7 @@ class ClusterDeployer:
         """Write events, descriptions and logs into a folder, without secrets."""
         redactor = self._context.redactor
         read_secret(self._cluster, names, redactor)
-        save(self._cluster, names.namespace, names.release, folder, redactor)
+        save_diagnostics(self._cluster, names.namespace, names.release, folder, redactor)
 
     def roll_back(self, plan: ClusterPlan) -> str | None:
         """Bring the last revision that worked back up, and wait for it.

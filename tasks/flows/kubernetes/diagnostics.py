@@ -43,7 +43,7 @@ _SECRET_NAME = re.compile(
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def save(
+def save_diagnostics(
     cluster: Cluster, namespace: str, release: str, directory: Path, redactor: Redactor
 ) -> list[Path]:
     """Write a release's events, descriptions and logs into a directory.

@@ -13,15 +13,15 @@ from tasks.core.kubernetes.manifests import (
     INSTANCE,
     MANAGED,
     PREFIX,
-    owner_of,
     record_of,
+    stated_owner,
 )
 from tasks.core.kubernetes.objects import Object
 from tasks.core.names import Names
 from tasks.core.settings import names_of
 from tasks.flows import schedules
 from tasks.flows.kubernetes.branch_secret import read_secret
-from tasks.flows.kubernetes.context import Context
+from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.logs import show
 from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
 from tasks.flows.kubernetes.status import part, summary
@@ -33,7 +33,7 @@ class ClusterInspector:
 
     is_private = False
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ClusterContext) -> None:
         self._context = context
         self._cluster = context.cluster
 
@@ -59,7 +59,7 @@ class ClusterInspector:
     def _is_of_these_settings(self, found: Object) -> bool:
         """Return True if a namespace is what these settings call its branch's."""
         try:
-            branch = owner_of(found).get("branch", "")
+            branch = stated_owner(found).get("branch", "")
             names = names_of(self._context.settings, self._context.environment, branch)
         except InputError:  # somebody else's: the suite deploys no such branch
             return False

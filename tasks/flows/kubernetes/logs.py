@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
-from tasks.adapters.kubernetes.watch import Change
+from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.adapters.terminal.console import plain
 from tasks.core.names import Names
 from tasks.flows.kubernetes.services import Place, check_service, places, selector
@@ -99,7 +99,7 @@ class _Follower:
         except Exception as error:  # raised again in the thread that reads
             self._lines.put(error)
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: WatchEvent) -> None:
         pods = change.object["items"] if change.type == "SYNCED" else [change.object]
         for place in places(pods, self._service):
             self._running.discard(place.id)

@@ -11,16 +11,20 @@ from tasks.core.kubernetes.crons import unable
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import missing_keys
-from tasks.flows.kubernetes.context import Context
+from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.releases import revisions
-from tasks.flows.kubernetes.values import fingerprint, merge
+from tasks.flows.kubernetes.values import fingerprint, merge_values
 from tasks.flows.target import FindImages, Request, new_secrets
 
 
 def plan_deploy(
-    context: Context, request: Request, *, find_images: FindImages, base: Callable[[str], str]
+    context: ClusterContext,
+    request: Request,
+    *,
+    find_images: FindImages,
+    base: Callable[[str], str],
 ) -> ClusterPlan:
     """Return what a deploy would do; reads only.
 
@@ -39,7 +43,7 @@ def plan_deploy(
     record = record_of(found) if found else None
     release = request.release(record, find_images)
     values = _values(context, names, release)
-    merged = merge(context.root, own.values, values)
+    merged = merge_values(context.root, own.values, values)
     kept_off = tuple(unable(merged, context.settings.images.php))
     if kept_off:
         values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
@@ -61,7 +65,7 @@ def plan_deploy(
     return replace(plan, steps=tuple(decide(plan, exists=exists)))
 
 
-def _values(context: Context, names: Names, release: Release) -> dict[str, Any]:
+def _values(context: ClusterContext, names: Names, release: Release) -> dict[str, Any]:
     """Return the chart's values of this very deploy."""
     values: dict[str, Any] = {
         "images": {"mautic": release.mautic, "nginx": release.nginx},
@@ -78,7 +82,7 @@ def _values(context: Context, names: Names, release: Release) -> dict[str, Any]:
 
 
 def _more_images(
-    context: Context, merged: Mapping[str, Any], base: Callable[[str], str]
+    context: ClusterContext, merged: Mapping[str, Any], base: Callable[[str], str]
 ) -> dict[str, str]:
     """Return the images of what the chart runs beside Mautic, by digest."""
     named = merged.get("images") or {}

@@ -22,14 +22,14 @@ from tasks.core.kubernetes.platform import (
     CONTROLLER_NAMESPACE,
     DEFINITION,
     RELEASE,
-    Part,
     PlatformInputs,
+    PlatformPart,
     Upstream,
     bundle_of,
     is_older,
-    namespace,
-    parts,
-    record_of,
+    platform_namespace,
+    platform_parts,
+    recorded_prints,
 )
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.plan import Step
@@ -130,7 +130,7 @@ class ClusterPlatform:
             yield Step("create", f"namespace {self._inputs.namespace}")
         if self._chart.installs_gateway_api:
             yield from self._definitions_step()
-        record = record_of(found)
+        record = recorded_prints(found)
         for release in (CONTROLLER, RELEASE):
             if release in prints:
                 yield from self._release_steps(release, prints, record)
@@ -167,7 +167,7 @@ class ClusterPlatform:
         """Return what somebody has removed of a release."""
         return [
             f"{part.kind.lower()} {part.name}"
-            for part in parts(self._chart.merged, self._inputs)
+            for part in platform_parts(self._chart.merged, self._inputs)
             if part.release == release and self._get(part) is None
         ]
 
@@ -190,16 +190,16 @@ class ClusterPlatform:
             return plan
         where = self._inputs.namespace
         if self._cluster.get("Namespace", where) is None:
-            self._cluster.apply(namespace(where, {}))
+            self._cluster.apply(platform_namespace(where, {}))
         me = this_run("apply the platform")
         with LeaseLock(self._cluster, where, me, wait_seconds=TURN_SECONDS, say=self._warn) as lock:
             # Planned again under the lock: somebody else may have done it meanwhile.
             plan = self.plan()
-            record = record_of(self._cluster.get("Namespace", where))
+            record = recorded_prints(self._cluster.get("Namespace", where))
             for step in plan.steps:
                 lock.check()
                 self._carry_out(step, plan, record)
-            self._cluster.apply(namespace(where, record))
+            self._cluster.apply(platform_namespace(where, record))
         return plan
 
     def _carry_out(self, step: Step, plan: PlatformPlan, record: dict[str, str]) -> None:
@@ -269,10 +269,10 @@ class ClusterPlatform:
             wanted = self._chart.upstream["gatewayApi"].version
         return [
             state_of(part, self._get(part), wanted)
-            for part in parts(self._chart.merged, self._inputs)
+            for part in platform_parts(self._chart.merged, self._inputs)
         ]
 
-    def _get(self, part: Part) -> Object | None:
+    def _get(self, part: PlatformPart) -> Object | None:
         try:
             return self._cluster.get(part.kind, part.name, part.namespace)
         except ClusterError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.objects import Object, has_condition
-from tasks.core.kubernetes.platform import Part, address_of, bundle_of, is_older
+from tasks.core.kubernetes.platform import PlatformPart, address_of, bundle_of, is_older
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def rows(states: Sequence[PartState]) -> list[tuple[str, ...]]:
     return [(one.part, one.object, one.state, one.detail) for one in states]
 
 
-def state_of(part: Part, found: Object | None, gateway_api: str) -> PartState:
+def state_of(part: PlatformPart, found: Object | None, gateway_api: str) -> PartState:
     """Return the state of one part.
 
     Args:

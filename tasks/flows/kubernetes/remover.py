@@ -11,7 +11,7 @@ from tasks.core.kubernetes.objects import is_being_deleted, uid_of
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.flows.kubernetes.context import Context
+from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
 from tasks.flows.kubernetes.removal import finish, look, removals
 from tasks.flows.target import Removal, RemovalPlan, Say, silently
@@ -22,7 +22,7 @@ class ClusterRemover:
 
     parallel_removals = 10
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ClusterContext) -> None:
         self._context = context
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:

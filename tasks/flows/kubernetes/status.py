@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tasks.adapters.kubernetes.lease import holder_of
 from tasks.core.environment import Owner, Release, State, observed_state
-from tasks.core.kubernetes.manifests import owner_of, record_of
+from tasks.core.kubernetes.manifests import record_of, stated_owner
 from tasks.core.kubernetes.objects import Object, is_being_deleted, parse_time
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.flows.kubernetes.services import service_of
@@ -22,7 +22,7 @@ def summary(found: Object, web: Object | None, lease: Object | None, now: dateti
         lease: its Lease, or None.
         now: the time by the cluster's clock.
     """
-    said, record = owner_of(found), record_of(found)
+    said, record = stated_owner(found), record_of(found)
     names = ("environment", "slug", "branch", "repository")
     return summarize(
         Owner(*(said.get(name, "") for name in names)),

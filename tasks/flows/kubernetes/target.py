@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tasks.flows.kubernetes.context import Context
+from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.deployer import ClusterDeployer
 from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.kubernetes.plan import ClusterPlan
@@ -13,7 +13,7 @@ from tasks.flows.target import FindImages, Target
 
 
 def kubernetes_target(
-    context: Context, *, find_images: FindImages, base: Callable[[str], str]
+    context: ClusterContext, *, find_images: FindImages, base: Callable[[str], str]
 ) -> Target[ClusterPlan]:
     """Return the target of an environment with ``target: kubernetes``.
 

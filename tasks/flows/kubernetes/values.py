@@ -31,7 +31,7 @@ def files(root: Path, names: Sequence[str]) -> tuple[Path, ...]:
     return tuple(root / name for name in names)
 
 
-def merge(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+def merge_values(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values as the chart will see them.
 
     Args:

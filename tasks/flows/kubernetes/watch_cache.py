@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
-from tasks.adapters.kubernetes.watch import Change
+from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE
 from tasks.core.kubernetes.objects import (
     CLOCK_STEP,
@@ -100,7 +100,7 @@ class WatchCache:
         """Ask for the workloads as they are now: their watches may be a moment behind."""
         for kind in ("Deployment", "StatefulSet", "Job"):
             for item in self._cluster.find(kind, self._namespace, self._selector):
-                self._take(Change(kind, "MODIFIED", item))
+                self._take(WatchEvent(kind, "MODIFIED", item))
 
     def snapshot(self, *, applied: bool) -> Snapshot:
         """Return what counts for the rollout.
@@ -151,7 +151,7 @@ class WatchCache:
             self._failure = error
             self._changed.set()
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: WatchEvent) -> None:
         with self._lock:
             known = self._objects.setdefault(change.kind, {})
             if change.type == "SYNCED":
