@@ -232,7 +232,7 @@ class Cluster:
     def logs(
         self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 500
     ) -> str | None:
-        """Return the end of a container's log, or None when there is none to be had.
+        """Return the end of a container's log, or None where there is none.
 
         One attempt: a node that is away must not hold up the logs of all others.
 

@@ -201,7 +201,7 @@ class Transport:
                     # A container may write anything, also what is no UTF-8.
                     yield from (line.decode(errors="replace") for line in lines if line)
             except (HTTPError, OSError):
-                return  # as an end: whoever watches asks again from where it was
+                return  # like an end: a watch asks again from where it was
             finally:
                 stream.close()
 
@@ -236,7 +236,7 @@ class Transport:
                 raise refusal(ApiRequest("GET", path), answer) from error
             except (websocket.WebSocketException, OSError) as error:
                 raise self._unreachable(error) from error
-            # Whoever works in a shell may think for as long as he likes.
+            # A person in a shell may think for as long as they like.
             opened.settimeout(None)
             return cast("WebSocket", opened)
 

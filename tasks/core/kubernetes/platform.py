@@ -186,7 +186,7 @@ def upstream(data: Any) -> dict[str, Upstream]:
     """Return the files of helm/platform/upstream.yaml by name.
 
     Raises:
-        SettingsError: the file is not as it should be.
+        SettingsError: the file is not valid.
     """
     try:
         found = {name: Upstream(**one) for name, one in data.items()}

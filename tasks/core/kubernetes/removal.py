@@ -66,7 +66,7 @@ AT_ONCE = timedelta(seconds=2)
 whole seconds; nobody finds a new namespace and puts something into it by hand that fast."""
 
 OTHERS_MIN = 3
-"""Of how many other namespaces there must be word before "most of them" means anything."""
+"""How many other namespaces must be known before "most of them" means anything."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def stands_in_most(there: int, others: int) -> bool:
 
     Args:
         there: how many of the other namespaces have one of its kind and name.
-        others: how many other namespaces there is word of.
+        others: how many other namespaces are known.
     """
     return others >= OTHERS_MIN and 2 * there > others
 
@@ -185,7 +185,7 @@ AT_REST = "its objects are being deleted"
 
 
 def is_worth_a_word(held: str, *, waited: float) -> bool:
-    """Return True if a wait has taken so long that it is to be told.
+    """Return True if a wait has taken long enough to be reported.
 
     Args:
         held: what it waits for, in the words of ``held_by``.

@@ -58,7 +58,7 @@ STUCK = next(rule for rule in RULES if "ProgressDeadlineExceeded" in rule.reason
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be said of a rollout at one moment: done, doomed (``cause``), or neither."""
+    """The judgement of a rollout at one moment: done, doomed (``cause``), or neither."""
 
     done: bool
     cause: Cause | None
@@ -66,9 +66,9 @@ class Verdict:
 
 
 def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Policy) -> Verdict:
-    """Return what is to be said of a rollout.
+    """Return whether a rollout is done, doomed or neither.
 
-    A release without any workload is never done: whoever asked has the wrong name.
+    A release without any workload is never done: its name must be wrong.
 
     Args:
         started: when the rollout began, by the cluster's clock.

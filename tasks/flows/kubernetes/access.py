@@ -1,4 +1,4 @@
-"""Letting CI jobs into a branch's namespace, where the cluster's platform gives them rights at all.
+"""Access of CI jobs to a branch's namespace, where the cluster's platform grants them any.
 
 A role cannot name namespaces that do not exist yet. So whoever makes one binds there what
 helm/platform allows the groups of that environment; whoever has rights everywhere needs no binding,

@@ -112,7 +112,7 @@ class ClusterContext:
         return found
 
     def write_record(self, owner: Owner, names: Names, record: ClusterRecord) -> None:
-        """Write down on the branch's namespace what is to be remembered of the environment."""
+        """Write the environment's record to the branch's namespace."""
         self.cluster.apply(branch_namespace(owner, names, record))
 
 

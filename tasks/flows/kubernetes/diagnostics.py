@@ -1,4 +1,4 @@
-"""Keeping what a failed rollout leaves behind, before a rollback takes it away."""
+"""Diagnostics of a failed rollout, saved before a rollback takes them away."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def save_diagnostics(
 ) -> list[Path]:
     """Write a release's events, descriptions and logs into a directory.
 
-    A piece that cannot be had never fails the run: ``missing.txt`` names it and says why.
+    A piece that cannot be fetched never fails the run: ``missing.txt`` names it and says why.
 
     Args:
         directory: where to write; made if need be.
@@ -135,7 +135,7 @@ def _fetch(cluster: Cluster, keeper: _Keeper, log: _Log) -> str | None:
 
 
 class _Keeper:
-    """Writes the pieces, redacted, and remembers those that could not be had."""
+    """Writes the pieces, redacted, and remembers those that could not be fetched."""
 
     def __init__(self, directory: Path, redactor: Redactor) -> None:
         self._directory = directory
@@ -152,7 +152,7 @@ class _Keeper:
             return otherwise
 
     def lack(self, what: str, why: str) -> None:
-        """Remember a piece that could not be had."""
+        """Remember a piece that could not be fetched."""
         self._missing.append(f"{what}: {why}")
 
     def describe(self, name: str, objects: Iterable[Object]) -> None:

@@ -43,13 +43,13 @@ class Run:
 
 
 class Listener(Protocol):
-    """Hears what containers write, from the threads that follow them."""
+    """Handles what containers write, in the threads that follow them."""
 
     def take(self, run: Run, text: str) -> None:
-        """Hear a line."""
+        """Handle a line."""
 
     def miss(self, run: Run, error: ClusterError) -> None:
-        """Hear why a log cannot be had; it is asked for again."""
+        """Handle an error that keeps a log from being read; it is asked for again."""
 
 
 class Follower:

@@ -1,4 +1,4 @@
-"""How a release's pods are ended when nobody wants them any more."""
+"""Ending a release's pods: by request, and by force where their node does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holding what would work on the database while it is migrated."""
+"""Quiesce what works on the database, before it is migrated."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _wait_claims_gone(
 ) -> None:
     """Wait for the claims that go with an uninstalled release.
 
-    The next one would take them for its own while they are on their way out, and its pods would
+    The next one would take them for its own while they terminate, and its pods would
     wait for what is gone a moment later. Pods hold their claims: they are not given their grace.
     """
     end_pods(cluster, release, namespace, say)
@@ -145,7 +145,7 @@ def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
 
 
 def drop_failed(cluster: Cluster, release: str, namespace: str) -> None:
-    """Take the pods away at once that are on their way out and serve nobody.
+    """Delete at once the pods that are terminating and serve nobody.
 
     Arguments and errors as for ``end_hooks``.
     """

@@ -49,9 +49,10 @@ class _Telling:
 class RolloutLogs:
     """Tells what containers say.
 
-    On a terminal every line of a program's own is told and its other output shown in passing; in
-    a pipe only what is waited for, once whoever waits for it, and the step that takes long. Of
-    one that fails all is told. What replicas say alike is told once.
+    On a terminal every line that our own programs write is printed, and other output only shown
+    for a moment. In a pipe only what a program waits for is printed, once however many wait for
+    it, and a step that takes long. Of a container that fails everything is printed. What replicas
+    say alike is printed once.
 
     Args:
         activity: told the lines.
@@ -122,7 +123,7 @@ class RolloutLogs:
                     self._activity.line(f"{run.container} | {text}")
 
     def miss(self, run: Run, error: ClusterError) -> None:
-        """Tell why a log cannot be had."""
+        """Report why a log cannot be read."""
         with self._lock:
             self._once(run, _missing(error))
 

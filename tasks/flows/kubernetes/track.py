@@ -14,7 +14,7 @@ from tasks.flows.kubernetes.report import Reporter
 from tasks.flows.kubernetes.watch_cache import WatchCache
 
 POLL_SECONDS = 0.1
-"""How soon it is noticed that all was applied, or that the tracking is to be given up."""
+"""How soon a finished Helm, or a request to give up, is noticed."""
 JUDGE_SECONDS = 0.2
 """How often a rollout is judged at least: patience runs out without anything changing."""
 
