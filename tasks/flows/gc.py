@@ -35,12 +35,7 @@ BUSY = frozenset({State.DEPLOYING, State.CHANGING})
 
 @dataclass(frozen=True)
 class Stale:
-    """An environment to be swept away.
-
-    Attributes:
-        summary: which one.
-        reason: why.
-    """
+    """An environment to be swept away, and why."""
 
     summary: Summary
     reason: str
@@ -68,8 +63,7 @@ class Sweep:
     """What a sweep is going to remove.
 
     Attributes:
-        environment: the environment's name in invoke.yaml.
-        stale: the branches' environments, by branch.
+        environment: its name in invoke.yaml.
         leftovers: image tags that no environment's clean-up will remove.
     """
 

@@ -122,7 +122,7 @@ class LeaseLock:
             )
 
     def _try_there(self, began: datetime) -> bool:
-        """Take the Lease if it is to be had, and if its namespace is there to stay.
+        """Take the Lease if it is free, and if its namespace is not being deleted.
 
         In one that is being deleted nothing can be made any more, but a Lease that is still there
         could be taken.
