@@ -23,7 +23,7 @@ class Deployed:
     Attributes:
         url: where a browser finds the site.
         changed: whether anything had to be done.
-        credentials: the administrator of a first deploy, or None.
+        credentials: of a first deploy's administrator.
     """
 
     url: str
@@ -160,13 +160,9 @@ def _over_newer_schema(deployer: Deployer[P], request: Request, console: Console
 
 
 def write_results(root: Path, plan: DeployPlan) -> None:
-    """Write ``deploy.env`` for later CI jobs.
+    """Write what was deployed to ``deploy.env``, for later CI jobs.
 
-    GitLab reads deploy.env as a dotenv report: NAME=value, no quotes.
-
-    Args:
-        root: the checkout.
-        plan: what was carried out.
+    GitLab reads it as a dotenv report: NAME=value, no quotes.
     """
     names = plan.request.names
     variables = {
@@ -183,12 +179,7 @@ def write_results(root: Path, plan: DeployPlan) -> None:
 
 
 def write_timings(root: Path, timings: Sequence[tuple[str, float]]) -> None:
-    """Write the seconds of each phase, those of a failed deploy, too.
-
-    Args:
-        root: the checkout.
-        timings: the phases with their seconds.
-    """
+    """Write the seconds of each phase, those of a failed deploy too, to artifacts/timings.json."""
     folder = root / "artifacts"
     folder.mkdir(exist_ok=True)
     phases = [{"phase": title, "seconds": round(seconds, 3)} for title, seconds in timings]

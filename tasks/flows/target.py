@@ -29,8 +29,6 @@ class Request:
     """What somebody wants deployed.
 
     Attributes:
-        names: the branch's names.
-        repository: where the repository lives.
         deployed_by: who asks, user@host.
         tag: the images' tag; empty for a rollback to the release before the current one.
         commit: the full commit the tag stands for, or empty where only a tag is known.
@@ -103,7 +101,6 @@ class DeployPlan(ABC):
     """What a deploy is going to do; each target adds what it needs for that.
 
     Attributes:
-        request: what is deployed.
         release: the images, and who deploys them when.
         record: what was known before, or None.
         expires_at: when the environment may be swept away, or an empty string.
@@ -152,13 +149,16 @@ class DeployPlan(ABC):
 P = TypeVar("P", bound=DeployPlan)
 
 
+ADMIN = "admin"
+"""The user name of the first administrator."""
+
+
 @dataclass(frozen=True)
 class Credentials:
     """The administrator's first user name and password.
 
     Attributes:
-        username: the user name.
-        password: the generated password, shown once.
+        password: generated, and shown this once.
         later: the command that shows the password again.
     """
 
@@ -257,7 +257,6 @@ class RemovalPlan:
     """What a clean-up is going to do.
 
     Attributes:
-        title: what is removed.
         todo: one step per object, each with what carries it out.
         under_way: whether it has begun and goes on by itself, so that nobody need be held off.
     """
@@ -301,18 +300,16 @@ class Remover(Exclusive, Protocol):
 class Summary:
     """One environment, as `inv list` shows it.
 
+    Times are ISO 8601, or empty strings where they are not known.
+
     Attributes:
-        branch: the full branch name.
-        slug: its slug.
         repository: the repository it belongs to; another one's is never touched.
-        url: where a browser finds it.
         state: what its record and its services come to.
         tag: the images' tag that was deployed last.
         commit: the full commit, or an empty string.
-        owner: who deployed it.
-        created_at: when it was made, ISO 8601, or an empty string.
-        deployed_at: when it was deployed last, ISO 8601, or an empty string.
-        expires_at: when it may be swept away, ISO 8601, or an empty string.
+        owner: who deployed it last, user@host.
+        deployed_at: the last time.
+        expires_at: when it may be swept away.
     """
 
     branch: str
@@ -338,7 +335,7 @@ def summarize(
         record: what is remembered of it, or None.
         url: where a browser finds it.
         state: what its record and its services come to.
-        created_at: when it was made, ISO 8601, or an empty string.
+        created_at: ISO 8601, or an empty string.
     """
     current = record.current if record else None
     return Summary(
@@ -361,10 +358,9 @@ class Part:
     """One service of an environment, as `inv status` shows it.
 
     Attributes:
-        service: its name.
-        state: its state, in the words of the engine or the cluster.
-        health: its health, or an empty string where nothing checks.
-        image: the image it runs, by digest.
+        state: in the words of the engine or the cluster.
+        health: an empty string where nothing checks.
+        image: by digest; an empty string for a scheduled command.
         tag: the tag that image was deployed as, or an empty string.
         uptime: how long it has been as it is, in the engine's words.
     """
@@ -404,7 +400,7 @@ class Inspector(Protocol):
 
         Args:
             owner: whose they must be.
-            names: the branch's names.
+            names: what the branch is called.
             on_line: called with each line.
             service: only this one, or an empty string for all.
             follow: go on until interrupted.
@@ -419,7 +415,7 @@ class Inspector(Protocol):
 
         Args:
             owner: whose it must be.
-            names: the branch's names.
+            names: what the branch is called.
             words: the command.
             service: where, or an empty string for where Mautic's PHP is.
 

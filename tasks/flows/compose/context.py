@@ -32,15 +32,11 @@ class Context:
     """The environments of one environment of invoke.yaml on one Docker Engine.
 
     Attributes:
-        settings: the settings.
-        environment: the environment's name in invoke.yaml.
-        engine: the Docker Engine.
+        environment: its name in invoke.yaml.
         runner: runs docker.
         root: the checkout.
         platform: what the environments share.
-        find_images: finds the images of a tag.
         base: returns, for a public image's reference, one that the engine has or can pull.
-        work: shows a piece of work.
     """
 
     settings: Settings

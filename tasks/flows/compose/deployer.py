@@ -21,9 +21,9 @@ from tasks.flows.compose.diagnostics import save
 from tasks.flows.compose.inventory import is_replacement, write_record
 from tasks.flows.compose.plan import DATABASE, MIGRATE, QUIESCED, REPLACING, ComposePlan
 from tasks.flows.compose.planner import plan_changes, plan_deploy
-from tasks.flows.compose.project import ADMIN, project, wanted_services
+from tasks.flows.compose.project import project, wanted_services
 from tasks.flows.compose.wait import wait_until_up
-from tasks.flows.target import Credentials, Request, Say, new_secrets
+from tasks.flows.target import ADMIN, Credentials, Request, Say, new_secrets
 
 UP_SECONDS = 300.0
 """How long all services of an environment may take to come up."""

@@ -22,11 +22,10 @@ class Inventory:
     """What the engine has of one environment.
 
     Attributes:
-        containers: its containers, those of `docker compose run` too.
-        record: what is remembered of it, or None.
+        containers: those of `docker compose run` too.
         records: the names of the volumes that hold records, old ones too.
-        volumes: its other volumes.
-        networks: its networks.
+        volumes: the names of the others.
+        networks: their names.
     """
 
     containers: tuple[Container, ...]

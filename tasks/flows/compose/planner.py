@@ -72,7 +72,7 @@ def plan_changes(
 
     Args:
         context: where they run.
-        services: the services as they should run, the migration among them.
+        services: as they should run, the migration among them.
         inventory: what the engine has.
     """
     present = {

@@ -10,9 +10,7 @@ from tasks.core.environment import Release
 from tasks.flows.compose.context import Context
 from tasks.flows.compose.plan import MIGRATE
 from tasks.flows.compose.platform import MAIL_ADDRESS
-from tasks.flows.target import Request
-
-ADMIN = "admin"
+from tasks.flows.target import ADMIN, Request
 
 
 def project(context: Context, request: Request, release: Release, database: str) -> Compose:
@@ -20,7 +18,7 @@ def project(context: Context, request: Request, release: Release, database: str)
 
     Args:
         context: where it runs.
-        request: whose it is.
+        request: names the branch and its owner.
         release: its images. One without a time leaves out who deployed it when: what the services
             are can be compared by that.
         database: the database's image.

@@ -94,14 +94,21 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
     yield Step(verb, f"release {names.release}", _reason(plan))
 
 
+_LAST_DEPLOY = {
+    State.DEPLOYING: "the last deploy was interrupted",
+    State.FAILED: "the last deploy failed",
+    State.ROLLED_BACK: "the last deploy was rolled back",
+}
+
+
 def _reason(plan: ClusterPlan) -> str:
     current = plan.record.current if plan.record else None
     if plan.record and plan.record.state is State.REMOVING:
         return "a clean-up was cut off"
     if current is None:
         return "nothing is deployed"
-    if plan.record and plan.record.state is not State.READY:
-        return f"the last deploy: {plan.record.state}"
+    if plan.record and (told := _LAST_DEPLOY.get(plan.record.state)):
+        return told
     if not current.same_images(plan.release):
         return f"images: {current.tag} becomes {plan.release.tag}"
     return "the chart or its values changed"
