@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tasks.core.doctor.checks import Finding, Need
     from tasks.flows.doctor import Doctor, FixPlan
 
-ALONE = {"lint", "types", "unit", "docs", "lock"}
-"""Sessions of noxfile.py that need nothing but .venv."""
+ALONE = {"lint", "types", "unit", "changed", "docs", "lock"}
+"""Sessions of noxfile.py that need nothing but .venv, or do without what is missing."""
 
 YES = "run the commands of a fix with sudo without asking"
 
@@ -93,11 +93,15 @@ def demo(
 @task(
     help={
         "only": "a session of noxfile.py, e.g. unit; may be repeated (default: lint, types, tests)",
+        "changed": "only the unit and integration tests that reach, by their imports or by the "
+        "files they name, what differs from the default branch",
         "yes": YES,
     },
     iterable=["only"],
 )
-def test(session: Session, only: list[str] | None = None, yes: bool = False) -> NoReturn:
+def test(
+    session: Session, only: list[str] | None = None, changed: bool = False, yes: bool = False
+) -> NoReturn:
     """Run lint, types and all tests; what follows -- goes to the sessions, e.g. to pytest."""
     from tasks.adapters.host.venv import Venv
     from tasks.app.wiring import tail
@@ -106,7 +110,7 @@ def test(session: Session, only: list[str] | None = None, yes: bool = False) -> 
     from tasks.core.variables import pythons
     from tasks.flows.doctor import refuse
 
-    wanted = only or []
+    wanted = [*(only or []), *(["changed"] if changed else [])]
     if not wanted or set(wanted) - ALONE:
         found = _doctor(session, LOCAL, tools=TEST_TOOLS)
         report = found.fix(functools.partial(_consent, session, yes)).lacking
