@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.plan import Step
-from tasks.flows.views import list_rows, now
+from tasks.flows.views import LIST_COLUMNS, list_rows, now
 
 if TYPE_CHECKING:
     from tasks.adapters.terminal.console import Console
@@ -74,8 +74,7 @@ def run_demo(
     """
     build()
     deployed = deploy()
-    columns = ("branch", "state", "commit", "age", "expires", "owner", "url")
-    console.table(columns, list_rows(list(environments()), now()))
+    console.table(LIST_COLUMNS, list_rows(environments(), now()))
     console.say("remove it again:")
     console.say(f"  {shlex.join(('./inv', 'cleanup', '--branch', names.branch))}")
     return deployed
