@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from functools import partial
 
 from tasks.adapters.docker.engine import Engine
@@ -16,6 +18,7 @@ from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need
 from tasks.core.errors import SuiteError
 from tasks.core.settings import LOCAL
 from tasks.core.stack_outputs import origins
+from tasks.core.variables import pythons
 from tasks.flows.doctor import Doctor, FixPlan, Report, refuse, stack_findings, stack_problem
 
 
@@ -64,13 +67,18 @@ def fix_for_tests(session: Session, *, yes: bool) -> None:
     refuse(report, found.plan(report))
 
 
-def find_nox(session: Session) -> str:
-    """Return the path of nox; what it needs is installed into .venv first."""
+def run_nox(session: Session, words: Sequence[str]) -> int:
+    """Run nox on this terminal; return its exit status. What it lacks in .venv is installed first.
+
+    Args:
+        session: the run.
+        words: nox's arguments.
+    """
     venv = Venv(session.runner, ROOT)
     if not venv.is_ready():
         with session.console.work("install requirements-dev.lock") as activity:
             venv.prepare(activity.line)
-    return venv.program("nox")
+    return session.runner.interact([venv.program("nox"), *words], env=pythons(os.environ))
 
 
 def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:

@@ -29,9 +29,9 @@ def build(
     format: str = "text",
 ) -> None:
     """Build both images, push and tag them; what has not changed is only tagged."""
-    as_json = check_format(format)
     from tasks.app import images
 
+    as_json = check_format(format)
     dry = dry_run or session.dry
     job = images.of_branch(session, env, branch)
     plan = job.plan(only=only, fresh=rebuild, dry=dry)
@@ -54,9 +54,9 @@ def image(
     format: str = "text",
 ) -> None:
     """Build and push the image that GitLab's jobs run in; nothing is built when nothing changed."""
-    as_json = check_format(format)
     from tasks.app import images
 
+    as_json = check_format(format)
     dry = dry_run or session.dry
     place = registry or os.environ.get("CI_REGISTRY_IMAGE", "")
     job = images.of_jobs(session, place, latest=latest, infra=infra)

@@ -29,9 +29,9 @@ def explain(
     format: str = "text",
 ) -> None:
     """Show which jobs GitLab runs for a branch, where, and the same line for this machine."""
-    as_json = check_format(format)
     from tasks.flows import pipeline
 
+    as_json = check_format(format)
     found = pipeline.explain(
         pipeline.read_pipeline(ROOT),
         event,
@@ -56,10 +56,10 @@ def local(
     session: Session, job: list[str] | None = None, dry_run: bool = False, format: str = "text"
 ) -> None:
     """Run the pipeline's jobs on this machine with gitlab-ci-local, deploying to Compose alone."""
-    as_json = check_format(format)
     from tasks.app import images
     from tasks.flows import pipeline
 
+    as_json = check_format(format)
     jobs = tuple(job or ())
     pipeline.check_jobs(pipeline.read_pipeline(ROOT), jobs)
     dry = dry_run or session.dry

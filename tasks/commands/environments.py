@@ -25,9 +25,9 @@ def deploy(
     format: str = "text",
 ) -> None:
     """Create or update the branch's environment, wait for it, test it and print its URL."""
-    as_json = check_format(format)
     from tasks.app import environments
 
+    as_json = check_format(format)
     request = environments.request(session, env, branch, tag)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
@@ -42,9 +42,9 @@ def rollback(
     format: str = "text",
 ) -> None:
     """Deploy an earlier release of the branch again, by its images; git is not asked."""
-    as_json = check_format(format)
     from tasks.app import environments
 
+    as_json = check_format(format)
     request = environments.rollback_request(session, env, branch, to)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
@@ -58,9 +58,9 @@ def cleanup(
     format: str = "text",
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
-    as_json = check_format(format)
     from tasks.app.environments import Removal
 
+    as_json = check_format(format)
     dry = dry_run or session.dry
     names = session.names(env, branch)
     removal = Removal(session, names, dry=dry)
@@ -73,10 +73,10 @@ def cleanup(
 @task(name="list")
 def list_(session: Session, env: str = "", format: str = "text") -> None:
     """List all environments: state, commit, age, owner, URL."""
-    as_json = check_format(format)
     from tasks.app import wiring
     from tasks.flows.views import LIST_COLUMNS, list_rows, now
 
+    as_json = check_format(format)
     environment, _ = session.environment(env)
     found = wiring.target(session, environment).list()
     if as_json:
@@ -92,11 +92,11 @@ def status(
     session: Session, env: str = "", branch: str | None = None, format: str = "text"
 ) -> None:
     """Show the services of a branch's environment, and its scheduled commands' runs."""
-    as_json = check_format(format)
     from tasks.app import environments
     from tasks.flows import schedules
     from tasks.flows.views import STATUS_COLUMNS, status_rows
 
+    as_json = check_format(format)
     parts = environments.existing(session, env, branch).parts
     if as_json:
         session.console.json([asdict(part) for part in parts])

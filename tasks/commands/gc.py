@@ -19,11 +19,11 @@ def gc(
     format: str = "text",
 ) -> None:
     """Remove environments whose branch is gone or whose time is over, and tags of gone branches."""
-    as_json = check_format(format)
     from tasks.app.environments import Sweeping
     from tasks.flows.gc import COLUMNS, TAG_COLUMNS
     from tasks.flows.views import now
 
+    as_json = check_format(format)
     dry = dry_run or session.dry or not yes
     moment = now()
     sweeping = Sweeping(session, env, dry=dry)

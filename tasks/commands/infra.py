@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from invoke.exceptions import Exit
 
 from tasks.app.task import check_format, task
-from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,10 +29,10 @@ def bootstrap(
     session: Session, stack: str = "", dry_run: bool = False, format: str = "text"
 ) -> None:
     """Make the S3 bucket of a stack's Terraform state, or give it what it lacks."""
-    as_json = check_format(format)
     from tasks.app import infra
     from tasks.flows.infra.state import plan_bootstrap, run_bootstrap
 
+    as_json = check_format(format)
     site = infra.site(session, stack)
     plan = plan_bootstrap(site.bucket)
     if dry_run or session.dry:
@@ -51,10 +50,10 @@ def bootstrap(
 @task(help={"stack": _STACK, "diff": "show every attribute, as Terraform does"})
 def plan(session: Session, stack: str = "", diff: bool = False, format: str = "text") -> None:
     """Plan the changes of a stack, save the plan, and show what it does."""
-    as_json = check_format(format)
     from tasks.app import infra
     from tasks.flows.infra.plans import make_plan, show_diff
 
+    as_json = check_format(format)
     site = infra.site(session, stack)
     summary = make_plan(site, dry=session.dry)
     if as_json:
@@ -87,10 +86,10 @@ def apply(
     format: str = "text",
 ) -> None:
     """Apply the plan that was saved for a stack, and only that."""
-    as_json = check_format(format)
     from tasks.app import infra
     from tasks.flows.infra.plans import apply_plan, open_plan
 
+    as_json = check_format(format)
     site = infra.site(session, stack)
     summary = open_plan(site)
     if dry_run or session.dry:
@@ -114,13 +113,11 @@ def apply(
 @task(help={"stack": _STACK, "name": "print only this output's value"})
 def output(session: Session, stack: str = "", name: str = "", format: str = "text") -> None:
     """Show the outputs of a stack."""
-    as_json = check_format(format)
     from tasks.app import infra
     from tasks.flows.infra.plans import outputs_of
 
-    found = outputs_of(infra.site(session, stack))
-    if name and name not in found:
-        raise InputError(f"there is no output {name!r}", hint=nearest(name, found))
+    as_json = check_format(format)
+    found = outputs_of(infra.site(session, stack), name)
     if as_json:
         session.console.json(found[name] if name else found)
     elif name:
@@ -133,18 +130,17 @@ def output(session: Session, stack: str = "", name: str = "", format: str = "tex
 @task(help={"stack": _STACK})
 def drift(session: Session, stack: str = "", format: str = "text") -> None:
     """Say what was changed in AWS outside of Terraform; exit code 2 if anything was."""
-    as_json = check_format(format)
     from tasks.app import infra
     from tasks.flows.infra.plans import find_drift
 
+    as_json = check_format(format)
     site = infra.site(session, stack)
     summary = find_drift(site)
-    rows = summary.drift_rows
+    columns, rows = ("what", "address", "attributes"), summary.drift_rows
     if as_json:
-        columns = ("what", "address", "attributes")
         session.console.json([dict(zip(columns, row, strict=True)) for row in rows])
     elif rows:
-        session.console.table(("what", "address", "attributes"), rows)
+        session.console.table(columns, rows)
     pending = len(summary.changes) - len(summary.drift)
     if pending:
         session.console.say(f"besides, {pending} changes of the configuration are not applied yet")
@@ -159,11 +155,11 @@ def destroy(
     session: Session, stack: str = "", name: str = "", dry_run: bool = False, format: str = "text"
 ) -> None:
     """Destroy everything that a stack is made of."""
-    as_json = check_format(format)
     from tasks.app import infra
     from tasks.flows.infra.plans import destroy as run_destroy
     from tasks.flows.infra.plans import destruction
 
+    as_json = check_format(format)
     site = infra.site(session, stack)
     if name not in {"", site.name}:
         raise InputError(f"--name {name!r} is not the stack's name, {site.name}")
@@ -195,10 +191,10 @@ def unlock(
     session: Session, stack: str = "", id: str = "", dry_run: bool = False, format: str = "text"
 ) -> None:
     """Remove the lock that a killed run has left on a stack's state."""
-    as_json = check_format(format)
     from tasks.app import infra
     from tasks.flows.infra.state import plan_unlock, run_unlock
 
+    as_json = check_format(format)
     site = infra.site(session, stack)
     plan = plan_unlock(site, id)
     if plan is None:

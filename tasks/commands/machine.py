@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
 from tasks.app.task import check_format, passed_on, task
-from tasks.core.variables import pythons
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -37,10 +35,10 @@ def doctor(
     format: str = "text",
 ) -> None:
     """Check everything this machine needs, and say or do what is missing."""
-    as_json = check_format(format)
     from tasks.app import machine
     from tasks.flows.doctor import as_dict, refuse, text
 
+    as_json = check_format(format)
     found = machine.doctor(session, env)
     if stop_engine:
         if not found.stop_engine():
@@ -103,5 +101,4 @@ def test(session: Session, only: list[str] | None = None, yes: bool = False) -> 
         machine.fix_for_tests(session, yes=yes)
     sessions = [word for name in wanted for word in ("--session", name)]
     words = passed_on(sys.argv)
-    argv = [machine.find_nox(session), *sessions, *(["--", *words] if words else [])]
-    raise Exit(code=session.runner.interact(argv, env=pythons(os.environ)))
+    raise Exit(code=machine.run_nox(session, [*sessions, *(["--", *words] if words else [])]))

@@ -25,9 +25,9 @@ def apply(
     format: str = "text",
 ) -> None:
     """Install into a cluster what its environments share: Gateway, storage classes, rights."""
-    as_json = check_format(format)
     from tasks.app.wiring import cluster_platform
 
+    as_json = check_format(format)
     place = cluster_platform(session, env, values or ())
     if dry_run or session.dry:
         session.console.plan(place.plan(), as_json=as_json)
@@ -46,10 +46,10 @@ def status(
     session: Session, env: str = "", values: list[str] | None = None, format: str = "text"
 ) -> None:
     """Show what a cluster has of it, and what to do about the rest."""
-    as_json = check_format(format)
     from tasks.app.wiring import cluster_platform
     from tasks.flows.kubernetes.platform_status import COLUMNS, refuse, rows
 
+    as_json = check_format(format)
     states = cluster_platform(session, env, values or ()).status()
     if as_json:
         session.console.json([asdict(state) for state in states])
