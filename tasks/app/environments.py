@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from tasks.adapters.gitlab import is_job
+from tasks.adapters.identity import this_run, user_at_host
 from tasks.adapters.terminal.console import Console
 from tasks.app import images, wiring
 from tasks.app.session import Session
@@ -20,7 +21,15 @@ from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
 from tasks.flows.deploy import Deployed, run_deploy
 from tasks.flows.gc import Sweep, find_sweep, run_sweep
 from tasks.flows.registry_port import Registry
-from tasks.flows.target import Credentials, Part, RemovalPlan, Request, Target
+from tasks.flows.target import (
+    Credentials,
+    Inspector,
+    Part,
+    RemovalPlan,
+    Remover,
+    Request,
+    owner_of,
+)
 from tasks.flows.views import absent
 
 
@@ -29,13 +38,13 @@ class Existing:
     """An environment that is there.
 
     Attributes:
-        target: what runs it.
+        inspector: looks at it, and runs commands in it.
         owner: whose it is.
         names: what its branch is called.
         parts: its services.
     """
 
-    target: Target
+    inspector: Inspector
     owner: Owner
     names: Names
     parts: tuple[Part, ...]
@@ -53,11 +62,12 @@ def existing(session: Session, env: str, branch: str | None) -> Existing:
         InputError: it is not there.
     """
     names = session.names(env, branch)
-    target, owner = wiring.target(session, names.environment), _owner(session, names)
-    parts = tuple(target.status(owner, names))
+    inspector = wiring.target(session, names.environment).inspector
+    owner = owner_of(names, session.git.repository())
+    parts = tuple(inspector.status(owner, names))
     if not parts:
-        raise absent(target, names)
-    return Existing(target, owner, names, parts)
+        raise absent(inspector, names)
+    return Existing(inspector, owner, names, parts)
 
 
 # -- deploying ------------------------------------------------------------------------------------
@@ -71,11 +81,11 @@ def request(session: Session, env: str, branch: str | None, tag: str = "") -> Re
     """
     if tag:
         names = session.names(env, branch)
-        return Request(names, session.git.repository(), wiring.owner(), tag)
+        return Request(names, session.git.repository(), user_at_host(), tag)
     subject = images.subject_of(session, env, branch)
     guard(subject, session.git)
     names, checkout = session.names_in(subject.name, subject.branch), subject.checkout
-    return Request(names, subject.repository, wiring.owner(), checkout.tag, checkout.commit)
+    return Request(names, subject.repository, user_at_host(), checkout.tag, checkout.commit)
 
 
 def rollback_request(session: Session, env: str, branch: str | None, tag: str) -> Request:
@@ -85,20 +95,21 @@ def rollback_request(session: Session, env: str, branch: str | None, tag: str) -
         InputError: the branch has no environment.
     """
     found = existing(session, env, branch)
-    return Request(found.names, found.owner.repository, wiring.owner(), tag=tag, rollback=True)
+    return Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
 
 
 def deploy(session: Session, request: Request) -> Deployed:
     """Deploy what a request asks for, and return what it came to."""
     action = "rollback" if request.rollback else "deploy"
     committed = session.git.committed(request.commit) if request.commit else 0
-    return run_deploy(
-        wiring.target(session, request.names.environment),
-        request,
-        me=wiring.holder(action, request.tag, committed),
-        console=session.console,
-        root=ROOT,
-    )
+    me = this_run(action, request.tag, committed)
+    environment, console = request.names.environment, session.console
+    # Each kind of target carries out its own kind of plan.
+    if session.settings.environment(environment).target == "kubernetes":
+        cluster = wiring.kubernetes(session, environment).deployer
+        return run_deploy(cluster, request, me=me, console=console, root=ROOT)
+    local = wiring.local(session, environment).deployer
+    return run_deploy(local, request, me=me, console=console, root=ROOT)
 
 
 def show(session: Session, done: Deployed, *, as_json: bool = False) -> None:
@@ -140,15 +151,15 @@ class Removal:
     def __init__(self, session: Session, names: Names, *, dry: bool) -> None:
         self._session = session
         self._names = names
-        self._target = wiring.target(session, names.environment)
-        self._tags = _tags(session, self._target, names.environment, dry=dry)
+        self._remover = wiring.target(session, names.environment).remover
+        self._tags = _tags(session, self._remover, names.environment, dry=dry)
 
     def plan(self) -> RemovalPlan:
         """Return what would be removed. Reads only."""
         environment = self._session.settings.environment(self._names.environment)
         return plan_cleanup(
-            self._target,
-            _owner(self._session, self._names),
+            self._remover,
+            owner_of(self._names, self._session.git.repository()),
             self._names,
             tags=self._tags,
             protected=environment.protected,
@@ -157,8 +168,8 @@ class Removal:
 
     def run(self) -> int:
         """Remove it, and return the number of objects that were removed."""
-        me, console = wiring.holder("cleanup"), self._session.console
-        return run_cleanup(self._target, self.plan, self._names, me=me, console=console)
+        me, console = this_run("cleanup"), self._session.console
+        return run_cleanup(self._remover, self.plan, self._names, me=me, console=console)
 
 
 class Sweeping:
@@ -179,14 +190,15 @@ class Sweeping:
         self._session = session
         self._environment = environment
         self._names_of = partial(session.names_in, environment)
-        self._target = wiring.target(session, environment)
-        self._tags = _tags(session, self._target, environment, dry=dry)
+        target = wiring.target(session, environment)
+        self._remover, self._inspector = target.remover, target.inspector
+        self._tags = _tags(session, self._remover, environment, dry=dry)
 
     def plan(self, now: datetime) -> Sweep:
         """Return what would be removed at a moment. Reads only."""
         return find_sweep(
             self._environment,
-            self._target,
+            self._inspector,
             self._session.git,
             self._names_of,
             tags=self._tags,
@@ -197,19 +209,16 @@ class Sweeping:
         """Remove it; errors as of ``run_sweep``."""
         run_sweep(
             sweep,
-            self._target,
+            self._remover,
+            self._inspector,
             self._names_of,
             tags=self._tags,
-            me=wiring.holder("cleanup"),
+            me=this_run("cleanup"),
             console=self._session.console,
             root=ROOT,
         )
 
 
-def _owner(session: Session, names: Names) -> Owner:
-    return Owner(names.environment, names.slug, names.branch, session.git.repository())
-
-
-def _tags(session: Session, target: Target, environment: str, *, dry: bool) -> Registry | None:
+def _tags(session: Session, remover: Remover, environment: str, *, dry: bool) -> Registry | None:
     """Return the registry to remove image tags from, or None where it holds nothing."""
-    return wiring.registry(session, environment) if target.holds_images(dry=dry) else None
+    return wiring.registry(session, environment) if remover.holds_images(dry=dry) else None

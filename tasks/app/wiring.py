@@ -5,11 +5,7 @@ A run has to do with one target, so only that one's flows are loaded.
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +17,9 @@ from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.images import LocalImages
 from tasks.adapters.docker.standins import Standins
 from tasks.adapters.files.download import fetch
-from tasks.adapters.files.lock import Holder, Lock
+from tasks.adapters.files.lock import Lock
 from tasks.adapters.host.tools import find_helm
+from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.registry.ecr import EcrRegistry, region_of
@@ -33,17 +30,19 @@ from tasks.core.errors import InputError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.names import platform_name
 from tasks.flows.build import resolve_images
+from tasks.flows.target import Target
 
 if TYPE_CHECKING:
+    from tasks.flows.compose.plan import ComposePlan
     from tasks.flows.compose.platform import Platform
-    from tasks.flows.compose.target import Local
+    from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.kubernetes.platform import ClusterPlatform
-    from tasks.flows.kubernetes.target import Kubernetes
     from tasks.flows.registry_port import Registry
-    from tasks.flows.target import Target
 
 
-def target(session: Session, environment: str, *, dry: bool = False) -> Target:
+def target(
+    session: Session, environment: str, *, dry: bool = False
+) -> Target[ComposePlan] | Target[ClusterPlan]:
     """Return what runs the environments of one environment of invoke.yaml.
 
     Args:
@@ -52,15 +51,16 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Target:
         dry: only look: images that have yet to be made are not made.
     """
     if session.settings.environment(environment).target == "kubernetes":
-        return _kubernetes(session, environment, dry=dry)
-    return _local(session, environment, dry=dry)
+        return kubernetes(session, environment, dry=dry)
+    return local(session, environment, dry=dry)
 
 
-def _kubernetes(session: Session, environment: str, *, dry: bool) -> Kubernetes:
+def kubernetes(session: Session, environment: str, *, dry: bool = False) -> Target[ClusterPlan]:
+    """Return the cluster of an environment as its target; arguments as for ``target``."""
     from tasks.flows.kubernetes.target import Kubernetes
 
     access, helm = cluster(session, environment)
-    return Kubernetes(
+    found = Kubernetes(
         settings=session.settings_of(environment),
         environment=environment,
         cluster=access,
@@ -71,6 +71,7 @@ def _kubernetes(session: Session, environment: str, *, dry: bool) -> Kubernetes:
         work=session.console.work,
         redactor=session.redactor,
     )
+    return Target(found, found, found)
 
 
 def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
@@ -98,22 +99,24 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
     )
 
 
-def _local(session: Session, environment: str, *, dry: bool) -> Local:
-    from tasks.flows.compose.target import Local
+def local(session: Session, environment: str, *, dry: bool = False) -> Target[ComposePlan]:
+    """Return this machine's Docker Engine as a target; arguments as for ``target``."""
+    from tasks.flows.compose.context import Context
+    from tasks.flows.compose.target import compose_target
 
     engine = Engine()
-    images = registry(session, environment)
-    return Local(
+    context = Context(
         settings=session.settings_of(environment),
         environment=environment,
         engine=engine,
         runner=session.runner,
         root=ROOT,
         platform=platform(session, standins(session, environment), engine, dry=dry),
-        images=partial(resolve_images, images),
+        find_images=partial(resolve_images, registry(session, environment)),
         base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
     )
+    return compose_target(context)
 
 
 def platform(
@@ -136,7 +139,7 @@ def platform(
         runner=session.runner,
         root=ROOT,
         base=_base(session, standins, dry=dry),
-        exclusive=lambda: lock.held(holder("start the platform"), session.console.warn),
+        exclusive=lambda: lock.held(this_run("start the platform"), session.console.warn),
         work=session.console.work,
     )
 
@@ -221,23 +224,6 @@ def bases(session: Session, standins: str) -> Bases:
         source=images.source,
         warn=session.console.warn,
     )
-
-
-def owner() -> str:
-    """Return who runs this, as user@host; in a GitLab job the user who started it."""
-    try:
-        user = os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
-    except (OSError, KeyError):  # a uid without a name, as in some CI images
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
-
-
-def holder(action: str, commit: str = "", committed: int = 0) -> Holder:
-    """Return what others are told while this run holds an environment."""
-    since = datetime.now(UTC).isoformat()
-    # Whoever waits for a job wants to see that job.
-    who = ", ".join(filter(None, (owner(), os.environ.get("CI_JOB_URL"))))
-    return Holder(who, os.getpid(), since, action, commit, committed)
 
 
 def _base(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:

@@ -78,7 +78,7 @@ def list_(session: Session, env: str = "", format: str = "text") -> None:
 
     as_json = check_format(format)
     environment, _ = session.environment(env)
-    found = wiring.target(session, environment).list()
+    found = wiring.target(session, environment).inspector.list()
     if as_json:
         session.console.json([asdict(item) for item in found])
     elif found:
@@ -127,7 +127,9 @@ def logs(
 
     found, say = environments.existing(session, env, branch), session.console.data
     try:
-        found.target.logs(found.owner, found.names, say, service=service, follow=follow, tail=tail)
+        found.inspector.logs(
+            found.owner, found.names, say, service=service, follow=follow, tail=tail
+        )
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -171,8 +173,8 @@ def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> 
     from tasks.app import environments, wiring
 
     if dry:
-        target = wiring.target(session, request.names.environment, dry=True)
-        session.console.plan(target.plan_deploy(request), as_json=as_json)
+        deployer = wiring.target(session, request.names.environment, dry=True).deployer
+        session.console.plan(deployer.plan_deploy(request), as_json=as_json)
         return
     environments.show(session, environments.deploy(session, request), as_json=as_json)
 
@@ -184,4 +186,4 @@ def _execute(
     from tasks.app import environments
 
     found = environments.existing(session, env, branch)
-    raise Exit(code=found.target.execute(found.owner, found.names, words, service=service))
+    raise Exit(code=found.inspector.execute(found.owner, found.names, words, service=service))

@@ -79,7 +79,7 @@ def demo(
         deploy=lambda: environments.deploy(
             session, environments.request(session, LOCAL, names.branch)
         ),
-        environments=lambda: wiring.target(session, LOCAL).list(),
+        inspector=wiring.local(session, LOCAL).inspector,
         console=session.console,
     )
     environments.show(session, done)
