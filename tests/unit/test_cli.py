@@ -12,7 +12,8 @@ from invoke import Collection
 
 from tasks import namespace
 from tasks.app.invoke_config import Suite
-from tasks.app.session import Session, task
+from tasks.app.session import Session
+from tasks.app.task import task
 from tasks.core import errors
 from tests.support.inprocess import InProcess
 

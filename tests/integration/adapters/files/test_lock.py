@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import threading
+from dataclasses import asdict
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
-from tasks.adapters.files.lock import Holder, Lock
+from tasks.adapters.files.lock import Lock
+from tasks.core.environment import Holder
 from tasks.core.errors import HeldError
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -109,3 +112,12 @@ def test_a_newer_commit_that_waits_takes_the_place_of_an_older_one(folder: Path)
     other.end()
     assert len(outcome) == 1
     assert "deploy newer" in outcome[0]
+
+
+def test_a_newer_commit_that_died_while_it_waited_takes_nobodys_place(folder: Path) -> None:
+    other = Other(folder)
+    dead = _holder("newer", committed=2, pid=2**22 + 1)
+    (folder / "env.next").write_text(json.dumps(asdict(dead)))
+    with Lock("env", folder).held(_holder("older", committed=1), lambda _: other.enough.set()):
+        pass
+    other.end()

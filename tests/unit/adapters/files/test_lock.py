@@ -1,4 +1,4 @@
-"""The lock: who supersedes whom, and what may lie in its place."""
+"""The lock, in one process: what it lets in, and what may lie in its place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.adapters.files.lock import Holder, Lock
+from tasks.adapters.files.lock import Lock
+from tasks.core.environment import Holder
 from tasks.core.errors import SuiteError
 
 
@@ -29,22 +30,6 @@ def test_environments_do_not_hold_each_other(folder: Path) -> None:
         Lock("two", folder).held(_holder(), pytest.fail),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("mine", "theirs", "expected"),
-    [
-        (_holder("a", committed=2), _holder("b", committed=1), True),
-        (_holder("a", committed=1), _holder("b", committed=2), False),
-        (_holder("a", since="2026-01-02"), _holder("b"), True),
-        (_holder("a"), _holder("b", since="2026-01-02"), False),
-        (_holder("a", committed=2), _holder("a", committed=2, since="2025-01-01"), False),
-        (_holder("a", committed=9, pid=2**22 + 1), _holder("b", committed=1), False),
-    ],
-    ids=["newer commit", "older commit", "came later", "came first", "same commit", "dead"],
-)
-def test_who_supersedes_whom(mine: Holder, theirs: Holder, *, expected: bool) -> None:
-    assert mine.supersedes(theirs) is expected
 
 
 def test_every_user_of_the_machine_can_lock(folder: Path) -> None:
