@@ -11,7 +11,6 @@ from pathlib import Path
 from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Console
 from tasks.core.environment import Holder, Owner, Record, Release, State
-from tasks.core.errors import SuiteError
 from tasks.core.names import Names, names
 from tasks.core.plan import Step
 from tasks.core.redact import Redactor
@@ -63,7 +62,7 @@ class Calls:
     """
 
     seen: list[str] = field(default_factory=list)
-    fails: dict[str, list[SuiteError]] = field(default_factory=dict)
+    fails: dict[str, list[BaseException]] = field(default_factory=dict)
 
     def note(self, what: str) -> None:
         self.seen.append(what)
