@@ -15,6 +15,7 @@ import pytest
 from tasks.adapters.registry.oci import Patience, Registry, UnreachableError, is_loopback
 from tasks.core.errors import RegistryError
 from tests.integration.build_support import Answer, Request, front_door, put_image
+from tests.support.registry_contract import check_registry
 
 
 @pytest.fixture
@@ -28,6 +29,14 @@ def put(place: Registry, name: str, tag: str, content: str) -> str:
 
 
 # -- against the real registry ----------------------------------------------------------------
+
+
+def test_it_does_what_the_flows_count_on(place: Registry) -> None:
+    def push(content: str, /, *tags: str) -> str:
+        (digest,) = {put(place, "mautic", tag, content) for tag in tags}
+        return digest
+
+    check_registry(place, push)
 
 
 def test_a_registry_that_is_there_answers(place: Registry) -> None:
