@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Completed, Runner
-from tasks.core.engine_address import remedy, told_of_context, unknown_context
+from tasks.core.engine_address import context_fault, remedy
 from tasks.core.errors import (
     CommandError,
     EngineError,
@@ -296,8 +296,8 @@ def _engine_fault(output: str, ended: str) -> tuple[str, str] | None:
         output: what docker wrote.
         ended: the part of it that tells what ended the run.
     """
-    if context := told_of_context(output):
-        return unknown_context(context)
+    if fault := context_fault(output):
+        return fault
     if re.search(_NO_ENGINE, ended):
         host = os.environ.get("DOCKER_HOST", "")
         return "the Docker Engine cannot be reached", remedy(ended, host=host)

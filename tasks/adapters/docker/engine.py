@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from tasks.adapters.registry.docker_login import config_file, read_config
 from tasks.core.compose.reconcile import Observed
-from tasks.core.engine_address import remedy, unknown_context
+from tasks.core.engine_address import damaged_context, remedy, unknown_context
 from tasks.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -362,19 +365,33 @@ def _context() -> dict[str, Any]:
     """Return the address of the Docker context in use, as the docker command chooses it.
 
     Raises:
-        EngineError: there is no such context; nobody wants another engine then.
+        EngineError: there is no such context, or it is damaged; nobody wants another engine then.
+        SettingsError: the user's Docker configuration cannot be read.
     """
-    from docker.context import ContextAPI
-    from docker.context.config import get_current_context_name
+    from docker.tls import TLSConfig
 
-    name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
-    context = ContextAPI.get_context(name)
-    if context is None:
-        message, hint = unknown_context(name)
-        raise EngineError(message, hint=hint)
-    if name == "default" or context.Host is None:
+    name = os.environ.get("DOCKER_CONTEXT") or read_config().get("currentContext") or "default"
+    if name == "default":
         return {}
-    return {"base_url": context.Host, "tls": context.TLSConfig or False}
+    # The library looks for contexts beside a config.json alone, and there need not be one.
+    store, key = config_file().parent / "contexts", hashlib.sha256(name.encode()).hexdigest()
+    file, keys = store / "meta" / key / "meta.json", store / "tls" / key / "docker"
+    try:
+        endpoint = json.loads(file.read_text())["Endpoints"]["docker"]
+        host, verify = str(endpoint["Host"]), not endpoint.get("SkipTLSVerify")
+    except FileNotFoundError as error:
+        message, hint = unknown_context(name)
+        raise EngineError(message, hint=hint) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        message, hint = damaged_context(name, f"{file}: {error!r}")
+        raise EngineError(message, hint=hint) from error
+    ca, cert, own = (keys / f"{part}.pem" for part in ("ca", "cert", "key"))
+    tls = TLSConfig(
+        client_cert=(str(cert), str(own)) if cert.exists() and own.exists() else None,
+        ca_cert=str(ca) if ca.exists() else None,
+        verify=verify,
+    )
+    return {"base_url": host, "tls": tls if keys.is_dir() else False}
 
 
 def _container(item: Mapping[str, Any]) -> Container:

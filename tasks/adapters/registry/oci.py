@@ -6,6 +6,7 @@ as in https://distribution.github.io/distribution/spec/auth/token/.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import ipaddress
@@ -21,6 +22,7 @@ from urllib.parse import urljoin, urlsplit
 
 from tasks.adapters.connection_errors import retry
 from tasks.adapters.parallel import at_once
+from tasks.adapters.registry.docker_login import config_file, read_config, unreadable_config
 from tasks.core.errors import RegistryError, reason_of
 from tasks.core.images.reference import HUB
 
@@ -374,12 +376,22 @@ class Registry:
 
     @cached_property
     def _credentials(self) -> tuple[str, str]:
-        """User and password of the Docker configuration, empty when there are none."""
+        """User and password of the Docker configuration, empty when there are none.
+
+        Raises:
+            RegistryError: the credential store does not give them.
+            SettingsError: the configuration cannot be read.
+        """
         from docker import auth
         from docker.errors import DockerException
 
         try:
-            found = auth.load_config().resolve_authconfig(None if self.host == HUB else self.host)
+            config = auth.load_config(config_dict=read_config())
+        except (DockerException, TypeError, ValueError) as error:
+            # The library takes every login apart, and raises what it comes upon.
+            raise unreadable_config(str(config_file()), f"one of its logins: {error}") from error
+        try:
+            found = config.resolve_authconfig(None if self.host == HUB else self.host)
         except DockerException as error:
             raise RegistryError(
                 f"the password for {self.host} cannot be had from the credential store: {error}",
@@ -424,9 +436,7 @@ def is_loopback(host: str) -> bool:
 
 def _basic(user: str, password: str) -> str:
     """Return a Basic Authorization header, or nothing without a user."""
-    from base64 import b64encode
-
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode() if user else ""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
 
 
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from tasks.core.engine_address import context_fault
 from tasks.core.engine_address import remedy as engine_remedy
-from tasks.core.engine_address import told_of_context, unknown_context
 
 ENGINE_MIN = (23, 0)
 """BuildKit as the default builder, named contexts and here-documents without a syntax image."""
@@ -364,9 +364,8 @@ def _no_engine(docker: Docker, system: System) -> Finding:
             return Finding("engine", Level.PROBLEM, found, "newgrp docker, or log in again")
         found = f"{system.user} may not talk to the engine: not in the group docker"
         return Finding("engine", Level.PROBLEM, found, needs=(Need.GROUP,))
-    if context := told_of_context(docker.error):
-        message, hint = unknown_context(context)
-        return Finding("engine", Level.PROBLEM, message, hint)
+    if fault := context_fault(docker.error):
+        return Finding("engine", Level.PROBLEM, *fault)
     if docker.host:
         found = f"{docker.host} does not answer: {docker.error}"
         _, _, host = docker.host.partition("DOCKER_HOST=")

@@ -499,7 +499,10 @@ def test_a_docker_configuration_that_is_no_json_is_told(
 ) -> None:
     (tmp_path / "config.json").write_text("{")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    with pytest.raises(SettingsError, match=r"config\.json is no JSON"), logged_in("h", "u", "p"):
+    with (
+        pytest.raises(SettingsError, match=r"config\.json cannot be read: it is no JSON"),
+        logged_in("h", "u", "p"),
+    ):
         pass
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import socket
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tasks.adapters.registry.oci import Patience, Registry, UnreachableError, is_loopback
-from tasks.core.errors import RegistryError
+from tasks.core.errors import RegistryError, SettingsError
 from tests.integration.build_support import Answer, Request, front_door, put_image
 
 
@@ -343,6 +344,33 @@ def test_a_wrong_password_is_not_repeated_in_the_error(
         login(host)
         Registry(f"{host}/m").digest("nginx", "1")
     assert "s3cret" not in "\n".join(caught.value.lines())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"auths": [1]}',
+        '{"auths": {"h": "text"}}',
+        '{"auths": {"h": {"auth": "no base64"}}}',
+        '{"auths": {"h": {"auth": "bm9jb2xvbg=="}}}',
+        '{"auths": {"h": {"auth": null}}}',
+        '{"credHelpers": "text"}',
+    ],
+)
+def test_a_docker_configuration_that_is_damaged_is_told(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(text)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with (
+        front_door("127.0.0.1:9", basic) as (host, _),
+        pytest.raises(SettingsError, match=re.escape(str(config))) as caught,
+    ):
+        Registry(f"{host}/m").digest("nginx", "1")
+    assert "mend or remove it" in (caught.value.hint or "")
 
 
 def test_a_credential_helper_that_is_missing_is_named(
