@@ -382,7 +382,6 @@ def _json_of(text: str | bytes) -> Object | None:
 
 
 def _client(context: str | None, kubeconfig: str | None) -> ApiClient:
-    from kubernetes.config import ConfigException
     from kubernetes.config.kube_config import new_client_from_config
 
     try:
@@ -390,7 +389,8 @@ def _client(context: str | None, kubeconfig: str | None) -> ApiClient:
             client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
                 kubeconfig, context, persist_config=False
             )
-    except (ConfigException, OSError) as error:
+    except Exception as error:
+        # Whatever stands in the file: the library raises what it comes upon.
         raise ClusterError(
             f"the kubeconfig cannot be used: {error}",
             hint="name a context that `kubectl config get-contexts` lists as `cluster` in "
