@@ -111,7 +111,7 @@ class System:
         user: name of the account.
         root: whether that is the superuser.
         sudo: whether sudo is there.
-        manager: the package manager: apt, dnf, pacman, apk, zypper, brew, or empty.
+        apt: whether it has apt, by which ``--fix`` installs.
         codename: the Debian or Ubuntu release, as os-release has it.
         systemd: whether systemd is process 1.
         member: whether the account is in the group docker, though perhaps not yet in this login.
@@ -123,7 +123,7 @@ class System:
     user: str
     root: bool
     sudo: bool
-    manager: str
+    apt: bool
     codename: str
     systemd: bool
     member: bool = False
@@ -301,7 +301,7 @@ def version_of(text: str) -> tuple[int, ...]:
 
 def _system(system: System) -> Finding:
     found = f"{system.name}, {system.machine}, Python {system.python}, as {system.user}"
-    if system.manager == "apt":
+    if system.apt:
         return Finding("system", Level.OK, found)
     return Finding(
         "system",
