@@ -55,6 +55,21 @@ def context_fault(said: str) -> tuple[str, str] | None:
     return damaged_context(name, reason) if "parsing" in reason else unknown_context(name)
 
 
+def full_disk(said: str) -> tuple[str, str] | None:
+    """Return message and hint where the engine's disk is full, or None.
+
+    Args:
+        said: the words of the error.
+    """
+    if "no space left on device" not in said.lower():
+        return None
+    return (
+        "the disk of the Docker Engine is full",
+        "see what takes the room: docker system df; free some: docker builder prune. "
+        "`inv doctor` says how much is needed",
+    )
+
+
 def remedy(said: str, *, host: str = "", context: str = "") -> str:
     """Return what to do when the engine does not answer.
 

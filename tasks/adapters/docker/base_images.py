@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.adapters.docker.images import LocalImages
+from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import Standins
 from tasks.adapters.registry.oci import Patience, Registry, UnreachableError
 from tasks.core.errors import RegistryError
@@ -42,7 +42,7 @@ class Bases:
     In this order: the reference's own registry, the engine's own copy, the stand-in.
 
     Args:
-        images: the engine's own images.
+        engine: asked for its own images.
         standins: the stand-ins.
         source: ``official`` never takes a stand-in; ``standins`` takes one wherever there is one.
         warn: told once when stand-ins are used, and why.
@@ -50,13 +50,13 @@ class Bases:
 
     def __init__(
         self,
-        images: LocalImages,
+        engine: Engine,
         standins: Standins,
         *,
         source: Source,
         warn: Callable[[str], None],
     ) -> None:
-        self._images = images
+        self._engine = engine
         self._standins = standins
         self._source = source
         self._warn = warn
@@ -117,7 +117,7 @@ class Bases:
             digest, absent = None, error
         if digest:
             return Base(parsed.at(digest), digest, "registry")
-        own = self._images.find(reference)
+        own = self._engine.image(reference)
         if own:
             pinned = next((at for at in own.digests if at.startswith(f"{parsed.name}@")), None)
             if pinned:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Completed, Runner
-from tasks.core.engine_address import context_fault, remedy
+from tasks.core.engine_address import context_fault, full_disk, remedy
 from tasks.core.errors import (
     CommandError,
     EngineError,
@@ -271,13 +271,8 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
         return (EngineError, *fault)
     if re.search(r"is not a docker command|unknown command: docker|unknown flag: --file", output):
         return MissingToolError, "docker has no buildx plugin", DOCTOR
-    if "no space left on device" in output.lower():
-        return (
-            EngineError,
-            "the disk of the Docker Engine is full",
-            "see what takes the room: docker system df; free some: docker builder prune. "
-            "`inv doctor` says how much is needed",
-        )
+    if fault := full_disk(output):
+        return (EngineError, *fault)
     cause = output
     if building:
         own = (line for line in output.splitlines() if not _SAID.match(line))

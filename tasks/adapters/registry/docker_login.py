@@ -9,10 +9,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.files.private import write_private
 from tasks.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from docker.auth import AuthConfig
 
 CONFIG = "config.json"
 _SECTIONS = ("auths", "credHelpers")
@@ -73,7 +76,7 @@ def read_config() -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeError) as error:
-        raise unreadable_config(str(path), str(error)) from error
+        raise _unreadable(str(path), str(error)) from error
     return parse_config(text, str(path))
 
 
@@ -90,14 +93,30 @@ def parse_config(text: str, where: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise unreadable_config(where, f"it is no JSON: {error}") from error
+        raise _unreadable(where, f"it is no JSON: {error}") from error
     if not isinstance(found, dict) or not all(
         isinstance(found.get(section) or {}, dict) for section in _SECTIONS
     ):
-        raise unreadable_config(where, "it does not hold keys and values")
+        raise _unreadable(where, "it does not hold keys and values")
     return found
 
 
-def unreadable_config(where: str, reason: str) -> SettingsError:
+def logins() -> AuthConfig:
+    """Return the logins of the user's Docker configuration, and its credential stores.
+
+    Raises:
+        SettingsError: the configuration cannot be read.
+    """
+    from docker import auth
+    from docker.errors import DockerException
+
+    try:
+        return auth.load_config(config_dict=read_config())
+    except (DockerException, TypeError, ValueError) as error:
+        # The library takes every login apart, and raises what it comes upon.
+        raise _unreadable(str(config_file()), f"one of its logins: {error}") from error
+
+
+def _unreadable(where: str, reason: str) -> SettingsError:
     """Return the error for a Docker configuration that cannot be read."""
     return SettingsError(f"{where} cannot be read: {reason}", hint="mend or remove it")

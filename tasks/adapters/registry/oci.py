@@ -22,7 +22,7 @@ from urllib.parse import urljoin, urlsplit
 
 from tasks.adapters.connection_errors import retry
 from tasks.adapters.parallel import at_once
-from tasks.adapters.registry.docker_login import config_file, read_config, unreadable_config
+from tasks.adapters.registry.docker_login import logins
 from tasks.core.errors import RegistryError, reason_of
 from tasks.core.images.reference import HUB
 
@@ -382,16 +382,10 @@ class Registry:
             RegistryError: the credential store does not give them.
             SettingsError: the configuration cannot be read.
         """
-        from docker import auth
         from docker.errors import DockerException
 
         try:
-            config = auth.load_config(config_dict=read_config())
-        except (DockerException, TypeError, ValueError) as error:
-            # The library takes every login apart, and raises what it comes upon.
-            raise unreadable_config(str(config_file()), f"one of its logins: {error}") from error
-        try:
-            found = config.resolve_authconfig(None if self.host == HUB else self.host)
+            found = logins().resolve_authconfig(None if self.host == HUB else self.host)
         except DockerException as error:
             raise RegistryError(
                 f"the password for {self.host} cannot be had from the credential store: {error}",
