@@ -22,7 +22,7 @@ from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.registry.ecr import EcrRegistry, region_of
-from tasks.adapters.registry.oci import Registry as OciRegistry
+from tasks.adapters.registry.oci import OciRegistry
 from tasks.app.session import Session
 from tasks.app.task import ROOT
 from tasks.core.errors import InputError

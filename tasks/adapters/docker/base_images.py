@@ -8,13 +8,13 @@ from typing import Literal
 
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import Standins
-from tasks.adapters.registry.oci import Patience, Registry, UnreachableError
+from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError
 from tasks.core.errors import RegistryError
 from tasks.core.images.reference import Reference, parse_reference
 
 Source = Literal["auto", "official", "standins"]
 
-_PATIENCE = Patience(connect=3.0, read=5.0, retries=0)
+_PATIENCE = RequestLimits(connect=3.0, read=5.0, retries=0)
 """For a question that has other answers: the engine's own copy, or a stand-in."""
 
 
@@ -62,7 +62,7 @@ class Bases:
         self._warn = warn
         self._warned = False
         self._found: dict[str, Base] = {}
-        self._registries: dict[str, Registry] = {}
+        self._registries: dict[str, OciRegistry] = {}
         self._unreachable: dict[str, UnreachableError] = {}
 
     def look(self, reference: str) -> Base:
@@ -134,7 +134,7 @@ class Bases:
         host = parsed.host
         if host in self._unreachable:
             raise self._unreachable[host]
-        registry = self._registries.setdefault(host, Registry(host, _PATIENCE))
+        registry = self._registries.setdefault(host, OciRegistry(host, _PATIENCE))
         try:
             return registry.digest(parsed.repository, parsed.wanted)
         except UnreachableError as error:

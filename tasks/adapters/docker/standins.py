@@ -19,7 +19,7 @@ from tasks.adapters.docker import build_context
 from tasks.adapters.docker.buildx import Buildx, Definition, Order
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.process import Completed, Runner
-from tasks.adapters.registry.oci import Registry, UnreachableError
+from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.core.errors import CommandError, MissingToolError, RegistryError
 from tasks.core.images.content_key import base_arguments, content_key, target_keys
 from tasks.core.images.reference import HUB, Reference
@@ -83,7 +83,7 @@ class Standins:
         self._work = work
         self._engine = engine
         self._buildx = Buildx(runner, root, f"{_FOLDER}/docker-bake.hcl")
-        self._registry = Registry(f"{host}/{_PATH}")
+        self._registry = OciRegistry(f"{host}/{_PATH}")
         self._found: dict[str, str] = {}
 
     def name_for(self, reference: Reference) -> str | None:

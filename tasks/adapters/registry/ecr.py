@@ -19,6 +19,7 @@ from tasks.adapters.aws.session import Aws
 from tasks.adapters.parallel import at_once
 from tasks.adapters.registry.docker_login import logged_in
 from tasks.adapters.registry.oci import MANIFESTS
+from tasks.adapters.registry.repositories import Repositories
 from tasks.core.errors import AwsError, RegistryError
 
 BATCH = 100
@@ -60,7 +61,7 @@ def region_of(url: str) -> str:
     return found["region"]
 
 
-class EcrRegistry:
+class EcrRegistry(Repositories):
     """One account's registry in one region, and a path in it below which the repositories live.
 
     Args:
@@ -73,8 +74,7 @@ class EcrRegistry:
     def __init__(
         self, url: str, aws: Aws, *, create: bool = False, secret: Callable[[str], None]
     ) -> None:
-        self.url = url
-        self.host, _, self._path = url.partition("/")
+        super().__init__(url)
         found = _ADDRESS.match(url)
         self._account = found["account"] if found else ""
         self._aws = aws
@@ -82,14 +82,6 @@ class EcrRegistry:
         self._secret = secret
         self._token: Token | None = None
         self._asking = threading.Lock()
-
-    def repository(self, name: str) -> str:
-        """Return a repository's full name, host included."""
-        return f"{self.url}/{name}"
-
-    def reference(self, repository: str, digest: str) -> str:
-        """Return the reference of an image by its digest."""
-        return f"{self.repository(repository)}@{digest}"
 
     # -- repositories -----------------------------------------------------------------------------
 
@@ -167,18 +159,6 @@ class EcrRegistry:
             raise
         return image["imageId"]["imageDigest"] if image else None
 
-    def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
-        """Return the digests of several images, asked for at once and returned in order.
-
-        Args:
-            wanted: repositories, each with a tag or digest.
-
-        Raises:
-            RegistryError: as for ``digest``.
-            AwsError: as for ``digest``.
-        """
-        return at_once(lambda each: self.digest(*each), wanted)
-
     def tags(self, repository: str) -> dict[str, str]:
         """Return every tag of a repository with its digest.
 
@@ -224,10 +204,7 @@ class EcrRegistry:
         """
         image = self._image(repository, source)
         if image is None:
-            raise RegistryError(
-                f"there is no image {source} in {self.repository(repository)}",
-                hint="build it: inv build",
-            )
+            raise self._no_image(repository, source)
         at_once(lambda tag: self._put(repository, tag, image), tags)
 
     def _put(self, repository: str, tag: str, image: dict[str, Any]) -> None:
@@ -324,9 +301,6 @@ class EcrRegistry:
         return Token(user, password, data["expiresAt"])
 
     # -- calls ------------------------------------------------------------------------------------
-
-    def _name(self, repository: str) -> str:
-        return f"{self._path}/{repository}" if self._path else repository
 
     def _image(self, repository: str, reference: str) -> dict[str, Any] | None:
         """Return an image with its manifest, or None."""

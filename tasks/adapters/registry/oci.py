@@ -23,6 +23,7 @@ from urllib.parse import urljoin, urlsplit
 from tasks.adapters.connection_errors import retry
 from tasks.adapters.parallel import at_once
 from tasks.adapters.registry.docker_login import logins
+from tasks.adapters.registry.repositories import Repositories
 from tasks.core.errors import RegistryError, reason_of
 from tasks.core.images.reference import HUB
 
@@ -56,7 +57,7 @@ class UnreachableError(RegistryError):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RequestLimits:
     """How long to try.
 
     Attributes:
@@ -70,7 +71,7 @@ class Patience:
     retries: int = RETRIES
 
 
-class Registry:
+class OciRegistry(Repositories):
     """One registry, and a path in it below which the repositories live.
 
     Args:
@@ -79,20 +80,11 @@ class Registry:
         patience: how long to try.
     """
 
-    def __init__(self, url: str, patience: Patience | None = None) -> None:
-        self.url = url
-        self.host, _, self._path = url.partition("/")
-        self._patience = patience or Patience()
+    def __init__(self, url: str, patience: RequestLimits | None = None) -> None:
+        super().__init__(url)
+        self._patience = patience or RequestLimits()
         self._authorisations: dict[str, str] = {}
         self._authorising = threading.Lock()
-
-    def repository(self, name: str) -> str:
-        """Return a repository's full name, host included."""
-        return f"{self.url}/{name}"
-
-    def reference(self, repository: str, digest: str) -> str:
-        """Return the reference of an image by its digest."""
-        return f"{self.repository(repository)}@{digest}"
 
     def ping(self) -> None:
         """Ask the registry whether it is there.
@@ -140,17 +132,6 @@ class Registry:
             digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         return digest
 
-    def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
-        """Return the digests of several images, asked for at once and returned in order.
-
-        Args:
-            wanted: repositories, each with a tag or digest.
-
-        Raises:
-            RegistryError: as for ``digest``.
-        """
-        return at_once(lambda each: self.digest(*each), wanted)
-
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
         """Give an image more tags; what another image had under them before is left untagged.
 
@@ -165,10 +146,7 @@ class Registry:
         """
         manifest = self._manifest("GET", repository, source)
         if manifest.status_code == 404:
-            raise RegistryError(
-                f"there is no image {source} in {self.repository(repository)}",
-                hint="build it: inv build",
-            )
+            raise self._no_image(repository, source)
         kind = manifest.headers["Content-Type"]
         at_once(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
 
@@ -237,7 +215,7 @@ class Registry:
     # -- HTTP ---------------------------------------------------------------------------------
 
     def _base(self, repository: str) -> str:
-        return "/".join(part for part in ("/v2", self._path, repository) if part)
+        return f"/v2/{self._name(repository)}"
 
     def _manifest(self, method: str, repository: str, reference: str) -> requests.Response:
         path = f"{self._base(repository)}/manifests/{reference}"
