@@ -122,9 +122,6 @@ class Completed:
     Attributes:
         argv: what was run.
         returncode: its exit status.
-        stdout: its standard output.
-        stderr: its standard error.
-        seconds: how long it ran.
     """
 
     argv: tuple[str, ...]

@@ -42,8 +42,6 @@ class Job:
     """One job of a pipeline.
 
     Attributes:
-        name: its name.
-        stage: its stage.
         when: ``on_success``, ``manual``, ``always``, …
         allow_failure: whether the pipeline passes without it, or with these exit codes of it.
         commands: its script, each line with its variables filled in.

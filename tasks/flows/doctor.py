@@ -107,7 +107,6 @@ class Doctor:
         apt: asked for what apt knows, on Debian and Ubuntu only.
         settings: which ports and images are wanted.
         environment: whether stand-ins are allowed.
-        root: the checkout.
         work: shows a piece of work.
         tools: further programs to look for.
         addresses: what the environment's stack says, and what was looked at on the way there.

@@ -75,7 +75,6 @@ class Order:
     """One target to bake.
 
     Attributes:
-        reference: the image's name and tag.
         cache_from: where its layers may be taken from, or empty.
         cache_to: where its layers are kept, or empty.
     """

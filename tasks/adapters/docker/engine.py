@@ -34,12 +34,9 @@ class Container:
     """A container as the engine lists it.
 
     Attributes:
-        id: its full id.
-        name: its name.
         image: the image reference it was made from.
         state: ``created``, ``running``, ``restarting``, ``exited``, ``paused`` or ``dead``.
         status: the engine's own words, e.g. ``Up 3 minutes (healthy)``.
-        labels: its labels.
         ports: pairs of host address and port that it publishes.
     """
 
@@ -82,7 +79,6 @@ class Image:
     Attributes:
         id: the digest of its configuration.
         digests: what registries call it, as ``name@digest``; none for one made on this machine.
-        labels: its labels.
     """
 
     id: str
@@ -96,7 +92,6 @@ class Thing:
 
     Attributes:
         name: its name, by which it is removed.
-        labels: its labels.
     """
 
     name: str

@@ -13,11 +13,7 @@ SUFFIXES = {".list", ".sources"}
 
 
 class AptTool:
-    """Asks apt.
-
-    Args:
-        runner: runs apt's programs.
-    """
+    """Asks apt."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner

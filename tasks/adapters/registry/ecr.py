@@ -40,8 +40,6 @@ class Token:
 
     Attributes:
         user: always ``AWS``.
-        password: the secret.
-        expires_at: when it ends.
     """
 
     user: str
@@ -143,10 +141,6 @@ class EcrRegistry(Repositories):
     def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of an image, or None when there is no such image.
 
-        Args:
-            repository: its name below the registry's path.
-            reference: a tag or a digest.
-
         Raises:
             RegistryError: there is no such repository, and none may be made.
             AwsError: AWS refused, or cannot be reached.
@@ -236,10 +230,6 @@ class EcrRegistry(Repositories):
         """Delete tags, a hundred at a time; one that is gone is no error.
 
         An image stays under its other tags, and goes with its last one.
-
-        Args:
-            repository: its name below the registry's path.
-            tags: the tags.
 
         Returns:
             How many there were.

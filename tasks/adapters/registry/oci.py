@@ -116,10 +116,6 @@ class OciRegistry(Repositories):
     def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of an image, or None when there is no such image.
 
-        Args:
-            repository: its name below the registry's path.
-            reference: a tag or a digest.
-
         Raises:
             RegistryError: the registry cannot be reached, refused or failed.
         """
@@ -172,10 +168,6 @@ class OciRegistry(Repositories):
     def delete_tag(self, repository: str, tag: str) -> bool:
         """Delete one tag; the image stays under its other tags. Returns whether it was there.
 
-        Args:
-            repository: its name below the registry's path.
-            tag: the tag.
-
         Raises:
             RegistryError: deletion is switched off, or the registry cannot be reached, refused
                 or failed.
@@ -199,10 +191,6 @@ class OciRegistry(Repositories):
 
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
         """Delete tags one after the other, in their order; one that is gone is no error.
-
-        Args:
-            repository: its name below the registry's path.
-            tags: the tags.
 
         Returns:
             How many there were.

@@ -30,12 +30,7 @@ class Repositories(ABC):
 
     @abstractmethod
     def digest(self, repository: str, reference: str) -> str | None:
-        """Return the digest of an image, or None when there is no such image.
-
-        Args:
-            repository: its name below the registry's path.
-            reference: a tag or a digest.
-        """
+        """Return the digest of an image, or None when there is no such image."""
 
     def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
         """Return the digests of several images, asked for at once and returned in order.

@@ -78,7 +78,6 @@ class Finding:
 
     Attributes:
         check: what was looked at, e.g. ``engine``.
-        level: how bad it is.
         found: what was found, one sentence.
         remedy: what to type or change; empty when all is well or a fix of ``needs`` is the remedy.
         needs: what ``--fix`` would bring.
@@ -108,9 +107,7 @@ class System:
         name: the operating system's own name for itself.
         machine: processor architecture, e.g. ``x86_64``.
         python: version of the Python that runs.
-        user: name of the account.
         root: whether that is the superuser.
-        sudo: whether sudo is there.
         apt: whether it has apt, by which ``--fix`` installs.
         codename: the Debian or Ubuntu release, as os-release has it.
         systemd: whether systemd is process 1.
@@ -140,7 +137,6 @@ class Docker:
         state: how the engine answered.
         error: what the client said when it could not reach the engine.
         version: the engine's version, or empty.
-        driver: its storage driver.
         root: its data directory.
         buildx: version of the plugin, or empty.
         compose: version of the plugin, or empty.
@@ -164,9 +160,7 @@ class PortUse:
 
     Attributes:
         service: what it is for, e.g. ``proxy``.
-        setting: the setting it comes from.
         address: the address it is published on.
-        port: the port.
         holder: who listens there now: empty when free, ``ours`` for the platform itself.
         free: a port nearby that is free.
     """
@@ -184,9 +178,7 @@ class Source:
     """Where one or more base images come from.
 
     Attributes:
-        host: the registry.
         images: the references that are pulled from it.
-        reached: whether it answered.
         detail: its status, or why it did not answer.
         missing: the images that the engine has no copy of.
     """
@@ -236,7 +228,6 @@ class Facts:
         docker: the engine as its client sees it.
         disk: free bytes by directory.
         memory: available bytes, or None where the system does not say.
-        ports: the ports of the platform.
         clock: this machine's clock against another one.
         sources: the registries of the base images.
         standins: ``images.source`` of the settings.

@@ -57,7 +57,6 @@ class Command:
     """A command of a fix, as it is shown to the user and then run.
 
     Attributes:
-        argv: the program and its arguments.
         stdin: what it reads, e.g. the contents of a file for tee.
         root: whether it needs the superuser.
         vital: whether a failure of it ends the fix.
@@ -110,7 +109,6 @@ class Apt:
 
     Attributes:
         candidates: the packages of ``ASKED`` by name.
-        indexes: the indexes of the machine's sources.
         files: the texts of the machine's sources by file name.
     """
 
