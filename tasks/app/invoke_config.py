@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -115,7 +116,7 @@ def main() -> None:
 
     When whoever reads our output has gone (``inv --list | head -1``) there is nothing more to say:
     the run ends as other tools do, without a word and with the status of SIGPIPE. Output that
-    cannot be written otherwise, as on a full disk, is an error like any other.
+    cannot be written otherwise, and a file for which the disk has no room, are errors like others.
     """
     for name in ("stdout", "stderr"):  # closed by whoever started us
         if getattr(sys, name) is None:
@@ -127,13 +128,14 @@ def main() -> None:
             sys.stdout.flush()
     except OSError as error:
         lost = [stream for stream in (sys.stdout, sys.stderr) if _is_unwritable(stream)]
-        if not lost:
+        if not lost and error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         for stream in lost:  # or Python would write what is left at its end, and fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(128 + signal.SIGPIPE)
-        sys.stderr.write(f"error: the output cannot be written: {error.strerror}\n")
+        what = "the output" if lost else error.filename or "a file"
+        sys.stderr.write(f"error: {what} cannot be written: {error.strerror}\n")
         sys.exit(1)
 
 

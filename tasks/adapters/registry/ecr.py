@@ -242,7 +242,10 @@ class EcrRegistry(Repositories):
         failures: list[dict[str, Any]] = []
         for start in range(0, len(tags), BATCH):
             batch = [{"imageTag": tag} for tag in tags[start : start + BATCH]]
-            answer = self._call("batch_delete_image", repository, imageIds=batch)
+            try:
+                answer = self._call("batch_delete_image", repository, imageIds=batch)
+            except NoRepositoryError:  # its tags have gone with it
+                return deleted
             failed = answer.get("failures", [])
             deleted += len(batch) - len(failed)
             failures += [one for one in failed if one["failureCode"] != GONE]

@@ -26,6 +26,7 @@ from tasks.core.errors import AwsError, RegistryError, SettingsError
 from tasks.core.redact import Redactor
 from tests.integration.build_support import Answer, Request, forget_images, front_door
 from tests.support.aws import ACCOUNT, REGION, Moto
+from tests.support.registry_contract import check_registry
 
 if TYPE_CHECKING:
     import docker
@@ -128,6 +129,10 @@ def door(
 
 
 # -- looking --------------------------------------------------------------------------------------
+
+
+def test_it_does_what_the_flows_count_on(place: Place) -> None:
+    check_registry(place.registry(), place.push)
 
 
 def test_an_image_is_found_by_any_of_its_tags_and_by_its_digest(place: Place) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError, is_loopback
 from tasks.core.errors import RegistryError, SettingsError
 from tests.integration.build_support import Answer, Request, front_door, put_image
+from tests.support.registry_contract import check_registry
 
 
 @pytest.fixture
@@ -29,6 +30,14 @@ def put(place: OciRegistry, name: str, tag: str, content: str) -> str:
 
 
 # -- against the real registry ----------------------------------------------------------------
+
+
+def test_it_does_what_the_flows_count_on(place: OciRegistry) -> None:
+    def push(content: str, /, *tags: str) -> str:
+        (digest,) = {put(place, "mautic", tag, content) for tag in tags}
+        return digest
+
+    check_registry(place, push)
 
 
 def test_a_registry_that_is_there_answers(place: OciRegistry) -> None:

@@ -22,6 +22,7 @@ from tasks.core.errors import CommandError, DeadlineError, MissingToolError
 from tasks.core.redact import MASK, Redactor
 from tests.support.suite import ROOT
 from tests.support.terminal import Terminal
+from tests.unit.core.test_variables import DROPPED
 
 SECRET = "hunter2-and-more"
 
@@ -132,6 +133,30 @@ def test_several_programs_run_at_once(runner: Runner) -> None:
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(lambda name: runner.run(python(code, name)), "abcdefgh"))
     assert [one.stdout.strip() for one in done] == [name * 1000 for name in "abcdefgh"]
+
+
+# -- what a program is given ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_no_program_of_a_run_is_given_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "leaked")
+    runner = Runner(Redactor())
+    argv = ["sh", "-c", f'echo "${{{name}-unset}}"']
+    assert runner.run(argv).stdout == "unset\n"
+    assert runner.interact(argv) == 0
+    assert capfd.readouterr().out == "unset\n"
+    assert runner.run(argv, env={name: "ours"}).stdout == "ours\n"
+
+
+def test_a_variable_can_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    argv = [sys.executable, "-c", "import os; print(os.environ.get('PYTHONWARNINGS'))"]
+    runner = Runner(Redactor())
+    assert runner.run(argv).stdout == "error\n"
+    assert runner.run(argv, env={"PYTHONWARNINGS": None}).stdout == "None\n"
 
 
 # -- how it ends ----------------------------------------------------------------------------------
