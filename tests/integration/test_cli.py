@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,8 @@ from tests.unit.test_layers import HEAVY
 
 EXAMPLE = '''
 """Tasks of a test."""
+
+from pathlib import Path
 
 from tasks.adapters.process import Runner
 from tasks.app.session import Session
@@ -56,18 +59,24 @@ def chatter(session: Session) -> None:
     """Write much data."""
     for number in range(100_000):
         session.console.data(str(number))
+
+
+@task()
+def spill(session: Session) -> None:
+    """Write into a file for which there is no room."""
+    Path("/dev/full").write_text("much")
 '''
 
 
 @pytest.fixture
 def example(checkout: Path) -> Path:
-    """A checkout whose suite has five more tasks."""
+    """A checkout whose suite has six more tasks."""
     (checkout / "tasks" / "example.py").write_text(EXAMPLE)
     init = checkout / "tasks" / "__init__.py"
     init.write_text(
         init.read_text()
-        + "\nfrom tasks.example import bug, chatter, fail, relay, work\n"
-        + "for one in (bug, chatter, fail, relay, work):\n    namespace.add_task(one)\n"
+        + "\nfrom tasks.example import bug, chatter, fail, relay, spill, work\n"
+        + "for one in (bug, chatter, fail, relay, spill, work):\n    namespace.add_task(one)\n"
     )
     return checkout
 
@@ -176,6 +185,80 @@ def test_messages_that_nobody_reads_end_the_run(args: list[str], inv: Inv, examp
             check=False,
         )
     assert (done.returncode, done.stdout) == (128 + signal.SIGPIPE, b"")
+
+
+FULL = Path("/dev/full")
+"""Every write to it fails, as on a disk without room."""
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--list"],
+        ["--list", "--list-format=json"],
+        ["--help=names"],
+        ["--version"],
+        ["names"],
+        ["names", "--format=json"],
+        ["chatter"],
+        ["relay"],
+    ],
+    ids=" ".join,
+)
+def test_data_that_finds_no_room_is_one_clear_error(
+    args: list[str], inv: Inv, example: Path
+) -> None:
+    with FULL.open("wb") as full:
+        done = run_with(inv, example, args, stdout=full)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: the output cannot be written: No space left on device\n",
+    )
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("args", [["fail", "--kind=SuiteError"], ["work"], ["nope"]], ids=" ".join)
+def test_messages_that_find_no_room_end_the_run(args: list[str], inv: Inv, example: Path) -> None:
+    with FULL.open("wb") as full:
+        done = run_with(inv, example, args, stderr=full)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+def test_a_file_that_finds_no_room_is_one_clear_error(inv: Inv, example: Path) -> None:
+    done = run_with(inv, example, ["spill"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: a file cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2)], ids=str)
+def test_a_stream_that_is_closed_is_not_written_to(
+    closed: tuple[int, ...], inv: Inv, example: Path
+) -> None:
+    redirections = " ".join(f"{number}>&-" for number in closed)
+    shell = ["sh", "-c", f'exec "$@" {redirections}', "sh", *inv.argv("names", "--branch", "x")]
+    done = subprocess.run(
+        shell, cwd=example, env=inv.environ(), capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert bool(done.stdout) is (1 not in closed)
+
+
+def run_with(
+    inv: Inv, where: Path, args: list[str], **streams: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line with streams of its own; those not given are captured."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.run(
+        inv.argv(*args),
+        cwd=where,
+        env=inv.environ(),
+        text=True,
+        timeout=60,
+        check=False,
+        **pipes,
+    )
 
 
 @contextlib.contextmanager

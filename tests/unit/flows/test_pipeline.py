@@ -16,7 +16,7 @@ import yaml
 from tasks.adapters.gitlab import is_job, job
 from tasks.adapters.identity import this_run
 from tasks.core.config_sources import Level, merge, origin
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, SettingsError
 from tasks.core.gitlab_pipeline import (
     EVENTS,
     Job,
@@ -531,6 +531,21 @@ def test_a_jobs_credentials_are_private_files_while_it_runs() -> None:
     assert not config.exists()
     assert redactor("header.payload.signature s3cret-of-registry") == f"{MASK} {MASK}"
     assert not any("s3cret" in text for text in said)
+
+
+@pytest.mark.parametrize("text", ["s3cret{", "[]", '{"auths": ["s3cret"]}'])
+def test_a_jobs_logins_that_are_no_docker_configuration_are_told(text: str) -> None:
+    environ = {
+        **{"CI": "true", "CI_JOB_ID": "1", "CI_REGISTRY": "registry.example.org"},
+        **{"CI_REGISTRY_PASSWORD": "password", "DOCKER_AUTH_CONFIG": text},
+    }
+    with (
+        pytest.raises(SettingsError, match="DOCKER_AUTH_CONFIG") as caught,
+        job([], say=lambda _: None, redactor=Redactor(), environ=environ),
+    ):
+        pytest.fail("the job began")
+    assert "docs/gitlab.md" in (caught.value.hint or "")
+    assert "s3cret" not in "\n".join(caught.value.lines())
 
 
 def test_whoever_waits_for_a_job_is_told_which(monkeypatch: pytest.MonkeyPatch) -> None:
