@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.adapters.committed import Built, differing, require_whole
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 
@@ -38,10 +39,12 @@ class Checkout:
     Attributes:
         commit: the full commit SHA of HEAD.
         dirty: eight hex digits that stand for the uncommitted changes, or None when clean.
+        unseen: what of them `git status` does not show: paths, relative to the suite's folder.
     """
 
     commit: str
     dirty: str | None
+    unseen: tuple[str, ...] = ()
 
     @property
     def short(self) -> str:
@@ -86,13 +89,23 @@ class Git:
     def _git(self, *args: str) -> str:
         return self._run(*args).stdout.rstrip("\n")
 
-    def _run(self, *args: str, check: bool = True) -> Completed:
+    def _ask(self, where: Path, *args: str, stdin: str = "", check: bool = True) -> str:
+        return self._run(*args, where=where, stdin=stdin, check=check).stdout
+
+    def _run(
+        self, *args: str, where: Path | None = None, stdin: str = "", check: bool = True
+    ) -> Completed:
         # No prompt may hang a CI job, and no optional lock may disturb an editor's git.
-        env = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+        # An object is what its name says, whatever a person has put in its place.
+        env = {
+            **{"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            "GIT_NO_REPLACE_OBJECTS": "1",
+        }
         return self._runner.run(
             ["git", *args],
+            stdin=stdin,
             env=env,
-            cwd=self._root,
+            cwd=where or self._root,
             deadline=60,
             # Branches and files may have names that are not UTF-8; none may look like another.
             undecodable="surrogateescape",
@@ -117,21 +130,50 @@ class Git:
             )
         return head
 
-    def checkout(self) -> Checkout:
-        """Return the commit that is checked out, and whether the tree is dirty.
+    def commit(self) -> str:
+        """Return the full SHA of the commit that is checked out.
 
         Raises:
             InputError: no git repository, or no commit yet.
         """
         self._require_repository()
         try:
-            commit = self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+            return self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         except CommandError as error:
             raise InputError(
                 "there is no commit yet", hint="commit something first: images are tagged by commit"
             ) from error
+
+    def checkout(self, built: Built) -> Checkout:
+        """Return the commit that is checked out, and whether the tree is dirty.
+
+        It is dirty where git finds it so, and where one of the files that images are built from is
+        not, to the byte, that of the commit.
+
+        Args:
+            built: those files.
+
+        Raises:
+            InputError: no git repository, no commit yet, or a file that no image can hold.
+        """
+        commit = self.commit()
         status = self._git("status", *_STATUS)
-        return Checkout(commit, self._fingerprint(status) if status else None)
+        unseen = differing(self._ask, self._root, built, self._changed(status))
+        dirty = self._fingerprint(status, unseen) if status or unseen else None
+        return Checkout(commit, dirty, tuple(unseen))
+
+    def require_whole(self, built: Built) -> None:
+        """Make sure that everything is here that HEAD says images are built from.
+
+        Args:
+            built: the files that they are built from.
+
+        Raises:
+            InputError: naming what is missing, and the command that brings it.
+        """
+        self._require_repository()
+        status = self._git("status", *_STATUS)
+        require_whole(self._ask, self._root, built, self._changed(status))
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         """Return the files that are committed with line feeds alone and lie here with CRLF.
@@ -245,11 +287,22 @@ class Git:
                 f"{self._root} is not a git repository", hint="run inv inside your checkout"
             )
 
-    def _fingerprint(self, status: str) -> str:
+    def _changed(self, status: str) -> list[str]:
+        """Return the paths of the uncommitted changes, relative to the suite's folder.
+
+        Args:
+            status: what `git status` says with the options of ``_STATUS``.
+        """
+        prefix = self._git("rev-parse", "--show-prefix")
+        names = (entry[3:] for entry in filter(None, status.split("\0")))
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+    def _fingerprint(self, status: str, unseen: Iterable[str]) -> str:
         """Return eight hex digits over the uncommitted changes, untracked files included.
 
         Args:
             status: what `git status` says with the options of ``_STATUS``.
+            unseen: the paths of those that it does not show.
         """
         digest = hashlib.sha256(status.encode(errors="surrogateescape"))
         top = Path(self._git("rev-parse", "--show-toplevel"))
@@ -257,6 +310,8 @@ class Git:
             name = entry[3:]  # two letters and a space stand before it
             # Read here, not shown by git: differences look as a person's settings have them.
             digest.update(_content(top / name))
+        for path in unseen:
+            digest.update(os.fsencode(f"{path}\0") + _content(self._root / path))
         return digest.hexdigest()[:8]
 
 

@@ -63,9 +63,17 @@ def build_all(session: Session, env: str, branch: str | None) -> None:
     write_record(ROOT / RECORD, subject, run_build(plan_build(subject, tools), tools))
 
 
-def subject_of(session: Session, env: str, branch: str | None) -> Subject:
-    """Return what a build is about: environment, branch and checkout."""
-    from tasks.flows.build import Subject
+def subject_of(session: Session, env: str, branch: str | None, bake: str | None = None) -> Subject:
+    """Return what a build is about: environment, branch and checkout.
+
+    Args:
+        session: the run.
+        env: the environment's name.
+        branch: the branch.
+        bake: the bake file of the images, where it is not that of an environment's.
+    """
+    from tasks.adapters.docker.build_context import built_from
+    from tasks.flows.build import BAKE, Subject
 
     of_branch = session.branch(branch)
     name, environment = session.environment(env, of_branch)
@@ -74,7 +82,7 @@ def subject_of(session: Session, env: str, branch: str | None) -> Subject:
         environment=environment,
         branch=of_branch,
         slug=session.names(name, of_branch).slug,
-        checkout=session.git.checkout(),
+        checkout=session.git.checkout(built_from(ROOT, bake or BAKE)),
         repository=session.git.repository(),
     )
 

@@ -137,7 +137,8 @@ def _image(
     from tasks.flows import pipeline
     from tasks.flows.build import plan_build
 
-    subject = pipeline.ci_subject(subject_of(session, LOCAL, None), latest=latest)
+    checkout = subject_of(session, LOCAL, None, pipeline.BAKE)
+    subject = pipeline.ci_subject(checkout, latest=latest)
     tools = tools_of(session, subject.name)
     variables = {
         "DEBIAN": session.settings.images.debian,

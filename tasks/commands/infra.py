@@ -233,7 +233,7 @@ def _site(session: Session, given: str) -> Site:
         files=files,
         protected=own.protected,
         root=ROOT,
-        commit=session.git.checkout().commit,
+        commit=session.git.commit(),
         terraform=Terraform(session.runner, ROOT / FOLDER, name, aws.environ),
         bucket=StateBucket(aws, bucket, tags),
         console=session.console,

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tasks.adapters.docker.build_context import BuiltFrom
 from tasks.adapters.git import Checkout, Git
 from tasks.adapters.process import Runner
 from tasks.core.errors import InputError
 from tasks.core.names import check_branch
 from tasks.core.redact import Redactor
 from tests.support.suite import commit_all, git
+
+NOTHING = BuiltFrom((), frozenset())
+"""No image is built; for what the images hold see test_committed.py."""
 
 SHARED = "https://gitlab.example.org/g/p"
 
@@ -35,7 +39,7 @@ def at(path: Path, **environ: str) -> Git:
 
 
 def dirt(path: Path) -> str | None:
-    return at(path).checkout().dirty
+    return at(path).checkout(NOTHING).dirty
 
 
 # -- the branch -----------------------------------------------------------------------------------
@@ -85,7 +89,7 @@ def test_in_ci_the_job_says_the_branch(
 
 
 def test_a_folder_that_is_no_repository_is_bad_input(tmp_path: Path) -> None:
-    for call in ("branch", "checkout", "repository"):
+    for call in ("branch", "commit", "repository"):
         with pytest.raises(InputError, match="is not a git repository"):
             getattr(at(tmp_path), call)()
 
@@ -108,7 +112,7 @@ def test_a_checkout_of_another_user_is_bad_input(
 
 def test_a_clean_checkout(repository: Path) -> None:
     commit = git(repository, "rev-parse", "HEAD")
-    found = at(repository).checkout()
+    found = at(repository).checkout(NOTHING)
     assert found == Checkout(commit, None)
     assert found.tag == found.short == commit[:8]
 
@@ -116,7 +120,7 @@ def test_a_clean_checkout(repository: Path) -> None:
 def test_no_commit_yet_is_bad_input(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     with pytest.raises(InputError, match="no commit yet"):
-        at(tmp_path).checkout()
+        at(tmp_path).checkout(NOTHING)
 
 
 def test_a_detached_head_and_a_shallow_clone_have_a_commit(
@@ -127,7 +131,7 @@ def test_a_detached_head_and_a_shallow_clone_have_a_commit(
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repository}", str(clone))
     git(clone, "checkout", "--quiet", "--detach")
-    assert at(clone).checkout() == Checkout(commit, None)
+    assert at(clone).checkout(NOTHING) == Checkout(commit, None)
 
 
 def test_a_worktree_is_a_checkout(repository: Path, tmp_path: Path) -> None:
@@ -207,8 +211,8 @@ def test_a_file_name_that_is_not_utf8_counts(repository: Path) -> None:
 
 def test_the_same_dirt_has_the_same_mark_and_the_tag_shows_it(repository: Path) -> None:
     (repository / "file").write_text("two\n")
-    first = at(repository).checkout()
-    assert first == at(repository).checkout()
+    first = at(repository).checkout(NOTHING)
+    assert first == at(repository).checkout(NOTHING)
     assert first.tag == f"{first.short}-dirty-{first.dirty}"
 
 
@@ -221,7 +225,7 @@ def test_ignored_files_and_touched_files_are_not_dirt(repository: Path) -> None:
 def test_asking_changes_nothing(repository: Path) -> None:
     (repository / "file").touch()
     index = (repository / ".git" / "index").read_bytes()
-    at(repository).checkout()
+    at(repository).checkout(NOTHING)
     assert (repository / ".git" / "index").read_bytes() == index
 
 
@@ -355,7 +359,7 @@ PERSONAL = """\
 def facts(path: Path) -> dict[str, object]:
     """Return everything that the suite asks of a checkout."""
     own = at(path)
-    checkout = own.checkout()
+    checkout = own.checkout(NOTHING)
     return {
         "branch": own.branch(),
         "checkout": checkout,
