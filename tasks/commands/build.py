@@ -72,8 +72,7 @@ def subject_of(session: Session, env: str, branch: str | None, bake: str | None 
         branch: the branch.
         bake: the bake file of the images, where it is not that of an environment's.
     """
-    from tasks.adapters.docker.build_context import built_from
-    from tasks.flows.build import BAKE, Subject
+    from tasks.flows.build import BAKE, Subject, checkout_of
 
     of_branch = session.branch(branch)
     name, environment = session.environment(env, of_branch)
@@ -82,7 +81,7 @@ def subject_of(session: Session, env: str, branch: str | None, bake: str | None 
         environment=environment,
         branch=of_branch,
         slug=session.names(name, of_branch).slug,
-        checkout=session.git.checkout(built_from(ROOT, bake or BAKE)),
+        checkout=checkout_of(session.git, ROOT, bake or BAKE),
         repository=session.git.repository(),
     )
 

@@ -379,6 +379,15 @@ def write_record(path: Path, subject: Subject, built: Mapping[str, Built]) -> No
     Path(file.name).replace(path)
 
 
+def checkout_of(git: Git, root: Path, bake: str) -> Checkout:
+    """Return what is checked out, with everything that the images of a bake file are built from.
+
+    Raises:
+        InputError: no git repository, no commit yet, or a file that no image can hold.
+    """
+    return git.checkout(build_context.built_from(root, bake))
+
+
 def check_line_ends(git: Git) -> None:
     """Make sure that what is built has the line ends that were committed.
 
