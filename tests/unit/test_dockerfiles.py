@@ -11,7 +11,7 @@ from tests.support.suite import ROOT
 
 DOCKERFILES = sorted((ROOT / "docker").rglob("*Dockerfile"))
 WITH_MODES_OF_A_CHECKOUT = {("code.Dockerfile", "own")}
-"""Stages that no image is made of as they are: nginx' own takes the public files, with new modes."""
+"""Stages that no image is made of as they are: nginx takes the public files, with new modes."""
 
 
 def copies(path: Path) -> list[tuple[str, str]]:
