@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.adapters import identity
 from tasks.app.session import ROOT, Session
 from tasks.core.errors import InputError
 from tasks.core.names import platform_name
 
 if TYPE_CHECKING:
     from tasks.adapters.docker.engine import Engine
-    from tasks.adapters.files.lock import Holder
     from tasks.adapters.kubernetes.cluster import Cluster
     from tasks.adapters.kubernetes.helm import Helm
+    from tasks.flows.compose.plan import ComposePlan
     from tasks.flows.compose.platform import Platform
-    from tasks.flows.compose.target import Local
-    from tasks.flows.kubernetes.target import Kubernetes
+    from tasks.flows.deploy import Deployed
+    from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.registry_port import Registry
-    from tasks.flows.target import Target
+    from tasks.flows.target import Request, Target
 
 
-def target(session: Session, environment: str, *, dry: bool = False) -> Target:
+this_run = identity.this_run
+user_at_host = identity.user_at_host
+
+
+def target(
+    session: Session, environment: str, *, dry: bool = False
+) -> Target[ComposePlan] | Target[ClusterPlan]:
     """Return what runs the environments of one environment of invoke.yaml.
 
     Args:
@@ -40,12 +43,34 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Target:
     return local(session, environment, dry=dry)
 
 
-def _kubernetes(session: Session, environment: str, *, dry: bool) -> Kubernetes:
+def deploy(session: Session, request: Request, action: str, committed: int) -> Deployed:
+    """Deploy a branch to where its environment runs.
+
+    Args:
+        session: the run.
+        request: what is wanted.
+        action: what others are told while this run holds the environment.
+        committed: the commit's time in seconds since 1970, or 0.
+    """
+    from tasks.flows.deploy import run_deploy
+
+    me = this_run(action, request.tag, committed)
+    environment = request.names.environment
+    # Each kind of target carries out its own kind of plan.
+    if session.settings.environment(environment).target == "kubernetes":
+        deployer = _kubernetes(session, environment, dry=False).deployer
+        return run_deploy(deployer, request, me=me, console=session.console, root=ROOT)
+    here = local(session, environment).deployer
+    return run_deploy(here, request, me=me, console=session.console, root=ROOT)
+
+
+def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[ClusterPlan]:
     from tasks.flows.build import resolve_images
     from tasks.flows.kubernetes.target import Kubernetes
+    from tasks.flows.target import Target
 
     access, helm = cluster(session, environment)
-    return Kubernetes(
+    found = Kubernetes(
         settings=session.settings_of(environment),
         environment=environment,
         cluster=access,
@@ -56,6 +81,7 @@ def _kubernetes(session: Session, environment: str, *, dry: bool) -> Kubernetes:
         work=session.console.work,
         redactor=session.redactor,
     )
+    return Target(found, found, found)
 
 
 def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
@@ -88,25 +114,27 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
     )
 
 
-def local(session: Session, environment: str, *, dry: bool = False) -> Local:
+def local(session: Session, environment: str, *, dry: bool = False) -> Target[ComposePlan]:
     """Return this machine's Docker Engine as a target; arguments as for ``target``."""
     from tasks.adapters.docker.engine import Engine
     from tasks.flows.build import resolve_images
-    from tasks.flows.compose.target import Local
+    from tasks.flows.compose.context import Context
+    from tasks.flows.compose.target import compose_target
 
     engine = Engine()
     images = registry(session, environment)
-    return Local(
+    context = Context(
         settings=session.settings_of(environment),
         environment=environment,
         engine=engine,
         runner=session.runner,
         root=ROOT,
         platform=platform(session, standins(session, environment), engine, dry=dry),
-        images=partial(resolve_images, images),
+        find_images=partial(resolve_images, images),
         base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
     )
+    return compose_target(context)
 
 
 def platform(
@@ -131,7 +159,7 @@ def platform(
         runner=session.runner,
         root=ROOT,
         base=_base(session, standins, dry=dry),
-        exclusive=lambda: lock.held(holder("start the platform"), session.console.warn),
+        exclusive=lambda: lock.held(this_run("start the platform"), session.console.warn),
         work=session.console.work,
     )
 
@@ -166,25 +194,6 @@ def standins(session: Session, environment: str) -> str:
     if own.kind == "ecr":
         return f"localhost:{session.settings.platform.registry_port}"
     return own.url.partition("/")[0]
-
-
-def owner() -> str:
-    """Return who runs this, as user@host; in a GitLab job the user who started it."""
-    try:
-        user = os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
-    except (OSError, KeyError):  # a uid without a name, as in some CI images
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
-
-
-def holder(action: str, commit: str = "", committed: int = 0) -> Holder:
-    """Return what others are told while this run holds an environment."""
-    from tasks.adapters.files.lock import Holder
-
-    since = datetime.now(UTC).isoformat()
-    # Whoever waits for a job wants to see that job.
-    who = ", ".join(filter(None, (owner(), os.environ.get("CI_JOB_URL"))))
-    return Holder(who, os.getpid(), since, action, commit, committed)
 
 
 def _base(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:

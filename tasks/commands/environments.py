@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tasks.core.environment import Owner
     from tasks.core.names import Names
     from tasks.flows.deploy import Deployed
-    from tasks.flows.target import Credentials, RemovalPlan, Request, Target
+    from tasks.flows.target import Credentials, Inspector, RemovalPlan, Request
 
 
 @task(help={"tag": "tag of the images (default: that of the commit checked out)"})
@@ -28,12 +28,12 @@ def deploy(
 ) -> None:
     """Create or update the branch's environment, wait for it, test it and print its URL."""
     as_json = check_format(format)
-    from tasks.app.wiring import owner
+    from tasks.app.wiring import user_at_host
     from tasks.flows.target import Request
 
     if tag:
         names = _names(session, env, branch)
-        request = Request(names, session.git.repository(), owner(), tag)
+        request = Request(names, session.git.repository(), user_at_host(), tag)
     else:
         request = of_checkout(session, env, branch)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
@@ -50,12 +50,12 @@ def rollback(
 ) -> None:
     """Deploy an earlier release of the branch again, by its images; git is not asked."""
     as_json = check_format(format)
-    from tasks.app.wiring import owner
+    from tasks.app.wiring import user_at_host
     from tasks.flows.target import Request
 
     names = _names(session, env, branch)
-    _, of = _existing(session, names)
-    request = Request(names, of.repository, owner(), tag=to, rollback=True)
+    _, owner = _existing(session, names)
+    request = Request(names, owner.repository, user_at_host(), tag=to, rollback=True)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 
@@ -69,19 +69,19 @@ def cleanup(
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
     as_json = check_format(format)
-    from tasks.app.wiring import holder, registry, target
+    from tasks.app.wiring import registry, target, this_run
     from tasks.flows.cleanup import plan_cleanup, run_cleanup
 
     names = _names(session, env, branch)
-    of = _owner(session, names)
-    place = target(session, names.environment)
+    owner = _owner(session, names)
+    remover = target(session, names.environment).remover
     dry = dry_run or session.dry
-    holds_images = place.holds_images(dry=dry)
+    holds_images = remover.holds_images(dry=dry)
 
     def plan() -> RemovalPlan:
         return plan_cleanup(
-            place,
-            of,
+            remover,
+            owner,
             names,
             tags=registry(session, names.environment) if holds_images else None,
             protected=session.settings.environment(names.environment).protected,
@@ -91,7 +91,7 @@ def cleanup(
     if dry:
         session.console.plan(plan(), as_json=as_json)
         return
-    removed = run_cleanup(place, plan, names, me=holder("cleanup"), console=session.console)
+    removed = run_cleanup(remover, plan, names, me=this_run("cleanup"), console=session.console)
     if not removed:
         session.console.say(f"{names.branch}: nothing to remove")
 
@@ -106,7 +106,7 @@ def list_(session: Session, env: str = "", format: str = "text") -> None:
     from tasks.flows.views import list_rows, now
 
     environment, _ = session.environment(env)
-    found = list(target(session, environment).list())
+    found = list(target(session, environment).inspector.list())
     if as_json:
         session.console.json([asdict(item) for item in found])
     elif found:
@@ -128,8 +128,8 @@ def status(
     from tasks.flows.views import status_rows
 
     names = _names(session, env, branch)
-    place, of = _existing(session, names)
-    parts = list(place.status(of, names))
+    inspector, owner = _existing(session, names)
+    parts = list(inspector.status(owner, names))
     if as_json:
         session.console.json([asdict(part) for part in parts])
         return
@@ -156,10 +156,10 @@ def logs(
 ) -> None:
     """Show what the services of a branch's environment write."""
     names = _names(session, env, branch)
-    place, of = _existing(session, names)
+    inspector, owner = _existing(session, names)
     say = session.console.data
     try:
-        place.logs(of, names, say, service=service, follow=follow, tail=tail)
+        inspector.logs(owner, names, say, service=service, follow=follow, tail=tail)
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -209,7 +209,7 @@ def of_checkout(session: Session, env: str, branch: str | None) -> Request:
     Raises:
         RefusedError: the environment is protected, and this is not what may go there.
     """
-    from tasks.app.wiring import owner
+    from tasks.app.wiring import user_at_host
     from tasks.commands.build import subject_of
     from tasks.flows.build import guard
     from tasks.flows.target import Request
@@ -217,19 +217,16 @@ def of_checkout(session: Session, env: str, branch: str | None) -> Request:
     subject = subject_of(session, env, branch)
     guard(subject, session.git)
     names, checkout = session.names(subject.name, subject.branch), subject.checkout
-    return Request(names, subject.repository, owner(), checkout.tag, checkout.commit)
+    return Request(names, subject.repository, user_at_host(), checkout.tag, checkout.commit)
 
 
 def carry_out(session: Session, request: Request) -> Deployed:
     """Deploy what a request asks for, and return what it came to."""
-    from tasks.app.wiring import holder, target
-    from tasks.flows.deploy import run_deploy
+    from tasks.app import wiring
 
     action = "rollback" if request.rollback else "deploy"
     committed = session.git.committed(request.commit) if request.commit else 0
-    place = target(session, request.names.environment)
-    me = holder(action, request.tag, committed)
-    return run_deploy(place, request, me=me, console=session.console, root=ROOT)
+    return wiring.deploy(session, request, action, committed)
 
 
 def show_credentials(credentials: Credentials) -> None:
@@ -260,14 +257,13 @@ def _names(session: Session, env: str, branch: str | None) -> Names:
 
 
 def _owner(session: Session, names: Names) -> Owner:
-    from tasks.core.environment import Owner
+    from tasks.flows.target import owner_of
 
-    repository = session.git.repository()
-    return Owner(names.environment, names.slug, names.branch, repository)
+    return owner_of(names, session.git.repository())
 
 
-def _existing(session: Session, names: Names) -> tuple[Target, Owner]:
-    """Return the target of an environment that is there, and whose it is.
+def _existing(session: Session, names: Names) -> tuple[Inspector, Owner]:
+    """Return what looks at an environment that is there, and whose it is.
 
     Raises:
         InputError: it is not there.
@@ -275,18 +271,18 @@ def _existing(session: Session, names: Names) -> tuple[Target, Owner]:
     from tasks.app.wiring import target
     from tasks.flows.views import absent
 
-    place, of = target(session, names.environment), _owner(session, names)
-    if not place.status(of, names):
-        raise absent(place, names)
-    return place, of
+    inspector, owner = target(session, names.environment).inspector, _owner(session, names)
+    if not inspector.status(owner, names):
+        raise absent(inspector, names)
+    return inspector, owner
 
 
 def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
     from tasks.app.wiring import target
 
     if dry:
-        place = target(session, request.names.environment, dry=True)
-        session.console.plan(place.plan_deploy(request), as_json=as_json)
+        deployer = target(session, request.names.environment, dry=True).deployer
+        session.console.plan(deployer.plan_deploy(request), as_json=as_json)
         return
     done = carry_out(session, request)
     if done.credentials:
@@ -302,5 +298,5 @@ def _execute(
 ) -> NoReturn:
     """Run a command in a service, on this terminal, and end with its exit status."""
     names = _names(session, env, branch)
-    place, of = _existing(session, names)
-    raise Exit(code=place.execute(of, names, words, service=service))
+    inspector, owner = _existing(session, names)
+    raise Exit(code=inspector.execute(owner, names, words, service=service))

@@ -19,7 +19,7 @@ def gc(
     as_json = check_format(format)
     from dataclasses import replace
 
-    from tasks.app.wiring import holder, registry, target
+    from tasks.app.wiring import registry, target, this_run
     from tasks.core.images.tags import IMAGES
     from tasks.flows.cleanup import refuse_protected
     from tasks.flows.gc import COLUMNS, TAG_COLUMNS, plan_leftovers, plan_sweep, run_sweep
@@ -31,10 +31,12 @@ def gc(
     place = target(session, environment)
     moment = now()
     dry = dry_run or session.dry or not yes
-    images = registry(session, environment) if place.holds_images(dry=dry) else None
+    images = registry(session, environment) if place.remover.holds_images(dry=dry) else None
     tags = {name: images.tags(name) for name in IMAGES} if images else {}
-    branches = git.remote_branches() | (git.branches() if place.is_private else frozenset())
-    found = place.list()
+    branches = git.remote_branches() | (
+        git.branches() if place.inspector.is_private else frozenset()
+    )
+    found = place.inspector.list()
     sweep = plan_sweep(
         environment, found, repository=git.repository(), branches=branches, now=moment
     )
@@ -54,10 +56,11 @@ def gc(
         return
     run_sweep(
         sweep,
-        place,
+        place.remover,
+        place.inspector,
         partial(session.names, environment),
         tags=images,
-        me=holder("cleanup"),
+        me=this_run("cleanup"),
         console=session.console,
         root=ROOT,
     )

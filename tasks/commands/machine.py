@@ -82,7 +82,7 @@ def demo(
         names,
         build=lambda: build_all(session, LOCAL, names.branch),
         deploy=lambda: carry_out(session, of_checkout(session, LOCAL, names.branch)),
-        environments=lambda: target(session, LOCAL).list(),
+        environments=lambda: [*target(session, LOCAL).inspector.list()],
         console=console,
     )
     if done.credentials:

@@ -11,9 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.files.lock import Holder
 from tasks.adapters.terminal.console import Activity, Console
-from tasks.core.environment import Owner
+from tasks.core.environment import Holder, State
 from tasks.core.errors import SuiteError
 from tasks.core.images.tags import removable
 from tasks.core.images.tags import slugs as slugs_of
@@ -27,21 +26,16 @@ from tasks.flows.cleanup import (
     remove,
     run_cleanup,
 )
-from tasks.flows.target import RemovalPlan, Summary, Target
+from tasks.flows.target import Inspector, RemovalPlan, Remover, Summary, owner_of
 from tasks.flows.views import since
 
-BUSY = frozenset({"deploying", "changing"})
+BUSY = frozenset({State.DEPLOYING, State.CHANGING})
 """States in which somebody is at work on an environment: it is not swept away under him."""
 
 
 @dataclass(frozen=True)
 class Stale:
-    """An environment to be swept away.
-
-    Attributes:
-        summary: which one.
-        reason: why.
-    """
+    """An environment to be swept away, and why."""
 
     summary: Summary
     reason: str
@@ -69,8 +63,7 @@ class Sweep:
     """What a sweep is going to remove.
 
     Attributes:
-        environment: the environment's name in invoke.yaml.
-        stale: the branches' environments, by branch.
+        environment: its name in invoke.yaml.
         leftovers: image tags that no environment's clean-up will remove.
     """
 
@@ -181,7 +174,8 @@ def plan_leftovers(
 
 def run_sweep(
     sweep: Sweep,
-    target: Target,
+    remover: Remover,
+    inspector: Inspector,
     names_of: Callable[[str], Names],
     *,
     tags: Tags | None,
@@ -193,7 +187,8 @@ def run_sweep(
 
     Args:
         sweep: what to remove.
-        target: where they run.
+        remover: takes environments away.
+        inspector: tells which there are.
         names_of: returns a branch's names.
         tags: the registry, or None where it holds nothing.
         me: who, for everybody else who wants to change one of them meanwhile.
@@ -206,7 +201,16 @@ def run_sweep(
     failure: SuiteError | None = None
     if sweep.stale:
         try:
-            _remove_stale(sweep, target, names_of, tags=tags, me=me, console=console, root=root)
+            _remove_stale(
+                sweep,
+                remover,
+                inspector,
+                names_of,
+                tags=tags,
+                me=me,
+                console=console,
+                root=root,
+            )
         except SuiteError as error:
             failure = error
     if sweep.leftovers and tags:
@@ -229,7 +233,8 @@ def _remove_leftovers(leftovers: Sequence[Leftover], tags: Tags, say: Callable[[
 
 def _remove_stale(
     sweep: Sweep,
-    target: Target,
+    remover: Remover,
+    inspector: Inspector,
     names_of: Callable[[str], Names],
     *,
     tags: Tags | None,
@@ -244,22 +249,22 @@ def _remove_stale(
 
     def clean(item: Stale, activity: Activity) -> int:
         names = names_of(item.summary.branch)
-        of = Owner(names.environment, names.slug, names.branch, item.summary.repository)
+        owner = owner_of(names, item.summary.repository)
 
         def plan() -> RemovalPlan:
-            there = {each.branch: each for each in target.list()}.get(names.branch)
+            there = {each.branch: each for each in inspector.list()}.get(names.branch)
             if there and there.expires_at != item.summary.expires_at:
                 # While this run waited for its turn; the next sweep judges anew.
                 raise SuiteError("it was deployed anew meanwhile, and was left alone")
-            return plan_cleanup(target, of, names, tags=None, protected=False, root=root)
+            return plan_cleanup(remover, owner, names, tags=None, protected=False, root=root)
 
         part = _Part(names.branch, activity)
-        removed = run_cleanup(target, plan, names, me=me, console=part)
+        removed = run_cleanup(remover, plan, names, me=me, console=part)
         with one_at_a_time:
             return removed + remove(plan_images(tags, names), lambda _: None)
 
     with console.work(f"remove {len(sweep.stale)} environments") as activity:
-        pool = ThreadPoolExecutor(target.removed_at_once, thread_name_prefix="gc")
+        pool = ThreadPoolExecutor(remover.parallel_removals, thread_name_prefix="gc")
         running = {pool.submit(clean, item, activity): item for item in sweep.stale}
 
         def tell(futures: Iterable[Future[int]]) -> None:

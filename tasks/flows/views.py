@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 from tasks.core.errors import InputError
 from tasks.core.names import Names
-from tasks.flows.target import Part, Summary, Target
+from tasks.flows.target import Inspector, Part, Summary
 
 
-def absent(target: Target, names: Names) -> InputError:
+def absent(inspector: Inspector, names: Names) -> InputError:
     """Return the error for a branch that has no environment, with the names near it."""
-    there = [item.branch for item in target.list()]
+    there = [item.branch for item in inspector.list()]
     close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
     hint = f"make one: inv deploy --branch {names.branch}"
     if close:

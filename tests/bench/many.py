@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tasks.core.environment import Owner, Release
-from tasks.core.kubernetes.manifests import Record, namespace
+from tasks.core.environment import Owner, Release, State
+from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.record import ClusterRecord
 from tests.bench.measure import Row, ratio, say
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ENVIRONMENT, ON, KubeEnv, Object, with_remote
@@ -119,7 +120,7 @@ def _plant(env: KubeEnv, branch: str) -> None:
     release = Release(TAG, "c" * 40, image, image, "ada@host", now.isoformat())
     expires_at = (now + timedelta(days=1)).isoformat()
     # As many as are remembered.
-    record = replace(Record("ready", names.url, expires_at), history=(release,) * 10)
+    record = replace(ClusterRecord(State.READY, names.url, expires_at), history=(release,) * 10)
     env.cluster.create(namespace(of, names, record, ""))
     labels = {"app.kubernetes.io/component": "web"}
     deployment: Object = {

@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.core.environment import Owner, Release
-from tasks.core.kubernetes.manifests import Record, namespace
+from tasks.core.environment import Owner, Release, State
+from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.record import ClusterRecord
 from tests.support.kube_cli import ENVIRONMENT, ON, KubeEnv
 from tests.support.suite import git
 
@@ -31,7 +32,7 @@ def plant(
     of = Owner(environment, names.slug, branch, repository or origin(site))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     release = Release("planted", "c" * 40, "m@sha256:1", "n@sha256:2", "ada@host", moment)
-    record = Record("ready", names.url, expires_at)
+    record = ClusterRecord(State.READY, names.url, expires_at)
     record = replace(record, history=(release,), database=database)
     site.cluster.create(namespace(of, names, record, ""))
     return names.namespace

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from tasks.core.environment import Owner, Release, with_newest
+from tasks.core.environment import Owner
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import LABEL_MAX, Names, fitted
 
 Object = dict[str, Any]
@@ -53,61 +53,15 @@ class DatabaseServer:
     account: str = ""
 
 
-@dataclass(frozen=True)
-class Record:
-    """What is known of an environment in a cluster: an annotation of its namespace.
-
-    Attributes:
-        state: ``deploying``, ``ready``, ``failed``, ``removing`` or ``removed``.
-        url: where a browser finds it.
-        expires_at: when it may be swept away, ISO 8601, or an empty string.
-        revision: Helm's number of the last revision that was seen to work, or 0.
-        fingerprint: what that revision was made of; an equal one needs no deploy.
-        database: the image that made the branch's database on the server, and can drop it, or an
-            empty string.
-        history: the successful deployments, the newest last.
-    """
-
-    state: str
-    url: str
-    expires_at: str = ""
-    revision: int = 0
-    fingerprint: str = ""
-    database: str = ""
-    history: tuple[Release, ...] = ()
-
-    @property
-    def current(self) -> Release | None:
-        """The last deployment that succeeded."""
-        return self.history[-1] if self.history else None
-
-    def succeeded(self, release: Release, revision: int, fingerprint: str) -> Record:
-        """Return the record after a successful deployment."""
-        return replace(
-            self,
-            state="ready",
-            revision=revision,
-            fingerprint=fingerprint,
-            history=with_newest(self.history, release),
-        )
-
-    @classmethod
-    def read(cls, text: str) -> Record:
-        """Return the record that ``json.dumps(asdict(record))`` wrote."""
-        data: dict[str, Any] = json.loads(text)
-        data["history"] = tuple(Release(**release) for release in data["history"])
-        return cls(**data)
-
-
-def namespace(of: Owner, names: Names, record: Record, pipeline: str) -> Object:
+def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) -> Object:
     """Return a branch's namespace: whose it is stands on it, for people and for the suite.
 
     Labels find it; annotations hold what a label cannot (63 characters, few signs).
 
     Args:
-        of: whose it is.
+        owner: whose it is.
         names: the branch's names.
-        record: what is known of the environment.
+        record: what is remembered of the environment.
         pipeline: URL of the CI pipeline that made this deploy, or an empty string.
     """
     current = record.current
@@ -118,20 +72,20 @@ def namespace(of: Owner, names: Names, record: Record, pipeline: str) -> Object:
             "name": names.namespace,
             "labels": {
                 **MANAGED,
-                f"{PREFIX}environment": of.environment,
-                f"{PREFIX}slug": of.slug,
+                f"{PREFIX}environment": owner.environment,
+                f"{PREFIX}slug": owner.slug,
                 # The API server refuses every pod that is not hardened.
                 f"{POD_SECURITY}enforce": "restricted",
                 f"{POD_SECURITY}warn": "restricted",
             },
             "annotations": {
-                f"{PREFIX}branch": of.branch,
-                f"{PREFIX}repository": of.repository,
+                f"{PREFIX}branch": owner.branch,
+                f"{PREFIX}repository": owner.repository,
                 f"{PREFIX}commit": current.commit if current else "",
                 f"{PREFIX}owner": current.owner if current else "",
                 f"{PREFIX}pipeline": pipeline,
                 f"{PREFIX}expires-at": record.expires_at,
-                RECORD: json.dumps(asdict(record), sort_keys=True),
+                RECORD: record.to_json(),
             },
         },
     }
@@ -145,10 +99,10 @@ def owner_of(found: Object) -> dict[str, str]:
     return {name: said[PREFIX + name] for name in names if PREFIX + name in said}
 
 
-def record_of(found: Object) -> Record | None:
+def record_of(found: Object) -> ClusterRecord | None:
     """Return the record that a namespace holds, or None."""
     text = (found["metadata"].get("annotations") or {}).get(RECORD)
-    return Record.read(text) if text else None
+    return ClusterRecord.from_json(text) if text else None
 
 
 def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Object:

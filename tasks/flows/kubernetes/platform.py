@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm, Revision
-from tasks.adapters.kubernetes.lease import Holder, LeaseLock
+from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.kubernetes.transport import Object
 from tasks.adapters.terminal.console import Activity, Work
 from tasks.core.errors import ClusterError, DeadlineError, InputError, SettingsError, SuiteError
@@ -264,10 +265,8 @@ class ClusterPlatform:
         where = self._inputs.namespace
         if self._cluster.get("Namespace", where) is None:
             self._cluster.apply(namespace(where, {}))
-        holder = Holder(Holder.here(), "", 0)
-        with LeaseLock(
-            self._cluster, where, holder, wait_seconds=TURN_SECONDS, say=self._warn
-        ) as lock:
+        me = this_run("apply the platform")
+        with LeaseLock(self._cluster, where, me, wait_seconds=TURN_SECONDS, say=self._warn) as lock:
             # Planned again under the lock: somebody else may have done it meanwhile.
             plan = self.plan()
             record = record_of(self._cluster.get("Namespace", where))

@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.files.lock import Holder
 from tasks.adapters.http import Response
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.kubernetes.helm import Helm, Revision
 from tasks.adapters.kubernetes.lease import NAME as LEASE
-from tasks.adapters.kubernetes.lease import Holder as LeaseHolder
 from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.terminal.console import Work
-from tasks.core.environment import Owner, Release
+from tasks.core.environment import Holder, Owner, Release, State
 from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError, SuiteError
 from tasks.core.images.migrations import MIGRATIONS, unavailable
 from tasks.core.kubernetes.crons import unable
@@ -32,12 +30,12 @@ from tasks.core.kubernetes.manifests import (
     SECRET,
     DatabaseServer,
     Object,
-    Record,
     namespace,
     owner_of,
     record_of,
     secret,
 )
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.names import Names, database_prefix
 from tasks.core.plan import Step
@@ -88,7 +86,7 @@ class Kubernetes:
     """
 
     is_private = False
-    removed_at_once = 10
+    parallel_removals = 10
 
     def __init__(
         self,
@@ -128,14 +126,16 @@ class Kubernetes:
     def prepare(self, request: Request) -> None:
         """Make the branch's namespace, where the lock lives, if it is not there."""
         names = request.names
-        found = self._namespace(request.of, names)
+        found = self._namespace(request.owner, names)
         if found and found["metadata"].get("deletionTimestamp"):
             where = names.namespace
             with self._work(f"wait for the end of namespace {where}") as activity:
                 wait_gone(self._cluster, "Namespace", where, say=activity.say, patient=True)
             found = None
         if found is None:
-            made = namespace(request.of, names, Record("deploying", names.url), _pipeline())
+            made = namespace(
+                request.owner, names, ClusterRecord(State.DEPLOYING, names.url), _pipeline()
+            )
             try:
                 self._cluster.create(made)
             except ConflictError:
@@ -153,9 +153,8 @@ class Kubernetes:
             yield
             return
         admit(self._cluster, names.namespace, self._environment)
-        holder = LeaseHolder(LeaseHolder.here(), me.commit, me.committed)
         wait = self._own.patience.turn_seconds
-        lock = LeaseLock(self._cluster, names.namespace, holder, wait_seconds=wait, say=waiting)
+        lock = LeaseLock(self._cluster, names.namespace, me, wait_seconds=wait, say=waiting)
         with lock:
             self._locks[names.namespace] = lock
             try:
@@ -171,12 +170,9 @@ class Kubernetes:
             SuiteError: the cluster is not ready for it.
         """
         names = request.names
-        found = self._namespace(request.of, names)
+        found = self._namespace(request.owner, names)
         record = record_of(found) if found else None
-        deployed_at = datetime.now(UTC).isoformat(timespec="seconds")
-        release = replace(
-            self._release(request, record), owner=request.owner, deployed_at=deployed_at
-        )
+        release = request.release(record, self._images)
         values = self._values(request, release)
         merged = merge(self._root, self._own.values, values)
         kept_off = tuple(unable(merged, self._settings.images.php))
@@ -193,19 +189,11 @@ class Kubernetes:
             history=history,
             seed=self._missing_keys(names) if found else tuple(new_secrets()),
             has_server=self._own.database is not None,
-            expires_at=self._own.expires_at(deployed_at),
+            expires_at=self._own.expires_at(release.deployed_at),
             kept_off=kept_off,
         )
         plan = replace(plan, fingerprint=fingerprint(self._root, self._own.values, plan.values))
         return replace(plan, steps=tuple(decide(plan, exists=found is not None)))
-
-    def _release(self, request: Request, record: Record | None) -> Release:
-        """Return the release a request means, with its images by digest."""
-        history = record.history if record else ()
-        if request.rollback and (earlier := request.earlier(history)):
-            return earlier
-        images = self._images(request.tag)
-        return Release(request.tag, request.commit, images["mautic"], images["nginx"], "", "")
 
     # -- values -------------------------------------------------------------------------------
 
@@ -262,7 +250,7 @@ class Kubernetes:
         """
         names = plan.request.names
         self._helm.look()
-        self._write(plan.request.of, names, plan.before("deploying"))
+        self._write(plan.request.owner, names, plan.before(State.DEPLOYING))
         # A run that was killed may have left its migration behind, whatever its release says.
         end_hooks(self._cluster, names.release, names.namespace)
         self._repair(plan)
@@ -319,9 +307,9 @@ class Kubernetes:
         names = plan.request.names
         self._still_mine(names)
         revision = self._revisions(names)[-1].number
-        record = plan.before("ready").succeeded(plan.release, revision, plan.fingerprint)
-        self._write(plan.request.of, names, record)
-        if not plan.first:
+        record = plan.before(State.READY).succeeded(plan.release, revision, plan.fingerprint)
+        self._write(plan.request.owner, names, record)
+        if not plan.is_first:
             return None
         later = (
             f"kubectl get secret {SECRET} --namespace {names.namespace} "
@@ -379,7 +367,7 @@ class Kubernetes:
 
     # -- after a failure ----------------------------------------------------------------------
 
-    def save_evidence(self, names: Names, folder: Path) -> None:
+    def save_diagnostics(self, names: Names, folder: Path) -> None:
         """Write events, descriptions and logs into a folder, without secrets."""
         self._secret(names)
         save(self._cluster, names.namespace, names.release, folder, self._redactor)
@@ -391,13 +379,13 @@ class Kubernetes:
             SuiteError: it does not come up either.
         """
         names = plan.request.names
-        found = self._namespace(plan.request.of, names)
+        found = self._namespace(plan.request.owner, names)
         record = record_of(found) if found else None
         if record is None:
             return None
         self._still_mine(names)
         # Even if there is no way back: the next deploy must not take what is there for good.
-        self._write(plan.request.of, names, replace(record, state="failed"))
+        self._write(plan.request.owner, names, replace(record, state=State.FAILED))
         end_hooks(self._cluster, names.release, names.namespace)
         if record.current is None or not record.revision:
             return None
@@ -417,16 +405,17 @@ class Kubernetes:
             )
             drop_failed(self._cluster, names.release, names.namespace)
         # What runs is what worked, under a new number; what was asked for did not come.
-        self._write(plan.request.of, names, replace(record, state="failed", revision=revision))
+        back = replace(record, state=State.ROLLED_BACK, revision=revision)
+        self._write(plan.request.owner, names, back)
         return record.current.tag
 
-    def newer_migrations(self, of: Owner, names: Names) -> Sequence[str]:
+    def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
         """Return the migrations that the database has seen and the code that runs does not have.
 
         Raises:
             SuiteError: the code that runs does not tell.
         """
-        self._namespace(of, names)
+        self._namespace(owner, names)
         place = where_to_run(self._cluster, names, "")
         status, table = self._cluster.output(
             names.namespace, place.pod, place.container, MIGRATIONS
@@ -441,42 +430,42 @@ class Kubernetes:
         """Say that there is a registry to remove images from: a cluster cannot do without."""
         return True
 
-    def plan_removal(self, of: Owner, names: Names) -> RemovalPlan:
+    def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
         """Return everything of the branch that the cluster has.
 
         Raises:
             RefusedError: the namespace is somebody else's.
         """
         title = f"clean up {names.branch} in {names.environment}"
-        found = self._namespace(of, names)
+        found = self._namespace(owner, names)
         if found is None:
-            return RemovalPlan(title, (), ())
+            return RemovalPlan(title)
         if found["metadata"].get("deletionTimestamp"):
             # Nothing can be made in it any more, and a CI job may not even look into it.
             step = Step("remove", f"namespace {names.namespace}", "which is going already")
             rest = partial(finish, self._cluster, names, found["metadata"]["uid"])
-            return RemovalPlan(title, (step,), (rest,), going=True)
+            return RemovalPlan(title, ((step, rest),), under_way=True)
         inside = look(self._cluster, names, self._own.cluster_objects)
         record = record_of(found)
 
         def mark() -> None:
             # As if nothing had ever been deployed: a deploy after it makes everything anew.
             if record:
-                begun = Record("removing", record.url, record.expires_at, database=record.database)
-                self._write(of, names, begun)
+                begun = ClusterRecord(
+                    State.REMOVING, record.url, record.expires_at, database=record.database
+                )
+                self._write(owner, names, begun)
 
         drop = self._drop(names, record.database if record else "")
         todo = removals(self._cluster, self._helm, names, inside, mark=mark, drop=drop)
         if inside.foreign:
-            nothing = Record("removed", names.url)
+            nothing = ClusterRecord(State.REMOVED, names.url)
             if record != nothing:
                 step = Step("remove", f"record of namespace {names.namespace}")
-                todo.append((step, silently(lambda: self._write(of, names, nothing))))
+                todo.append((step, silently(lambda: self._write(owner, names, nothing))))
             kept = f"it holds {', '.join(inside.foreign)} of somebody else"
             todo.append((Step("keep", f"namespace {names.namespace}", kept), silently(int)))
-        return RemovalPlan(
-            title, tuple(step for step, _ in todo), tuple(action for _, action in todo)
-        )
+        return RemovalPlan(title, tuple(todo))
 
     def _drop(self, names: Names, image: str) -> tuple[Step, Removal] | None:
         """Return what drops the branch's database and user; None where there is none to drop.
@@ -525,11 +514,11 @@ class Kubernetes:
                 self._cluster.find_all("Lease", fields=f"metadata.name={LEASE}"),
             )
         )
-        found = []
+        found, now = [], self._cluster.now()
         for item in namespaces:
             name = item["metadata"]["name"]
             if self._is_of_these_settings(item):
-                found.append(summary(item, web.get(name), leases.get(name)))
+                found.append(summary(item, web.get(name), leases.get(name), now))
         return sorted(found, key=lambda item: item.branch)
 
     def _is_of_these_settings(self, found: Object) -> bool:
@@ -541,9 +530,9 @@ class Kubernetes:
             return False
         return bool(names.namespace == found["metadata"]["name"])
 
-    def status(self, of: Owner, names: Names) -> Sequence[Part]:
+    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
         """Return the workloads of one environment; empty when there is none."""
-        found = self._namespace(of, names)
+        found = self._namespace(owner, names)
         if found is None:
             return ()
         record = record_of(found)
@@ -576,7 +565,7 @@ class Kubernetes:
 
     def logs(
         self,
-        of: Owner,
+        owner: Owner,
         names: Names,
         on_line: Callable[[str], None],
         *,
@@ -589,24 +578,24 @@ class Kubernetes:
         Raises:
             InputError: there is no such service.
         """
-        self._namespace(of, names)
+        self._namespace(owner, names)
         self._secret(names)
         show(self._cluster, names, on_line, service=service, follow=follow, tail=tail)
 
-    def execute(self, of: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
+    def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
         """Run a command in a container of a service, on this terminal; return its exit status.
 
         Raises:
             InputError: there is no such service.
             SuiteError: none of its containers runs.
         """
-        self._namespace(of, names)
+        self._namespace(owner, names)
         place = where_to_run(self._cluster, names, service)
         return self._cluster.execute(names.namespace, place.pod, place.container, words)
 
     # -- what they share ----------------------------------------------------------------------
 
-    def _namespace(self, of: Owner, names: Names) -> Object | None:
+    def _namespace(self, owner: Owner, names: Names) -> Object | None:
         """Return the branch's namespace, or None.
 
         Raises:
@@ -615,21 +604,19 @@ class Kubernetes:
         found = self._cluster.get("Namespace", names.namespace)
         if found is None:
             return None
-        said = owner_of(found)
-        for name, value in asdict(of).items():
-            if said.get(name) != value:
-                what = f"its {name} is {said[name]!r}" if name in said else f"it has no {name}"
-                raise RefusedError(
-                    f"namespace {names.namespace} is not that of {of.branch}: {what}",
-                    hint="nothing was touched; whoever made it has to remove it",
-                )
+        difference = owner.difference(owner_of(found))
+        if difference:
+            raise RefusedError(
+                f"namespace {names.namespace} is not that of {owner.branch}: {difference}",
+                hint="nothing was touched; whoever made it has to remove it",
+            )
         return found
 
     def _revisions(self, names: Names) -> Sequence[Revision]:
         return revisions(self._cluster, names.release, names.namespace)
 
-    def _write(self, of: Owner, names: Names, record: Record) -> None:
-        self._cluster.apply(namespace(of, names, record, _pipeline()))
+    def _write(self, owner: Owner, names: Names, record: ClusterRecord) -> None:
+        self._cluster.apply(namespace(owner, names, record, _pipeline()))
 
     def _still_mine(self, names: Names) -> None:
         lock = self._locks.get(names.namespace)

@@ -14,18 +14,18 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.core.environment import Owner
+from tasks.core.environment import Owner, State
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.images.tags import build_tags
 from tasks.core.kubernetes.manifests import (
     DatabaseServer,
     Object,
-    Record,
     database_job,
     database_secret,
     namespace,
     secret,
 )
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import (
     BRANCH_MAX_BYTES,
     PROJECT_MAX,
@@ -463,7 +463,7 @@ def check(found: Names, project: str, *, on_kubernetes: bool) -> None:
     """Check everything that is called after a branch, by the rules of those who take the names."""
     if on_kubernetes:
         of_branch = Owner(found.environment, found.slug, found.branch, "group/project")
-        owner = namespace(of_branch, found, Record("ready", found.url), "")
+        owner = namespace(of_branch, found, ClusterRecord(State.READY, found.url), "")
         for item in (owner, secret(found, {}), *database_objects(found)):
             assert list(faults(item)) == []
         assert list(label_fault("release", found.release, 53)) == []

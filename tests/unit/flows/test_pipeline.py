@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tasks.adapters.gitlab import is_job, job
-from tasks.app.wiring import holder
+from tasks.adapters.identity import this_run
 from tasks.core.config_sources import Level, merge, origin
 from tasks.core.errors import InputError
 from tasks.core.gitlab_pipeline import (
@@ -553,7 +553,7 @@ def test_a_jobs_credentials_are_private_files_while_it_runs() -> None:
 def test_whoever_waits_for_a_job_is_told_which(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "https://gitlab.example.org/g/p/-/jobs/7"
     monkeypatch.setenv("CI_JOB_URL", url)
-    assert url in str(holder("deploy"))
+    assert url in str(this_run("deploy"))
 
 
 @pytest.mark.parametrize("role", ["", "$DEV_AWS_ROLE_ARN"])

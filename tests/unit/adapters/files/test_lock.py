@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import stat
 import threading
+from dataclasses import asdict
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
-from tasks.adapters.files.lock import Holder, Lock
+from tasks.adapters.files.lock import Lock
+from tasks.core.environment import Holder
 from tasks.core.errors import HeldError, SuiteError
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -120,20 +123,13 @@ def test_a_newer_commit_that_waits_takes_the_place_of_an_older_one(folder: Path)
     assert "deploy newer" in outcome[0]
 
 
-@pytest.mark.parametrize(
-    ("mine", "theirs", "expected"),
-    [
-        (_holder("a", committed=2), _holder("b", committed=1), True),
-        (_holder("a", committed=1), _holder("b", committed=2), False),
-        (_holder("a", since="2026-01-02"), _holder("b"), True),
-        (_holder("a"), _holder("b", since="2026-01-02"), False),
-        (_holder("a", committed=2), _holder("a", committed=2, since="2025-01-01"), False),
-        (_holder("a", committed=9, pid=2**22 + 1), _holder("b", committed=1), False),
-    ],
-    ids=["newer commit", "older commit", "came later", "came first", "same commit", "dead"],
-)
-def test_who_supersedes_whom(mine: Holder, theirs: Holder, *, expected: bool) -> None:
-    assert mine.supersedes(theirs) is expected
+def test_a_newer_commit_that_died_while_it_waited_takes_nobodys_place(folder: Path) -> None:
+    other = Other(folder)
+    dead = _holder("newer", committed=2, pid=2**22 + 1)
+    (folder / "env.next").write_text(json.dumps(asdict(dead)))
+    with Lock("env", folder).held(_holder("older", committed=1), lambda _: other.enough.set()):
+        pass
+    other.end()
 
 
 def test_every_user_of_the_machine_can_lock(folder: Path) -> None:
