@@ -5,25 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tasks.adapters.committed import Built, differing, require_whole
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
-
-_ADDRESS = re.compile(
-    r"(?:https?|ssh|git)://(?:[^/@]*@)?(?P<host>[^/:]+)(?::\d+)?/(?P<path>.+)"
-    r"|(?:[^/:@]+@)?(?P<scp_host>[^/:@]+):(?P<scp_path>(?!//).+)"
-)
-"""A repository elsewhere, as a URL or the short form of scp; see git-clone(1), "GIT URLS"."""
+from tasks.core.repository import canonical
 
 _CONVERTED = re.compile(r"i/lf\s+w/(?:crlf|mixed)\s")
 """Line ends in the index and in the work tree; see git-ls-files(1), "--eol"."""
 
 _BRANCHES = "refs/heads/"
-_ORIGIN = "refs/remotes/origin/"
+_REMOTES = "refs/remotes/"
+_ORIGIN = "origin"
 
 _STATUS = (
     *("--porcelain=v1", "-z", "--no-renames"),
@@ -55,19 +53,6 @@ class Checkout:
     def tag(self) -> str:
         """The image tag of what is checked out; a dirty tree has one of its own."""
         return f"{self.short}-dirty-{self.dirty}" if self.dirty else self.short
-
-
-def canonical(url: str) -> str:
-    """Return a repository's address in one form: ``https://host/path``, without user and port.
-
-    Args:
-        url: as `git remote get-url` shows it; a path on this machine stays what it is.
-    """
-    match = _ADDRESS.fullmatch(url)
-    if not match:
-        return url
-    host, path = match["host"] or match["scp_host"], match["path"] or match["scp_path"]
-    return f"https://{host}/{path.strip('/').removesuffix('.git')}"
 
 
 class Git:
@@ -203,23 +188,27 @@ class Git:
         return int(self._git("rev-list", "--timestamp", "--max-count=1", commit, "--").split()[0])
 
     def remote_branches(self) -> frozenset[str]:
-        """Return the branches that `origin` has.
+        """Return the branches that the repository this is a clone of has.
 
         Raises:
+            InputError: there are several remotes, and nothing says which one.
             CommandError: the remote cannot be read.
             SuiteError: it has no branch at all: a remote that nobody has pushed to yet, or one that
                 shows this user nothing, must not pass for one where every branch was deleted.
         """
+        remote = self._remote() or _ORIGIN
         try:
-            listed = self._git("ls-remote", "--heads", "origin")
+            listed = self._git("ls-remote", "--heads", remote)
         except CommandError as error:
-            error.message = "the branches of origin cannot be read"
+            error.message = f"the branches of {remote} cannot be read"
             error.hint = "check `git remote -v`, the network and your access, then run it again"
             raise
         names = (line.partition(f"\t{_BRANCHES}")[2] for line in listed.split("\n"))
         found = frozenset(filter(None, names))
         if not found:
-            raise SuiteError("origin has no branches", hint="check `git ls-remote --heads origin`")
+            raise SuiteError(
+                f"{remote} has no branches", hint=f"check `git ls-remote --heads {remote}`"
+            )
         return found
 
     def branches(self) -> frozenset[str]:
@@ -228,27 +217,81 @@ class Git:
         return frozenset(name.removeprefix(_BRANCHES) for name in listed if name)
 
     def default_branch(self) -> str:
-        """Return the project's default branch: CI's, origin's, or `main` where neither says."""
+        """Return the project's default branch: CI's, the remote's, or `main` where neither says."""
         named = self._environ.get("CI_DEFAULT_BRANCH")
         if named:
             return named
-        return self._pointed_to(f"{_ORIGIN}HEAD", _ORIGIN) or "main"
+        below = f"{_REMOTES}{self._remote() or _ORIGIN}/"
+        return self._pointed_to(f"{below}HEAD", below) or "main"
 
     def repository(self) -> str:
-        """Return where the repository lives: origin's address, or the checkout's path.
+        """Return where the repository lives: its remote's address, or this clone's path.
 
-        The same for everybody, by whichever protocol each has cloned it: a person by SSH and a CI
-        job by HTTPS own the same environments. A stop job has no checkout; GitLab tells it.
+        The same for everybody, by whichever protocol, name or alias each has cloned it, and in all
+        worktrees of a clone. A stop job has no checkout; GitLab tells it.
+
+        Raises:
+            InputError: no git repository; or several remotes, and nothing says which one.
         """
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
-            return canonical(named)
+            return canonical(self._without_relative_url(named))
         self._require_repository()
+        common = Path(self._git("rev-parse", "--path-format=absolute", "--git-common-dir"))
+        clone = common.parent if common.name == ".git" else common
+        remote = self._remote()
+        if remote is None:
+            return str(clone)
+        address = canonical(self._git("remote", "get-url", remote), self._ssh_host)
+        return address if "://" in address else canonical(os.path.normpath(clone / address))
+
+    def _without_relative_url(self, url: str) -> str:
+        """Return a project's address without the path that all of its GitLab's pages lie below.
+
+        By SSH nobody sees that path.
+        """
+        server = self._environ.get("CI_SERVER_URL", "")
+        below = urlsplit(server).path.rstrip("/")
+        if not below or not url.startswith(f"{server.rstrip('/')}/"):
+            return url
+        return server.rstrip("/").removesuffix(below) + url.removeprefix(server.rstrip("/"))
+
+    def _remote(self) -> str | None:
+        """Return the remote that this is a clone of, or None where there is none.
+
+        Raises:
+            InputError: there are several, and nothing says which one.
+        """
+        names = self._git("remote").split()
+        if _ORIGIN in names:
+            return _ORIGIN
+        if not names[1:]:
+            return names[0] if names else None
+        branch = self._pointed_to("HEAD", _BRANCHES)
+        for key in ("checkout.defaultRemote", f"branch.{branch}.remote"):
+            named = self._run("config", "--get", key, check=False).stdout.strip()
+            if named in names:
+                return named
+        raise InputError(
+            f"this clone has several remotes ({', '.join(names)}), and none is called origin",
+            hint=f"git config checkout.defaultRemote {names[0]}",
+        )
+
+    def _ssh_host(self, alias: str) -> str:
+        """Return the host that SSH takes a name for, by the configuration that git uses it with."""
+        command = (
+            self._environ.get("GIT_SSH_COMMAND")
+            or self._run("config", "--get", "core.sshCommand", check=False).stdout.strip()
+        )
         try:
-            url = self._git("remote", "get-url", "origin")
-        except CommandError:
-            return str(Path(self._git("rev-parse", "--show-toplevel")))
-        return canonical(url)
+            words = shlex.split(command or "ssh")
+            words = [str(Path(word).expanduser()) if word[:1] == "~" else word for word in words]
+            done = self._runner.run([*words, "-G", alias], deadline=10, check=False)
+        except (SuiteError, ValueError):
+            # Not OpenSSH, or none at all: then there are no aliases either.
+            return alias
+        found = re.search(r"^hostname (\S+)$", done.stdout, re.MULTILINE)
+        return found[1] if found and done.returncode == 0 else alias
 
     def is_on(self, commit: str, branch: str) -> bool:
         """Return True if a commit is on a branch, as far as this clone knows.
@@ -256,7 +299,8 @@ class Git:
         Raises:
             InputError: a shallow clone whose history does not reach far enough to tell.
         """
-        for reference in (f"{_BRANCHES}{branch}", f"{_ORIGIN}{branch}"):
+        remote = self._remote() or _ORIGIN
+        for reference in (f"{_BRANCHES}{branch}", f"{_REMOTES}{remote}/{branch}"):
             done = self._run("merge-base", "--is-ancestor", commit, reference, check=False)
             if done.returncode == 0:
                 return True

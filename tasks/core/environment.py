@@ -11,7 +11,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
+from operator import eq
 from typing import Any, Self
+
+from tasks.core.repository import is_same as same_repository
 
 HISTORY_MAX = 10
 """Successful deployments that are remembered for `inv rollback`."""
@@ -61,7 +64,8 @@ class Owner:
         for name, value in asdict(self).items():
             if name not in found:
                 return f"it has no {name}"
-            if found[name] != value:
+            is_same = same_repository if name == "repository" else eq
+            if not is_same(found[name], value):
                 return f"its {name} is {found[name]!r}, not {value!r}"
         return None
 
