@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -62,14 +62,21 @@ class Git:
         runner: runs git.
         root: a directory of the checkout.
         environ: where CI says which branch it is about.
+        named: returns the repository's address where the settings say it, or an empty string.
     """
 
     def __init__(
-        self, runner: Runner, root: Path, environ: Mapping[str, str] | None = None
+        self,
+        runner: Runner,
+        root: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        named: Callable[[], str] = str,
     ) -> None:
         self._runner = runner
         self._root = root
         self._environ = os.environ if environ is None else environ
+        self._named = named
 
     def _git(self, *args: str) -> str:
         return self._run(*args).stdout.rstrip("\n")
@@ -228,11 +235,13 @@ class Git:
         """Return where the repository lives: its remote's address, or this clone's path.
 
         The same for everybody, by whichever protocol, name or alias each has cloned it, and in all
-        worktrees of a clone. A stop job has no checkout; GitLab tells it.
+        worktrees of a clone; or what the settings say. A stop job has no checkout; GitLab tells it.
 
         Raises:
             InputError: no git repository; or several remotes, and nothing says which one.
         """
+        if setting := self._named():
+            return canonical(setting)
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
             return canonical(self._without_relative_url(named))

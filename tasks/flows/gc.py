@@ -6,15 +6,16 @@ import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tasks.adapters.git import Git
 from tasks.adapters.terminal.console import Activity, Console
 from tasks.core.environment import Holder, State
 from tasks.core.errors import SuiteError
-from tasks.core.images.tags import removable
+from tasks.core.images.tags import IMAGES, removable
 from tasks.core.images.tags import slugs as slugs_of
 from tasks.core.names import Names
 from tasks.core.plan import Step
@@ -119,6 +120,37 @@ COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
 TAG_COLUMNS = ("image", "tag of a branch that is gone")
 
 
+def find_sweep(
+    environment: str,
+    inspector: Inspector,
+    git: Git,
+    names_of: Callable[[str], Names],
+    *,
+    tags: Tags | None,
+    now: datetime,
+) -> Sweep:
+    """Return everything that may be swept away. Reads only.
+
+    Args:
+        environment: the environment's name.
+        inspector: tells which environments there are.
+        git: says which branches still exist.
+        names_of: returns a branch's names.
+        tags: the registry, or None where it holds nothing.
+        now: the present moment.
+
+    Raises:
+        SuiteError: the target, the registry or the remote cannot be read.
+    """
+    # Before the branches: one that is pushed and built at this moment is not taken for gone.
+    found = {repository: tags.tags(repository) for repository in IMAGES} if tags else {}
+    branches = git.remote_branches() | (git.branches() if inspector.is_private else frozenset())
+    there = inspector.list()
+    sweep = plan_sweep(environment, there, repository=git.repository(), branches=branches, now=now)
+    slugs = {names_of(branch).slug for branch in branches}
+    return replace(sweep, leftovers=plan_leftovers(found, there, slugs))
+
+
 def plan_sweep(
     environment: str,
     found: Sequence[Summary],
@@ -158,8 +190,7 @@ def plan_leftovers(
     Those of a branch with an environment go with it, by its clean-up.
 
     Args:
-        found: every tag with its digest, by repository. Read before the branches were: a branch
-            that is pushed and built at this moment is not taken for one that is gone.
+        found: every tag with its digest, by repository, as it was before the branches were read.
         there: all environments there are.
         slugs: the slugs of the branches that still exist.
     """

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.flows.target import Inspector, Part, Summary
+
+LIST_COLUMNS = ("branch", "state", "commit", "age", "expires", "owner", "url")
+STATUS_COLUMNS = ("service", "state", "health", "image", "status")
 
 
 def absent(inspector: Inspector, names: Names) -> InputError:
@@ -20,8 +24,8 @@ def absent(inspector: Inspector, names: Names) -> InputError:
     return InputError(f"{names.branch} has no environment in {names.environment}", hint=hint)
 
 
-def list_rows(environments: list[Summary], now: datetime) -> list[tuple[str, ...]]:
-    """Return environments as rows: branch, state, tag, age, expires, owner, URL."""
+def list_rows(environments: Sequence[Summary], now: datetime) -> list[tuple[str, ...]]:
+    """Return environments as rows of a table under ``LIST_COLUMNS``."""
     return [
         (
             item.branch,
@@ -36,8 +40,8 @@ def list_rows(environments: list[Summary], now: datetime) -> list[tuple[str, ...
     ]
 
 
-def status_rows(parts: list[Part]) -> list[tuple[str, ...]]:
-    """Return services as rows: service, state, health, image, status."""
+def status_rows(parts: Sequence[Part]) -> list[tuple[str, ...]]:
+    """Return services as rows of a table under ``STATUS_COLUMNS``."""
     return [
         (part.service, part.state, part.health or "-", _image(part), part.uptime) for part in parts
     ]

@@ -29,12 +29,12 @@ def plant(
     With an image that made its database, the database has to be dropped.
     """
     names = site.names(branch)
-    of = Owner(environment, names.slug, branch, repository or origin(site))
+    owner = Owner(environment, names.slug, branch, repository or origin(site))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     release = Release("planted", "c" * 40, "m@sha256:1", "n@sha256:2", "ada@host", moment)
     record = ClusterRecord(State.READY, names.url, expires_at)
     record = replace(record, history=(release,), database=database)
-    site.cluster.create(namespace(of, names, record, ""))
+    site.cluster.create(namespace(owner, names, record, ""))
     return names.namespace
 
 

@@ -24,7 +24,8 @@ EXAMPLE = '''
 """Tasks of a test."""
 
 from tasks.adapters.process import Runner
-from tasks.app.session import Session, task
+from tasks.app.session import Session
+from tasks.app.task import task
 from tasks.core import errors
 
 

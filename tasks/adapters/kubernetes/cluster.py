@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from tasks.adapters.kubernetes.exec import Exec
 from tasks.adapters.kubernetes.transport import (
     PATIENCE_SECONDS,
     WATCH_SECONDS,
@@ -382,8 +383,6 @@ class Cluster:
         Raises:
             ClusterError: it could not be started, or the connection broke off.
         """
-        from tasks.adapters.kubernetes.exec import Exec
-
         path = KINDS["Pod"].path(namespace, pod, "exec")
         return Exec(self._transport, path, container, argv).run()
 
@@ -395,8 +394,6 @@ class Cluster:
         Raises:
             ClusterError: it could not be started, or the connection broke off.
         """
-        from tasks.adapters.kubernetes.exec import Exec
-
         path = KINDS["Pod"].path(namespace, pod, "exec")
         return Exec(self._transport, path, container, argv).output()
 
