@@ -18,7 +18,7 @@ from tasks.adapters.kubernetes.helm import Helm, Revision
 from tasks.adapters.kubernetes.lease import NAME as LEASE
 from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.terminal.console import Work
-from tasks.core.environment import Holder, Owner, Release, State
+from tasks.core.environment import ADOPT, Holder, Owner, Release, State
 from tasks.core.errors import ClusterError, ConflictError, InputError, RefusedError, SuiteError
 from tasks.core.images.migrations import MIGRATIONS, unavailable
 from tasks.core.kubernetes.crons import unable
@@ -608,7 +608,8 @@ class Kubernetes:
         if difference:
             raise RefusedError(
                 f"namespace {names.namespace} is not that of {owner.branch}: {difference}",
-                hint="nothing was touched; whoever made it has to remove it",
+                hint="nothing was touched; whoever made it has to remove it. If its repository was "
+                f"renamed or moved: {ADOPT}",
             )
         return found
 
