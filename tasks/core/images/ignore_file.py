@@ -91,10 +91,11 @@ class IgnoreFile:
 def _parse(line: str) -> _Pattern:
     is_exception = line.startswith("!")
     text = line.removeprefix("!").strip()
-    if not text or _UNPORTABLE.search(text):
-        raise InputError(f"the pattern {line!r} of an ignore file cannot be used")
+    is_usable = bool(text) and not _UNPORTABLE.search(text)
     # Go's filepath.Clean; Python's would keep two slashes at the start.
     text = posixpath.normpath(re.sub("^//+", "/", text)).removeprefix("/") or "/"
+    if not is_usable or (is_exception and text == "/"):
+        raise InputError(f"the pattern {line!r} of an ignore file cannot be used")
     return _Pattern(text, is_exception, _matcher(line, text))
 
 
