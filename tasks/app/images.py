@@ -21,6 +21,7 @@ from tasks.flows.build import (
     Built,
     Subject,
     Tools,
+    checkout_of,
     plan_build,
     run_build,
     write_record,
@@ -131,20 +132,20 @@ def of_jobs(
         "INFRA": "yes" if infra else "",
         **_given("DEBIAN_IMAGE", "TERRAFORM_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
     }
-    subject = pipeline.ci_subject(subject_of(session, LOCAL, None), latest=latest)
+    subject = pipeline.ci_subject(subject_of(session, LOCAL, None, pipeline.BAKE), latest=latest)
     place = OciRegistry(registry) if registry else wiring.registry(session, subject.name)
     return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
 
 
-def subject_of(session: Session, env: str, branch: str | None) -> Subject:
-    """Return what a build is about: environment, branch and checkout; arguments as above."""
+def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> Subject:
+    """Return what a build of a bake file's images is about: environment, branch and checkout."""
     names = session.names(env, branch)
     return Subject(
         name=names.environment,
         environment=session.settings.environment(names.environment),
         branch=names.branch,
         slug=names.slug,
-        checkout=session.git.checkout(),
+        checkout=checkout_of(session.git, ROOT, bake),
         repository=session.git.repository(),
     )
 

@@ -38,7 +38,7 @@ def site(session: Session, stack: str) -> Site:
         files=files,
         protected=own.protected,
         root=ROOT,
-        commit=session.git.checkout().commit,
+        commit=session.git.commit(),
         terraform=Terraform(session.runner, ROOT / FOLDER, name, aws.environ),
         bucket=StateBucket(aws, bucket, tags),
         console=session.console,

@@ -53,7 +53,7 @@ class Session:
         self.redactor = Redactor()
         self.console = Console(self.redactor)
         self.runner = Runner(self.redactor)
-        self.git = Git(self.runner, ROOT)
+        self.git = Git(self.runner, ROOT, named=lambda: self.settings.repository)
         self._config = context.config
         self._aws: dict[str | None, Aws] = {}
         self._parameters: dict[str, dict[str, str]] = {}

@@ -215,11 +215,15 @@ class Buildx:
             for target in orders
         }
 
+    @property
+    def text(self) -> str:
+        """The bake file's text."""
+        return (self.root / self.file).read_text()
+
     @cached_property
     def _unset(self) -> dict[str, None]:
         """The bake file's variables: what the user's own shell has set is none of theirs."""
-        path = self.root / self.file
-        return in_bake_file(path.read_text()) if path.exists() else {}
+        return in_bake_file(self.text) if (self.root / self.file).exists() else {}
 
     def _docker(
         self,
