@@ -42,6 +42,7 @@ class DatabaseServer:
         prefix: what every branch's database and user begins with; nothing else is ever touched.
         admin_secret_arn: the same in AWS Secrets Manager, in place of ``admin_secret``; or empty.
         account: service account whose Pod Identity may read that one.
+        tls_ca: file of the mautic image with the server's authorities; or empty for no TLS.
     """
 
     host: str
@@ -51,6 +52,7 @@ class DatabaseServer:
     prefix: str
     admin_secret_arn: str = ""
     account: str = ""
+    tls_ca: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,8 @@ def database_job(
         _secret_volume("branch", f"database-{names.release}"),
         *({"name": f"scratch-{n}", "emptyDir": {}} for n in range(len(_SCRATCH))),
     ]
+    if server.tls_ca:
+        variables["MAUTIC_DB_TLS_CA_FILE"] = server.tls_ca
     identity: Object = {}
     if server.admin_secret_arn:
         variables["MAUTIC_DB_ADMIN_SECRET_ARN"] = server.admin_secret_arn

@@ -220,7 +220,8 @@ class Kubernetes:
         }
         server = self._server()
         if server:
-            values["database"] |= {"host": server.host, "port": server.port}
+            given = {"host": server.host, "port": server.port, "tlsCa": server.tls_ca}
+            values["database"] |= given
         if self._own.replicas:
             values["web"] = {"replicas": self._own.replicas}
         return values
@@ -250,6 +251,7 @@ class Kubernetes:
             database_prefix(self._settings.project),
             server.admin_secret_arn or "",
             server.account,
+            server.tls_ca or "",
         )
 
     # -- deploying ----------------------------------------------------------------------------
