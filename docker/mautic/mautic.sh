@@ -79,7 +79,8 @@ role=${1:-web}
 case $role:${2:-} in
   cron:status) ;;
   # Without php.ini, which some of the variables are for.
-  web:* | worker:* | migrate:* | console:* | cron:* | wait:* | database:*) php -n /opt/mautic/check.php ;;
+  web:* | worker:* | migrate:* | console:* | cron:* | wait:*) php -n /opt/mautic/check.php ;;
+  database:*) php -n /opt/mautic/check.php || exit 78 ;;
 esac
 case $role in
   web | worker | migrate | console) ;;

@@ -54,7 +54,7 @@ try {
         }
     }
 } catch (WrongVariable $e) {
-    $wrong[] = $e->getMessage();
+    $wrong = [...$wrong, ...explode("\n", $e->getMessage())];
 }
 foreach (array_unique($wrong) as $sentence) {
     fwrite(STDERR, "mautic: {$sentence}\n");

@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-/** A variable cannot be what it is; the message names it and what it must be. */
+/** Variables cannot be what they are; each line of the message names one and says what it must be. */
 final class WrongVariable extends RuntimeException
 {
 }
@@ -142,22 +142,30 @@ final class MauticEnvironment
     /** @return array<string, mixed> */
     private static function variables(): array
     {
-        $given = [];
+        $given = $wrong = [];
         foreach (self::known() as $key => $type) {
-            $name = 'MAUTIC_'.strtoupper($key);
-            $value = self::get($name);
-            if (isset(self::ALIASES[$key]) && null !== $other = self::get($alias = self::ALIASES[$key])) {
-                if (null !== $value && $value !== $other) {
-                    throw new WrongVariable("{$name} and {$alias} mean the same and differ: leave one of them out");
+            try {
+                if (null !== $value = self::variable($key)) {
+                    $given[$key] = self::typed('MAUTIC_'.strtoupper($key), $key, $type, $value);
                 }
-                $value = $other;
-            }
-            if (null !== $value) {
-                $given[$key] = self::typed($name, $key, $type, $value);
+            } catch (WrongVariable $e) {
+                $wrong[] = $e->getMessage();
             }
         }
 
-        return $given;
+        return [] === $wrong ? $given : throw new WrongVariable(implode("\n", $wrong));
+    }
+
+    private static function variable(string $key): ?string
+    {
+        $value = self::get($name = 'MAUTIC_'.strtoupper($key));
+        $alias = self::ALIASES[$key] ?? null;
+        $other = null === $alias ? null : self::get($alias);
+        if (null !== $value && null !== $other && $value !== $other) {
+            throw new WrongVariable("{$name} and {$alias} mean the same and differ: leave one of them out");
+        }
+
+        return $value ?? $other;
     }
 
     /** @return array<string, mixed> */
