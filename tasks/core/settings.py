@@ -207,7 +207,11 @@ class Cluster(_Strict):
 class Database(_Strict):
     """The database server that every branch gets a database of its own on."""
 
-    host: DatabaseHost = Field(description="Its host name, as the pods reach it.")
+    host: DatabaseHost = Field(
+        "",
+        description="Its host name, as the pods reach it. Needed but with a stack, which "
+        "publishes it.",
+    )
     port: Port = Field(3306, description="Its port.")
     tls_ca: ImagePath | None = Field(
         None,
@@ -362,6 +366,7 @@ class Environment(_Strict):
         gaps = {
             "registry.url": not self.registry.url,
             "cluster.name": self.cluster is not None and not self.cluster.name,
+            "database.host": self.database is not None and not self.database.host,
             "domain": "{domain}" in self.host and not self.domain,
         }
         return tuple(key for key, is_missing in gaps.items() if is_missing)
@@ -369,10 +374,11 @@ class Environment(_Strict):
     @property
     def server(self) -> tuple[str, ...] | None:
         """What its databases lie on: a server's address, or its stack; None without either."""
-        if self.database:
+        if self.database and self.database.host:
             return (self.database.host.lower().rstrip("."), str(self.database.port))
         # The stack's, which these settings are read again with.
-        return (self.stack,) if self.stack and "database" not in self.model_fields_set else None
+        may_be = self.database is not None or "database" not in self.model_fields_set
+        return (self.stack,) if self.stack and may_be else None
 
     @property
     def ttl_hours(self) -> int | None:

@@ -269,6 +269,15 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         "Secrets Manager",
         None,
     ),
+    (
+        local(
+            target="kubernetes",
+            cluster={"kind": "context", "name": "mine"},
+            database={"tls_ca": "/var/www/html/config/ca.pem"},
+        ),
+        "invoke.yaml: environments.local: needs database.host, or a stack that has it",
+        None,
+    ),
     *(
         (
             local(target="kubernetes", database={"host": host}),
