@@ -1706,8 +1706,8 @@ def test_a_database_that_wants_tls_is_installed_and_used(
     ("ca", "host", "said_of_it"),
     [
         ("", "127.0.0.1", "insecure transport are prohibited"),
-        ("other.crt", "127.0.0.1", "certificate verify failed"),
-        ("ca.crt", "127.0.0.2", "did not match expected"),
+        ("other.crt", "127.0.0.1", "for 127.0.0.1 of an authority in /tls/other.crt"),
+        ("ca.crt", "127.0.0.2", "for 127.0.0.2 of an authority in /tls/ca.crt"),
     ],
     ids=["no TLS", "another authority", "another name"],
 )
