@@ -6,7 +6,7 @@ declare(strict_types=1);
  * Refuses variables that cannot be, each by its name: by the rules of variables.json, by the types of
  * Mautic's parameters, and for what was compiled into the image.
  *
- * A rule says what a value must match (`pattern`), what else it must be (`kind`: timezone, json),
+ * A rule says what a value must match (`pattern`), what else it must be (`kind`: timezone),
  * and in words what that is (`must`); or how the same is done where the variable cannot do it
  * (`instead`). `set`: it has a value always, and no _FILE. `file`: as NAME_FILE alone. `compiled`: the
  * image cannot change it any more.
@@ -21,7 +21,6 @@ $fits = static fn (array $rule, string $value): bool => (!isset($rule['pattern']
     && match ($rule['kind'] ?? null) {
         null => true,
         'timezone' => in_array($value, DateTimeZone::listIdentifiers(DateTimeZone::ALL_WITH_BC), true),
-        'json' => is_array(json_decode($value, true, 16)),
     };
 
 $wrong = [];

@@ -185,9 +185,9 @@ final class Waiting
                 $this->breakOnSignal();
                 $reason = Obstacle::of($e);
                 $sentence = "{$what}, as {$user}: {$e->getMessage()}";
-                if (Obstacle::TLS === $reason && [] !== MauticEnvironment::databaseOptions()) {
-                    // PHP does not say what is wrong with it.
-                    $sentence .= " (the server must speak TLS, with a certificate for {$host} of an authority in ".getenv('MAUTIC_DB_TLS_CA_FILE').')';
+                if (Obstacle::TLS === $reason && null !== $why = $e->getPrevious()?->getMessage()) {
+                    // OpenSSL's words; the driver's own say only that there is no TLS.
+                    $sentence .= ' ('.preg_replace(['/^PDO::__construct\(\): /', '/\s+/'], ['', ' '], $why).')';
                 }
                 if (Obstacle::isPermanent($reason) || $this->isUnknownForGood($reason, $e)) {
                     throw new Stop($sentence, Stop::REFUSED, $reason);
