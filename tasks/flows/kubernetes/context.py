@@ -64,6 +64,7 @@ class ClusterContext:
             database_prefix(self.settings.project),
             server.admin_secret_arn or "",
             server.account,
+            server.tls_ca or "",
         )
 
     @contextlib.contextmanager
