@@ -112,7 +112,7 @@ def deploy(session: Session, request: Request) -> Deployed:
     return run_deploy(local, request, me=me, console=console, root=ROOT)
 
 
-def show(session: Session, done: Deployed, *, as_json: bool = False) -> None:
+def show_deployed(session: Session, done: Deployed, *, as_json: bool = False) -> None:
     """Print where the site is; of a first deploy also who may log in."""
     if done.credentials:
         _show_credentials(done.credentials)
@@ -151,6 +151,7 @@ class Removal:
     def __init__(self, session: Session, names: Names, *, dry: bool) -> None:
         self._session = session
         self._names = names
+        self._owner = owner_of(names, session.git.repository())
         self._remover = wiring.target(session, names.environment).remover
         self._tags = _tags(session, self._remover, names.environment, dry=dry)
 
@@ -159,7 +160,7 @@ class Removal:
         environment = self._session.settings.environment(self._names.environment)
         return plan_cleanup(
             self._remover,
-            owner_of(self._names, self._session.git.repository()),
+            self._owner,
             self._names,
             tags=self._tags,
             protected=environment.protected,
