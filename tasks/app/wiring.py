@@ -30,7 +30,6 @@ from tasks.core.errors import InputError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.names import platform_name
 from tasks.flows.build import resolve_images
-from tasks.flows.target import Target
 
 if TYPE_CHECKING:
     from tasks.flows.compose.plan import ComposePlan
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.kubernetes.platform import ClusterPlatform
     from tasks.flows.registry_port import Registry
+    from tasks.flows.target import Target
 
 
 def target(
@@ -57,21 +57,24 @@ def target(
 
 def kubernetes(session: Session, environment: str, *, dry: bool = False) -> Target[ClusterPlan]:
     """Return the cluster of an environment as its target; arguments as for ``target``."""
-    from tasks.flows.kubernetes.target import Kubernetes
+    from tasks.flows.kubernetes.context import ClusterContext
+    from tasks.flows.kubernetes.target import kubernetes_target
 
     access, helm = cluster(session, environment)
-    found = Kubernetes(
+    context = ClusterContext(
         settings=session.settings_of(environment),
         environment=environment,
         cluster=access,
         helm=helm,
         root=ROOT,
-        images=partial(resolve_images, registry(session, environment)),
-        base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
         redactor=session.redactor,
     )
-    return Target(found, found, found)
+    return kubernetes_target(
+        context,
+        find_images=partial(resolve_images, registry(session, environment)),
+        base=_base(session, standins(session, environment), dry=dry),
+    )
 
 
 def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:

@@ -33,7 +33,6 @@ ABOVE_FLOWS = {"tasks.app", "tasks.commands"}
 
 STILL_INSIDE = {
     "tasks/adapters/registry/oci.py": ["from base64 import b64encode"],
-    "tasks/flows/kubernetes/target.py": ["import base64"],
 }
 """Imports inside functions that belong to the top."""
 
