@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from tasks.adapters.gitlab import is_job
@@ -30,7 +29,7 @@ from tasks.flows.target import (
     Request,
     owner_of,
 )
-from tasks.flows.views import absent
+from tasks.flows.views import absent, now
 
 
 @dataclass(frozen=True)
@@ -181,6 +180,9 @@ class Sweeping:
         env: what ``--env`` said.
         dry: start nothing, not even a registry.
 
+    Attributes:
+        now: the moment by which it is decided whose time is over.
+
     Raises:
         RefusedError: the environment is protected.
     """
@@ -188,6 +190,7 @@ class Sweeping:
     def __init__(self, session: Session, env: str, *, dry: bool) -> None:
         environment, own = session.environment(env)
         refuse_protected(environment, protected=own.protected)
+        self.now = now()
         self._session = session
         self._environment = environment
         self._names_of = partial(session.names_in, environment)
@@ -195,15 +198,15 @@ class Sweeping:
         self._remover, self._inspector = target.remover, target.inspector
         self._tags = _tags(session, self._remover, environment, dry=dry)
 
-    def plan(self, now: datetime) -> Sweep:
-        """Return what would be removed at a moment. Reads only."""
+    def plan(self) -> Sweep:
+        """Return what would be removed. Reads only."""
         return find_sweep(
             self._environment,
             self._inspector,
             self._session.git,
             self._names_of,
             tags=self._tags,
-            now=now,
+            now=self.now,
         )
 
     def run(self, sweep: Sweep) -> None:
