@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.docker.buildx import Buildx
-from tasks.adapters.registry.oci import Registry, UnreachableError
+from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
 from tasks.app.session import Session
 from tasks.app.task import ROOT
@@ -21,6 +21,7 @@ from tasks.flows.build import (
     Built,
     Subject,
     Tools,
+    checkout_of,
     plan_build,
     record,
     run_build,
@@ -28,7 +29,7 @@ from tasks.flows.build import (
 )
 
 if TYPE_CHECKING:
-    from tasks.flows.registry_port import Registry as RegistryPort
+    from tasks.flows.registry_port import Registry
 
 RECORD = ROOT / "build.json"
 """What a build of a branch's images writes, for later jobs."""
@@ -136,20 +137,20 @@ def of_jobs(
         "INFRA": "yes" if infra else "",
         **_given("DEBIAN_IMAGE", "TERRAFORM_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
     }
-    subject = pipeline.ci_subject(subject_of(session, LOCAL, None), latest=latest)
-    place = Registry(registry) if registry else wiring.registry(session, subject.name)
+    subject = pipeline.ci_subject(subject_of(session, LOCAL, None, pipeline.BAKE), latest=latest)
+    place = OciRegistry(registry) if registry else wiring.registry(session, subject.name)
     return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
 
 
-def subject_of(session: Session, env: str, branch: str | None) -> Subject:
-    """Return what a build is about: environment, branch and checkout; arguments as above."""
+def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> Subject:
+    """Return what a build of a bake file's images is about: environment, branch and checkout."""
     names = session.names(env, branch)
     return Subject(
         name=names.environment,
         environment=session.settings.environment(names.environment),
         branch=names.branch,
         slug=names.slug,
-        checkout=session.git.checkout(),
+        checkout=checkout_of(session.git, ROOT, bake),
         repository=session.git.repository(),
     )
 
@@ -159,7 +160,7 @@ def _tools(
     subject: Subject,
     bake: str,
     variables: Mapping[str, str],
-    registry: RegistryPort,
+    registry: Registry,
 ) -> Tools:
     return Tools(
         git=session.git,

@@ -13,8 +13,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from tasks.core.repository import is_same
+
 HISTORY_MAX = 10
 """Successful deployments that are remembered for `inv rollback`."""
+
+
+ADOPT = "inv adopt --from FORMER"
+"""What a person runs whose repository has another address than the one that an environment has."""
 
 
 class State(StrEnum):
@@ -61,7 +67,8 @@ class Owner:
         for name, value in asdict(self).items():
             if name not in found:
                 return f"it has no {name}"
-            if found[name] != value:
+            is_address = name == "repository"
+            if found[name] != value and not (is_address and is_same(found[name], value)):
                 return f"its {name} is {found[name]!r}, not {value!r}"
         return None
 

@@ -19,6 +19,7 @@ from tasks.core.images.tags import IMAGES, removable
 from tasks.core.images.tags import slugs as slugs_of
 from tasks.core.names import Names
 from tasks.core.plan import Step
+from tasks.core.repository import is_same
 from tasks.flows.cleanup import (
     Tags,
     plan_cleanup,
@@ -175,7 +176,7 @@ def plan_sweep(
     """
     stale = []
     for item in found:
-        if item.repository != repository or item.state in BUSY:
+        if not is_same(item.repository, repository) or item.state in BUSY:
             continue
         reasons = []
         if item.branch not in branches:

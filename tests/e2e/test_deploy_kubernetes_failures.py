@@ -197,7 +197,7 @@ FAILED = {
         first=True,
     ),
     "a migration that never comes": Row(
-        r"pod/\S+-(web|worker|cron)-\S+ init container wait-for-migration: the migration has not run ",
+        r"pod/\S+-(web|worker|cron)-\S+ init container wait-for-migration: the migration has not ",
         dict.fromkeys(("web", "worker", "cron"), "wait-for-migration=init-gives-up:migration"),
         values=MYSQL,
         settings={"database": None},

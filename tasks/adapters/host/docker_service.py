@@ -24,7 +24,6 @@ class Service:
     """Starts the engine; a dockerd that no service manager runs is known again by its pid file.
 
     Attributes:
-        runner: runs the commands.
         pidfile: holds the number of a dockerd that we started, and of no other.
         log: what that dockerd says.
         options: further options of dockerd.

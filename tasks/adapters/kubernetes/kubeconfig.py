@@ -22,7 +22,6 @@ def client_from_kubeconfig(context: str | None, kubeconfig: str | None) -> ApiCl
         ClusterError: the kubeconfig cannot be read, does not hold the context, or gives it no
             credentials.
     """
-    from kubernetes.config import ConfigException
     from kubernetes.config.kube_config import new_client_from_config
 
     try:
@@ -30,7 +29,8 @@ def client_from_kubeconfig(context: str | None, kubeconfig: str | None) -> ApiCl
             client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
                 kubeconfig, context, persist_config=False
             )
-    except (ConfigException, OSError) as error:
+    except Exception as error:
+        # Whatever stands in the file: the library raises what it comes upon.
         raise ClusterError(
             f"the kubeconfig cannot be used: {error}",
             hint="name a context that `kubectl config get-contexts` lists as `cluster` in "

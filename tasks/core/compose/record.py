@@ -8,7 +8,7 @@ removes the one before. Reading takes the newest, so that a kill between the two
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from tasks.core.environment import Owner, Record
 
@@ -33,12 +33,15 @@ class ComposeRecord(Record):
         database: the database's image, by digest; it stays for the database's life.
         migrated: what the database was last migrated by.
         services: by service the fingerprint of the configuration it was started with.
+        formerly: the repositories that it belonged to before, the last one at the end: what was
+            made then still has their labels.
     """
 
     database_image: str = ""
     database: str = ""
     migrated: str = ""
     services: Mapping[str, str] = field(default_factory=dict)
+    formerly: tuple[str, ...] = ()
 
     def to_labels(self) -> dict[str, str]:
         """Return the record as a label."""
@@ -47,7 +50,8 @@ class ComposeRecord(Record):
     @classmethod
     def from_labels(cls, labels: Mapping[str, str]) -> ComposeRecord:
         """Return the record that ``to_labels`` wrote."""
-        return cls.from_json(labels[RECORD])
+        record = cls.from_json(labels[RECORD])
+        return replace(record, formerly=tuple(record.formerly))  # a list in JSON
 
 
 def owner_labels(owner: Owner) -> dict[str, str]:

@@ -161,7 +161,8 @@ RULES: tuple[Rule, ...] = (
         "no secure connection to the database",
         "database-tls",
         Patience.NONE,
-        "check the certificates, and whether the server wants or offers TLS",
+        "set `database.tls_ca` where the server wants TLS; it must hold the authority that "
+        "signed the server's certificate, and that be for the database's host",
     ),
     _rule(
         "the database's host name is unknown",

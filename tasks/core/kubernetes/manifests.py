@@ -39,6 +39,7 @@ class DatabaseServer:
         prefix: what every branch's database and user begins with; nothing else is ever touched.
         admin_secret_arn: the same in AWS Secrets Manager, in place of ``admin_secret``; or empty.
         account: service account whose Pod Identity may read that one.
+        tls_ca: file of the mautic image with the server's authorities; or empty for no TLS.
     """
 
     host: str
@@ -48,6 +49,7 @@ class DatabaseServer:
     prefix: str
     admin_secret_arn: str = ""
     account: str = ""
+    tls_ca: str = ""
 
 
 def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) -> Object:
@@ -181,6 +183,8 @@ def _database_pod(
         "MAUTIC_DB_PASSWORD_FILE": "/run/secrets/branch/password",
     }
     secrets = {"branch": f"database-{names.release}"}
+    if server.tls_ca:
+        variables["MAUTIC_DB_TLS_CA_FILE"] = server.tls_ca
     identity: Object = {}
     if server.admin_secret_arn:
         variables["MAUTIC_DB_ADMIN_SECRET_ARN"] = server.admin_secret_arn

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.adapters.docker.engine import PROJECT, Container, Engine
 from tasks.core.compose.record import RECORD, ComposeRecord, newest, owner_labels, owner_of
-from tasks.core.environment import Owner
+from tasks.core.environment import ADOPT, Owner
 from tasks.core.errors import RefusedError
 from tasks.core.names import Names
 
@@ -74,23 +74,32 @@ def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
         for item in engine.networks()
         if item.project == project or item.name.startswith(f"{project}_")
     ]
+    records = {item.name: item.labels for item in volumes if RECORD in item.labels}
+    latest = newest(records)
+    record = ComposeRecord.from_labels(records[latest]) if latest else None
+    # What an adopted environment was made of keeps its labels; whose it is the record says.
+    owners = (
+        [owner, *(replace(owner, repository=each) for each in record.formerly)]
+        if record
+        else [owner]
+    )
     for kind, objects in (
         ("container", containers),
         ("volume", volumes),
         ("network", networks),
     ):
         for item in objects:
-            difference = owner.difference(owner_of(item.labels))
-            if difference:
+            accepted = [owner] if item.name == latest else owners
+            differences = [each.difference(owner_of(item.labels)) for each in accepted]
+            if all(differences):
                 raise RefusedError(
-                    f"{kind} {item.name} is not {owner.branch}'s: {difference}",
-                    hint="nothing was touched; `docker inspect` shows its labels",
+                    f"{kind} {item.name} is not {owner.branch}'s: {differences[0]}",
+                    hint="nothing was touched; `docker inspect` shows its labels. Where its "
+                    f"repository was renamed or moved: {ADOPT}",
                 )
-    records = {item.name: item.labels for item in volumes if RECORD in item.labels}
-    latest = newest(records)
     return Inventory(
         containers=tuple(containers),
-        record=ComposeRecord.from_labels(records[latest]) if latest else None,
+        record=record,
         records=tuple(records),
         volumes=tuple(item.name for item in volumes if item.name not in records),
         networks=tuple(item.name for item in networks),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasks.adapters.docker.compose import Compose
+from tasks.adapters.docker.engine import PROJECT
 from tasks.core.compose.reconcile import Wanted, wanted
+from tasks.core.compose.record import RECORD, REPOSITORY
 from tasks.core.environment import Release
 from tasks.flows.compose.context import Context
 from tasks.flows.compose.plan import MIGRATE
@@ -30,7 +32,7 @@ def project(context: Context, request: Request, release: Release, database: str)
         "ENVIRONMENT": owner.environment,
         "SLUG": owner.slug,
         "BRANCH": owner.branch,
-        "REPOSITORY": owner.repository,
+        "REPOSITORY": _labelled(context, request),
         "MAUTIC_REF": release.mautic,
         "NGINX_REF": release.nginx,
         "DATABASE_REF": database,
@@ -52,6 +54,14 @@ def project(context: Context, request: Request, release: Release, database: str)
         variables["EXPIRES_AT"] = context.own.expires_at(release.deployed_at)
     file = context.root / "docker" / "compose.yaml"
     return Compose(context.runner, names.namespace, file, variables)
+
+
+def _labelled(context: Context, request: Request) -> str:
+    """Return the repository by the spelling that is on what is there: labels cannot be changed."""
+    for volume in context.engine.volumes(f"{PROJECT}={request.names.namespace}"):
+        if RECORD not in volume.labels and REPOSITORY in volume.labels:
+            return volume.labels[REPOSITORY]
+    return request.owner.repository
 
 
 def wanted_services(

@@ -12,7 +12,7 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.terminal.console import Work
-from tasks.core.environment import Holder, Owner
+from tasks.core.environment import ADOPT, Holder, Owner
 from tasks.core.errors import RefusedError
 from tasks.core.kubernetes.manifests import DatabaseServer, namespace, stated_owner
 from tasks.core.kubernetes.objects import Object
@@ -64,6 +64,7 @@ class ClusterContext:
             database_prefix(self.settings.project),
             server.admin_secret_arn or "",
             server.account,
+            server.tls_ca or "",
         )
 
     @contextlib.contextmanager
@@ -107,7 +108,8 @@ class ClusterContext:
         if difference := owner.difference(stated_owner(found)):
             raise RefusedError(
                 f"namespace {names.namespace} is not that of {owner.branch}: {difference}",
-                hint="nothing was touched; whoever made it has to remove it",
+                hint="nothing was touched; whoever made it has to remove it. If its repository was "
+                f"renamed or moved: {ADOPT}",
             )
         return found
 

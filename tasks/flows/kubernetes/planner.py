@@ -75,7 +75,8 @@ def _values(context: ClusterContext, names: Names, release: Release) -> dict[str
         "labels": {f"{PREFIX}slug": names.slug},
     }
     if server := context.database_server:
-        values["database"] |= {"host": server.host, "port": server.port}
+        given = {"host": server.host, "port": server.port, "tlsCa": server.tls_ca}
+        values["database"] |= given
     if context.own.replicas:
         values["web"] = {"replicas": context.own.replicas}
     return values
