@@ -15,7 +15,7 @@ from tasks.adapters.docker.base_images import Base
 from tasks.adapters.docker.buildx import Baked, Definition, Order
 from tasks.adapters.git import Checkout
 from tasks.adapters.terminal.console import Activity
-from tasks.core.errors import RegistryError
+from tasks.core.errors import InputError, RegistryError
 from tasks.core.settings import Environment, parse
 from tasks.flows.build import Subject, Tools
 from tests.support.fakes import Calls
@@ -114,12 +114,19 @@ class FakeBuildx(Calls):
 
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     root: Path = Path()
+    file: str = "docker-bake.hcl"
     platform: str = "linux/amd64"
     exports_cache: bool = False
     targets: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: TARGETS)
     pushed: Collection[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     fresh: list[bool] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The bake file's text."""
+        blocks = (f'target "{name}" {{\n  context = "{name}"\n}}\n' for name in self.targets)
+        return "\n".join(blocks)
 
     def definition(self, variables: Mapping[str, str]) -> Definition:
         return Definition(self.targets, ("mautic", "nginx"))
@@ -186,16 +193,22 @@ class FakeGit(Calls):
 
     Attributes:
         crlf: files with other line ends than committed.
+        absent: a file that the commit has and the checkout has not, or an empty string.
         is_there: whether the commit is on the branch.
     """
 
     crlf: list[str] = field(default_factory=list)
+    absent: str = ""
     is_there: bool = True
     remote: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         return self.crlf
+
+    def require_whole(self, built: object) -> None:
+        if self.absent:
+            raise InputError(f"{self.absent} is not here")
 
     def is_on(self, commit: str, branch: str) -> bool:
         return self.is_there
@@ -251,6 +264,7 @@ class Bench:
         # One list: the order of things is told across all of them.
         self.seen = self.registry.seen
         self.bases.seen = self.buildx.seen = self.git.seen = self.seen
+        (self.root / self.buildx.file).write_text(self.buildx.text)
         for name in TARGETS:
             (self.root / name).mkdir(exist_ok=True)
             (self.root / name / "Dockerfile").write_text(f"FROM {name}\n")
