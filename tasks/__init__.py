@@ -5,8 +5,9 @@ from tasks.app import early as early  # isort: skip
 
 from invoke import Collection
 
-from tasks.commands.build import build
-from tasks.commands.ci import explain, image, local
+from tasks.commands.adopt import adopt
+from tasks.commands.build import build, image
+from tasks.commands.ci import explain, local
 from tasks.commands.environments import (
     cleanup,
     console,
@@ -30,6 +31,7 @@ namespace = Collection(
     doctor,
     test,
     names,
+    adopt,
     build,
     cleanup,
     console,

@@ -27,7 +27,8 @@ EOF
 FROM mautic AS release
 COPY --from=layout /overlay/ /var/www/html/
 
-# What is public of our own is in here; nginx takes it from there, in a layer after the release's.
+# What is public of our own is in here; nginx takes it from there, in a layer after the release's. The
+# modes are still those of the checkout: nothing of this is in an image as it is.
 FROM scratch AS own
 COPY plugins/ /plugins/
 COPY themes/ /themes/

@@ -5,24 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from tasks.adapters.committed import Built, differing, require_whole
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
-
-_ADDRESS = re.compile(
-    r"(?:https?|ssh|git)://(?:[^/@]*@)?(?P<host>[^/:]+)(?::\d+)?/(?P<path>.+)"
-    r"|(?:[^/:@]+@)?(?P<scp_host>[^/:@]+):(?P<scp_path>(?!//).+)"
-)
-"""A repository elsewhere, as a URL or the short form of scp; see git-clone(1), "GIT URLS"."""
+from tasks.core.repository import canonical
 
 _CONVERTED = re.compile(r"i/lf\s+w/(?:crlf|mixed)\s")
 """Line ends in the index and in the work tree; see git-ls-files(1), "--eol"."""
 
 _BRANCHES = "refs/heads/"
-_ORIGIN = "refs/remotes/origin/"
+_REMOTES = "refs/remotes/"
+_ORIGIN = "origin"
 
 _STATUS = (
     *("--porcelain=v1", "-z", "--no-renames"),
@@ -38,10 +37,12 @@ class Checkout:
     Attributes:
         commit: the full commit SHA of HEAD.
         dirty: eight hex digits that stand for the uncommitted changes, or None when clean.
+        unseen: what of them `git status` does not show: paths, relative to the suite's folder.
     """
 
     commit: str
     dirty: str | None
+    unseen: tuple[str, ...] = ()
 
     @property
     def short(self) -> str:
@@ -54,19 +55,6 @@ class Checkout:
         return f"{self.short}-dirty-{self.dirty}" if self.dirty else self.short
 
 
-def canonical(url: str) -> str:
-    """Return a repository's address in one form: ``https://host/path``, without user and port.
-
-    Args:
-        url: as `git remote get-url` shows it; a path on this machine stays what it is.
-    """
-    match = _ADDRESS.fullmatch(url)
-    if not match:
-        return url
-    host, path = match["host"] or match["scp_host"], match["path"] or match["scp_path"]
-    return f"https://{host}/{path.strip('/').removesuffix('.git')}"
-
-
 class Git:
     """Asks git about one checkout.
 
@@ -74,25 +62,42 @@ class Git:
         runner: runs git.
         root: a directory of the checkout.
         environ: where CI says which branch it is about.
+        named: returns the repository's address where the settings say it, or an empty string.
     """
 
     def __init__(
-        self, runner: Runner, root: Path, environ: Mapping[str, str] | None = None
+        self,
+        runner: Runner,
+        root: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        named: Callable[[], str] = str,
     ) -> None:
         self._runner = runner
         self._root = root
         self._environ = os.environ if environ is None else environ
+        self._named = named
 
     def _git(self, *args: str) -> str:
         return self._run(*args).stdout.rstrip("\n")
 
-    def _run(self, *args: str, check: bool = True) -> Completed:
+    def _ask(self, where: Path, *args: str, stdin: str = "", check: bool = True) -> str:
+        return self._run(*args, where=where, stdin=stdin, check=check).stdout
+
+    def _run(
+        self, *args: str, where: Path | None = None, stdin: str = "", check: bool = True
+    ) -> Completed:
         # No prompt may hang a CI job, and no optional lock may disturb an editor's git.
-        env = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+        # An object is what its name says, whatever a person has put in its place.
+        env = {
+            **{"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            "GIT_NO_REPLACE_OBJECTS": "1",
+        }
         return self._runner.run(
             ["git", *args],
+            stdin=stdin,
             env=env,
-            cwd=self._root,
+            cwd=where or self._root,
             deadline=60,
             # Branches and files may have names that are not UTF-8; none may look like another.
             undecodable="surrogateescape",
@@ -117,21 +122,50 @@ class Git:
             )
         return head
 
-    def checkout(self) -> Checkout:
-        """Return the commit that is checked out, and whether the tree is dirty.
+    def commit(self) -> str:
+        """Return the full SHA of the commit that is checked out.
 
         Raises:
             InputError: no git repository, or no commit yet.
         """
         self._require_repository()
         try:
-            commit = self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+            return self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         except CommandError as error:
             raise InputError(
                 "there is no commit yet", hint="commit something first: images are tagged by commit"
             ) from error
+
+    def checkout(self, built: Built) -> Checkout:
+        """Return the commit that is checked out, and whether the tree is dirty.
+
+        It is dirty where git finds it so, and where one of the files that images are built from is
+        not, to the byte, that of the commit.
+
+        Args:
+            built: those files.
+
+        Raises:
+            InputError: no git repository, no commit yet, or a file that no image can hold.
+        """
+        commit = self.commit()
         status = self._git("status", *_STATUS)
-        return Checkout(commit, self._fingerprint(status) if status else None)
+        unseen = differing(self._ask, self._root, built, self._changed(status))
+        dirty = self._fingerprint(status, unseen) if status or unseen else None
+        return Checkout(commit, dirty, tuple(unseen))
+
+    def require_whole(self, built: Built) -> None:
+        """Make sure that everything is here that HEAD says images are built from.
+
+        Args:
+            built: the files that they are built from.
+
+        Raises:
+            InputError: naming what is missing, and the command that brings it.
+        """
+        self._require_repository()
+        status = self._git("status", *_STATUS)
+        require_whole(self._ask, self._root, built, self._changed(status))
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         """Return the files that are committed with line feeds alone and lie here with CRLF.
@@ -161,23 +195,27 @@ class Git:
         return int(self._git("rev-list", "--timestamp", "--max-count=1", commit, "--").split()[0])
 
     def remote_branches(self) -> frozenset[str]:
-        """Return the branches that `origin` has.
+        """Return the branches that the repository this is a clone of has.
 
         Raises:
+            InputError: there are several remotes, and nothing says which one.
             CommandError: the remote cannot be read.
             SuiteError: it has no branch at all: a remote that nobody has pushed to yet, or one that
                 shows this user nothing, must not pass for one where every branch was deleted.
         """
+        remote = self._remote() or _ORIGIN
         try:
-            listed = self._git("ls-remote", "--heads", "origin")
+            listed = self._git("ls-remote", "--heads", remote)
         except CommandError as error:
-            error.message = "the branches of origin cannot be read"
+            error.message = f"the branches of {remote} cannot be read"
             error.hint = "check `git remote -v`, the network and your access, then run it again"
             raise
         names = (line.partition(f"\t{_BRANCHES}")[2] for line in listed.split("\n"))
         found = frozenset(filter(None, names))
         if not found:
-            raise SuiteError("origin has no branches", hint="check `git ls-remote --heads origin`")
+            raise SuiteError(
+                f"{remote} has no branches", hint=f"check `git ls-remote --heads {remote}`"
+            )
         return found
 
     def branches(self) -> frozenset[str]:
@@ -186,27 +224,83 @@ class Git:
         return frozenset(name.removeprefix(_BRANCHES) for name in listed if name)
 
     def default_branch(self) -> str:
-        """Return the project's default branch: CI's, origin's, or `main` where neither says."""
+        """Return the project's default branch: CI's, the remote's, or `main` where neither says."""
         named = self._environ.get("CI_DEFAULT_BRANCH")
         if named:
             return named
-        return self._pointed_to(f"{_ORIGIN}HEAD", _ORIGIN) or "main"
+        below = f"{_REMOTES}{self._remote() or _ORIGIN}/"
+        return self._pointed_to(f"{below}HEAD", below) or "main"
 
     def repository(self) -> str:
-        """Return where the repository lives: origin's address, or the checkout's path.
+        """Return where the repository lives: its remote's address, or this clone's path.
 
-        The same for everybody, by whichever protocol each has cloned it: a person by SSH and a CI
-        job by HTTPS own the same environments. A stop job has no checkout; GitLab tells it.
+        The same for everybody, by whichever protocol, name or alias each has cloned it, and in all
+        worktrees of a clone; or what the settings say. A stop job has no checkout; GitLab tells it.
+
+        Raises:
+            InputError: no git repository; or several remotes, and nothing says which one.
         """
+        if setting := self._named():
+            return canonical(setting)
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
-            return canonical(named)
+            return canonical(self._without_relative_url(named))
         self._require_repository()
+        common = Path(self._git("rev-parse", "--path-format=absolute", "--git-common-dir"))
+        clone = common.parent if common.name == ".git" else common
+        remote = self._remote()
+        if remote is None:
+            return str(clone)
+        address = canonical(self._git("remote", "get-url", remote), self._ssh_host)
+        return address if "://" in address else canonical(os.path.normpath(clone / address))
+
+    def _without_relative_url(self, url: str) -> str:
+        """Return a project's address without the path that all of its GitLab's pages lie below.
+
+        By SSH nobody sees that path.
+        """
+        server = self._environ.get("CI_SERVER_URL", "")
+        below = urlsplit(server).path.rstrip("/")
+        if not below or not url.startswith(f"{server.rstrip('/')}/"):
+            return url
+        return server.rstrip("/").removesuffix(below) + url.removeprefix(server.rstrip("/"))
+
+    def _remote(self) -> str | None:
+        """Return the remote that this is a clone of, or None where there is none.
+
+        Raises:
+            InputError: there are several, and nothing says which one.
+        """
+        names = self._git("remote").split()
+        if _ORIGIN in names:
+            return _ORIGIN
+        if not names[1:]:
+            return names[0] if names else None
+        branch = self._pointed_to("HEAD", _BRANCHES)
+        for key in ("checkout.defaultRemote", f"branch.{branch}.remote"):
+            named = self._run("config", "--get", key, check=False).stdout.strip()
+            if named in names:
+                return named
+        raise InputError(
+            f"this clone has several remotes ({', '.join(names)}), and none is called origin",
+            hint=f"git config checkout.defaultRemote {names[0]}",
+        )
+
+    def _ssh_host(self, alias: str) -> str:
+        """Return the host that SSH takes a name for, by the configuration that git uses it with."""
+        command = (
+            self._environ.get("GIT_SSH_COMMAND")
+            or self._run("config", "--get", "core.sshCommand", check=False).stdout.strip()
+        )
         try:
-            url = self._git("remote", "get-url", "origin")
-        except CommandError:
-            return str(Path(self._git("rev-parse", "--show-toplevel")))
-        return canonical(url)
+            words = shlex.split(command or "ssh")
+            words = [str(Path(word).expanduser()) if word[:1] == "~" else word for word in words]
+            done = self._runner.run([*words, "-G", alias], deadline=10, check=False)
+        except (SuiteError, ValueError):
+            # Not OpenSSH, or none at all: then there are no aliases either.
+            return alias
+        found = re.search(r"^hostname (\S+)$", done.stdout, re.MULTILINE)
+        return found[1] if found and done.returncode == 0 else alias
 
     def is_on(self, commit: str, branch: str) -> bool:
         """Return True if a commit is on a branch, as far as this clone knows.
@@ -214,7 +308,8 @@ class Git:
         Raises:
             InputError: a shallow clone whose history does not reach far enough to tell.
         """
-        for reference in (f"{_BRANCHES}{branch}", f"{_ORIGIN}{branch}"):
+        remote = self._remote() or _ORIGIN
+        for reference in (f"{_BRANCHES}{branch}", f"{_REMOTES}{remote}/{branch}"):
             done = self._run("merge-base", "--is-ancestor", commit, reference, check=False)
             if done.returncode == 0:
                 return True
@@ -245,11 +340,22 @@ class Git:
                 f"{self._root} is not a git repository", hint="run inv inside your checkout"
             )
 
-    def _fingerprint(self, status: str) -> str:
+    def _changed(self, status: str) -> list[str]:
+        """Return the paths of the uncommitted changes, relative to the suite's folder.
+
+        Args:
+            status: what `git status` says with the options of ``_STATUS``.
+        """
+        prefix = self._git("rev-parse", "--show-prefix")
+        names = (entry[3:] for entry in filter(None, status.split("\0")))
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+    def _fingerprint(self, status: str, unseen: Iterable[str]) -> str:
         """Return eight hex digits over the uncommitted changes, untracked files included.
 
         Args:
             status: what `git status` says with the options of ``_STATUS``.
+            unseen: the paths of those that it does not show.
         """
         digest = hashlib.sha256(status.encode(errors="surrogateescape"))
         top = Path(self._git("rev-parse", "--show-toplevel"))
@@ -257,6 +363,8 @@ class Git:
             name = entry[3:]  # two letters and a space stand before it
             # Read here, not shown by git: differences look as a person's settings have them.
             digest.update(_content(top / name))
+        for path in unseen:
+            digest.update(os.fsencode(f"{path}\0") + _content(self._root / path))
         return digest.hexdigest()[:8]
 
 

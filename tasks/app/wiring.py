@@ -1,33 +1,47 @@
-"""Wiring: the target that runs an environment, and the local platform."""
+"""Wiring: what runs an environment, its registry, and what several environments share.
+
+A run has to do with one target, so only that one's flows are loaded.
+"""
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.app.session import ROOT, Session
+from tasks.adapters.aws.eks import EksAccess
+from tasks.adapters.aws.session import Aws
+from tasks.adapters.docker.base_images import Bases
+from tasks.adapters.docker.engine import Engine
+from tasks.adapters.docker.standins import Standins
+from tasks.adapters.files.download import fetch
+from tasks.adapters.files.lock import Lock
+from tasks.adapters.host.tools import find_helm
+from tasks.adapters.identity import this_run
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.helm import Helm
+from tasks.adapters.registry.ecr import EcrRegistry, region_of
+from tasks.adapters.registry.oci import OciRegistry
+from tasks.app.session import Session
+from tasks.app.task import ROOT
 from tasks.core.errors import InputError
+from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.names import platform_name
+from tasks.flows.build import resolve_images
+from tasks.flows.target import Target
 
 if TYPE_CHECKING:
-    from tasks.adapters.docker.engine import Engine
-    from tasks.adapters.files.lock import Holder
-    from tasks.adapters.kubernetes.cluster import Cluster
-    from tasks.adapters.kubernetes.helm import Helm
+    from tasks.flows.compose.plan import ComposePlan
     from tasks.flows.compose.platform import Platform
-    from tasks.flows.compose.target import Local
-    from tasks.flows.kubernetes.target import Kubernetes
+    from tasks.flows.kubernetes.plan import ClusterPlan
+    from tasks.flows.kubernetes.platform import ClusterPlatform
     from tasks.flows.registry_port import Registry
-    from tasks.flows.target import Target
 
 
-def target(session: Session, environment: str, *, dry: bool = False) -> Target:
+def target(
+    session: Session, environment: str, *, dry: bool = False
+) -> Target[ComposePlan] | Target[ClusterPlan]:
     """Return what runs the environments of one environment of invoke.yaml.
 
     Args:
@@ -36,35 +50,34 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Target:
         dry: only look: images that have yet to be made are not made.
     """
     if session.settings.environment(environment).target == "kubernetes":
-        return _kubernetes(session, environment, dry=dry)
+        return kubernetes(session, environment, dry=dry)
     return local(session, environment, dry=dry)
 
 
-def _kubernetes(session: Session, environment: str, *, dry: bool) -> Kubernetes:
-    from tasks.flows.build import resolve_images
-    from tasks.flows.kubernetes.target import Kubernetes
+def kubernetes(session: Session, environment: str, *, dry: bool = False) -> Target[ClusterPlan]:
+    """Return the cluster of an environment as its target; arguments as for ``target``."""
+    from tasks.flows.kubernetes.context import ClusterContext
+    from tasks.flows.kubernetes.target import kubernetes_target
 
     access, helm = cluster(session, environment)
-    return Kubernetes(
+    context = ClusterContext(
         settings=session.settings_of(environment),
         environment=environment,
         cluster=access,
         helm=helm,
         root=ROOT,
-        images=partial(resolve_images, registry(session, environment)),
-        base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
         redactor=session.redactor,
+    )
+    return kubernetes_target(
+        context,
+        find_images=partial(resolve_images, registry(session, environment)),
+        base=_base(session, standins(session, environment), dry=dry),
     )
 
 
 def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
     """Return the cluster of an environment whose target is Kubernetes, and Helm for it."""
-    from tasks.adapters.aws.eks import EksAccess
-    from tasks.adapters.host.tools import find_helm
-    from tasks.adapters.kubernetes.cluster import Cluster
-    from tasks.adapters.kubernetes.helm import Helm
-
     own = session.settings_of(environment).environment(environment)
     assert own.cluster, "the settings require it for this target"  # noqa: S101 - for the type
     assert own.cluster.name, "the settings require it"  # noqa: S101 - for the type
@@ -88,25 +101,24 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
     )
 
 
-def local(session: Session, environment: str, *, dry: bool = False) -> Local:
+def local(session: Session, environment: str, *, dry: bool = False) -> Target[ComposePlan]:
     """Return this machine's Docker Engine as a target; arguments as for ``target``."""
-    from tasks.adapters.docker.engine import Engine
-    from tasks.flows.build import resolve_images
-    from tasks.flows.compose.target import Local
+    from tasks.flows.compose.context import Context
+    from tasks.flows.compose.target import compose_target
 
     engine = Engine()
-    images = registry(session, environment)
-    return Local(
+    context = Context(
         settings=session.settings_of(environment),
         environment=environment,
         engine=engine,
         runner=session.runner,
         root=ROOT,
         platform=platform(session, standins(session, environment), engine, dry=dry),
-        images=partial(resolve_images, images),
+        find_images=partial(resolve_images, registry(session, environment)),
         base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
     )
+    return compose_target(context)
 
 
 def platform(
@@ -120,28 +132,57 @@ def platform(
         engine: the Docker Engine, where it is known already.
         dry: only look: images that have yet to be made are not made.
     """
-    from tasks.adapters.docker.engine import Engine as TheEngine
-    from tasks.adapters.files.lock import Lock
     from tasks.flows.compose.platform import Platform
 
     lock = Lock(platform_name(session.settings.project))
     return Platform(
         settings=session.settings,
-        engine=engine or TheEngine(),
+        engine=engine or Engine(),
         runner=session.runner,
         root=ROOT,
         base=_base(session, standins, dry=dry),
-        exclusive=lambda: lock.held(holder("start the platform"), session.console.warn),
+        exclusive=lambda: lock.held(this_run("start the platform"), session.console.warn),
         work=session.console.work,
+    )
+
+
+def cluster_platform(session: Session, env: str, values: Sequence[str]) -> ClusterPlatform:
+    """Return the platform of the cluster that an environment lives in.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+        values: values files for helm/platform.
+
+    Raises:
+        InputError: the environment lives in none.
+    """
+    from tasks.flows.kubernetes.platform import ClusterPlatform
+
+    environment, own = session.environment(env)
+    if own.target != "kubernetes":
+        raise InputError(
+            f"{environment} does not live in a cluster",
+            hint="name an environment of target kubernetes: --env dev",
+        )
+    settings = session.settings_of(environment)
+    place = settings.environment(environment).cluster
+    access, helm = cluster(session, environment)
+    return ClusterPlatform(
+        title=(place.name if place else None) or environment,
+        inputs=inputs_of(settings, environment, session.parameters(own.stack) if own.stack else {}),
+        files=[Path(name) for name in values],
+        cluster=access,
+        helm=helm,
+        root=ROOT,
+        fetch=fetch,
+        work=session.console.work,
+        warn=session.console.warn,
     )
 
 
 def registry(session: Session, environment: str) -> Registry:
     """Return the registry of an environment."""
-    from tasks.adapters.aws.session import Aws
-    from tasks.adapters.registry.ecr import EcrRegistry, region_of
-    from tasks.adapters.registry.oci import Registry as OciRegistry
-
     settings = session.settings_of(environment)
     own = settings.environment(environment)
     if own.registry.kind == "oci":
@@ -168,54 +209,38 @@ def standins(session: Session, environment: str) -> str:
     return own.url.partition("/")[0]
 
 
-def owner() -> str:
-    """Return who runs this, as user@host; in a GitLab job the user who started it."""
-    try:
-        user = os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
-    except (OSError, KeyError):  # a uid without a name, as in some CI images
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+@cache
+def bases(session: Session, standins: str) -> Bases:
+    """Return what resolves base images and remembers it, one per run.
 
-
-def holder(action: str, commit: str = "", committed: int = 0) -> Holder:
-    """Return what others are told while this run holds an environment."""
-    from tasks.adapters.files.lock import Holder
-
-    since = datetime.now(UTC).isoformat()
-    # Whoever waits for a job wants to see that job.
-    who = ", ".join(filter(None, (owner(), os.environ.get("CI_JOB_URL"))))
-    return Holder(who, os.getpid(), since, action, commit, committed)
+    Args:
+        session: the run.
+        standins: host and port of the registry that keeps the stand-ins.
+    """
+    images = session.settings.images
+    engine = Engine()
+    return Bases(
+        engine,
+        Standins(
+            session.runner,
+            engine,
+            ROOT,
+            host=standins,
+            suite=images.debian,
+            work=session.console.work,
+        ),
+        source=images.source,
+        warn=session.console.warn,
+    )
 
 
 def _base(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:
     """Return what turns a public image's reference into one that the engine has or can pull."""
 
     def base(reference: str) -> str:
-        bases = session.bases(standins)
+        found = bases(session, standins)
         if dry:
-            return bases.look(reference).reference or reference
-        return bases.resolve(reference).reference
+            return found.look(reference).reference or reference
+        return found.resolve(reference).reference
 
     return base
-
-
-def tail(argv: list[str], command: str) -> list[str]:
-    """Return the command that a task passes on: what follows `--`, or the words of an option.
-
-    Args:
-        argv: the whole command line; invoke itself keeps what follows `--` only as one text, in
-            which the words can no longer be told apart.
-        command: what the option said.
-
-    Raises:
-        InputError: both were given, or the option's quotes do not match.
-    """
-    import shlex
-
-    after = argv[argv.index("--") + 1 :] if "--" in argv else []
-    if after and command:
-        raise InputError("give the command after -- or with --command, not both")
-    try:
-        return after or shlex.split(command)
-    except ValueError as error:
-        raise InputError(f"--command {command!r}: {error}") from error

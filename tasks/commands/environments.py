@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
-from tasks.app.session import ROOT, Session, check_format, task
+from tasks.app.task import check_format, passed_on, task
 
 if TYPE_CHECKING:
-    from tasks.core.environment import Owner
-    from tasks.core.names import Names
-    from tasks.flows.deploy import Deployed
-    from tasks.flows.target import Credentials, RemovalPlan, Request, Target
+    from tasks.app.session import Session
+    from tasks.flows.target import Request
 
 
 @task(help={"tag": "tag of the images (default: that of the commit checked out)"})
@@ -27,15 +25,10 @@ def deploy(
     format: str = "text",
 ) -> None:
     """Create or update the branch's environment, wait for it, test it and print its URL."""
-    as_json = check_format(format)
-    from tasks.app.wiring import owner
-    from tasks.flows.target import Request
+    from tasks.app import environments
 
-    if tag:
-        names = _names(session, env, branch)
-        request = Request(names, session.git.repository(), owner(), tag)
-    else:
-        request = of_checkout(session, env, branch)
+    as_json = check_format(format)
+    request = environments.request(session, env, branch, tag)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 
@@ -49,13 +42,10 @@ def rollback(
     format: str = "text",
 ) -> None:
     """Deploy an earlier release of the branch again, by its images; git is not asked."""
-    as_json = check_format(format)
-    from tasks.app.wiring import owner
-    from tasks.flows.target import Request
+    from tasks.app import environments
 
-    names = _names(session, env, branch)
-    _, of = _existing(session, names)
-    request = Request(names, of.repository, owner(), tag=to, rollback=True)
+    as_json = check_format(format)
+    request = environments.rollback_request(session, env, branch, to)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 
@@ -68,50 +58,31 @@ def cleanup(
     format: str = "text",
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
+    from tasks.app.environments import Removal
+
     as_json = check_format(format)
-    from tasks.app.wiring import holder, registry, target
-    from tasks.flows.cleanup import plan_cleanup, run_cleanup
-
-    names = _names(session, env, branch)
-    of = _owner(session, names)
-    place = target(session, names.environment)
     dry = dry_run or session.dry
-    holds_images = place.holds_images(dry=dry)
-
-    def plan() -> RemovalPlan:
-        return plan_cleanup(
-            place,
-            of,
-            names,
-            tags=registry(session, names.environment) if holds_images else None,
-            protected=session.settings.environment(names.environment).protected,
-            root=ROOT,
-        )
-
+    names = session.names(env, branch)
+    removal = Removal(session, names, dry=dry)
     if dry:
-        session.console.plan(plan(), as_json=as_json)
-        return
-    removed = run_cleanup(place, plan, names, me=holder("cleanup"), console=session.console)
-    if not removed:
+        session.console.plan(removal.plan(), as_json=as_json)
+    elif not removal.run():
         session.console.say(f"{names.branch}: nothing to remove")
 
 
 @task(name="list")
 def list_(session: Session, env: str = "", format: str = "text") -> None:
     """List all environments: state, commit, age, owner, URL."""
+    from tasks.app import wiring
+    from tasks.flows.views import LIST_COLUMNS, list_rows, now
+
     as_json = check_format(format)
-    from dataclasses import asdict
-
-    from tasks.app.wiring import target
-    from tasks.flows.views import list_rows, now
-
     environment, _ = session.environment(env)
-    found = list(target(session, environment).list())
+    found = wiring.target(session, environment).inspector.list()
     if as_json:
         session.console.json([asdict(item) for item in found])
     elif found:
-        columns = ("branch", "state", "commit", "age", "expires", "owner", "url")
-        session.console.table(columns, list_rows(found, now()))
+        session.console.table(LIST_COLUMNS, list_rows(found, now()))
     else:
         session.console.say("there are no environments; make one: inv deploy")
 
@@ -121,20 +92,17 @@ def status(
     session: Session, env: str = "", branch: str | None = None, format: str = "text"
 ) -> None:
     """Show the services of a branch's environment, and its scheduled commands' runs."""
-    as_json = check_format(format)
-    from dataclasses import asdict
-
+    from tasks.app import environments
     from tasks.flows import schedules
-    from tasks.flows.views import status_rows
+    from tasks.flows.views import STATUS_COLUMNS, status_rows
 
-    names = _names(session, env, branch)
-    place, of = _existing(session, names)
-    parts = list(place.status(of, names))
+    as_json = check_format(format)
+    parts = environments.existing(session, env, branch).parts
     if as_json:
         session.console.json([asdict(part) for part in parts])
         return
-    columns = ("service", "state", "health", "image", "status")
-    session.console.table(columns, status_rows([part for part in parts if part.image]))
+    services = [part for part in parts if part.image]
+    session.console.table(STATUS_COLUMNS, status_rows(services))
     if scheduled := [part for part in parts if not part.image]:
         session.console.table(schedules.COLUMNS, schedules.rows(scheduled))
 
@@ -155,11 +123,13 @@ def logs(
     tail: int = 100,
 ) -> None:
     """Show what the services of a branch's environment write."""
-    names = _names(session, env, branch)
-    place, of = _existing(session, names)
-    say = session.console.data
+    from tasks.app import environments
+
+    found, say = environments.existing(session, env, branch), session.console.data
     try:
-        place.logs(of, names, say, service=service, follow=follow, tail=tail)
+        found.inspector.logs(
+            found.owner, found.names, say, service=service, follow=follow, tail=tail
+        )
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -168,9 +138,7 @@ def logs(
 @task(help={"command": "the command as one text, instead of its words after --"})
 def console(session: Session, env: str = "", branch: str | None = None, command: str = "") -> None:
     """Run a command of Mautic's console: inv console -- mautic:segments:update."""
-    from tasks.app.wiring import tail
-
-    words = tail(sys.argv, command)
+    words = passed_on(sys.argv, command)
     _execute(session, env, branch, "", ["mautic", "console", *words])
 
 
@@ -195,112 +163,27 @@ def shell(
 @task()
 def url(session: Session, env: str = "", branch: str | None = None) -> None:
     """Print the URL of a branch's environment."""
-    names = _names(session, env, branch)
-    _existing(session, names)
-    session.console.data(names.url)
+    from tasks.app import environments
 
-
-# -- what inv demo does, too ----------------------------------------------------------------------
-
-
-def of_checkout(session: Session, env: str, branch: str | None) -> Request:
-    """Return the request to deploy what is checked out.
-
-    Raises:
-        RefusedError: the environment is protected, and this is not what may go there.
-    """
-    from tasks.app.wiring import owner
-    from tasks.commands.build import subject_of
-    from tasks.flows.build import guard
-    from tasks.flows.target import Request
-
-    subject = subject_of(session, env, branch)
-    guard(subject, session.git)
-    names, checkout = session.names(subject.name, subject.branch), subject.checkout
-    return Request(names, subject.repository, owner(), checkout.tag, checkout.commit)
-
-
-def carry_out(session: Session, request: Request) -> Deployed:
-    """Deploy what a request asks for, and return what it came to."""
-    from tasks.app.wiring import holder, target
-    from tasks.flows.deploy import run_deploy
-
-    action = "rollback" if request.rollback else "deploy"
-    committed = session.git.committed(request.commit) if request.commit else 0
-    place = target(session, request.names.environment)
-    me = holder(action, request.tag, committed)
-    return run_deploy(place, request, me=me, console=session.console, root=ROOT)
-
-
-def show_credentials(credentials: Credentials) -> None:
-    """Show the first administrator, this once.
-
-    The session's own console would mask the password, as everywhere else. A job's log is kept and
-    read by many: there it only says where the password is.
-    """
-    from tasks.adapters.gitlab import is_job
-    from tasks.adapters.terminal.console import Console
-    from tasks.core.redact import Redactor
-
-    once = Console(Redactor())
-    if is_job(os.environ):
-        once.success(f"log in as {credentials.username}; the password: {credentials.later}")
-        return
-    once.success(f"log in as {credentials.username} with the password {credentials.password}")
-    once.say(f"  shown this once; later: {credentials.later}")
-
-
-# -- what they share ------------------------------------------------------------------------------
-
-
-def _names(session: Session, env: str, branch: str | None) -> Names:
-    of_branch = session.branch(branch)
-    environment, _ = session.environment(env, of_branch)
-    return session.names(environment, of_branch)
-
-
-def _owner(session: Session, names: Names) -> Owner:
-    from tasks.core.environment import Owner
-
-    repository = session.git.repository()
-    return Owner(names.environment, names.slug, names.branch, repository)
-
-
-def _existing(session: Session, names: Names) -> tuple[Target, Owner]:
-    """Return the target of an environment that is there, and whose it is.
-
-    Raises:
-        InputError: it is not there.
-    """
-    from tasks.app.wiring import target
-    from tasks.flows.views import absent
-
-    place, of = target(session, names.environment), _owner(session, names)
-    if not place.status(of, names):
-        raise absent(place, names)
-    return place, of
+    session.console.data(environments.existing(session, env, branch).names.url)
 
 
 def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
-    from tasks.app.wiring import target
+    """Deploy what a request asks for, or only print the plan."""
+    from tasks.app import environments, wiring
 
     if dry:
-        place = target(session, request.names.environment, dry=True)
-        session.console.plan(place.plan_deploy(request), as_json=as_json)
+        deployer = wiring.target(session, request.names.environment, dry=True).deployer
+        session.console.plan(deployer.plan_deploy(request), as_json=as_json)
         return
-    done = carry_out(session, request)
-    if done.credentials:
-        show_credentials(done.credentials)
-    if as_json:
-        session.console.json({"url": done.url, "changed": done.changed})
-    else:
-        session.console.data(done.url)
+    environments.show(session, environments.deploy(session, request), as_json=as_json)
 
 
 def _execute(
     session: Session, env: str, branch: str | None, service: str, words: list[str]
 ) -> NoReturn:
     """Run a command in a service, on this terminal, and end with its exit status."""
-    names = _names(session, env, branch)
-    place, of = _existing(session, names)
-    raise Exit(code=place.execute(of, names, words, service=service))
+    from tasks.app import environments
+
+    found = environments.existing(session, env, branch)
+    raise Exit(code=found.inspector.execute(found.owner, found.names, words, service=service))

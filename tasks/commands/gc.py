@@ -1,10 +1,13 @@
-"""Sweeping away the environments that nobody needs any more."""
+"""inv gc: the environments that nobody needs any more."""
 
 from __future__ import annotations
 
-from functools import partial
+from typing import TYPE_CHECKING
 
-from tasks.app.session import ROOT, Session, check_format, task
+from tasks.app.task import check_format, task
+
+if TYPE_CHECKING:
+    from tasks.app.session import Session
 
 
 @task(help={"yes": "remove them; without it they are only listed"})
@@ -16,30 +19,15 @@ def gc(
     format: str = "text",
 ) -> None:
     """Remove environments whose branch is gone or whose time is over, and tags of gone branches."""
-    as_json = check_format(format)
-    from dataclasses import replace
-
-    from tasks.app.wiring import holder, registry, target
-    from tasks.core.images.tags import IMAGES
-    from tasks.flows.cleanup import refuse_protected
-    from tasks.flows.gc import COLUMNS, TAG_COLUMNS, plan_leftovers, plan_sweep, run_sweep
+    from tasks.app.environments import Sweeping
+    from tasks.flows.gc import COLUMNS, TAG_COLUMNS
     from tasks.flows.views import now
 
-    environment, own = session.environment(env)
-    refuse_protected(environment, protected=own.protected)
-    git = session.git
-    place = target(session, environment)
-    moment = now()
+    as_json = check_format(format)
     dry = dry_run or session.dry or not yes
-    images = registry(session, environment) if place.holds_images(dry=dry) else None
-    tags = {name: images.tags(name) for name in IMAGES} if images else {}
-    branches = git.remote_branches() | (git.branches() if place.is_private else frozenset())
-    found = place.list()
-    sweep = plan_sweep(
-        environment, found, repository=git.repository(), branches=branches, now=moment
-    )
-    slugs = {session.names(environment, branch).slug for branch in branches}
-    sweep = replace(sweep, leftovers=plan_leftovers(tags, found, slugs))
+    moment = now()
+    sweeping = Sweeping(session, env, dry=dry)
+    sweep = sweeping.plan(moment)
     if as_json:
         session.console.json(sweep.as_dict())
     if not as_json and sweep.stale:
@@ -47,17 +35,8 @@ def gc(
     if not as_json and sweep.leftovers:
         session.console.table(TAG_COLUMNS, sweep.tag_rows())
     if not sweep.steps:
-        session.console.say(f"{environment}: nothing to sweep away")
-        return
-    if dry:
+        session.console.say(f"{sweep.environment}: nothing to sweep away")
+    elif dry:
         session.console.say("nothing was removed; to remove them: inv gc --yes")
-        return
-    run_sweep(
-        sweep,
-        place,
-        partial(session.names, environment),
-        tags=images,
-        me=holder("cleanup"),
-        console=session.console,
-        root=ROOT,
-    )
+    else:
+        sweeping.run(sweep)

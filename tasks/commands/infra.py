@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
-from tasks.app.session import ROOT, Session, check_format, task
+from tasks.app.task import check_format, task
+from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tasks.app.session import Session
     from tasks.core.terraform_plan import Change, Summary
-    from tasks.flows.infra.site import Site
 
 DRIFTED = 2
 """Exit code of a drift, as `terraform plan -detailed-exitcode` has it."""
@@ -27,10 +29,11 @@ def bootstrap(
     session: Session, stack: str = "", dry_run: bool = False, format: str = "text"
 ) -> None:
     """Make the S3 bucket of a stack's Terraform state, or give it what it lacks."""
-    as_json = check_format(format)
+    from tasks.app import infra
     from tasks.flows.infra.state import plan_bootstrap, run_bootstrap
 
-    site = _site(session, stack)
+    as_json = check_format(format)
+    site = infra.site(session, stack)
     plan = plan_bootstrap(site.bucket)
     if dry_run or session.dry:
         session.console.plan(plan, as_json=as_json)
@@ -47,10 +50,11 @@ def bootstrap(
 @task(help={"stack": _STACK, "diff": "show every attribute, as Terraform does"})
 def plan(session: Session, stack: str = "", diff: bool = False, format: str = "text") -> None:
     """Plan the changes of a stack, save the plan, and show what it does."""
-    as_json = check_format(format)
+    from tasks.app import infra
     from tasks.flows.infra.plans import make_plan, show_diff
 
-    site = _site(session, stack)
+    as_json = check_format(format)
+    site = infra.site(session, stack)
     summary = make_plan(site, dry=session.dry)
     if as_json:
         session.console.json(summary.as_dict())
@@ -82,23 +86,23 @@ def apply(
     format: str = "text",
 ) -> None:
     """Apply the plan that was saved for a stack, and only that."""
-    as_json = check_format(format)
-    from tasks.adapters.terminal.typed_word import typed
-    from tasks.core.errors import RefusedError
+    from tasks.app import infra
     from tasks.flows.infra.plans import apply_plan, open_plan
 
-    site = _site(session, stack)
+    as_json = check_format(format)
+    site = infra.site(session, stack)
     summary = open_plan(site)
     if dry_run or session.dry:
         session.console.plan(summary, as_json=as_json)
         return
     if summary.losses and not replace_stateful:
         _show(session, summary)
-        if not typed(site.name, "What is lost cannot be brought back."):
-            raise RefusedError(
-                f"the plan of stack {site.name} loses {_lost(summary.losses)}",
-                hint=f"if that is meant: {site.command('apply')} --replace-stateful",
-            )
+        infra.confirm(
+            site,
+            "What is lost cannot be brought back.",
+            f"the plan of stack {site.name} loses {_lost(summary.losses)}",
+            f"{site.command('apply')} --replace-stateful",
+        )
     apply_plan(site, summary)
     if as_json:
         session.console.json(summary.as_dict())
@@ -109,14 +113,11 @@ def apply(
 @task(help={"stack": _STACK, "name": "print only this output's value"})
 def output(session: Session, stack: str = "", name: str = "", format: str = "text") -> None:
     """Show the outputs of a stack."""
-    as_json = check_format(format)
-    from tasks.core.config_sources import nearest
-    from tasks.core.errors import InputError
+    from tasks.app import infra
     from tasks.flows.infra.plans import outputs_of
 
-    found = outputs_of(_site(session, stack))
-    if name and name not in found:
-        raise InputError(f"there is no output {name!r}", hint=nearest(name, found))
+    as_json = check_format(format)
+    found = outputs_of(infra.site(session, stack), name)
     if as_json:
         session.console.json(found[name] if name else found)
     elif name:
@@ -129,17 +130,17 @@ def output(session: Session, stack: str = "", name: str = "", format: str = "tex
 @task(help={"stack": _STACK})
 def drift(session: Session, stack: str = "", format: str = "text") -> None:
     """Say what was changed in AWS outside of Terraform; exit code 2 if anything was."""
-    as_json = check_format(format)
+    from tasks.app import infra
     from tasks.flows.infra.plans import find_drift
 
-    site = _site(session, stack)
+    as_json = check_format(format)
+    site = infra.site(session, stack)
     summary = find_drift(site)
-    rows = summary.drift_rows
+    columns, rows = ("what", "address", "attributes"), summary.drift_rows
     if as_json:
-        columns = ("what", "address", "attributes")
         session.console.json([dict(zip(columns, row, strict=True)) for row in rows])
     elif rows:
-        session.console.table(("what", "address", "attributes"), rows)
+        session.console.table(columns, rows)
     pending = len(summary.changes) - len(summary.drift)
     if pending:
         session.console.say(f"besides, {pending} changes of the configuration are not applied yet")
@@ -154,13 +155,12 @@ def destroy(
     session: Session, stack: str = "", name: str = "", dry_run: bool = False, format: str = "text"
 ) -> None:
     """Destroy everything that a stack is made of."""
-    as_json = check_format(format)
-    from tasks.adapters.terminal.typed_word import typed
-    from tasks.core.errors import InputError, RefusedError
+    from tasks.app import infra
     from tasks.flows.infra.plans import destroy as run_destroy
     from tasks.flows.infra.plans import destruction
 
-    site = _site(session, stack)
+    as_json = check_format(format)
+    site = infra.site(session, stack)
     if name not in {"", site.name}:
         raise InputError(f"--name {name!r} is not the stack's name, {site.name}")
     with destruction(site) as summary:
@@ -171,10 +171,12 @@ def destroy(
             session.console.say(f"{site.subject}: nothing to destroy")
             return
         _show(session, summary)
-        if not name and not typed(site.name, "None of this can be brought back."):
-            raise RefusedError(
+        if not name:
+            infra.confirm(
+                site,
+                "None of this can be brought back.",
                 f"stack {site.name} is destroyed only by its name",
-                hint=f"if that is meant: {site.command('destroy')} --name {site.name}",
+                f"{site.command('destroy')} --name {site.name}",
             )
         run_destroy(site, summary)
     if as_json:
@@ -189,10 +191,11 @@ def unlock(
     session: Session, stack: str = "", id: str = "", dry_run: bool = False, format: str = "text"
 ) -> None:
     """Remove the lock that a killed run has left on a stack's state."""
-    as_json = check_format(format)
+    from tasks.app import infra
     from tasks.flows.infra.state import plan_unlock, run_unlock
 
-    site = _site(session, stack)
+    as_json = check_format(format)
+    site = infra.site(session, stack)
     plan = plan_unlock(site, id)
     if plan is None:
         session.console.say(f"{site.subject} is not locked")
@@ -201,43 +204,6 @@ def unlock(
     else:
         run_unlock(plan, site)
         session.console.say(f"next: {site.command('plan')}")
-
-
-# -- what they share ------------------------------------------------------------------------------
-
-
-def _site(session: Session, given: str) -> Site:
-    """Return a stack, and what works on it.
-
-    Raises:
-        InputError: there is no such stack, or no file of its variables.
-        AwsError: the credentials are missing, or refused.
-    """
-    from tasks.adapters.aws.state_bucket import StateBucket
-    from tasks.adapters.terraform import Terraform
-    from tasks.core.names import bucket_name
-    from tasks.flows.infra.site import FOLDER, Site, only_stack, variables_files
-
-    settings = session.settings
-    name = given or only_stack(settings.stacks)
-    own = settings.stack(name)
-    files = variables_files(ROOT, name, own.variables)
-    aws = session.aws(name)
-    account = aws.identity.account
-    bucket = own.state_bucket or bucket_name(settings.project, account, own.region)
-    tags = {"Project": settings.project, "ManagedBy": "inv infra.bootstrap"}
-    return Site(
-        name=name,
-        account=account,
-        region=own.region,
-        files=files,
-        protected=own.protected,
-        root=ROOT,
-        commit=session.git.checkout().commit,
-        terraform=Terraform(session.runner, ROOT / FOLDER, name, aws.environ),
-        bucket=StateBucket(aws, bucket, tags),
-        console=session.console,
-    )
 
 
 def _show(session: Session, summary: Summary) -> None:
@@ -252,6 +218,4 @@ def _lost(changes: Iterable[Change]) -> str:
 
 
 def _text(value: Any) -> str:
-    import json
-
     return value if isinstance(value, str) else json.dumps(value)

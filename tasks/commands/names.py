@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tasks.app.session import Session, check_format, task
+from typing import TYPE_CHECKING
+
+from tasks.app.task import check_format, task
+
+if TYPE_CHECKING:
+    from tasks.app.session import Session
 
 
 @task()
@@ -14,9 +19,7 @@ def names(
 ) -> None:
     """Show what a branch is called everywhere: namespace, host, URL, database, user."""
     as_json = check_format(format)
-    of_branch = session.branch(branch)
-    environment, _ = session.environment(env, of_branch)
-    found = session.names(environment, of_branch).as_dict()
+    found = session.names(env, branch).as_dict()
     if as_json:
         session.console.json(found)
     else:

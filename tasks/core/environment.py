@@ -1,62 +1,75 @@
-"""What is known about a local environment beside what runs: kept as labels of a small volume.
+"""What a branch's environment is, wherever it runs: whose, how far it came, what was deployed.
 
-On Kubernetes a namespace's labels and annotations hold this. An engine has nothing that could be
-annotated, and a container's labels only change with the container itself; so each deploy writes a
-new, empty volume whose labels are the record, and then removes the one before. Reading takes the
-newest, so that a kill between the two does no harm.
+Each target keeps a ``Record`` where it can: Compose in the labels of a volume
+(``core/compose/record.py``), a cluster in an annotation of the namespace
+(``core/kubernetes/record.py``), and each adds what it alone has to remember.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from typing import Any, Self
 
-PREFIX = "io.mautic-multidev."
-ENVIRONMENT = f"{PREFIX}environment"
-"""On everything that belongs to an environment: its name in invoke.yaml."""
-
-PROJECT = f"{PREFIX}project"
-BRANCH = f"{PREFIX}branch"
-REPOSITORY = f"{PREFIX}repository"
-RECORD = f"{PREFIX}record"
-
-CODE = f"{PREFIX}code"
-"""On the mautic image: stands for all of it that a migration depends on."""
+from tasks.core.repository import is_same
 
 HISTORY_MAX = 10
 """Successful deployments that are remembered for `inv rollback`."""
 
 
+ADOPT = "inv adopt --from FORMER"
+"""What a person runs whose repository has another address than the one that an environment has."""
+
+
+class State(StrEnum):
+    """The state of an environment.
+
+    A record holds one of the first six. `inv list` shows what these and the running services come
+    to (``observed_state``).
+    """
+
+    DEPLOYING = "deploying"
+    READY = "ready"
+    ROLLED_BACK = "rolled back"
+    """The last deploy failed, and the release before it runs again."""
+    FAILED = "failed"
+    """The last deploy failed, and nothing was there to go back to, or that failed as well."""
+    REMOVING = "removing"
+    REMOVED = "removed"
+    """Only the namespace is left, because somebody else's objects are in it."""
+
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    STOPPED = "stopped"
+    CHANGING = "changing"
+    """Somebody holds its lock for something that is neither a deploy nor a clean-up."""
+    INTERRUPTED = "interrupted"
+    """A deploy or a clean-up was cut off: nobody is at work on it any more."""
+
+
 @dataclass(frozen=True)
 class Owner:
-    """Whose an environment is. All of it must match before anything is touched.
-
-    Attributes:
-        environment: the environment's name in invoke.yaml.
-        slug: the branch's slug.
-        branch: the full branch name.
-        repository: where the repository lives.
-    """
+    """Whose an environment is. All of it must match before anything is touched."""
 
     environment: str
     slug: str
     branch: str
     repository: str
 
-    def labels(self) -> dict[str, str]:
-        """Return the labels that everything of the environment carries."""
-        return {PREFIX + name: value for name, value in asdict(self).items()}
+    def difference(self, found: Mapping[str, str]) -> str | None:
+        """Return how an object's owner differs from this one, or None if it does not.
 
-    def difference(self, labels: Mapping[str, str]) -> str | None:
-        """Say in what an object's labels show another owner, or None when it is this one's."""
+        Args:
+            found: what the object says, by the names of this class's attributes.
+        """
         for name, value in asdict(self).items():
-            found = labels.get(PREFIX + name)
-            if found is None:
-                return f"it has no label {PREFIX}{name}"
-            if found != value:
-                return f"its {name} is {found!r}, not {value!r}"
+            if name not in found:
+                return f"it has no {name}"
+            is_address = name == "repository"
+            if found[name] != value and not (is_address and is_same(found[name], value)):
+                return f"its {name} is {found[name]!r}, not {value!r}"
         return None
 
 
@@ -70,7 +83,7 @@ class Release:
         mautic: the mautic image, by digest.
         nginx: the nginx image, by digest.
         owner: who deployed it, user@host.
-        deployed_at: when, ISO 8601, UTC.
+        deployed_at: ISO 8601, UTC.
     """
 
     tag: str
@@ -85,40 +98,20 @@ class Release:
         return (self.mautic, self.nginx) == (other.mautic, other.nginx)
 
 
-def with_newest(history: tuple[Release, ...], release: Release) -> tuple[Release, ...]:
-    """Return a history after one more success; the same release again takes the last one's place.
-
-    Args:
-        history: the successful deployments, the newest last.
-        release: the one that just succeeded.
-    """
-    if history and history[-1].tag == release.tag and history[-1].same_images(release):
-        history = history[:-1]
-    return (*history, release)[-HISTORY_MAX:]
-
-
 @dataclass(frozen=True)
 class Record:
-    """What is known about one environment.
+    """What is remembered of an environment between two runs.
 
     Attributes:
-        state: ``deploying``, ``ready``, ``rolled back`` or ``failed``.
+        state: how far the last change came.
         url: where a browser finds it.
         expires_at: when it may be swept away, ISO 8601, or an empty string.
-        database_image: the setting its database's image was chosen by.
-        database: the database's image, by digest; it stays for the database's life.
-        migrated: what the database was last migrated by.
-        services: by service the fingerprint of the configuration it was started with.
         history: the successful deployments, the newest last.
     """
 
-    state: str
+    state: State
     url: str
     expires_at: str = ""
-    database_image: str = ""
-    database: str = ""
-    migrated: str = ""
-    services: Mapping[str, str] = field(default_factory=dict)
     history: tuple[Release, ...] = ()
 
     @property
@@ -126,22 +119,109 @@ class Record:
         """The last deployment that succeeded."""
         return self.history[-1] if self.history else None
 
-    def with_release(self, release: Release) -> Record:
-        """Return the record after a successful deployment."""
-        return replace(self, state="ready", history=with_newest(self.history, release))
+    def with_release(self, release: Release) -> Self:
+        """Return the record after a successful deployment.
 
-    def to_labels(self) -> dict[str, str]:
-        """Return the record as a label."""
-        return {RECORD: json.dumps({**asdict(self), "services": dict(self.services)})}
+        The same release once more takes the last one's place.
+        """
+        history = self.history
+        if history and history[-1].tag == release.tag and history[-1].same_images(release):
+            history = history[:-1]
+        return replace(self, state=State.READY, history=(*history, release)[-HISTORY_MAX:])
+
+    def to_json(self) -> str:
+        """Return the record as text for ``from_json``."""
+        return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_labels(cls, labels: Mapping[str, str]) -> Record:
-        """Return the record that ``to_labels`` wrote."""
-        data: dict[str, Any] = json.loads(labels[RECORD])
-        data["history"] = tuple(Release(**release) for release in data["history"])
+    def from_json(cls, text: str) -> Self:
+        """Return the record that ``to_json`` wrote.
+
+        What a newer version of this suite has added is left out: the branches of one project may
+        carry different versions, and see each other's environments.
+        """
+        data = _known(cls, json.loads(text))
+        data["state"] = State(data["state"])
+        data["history"] = tuple(Release(**_known(Release, each)) for each in data["history"])
         return cls(**data)
 
 
-def newest(names: Iterable[str]) -> str | None:
-    """Return the newest of some record volumes, whose names end in a growing number."""
-    return max(names, key=lambda name: int(name.rpartition("-")[2]), default=None)
+def _known(cls: type[Record | Release], data: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: data[field.name] for field in fields(cls) if field.name in data}
+
+
+def observed_state(
+    record: Record | None, *, doing: State | None, stopped: bool, complete: bool
+) -> State:
+    """Return the state of an environment as `inv list` shows it.
+
+    Args:
+        record: what is remembered of it, or None.
+        doing: what somebody is doing to it right now, or None.
+        stopped: whether none of its services runs, and none is about to.
+        complete: whether all of them run and are well.
+    """
+    if doing:
+        return doing
+    if record is None or record.state in {State.DEPLOYING, State.REMOVING}:
+        return State.INTERRUPTED
+    if record.state in {State.REMOVED, State.FAILED}:
+        return record.state
+    if stopped:
+        return State.STOPPED
+    if not complete:
+        return State.DEGRADED
+    return State.ROLLED_BACK if record.state is State.ROLLED_BACK else State.RUNNING
+
+
+_STATE_OF_ACTION = {
+    "deploy": State.DEPLOYING,
+    "rollback": State.DEPLOYING,
+    "cleanup": State.REMOVING,
+}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds an environment's lock, or waits for it: one run of this suite.
+
+    Attributes:
+        owner: user@host.
+        pid: process id on that host.
+        since: when the run began, ISO 8601, UTC.
+        action: what it does, e.g. ``deploy``.
+        commit: what it deploys, or an empty string.
+        committed: that commit's time in seconds since 1970, or 0; the larger one is the newer.
+        job: URL of the CI job it is, or an empty string.
+    """
+
+    owner: str
+    pid: int
+    since: str
+    action: str
+    commit: str = ""
+    committed: int = 0
+    job: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The name of this run, unlike that of any other: a Lease's ``holderIdentity``."""
+        return self.job or f"{self.owner} (process {self.pid})"
+
+    @property
+    def doing(self) -> State:
+        """The state of the environment while this run holds it."""
+        return _STATE_OF_ACTION.get(self.action, State.CHANGING)
+
+    def supersedes(self, other: Holder) -> bool:
+        """Return True if this waiter's deploy is newer than `other`'s, and makes it pointless."""
+        if self.commit == other.commit:
+            return False
+        if self.committed and other.committed and self.committed != other.committed:
+            return self.committed > other.committed
+        return self.since > other.since
+
+    def __str__(self) -> str:
+        who = ", ".join(filter(None, (self.owner, self.job)))
+        what = f"{self.action} {self.commit}".strip()
+        return f"{who} (pid {self.pid}, {what}) since {self.since[:19]} UTC"

@@ -13,7 +13,6 @@ class Step:
     Attributes:
         verb: what happens, e.g. ``build``, ``tag``, ``create``, ``remove``, ``keep``.
         subject: the object it happens to, e.g. ``image nginx``.
-        reason: why, in a few words.
     """
 
     verb: str
@@ -39,11 +38,7 @@ class Plan(Protocol):
 def render(plan: Plan) -> list[str]:
     """Return a plan as lines of text: the title, then a line per step with its reason.
 
-    Args:
-        plan: any flow's plan.
-
-    Returns:
-        The lines, without colours and without trailing blanks.
+    The lines have neither colours nor trailing blanks.
     """
     if not plan.steps:
         return [f"{plan.title}: nothing to do"]

@@ -404,6 +404,12 @@ class Settings(_Strict):
         description="Prefix of every name the suite makes. What would be too long with it is cut "
         "(docs/names.md); where that cannot be, the project is refused, with the reason.",
     )
+    repository: str = Field(
+        "",
+        description="Address of this repository, by which its environments are told from others'. "
+        "Empty: that of the clone's remote, or of the project in GitLab CI. Of use where people "
+        "and CI reach it by different hosts or paths.",
+    )
     images: Images = Field(Images(), description="What the images are made of.")
     platform: Platform = Field(Platform(), description="The local platform.")
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tasks.adapters.docker import build_context
 from tasks.adapters.docker.buildx import Order, PushError
 from tasks.core.errors import InputError, RefusedError, RegistryError
+from tasks.core.images.bake_file import evaluated, places
 from tasks.core.images.content_key import base_arguments, linked, target_keys
 from tasks.core.images.tags import CACHE, IMAGES, build_tags
 from tasks.core.plan import Step
@@ -47,9 +48,7 @@ class Tools:
 
     Attributes:
         git: the checkout.
-        buildx: the bake file.
         registry: where the images go.
-        bases: resolves the base images.
         variables: the bake file's variables: which Debian, PHP and Mautic.
         work: shows a long piece of work while it runs.
     """
@@ -67,10 +66,6 @@ class Subject:
     """What is being built, and for whom.
 
     Attributes:
-        name: the environment's name.
-        environment: its settings.
-        branch: the full branch name.
-        slug: the branch's slug.
         checkout: the commit, and whether the tree is dirty.
         repository: where the repository lives, for the images' labels.
     """
@@ -134,7 +129,6 @@ class BuildPlan:
         subject: what is being built, and for whom.
         bases: the base images, by build argument.
         images: the images, in the bake file's order.
-        definition: the bake file.
         fresh: build without any cache, and replace what is there.
         registry_to_come: the local platform's registry has to be started first.
         repositories: those that have to be made first.
@@ -205,10 +199,8 @@ class Built:
 
     Attributes:
         repository: its full name in the registry.
-        digest: what it is.
         tags: every tag the build stands for, set just now or before.
         action: what was done.
-        seconds: how long it took.
     """
 
     repository: str
@@ -251,16 +243,19 @@ def plan_build(
         registry_to_come: the registry is not there yet, so it holds nothing.
 
     Raises:
-        InputError: ``only`` names no image, or a context is missing.
+        InputError: ``only`` names no image; or a context, or something in one, is missing or can
+            be in no image.
         RefusedError: a protected environment takes neither this tree nor these bases.
         RegistryError: a registry cannot be reached, refused or failed.
         EngineError: the engine cannot be reached.
     """
     guard(subject, tools.git)
     check_line_ends(tools.git)
+    tools.git.require_whole(build_context.built_from(tools.buildx.root, tools.buildx.file))
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
     definition = tools.buildx.definition({**tools.variables, **blank})
+    check_places(tools.buildx, definition)
     names = _chosen(definition, only)
     platform = tools.buildx.platform
     bases = {
@@ -375,6 +370,15 @@ def write_record(path: Path, subject: Subject, built: Mapping[str, Built]) -> No
     Path(file.name).replace(path)
 
 
+def checkout_of(git: Git, root: Path, bake: str) -> Checkout:
+    """Return what is checked out, with everything that the images of a bake file are built from.
+
+    Raises:
+        InputError: no git repository, no commit yet, or a file that no image can hold.
+    """
+    return git.checkout(build_context.built_from(root, bake))
+
+
 def check_line_ends(git: Git) -> None:
     """Make sure that what is built has the line ends that were committed.
 
@@ -393,6 +397,22 @@ def check_line_ends(git: Git) -> None:
         )
 
 
+def check_places(buildx: Buildx, definition: Definition) -> None:
+    """Make sure that a tag stands for all that images are built from.
+
+    Raises:
+        InputError: naming a folder that the text of the bake file does not tell of.
+    """
+    unknown = evaluated(definition.targets.values()) - places(buildx.text)
+    if unknown:
+        named = min(unknown, key=str)
+        raise InputError(
+            f"{buildx.file}: a target is built from {named.folder}, which its text does not show",
+            hint="give context, contexts and dockerfile of a target as plain texts: whether the "
+            "checkout is dirty is asked where there is no Docker, too",
+        )
+
+
 def guard(subject: Subject, git: Git) -> None:
     """Refuse what a protected environment must not be built from.
 
@@ -403,6 +423,13 @@ def guard(subject: Subject, git: Git) -> None:
     if not subject.environment.protected:
         return
     name, checkout = subject.name, subject.checkout
+    if checkout.unseen:
+        more = f", and {len(checkout.unseen) - 1} more" if checkout.unseen[1:] else ""
+        raise RefusedError(
+            f"{name} is protected: {checkout.unseen[0]} is not as committed{more}",
+            hint="git status does not show it (ignored? in a repository of its own?), but images "
+            "would hold it: commit it, remove it, or name it in the .dockerignore",
+        )
     if checkout.dirty:
         raise RefusedError(
             f"{name} is protected: there are uncommitted changes",

@@ -10,14 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from tasks.adapters.files.lock import Holder
 from tasks.adapters.terminal.console import Activity
-from tasks.core.environment import Owner
+from tasks.core.environment import Holder, Owner
 from tasks.core.errors import RefusedError, VanishedError
 from tasks.core.images.tags import IMAGES, is_marker, removable
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.flows.target import Removal, RemovalPlan, Target, silently
+from tasks.flows.target import Removal, RemovalPlan, Remover, Say, silently
 
 
 class Tags(Protocol):
@@ -41,13 +40,13 @@ class Teller(Protocol):
 
 
 def plan_cleanup(
-    target: Target, of: Owner, names: Names, *, tags: Tags | None, protected: bool, root: Path
+    remover: Remover, owner: Owner, names: Names, *, tags: Tags | None, protected: bool, root: Path
 ) -> RemovalPlan:
     """Return everything of a branch: what runs, what it stored, its tags, its local files.
 
     Args:
-        target: where it runs.
-        of: whose it must be.
+        remover: takes environments away.
+        owner: whose it must be.
         names: the branch's names.
         tags: the registry, or None where it was never started and so holds nothing.
         protected: whether the environment is.
@@ -58,15 +57,14 @@ def plan_cleanup(
         RegistryError: the registry cannot be reached, refused or failed.
     """
     refuse_protected(names.environment, protected=protected)
-    plan = target.plan_removal(of, names)
+    plan = remover.plan_removal(owner, names)
     # What runs goes first, and what runs still refers to its images until then.
-    images = plan_images(tags, names)
-    steps, objects = [*plan.steps, *images.steps], [*plan.objects, *images.objects]
+    todo = [*plan.todo, *plan_images(tags, names).todo]
     local = root / "artifacts" / names.slug
     if local.is_dir():
-        steps.append(Step("remove", f"folder {local.relative_to(root)}"))
-        objects.append(silently(partial(shutil.rmtree, local)))
-    return replace(plan, steps=tuple(steps), objects=tuple(objects))
+        step = Step("remove", f"folder {local.relative_to(root)}")
+        todo.append((step, silently(partial(shutil.rmtree, local))))
+    return replace(plan, todo=tuple(todo))
 
 
 def refuse_protected(environment: str, *, protected: bool) -> None:
@@ -94,26 +92,25 @@ def plan_images(tags: Tags | None, names: Names) -> RemovalPlan:
     """
     title = f"remove the image tags of {names.branch}"
     if tags is None:
-        return RemovalPlan(title, (), ())
+        return RemovalPlan(title)
     going = {repository: removable(tags.tags(repository), names.slug) for repository in IMAGES}
     return plan_tags(title, tags, going)
 
 
 def plan_tags(title: str, tags: Tags, going: Mapping[str, Sequence[str]]) -> RemovalPlan:
     """Return the removal of image tags, by repository."""
-    steps: list[Step] = []
-    objects: list[Removal] = []
+    todo: list[tuple[Step, Removal]] = []
     for repository, each in going.items():
         # The markers go by themselves, and last: they lead an interrupted clean-up to the rest.
         for part in ([t for t in each if not is_marker(t)], [t for t in each if is_marker(t)]):
             if part:
-                steps.append(Step("remove", f"image tags of {repository}", ", ".join(part)))
-                objects.append(silently(partial(tags.delete_tags, repository, part)))
-    return RemovalPlan(title, tuple(steps), tuple(objects))
+                step = Step("remove", f"image tags of {repository}", ", ".join(part))
+                todo.append((step, silently(partial(tags.delete_tags, repository, part))))
+    return RemovalPlan(title, tuple(todo))
 
 
 def run_cleanup(
-    target: Target,
+    remover: Remover,
     plan: Callable[[], RemovalPlan],
     names: Names,
     *,
@@ -129,10 +126,10 @@ def run_cleanup(
         first = plan()
         if all(step.verb == "keep" for step in first.steps):
             return 0
-        if first.going:
+        if first.under_way:
             return _carry_out(first, console)
         try:
-            with target.exclusive(names, me, console.warn):
+            with remover.exclusive(names, me, console.warn):
                 return _carry_out(plan(), console)
         except VanishedError:
             # Somebody else has removed it; what he left, or has made since, is looked at anew.
@@ -148,15 +145,15 @@ def _carry_out(plan: RemovalPlan, console: Teller) -> int:
     return removed
 
 
-def remove(plan: RemovalPlan, say: Callable[[str], None]) -> int:
+def remove(plan: RemovalPlan, say: Say) -> int:
     """Carry out a plan; return how many objects went.
 
     Args:
-        plan: the plan.
+        plan: what to remove.
         say: told of each object, and of what one is waited for.
     """
     removed = 0
-    for step, action in zip(plan.steps, plan.objects, strict=True):
+    for step, action in plan.todo:
         if step.verb == "keep":
             say(f"kept {step.subject}: {step.reason}")
             continue

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.plan import Step
-from tasks.flows.views import list_rows, now
+from tasks.flows.views import LIST_COLUMNS, list_rows, now
 
 if TYPE_CHECKING:
     from tasks.adapters.terminal.console import Console
     from tasks.core.names import Names
     from tasks.flows.deploy import Deployed
     from tasks.flows.doctor import FixPlan
-    from tasks.flows.target import Summary
+    from tasks.flows.target import Inspector
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def run_demo(
     *,
     build: Callable[[], object],
     deploy: Callable[[], Deployed],
-    environments: Callable[[], Sequence[Summary]],
+    inspector: Inspector,
     console: Console,
 ) -> Deployed:
     """Build, deploy and list a branch on a machine that lacks nothing.
@@ -66,7 +66,7 @@ def run_demo(
         names: what the branch is called.
         build: builds and pushes the images.
         deploy: deploys the branch, and returns when its site has answered.
-        environments: lists what runs on this machine.
+        inspector: tells which environments there are on this machine.
         console: where everything is told.
 
     Raises:
@@ -74,8 +74,7 @@ def run_demo(
     """
     build()
     deployed = deploy()
-    columns = ("branch", "state", "commit", "age", "expires", "owner", "url")
-    console.table(columns, list_rows(list(environments()), now()))
+    console.table(LIST_COLUMNS, list_rows(inspector.list(), now()))
     console.say("remove it again:")
     console.say(f"  {shlex.join(('./inv', 'cleanup', '--branch', names.branch))}")
     return deployed

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from tasks.adapters.files.lock import Holder
 from tasks.adapters.terminal.console import Console
+from tasks.core.environment import Holder
 from tasks.core.errors import RefusedError, SuiteError, VanishedError
-from tasks.core.names import Names
 from tasks.flows.smoke import smoke_test
-from tasks.flows.target import Credentials, Request, Target
+from tasks.flows.target import Credentials, Deployer, DeployPlan, P, Request
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Deployed:
     Attributes:
         url: where a browser finds the site.
         changed: whether anything had to be done.
-        credentials: the administrator of a first deploy, or None.
+        credentials: of a first deploy's administrator.
     """
 
     url: str
@@ -34,14 +32,14 @@ class Deployed:
 
 
 def run_deploy(
-    target: Target, request: Request, *, me: Holder, console: Console, root: Path
+    deployer: Deployer[P], request: Request, *, me: Holder, console: Console, root: Path
 ) -> Deployed:
     """Deploy a branch, and do not return before its site answers.
 
     Args:
-        target: where to.
-        request: what.
-        me: who, for everybody else who wants to change this environment meanwhile.
+        deployer: makes and changes environments.
+        request: what is wanted.
+        me: this run, for everybody else who wants to change this environment meanwhile.
         console: where progress goes.
         root: the checkout; evidence, timings and ``deploy.env`` are written there.
 
@@ -49,9 +47,9 @@ def run_deploy(
         SuiteError: it failed; the message is the cause, the hint says what became of the site.
     """
     names = request.names
-    with _turn(target, request, me, console):
+    with _turn(deployer, request, me, console):
         # Planned under the lock: nobody changes anything between the decision and the deed.
-        plan = target.plan_deploy(request)
+        plan = deployer.plan_deploy(request)
         steps = plan.steps
         if not steps:
             console.say(f"{plan.title}: everything is as it should be")
@@ -60,34 +58,34 @@ def run_deploy(
             console.say(f"  {step.verb:<7} {step.subject}{reason}")
         try:
             if steps:
-                target.apply(plan)
+                deployer.apply(plan)
             with console.work("smoke test") as activity:
                 smoke_test(
-                    lambda path: target.get(names, path),
+                    lambda path: deployer.get(names, path),
                     activity.say,
                     names.url,
-                    patience_seconds=target.smoke_seconds,
+                    patience_seconds=deployer.smoke_seconds,
                 )
         except RefusedError:
             raise
         except SuiteError as error:
             raise _failed(
-                error, target=target, plan=plan, request=request, console=console, root=root
+                error, deployer=deployer, plan=plan, console=console, root=root
             ) from error
-        credentials = target.finish(plan)
-    write_results(root, names, plan.as_dict())
+        credentials = deployer.finish(plan)
+    write_results(root, plan)
     write_timings(root, console.timings)
     return Deployed(names.url, bool(steps), credentials)
 
 
 @contextlib.contextmanager
-def _turn(target: Target, request: Request, me: Holder, console: Console) -> Iterator[None]:
+def _turn(deployer: Deployer[P], request: Request, me: Holder, console: Console) -> Iterator[None]:
     """Hold the environment; one that is removed while this run waits for it is made anew."""
     with contextlib.ExitStack() as turn:
         while True:
-            target.prepare(request)
+            deployer.prepare(request)
             try:
-                turn.enter_context(target.exclusive(request.names, me, console.warn))
+                turn.enter_context(deployer.exclusive(request.names, me, console.warn))
                 break
             except VanishedError as error:
                 if request.rollback:  # what it was to go back to is gone as well
@@ -99,20 +97,19 @@ def _turn(target: Target, request: Request, me: Holder, console: Console) -> Ite
 def _failed(
     error: SuiteError,
     *,
-    target: Target,
-    plan: object,
-    request: Request,
+    deployer: Deployer[P],
+    plan: P,
     console: Console,
     root: Path,
 ) -> SuiteError:
     """Save the evidence, go back to the release before, and return the error to raise."""
-    names = request.names
+    names = plan.request.names
     console.error(error)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = root / "artifacts" / names.slug / stamp
     try:
         with console.work("save the evidence") as activity:
-            target.save_evidence(names, folder)
+            deployer.save_diagnostics(names, folder)
             cause = "\n".join(error.lines())
             (folder / "error.txt").write_text(console.redactor(f"{cause}\n"))
             activity.outcome = str(folder.relative_to(root))
@@ -121,10 +118,10 @@ def _failed(
         console.warn(f"not all of the evidence could be saved: {second}")
     became = "nothing was running before, so nothing was rolled back"
     try:
-        back = target.roll_back(plan)
+        back = deployer.roll_back(plan)
         if back:
             became = f"rolled back to {back}, which is running again"
-            became += _over_newer_schema(target, request, console, back)
+            became += _over_newer_schema(deployer, plan.request, console, back)
     except SuiteError as second:
         became = f"and the rollback failed, too: {second.message}"
     write_timings(root, console.timings)
@@ -138,13 +135,13 @@ SHOWN_MIGRATIONS = 5
 """How many migrations are named."""
 
 
-def _over_newer_schema(target: Target, request: Request, console: Console, back: str) -> str:
+def _over_newer_schema(deployer: Deployer[P], request: Request, console: Console, back: str) -> str:
     """Warn of older code over a migrated database; return the same for the error's hint.
 
     A migration is never undone: the release that was gone back to may fail on what it has done.
     """
     try:
-        newer = target.newer_migrations(request.of, request.names)
+        newer = deployer.newer_migrations(request.owner, request.names)
     except SuiteError as error:
         console.warn(
             f"whether the database is newer than {back} could not be asked: {error.message}"
@@ -162,36 +159,27 @@ def _over_newer_schema(target: Target, request: Request, console: Console, back:
     return f", over a database with {what} ({names}{more})"
 
 
-def write_results(root: Path, names: Names, done: Mapping[str, Any]) -> None:
-    """Write ``deploy.env`` for later CI jobs.
+def write_results(root: Path, plan: DeployPlan) -> None:
+    """Write what was deployed to ``deploy.env``, for later CI jobs.
 
-    GitLab reads deploy.env as a dotenv report: NAME=value, no quotes.
-
-    Args:
-        root: the checkout.
-        names: the branch's names.
-        done: the plan that was carried out, as data: tag, commit and images.
+    GitLab reads it as a dotenv report: NAME=value, no quotes.
     """
+    names = plan.request.names
     variables = {
         "ENVIRONMENT_NAME": names.environment,
         "ENVIRONMENT_SLUG": names.slug,
         "ENVIRONMENT_URL": names.url,
         "ENVIRONMENT_NAMESPACE": names.namespace,
-        "ENVIRONMENT_TAG": done["tag"],
-        "ENVIRONMENT_COMMIT": done["commit"],
-        **{f"{name.upper()}_IMAGE": image for name, image in done["images"].items()},
+        "ENVIRONMENT_TAG": plan.release.tag,
+        "ENVIRONMENT_COMMIT": plan.release.commit,
+        **{f"{name.upper()}_IMAGE": image for name, image in plan.images.items()},
     }
     text = "".join(f"{name}={value}\n" for name, value in variables.items())
     (root / "deploy.env").write_text(text)
 
 
 def write_timings(root: Path, timings: Sequence[tuple[str, float]]) -> None:
-    """Write the seconds of each phase, those of a failed deploy, too.
-
-    Args:
-        root: the checkout.
-        timings: the phases with their seconds.
-    """
+    """Write the seconds of each phase, those of a failed deploy too, to artifacts/timings.json."""
     folder = root / "artifacts"
     folder.mkdir(exist_ok=True)
     phases = [{"phase": title, "seconds": round(seconds, 3)} for title, seconds in timings]

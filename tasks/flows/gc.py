@@ -6,19 +6,20 @@ import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.files.lock import Holder
+from tasks.adapters.git import Git
 from tasks.adapters.terminal.console import Activity, Console
-from tasks.core.environment import Owner
+from tasks.core.environment import Holder, State
 from tasks.core.errors import SuiteError
-from tasks.core.images.tags import removable
+from tasks.core.images.tags import IMAGES, removable
 from tasks.core.images.tags import slugs as slugs_of
 from tasks.core.names import Names
 from tasks.core.plan import Step
+from tasks.core.repository import is_same
 from tasks.flows.cleanup import (
     Tags,
     plan_cleanup,
@@ -27,21 +28,16 @@ from tasks.flows.cleanup import (
     remove,
     run_cleanup,
 )
-from tasks.flows.target import RemovalPlan, Summary, Target
+from tasks.flows.target import Inspector, RemovalPlan, Remover, Summary, owner_of
 from tasks.flows.views import since
 
-BUSY = frozenset({"deploying", "changing"})
+BUSY = frozenset({State.DEPLOYING, State.CHANGING})
 """States in which somebody is at work on an environment: it is not swept away under him."""
 
 
 @dataclass(frozen=True)
 class Stale:
-    """An environment to be swept away.
-
-    Attributes:
-        summary: which one.
-        reason: why.
-    """
+    """An environment to be swept away, and why."""
 
     summary: Summary
     reason: str
@@ -69,8 +65,7 @@ class Sweep:
     """What a sweep is going to remove.
 
     Attributes:
-        environment: the environment's name in invoke.yaml.
-        stale: the branches' environments, by branch.
+        environment: its name in invoke.yaml.
         leftovers: image tags that no environment's clean-up will remove.
     """
 
@@ -125,6 +120,37 @@ COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
 TAG_COLUMNS = ("image", "tag of a branch that is gone")
 
 
+def find_sweep(
+    environment: str,
+    inspector: Inspector,
+    git: Git,
+    names_of: Callable[[str], Names],
+    *,
+    tags: Tags | None,
+    now: datetime,
+) -> Sweep:
+    """Return everything that may be swept away. Reads only.
+
+    Args:
+        environment: the environment's name.
+        inspector: tells which environments there are.
+        git: says which branches still exist.
+        names_of: returns a branch's names.
+        tags: the registry, or None where it holds nothing.
+        now: the present moment.
+
+    Raises:
+        SuiteError: the target, the registry or the remote cannot be read.
+    """
+    # Before the branches: one that is pushed and built at this moment is not taken for gone.
+    found = {repository: tags.tags(repository) for repository in IMAGES} if tags else {}
+    branches = git.remote_branches() | (git.branches() if inspector.is_private else frozenset())
+    there = inspector.list()
+    sweep = plan_sweep(environment, there, repository=git.repository(), branches=branches, now=now)
+    slugs = {names_of(branch).slug for branch in branches}
+    return replace(sweep, leftovers=plan_leftovers(found, there, slugs))
+
+
 def plan_sweep(
     environment: str,
     found: Sequence[Summary],
@@ -144,7 +170,7 @@ def plan_sweep(
     """
     stale = []
     for item in found:
-        if item.repository != repository or item.state in BUSY:
+        if not is_same(item.repository, repository) or item.state in BUSY:
             continue
         reasons = []
         if item.branch not in branches:
@@ -164,8 +190,7 @@ def plan_leftovers(
     Those of a branch with an environment go with it, by its clean-up.
 
     Args:
-        found: every tag with its digest, by repository. Read before the branches were: a branch
-            that is pushed and built at this moment is not taken for one that is gone.
+        found: every tag with its digest, by repository, as it was before the branches were read.
         there: all environments there are.
         slugs: the slugs of the branches that still exist.
     """
@@ -181,7 +206,8 @@ def plan_leftovers(
 
 def run_sweep(
     sweep: Sweep,
-    target: Target,
+    remover: Remover,
+    inspector: Inspector,
     names_of: Callable[[str], Names],
     *,
     tags: Tags | None,
@@ -193,7 +219,8 @@ def run_sweep(
 
     Args:
         sweep: what to remove.
-        target: where they run.
+        remover: takes environments away.
+        inspector: tells which there are.
         names_of: returns a branch's names.
         tags: the registry, or None where it holds nothing.
         me: who, for everybody else who wants to change one of them meanwhile.
@@ -206,7 +233,8 @@ def run_sweep(
     failure: SuiteError | None = None
     if sweep.stale:
         try:
-            _remove_stale(sweep, target, names_of, tags=tags, me=me, console=console, root=root)
+            clean_ups = _CleanUps(remover, inspector, names_of, tags, me, root)
+            _remove_stale(sweep.stale, clean_ups, remover.parallel_removals, console)
         except SuiteError as error:
             failure = error
     if sweep.leftovers and tags:
@@ -227,40 +255,51 @@ def _remove_leftovers(leftovers: Sequence[Leftover], tags: Tags, say: Callable[[
     return sum(map(len, going.values()))
 
 
-def _remove_stale(
-    sweep: Sweep,
-    target: Target,
-    names_of: Callable[[str], Names],
-    *,
-    tags: Tags | None,
-    me: Holder,
-    console: Console,
-    root: Path,
-) -> None:
-    """Remove environments; arguments and errors as for ``run_sweep``."""
-    failed: dict[str, SuiteError] = {}
-    # Two branches may share a tag, and only the second one to go may take it along.
-    one_at_a_time = threading.Lock()
+@dataclass(frozen=True)
+class _CleanUps:
+    """The ordinary clean-ups of a sweep's environments; what they share is given once."""
 
-    def clean(item: Stale, activity: Activity) -> int:
-        names = names_of(item.summary.branch)
-        of = Owner(names.environment, names.slug, names.branch, item.summary.repository)
+    remover: Remover
+    inspector: Inspector
+    names_of: Callable[[str], Names]
+    tags: Tags | None
+    me: Holder
+    root: Path
+    # Two branches may share a tag, and only the second one to go may take it along.
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, item: Stale, activity: Activity) -> int:
+        """Remove one environment; return how many objects went."""
+        names = self.names_of(item.summary.branch)
+        owner = owner_of(names, item.summary.repository)
 
         def plan() -> RemovalPlan:
-            there = {each.branch: each for each in target.list()}.get(names.branch)
+            there = {each.branch: each for each in self.inspector.list()}.get(names.branch)
             if there and there.expires_at != item.summary.expires_at:
                 # While this run waited for its turn; the next sweep judges anew.
                 raise SuiteError("it was deployed anew meanwhile, and was left alone")
-            return plan_cleanup(target, of, names, tags=None, protected=False, root=root)
+            return plan_cleanup(
+                self.remover, owner, names, tags=None, protected=False, root=self.root
+            )
 
-        part = _Part(names.branch, activity)
-        removed = run_cleanup(target, plan, names, me=me, console=part)
-        with one_at_a_time:
-            return removed + remove(plan_images(tags, names), lambda _: None)
+        console = _Prefixed(names.branch, activity)
+        removed = run_cleanup(self.remover, plan, names, me=self.me, console=console)
+        with self.one_at_a_time:
+            return removed + remove(plan_images(self.tags, names), lambda _: None)
 
-    with console.work(f"remove {len(sweep.stale)} environments") as activity:
-        pool = ThreadPoolExecutor(target.removed_at_once, thread_name_prefix="gc")
-        running = {pool.submit(clean, item, activity): item for item in sweep.stale}
+
+def _remove_stale(
+    stale: Sequence[Stale], clean_ups: _CleanUps, at_once: int, console: Console
+) -> None:
+    """Remove environments, several at once, whatever becomes of the others.
+
+    Raises:
+        SuiteError: some could not be removed; the message names them.
+    """
+    failed: dict[str, SuiteError] = {}
+    with console.work(f"remove {len(stale)} environments") as activity:
+        pool = ThreadPoolExecutor(at_once, thread_name_prefix="gc")
+        running = {pool.submit(clean_ups.run, item, activity): item for item in stale}
 
         def tell(futures: Iterable[Future[int]]) -> None:
             for future in as_completed(futures):
@@ -282,16 +321,16 @@ def _remove_stale(
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-        activity.outcome = f"{len(sweep.stale) - len(failed)} removed"
+        activity.outcome = f"{len(stale) - len(failed)} removed"
     if failed:
         raise SuiteError(
-            f"{len(failed)} of {len(sweep.stale)} environments could not be removed: "
+            f"{len(failed)} of {len(stale)} environments could not be removed: "
             f"{', '.join(sorted(failed))}",
             hint="run the same again: it goes on where this run stopped",
         )
 
 
-class _Part:
+class _Prefixed:
     """What one clean-up of several says, with its branch before each line."""
 
     def __init__(self, branch: str, activity: Activity) -> None:

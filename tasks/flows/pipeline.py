@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.adapters.host.tools import find_gitlab_ci_local
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError
 from tasks.core.gitlab_pipeline import Job, Pipeline, event_variables
@@ -16,7 +19,8 @@ from tasks.core.settings import LOCAL, Environment, Registry, Settings
 from tasks.flows.build import Subject
 
 if TYPE_CHECKING:
-    from tasks.flows.build import BuildPlan
+    from tasks.adapters.process import Runner
+    from tasks.flows.build import BuildPlan, Built
 
 FILE = ".gitlab-ci.yml"
 LOCAL_FILE = "docker/ci/gitlab-ci-local.yml"
@@ -53,13 +57,13 @@ class LocalPlan:
 
     Attributes:
         image: how the image of the jobs is made.
-        environments: where each environment of invoke.yaml lives meanwhile.
+        settings: the settings of the jobs: every environment lives on this machine.
         jobs: the jobs; empty for all that the checked-out branch has.
         branch: the branch that is checked out.
     """
 
     image: BuildPlan
-    environments: Mapping[str, Environment]
+    settings: Settings
     jobs: tuple[str, ...]
     branch: str
 
@@ -75,7 +79,7 @@ class LocalPlan:
             *self.image.steps,
             *(
                 Step("use", f"environment {name}", f"by Compose, images in {own.registry.url}")
-                for name, own in self.environments.items()
+                for name, own in self.settings.environments.items()
             ),
             *(Step("run", f"job {job}") for job in self.jobs or ("of every stage",)),
         )
@@ -86,7 +90,9 @@ class LocalPlan:
             "title": self.title,
             "branch": self.branch,
             "image": self.image.as_dict(),
-            "registries": {name: own.registry.url for name, own in self.environments.items()},
+            "registries": {
+                name: own.registry.url for name, own in self.settings.environments.items()
+            },
             "jobs": list(self.jobs),
         }
 
@@ -188,6 +194,43 @@ def at_home(settings: Settings) -> Settings:
 
     environments = {name: moved(name, own) for name, own in settings.environments.items()}
     return settings.model_copy(update={"environments": environments})
+
+
+def run_local(
+    plan: LocalPlan,
+    build: Callable[[BuildPlan], Mapping[str, Built]],
+    runner: Runner,
+    root: Path,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Run jobs on this machine, and return the exit status of gitlab-ci-local.
+
+    Args:
+        plan: the plan.
+        build: builds the image of the jobs.
+        runner: runs gitlab-ci-local.
+        root: the checkout.
+        environ: this process's environment, for DOCKER_HOST.
+
+    Raises:
+        MissingToolError: gitlab-ci-local is not installed.
+        InputError: the engine is not on this machine.
+        SuiteError: the image could not be built.
+    """
+    program = find_gitlab_ci_local(root)
+    socket = socket_of(environ.get("DOCKER_HOST", ""))
+    image = build(plan.image)[IMAGE]
+    with tempfile.TemporaryDirectory(prefix="inv-ci-") as scratch:
+        settings = Path(scratch) / "settings.json"
+        settings.write_text(plan.settings.model_dump_json())
+        argv = local_argv(
+            program,
+            image=f"{image.repository}@{image.digest}",
+            settings=settings,
+            jobs=plan.jobs,
+            socket=socket,
+        )
+        return runner.interact(argv)
 
 
 def local_argv(

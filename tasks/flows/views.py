@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from tasks.core.errors import InputError
 from tasks.core.names import Names
-from tasks.flows.target import Part, Summary, Target
+from tasks.flows.target import Inspector, Part, Summary
+
+LIST_COLUMNS = ("branch", "state", "commit", "age", "expires", "owner", "url")
+STATUS_COLUMNS = ("service", "state", "health", "image", "status")
 
 
-def absent(target: Target, names: Names) -> InputError:
+def absent(inspector: Inspector, names: Names) -> InputError:
     """Return the error for a branch that has no environment, with the names near it."""
-    there = [item.branch for item in target.list()]
+    there = [item.branch for item in inspector.list()]
     close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
     hint = f"make one: inv deploy --branch {names.branch}"
     if close:
@@ -20,8 +24,8 @@ def absent(target: Target, names: Names) -> InputError:
     return InputError(f"{names.branch} has no environment in {names.environment}", hint=hint)
 
 
-def list_rows(environments: list[Summary], now: datetime) -> list[tuple[str, ...]]:
-    """Return environments as rows: branch, state, tag, age, expires, owner, URL."""
+def list_rows(environments: Sequence[Summary], now: datetime) -> list[tuple[str, ...]]:
+    """Return environments as rows of a table under ``LIST_COLUMNS``."""
     return [
         (
             item.branch,
@@ -36,8 +40,8 @@ def list_rows(environments: list[Summary], now: datetime) -> list[tuple[str, ...
     ]
 
 
-def status_rows(parts: list[Part]) -> list[tuple[str, ...]]:
-    """Return services as rows: service, state, health, image, status."""
+def status_rows(parts: Sequence[Part]) -> list[tuple[str, ...]]:
+    """Return services as rows of a table under ``STATUS_COLUMNS``."""
     return [
         (part.service, part.state, part.health or "-", _image(part), part.uptime) for part in parts
     ]

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tasks.core.environment import Owner, Release
-from tasks.core.kubernetes.manifests import Record, namespace
+from tasks.core.environment import Owner, Release, State
+from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.record import ClusterRecord
 from tests.bench.measure import Row, ratio, say
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ENVIRONMENT, ON, KubeEnv, Object, with_remote
@@ -113,14 +114,14 @@ def _list(env: KubeEnv) -> list[Row]:
 def _plant(env: KubeEnv, branch: str) -> None:
     """Make what `inv list` asks for of one environment."""
     names = env.names(branch)
-    of = Owner(ENVIRONMENT, names.slug, branch, git(env.checkout, "remote", "get-url", "origin"))
+    owner = Owner(ENVIRONMENT, names.slug, branch, git(env.checkout, "remote", "get-url", "origin"))
     now = datetime.now(UTC)
     image = f"registry.example.com/mautic@sha256:{'a' * 64}"
     release = Release(TAG, "c" * 40, image, image, "ada@host", now.isoformat())
     expires_at = (now + timedelta(days=1)).isoformat()
     # As many as are remembered.
-    record = replace(Record("ready", names.url, expires_at), history=(release,) * 10)
-    env.cluster.create(namespace(of, names, record, ""))
+    record = replace(ClusterRecord(State.READY, names.url, expires_at), history=(release,) * 10)
+    env.cluster.create(namespace(owner, names, record, ""))
     labels = {"app.kubernetes.io/component": "web"}
     deployment: Object = {
         "apiVersion": "apps/v1",

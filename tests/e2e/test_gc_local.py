@@ -13,7 +13,8 @@ import docker
 import pytest
 
 from tasks.adapters.docker.engine import PROJECT
-from tasks.core.environment import Owner, Record, Release
+from tasks.core.compose.record import ComposeRecord, owner_labels
+from tasks.core.environment import Owner, Release, State
 from tasks.core.images.tags import branch_marker
 from tasks.core.names import slug
 from tasks.core.settings import names_of, parse
@@ -43,12 +44,12 @@ class Planted:
         }
         settings = parse({**self.settings, "environments": {"local": local}}, lambda path: "test")
         names = names_of(settings, "local", branch)
-        of = Owner("local", names.slug, branch, repository or self._repository)
+        owner = Owner("local", names.slug, branch, repository or self._repository)
         now = datetime.now(UTC)
         release = Release("tag", "c" * 40, IMAGE, IMAGE, "ada@host", now.isoformat())
         expires_at = (now + timedelta(hours=hours)).isoformat()
-        record = replace(Record("ready", names.url, expires_at), history=(release,))
-        labels = {**of.labels(), **record.to_labels(), PROJECT: names.namespace}
+        record = replace(ComposeRecord(State.READY, names.url, expires_at), history=(release,))
+        labels = {**owner_labels(owner), **record.to_labels(), PROJECT: names.namespace}
         name = f"{names.namespace}_record-1"
         self._engine.volumes.create(name, labels=labels)
         self._made.append(name)

@@ -15,24 +15,25 @@ from typing import Any
 import pytest
 
 from tasks.adapters.host.tools import find_helm
+from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.lease import Holder, LeaseLock
-from tasks.adapters.kubernetes.transport import Request
+from tasks.adapters.kubernetes.lease import LeaseLock
+from tasks.adapters.kubernetes.transport import ApiRequest
 from tasks.adapters.process import Runner
-from tasks.core.environment import Owner
+from tasks.core.environment import Owner, State
 from tasks.core.errors import ClusterError, MissingToolError, SuiteError
 from tasks.core.kubernetes.manifests import (
     DatabaseServer,
-    Record,
     database_job,
     database_secret,
     namespace,
 )
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names, names
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.access import admit
 from tasks.flows.kubernetes.preflight import preflight
-from tasks.flows.kubernetes.values import merge
+from tasks.flows.kubernetes.values import merge_values
 from tests.conftest import missing
 from tests.support.deploys import until
 from tests.support.platform import BRANCHES, MAIN, Audited, audited
@@ -146,7 +147,7 @@ def made_namespace(slug: str, environment: str = "dev") -> Object:
     """The namespace that a deploy makes."""
     own = names_in(environment, slug)
     owner = Owner(environment, own.slug, own.branch, "https://git.example.com/mautic.git")
-    return namespace(owner, own, Record("deploying", own.url), "")
+    return namespace(owner, own, ClusterRecord(State.DEPLOYING, own.url), "")
 
 
 def entered(cluster: Cluster, slug: str, environment: str = "dev") -> str:
@@ -199,7 +200,7 @@ def test_a_branchs_job_gets_into_the_namespace_that_it_makes(
     where = entered(branch, some_slug())
     branch.apply(secret_of(where))
     assert branch.get("Secret", "mautic", where)
-    with LeaseLock(branch, where, Holder(Holder.here(), "", 0), wait_seconds=1, say=print):
+    with LeaseLock(branch, where, this_run("deploy"), wait_seconds=1, say=print):
         pass
     # A scheduled clean-up runs as a job of the main branch.
     assert main.find("Secret", where)
@@ -268,7 +269,7 @@ def test_database_jobs_may_be_run(branch: Cluster, arn: str) -> None:
 
 
 def chart_values(**changes: Any) -> Object:
-    return merge(ROOT, ["helm/environments/dev.yaml"], changes)
+    return merge_values(ROOT, ["helm/environments/dev.yaml"], changes)
 
 
 def test_a_job_has_all_the_rights_that_a_deploy_asks_for(branch: Cluster) -> None:
@@ -305,7 +306,9 @@ def test_a_deploy_that_lacks_rights_is_refused_with_each_of_them(
             },
         ),
     ):
-        admin._transport.json(Request("POST", f"{root}/{plural}", body={"metadata": name, **body}))
+        admin._transport.json(
+            ApiRequest("POST", f"{root}/{plural}", body={"metadata": name, **body})
+        )
     intern = plane.client("intern", "interns")
     until(lambda: intern.may("list", "Pod", where))
 

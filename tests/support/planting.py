@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.core.environment import Owner, Release
-from tasks.core.kubernetes.manifests import Record, namespace
+from tasks.core.environment import Owner, Release, State
+from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.record import ClusterRecord
 from tests.support.kube_cli import ENVIRONMENT, ON, KubeEnv
 from tests.support.suite import git
 
@@ -28,12 +29,12 @@ def plant(
     With an image that made its database, the database has to be dropped.
     """
     names = site.names(branch)
-    of = Owner(environment, names.slug, branch, repository or origin(site))
+    owner = Owner(environment, names.slug, branch, repository or origin(site))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     release = Release("planted", "c" * 40, "m@sha256:1", "n@sha256:2", "ada@host", moment)
-    record = Record("ready", names.url, expires_at)
+    record = ClusterRecord(State.READY, names.url, expires_at)
     record = replace(record, history=(release,), database=database)
-    site.cluster.create(namespace(of, names, record, ""))
+    site.cluster.create(namespace(owner, names, record, ""))
     return names.namespace
 
 

@@ -31,43 +31,6 @@ FLOWS_OF_NO_TARGET = [path for path in FLOWS if path.parent == TASKS / "flows"]
 TARGETS = {"tasks.flows.compose", "tasks.flows.kubernetes"}
 ABOVE_FLOWS = {"tasks.app", "tasks.commands"}
 
-STILL_WIRED = {
-    "build": {
-        "tasks.adapters.docker.buildx",
-        "tasks.adapters.registry.oci",
-    },
-    "ci": {
-        "tasks.adapters.docker.buildx",
-        "tasks.adapters.host.tools",
-        "tasks.adapters.registry.oci",
-        "tasks.commands.build",
-    },
-    "environments": {
-        "tasks.adapters.gitlab",
-        "tasks.adapters.terminal.console",
-        "tasks.commands.build",
-    },
-    "infra": {
-        "tasks.adapters.aws.state_bucket",
-        "tasks.adapters.terminal.typed_word",
-        "tasks.adapters.terraform",
-    },
-    "machine": {
-        "tasks.adapters.docker.engine",
-        "tasks.adapters.host.apt",
-        "tasks.adapters.host.docker_service",
-        "tasks.adapters.host.machine",
-        "tasks.adapters.host.venv",
-        "tasks.adapters.terminal.consent",
-        "tasks.commands.build",
-        "tasks.commands.environments",
-    },
-    "platform": {
-        "tasks.adapters.files.download",
-    },
-}
-"""What commands still put together by themselves, or take from one another: only app/ should."""
-
 PURE = {
     *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "difflib", "enum"),
     *("fnmatch", "functools", "hashlib", "ipaddress", "itertools", "json", "math", "posixpath"),
@@ -92,16 +55,24 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
 def imports(path: Path, *, top_only: bool = False) -> Iterator[str]:
     """Yield the full names of the modules that a module imports, outside type checking."""
     tree = ast.parse(path.read_text())
     for node in tree.body if top_only else _walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{shown(path)}: relative import"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from _names(node)
+
+
+def _names(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"relative import: {ast.unparse(node)}"
+        yield node.module or ""
+    module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+    yield from (f"{module}{alias.name}" for alias in node.names)
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
@@ -112,14 +83,39 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _walk(node)
 
 
+def imports_inside_functions(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each import inside a function, and the full names of what it imports."""
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for node in {inner: None for outer in functions for inner in ast.walk(outer)}:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield ast.unparse(node), list(_names(node))
+
+
 def is_of(name: str, packages: set[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 def ours(path: Path, *packages: str) -> set[str]:
     """Return the modules of the suite's, below these packages, that a module imports."""
-    modules = {".".join(each.relative_to(ROOT).with_suffix("").parts) for each in MODULES}
+    modules = {name_of(each) for each in MODULES}
     return {name for name in imports(path) if name in modules and is_of(name, set(packages))}
+
+
+def heavy_modules() -> set[str]:
+    """Return the modules of the suite's that load something heavy as soon as they are imported."""
+    imported = {name_of(path): set(imports(path, top_only=True)) for path in MODULES}
+    heavy: set[str] = set()
+    while more := {
+        module
+        for module, names in imported.items()
+        if module not in heavy and any(is_of(name, HEAVY) or name in heavy for name in names)
+    }:
+        heavy |= more
+    return heavy
+
+
+HEAVY_MODULES = heavy_modules()
 
 
 def test_every_layer_has_modules() -> None:
@@ -173,9 +169,22 @@ def test_tasks_leave_vendors_to_adapters(path: Path) -> None:
 
 @pytest.mark.parametrize("path", COMMANDS, ids=shown)
 def test_app_alone_puts_things_together(path: Path) -> None:
-    """Commands import neither adapters nor one another, but for what is still to be moved."""
-    found = ours(path, "tasks.adapters", "tasks.commands")
-    assert found == STILL_WIRED.get(path.stem, set())
+    """A command takes what it needs from app: neither from an adapter nor from another command."""
+    assert ours(path, "tasks.adapters", "tasks.commands") == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=shown)
+def test_an_import_inside_a_function_is_of_something_heavy(path: Path) -> None:
+    """All else stands at the top, where a reader looks for it.
+
+    Only a command loads its flow as it runs: all flows at once would double `inv --list`.
+    """
+    late = HEAVY | HEAVY_MODULES | ({"tasks.flows"} if path in COMMANDS else set())
+    assert [
+        statement
+        for statement, names in imports_inside_functions(path)
+        if not any(is_of(name, late) for name in names)
+    ] == []
 
 
 def test_rooms_form_no_circle() -> None:
@@ -234,6 +243,14 @@ def test_no_program_is_run_by_a_shell() -> None:
                     path
                 )
                 assert not any(word.arg == "shell" for word in node.keywords), shown(path)
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=shown)
+def test_flows_write_no_command_line_of_docker(path: Path) -> None:
+    """They ask the adapters of tasks/adapters/docker."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.List | ast.Tuple) and node.elts:
+            assert ast.unparse(node.elts[0]) != "'docker'", ast.unparse(node)
 
 
 def test_our_docker_folder_does_not_shadow_the_sdk() -> None:

@@ -1,13 +1,156 @@
-"""What a builder reads from the disk for a bake target: its Dockerfile and its contexts."""
+"""What a builder reads from the disk for a bake target: its Dockerfile and its contexts.
+
+The modes of what lies there count for nothing: those in the images are the Dockerfiles' alone. Nor
+does a folder count that holds nothing: git knows none, and the Dockerfiles leave it out.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tasks.core.errors import InputError
+from tasks.core.images.bake_file import places
 from tasks.core.images.content_key import MAIN, Sources, Target
+from tasks.core.images.ignore_file import IgnoreFile
+
+
+@dataclass(frozen=True)
+class Context:
+    """A folder as a builder is given it.
+
+    Attributes:
+        root: the folder that its path is relative to.
+        folder: its path.
+        ignore_file: the file that says what is left out, whether it is there or not.
+    """
+
+    root: Path
+    folder: str
+    ignore_file: Path
+
+    @cached_property
+    def ignore(self) -> IgnoreFile:
+        """What is left out.
+
+        Raises:
+            InputError: the ignore file cannot be used.
+        """
+        if not self.ignore_file.is_file():
+            return IgnoreFile("")
+        try:
+            return IgnoreFile(self.ignore_file.read_text(errors="surrogateescape"))
+        except InputError as error:
+            error.message = f"{self.ignore_file}: {error.message}"
+            raise
+
+    def paths(self) -> Iterator[str]:
+        """Yield what the builder is given, relative to the folder: files and links, in order.
+
+        Raises:
+            InputError: something is neither a file, nor a folder, nor a link that leads to what the
+                builder is given, too; or cannot be read.
+        """
+        yield from self._below("")
+
+    def _below(self, folder: str) -> Iterator[str]:
+        place = self.root / self.folder
+        try:
+            entries = sorted(os.scandir(place / folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(f"{place / folder} cannot be read: {error.strerror}") from error
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if not self.ignore.prunes(path):
+                    yield from self._below(path)
+            elif not self.ignore.leaves_out(path):
+                if entry.is_symlink():
+                    self._check_link(path)
+                elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+                    raise InputError(f"{place / path} is neither a file nor a folder nor a link")
+                yield path
+
+    def _check_link(self, path: str) -> None:
+        place = self.root / self.folder
+        target = str((place / path).readlink())
+        written = os.path.normpath(Path(path).parent / target)
+        real = os.path.relpath(os.path.realpath(place / path), os.path.realpath(place))
+        is_outside = any(
+            way.split("/")[0] == ".." or way.startswith("/") for way in (written, real)
+        )
+        leads_to = place / real
+        if not is_outside and real != ".":
+            is_outside = (
+                self.ignore.prunes(real)
+                if leads_to.is_dir()
+                else leads_to.exists() and self.ignore.leaves_out(real)
+            )
+        if is_outside:
+            raise InputError(
+                f"{Path(self.folder) / path} is a link to {target}, which is not in the image",
+                hint="put there what it leads to; a link may lead, by a relative path, to what "
+                f"the images get of {self.folder}, too",
+            )
+
+
+@dataclass(frozen=True)
+class BuiltFrom:
+    """All that the images of a bake file are built from.
+
+    Attributes:
+        contexts: the folders.
+        files: what says how: the bake file, Dockerfiles and ignore files, as far as they are there.
+    """
+
+    contexts: tuple[Context, ...]
+    files: frozenset[str]
+
+    def paths(self) -> frozenset[str]:
+        """Return the files and links, relative to the root.
+
+        Raises:
+            InputError: as ``Context.paths``.
+        """
+        return self.files.union(
+            os.path.normpath(f"{context.folder}/{path}")
+            for context in self.contexts
+            for path in context.paths()
+        )
+
+    def holds(self, path: str) -> bool:
+        """Return True if the builder would be given a file of that path, relative to the root."""
+        return path in self.files or any(
+            _is_below(path, context.folder)
+            and not context.ignore.leaves_out(os.path.relpath(path, context.folder))
+            for context in self.contexts
+        )
+
+
+def built_from(root: Path, bake_file: str) -> BuiltFrom:
+    """Return what the images of a bake file are built from.
+
+    Args:
+        root: the folder that its paths are relative to.
+        bake_file: its path.
+    """
+    text = (root / bake_file).read_text()
+    found = sorted(places(text), key=str)
+    files = {bake_file}
+    contexts = []
+    for place in found:
+        context = _context(root, place.folder, place.dockerfile)
+        contexts.append(context)
+        named = [root / place.folder / place.dockerfile] if place.dockerfile else []
+        files |= {
+            os.path.relpath(file, root) for file in (*named, context.ignore_file) if file.exists()
+        }
+    return BuiltFrom(tuple(contexts), frozenset(files))
 
 
 def read(root: Path, name: str, target: Target) -> Sources:
@@ -19,7 +162,8 @@ def read(root: Path, name: str, target: Target) -> Sources:
         target: the target.
 
     Raises:
-        InputError: a context or Dockerfile does not exist, or is not on this machine.
+        InputError: a context or Dockerfile does not exist, or is not on this machine; or what a
+            context holds cannot be built from.
     """
     folders = {MAIN: str(target.get("context", "."))}
     for context, place in (target.get("contexts") or {}).items():
@@ -34,47 +178,41 @@ def read(root: Path, name: str, target: Target) -> Sources:
         if not (root / place).is_dir():
             raise InputError(f"target {name}: there is no folder {place}")
     inline = target.get("dockerfile-inline")
-    dockerfile = root / folders[MAIN] / str(target.get("dockerfile", "Dockerfile"))
+    named = str(target.get("dockerfile", "Dockerfile"))
+    dockerfile = root / folders[MAIN] / named
     if inline is None and not dockerfile.is_file():
         raise InputError(f"target {name}: there is no file {dockerfile}")
     text = inline.encode() if inline is not None else dockerfile.read_bytes()
-    own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
     return Sources(
         dockerfile=hashlib.sha256(text).hexdigest(),
         contexts={
-            context: _folder(
-                root / place,
-                own if context == MAIN and own.is_file() else root / place / ".dockerignore",
-            )
+            context: _entries(_context(root, place, named if context == MAIN else None))
             for context, place in folders.items()
         },
     )
 
 
-def _folder(folder: Path, ignore: Path) -> dict[str, str]:
-    """Return every path of a context and what is there, without what the ignore file leaves out."""
-    from docker.utils.build import exclude_paths
+def _context(root: Path, folder: str, dockerfile: str | None) -> Context:
+    place = root / folder
+    own = place / f"{dockerfile}.dockerignore"
+    return Context(root, folder, own if dockerfile and own.is_file() else place / ".dockerignore")
 
-    patterns = []
-    if ignore.is_file():
-        lines = (line.strip() for line in ignore.read_text().splitlines())
-        patterns = [line for line in lines if line and not line.startswith("#")]
-    # A Dockerfile that nothing copies is no part of the image: its text has a place of its own in
-    # the key. exclude_paths always takes it in, under the name given here: a folder's own, which
-    # is no path in it.
-    return {
-        path: _entry(folder / path)
-        for path in sorted(exclude_paths(str(folder), patterns, dockerfile="."))
-        if path
-    }
+
+def _is_below(path: str, folder: str) -> bool:
+    return folder in {"", "."} or path.startswith(f"{folder}/")
+
+
+def _entries(context: Context) -> dict[str, str]:
+    place = context.root / context.folder
+    return {path: _entry(place / path) for path in context.paths()}
 
 
 def _entry(path: Path) -> str:
     """Return what is at a path: its kind and a hash of what it holds."""
     if path.is_symlink():
         return f"link {path.readlink()}"
-    if path.is_dir():
-        return "folder"
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{'executable' if os.access(path, os.X_OK) else 'file'} {digest}"
+    try:
+        with path.open("rb") as file:
+            return f"file {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error

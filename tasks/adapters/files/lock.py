@@ -10,11 +10,13 @@ import contextlib
 import fcntl
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from tasks.adapters.identity import is_alive
+from tasks.adapters.wait import wait_until
+from tasks.core.environment import Holder
 from tasks.core.errors import HeldError, SuiteError
 
 # Not tempfile.gettempdir(): TMPDIR may differ between two users, and each would lock his own file.
@@ -22,39 +24,6 @@ DIRECTORY = Path("/tmp/mautic-multidev-locks")  # noqa: S108
 POLL_SECONDS = 0.2
 WAIT_SECONDS = 1800.0
 """How long a run waits for its turn: longer than any deploy takes."""
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds an environment, or waits for it.
-
-    Attributes:
-        owner: user@host.
-        pid: the process.
-        since: when it began, ISO 8601, UTC.
-        action: what it does, e.g. ``deploy``.
-        commit: what it deploys, or an empty string.
-        committed: that commit's time in seconds since 1970, or 0; the larger one is the newer.
-    """
-
-    owner: str
-    pid: int
-    since: str
-    action: str
-    commit: str
-    committed: int = 0
-
-    def supersedes(self, other: Holder) -> bool:
-        """Say of one who waits whether he takes another's place: he is alive, and newer."""
-        if self.commit == other.commit or not _alive(self.pid):
-            return False
-        if self.committed and other.committed and self.committed != other.committed:
-            return self.committed > other.committed
-        return self.since > other.since
-
-    def __str__(self) -> str:
-        what = f"{self.action} {self.commit}".strip()
-        return f"{self.owner} (pid {self.pid}, {what}) since {self.since[:19]} UTC"
 
 
 class Lock:
@@ -114,30 +83,39 @@ class Lock:
     ) -> None:
         if _try_lock(file):
             return
-        deadline = time.monotonic() + wait_seconds
         told: Holder | None = None
         with _opened(self._queue) as queue:
             first = _read(queue)
-            if me.commit and not (first and first.supersedes(me)):
+            if me.commit and not (first and _supersedes(first, me)):
                 _write(queue, me)
-            while not _try_lock(file):
+
+            def is_ours() -> bool:
+                nonlocal told
+                if _try_lock(file):
+                    return True
                 holder = _read(file)
                 if holder and holder != told:
                     waiting(f"{self._name} is held by {holder}; waiting for it")
                     told = holder
                 newer = _read(queue) if me.commit else None
-                if newer and newer.supersedes(me):
+                if newer and _supersedes(newer, me):
                     raise HeldError(
                         f"{self._name}: {newer} waits as well and is newer; this run of "
                         f"{me.commit} makes way for it"
                     )
-                if time.monotonic() > deadline:
-                    raise HeldError(
-                        f"{self._name} is still held by {holder or 'somebody'} after "
-                        f"{wait_seconds:.0f} s",
-                        hint="end that run, or wait for it; the lock goes with its process",
-                    )
-                time.sleep(POLL_SECONDS)
+                return False
+
+            wait_until(
+                f"{self._name} is still held",
+                is_ours,
+                deadline_seconds=wait_seconds,
+                poll_seconds=POLL_SECONDS,
+                late=lambda _: HeldError(
+                    f"{self._name} is still held by {told or 'somebody'} after "
+                    f"{wait_seconds:.0f} s",
+                    hint="end that run, or wait for it; the lock goes with its process",
+                ),
+            )
             if _read(queue) == me:
                 os.ftruncate(queue, 0)
 
@@ -196,11 +174,6 @@ def _read(file: int) -> Holder | None:
         return None
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _supersedes(waiter: Holder, other: Holder) -> bool:
+    """Return True if a waiter supersedes another one, and has not died while it waited."""
+    return waiter.supersedes(other) and is_alive(waiter.pid)

@@ -13,7 +13,9 @@ import os
 import select
 import signal
 import sys
+import termios
 import threading
+import tty
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +40,6 @@ class Exec:
     Args:
         transport: speaks to the API server.
         path: of the pod's exec.
-        container: the container.
         argv: the command.
     """
 
@@ -177,9 +178,6 @@ def _show(channel: int, data: bytes) -> None:
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
     """Let every key go to the command: it, or its terminal, decides what Ctrl-C means."""
-    import termios
-    import tty
-
     before = termios.tcgetattr(0)
     # Not flushed: what was typed ahead is for the command.
     tty.setraw(0, termios.TCSADRAIN)

@@ -8,21 +8,19 @@ it did not run.
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
+from tasks.adapters.identity import is_alive
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
-from tasks.adapters.kubernetes.transport import Object
+from tasks.adapters.wait import wait_until
+from tasks.core.environment import Holder
 from tasks.core.errors import ClusterError, ConflictError, HeldError, VanishedError
+from tasks.core.kubernetes.objects import Object, is_being_deleted
 
 NAME = "mautic-multidev"
 PREFIX = "mautic-multidev.io/"
@@ -32,35 +30,12 @@ RENEW_SECONDS = 5.0
 POLL_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Holder:
-    """Who wants to work on an environment, and for what.
-
-    Attributes:
-        who: CI job URL, or user@host with a process id.
-        commit: the commit to be deployed, or an empty string for work without one.
-        committed: the commit's time in seconds since 1970; the larger one is the newer commit.
-    """
-
-    who: str
-    commit: str = ""
-    committed: int = 0
-
-    @staticmethod
-    def here() -> str:
-        """Return what names this process: its CI job's URL, else user@host and process id."""
-        return os.environ.get("CI_JOB_URL") or (
-            f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"
-        )
-
-
 class LeaseLock:
     """Holds the Lease of one namespace, as a context manager.
 
     Args:
-        cluster: the cluster.
         namespace: the environment's namespace; it must exist.
-        holder: who asks.
+        me: who asks.
         wait_seconds: how long to wait for another holder.
         say: told whenever something changes while waiting.
 
@@ -75,41 +50,46 @@ class LeaseLock:
         self,
         cluster: Cluster,
         namespace: str,
-        holder: Holder,
+        me: Holder,
         *,
         wait_seconds: float,
         say: Callable[[str], None],
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
-        self._holder = holder
+        self._me = me
         self._wait_seconds = wait_seconds
         self._say = say
         self._stop = threading.Event()
         self._lost: str | None = None
+        self._other = "nobody"
         self._heartbeat = threading.Thread(target=self._renew, daemon=True, name="lease")
 
     def __enter__(self) -> Self:
         began = self._cluster.now()
-        deadline = time.monotonic() + self._wait_seconds
-        told = ""
-        while not self._try_there(began):
-            lease = self._cluster.get("Lease", NAME, self._namespace)
-            if lease is None:
-                continue
-            other = lease["spec"].get("holderIdentity") or "nobody"
-            if other != told:
-                since = lease["spec"].get("acquireTime", "")
-                self._say(f"waiting for {other}, who holds {self._namespace} since {since}")
-                told = other
-            if time.monotonic() > deadline:
-                raise HeldError(
-                    f"{self._namespace} is held by {other}",
-                    hint=f"waited {self._wait_seconds:.0f} s; run the same again when it is done",
-                )
-            time.sleep(POLL_SECONDS)
+        wait_until(
+            f"{self._namespace} is held",
+            lambda: self._try_there(began) or self._tell_holder(),
+            deadline_seconds=self._wait_seconds,
+            poll_seconds=POLL_SECONDS,
+            late=lambda _: HeldError(
+                f"{self._namespace} is held by {self._other}",
+                hint=f"waited {self._wait_seconds:.0f} s; run the same again when it is done",
+            ),
+        )
         self._heartbeat.start()
         return self
+
+    def _tell_holder(self) -> Literal[False]:
+        """Say who holds the Lease, once of each."""
+        lease = self._cluster.get("Lease", NAME, self._namespace)
+        spec = lease["spec"] if lease else {}
+        other = spec.get("holderIdentity")
+        if other and other != self._other:
+            since = spec.get("acquireTime", "")
+            self._say(f"waiting for {other}, who holds {self._namespace} since {since}")
+            self._other = other
+        return False
 
     def __exit__(
         self,
@@ -124,7 +104,7 @@ class LeaseLock:
     def _release(self) -> None:
         try:
             lease = self._cluster.get("Lease", NAME, self._namespace)
-            if lease and lease["spec"].get("holderIdentity") == self._holder.who:
+            if lease and lease["spec"].get("holderIdentity") == self._me.identity:
                 lease["spec"]["holderIdentity"] = ""
                 self._cluster.replace(lease)
         except ClusterError as failure:
@@ -146,7 +126,7 @@ class LeaseLock:
             )
 
     def _try_there(self, began: datetime) -> bool:
-        """Take the Lease if it is to be had, and if its namespace is there to stay.
+        """Take the Lease if it is free, and if its namespace is not being deleted.
 
         In one that is being deleted nothing can be made any more, but a Lease that is still there
         could be taken.
@@ -164,12 +144,12 @@ class LeaseLock:
 
     def _is_going(self) -> bool:
         found = self._cluster.get("Namespace", self._namespace)
-        return found is None or "deletionTimestamp" in found["metadata"]
+        return found is None or is_being_deleted(found)
 
     def _vanished(self) -> VanishedError:
         """Wait for the end of the namespace; return the error that tells of it."""
         found = self._cluster.get("Namespace", self._namespace)
-        if found and "deletionTimestamp" in found["metadata"]:
+        if found and is_being_deleted(found):
             self._say(f"{self._namespace} is being removed; waiting for its end")
             uid = found["metadata"]["uid"]
             where = self._namespace
@@ -187,16 +167,17 @@ class LeaseLock:
             if lease is None:
                 self._cluster.create(self._taken(_empty(self._namespace), now))
                 return True
-            holder = lease["spec"].get("holderIdentity")
-            gone = bool(holder) and self._is_gone(lease, now)
-            if self._overtaken(lease, began, held=bool(holder) and not gone):
+            holder = holder_of(lease, now)
+            if holder and _died_here(holder, self._me):
+                holder = None
+            if self._overtaken(lease, began, held=holder is not None):
                 raise self._superseded(lease)
-            if not holder or gone:
-                if gone:
-                    self._say(f"taking over from {holder}, who is gone")
+            if holder is None:
+                if gone := lease["spec"].get("holderIdentity"):
+                    self._say(f"taking over from {gone}, who is gone")
                 self._cluster.replace(self._taken(lease, now))
                 return True
-            if self._holder.committed > _number(lease, "newest-committed"):
+            if self._me.committed > _number(lease, "newest-committed"):
                 self._announce(lease, now)
                 self._cluster.replace(lease)
         except ConflictError:
@@ -206,8 +187,8 @@ class LeaseLock:
     def _announce(self, lease: Object, now: datetime) -> None:
         """Make this commit the newest one that is deployed or waits."""
         annotations = lease["metadata"].setdefault("annotations", {})
-        annotations[PREFIX + "newest-committed"] = str(self._holder.committed)
-        annotations[PREFIX + "newest-commit"] = self._holder.commit
+        annotations[PREFIX + "newest-committed"] = str(self._me.committed)
+        annotations[PREFIX + "newest-commit"] = self._me.commit
         annotations[PREFIX + "newest-since"] = _stamp(now)
 
     def _overtaken(self, lease: Object, began: datetime, *, held: bool) -> bool:
@@ -218,32 +199,23 @@ class LeaseLock:
         """
         since = lease["metadata"].get("annotations", {}).get(PREFIX + "newest-since")
         return (
-            bool(self._holder.committed)
+            bool(self._me.committed)
             and since is not None
             and (held or _time(since) >= began)
-            and _number(lease, "newest-committed") > self._holder.committed
+            and _number(lease, "newest-committed") > self._me.committed
         )
 
     def _superseded(self, lease: Object) -> HeldError:
         newer = lease["metadata"]["annotations"][PREFIX + "newest-commit"][:8]
         return HeldError(
-            f"{self._holder.commit[:8]} is superseded by the newer commit {newer}",
+            f"{self._me.commit[:8]} is superseded by the newer commit {newer}",
             hint=f"nothing was changed; {newer} is or will be deployed to {self._namespace}",
         )
-
-    def _is_gone(self, lease: Object, now: datetime) -> bool:
-        spec = lease["spec"]
-        renewed = spec.get("renewTime")
-        if not renewed:
-            return True
-        if now - _time(renewed) > timedelta(seconds=spec.get("leaseDurationSeconds", 0)):
-            return True
-        return _died_here(spec["holderIdentity"])
 
     def _taken(self, lease: Object, now: datetime) -> Object:
         self._announce(lease, now)
         spec = lease["spec"]
-        spec["holderIdentity"] = self._holder.who
+        spec["holderIdentity"] = self._me.identity
         spec["leaseDurationSeconds"] = DURATION_SECONDS
         spec["acquireTime"] = spec["renewTime"] = _stamp(now)
         spec["leaseTransitions"] = spec.get("leaseTransitions", -1) + 1
@@ -254,7 +226,7 @@ class LeaseLock:
             try:
                 lease = self._cluster.get("Lease", NAME, self._namespace)
                 holder = lease["spec"].get("holderIdentity") if lease else None
-                if lease is None or holder != self._holder.who:
+                if lease is None or holder != self._me.identity:
                     self._lost = holder or "nobody (the Lease is gone)"
                     return
                 lease["spec"]["renewTime"] = _stamp(self._cluster.now())
@@ -262,6 +234,20 @@ class LeaseLock:
             except ClusterError:
                 # Away or busy: the next beat tries again, and tells if the Lease was lost.
                 continue
+
+
+def holder_of(lease: Object, now: datetime) -> str | None:
+    """Return who holds a Lease; None if nobody does, or if its holder stopped to renew it.
+
+    Args:
+        now: the time by the cluster's clock, by which it is renewed; this machine's may differ.
+    """
+    spec = lease["spec"]
+    renewed = spec.get("renewTime")
+    if not renewed:
+        return None
+    lasts = timedelta(seconds=spec.get("leaseDurationSeconds", 0))
+    return spec.get("holderIdentity") or None if now - _time(renewed) <= lasts else None
 
 
 def _empty(namespace: str) -> Object:
@@ -273,16 +259,10 @@ def _empty(namespace: str) -> Object:
     }
 
 
-def _died_here(holder: str) -> bool:
-    """Return True if a holder was a process of this host that is no more."""
-    here = f"{getpass.getuser()}@{socket.gethostname()} (process "
-    if not holder.startswith(here):
-        return False
-    try:
-        os.kill(int(holder.removeprefix(here).rstrip(")")), 0)
-    except ProcessLookupError:
-        return True
-    return False
+def _died_here(holder: str, me: Holder) -> bool:
+    """Return True if a holder was a process of this user on this host, and is no more."""
+    here = f"{me.owner} (process "
+    return holder.startswith(here) and not is_alive(int(holder.removeprefix(here).rstrip(")")))
 
 
 def _number(lease: Object, key: str) -> int:

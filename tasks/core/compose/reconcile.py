@@ -27,9 +27,7 @@ class Wanted:
     """A service as it should run.
 
     Attributes:
-        name: the service.
-        image: the image reference it should run.
-        fingerprint: stands for all the rest of its definition.
+        fingerprint: stands for all of its definition but the image.
         shares: the service whose network it lives in, or an empty string.
     """
 
@@ -44,8 +42,8 @@ class Present:
     """A service as the engine has it.
 
     Attributes:
-        image: the image reference its container was made from.
-        state: the container's state, e.g. ``running``.
+        image: the reference its container was made from.
+        state: of its container, e.g. ``running``.
     """
 
     image: str
@@ -57,9 +55,7 @@ class Change:
     """What happens to one service.
 
     Attributes:
-        service: its name.
         verb: ``create``, ``update``, ``start`` or ``keep``.
-        reason: why.
     """
 
     service: str
@@ -132,9 +128,6 @@ class Observed:
     """How one container fares.
 
     Attributes:
-        id: its id.
-        name: its name.
-        service: its service.
         state: ``created``, ``running``, ``restarting``, ``exited``, ``paused`` or ``dead``.
         exit_status: of its last run.
         error: the engine's own error about it, or an empty string.
@@ -169,7 +162,6 @@ class Verdict:
     """A judgement with its reason, told in a few words.
 
     Attributes:
-        fate: the judgement.
         reason: e.g. ``fpm ended with exit status 78``.
     """
 
@@ -191,7 +183,7 @@ def keeps_restarting(seen: Observed, stability: timedelta, now: datetime) -> boo
 
 
 def judge(seen: Observed, restarts_before: int, stability: timedelta, now: datetime) -> Verdict:
-    """Say of one container whether it is up, coming up, or will never be.
+    """Return whether a container is up, coming up, or never will be.
 
     Args:
         seen: how it fares.

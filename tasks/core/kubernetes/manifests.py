@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from tasks.core.environment import Owner, Release, with_newest
+from tasks.core.environment import Owner
+from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import LABEL_MAX, Names, fitted
-
-Object = dict[str, Any]
 
 PREFIX = "mautic-multidev.io/"
 MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
@@ -36,7 +34,6 @@ class DatabaseServer:
 
     Attributes:
         host: host name, as pods reach it.
-        port: its port.
         admin_secret: Secret in the platform namespace with ``username`` and ``password``.
         namespace: the platform namespace.
         prefix: what every branch's database and user begins with; nothing else is ever touched.
@@ -55,61 +52,14 @@ class DatabaseServer:
     tls_ca: str = ""
 
 
-@dataclass(frozen=True)
-class Record:
-    """What is known of an environment in a cluster: an annotation of its namespace.
-
-    Attributes:
-        state: ``deploying``, ``ready``, ``failed``, ``removing`` or ``removed``.
-        url: where a browser finds it.
-        expires_at: when it may be swept away, ISO 8601, or an empty string.
-        revision: Helm's number of the last revision that was seen to work, or 0.
-        fingerprint: what that revision was made of; an equal one needs no deploy.
-        database: the image that made the branch's database on the server, and can drop it, or an
-            empty string.
-        history: the successful deployments, the newest last.
-    """
-
-    state: str
-    url: str
-    expires_at: str = ""
-    revision: int = 0
-    fingerprint: str = ""
-    database: str = ""
-    history: tuple[Release, ...] = ()
-
-    @property
-    def current(self) -> Release | None:
-        """The last deployment that succeeded."""
-        return self.history[-1] if self.history else None
-
-    def succeeded(self, release: Release, revision: int, fingerprint: str) -> Record:
-        """Return the record after a successful deployment."""
-        return replace(
-            self,
-            state="ready",
-            revision=revision,
-            fingerprint=fingerprint,
-            history=with_newest(self.history, release),
-        )
-
-    @classmethod
-    def read(cls, text: str) -> Record:
-        """Return the record that ``json.dumps(asdict(record))`` wrote."""
-        data: dict[str, Any] = json.loads(text)
-        data["history"] = tuple(Release(**release) for release in data["history"])
-        return cls(**data)
-
-
-def namespace(of: Owner, names: Names, record: Record, pipeline: str) -> Object:
+def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) -> Object:
     """Return a branch's namespace: whose it is stands on it, for people and for the suite.
 
     Labels find it; annotations hold what a label cannot (63 characters, few signs).
 
     Args:
-        of: whose it is.
-        names: the branch's names.
-        record: what is known of the environment.
+        owner: whose it is.
+        record: what is remembered of the environment.
         pipeline: URL of the CI pipeline that made this deploy, or an empty string.
     """
     current = record.current
@@ -120,46 +70,43 @@ def namespace(of: Owner, names: Names, record: Record, pipeline: str) -> Object:
             "name": names.namespace,
             "labels": {
                 **MANAGED,
-                f"{PREFIX}environment": of.environment,
-                f"{PREFIX}slug": of.slug,
+                f"{PREFIX}environment": owner.environment,
+                f"{PREFIX}slug": owner.slug,
                 # The API server refuses every pod that is not hardened.
                 f"{POD_SECURITY}enforce": "restricted",
                 f"{POD_SECURITY}warn": "restricted",
             },
             "annotations": {
-                f"{PREFIX}branch": of.branch,
-                f"{PREFIX}repository": of.repository,
+                f"{PREFIX}branch": owner.branch,
+                f"{PREFIX}repository": owner.repository,
                 f"{PREFIX}commit": current.commit if current else "",
                 f"{PREFIX}owner": current.owner if current else "",
                 f"{PREFIX}pipeline": pipeline,
                 f"{PREFIX}expires-at": record.expires_at,
-                RECORD: json.dumps(asdict(record), sort_keys=True),
+                RECORD: record.to_json(),
             },
         },
     }
 
 
-def owner_of(found: Object) -> dict[str, str]:
+def stated_owner(found: Object) -> dict[str, str]:
     """Return what a namespace says of its owner, by the names of ``Owner``'s attributes."""
-    meta = found["metadata"]
-    said = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
+    said = {**labels_of(found), **annotations_of(found)}
     names = ("environment", "slug", "branch", "repository")
     return {name: said[PREFIX + name] for name in names if PREFIX + name in said}
 
 
-def record_of(found: Object) -> Record | None:
+def record_of(found: Object) -> ClusterRecord | None:
     """Return the record that a namespace holds, or None."""
-    text = (found["metadata"].get("annotations") or {}).get(RECORD)
-    return Record.read(text) if text else None
+    text = annotations_of(found).get(RECORD)
+    return ClusterRecord.from_json(text) if text else None
 
 
 def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Object:
     """Return a branch's Secret.
 
     Args:
-        names: the branch's names.
         values: its keys and values, in clear.
-        name: the object's name.
     """
     return {
         "apiVersion": "v1",
@@ -195,12 +142,37 @@ def database_job(
     of its own, and no token of Kubernetes is mounted.
 
     Args:
-        names: the branch's names.
-        server: the database server.
         image: the mautic image, by digest; it has what is needed.
         verb: ``create`` or ``drop``.
         wait_seconds: how long to wait for a server that cannot be reached.
     """
+    labels = {**MANAGED, INSTANCE: f"database-{names.release}"}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            # Its pods carry it as a label. It is cut at its end: what CI jobs may do here goes by
+            # how it begins (helm/platform, guard.yaml).
+            "name": fitted(f"database-{verb}-{names.release}", LABEL_MAX),
+            "namespace": server.namespace,
+            "labels": labels,
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": wait_seconds + DATABASE_JOB_SECONDS,
+            "ttlSecondsAfterFinished": 3600,
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": _database_pod(names, server, image, verb, wait_seconds),
+            },
+        },
+    }
+
+
+def _database_pod(
+    names: Names, server: DatabaseServer, image: str, verb: str, wait_seconds: int
+) -> Object:
+    """Return the spec of the Job's pod; arguments as for ``database_job``."""
     variables = {
         "MAUTIC_DB_HOST": server.host,
         "MAUTIC_DB_PORT": str(server.port),
@@ -210,14 +182,7 @@ def database_job(
         "MAUTIC_DB_USER": names.database_user,
         "MAUTIC_DB_PASSWORD_FILE": "/run/secrets/branch/password",
     }
-    mounts = [
-        {"name": "branch", "mountPath": "/run/secrets/branch", "readOnly": True},
-        *({"name": f"scratch-{n}", "mountPath": path} for n, path in enumerate(_SCRATCH)),
-    ]
-    volumes = [
-        _secret_volume("branch", f"database-{names.release}"),
-        *({"name": f"scratch-{n}", "emptyDir": {}} for n in range(len(_SCRATCH))),
-    ]
+    secrets = {"branch": f"database-{names.release}"}
     if server.tls_ca:
         variables["MAUTIC_DB_TLS_CA_FILE"] = server.tls_ca
     identity: Object = {}
@@ -227,14 +192,42 @@ def database_job(
     else:
         variables["MAUTIC_DB_ADMIN_USER_FILE"] = "/run/secrets/admin/username"
         variables["MAUTIC_DB_ADMIN_PASSWORD_FILE"] = "/run/secrets/admin/password"  # noqa: S105
-        mounts.append({"name": "admin", "mountPath": "/run/secrets/admin", "readOnly": True})
-        volumes.append(_secret_volume("admin", server.admin_secret))
-    container = {
+        secrets["admin"] = server.admin_secret
+    return {
+        **identity,
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 33,
+            "runAsGroup": 33,
+            "fsGroup": 33,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_database_container(image, verb, variables, secrets)],
+        "volumes": [
+            *(_secret_volume(name, secret_name) for name, secret_name in secrets.items()),
+            *({"name": f"scratch-{n}", "emptyDir": {}} for n in range(len(_SCRATCH))),
+        ],
+    }
+
+
+def _database_container(
+    image: str, verb: str, variables: Mapping[str, str], secrets: Iterable[str]
+) -> Object:
+    return {
         "name": "database",
         "image": image,
         "args": ["database", verb],
         "env": [{"name": name, "value": value} for name, value in variables.items()],
-        "volumeMounts": mounts,
+        "volumeMounts": [
+            *(
+                {"name": name, "mountPath": f"/run/secrets/{name}", "readOnly": True}
+                for name in secrets
+            ),
+            *({"name": f"scratch-{n}", "mountPath": path} for n, path in enumerate(_SCRATCH)),
+        ],
         # Its last words stand in its status: whoever waits need not ask for its log.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {
@@ -245,40 +238,6 @@ def database_job(
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
-        },
-    }
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            # Its pods carry it as a label. It is cut at its end: what CI jobs may do here goes by
-            # how it begins (helm/platform, guard.yaml).
-            "name": fitted(f"database-{verb}-{names.release}", LABEL_MAX),
-            "namespace": server.namespace,
-            "labels": {**MANAGED, INSTANCE: f"database-{names.release}"},
-        },
-        "spec": {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": wait_seconds + DATABASE_JOB_SECONDS,
-            "ttlSecondsAfterFinished": 3600,
-            "template": {
-                "metadata": {"labels": {**MANAGED, INSTANCE: f"database-{names.release}"}},
-                "spec": {
-                    **identity,
-                    "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": 33,
-                        "runAsGroup": 33,
-                        "fsGroup": 33,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
-                    "containers": [container],
-                    "volumes": volumes,
-                },
-            },
         },
     }
 

@@ -1,4 +1,4 @@
-"""What there is to see of a failed deploy, before the way back wipes it out."""
+"""Diagnostics of a failed deploy, saved before the way back wipes them out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def save(engine: Engine, project: str, folder: Path, hide: Callable[[str], str])
     Args:
         engine: where they are.
         project: the Compose project.
-        folder: made if it is missing; two files per container.
+        folder: made if it is missing; gets two files per container.
         hide: masks secrets.
     """
     folder.mkdir(parents=True, exist_ok=True)

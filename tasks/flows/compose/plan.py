@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from tasks.core.compose.reconcile import Change, Wanted, short
-from tasks.core.environment import Record, Release
+from tasks.core.compose.record import ComposeRecord
 from tasks.core.plan import Step
-from tasks.flows.target import Request
+from tasks.flows.target import DeployPlan
 
 DATABASE = "database"
 MIGRATE = "migrate"
-HELD = ("worker", "cron")
+QUIESCED = ("worker", "cron")
 """What must not run while the database is migrated."""
 
 LAST_STEP = 'CMD ["web"]'
@@ -23,16 +22,12 @@ REPLACING = ("create", "update")
 """What gives a service a new container."""
 
 
-@dataclass(frozen=True)
-class LocalPlan:
+@dataclass(frozen=True, kw_only=True)
+class ComposePlan(DeployPlan):
     """What a deploy to this machine is going to do.
 
     Attributes:
-        request: what is deployed.
-        release: the images, and who deploys them when.
-        record: what was known before.
         database: the database's image.
-        expires_at: when the environment may be swept away, or an empty string.
         wanted: the services as they should run, the migration among them.
         changes: what happens to each service.
         migration: what stands for the migration that would run.
@@ -41,11 +36,8 @@ class LocalPlan:
         leftovers: ids of containers that an interrupted run left behind.
     """
 
-    request: Request
-    release: Release
-    record: Record | None
+    record: ComposeRecord | None
     database: str
-    expires_at: str
     wanted: Mapping[str, Wanted]
     changes: tuple[Change, ...]
     migration: str
@@ -54,16 +46,9 @@ class LocalPlan:
     leftovers: tuple[str, ...]
 
     @property
-    def title(self) -> str:
-        """What the plan is about."""
-        verb = "roll back" if self.request.rollback else "deploy"
-        names = self.request.names
-        return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
-
-    @property
-    def first(self) -> bool:
-        """Whether nothing was ever deployed successfully here."""
-        return self.record is None or self.record.current is None
+    def images(self) -> dict[str, str]:
+        """The images, by digest."""
+        return {**super().images, "database": self.database}
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -83,7 +68,7 @@ class LocalPlan:
 
     def verb(self, change: Change) -> str:
         """Return what happens to a service; one that is kept may have to pause."""
-        if change.verb == "keep" and self.migrate and change.service in HELD:
+        if change.verb == "keep" and self.migrate and change.service in QUIESCED:
             return "restart"
         return change.verb
 
@@ -91,22 +76,6 @@ class LocalPlan:
         verb = self.verb(change)
         reason = change.reason if verb == change.verb else "held while migrating"
         return Step(verb, f"service {change.service}", reason)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON-ready data."""
-        return {
-            "title": self.title,
-            "branch": self.request.names.branch,
-            "url": self.request.names.url,
-            "tag": self.release.tag,
-            "commit": self.release.commit,
-            "images": {
-                "mautic": self.release.mautic,
-                "nginx": self.release.nginx,
-                "database": self.database,
-            },
-            "steps": [asdict(step) for step in self.steps],
-        }
 
 
 def migration(services: Mapping[str, Wanted], code: str) -> str:
@@ -120,7 +89,7 @@ def migration(services: Mapping[str, Wanted], code: str) -> str:
     return f"{code or services[MIGRATE].image} {services[MIGRATE].fingerprint}"
 
 
-def migration_reason(done: str, record: Record | None, image: str) -> str:
+def migration_reason(done: str, record: ComposeRecord | None, image: str) -> str:
     """Return why a database has to be migrated, or an empty string where it has been.
 
     Args:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tasks.adapters.files.private import write_private
 from tasks.adapters.terraform import LockedError
+from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.terraform_plan import PlanRecord, Summary, read_record, refusal
 from tasks.flows.infra.runs import carry_out, connect, outputs, planned, summary_of
@@ -113,11 +114,15 @@ def show_diff(site: Site) -> str:
     return site.terraform.diff(site.plan)
 
 
-def outputs_of(site: Site) -> dict[str, Any]:
+def outputs_of(site: Site, name: str = "") -> dict[str, Any]:
     """Return the stack's outputs; a sensitive one's value is never shown.
 
+    Args:
+        site: the stack.
+        name: an output that is asked for, or empty for all.
+
     Raises:
-        InputError: nothing has been applied yet.
+        InputError: nothing has been applied yet, or there is no such output.
     """
     connect(site)
     found = outputs(site)
@@ -126,6 +131,8 @@ def outputs_of(site: Site) -> dict[str, Any]:
             f"stack {site.name} has no outputs: nothing has been applied yet",
             hint=f"begin with {site.command('plan')}",
         )
+    if name and name not in found:
+        raise InputError(f"there is no output {name!r}", hint=nearest(name, found))
     return {
         name: "(sensitive)" if one["sensitive"] else one["value"] for name, one in found.items()
     }

@@ -3,63 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.adapters.kubernetes.helm import Revision
-from tasks.core.environment import Release
+from tasks.core.environment import State
 from tasks.core.kubernetes.crons import NEEDS_IMAP
-from tasks.core.kubernetes.manifests import SECRET, Record
+from tasks.core.kubernetes.manifests import SECRET
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.plan import Step
-from tasks.flows.target import Request
+from tasks.flows.target import DeployPlan
 
 
-@dataclass(frozen=True)
-class ClusterPlan:
+@dataclass(frozen=True, kw_only=True)
+class ClusterPlan(DeployPlan):
     """What a deploy to a cluster is going to do.
 
     Attributes:
-        request: what is deployed.
-        release: the images, and who deploys them when.
-        record: what was known before, or None.
         values: the chart's values of this very deploy.
         fingerprint: what the release is made of.
         history: Helm's revisions, the oldest first.
         seed: keys of the Secret that have to be made.
         has_server: whether the branch's database lives on a server of its own.
-        expires_at: when the environment may be swept away, or an empty string.
         kept_off: scheduled commands that the images cannot run, by name.
         steps: what happens, in order; empty when everything is as it should be.
     """
 
-    request: Request
-    release: Release
-    record: Record | None
+    record: ClusterRecord | None
     values: Mapping[str, Any]
     fingerprint: str
     history: tuple[Revision, ...]
     seed: tuple[str, ...]
     has_server: bool
-    expires_at: str
     kept_off: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
 
     @property
-    def title(self) -> str:
-        """What the plan is about."""
-        verb = "roll back" if self.request.rollback else "deploy"
-        names = self.request.names
-        return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
-
-    @property
-    def first(self) -> bool:
-        """Whether nothing was ever deployed successfully here."""
-        return self.record is None or self.record.current is None
-
-    @property
     def makes_database(self) -> bool:
         """Whether database and user have to be made on the server, or get a new password."""
-        return self.has_server and (self.first or bool(self.seed))
+        return self.has_server and (self.is_first or bool(self.seed))
 
     @property
     def holds(self) -> bool:
@@ -68,24 +50,15 @@ class ClusterPlan:
             return False
         return self.record.current.mautic != self.release.mautic
 
-    def before(self, state: str) -> Record:
+    def before(self, state: State) -> ClusterRecord:
         """Return what is known of the environment while this deploy is under way."""
-        record = self.record or Record(state, self.request.names.url)
+        record = self.record or ClusterRecord(state, self.request.names.url)
         database = self.release.mautic if self.makes_database else record.database
         return replace(record, state=state, expires_at=self.expires_at, database=database)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
-        return {
-            "title": self.title,
-            "branch": self.request.names.branch,
-            "url": self.request.names.url,
-            "tag": self.release.tag,
-            "commit": self.release.commit,
-            "images": {"mautic": self.release.mautic, "nginx": self.release.nginx},
-            "values": dict(self.values),
-            "steps": [asdict(step) for step in self.steps],
-        }
+        return {**super().as_dict(), "values": dict(self.values)}
 
 
 def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
@@ -99,7 +72,7 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
     newest = plan.history[-1] if plan.history else None
     works = (
         record is not None
-        and record.state == "ready"
+        and record.state is State.READY
         and record.fingerprint == plan.fingerprint
         and newest == Revision(record.revision, "deployed")
     )
@@ -121,14 +94,21 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
     yield Step(verb, f"release {names.release}", _reason(plan))
 
 
+_LAST_DEPLOY = {
+    State.DEPLOYING: "the last deploy was interrupted",
+    State.FAILED: "the last deploy failed",
+    State.ROLLED_BACK: "the last deploy was rolled back",
+}
+
+
 def _reason(plan: ClusterPlan) -> str:
     current = plan.record.current if plan.record else None
-    if plan.record and plan.record.state == "removing":
+    if plan.record and plan.record.state is State.REMOVING:
         return "a clean-up was cut off"
     if current is None:
         return "nothing is deployed"
-    if plan.record and plan.record.state != "ready":
-        return f"the last deploy is {plan.record.state}"
+    if plan.record and (told := _LAST_DEPLOY.get(plan.record.state)):
+        return told
     if not current.same_images(plan.release):
         return f"images: {current.tag} becomes {plan.release.tag}"
     return "the chart or its values changed"

@@ -2,60 +2,51 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-from tasks.core.environment import Release
-from tasks.core.kubernetes.manifests import Object, Record, owner_of, record_of
+from tasks.adapters.kubernetes.lease import holder_of
+from tasks.core.environment import Owner, Release, State, observed_state
+from tasks.core.kubernetes.manifests import record_of, stated_owner
+from tasks.core.kubernetes.objects import Object, is_being_deleted, parse_time
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.flows.kubernetes.services import service_of
-from tasks.flows.target import Part, Summary
+from tasks.flows.target import Part, Summary, summarize
 
 
-def summary(found: Object, web: Object | None, lease: Object | None) -> Summary:
+def summary(found: Object, web: Object | None, lease: Object | None, now: datetime) -> Summary:
     """Return one environment.
 
     Args:
         found: its namespace.
         web: its web Deployment, or None.
         lease: its Lease, or None.
+        now: the time by the cluster's clock.
     """
-    said, record = owner_of(found), record_of(found)
-    current = record.current if record else None
-    return Summary(
-        branch=said.get("branch", ""),
-        slug=said.get("slug", ""),
-        repository=said.get("repository", ""),
+    said, record = stated_owner(found), record_of(found)
+    names = ("environment", "slug", "branch", "repository")
+    return summarize(
+        Owner(*(said.get(name, "") for name in names)),
+        record,
         url=record.url if record else "",
-        state=_state(found, record, web, held=_is_held(lease)),
-        tag=current.tag if current else "",
-        commit=current.commit if current else "",
-        owner=current.owner if current else "",
+        state=_state(found, record, web, held=bool(lease and holder_of(lease, now))),
         created_at=found["metadata"]["creationTimestamp"],
-        deployed_at=current.deployed_at if current else "",
-        expires_at=record.expires_at if record else "",
     )
 
 
-def _is_held(lease: Object | None) -> bool:
-    if lease is None or not lease["spec"].get("holderIdentity"):
-        return False
-    renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
-    return datetime.now(UTC) - renewed < timedelta(seconds=lease["spec"]["leaseDurationSeconds"])
-
-
-def _state(found: Object, record: Record | None, web: Object | None, *, held: bool) -> str:
-    if found["metadata"].get("deletionTimestamp"):
-        return "removing"
-    if record is None or record.state in {"deploying", "removing"}:
-        return (record.state if record else "deploying") if held else "interrupted"
-    if record.state == "removed":
-        return "removed"
-    status = (web or {}).get("status", {})
-    if web is None or not status.get("availableReplicas"):
-        return "stopped" if web and web["spec"].get("replicas") == 0 else "degraded"
-    if record.state == "failed":
-        return "failed"
-    complete = status.get("availableReplicas") == web["spec"].get("replicas")
-    return "running" if complete else "degraded"
+def _state(found: Object, record: ClusterRecord | None, web: Object | None, *, held: bool) -> State:
+    if is_being_deleted(found):
+        return State.REMOVING
+    doing = None
+    if held and (record is None or record.state in {State.DEPLOYING, State.REMOVING}):
+        doing = record.state if record else State.DEPLOYING
+    wanted = web["spec"].get("replicas") if web else None
+    available = (web or {}).get("status", {}).get("availableReplicas", 0)
+    return observed_state(
+        record,
+        doing=doing,
+        stopped=wanted == 0 and not available,
+        complete=bool(available) and available == wanted,
+    )
 
 
 def part(item: Object, current: Release | None, now: datetime) -> Part:
@@ -76,7 +67,8 @@ def part(item: Object, current: Release | None, now: datetime) -> Part:
         )
         health = f"{ready}/{wanted} ready"
         moment = item["metadata"].get("creationTimestamp")
-    age = now - datetime.fromisoformat(moment) if moment else None
+    since = parse_time(moment)
+    age = now - since if since else None
     return Part(
         service=service_of(item["metadata"]),
         state=state,

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tasks.core.environment import State
 from tasks.flows.target import Part, Summary
 from tasks.flows.views import list_rows, since, status_rows, until
 
@@ -31,7 +32,7 @@ def test_what_is_to_come() -> None:
 
 
 def test_an_environment_that_never_worked_has_a_row_without_gaps() -> None:
-    row = list_rows([Summary("b", "b", "r", "http://b", "interrupted", *[""] * 6)], NOW)[0]
+    row = list_rows([Summary("b", "b", "r", "http://b", State.INTERRUPTED, *[""] * 6)], NOW)[0]
     assert row == ("b", "interrupted", "-", "-", "-", "-", "http://b")
 
 

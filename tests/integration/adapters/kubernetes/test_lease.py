@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes import lease
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.lease import Holder, LeaseLock
+from tasks.adapters.kubernetes.lease import LeaseLock, holder_of
 from tasks.core.errors import HeldError
 
 Object = dict[str, Any]
+HERE = this_run("deploy")
 ELSEWHERE = "ada@elsewhere (process 1)"
 
 
@@ -36,8 +40,9 @@ def lock(cluster: Cluster, namespace: str, said: list[str]) -> Callable[..., Lea
     """Makes a lock."""
 
     def make(who: str = ELSEWHERE, committed: int = 0, wait: float = 1.0) -> LeaseLock:
-        holder = Holder(who, f"{committed}".ljust(40, "0") if committed else "", committed)
-        return LeaseLock(cluster, namespace, holder, wait_seconds=wait, say=said.append)
+        commit = f"{committed}".ljust(40, "0") if committed else ""
+        me = replace(HERE, commit=commit, committed=committed, job=who)
+        return LeaseLock(cluster, namespace, me, wait_seconds=wait, say=said.append)
 
     return make
 
@@ -118,8 +123,7 @@ def test_who_lost_it_is_told_before_anything_is_changed(lock: Any, stored: Any) 
 
 
 def test_a_holder_of_this_machine_that_is_dead_is_not_waited_for(lock: Any, said: Any) -> None:
-    here = Holder.here()
-    dead = here.replace(here.rpartition(" ")[2], "4194304)")  # above pid_max
+    dead = replace(HERE, pid=4194304, job="").identity  # above pid_max
     first = lock(dead)
     first.__enter__()
     try:
@@ -127,6 +131,42 @@ def test_a_holder_of_this_machine_that_is_dead_is_not_waited_for(lock: Any, said
             assert said == [f"taking over from {dead}, who is gone"]
     finally:
         first.__exit__(None, None, None)
+
+
+def test_a_holder_of_this_machine_that_is_another_users_is_waited_for(
+    lock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(pid: int, signum: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", kill)
+    there = replace(HERE, job="").identity
+    with lock(there), pytest.raises(HeldError, match="is held by"), lock("bob", wait=0):
+        pass
+
+
+def test_whoever_has_no_name_can_wait_and_hold(
+    cluster: Cluster, namespace: str, lock: Any, stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some images of CI jobs run under a uid that /etc/passwd does not know."""
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    for name in ("GITLAB_USER_LOGIN", "CI_JOB_URL", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    me = this_run("deploy")
+    with lock(), pytest.raises(HeldError, match="is held by"):
+        LeaseLock(cluster, namespace, me, wait_seconds=0, say=print).__enter__()
+    with LeaseLock(cluster, namespace, me, wait_seconds=0, say=print):
+        assert stored()["spec"]["holderIdentity"] == me.identity
+
+
+def test_who_holds_it_is_told_by_the_clusters_clock(
+    cluster: Cluster, lock: Any, stored: Any
+) -> None:
+    with lock():
+        found, now = stored(), cluster.now()
+        assert holder_of(found, now) == ELSEWHERE
+        assert holder_of(found, now + timedelta(seconds=lease.DURATION_SECONDS + 2)) is None
+    assert holder_of(stored(), cluster.now()) is None
 
 
 def test_an_older_commit_steps_back_before_a_newer_one(lock: Any) -> None:

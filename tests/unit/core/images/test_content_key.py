@@ -101,8 +101,6 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
         {"nginx"},
     ),
     "a removed file": (lambda p: p.path("nginx/nginx.conf").unlink(), {"nginx"}),
-    "a file that may be run": (lambda p: p.path("mautic/mautic.sh").chmod(0o755), {"mautic"}),
-    "an empty folder": (lambda p: p.path("nginx/conf.d").mkdir(), {"nginx"}),
     "a link instead of a file": (
         lambda p: (
             p.path("nginx/nginx.conf").unlink(),
@@ -142,7 +140,11 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
     ),
     "a file outside every context": (lambda p: p.write("README.md", "2"), set()),
     "an ignored file": (lambda p: p.write("mautic/plugins/README.md", "2"), set()),
-    "a file ignored by pattern": (lambda p: p.write("mautic/a/b/c.log", "2"), {"mautic"}),
+    "a file ignored by pattern": (lambda p: p.write("mautic/a/b/c.log", "2"), set()),
+    # The modes in the images are the Dockerfiles' alone.
+    "a file that may be run": (lambda p: p.path("mautic/mautic.sh").chmod(0o755), set()),
+    # git knows none, and a folder that had files before is easily left behind.
+    "an empty folder": (lambda p: p.path("nginx/conf.d/more").mkdir(parents=True), set()),
     "a time": (lambda p: os.utime(p.path("nginx/nginx.conf"), (1, 1)), set()),
     "rights that git does not keep": (lambda p: p.path("nginx/nginx.conf").chmod(0o600), set()),
 }
@@ -185,8 +187,61 @@ def test_an_inline_dockerfile_takes_the_place_of_the_file(project: Project) -> N
 
 def test_links_that_lead_in_a_circle_are_followed_once(project: Project) -> None:
     project.path("nginx/self").symlink_to(".")
-    project.path("nginx/nowhere").symlink_to("/does/not/exist")
+    project.path("nginx/nowhere").symlink_to("does/not/exist")
     assert is_content_key(project.keys()["nginx"])
+
+
+LINKS = {
+    # where a link in mautic/plugins/One leads
+    "by an absolute path": "/etc/passwd",
+    "by an absolute path to a neighbour": "{root}/mautic/plugins/One/One.php",
+    "out of the folder": "../../../README.md",
+    "out of the folder and back": "../../../mautic/plugins/One/One.php",
+    "through another link": "out/README.md",
+    "to what is left out": "../../mautic.sh",
+    "to a folder that is left out": "../../php",
+}
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_a_link_to_what_is_not_in_the_image_is_refused_by_its_name(
+    project: Project, kind: str
+) -> None:
+    project.write("mautic/php/file", "")
+    project.path("mautic/plugins/One/link").symlink_to(LINKS[kind].format(root=project.root))
+    if "out/" in LINKS[kind]:
+        # The other link is left out itself, so that it is this one's fault.
+        project.path("mautic/plugins/One/out").symlink_to("../../..")
+        project.write("mautic/code.Dockerfile.dockerignore", "*\n!plugins\n**/out\n")
+    with pytest.raises(InputError, match="mautic/plugins/One/link is a link to"):
+        project.keys()
+
+
+@pytest.mark.parametrize("target", ["One.php", ".", "../One", "nowhere", "../../plugins/One"])
+def test_a_link_within_the_image_counts_as_what_it_says(project: Project, target: str) -> None:
+    before = project.keys()
+    project.path("mautic/plugins/One/link").symlink_to(target)
+    linked = project.keys()
+    assert {name for name in before if before[name] != linked[name]} == set(before)
+    project.path("mautic/plugins/One/link").unlink()
+    project.path("mautic/plugins/One/link").symlink_to("other")
+    assert project.keys()["code"] not in {before["code"], linked["code"]}
+
+
+def test_what_no_image_can_hold_is_refused_by_its_name(project: Project) -> None:
+    os.mkfifo(project.path("nginx/pipe"))
+    with pytest.raises(InputError, match="nginx/pipe is neither a file nor a folder nor a link"):
+        project.keys()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.parametrize("name", ["nginx.conf", "conf.d"])
+def test_what_cannot_be_read_is_named(project: Project, name: str) -> None:
+    project.write("nginx/conf.d/file", "")
+    project.path(f"nginx/{name}").chmod(0)
+    with pytest.raises(InputError, match=f"nginx/{name} cannot be read: Permission denied"):
+        project.keys()
+    project.path(f"nginx/{name}").chmod(0o700)
 
 
 def test_names_that_are_not_utf8_are_paths_like_others(project: Project) -> None:

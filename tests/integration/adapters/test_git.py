@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tasks.adapters.docker.build_context import BuiltFrom
 from tasks.adapters.git import Checkout, Git
 from tasks.adapters.process import Runner
 from tasks.core.errors import InputError
 from tasks.core.names import check_branch
 from tasks.core.redact import Redactor
 from tests.support.suite import commit_all, git
+
+NOTHING = BuiltFrom((), frozenset())
+"""No image is built; for what the images hold see test_committed.py."""
 
 SHARED = "https://gitlab.example.org/g/p"
 
@@ -35,7 +39,7 @@ def at(path: Path, **environ: str) -> Git:
 
 
 def dirt(path: Path) -> str | None:
-    return at(path).checkout().dirty
+    return at(path).checkout(NOTHING).dirty
 
 
 # -- the branch -----------------------------------------------------------------------------------
@@ -85,7 +89,7 @@ def test_in_ci_the_job_says_the_branch(
 
 
 def test_a_folder_that_is_no_repository_is_bad_input(tmp_path: Path) -> None:
-    for call in ("branch", "checkout", "repository"):
+    for call in ("branch", "commit", "repository"):
         with pytest.raises(InputError, match="is not a git repository"):
             getattr(at(tmp_path), call)()
 
@@ -108,7 +112,7 @@ def test_a_checkout_of_another_user_is_bad_input(
 
 def test_a_clean_checkout(repository: Path) -> None:
     commit = git(repository, "rev-parse", "HEAD")
-    found = at(repository).checkout()
+    found = at(repository).checkout(NOTHING)
     assert found == Checkout(commit, None)
     assert found.tag == found.short == commit[:8]
 
@@ -116,7 +120,7 @@ def test_a_clean_checkout(repository: Path) -> None:
 def test_no_commit_yet_is_bad_input(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     with pytest.raises(InputError, match="no commit yet"):
-        at(tmp_path).checkout()
+        at(tmp_path).checkout(NOTHING)
 
 
 def test_a_detached_head_and_a_shallow_clone_have_a_commit(
@@ -127,7 +131,7 @@ def test_a_detached_head_and_a_shallow_clone_have_a_commit(
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repository}", str(clone))
     git(clone, "checkout", "--quiet", "--detach")
-    assert at(clone).checkout() == Checkout(commit, None)
+    assert at(clone).checkout(NOTHING) == Checkout(commit, None)
 
 
 def test_a_worktree_is_a_checkout(repository: Path, tmp_path: Path) -> None:
@@ -207,8 +211,8 @@ def test_a_file_name_that_is_not_utf8_counts(repository: Path) -> None:
 
 def test_the_same_dirt_has_the_same_mark_and_the_tag_shows_it(repository: Path) -> None:
     (repository / "file").write_text("two\n")
-    first = at(repository).checkout()
-    assert first == at(repository).checkout()
+    first = at(repository).checkout(NOTHING)
+    assert first == at(repository).checkout(NOTHING)
     assert first.tag == f"{first.short}-dirty-{first.dirty}"
 
 
@@ -221,7 +225,7 @@ def test_ignored_files_and_touched_files_are_not_dirt(repository: Path) -> None:
 def test_asking_changes_nothing(repository: Path) -> None:
     (repository / "file").touch()
     index = (repository / ".git" / "index").read_bytes()
-    at(repository).checkout()
+    at(repository).checkout(NOTHING)
     assert (repository / ".git" / "index").read_bytes() == index
 
 
@@ -260,8 +264,9 @@ def test_a_file_with_other_line_ends_than_committed_is_named(repository: Path, n
         ("https://t0ken@gitlab.example.org:8443/g/p", SHARED),
         ("ssh://git@gitlab.example.org:22/g/p.git", SHARED),
         ("git@gitlab.example.org:g/p.git", SHARED),
-        ("../elsewhere", "../elsewhere"),
-        ("file:///srv/git/p.git", "file:///srv/git/p.git"),
+        ("git@GitLab.Example.org:g/p.git", SHARED),
+        ("ssh://git@gitlab.example.org:2222/g/p.git", SHARED),
+        ("file:///srv/git/p.git", "/srv/git/p"),
     ],
 )
 def test_the_repository_is_the_same_by_every_protocol_and_without_credentials(
@@ -277,6 +282,109 @@ def test_a_job_without_a_checkout_has_gitlabs_word_for_the_repository(tmp_path: 
     # Outside a job the checkout is asked, whatever is left in the environment.
     with pytest.raises(InputError):
         at(tmp_path, CI_PROJECT_URL="https://gitlab.example.org/g/p").repository()
+
+
+@pytest.fixture
+def ssh_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person's SSH configuration, which git uses in this test."""
+    path = tmp_path / "ssh config"
+    path.write_text(
+        "Host work\n  HostName gitlab.example.org\n  Port 2222\n"
+        "Host *.corp\n  HostName gitlab.example.org\n"
+    )
+    monkeypatch.delenv("GIT_SSH_COMMAND", raising=False)
+    return path
+
+
+@pytest.mark.parametrize("remote", ["work:g/p.git", "git@x.corp:g/p", "ssh://git@work/g/p.git"])
+def test_an_alias_of_ssh_is_the_host_it_stands_for(
+    repository: Path, ssh_config: Path, remote: str
+) -> None:
+    command = f"ssh -F '{ssh_config}'"
+    git(repository, "remote", "add", "origin", remote)
+    assert at(repository, GIT_SSH_COMMAND=command).repository() == SHARED
+    git(repository, "config", "core.sshCommand", command)
+    assert at(repository).repository() == SHARED
+    # A person's `insteadOf` is git's own kind of alias.
+    git(repository, "config", "url.https://gitlab.example.org/.insteadOf", "gl:")
+    git(repository, "remote", "set-url", "origin", "gl:g/p")
+    assert at(repository).repository() == SHARED
+
+
+@pytest.mark.parametrize("command", ["no-such-program", "false", "'", "echo hostname other"])
+def test_without_openssh_a_host_is_what_it_is_called(repository: Path, command: str) -> None:
+    git(repository, "remote", "add", "origin", "git@gitlab.example.org:g/p.git")
+    assert at(repository, GIT_SSH_COMMAND=command).repository() == SHARED
+
+
+def test_no_address_is_taken_for_an_option_of_ssh(repository: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    git(repository, "remote", "add", "origin", "x")
+    git(repository, "config", "remote.origin.url", f"-oProxyCommand=touch {made}:g/p")
+    at(repository).repository()
+    assert not made.exists()
+
+
+def test_a_remote_of_another_name_is_the_one_that_is_asked(
+    repository: Path, tmp_path: Path
+) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    git(repository, "branch", "other")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--origin", "gitlab", str(repository), str(clone))
+    own = at(clone)
+    assert own.repository() == str(repository)
+    assert own.remote_branches() == {"main", "other"}
+    assert own.default_branch() == "main"
+    assert own.is_on(first, "other")
+    git(clone, "remote", "set-head", "gitlab", "other")
+    assert own.default_branch() == "other"
+
+
+def test_of_several_remotes_origin_is_meant_or_what_git_is_told(repository: Path) -> None:
+    for name in ("fork", "upstream"):
+        git(repository, "remote", "add", name, f"https://gitlab.example.org/{name}/p.git")
+    with pytest.raises(InputError, match=r"several remotes \(fork, upstream\)") as caught:
+        at(repository).repository()
+    assert "git config checkout.defaultRemote" in (caught.value.hint or "")
+    git(repository, "config", "branch.main.remote", "fork")
+    assert at(repository).repository() == "https://gitlab.example.org/fork/p"
+    git(repository, "config", "checkout.defaultRemote", "upstream")
+    assert at(repository).repository() == "https://gitlab.example.org/upstream/p"
+    git(repository, "remote", "add", "origin", SHARED)
+    assert at(repository).repository() == SHARED
+
+
+def test_all_worktrees_of_a_clone_are_one_repository(repository: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "deep" / "tree"
+    git(repository, "worktree", "add", "--quiet", "-b", "other", str(tree))
+    assert at(tree).repository() == at(repository).repository() == str(repository)
+    git(repository, "remote", "add", "origin", "../elsewhere.git")
+    assert at(tree).repository() == at(repository).repository()
+    assert at(repository).repository() == str(repository.parent / "elsewhere")
+    bare = tmp_path / "bare.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(repository), str(bare))
+    git(bare, "remote", "remove", "origin")
+    for name in ("one", "two"):
+        git(bare, "worktree", "add", "--quiet", "-b", name, str(tmp_path / name))
+    assert at(tmp_path / "one").repository() == at(tmp_path / "two").repository() == str(bare)
+
+
+@pytest.mark.parametrize(
+    ("server", "project"),
+    [
+        ("https://gitlab.example.org/", "https://gitlab.example.org/g/p"),
+        ("https://gitlab.example.org", "https://gitlab.example.org/g/p"),
+        ("https://gitlab.example.org/gitlab", "https://gitlab.example.org/gitlab/g/p"),
+        ("https://gitlab.example.org:8443/a/b/", "https://gitlab.example.org:8443/a/b/g/p"),
+        ("", "https://gitlab.example.org/g/p"),
+    ],
+)
+def test_a_gitlab_below_a_path_is_the_one_that_ssh_reaches(
+    tmp_path: Path, server: str, project: str
+) -> None:
+    job = {"CI_JOB_ID": "7", "CI_PROJECT_URL": project, "CI_SERVER_URL": server}
+    assert at(tmp_path, **job).repository() == SHARED
 
 
 def test_the_default_branch_is_cis_or_origins_or_main(repository: Path) -> None:
@@ -355,7 +463,7 @@ PERSONAL = """\
 def facts(path: Path) -> dict[str, object]:
     """Return everything that the suite asks of a checkout."""
     own = at(path)
-    checkout = own.checkout()
+    checkout = own.checkout(NOTHING)
     return {
         "branch": own.branch(),
         "checkout": checkout,

@@ -1,0 +1,208 @@
+"""Files on the disk beside those of a commit, byte by byte.
+
+`git status` answers by rules of its own: it does not show what is ignored, looks into no repository
+that lies in another, and takes for unchanged what it was told to (``assume-unchanged``,
+``core.fileMode``, ``core.symlinks``, a sparse checkout). A builder reads whatever lies there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tasks.core.errors import InputError
+
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n(?:.+\n)*?oid sha256:([0-9a-f]{64})\n"
+    rb"size (\d+)\n(?:.*\n?)*"
+)
+"""https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, "The Pointer"."""
+
+_POINTER_MAX_BYTES = 1023
+
+_LINK = "120000"
+_REPOSITORY = "160000"
+"""Modes of git's trees; what else there is are files."""
+
+
+class Built(Protocol):
+    """What images are built from; every path is relative to the root."""
+
+    def paths(self) -> frozenset[str]:
+        """Return the files and links that are there."""
+
+    def holds(self, path: str) -> bool:
+        """Return True if a file of that path would be one of them."""
+
+
+class Ask(Protocol):
+    """Runs git in a folder, and returns what it prints; bytes that are not UTF-8 as surrogates."""
+
+    def __call__(self, where: Path, *args: str, stdin: str = "", check: bool = True) -> str:
+        """Raise a CommandError when git fails, if that is to be checked."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What a commit has at a path.
+
+    Attributes:
+        mode: its mode.
+        oid: its object.
+        repository: the folder of the repository that has the object: a submodule's own.
+        path: its path in there.
+    """
+
+    mode: str
+    oid: str
+    repository: Path
+    path: str
+
+
+def differing(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> list[str]:
+    """Return the paths that HEAD does not have as they are here, in order.
+
+    Args:
+        ask: runs git.
+        root: the folder that paths are relative to.
+        built: what to compare.
+        known: paths of which it is known already, and that are left out.
+
+    Raises:
+        InputError: something of it can be in no image.
+    """
+    committed = _tree(ask, root)
+    known = set(known)
+    new = []
+    changed = {}
+    for path in sorted(built.paths() - known):
+        entry = committed.get(path)
+        if entry is None:
+            new.append(path)
+        elif not _is_object(root / path, entry):
+            changed[path] = entry
+    as_checked_out = _checked_out(ask, root, changed)
+    return sorted([*new, *(path for path in changed if path not in as_checked_out)])
+
+
+def require_whole(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> None:
+    """Make sure that everything is here that HEAD says images are built from.
+
+    Args:
+        ask: runs git.
+        root: the folder that paths are relative to.
+        built: what they are built from.
+        known: paths that are known to differ: what was deleted is not missing.
+
+    Raises:
+        InputError: naming what is missing, and the command that brings it.
+    """
+    committed = _tree(ask, root)
+    for path, entry in committed.items():
+        if entry.mode == _REPOSITORY and built.holds(f"{path}/file"):
+            raise InputError(
+                f"{path} is a submodule that is not here",
+                hint="git submodule update --init --recursive (in GitLab CI: "
+                "GIT_SUBMODULE_STRATEGY: recursive)",
+            )
+    for path in sorted(built.paths()):
+        if _pointer(root / path):
+            raise InputError(
+                f"{path} is only a pointer of Git LFS: its content is not here",
+                hint="git lfs install && git lfs pull; in submodules: git submodule foreach "
+                "--recursive git lfs pull (git-lfs is a package of its own)",
+            )
+    known = tuple(known)
+    for path in committed:
+        if not built.holds(path) or os.path.lexists(root / path):
+            continue
+        if not any(path == other or path.startswith(f"{other}/") for other in known):
+            raise InputError(
+                f"{path} is committed, but not checked out",
+                hint="git sparse-checkout disable, or git update-index --no-skip-worktree",
+            )
+    lacking = _unfiltered(ask, root, [path for path in committed if built.holds(path)])
+    for path, name in lacking:
+        raise InputError(
+            f"{path} is kept by the filter {name!r}, which this clone does not have",
+            hint="set the filter up (git-crypt: git-crypt unlock), and check the file out again",
+        )
+
+
+def _tree(ask: Ask, root: Path, commit: str = "HEAD", below: str = "") -> dict[str, _Entry]:
+    """Return what a commit has in a folder and below it, those of submodules that are here, too."""
+    found: dict[str, _Entry] = {}
+    for line in filter(None, ask(root, "ls-tree", "-r", "-z", commit, check=not below).split("\0")):
+        fields, _, path = line.partition("\t")
+        mode, _, oid = fields.split()
+        whole = f"{below}{path}"
+        if mode == _REPOSITORY and (root / path / ".git").exists():
+            found |= _tree(ask, root / path, oid, f"{whole}/")
+        else:
+            found[whole] = _Entry(mode, oid, root, path)
+    return found
+
+
+def _is_object(path: Path, entry: _Entry) -> bool:
+    """Return True if what is at a path is, to the byte, an object of git's. Modes do not count."""
+    if path.is_symlink() != (entry.mode == _LINK) or entry.mode == _REPOSITORY:
+        return False
+    content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+    digest = hashlib.sha1 if len(entry.oid) == 40 else hashlib.sha256
+    header = b"blob %d\0" % len(content)
+    return digest(header + content, usedforsecurity=False).hexdigest() == entry.oid
+
+
+def _checked_out(ask: Ask, root: Path, changed: Mapping[str, _Entry]) -> set[str]:
+    """Return those of some files that are what a checkout makes of HEAD's objects.
+
+    Git LFS puts a file in a pointer's place; and there are attributes such as ``ident`` and
+    ``working-tree-encoding``, and filters such as git-crypt's.
+    """
+    found = set()
+    for path, entry in changed.items():
+        if (root / path).is_symlink() or entry.mode in {_LINK, _REPOSITORY}:
+            continue
+        content = (root / path).read_bytes()
+        blob = _bytes(ask(entry.repository, "cat-file", "blob", entry.oid))
+        if match := _POINTER.fullmatch(blob):
+            # Never by the filter: that would fetch what is not here.
+            same = (
+                int(match[2]) == len(content)
+                and match[1].decode() == hashlib.sha256(content).hexdigest()
+            )
+        else:
+            argv = ("cat-file", "--filters", f"--path={entry.path}", entry.oid)
+            same = content == _bytes(ask(entry.repository, *argv, check=False))
+        if same:
+            found.add(path)
+    return found
+
+
+def _unfiltered(ask: Ask, root: Path, paths: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the paths that a filter is named for which this clone does not have, and its name."""
+    asked = "\0".join(path for path in paths if path.isprintable())
+    fields = ask(root, "check-attr", "-z", "--stdin", "filter", stdin=asked).split("\0")
+    names: dict[str, bool] = {"unspecified": True, "unset": True, "set": True, "lfs": True}
+    for path, name in zip(fields[0::3], fields[2::3], strict=False):
+        if name not in names:
+            keys = (f"filter.{name}.{key}" for key in ("smudge", "process"))
+            names[name] = any(ask(root, "config", "--get", key, check=False) for key in keys)
+        if not names[name]:
+            yield path, name
+
+
+def _pointer(path: Path) -> bool:
+    """Return True if a pointer of Git LFS lies at a path."""
+    if path.is_symlink() or path.stat().st_size > _POINTER_MAX_BYTES:
+        return False
+    return _POINTER.fullmatch(path.read_bytes()) is not None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")

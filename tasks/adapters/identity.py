@@ -1,0 +1,49 @@
+"""Who runs this suite, as others are told."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from datetime import UTC, datetime
+
+from tasks.core.environment import Holder
+
+
+def user_at_host() -> str:
+    """Return who runs this, as user@host; in a GitLab job the user who started it."""
+    try:
+        user = os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
+    except (OSError, KeyError):  # a uid without a name, as in some CI images
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def this_run(action: str, commit: str = "", committed: int = 0) -> Holder:
+    """Return what others are told while this run holds an environment.
+
+    Args:
+        action: what it does, e.g. ``deploy``.
+        commit: what it deploys, or an empty string.
+        committed: that commit's time in seconds since 1970, or 0.
+    """
+    return Holder(
+        owner=user_at_host(),
+        pid=os.getpid(),
+        since=datetime.now(UTC).isoformat(),
+        action=action,
+        commit=commit,
+        committed=committed,
+        job=os.environ.get("CI_JOB_URL", ""),
+    )
+
+
+def is_alive(pid: int) -> bool:
+    """Return True if a process of this host is there, whosever it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,71 @@
+"""Adopting an environment, put together."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tasks.adapters.docker.engine import Engine
+from tasks.adapters.identity import this_run
+from tasks.adapters.terminal.typed_word import typed
+from tasks.app import wiring
+from tasks.app.session import Session
+from tasks.core.errors import InputError, RefusedError
+from tasks.core.names import Names
+from tasks.flows.adopt import Adoption, Rewrite, plan_adoption, run_adoption
+from tasks.flows.compose import adoption as compose_adoption
+from tasks.flows.kubernetes import adoption as kubernetes_adoption
+
+
+class Adopting:
+    """The adoption of a branch's environment by this repository.
+
+    Args:
+        session: the run.
+        names: what the branch is called.
+        former: the repository that the environment belongs to now.
+    """
+
+    def __init__(self, session: Session, names: Names, former: str) -> None:
+        if not former:
+            raise InputError("--from is empty", hint="name the repository that it belongs to now")
+        self._session = session
+        self._names = names
+        self._former = former
+        self._target = wiring.target(session, names.environment, dry=True)
+
+    def plan(self) -> Adoption:
+        """Return what would be adopted. Reads only."""
+        repository = self._session.git.repository()
+        return plan_adoption(self._target.inspector, self._names, repository, self._former)
+
+    def confirm(self, given: str) -> None:
+        """Have the person at the terminal type a protected environment's name.
+
+        Args:
+            given: the name, where it was given beforehand; or an empty string.
+
+        Raises:
+            InputError: another name was given.
+            RefusedError: another word was typed, or there is no terminal.
+        """
+        name = self._names.environment
+        if given not in {"", name}:
+            raise InputError(f"--name {given!r} is not the environment's name, {name}")
+        if given or not self._session.settings.environment(name).protected:
+            return
+        if not typed(name, "Its former repository can deploy to it no more."):
+            raise RefusedError(
+                f"{name} is protected: what is in it is adopted only by its name",
+                hint=f"if that is meant, add: --name {name}",
+            )
+
+    def run(self, plan: Adoption) -> None:
+        """Carry it out; errors as of ``run_adoption``."""
+        me, warn = this_run("adopt"), self._session.console.warn
+        run_adoption(plan, self._target.remover, self._rewrite(), me=me, warn=warn)
+
+    def _rewrite(self) -> Rewrite:
+        environment = self._names.environment
+        if self._session.settings.environment(environment).target == "kubernetes":
+            return partial(kubernetes_adoption.adopt, wiring.cluster(self._session, environment)[0])
+        return partial(compose_adoption.adopt, Engine())

@@ -1,0 +1,224 @@
+"""What is done with a branch's environment, put together: asked for, looked at, removed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from tasks.adapters.gitlab import is_job
+from tasks.adapters.identity import this_run, user_at_host
+from tasks.adapters.terminal.console import Console
+from tasks.app import images, wiring
+from tasks.app.session import Session
+from tasks.app.task import ROOT
+from tasks.core.environment import Owner
+from tasks.core.names import Names
+from tasks.core.redact import Redactor
+from tasks.flows.build import guard
+from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
+from tasks.flows.deploy import Deployed, run_deploy
+from tasks.flows.gc import Sweep, find_sweep, run_sweep
+from tasks.flows.registry_port import Registry
+from tasks.flows.target import (
+    Credentials,
+    Inspector,
+    Part,
+    RemovalPlan,
+    Remover,
+    Request,
+    owner_of,
+)
+from tasks.flows.views import absent
+
+
+@dataclass(frozen=True)
+class Existing:
+    """An environment that is there.
+
+    Attributes:
+        inspector: looks at it, and runs commands in it.
+        owner: whose it is.
+        names: what its branch is called.
+        parts: its services.
+    """
+
+    inspector: Inspector
+    owner: Owner
+    names: Names
+    parts: tuple[Part, ...]
+
+
+def existing(session: Session, env: str, branch: str | None) -> Existing:
+    """Return a branch's environment.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+        branch: what ``--branch`` said, or None when it was not given.
+
+    Raises:
+        InputError: it is not there.
+    """
+    names = session.names(env, branch)
+    inspector = wiring.target(session, names.environment).inspector
+    owner = owner_of(names, session.git.repository())
+    parts = tuple(inspector.status(owner, names))
+    if not parts:
+        raise absent(inspector, names)
+    return Existing(inspector, owner, names, parts)
+
+
+# -- deploying ------------------------------------------------------------------------------------
+
+
+def request(session: Session, env: str, branch: str | None, tag: str = "") -> Request:
+    """Return the request to deploy the images of a tag, or of what is checked out.
+
+    Raises:
+        RefusedError: the environment is protected, and what is checked out may not go there.
+    """
+    if tag:
+        names = session.names(env, branch)
+        return Request(names, session.git.repository(), user_at_host(), tag)
+    subject = images.subject_of(session, env, branch)
+    guard(subject, session.git)
+    names, checkout = session.names_in(subject.name, subject.branch), subject.checkout
+    return Request(names, subject.repository, user_at_host(), checkout.tag, checkout.commit)
+
+
+def rollback_request(session: Session, env: str, branch: str | None, tag: str) -> Request:
+    """Return the request to go back to the release of a tag; empty for the one before.
+
+    Raises:
+        InputError: the branch has no environment.
+    """
+    found = existing(session, env, branch)
+    return Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
+
+
+def deploy(session: Session, request: Request) -> Deployed:
+    """Deploy what a request asks for, and return what it came to."""
+    action = "rollback" if request.rollback else "deploy"
+    committed = session.git.committed(request.commit) if request.commit else 0
+    me = this_run(action, request.tag, committed)
+    environment, console = request.names.environment, session.console
+    # Each kind of target carries out its own kind of plan.
+    if session.settings.environment(environment).target == "kubernetes":
+        cluster = wiring.kubernetes(session, environment).deployer
+        return run_deploy(cluster, request, me=me, console=console, root=ROOT)
+    local = wiring.local(session, environment).deployer
+    return run_deploy(local, request, me=me, console=console, root=ROOT)
+
+
+def show(session: Session, done: Deployed, *, as_json: bool = False) -> None:
+    """Print where the site is; of a first deploy also who may log in."""
+    if done.credentials:
+        _show_credentials(done.credentials)
+    if as_json:
+        session.console.json({"url": done.url, "changed": done.changed})
+    else:
+        session.console.data(done.url)
+
+
+def _show_credentials(credentials: Credentials) -> None:
+    """Show the first administrator, this once.
+
+    The session's own console would mask the password, as everywhere else. A job's log is kept and
+    read by many: there it only says where the password is.
+    """
+    once = Console(Redactor())
+    if is_job(os.environ):
+        once.success(f"log in as {credentials.username}; the password: {credentials.later}")
+        return
+    once.success(f"log in as {credentials.username} with the password {credentials.password}")
+    once.say(f"  shown this once; later: {credentials.later}")
+
+
+# -- removing -------------------------------------------------------------------------------------
+
+
+class Removal:
+    """The removal of everything that belongs to a branch.
+
+    Args:
+        session: the run.
+        names: what the branch is called.
+        dry: start nothing, not even a registry.
+    """
+
+    def __init__(self, session: Session, names: Names, *, dry: bool) -> None:
+        self._session = session
+        self._names = names
+        self._remover = wiring.target(session, names.environment).remover
+        self._tags = _tags(session, self._remover, names.environment, dry=dry)
+
+    def plan(self) -> RemovalPlan:
+        """Return what would be removed. Reads only."""
+        environment = self._session.settings.environment(self._names.environment)
+        return plan_cleanup(
+            self._remover,
+            owner_of(self._names, self._session.git.repository()),
+            self._names,
+            tags=self._tags,
+            protected=environment.protected,
+            root=ROOT,
+        )
+
+    def run(self) -> int:
+        """Remove it, and return the number of objects that were removed."""
+        me, console = this_run("cleanup"), self._session.console
+        return run_cleanup(self._remover, self.plan, self._names, me=me, console=console)
+
+
+class Sweeping:
+    """The removal of the environments, and the image tags, that nobody needs any more.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+        dry: start nothing, not even a registry.
+
+    Raises:
+        RefusedError: the environment is protected.
+    """
+
+    def __init__(self, session: Session, env: str, *, dry: bool) -> None:
+        environment, own = session.environment(env)
+        refuse_protected(environment, protected=own.protected)
+        self._session = session
+        self._environment = environment
+        self._names_of = partial(session.names_in, environment)
+        target = wiring.target(session, environment)
+        self._remover, self._inspector = target.remover, target.inspector
+        self._tags = _tags(session, self._remover, environment, dry=dry)
+
+    def plan(self, now: datetime) -> Sweep:
+        """Return what would be removed at a moment. Reads only."""
+        return find_sweep(
+            self._environment,
+            self._inspector,
+            self._session.git,
+            self._names_of,
+            tags=self._tags,
+            now=now,
+        )
+
+    def run(self, sweep: Sweep) -> None:
+        """Remove it; errors as of ``run_sweep``."""
+        run_sweep(
+            sweep,
+            self._remover,
+            self._inspector,
+            self._names_of,
+            tags=self._tags,
+            me=this_run("cleanup"),
+            console=self._session.console,
+            root=ROOT,
+        )
+
+
+def _tags(session: Session, remover: Remover, environment: str, *, dry: bool) -> Registry | None:
+    """Return the registry to remove image tags from, or None where it holds nothing."""
+    return wiring.registry(session, environment) if remover.holds_images(dry=dry) else None

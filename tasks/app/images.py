@@ -1,0 +1,172 @@
+"""Builds put together: of a branch's images, and of the image that GitLab's jobs run in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.adapters.docker.buildx import Buildx
+from tasks.adapters.registry.oci import OciRegistry, UnreachableError
+from tasks.app import wiring
+from tasks.app.session import Session
+from tasks.app.task import ROOT
+from tasks.core.settings import LOCAL
+from tasks.flows import pipeline
+from tasks.flows.build import (
+    BAKE,
+    BuildPlan,
+    Built,
+    Subject,
+    Tools,
+    checkout_of,
+    plan_build,
+    run_build,
+    write_record,
+)
+
+if TYPE_CHECKING:
+    from tasks.flows.registry_port import Registry
+
+RECORD = ROOT / "build.json"
+"""What a build of a branch's images writes, for later jobs."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build, with everything it works with.
+
+    Attributes:
+        session: the run.
+        subject: what is being built, and for whom.
+        tools: what builds it.
+        record: the file that tells later jobs what the images are; None for none.
+    """
+
+    session: Session
+    subject: Subject
+    tools: Tools
+    record: Path | None = None
+
+    def plan(self, *, only: str = "", fresh: bool = False, dry: bool = False) -> BuildPlan:
+        """Return what the build would do; the local platform's registry is started if needed.
+
+        Args:
+            only: build just this image; empty for all.
+            fresh: build without any cache, and replace what is in the registry.
+            dry: start nothing.
+
+        Raises:
+            SuiteError: as of ``plan_build``; or the registry is not the local platform's and
+                cannot be reached, or that one does not come up.
+        """
+        return plan_build(
+            self.subject,
+            self.tools,
+            only=(only,) if only else (),
+            fresh=fresh,
+            registry_to_come=self._is_registry_to_come(dry=dry),
+        )
+
+    def run(self, plan: BuildPlan) -> dict[str, Built]:
+        """Carry out a plan, and return what the images are now; errors as of ``run_build``."""
+        built = run_build(plan, self.tools)
+        if self.record:
+            write_record(self.record, self.subject, built)
+        return built
+
+    def make(self) -> dict[str, Built]:
+        """Plan and run the build, as a part of a larger job."""
+        return self.run(self.plan())
+
+    def _is_registry_to_come(self, *, dry: bool) -> bool:
+        """Return whether the registry has yet to be started, in a dry run; else start it."""
+        registry = self.tools.registry
+        try:
+            registry.ping()
+        except UnreachableError:
+            local = wiring.platform(self.session, registry.host)
+            if not local.owns(registry.url):
+                raise
+            if dry:
+                return True
+            local.ensure_registry()
+        return False
+
+
+def of_branch(session: Session, env: str, branch: str | None) -> Build:
+    """Return the build of a branch's images.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+        branch: what ``--branch`` said, or None when it was not given.
+    """
+    images = session.settings.images
+    variables = {
+        "DEBIAN": images.debian,
+        "PHP": images.php,
+        "MAUTIC_IMAGE": os.environ.get("MAUTIC_IMAGE") or images.mautic,
+        **_given("DEBIAN_IMAGE"),
+    }
+    subject = subject_of(session, env, branch)
+    registry = wiring.registry(session, subject.name)
+    return Build(session, subject, _tools(session, subject, BAKE, variables, registry), RECORD)
+
+
+def of_jobs(
+    session: Session, registry: str = "", *, latest: bool = False, infra: bool = False
+) -> Build:
+    """Return the build of the image that GitLab's jobs run in; it is no environment's.
+
+    Args:
+        session: the run.
+        registry: where the image goes; empty for the local platform's registry.
+        latest: whether jobs are to use it from now on.
+        infra: make the image with Terraform, too.
+    """
+    variables = {
+        "DEBIAN": session.settings.images.debian,
+        "INFRA": "yes" if infra else "",
+        **_given("DEBIAN_IMAGE", "TERRAFORM_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
+    }
+    subject = pipeline.ci_subject(subject_of(session, LOCAL, None, pipeline.BAKE), latest=latest)
+    place = OciRegistry(registry) if registry else wiring.registry(session, subject.name)
+    return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
+
+
+def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> Subject:
+    """Return what a build of a bake file's images is about: environment, branch and checkout."""
+    names = session.names(env, branch)
+    return Subject(
+        name=names.environment,
+        environment=session.settings.environment(names.environment),
+        branch=names.branch,
+        slug=names.slug,
+        checkout=checkout_of(session.git, ROOT, bake),
+        repository=session.git.repository(),
+    )
+
+
+def _tools(
+    session: Session,
+    subject: Subject,
+    bake: str,
+    variables: Mapping[str, str],
+    registry: Registry,
+) -> Tools:
+    return Tools(
+        git=session.git,
+        buildx=Buildx(session.runner, ROOT, bake),
+        registry=registry,
+        bases=wiring.bases(session, wiring.standins(session, subject.name)),
+        variables=variables,
+        work=session.console.work,
+    )
+
+
+def _given(*names: str) -> dict[str, str]:
+    """Return those of these variables that are set, and not to an empty text."""
+    return {name: os.environ[name] for name in names if os.environ.get(name)}

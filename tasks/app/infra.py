@@ -1,0 +1,61 @@
+"""A stack's Terraform and the bucket of its state, put together."""
+
+from __future__ import annotations
+
+from tasks.adapters.aws.state_bucket import StateBucket
+from tasks.adapters.terminal.typed_word import typed
+from tasks.adapters.terraform import Terraform
+from tasks.app.session import Session
+from tasks.app.task import ROOT
+from tasks.core.errors import RefusedError
+from tasks.core.names import bucket_name
+from tasks.flows.infra.site import FOLDER, Site, only_stack, variables_files
+
+
+def site(session: Session, stack: str) -> Site:
+    """Return a stack, and what works on it.
+
+    Args:
+        session: the run.
+        stack: the stack's name; empty for the only one.
+
+    Raises:
+        InputError: there is no such stack, or no file of its variables.
+        AwsError: the credentials are missing, or refused.
+    """
+    settings = session.settings
+    name = stack or only_stack(settings.stacks)
+    own = settings.stack(name)
+    files = variables_files(ROOT, name, own.variables)
+    aws = session.aws(name)
+    account = aws.identity.account
+    bucket = own.state_bucket or bucket_name(settings.project, account, own.region)
+    tags = {"Project": settings.project, "ManagedBy": "inv infra.bootstrap"}
+    return Site(
+        name=name,
+        account=account,
+        region=own.region,
+        files=files,
+        protected=own.protected,
+        root=ROOT,
+        commit=session.git.commit(),
+        terraform=Terraform(session.runner, ROOT / FOLDER, name, aws.environ),
+        bucket=StateBucket(aws, bucket, tags),
+        console=session.console,
+    )
+
+
+def confirm(site: Site, question: str, refusal: str, command: str) -> None:
+    """Have the person at the terminal type the stack's name before something is lost.
+
+    Args:
+        site: the stack.
+        question: what it is about, one sentence.
+        refusal: why nothing happens without the name.
+        command: the command line that needs no confirmation.
+
+    Raises:
+        RefusedError: another word was typed, or there is no terminal.
+    """
+    if not typed(site.name, question):
+        raise RefusedError(refusal, hint=f"if that is meant: {command}")

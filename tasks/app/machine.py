@@ -1,0 +1,107 @@
+"""This machine, put together: what examines and mends it, and what the tests need on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+
+from tasks.adapters.docker.engine import Engine
+from tasks.adapters.host.apt import AptTool
+from tasks.adapters.host.docker_service import Service
+from tasks.adapters.host.machine import Machine
+from tasks.adapters.host.venv import Venv
+from tasks.adapters.terminal.consent import ask
+from tasks.app.session import Session
+from tasks.app.task import ROOT
+from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need
+from tasks.core.errors import SuiteError
+from tasks.core.settings import LOCAL
+from tasks.core.stack_outputs import origins
+from tasks.core.variables import pythons
+from tasks.flows.doctor import Doctor, FixPlan, Report, refuse, stack_findings, stack_problem
+
+
+def doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
+    """Return what examines and mends this machine.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+        tools: what is needed besides what the environment needs.
+    """
+    name, environment = session.environment(env)
+    return Doctor(
+        machine=Machine(session.runner, Engine()),
+        service=Service(session.runner),
+        runner=session.runner,
+        apt=AptTool(session.runner),
+        settings=session.settings,
+        environment=environment,
+        root=ROOT,
+        work=session.console.work,
+        tools=tools,
+        addresses=partial(_addresses, session, name),
+    )
+
+
+def fix(session: Session, doctor: Doctor, *, yes: bool) -> Report:
+    """Bring what this machine lacks, with consent; errors as of ``Doctor.fix``.
+
+    Args:
+        session: the run.
+        doctor: what mends it.
+        yes: whether the command line has consented already.
+    """
+    return doctor.fix(partial(_consent, session, yes))
+
+
+def fix_for_tests(session: Session, *, yes: bool) -> None:
+    """Bring what the tests need; ports that are taken do not matter to them.
+
+    Raises:
+        SuiteError: something is still lacking.
+    """
+    found = doctor(session, LOCAL, tools=TEST_TOOLS)
+    report = fix(session, found, yes=yes).lacking
+    refuse(report, found.plan(report))
+
+
+def run_nox(session: Session, words: Sequence[str]) -> int:
+    """Run nox on this terminal; return its exit status. What it lacks in .venv is installed first.
+
+    Args:
+        session: the run.
+        words: nox's arguments.
+    """
+    venv = Venv(session.runner, ROOT)
+    if not venv.is_ready():
+        with session.console.work("install requirements-dev.lock") as activity:
+            venv.prepare(activity.line)
+    return session.runner.interact([venv.program("nox"), *words], env=pythons(os.environ))
+
+
+def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:
+    """Return whether a fix may run. Root's consent is the command line itself."""
+    if not plan.sudo:
+        return True
+    for line in plan.lines:
+        session.console.say(f"  {line}")
+    if not yes and not ask("Run this?"):
+        return False
+    # It may want a password: asked for once, here, before any progress is drawn.
+    return session.runner.interact(["sudo", "--validate"]) == 0
+
+
+def _addresses(session: Session, environment: str) -> tuple[Finding, ...]:
+    """Return where an environment's addresses come from; none where it has no stack."""
+    stack = session.settings.environment(environment).stack
+    if stack is None:
+        return ()
+    try:
+        session.settings_of(environment)
+        aws = session.aws(stack)
+        found = origins(session.levels_of(environment), environment)
+        return stack_findings(stack, aws.identity.arn, aws.region, found)
+    except SuiteError as error:
+        return (stack_problem(stack, error),)

@@ -1,0 +1,93 @@
+"""What every task shares: the decorator that turns errors into exit codes, and common options.
+
+Loaded with the commands, so it imports nothing that ``inv --list`` would have to wait for.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import invoke
+from invoke.exceptions import Exit
+
+from tasks.app.early import INTERRUPTED
+from tasks.core.errors import InputError, SuiteError
+
+HELP = {
+    "env": "environment of invoke.yaml (default: in CI the one the branch matches, else local)",
+    "branch": "full branch name (default: the branch that is checked out)",
+    "format": "text or json",
+    "dry_run": "read only, and print the plan that a real run would execute",
+}
+"""Help of the options that mean the same in every task."""
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout that the suite lives in."""
+
+
+def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any], Any]:
+    """Return a decorator for a task of the suite: invoke's own, with our errors and exit codes.
+
+    Args:
+        help: help of the task's own options; the shared ones of ``HELP`` are added.
+        options: passed on to ``invoke.task``.
+    """
+
+    def decorate(body: Callable[..., None]) -> Any:
+        @functools.wraps(body)
+        def run(context: invoke.Context, *args: Any, **kwargs: Any) -> None:
+            from tasks.app.session import Session
+
+            session = Session(context)
+            try:
+                with session.answerable(sys.argv[1:]):
+                    body(session, *args, **kwargs)
+            except SuiteError as error:
+                session.console.error(error)
+                raise Exit(code=error.exit_code) from error
+            except KeyboardInterrupt as interrupt:
+                session.console.warn(INTERRUPTED)
+                raise Exit(code=128 + getattr(interrupt, "signum", signal.SIGINT)) from interrupt
+
+        names = set(body.__code__.co_varnames[: body.__code__.co_argcount])
+        shared = {name: text for name, text in HELP.items() if name in names}
+        return invoke.task(help={**shared, **(help or {})}, **options)(run)
+
+    return decorate
+
+
+def check_format(value: str) -> bool:
+    """Return whether ``--format`` asks for JSON.
+
+    Raises:
+        InputError: neither text nor json.
+    """
+    if value not in {"text", "json"}:
+        raise InputError(f"--format {value!r}: must be text or json")
+    return value == "json"
+
+
+def passed_on(argv: list[str], command: str = "") -> list[str]:
+    """Return the command that a task passes on: what follows `--`, or the words of an option.
+
+    Args:
+        argv: the whole command line; invoke itself keeps what follows `--` only as one text, in
+            which the words can no longer be told apart.
+        command: what the option said.
+
+    Raises:
+        InputError: both were given, or the option's quotes do not match.
+    """
+    after = argv[argv.index("--") + 1 :] if "--" in argv else []
+    if after and command:
+        raise InputError("give the command after -- or with --command, not both")
+    try:
+        return after or shlex.split(command)
+    except ValueError as error:
+        raise InputError(f"--command {command!r}: {error}") from error

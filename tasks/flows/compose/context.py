@@ -1,0 +1,100 @@
+"""What the deployer, the remover and the inspector of this machine's environments share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.adapters.docker.engine import PROJECT, Container, Engine
+from tasks.adapters.files.lock import Lock
+from tasks.adapters.process import Runner
+from tasks.adapters.terminal.console import Work
+from tasks.core.environment import Holder, Owner
+from tasks.core.errors import InputError
+from tasks.core.names import Names
+from tasks.core.settings import Environment, Settings
+from tasks.flows.compose.inventory import Inventory, read_inventory
+from tasks.flows.compose.plan import DATABASE
+from tasks.flows.compose.platform import Platform
+from tasks.flows.target import FindImages, Say
+
+SECRETS = "/run/secrets/mautic"
+PHP = "fpm"
+"""Where commands run unless another service is named."""
+QUESTION_SECONDS = 60.0
+"""How long a container may take to answer a question."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """The environments of one environment of invoke.yaml on one Docker Engine.
+
+    Attributes:
+        environment: its name in invoke.yaml.
+        runner: runs docker.
+        root: the checkout.
+        platform: what the environments share.
+        base: returns, for a public image's reference, one that the engine has or can pull.
+    """
+
+    settings: Settings
+    environment: str
+    engine: Engine
+    runner: Runner
+    root: Path
+    platform: Platform
+    find_images: FindImages
+    base: Callable[[str], str]
+    work: Work
+
+    @property
+    def own(self) -> Environment:
+        """The environment's own settings."""
+        return self.settings.environment(self.environment)
+
+    @property
+    def registry_is_local(self) -> bool:
+        """Whether the environment's images are in the platform's registry."""
+        return self.platform.owns(self.own.registry.url)
+
+    def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
+        """Hold the branch's lock on this machine."""
+        return Lock(names.namespace).held(me, warn)
+
+    def inventory(self, owner: Owner, names: Names) -> Inventory:
+        """Return what the engine has of an environment.
+
+        Raises:
+            RefusedError: some of it is not the owner's.
+        """
+        return read_inventory(self.engine, names.namespace, owner)
+
+    def containers(self, names: Names) -> Sequence[Container]:
+        """Return the containers of a branch's Compose project."""
+        return self.engine.containers(f"{PROJECT}={names.namespace}")
+
+    def container(self, owner: Owner, names: Names, service: str) -> str:
+        """Return the id of a service's container.
+
+        Raises:
+            InputError: there is no such service.
+        """
+        services = self.inventory(owner, names).services
+        if service not in services:
+            raise InputError(
+                f"{names.branch} has no service {service!r}",
+                hint=f"it has: {', '.join(sorted(services))}",
+            )
+        return services[service].id
+
+    def secrets(self, names: Names) -> dict[str, str]:
+        """Return the branch's secrets, and keep them out of everything shown from now on."""
+        for container in self.containers(names):
+            if container.service == DATABASE:
+                found = self.engine.read_folder(container.id, SECRETS)
+                for value in found.values():
+                    self.runner.redactor.add(value)
+                return found
+        return {}

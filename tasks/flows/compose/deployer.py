@@ -1,0 +1,229 @@
+"""Makes and changes environments of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasks.adapters.docker.compose import Compose, execute
+from tasks.adapters.http import Response, Site
+from tasks.adapters.terminal.console import Activity
+from tasks.core.compose.record import ComposeRecord
+from tasks.core.environment import Holder, Owner, State
+from tasks.core.errors import CommandError, SuiteError
+from tasks.core.images.migrations import MIGRATIONS, unavailable
+from tasks.core.images.wait_messages import last, read
+from tasks.core.names import Names
+from tasks.flows.compose.context import PHP, QUESTION_SECONDS, SECRETS, Context
+from tasks.flows.compose.diagnostics import save
+from tasks.flows.compose.inventory import is_replacement, write_record
+from tasks.flows.compose.plan import DATABASE, MIGRATE, QUIESCED, REPLACING, ComposePlan
+from tasks.flows.compose.planner import plan_changes, plan_deploy
+from tasks.flows.compose.project import project, wanted_services
+from tasks.flows.compose.wait import wait_until_up
+from tasks.flows.target import ADMIN, Credentials, Request, Say, new_secrets
+
+UP_SECONDS = 300.0
+"""How long all services of an environment may take to come up."""
+
+MIGRATE_SECONDS = 3600
+"""A migration of a large database takes its time; cutting it off would be worse."""
+
+
+@dataclass(frozen=True)
+class ComposeDeployer:
+    """Makes and changes environments; the errors are those of ``Deployer``."""
+
+    context: Context
+
+    @property
+    def smoke_seconds(self) -> float:
+        """How long a site whose services are all up may still answer with an error."""
+        return self.context.own.patience.smoke_seconds
+
+    def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
+        """Hold the branch's lock on this machine."""
+        return self.context.exclusive(names, me, warn)
+
+    def prepare(self, request: Request) -> None:
+        """Start the platform, its registry first where the environment's images are in it."""
+        if self.context.registry_is_local:
+            self.context.platform.ensure_registry()
+        self.context.platform.ensure()
+
+    def plan_deploy(self, request: Request) -> ComposePlan:
+        """Return what a deploy would do; reads only."""
+        return plan_deploy(self.context, request)
+
+    def apply(self, plan: ComposePlan) -> None:
+        """Bring everything to what the plan wants."""
+        names = plan.request.names
+        compose = project(self.context, plan.request, plan.release, plan.database)
+        # Known from here on, so that no line of any log shows them.
+        self.context.secrets(names)
+        self._pull(plan)
+        replaced = {item.service for item in plan.changes if item.verb in REPLACING}
+        record = plan.record or ComposeRecord(State.DEPLOYING, names.url)
+        record = replace(
+            record,
+            state=State.DEPLOYING,
+            url=names.url,
+            expires_at=plan.expires_at,
+            database_image=self.context.settings.platform.database_image,
+            database=plan.database,
+            # What is about to be replaced is unknown until it has been: a run that is cut off
+            # here must not take it for done.
+            services={name: at for name, at in record.services.items() if name not in replaced},
+        )
+        self._write(plan, record)
+        self._end_leftovers(plan.leftovers)
+        if plan.seed:
+            self._make_secrets(compose)
+        quiesced = [item for item in plan.changes if item.service in QUIESCED and plan.migrate]
+        if any(item.verb != "create" for item in quiesced):
+            with self.context.work("hold worker and cron") as activity:
+                compose.stop([item.service for item in quiesced], activity.line)
+        self._bring_up(plan, compose, [DATABASE], "database")
+        self.context.secrets(names)
+        if plan.migrate:
+            with self.context.work(f"migrate {names.database}") as activity:
+                _migrate(compose, activity)
+            record = replace(record, migrated=plan.migration)
+            self._write(plan, record)
+        rest = [item.service for item in plan.changes if item.service != DATABASE]
+        self._bring_up(plan, compose, rest, "services")
+
+    def finish(self, plan: ComposePlan) -> Credentials | None:
+        """Remember the deployment; return the administrator after the first one."""
+        names = plan.request.names
+        before = self.context.inventory(plan.request.owner, names).record
+        record = replace(
+            before or ComposeRecord(State.READY, names.url),
+            expires_at=plan.expires_at,
+            services={item.service: plan.wanted[item.service].fingerprint for item in plan.changes},
+        ).with_release(plan.release)
+        self._write(plan, record)
+        if not plan.is_first:
+            return None
+        password = self.context.secrets(names)["admin_password"]
+        return Credentials(ADMIN, password, f'inv shell --command "cat {SECRETS}/admin_password"')
+
+    def get(self, names: Names, path: str) -> Response:
+        """Ask the site for a path, through the proxy."""
+        own = self.context.settings.platform
+        host = names.url.partition("://")[2]
+        return Site(own.address, own.http_port, host).get(path)
+
+    # -- after a failure ----------------------------------------------------------------------
+
+    def save_diagnostics(self, names: Names, folder: Path) -> None:
+        """Write every container's log and state into a folder, without secrets."""
+        self.context.secrets(names)
+        save(self.context.engine, names.namespace, folder, self.context.runner.redactor)
+
+    def roll_back(self, plan: ComposePlan) -> str | None:
+        """Bring the images of the last successful release back up."""
+        request = plan.request
+        inventory = self.context.inventory(request.owner, request.names)
+        record = inventory.record
+        if record is None:
+            return None
+        # Before the way back, which may fail as well.
+        self._write(plan, replace(record, state=State.FAILED))
+        if record.current is None:
+            return None
+        release = record.current
+        compose = project(self.context, request, release, plan.database)
+        services = wanted_services(self.context, request, release, plan.database)
+        changes = plan_changes(self.context, services, inventory)
+        back = replace(plan, release=release, wanted=services, changes=changes, migrate="")
+        self._bring_up(back, compose, [item.service for item in changes], "the release before")
+        fingerprints = {name: item.fingerprint for name, item in services.items()}
+        self._write(plan, replace(record, state=State.ROLLED_BACK, services=fingerprints))
+        return release.tag
+
+    def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
+        """Return the migrations that the database has seen and the code that runs does not have."""
+        php = self.context.container(owner, names, PHP)
+        done = execute(self.context.runner, php, MIGRATIONS, deadline_seconds=QUESTION_SECONDS)
+        return unavailable(done.stdout)
+
+    # -- how ----------------------------------------------------------------------------------
+
+    def _write(self, plan: ComposePlan, record: ComposeRecord) -> None:
+        write_record(self.context.engine, plan.request.owner, plan.request.names, record)
+
+    def _pull(self, plan: ComposePlan) -> None:
+        engine = self.context.engine
+        references = (plan.database, plan.release.mautic, plan.release.nginx)
+        missing = [item for item in references if not engine.has_image(item)]
+        if missing:
+            with self.context.work("pull images") as activity:
+                for reference in missing:
+                    activity.say(reference)
+                    engine.pull(reference, activity.line)
+
+    def _bring_up(
+        self, plan: ComposePlan, compose: Compose, services: Sequence[str], title: str
+    ) -> None:
+        changes = [item for item in plan.changes if item.service in services]
+        replaced = [item.service for item in changes if item.verb in REPLACING]
+        stopped = [item.service for item in changes if plan.verb(item) in {"start", "restart"}]
+        names = plan.request.names
+        with self.context.work(f"start {title}") as activity:
+            for container in self.context.containers(names):
+                if is_replacement(container):
+                    self.context.engine.remove_container(container.id)
+            if replaced:
+                compose.up(replaced, activity.line, recreate=True)
+            if stopped:
+                compose.up(stopped, activity.line, recreate=False)
+            wait_until_up(
+                self.context.engine,
+                lambda: [c for c in self.context.containers(names) if not is_replacement(c)],
+                [item.service for item in changes],
+                say=activity.say,
+                stability_seconds=self.context.own.patience.stability_seconds,
+                deadline_seconds=UP_SECONDS,
+                hide=self.context.runner.redactor,
+            )
+
+    def _make_secrets(self, compose: Compose) -> None:
+        """Generate what is not there yet; what is there stays as it is."""
+        made = new_secrets()
+        for value in made.values():
+            self.context.runner.redactor.add(value)
+        with self.context.work("make secrets") as activity:
+            lines = "".join(f"{name} {value}\n" for name, value in made.items())
+            compose.run("secrets", activity.line, stdin=lines)
+
+    def _end_leftovers(self, containers: Sequence[str]) -> None:
+        if containers:
+            with self.context.work("wait for what an interrupted run left behind"):
+                for container in containers:
+                    # A migration goes on by itself, and must not be cut off.
+                    self.context.engine.wait(container, MIGRATE_SECONDS)
+                    self.context.engine.remove_container(container)
+
+
+def _migrate(compose: Compose, activity: Activity) -> None:
+    """Run the migration to its end, and pass on what it waits for.
+
+    Raises:
+        SuiteError: it failed; in its own words where it had any.
+    """
+
+    def tell(line: str) -> None:
+        (activity.say if read(line) else activity.line)(line)
+
+    try:
+        compose.run(MIGRATE, tell, deadline_seconds=MIGRATE_SECONDS)
+    except CommandError as error:
+        words = last(error.output or "")
+        if words and words.final:
+            raise SuiteError(
+                f"the migration failed: {words.sentence}", output=error.output
+            ) from error
+        raise

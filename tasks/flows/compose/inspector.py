@@ -1,0 +1,157 @@
+"""Looks at environments of this machine, and runs commands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from tasks.adapters.docker import compose
+from tasks.adapters.docker.engine import Container
+from tasks.adapters.files.lock import Lock
+from tasks.core.compose.record import (
+    BRANCH,
+    ENVIRONMENT,
+    RECORD,
+    REPOSITORY,
+    ComposeRecord,
+    newest,
+)
+from tasks.core.environment import Holder, Owner, observed_state
+from tasks.core.errors import DeadlineError, InputError
+from tasks.core.names import Names
+from tasks.core.settings import names_of
+from tasks.flows import schedules
+from tasks.flows.compose.context import PHP, QUESTION_SECONDS, Context
+from tasks.flows.target import Part, Summary, owner_of, summarize
+
+CRON = "cron"
+
+
+@dataclass(frozen=True)
+class ComposeInspector:
+    """Looks at environments; the errors are those of ``Inspector``."""
+
+    context: Context
+
+    is_private: ClassVar = True
+
+    def list(self) -> Sequence[Summary]:
+        """Return the environments of this project on the engine, by branch."""
+        engine = self.context.engine
+        containers: dict[str, list[Container]] = {}
+        for item in engine.containers(BRANCH):
+            containers.setdefault(item.project, []).append(item)
+        records: dict[str, dict[str, Mapping[str, str]]] = {}
+        for volume in engine.volumes(RECORD):
+            records.setdefault(volume.project, {})[volume.name] = volume.labels
+        found = []
+        for project in {*containers, *records}:
+            own, volumes = containers.get(project, []), records.get(project, {})
+            latest = newest(volumes)
+            labels = volumes[latest] if latest else own[0].labels
+            names = self._names(labels)
+            if names is None or names.namespace != project:
+                continue
+            record = ComposeRecord.from_labels(labels) if latest else None
+            owner = owner_of(names, labels.get(REPOSITORY, ""))
+            found.append(summary(owner, names, record, own, Lock(project).holder()))
+        return sorted(found, key=lambda item: item.branch)
+
+    def _names(self, labels: Mapping[str, str]) -> Names | None:
+        environment = labels.get(ENVIRONMENT, "")
+        if environment != self.context.environment:
+            return None
+        try:
+            return names_of(self.context.settings, environment, labels[BRANCH])
+        except InputError:  # somebody else's: the suite deploys no such branch
+            return None
+
+    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
+        """Return the services of one environment, by name, and its scheduled commands."""
+        inventory = self.context.inventory(owner, names)
+        current = inventory.record.current if inventory.record else None
+        tags = {current.mautic: current.tag, current.nginx: current.tag} if current else {}
+        found = [
+            Part(name, item.state, item.health, item.image, tags.get(item.image, ""), item.status)
+            for name, item in sorted(inventory.services.items())
+        ]
+        cron = inventory.services.get(CRON)
+        if cron is None or cron.state != "running":
+            return found
+        return [*found, *self._scheduled(cron)]
+
+    def _scheduled(self, cron: Container) -> Sequence[Part]:
+        try:
+            done = compose.execute(
+                self.context.runner,
+                cron.id,
+                schedules.STATUS,
+                deadline_seconds=QUESTION_SECONDS,
+                check=False,
+            )
+        except DeadlineError as error:
+            return schedules.unknown(error.message)
+        if done.returncode:
+            return schedules.unknown(done.stderr)
+        return schedules.parts(done.stdout, datetime.now(UTC))
+
+    def logs(
+        self,
+        owner: Owner,
+        names: Names,
+        on_line: Callable[[str], None],
+        *,
+        service: str,
+        follow: bool,
+        tail: int,
+    ) -> None:
+        """Pass on what the containers of services write, each line with its container's name."""
+        if service:
+            self.context.container(owner, names, service)
+        self.context.secrets(names)
+        compose.logs(
+            self.context.runner,
+            names.namespace,
+            on_line,
+            cwd=self.context.root,
+            service=service,
+            follow=follow,
+            tail=tail,
+        )
+
+    def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
+        """Run a command in a service's container, on this terminal; return its exit status."""
+        container = self.context.container(owner, names, service or PHP)
+        return compose.interact(self.context.runner, container, words)
+
+
+def summary(
+    owner: Owner,
+    names: Names,
+    record: ComposeRecord | None,
+    containers: Sequence[Container],
+    holder: Holder | None,
+) -> Summary:
+    """Return one environment as `inv list` shows it.
+
+    Args:
+        owner: whose it is.
+        names: the branch's names.
+        record: what is remembered of it, or None.
+        containers: its containers, those of `docker compose run` too.
+        holder: who is changing it right now, or None.
+    """
+    services = [item for item in containers if not item.one_off]
+    running = [item for item in services if item.state == "running"]
+    sick = any(item.health == "unhealthy" for item in running)
+    state = observed_state(
+        record,
+        doing=holder.doing if holder else None,
+        stopped=not running,
+        complete=len(running) == len(services) and not sick,
+    )
+    # The oldest release that is remembered: an engine's labels have no better answer.
+    created_at = record.history[0].deployed_at if record and record.history else ""
+    return summarize(owner, record, url=names.url, state=state, created_at=created_at)

@@ -1,0 +1,125 @@
+"""From what is asked for and what the engine has to a plan; reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from tasks.adapters.docker.engine import Container
+from tasks.core.compose.reconcile import (
+    RESTARTING,
+    Change,
+    Present,
+    Wanted,
+    decide,
+    keeps_restarting,
+    order,
+)
+from tasks.core.compose.record import CODE, ComposeRecord
+from tasks.core.errors import RegistryError, SuiteError
+from tasks.flows.compose.context import Context
+from tasks.flows.compose.inventory import Inventory
+from tasks.flows.compose.plan import (
+    LAST_STEP,
+    MIGRATE,
+    ComposePlan,
+    migration,
+    migration_reason,
+)
+from tasks.flows.compose.project import wanted_services
+from tasks.flows.target import Request
+
+
+def plan_deploy(context: Context, request: Request) -> ComposePlan:
+    """Return what a deploy would do.
+
+    Raises:
+        RegistryError: there are no images of that tag.
+        RefusedError: the environment is somebody else's.
+        InputError: there is nothing to roll back to.
+        SuiteError: its secrets are gone.
+    """
+
+    def find_images(tag: str) -> Mapping[str, str]:
+        if context.registry_is_local and not context.platform.has_registry():
+            raise RegistryError("nothing was built on this machine yet", hint="run inv build")
+        return context.find_images(tag)
+
+    inventory = context.inventory(request.owner, request.names)
+    release = request.release(inventory.record, find_images)
+    database = _database(context, inventory.record)
+    services = wanted_services(context, request, release, database)
+    done = migration(services, _code(context, release.mautic))
+    return ComposePlan(
+        request=request,
+        release=release,
+        record=inventory.record,
+        expires_at=context.own.expires_at(release.deployed_at),
+        database=database,
+        wanted=services,
+        changes=plan_changes(context, services, inventory),
+        migration=done,
+        migrate=migration_reason(done, inventory.record, release.mautic),
+        seed=_lacks_secrets(request, inventory),
+        leftovers=tuple(item.id for item in inventory.leftovers),
+    )
+
+
+def plan_changes(
+    context: Context, services: Mapping[str, Wanted], inventory: Inventory
+) -> tuple[Change, ...]:
+    """Return what has to happen to each service.
+
+    Args:
+        context: where they run.
+        services: as they should run, the migration among them.
+        inventory: what the engine has.
+    """
+    present = {
+        name: Present(item.image, RESTARTING if _restarts(context, item) else item.state)
+        for name, item in inventory.services.items()
+    }
+    recorded = inventory.record.services if inventory.record else {}
+    running = [service for name, service in services.items() if name != MIGRATE]
+    return decide(order(running), present, recorded)
+
+
+def _restarts(context: Context, container: Container) -> bool:
+    seen = context.engine.observe(container.id)
+    stability = timedelta(seconds=context.own.patience.stability_seconds)
+    return seen is not None and keeps_restarting(seen, stability, datetime.now(UTC))
+
+
+def _code(context: Context, image: str) -> str:
+    """Return what all of an image but its themes is known by, or an empty string.
+
+    It is unknown before the image was pulled, and when something was built on top of it, which has
+    all of its labels too.
+    """
+    found = context.engine.image(image)
+    if not found or context.engine.last_step(image) != LAST_STEP:
+        return ""
+    return found.labels.get(CODE, "")
+
+
+def _database(context: Context, record: ComposeRecord | None) -> str:
+    """Return the database's image; once chosen it stays until the setting changes."""
+    setting = context.settings.platform.database_image
+    if record and record.database and record.database_image == setting:
+        return record.database
+    return context.base(setting)
+
+
+def _lacks_secrets(request: Request, inventory: Inventory) -> bool:
+    volume = f"{request.names.namespace}_secrets"
+    record = inventory.record
+    if volume not in inventory.volumes:
+        if record and record.current:
+            raise SuiteError(
+                f"the secrets of {request.names.branch} are gone (volume {volume}), "
+                "and its database cannot be opened without them",
+                hint=f"start over: inv cleanup --branch {request.names.branch}",
+            )
+        return True
+    # They are written before the record says that they are.
+    return record is None or not record.migrated

@@ -1,0 +1,75 @@
+"""A branch's Compose project: docker/compose.yaml with the branch's variables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tasks.adapters.docker.compose import Compose
+from tasks.adapters.docker.engine import PROJECT
+from tasks.core.compose.reconcile import Wanted, wanted
+from tasks.core.compose.record import RECORD, REPOSITORY
+from tasks.core.environment import Release
+from tasks.flows.compose.context import Context
+from tasks.flows.compose.plan import MIGRATE
+from tasks.flows.compose.platform import MAIL_ADDRESS
+from tasks.flows.target import ADMIN, Request
+
+
+def project(context: Context, request: Request, release: Release, database: str) -> Compose:
+    """Return a branch's Compose project as a release has it.
+
+    Args:
+        context: where it runs.
+        request: names the branch and its owner.
+        release: its images. One without a time leaves out who deployed it when: what the services
+            are can be compared by that.
+        database: the database's image.
+    """
+    names, owner = request.names, request.owner
+    platform = context.platform
+    variables = {
+        **{key.upper(): str(value) for key, value in context.own.limits.model_dump().items()},
+        "ENVIRONMENT": owner.environment,
+        "SLUG": owner.slug,
+        "BRANCH": owner.branch,
+        "REPOSITORY": _labelled(context, request),
+        "MAUTIC_REF": release.mautic,
+        "NGINX_REF": release.nginx,
+        "DATABASE_REF": database,
+        "SITE_URL": names.url,
+        "DATABASE": names.database,
+        "DATABASE_USER": names.database_user,
+        "PLATFORM_NETWORK": platform.name,
+        "ADMIN_USERNAME": ADMIN,
+        "MAILER_DSN": f"smtp://{MAIL_ADDRESS}" if platform.has_mail() else "null://null",
+        "COMMIT": "",
+        "OWNER": "",
+        "DEPLOYED_AT": "",
+        "EXPIRES_AT": "",
+    }
+    if release.deployed_at:
+        variables["COMMIT"] = release.commit
+        variables["OWNER"] = release.owner
+        variables["DEPLOYED_AT"] = release.deployed_at
+        variables["EXPIRES_AT"] = context.own.expires_at(release.deployed_at)
+    file = context.root / "docker" / "compose.yaml"
+    return Compose(context.runner, names.namespace, file, variables)
+
+
+def _labelled(context: Context, request: Request) -> str:
+    """Return the repository by the spelling that is on what is there: labels cannot be changed."""
+    for volume in context.engine.volumes(f"{PROJECT}={request.names.namespace}"):
+        if RECORD not in volume.labels and REPOSITORY in volume.labels:
+            return volume.labels[REPOSITORY]
+    return request.owner.repository
+
+
+def wanted_services(
+    context: Context, request: Request, release: Release, database: str
+) -> dict[str, Wanted]:
+    """Return the services of a release as they should run, whoever deploys them when.
+
+    Arguments as for ``project``.
+    """
+    anonymous = replace(release, deployed_at="")
+    return wanted(project(context, request, anonymous, database).config(profiles=[MIGRATE]))

@@ -1,0 +1,78 @@
+"""Takes environments of this machine away, each object in the order in which it has to go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from tasks.core.compose.reconcile import short
+from tasks.core.compose.record import BRANCH
+from tasks.core.environment import Holder, Owner
+from tasks.core.names import Names
+from tasks.core.plan import Step
+from tasks.flows.compose.context import Context
+from tasks.flows.compose.inventory import Inventory
+from tasks.flows.compose.plan import DATABASE
+from tasks.flows.target import Removal, RemovalPlan, Say, silently
+
+
+@dataclass(frozen=True)
+class ComposeRemover:
+    """Takes environments away; the errors are those of ``Remover``."""
+
+    context: Context
+
+    # They share images, and each keeps what another one runs.
+    parallel_removals: ClassVar = 1
+
+    def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
+        """Hold the branch's lock on this machine."""
+        return self.context.exclusive(names, me, warn)
+
+    def holds_images(self, *, dry: bool) -> bool:
+        """Return True if there is a registry to remove images from.
+
+        One that was never started holds nothing; unless dry, one that was is started.
+        """
+        if not self.context.registry_is_local:
+            return True
+        if not self.context.platform.has_registry():
+            return False
+        if not dry:
+            self.context.platform.ensure_registry()
+        return True
+
+    def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
+        """Return everything of the branch that the engine has."""
+        todo = self._removals(self.context.inventory(owner, names), names)
+        return RemovalPlan(f"clean up {names.branch} in {names.environment}", tuple(todo))
+
+    def _removals(self, inventory: Inventory, names: Names) -> Iterator[tuple[Step, Removal]]:
+        engine = self.context.engine
+        for item in inventory.containers:
+            step = Step("remove", f"container {item.name}")
+            yield step, silently(partial(engine.remove_container, item.id))
+        for name in inventory.networks:
+            step = Step("remove", f"network {name}")
+            yield step, silently(partial(engine.remove_network, name))
+        for image in self._images(inventory, names):
+            step = Step("remove", f"image {short(image)}", "this engine's copy")
+            yield step, silently(partial(engine.remove_image, image))
+        # The record goes last: while it is there, an interrupted clean-up is known to be ours.
+        for name in (*inventory.volumes, *inventory.records):
+            content = f"database {names.database}" if name.endswith(f"_{DATABASE}") else ""
+            step = Step("remove", f"volume {name}", content)
+            yield step, silently(partial(engine.remove_volume, name))
+
+    def _images(self, inventory: Inventory, names: Names) -> list[str]:
+        """Return the images in the engine that no other environment runs."""
+        engine = self.context.engine
+        history = inventory.record.history if inventory.record else ()
+        own = {image for release in history for image in (release.mautic, release.nginx)}
+        in_use = {
+            item.image for item in engine.containers(BRANCH) if item.project != names.namespace
+        }
+        return sorted(image for image in own - in_use if engine.has_image(image))

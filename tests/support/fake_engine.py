@@ -1,0 +1,217 @@
+"""A Docker Engine in memory, and the `docker compose` of one branch's project on it.
+
+For the order of things, and for what is remembered after each failure; what an engine really does
+is tested on one (tests/e2e/test_local.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tasks.adapters.docker.engine import ONE_OFF, PROJECT, SERVICE, Container, Thing
+from tasks.adapters.process import Completed
+from tasks.adapters.terminal.console import Activity
+from tasks.core.compose.reconcile import Observed
+from tasks.core.compose.record import owner_labels
+from tasks.core.errors import CommandError
+from tasks.core.redact import Redactor
+from tasks.core.settings import Settings, parse
+from tasks.flows.compose.context import Context
+from tasks.flows.compose.platform import Platform
+from tasks.flows.target import owner_of
+from tests.support.fakes import NAMES, REQUEST
+from tests.support.suite import ROOT
+
+SERVICES = ("database", "web", "fpm", "worker", "cron")
+LABELS = {**owner_labels(owner_of(NAMES, REQUEST.repository)), PROJECT: NAMES.namespace}
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+
+@dataclass
+class FakeEngine:
+    """Containers and volumes, by name."""
+
+    there: dict[str, Container] = field(default_factory=dict)
+    kept: dict[str, Thing] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+
+    def containers(self, label: str) -> list[Container]:
+        key, _, value = label.partition("=")
+        return [
+            item
+            for item in self.there.values()
+            if key in item.labels and value in {"", item.labels[key]}
+        ]
+
+    def volumes(self, label: str | None = None) -> list[Thing]:
+        key, _, value = (label or "").partition("=")
+        return [
+            item
+            for item in self.kept.values()
+            if not key or (key in item.labels and value in {"", item.labels[key]})
+        ]
+
+    def networks(self) -> list[Thing]:
+        return []
+
+    def has_image(self, reference: str) -> bool:
+        return True
+
+    def image(self, reference: str) -> None:
+        return None
+
+    def observe(self, container: str) -> Observed:
+        found = next(item for item in self.there.values() if item.id == container)
+        known = (found.id, found.name, found.service, found.state)
+        return Observed(*known, 0, "", 0, LONG_AGO, found.health, "")
+
+    def inspect(self, container: str) -> dict[str, Any] | None:
+        return None
+
+    def logs(self, container: str, tail: int | None = None) -> str:
+        return ""
+
+    def read_folder(self, container: str, path: str) -> dict[str, str]:
+        return self.secrets
+
+    def wait(self, container: str, deadline_seconds: int) -> None:
+        pass
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        self.kept[name] = Thing(name, labels)
+
+    def remove_volume(self, name: str) -> None:
+        self.kept.pop(name, None)
+
+    def remove_container(self, container: str) -> None:
+        self.there = {name: item for name, item in self.there.items() if item.id != container}
+
+    def remove_network(self, name: str) -> None:
+        pass
+
+    def remove_image(self, reference: str) -> None:
+        pass
+
+    def run(self, service: str, image: str, *, one_off: bool = False) -> None:
+        """Start a service's container, in place of the one that is there."""
+        name = f"{NAMES.namespace}-{service}-{'run-1' if one_off else '1'}"
+        labels = {**LABELS, SERVICE: service, ONE_OFF: str(one_off)}
+        id_ = f"{next(_IDS)}"
+        self.there[name] = Container(id_, name, image, "running", "Up (healthy)", labels)
+
+
+_IDS = itertools.count(1)
+
+
+@dataclass
+class FakeCompose:
+    """What the suite runs: `docker compose`; writes down what it is told.
+
+    Attributes:
+        fails: errors by Compose's command and its first service, e.g. ``run migrate``.
+    """
+
+    engine: FakeEngine
+    seen: list[str] = field(default_factory=list)
+    fails: dict[str, CommandError] = field(default_factory=dict)
+    redactor: Redactor = field(default_factory=Redactor)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str | None],
+        stdin: str = "",
+        deadline: float | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        words = list(argv)
+        command = next(word for word in words if word in {"config", "up", "stop", "run"})
+        services = [word for word in words if word in {*SERVICES, "migrate", "secrets"}]
+        if command == "run":
+            services = services[-1:]
+        if command != "config":
+            self.seen.append(f"{command} {' '.join(services)}")
+        if error := self.fails.get(f"{command} {services[0]}" if services else command):
+            raise error
+        if command == "config":
+            return Completed(tuple(words), 0, json.dumps(_config(env)), "", 0)
+        if command == "run" and services == ["secrets"]:
+            self.engine.secrets = dict(line.split(" ", 1) for line in stdin.splitlines())
+            self.engine.create_volume(f"{NAMES.namespace}_secrets", LABELS)
+        if command == "up":
+            for service in services:
+                self.engine.run(service, _config(env)["services"][service]["image"])
+        if command == "stop":
+            for service in services:
+                name = f"{NAMES.namespace}-{service}-1"
+                stopped = replace(self.engine.there[name], state="exited", status="Exited (0)")
+                self.engine.there[name] = stopped
+        return Completed(tuple(words), 0, "", "", 0)
+
+
+def _config(env: Mapping[str, str | None]) -> dict[str, Any]:
+    images = {"database": env["DATABASE_REF"], "web": env["NGINX_REF"]}
+    told = {key: value for key, value in env.items() if key in {"SITE_URL", "DEPLOYED_AT"}}
+    names = (*SERVICES, "migrate")
+    return {
+        "services": {
+            name: {"image": images.get(name, env["MAUTIC_REF"]), "environment": told}
+            for name in names
+        }
+    }
+
+
+def a_context(engine: FakeEngine, compose: FakeCompose) -> tuple[Context, list[str]]:
+    """Return the context of an environment on a played engine, and the titles of its work."""
+    titles: list[str] = []
+
+    @contextlib.contextmanager
+    def work(title: str) -> Iterator[Activity]:
+        titles.append(title)
+        yield Activity(titles.append, lambda _: None)
+
+    platform: Any = Platform(
+        settings=SETTINGS,
+        engine=engine,  # type: ignore[arg-type]
+        runner=compose,  # type: ignore[arg-type]
+        root=ROOT,
+        base=_base,
+        exclusive=contextlib.nullcontext,
+        work=work,
+    )
+    context = Context(
+        settings=SETTINGS,
+        environment="local",
+        engine=engine,  # type: ignore[arg-type]
+        runner=compose,  # type: ignore[arg-type]
+        root=Path(ROOT),
+        platform=platform,
+        find_images=lambda tag: {"mautic": f"m@sha256:{tag}", "nginx": f"n@sha256:{tag}"},
+        base=_base,
+        work=work,
+    )
+    return context, titles
+
+
+def _base(reference: str) -> str:
+    return f"{reference}@sha256:1"
+
+
+def _settings() -> Settings:
+    local = {
+        "target": "compose",
+        "branches": ["*"],
+        "host": "{slug}.localhost",
+        "registry": {"url": "registry.example.org/x"},
+    }
+    return parse({"project": "mautic", "environments": {"local": local}}, lambda path: "test")
+
+
+SETTINGS = _settings()

@@ -1,0 +1,179 @@
+"""The ports of a target, played: they write down in which order a flow asks for what."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tasks.adapters.http import Response
+from tasks.adapters.terminal.console import Console
+from tasks.core.environment import Holder, Owner, Record, Release, State
+from tasks.core.names import Names, names
+from tasks.core.plan import Step
+from tasks.core.redact import Redactor
+from tasks.flows.target import (
+    Credentials,
+    DeployPlan,
+    Part,
+    RemovalPlan,
+    Request,
+    Summary,
+    silently,
+)
+
+NAMES: Names = names(
+    "feature/x",
+    environment="local",
+    project="mautic",
+    namespace="{project}-{slug}",
+    host="{slug}.localhost",
+    origin="http://{host}",
+)
+ME = Holder("ada@host", 1, "2026-01-01T00:00:00+00:00", "deploy", "1a2b3c4d")
+REQUEST = Request(NAMES, "git@example.org:a/b.git", "ada@host", "1a2b3c4d", "1a2b3c4d" * 5)
+RELEASE = Release("1a2b3c4d", "1a2b3c4d" * 5, "m@sha256:1", "n@sha256:1", "ada@host", "2026-01-01")
+PAGES = {"/s/login": '<link rel="stylesheet" href="/style.css">', "/style.css": "a {}"}
+
+
+def a_console() -> tuple[Console, io.StringIO]:
+    """Return a console, and what it has said so far."""
+    said = io.StringIO()
+    return Console(Redactor(), stdout=io.StringIO(), stderr=said, environ={}), said
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakePlan(DeployPlan):
+    """A plan whose steps a test chooses."""
+
+    steps: tuple[Step, ...] = (Step("create", "service web"),)
+
+
+PLAN = FakePlan(request=REQUEST, release=RELEASE, record=None, expires_at="")
+
+
+@dataclass
+class Calls:
+    """What was asked for, in order; and what fails, by the name of what is asked for.
+
+    A list of errors is used up, one with each call, after as many calls as are skipped.
+    """
+
+    seen: list[str] = field(default_factory=list)
+    fails: dict[str, list[BaseException]] = field(default_factory=dict)
+    skips: dict[str, int] = field(default_factory=dict)
+
+    def note(self, what: str) -> None:
+        self.seen.append(what)
+        if self.skips.get(what):
+            self.skips[what] -= 1
+        elif errors := self.fails.get(what):
+            raise errors.pop(0)
+
+    @contextlib.contextmanager
+    def exclusive(self, _: Names, me: Holder, warn: Callable[[str], None]) -> Iterator[None]:
+        self.note("lock")
+        try:
+            yield
+        finally:
+            self.seen.append("unlock")
+
+
+@dataclass
+class FakeDeployer(Calls):
+    """Deploys in no time: what has been finished is as it should be the next time."""
+
+    plan: FakePlan = PLAN
+    back: str | None = None
+    newer: Sequence[str] = ()
+    smoke_seconds: float = 0
+
+    def prepare(self, request: Request) -> None:
+        self.note("prepare")
+
+    def plan_deploy(self, request: Request) -> FakePlan:
+        self.note("plan")
+        return replace(self.plan, request=request)
+
+    def apply(self, plan: FakePlan) -> None:
+        self.note("apply")
+
+    def finish(self, plan: FakePlan) -> Credentials | None:
+        self.note("finish")
+        record = a_record(State.READY, plan.release)
+        self.plan = replace(self.plan, steps=(), record=record)
+        return Credentials("admin", "secret", "later") if plan.is_first else None
+
+    def get(self, names: Names, path: str) -> Response:
+        self.note(f"get {path}")
+        return Response(200, {}, PAGES[path])
+
+    def save_diagnostics(self, names: Names, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.note("diagnostics")
+
+    def roll_back(self, plan: FakePlan) -> str | None:
+        self.note("roll back")
+        return self.back
+
+    def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
+        self.note("migrations")
+        return self.newer
+
+
+@dataclass
+class FakeRemover(Calls):
+    """Removes steps from a list."""
+
+    parallel_removals: int = 1
+    left: list[Step] = field(default_factory=list)
+    under_way: bool = False
+
+    def holds_images(self, *, dry: bool) -> bool:
+        return False
+
+    def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
+        self.note("plan")
+
+        def remove(step: Step) -> None:
+            self.note(f"remove {step.subject}")
+            self.left.remove(step)
+
+        todo = tuple((step, silently(lambda step=step: remove(step))) for step in self.left)
+        return RemovalPlan(f"clean up {names.branch}", todo, self.under_way)
+
+
+@dataclass
+class FakeInspector:
+    """Shows what a test says is there."""
+
+    found: list[Summary] = field(default_factory=list)
+    is_private: bool = False
+
+    def list(self) -> Sequence[Summary]:
+        return self.found
+
+    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
+        return ()
+
+    def logs(
+        self,
+        owner: Owner,
+        names: Names,
+        on_line: Callable[[str], None],
+        *,
+        service: str,
+        follow: bool,
+        tail: int,
+    ) -> None:
+        raise NotImplementedError
+
+    def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
+        raise NotImplementedError
+
+
+def a_record(state: State = State.READY, *releases: Release) -> Record:
+    """Return a record of an environment of `NAMES`."""
+    return Record(state, NAMES.url, history=releases)

@@ -1,0 +1,103 @@
+"""What a deploy to a cluster is going to do, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tasks.adapters.kubernetes.helm import Revision
+from tasks.core.environment import Release, State
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.flows.kubernetes.plan import ClusterPlan, decide
+from tests.support.fakes import NAMES, RELEASE, REQUEST
+
+DEPLOYED = Revision(3, "deployed")
+RECORD = ClusterRecord(
+    State.READY, NAMES.url, revision=3, fingerprint="f1", history=(RELEASE,), database="m@sha256:0"
+)
+PLAN = ClusterPlan(
+    request=REQUEST,
+    release=RELEASE,
+    record=RECORD,
+    expires_at="2026-02-01",
+    values={"images": {}},
+    fingerprint="f1",
+    history=(DEPLOYED,),
+    seed=(),
+    has_server=True,
+)
+NEWER: Release = replace(RELEASE, tag="newer", mautic="m@sha256:2")
+
+
+def told(plan: ClusterPlan, *, exists: bool = True) -> list[tuple[str, str]]:
+    return [(step.verb, step.reason) for step in decide(plan, exists=exists)]
+
+
+def test_a_release_that_works_needs_nothing() -> None:
+    assert told(PLAN) == []
+    assert not PLAN.is_first
+
+
+def test_a_first_deploy_makes_everything() -> None:
+    first = replace(PLAN, record=None, history=(), seed=("db_password",))
+    assert first.is_first
+    assert told(first, exists=False) == [
+        ("create", ""),
+        ("create", "db_password"),
+        ("create", ""),
+        ("install", "nothing is deployed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (State.DEPLOYING, "the last deploy was interrupted"),
+        (State.FAILED, "the last deploy failed"),
+        (State.ROLLED_BACK, "the last deploy was rolled back"),
+        (State.REMOVING, "a clean-up was cut off"),
+    ],
+)
+def test_what_did_not_end_well_is_deployed_again(state: State, reason: str) -> None:
+    assert told(replace(PLAN, record=replace(RECORD, state=state))) == [("upgrade", reason)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"fingerprint": "f2"}, [("upgrade", "the chart or its values changed")]),
+        (
+            {"release": NEWER, "fingerprint": "f2"},
+            [
+                ("hold", "while the database is migrated"),
+                ("upgrade", "images: 1a2b3c4d becomes newer"),
+            ],
+        ),
+        (
+            {"history": (DEPLOYED, Revision(4, "pending-upgrade"))},
+            [
+                ("repair", "pending-upgrade, left by a dead run"),
+                ("upgrade", "the chart or its values changed"),
+            ],
+        ),
+    ],
+)
+def test_what_has_changed_is_said(
+    changes: dict[str, object], expected: list[tuple[str, str]]
+) -> None:
+    assert told(replace(PLAN, **changes)) == expected
+
+
+def test_the_record_of_a_deploy_under_way_knows_how_to_drop_the_database() -> None:
+    before = PLAN.before(State.DEPLOYING)
+    assert before == replace(RECORD, state=State.DEPLOYING, expires_at="2026-02-01")
+    first = replace(PLAN, record=None, seed=("db_password",)).before(State.DEPLOYING)
+    assert (first.database, first.url, first.history) == (RELEASE.mautic, NAMES.url, ())
+
+
+def test_a_plan_is_told_with_its_values() -> None:
+    said = PLAN.as_dict()
+    assert said["title"] == f"deploy {NAMES.branch} to local (1a2b3c4d)"
+    assert said["images"] == {"mautic": "m@sha256:1", "nginx": "n@sha256:1"}
+    assert said["values"] == {"images": {}}

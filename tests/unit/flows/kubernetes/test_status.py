@@ -1,0 +1,102 @@
+"""What `inv list` makes of a cluster's objects."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasks.core.environment import Owner, Release, State
+from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.flows.kubernetes.status import summary
+from tests.support.fakes import NAMES
+
+Object = dict[str, Any]
+NOW = datetime(2020, 1, 1, 12, tzinfo=UTC)
+"""The cluster's time, which is not that of this machine."""
+OWNER = Owner("dev", NAMES.slug, NAMES.branch, "git@example.org:a/b.git")
+RELEASE = Release("1a2b3c4d", "c" * 40, "m@sha256:1", "n@sha256:1", "ada@host", "2019-12-31")
+
+
+def found(state: State | None, *, going: bool = False) -> Object:
+    record = ClusterRecord(state or State.READY, "https://x", "2020-02-01", (RELEASE,))
+    made = namespace(OWNER, NAMES, record, "")
+    made["metadata"]["creationTimestamp"] = "2019-12-30T00:00:00Z"
+    if state is None:
+        del made["metadata"]["annotations"]["mautic-multidev.io/record"]
+    if going:
+        made["metadata"]["deletionTimestamp"] = "2020-01-01T11:59:59Z"
+    return made
+
+
+def web(wanted: int, available: int) -> Object:
+    return {"spec": {"replicas": wanted}, "status": {"availableReplicas": available}}
+
+
+def lease(seconds_ago: float, holder: str = "ada@host (process 1)") -> Object:
+    renewed = (NOW - timedelta(seconds=seconds_ago)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 30}
+    return {"spec": spec}
+
+
+WELL = web(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "held", "shown"),
+    [
+        (State.READY, WELL, None, State.RUNNING),
+        (State.READY, WELL, lease(0), State.RUNNING),
+        (State.READY, web(2, 1), None, State.DEGRADED),
+        (State.READY, web(1, 0), None, State.DEGRADED),
+        (State.READY, web(0, 0), None, State.STOPPED),
+        (State.READY, None, None, State.DEGRADED),
+        (State.ROLLED_BACK, WELL, None, State.ROLLED_BACK),
+        (State.ROLLED_BACK, web(1, 0), None, State.DEGRADED),
+        (State.FAILED, WELL, None, State.FAILED),
+        (State.FAILED, None, None, State.FAILED),
+        (State.REMOVED, None, None, State.REMOVED),
+        (None, None, None, State.INTERRUPTED),
+        (None, None, lease(0), State.DEPLOYING),
+        (State.DEPLOYING, WELL, None, State.INTERRUPTED),
+        (State.REMOVING, None, lease(0), State.REMOVING),
+    ],
+)
+def test_the_state_of_an_environment(
+    state: State | None, seen: Object | None, held: Object | None, shown: State
+) -> None:
+    assert summary(found(state), seen, held, NOW).state is shown
+
+
+@pytest.mark.parametrize(
+    ("held", "shown"),
+    [
+        (lease(0), State.DEPLOYING),
+        (lease(29), State.DEPLOYING),
+        (lease(31), State.INTERRUPTED),
+        (lease(0, holder=""), State.INTERRUPTED),
+        ({"spec": {"holderIdentity": "ada"}}, State.INTERRUPTED),
+    ],
+    ids=["just renewed", "renewed in time", "no longer renewed", "given back", "never renewed"],
+)
+def test_whether_its_holder_lives_is_told_by_the_clusters_clock(held: Object, shown: State) -> None:
+    assert summary(found(State.DEPLOYING), WELL, held, NOW).state is shown
+
+
+def test_what_is_being_deleted_is_being_removed() -> None:
+    assert summary(found(State.READY, going=True), WELL, None, NOW).state is State.REMOVING
+
+
+def test_an_environment_is_told_by_its_namespace_and_its_record() -> None:
+    seen = summary(found(State.READY), WELL, None, NOW)
+    assert (seen.branch, seen.slug, seen.repository) == (
+        NAMES.branch,
+        NAMES.slug,
+        "git@example.org:a/b.git",
+    )
+    assert (seen.tag, seen.commit, seen.owner) == ("1a2b3c4d", "c" * 40, "ada@host")
+    assert (seen.created_at, seen.expires_at) == ("2019-12-30T00:00:00Z", "2020-02-01")
+    bare = summary({"metadata": {"creationTimestamp": "2019-12-30T00:00:00Z"}}, None, None, NOW)
+    assert (bare.branch, bare.repository, bare.url, bare.tag) == ("", "", "", "")

@@ -1,0 +1,75 @@
+"""Adopting an environment: what is shown, refused, and done under its lock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tasks.core.environment import Owner, State
+from tasks.core.errors import InputError, RefusedError
+from tasks.core.names import Names
+from tasks.flows.adopt import Adoption, plan_adoption, run_adoption
+from tasks.flows.target import Summary, owner_of, summarize
+from tests.support.fakes import ME, NAMES, RELEASE, FakeInspector, FakeRemover, a_record
+
+FORMER = "https://gitlab.example.org/old/mautic"
+NEW = "https://gitlab.example.org/new/mautic"
+FOUND: Summary = summarize(
+    owner_of(NAMES, FORMER),
+    a_record(State.READY, RELEASE),
+    url=NAMES.url,
+    state=State.RUNNING,
+    created_at="2026-01-01",
+)
+
+
+def plan(former: str, *, found: Summary = FOUND, repository: str = NEW) -> Adoption:
+    return plan_adoption(FakeInspector([found]), NAMES, repository, former)
+
+
+@pytest.mark.parametrize("former", [FORMER, "git@gitlab.example.org:Old/mautic.git"])
+def test_who_names_the_owner_adopts(former: str) -> None:
+    found = plan(former)
+    (step,) = found.steps
+    assert (step.verb, step.subject) == ("adopt", "environment feature/x")
+    assert step.reason == f"from {FORMER} to {NEW}"
+    shown = dict(found.rows())
+    assert shown["repository"] == FORMER
+    assert shown["branch"] == "feature/x"
+    assert shown["state"] == "running"
+    assert shown["deployed by"] == "ada@host"
+    assert found.as_dict()["found"]["repository"] == FORMER
+
+
+@pytest.mark.parametrize(
+    "former", [NEW, "https://gitlab.example.org/old/other", "/home/ada/mautic"]
+)
+def test_who_names_another_owner_is_refused(former: str) -> None:
+    with pytest.raises(RefusedError, match=f"is {FORMER}'s, not {former}'s"):
+        plan(former)
+
+
+def test_what_is_not_there_cannot_be_adopted() -> None:
+    other = replace(FOUND, branch="feature/y")
+    with pytest.raises(InputError, match="feature/x has no environment in local") as caught:
+        plan(FORMER, found=other)
+    assert "feature/y" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("repository", [FORMER, "git@GitLab.example.org:old/mautic"])
+def test_what_is_ours_already_stays(repository: str) -> None:
+    assert plan("https://gitlab.example.org/who/ever", repository=repository).steps == ()
+
+
+def test_it_is_written_down_while_the_lock_is_held() -> None:
+    remover, written = FakeRemover(), []
+
+    def rewrite(owner: Owner, names: Names, former: str, /) -> None:
+        remover.note("write")
+        written.append((owner, names, former))
+
+    run_adoption(plan(FORMER), remover, rewrite, me=ME, warn=print)
+
+    assert remover.seen == ["lock", "write", "unlock"]
+    assert written == [(owner_of(NAMES, NEW), NAMES, FORMER)]

@@ -1,0 +1,228 @@
+"""In which order a deploy does what, and what it does after each failure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.core.environment import State
+from tasks.core.errors import HeldError, RefusedError, SuiteError, VanishedError
+from tasks.flows.deploy import Deployed, run_deploy
+from tests.support.fakes import (
+    ME,
+    NAMES,
+    PLAN,
+    RELEASE,
+    REQUEST,
+    FakeDeployer,
+    a_console,
+    a_record,
+)
+
+BEGUN = ["prepare", "lock", "plan"]
+SMOKE = ["get /s/login", "get /style.css"]
+BACK = ["diagnostics", "roll back"]
+FAILURE = SuiteError("it broke", hint="mend it")
+
+
+def deploy(deployer: FakeDeployer, root: Path, *, rollback: bool = False) -> tuple[Deployed, str]:
+    console, said = a_console()
+    request = replace(REQUEST, rollback=rollback)
+    done = run_deploy(deployer, request, me=ME, console=console, root=root)
+    return done, said.getvalue()
+
+
+def test_a_first_deploy_is_remembered_after_its_site_has_answered(tmp_path: Path) -> None:
+    deployer = FakeDeployer()
+    done, said = deploy(deployer, tmp_path)
+    assert deployer.seen == [*BEGUN, "apply", *SMOKE, "finish", "unlock"]
+    assert (done.url, done.changed) == (NAMES.url, True)
+    assert done.credentials
+    assert "  create  service web" in said
+    assert (tmp_path / "deploy.env").read_text().splitlines() == [
+        "ENVIRONMENT_NAME=local",
+        f"ENVIRONMENT_SLUG={NAMES.slug}",
+        f"ENVIRONMENT_URL={NAMES.url}",
+        f"ENVIRONMENT_NAMESPACE={NAMES.namespace}",
+        "ENVIRONMENT_TAG=1a2b3c4d",
+        f"ENVIRONMENT_COMMIT={RELEASE.commit}",
+        "MAUTIC_IMAGE=m@sha256:1",
+        "NGINX_IMAGE=n@sha256:1",
+    ]
+    phases = json.loads((tmp_path / "artifacts" / "timings.json").read_text())
+    assert [each["phase"] for each in phases] == ["smoke test"]
+
+
+def test_what_is_as_it_should_be_is_tested_and_not_touched(tmp_path: Path) -> None:
+    plan = replace(PLAN, steps=(), record=a_record(State.READY, RELEASE))
+    deployer = FakeDeployer(plan=plan)
+    done, said = deploy(deployer, tmp_path)
+    assert deployer.seen == [*BEGUN, *SMOKE, "finish", "unlock"]
+    assert (done.changed, done.credentials) == (False, None)
+    assert "everything is as it should be" in said
+
+
+@pytest.mark.parametrize(
+    ("fails", "back", "seen", "hint"),
+    [
+        (
+            {"apply": [FAILURE]},
+            None,
+            ["apply", *BACK],
+            "nothing was running before, so nothing was rolled back",
+        ),
+        (
+            {"apply": [FAILURE]},
+            "old",
+            ["apply", *BACK, "migrations"],
+            "rolled back to old, which is running again",
+        ),
+        (
+            {"get /s/login": [FAILURE]},
+            "old",
+            ["apply", SMOKE[0], *BACK, "migrations"],
+            "rolled back to old, which is running again",
+        ),
+        (
+            {"apply": [FAILURE], "roll back": [SuiteError("that as well")]},
+            None,
+            ["apply", *BACK],
+            "and the rollback failed, too: that as well",
+        ),
+        (
+            {"apply": [FAILURE], "diagnostics": [SuiteError("no disk")]},
+            "old",
+            ["apply", *BACK, "migrations"],
+            "rolled back to old, which is running again",
+        ),
+        (
+            {"apply": [FAILURE], "migrations": [SuiteError("no answer")]},
+            "old",
+            ["apply", *BACK, "migrations"],
+            "rolled back to old, which is running again",
+        ),
+    ],
+    ids=[
+        "nothing before",
+        "something before",
+        "the site does not answer",
+        "the way back fails",
+        "diagnostics cannot be saved",
+        "migrations cannot be asked about",
+    ],
+)
+def test_a_failure_is_followed_by_diagnostics_and_the_way_back(
+    tmp_path: Path,
+    fails: dict[str, list[SuiteError]],
+    back: str | None,
+    seen: list[str],
+    hint: str,
+) -> None:
+    deployer = FakeDeployer(fails={key: [*errors] for key, errors in fails.items()}, back=back)
+    with pytest.raises(SuiteError, match=r"^feature/x was not deployed: it broke") as caught:
+        deploy(deployer, tmp_path)
+    assert deployer.seen == [*BEGUN, *seen, "unlock"]
+    (folder,) = (tmp_path / "artifacts" / NAMES.slug).iterdir()
+    assert caught.value.hint == f"{hint}; evidence: {folder.relative_to(tmp_path)}"
+    if "diagnostics" not in fails:
+        assert (folder / "error.txt").read_text().startswith("it broke")
+    assert (tmp_path / "artifacts" / "timings.json").exists()
+    assert not (tmp_path / "deploy.env").exists()
+
+
+def test_older_code_over_a_newer_schema_is_told(tmp_path: Path) -> None:
+    newer = [f"Version{number}" for number in range(7)]
+    deployer = FakeDeployer(fails={"apply": [FAILURE]}, back="old", newer=newer)
+    with pytest.raises(SuiteError) as caught:
+        deploy(deployer, tmp_path)
+    assert "over a database with 7 migrations that old does not know" in str(caught.value.hint)
+    assert "(Version2, Version3, Version4, Version5, Version6 and 2 more)" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("fails", "seen"),
+    [
+        ({"prepare": [SuiteError("no engine")]}, ["prepare"]),
+        ({"lock": [HeldError("held")]}, ["prepare", "lock"]),
+        ({"plan": [SuiteError("no images")]}, [*BEGUN, "unlock"]),
+        ({"apply": [RefusedError("theirs")]}, [*BEGUN, "apply", "unlock"]),
+        ({"finish": [SuiteError("gone")]}, [*BEGUN, "apply", *SMOKE, "finish", "unlock"]),
+    ],
+)
+def test_where_nothing_was_changed_or_all_has_come_there_is_no_way_back(
+    tmp_path: Path, fails: dict[str, list[SuiteError]], seen: list[str]
+) -> None:
+    deployer = FakeDeployer(fails=fails)
+    with pytest.raises(SuiteError):
+        deploy(deployer, tmp_path)
+    assert deployer.seen == seen
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_what_was_removed_while_a_deploy_waited_is_made_afresh(tmp_path: Path) -> None:
+    deployer = FakeDeployer(fails={"lock": [VanishedError("it was removed meanwhile")]})
+    _, said = deploy(deployer, tmp_path)
+    assert deployer.seen[:4] == ["prepare", "lock", "prepare", "lock"]
+    assert deployer.seen[-1] == "unlock"
+    assert "it was removed meanwhile: deploying afresh" in said
+
+
+def test_a_rollback_makes_nothing_afresh(tmp_path: Path) -> None:
+    deployer = FakeDeployer(fails={"lock": [VanishedError("it was removed meanwhile")]})
+    with pytest.raises(VanishedError):
+        deploy(deployer, tmp_path, rollback=True)
+    assert deployer.seen == ["prepare", "lock"]
+
+
+def test_a_second_deploy_only_asks_the_site(tmp_path: Path) -> None:
+    deployer = FakeDeployer()
+    deploy(deployer, tmp_path)
+    deployer.seen.clear()
+    done, _ = deploy(deployer, tmp_path)
+    assert deployer.seen == [*BEGUN, *SMOKE, "finish", "unlock"]
+    assert (done.changed, done.credentials) == (False, None)
+
+
+WHOLE = [*BEGUN, "apply", *SMOKE, "finish", "unlock"]
+
+
+@pytest.mark.parametrize(
+    ("where", "seen"),
+    [
+        ("prepare", ["prepare"]),
+        ("lock", ["prepare", "lock"]),
+        ("plan", [*BEGUN, "unlock"]),
+        ("apply", [*BEGUN, "apply", "unlock"]),
+        ("get /s/login", [*BEGUN, "apply", SMOKE[0], "unlock"]),
+        ("get /style.css", [*BEGUN, "apply", *SMOKE, "unlock"]),
+        ("finish", WHOLE),
+    ],
+)
+def test_an_interrupted_deploy_lets_go_and_the_next_one_finishes_it(
+    tmp_path: Path, where: str, seen: list[str]
+) -> None:
+    """There is no way back: whoever pressed Ctrl-C may want to look, and runs the same again."""
+    deployer = FakeDeployer(fails={where: [KeyboardInterrupt()]}, back="old")
+    with pytest.raises(KeyboardInterrupt):
+        deploy(deployer, tmp_path)
+    assert deployer.seen == seen
+    assert list(tmp_path.iterdir()) == []
+    deployer.seen.clear()
+    done, _ = deploy(deployer, tmp_path)
+    assert deployer.seen == WHOLE
+    assert done.credentials
+
+
+@pytest.mark.parametrize("where", [*BACK, "migrations"])
+def test_an_interruption_after_a_failure_lets_go_as_well(tmp_path: Path, where: str) -> None:
+    fails = {"apply": [FAILURE], where: [KeyboardInterrupt()]}
+    deployer = FakeDeployer(fails=fails, back="old")
+    with pytest.raises(KeyboardInterrupt):
+        deploy(deployer, tmp_path)
+    after = [*BACK, "migrations"]
+    done = after[: after.index(where) + 1]
+    assert deployer.seen == [*BEGUN, "apply", *done, "unlock"]
+    assert not (tmp_path / "deploy.env").exists()

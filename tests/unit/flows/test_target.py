@@ -1,0 +1,76 @@
+"""Which release a request means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tasks.core.environment import Record, Release, State
+from tasks.core.errors import InputError, RegistryError
+from tests.support.fakes import NAMES, RELEASE, REQUEST, a_record
+
+FOUND = {"mautic": "m@sha256:found", "nginx": "n@sha256:found"}
+OLD = replace(RELEASE, tag="old", mautic="m@sha256:old", owner="bob@host")
+NEW = replace(RELEASE, tag="new", mautic="m@sha256:new")
+AGAIN = replace(NEW, tag="again")
+"""What was built anew without a change."""
+
+
+def images(tag: str) -> dict[str, str]:
+    if tag == "nosuchtag":
+        raise RegistryError("there are no images of nosuchtag")
+    return FOUND
+
+
+def test_a_deploy_takes_the_images_of_its_tag() -> None:
+    release = REQUEST.release(a_record(State.READY, replace(RELEASE, owner="bob@host")), images)
+    assert (release.mautic, release.nginx) == (FOUND["mautic"], FOUND["nginx"])
+    assert (release.tag, release.commit, release.owner) == ("1a2b3c4d", REQUEST.commit, "ada@host")
+    assert release.deployed_at.endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("history", "tag", "meant"),
+    [
+        ((OLD, NEW), "", OLD),
+        ((OLD, NEW), "old", OLD),
+        ((OLD, NEW, AGAIN), "", OLD),
+        ((OLD, NEW, AGAIN), "new", NEW),
+        ((OLD, NEW, OLD), "new", NEW),
+    ],
+)
+def test_a_rollback_takes_the_release_from_the_record(
+    history: tuple[Release, ...], tag: str, meant: Release
+) -> None:
+    request = replace(REQUEST, tag=tag, rollback=True)
+    release = request.release(a_record(State.READY, *history), images)
+    assert release == replace(meant, owner="ada@host", deployed_at=release.deployed_at)
+    assert release.deployed_at != meant.deployed_at
+
+
+@pytest.mark.parametrize(
+    ("record", "tag"),
+    [
+        (None, ""),
+        (a_record(), ""),
+        (a_record(State.READY, NEW), ""),
+        (a_record(State.READY, NEW, AGAIN), ""),
+        (a_record(State.READY, OLD, NEW), "new"),
+    ],
+)
+def test_where_there_is_nothing_to_go_back_to_the_releases_are_named(
+    record: Record | None, tag: str
+) -> None:
+    request = replace(REQUEST, tag=tag, rollback=True)
+    with pytest.raises(InputError, match=f"no earlier release of {NAMES.branch}") as caught:
+        request.release(record, images)
+    deployed = ", ".join(each.tag for each in record.history) if record else ""
+    assert caught.value.hint == f"deployed so far: {deployed or 'nothing'}"
+
+
+def test_a_rollback_to_a_tag_that_was_forgotten_asks_the_registry() -> None:
+    request = replace(REQUEST, tag="forgotten", commit="", rollback=True)
+    assert request.release(a_record(State.READY, OLD, NEW), images).mautic == FOUND["mautic"]
+    with pytest.raises(RegistryError, match="nosuchtag"):
+        replace(request, tag="nosuchtag").release(None, images)
