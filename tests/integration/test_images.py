@@ -430,7 +430,7 @@ def test_a_wrong_setting_is_refused_by_name(
 ALL_WRONG = {
     # what people write into them, and what a Service called mautic-db does
     "MAUTIC_DB_HOST": "tcp://10.0.0.1",
-    "MAUTIC_DB_PORT": "65536",
+    "MAUTIC_DB_PORT": "tcp://10.0.0.1:3306",
     "MAUTIC_DB_USER": "a b",
     "MAUTIC_SITE_URL": "mautic.example.com",
     "MAUTIC_ADMIN_EMAIL": "nobody",

@@ -27,6 +27,8 @@ WEB, NGINX = POD.format("web", "fpm"), POD.format("web", "nginx")
 SERVER: Mapping[str, Any] = {"mysql": {"enabled": False}}
 """A database that is not the release's own."""
 SECRET_KEY = "redis_password"
+WAY_BACK: Mapping[str, int] = {"deadline_seconds": 60}
+"""Of deploys whose database is away on the way back, too: what starts again waits for it."""
 
 
 def nothing(bed: Bed, branch: str) -> Callable[[], None]:
@@ -164,10 +166,15 @@ FATES = {
         {"sessions": {"handler": "redis"}, "redis": {"enabled": True}}
         | {"images": {"redis": "{registry}/none@sha256:" + "e" * 64}},
     ),
-    "a setting that is wrong": Fate(
-        WEB + r"the container keeps crashing .*exit code 64",
+    "a variable that cannot be": Fate(
+        r"job/\S+-migrate: the Job failed .*exit code 64: mautic: FPM_PM must be static, dynamic "
+        r"or ondemand, not 'no-such-way'",
         lines="ENV FPM_PM=no-such-way",
-        shown=r"FPM_PM must be static, dynamic or ondemand, not 'no-such-way'",
+    ),
+    "a setting that php-fpm alone finds wrong": Fate(
+        WEB + r"the container keeps crashing .*exit code 78",
+        {"web": {"fpm": {"env": {"FPM_START_SERVERS": "99"}}}},
+        shown=r"pm\.start_servers",
     ),
     "too little memory": Fate(
         # The kernel may kill php-fpm's shell or its child: the kubelet tells of the first alone.
@@ -207,17 +214,19 @@ FATES = {
         r"no secure connection to the database",
         prepare=tls_required,
         lines="RUN touch /tmp/z",
+        patience=WAY_BACK,
     ),
     "a database that is not there": Fate(
         r"there is no such database .*Unknown database",
         prepare=database_dropped,
         lines="RUN touch /tmp/u",
+        patience=WAY_BACK,
     ),
     "a database without a free connection": Fate(
         r"the database has no connection left .*max_user_connections",
         prepare=connections_taken,
         lines="RUN touch /tmp/v",
-        patience={"grace_seconds": 5},
+        patience={**WAY_BACK, "grace_seconds": 5},
     ),
     "a migration that waits for another one": Fate(
         r"migrat",

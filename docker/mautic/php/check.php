@@ -55,7 +55,9 @@ try {
 } catch (WrongVariable $e) {
     $wrong = [...$wrong, ...explode("\n", $e->getMessage())];
 }
-foreach (array_unique($wrong) as $sentence) {
-    fwrite(STDERR, "mautic: {$sentence}\n");
+// Of one variable the first sentence is enough.
+$told = [];
+foreach ($wrong as $sentence) {
+    $told[strtok($sentence, ' ')] ??= fwrite(STDERR, "mautic: {$sentence}\n");
 }
 exit([] === $wrong ? 0 : 64);
