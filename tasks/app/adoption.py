@@ -12,6 +12,8 @@ from tasks.app.session import Session
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.flows.adopt import Adoption, Rewrite, plan_adoption, run_adoption
+from tasks.flows.compose.adoption import adopt as on_engine
+from tasks.flows.kubernetes.adoption import adopt as in_cluster
 
 
 class Adopting:
@@ -25,7 +27,7 @@ class Adopting:
 
     def __init__(self, session: Session, names: Names, former: str) -> None:
         if not former:
-            raise InputError("--from is empty", hint="name the repository that it belongs to now")
+            raise InputError("--from is missing", hint="name the repository that it belongs to now")
         self._session = session
         self._names = names
         self._former = former
@@ -65,9 +67,5 @@ class Adopting:
     def _rewrite(self) -> Rewrite:
         environment = self._names.environment
         if self._session.settings.environment(environment).target == "kubernetes":
-            from tasks.flows.kubernetes.adoption import adopt as in_cluster
-
             return partial(in_cluster, wiring.cluster(self._session, environment)[0])
-        from tasks.flows.compose.adoption import adopt as on_engine
-
         return partial(on_engine, Engine())
