@@ -23,6 +23,13 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # nox loads this file by its path, without what lies beside it
 ARTIFACTS = ROOT / "artifacts"
 
+PROGRAMS = (
+    *("integration/test_cli.py", "integration/test_changes.py", "integration/core/test_names.py"),
+    *("integration/adapters/test_git.py", "integration/adapters/test_process.py"),
+    *("integration/adapters/files", "integration/adapters/terminal"),
+)
+"""Integration tests that start nothing but git, Python and a shell: any runner of CI can."""
+
 INTERRUPT_GRACE_SECONDS = 60.0
 """Interrupted tests remove their containers; nox's own 0.3 s would leave them behind."""
 
@@ -55,11 +62,26 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """Run the unit tests: no sockets, no containers."""
+    """Run the unit tests: no processes, no sockets; in CI also what only needs programs."""
+    # They never wait and share nothing: a process for each processor, and the tests one by one.
+    spread = ("--numprocesses", str(os.cpu_count() or 1), "--dist", "worksteal")
+    if not os.environ.get("CI"):
+        _pytest(session, "unit", options=spread)
+        return
     # GitLab shows the coverage beside a merge request; on a person's machine it would only cost.
     report = f"--cov-report=xml:{ARTIFACTS / 'coverage-unit.xml'}"
-    coverage = ("--cov=tasks", "--cov-report=term", report) if os.environ.get("CI") else ()
-    _pytest(session, "unit", options=coverage)
+    coverage = ("--cov=tasks", "--cov-report=term", report)
+    # A pipeline without a runner that has an engine runs no other integration tests.
+    _pytest(session, "unit", *PROGRAMS, options=(*spread, *coverage))
+
+
+@nox.session
+def changed(session: nox.Session) -> None:
+    """Run the unit and integration tests that reach what differs from the default branch."""
+    found = _run(session, "python", "-m", "tests.support.changes", silent=True, log=False).split()
+    if not found:
+        session.skip("no unit or integration test reaches what has changed")
+    _pytest(session, options=tuple(found))
 
 
 @nox.session
@@ -129,7 +151,12 @@ def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
     except SuiteError as error:
         session.error("\n".join(error.lines()))
     path = Path(venv.program(program))
-    environment = {**_dropped(), "PATH": f"{path.parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **_dropped(),
+        "PATH": f"{path.parent}{os.pathsep}{os.environ['PATH']}",
+        # Each worker of pytest would compile everything anew: half of the unit tests' time.
+        "PYTHONDONTWRITEBYTECODE": None,
+    }
     return str(session.run(str(path), *args, env=environment, **options))
 
 
@@ -145,12 +172,12 @@ def _pytest(
 
     Args:
         session: the session.
-        families: folders below tests/.
-        options: of pytest.
+        families: folders and files below tests/.
+        options: of pytest, and files of tests.
         through: a program that runs pytest, and the first words of its arguments.
     """
     ARTIFACTS.mkdir(exist_ok=True)
-    if "integration" in families:
+    if any(word.endswith(("integration", "test_gitlab.py")) for word in (*families, *options)):
         _node_modules(session)
     _run(
         session,

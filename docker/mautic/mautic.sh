@@ -17,36 +17,6 @@ refuse() {
   exit 64
 }
 
-# number NAME: the variable must be a whole number.
-number() {
-  value=
-  eval "value=\$$1"
-  case $value in '' | *[!0-9]*) refuse "$1 must be a whole number, not '$value'" ;; esac
-}
-
-# size NAME: the variable must be a size as php.ini takes it.
-size() {
-  eval "value=\$$1"
-  digits=${value%[KMG]}
-  case $digits in '' | *[!0-9]*) refuse "$1 must be a size such as 512M, not '$value'" ;; esac
-}
-
-check_php() {
-  size PHP_INI_VALUE_MEMORY_LIMIT
-  size PHP_INI_VALUE_UPLOAD_MAX_FILESIZE
-  size PHP_INI_VALUE_POST_MAX_FILESIZE
-  number PHP_INI_VALUE_MAX_EXECUTION_TIME
-  number PHP_OPCACHE_MEMORY_CONSUMPTION
-  case $PHP_OPCACHE_VALIDATE_TIMESTAMPS in 0 | 1) ;; *) refuse "PHP_OPCACHE_VALIDATE_TIMESTAMPS must be 0 or 1, not '$PHP_OPCACHE_VALIDATE_TIMESTAMPS'" ;; esac
-}
-
-check_fpm() {
-  case $FPM_PM in static | dynamic | ondemand) ;; *) refuse "FPM_PM must be static, dynamic or ondemand, not '$FPM_PM'" ;; esac
-  for name in FPM_MAX_CHILDREN FPM_START_SERVERS FPM_MIN_SPARE FPM_MAX_SPARE FPM_MAX_REQUESTS FPM_TERMINATE_TIMEOUT FPM_SHUTDOWN_TIMEOUT; do
-    number "$name"
-  done
-}
-
 # Lays the cache compiled at build into var/cache, unless there is one already. It appears at once, so
 # that two commands started together do no harm.
 seed_cache() {
@@ -106,6 +76,12 @@ stop() {
 trap stop TERM QUIT INT
 
 role=${1:-web}
+case $role:${2:-} in
+  cron:status) ;;
+  # Without php.ini, which some of the variables are for.
+  web:* | worker:* | migrate:* | console:* | cron:* | wait:*) php -n /opt/mautic/check.php ;;
+  database:*) php -n /opt/mautic/check.php || exit 78 ;;
+esac
 case $role in
   web | worker | migrate | console) ;;
   # What starts no Mautic needs no cache.
@@ -128,13 +104,11 @@ case $role in
   *) exec "$@" ;;
 esac
 [ $# -eq 0 ] || shift
-check_php
 seed_cache
 [ -z "$stopping" ] || exit 143
 case $role in
   web)
     [ $# -eq 0 ] || refuse "web takes no arguments"
-    check_fpm
     # SIGQUIT lets requests in flight finish, SIGTERM would cut them.
     supervise QUIT php-fpm --nodaemonize --fpm-config /opt/mautic/php-fpm.conf
     ;;
@@ -143,15 +117,10 @@ case $role in
     for queue in "$@"; do
       case $queue in '' | *[!a-zA-Z0-9_-]*) refuse "'$queue' is not the name of a queue" ;; esac
     done
-    size MAUTIC_WORKER_MEMORY_LIMIT
-    number MAUTIC_WORKER_TIME_LIMIT
     supervise TERM php bin/console messenger:consume "$@" --no-interaction \
       "--time-limit=$MAUTIC_WORKER_TIME_LIMIT" "--memory-limit=$MAUTIC_WORKER_MEMORY_LIMIT"
     ;;
   cron)
-    number MAUTIC_CRON_TIMEOUT
-    number MAUTIC_CRON_PARALLEL
-    number MAUTIC_CRON_DELAY
     supervise TERM php /opt/mautic/cron.php
     ;;
   migrate)

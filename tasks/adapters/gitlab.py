@@ -12,19 +12,23 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.files.private import write_private
-from tasks.adapters.registry.docker_login import CONFIG, login
-from tasks.core.errors import EngineError
+from tasks.adapters.registry.docker_login import CONFIG, login, parse_config
+from tasks.core.errors import EngineError, SettingsError
 from tasks.core.redact import Redactor
 
 ENGINE_SECONDS = 120.0
 """How long the job's engine may take to start: docker:dind makes its certificates first."""
 
 POLL_SECONDS = 1.0
+
+LOGINS = "DOCKER_AUTH_CONFIG"
+"""A project's logins to other registries, in GitLab's settings."""
 
 SECRETS = ("AWS_ID_TOKEN", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD", "CI_REPOSITORY_URL")
 """GitLab's own variables that hold one."""
@@ -53,6 +57,7 @@ def job(
 
     Raises:
         EngineError: the job's engine does not answer in time.
+        SettingsError: the project's logins cannot be read.
     """
     if not is_job(environ):
         yield
@@ -121,12 +126,20 @@ def _credentials(environ: MutableMapping[str, str], scratch: Path) -> dict[str, 
     if password and environ.get("CI_REGISTRY"):
         own = login(environ.get("CI_REGISTRY_USER", ""), password)
         # What the project itself gives jobs for other registries stays good.
-        given = json.loads(environ.get("DOCKER_AUTH_CONFIG") or "{}")
-        auths = {environ["CI_REGISTRY"]: own, **given.get("auths", {})}
+        given = _given_logins(environ)
+        auths = {environ["CI_REGISTRY"]: own, **(given.get("auths") or {})}
         config = {**given, "auths": auths}
         write_private(scratch / CONFIG, json.dumps(config).encode())
         changes["DOCKER_CONFIG"] = str(scratch)
     return changes
+
+
+def _given_logins(environ: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        return parse_config(environ.get(LOGINS) or "{}", LOGINS)
+    except SettingsError as error:
+        error.hint = "it must be the text of a Docker config.json: docs/gitlab.md"
+        raise
 
 
 @contextlib.contextmanager

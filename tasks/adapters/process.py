@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import os
@@ -9,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tasks.core.errors import CommandError, DeadlineError, MissingToolError
 from tasks.core.redact import Redactor
@@ -30,6 +32,9 @@ GRACE_SECONDS = 15.0
 
 LOOK_SECONDS = 0.5
 """How often whoever waits for a program looks whether a signal has come."""
+
+TAIL_SECONDS = 0.1
+"""How often the output of a program that is detached is looked at."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -117,9 +122,6 @@ class Completed:
     Attributes:
         argv: what was run.
         returncode: its exit status.
-        stdout: its standard output.
-        stderr: its standard error.
-        seconds: how long it ran.
     """
 
     argv: tuple[str, ...]
@@ -169,6 +171,84 @@ class _Listener:
                 end()
 
 
+class _Detached:
+    """A program's output through a file in memory, read while the program writes.
+
+    A pipe breaks when this process is killed, and most programs die of that at their next word.
+
+    Args:
+        take: given each line.
+        errors: what becomes of bytes that are not UTF-8.
+    """
+
+    def __init__(self, take: Callable[[str], None], errors: str) -> None:
+        if sys.platform == "linux":
+            self.file: IO[bytes] = os.fdopen(os.memfd_create("output"), "r+b", buffering=0)
+        else:
+            self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        self._take = take
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors).decode
+        self._ended = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        """Hand on what is left, once the program has ended."""
+        self._ended.set()
+        self._reader.join()
+        self.file.close()
+
+    def _read(self) -> None:
+        offset, rest, ended = 0, "", False
+        while not ended:
+            ended = self._ended.wait(TAIL_SECONDS)
+            while chunk := os.pread(self.file.fileno(), 1 << 20, offset):
+                offset += len(chunk)
+                *lines, rest = (rest + self._decode(chunk)).split("\n")
+                for line in lines:
+                    self._take(f"{line}\n")
+        if rest := rest + self._decode(b"", True):
+            self._take(rest)
+
+
+class _Ending:
+    """Ends a program: asked first, and killed when it takes too long."""
+
+    def __init__(self) -> None:
+        self._timers: list[threading.Timer] = []
+        self.late = False
+
+    def begin(self, process: Any, deadline: float | None) -> None:
+        """Take note of the program, and end it after so many seconds."""
+        self._process = process
+        if deadline is not None:
+            self._after(deadline, self._expire)
+
+    def send(self, signum: int) -> None:
+        """Send a signal to the program's group."""
+        # It may have ended between the decision and the signal.
+        with contextlib.suppress(ProcessLookupError):
+            self._process.signal_group(signum)
+
+    def end(self, signum: int = signal.SIGTERM) -> None:
+        """Ask the program to end, and kill it when it does not in time."""
+        self.send(signum)
+        self._after(GRACE_SECONDS, lambda: self.send(signal.SIGKILL))
+
+    def cancel(self) -> None:
+        """Leave it in peace: it has ended."""
+        for timer in self._timers:
+            timer.cancel()
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        self._timers.append(threading.Timer(seconds, action))
+        self._timers[-1].start()
+
+    def _expire(self) -> None:
+        self.late = True
+        self.end()
+
+
 class Runner:
     """Runs programs for the adapters.
 
@@ -192,6 +272,8 @@ class Runner:
         hint: str | None = None,
         undecodable: str = "replace",
         on_start: Callable[[Callable[[], None]], None] | None = None,
+        on_signal: Callable[[int, Callable[[int], None]], None] | None = None,
+        detached: bool = False,
     ) -> Completed:
         """Run a program to its end and return what it said.
 
@@ -211,6 +293,11 @@ class Runner:
             hint: what the error should advise.
             undecodable: what becomes of bytes that are not UTF-8: one of Python's error handlers.
             on_start: given a function that ends the program early, from another thread.
+            on_signal: decides in place of the above: given each signal to this process, and a
+                function that sends one to the program's group. The program is waited for however
+                long it takes.
+            detached: the program can go on writing, and so end in order, when this process is
+                killed.
 
         Raises:
             MissingToolError: the program is not on PATH.
@@ -227,25 +314,17 @@ class Runner:
         listener = _Listener(on_line, self.redactor)
 
         program = sh.Command(self.find(argv[0]))
-        late = threading.Event()
-        timers: list[threading.Timer] = []
-
-        def end(signum: int) -> None:
-            _signal_group(process, signum)
-            timers.append(threading.Timer(GRACE_SECONDS, _signal_group, (process, signal.SIGKILL)))
-            timers[-1].start()
-
-        def expire() -> None:
-            late.set()
-            end(signal.SIGTERM)
-
+        takers = (listener.collect(stdout), listener.collect(stderr))
+        files = [_Detached(take, undecodable) for take in takers if detached]
+        out, err = (file.file for file in files) if detached else takers
+        ending = _Ending()
         try:
             with _gate.closed():
                 process = program(
                     *argv[1:],
                     _in=stdin,
-                    _out=listener.collect(stdout),
-                    _err=listener.collect(stderr),
+                    _out=out,
+                    _err=err,
                     _env=_environment(env or {}),
                     _cwd=str(cwd) if cwd else None,
                     _bg=True,
@@ -257,35 +336,37 @@ class Runner:
                     _decode_errors=undecodable,
                     _preexec_fn=_end_with_parent,
                 )
-                listener.end_with(lambda: end(signal.SIGTERM))
+                ending.begin(process, deadline)
+                listener.end_with(ending.end)
                 if on_start:
-                    on_start(lambda: end(signal.SIGTERM))
-                if deadline is not None:
-                    timers.append(threading.Timer(deadline, expire))
-                    timers[-1].start()
+                    on_start(ending.end)
                 ended = _end_of(process)
+                if on_signal:
+                    _gate.hand_to(lambda signum: on_signal(signum, ending.send))
+                    _wait(ended)
             _gate.give_back()
             returncode = _wait(ended)
         except KeyboardInterrupt as interrupt:
             signum = getattr(interrupt, "signum", signal.SIGINT)
             try:
                 # sh starts every program with SIGHUP ignored.
-                end(signal.SIGTERM if signum == signal.SIGHUP else signum)
+                ending.end(signal.SIGTERM if signum == signal.SIGHUP else signum)
                 _wait(ended)
             except KeyboardInterrupt:
                 # Told twice: now.
-                _signal_group(process, signal.SIGKILL)
+                ending.send(signal.SIGKILL)
                 _wait(ended)
             raise
         finally:
-            for timer in timers:
-                timer.cancel()
+            ending.cancel()
+            for file in files:
+                file.close()
         if listener.failure:
             raise listener.failure
         done = Completed(
             tuple(argv), returncode, "".join(stdout), "".join(stderr), time.monotonic() - started
         )
-        if late.is_set():
+        if ending.late:
             raise DeadlineError(
                 f"{argv[0]} was still running after {deadline:.0f} s and was ended",
                 command=self.show(argv),
@@ -398,9 +479,3 @@ def _wait(ended: Future[int]) -> int:
     while True:
         with contextlib.suppress(TimeoutError):
             return ended.result(LOOK_SECONDS)
-
-
-def _signal_group(process: Any, signum: int) -> None:
-    # It may have ended between the decision and the signal.
-    with contextlib.suppress(ProcessLookupError):
-        process.signal_group(signum)

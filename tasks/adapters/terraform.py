@@ -1,28 +1,22 @@
-"""Terraform, by python-terraform's ``cmd`` alone.
+"""Terraform: python-terraform makes its command lines, the runner runs them.
 
-Of python-terraform 0.10.1, ``plan`` raises where there are changes, ``apply`` wants ``skip_plan``,
-``destroy`` passes an option that Terraform no longer has, ``output`` fails for one name, and none
-of them can be interrupted without its Terraform being killed.
+Of python-terraform 0.10.1 no command is run: ``plan`` raises where there are changes, ``apply``
+wants ``skip_plan``, ``destroy`` passes an option that Terraform no longer has, ``output`` fails for
+one name, and none of them can be interrupted without its Terraform being killed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shlex
 import signal
-import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tasks.adapters.process import Completed, Interrupted, Runner
-from tasks.adapters.terraform_cmd import STARTED
 from tasks.core.doctor.checks import TERRAFORM_REMEDY
 from tasks.core.errors import (
     CommandError,
@@ -33,7 +27,6 @@ from tasks.core.errors import (
     SuiteError,
 )
 
-CHILD = Path(__file__).with_name("terraform_cmd.py")
 INIT_SECONDS = 900.0
 """The AWS provider is 150 MB to fetch and 680 MB to unpack."""
 READ_SECONDS = 300.0
@@ -234,41 +227,42 @@ class Terraform:
         deadline: float | None = None,
         good: tuple[int, ...] = (0,),
     ) -> Completed:
-        program = self._program()
         options = {**options, "no_color": True} if command != "force-unlock" else options
-        argv = [
-            sys.executable,
-            *("-I", "-X", "utf8"),
-            str(CHILD),
-            program,
-            str(self._root),
-            command,
-            json.dumps(options),
-        ]
-        forwarding = _Forwarding(self.tell)
-
-        def take(line: str) -> None:
-            if line.startswith(f"{STARTED} "):
-                forwarding.started(int(line.split()[1]))
-            elif on_line:
-                on_line(line)
-
-        with forwarding:
-            done = self._runner.run(
-                [*argv, *args], env=self._environ, deadline=deadline, on_line=take, check=False
-            )
+        argv = self._command_line(command, options, args)
+        stopping = _Stopping(self.tell)
+        done = self._runner.run(
+            argv,
+            env=self._environ,
+            cwd=self._root,
+            deadline=deadline,
+            on_line=on_line,
+            check=False,
+            on_signal=stopping.take,
+            # Killed with its state half written it would leave its lock, too.
+            detached=True,
+        )
         left = self._root / "errored.tfstate"
         if command == "apply" and left.exists():
             # Terraform's name for it does not say whose it is.
             left.replace(self.leftover)
-        if forwarding.signum:
-            raise Interrupted(forwarding.signum)
+        if stopping.signum:
+            raise Interrupted(stopping.signum)
         if done.returncode not in good:
-            _, _, stderr = done.stderr.partition("\n")
-            raise self._error(command, [*_options(options), *args], stderr or done.stdout)
+            raise self._error(["terraform", *argv[1:]], done.stderr or done.stdout)
         return done
 
-    def _error(self, command: str, args: Sequence[str], output: str) -> SuiteError:
+    def _command_line(
+        self, command: str, options: Mapping[str, Any], args: Sequence[str]
+    ) -> list[str]:
+        from python_terraform import IsFlagged
+        from python_terraform import Terraform as CommandLines
+
+        flags = {name: IsFlagged if value is True else value for name, value in options.items()}
+        lines = CommandLines(str(self._root), terraform_bin_path=self._program())
+        argv: list[str] = lines.generate_cmd_string(command, *args, **flags)
+        return argv
+
+    def _error(self, argv: Sequence[str], output: str) -> SuiteError:
         if _LOCKED in output:
             fields = dict(_LOCK_FIELD.findall(output))
             if "ID" in fields:
@@ -285,7 +279,7 @@ class Terraform:
                 hint=f"make it, once: inv infra.bootstrap --stack {self._stack}",
             )
         told: dict[str, Any] = {
-            "command": self._runner.show(["terraform", command, *args]),
+            "command": self._runner.show(argv),
             "output": self._runner.redactor(output.strip()),
         }
         if _NO_PROVIDER.search(output):
@@ -296,22 +290,10 @@ class Terraform:
                 **told,
             )
         hint = self.rescue if self.leftover.exists() else None
-        return CommandError(f"terraform {command} failed", hint=hint, **told)
+        return CommandError(f"terraform {argv[1]} failed", hint=hint, **told)
 
 
-def _options(options: Mapping[str, Any]) -> list[str]:
-    """Return options as they stand on Terraform's command line, for messages."""
-    import python_terraform
-
-    flags = {
-        name: python_terraform.IsFlagged if value is True else value
-        for name, value in options.items()
-    }
-    argv: list[str] = python_terraform.Terraform().generate_cmd_string("", **flags)
-    return argv[1:]
-
-
-class _Forwarding:
+class _Stopping:
     """Passes the first signal on to Terraform, and lets it end in order, however long that takes.
 
     Terraform waits for what AWS is doing, saves the state and releases the lock. Cut short, it
@@ -323,42 +305,19 @@ class _Forwarding:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._group = 0
         self._count = 0
-        self._before: dict[int, Any] = {}
         self.signum = 0
 
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                self._before[number] = signal.signal(number, self._take)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def started(self, group: int) -> None:
-        """Take note of Terraform's process group."""
-        self._group = group
-        if self._count:
-            self._pass_on()
-
-    def _take(self, signum: int, _frame: FrameType | None) -> None:
+    def take(self, signum: int, pass_on: Callable[[int], None]) -> None:
+        """Handle a signal to this run."""
         self.signum = self.signum or signum
         self._count += 1
         if self._count == 1:
             self._tell("told Terraform to end; it saves the state and releases its lock first")
-            self._pass_on()
         elif self._count == 2:
             self._tell("still waiting for Terraform; once more ends it at once and leaves its lock")
-        else:
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        # It may have ended between the decision and the signal.
-        with contextlib.suppress(ProcessLookupError):
-            if self._group:
-                os.killpg(self._group, signal.SIGINT)
+            return
+        pass_on(signal.SIGINT)
 
 
 def read_lock(text: str) -> Lock:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.adapters.docker.buildx import Buildx
-from tasks.adapters.registry.oci import Registry, UnreachableError
+from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
 from tasks.app.session import Session
 from tasks.app.task import ROOT
@@ -28,7 +28,7 @@ from tasks.flows.build import (
 )
 
 if TYPE_CHECKING:
-    from tasks.flows.registry_port import Registry as RegistryPort
+    from tasks.flows.registry_port import Registry
 
 RECORD = ROOT / "build.json"
 """What a build of a branch's images writes, for later jobs."""
@@ -133,7 +133,7 @@ def of_jobs(
         **_given("DEBIAN_IMAGE", "TERRAFORM_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
     }
     subject = pipeline.ci_subject(subject_of(session, LOCAL, None, pipeline.BAKE), latest=latest)
-    place = Registry(registry) if registry else wiring.registry(session, subject.name)
+    place = OciRegistry(registry) if registry else wiring.registry(session, subject.name)
     return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
 
 
@@ -155,7 +155,7 @@ def _tools(
     subject: Subject,
     bake: str,
     variables: Mapping[str, str],
-    registry: RegistryPort,
+    registry: Registry,
 ) -> Tools:
     return Tools(
         git=session.git,

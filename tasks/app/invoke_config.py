@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import invoke
 from invoke import Program
@@ -115,27 +115,34 @@ def main() -> None:
     """Run the command line.
 
     When whoever reads our output has gone (``inv --list | head -1``) there is nothing more to say:
-    the run ends as other tools do, without a word and with the status of SIGPIPE.
+    the run ends as other tools do, without a word and with the status of SIGPIPE. Output that
+    cannot be written otherwise, and a file for which the disk has no room, are errors like others.
     """
+    for name in ("stdout", "stderr"):  # closed by whoever started us
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
         try:
             Suite(name="inv", binary="inv", binary_names=["inv"], config_class=SuiteConfig).run()
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        closed = _without_reader()
-        if not closed:
+    except OSError as error:
+        lost = [stream for stream in (sys.stdout, sys.stderr) if _is_unwritable(stream)]
+        if not lost and error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        for number in closed:  # or Python would write what is left at its end, and fail again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-        sys.exit(128 + signal.SIGPIPE)
+        for stream in lost:  # or Python would write what is left at its end, and fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
+        what = "the output" if lost else error.filename or "a file"
+        sys.stderr.write(f"error: {what} cannot be written: {error.strerror}\n")
+        sys.exit(1)
 
 
-def _without_reader() -> list[int]:
-    """Return which of stdout and stderr are pipes that nobody reads any more."""
-    watched = select.poll()
-    for number in (1, 2):
-        watched.register(number, 0)
-    return [
-        number for number, event in watched.poll(0) if event & (select.POLLERR | select.POLLHUP)
-    ]
+def _is_unwritable(stream: TextIO) -> bool:
+    """Return True if what a stream still holds, which failed to be written, fails again."""
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False

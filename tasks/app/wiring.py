@@ -14,7 +14,6 @@ from tasks.adapters.aws.eks import EksAccess
 from tasks.adapters.aws.session import Aws
 from tasks.adapters.docker.base_images import Bases
 from tasks.adapters.docker.engine import Engine
-from tasks.adapters.docker.images import LocalImages
 from tasks.adapters.docker.standins import Standins
 from tasks.adapters.files.download import fetch
 from tasks.adapters.files.lock import Lock
@@ -23,7 +22,7 @@ from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.registry.ecr import EcrRegistry, region_of
-from tasks.adapters.registry.oci import Registry as OciRegistry
+from tasks.adapters.registry.oci import OciRegistry
 from tasks.app.session import Session
 from tasks.app.task import ROOT
 from tasks.core.errors import InputError
@@ -57,21 +56,24 @@ def target(
 
 def kubernetes(session: Session, environment: str, *, dry: bool = False) -> Target[ClusterPlan]:
     """Return the cluster of an environment as its target; arguments as for ``target``."""
-    from tasks.flows.kubernetes.target import Kubernetes
+    from tasks.flows.kubernetes.context import ClusterContext
+    from tasks.flows.kubernetes.target import kubernetes_target
 
     access, helm = cluster(session, environment)
-    found = Kubernetes(
+    context = ClusterContext(
         settings=session.settings_of(environment),
         environment=environment,
         cluster=access,
         helm=helm,
         root=ROOT,
-        images=partial(resolve_images, registry(session, environment)),
-        base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
         redactor=session.redactor,
     )
-    return Target(found, found, found)
+    return kubernetes_target(
+        context,
+        find_images=partial(resolve_images, registry(session, environment)),
+        base=_base(session, standins(session, environment), dry=dry),
+    )
 
 
 def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
@@ -216,10 +218,16 @@ def bases(session: Session, standins: str) -> Bases:
         standins: host and port of the registry that keeps the stand-ins.
     """
     images = session.settings.images
+    engine = Engine()
     return Bases(
-        LocalImages(session.runner),
+        engine,
         Standins(
-            session.runner, ROOT, host=standins, suite=images.debian, work=session.console.work
+            session.runner,
+            engine,
+            ROOT,
+            host=standins,
+            suite=images.debian,
+            work=session.console.work,
         ),
         source=images.source,
         warn=session.console.warn,

@@ -12,8 +12,8 @@ from tasks.app.task import check_format, passed_on, task
 if TYPE_CHECKING:
     from tasks.app.session import Session
 
-ALONE = {"lint", "types", "unit", "docs", "lock"}
-"""Sessions of noxfile.py that need nothing but .venv."""
+ALONE = {"lint", "types", "unit", "changed", "docs", "lock"}
+"""Sessions of noxfile.py that need nothing but .venv, or do without what is missing."""
 
 YES = "run the commands of a fix with sudo without asking"
 
@@ -88,15 +88,19 @@ def demo(
 @task(
     help={
         "only": "a session of noxfile.py, e.g. unit; may be repeated (default: lint, types, tests)",
+        "changed": "only the unit and integration tests that reach, by their imports or by the "
+        "files they name, what differs from the default branch",
         "yes": YES,
     },
     iterable=["only"],
 )
-def test(session: Session, only: list[str] | None = None, yes: bool = False) -> NoReturn:
+def test(
+    session: Session, only: list[str] | None = None, changed: bool = False, yes: bool = False
+) -> NoReturn:
     """Run lint, types and all tests; what follows -- goes to the sessions, e.g. to pytest."""
     from tasks.app import machine
 
-    wanted = only or []
+    wanted = [*(only or []), *(["changed"] if changed else [])]
     if not wanted or set(wanted) - ALONE:
         machine.fix_for_tests(session, yes=yes)
     sessions = [word for name in wanted for word in ("--session", name)]

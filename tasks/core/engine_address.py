@@ -11,8 +11,8 @@ OWN = "start it (systemctl start docker); `inv doctor` says what else is missing
 LOCAL_SOCKETS = frozenset({"", "unix:///var/run/docker.sock", "unix:///run/docker.sock"})
 """What DOCKER_HOST may be for this machine's own engine."""
 
-_NO_CONTEXT = re.compile(r'context "([^"]+)": context not found')
-"""The docker command's words."""
+_CONTEXT = re.compile(r'context "([^"]+)": (context not found|parsing .+)')
+"""The docker command's words of a context that it does not know, and of one that is damaged."""
 
 
 def unknown_context(name: str) -> tuple[str, str]:
@@ -28,14 +28,46 @@ def unknown_context(name: str) -> tuple[str, str]:
     )
 
 
-def told_of_context(said: str) -> str:
-    """Return the Docker context that the docker command does not know, or an empty string.
+def damaged_context(name: str, reason: str) -> tuple[str, str]:
+    """Return message and hint for a Docker context whose files cannot be read.
+
+    Args:
+        name: its name.
+        reason: what is wrong with them.
+    """
+    return (
+        f"the Docker context {name!r} cannot be read: {reason}",
+        f"remove it (docker context rm {name}) and make it anew; DOCKER_CONTEXT or "
+        "`docker context use` has chosen it",
+    )
+
+
+def context_fault(said: str) -> tuple[str, str] | None:
+    """Return message and hint where the docker command cannot use its context, or None.
 
     Args:
         said: what it wrote.
     """
-    found = _NO_CONTEXT.search(said)
-    return found[1] if found else ""
+    found = _CONTEXT.search(said)
+    if not found:
+        return None
+    name, reason = found.groups()
+    return damaged_context(name, reason) if "parsing" in reason else unknown_context(name)
+
+
+def full_disk(said: str) -> tuple[str, str] | None:
+    """Return message and hint where the engine's disk is full, or None.
+
+    Args:
+        said: the words of the error.
+    """
+    if "no space left on device" not in said.lower():
+        return None
+    return (
+        "the disk of the Docker Engine is full",
+        "see what takes the room: docker system df; free some: docker builder prune. "
+        "`inv doctor` says how much is needed",
+    )
 
 
 def remedy(said: str, *, host: str = "", context: str = "") -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,16 +36,12 @@ _PATTERN = re.compile(r"/((?:[^/\\]|\\.)+)/([ismU]*)", re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 _SLUG_MAX = 63
 
-Value = str | None
-
 
 @dataclass(frozen=True)
 class Job:
     """One job of a pipeline.
 
     Attributes:
-        name: its name.
-        stage: its stage.
         when: ``on_success``, ``manual``, ``always``, …
         allow_failure: whether the pipeline passes without it, or with these exit codes of it.
         commands: its script, each line with its variables filled in.
@@ -248,11 +244,7 @@ def holds(expression: str, variables: Mapping[str, str]) -> bool:
     Raises:
         InputError: it is none.
     """
-    tokens = list(_tokens(expression))
-    result, rest = _either(tokens, variables, expression)
-    if rest:
-        raise _unreadable(expression)
-    return bool(result)
+    return bool(_Expression(expression, variables).value())
 
 
 # -- the file -------------------------------------------------------------------------------------
@@ -323,10 +315,9 @@ def _first(rules: Sequence[Mapping[str, Any]], variables: Mapping[str, str]) -> 
 
 # -- the expressions ------------------------------------------------------------------------------
 
-_Token = tuple[str, str]
 
-
-def _tokens(expression: str) -> Iterator[_Token]:
+def _tokens(expression: str) -> Iterator[tuple[str, str]]:
+    """Yield the kind and the text of each token; of a regular expression, the whole."""
     position = 0
     text = expression.rstrip()
     while position < len(text):
@@ -334,10 +325,7 @@ def _tokens(expression: str) -> Iterator[_Token]:
         if not match:
             raise _unreadable(expression)
         kind = str(match.lastgroup)
-        if kind == "flags":
-            yield "regex", f"/{match['regex']}/{match['flags']}"
-        else:
-            yield kind, match[kind]
+        yield ("regex", match[0].strip()) if kind == "flags" else (kind, match[kind])
         position = match.end()
 
 
@@ -345,49 +333,41 @@ def _unreadable(expression: str) -> InputError:
     return InputError(f"a rule of .gitlab-ci.yml cannot be read: {expression}")
 
 
-def _either(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> tuple[Any, Any]:
-    result, rest = _both(tokens, variables, whole)
-    while rest and rest[0] == ("op", "||"):
-        second, rest = _both(rest[1:], variables, whole)
-        result = bool(result) or bool(second)
-    return result, rest
+class _Expression:
+    """Reads an expression from left to right; what binds tighter is put together first."""
+
+    def __init__(self, text: str, variables: Mapping[str, str]) -> None:
+        self._text = text
+        self._variables = variables
+        self._tokens = [*_tokens(text), ("end", "")]
+
+    def value(self, end: tuple[str, str] = ("end", "")) -> Any:
+        """Return the value of everything up to a token."""
+        result = self._combined(loosest=0)
+        if self._tokens.pop(0) != end:
+            raise _unreadable(self._text)
+        return result
+
+    def _combined(self, loosest: int) -> Any:
+        left = self._operand()
+        while (operator := _OPERATORS.get(self._tokens[0][1])) and self._tokens[0][0] == "op":
+            binding, apply = operator
+            if binding < loosest:
+                break
+            self._tokens.pop(0)
+            left = apply(left, self._combined(binding + 1))
+        return left
+
+    def _operand(self) -> Any:
+        kind, text = self._tokens.pop(0)
+        if (kind, text) == ("op", "("):
+            return self.value(end=("op", ")"))
+        if kind in {"op", "end"}:
+            raise _unreadable(self._text)
+        return self._variables.get(text) if kind == "name" else None if kind == "null" else text
 
 
-def _both(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> tuple[Any, Any]:
-    result, rest = _comparison(tokens, variables, whole)
-    while rest and rest[0] == ("op", "&&"):
-        second, rest = _comparison(rest[1:], variables, whole)
-        result = bool(result) and bool(second)
-    return result, rest
-
-
-def _comparison(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> tuple[Any, Any]:
-    left, rest = _operand(tokens, variables, whole)
-    if not rest or rest[0][0] != "op" or rest[0][1] not in {"==", "!=", "=~", "!~"}:
-        return left, rest
-    operator = rest[0][1]
-    right, rest = _operand(rest[1:], variables, whole)
-    same = left == right if operator in {"==", "!="} else _matches(left, right)
-    return same != operator.startswith("!"), rest
-
-
-def _operand(tokens: list[_Token], variables: Mapping[str, str], whole: str) -> tuple[Any, Any]:
-    if not tokens:
-        raise _unreadable(whole)
-    (kind, text), rest = tokens[0], tokens[1:]
-    if (kind, text) == ("op", "("):
-        result, rest = _either(rest, variables, whole)
-        if not rest or rest[0] != ("op", ")"):
-            raise _unreadable(whole)
-        return result, rest[1:]
-    if kind == "op":
-        raise _unreadable(whole)
-    if kind == "name":
-        return variables.get(text), rest
-    return (None if kind == "null" else text), rest
-
-
-def _matches(left: Value, right: Value) -> bool:
+def _matches(left: str | None, right: str | None) -> bool:
     """Return True if a text matches a regular expression; a variable may hold one: ``/…/``."""
     if right is None:
         return False
@@ -397,3 +377,14 @@ def _matches(left: Value, right: Value) -> bool:
         return text in right
     flags = re.IGNORECASE if "i" in pattern[2] else 0
     return re.search(pattern[1].replace(r"\/", "/"), text, flags) is not None
+
+
+_OPERATORS: Mapping[str, tuple[int, Callable[[Any, Any], bool]]] = {
+    "||": (0, lambda left, right: bool(left) or bool(right)),
+    "&&": (1, lambda left, right: bool(left) and bool(right)),
+    "==": (2, lambda left, right: bool(left == right)),
+    "!=": (2, lambda left, right: bool(left != right)),
+    "=~": (2, _matches),
+    "!~": (2, lambda left, right: not _matches(left, right)),
+}
+"""How tightly each operator binds, and what it does."""

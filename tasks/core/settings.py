@@ -52,6 +52,12 @@ _DURATION = r"^[1-9][0-9]*[hdw]$"
 _WORD = r"^\S+$"
 _SIZE = r"^[1-9][0-9]{0,5}[kmg]$"
 _OBJECT = r"^[a-z*]+/[a-z0-9.*?-]+$"
+DATABASE_HOST = (
+    r"^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?|"
+    r"\[[0-9A-Fa-f:.]+\])$"
+)
+"""As in docker/mautic/php/variables.json."""
+_PATH = r"^/\S+$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
@@ -61,6 +67,8 @@ PATTERNS = {
     _PROJECT: f"must be a letter and at most {PROJECT_MAX - 1} more of a-z, 0-9 and '-'",
     _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
     _HOST: "must be made of a-z, 0-9, '.', '-', {slug}, {project} and {domain}",
+    DATABASE_HOST: "must be a host's name or address, without scheme and port",
+    _PATH: "must be the full path of a file in the mautic image",
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
@@ -88,6 +96,8 @@ Word = Annotated[str, StringConstraints(pattern=_WORD)]
 ObjectGlob = Annotated[str, StringConstraints(pattern=_OBJECT)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
 HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
+DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
+ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
@@ -197,8 +207,19 @@ class Cluster(_Strict):
 class Database(_Strict):
     """The database server that every branch gets a database of its own on."""
 
-    host: Word = Field(description="Its host name, as the pods reach it.")
+    host: DatabaseHost = Field(
+        "",
+        description="Its host name, as the pods reach it. Needed but with a stack, which "
+        "publishes it.",
+    )
     port: Port = Field(3306, description="Its port.")
+    tls_ca: ImagePath | None = Field(
+        None,
+        description="Where it speaks TLS: a file of the mautic image with the certificates of the "
+        "authorities that signed its own, by its full path. `/var/www/html/config/NAME` is "
+        "`docker/mautic/config/NAME`, `/etc/ssl/certs/ca-certificates.crt` what Debian trusts. "
+        "With it every connection is by TLS, and the server's certificate and name are checked.",
+    )
     admin_secret: Word = Field(
         "mautic-database-admin",
         description="Secret in the platform namespace with `username` and `password` of a user "
@@ -345,6 +366,7 @@ class Environment(_Strict):
         gaps = {
             "registry.url": not self.registry.url,
             "cluster.name": self.cluster is not None and not self.cluster.name,
+            "database.host": self.database is not None and not self.database.host,
             "domain": "{domain}" in self.host and not self.domain,
         }
         return tuple(key for key, is_missing in gaps.items() if is_missing)
@@ -352,10 +374,11 @@ class Environment(_Strict):
     @property
     def server(self) -> tuple[str, ...] | None:
         """What its databases lie on: a server's address, or its stack; None without either."""
-        if self.database:
+        if self.database and self.database.host:
             return (self.database.host.lower().rstrip("."), str(self.database.port))
         # The stack's, which these settings are read again with.
-        return (self.stack,) if self.stack and "database" not in self.model_fields_set else None
+        may_be = self.database is not None or "database" not in self.model_fields_set
+        return (self.stack,) if self.stack and may_be else None
 
     @property
     def ttl_hours(self) -> int | None:

@@ -48,9 +48,7 @@ class Tools:
 
     Attributes:
         git: the checkout.
-        buildx: the bake file.
         registry: where the images go.
-        bases: resolves the base images.
         variables: the bake file's variables: which Debian, PHP and Mautic.
         work: shows a long piece of work while it runs.
     """
@@ -68,10 +66,6 @@ class Subject:
     """What is being built, and for whom.
 
     Attributes:
-        name: the environment's name.
-        environment: its settings.
-        branch: the full branch name.
-        slug: the branch's slug.
         checkout: the commit, and whether the tree is dirty.
         repository: where the repository lives, for the images' labels.
     """
@@ -135,7 +129,6 @@ class BuildPlan:
         subject: what is being built, and for whom.
         bases: the base images, by build argument.
         images: the images, in the bake file's order.
-        definition: the bake file.
         fresh: build without any cache, and replace what is there.
         registry_to_come: the local platform's registry has to be started first.
         repositories: those that have to be made first.
@@ -206,10 +199,8 @@ class Built:
 
     Attributes:
         repository: its full name in the registry.
-        digest: what it is.
         tags: every tag the build stands for, set just now or before.
         action: what was done.
-        seconds: how long it took.
     """
 
     repository: str

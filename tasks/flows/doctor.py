@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.doctor.checks import Facts, Finding, Level, Need, Source, judge, needs, problems
-from tasks.core.doctor.packages import Command, elsewhere, install_commands
+from tasks.core.doctor.packages import GUIDE, Command, elsewhere, install_commands
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.images.reference import parse_reference
 from tasks.core.names import platform_name
@@ -32,8 +32,6 @@ COMMAND_SECONDS = 1800.0
 
 PORTS = {"proxy": "http_port", "registry": "registry_port", "mail": "mail_port"}
 """The services of the platform and the settings of their ports."""
-
-GUIDE = "https://docs.docker.com/engine/install/"
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,6 @@ class Doctor:
         apt: asked for what apt knows, on Debian and Ubuntu only.
         settings: which ports and images are wanted.
         environment: whether stand-ins are allowed.
-        root: the checkout.
         work: shows a piece of work.
         tools: further programs to look for.
         addresses: what the environment's stack says, and what was looked at on the way there.
@@ -133,7 +130,7 @@ class Doctor:
         system = machine.system()
         answers, sources = self._sources()
         told_time = any(answer.skew is not None for answer in answers.values())
-        mirrors = () if told_time or system.manager != "apt" else self.apt.mirrors()
+        mirrors = () if told_time or not system.apt else self.apt.mirrors()
         facts = Facts(
             system=system,
             git=machine.git(),
@@ -170,7 +167,7 @@ class Doctor:
         told: list[str] = []
         # What there is to start is known only when it is installed.
         complete = True
-        if wanted and system.manager == "apt":
+        if wanted and system.apt:
             known = self.apt.knowledge()
             installs = install_commands(wanted, known, system.codename)
             complete = known.updated or not installs
@@ -178,9 +175,8 @@ class Doctor:
                 told.append(f"# no package source of this machine has a usable Docker: {GUIDE}")
             else:
                 commands += installs
-        elif wanted:
-            line = elsewhere(wanted, system.manager)
-            told.append(line or f"# install {', '.join(wanted)}; for Docker see {GUIDE}")
+        else:
+            told += filter(None, [elsewhere(wanted)])
         if Need.GROUP in wanted:
             commands.append(Command(("usermod", "-aG", "docker", system.user)))
         start = None

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -233,16 +233,8 @@ def run_sweep(
     failure: SuiteError | None = None
     if sweep.stale:
         try:
-            _remove_stale(
-                sweep,
-                remover,
-                inspector,
-                names_of,
-                tags=tags,
-                me=me,
-                console=console,
-                root=root,
-            )
+            clean_ups = _CleanUps(remover, inspector, names_of, tags, me, root)
+            _remove_stale(sweep.stale, clean_ups, remover.parallel_removals, console)
         except SuiteError as error:
             failure = error
     if sweep.leftovers and tags:
@@ -263,41 +255,51 @@ def _remove_leftovers(leftovers: Sequence[Leftover], tags: Tags, say: Callable[[
     return sum(map(len, going.values()))
 
 
-def _remove_stale(
-    sweep: Sweep,
-    remover: Remover,
-    inspector: Inspector,
-    names_of: Callable[[str], Names],
-    *,
-    tags: Tags | None,
-    me: Holder,
-    console: Console,
-    root: Path,
-) -> None:
-    """Remove environments; arguments and errors as for ``run_sweep``."""
-    failed: dict[str, SuiteError] = {}
-    # Two branches may share a tag, and only the second one to go may take it along.
-    one_at_a_time = threading.Lock()
+@dataclass(frozen=True)
+class _CleanUps:
+    """The ordinary clean-ups of a sweep's environments; what they share is given once."""
 
-    def clean(item: Stale, activity: Activity) -> int:
-        names = names_of(item.summary.branch)
+    remover: Remover
+    inspector: Inspector
+    names_of: Callable[[str], Names]
+    tags: Tags | None
+    me: Holder
+    root: Path
+    # Two branches may share a tag, and only the second one to go may take it along.
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, item: Stale, activity: Activity) -> int:
+        """Remove one environment; return how many objects went."""
+        names = self.names_of(item.summary.branch)
         owner = owner_of(names, item.summary.repository)
 
         def plan() -> RemovalPlan:
-            there = {each.branch: each for each in inspector.list()}.get(names.branch)
+            there = {each.branch: each for each in self.inspector.list()}.get(names.branch)
             if there and there.expires_at != item.summary.expires_at:
                 # While this run waited for its turn; the next sweep judges anew.
                 raise SuiteError("it was deployed anew meanwhile, and was left alone")
-            return plan_cleanup(remover, owner, names, tags=None, protected=False, root=root)
+            return plan_cleanup(
+                self.remover, owner, names, tags=None, protected=False, root=self.root
+            )
 
-        part = _Part(names.branch, activity)
-        removed = run_cleanup(remover, plan, names, me=me, console=part)
-        with one_at_a_time:
-            return removed + remove(plan_images(tags, names), lambda _: None)
+        console = _Prefixed(names.branch, activity)
+        removed = run_cleanup(self.remover, plan, names, me=self.me, console=console)
+        with self.one_at_a_time:
+            return removed + remove(plan_images(self.tags, names), lambda _: None)
 
-    with console.work(f"remove {len(sweep.stale)} environments") as activity:
-        pool = ThreadPoolExecutor(remover.parallel_removals, thread_name_prefix="gc")
-        running = {pool.submit(clean, item, activity): item for item in sweep.stale}
+
+def _remove_stale(
+    stale: Sequence[Stale], clean_ups: _CleanUps, at_once: int, console: Console
+) -> None:
+    """Remove environments, several at once, whatever becomes of the others.
+
+    Raises:
+        SuiteError: some could not be removed; the message names them.
+    """
+    failed: dict[str, SuiteError] = {}
+    with console.work(f"remove {len(stale)} environments") as activity:
+        pool = ThreadPoolExecutor(at_once, thread_name_prefix="gc")
+        running = {pool.submit(clean_ups.run, item, activity): item for item in stale}
 
         def tell(futures: Iterable[Future[int]]) -> None:
             for future in as_completed(futures):
@@ -319,16 +321,16 @@ def _remove_stale(
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-        activity.outcome = f"{len(sweep.stale) - len(failed)} removed"
+        activity.outcome = f"{len(stale) - len(failed)} removed"
     if failed:
         raise SuiteError(
-            f"{len(failed)} of {len(sweep.stale)} environments could not be removed: "
+            f"{len(failed)} of {len(stale)} environments could not be removed: "
             f"{', '.join(sorted(failed))}",
             hint="run the same again: it goes on where this run stopped",
         )
 
 
-class _Part:
+class _Prefixed:
     """What one clean-up of several says, with its branch before each line."""
 
     def __init__(self, branch: str, activity: Activity) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from html.parser import HTMLParser
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
+from tasks.adapters.wait import wait_until
 from tasks.core.errors import SuiteError
 
 LOGIN = "/s/login"
@@ -70,27 +71,30 @@ class _Patience:
 
     def ask(self, path: str, is_final: Callable[[int], bool]) -> Answer:
         """Ask for a path until the answer is final; say once what is waited for."""
-        deadline = time.monotonic() + self.seconds
-        while True:
-            try:
-                answer = self.get(path)
-                if is_final(answer.status):
-                    return answer
-                problem = SuiteError(f"{self.url}{path} answers {answer.status}")
-            except SuiteError as error:
-                problem = error
-            if time.monotonic() > deadline:
-                raise self._late(problem)
-            if problem.message != self.said:
-                self.said = problem.message
-                self.say(f"{problem.message}; waiting up to {self.seconds:.0f} s")
-            time.sleep(POLL_SECONDS)
-
-    def _late(self, problem: SuiteError) -> SuiteError:
-        return SuiteError(
-            f"{problem.message}, after {self.seconds:.0f} s of waiting",
-            hint="a site that is only slow needs a larger patience.smoke_seconds in invoke.yaml",
+        return wait_until(
+            f"{self.url}{path} does not answer",
+            partial(self._look, path, is_final),
+            deadline_seconds=self.seconds,
+            poll_seconds=POLL_SECONDS,
+            late=lambda _: SuiteError(
+                f"{self.said}, after {self.seconds:.0f} s of waiting",
+                hint="a site that is only slow needs a larger patience.smoke_seconds in "
+                "invoke.yaml",
+            ),
         )
+
+    def _look(self, path: str, is_final: Callable[[int], bool]) -> Answer | None:
+        try:
+            answer = self.get(path)
+            if is_final(answer.status):
+                return answer
+            problem = f"{self.url}{path} answers {answer.status}"
+        except SuiteError as error:
+            problem = error.message
+        if problem != self.said:
+            self.said = problem
+            self.say(f"{problem}; waiting up to {self.seconds:.0f} s")
+        return None
 
 
 def stylesheets(page: str, base: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.transport import Request, Transport
+from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tasks.core.errors import ConflictError
 from tasks.core.kubernetes.manifests import MANAGED
 from tasks.flows.kubernetes.removal import look
@@ -241,11 +241,11 @@ def test_an_api_group_that_does_not_answer_is_named(
         "metadata": {"name": DEAD},
         "spec": {**spec, "groupPriorityMinimum": 100, "versionPriority": 100},
     }
-    api.json(Request("POST", root, body=body))
+    api.json(ApiRequest("POST", root, body=body))
     try:
         done = clean(site, "dead-group")
     finally:
-        api.json(Request("DELETE", f"{root}/{DEAD}"))
+        api.json(ApiRequest("DELETE", f"{root}/{DEAD}"))
 
     assert done.returncode == 1, done.stderr
     assert group in next(line for line in done.stderr.splitlines() if line.startswith("error: "))

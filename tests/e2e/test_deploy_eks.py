@@ -24,6 +24,7 @@ from tests.support.node import Node
 NAME = f"mautic-{secrets.token_hex(3)}"
 URL = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAME}"
 ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1-AbCdEf"
+AUTHORITIES = "/var/www/html/config/rds.pem"
 OCI = "application/vnd.oci.image.manifest.v1+json"
 ENVIRONMENT = "dev"
 ON = ("--env", ENVIRONMENT)
@@ -67,6 +68,7 @@ class Cloud:
             "branches": ["*"],
             "stack": ENVIRONMENT,
             "values": ["helm/environments/dev.yaml"],
+            "database": {"tls_ca": AUTHORITIES},
             "patience": {"stability_seconds": 1},
         }
         done = self.env.inv(
@@ -152,6 +154,9 @@ def test_a_branch_lives_and_goes(cloud: Cloud) -> None:
     assert job["spec"]["serviceAccountName"] == "mautic-database-admin"
     assert variables["MAUTIC_DB_ADMIN_SECRET_ARN"] == ARN
     assert variables["MAUTIC_DB_HOST"] == PUBLISHED["database/host"]
+    assert variables["MAUTIC_DB_TLS_CA_FILE"] == AUTHORITIES
+    (config,) = cloud.env.cluster.find("ConfigMap", namespace, "app.kubernetes.io/component=config")
+    assert config["data"]["MAUTIC_DB_TLS_CA_FILE"] == AUTHORITIES
 
     status, listed, _ = cloud.run("list", *ON, "--format", "json")
     assert [row["url"] for row in json.loads(listed)] == [url.strip()]

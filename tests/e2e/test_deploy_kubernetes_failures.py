@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import WatchEvent
 from tests.support.deploys import FAST, REDIS, Deploys, Lines, Object
 from tests.support.kube_cli import EXHAUSTED_CLASS, ON, KubeEnv
 from tests.support.obstacles import fail_web, refuse_web, remove_config, storage_class
@@ -196,7 +197,7 @@ FAILED = {
         first=True,
     ),
     "a migration that never comes": Row(
-        r"pod/\S+-(web|worker|cron)-\S+ init container wait-for-migration: the migration has not run ",
+        r"pod/\S+-(web|worker|cron)-\S+ init container wait-for-migration: the migration has not ",
         dict.fromkeys(("web", "worker", "cron"), "wait-for-migration=init-gives-up:migration"),
         values=MYSQL,
         settings={"database": None},
@@ -341,7 +342,7 @@ class Witness:
                 daemon=True,
             ).start()
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: WatchEvent) -> None:
         if change.type in {"ADDED", "MODIFIED"}:
             self.reports.append((time.time(), change.kind, change.object))
 

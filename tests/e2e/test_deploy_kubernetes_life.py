@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.adapters.registry.oci import Registry
+from tasks.adapters.registry.oci import OciRegistry
 from tasks.core.images.tags import branch_marker
 from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object, until
 from tests.support.faults import FaultyProxy
@@ -92,7 +92,7 @@ def life(deploys: Deploys) -> Life:
     seen["rollback serving"] = deploys.serving(BRANCH)
     seen["rollback promised"] = compared(deploys, BRANCH)
     seen["history"] = [one["status"] for one in deploys.history(BRANCH)]
-    images = Registry(deploys.env.registry)
+    images = OciRegistry(deploys.env.registry)
     for name in ("mautic", "nginx"):
         marker = branch_marker(deploys.names(BRANCH).slug, sha[1][:8])
         images.tag(name, sha[1][:8], [marker])

@@ -18,7 +18,7 @@ from tasks.adapters.host.tools import find_helm
 from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.lease import LeaseLock
-from tasks.adapters.kubernetes.transport import Request
+from tasks.adapters.kubernetes.transport import ApiRequest
 from tasks.adapters.process import Runner
 from tasks.core.environment import Owner, State
 from tasks.core.errors import ClusterError, MissingToolError, SuiteError
@@ -33,7 +33,7 @@ from tasks.core.names import Names, names
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.access import admit
 from tasks.flows.kubernetes.preflight import preflight
-from tasks.flows.kubernetes.values import merge
+from tasks.flows.kubernetes.values import merge_values
 from tests.conftest import missing
 from tests.support.deploys import until
 from tests.support.platform import BRANCHES, MAIN, Audited, audited
@@ -269,7 +269,7 @@ def test_database_jobs_may_be_run(branch: Cluster, arn: str) -> None:
 
 
 def chart_values(**changes: Any) -> Object:
-    return merge(ROOT, ["helm/environments/dev.yaml"], changes)
+    return merge_values(ROOT, ["helm/environments/dev.yaml"], changes)
 
 
 def test_a_job_has_all_the_rights_that_a_deploy_asks_for(branch: Cluster) -> None:
@@ -306,7 +306,9 @@ def test_a_deploy_that_lacks_rights_is_refused_with_each_of_them(
             },
         ),
     ):
-        admin._transport.json(Request("POST", f"{root}/{plural}", body={"metadata": name, **body}))
+        admin._transport.json(
+            ApiRequest("POST", f"{root}/{plural}", body={"metadata": name, **body})
+        )
     intern = plane.client("intern", "interns")
     until(lambda: intern.may("list", "Pod", where))
 

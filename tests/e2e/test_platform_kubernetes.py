@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.adapters.kubernetes.cluster import KINDS, Cluster
-from tasks.adapters.kubernetes.transport import Request, Transport
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.kinds import KINDS
+from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tests.support.aws import REGION, Moto
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv, kube_environment
 from tests.support.node import Node
@@ -265,7 +266,7 @@ def set_gateway_status(site: Site, status: Object) -> None:
     api = Transport("test", str(site.env.plane.kubeconfig), 30)
     path = KINDS["Gateway"].path(PLATFORM, "mautic", "status")
     body = {"status": status or None}
-    api.json(Request("PATCH", path, {}, body, "application/merge-patch+json"))
+    api.json(ApiRequest("PATCH", path, {}, body, "application/merge-patch+json"))
 
 
 def test_a_second_run_has_nothing_to_do(installed: Site) -> None:

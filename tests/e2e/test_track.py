@@ -23,7 +23,7 @@ from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.rollout import Policy, Verdict
 from tasks.core.redact import Redactor
-from tasks.flows.kubernetes.diagnostics import save
+from tasks.flows.kubernetes.diagnostics import save_diagnostics
 from tasks.flows.kubernetes.track import track
 from tests.support.controlplane import ControlPlane
 from tests.support.faults import FaultyProxy
@@ -367,7 +367,7 @@ def _play(cluster: Cluster, scene: Scene, directory: Path) -> Told:
             policy=scene.policy,
             activity=Activity(lines.append, lines.append),
         )
-        save(cluster, namespace, RELEASE, directory, Redactor())
+        save_diagnostics(cluster, namespace, RELEASE, directory, Redactor())
         return Told(verdict, lines, directory)
     finally:
         cluster.delete("Namespace", namespace)
@@ -674,7 +674,7 @@ def test_the_evidence_has_no_secrets_and_says_what_is_missing(
     redactor = Redactor()
     redactor.add("known-secret-0815")
 
-    files = save(cluster, watched, RELEASE, tmp_path / "evidence", redactor)
+    files = save_diagnostics(cluster, watched, RELEASE, tmp_path / "evidence", redactor)
 
     texts = {path.name: path.read_text() for path in files}
     assert not [name for name, text in texts.items() if PLANTED in text or "0815" in text]
@@ -693,7 +693,7 @@ def test_evidence_of_a_cluster_that_is_away_says_so(
         kubeconfig = str(proxy.write_kubeconfig(tmp_path / "kubeconfig"))
         gone = Cluster("test", kubeconfig, patience=0.5)
         proxy.fail(503)
-        files = save(gone, "nowhere", RELEASE, tmp_path / "evidence", Redactor())
+        files = save_diagnostics(gone, "nowhere", RELEASE, tmp_path / "evidence", Redactor())
 
     assert "Pod objects: GET" in (tmp_path / "evidence" / "missing.txt").read_text()
     assert files

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from docker.errors import NotFound
 
-from tasks.adapters.registry.oci import Registry
+from tasks.adapters.registry.oci import OciRegistry
 from tests.support.suite import Inv, commit_all
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ class Site:
         return commit_all(self.checkout, message)[:8]
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> OciRegistry:
         """A client of the site's own path in the registry."""
-        return Registry(self.url)
+        return OciRegistry(self.url)
 
 
 def forget_images(engine: docker.DockerClient, prefix: str) -> None:

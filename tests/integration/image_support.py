@@ -28,6 +28,10 @@ METADATA = {
     "minimum_php_version": "8.2.0",
     "maximum_php_version": "8.5.99",
 }
+PARAMETERS: dict[str, dict[str, str]] = json.loads(
+    (ROOT / "tests" / "data" / "mautic_parameters.json").read_text()
+)["parameters"]
+"""The types of Mautic's parameters, by line and name."""
 HARDENED: dict[str, Any] = {
     "read_only": True,
     "cap_drop": ["ALL"],
@@ -61,6 +65,7 @@ def probe_tree(
         "bin/console": (PROBE / "console").read_text(),
         "docroot/index.php": (PROBE / "index.php").read_text(),
         "docroot/app/release_metadata.json": json.dumps(metadata),
+        "docroot/app/bundles/CoreBundle/Config/config.php": declaration(PARAMETERS["7"]),
         **(files or {}),
     }
     for name, content in given.items():
@@ -68,6 +73,13 @@ def probe_tree(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     return folder
+
+
+def declaration(types: Mapping[str, str]) -> str:
+    """Return a bundle's configuration that declares parameters of these types, as Mautic's do."""
+    defaults = {"bool": "false", "int": "0", "float": "0.5", "array": "[]", "string": "''"}
+    rows = "".join(f"'{name}' => {defaults[kind]}," for name, kind in types.items())
+    return f"<?php return ['parameters' => [{rows}]];"
 
 
 def copy_docker(folder: Path) -> Path:

@@ -21,6 +21,7 @@ from tasks.core.errors import MissingToolError
 from tasks.core.kubernetes.rights import needed
 from tasks.core.names import RELEASE_MAX
 from tasks.core.redact import Redactor
+from tasks.core.settings import DATABASE_HOST
 from tasks.flows.kubernetes.services import service_of
 from tests.conftest import missing
 from tests.support.apirules import faults
@@ -48,6 +49,18 @@ VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 RELEASE = "mautic-feature-x"
 DEFAULTS: Values = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: Values = json.loads((CHART / "values.schema.json").read_text())
+
+RULES: Values = json.loads((CHART / "variables.json").read_text())
+VALID = {
+    RULES["MAUTIC_MIGRATE_WAIT"]["pattern"]: "77",
+    RULES["MAUTIC_DB_OWN"]["pattern"]: "0",
+    RULES["MAUTIC_LOCALE"]["pattern"]: "fr",
+    RULES["MAUTIC_WORKER_MEMORY_LIMIT"]["pattern"]: "77M",
+    RULES["MAUTIC_CRON_TIME_ZONE"]["pattern"]: "Asia/Tokyo",
+    RULES["PHP_SESSION_SAVE_HANDLER"]["pattern"]: "rediscluster",
+    RULES["FPM_LISTEN"]["pattern"]: "127.0.0.1:9007",
+}
+"""A value for variables that the chart sets, by what it must match."""
 
 REDIS: Values = {"sessions": {"handler": "redis"}, "redis": {"enabled": True}} | {
     "images": {"redis": image("redis")}
@@ -695,7 +708,7 @@ def references(value: object) -> set[tuple[str, str]]:
 
 
 def test_the_migration_runs_first_and_needs_nothing_of_the_release(chart: Chart) -> None:
-    job = only(chart.objects({"env": {"MAUTIC_LOCALE": "$(x)"}}), "Job", "migrate")
+    job = only(chart.objects({"env": {"MAUTIC_BRAND_NAME": "$(x)"}}), "Job", "migrate")
     assert job["metadata"]["annotations"] == {
         "helm.sh/hook": "pre-install,pre-upgrade",
         "helm.sh/hook-weight": "0",
@@ -707,7 +720,7 @@ def test_the_migration_runs_first_and_needs_nothing_of_the_release(chart: Chart)
     env = {each["name"]: each["value"] for each in containers(job["spec"]["template"])[0]["env"]}
     data = only(chart.objects(), "ConfigMap", "config")["data"]
     assert env == data | {
-        "MAUTIC_LOCALE": "$$(x)",
+        "MAUTIC_BRAND_NAME": "$$(x)",
         "MAUTIC_MIGRATE_WAIT": "120",
         "MAUTIC_ADMIN_USERNAME": "admin",
         "MAUTIC_ADMIN_EMAIL": "admin@example.com",
@@ -1076,8 +1089,9 @@ def test_a_variable_of_the_values_wins_and_no_container_has_one_twice(
         if not SECRETIVE.search(each["name"])
     }
     files = {"secret": {"files": {"MAUTIC_BOTH": "one"}, "migrateFiles": {"MAUTIC_BOTH": "two"}}}
+    own -= {name for name, rule in RULES.items() if "value" in rule}
+    mine = {name: VALID.get(RULES.get(name, {}).get("pattern"), "mine") for name in own}
     for where in ("env", "fpm", "nginx"):
-        mine = dict.fromkeys(own, "mine")
         change = {"env": mine} if where == "env" else {"web": {where: {"env": mine}}}
         objects = chart.objects(overlay(values, overlay(files, change)), **options)
         for item, template in pods(objects):
@@ -1088,7 +1102,7 @@ def test_a_variable_of_the_values_wins_and_no_container_has_one_twice(
                 if where == container["name"] or (where == "env" and "MAUTIC_SITE_URL" in found):
                     # php-fpm's own variables are the values' as well.
                     given = {name for name in own & set(found) if not name.startswith("FPM_")}
-                    assert {found[name] for name in given} == {"mine"}, container
+                    assert {name: found[name] for name in given} == {n: mine[n] for n in given}
     migrate = containers(only(objects, "Job", "migrate")["spec"]["template"])[0]
     assert dict(variables(migrate, objects))["MAUTIC_BOTH_FILE"] == "/run/secrets/mautic/two"
 
@@ -1151,6 +1165,24 @@ WRONG: list[tuple[Values, str]] = [
     ({"secret": {"name": "Not_A_Name"}}, "'/secret/name'"),
     ({"secret": {"files": {"MAUTIC_DB_PASSWORD": "a/b"}}}, "'/secret/files/MAUTIC_DB_PASSWORD'"),
     ({"env": {"MAUTIC_MAILER_DSN": "smtp://u:p@mail"}}, "env.MAUTIC_MAILER_DSN:"),
+    ({"database": {"host": "db.example.com:3307"}}, "'/database/host'"),
+    ({"database": {"host": "tcp://db.example.com"}}, "'/database/host'"),
+    ({"database": {"host": "10.0.0.1:3306"}}, "'/database/host'"),
+    ({"database": {"tlsCa": "config/ca.pem"}}, "'/database/tlsCa'"),
+    (overlay(MYSQL, {"database": {"tlsCa": "/ca.pem"}}), "database.tlsCa: must be empty when my"),
+    (
+        {"database": {"tlsCa": "/ca.pem"}, "secret": {"files": {"MAUTIC_DB_TLS_CA": "ca"}}},
+        "database.tlsCa: must be empty when secret",
+    ),
+    ({"env": {"MAUTIC_DB_NAME": "x"}}, "env.MAUTIC_DB_NAME: has a value of its own, database.name"),
+    ({"env": {"MAUTIC_DB_DATABASE_FILE": "/x"}}, "value of its own, database.name"),
+    ({"env": {"MAUTIC_SITE_URL": "http://x"}}, "value of its own, site.url"),
+    ({"env": {"MAUTIC_CACHE_PATH": "/x"}}, "env.MAUTIC_CACHE_PATH: is the image's own"),
+    ({"env": {"MAUTIC_DEFAULT_TIMEZONE": "+01:00"}}, "env.MAUTIC_DEFAULT_TIMEZONE: must be a time"),
+    ({"env": {"MAUTIC_MIGRATE_WAIT": "2m"}}, "env.MAUTIC_MIGRATE_WAIT: must be a whole number"),
+    ({"web": {"fpm": {"env": {"FPM_PM": ""}}}}, "web.fpm.env.FPM_PM: must be static, dynamic"),
+    ({"secret": {"files": {"MAUTIC_DB_USER": "u"}}}, "value of its own, database.user"),
+    ({"secret": {"migrateFiles": {"FPM_PM": "u"}}}, "secret.migrateFiles.FPM_PM: is not read from"),
     ({"env": {"lower": "x"}}, "'/env': additional properties 'lower'"),
     ({"workers": {"email": {"queues": []}}}, "'/workers/email/queues'"),
     ({"workers": {"new": {"replicas": 1}}}, "workers.new.queues:"),
@@ -1189,6 +1221,43 @@ WRONG: list[tuple[Values, str]] = [
 @pytest.mark.parametrize(("values", "told"), WRONG, ids=[told for _, told in WRONG])
 def test_wrong_values_are_refused_and_named(chart: Chart, values: Values, told: str) -> None:
     assert told in chart.refusal(values)
+
+
+def test_the_rules_of_variables_are_the_images_and_the_schemas_and_the_settings() -> None:
+    assert (CHART / "variables.json").read_bytes() == (
+        ROOT / "docker" / "mautic" / "php" / "variables.json"
+    ).read_bytes()
+    host = RULES["MAUTIC_DB_HOST"]["pattern"]
+    assert SCHEMA["properties"]["database"]["properties"]["host"]["pattern"] == f"^$|{host}"
+    assert host == DATABASE_HOST
+
+
+@pytest.mark.parametrize(
+    "host", ["db", "db-1.example.com.", "10.0.0.1", "[2001:db8::1]", "my_sql", "a.b.c"]
+)
+def test_a_databases_host_may_be_a_name_or_an_address(chart: Chart, host: str) -> None:
+    config = only(chart.objects({"database": {"host": host}}), "ConfigMap", "config")["data"]
+    assert config["MAUTIC_DB_HOST"] == host
+
+
+@pytest.mark.parametrize(
+    ("values", "file"),
+    [
+        ({"database": {"tlsCa": "/var/www/html/config/ca.pem"}}, "/var/www/html/config/ca.pem"),
+        ({"secret": {"files": {"MAUTIC_DB_TLS_CA": "ca"}}}, "/run/secrets/mautic/ca"),
+    ],
+)
+def test_everything_that_speaks_to_the_database_is_told_the_authority(
+    chart: Chart, values: Values, file: str
+) -> None:
+    objects = chart.objects(values)
+    found = {
+        (component_of(item), dict(variables(container, objects)).get("MAUTIC_DB_TLS_CA_FILE"))
+        for item, template in pods(objects)
+        for container in containers(template)
+        if container["image"] == image("mautic")
+    }
+    assert found == {(part, file) for part in ("web", "worker", "cron", "migrate")}
 
 
 def test_missing_values_are_all_named(chart: Chart) -> None:

@@ -11,6 +11,8 @@ import os
 import shlex
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ import yaml
 from tasks.core.config_sources import Level, merge, origin
 from tasks.core.settings import parse
 from tasks.core.stack_outputs import defaults
-from tasks.flows.pipeline import at_home
+from tasks.flows.pipeline import LOCAL_FILE, at_home
 from tests.conftest import missing
 from tests.support.aws import ACCOUNT, REGION, Moto
 from tests.support.images import run
@@ -426,3 +428,17 @@ class _Door:
 
 
 _door = _Door
+
+
+def test_the_file_passes_gitlabs_schema() -> None:
+    for name in (".gitlab-ci.yml", LOCAL_FILE):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "check_jsonschema"),
+                *("--builtin-schema", "vendor.gitlab-ci", str(ROOT / name)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import secrets
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from docker.models.containers import Container
 
 from tests.integration.image_support import (
     METADATA,
+    PARAMETERS,
     VAR,
     Builds,
     Containers,
@@ -35,7 +37,9 @@ from tests.integration.image_support import (
     until,
 )
 from tests.integration.standin_support import pair
+from tests.support.controlplane import Pki
 from tests.support.images import debian, standin
+from tests.support.suite import ROOT
 
 STOP_SECONDS = 20
 """How long a role may take to end, requests in flight included."""
@@ -147,7 +151,9 @@ def test_own_files_lie_on_top_of_the_release(site: Site) -> None:
     assert read(site.fpm, f"{root}/docroot/plugins/CoreBundle/CoreBundle.php").endswith("instead")
     assert read(site.fpm, f"{root}/docroot/plugins/CoreBundle/Assets/a.js") == "1"
     assert read(site.fpm, f"{root}/docroot/themes/acme/config.json") == "{}"
-    assert "'de'" in read(site.fpm, f"{root}/config/parameters_local.php")
+    # Beside the image's own, which lays it below what the environment says.
+    assert "'de'" in read(site.fpm, f"{root}/config/parameters_own.php")
+    assert "MauticEnvironment" in read(site.fpm, f"{root}/config/parameters_local.php")
     assert "MauticEnvironment" in read(site.fpm, f"{root}/config/local.php")
     assert site.request("/plugins/AcmeBundle/Assets/acme.js").body == b"acme"
     assert site.request("/themes/acme/acme.css").body == b"acme"
@@ -421,13 +427,12 @@ WRONG = [
     Wrong("nginx", (), "NGINX_REAL_IP_HEADER", "X Forwarded"),
     Wrong("nginx", (), "NGINX_REAL_IP_HEADER", "forwarded"),
     Wrong("mautic", (), "PHP_INI_VALUE_MEMORY_LIMIT", "lots"),
-    Wrong("mautic", (), "PHP_INI_VALUE_MAX_EXECUTION_TIME", "5m"),
-    Wrong("mautic", (), "PHP_OPCACHE_VALIDATE_TIMESTAMPS", "no"),
-    Wrong("mautic", (), "FPM_PM", "quick"),
-    Wrong("mautic", (), "FPM_MAX_CHILDREN", "ten"),
     Wrong("mautic", ("worker", "email"), "MAUTIC_WORKER_TIME_LIMIT", "1h"),
     Wrong("mautic", ("worker", "email"), "MAUTIC_WORKER_MEMORY_LIMIT", "a lot"),
     Wrong("mautic", ("cron",), "MAUTIC_CRON_TIMEOUT", "1h"),
+    Wrong("mautic", ("wait",), "MAUTIC_DB_HOST", "host:3307"),
+    Wrong("mautic", ("migrate",), "MAUTIC_DB_PORT", "tcp://10.0.0.1:3306"),
+    Wrong("mautic", ("console", "list"), "MAUTIC_DEFAULT_TIMEZONE", "Europe/Nowhere"),
 ]
 
 
@@ -442,6 +447,179 @@ def test_a_wrong_setting_is_refused_by_name(
 
     assert status == 64
     assert wrong.name in said
+
+
+ALL_WRONG = {
+    # what people write into them, and what a Service called mautic-db does
+    "MAUTIC_DB_HOST": "tcp://10.0.0.1",
+    "MAUTIC_DB_PORT": "65536",
+    "MAUTIC_DB_USER": "a b",
+    "MAUTIC_SITE_URL": "mautic.example.com",
+    "MAUTIC_ADMIN_EMAIL": "nobody",
+    "MAUTIC_LOCALE": "German",
+    "MAUTIC_DB_DRIVER": "pdo_pgsql",
+    "MAUTIC_MIGRATE_WAIT": "2m",
+    "MAUTIC_DB_OWN": "yes",
+    # of a parameter's type, whatever it is for
+    "MAUTIC_API_ENABLED": "maybe",
+    "MAUTIC_DEFAULT_PAGELIMIT": "many",
+    "MAUTIC_BOT_HELPER_BOT_RATIO_THRESHOLD": "half",
+    "MAUTIC_MONITORED_EMAIL": '{"general": {"password": "geheim"}',
+    "MAUTIC_DO_NOT_TRACK_IPS": "10.0.0.1",
+    "MAUTIC_TRUSTED_PROXIES": "[10.0.0.1]",
+    "MAUTIC_MAILER_DSN": "geheim",
+    "MAUTIC_MESSENGER_DSN_HIT": "geheim",
+    # time zones
+    "MAUTIC_DEFAULT_TIMEZONE": "+01:00",
+    "MAUTIC_CRON_TIME_ZONE": "GMT+01:00",
+    "PHP_INI_VALUE_DATE_TIMEZONE": "",
+    # of PHP and php-fpm
+    "PHP_INI_VALUE_MAX_EXECUTION_TIME": "5m",
+    "PHP_OPCACHE_VALIDATE_TIMESTAMPS": "no",
+    "PHP_SESSION_SAVE_HANDLER": "memcached",
+    "FPM_PM": "quick",
+    "FPM_MAX_CHILDREN": "ten",
+    "FPM_LISTEN": "everywhere",
+    # what must or must not be a file
+    "MAUTIC_DB_TLS_CA": "-----BEGIN CERTIFICATE-----",
+    "FPM_MAX_REQUESTS_FILE": "/run/secrets/x",
+    "MAUTIC_SECRET_KEY_FILE": "/run/secrets/none",
+    # what the image has made up its mind about
+    "MAUTIC_CACHE_PATH": "/var/cache/mautic",
+    "MAUTIC_TMP_PATH": "/tmp",
+    "MAUTIC_LOG_PATH": "/var/log",
+    "MAUTIC_TABLE_PREFIX": "m_",
+    "MAUTIC_REQUEST_CONTEXT_HOST": "mautic.example.com",
+}
+
+
+def test_wrong_settings_are_told_all_at_once_and_secrets_not_at_all(
+    made: Containers, images: dict[str, str]
+) -> None:
+    status, said = made.finish(images["mautic"], "web", environment=ALL_WRONG)
+
+    assert status == 64
+    assert sorted(each.split()[1] for each in said.splitlines()) == sorted(ALL_WRONG)
+    assert "geheim" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"MAUTIC_DB_NAME": "a", "MAUTIC_DB_DATABASE": "b"}, "mean the same and differ"),
+        (
+            {"MAUTIC_LOCALE": "de", "MAUTIC_CONFIG_PARAMETERS": '{"locale": "fr"}'},
+            "MAUTIC_LOCALE is in MAUTIC_CONFIG_PARAMETERS too",
+        ),
+        (
+            {"MAUTIC_DB_DATABASE": "a", "MAUTIC_CONFIG_PARAMETERS": '{"db_name": "b"}'},
+            "MAUTIC_DB_DATABASE is in MAUTIC_CONFIG_PARAMETERS too",
+        ),
+        ({"MAUTIC_CONFIG_PARAMETERS": "locale: de"}, "MAUTIC_CONFIG_PARAMETERS must be JSON"),
+        ({"MAUTIC_CONFIG_PARAMETERS": '{"db_table_prefix": "m_"}'}, "MAUTIC_DB_TABLE_PREFIX is"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    made: Containers, images: dict[str, str], given: dict[str, str], told: str
+) -> None:
+    status, said = made.finish(images["mautic"], "console", "x", environment=given)
+
+    assert status == 64
+    assert told in said
+
+
+RULES: dict[str, dict[str, Any]] = json.loads(
+    (ROOT / "docker" / "mautic" / "php" / "variables.json").read_text()
+)
+GIVEN = {
+    "bool": ("true", True),
+    "int": ("4711", 4711),
+    "float": ("0.25", 0.25),
+    "array": ('{"a%": ["b"]}', {"a%": ["b"]}),
+    "string": ("some % text", "some % text"),
+}
+SPECIAL = {
+    **dict.fromkeys(("db_host", "db_name", "db_user"), "own"),
+    **dict.fromkeys(("mailer_dsn", "messenger_dsn_email", "messenger_dsn_hit"), "redis://own%"),
+    "messenger_dsn_failed": "redis://own",
+    "db_driver": "pdo_mysql",
+    "default_timezone": "Asia/Tokyo",
+    "locale": "fr",
+    "site_url": "https://own.example.com/path",
+}
+
+
+@pytest.mark.parametrize("line", PARAMETERS)
+@pytest.mark.parametrize("by_file", [False, True], ids=["variable", "file"])
+def test_each_parameter_of_mautic_works_or_is_refused_with_the_way_that_does(
+    made: Containers, images: dict[str, str], tmp_path: Path, line: str, by_file: bool
+) -> None:
+    types = PARAMETERS[line]
+    variables = {name: f"MAUTIC_{name.upper()}" for name in types}
+    given = {
+        name: (SPECIAL[name], SPECIAL[name]) if name in SPECIAL else GIVEN[kind]
+        for name, kind in types.items()
+    }
+    given["db_port"] = ("3307", 3307)
+    environment = {variables[name]: text for name, (text, _) in given.items()}
+    tmp_path.chmod(0o755)
+    if by_file:
+        for name, text in environment.items():
+            (tmp_path / name).write_text(f"{text}\n")
+        environment = {f"{name}_FILE": f"/given/{name}" for name in environment}
+    rows = "".join(f"'{name}' => '{kind}'," for name, kind in types.items())
+    (tmp_path / "parameters.php").write_text(f"<?php return [{rows}];")
+    mounts = {
+        str(tmp_path): {"bind": "/given", "mode": "ro"},
+        str(tmp_path / "parameters.php"): {"bind": "/opt/mautic/parameters.php", "mode": "ro"},
+    }
+
+    def run(*argv: str) -> tuple[int, str]:
+        return made.finish(images["mautic"], *argv, environment=environment, volumes=mounts)
+
+    refused = {
+        name
+        for name, variable in variables.items()
+        if RULES.get(variable, {}).keys() & {"instead", "compiled"}
+    }
+    status, said = run("console", "x")
+    assert status == 64
+    assert {each.split()[1] for each in said.splitlines()} == {variables[name] for name in refused}
+    for sentence in said.splitlines():
+        assert re.search("is the image's own|parameters_local.php, and build", sentence)
+
+    status, said = run(
+        *("php", "-r"),
+        "foreach (['local', 'parameters_local'] as $file) { include \"config/$file.php\"; "
+        "$found[] = $parameters; } echo json_encode([$found, $_ENV]);",
+    )
+    assert status == 0, said
+    found, seen = json.loads(said)
+    for parameters in found:
+        wrong = {
+            name: parameters.get(name)
+            for name, (_, value) in given.items()
+            if name not in refused and parameters.get(name) != value
+        }
+        assert wrong == {}
+    # Symfony reads these first, and takes a percent sign for the beginning of a reference.
+    assert seen["MAUTIC_BRAND_NAME" if line == "7" else "MAUTIC_THEME"] == "some %% text"
+    assert json.loads(seen["MAUTIC_IP_LOOKUP_CONFIG"]) == {"a%%": ["b"]}
+    assert "MAUTIC_API_OAUTH2_ACCESS_TOKEN_LIFETIME" not in seen, "Mautic's own are seconds"
+
+
+def test_what_the_environment_says_beats_what_was_built_in(
+    made: Containers, images: dict[str, str]
+) -> None:
+    script = "include 'config/local.php'; echo $parameters['locale'], ' ';"
+    script += "include 'config/parameters_local.php'; echo $parameters['locale'];"
+
+    def locale(**environment: str) -> tuple[int, str]:
+        return made.finish(images["mautic"], "php", "-r", script, environment=environment)
+
+    assert locale() == (0, "de de")
+    assert locale(MAUTIC_LOCALE="fr") == (0, "fr fr")
+    assert locale(MAUTIC_CONFIG_PARAMETERS='{"locale": "fr"}') == (0, "fr fr")
 
 
 @pytest.mark.parametrize(
@@ -617,7 +795,7 @@ def test_plugins_are_installed_without_a_queue_in_the_database(
     names = [f"messenger_dsn_{name}" for name in ("email", "hit", "failed")]
     assert [found["local"][name] for name in names] == seen
     # What Symfony reads, before any parameter.
-    assert found["env"]["MAUTIC_MESSENGER_DSN_EMAIL"] == seen[0]
+    assert found["env"].get("MAUTIC_MESSENGER_DSN_EMAIL", seen[0]) == seen[0]
 
 
 def test_folders_that_are_mounted_over_belong_to_mautic(
@@ -1232,9 +1410,13 @@ class Database:
         made: what removes it.
         image: the database image.
         mautic: the mautic image that is installed into it.
+        arguments: of the server.
+        options: of its container.
     """
 
-    def __init__(self, made: Containers, image: str, mautic: str) -> None:
+    def __init__(
+        self, made: Containers, image: str, mautic: str, *arguments: str, **options: Any
+    ) -> None:
         self._made = made
         self._mautic = mautic
         self._network = made.network()
@@ -1242,9 +1424,13 @@ class Database:
         self._count = 0
         self._container = made.start(
             image,
+            *arguments,
             network=self._network,
             environment={"MYSQL_ROOT_PASSWORD": "root", "MYSQL_DATABASE": "none"},
+            **options,
         )
+        self.beside = {"network_mode": f"container:{self._container.id}"}
+        """Options of a container that reaches it on loopback."""
         self._container.reload()
         until("database", self._answers, lambda: logs(self._container))
 
@@ -1294,14 +1480,19 @@ class Database:
             self._container.exec_run([*client, "none", "-e", "SELECT SLEEP(3600)"], detach=True)
         until("crowd", lambda: self.id_of("SELECT SLEEP(3600)"))
 
-    def migrate(self, name: str, **more: str) -> Container:
+    def migrate(self, name: str, **more: Any) -> Container:
         """Start the role migrate on a database."""
         return self.role(name, "migrate", **more)
 
     def role(
-        self, name: str, *command: str, options: dict[str, Any] | None = None, **more: str
+        self,
+        name: str,
+        *command: str,
+        image: str = "",
+        options: dict[str, Any] | None = None,
+        **more: str,
     ) -> Container:
-        """Start a role on a database."""
+        """Start a role of an image, the fixture's own by default, on a database."""
         environment = {
             "MAUTIC_DB_HOST": self._container.name,
             "MAUTIC_DB_DATABASE": name,
@@ -1315,7 +1506,8 @@ class Database:
             **more,
         }
         options = options or {"network": self._network}
-        return self._made.mautic(self._mautic, *command, environment=environment, **options)
+        image = image or self._mautic
+        return self._made.mautic(image, *command, environment=environment, **options)
 
 
 @pytest.fixture(scope="module")
@@ -1424,6 +1616,178 @@ def test_what_is_done_is_not_asked_of_mautic_again(database: Database) -> None:
     ]
 
 
+@pytest.mark.parametrize("way", ["MAUTIC_DB_NAME", "MAUTIC_CONFIG_PARAMETERS"])
+def test_every_way_to_name_the_database_is_obeyed_by_all(database: Database, way: str) -> None:
+    """The console went to the one, migrate to the other."""
+    name = database.create()
+
+    def given(value: str) -> dict[str, str]:
+        text = value if way == "MAUTIC_DB_NAME" else json.dumps({"db_name": value})
+        return {"MAUTIC_DB_DATABASE": "", way: text}
+
+    status, said = finish(database.migrate(name, **given(name)))
+    assert status == 0, said
+    assert database.ask("SELECT COUNT(*) FROM users", name).strip() == "1"
+    for role in ("migrate", "wait"):
+        status, said = finish(database.role(name, role, **given("nothing")))
+        assert status == 77, said
+        assert f"{role}: failed [database-access-denied]: the database nothing" in said
+    command = ("console", "doctrine:migrations:up-to-date")
+    assert finish(database.role(name, *command, **given(name)))[0] == 0
+    assert finish(database.role(name, *command, **given("nothing")))[0] == 1
+
+
+def test_a_prefix_of_the_tables_is_built_in_and_then_used_by_all(
+    builds: Builds,
+    made: Containers,
+    database: Database,
+    engine: docker.DockerClient,
+    tmp_path: Path,
+) -> None:
+    project = copy_docker(tmp_path)
+    own = project / "docker" / "mautic" / "config" / "parameters_local.php"
+    own.write_text("<?php $parameters = ['db_table_prefix' => 'm_'];")
+    image = builds.images(standin(engine, "mautic"), project=project, targets=("mautic",))["mautic"]
+    name = database.create()
+
+    status, said = finish(database.migrate(name, image=image))
+    assert status == 0, said
+    assert {table[:2] for table in database.ask("SHOW TABLES", name).split()} == {"m_"}
+    assert finish(database.role(name, "wait", image=image))[0] == 0
+    given = {"image": image, "MAUTIC_DB_TABLE_PREFIX": "m_"}
+    assert finish(database.role(name, "wait", **given))[0] == 0
+    status, said = finish(database.role(name, "wait", **given | {"MAUTIC_DB_TABLE_PREFIX": "x_"}))
+    assert status == 64
+    assert "MAUTIC_DB_TABLE_PREFIX is compiled into the image" in said
+
+
+# --- TLS to the database ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder: ca.crt has signed server.crt, other.crt has not."""
+    folder = tmp_path_factory.mktemp("tls")
+    pki = Pki(folder / "pki")
+    pki.issue("server", "server", server=True)
+    shutil.copy(Pki(folder / "another").root / "ca.crt", pki.root / "other.crt")
+    for path in (folder, pki.root, *pki.root.iterdir()):
+        path.chmod(0o755)
+    return pki.root
+
+
+@pytest.fixture(scope="module")
+def tls_database(engine: docker.DockerClient, made: Containers, authorities: Path) -> Database:
+    """A server that takes nobody without TLS."""
+    arguments = [f"--ssl-{name}=/tls/{file}" for name, file in TLS_FILES.items()]
+    return Database(
+        made,
+        standin(engine, "database"),
+        pair(engine)[0],
+        *arguments,
+        "--require-secure-transport=ON",
+        volumes=tls_mount(authorities),
+    )
+
+
+TLS_FILES = {"ca": "ca.crt", "cert": "server.crt", "key": "server.key"}
+
+
+def tls_mount(authorities: Path) -> dict[str, dict[str, str]]:
+    return {str(authorities): {"bind": "/tls", "mode": "ro"}}
+
+
+def by_tls(authorities: Path, database: Database, ca: str = "") -> dict[str, Any]:
+    """Return what lets a role reach the server by the name of its certificate."""
+    given = {"MAUTIC_DB_TLS_CA_FILE": f"/tls/{ca}"} if ca else {}
+    options = {**database.beside, "volumes": tls_mount(authorities)}
+    return {"options": options, "MAUTIC_DB_HOST": "127.0.0.1", **given}
+
+
+def test_a_database_that_wants_tls_is_installed_and_used(
+    tls_database: Database, authorities: Path
+) -> None:
+    name, given = tls_database.create(), by_tls(authorities, tls_database, "ca.crt")
+
+    status, said = finish(tls_database.migrate(name, **given))
+    assert status == 0, said
+    assert "migrate: installed" in said
+    for command in (("wait",), ("console", "doctrine:migrations:up-to-date")):
+        status, said = finish(tls_database.role(name, *command, **given))
+        assert status == 0, said
+    admin = {"MAUTIC_DB_PREFIX": "mt_", "MAUTIC_DB_ADMIN_USER": "root"}
+    admin |= {"MAUTIC_DB_ADMIN_PASSWORD": "root", "MAUTIC_DB_DATABASE": "mt_x"}
+    for verb in ("create", "drop"):
+        container = tls_database.role("mt_x", "database", verb, **{**given, **admin})
+        status, said = finish(container)
+        assert status == 0, said
+
+
+@pytest.mark.parametrize(
+    ("ca", "host", "said_of_it"),
+    [
+        ("", "127.0.0.1", "insecure transport are prohibited"),
+        ("other.crt", "127.0.0.1", "certificate verify failed"),
+        ("ca.crt", "127.0.0.2", "did not match expected"),
+    ],
+    ids=["no TLS", "another authority", "another name"],
+)
+@pytest.mark.parametrize("role", [("wait",), ("migrate",)])
+def test_a_connection_that_cannot_be_secure_ends_at_once(
+    tls_database: Database,
+    authorities: Path,
+    role: tuple[str, ...],
+    ca: str,
+    host: str,
+    said_of_it: str,
+) -> None:
+    given = by_tls(authorities, tls_database, ca) | {"MAUTIC_DB_HOST": host}
+    given |= {"MAUTIC_DB_USER": "root", "MAUTIC_DB_PASSWORD": "root"}
+
+    status, said = finish(tls_database.role("none", *role, **given))
+
+    assert status == 77, said
+    (line,) = said.splitlines()
+    assert line.startswith(f"{role[0]}: failed [database-tls]: the database none on {host}")
+    assert said_of_it in line
+
+
+def test_a_server_without_tls_is_not_spoken_to_in_clear(
+    database: Database, authorities: Path
+) -> None:
+    given = by_tls(authorities, database, "ca.crt")
+    given |= {"MAUTIC_DB_USER": "root", "MAUTIC_DB_PASSWORD": "root"}
+
+    status, said = finish(database.role("none", "wait", **given))
+
+    assert status == 77, said
+    assert "wait: failed [database-tls]: " in said
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "MAUTIC_DB_TLS_CA_FILE names /ca/ca.pem, which cannot be read"),
+        ("no certificate", "MAUTIC_DB_TLS_CA must hold certificates in PEM form"),
+    ],
+)
+def test_an_authority_that_is_none_is_refused(
+    made: Containers, images: dict[str, str], tmp_path: Path, content: str | None, told: str
+) -> None:
+    tmp_path.chmod(0o755)
+    if content:
+        (tmp_path / "ca.pem").write_text(content)
+    status, said = made.finish(
+        images["mautic"],
+        "wait",
+        environment={"MAUTIC_DB_TLS_CA_FILE": "/ca/ca.pem"},
+        volumes={str(tmp_path): {"bind": "/ca", "mode": "ro"}},
+    )
+
+    assert status == 64
+    assert told in said
+
+
 # --- waiting ---------------------------------------------------------------------------------
 
 
@@ -1494,6 +1858,7 @@ ERRORS = [
     (1130, "Host '10.0.0.1' is not allowed to connect", "database-access-denied"),
     (1049, "Unknown database 'b'", "database-unknown"),
     (2026, "SSL connection error: unsupported protocol", "database-tls"),
+    (9002, "SSL connection is required. Please specify SSL options and retry.", "database-tls"),
     (3159, "Connections using insecure transport are prohibited", "database-tls"),
     (2002, "SSL: certificate verify failed", "database-tls"),
     (1040, "Too many connections", "database-too-many-connections"),

@@ -14,7 +14,7 @@ import yaml
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.process import Runner
 from tasks.core.errors import MissingToolError, SettingsError
-from tasks.core.kubernetes.platform import PlatformInputs, parts, upstream, values
+from tasks.core.kubernetes.platform import PlatformInputs, platform_parts, upstream, values
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.values import overlay
 from tests.conftest import missing
@@ -100,10 +100,10 @@ def test_the_same_values_give_the_same_bytes(helm: Path, case: str) -> None:
 def test_status_knows_every_object_of_the_chart(helm: Path, case: str) -> None:
     inputs = CASES[case]
     merged = overlay(DEFAULTS, values(inputs))
-    known = {(part.kind, part.name) for part in parts(merged, inputs)}
+    known = {(part.kind, part.name) for part in platform_parts(merged, inputs)}
     of_chart = {
         (part.kind, part.name)
-        for part in parts(merged, inputs)
+        for part in platform_parts(merged, inputs)
         if part.release == "mautic-platform"
     }
     made = {key(item) for item in objects(helm, values(inputs))}

@@ -96,17 +96,66 @@ def migration_lock(bed: Bed, branch: str) -> Callable[[], None]:
     return end
 
 
+def in_database(bed: Bed, branch: str, command: str) -> None:
+    """Run a shell's command in the database's container; `$ROOT` is its client, as root."""
+    root = 'export MYSQL_PWD="$(cat /run/secrets/mysql/db_root_password)" ROOT="mysql -uroot"; '
+    where = ("--branch", branch, "--service", "database")
+    bed.ok("shell", *ON, *where, "--command", root + command)
+
+
 def tls_required(bed: Bed, branch: str) -> Callable[[], None]:
     """Let the database take no connection without TLS."""
-    root = 'MYSQL_PWD="$(cat /run/secrets/mysql/db_root_password)" mysql -uroot'
 
     def require(value: str) -> None:
-        where = ("--branch", branch, "--service", "database")
-        sql = f"SET GLOBAL require_secure_transport = {value}"
-        bed.ok("shell", *ON, *where, "--command", f'{root} -e "{sql}"')
+        in_database(bed, branch, f'$ROOT -e "SET GLOBAL require_secure_transport = {value}"')
 
     require("ON")
     return lambda: require("OFF")
+
+
+def database_dropped(bed: Bed, branch: str) -> Callable[[], None]:
+    """Take the branch's database away from its server."""
+    dump = "$(command -v mysqldump || command -v mariadb-dump)"
+    in_database(
+        bed,
+        branch,
+        f"{dump} -uroot --single-transaction $MYSQL_DATABASE > /tmp/kept.sql"
+        ' && $ROOT -e "DROP DATABASE $MYSQL_DATABASE"',
+    )
+    return lambda: in_database(
+        bed,
+        branch,
+        '$ROOT -e "CREATE DATABASE $MYSQL_DATABASE" && $ROOT $MYSQL_DATABASE < /tmp/kept.sql',
+    )
+
+
+def connections_taken(bed: Bed, branch: str) -> Callable[[], None]:
+    """Hold the only connection that Mautic's user may have."""
+    user = bed.names(branch).database_user
+    held = bed.start(
+        *("shell", *ON, "--branch", branch, "--service", "database", "--command"),
+        'MYSQL_PWD="$(cat /run/secrets/mysql/db_password)" mysql -n -h127.0.0.1 -u$MYSQL_USER '
+        '-e "SELECT 1; SELECT SLEEP(600)"',
+    )
+    lines = Lines(held.stdout)
+    deadline = time.monotonic() + 30
+    while not lines.lines:
+        assert time.monotonic() < deadline and held.poll() is None, held.stderr.read()
+        time.sleep(0.1)
+
+    def allow(number: int) -> None:
+        # Connections that there are count, so the one that is held must be there before.
+        sql = f"ALTER USER '{user}'@'%' WITH MAX_USER_CONNECTIONS {number}"
+        in_database(bed, branch, f'$ROOT -e "{sql}"')
+
+    allow(1)
+
+    def end() -> None:
+        allow(0)
+        held.kill()
+        held.wait()
+
+    return end
 
 
 FATES = {
@@ -158,6 +207,17 @@ FATES = {
         r"no secure connection to the database",
         prepare=tls_required,
         lines="RUN touch /tmp/z",
+    ),
+    "a database that is not there": Fate(
+        r"there is no such database .*Unknown database",
+        prepare=database_dropped,
+        lines="RUN touch /tmp/u",
+    ),
+    "a database without a free connection": Fate(
+        r"the database has no connection left .*max_user_connections",
+        prepare=connections_taken,
+        lines="RUN touch /tmp/v",
+        patience={"grace_seconds": 5},
     ),
     "a migration that waits for another one": Fate(
         r"migrat",

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import yaml
 
-from tasks.adapters.kubernetes.transport import Request, Transport
+from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tasks.core.errors import ClusterError
 from tasks.core.names import Names
 from tasks.core.settings import names_of, parse
@@ -267,13 +267,13 @@ class Deploys:
 
     def api(self, path: str, **query: str) -> Object:
         """Return what the API answers to a GET."""
-        return self._api.json(Request("GET", path, query))
+        return self._api.json(ApiRequest("GET", path, query))
 
     def applied(self, path: str, manifest: Object, manager: str, *, dry: bool = True) -> Object:
         """Return what an object is, or would be, when somebody applies this."""
         query = {"fieldManager": manager, "force": "true", **({"dryRun": "All"} if dry else {})}
         return self._api.json(
-            Request("PATCH", path, query, manifest, "application/apply-patch+yaml")
+            ApiRequest("PATCH", path, query, manifest, "application/apply-patch+yaml")
         )
 
     def refusal(self, path: str, manifest: Object) -> str:

@@ -63,8 +63,8 @@ class FakeEngine:
     def has_image(self, reference: str) -> bool:
         return True
 
-    def image_labels(self, reference: str) -> Mapping[str, str]:
-        return {}
+    def image(self, reference: str) -> None:
+        return None
 
     def observe(self, container: str) -> Observed:
         found = next(item for item in self.there.values() if item.id == container)

@@ -53,7 +53,7 @@ resource "terraform_data" "token" { input = var.token }
 resource "terraform_data" "slow" {
   count = var.seconds > 0 ? 1 : 0
 
-  provisioner "local-exec" { command = "sleep ${var.seconds}" }
+  provisioner "local-exec" { command = "exec sleep ${var.seconds}" }
 }
 
 output "note" { value = terraform_data.note.output }

@@ -13,8 +13,9 @@ from subprocess import CompletedProcess, Popen
 from typing import Any
 
 from tasks.adapters.host.tools import find_helm
-from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.adapters.process import Runner
 from tasks.core.errors import ClusterError, ConflictError
 from tasks.core.names import Names
@@ -62,7 +63,7 @@ class Provisioner:
         except Exception as error:  # told when it stops
             self.errors.append(error)
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: WatchEvent) -> None:
         claims = change.object["items"] if change.type == "SYNCED" else [change.object]
         for claim in claims:
             storage = claim["spec"].get("storageClassName")

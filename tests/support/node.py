@@ -25,8 +25,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from tasks.adapters.kubernetes.cluster import KINDS, Change, Cluster
-from tasks.adapters.kubernetes.transport import Request, Stop, Transport
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.kinds import KINDS
+from tasks.adapters.kubernetes.transport import ApiRequest, Stop, Transport
+from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.core.errors import ClusterError
 from tests.support.kubelet import Container, Object, Play, stamp
 from tests.support.nodeserver import KubeletServer, Network
@@ -114,12 +116,12 @@ class Node:
     def patch(self, kind: str, namespace: str, name: str, patch: Object, sub: str = "") -> None:
         """Change an object, or a part of it such as its status."""
         path = KINDS[kind].path(namespace, name, sub)
-        self._api.json(Request("PATCH", path, {}, patch, "application/merge-patch+json"))
+        self._api.json(ApiRequest("PATCH", path, {}, patch, "application/merge-patch+json"))
 
     def forget(self, namespace: str, pod: str, uid: str) -> None:
         """Tell the API that a pod's containers have ended: it may forget the pod."""
         body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
-        self._api.json(Request("DELETE", KINDS["Pod"].path(namespace, pod), body=body))
+        self._api.json(ApiRequest("DELETE", KINDS["Pod"].path(namespace, pod), body=body))
 
     def missing_environment(self, pod: Object, container: Object) -> Iterator[str]:
         """Yield what a container's environment refers to and the namespace lacks."""
@@ -175,13 +177,13 @@ class Node:
         except Exception as error:  # told when the node stops
             self.errors.append(error)
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: WatchEvent) -> None:
         if change.type == "SYNCED":
             items = change.object["items"]
             for uid in set(self._plays) - {pod["metadata"]["uid"] for pod in items}:
                 self._plays.pop(uid).gone.set()
             for pod in items:
-                self._take(Change("Pod", "MODIFIED", pod))
+                self._take(WatchEvent("Pod", "MODIFIED", pod))
             return
         pod = change.object
         if pod["spec"].get("nodeName") != self.name:
@@ -232,7 +234,7 @@ class Node:
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._server.port}},
         }
         path = KINDS["Node"].path(name=self.name, sub="status")
-        request = Request("PATCH", path, {}, {"status": status}, "application/merge-patch+json")
+        request = ApiRequest("PATCH", path, {}, {"status": status}, "application/merge-patch+json")
         self._api.json(request)
         waiter = threading.Event()
         for _ in range(int(READY_SECONDS / 0.1)):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from tasks.adapters.kubernetes.cluster import KINDS
+from tasks.adapters.kubernetes.kinds import KINDS
 from tasks.core.kubernetes.rights import RIGHTS
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -81,6 +82,9 @@ def copy_project(target: Path) -> Path:
             shutil.copy2(source, target / name, follow_symlinks=False)
     git(target, "init", "--quiet")
     commit_all(target, "the project")
+    # It is copied and run many times: one file for all objects, and modules that are compiled.
+    git(target, "gc", "--quiet")
+    compileall.compile_dir(target / "tasks", quiet=1)
     return target
 
 

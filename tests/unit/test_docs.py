@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -94,7 +95,9 @@ def test_the_documented_variables_of_the_images_are_those_there_are() -> None:
                 used |= set(VARIABLE.findall(path.read_text()))
     used = {name.removesuffix("_FILE") for name in used}
     used |= {f"MAUTIC_ADMIN_{part}" for part in ("USERNAME", "EMAIL", "PASSWORD")}
-    assert documented().keys() - used == set(), "documented, but used nowhere"
+    lines = json.loads((ROOT / "tests" / "data" / "mautic_parameters.json").read_text())
+    mautics = {f"MAUTIC_{name.upper()}" for each in lines["parameters"].values() for name in each}
+    assert documented().keys() - used - mautics == set(), "documented, but used nowhere"
     assert used - documented().keys() - INTERNAL == set(), "used, but not documented"
 
 
@@ -111,6 +114,11 @@ def test_the_documented_defaults_are_those_of_the_images() -> None:
         path.read_text() for path in (ROOT / "docker" / "mautic" / "php").glob("*.php")
     )
     defaults = dict(re.findall(r"get\('(MAUTIC_\w+)', '([^']*)'\)", source))
+    local = (ROOT / "docker" / "mautic" / "php" / "local.php").read_text()
+    for name, value in re.findall(r"^    '(\w+)' +=> '?([^',]+)'?,$", local, re.M):
+        variable = f"MAUTIC_{name.upper()}"
+        if variable in documented() and value not in {"null", "[]"} and "_path" not in name:
+            defaults[variable] = value
     assert len(defaults) > 5
     for name, value in defaults.items():
         if not name.startswith("MAUTIC_MESSENGER_DSN_"):

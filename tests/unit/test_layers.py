@@ -31,12 +31,6 @@ FLOWS_OF_NO_TARGET = [path for path in FLOWS if path.parent == TASKS / "flows"]
 TARGETS = {"tasks.flows.compose", "tasks.flows.kubernetes"}
 ABOVE_FLOWS = {"tasks.app", "tasks.commands"}
 
-STILL_INSIDE = {
-    "tasks/adapters/registry/oci.py": ["from base64 import b64encode"],
-    "tasks/flows/kubernetes/target.py": ["import base64"],
-}
-"""Imports inside functions that belong to the top."""
-
 PURE = {
     *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "difflib", "enum"),
     *("fnmatch", "functools", "hashlib", "ipaddress", "itertools", "json", "math", "posixpath"),
@@ -190,7 +184,7 @@ def test_an_import_inside_a_function_is_of_something_heavy(path: Path) -> None:
         statement
         for statement, names in imports_inside_functions(path)
         if not any(is_of(name, late) for name in names)
-    ] == STILL_INSIDE.get(shown(path), [])
+    ] == []
 
 
 def test_rooms_form_no_circle() -> None:
@@ -249,6 +243,14 @@ def test_no_program_is_run_by_a_shell() -> None:
                     path
                 )
                 assert not any(word.arg == "shell" for word in node.keywords), shown(path)
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=shown)
+def test_flows_write_no_command_line_of_docker(path: Path) -> None:
+    """They ask the adapters of tasks/adapters/docker."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.List | ast.Tuple) and node.elts:
+            assert ast.unparse(node.elts[0]) != "'docker'", ast.unparse(node)
 
 
 def test_our_docker_folder_does_not_shadow_the_sdk() -> None:

@@ -3,6 +3,8 @@
 use Symfony\Component\DependencyInjection\Compiler\CompilerPassInterface;
 use Symfony\Component\DependencyInjection\ContainerBuilder;
 
+require_once '/opt/mautic/database_tls.php';
+
 /*
  * Settings of the compiled container. Mautic loads this before config_local.php, which is yours
  * (docker/mautic/config/config_local.php) and wins.
@@ -33,3 +35,8 @@ $container->addCompilerPass(new class() implements CompilerPassInterface {
         ]);
     }
 });
+
+// TLS to the database, where the environment asks for it.
+$container->register('mautic_multidev.database_tls', DatabaseTls::class)
+    ->setFile('/opt/mautic/database_tls.php')
+    ->addTag('doctrine.middleware');

@@ -67,8 +67,7 @@ final class Migration
 
     private function connect(int $waitSeconds): void
     {
-        ['db_host' => $host, 'db_port' => $port, 'db_name' => $name, 'db_user' => $user, 'db_password' => $password] = $this->parameters;
-        $this->database = $this->waiting->connect($host, $port, $name, $user, $password, microtime(true) + $waitSeconds);
+        $this->database = $this->waiting->connectAs($this->parameters, microtime(true) + $waitSeconds);
         // The connection holds the lock and is idle while the commands run.
         $this->database->exec('SET SESSION wait_timeout = 86400');
         $this->migrations = new Migrations($this->database, (string) $this->parameters['db_table_prefix']);
@@ -137,7 +136,7 @@ final class Migration
         chmod($file, 0600);
         file_put_contents($file, "<?php\ninclude '".self::PROJECT."/config/local.php';\n"
             ."\$parameters['site_url'] = null;\n"
-            .'$parameters += '.var_export($administrator, true).";\n");
+            .'$parameters += '.var_export($administrator + ['db_driverOptions' => MauticEnvironment::databaseOptions()], true).";\n");
 
         return $file;
     }
@@ -221,10 +220,5 @@ final class Migration
 }
 
 runOrExit('migrate', static function (): void {
-    $parameters = (static function (): array {
-        include '/var/www/html/config/local.php';
-
-        return $parameters;
-    })();
-    (new Migration($parameters))->run();
+    (new Migration(mauticParameters()))->run();
 });

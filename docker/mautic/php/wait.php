@@ -15,20 +15,13 @@ require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/migrations.php';
 
 runOrExit('wait', static function (): void {
-    $parameters = (static function (): array {
-        include '/var/www/html/config/local.php';
-
-        return $parameters;
-    })();
+    $parameters = mauticParameters();
     $seconds = (int) MauticEnvironment::get('MAUTIC_MIGRATE_WAIT', '120');
     $deadline = microtime(true) + $seconds;
     $waiting = new Waiting('wait');
     while (true) {
         // A connection for each look: none is held while the migration needs them.
-        $database = $waiting->connect(
-            $parameters['db_host'], $parameters['db_port'], $parameters['db_name'],
-            $parameters['db_user'], $parameters['db_password'], $deadline,
-        );
+        $database = $waiting->connectAs($parameters, $deadline);
         try {
             $missing = (new Migrations($database, (string) $parameters['db_table_prefix']))->missing();
             $isUsed = $database->prepare('SELECT IS_USED_LOCK(?)');

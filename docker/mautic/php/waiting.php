@@ -148,6 +148,20 @@ final class Waiting
     }
 
     /**
+     * Connects to Mautic's own database.
+     *
+     * @param array<string, mixed> $parameters Mautic's parameters, as in local.php
+     *
+     * @throws Stop as connect() does
+     */
+    public function connectAs(array $parameters, float $deadline): PDO
+    {
+        ['db_host' => $host, 'db_port' => $port, 'db_name' => $name, 'db_user' => $user, 'db_password' => $password] = $parameters;
+
+        return $this->connect($host, (int) $port, $name, $user, $password, $deadline);
+    }
+
+    /**
      * Connects to a server as soon as it can be; says what it waits for.
      *
      * @param string $database its name, or an empty string for none
@@ -163,7 +177,7 @@ final class Waiting
         while (true) {
             try {
                 // The driver's warnings say less than its exception.
-                $connection = @new PDO($dsn, $user, $password, [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::ATTR_TIMEOUT => 5]);
+                $connection = @new PDO($dsn, $user, $password, [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::ATTR_TIMEOUT => 5] + MauticEnvironment::databaseOptions());
                 $this->unknownSince = null;
 
                 return $connection;
@@ -171,6 +185,10 @@ final class Waiting
                 $this->breakOnSignal();
                 $reason = Obstacle::of($e);
                 $sentence = "{$what}, as {$user}: {$e->getMessage()}";
+                if (Obstacle::TLS === $reason && null !== $why = $e->getPrevious()?->getMessage()) {
+                    // OpenSSL's words; the driver's own say only that there is no TLS.
+                    $sentence .= ' ('.preg_replace(['/^PDO::__construct\(\): /', '/\s+/'], ['', ' '], $why).')';
+                }
                 if (Obstacle::isPermanent($reason) || $this->isUnknownForGood($reason, $e)) {
                     throw new Stop($sentence, Stop::REFUSED, $reason);
                 }
@@ -195,6 +213,18 @@ final class Waiting
 
         return microtime(true) - $this->unknownSince >= self::UNKNOWN_HOST_SECONDS;
     }
+}
+
+/**
+ * Mautic's parameters as Mautic has them, whatever gave them.
+ *
+ * @return array<string, mixed>
+ */
+function mauticParameters(): array
+{
+    include '/var/www/html/config/local.php';
+
+    return $parameters;
 }
 
 /** Runs a program of the image to its end; what stops it is said and becomes the exit status. */

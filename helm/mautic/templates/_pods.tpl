@@ -7,6 +7,9 @@
   "MAUTIC_DB_DATABASE" .Values.database.name
   "MAUTIC_DB_USER" .Values.database.user
 -}}
+{{- with .Values.database.tlsCa }}
+{{- $_ := set $env "MAUTIC_DB_TLS_CA_FILE" . }}
+{{- end }}
 {{- range $name, $key := .Values.secret.files }}
 {{- if $key }}
 {{- $_ := set $env (printf "%s_FILE" $name) (printf "/run/secrets/mautic/%s" $key) }}

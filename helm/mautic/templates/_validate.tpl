@@ -64,6 +64,39 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- /* The image's own rules (docker/mautic/php/variables.json), and the values that go before a variable. */ -}}
+{{- $rules := .Files.Get "variables.json" | fromJson -}}
+{{- range $where, $env := dict "env" $v.env "web.fpm.env" $v.web.fpm.env -}}
+{{- range $name, $value := $env -}}
+{{- $variable := trimSuffix "_FILE" $name -}}
+{{- $rule := get $rules $variable | default dict -}}
+{{- if $rule.value -}}
+{{- $wrong = append $wrong (printf "%s.%s: has a value of its own, %s" $where $name $rule.value) -}}
+{{- else if $rule.instead -}}
+{{- $wrong = append $wrong (printf "%s.%s: %s" $where $name $rule.instead) -}}
+{{- else if and $rule.pattern (eq $name $variable) (or $value $rule.set) (not (regexMatch $rule.pattern $value)) -}}
+{{- $wrong = append $wrong (printf "%s.%s: must %s" $where $name $rule.must) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $where, $files := dict "secret.files" $v.secret.files "secret.migrateFiles" $v.secret.migrateFiles -}}
+{{- range $name, $key := $files -}}
+{{- $rule := get $rules $name | default dict -}}
+{{- if and $key $rule.value (not $rule.file) -}}
+{{- $wrong = append $wrong (printf "%s.%s: has a value of its own, %s" $where $name $rule.value) -}}
+{{- else if and $key $rule.instead -}}
+{{- $wrong = append $wrong (printf "%s.%s: %s" $where $name $rule.instead) -}}
+{{- else if and $key $rule.set -}}
+{{- $wrong = append $wrong (printf "%s.%s: is not read from a file, and belongs in env" $where $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.database.tlsCa $v.mysql.enabled -}}
+{{- $wrong = append $wrong "database.tlsCa: must be empty when mysql.enabled, whose server nobody else reaches" -}}
+{{- end -}}
+{{- if and $v.database.tlsCa (get $v.secret.files "MAUTIC_DB_TLS_CA") -}}
+{{- $wrong = append $wrong "database.tlsCa: must be empty when secret.files.MAUTIC_DB_TLS_CA is given" -}}
+{{- end -}}
 {{- range $where, $labels := dict "labels" $v.labels "web.podLabels" $v.web.podLabels -}}
 {{- range $name, $_ := $labels -}}
 {{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh)/" $name -}}

@@ -50,7 +50,6 @@ class Token:
 
     Attributes:
         value: the secret.
-        expires_at: when it ends.
     """
 
     value: str
@@ -62,7 +61,6 @@ class Endpoint:
     """Where a cluster's API is.
 
     Attributes:
-        url: its address.
         authority: the certificate it is signed by, PEM.
     """
 
@@ -201,10 +199,6 @@ class EksAccess:
 
 def sign(aws: Aws, cluster: str) -> Token:
     """Return a new token for a cluster. Nothing is sent but what the credentials themselves need.
-
-    Args:
-        aws: the cluster's region, and the credentials.
-        cluster: the cluster's name.
 
     Raises:
         AwsError: there are no credentials, or they cannot be had.

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.adapters.docker.images import LocalImages
+from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import Standins
-from tasks.adapters.registry.oci import Patience, Registry, UnreachableError
+from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError
 from tasks.core.errors import RegistryError
 from tasks.core.images.reference import Reference, parse_reference
 
 Source = Literal["auto", "official", "standins"]
 
-_PATIENCE = Patience(connect=3.0, read=5.0, retries=0)
+_PATIENCE = RequestLimits(connect=3.0, read=5.0, retries=0)
 """For a question that has other answers: the engine's own copy, or a stand-in."""
 
 
@@ -42,7 +42,7 @@ class Bases:
     In this order: the reference's own registry, the engine's own copy, the stand-in.
 
     Args:
-        images: the engine's own images.
+        engine: asked for its own images.
         standins: the stand-ins.
         source: ``official`` never takes a stand-in; ``standins`` takes one wherever there is one.
         warn: told once when stand-ins are used, and why.
@@ -50,19 +50,19 @@ class Bases:
 
     def __init__(
         self,
-        images: LocalImages,
+        engine: Engine,
         standins: Standins,
         *,
         source: Source,
         warn: Callable[[str], None],
     ) -> None:
-        self._images = images
+        self._engine = engine
         self._standins = standins
         self._source = source
         self._warn = warn
         self._warned = False
         self._found: dict[str, Base] = {}
-        self._registries: dict[str, Registry] = {}
+        self._registries: dict[str, OciRegistry] = {}
         self._unreachable: dict[str, UnreachableError] = {}
 
     def look(self, reference: str) -> Base:
@@ -117,7 +117,7 @@ class Bases:
             digest, absent = None, error
         if digest:
             return Base(parsed.at(digest), digest, "registry")
-        own = self._images.find(reference)
+        own = self._engine.image(reference)
         if own:
             pinned = next((at for at in own.digests if at.startswith(f"{parsed.name}@")), None)
             if pinned:
@@ -134,7 +134,7 @@ class Bases:
         host = parsed.host
         if host in self._unreachable:
             raise self._unreachable[host]
-        registry = self._registries.setdefault(host, Registry(host, _PATIENCE))
+        registry = self._registries.setdefault(host, OciRegistry(host, _PATIENCE))
         try:
             return registry.digest(parsed.repository, parsed.wanted)
         except UnreachableError as error:

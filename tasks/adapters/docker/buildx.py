@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Completed, Runner
-from tasks.core.engine_address import remedy, told_of_context, unknown_context
+from tasks.core.engine_address import context_fault, full_disk, remedy
 from tasks.core.errors import (
     CommandError,
     EngineError,
@@ -75,7 +75,6 @@ class Order:
     """One target to bake.
 
     Attributes:
-        reference: the image's name and tag.
         cache_from: where its layers may be taken from, or empty.
         cache_to: where its layers are kept, or empty.
     """
@@ -275,13 +274,8 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
         return (EngineError, *fault)
     if re.search(r"is not a docker command|unknown command: docker|unknown flag: --file", output):
         return MissingToolError, "docker has no buildx plugin", DOCTOR
-    if "no space left on device" in output.lower():
-        return (
-            EngineError,
-            "the disk of the Docker Engine is full",
-            "see what takes the room: docker system df; free some: docker builder prune. "
-            "`inv doctor` says how much is needed",
-        )
+    if fault := full_disk(output):
+        return (EngineError, *fault)
     cause = output
     if building:
         own = (line for line in output.splitlines() if not _SAID.match(line))
@@ -300,8 +294,8 @@ def _engine_fault(output: str, ended: str) -> tuple[str, str] | None:
         output: what docker wrote.
         ended: the part of it that tells what ended the run.
     """
-    if context := told_of_context(output):
-        return unknown_context(context)
+    if fault := context_fault(output):
+        return fault
     if re.search(_NO_ENGINE, ended):
         host = os.environ.get("DOCKER_HOST", "")
         return "the Docker Engine cannot be reached", remedy(ended, host=host)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Completed, Runner
+from tasks.adapters.terminal.console import plain
 from tasks.core.variables import in_compose_file
 
 
@@ -105,3 +107,58 @@ class Compose:
         return self._runner.run(
             self.argv(*args), env=self._env, stdin=stdin, deadline=deadline, on_line=on_line
         )
+
+
+def logs(
+    runner: Runner,
+    project: str,
+    on_line: Callable[[str], None],
+    *,
+    cwd: Path,
+    service: str,
+    follow: bool,
+    tail: int,
+) -> None:
+    """Pass on what a project's containers write, each line with its container's name.
+
+    Args:
+        runner: runs ``docker compose``.
+        project: the project's name; what is there of it is enough.
+        on_line: called with every line, without escape sequences.
+        cwd: a directory without a compose file of its own.
+        service: its service alone; all of them when empty.
+        follow: go on until interrupted.
+        tail: how many of the last lines of each container.
+
+    Raises:
+        CommandError: the engine cannot be reached, or failed.
+    """
+    argv = ["docker", "compose", "--project-name", project, "logs", "--no-color"]
+    argv += ["--tail", str(tail)]
+    argv += ["--follow"] if follow else []
+    argv += [service] if service else []
+    runner.run(argv, cwd=cwd, on_line=lambda line: on_line(plain(line)))
+
+
+def execute(
+    runner: Runner,
+    container: str,
+    words: Sequence[str],
+    *,
+    deadline_seconds: float,
+    check: bool = True,
+) -> Completed:
+    """Run a command in a container to its end.
+
+    Raises:
+        CommandError: its exit status was not 0, and that was to be checked.
+        DeadlineError: it was still running at the deadline.
+    """
+    argv = ["docker", "exec", container, *words]
+    return runner.run(argv, deadline=deadline_seconds, check=check)
+
+
+def interact(runner: Runner, container: str, words: Sequence[str]) -> int:
+    """Run a command in a container, on this process's own terminal; return its exit status."""
+    terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+    return runner.interact(["docker", "exec", "--interactive", *terminal, container, *words])

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from tasks.adapters.docker.connection import connect, engine_errors, refused
 from tasks.core.compose.reconcile import Observed
-from tasks.core.engine_address import remedy, unknown_context
-from tasks.core.errors import EngineError
+from tasks.core.errors import EngineError, RegistryError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -23,7 +23,10 @@ SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
 
 QUICK_SECONDS = 30
-"""Every request but a pull answers within this, or the engine counts as stuck."""
+"""Every request that moves no image answers within this, or the engine counts as stuck."""
+
+LONG_SECONDS = 900
+"""How long an image that is moved may make no progress."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,9 @@ class Container:
     """A container as the engine lists it.
 
     Attributes:
-        id: its full id.
-        name: its name.
         image: the image reference it was made from.
         state: ``created``, ``running``, ``restarting``, ``exited``, ``paused`` or ``dead``.
         status: the engine's own words, e.g. ``Up 3 minutes (healthy)``.
-        labels: its labels.
         ports: pairs of host address and port that it publishes.
     """
 
@@ -73,12 +73,25 @@ class Container:
 
 
 @dataclass(frozen=True)
+class Image:
+    """An image in the engine.
+
+    Attributes:
+        id: the digest of its configuration.
+        digests: what registries call it, as ``name@digest``; none for one made on this machine.
+    """
+
+    id: str
+    digests: tuple[str, ...]
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Thing:
     """A volume or a network.
 
     Attributes:
         name: its name, by which it is removed.
-        labels: its labels.
     """
 
     name: str
@@ -104,57 +117,27 @@ class Engine:
         Raises:
             EngineError: the engine cannot be reached, or failed.
         """
-        with self._errors("listing containers"):
+        with engine_errors("listing containers"):
             found = self._api.containers(all=True, filters={"label": label})
         return [_container(item) for item in found]
 
     def publishing(self, port: int) -> list[Container]:
         """Return the running containers that publish a port of this machine."""
-        with self._errors("listing containers"):
+        with engine_errors("listing containers"):
             found = self._api.containers(filters={"publish": str(port)})
         return [_container(item) for item in found]
 
     def volumes(self, label: str | None = None) -> list[Thing]:
         """Return the volumes, all or those that carry a label."""
-        with self._errors("listing volumes"):
+        with engine_errors("listing volumes"):
             found = self._api.volumes(filters={"label": label} if label else {})["Volumes"] or []
         return [Thing(item["Name"], item["Labels"] or {}) for item in found]
 
     def networks(self) -> list[Thing]:
         """Return the networks."""
-        with self._errors("listing networks"):
+        with engine_errors("listing networks"):
             found = self._api.networks()
         return [Thing(item["Name"], item["Labels"] or {}) for item in found]
-
-    def has_image(self, reference: str) -> bool:
-        """Return True if an image is in the engine."""
-        return self.image_labels(reference) is not None
-
-    def image_labels(self, reference: str) -> Mapping[str, str] | None:
-        """Return an image's labels, or None when it is not in the engine.
-
-        Raises:
-            EngineError: the engine cannot be reached, or failed.
-        """
-        from docker.errors import ImageNotFound
-
-        with self._errors(f"inspecting image {reference}"):
-            try:
-                found = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
-            except ImageNotFound:
-                return None
-        labels: Mapping[str, str] = found["Config"].get("Labels") or {}
-        return labels
-
-    def last_step(self, reference: str) -> str:
-        """Return the last instruction that an image in the engine was built by.
-
-        Raises:
-            EngineError: there is no such image, or the engine cannot be reached, or failed.
-        """
-        with self._errors(f"reading the history of image {reference}"):
-            history = self._api.history(reference)  # type: ignore[no-untyped-call]
-        return str(history[0]["CreatedBy"])
 
     def observe(self, container: str) -> Observed | None:
         """Return how one container fares, or None when it is gone.
@@ -185,7 +168,7 @@ class Engine:
         """Return what the engine knows about a container, or None when it is gone."""
         from docker.errors import NotFound
 
-        with self._errors(f"inspecting container {container}"):
+        with engine_errors(f"inspecting container {container}"):
             try:
                 return cast("dict[str, Any]", self._api.inspect_container(container))
             except NotFound:
@@ -201,34 +184,16 @@ class Engine:
         from docker.errors import NotFound
 
         lines: Literal["all"] | int = "all" if tail is None else tail
-        with self._errors(f"reading the logs of {container}"), contextlib.suppress(NotFound):
+        with engine_errors(f"reading the logs of {container}"), contextlib.suppress(NotFound):
             raw: bytes = self._api.logs(container, timestamps=False, tail=lines)
             return raw.decode(errors="replace")
         return ""
 
     # -- changes ------------------------------------------------------------------------------
 
-    def pull(self, reference: str, on_line: Callable[[str], None]) -> None:
-        """Bring an image into the engine.
-
-        Raises:
-            EngineError: it cannot be had; the message names it and repeats why.
-        """
-        with self._errors(f"pulling {reference}"):
-            api = self._client(timeout=600)
-            try:
-                for event in api.pull(reference, stream=True, decode=True):
-                    # A failed pull is an event in the stream, not a status.
-                    if "error" in event:
-                        raise EngineError(f"pulling {reference} failed: {event['error']}")
-                    if "progressDetail" not in event:
-                        on_line(str(event.get("status", "")))
-            finally:
-                api.close()
-
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a volume; one of that name that is there already stays as it is."""
-        with self._errors(f"creating volume {name}"):
+        with engine_errors(f"creating volume {name}"):
             self._api.create_volume(name, labels=dict(labels))
 
     def read_folder(self, container: str, path: str) -> dict[str, str]:
@@ -239,7 +204,7 @@ class Engine:
             path: the folder.
         """
         files: dict[str, str] = {}
-        with self._errors(f"reading {path} of {container}"):
+        with engine_errors(f"reading {path} of {container}"):
             stream, _ = self._api.get_archive(container, f"{path}/.")
             with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
                 for entry in tar.getmembers():
@@ -256,14 +221,14 @@ class Engine:
         """
         from docker.errors import NotFound
 
-        with self._errors(f"waiting for {container}"), contextlib.suppress(NotFound):
+        with engine_errors(f"waiting for {container}"), contextlib.suppress(NotFound):
             self._api.wait(container, timeout=deadline_seconds)
 
     def remove_container(self, container: str) -> None:
         """Remove a container, its anonymous volumes too; one that is gone is no error."""
         from docker.errors import APIError, NotFound
 
-        with self._errors(f"removing container {container}"), contextlib.suppress(NotFound):
+        with engine_errors(f"removing container {container}"), contextlib.suppress(NotFound):
             try:
                 self._api.remove_container(container, force=True, v=True)
             except APIError as error:
@@ -271,11 +236,118 @@ class Engine:
                 if error.status_code != 409 or "already in progress" not in str(error):
                     raise
 
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that is gone is no error."""
+        from docker.errors import NotFound
+
+        with engine_errors(f"removing volume {name}"), contextlib.suppress(NotFound):
+            self._api.remove_volume(name)
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network; one that is gone is no error."""
+        from docker.errors import NotFound
+
+        with engine_errors(f"removing network {name}"), contextlib.suppress(NotFound):
+            self._api.remove_network(name)
+
+    # -- images ---------------------------------------------------------------------------------
+
+    def image(self, reference: str) -> Image | None:
+        """Return the engine's copy of an image, or None.
+
+        Raises:
+            EngineError: the engine cannot be reached, or failed.
+        """
+        from docker.errors import ImageNotFound
+
+        with engine_errors(f"inspecting image {reference}"):
+            try:
+                found = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
+            except ImageNotFound:
+                return None
+        labels = found["Config"].get("Labels") or {}
+        return Image(found["Id"], tuple(found["RepoDigests"] or ()), labels)
+
+    def has_image(self, reference: str) -> bool:
+        """Return True if an image is in the engine."""
+        return self.image(reference) is not None
+
+    def last_step(self, reference: str) -> str:
+        """Return the last instruction that an image in the engine was built by.
+
+        Raises:
+            EngineError: there is no such image, or the engine cannot be reached, or failed.
+        """
+        with engine_errors(f"reading the history of image {reference}"):
+            history = self._api.history(reference)  # type: ignore[no-untyped-call]
+        return str(history[0]["CreatedBy"])
+
+    def pull(self, reference: str, on_line: Callable[[str], None]) -> None:
+        """Bring an image into the engine.
+
+        Raises:
+            EngineError: it cannot be had; the message names it and repeats why.
+        """
+        with engine_errors(f"pulling {reference}"), self._for_long() as api:
+            for event in api.pull(reference, stream=True, decode=True):
+                # A failure is an event in the stream, not a status.
+                if "error" in event:
+                    raise EngineError(f"pulling {reference} failed: {event['error']}")
+                if "progressDetail" not in event:
+                    on_line(str(event.get("status", "")))
+
+    def load(self, tar: Path, reference: str) -> None:
+        """Make an image of a root file system.
+
+        Args:
+            tar: the root file system.
+            reference: what to call the image, with a tag.
+
+        Raises:
+            EngineError: the engine cannot be reached, failed, or its disk is full.
+        """
+        name, _, tag = reference.rpartition(":")
+        with engine_errors(f"making image {reference}"), self._for_long() as api:
+            # A base without a command cannot be tried out by hand; the official ones have this.
+            told = api.import_image_from_file(
+                str(tar), repository=name, tag=tag, changes=['CMD ["bash"]']
+            )
+        failed = [line for line in told.splitlines() if '"error"' in line]
+        if failed:
+            raise refused(f"making image {reference}", failed[-1])
+
+    def push(self, reference: str, public: str, on_line: Callable[[str], None]) -> None:
+        """Push an image under another name.
+
+        Args:
+            reference: the image.
+            public: its name in a registry, with a tag.
+            on_line: called with each line of progress.
+
+        Raises:
+            EngineError: the engine cannot be reached, or failed.
+            RegistryError: the registry cannot be reached, refused or failed.
+        """
+        name, _, tag = public.rpartition(":")
+        with engine_errors(f"pushing {public}"), self._for_long() as api:
+            api.tag(reference, name, tag)
+            try:
+                for event in api.push(name, tag, stream=True, decode=True):
+                    if "error" in event:
+                        raise RegistryError(
+                            f"the push of {public} failed: {event['error']}",
+                            hint="the registry's own log says why",
+                        )
+                    if "progressDetail" not in event:
+                        on_line(str(event.get("status", "")))
+            finally:
+                api.remove_image(public, noprune=True)
+
     def remove_image(self, reference: str) -> None:
         """Remove an image under all its names; one that is in use, or gone, stays as it is."""
         from docker.errors import APIError, ImageNotFound
 
-        with self._errors(f"removing image {reference}"), contextlib.suppress(ImageNotFound):
+        with engine_errors(f"removing image {reference}"), contextlib.suppress(ImageNotFound):
             found = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
             for name in (*found["RepoTags"], *found["RepoDigests"]):
                 try:
@@ -284,97 +356,15 @@ class Engine:
                     if error.status_code != 409:
                         raise
 
-    def remove_volume(self, name: str) -> None:
-        """Remove a volume; one that is gone is no error."""
-        from docker.errors import NotFound
-
-        with self._errors(f"removing volume {name}"), contextlib.suppress(NotFound):
-            self._api.remove_volume(name)
-
-    def remove_network(self, name: str) -> None:
-        """Remove a network; one that is gone is no error."""
-        from docker.errors import NotFound
-
-        with self._errors(f"removing network {name}"), contextlib.suppress(NotFound):
-            self._api.remove_network(name)
-
-    # -- how ----------------------------------------------------------------------------------
-
     @cached_property
     def _api(self) -> APIClient:
-        return self._client(timeout=QUICK_SECONDS)
-
-    def _client(self, timeout: int) -> APIClient:
-        from docker import APIClient
-        from docker.utils import kwargs_from_env
-
-        with self._errors("connecting"):
-            where: dict[str, Any] = {**kwargs_from_env()} or _context()
-            host = str(where.get("base_url", ""))
-            if host.startswith("ssh://"):
-                # The library would need another one for it, and ports are published over there.
-                raise EngineError(
-                    f"the Docker Engine at {host} cannot be used", hint=remedy("", host=host)
-                )
-            return APIClient(version="auto", timeout=timeout, **where)
+        return connect(QUICK_SECONDS)
 
     @contextlib.contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        from docker.errors import APIError, DockerException
-        from requests.exceptions import ConnectionError as Unreachable
-        from requests.exceptions import RequestException, Timeout
-
-        try:
-            yield
-        except APIError as error:
-            reason = str(error.explanation or error)
-            raise EngineError(f"the Docker Engine refused {what}: {reason}") from error
-        except Timeout as error:
-            raise EngineError(
-                f"the Docker Engine did not answer in time: {what}",
-                hint="is the machine overloaded, or its disk full? `inv doctor` looks",
-            ) from error
-        except (Unreachable, DockerException) as error:
-            raise _unreachable(error) from error
-        except RequestException as error:
-            raise EngineError(f"{what} failed: {error}") from error
-
-
-def _unreachable(error: Exception) -> EngineError:
-    """Return the error for an engine that does not answer, with the likely remedy."""
-    host, context = os.environ.get("DOCKER_HOST", ""), ""
-    if not host:
-        host, context = str(_context().get("base_url", "")), os.environ.get("DOCKER_CONTEXT", "")
-    where = host or "its socket"
-    if "Permission denied" in str(error):
-        return EngineError(
-            f"the Docker Engine refuses this user at {where}",
-            hint="add yourself to the group docker (usermod -aG docker $USER) and log in again",
-        )
-    return EngineError(
-        f"the Docker Engine does not answer at {where}",
-        output=str(error),
-        hint=remedy(str(error), host=host, context=context),
-    )
-
-
-def _context() -> dict[str, Any]:
-    """Return the address of the Docker context in use, as the docker command chooses it.
-
-    Raises:
-        EngineError: there is no such context; nobody wants another engine then.
-    """
-    from docker.context import ContextAPI
-    from docker.context.config import get_current_context_name
-
-    name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
-    context = ContextAPI.get_context(name)
-    if context is None:
-        message, hint = unknown_context(name)
-        raise EngineError(message, hint=hint)
-    if name == "default" or context.Host is None:
-        return {}
-    return {"base_url": context.Host, "tls": context.TLSConfig or False}
+    def _for_long(self) -> Iterator[APIClient]:
+        """Give a connection for requests whose answer takes its time."""
+        with contextlib.closing(connect(LONG_SECONDS)) as api:
+            yield api
 
 
 def _container(item: Mapping[str, Any]) -> Container:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from tasks.adapters.docker import build_context
 from tasks.adapters.docker.buildx import Buildx, Definition, Order
-from tasks.adapters.docker.images import LocalImages
+from tasks.adapters.docker.engine import Engine
 from tasks.adapters.process import Completed, Runner
-from tasks.adapters.registry.oci import Registry, UnreachableError
+from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.core.errors import CommandError, MissingToolError, RegistryError
 from tasks.core.images.content_key import base_arguments, content_key, target_keys
 from tasks.core.images.reference import HUB, Reference
@@ -60,6 +60,7 @@ class Standins:
 
     Args:
         runner: runs docker and debootstrap.
+        engine: keeps those that are there before a registry is.
         root: the checkout.
         host: host and port of the registry that keeps them.
         suite: the Debian release they are made of.
@@ -69,6 +70,7 @@ class Standins:
     def __init__(
         self,
         runner: Runner,
+        engine: Engine,
         root: Path,
         *,
         host: str,
@@ -79,9 +81,9 @@ class Standins:
         self._root = root
         self._suite = suite
         self._work = work
-        self._local = LocalImages(runner)
+        self._engine = engine
         self._buildx = Buildx(runner, root, f"{_FOLDER}/docker-bake.hcl")
-        self._registry = Registry(f"{host}/{_PATH}")
+        self._registry = OciRegistry(f"{host}/{_PATH}")
         self._found: dict[str, str] = {}
 
     def name_for(self, reference: Reference) -> str | None:
@@ -134,7 +136,7 @@ class Standins:
     def _look(self, name: str) -> str | None:
         if name == REGISTRY:
             local = self._name(name)
-            return local if self._local.find(local) else None
+            return local if self._engine.has_image(local) else None
         try:
             digest = self._registry.digest(name, self._keys[name])
         except UnreachableError:
@@ -198,7 +200,7 @@ class Standins:
         local = self._make_debian()
         public = f"{self._registry.repository(DEBIAN)}:{self._keys[DEBIAN]}"
         with self._work(f"publish the stand-in for {DEBIAN}") as activity:
-            self._local.push(local, public, activity.line)
+            self._engine.push(local, public, activity.line)
         digest = self._registry.digest(DEBIAN, self._keys[DEBIAN])
         if digest is None:
             raise RegistryError(f"{public} was pushed, but the registry does not have it")
@@ -207,7 +209,7 @@ class Standins:
     def _make_debian(self) -> str:
         """Return the engine's own Debian base, made by debootstrap where it is missing."""
         local = self._name(DEBIAN)
-        if self._local.find(local):
+        if self._engine.has_image(local):
             return local
         script = str(self._root / _FOLDER / "debian.sh")
         with (
@@ -221,7 +223,7 @@ class Standins:
             )
             if done.returncode != 0:
                 raise self._failure(done)
-            self._local.load(tar, local)
+            self._engine.load(tar, local)
         return local
 
     def _failure(self, done: Completed) -> CommandError | MissingToolError:

@@ -10,12 +10,12 @@ import contextlib
 import fcntl
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from tasks.adapters.identity import is_alive
+from tasks.adapters.wait import wait_until
 from tasks.core.environment import Holder
 from tasks.core.errors import HeldError, SuiteError
 
@@ -83,13 +83,16 @@ class Lock:
     ) -> None:
         if _try_lock(file):
             return
-        deadline = time.monotonic() + wait_seconds
         told: Holder | None = None
         with _opened(self._queue) as queue:
             first = _read(queue)
             if me.commit and not (first and _supersedes(first, me)):
                 _write(queue, me)
-            while not _try_lock(file):
+
+            def is_ours() -> bool:
+                nonlocal told
+                if _try_lock(file):
+                    return True
                 holder = _read(file)
                 if holder and holder != told:
                     waiting(f"{self._name} is held by {holder}; waiting for it")
@@ -100,13 +103,19 @@ class Lock:
                         f"{self._name}: {newer} waits as well and is newer; this run of "
                         f"{me.commit} makes way for it"
                     )
-                if time.monotonic() > deadline:
-                    raise HeldError(
-                        f"{self._name} is still held by {holder or 'somebody'} after "
-                        f"{wait_seconds:.0f} s",
-                        hint="end that run, or wait for it; the lock goes with its process",
-                    )
-                time.sleep(POLL_SECONDS)
+                return False
+
+            wait_until(
+                f"{self._name} is still held",
+                is_ours,
+                deadline_seconds=wait_seconds,
+                poll_seconds=POLL_SECONDS,
+                late=lambda _: HeldError(
+                    f"{self._name} is still held by {told or 'somebody'} after "
+                    f"{wait_seconds:.0f} s",
+                    hint="end that run, or wait for it; the lock goes with its process",
+                ),
+            )
             if _read(queue) == me:
                 os.ftruncate(queue, 0)
 

@@ -13,11 +13,7 @@ SUFFIXES = {".list", ".sources"}
 
 
 class AptTool:
-    """Asks apt.
-
-    Args:
-        runner: runs apt's programs.
-    """
+    """Asks apt."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -52,4 +48,4 @@ class AptTool:
         found = [single] if single.is_file() else []
         if parts.is_dir():
             found += sorted(file for file in parts.iterdir() if file.suffix in SUFFIXES)
-        return {str(file): file.read_text() for file in found}
+        return {str(file): file.read_text(errors="replace") for file in found}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.adapters.process import Runner
+from tasks.adapters.wait import wait_until
 from tasks.core.doctor.packages import Command
 from tasks.core.errors import EngineError
 
@@ -24,7 +24,6 @@ class Service:
     """Starts the engine; a dockerd that no service manager runs is known again by its pid file.
 
     Attributes:
-        runner: runs the commands.
         pidfile: holds the number of a dockerd that we started, and of no other.
         log: what that dockerd says.
         options: further options of dockerd.
@@ -79,18 +78,31 @@ class Service:
         Raises:
             EngineError: it did not answer in time, or ended; the end of its log is in the error.
         """
-        deadline = time.monotonic() + START_SECONDS
-        while not answers():
-            if time.monotonic() > deadline or (ours and self._ended()):
-                said = ""
-                with contextlib.suppress(OSError):
-                    said = self.log.read_text(errors="replace") if ours else ""
-                raise EngineError(
-                    "the Docker Engine was started but does not answer",
-                    output=said,
-                    hint=f"its log: {self.log}" if ours else "its log: journalctl -u docker",
-                )
-            time.sleep(_POLL_SECONDS)
+
+        def late(_: str) -> EngineError:
+            said = ""
+            with contextlib.suppress(OSError):
+                said = self.log.read_text(errors="replace") if ours else ""
+            return EngineError(
+                "the Docker Engine was started but does not answer",
+                output=said,
+                hint=f"its log: {self.log}" if ours else "its log: journalctl -u docker",
+            )
+
+        def is_there() -> bool:
+            if answers():
+                return True
+            if ours and self._ended():
+                raise late("")
+            return False
+
+        wait_until(
+            "the Docker Engine does not answer",
+            is_there,
+            deadline_seconds=START_SECONDS,
+            poll_seconds=_POLL_SECONDS,
+            late=late,
+        )
 
     def _ended(self) -> bool:
         """Return True if the process that was started is gone again."""

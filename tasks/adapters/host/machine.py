@@ -30,8 +30,6 @@ ANSWER_SECONDS = 5
 
 ENGINE_SECONDS = 30
 
-MANAGERS = ("apt-get", "dnf", "pacman", "zypper", "apk", "brew")
-
 DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 """What debootstrap checks Debian's signatures with; not there on a plain Ubuntu."""
 
@@ -81,7 +79,6 @@ class Machine:
         user = _user()
         with contextlib.suppress(OSError):  # not Linux
             release = platform.freedesktop_os_release()
-        manager = next((name for name in MANAGERS if self.find(name)), "")
         return System(
             name=release.get("PRETTY_NAME") or f"{platform.system()} {platform.release()}",
             machine=platform.machine(),
@@ -89,7 +86,7 @@ class Machine:
             user=user,
             root=os.geteuid() == 0,
             sudo=bool(self.find("sudo")),
-            manager=manager.removesuffix("-get"),
+            apt=bool(self.find("apt-get")),
             codename=release.get("VERSION_CODENAME", ""),
             systemd=Path("/run/systemd/system").is_dir(),  # sd_booted(3)
             member=_is_member(user, "docker"),

@@ -15,12 +15,7 @@ INSTALL_SECONDS = 1800.0
 
 
 class Venv:
-    """The checkout's .venv.
-
-    Args:
-        runner: runs the installer.
-        root: the checkout.
-    """
+    """The checkout's .venv."""
 
     def __init__(self, runner: Runner, root: Path) -> None:
         self._runner = runner

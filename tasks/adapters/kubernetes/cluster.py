@@ -6,128 +6,34 @@ cluster said.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from tasks.adapters.kubernetes.exec import Exec
+from tasks.adapters.kubernetes.kinds import KINDS, Kind
 from tasks.adapters.kubernetes.transport import (
     PATIENCE_SECONDS,
-    WATCH_SECONDS,
-    Object,
-    Request,
+    ApiRequest,
     Stop,
     Transport,
     refusal,
 )
+from tasks.adapters.kubernetes.watch import PAGE, WatchEvent, list_objects, watch
 from tasks.core.errors import ClusterError, ConflictError
+from tasks.core.kubernetes.objects import Object
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 FIELD_MANAGER = "mautic-multidev"
-PAGE = 500
-ERROR_PAUSE_SECONDS = 0.5
-"""How long to wait before a list after a watch that told of an error, 410 Gone as a rule."""
 SILENCE_SECONDS = 900.0
 """How long a log that is followed may say nothing before its connection is made anew."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """How to ask for a list without specs and data
 (https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches)."""
-MIN_PAUSE_SECONDS = 0.05
-MAX_PAUSE_SECONDS = 2.0
-"""How long to wait before a watch that ended is opened again."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Where objects of one kind live in the API."""
-
-    api: str
-    plural: str
-    namespaced: bool = True
-
-    def path(self, namespace: str | None = None, name: str | None = None, sub: str = "") -> str:
-        """Return the path of the collection, of one object, or of a part of it."""
-        root = "/api/v1" if self.api == "v1" else f"/apis/{self.api}"
-        where = f"/namespaces/{quote(namespace)}" if self.namespaced and namespace else ""
-        path = f"{root}{where}/{self.plural}"
-        if name is not None:
-            path += f"/{quote(name)}"
-        return f"{path}/{sub}" if sub else path
-
-
-KINDS: Mapping[str, Kind] = {
-    "Namespace": Kind("v1", "namespaces", namespaced=False),
-    "Node": Kind("v1", "nodes", namespaced=False),
-    "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
-    "Pod": Kind("v1", "pods"),
-    "Event": Kind("v1", "events"),
-    "Secret": Kind("v1", "secrets"),
-    "ConfigMap": Kind("v1", "configmaps"),
-    "Service": Kind("v1", "services"),
-    "ServiceAccount": Kind("v1", "serviceaccounts"),
-    "PersistentVolumeClaim": Kind("v1", "persistentvolumeclaims"),
-    "ResourceQuota": Kind("v1", "resourcequotas"),
-    "LimitRange": Kind("v1", "limitranges"),
-    "Deployment": Kind("apps/v1", "deployments"),
-    "ReplicaSet": Kind("apps/v1", "replicasets"),
-    "StatefulSet": Kind("apps/v1", "statefulsets"),
-    "Job": Kind("batch/v1", "jobs"),
-    "CronJob": Kind("batch/v1", "cronjobs"),
-    "Lease": Kind("coordination.k8s.io/v1", "leases"),
-    "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
-    "IngressClass": Kind("networking.k8s.io/v1", "ingressclasses", namespaced=False),
-    "CSIDriver": Kind("storage.k8s.io/v1", "csidrivers", namespaced=False),
-    "Gateway": Kind("gateway.networking.k8s.io/v1", "gateways"),
-    "GatewayClass": Kind("gateway.networking.k8s.io/v1", "gatewayclasses", namespaced=False),
-    "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
-    "LoadBalancerConfiguration": Kind("gateway.k8s.aws/v1", "loadbalancerconfigurations"),
-    "TargetGroupConfiguration": Kind("gateway.k8s.aws/v1", "targetgroupconfigurations"),
-    "Ingress": Kind("networking.k8s.io/v1", "ingresses"),
-    "HorizontalPodAutoscaler": Kind("autoscaling/v2", "horizontalpodautoscalers"),
-    "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),
-    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
-    "CustomResourceDefinition": Kind(
-        "apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False
-    ),
-    "ClusterRole": Kind("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
-    "ClusterRoleBinding": Kind(
-        "rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False
-    ),
-    "Role": Kind("rbac.authorization.k8s.io/v1", "roles"),
-    "RoleBinding": Kind("rbac.authorization.k8s.io/v1", "rolebindings"),
-    "ValidatingAdmissionPolicy": Kind(
-        "admissionregistration.k8s.io/v1", "validatingadmissionpolicies", namespaced=False
-    ),
-    "ValidatingAdmissionPolicyBinding": Kind(
-        "admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", namespaced=False
-    ),
-    "SelfSubjectAccessReview": Kind(
-        "authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False
-    ),
-}
-"""The kinds the suite deals with."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing a watch saw.
-
-    Attributes:
-        kind: the object's kind.
-        type: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``SYNCED`` after a whole new list.
-        object: the object; for ``SYNCED`` the list, its items under ``items``.
-    """
-
-    kind: str
-    type: str
-    object: Object
 
 
 class Cluster:
@@ -166,7 +72,7 @@ class Cluster:
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """Return an object, or None when there is none of that name."""
         try:
-            return self._transport.json(Request("GET", KINDS[kind].path(namespace, name)))
+            return self._transport.json(ApiRequest("GET", KINDS[kind].path(namespace, name)))
         except ClusterError as error:
             if error.status == 404:
                 return None
@@ -183,14 +89,13 @@ class Cluster:
         """Return all objects of a kind, in one namespace or in all of them.
 
         Args:
-            kind: the kind.
             namespace: the namespace; None for all of them.
             selector: labels the objects must bear.
             metadata_only: leave out everything but their metadata.
         """
         query = {"labelSelector": selector, "limit": str(PAGE)}
         headers = {"Accept": METADATA_ONLY} if metadata_only else None
-        return self._list(kind, namespace, query, headers)[0]
+        return list_objects(self._transport, kind, namespace, query, headers)[0]
 
     def find_all(
         self, kind: str, selector: str = "", *, fields: str = "", metadata_only: bool = False
@@ -198,14 +103,13 @@ class Cluster:
         """Return all objects of a kind in one call, however many there are.
 
         Args:
-            kind: their kind.
             selector: label selector.
             fields: field selector.
             metadata_only: leave out everything but their metadata.
         """
         query = {"labelSelector": selector, "fieldSelector": fields}
         headers = {"Accept": METADATA_ONLY} if metadata_only else None
-        return self._list(kind, None, query, headers)[0]
+        return list_objects(self._transport, kind, None, query, headers)[0]
 
     def apply(self, manifest: Object) -> Object:
         """Create or update an object by server-side apply, as its sole manager."""
@@ -213,7 +117,7 @@ class Cluster:
         path = KINDS[kind].path(meta.get("namespace"), meta["name"])
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return self._transport.json(
-            Request("PATCH", path, query, manifest, "application/apply-patch+yaml")
+            ApiRequest("PATCH", path, query, manifest, "application/apply-patch+yaml")
         )
 
     def create(self, manifest: Object) -> Object:
@@ -223,7 +127,7 @@ class Cluster:
             ConflictError: there is one of that name.
         """
         path = KINDS[manifest["kind"]].path(manifest["metadata"].get("namespace"))
-        return self._write(Request("POST", path, {"fieldManager": FIELD_MANAGER}, manifest))
+        return self._write(ApiRequest("POST", path, {"fieldManager": FIELD_MANAGER}, manifest))
 
     def replace(self, manifest: Object) -> Object:
         """Replace an object, if it is still at the version that was read.
@@ -233,9 +137,9 @@ class Cluster:
         """
         meta = manifest["metadata"]
         path = KINDS[manifest["kind"]].path(meta.get("namespace"), meta["name"])
-        return self._write(Request("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest))
+        return self._write(ApiRequest("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest))
 
-    def _write(self, request: Request) -> Object:
+    def _write(self, request: ApiRequest) -> Object:
         """Return the object as the API has it after a request that cannot simply be repeated.
 
         Where the answer to the first attempt was lost, the second meets what the first one wrote.
@@ -257,7 +161,7 @@ class Cluster:
         path = KINDS[kind].path(namespace, name)
         query = {"fieldManager": FIELD_MANAGER}
         return self._transport.json(
-            Request("PATCH", path, query, patch, "application/merge-patch+json")
+            ApiRequest("PATCH", path, query, patch, "application/merge-patch+json")
         )
 
     def delete(
@@ -273,9 +177,6 @@ class Cluster:
         """Ask for an object's deletion; return False when there was none, or another than meant.
 
         Args:
-            kind: the object's kind.
-            name: its name.
-            namespace: its namespace.
             propagation: what becomes of what it owns.
             grace_seconds: how long it may take to end; by default what it says itself.
             uid: delete only the one that has it.
@@ -286,7 +187,9 @@ class Cluster:
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         try:
-            self._transport.json(Request("DELETE", KINDS[kind].path(namespace, name), body=options))
+            self._transport.json(
+                ApiRequest("DELETE", KINDS[kind].path(namespace, name), body=options)
+            )
         except ClusterError as error:
             # A conflict with a precondition: it is another one.
             if error.status == 404 or (uid and error.status == 409):
@@ -324,12 +227,12 @@ class Cluster:
 
     def version(self) -> str:
         """Return the API server's version, e.g. ``v1.36.2``."""
-        return str(self._transport.json(Request("GET", "/version"))["gitVersion"])
+        return str(self._transport.json(ApiRequest("GET", "/version"))["gitVersion"])
 
     def logs(
         self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 500
     ) -> str | None:
-        """Return the end of a container's log, or None when there is none to be had.
+        """Return the end of a container's log, or None where there is none.
 
         One attempt: a node that is away must not hold up the logs of all others.
 
@@ -337,7 +240,7 @@ class Cluster:
             ClusterError: the API, or the node it asked, failed.
         """
         query = {"container": container, "tailLines": str(tail), "previous": str(previous).lower()}
-        request = Request("GET", KINDS["Pod"].path(namespace, pod, "log"), query)
+        request = ApiRequest("GET", KINDS["Pod"].path(namespace, pod, "log"), query)
         answer = self._transport.attempt(request)
         if answer.status in {400, 404}:  # not started yet, or gone
             return None
@@ -358,9 +261,6 @@ class Cluster:
         """Yield a container's log line by line as it is written, each after its time stamp.
 
         Args:
-            namespace: the pod's namespace.
-            pod: the pod.
-            container: the container.
             tail: lines to begin with; None begins with the first one.
             since: leave out what is older.
             stop: ends it.
@@ -374,7 +274,7 @@ class Cluster:
         if since is not None:
             query["sinceTime"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
         path = KINDS["Pod"].path(namespace, pod, "log")
-        request = Request("GET", path, query, timeout=(5.0, SILENCE_SECONDS))
+        request = ApiRequest("GET", path, query, timeout=(5.0, SILENCE_SECONDS))
         yield from self._transport.lines(request, stop)
 
     def execute(self, namespace: str, pod: str, container: str, argv: Sequence[str]) -> int:
@@ -406,7 +306,7 @@ class Cluster:
         path before every link of a page; it is taken out again.
         """
         proxy = KINDS["Service"].path(namespace, f"{service}:{port}", "proxy")
-        answer = self._transport.attempt(Request("GET", proxy + path, headers=headers))
+        answer = self._transport.attempt(ApiRequest("GET", proxy + path, headers=headers))
         return answer.status, answer.body.replace(unquote(proxy).encode(), b"")
 
     def now(self) -> datetime:
@@ -419,7 +319,7 @@ class Cluster:
         self,
         kind: str,
         namespace: str | None,
-        on_change: Callable[[Change], None],
+        on_change: Callable[[WatchEvent], None],
         *,
         selector: str = "",
         stop: Stop,
@@ -437,76 +337,7 @@ class Cluster:
         Raises:
             ClusterError: the API refuses, or was away for longer than the patience.
         """
-        while not stop.is_set():
-            query = {"labelSelector": selector, "limit": str(PAGE)}
-            items, version = self._list(kind, namespace, query)
-            whole = {"metadata": {"resourceVersion": version}, "items": items}
-            on_change(Change(kind, "SYNCED", whole))
-            for change in self._follow(kind, namespace, selector, version, stop):
-                on_change(change)
-
-    def _follow(
-        self, kind: str, namespace: str | None, selector: str, version: str, stop: Stop
-    ) -> Iterator[Change]:
-        """Yield changes since a version until the API no longer knows it (410) or is stopped."""
-        path = KINDS[kind].path(namespace)
-        pause = MIN_PAUSE_SECONDS
-        while not stop.is_set():
-            query = {
-                "watch": "true",
-                "resourceVersion": version,
-                "allowWatchBookmarks": "true",
-                "timeoutSeconds": str(WATCH_SECONDS),
-            }
-            if selector:
-                query["labelSelector"] = selector
-            opened = time.monotonic()
-            request = Request("GET", path, query, timeout=(5.0, WATCH_SECONDS + 5.0))
-            try:
-                for line in self._transport.lines(request, stop):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        stop.wait(ERROR_PAUSE_SECONDS)
-                        return
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    if event["type"] != "BOOKMARK":
-                        yield Change(kind, event["type"], {**event["object"], "kind": kind})
-            except ClusterError as error:
-                if error.status != 410:
-                    raise
-                return
-            # The stream has ended: by its time-out, or because something between dropped it.
-            lived = time.monotonic() - opened > MAX_PAUSE_SECONDS
-            pause = MIN_PAUSE_SECONDS if lived else min(pause * 2, MAX_PAUSE_SECONDS)
-            stop.wait(pause)
-
-    def _list(
-        self,
-        kind: str,
-        namespace: str | None,
-        options: Mapping[str, str],
-        headers: Mapping[str, str] | None = None,
-    ) -> tuple[list[Object], str]:
-        items: list[Object] = []
-        query = {name: value for name, value in options.items() if value}
-        while True:
-            try:
-                request = Request("GET", KINDS[kind].path(namespace), query, headers=headers or {})
-                page = self._transport.json(request)
-            except ClusterError as error:
-                if error.status != 410 or "continue" not in query:
-                    raise
-                # The list took so long that the API has forgotten its state: from the start.
-                items.clear()
-                del query["continue"]
-                continue
-            # A list's items leave out what the list says of all of them.
-            # Of metadata alone, an empty list is null.
-            items += ({**item, "kind": kind} for item in page["items"] or ())
-            following = page["metadata"].get("continue")
-            if not following:
-                return items, page["metadata"]["resourceVersion"]
-            query["continue"] = following
+        watch(self._transport, kind, namespace, on_change, selector=selector, stop=stop)
 
 
 def _is_written(found: Object, wanted: Object) -> bool:

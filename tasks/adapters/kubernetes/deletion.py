@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 
-from tasks.adapters.kubernetes.cluster import KINDS, Cluster
-from tasks.adapters.kubernetes.transport import Object
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.kinds import KINDS
+from tasks.adapters.wait import CLOCK, Clock, wait_until
 from tasks.core.errors import ClusterError, DeadlineError
+from tasks.core.kubernetes.objects import Object, title_of, uid_of
 from tasks.core.kubernetes.removal import cannot_be_listed, held_by, is_stuck, is_worth_a_word
 
 WAIT_SECONDS = 300
@@ -30,14 +31,11 @@ def wait_gone(
     uid: str = "",
     say: Callable[[str], None],
     patient: bool = False,
+    clock: Clock = CLOCK,
 ) -> None:
     """Wait for the end of an object that is being deleted.
 
     Args:
-        cluster: the cluster.
-        kind: the object's kind.
-        name: its name.
-        namespace: its namespace.
         uid: its uid, where another one may take its name at once; by default whichever is there.
         say: told what holds it up, once it has taken a while and whenever that changes.
         patient: wait on though nothing moves: somebody else has asked for its end.
@@ -45,27 +43,73 @@ def wait_gone(
     Raises:
         DeadlineError: naming what holds it up.
     """
-    began = moved = time.monotonic()
-    held = told = ""
-    while found := cluster.get(kind, name, namespace):
-        uid = uid or found["metadata"]["uid"]
-        if found["metadata"]["uid"] != uid:
-            return
-        now = time.monotonic()
-        words = held_by(found)
-        if words != held:
-            held, moved = words, now
-        if held != told and is_worth_a_word(held, waited=now - began):
-            told = held
-            say(f"waiting for the end of {kind.lower()}/{name}: {_named(cluster, found, held)}")
-        stuck = not patient and is_stuck(held, waited=now - began, still=now - moved)
-        if stuck or now - began > WAIT_SECONDS:
-            raise DeadlineError(
-                f"{kind.lower()}/{name} is not gone after {now - began:.0f} s: "
-                f"{_named(cluster, found, held)}",
-                hint=_hint(found),
-            )
-        time.sleep(POLL_SECONDS)
+    end = _End(cluster, kind, name, namespace, uid, say, patient=patient, clock=clock)
+    wait_until(
+        end.problem,
+        end.has_come,
+        deadline_seconds=WAIT_SECONDS,
+        poll_seconds=POLL_SECONDS,
+        late=end.late,
+        clock=clock,
+    )
+
+
+class _End:
+    """The end of one object, as far as it has come."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        kind: str,
+        name: str,
+        namespace: str | None,
+        uid: str,
+        say: Callable[[str], None],
+        *,
+        patient: bool,
+        clock: Clock,
+    ) -> None:
+        self._cluster = cluster
+        self._kind, self._name, self._namespace = kind, name, namespace
+        self._uid = uid
+        self._say = say
+        self._patient = patient
+        self._clock = clock
+        self._began = self._moved = clock.monotonic()
+        self._found: Object = {}
+        self._held = self._told = ""
+
+    @property
+    def problem(self) -> str:
+        """What is the matter while it has not come."""
+        return f"{self._kind.lower()}/{self._name} is not gone"
+
+    def has_come(self) -> bool:
+        """Return True if the object is gone; say what holds it up.
+
+        Raises:
+            DeadlineError: waiting any longer serves nobody.
+        """
+        found = self._cluster.get(self._kind, self._name, self._namespace)
+        self._uid = self._uid or (uid_of(found) if found else "")
+        if found is None or uid_of(found) != self._uid:
+            return True
+        self._found, now, held = found, self._clock.monotonic(), held_by(found)
+        if held != self._held:
+            self._held, self._moved = held, now
+        waited = now - self._began
+        if held != self._told and is_worth_a_word(held, waited=waited):
+            self._told = held
+            named = _named(self._cluster, found, held)
+            self._say(f"waiting for the end of {self._kind.lower()}/{self._name}: {named}")
+        if not self._patient and is_stuck(held, waited=waited, still=now - self._moved):
+            raise self.late(f"{self.problem} after {waited:.0f} s")
+        return False
+
+    def late(self, message: str) -> DeadlineError:
+        """Return the error that names what holds the object up."""
+        named = _named(self._cluster, self._found, self._held)
+        return DeadlineError(f"{message}: {named}", hint=_hint(self._found))
 
 
 def _named(cluster: Cluster, found: Object, held: str) -> str:
@@ -92,7 +136,7 @@ def _holders(cluster: Cluster, namespace: str, held: str) -> Iterator[str]:
         for item in items:
             finalizers = ", ".join(item["metadata"].get("finalizers") or ())
             because = f" by {finalizers}" if finalizers else ""
-            yield f"{kind.lower()}/{item['metadata']['name']}{because}"
+            yield f"{title_of(item)}{because}"
 
 
 def _hint(found: Object) -> str:

@@ -40,7 +40,6 @@ class Exec:
     Args:
         transport: speaks to the API server.
         path: of the pod's exec.
-        container: the container.
         argv: the command.
     """
 

@@ -12,13 +12,20 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tasks.adapters.process import Runner
 from tasks.core.errors import CommandError, DeadlineError, SuiteError
 
 REASON_LENGTH = 500
 PENDING = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
+
+
+class OnStart(Protocol):
+    """Told how to end Helm early, as soon as it has started."""
+
+    def __call__(self, end: Callable[[], None], /) -> None:
+        """Keep what ends it."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +103,18 @@ class Helm:
         files: tuple[Path, ...] = (),
         timeout_seconds: int,
         on_line: Callable[[str], None] | None = None,
-        on_start: Callable[[Callable[[], None]], None] | None = None,
+        on_start: OnStart | None = None,
     ) -> None:
         """Install or upgrade a release, and wait for its hooks.
 
         Args:
-            release: the release's name.
             namespace: where; it must exist.
             chart: the chart's directory.
             values: the values of this very deploy; they go by stdin.
             files: values files below them, the later ones win.
             timeout_seconds: for each hook.
             on_line: told what helm says.
-            on_start: given a function that ends helm early; it then marks the release as failed.
+            on_start: given what ends helm early; it then marks the release as failed.
 
         Raises:
             CommandError: helm failed, or a hook did.
@@ -172,7 +178,7 @@ class Helm:
         stdin: str = "",
         deadline: float | None = None,
         on_line: Callable[[str], None] | None = None,
-        on_start: Callable[[Callable[[], None]], None] | None = None,
+        on_start: OnStart | None = None,
     ) -> None:
         argv = [self._program, verb, release, *options, f"--namespace={namespace}"]
         try:

@@ -9,18 +9,18 @@ it did not run.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from tasks.adapters.identity import is_alive
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
-from tasks.adapters.kubernetes.transport import Object
+from tasks.adapters.wait import wait_until
 from tasks.core.environment import Holder
 from tasks.core.errors import ClusterError, ConflictError, HeldError, VanishedError
+from tasks.core.kubernetes.objects import Object, is_being_deleted
 
 NAME = "mautic-multidev"
 PREFIX = "mautic-multidev.io/"
@@ -34,7 +34,6 @@ class LeaseLock:
     """Holds the Lease of one namespace, as a context manager.
 
     Args:
-        cluster: the cluster.
         namespace: the environment's namespace; it must exist.
         me: who asks.
         wait_seconds: how long to wait for another holder.
@@ -63,29 +62,34 @@ class LeaseLock:
         self._say = say
         self._stop = threading.Event()
         self._lost: str | None = None
+        self._other = "nobody"
         self._heartbeat = threading.Thread(target=self._renew, daemon=True, name="lease")
 
     def __enter__(self) -> Self:
         began = self._cluster.now()
-        deadline = time.monotonic() + self._wait_seconds
-        told = ""
-        while not self._try_there(began):
-            lease = self._cluster.get("Lease", NAME, self._namespace)
-            if lease is None:
-                continue
-            other = lease["spec"].get("holderIdentity") or "nobody"
-            if other != told:
-                since = lease["spec"].get("acquireTime", "")
-                self._say(f"waiting for {other}, who holds {self._namespace} since {since}")
-                told = other
-            if time.monotonic() > deadline:
-                raise HeldError(
-                    f"{self._namespace} is held by {other}",
-                    hint=f"waited {self._wait_seconds:.0f} s; run the same again when it is done",
-                )
-            time.sleep(POLL_SECONDS)
+        wait_until(
+            f"{self._namespace} is held",
+            lambda: self._try_there(began) or self._tell_holder(),
+            deadline_seconds=self._wait_seconds,
+            poll_seconds=POLL_SECONDS,
+            late=lambda _: HeldError(
+                f"{self._namespace} is held by {self._other}",
+                hint=f"waited {self._wait_seconds:.0f} s; run the same again when it is done",
+            ),
+        )
         self._heartbeat.start()
         return self
+
+    def _tell_holder(self) -> Literal[False]:
+        """Say who holds the Lease, once of each."""
+        lease = self._cluster.get("Lease", NAME, self._namespace)
+        spec = lease["spec"] if lease else {}
+        other = spec.get("holderIdentity")
+        if other and other != self._other:
+            since = spec.get("acquireTime", "")
+            self._say(f"waiting for {other}, who holds {self._namespace} since {since}")
+            self._other = other
+        return False
 
     def __exit__(
         self,
@@ -140,12 +144,12 @@ class LeaseLock:
 
     def _is_going(self) -> bool:
         found = self._cluster.get("Namespace", self._namespace)
-        return found is None or "deletionTimestamp" in found["metadata"]
+        return found is None or is_being_deleted(found)
 
     def _vanished(self) -> VanishedError:
         """Wait for the end of the namespace; return the error that tells of it."""
         found = self._cluster.get("Namespace", self._namespace)
-        if found and "deletionTimestamp" in found["metadata"]:
+        if found and is_being_deleted(found):
             self._say(f"{self._namespace} is being removed; waiting for its end")
             uid = found["metadata"]["uid"]
             where = self._namespace
@@ -236,7 +240,6 @@ def holder_of(lease: Object, now: datetime) -> str | None:
     """Return who holds a Lease; None if nobody does, or if its holder stopped to renew it.
 
     Args:
-        lease: the Lease.
         now: the time by the cluster's clock, by which it is renewed; this machine's may differ.
     """
     spec = lease["spec"]

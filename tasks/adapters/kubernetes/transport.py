@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from tasks.adapters.connection_errors import causes, is_permanent, retry
-from tasks.adapters.library_warnings import overheard
+from tasks.adapters.kubernetes.kubeconfig import client_from_kubeconfig
 from tasks.core.errors import ClusterError, ConflictError, reason_of
+from tasks.core.kubernetes.objects import Object
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
     from websocket import WebSocket
-
-Object = dict[str, Any]
 
 PATIENCE_SECONDS = 30.0
 """How long a request is tried again while the API is busy, failing or away."""
@@ -51,7 +50,7 @@ silently may cost."""
 
 
 @dataclass(frozen=True)
-class Request:
+class ApiRequest:
     """One request.
 
     Attributes:
@@ -74,7 +73,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """What the API answered to one attempt.
 
     Attributes:
@@ -142,7 +141,7 @@ class Transport:
     ) -> None:
         self._say = say
         self._told = False
-        self._new_client = log_in or functools.partial(_client, context, kubeconfig)
+        self._new_client = log_in or functools.partial(client_from_kubeconfig, context, kubeconfig)
         self._client = self._connect()
         self._login = threading.Lock()
         self._patience = patience
@@ -158,7 +157,7 @@ class Transport:
         """Whether the API has answered before."""
         return math.isfinite(self._skew)
 
-    def json(self, request: Request) -> Object:
+    def json(self, request: ApiRequest) -> Object:
         """Return the object that answers a request.
 
         Raises:
@@ -177,12 +176,12 @@ class Transport:
             )
         return found
 
-    def body(self, request: Request) -> bytes:
+    def body(self, request: ApiRequest) -> bytes:
         """Return the bytes that answer a request; errors as for ``json``."""
-        answer: Answer = self._insist(request, self.attempt)
+        answer: ApiAnswer = self._insist(request, self.attempt)
         return answer.body
 
-    def lines(self, request: Request, stop: Stop) -> Iterator[str]:
+    def lines(self, request: ApiRequest, stop: Stop) -> Iterator[str]:
         """Yield the lines of a streamed answer until it ends, breaks off, or is stopped.
 
         Raises:
@@ -202,7 +201,7 @@ class Transport:
                     # A container may write anything, also what is no UTF-8.
                     yield from (line.decode(errors="replace") for line in lines if line)
             except (HTTPError, OSError):
-                return  # as an end: whoever watches asks again from where it was
+                return  # like an end: a watch asks again from where it was
             finally:
                 stream.close()
 
@@ -233,15 +232,15 @@ class Transport:
                     logged_in = True
                     continue
                 kind = {"Content-Type": (error.resp_headers or {}).get("content-type", "")}
-                answer = Answer(error.status_code, kind, error.resp_body or b"")
-                raise refusal(Request("GET", path), answer) from error
+                answer = ApiAnswer(error.status_code, kind, error.resp_body or b"")
+                raise refusal(ApiRequest("GET", path), answer) from error
             except (websocket.WebSocketException, OSError) as error:
                 raise self._unreachable(error) from error
-            # Whoever works in a shell may think for as long as he likes.
+            # A person in a shell may think for as long as they like.
             opened.settimeout(None)
             return cast("WebSocket", opened)
 
-    def attempt(self, request: Request) -> Answer:
+    def attempt(self, request: ApiRequest) -> ApiAnswer:
         """Return the answer to one attempt, whatever its status.
 
         Raises:
@@ -251,11 +250,11 @@ class Transport:
 
         stream = self._open(request)
         try:
-            return Answer(stream.status, stream.headers, stream.read() or b"")
+            return ApiAnswer(stream.status, stream.headers, stream.read() or b"")
         except (HTTPError, OSError) as error:
             raise self._unreachable(error) from error
 
-    def _open(self, request: Request) -> Any:
+    def _open(self, request: ApiRequest) -> Any:
         """Return the response to one attempt, its body yet to be read."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
@@ -297,7 +296,7 @@ class Transport:
             hint=hint,
         )
 
-    def _insist(self, request: Request, attempt: Callable[[Request], Any]) -> Any:
+    def _insist(self, request: ApiRequest, attempt: Callable[[ApiRequest], Any]) -> Any:
         """Return a successful answer, tried again while the API is busy, failing or away.
 
         What cannot heal is told at once.
@@ -354,9 +353,9 @@ class Transport:
         return client
 
 
-def refusal(request: Request, answer: Answer | Any) -> ClusterError:
+def refusal(request: ApiRequest, answer: ApiAnswer | Any) -> ClusterError:
     """Return the error for an answer that is none of success."""
-    raw = (answer.body if isinstance(answer, Answer) else answer.read()).decode(errors="replace")
+    raw = (answer.body if isinstance(answer, ApiAnswer) else answer.read()).decode(errors="replace")
     status = _json_of(raw) or {}
     message, reason = status.get("message", raw.strip()[:WORDS_LENGTH]), status.get("reason", "")
     kind = ConflictError if answer.status == 409 else ClusterError
@@ -379,30 +378,3 @@ def _json_of(text: str | bytes) -> Object | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _client(context: str | None, kubeconfig: str | None) -> ApiClient:
-    from kubernetes.config import ConfigException
-    from kubernetes.config.kube_config import new_client_from_config
-
-    try:
-        with overheard() as heard:
-            client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
-                kubeconfig, context, persist_config=False
-            )
-    except (ConfigException, OSError) as error:
-        raise ClusterError(
-            f"the kubeconfig cannot be used: {error}",
-            hint="name a context that `kubectl config get-contexts` lists as `cluster` in "
-            "invoke.yaml, and set KUBECONFIG if the file is not ~/.kube/config",
-        ) from error
-    own = client.configuration
-    if own.host.startswith("https:") and not (own.api_key or own.cert_file or own.username):
-        # The library only logs that an exec plugin failed, and goes on as nobody.
-        said = f": {heard[-1]}" if heard else ""
-        raise ClusterError(
-            f"the kubeconfig gives no credentials for {context or 'the current context'}{said}",
-            hint="log in again; where the context's user has neither a token nor a certificate "
-            "nor an `exec` plugin, that is to be set up first",
-        )
-    return client

@@ -19,6 +19,7 @@ from tasks.adapters.aws.session import Aws
 from tasks.adapters.parallel import at_once
 from tasks.adapters.registry.docker_login import logged_in
 from tasks.adapters.registry.oci import MANIFESTS
+from tasks.adapters.registry.repositories import Repositories
 from tasks.core.errors import AwsError, RegistryError
 
 BATCH = 100
@@ -39,8 +40,6 @@ class Token:
 
     Attributes:
         user: always ``AWS``.
-        password: the secret.
-        expires_at: when it ends.
     """
 
     user: str
@@ -60,7 +59,7 @@ def region_of(url: str) -> str:
     return found["region"]
 
 
-class EcrRegistry:
+class EcrRegistry(Repositories):
     """One account's registry in one region, and a path in it below which the repositories live.
 
     Args:
@@ -73,8 +72,7 @@ class EcrRegistry:
     def __init__(
         self, url: str, aws: Aws, *, create: bool = False, secret: Callable[[str], None]
     ) -> None:
-        self.url = url
-        self.host, _, self._path = url.partition("/")
+        super().__init__(url)
         found = _ADDRESS.match(url)
         self._account = found["account"] if found else ""
         self._aws = aws
@@ -82,14 +80,6 @@ class EcrRegistry:
         self._secret = secret
         self._token: Token | None = None
         self._asking = threading.Lock()
-
-    def repository(self, name: str) -> str:
-        """Return a repository's full name, host included."""
-        return f"{self.url}/{name}"
-
-    def reference(self, repository: str, digest: str) -> str:
-        """Return the reference of an image by its digest."""
-        return f"{self.repository(repository)}@{digest}"
 
     # -- repositories -----------------------------------------------------------------------------
 
@@ -151,10 +141,6 @@ class EcrRegistry:
     def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of an image, or None when there is no such image.
 
-        Args:
-            repository: its name below the registry's path.
-            reference: a tag or a digest.
-
         Raises:
             RegistryError: there is no such repository, and none may be made.
             AwsError: AWS refused, or cannot be reached.
@@ -166,18 +152,6 @@ class EcrRegistry:
                 return None
             raise
         return image["imageId"]["imageDigest"] if image else None
-
-    def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
-        """Return the digests of several images, asked for at once and returned in order.
-
-        Args:
-            wanted: repositories, each with a tag or digest.
-
-        Raises:
-            RegistryError: as for ``digest``.
-            AwsError: as for ``digest``.
-        """
-        return at_once(lambda each: self.digest(*each), wanted)
 
     def tags(self, repository: str) -> dict[str, str]:
         """Return every tag of a repository with its digest.
@@ -224,10 +198,7 @@ class EcrRegistry:
         """
         image = self._image(repository, source)
         if image is None:
-            raise RegistryError(
-                f"there is no image {source} in {self.repository(repository)}",
-                hint="build it: inv build",
-            )
+            raise self._no_image(repository, source)
         at_once(lambda tag: self._put(repository, tag, image), tags)
 
     def _put(self, repository: str, tag: str, image: dict[str, Any]) -> None:
@@ -260,10 +231,6 @@ class EcrRegistry:
 
         An image stays under its other tags, and goes with its last one.
 
-        Args:
-            repository: its name below the registry's path.
-            tags: the tags.
-
         Returns:
             How many there were.
 
@@ -275,7 +242,10 @@ class EcrRegistry:
         failures: list[dict[str, Any]] = []
         for start in range(0, len(tags), BATCH):
             batch = [{"imageTag": tag} for tag in tags[start : start + BATCH]]
-            answer = self._call("batch_delete_image", repository, imageIds=batch)
+            try:
+                answer = self._call("batch_delete_image", repository, imageIds=batch)
+            except NoRepositoryError:  # its tags have gone with it
+                return deleted
             failed = answer.get("failures", [])
             deleted += len(batch) - len(failed)
             failures += [one for one in failed if one["failureCode"] != GONE]
@@ -324,9 +294,6 @@ class EcrRegistry:
         return Token(user, password, data["expiresAt"])
 
     # -- calls ------------------------------------------------------------------------------------
-
-    def _name(self, repository: str) -> str:
-        return f"{self._path}/{repository}" if self._path else repository
 
     def _image(self, repository: str, reference: str) -> dict[str, Any] | None:
         """Return an image with its manifest, or None."""

@@ -6,6 +6,7 @@ as in https://distribution.github.io/distribution/spec/auth/token/.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import ipaddress
@@ -21,6 +22,8 @@ from urllib.parse import urljoin, urlsplit
 
 from tasks.adapters.connection_errors import retry
 from tasks.adapters.parallel import at_once
+from tasks.adapters.registry.docker_login import logins
+from tasks.adapters.registry.repositories import Repositories
 from tasks.core.errors import RegistryError, reason_of
 from tasks.core.images.reference import HUB
 
@@ -54,7 +57,7 @@ class UnreachableError(RegistryError):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RequestLimits:
     """How long to try.
 
     Attributes:
@@ -68,7 +71,7 @@ class Patience:
     retries: int = RETRIES
 
 
-class Registry:
+class OciRegistry(Repositories):
     """One registry, and a path in it below which the repositories live.
 
     Args:
@@ -77,20 +80,11 @@ class Registry:
         patience: how long to try.
     """
 
-    def __init__(self, url: str, patience: Patience | None = None) -> None:
-        self.url = url
-        self.host, _, self._path = url.partition("/")
-        self._patience = patience or Patience()
+    def __init__(self, url: str, patience: RequestLimits | None = None) -> None:
+        super().__init__(url)
+        self._patience = patience or RequestLimits()
         self._authorisations: dict[str, str] = {}
         self._authorising = threading.Lock()
-
-    def repository(self, name: str) -> str:
-        """Return a repository's full name, host included."""
-        return f"{self.url}/{name}"
-
-    def reference(self, repository: str, digest: str) -> str:
-        """Return the reference of an image by its digest."""
-        return f"{self.repository(repository)}@{digest}"
 
     def ping(self) -> None:
         """Ask the registry whether it is there.
@@ -122,10 +116,6 @@ class Registry:
     def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of an image, or None when there is no such image.
 
-        Args:
-            repository: its name below the registry's path.
-            reference: a tag or a digest.
-
         Raises:
             RegistryError: the registry cannot be reached, refused or failed.
         """
@@ -137,17 +127,6 @@ class Registry:
             content = self._manifest("GET", repository, reference).content
             digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         return digest
-
-    def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
-        """Return the digests of several images, asked for at once and returned in order.
-
-        Args:
-            wanted: repositories, each with a tag or digest.
-
-        Raises:
-            RegistryError: as for ``digest``.
-        """
-        return at_once(lambda each: self.digest(*each), wanted)
 
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
         """Give an image more tags; what another image had under them before is left untagged.
@@ -163,10 +142,7 @@ class Registry:
         """
         manifest = self._manifest("GET", repository, source)
         if manifest.status_code == 404:
-            raise RegistryError(
-                f"there is no image {source} in {self.repository(repository)}",
-                hint="build it: inv build",
-            )
+            raise self._no_image(repository, source)
         kind = manifest.headers["Content-Type"]
         at_once(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
 
@@ -192,10 +168,6 @@ class Registry:
     def delete_tag(self, repository: str, tag: str) -> bool:
         """Delete one tag; the image stays under its other tags. Returns whether it was there.
 
-        Args:
-            repository: its name below the registry's path.
-            tag: the tag.
-
         Raises:
             RegistryError: deletion is switched off, or the registry cannot be reached, refused
                 or failed.
@@ -220,10 +192,6 @@ class Registry:
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
         """Delete tags one after the other, in their order; one that is gone is no error.
 
-        Args:
-            repository: its name below the registry's path.
-            tags: the tags.
-
         Returns:
             How many there were.
 
@@ -235,7 +203,7 @@ class Registry:
     # -- HTTP ---------------------------------------------------------------------------------
 
     def _base(self, repository: str) -> str:
-        return "/".join(part for part in ("/v2", self._path, repository) if part)
+        return f"/v2/{self._name(repository)}"
 
     def _manifest(self, method: str, repository: str, reference: str) -> requests.Response:
         path = f"{self._base(repository)}/manifests/{reference}"
@@ -374,12 +342,16 @@ class Registry:
 
     @cached_property
     def _credentials(self) -> tuple[str, str]:
-        """User and password of the Docker configuration, empty when there are none."""
-        from docker import auth
+        """User and password of the Docker configuration, empty when there are none.
+
+        Raises:
+            RegistryError: the credential store does not give them.
+            SettingsError: the configuration cannot be read.
+        """
         from docker.errors import DockerException
 
         try:
-            found = auth.load_config().resolve_authconfig(None if self.host == HUB else self.host)
+            found = logins().resolve_authconfig(None if self.host == HUB else self.host)
         except DockerException as error:
             raise RegistryError(
                 f"the password for {self.host} cannot be had from the credential store: {error}",
@@ -424,9 +396,7 @@ def is_loopback(host: str) -> bool:
 
 def _basic(user: str, password: str) -> str:
     """Return a Basic Authorization header, or nothing without a user."""
-    from base64 import b64encode
-
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode() if user else ""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
 
 
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:

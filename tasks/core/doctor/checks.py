@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from tasks.core.engine_address import context_fault
 from tasks.core.engine_address import remedy as engine_remedy
-from tasks.core.engine_address import told_of_context, unknown_context
 
 ENGINE_MIN = (23, 0)
 """BuildKit as the default builder, named contexts and here-documents without a syntax image."""
@@ -78,7 +78,6 @@ class Finding:
 
     Attributes:
         check: what was looked at, e.g. ``engine``.
-        level: how bad it is.
         found: what was found, one sentence.
         remedy: what to type or change; empty when all is well or a fix of ``needs`` is the remedy.
         needs: what ``--fix`` would bring.
@@ -108,10 +107,8 @@ class System:
         name: the operating system's own name for itself.
         machine: processor architecture, e.g. ``x86_64``.
         python: version of the Python that runs.
-        user: name of the account.
         root: whether that is the superuser.
-        sudo: whether sudo is there.
-        manager: the package manager: apt, dnf, pacman, apk, zypper, brew, or empty.
+        apt: whether it has apt, by which ``--fix`` installs.
         codename: the Debian or Ubuntu release, as os-release has it.
         systemd: whether systemd is process 1.
         member: whether the account is in the group docker, though perhaps not yet in this login.
@@ -123,7 +120,7 @@ class System:
     user: str
     root: bool
     sudo: bool
-    manager: str
+    apt: bool
     codename: str
     systemd: bool
     member: bool = False
@@ -140,7 +137,6 @@ class Docker:
         state: how the engine answered.
         error: what the client said when it could not reach the engine.
         version: the engine's version, or empty.
-        driver: its storage driver.
         root: its data directory.
         buildx: version of the plugin, or empty.
         compose: version of the plugin, or empty.
@@ -164,9 +160,7 @@ class PortUse:
 
     Attributes:
         service: what it is for, e.g. ``proxy``.
-        setting: the setting it comes from.
         address: the address it is published on.
-        port: the port.
         holder: who listens there now: empty when free, ``ours`` for the platform itself.
         free: a port nearby that is free.
     """
@@ -184,9 +178,7 @@ class Source:
     """Where one or more base images come from.
 
     Attributes:
-        host: the registry.
         images: the references that are pulled from it.
-        reached: whether it answered.
         detail: its status, or why it did not answer.
         missing: the images that the engine has no copy of.
     """
@@ -236,7 +228,6 @@ class Facts:
         docker: the engine as its client sees it.
         disk: free bytes by directory.
         memory: available bytes, or None where the system does not say.
-        ports: the ports of the platform.
         clock: this machine's clock against another one.
         sources: the registries of the base images.
         standins: ``images.source`` of the settings.
@@ -301,7 +292,7 @@ def version_of(text: str) -> tuple[int, ...]:
 
 def _system(system: System) -> Finding:
     found = f"{system.name}, {system.machine}, Python {system.python}, as {system.user}"
-    if system.manager == "apt":
+    if system.apt:
         return Finding("system", Level.OK, found)
     return Finding(
         "system",
@@ -364,9 +355,8 @@ def _no_engine(docker: Docker, system: System) -> Finding:
             return Finding("engine", Level.PROBLEM, found, "newgrp docker, or log in again")
         found = f"{system.user} may not talk to the engine: not in the group docker"
         return Finding("engine", Level.PROBLEM, found, needs=(Need.GROUP,))
-    if context := told_of_context(docker.error):
-        message, hint = unknown_context(context)
-        return Finding("engine", Level.PROBLEM, message, hint)
+    if fault := context_fault(docker.error):
+        return Finding("engine", Level.PROBLEM, *fault)
     if docker.host:
         found = f"{docker.host} does not answer: {docker.error}"
         _, _, host = docker.host.partition("DOCKER_HOST=")

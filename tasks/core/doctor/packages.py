@@ -49,75 +49,7 @@ _TOOLS = {
 ASKED = tuple(sorted({*_DOCKER.values(), *_DOCKER_INC.values(), "docker-compose-v2"}))
 """The packages whose versions decide where Docker comes from."""
 
-_ELSEWHERE: Mapping[str, tuple[tuple[str, ...], Mapping[Need, str]]] = {
-    "dnf": (
-        ("dnf", "install"),
-        {
-            Need.GIT: "git",
-            Need.ENGINE: "moby-engine",
-            Need.CLIENT: "docker-cli",
-            Need.BUILDX: "docker-buildx",
-            Need.COMPOSE: "docker-compose",
-            Need.DEBOOTSTRAP: "debootstrap",
-            Need.CHROMIUM: "chromium",
-            Need.CHROMEDRIVER: "chromedriver",
-            Need.RSYNC: "rsync",
-        },
-    ),
-    "pacman": (
-        ("pacman", "-S", "--needed"),
-        {
-            Need.GIT: "git",
-            Need.ENGINE: "docker",
-            Need.CLIENT: "docker",
-            Need.BUILDX: "docker-buildx",
-            Need.COMPOSE: "docker-compose",
-            Need.DEBOOTSTRAP: "debootstrap",
-            Need.CHROMIUM: "chromium",
-            Need.CHROMEDRIVER: "chromium",
-            Need.RSYNC: "rsync",
-        },
-    ),
-    "zypper": (
-        ("zypper", "install"),
-        {
-            Need.GIT: "git",
-            Need.ENGINE: "docker",
-            Need.CLIENT: "docker",
-            Need.BUILDX: "docker-buildx",
-            Need.COMPOSE: "docker-compose",
-            Need.DEBOOTSTRAP: "debootstrap",
-            Need.CHROMIUM: "chromium",
-            Need.CHROMEDRIVER: "chromedriver",
-            Need.RSYNC: "rsync",
-        },
-    ),
-    "apk": (
-        ("apk", "add"),
-        {
-            Need.GIT: "git",
-            Need.ENGINE: "docker",
-            Need.CLIENT: "docker-cli",
-            Need.BUILDX: "docker-cli-buildx",
-            Need.COMPOSE: "docker-cli-compose",
-            Need.DEBOOTSTRAP: "debootstrap",
-            Need.CHROMIUM: "chromium",
-            Need.CHROMEDRIVER: "chromium-chromedriver",
-            Need.RSYNC: "rsync",
-        },
-    ),
-    "brew": (
-        ("brew", "install"),
-        {
-            Need.GIT: "git",
-            Need.ENGINE: "colima",
-            Need.CLIENT: "docker",
-            Need.BUILDX: "docker-buildx",
-            Need.COMPOSE: "docker-compose",
-        },
-    ),
-}
-"""What other package managers call the same things: told, never run."""
+GUIDE = "https://docs.docker.com/engine/install/"
 
 
 @dataclass(frozen=True)
@@ -125,7 +57,6 @@ class Command:
     """A command of a fix, as it is shown to the user and then run.
 
     Attributes:
-        argv: the program and its arguments.
         stdin: what it reads, e.g. the contents of a file for tee.
         root: whether it needs the superuser.
         vital: whether a failure of it ends the fix.
@@ -178,7 +109,6 @@ class Apt:
 
     Attributes:
         candidates: the packages of ``ASKED`` by name.
-        indexes: the indexes of the machine's sources.
         files: the texts of the machine's sources by file name.
     """
 
@@ -442,17 +372,16 @@ def docker_packages(candidates: Mapping[str, Candidate]) -> dict[Need, str] | No
     return {**_DOCKER, Need.CLIENT: client, Need.COMPOSE: compose}
 
 
-def elsewhere(wanted: Iterable[Need], manager: str) -> str:
-    """Return the command that installs what is wanted where apt is not the package manager.
-
-    Returns:
-        The command line; empty when the manager is unknown or has nothing of it.
-    """
-    if manager not in _ELSEWHERE:
-        return ""
-    argv, names = _ELSEWHERE[manager]
-    packages = dict.fromkeys(names[need] for need in wanted if need in names)
-    return shlex.join((*argv, *packages)) if packages else ""
+def elsewhere(wanted: Iterable[Need]) -> str:
+    """Return what to do where apt is not the package manager; empty without anything to install."""
+    wanted = tuple(wanted)
+    docker = ", ".join(need for need in wanted if need in _DOCKER)
+    tools = ", ".join(need for need in wanted if need in _TOOLS)
+    parts = (
+        f"Docker's {docker} ({GUIDE})" if docker else "",
+        f"{tools} by the system's package manager" if tools else "",
+    )
+    return f"# install {' and '.join(filter(None, parts))}" if any(parts) else ""
 
 
 def _release(apt: Apt, codename: str) -> str:

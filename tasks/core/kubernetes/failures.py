@@ -1,4 +1,4 @@
-"""The failure table: what the API reports of a rollout that fails, and what is to be made of it.
+"""The failure table: what the API reports of a failing rollout, and what to do about it.
 
 One row per failure: its name, the reasons the API gives, how much patience it deserves and what to
 do about it. A symptom that has no row is benign.
@@ -161,7 +161,8 @@ RULES: tuple[Rule, ...] = (
         "no secure connection to the database",
         "database-tls",
         Patience.NONE,
-        "check the certificates, and whether the server wants or offers TLS",
+        "set `database.tls_ca` where the server wants TLS; it must hold the authority that "
+        "signed the server's certificate, and that be for the database's host",
     ),
     _rule(
         "the database's host name is unknown",
@@ -312,7 +313,7 @@ class Symptom:
         message: the API's message.
         since: when it began, by the cluster's clock, or None when that is not reported.
         crashes: how often the container has ended since the rollout began.
-        final: whether whoever reports it has given up, so that no patience is left.
+        final: whether its reporter has given up, so that no patience is left.
     """
 
     reason: str

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from tasks.core.environment import Owner
+from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import LABEL_MAX, Names, fitted
-
-Object = dict[str, Any]
 
 PREFIX = "mautic-multidev.io/"
 MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
@@ -36,12 +34,12 @@ class DatabaseServer:
 
     Attributes:
         host: host name, as pods reach it.
-        port: its port.
         admin_secret: Secret in the platform namespace with ``username`` and ``password``.
         namespace: the platform namespace.
         prefix: what every branch's database and user begins with; nothing else is ever touched.
         admin_secret_arn: the same in AWS Secrets Manager, in place of ``admin_secret``; or empty.
         account: service account whose Pod Identity may read that one.
+        tls_ca: file of the mautic image with the server's authorities; or empty for no TLS.
     """
 
     host: str
@@ -51,6 +49,7 @@ class DatabaseServer:
     prefix: str
     admin_secret_arn: str = ""
     account: str = ""
+    tls_ca: str = ""
 
 
 def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) -> Object:
@@ -60,7 +59,6 @@ def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) 
 
     Args:
         owner: whose it is.
-        names: the branch's names.
         record: what is remembered of the environment.
         pipeline: URL of the CI pipeline that made this deploy, or an empty string.
     """
@@ -91,17 +89,16 @@ def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) 
     }
 
 
-def owner_of(found: Object) -> dict[str, str]:
+def stated_owner(found: Object) -> dict[str, str]:
     """Return what a namespace says of its owner, by the names of ``Owner``'s attributes."""
-    meta = found["metadata"]
-    said = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
+    said = {**labels_of(found), **annotations_of(found)}
     names = ("environment", "slug", "branch", "repository")
     return {name: said[PREFIX + name] for name in names if PREFIX + name in said}
 
 
 def record_of(found: Object) -> ClusterRecord | None:
     """Return the record that a namespace holds, or None."""
-    text = (found["metadata"].get("annotations") or {}).get(RECORD)
+    text = annotations_of(found).get(RECORD)
     return ClusterRecord.from_json(text) if text else None
 
 
@@ -109,9 +106,7 @@ def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Objec
     """Return a branch's Secret.
 
     Args:
-        names: the branch's names.
         values: its keys and values, in clear.
-        name: the object's name.
     """
     return {
         "apiVersion": "v1",
@@ -147,12 +142,37 @@ def database_job(
     of its own, and no token of Kubernetes is mounted.
 
     Args:
-        names: the branch's names.
-        server: the database server.
         image: the mautic image, by digest; it has what is needed.
         verb: ``create`` or ``drop``.
         wait_seconds: how long to wait for a server that cannot be reached.
     """
+    labels = {**MANAGED, INSTANCE: f"database-{names.release}"}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            # Its pods carry it as a label. It is cut at its end: what CI jobs may do here goes by
+            # how it begins (helm/platform, guard.yaml).
+            "name": fitted(f"database-{verb}-{names.release}", LABEL_MAX),
+            "namespace": server.namespace,
+            "labels": labels,
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": wait_seconds + DATABASE_JOB_SECONDS,
+            "ttlSecondsAfterFinished": 3600,
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": _database_pod(names, server, image, verb, wait_seconds),
+            },
+        },
+    }
+
+
+def _database_pod(
+    names: Names, server: DatabaseServer, image: str, verb: str, wait_seconds: int
+) -> Object:
+    """Return the spec of the Job's pod; arguments as for ``database_job``."""
     variables = {
         "MAUTIC_DB_HOST": server.host,
         "MAUTIC_DB_PORT": str(server.port),
@@ -162,14 +182,9 @@ def database_job(
         "MAUTIC_DB_USER": names.database_user,
         "MAUTIC_DB_PASSWORD_FILE": "/run/secrets/branch/password",
     }
-    mounts = [
-        {"name": "branch", "mountPath": "/run/secrets/branch", "readOnly": True},
-        *({"name": f"scratch-{n}", "mountPath": path} for n, path in enumerate(_SCRATCH)),
-    ]
-    volumes = [
-        _secret_volume("branch", f"database-{names.release}"),
-        *({"name": f"scratch-{n}", "emptyDir": {}} for n in range(len(_SCRATCH))),
-    ]
+    secrets = {"branch": f"database-{names.release}"}
+    if server.tls_ca:
+        variables["MAUTIC_DB_TLS_CA_FILE"] = server.tls_ca
     identity: Object = {}
     if server.admin_secret_arn:
         variables["MAUTIC_DB_ADMIN_SECRET_ARN"] = server.admin_secret_arn
@@ -177,14 +192,42 @@ def database_job(
     else:
         variables["MAUTIC_DB_ADMIN_USER_FILE"] = "/run/secrets/admin/username"
         variables["MAUTIC_DB_ADMIN_PASSWORD_FILE"] = "/run/secrets/admin/password"  # noqa: S105
-        mounts.append({"name": "admin", "mountPath": "/run/secrets/admin", "readOnly": True})
-        volumes.append(_secret_volume("admin", server.admin_secret))
-    container = {
+        secrets["admin"] = server.admin_secret
+    return {
+        **identity,
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 33,
+            "runAsGroup": 33,
+            "fsGroup": 33,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_database_container(image, verb, variables, secrets)],
+        "volumes": [
+            *(_secret_volume(name, secret_name) for name, secret_name in secrets.items()),
+            *({"name": f"scratch-{n}", "emptyDir": {}} for n in range(len(_SCRATCH))),
+        ],
+    }
+
+
+def _database_container(
+    image: str, verb: str, variables: Mapping[str, str], secrets: Iterable[str]
+) -> Object:
+    return {
         "name": "database",
         "image": image,
         "args": ["database", verb],
         "env": [{"name": name, "value": value} for name, value in variables.items()],
-        "volumeMounts": mounts,
+        "volumeMounts": [
+            *(
+                {"name": name, "mountPath": f"/run/secrets/{name}", "readOnly": True}
+                for name in secrets
+            ),
+            *({"name": f"scratch-{n}", "mountPath": path} for n, path in enumerate(_SCRATCH)),
+        ],
         # Its last words stand in its status: whoever waits need not ask for its log.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {
@@ -195,40 +238,6 @@ def database_job(
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
-        },
-    }
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            # Its pods carry it as a label. It is cut at its end: what CI jobs may do here goes by
-            # how it begins (helm/platform, guard.yaml).
-            "name": fitted(f"database-{verb}-{names.release}", LABEL_MAX),
-            "namespace": server.namespace,
-            "labels": {**MANAGED, INSTANCE: f"database-{names.release}"},
-        },
-        "spec": {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": wait_seconds + DATABASE_JOB_SECONDS,
-            "ttlSecondsAfterFinished": 3600,
-            "template": {
-                "metadata": {"labels": {**MANAGED, INSTANCE: f"database-{names.release}"}},
-                "spec": {
-                    **identity,
-                    "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": 33,
-                        "runAsGroup": 33,
-                        "fsGroup": 33,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
-                    "containers": [container],
-                    "volumes": volumes,
-                },
-            },
         },
     }
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.core.errors import SettingsError
-from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX, Object
+from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX
+from tasks.core.kubernetes.objects import Object, annotations_of
 from tasks.core.settings import Settings
 
 RELEASE = "mautic-platform"
@@ -73,7 +74,6 @@ def inputs_of(
 
     Args:
         settings: the settings, the stack's among them.
-        environment: the environment's name.
         parameters: what the stack's Terraform has published; empty without a stack.
 
     Raises:
@@ -173,7 +173,6 @@ class Upstream:
     """A file of somebody else's.
 
     Attributes:
-        version: its version.
         url: where it is.
         sha256: the only content it may have.
     """
@@ -187,7 +186,7 @@ def upstream(data: Any) -> dict[str, Upstream]:
     """Return the files of helm/platform/upstream.yaml by name.
 
     Raises:
-        SettingsError: the file is not as it should be.
+        SettingsError: the file is not valid.
     """
     try:
         found = {name: Upstream(**one) for name, one in data.items()}
@@ -212,13 +211,11 @@ def is_older(found: str, wanted: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Part:
+class PlatformPart:
     """One object of the platform.
 
     Attributes:
         title: what it is, for people.
-        kind: its kind.
-        name: its name.
         namespace: its namespace, or None.
         release: the Helm release that it belongs to, or an empty string.
         remedy: what to do when it is missing.
@@ -235,7 +232,7 @@ class Part:
 POLICIES = ("namespaces", "bindings", "services", "secrets", "jobs")
 
 
-def parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[Part]:
+def platform_parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[PlatformPart]:
     """Return the objects that a platform consists of.
 
     Args:
@@ -250,73 +247,74 @@ def parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[Part]:
     ]
 
 
-def _foundations(merged: Mapping[str, Any], inputs: PlatformInputs) -> Iterator[Part]:
+def _foundations(merged: Mapping[str, Any], inputs: PlatformInputs) -> Iterator[PlatformPart]:
     where = inputs.namespace
-    yield Part("platform namespace", "Namespace", where, release="")
+    yield PlatformPart("platform namespace", "Namespace", where, release="")
     account = merged["database"]["serviceAccount"]
-    yield Part("account of database Jobs", "ServiceAccount", account, where)
+    yield PlatformPart("account of database Jobs", "ServiceAccount", account, where)
     if merged["networkPolicy"]["enabled"]:
-        yield Part("closed to connections", "NetworkPolicy", RELEASE, where)
+        yield PlatformPart("closed to connections", "NetworkPolicy", RELEASE, where)
     if inputs.database_secret:
         remedy = (
             f"kubectl create secret generic {inputs.database_secret} --namespace {where} "
             "--from-literal=username=admin --from-file=password"
         )
         title = "administrator of the database"
-        yield Part(title, "Secret", inputs.database_secret, where, "", remedy)
+        yield PlatformPart(title, "Secret", inputs.database_secret, where, "", remedy)
     if merged["loadBalancerController"]["install"]:
         title = "load balancer controller"
-        yield Part(title, "Deployment", CONTROLLER, CONTROLLER_NAMESPACE, CONTROLLER)
+        yield PlatformPart(title, "Deployment", CONTROLLER, CONTROLLER_NAMESPACE, CONTROLLER)
 
 
-def _gateway(gateway: Mapping[str, Any], where: str) -> Iterator[Part]:
+def _gateway(gateway: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
     if not gateway["enabled"]:
         return
     name = gateway["name"]
-    yield Part("Gateway API", "CustomResourceDefinition", DEFINITION, release="")
+    yield PlatformPart("Gateway API", "CustomResourceDefinition", DEFINITION, release="")
     release = RELEASE if gateway["createClass"] else ""
-    yield Part("class of the Gateway", "GatewayClass", gateway["className"], release=release)
-    yield Part("Gateway", "Gateway", name, where)
+    yield PlatformPart(
+        "class of the Gateway", "GatewayClass", gateway["className"], release=release
+    )
+    yield PlatformPart("Gateway", "Gateway", name, where)
     if gateway["redirect"]:
-        yield Part("redirect to https", "HTTPRoute", f"{name}-redirect", where)
+        yield PlatformPart("redirect to https", "HTTPRoute", f"{name}-redirect", where)
     if gateway["aws"]["enabled"]:
-        yield Part("its load balancer", "LoadBalancerConfiguration", name, where)
-        yield Part("its targets", "TargetGroupConfiguration", name, where)
+        yield PlatformPart("its load balancer", "LoadBalancerConfiguration", name, where)
+        yield PlatformPart("its targets", "TargetGroupConfiguration", name, where)
 
 
-def _storage(classes: Mapping[str, Any]) -> Iterator[Part]:
+def _storage(classes: Mapping[str, Any]) -> Iterator[PlatformPart]:
     for name in classes:
-        yield Part("storage class", "StorageClass", name)
+        yield PlatformPart("storage class", "StorageClass", name)
     if any(one["provisioner"] == EFS_DRIVER for one in classes.values()):
         remedy = "the cluster's add-on aws-efs-csi-driver: inv infra.apply"
-        yield Part("EFS driver", "CSIDriver", EFS_DRIVER, None, "", remedy)
+        yield PlatformPart("EFS driver", "CSIDriver", EFS_DRIVER, None, "", remedy)
 
 
-def _access(access: Mapping[str, Any], where: str) -> Iterator[Part]:
+def _access(access: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
     members = [name for name in ("main", "branches") if access[name]["group"]]
     for name in members:
         title = f"rights of {access[name]['group']}"
-        yield Part(title, "ClusterRoleBinding", f"mautic-multidev-{name}")
+        yield PlatformPart(title, "ClusterRoleBinding", f"mautic-multidev-{name}")
     if not members:
         return
-    yield Part("rights in the cluster", "ClusterRole", "mautic-multidev")
-    yield Part("rights in an environment", "ClusterRole", "mautic-multidev-environment")
-    yield Part("rights to database Jobs", "Role", "mautic-multidev", where)
-    yield Part("rights to database Jobs", "RoleBinding", "mautic-multidev", where)
+    yield PlatformPart("rights in the cluster", "ClusterRole", "mautic-multidev")
+    yield PlatformPart("rights in an environment", "ClusterRole", "mautic-multidev-environment")
+    yield PlatformPart("rights to database Jobs", "Role", "mautic-multidev", where)
+    yield PlatformPart("rights to database Jobs", "RoleBinding", "mautic-multidev", where)
     for name in POLICIES:
         full = f"mautic-multidev-{name}"
-        yield Part(f"guard of {name}", "ValidatingAdmissionPolicy", full)
-        yield Part(f"guard of {name}", "ValidatingAdmissionPolicyBinding", full)
+        yield PlatformPart(f"guard of {name}", "ValidatingAdmissionPolicy", full)
+        yield PlatformPart(f"guard of {name}", "ValidatingAdmissionPolicyBinding", full)
 
 
 # -- what the cluster says ------------------------------------------------------------------------
 
 
-def namespace(name: str, record: Mapping[str, str]) -> Object:
+def platform_namespace(name: str, record: Mapping[str, str]) -> Object:
     """Return the platform namespace.
 
     Args:
-        name: its name.
         record: the fingerprint of each release that was installed to its end.
     """
     return {
@@ -336,9 +334,9 @@ def namespace(name: str, record: Mapping[str, str]) -> Object:
     }
 
 
-def record_of(found: Object | None) -> dict[str, str]:
+def recorded_prints(found: Object | None) -> dict[str, str]:
     """Return the fingerprints that the platform namespace holds."""
-    annotations = ((found or {}).get("metadata") or {}).get("annotations") or {}
+    annotations = annotations_of(found) if found else {}
     record: dict[str, str] = json.loads(annotations.get(RECORD, "{}"))
     return record
 
@@ -349,15 +347,6 @@ def address_of(gateway: Object) -> str:
     return addresses[0].get("value", "") if addresses else ""
 
 
-def is_programmed(gateway: Object) -> bool:
-    """Return True if a Gateway's controller has made what it asks for."""
-    return any(
-        condition["type"] == "Programmed" and condition["status"] == "True"
-        for condition in gateway.get("status", {}).get("conditions") or ()
-    )
-
-
 def bundle_of(definition: Object | None) -> str:
     """Return the version of the Gateway API that a definition is of, or an empty string."""
-    annotations = ((definition or {}).get("metadata") or {}).get("annotations") or {}
-    return str(annotations.get(BUNDLE, ""))
+    return annotations_of(definition).get(BUNDLE, "") if definition else ""

@@ -1,4 +1,4 @@
-"""What a container's probe got for an answer, in the words of whoever wrote the probe.
+"""The answers that a container's probe got, in the terms of the probe itself.
 
 The kubelet's events tell of a failed probe in Go's words (pkg/kubelet/prober, pkg/probe of
 Kubernetes 1.36); which request it was stands in the pod's spec alone.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.core.kubernetes.manifests import Object
+from tasks.core.kubernetes.objects import Object
 
 LENGTH = 200
 """How much of an answer in unknown words is told."""

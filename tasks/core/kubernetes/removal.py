@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from fnmatch import fnmatchcase
 
-from tasks.core.kubernetes.manifests import INSTANCE, MANAGED, Object
+from tasks.core.kubernetes.manifests import INSTANCE, MANAGED
+from tasks.core.kubernetes.objects import (
+    Object,
+    annotations_of,
+    conditions_of,
+    created_at,
+    has_condition,
+    labels_of,
+    owners_of,
+    title_of,
+)
 
 KINDS_OF_USERS = (
     "ConfigMap",
@@ -56,7 +66,7 @@ AT_ONCE = timedelta(seconds=2)
 whole seconds; nobody finds a new namespace and puts something into it by hand that fast."""
 
 OTHERS_MIN = 3
-"""Of how many other namespaces there must be word before "most of them" means anything."""
+"""How many other namespaces must be known before "most of them" means anything."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,6 @@ def contents(
 
     Args:
         found: the objects of ``KINDS_OF_USERS``, each with its ``kind``.
-        namespace: the namespace itself.
         release: the branch's release.
         patterns: globs of ``kind/name``, as the settings give them.
     """
@@ -96,10 +105,10 @@ def contents(
     asked: list[tuple[str, str]] = []
     for item in found:
         kind, name = item["kind"], item["metadata"]["name"]
-        shown = f"{kind.lower()}/{name}"
+        shown = title_of(item)
         if is_ours(item, release) or _fits(shown, OF_KUBERNETES) or _of_account(item):
             continue
-        owner = next(iter(item["metadata"].get("ownerReferences") or ()), None)
+        owner = next(iter(owners_of(item)), None)
         if owner:
             if kind in WORK and owner["kind"] not in OWNERS:
                 foreign.append(f"{owner['kind'].lower()}/{owner['name']}")
@@ -118,7 +127,7 @@ def contents(
 
 def is_ours(item: Object, release: str) -> bool:
     """Return True if an object is the suite's or the release's by what stands on it."""
-    labels = item["metadata"].get("labels") or {}
+    labels = labels_of(item)
     if labels.get(INSTANCE) == release or MANAGED.items() <= labels.items():
         return True
     # Helm's record of a revision, by its labels (pkg/storage/driver/secrets.go).
@@ -132,8 +141,8 @@ def _fits(shown: str, patterns: Iterable[str]) -> bool:
 
 def _of_account(item: Object) -> bool:
     """Return True if a Secret is a service account's token or pull secret: it goes with that."""
-    annotations = item["metadata"].get("annotations") or {}
-    return item["kind"] == "Secret" and "kubernetes.io/service-account.name" in annotations
+    account = "kubernetes.io/service-account.name"
+    return item["kind"] == "Secret" and account in annotations_of(item)
 
 
 def _came_with(item: Object, namespace: Object) -> bool:
@@ -141,10 +150,8 @@ def _came_with(item: Object, namespace: Object) -> bool:
     managers = (each.get("manager", "") for each in item["metadata"].get("managedFields") or ())
     if any(manager.startswith(PEOPLE) for manager in managers):
         return False
-    made, began = (
-        datetime.fromisoformat(each["metadata"]["creationTimestamp"]) for each in (item, namespace)
-    )
-    return made - began <= AT_ONCE
+    made, began = created_at(item), created_at(namespace)
+    return made is not None and began is not None and made - began <= AT_ONCE
 
 
 def stands_in_most(there: int, others: int) -> bool:
@@ -152,7 +159,7 @@ def stands_in_most(there: int, others: int) -> bool:
 
     Args:
         there: how many of the other namespaces have one of its kind and name.
-        others: how many other namespaces there is word of.
+        others: how many other namespaces are known.
     """
     return others >= OTHERS_MIN and 2 * there > others
 
@@ -178,7 +185,7 @@ AT_REST = "its objects are being deleted"
 
 
 def is_worth_a_word(held: str, *, waited: float) -> bool:
-    """Return True if a wait has taken so long that it is to be told.
+    """Return True if a wait has taken long enough to be reported.
 
     Args:
         held: what it waits for, in the words of ``held_by``.
@@ -192,7 +199,7 @@ def held_by(found: Object) -> str:
     # A namespace says which kinds of objects, and which finalizers of theirs, are left.
     messages = [
         condition["message"]
-        for condition in found.get("status", {}).get("conditions", [])
+        for condition in conditions_of(found)
         if condition["status"] == "True" and condition.get("message")
     ]
     if found["kind"] == "Namespace":
@@ -213,10 +220,7 @@ def _finalizers(found: Object) -> str:
 
 def cannot_be_listed(found: Object) -> bool:
     """Return True if a namespace cannot go because an API group does not answer."""
-    return any(
-        condition["type"] == "NamespaceDeletionDiscoveryFailure" and condition["status"] == "True"
-        for condition in found.get("status", {}).get("conditions", [])
-    )
+    return has_condition(found, "NamespaceDeletionDiscoveryFailure")
 
 
 def is_stuck(held: str, *, waited: float, still: float) -> bool:

@@ -1,20 +1,22 @@
-"""What the API reports of a release at one moment, and how to read it.
-
-Objects are the API's own JSON as dicts (Kubernetes API reference: Pod v1, Deployment apps/v1,
-Job batch/v1, Event v1).
-"""
+"""What the API reports of a release at one moment, and which pods are of its newest revision."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from tasks.core.images.wait_messages import Said
-from tasks.core.kubernetes.manifests import Object
+from tasks.core.kubernetes.objects import (
+    Object,
+    annotations_of,
+    controller_uid,
+    event_uid,
+    is_being_deleted,
+    labels_of,
+    uid_of,
+)
 
-CLOCK_STEP = timedelta(seconds=1)
-"""The API's time stamps are cut to whole seconds: so much earlier a thing may seem."""
+REVISION = "deployment.kubernetes.io/revision"
 
 
 @dataclass(frozen=True)
@@ -47,67 +49,55 @@ class Snapshot:
     databases: Sequence[Object] = ()
     said: Mapping[tuple[str, str], Said] = field(default_factory=dict)
 
+    @property
+    def workloads(self) -> tuple[Object, ...]:
+        """What keeps pods running."""
+        return (*self.deployments, *self.statefulsets)
 
-def last_seen(event: Object) -> datetime:
-    """Return when an event was last reported, in either of the API's two ways to say so."""
-    series = event.get("series") or {}
-    seen = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
-    seen = time_of(seen or event["metadata"].get("creationTimestamp"))
-    return seen or datetime.min.replace(tzinfo=UTC)
-
-
-def time_of(value: str | None) -> datetime | None:
-    """Return an API time stamp (RFC 3339) as a datetime, or None."""
-    return datetime.fromisoformat(value) if value else None
+    def events_about(self, item: Object) -> list[Object]:
+        """Return the events about one object."""
+        return [event for event in self.events if event_uid(event) == uid_of(item)]
 
 
-def holds(owner: Object, kind: str) -> bool:
-    """Return True if one of an object's conditions is true."""
-    return any(
-        condition["type"] == kind and condition["status"] == "True"
-        for condition in owner.get("status", {}).get("conditions", [])
-    )
-
-
-def has_ended(job: Object) -> bool:
-    """Return True if a Job has ended, well or not."""
-    return holds(job, "Complete") or holds(job, "Failed")
-
-
-def uid_of(owner: Object) -> str:
-    """Return an object's uid."""
-    return str(owner["metadata"].get("uid", ""))
-
-
-def owner_uid(owned: Object) -> str:
-    """Return the uid of an object's controller."""
-    for reference in owned["metadata"].get("ownerReferences", []):
-        if reference.get("controller"):
-            return str(reference["uid"])
-    return ""
-
-
-def labels_of(owner: Object) -> dict[str, str]:
-    """Return an object's labels."""
-    return owner["metadata"].get("labels") or {}
-
-
-def annotations_of(owner: Object) -> dict[str, str]:
-    """Return an object's annotations."""
-    return owner["metadata"].get("annotations") or {}
-
-
-def spec_of(pod: Object, name: str) -> Object:
-    """Return a container as its pod's spec has it."""
-    spec = pod.get("spec", {})
-    containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
-    return next((each for each in containers if each["name"] == name), {"name": name})
-
-
-def events_of(pod: Object, snapshot: Snapshot) -> list[Object]:
-    """Return the events about a pod."""
+def new_pods(snapshot: Snapshot) -> list[Object]:
+    """Return the pods that count: those of each workload's newest revision, and of its Jobs."""
+    owners = {uid_of(owner) for owner in (*snapshot.jobs, *new_replicasets(snapshot))}
+    revisions = {
+        (uid_of(stateful), stateful.get("status", {}).get("updateRevision"))
+        for stateful in snapshot.statefulsets
+        if is_observed(stateful)
+    }
     return [
-        event
-        for event in snapshot.events
-        if event.get("involvedObject", {}).get("uid") == uid_of(pod)
+        pod
+        for pod in snapshot.pods
+        if not is_being_deleted(pod)
+        and (
+            controller_uid(pod) in owners
+            or (controller_uid(pod), labels_of(pod).get("controller-revision-hash")) in revisions
+        )
     ]
+
+
+def new_replicasets(snapshot: Snapshot) -> list[Object]:
+    """Return the ReplicaSet of each Deployment's newest revision, where there is one yet."""
+    revisions = {
+        (uid_of(deployment), annotations_of(deployment).get(REVISION))
+        for deployment in snapshot.deployments
+        if is_observed(deployment)
+    }
+    return [
+        replicaset
+        for replicaset in snapshot.replicasets
+        if (controller_uid(replicaset), annotations_of(replicaset).get(REVISION)) in revisions
+    ]
+
+
+def is_observed(workload: Object) -> bool:
+    """Return True if a workload's controller has seen what was last asked of it."""
+    generation = int(workload["metadata"].get("generation", 0))
+    return int(workload.get("status", {}).get("observedGeneration", 0)) >= generation
+
+
+def is_by_job(pod: Object) -> bool:
+    """Return True if a pod is a Job's: it ends, and no probe asks whether it is ready."""
+    return bool(pod.get("spec", {}).get("restartPolicy", "Always") != "Always")

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.adapters.docker.compose import Compose
+from tasks.adapters.docker.compose import Compose, execute
 from tasks.adapters.http import Response, Site
 from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.record import ComposeRecord
@@ -146,8 +146,9 @@ class ComposeDeployer:
 
     def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
         """Return the migrations that the database has seen and the code that runs does not have."""
-        argv = ["docker", "exec", self.context.container(owner, names, PHP), *MIGRATIONS]
-        return unavailable(self.context.runner.run(argv, deadline=QUESTION_SECONDS).stdout)
+        php = self.context.container(owner, names, PHP)
+        done = execute(self.context.runner, php, MIGRATIONS, deadline_seconds=QUESTION_SECONDS)
+        return unavailable(done.stdout)
 
     # -- how ----------------------------------------------------------------------------------
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from tasks.adapters.docker import compose
 from tasks.adapters.docker.engine import Container
 from tasks.adapters.files.lock import Lock
-from tasks.adapters.terminal.console import plain
 from tasks.core.compose.record import (
     BRANCH,
     ENVIRONMENT,
@@ -84,10 +83,13 @@ class ComposeInspector:
         return [*found, *self._scheduled(cron)]
 
     def _scheduled(self, cron: Container) -> Sequence[Part]:
-        argv = ["docker", "exec", cron.id, *schedules.STATUS]
         try:
-            done = self.context.runner.run(
-                argv, cwd=self.context.root, check=False, deadline=QUESTION_SECONDS
+            done = compose.execute(
+                self.context.runner,
+                cron.id,
+                schedules.STATUS,
+                deadline_seconds=QUESTION_SECONDS,
+                check=False,
             )
         except DeadlineError as error:
             return schedules.unknown(error.message)
@@ -109,21 +111,20 @@ class ComposeInspector:
         if service:
             self.context.container(owner, names, service)
         self.context.secrets(names)
-        argv = ["docker", "compose", "--project-name", names.namespace, "logs", "--no-color"]
-        argv += ["--tail", str(tail)]
-        argv += ["--follow"] if follow else []
-        argv += [service] if service else []
-        self.context.runner.run(
-            argv, cwd=self.context.root, on_line=lambda line: on_line(plain(line))
+        compose.logs(
+            self.context.runner,
+            names.namespace,
+            on_line,
+            cwd=self.context.root,
+            service=service,
+            follow=follow,
+            tail=tail,
         )
 
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
         """Run a command in a service's container, on this terminal; return its exit status."""
         container = self.context.container(owner, names, service or PHP)
-        terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-        return self.context.runner.interact(
-            ["docker", "exec", "--interactive", *terminal, container, *words]
-        )
+        return compose.interact(self.context.runner, container, words)
 
 
 def summary(

@@ -96,10 +96,10 @@ def _code(context: Context, image: str) -> str:
     It is unknown before the image was pulled, and when something was built on top of it, which has
     all of its labels too.
     """
-    labels = context.engine.image_labels(image)
-    if not labels or context.engine.last_step(image) != LAST_STEP:
+    found = context.engine.image(image)
+    if not found or context.engine.last_step(image) != LAST_STEP:
         return ""
-    return labels.get(CODE, "")
+    return found.labels.get(CODE, "")
 
 
 def _database(context: Context, record: ComposeRecord | None) -> str:

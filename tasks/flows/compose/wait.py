@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from tasks.adapters.docker.engine import Container, Engine
+from tasks.adapters.wait import wait_until
 from tasks.core.compose.reconcile import Fate, Verdict, judge
 from tasks.core.errors import DeadlineError, EngineError
 
@@ -39,12 +39,13 @@ def wait_until_up(
         EngineError: one ended, or is restarted again and again; with the end of its log.
         DeadlineError: one is still not up; with its state and the end of its log.
     """
-    deadline = time.monotonic() + deadline_seconds
     stability = timedelta(seconds=stability_seconds)
     before: dict[str, int] = {}
     up: set[str] = set()
-    while True:
-        waiting: dict[str, tuple[Container | None, Verdict]] = {}
+    waiting: dict[str, tuple[Container | None, Verdict]] = {}
+
+    def are_up() -> bool:
+        waiting.clear()
         there = {item.service: item for item in list_containers() if not item.one_off}
         for service in services:
             container = there.get(service)
@@ -57,11 +58,15 @@ def wait_until_up(
             elif service not in up:
                 up.add(service)
                 say(verdict.reason)
-        if not waiting:
-            return
-        if time.monotonic() > deadline:
-            raise _late(engine, waiting, deadline_seconds, hide)
-        time.sleep(POLL_SECONDS)
+        return not waiting
+
+    wait_until(
+        "not up",
+        are_up,
+        deadline_seconds=deadline_seconds,
+        poll_seconds=POLL_SECONDS,
+        late=lambda message: _late(engine, message, waiting, hide),
+    )
 
 
 def _verdict(
@@ -80,13 +85,13 @@ def _verdict(
 
 def _late(
     engine: Engine,
+    message: str,
     waiting: Mapping[str, tuple[Container | None, Verdict]],
-    deadline_seconds: float,
     hide: Callable[[str], str],
 ) -> DeadlineError:
     reasons = "; ".join(verdict.reason for _, verdict in waiting.values())
     container = next((item for item, _ in waiting.values() if item), None)
     return DeadlineError(
-        f"not up after {deadline_seconds:.0f} s: {reasons}",
+        f"{message}: {reasons}",
         output=hide(engine.logs(container.id, TAIL_LINES)) if container else None,
     )

@@ -24,13 +24,8 @@ class Site:
     """One stack, and what works on it.
 
     Attributes:
-        name: the stack's name.
-        account: the AWS account's number.
-        region: the AWS region.
         files: Terraform variables files, the later ones win.
         protected: whether invoke.yaml protects the stack.
-        root: the checkout.
-        commit: the commit that is checked out.
         terraform: Terraform, on this stack.
         bucket: the bucket of its state.
         console: where everything is said.

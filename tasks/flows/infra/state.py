@@ -18,7 +18,6 @@ class Bootstrap:
     """What the bucket of a state lacks.
 
     Attributes:
-        bucket: the bucket's name.
         create: whether it has to be made.
         missing: the properties it lacks.
     """
@@ -87,7 +86,6 @@ class Unlock:
 
     Attributes:
         subject: of which stack.
-        lock_id: the lock.
         held: who holds it.
     """
 

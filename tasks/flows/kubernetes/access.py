@@ -1,4 +1,4 @@
-"""Letting CI jobs into a branch's namespace, where the cluster's platform gives them rights at all.
+"""Access of CI jobs to a branch's namespace, where the cluster's platform grants them any.
 
 A role cannot name namespaces that do not exist yet. So whoever makes one binds there what
 helm/platform allows the groups of that environment; whoever has rights everywhere needs no binding,
@@ -7,11 +7,13 @@ but makes it all the same: it is for the jobs that come later.
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.wait import wait_until
 from tasks.core.errors import ClusterError, ConflictError, DeadlineError
-from tasks.core.kubernetes.manifests import MANAGED, PREFIX, Object
+from tasks.core.kubernetes.manifests import MANAGED, PREFIX
+from tasks.core.kubernetes.objects import Object, annotations_of
 
 NAME = "mautic-multidev"
 ROLE = "mautic-multidev-environment"
@@ -27,9 +29,7 @@ def admit(cluster: Cluster, namespace: str, environment: str) -> None:
     """Bind the groups of an environment's CI jobs in a namespace of it, unless that is done.
 
     Args:
-        cluster: the cluster.
         namespace: a branch's namespace; it must exist.
-        environment: the environment's name.
 
     Raises:
         ClusterError: the cluster refused.
@@ -44,14 +44,16 @@ def admit(cluster: Cluster, namespace: str, environment: str) -> None:
         cluster.create(_binding(namespace, groups))
     except ConflictError:
         return  # another run was faster
-    deadline = time.monotonic() + EFFECT_SECONDS
-    while not cluster.may("update", "Lease", namespace):
-        if time.monotonic() > deadline:
-            raise DeadlineError(
-                f"rolebinding/{NAME} in {namespace} has no effect after {EFFECT_SECONDS} s",
-                hint="is this user in one of the groups that `inv platform.status` shows?",
-            )
-        time.sleep(POLL_SECONDS)
+    wait_until(
+        f"rolebinding/{NAME} in {namespace} has no effect",
+        lambda: cluster.may("update", "Lease", namespace),
+        deadline_seconds=EFFECT_SECONDS,
+        poll_seconds=POLL_SECONDS,
+        late=partial(
+            DeadlineError,
+            hint="is this user in one of the groups that `inv platform.status` shows?",
+        ),
+    )
 
 
 def may_make(cluster: Cluster, namespace: str) -> bool:
@@ -85,8 +87,7 @@ def _groups(cluster: Cluster, environment: str) -> list[str]:
 
 
 def _environments(found: Object) -> list[str]:
-    text = (found["metadata"].get("annotations") or {}).get(ENVIRONMENTS, "")
-    return str(text).split(",")
+    return annotations_of(found).get(ENVIRONMENTS, "").split(",")
 
 
 def _binding(namespace: str, groups: list[str]) -> Object:

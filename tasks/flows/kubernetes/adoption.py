@@ -7,7 +7,7 @@ from dataclasses import replace
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.core.environment import Owner
 from tasks.core.errors import RefusedError
-from tasks.core.kubernetes.manifests import PREFIX, owner_of
+from tasks.core.kubernetes.manifests import PREFIX, stated_owner
 from tasks.core.names import Names
 
 
@@ -27,7 +27,7 @@ def adopt(cluster: Cluster, owner: Owner, names: Names, former: str, /) -> None:
     found = cluster.get("Namespace", names.namespace)
     if found is None:
         raise RefusedError(f"namespace {names.namespace} is gone")
-    if difference := replace(owner, repository=former).difference(owner_of(found)):
+    if difference := replace(owner, repository=former).difference(stated_owner(found)):
         raise RefusedError(f"namespace {names.namespace} is not {former}'s: {difference}")
     metadata = {
         "resourceVersion": found["metadata"]["resourceVersion"],

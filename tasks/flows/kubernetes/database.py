@@ -7,27 +7,26 @@ namespace has it.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
-from tasks.adapters.kubernetes.transport import Stop
-from tasks.core.errors import SuiteError
+from tasks.adapters.wait import wait_until
+from tasks.core.errors import ClusterError, SuiteError
 from tasks.core.kubernetes.manifests import (
     DATABASE_JOB_SECONDS,
     JOB_NAME,
     DatabaseServer,
-    Object,
     database_job,
     database_secret,
 )
-from tasks.core.kubernetes.rollout import Policy, judge
-from tasks.core.kubernetes.snapshot import Snapshot, uid_of
+from tasks.core.kubernetes.objects import Object
+from tasks.core.kubernetes.rollout import Policy, Verdict, judge
+from tasks.core.kubernetes.snapshot import Snapshot
 from tasks.core.names import Names
-from tasks.flows.kubernetes.stream import stream
+from tasks.flows.kubernetes.follow import Follower, Run
 
 POLL_SECONDS = 0.5
 FLUSH_SECONDS = 2.0
@@ -59,9 +58,6 @@ def run_database_job(
     """Make or drop a branch's database and user; both are no error when it is done already.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
-        server: the database server.
         verb: what to do.
         image: the mautic image, by digest.
         password: the branch's database password, for ``create``.
@@ -82,98 +78,64 @@ def run_database_job(
     cluster.apply(secret)
     try:
         cluster.create(job)
-        _Run(cluster, server.namespace, name, wait_seconds, say).wait(HINTS[verb])
+        _wait(cluster, job, wait_seconds, say, HINTS[verb])
     finally:
         cluster.delete("Job", name, server.namespace)
         cluster.delete("Secret", secret["metadata"]["name"], server.namespace)
 
 
-class _Run:
-    """One run of the Job: waits for its end, and passes on its words as they come."""
+class _Lines:
+    """What the Job writes, told as it comes."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        namespace: str,
-        name: str,
-        wait_seconds: int,
-        say: Callable[[str], None],
-    ) -> None:
-        self._cluster = cluster
-        self._namespace = namespace
-        self._name = name
+    def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._said: list[str] = []
         self._lock = threading.Lock()
-        self._stop = Stop()
-        self._is_over = False
-        self._threads: dict[str, threading.Thread] = {}
-        self._policy = Policy(
-            grace=timedelta(seconds=wait_seconds),
-            deadline=timedelta(seconds=wait_seconds + DATABASE_JOB_SECONDS + MARGIN_SECONDS),
-        )
+        self.last = ""
 
-    def wait(self, hint: str) -> None:
-        """Return when the Job has succeeded; errors as for ``run_database_job``, with a hint."""
-        started = self._cluster.now()
-        try:
-            while True:
-                job = self._cluster.get("Job", self._name, self._namespace)
-                pods = self._pods()
-                verdict = judge(
-                    Snapshot(jobs=[job] if job else [], pods=pods),
-                    started=started,
-                    now=self._cluster.now(),
-                    policy=self._policy,
-                )
-                self._follow(pods)
-                if verdict.done:
-                    return
-                if verdict.cause:
-                    self._flush()
-                    last = f": {self._said[-1]}" if self._said else ""
-                    raise SuiteError(
-                        f"{verdict.cause.line()} in {self._namespace}{last}",
-                        hint=hint,
-                    )
-                time.sleep(POLL_SECONDS)
-        finally:
-            self._flush()
-            self._stop.set()
+    def take(self, _: Run, text: str) -> None:
+        """Tell a line."""
+        with self._lock:
+            self.last = text
+            self._say(text)
 
-    def _pods(self) -> list[Object]:
-        selector = f"{JOB_NAME}={self._name}"
-        return self._cluster.find("Pod", self._namespace, selector)
+    def miss(self, _: Run, error: ClusterError) -> None:
+        """Pass over that its node is busy or away: the API still knows how the Job ends."""
 
-    def _follow(self, pods: list[Object]) -> None:
-        """Tell what each pod of the Job writes, from a thread for each that has started."""
+
+def _wait(
+    cluster: Cluster, job: Object, wait_seconds: int, say: Callable[[str], None], hint: str
+) -> None:
+    """Return when the Job has succeeded; errors as for ``run_database_job``, with a hint."""
+    name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+    policy = Policy(
+        grace=timedelta(seconds=wait_seconds),
+        deadline=timedelta(seconds=wait_seconds + DATABASE_JOB_SECONDS + MARGIN_SECONDS),
+    )
+    started, lines = cluster.now(), _Lines(say)
+    follower = Follower(cluster, namespace, lines)
+    verdict = Verdict(done=False, cause=None, rows=())
+
+    def has_ended() -> bool:
+        nonlocal verdict
+        found = cluster.get("Job", name, namespace)
+        pods = cluster.find("Pod", namespace, f"{JOB_NAME}={name}")
+        snapshot = Snapshot(jobs=[found] if found else [], pods=pods)
+        verdict = judge(snapshot, started=started, now=cluster.now(), policy=policy)
         for pod in pods:
-            uid, containers = uid_of(pod), pod.get("status", {}).get("containerStatuses", [])
-            if uid not in self._threads and any(one.get("containerID") for one in containers):
-                self._threads[uid] = threading.Thread(
-                    target=self._read, args=(pod["metadata"]["name"],), daemon=True
-                )
-                self._threads[uid].start()
+            follower.look(pod)
+        return verdict.done or verdict.cause is not None
 
-    def _read(self, pod: str) -> None:
-        for _, line in stream(
-            self._cluster,
-            self._namespace,
-            pod,
-            "database",
-            tail=None,
-            stop=self._stop,
-            runs=lambda: not self._is_over,
-            # Its node is busy or away; the API still knows how it ends.
-            on_error=lambda error: None,
-        ):
-            with self._lock:
-                self._said.append(line)
-                self._say(line)
-
-    def _flush(self) -> None:
-        """Wait for the lines that are under way."""
-        self._is_over = True
-        deadline = time.monotonic() + FLUSH_SECONDS
-        for thread in self._threads.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+    try:
+        wait_until(
+            f"job/{name} in {namespace} has not ended",
+            has_ended,
+            # Before that the judgement has named a better cause.
+            deadline_seconds=2 * (wait_seconds + MARGIN_SECONDS) + DATABASE_JOB_SECONDS,
+            poll_seconds=POLL_SECONDS,
+        )
+    finally:
+        follower.flush(follower.runs, FLUSH_SECONDS)
+        follower.close(0)
+    if verdict.cause:
+        last = f": {lines.last}" if lines.last else ""
+        raise SuiteError(f"{verdict.cause.line()} in {namespace}{last}", hint=hint)

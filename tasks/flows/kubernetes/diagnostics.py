@@ -1,18 +1,28 @@
-"""Keeping what a failed rollout leaves behind, before a rollback takes it away."""
+"""Diagnostics of a failed rollout, saved before a rollback takes them away."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.transport import Object
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import INSTANCE
-from tasks.core.kubernetes.snapshot import holds, last_seen
+from tasks.core.kubernetes.objects import (
+    Object,
+    event_subject,
+    has_condition,
+    init_statuses,
+    last_seen,
+    main_statuses,
+    times_seen,
+    title_of,
+)
 from tasks.core.redact import MASK, Redactor
 
 KINDS = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "CronJob", "PersistentVolumeClaim")
@@ -33,17 +43,14 @@ _SECRET_NAME = re.compile(
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def save(
+def save_diagnostics(
     cluster: Cluster, namespace: str, release: str, directory: Path, redactor: Redactor
 ) -> list[Path]:
     """Write a release's events, descriptions and logs into a directory.
 
-    A piece that cannot be had never fails the run: ``missing.txt`` names it and says why.
+    A piece that cannot be fetched never fails the run: ``missing.txt`` names it and says why.
 
     Args:
-        cluster: the cluster.
-        namespace: the release's namespace.
-        release: the release's name.
         directory: where to write; made if need be.
         redactor: masks the secrets this process knows; values of variables that are named like
             secrets are masked besides.
@@ -55,62 +62,80 @@ def save(
         OSError: the directory cannot be written.
     """
     keeper = _Keeper(directory, redactor)
-    selector = f"{INSTANCE}={release}"
     with ThreadPoolExecutor(AT_ONCE) as pool:
 
-        def find(kind: str, chosen: str) -> list[Object]:
-            return keeper.ask(f"{kind} objects", lambda: cluster.find(kind, namespace, chosen), [])
+        def find(kind: str, selector: str = f"{INSTANCE}={release}") -> Future[list[Object]]:
+            question = partial(cluster.find, kind, namespace, selector)
+            return pool.submit(keeper.ask, f"{kind} objects", question, [])
 
-        events = pool.submit(find, "Event", "")
-        pods = pool.submit(find, "Pod", selector)
-        others = {kind: pool.submit(find, kind, selector) for kind in KINDS}
+        events, pods = find("Event", ""), find("Pod")
+        others = {kind: find(kind) for kind in KINDS}
         chosen = sorted(pods.result(), key=_is_well)
         for pod in chosen[MAX_PODS:]:
-            keeper.lack(f"pod/{pod['metadata']['name']}", f"only {MAX_PODS} pods are kept")
-        logs = [
-            (pod, container, previous)
-            for pod in chosen[:MAX_PODS]
-            for container in _containers(pod)
-            for previous in (False, True)
-        ]
-
-        def fetch(wanted: tuple[Object, Object, bool]) -> str | None:
-            pod, container, previous = wanted
-            name = pod["metadata"]["name"]
-            before = previous and container.get("restartCount", 0) > 0
-            if previous and not before:
-                return None
-            what = f"pod/{name} container {container['name']}{' previous' * previous} log"
-            unknown: str | None = ""
-            log = keeper.ask(
-                what,
-                lambda: cluster.logs(
-                    namespace, name, container["name"], previous=previous, tail=LOG_LINES
-                ),
-                unknown,
-            )
-            if log is None:
-                keeper.lack(what, f"there is none: the container is {_state(container)}")
-            return log
-
-        fetched = list(pool.map(fetch, logs))
+            keeper.lack(title_of(pod), f"only {MAX_PODS} pods are kept")
+        logs = [log for pod in chosen[:MAX_PODS] for log in _logs(pod)]
+        fetched = list(pool.map(partial(_fetch, cluster, keeper), logs))
         keeper.write("events.txt", "\n".join(_lines(events.result())))
         for kind in KINDS:
             if found := others[kind].result():
                 keeper.describe(f"{kind.lower()}s.yaml", found)
     for pod in chosen[:MAX_PODS]:
         keeper.describe(f"pods/{pod['metadata']['name']}.yaml", [pod])
-    for (pod, container, previous), log in zip(logs, fetched, strict=True):
-        if log:
-            suffix = ".previous.log" if previous else ".log"
-            name = f"logs/{pod['metadata']['name']}.{container['name']}{suffix}"
-            keeper.write(name, _end(log))
+    for log, text in zip(logs, fetched, strict=True):
+        if text:
+            keeper.write(log.file, _end(text))
     keeper.close()
     return keeper.files
 
 
+@dataclass(frozen=True)
+class _Log:
+    """One log that is kept."""
+
+    pod: Object
+    container: Object
+    previous: bool
+
+    @property
+    def file(self) -> str:
+        suffix = ".previous.log" if self.previous else ".log"
+        return f"logs/{self.pod['metadata']['name']}.{self.container['name']}{suffix}"
+
+    def __str__(self) -> str:
+        previous = " previous" if self.previous else ""
+        return f"{title_of(self.pod)} container {self.container['name']}{previous} log"
+
+
+def _logs(pod: Object) -> Iterator[_Log]:
+    """Yield the logs of a pod's containers, and those of their last runs."""
+    for container in _containers(pod):
+        yield _Log(pod, container, previous=False)
+        if container.get("restartCount", 0) > 0:
+            yield _Log(pod, container, previous=True)
+
+
+def _fetch(cluster: Cluster, keeper: _Keeper, log: _Log) -> str | None:
+    """Return the end of a log, or note why there is none."""
+    meta = log.pod["metadata"]
+    unknown: str | None = ""
+    text = keeper.ask(
+        str(log),
+        lambda: cluster.logs(
+            meta["namespace"],
+            meta["name"],
+            log.container["name"],
+            previous=log.previous,
+            tail=LOG_LINES,
+        ),
+        unknown,
+    )
+    if text is None:
+        keeper.lack(str(log), f"there is none: the container is {_state(log.container)}")
+    return text
+
+
 class _Keeper:
-    """Writes the pieces, redacted, and remembers those that could not be had."""
+    """Writes the pieces, redacted, and remembers those that could not be fetched."""
 
     def __init__(self, directory: Path, redactor: Redactor) -> None:
         self._directory = directory
@@ -127,7 +152,7 @@ class _Keeper:
             return otherwise
 
     def lack(self, what: str, why: str) -> None:
-        """Remember a piece that could not be had."""
+        """Remember a piece that could not be fetched."""
         self._missing.append(f"{what}: {why}")
 
     def describe(self, name: str, objects: Iterable[Object]) -> None:
@@ -172,12 +197,12 @@ def _lines(events: Sequence[Object]) -> list[str]:
     lines = []
     for event in sorted(events, key=last_seen)[-MAX_EVENTS:]:
         about = event.get("involvedObject", {})
-        count = (event.get("series") or {}).get("count") or event.get("count") or 1
+        count = times_seen(event)
         times = f" (x{count})" if count > 1 else ""
         part = f" {about['fieldPath']}" if about.get("fieldPath") else ""
         lines.append(
             f"{last_seen(event):%Y-%m-%dT%H:%M:%SZ} {event.get('type', ''):<7} "
-            f"{about.get('kind', '').lower()}/{about.get('name', '')}{part} "
+            f"{event_subject(event)}{part} "
             f"{event.get('reason', '')}{times}: {' '.join((event.get('message') or '').split())}"
         )
     return lines
@@ -185,15 +210,15 @@ def _lines(events: Sequence[Object]) -> list[str]:
 
 def _containers(pod: Object) -> list[Object]:
     """Return the statuses of all containers, or their names alone where there is none yet."""
-    status, spec = pod.get("status", {}), pod.get("spec", {})
+    spec = pod.get("spec", {})
     return [
-        *(status.get("initContainerStatuses") or spec.get("initContainers", [])),
-        *(status.get("containerStatuses") or spec.get("containers", [])),
+        *(init_statuses(pod) or spec.get("initContainers", [])),
+        *(main_statuses(pod) or spec.get("containers", [])),
     ]
 
 
 def _is_well(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") == "Succeeded" or holds(pod, "Ready")
+    return pod.get("status", {}).get("phase") == "Succeeded" or has_condition(pod, "Ready")
 
 
 def _state(container: Object) -> str:

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.adapters.terminal.console import plain
 from tasks.core.names import Names
 from tasks.flows.kubernetes.services import Place, check_service, places, selector
@@ -31,8 +32,6 @@ def show(
     """Pass on what the containers of a branch write, each line with its pod and container.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         on_line: called with each line, from this thread.
         service: only this one, or an empty string for all.
         follow: go on until interrupted, with the containers that start meanwhile.
@@ -100,7 +99,7 @@ class _Follower:
         except Exception as error:  # raised again in the thread that reads
             self._lines.put(error)
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: WatchEvent) -> None:
         pods = change.object["items"] if change.type == "SYNCED" else [change.object]
         for place in places(pods, self._service):
             self._running.discard(place.id)

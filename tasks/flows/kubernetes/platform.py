@@ -5,11 +5,8 @@ The local platform, for Docker Compose, is ``tasks.flows.compose.platform``.
 
 from __future__ import annotations
 
-import tarfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +14,33 @@ from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm, Revision
 from tasks.adapters.kubernetes.lease import LeaseLock
-from tasks.adapters.kubernetes.transport import Object
-from tasks.adapters.terminal.console import Activity, Work
-from tasks.core.errors import ClusterError, DeadlineError, InputError, SettingsError, SuiteError
+from tasks.adapters.terminal.console import Work
+from tasks.core.errors import ClusterError
+from tasks.core.kubernetes.objects import Object
 from tasks.core.kubernetes.platform import (
     CONTROLLER,
     CONTROLLER_NAMESPACE,
     DEFINITION,
     RELEASE,
-    Part,
     PlatformInputs,
+    PlatformPart,
     Upstream,
     bundle_of,
-    controller_values,
     is_older,
-    namespace,
-    parts,
-    record_of,
-    upstream,
-    values,
+    platform_namespace,
+    platform_parts,
+    recorded_prints,
 )
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.plan import Step
-from tasks.flows.kubernetes.platform_status import State, state_of
+from tasks.flows.kubernetes.definitions import define, read_definitions
+from tasks.flows.kubernetes.platform_chart import PlatformChart
+from tasks.flows.kubernetes.platform_status import PartState, state_of
 from tasks.flows.kubernetes.releases import repair, revisions
 from tasks.flows.kubernetes.upgrade import wait_settled
-from tasks.flows.kubernetes.values import fingerprint_of, overlay
 
-FOLDER = Path("helm", "platform")
 HELM_SECONDS = 300
-SERVED_SECONDS = 60
-"""How long the API may take to serve a kind that was just defined; two seconds as a rule."""
 TURN_SECONDS = 600
-POLL_SECONDS = 0.5
-DEFINITIONS = frozenset(
-    {
-        "CustomResourceDefinition",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-    }
-)
-"""What files of definitions hold; the Gateway API guards its own against older ones."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +78,6 @@ class ClusterPlatform:
         title: the cluster, for people.
         inputs: what is known of it.
         files: values files for helm/platform; the later ones win.
-        cluster: the cluster.
-        helm: Helm for it.
-        root: the checkout.
         fetch: returns a copy of a file of somebody else's.
         work: shows a piece of work.
         warn: told what a person should look at.
@@ -118,62 +98,12 @@ class ClusterPlatform:
     ) -> None:
         self._title = title
         self._inputs = inputs
-        self._files = tuple(files)
+        self._chart = PlatformChart(root, inputs, files)
         self._cluster = cluster
         self._helm = helm
-        self._chart = root / FOLDER
         self._fetch = fetch
         self._work = work
         self._warn = warn
-
-    # -- what is wanted -----------------------------------------------------------------------
-
-    @cached_property
-    def _own(self) -> dict[str, Any]:
-        """The chart's values that are not its defaults."""
-        return self._over(values(self._inputs), self._files)
-
-    @cached_property
-    def _merged(self) -> dict[str, Any]:
-        """The chart's values, all of them."""
-        return overlay(_yaml(self._chart / "values.yaml"), self._own)
-
-    @cached_property
-    def _upstream(self) -> dict[str, Upstream]:
-        return upstream(_yaml(self._chart / "upstream.yaml"))
-
-    @cached_property
-    def _controller(self) -> dict[str, Any]:
-        """The controller's values that are not its own defaults."""
-        return overlay(_yaml(self._chart / "controller.yaml"), controller_values(self._inputs))
-
-    def _over(self, below: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
-        result = dict(below)
-        for path in files:
-            if not path.is_file():
-                raise InputError(f"there is no values file {path}")
-            result = overlay(result, _yaml(path))
-        return result
-
-    def _check(self) -> None:
-        """Refuse what only the stack could have said, and did not.
-
-        Raises:
-            SettingsError: naming it.
-        """
-        installs = self._merged["loadBalancerController"]["install"]
-        aws = self._merged["gateway"]["aws"]
-        for value, is_needed, what in (
-            (self._inputs.cluster, installs, "cluster/name"),
-            (self._inputs.region, installs, "region"),
-            (self._inputs.vpc_id, installs, "network/vpc-id"),
-            (aws["certificateArn"], aws["enabled"], "dns/certificate-arn"),
-        ):
-            if is_needed and not value:
-                raise SettingsError(
-                    f"the stack has published no {what}, which the load balancer needs",
-                    hint="make it with `inv infra.apply`, or switch the part off with --values",
-                )
 
     # -- planning -----------------------------------------------------------------------------
 
@@ -184,17 +114,13 @@ class ClusterPlatform:
             SettingsError: something is not known that a part needs.
             ClusterError: the cluster refused, or cannot be reached.
         """
-        self._check()
-        prints = {RELEASE: fingerprint_of(self._own, _contents(self._chart))}
-        if self._merged["loadBalancerController"]["install"]:
-            pin = self._upstream["loadBalancerController"]
-            packed = [(pin.url, pin.sha256.encode())]
-            prints[CONTROLLER] = fingerprint_of(self._controller, packed)
+        self._chart.check()
+        prints = self._chart.prints()
         return PlatformPlan(
             f"platform of {self._title}",
             tuple(self._steps(prints)),
-            self._own,
-            self._controller if CONTROLLER in prints else {},
+            self._chart.own,
+            self._chart.controller if CONTROLLER in prints else {},
             prints,
         )
 
@@ -202,15 +128,15 @@ class ClusterPlatform:
         found = self._cluster.get("Namespace", self._inputs.namespace)
         if found is None:
             yield Step("create", f"namespace {self._inputs.namespace}")
-        if self._merged["gatewayApi"]["install"]:
+        if self._chart.installs_gateway_api:
             yield from self._definitions_step()
-        record = record_of(found)
+        record = recorded_prints(found)
         for release in (CONTROLLER, RELEASE):
             if release in prints:
                 yield from self._release_steps(release, prints, record)
 
     def _definitions_step(self) -> Iterator[Step]:
-        wanted = self._upstream["gatewayApi"].version
+        wanted = self._chart.upstream["gatewayApi"].version
         found = self._cluster.get("CustomResourceDefinition", DEFINITION)
         there = bundle_of(found)
         if found is None:
@@ -241,7 +167,7 @@ class ClusterPlatform:
         """Return what somebody has removed of a release."""
         return [
             f"{part.kind.lower()} {part.name}"
-            for part in parts(self._merged, self._inputs)
+            for part in platform_parts(self._chart.merged, self._inputs)
             if part.release == release and self._get(part) is None
         ]
 
@@ -264,16 +190,16 @@ class ClusterPlatform:
             return plan
         where = self._inputs.namespace
         if self._cluster.get("Namespace", where) is None:
-            self._cluster.apply(namespace(where, {}))
+            self._cluster.apply(platform_namespace(where, {}))
         me = this_run("apply the platform")
         with LeaseLock(self._cluster, where, me, wait_seconds=TURN_SECONDS, say=self._warn) as lock:
             # Planned again under the lock: somebody else may have done it meanwhile.
             plan = self.plan()
-            record = record_of(self._cluster.get("Namespace", where))
+            record = recorded_prints(self._cluster.get("Namespace", where))
             for step in plan.steps:
                 lock.check()
                 self._carry_out(step, plan, record)
-            self._cluster.apply(namespace(where, record))
+            self._cluster.apply(platform_namespace(where, record))
         return plan
 
     def _carry_out(self, step: Step, plan: PlatformPlan, record: dict[str, str]) -> None:
@@ -287,24 +213,24 @@ class ClusterPlatform:
             if release == CONTROLLER:
                 self._install_controller()
             else:
-                self._install(RELEASE, self._chart, self._own)
+                self._install(RELEASE, self._chart.folder, self._chart.own)
             newest = self._history(release)[-1].number
             record[release] = f"{newest} {plan.prints[release]}"
 
     def _define_gateway_api(self) -> None:
-        wanted = self._upstream["gatewayApi"]
+        wanted = self._chart.upstream["gatewayApi"]
         with self._work(f"define the Gateway API {wanted.version}") as activity:
             activity.line(wanted.url)
-            self._define([self._fetch(wanted).read_bytes()], activity)
+            define(self._cluster, [self._fetch(wanted).read_bytes()], activity)
 
     def _install_controller(self) -> None:
-        wanted = self._upstream["loadBalancerController"]
+        wanted = self._chart.upstream["loadBalancerController"]
         chart = self._fetch(wanted)
         with self._work(f"define the kinds of {CONTROLLER} {wanted.version}") as activity:
             # Helm installs a chart's definitions once, and never renews them.
-            self._define(_definitions(chart), activity)
+            define(self._cluster, read_definitions(chart), activity)
         since = self._cluster.now()
-        self._install(CONTROLLER, chart, self._controller)
+        self._install(CONTROLLER, chart, self._chart.controller)
         with self._work(f"wait for {CONTROLLER}") as activity:
             wait_settled(
                 self._cluster, CONTROLLER_NAMESPACE, CONTROLLER, Policy(), activity, since=since
@@ -333,50 +259,20 @@ class ClusterPlatform:
                 say=activity.say,
             )
 
-    def _define(self, texts: Sequence[bytes], activity: Activity) -> None:
-        """Apply definitions, and wait until the API serves them."""
-        import yaml
-
-        objects = [
-            each
-            for text in texts
-            for each in yaml.load_all(text, _loader())
-            if each and each.get("kind") in DEFINITIONS
-        ]
-        for each in objects:
-            activity.line(f"{each['kind']} {each['metadata']['name']}")
-            self._cluster.apply(each)
-        kinds = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
-        deadline = time.monotonic() + SERVED_SECONDS
-        for each in kinds:
-            while not self._is_served(each):
-                if time.monotonic() > deadline:
-                    raise DeadlineError(
-                        f"{each['metadata']['name']} is not served after {SERVED_SECONDS} s",
-                        hint="kubectl describe crd says why; then run the same again",
-                    )
-                time.sleep(POLL_SECONDS)
-        activity.outcome = f"{len(kinds)} kinds"
-
-    def _is_served(self, definition: Object) -> bool:
-        found = self._cluster.get("CustomResourceDefinition", definition["metadata"]["name"])
-        return any(
-            condition["type"] == "Established" and condition["status"] == "True"
-            for condition in (found or {}).get("status", {}).get("conditions") or ()
-        )
-
     # -- looking ------------------------------------------------------------------------------
 
-    def status(self) -> list[State]:
+    def status(self) -> list[PartState]:
         """Return what became of every part of the platform."""
         # Definitions that the cluster brings are its administrator's, whatever their version.
-        installs = self._merged["gatewayApi"]["install"]
-        wanted = self._upstream["gatewayApi"].version if installs else ""
+        wanted = ""
+        if self._chart.installs_gateway_api:
+            wanted = self._chart.upstream["gatewayApi"].version
         return [
-            state_of(part, self._get(part), wanted) for part in parts(self._merged, self._inputs)
+            state_of(part, self._get(part), wanted)
+            for part in platform_parts(self._chart.merged, self._inputs)
         ]
 
-    def _get(self, part: Part) -> Object | None:
+    def _get(self, part: PlatformPart) -> Object | None:
         try:
             return self._cluster.get(part.kind, part.name, part.namespace)
         except ClusterError as error:
@@ -387,50 +283,3 @@ class ClusterPlatform:
                 status=error.status,
                 hint="this is a job for an administrator of the cluster (`admins` of Terraform)",
             ) from error
-
-
-def _contents(chart: Path) -> list[tuple[str, bytes]]:
-    """Return the files of helm/platform that are the chart's, by name."""
-    beside = {chart / "controller.yaml", chart / "upstream.yaml"}
-    return sorted(
-        (str(path.relative_to(chart)), path.read_bytes())
-        for path in chart.rglob("*")
-        if path.is_file() and path not in beside
-    )
-
-
-def _definitions(chart: Path) -> list[bytes]:
-    """Return the files of a packed chart's folder crds.
-
-    Raises:
-        SuiteError: the file is no packed chart.
-    """
-    found = []
-    try:
-        with tarfile.open(chart, "r:gz") as archive:
-            for member in archive:
-                if member.isfile() and Path(member.name).parts[1:2] == ("crds",):
-                    content = archive.extractfile(member)
-                    found.append(content.read() if content else b"")
-    except tarfile.TarError as error:
-        raise SuiteError(f"{chart} is no packed chart: {error}") from error
-    return found
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} must hold keys and values")
-    return found
-
-
-def _loader() -> Any:
-    """Return the fastest safe loader: definitions are files of a megabyte."""
-    import yaml
-
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

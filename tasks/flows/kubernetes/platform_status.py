@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.core.errors import SuiteError
-from tasks.core.kubernetes.manifests import Object
-from tasks.core.kubernetes.platform import Part, address_of, bundle_of, is_older, is_programmed
+from tasks.core.kubernetes.objects import Object, has_condition
+from tasks.core.kubernetes.platform import PlatformPart, address_of, bundle_of, is_older
 
 
 @dataclass(frozen=True)
-class State:
+class PartState:
     """What became of one part of the platform.
 
     Attributes:
@@ -32,7 +32,7 @@ class State:
 COLUMNS = ("part", "object", "state", "detail")
 
 
-def refuse(states: Sequence[State]) -> None:
+def refuse(states: Sequence[PartState]) -> None:
     """End with an error where a part is not as it should be.
 
     Raises:
@@ -47,16 +47,15 @@ def refuse(states: Sequence[State]) -> None:
         )
 
 
-def rows(states: Sequence[State]) -> list[tuple[str, ...]]:
+def rows(states: Sequence[PartState]) -> list[tuple[str, ...]]:
     """Return the states as rows of ``COLUMNS``."""
     return [(one.part, one.object, one.state, one.detail) for one in states]
 
 
-def state_of(part: Part, found: Object | None, gateway_api: str) -> State:
+def state_of(part: PlatformPart, found: Object | None, gateway_api: str) -> PartState:
     """Return the state of one part.
 
     Args:
-        part: the part.
         found: its object, or None.
         gateway_api: the oldest version of the Gateway API that will do, or an empty string.
     """
@@ -64,7 +63,7 @@ def state_of(part: Part, found: Object | None, gateway_api: str) -> State:
     subject = f"{part.kind.lower()} {where}{part.name}"
     describe = f"kubectl describe {part.kind.lower()} {part.name} --namespace {part.namespace}"
     if found is None:
-        return State(part.title, subject, "missing", remedy=part.remedy)
+        return PartState(part.title, subject, "missing", remedy=part.remedy)
     state, detail, remedy = "ok", "", ""
     if part.kind == "CustomResourceDefinition":
         detail = bundle_of(found)
@@ -77,6 +76,6 @@ def state_of(part: Part, found: Object | None, gateway_api: str) -> State:
             state, remedy = "not ready", describe
     elif part.kind == "Gateway":
         detail = address_of(found)
-        if not is_programmed(found):
+        if not has_condition(found, "Programmed"):
             state, detail, remedy = "not ready", "has no address yet", describe
-    return State(part.title, subject, state, detail, remedy)
+    return PartState(part.title, subject, state, detail, remedy)

@@ -16,8 +16,6 @@ def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, ex
     """Check that a deploy can work.
 
     Args:
-        cluster: the cluster.
-        namespace: the branch's namespace.
         values: the chart's values, merged.
         exists: whether the namespace does.
 

@@ -1,15 +1,23 @@
-"""Holding what would work on the database while it is migrated."""
+"""Quiesce what works on the database, before it is migrated."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import at_once
+from tasks.adapters.wait import wait_until
 from tasks.core.errors import DeadlineError
-from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX, Object
-from tasks.core.kubernetes.snapshot import has_ended
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX
+from tasks.core.kubernetes.objects import (
+    Object,
+    has_ended,
+    is_being_deleted,
+    labels_of,
+    main_statuses,
+    owners_of,
+    uid_of,
+)
 from tasks.core.names import Names
 
 HOLD_SECONDS = 600
@@ -26,8 +34,6 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
     the pods of workers go with their Deployments.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         say: told what is waited for.
 
     Raises:
@@ -43,33 +49,36 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         for item in cluster.find(kind, where, selector)
     ]
     at_once(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
-    deadline = time.monotonic() + HOLD_SECONDS
+    busy: set[str] = set()
     told: set[str] = set()
-    while True:
+
+    def are_idle() -> bool:
         pods = cluster.find("Pod", where, f"{ours},{COMPONENT} in (worker,cron)")
-        busy = [pod for pod in pods if "running" in _states(pod)]
         jobs = cluster.find("Job", where, f"{ours},{COMPONENT}=cron")
-        taken = _take_away(cluster, where, jobs, pods)
-        # A run may begin in the moment in which it is taken away: the next look shows it.
-        if not busy and not taken:
-            return
-        shown = {_shown(pod) for pod in busy}
-        if time.monotonic() > deadline:
-            raise DeadlineError(
-                f"{', '.join(sorted(shown))} in {where} did not end in {HOLD_SECONDS} s, and the "
-                "database must not be migrated under it",
-                hint="wait for it, or delete it, and deploy again",
-            )
-        for line in sorted(shown - told):
+        busy.clear()
+        busy.update(_shown(pod) for pod in pods if "running" in _states(pod))
+        for line in sorted(busy - told):
             say(f"waiting for {line}")
-        told |= shown
-        time.sleep(POLL_SECONDS)
+        told.update(busy)
+        # A run may begin in the moment in which it is taken away: the next look shows it.
+        return not _take_away(cluster, where, jobs, pods) and not busy
+
+    wait_until(
+        f"workers and crons of {names.release} still run",
+        are_idle,
+        deadline_seconds=HOLD_SECONDS,
+        poll_seconds=POLL_SECONDS,
+        late=lambda _: DeadlineError(
+            f"{', '.join(sorted(busy))} in {where} did not end in {HOLD_SECONDS} s, and the "
+            "database must not be migrated under it",
+            hint="wait for it, or delete it, and deploy again",
+        ),
+    )
 
 
 def _states(pod: Object) -> set[str]:
     """Return what a pod's containers are, those of its start left out."""
-    statuses = pod.get("status", {}).get("containerStatuses", [])
-    return {state for status in statuses for state in status.get("state", {})}
+    return {state for status in main_statuses(pod) for state in status.get("state", {})}
 
 
 def _take_away(
@@ -80,21 +89,19 @@ def _take_away(
         owner["uid"]
         for pod in pods
         if _states(pod) & {"running", "terminated"}
-        for owner in pod["metadata"].get("ownerReferences") or []
+        for owner in owners_of(pod)
     }
     taken = False
     for job in jobs:
-        meta = job["metadata"]
-        if has_ended(job) or meta["uid"] in begun or meta.get("deletionTimestamp"):
+        if has_ended(job) or uid_of(job) in begun or is_being_deleted(job):
             continue
-        cluster.delete("Job", meta["name"], where, uid=meta["uid"])
+        cluster.delete("Job", job["metadata"]["name"], where, uid=uid_of(job))
         taken = True
     return taken
 
 
 def _shown(pod: Object) -> str:
     """Return a pod's name, and the scheduled command's or the queue's where it has one."""
-    meta = pod["metadata"]
-    labels = meta.get("labels") or {}
+    labels = labels_of(pod)
     what = labels.get(f"{PREFIX}{labels.get(COMPONENT, '')}", "")
-    return f"pod/{meta['name']}" + (f" ({labels[COMPONENT]} {what})" if what else "")
+    return f"pod/{pod['metadata']['name']}" + (f" ({labels[COMPONENT]} {what})" if what else "")

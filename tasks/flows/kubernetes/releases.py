@@ -11,11 +11,20 @@ from gzip import decompress
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.kubernetes.helm import Helm, Revision, stored
-from tasks.adapters.kubernetes.transport import Object
 from tasks.core.errors import ClusterError
 from tasks.core.images.wait_messages import last
 from tasks.core.kubernetes.manifests import INSTANCE, JOB_NAME
-from tasks.core.kubernetes.snapshot import annotations_of, has_ended, holds, uid_of
+from tasks.core.kubernetes.objects import (
+    Object,
+    annotations_of,
+    has_condition,
+    has_ended,
+    is_being_deleted,
+    is_running,
+    main_statuses,
+    owners_of,
+    uid_of,
+)
 from tasks.flows.kubernetes.pods import end_pod, end_pods
 
 HELM_SECONDS = 120
@@ -31,11 +40,6 @@ def revisions(cluster: Cluster, release: str, namespace: str) -> list[Revision]:
     ``failed`` is the record itself read: a Helm that is told to end while it runs a hook writes
     the record and the label in turn with what marks it as failed, so that the record may still say
     ``pending-…``, and that is what the next Helm goes by (seen with 4.3.1).
-
-    Args:
-        cluster: the cluster.
-        release: the release's name.
-        namespace: where it is.
     """
     selector = f"owner=helm,name={release}"
     found = cluster.find("Secret", namespace, selector, metadata_only=True)
@@ -60,10 +64,6 @@ def repair(
     """End what a dead run left pending; only whoever holds the lock may.
 
     Args:
-        cluster: the cluster.
-        helm: Helm for it.
-        release: the release's name.
-        namespace: where it is.
         history: its revisions, the oldest first; the newest one is pending.
         worked: the revision that was last seen to work, or 0: then the last one that was deployed
             is taken for good. Without any the release is uninstalled.
@@ -92,14 +92,14 @@ def _wait_claims_gone(
 ) -> None:
     """Wait for the claims that go with an uninstalled release.
 
-    The next one would take them for its own while they are on their way out, and its pods would
+    The next one would take them for its own while they terminate, and its pods would
     wait for what is gone a moment later. Pods hold their claims: they are not given their grace.
     """
     end_pods(cluster, release, namespace, say)
     for claim in cluster.find("PersistentVolumeClaim", namespace):
         meta = claim["metadata"]
         # Those of a StatefulSet are its own, and deleted a moment after it.
-        if "deletionTimestamp" in meta or meta.get("ownerReferences"):
+        if is_being_deleted(claim) or owners_of(claim):
             kind = "PersistentVolumeClaim"
             wait_gone(cluster, kind, meta["name"], namespace, uid=meta["uid"], say=say)
 
@@ -108,10 +108,6 @@ def go_back(cluster: Cluster, helm: Helm, release: str, namespace: str, revision
     """Roll a release back to a revision; return the number that this got.
 
     Args:
-        cluster: the cluster.
-        helm: Helm for it.
-        release: the release's name.
-        namespace: where it is.
         revision: where to go back to.
 
     Raises:
@@ -132,11 +128,6 @@ def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
     A Job lives on when the Helm that waited for it has ended. Nothing is waited for: a pod that
     has not begun its work is taken away at once, one that works gets the signal to end.
 
-    Args:
-        cluster: the cluster.
-        release: the release's name.
-        namespace: where it is.
-
     Raises:
         ClusterError: the API refused, or stayed away.
     """
@@ -154,23 +145,19 @@ def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
 
 
 def drop_failed(cluster: Cluster, release: str, namespace: str) -> None:
-    """Take the pods away at once that are on their way out and serve nobody.
+    """Delete at once the pods that are terminating and serve nobody.
 
     Arguments and errors as for ``end_hooks``.
     """
     for pod in cluster.find("Pod", namespace, f"{INSTANCE}={release}"):
-        if "deletionTimestamp" in pod["metadata"] and not holds(pod, "Ready"):
+        if is_being_deleted(pod) and not has_condition(pod, "Ready"):
             end_pod(cluster, pod, grace_seconds=0)
 
 
 def _works(cluster: Cluster, pod: Object) -> bool:
     """Return True if a pod does more than to start or to wait."""
     where, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    running = [
-        container["name"]
-        for container in pod.get("status", {}).get("containerStatuses", [])
-        if "running" in container.get("state", {})
-    ]
+    running = [each["name"] for each in main_statuses(pod) if is_running(each)]
     try:
         return any(not last(cluster.logs(where, name, each, tail=1) or "") for each in running)
     except ClusterError:  # its node is away: nobody can tell, and the way back must not fail by it

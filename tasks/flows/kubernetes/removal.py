@@ -19,7 +19,8 @@ from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.kubernetes.lease import NAME as LEASE
 from tasks.adapters.parallel import at_once
 from tasks.core.errors import ClusterError
-from tasks.core.kubernetes.manifests import INSTANCE, MANAGED, PREFIX, SECRET, Object
+from tasks.core.kubernetes.manifests import INSTANCE, MANAGED, PREFIX, SECRET
+from tasks.core.kubernetes.objects import Object, is_being_deleted, labels_of, uid_of
 from tasks.core.kubernetes.removal import (
     KINDS_OF_USERS,
     Contents,
@@ -46,7 +47,6 @@ class Claim:
     """A volume claim of the branch's.
 
     Attributes:
-        name: its name.
         volume: the volume it is bound to, or an empty string.
     """
 
@@ -77,8 +77,6 @@ def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> Found:
     """Return what a branch's namespace holds; reads only.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         patterns: globs of ``kind/name`` that keep no namespace.
     """
     namespace = cluster.get("Namespace", names.namespace)
@@ -94,7 +92,7 @@ def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> Found:
     works = any(item["kind"] in {*WORKLOADS, "Pod"} for item in own)
     rest = contents(found, namespace=namespace, release=names.release, patterns=patterns)
     rest = _asked_elsewhere(cluster, names, rest)
-    return Found(namespace["metadata"]["uid"], works, claims, rest.foreign, rest.passing)
+    return Found(uid_of(namespace), works, claims, rest.foreign, rest.passing)
 
 
 def _all(cluster: Cluster, namespace: str, kinds: Iterable[str]) -> list[Object]:
@@ -131,8 +129,7 @@ def _counts(
         others = [
             item
             for item in cluster.find("Namespace", metadata_only=True)
-            if item["metadata"]["name"] != names.namespace
-            and "deletionTimestamp" not in item["metadata"]
+            if item["metadata"]["name"] != names.namespace and not is_being_deleted(item)
         ]
     except ClusterError as error:
         if error.status != 403:
@@ -142,9 +139,7 @@ def _counts(
     # Where a user may not look into all namespaces, those of the same environment have to do.
     marks = {**MANAGED, f"{PREFIX}environment": names.environment}
     neighbours = [
-        item["metadata"]["name"]
-        for item in others
-        if marks.items() <= (item["metadata"].get("labels") or {}).items()
+        item["metadata"]["name"] for item in others if marks.items() <= labels_of(item).items()
     ][:NEIGHBOURS_MAX]
 
     def count(each: tuple[str, str]) -> tuple[int, int]:
@@ -191,9 +186,6 @@ def removals(
     goes.
 
     Args:
-        cluster: the cluster.
-        helm: Helm for it.
-        names: the branch's names.
         found: what its namespace holds.
         mark: writes down that the environment is being removed.
         drop: what drops the branch's database, or None where there is none on a server.
@@ -272,8 +264,6 @@ def finish(cluster: Cluster, names: Names, uid: str, say: Say) -> None:
     """Wait for the end of a namespace that is being deleted, and of the pods in it.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         uid: the namespace's uid.
         say: told what holds it up.
 

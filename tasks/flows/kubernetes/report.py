@@ -8,12 +8,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.transport import Object
 from tasks.adapters.terminal.console import Activity
 from tasks.core.images.wait_messages import Said
-from tasks.core.kubernetes.rollout import Row, Verdict, lacking, new_pods, new_replicasets
-from tasks.core.kubernetes.snapshot import CLOCK_STEP, Snapshot, holds, last_seen, uid_of
-from tasks.flows.kubernetes.follow import Logs
+from tasks.core.kubernetes.objects import (
+    CLOCK_STEP,
+    Object,
+    event_subject,
+    event_uid,
+    has_condition,
+    last_seen,
+    owners_of,
+    times_seen,
+    title_of,
+    uid_of,
+)
+from tasks.core.kubernetes.progress import Row
+from tasks.core.kubernetes.rollout import Verdict
+from tasks.core.kubernetes.snapshot import Snapshot, new_pods, new_replicasets
+from tasks.core.kubernetes.symptoms import lacking
+from tasks.flows.kubernetes.rollout_logs import RolloutLogs
 
 MESSAGE_LENGTH = 300
 HEALED_LENGTH = 120
@@ -65,7 +78,6 @@ class Reporter:
 
     Args:
         cluster: the cluster, for the containers' logs.
-        namespace: the release's namespace.
         since: when the rollout began, by the cluster's clock.
         activity: told the lines.
     """
@@ -81,7 +93,7 @@ class Reporter:
         self._waiting: set[str] = set()
         self._quiet_until = time.monotonic() + QUIET_SECONDS
         self._quiet = QUIET_SECONDS
-        self._logs = Logs(cluster, namespace, activity)
+        self._logs = RolloutLogs(cluster, namespace, activity)
 
     def said(self) -> Mapping[tuple[str, str], Said]:
         """Return what containers have said so far, by pod uid and name."""
@@ -152,21 +164,18 @@ class Reporter:
         """Take down the warnings of a snapshot."""
         counts: dict[tuple[str, str], int] = {}
         for event in snapshot.events:
-            about = event.get("involvedObject", {})
-            uid = about.get("uid", "")
+            uid, name = event_uid(event), event["involvedObject"].get("name", "")
             if event.get("type") != "Warning" or uid not in homes or self._is_old(event):
                 continue
             # Replicas say the same of themselves, and workloads of what they share: told once.
             reason, message = event.get("reason", ""), event.get("message") or ""
-            anyone = message.replace(about.get("name", ""), "*").replace(uid, "*")
+            anyone = message.replace(name, "*").replace(uid, "*")
             key = (reason, anyone)
-            series = (event.get("series") or {}).get("count")
-            counts[key] = counts.get(key, 0) + (series or event.get("count") or 1)
+            counts[key] = counts.get(key, 0) + times_seen(event)
             if key not in self._warnings:
-                subject = f"{about.get('kind', '').lower()}/{about.get('name')}"
                 words = " ".join(message.split())[:MESSAGE_LENGTH]
                 now = time.monotonic()
-                self._warnings[key] = _Warning(subject, reason, words, now, now)
+                self._warnings[key] = _Warning(event_subject(event), reason, words, now, now)
             warning = self._warnings[key]
             warning.homes.add(homes[uid])
             warning.objects.add(uid)
@@ -205,9 +214,9 @@ def _counts(warning: _Warning, pods: Mapping[str, Object], lack: set[str], now: 
         if pod is None:
             still = uid in lack
         elif warning.reason == "FailedScheduling":
-            still = not holds(pod, "PodScheduled")
+            still = not has_condition(pod, "PodScheduled")
         else:
-            still = uid in lack or (comes and not holds(pod, "Ready"))
+            still = uid in lack or (comes and not has_condition(pod, "Ready"))
         if still:
             return True
     return False
@@ -230,18 +239,13 @@ def _told(row: Row) -> str:
 def _homes(snapshot: Snapshot) -> dict[str, str]:
     """Return the workload that each object belongs to, by uid; old pods belong to none."""
     homes = {
-        owner["metadata"]["uid"]: f"{owner['kind'].lower()}/{owner['metadata']['name']}"
-        for owner in (
-            *snapshot.deployments,
-            *snapshot.statefulsets,
-            *snapshot.jobs,
-            *snapshot.claims,
-        )
+        uid_of(owner): title_of(owner)
+        for owner in (*snapshot.workloads, *snapshot.jobs, *snapshot.claims)
     }
     for owned in (*new_replicasets(snapshot), *new_pods(snapshot)):
-        for reference in owned["metadata"].get("ownerReferences", []):
+        for reference in owners_of(owned):
             if reference["uid"] in homes:
-                homes[owned["metadata"]["uid"]] = homes[reference["uid"]]
+                homes[uid_of(owned)] = homes[reference["uid"]]
     return homes
 
 
@@ -249,7 +253,7 @@ def _latest(snapshot: Snapshot, homes: Mapping[str, str], since: datetime) -> di
     """Return the reason of each workload's newest event."""
     newest: dict[str, tuple[datetime, str]] = {}
     for event in snapshot.events:
-        home = homes.get(event.get("involvedObject", {}).get("uid", ""))
+        home = homes.get(event_uid(event))
         seen = last_seen(event)
         if home and seen > since - CLOCK_STEP and seen >= newest.get(home, (seen, ""))[0]:
             newest[home] = (seen, event.get("reason", ""))

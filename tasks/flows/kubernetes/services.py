@@ -7,8 +7,14 @@ from dataclasses import dataclass
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.core.errors import InputError, SuiteError
-from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX, Object
-from tasks.core.kubernetes.snapshot import holds
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX
+from tasks.core.kubernetes.objects import (
+    Object,
+    container_statuses,
+    has_condition,
+    is_being_deleted,
+    is_running,
+)
 from tasks.core.names import Names
 
 PHP = "fpm"
@@ -26,8 +32,6 @@ class Place:
     """One container of one pod.
 
     Attributes:
-        pod: the pod's name.
-        container: the container's name.
         id: the runtime's id of the container's present or last run, or an empty string.
         running: whether it runs now.
         ready: whether its pod is ready, and not about to go.
@@ -82,8 +86,6 @@ def where_to_run(cluster: Cluster, names: Names, service: str) -> Place:
     """Return the container that a command runs in: a ready pod's, the newest one's.
 
     Args:
-        cluster: the cluster.
-        names: the branch's names.
         service: as a person named it, or an empty string for where Mautic's PHP is.
 
     Raises:
@@ -127,16 +129,13 @@ def _kinds(metadata: Object) -> set[str]:
 
 
 def _places(pod: Object) -> Iterator[Place]:
-    status, meta = pod.get("status", {}), pod["metadata"]
-    ready = not meta.get("deletionTimestamp") and holds(pod, "Ready")
-    for field in ("initContainerStatuses", "containerStatuses"):
-        for container in status.get(field, []):
-            running = "running" in container.get("state", {})
-            yield Place(
-                meta["name"],
-                container["name"],
-                container.get("containerID", ""),
-                running,
-                ready,
-                meta.get("creationTimestamp", ""),
-            )
+    meta, ready = pod["metadata"], not is_being_deleted(pod) and has_condition(pod, "Ready")
+    for container in container_statuses(pod):
+        yield Place(
+            meta["name"],
+            container["name"],
+            container.get("containerID", ""),
+            is_running(container),
+            ready,
+            meta.get("creationTimestamp", ""),
+        )

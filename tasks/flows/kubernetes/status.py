@@ -6,7 +6,8 @@ from datetime import datetime
 
 from tasks.adapters.kubernetes.lease import holder_of
 from tasks.core.environment import Owner, Release, State, observed_state
-from tasks.core.kubernetes.manifests import Object, owner_of, record_of
+from tasks.core.kubernetes.manifests import record_of, stated_owner
+from tasks.core.kubernetes.objects import Object, is_being_deleted, parse_time
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.flows.kubernetes.services import service_of
 from tasks.flows.target import Part, Summary, summarize
@@ -21,7 +22,7 @@ def summary(found: Object, web: Object | None, lease: Object | None, now: dateti
         lease: its Lease, or None.
         now: the time by the cluster's clock.
     """
-    said, record = owner_of(found), record_of(found)
+    said, record = stated_owner(found), record_of(found)
     names = ("environment", "slug", "branch", "repository")
     return summarize(
         Owner(*(said.get(name, "") for name in names)),
@@ -33,7 +34,7 @@ def summary(found: Object, web: Object | None, lease: Object | None, now: dateti
 
 
 def _state(found: Object, record: ClusterRecord | None, web: Object | None, *, held: bool) -> State:
-    if found["metadata"].get("deletionTimestamp"):
+    if is_being_deleted(found):
         return State.REMOVING
     doing = None
     if held and (record is None or record.state in {State.DEPLOYING, State.REMOVING}):
@@ -66,7 +67,8 @@ def part(item: Object, current: Release | None, now: datetime) -> Part:
         )
         health = f"{ready}/{wanted} ready"
         moment = item["metadata"].get("creationTimestamp")
-    age = now - datetime.fromisoformat(moment) if moment else None
+    since = parse_time(moment)
+    age = now - since if since else None
     return Part(
         service=service_of(item["metadata"]),
         state=state,

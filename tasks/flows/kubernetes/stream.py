@@ -33,14 +33,10 @@ def stream(
     """Yield a container's lines with their time, again from where the log broke off.
 
     Args:
-        cluster: the cluster.
-        namespace: the pod's namespace.
-        pod: the pod.
-        container: the container.
         tail: lines to begin with; None begins with the first one.
         stop: ends it.
         runs: says whether the container still runs; when it does not, the log's end is the end.
-        on_error: told why the log cannot be had; it is asked for again.
+        on_error: told why the log cannot be read; it is asked for again.
     """
     last = ""
     while not stop.is_set():

@@ -11,10 +11,10 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.terminal.console import Activity
 from tasks.core.kubernetes.rollout import Policy, Verdict, judge
 from tasks.flows.kubernetes.report import Reporter
-from tasks.flows.kubernetes.watch_cache import Mirror
+from tasks.flows.kubernetes.watch_cache import WatchCache
 
 POLL_SECONDS = 0.1
-"""How soon it is noticed that all was applied, or that the tracking is to be given up."""
+"""How soon a finished Helm, or a request to give up, is noticed."""
 JUDGE_SECONDS = 0.2
 """How often a rollout is judged at least: patience runs out without anything changing."""
 
@@ -38,8 +38,6 @@ def track(
     too, but nothing is done before everything is applied.
 
     Args:
-        cluster: the cluster.
-        namespace: the release's namespace.
         release: the release's name; its objects bear it as app.kubernetes.io/instance.
         since: when the rollout began, by the cluster's clock.
         policy: how patient to be.
@@ -60,21 +58,21 @@ def track(
     verdict = Verdict(done=False, cause=None, rows=())
     complete = False
     judged = 0.0
-    with Mirror(cluster, namespace, release, since, hooks=hooks, serving=serving) as mirror:
+    with WatchCache(cluster, namespace, release, since, hooks=hooks, serving=serving) as cache:
         reporter = Reporter(cluster, namespace, since, activity)
         try:
             while not abort():
-                changed = mirror.wait(POLL_SECONDS)
+                changed = cache.wait(POLL_SECONDS)
                 if not complete and applied():
-                    mirror.catch_up()
+                    cache.catch_up()
                     complete = changed = True
-                if not mirror.is_whole():
+                if not cache.is_whole():
                     continue
                 if not changed and time.monotonic() - judged < JUDGE_SECONDS:
                     continue
                 judged = time.monotonic()
                 now = cluster.now()
-                snapshot = replace(mirror.snapshot(applied=complete), said=reporter.said())
+                snapshot = replace(cache.snapshot(applied=complete), said=reporter.said())
                 verdict = judge(snapshot, started=since, now=now, policy=policy)
                 reporter.show(snapshot, verdict.rows, now)
                 if verdict.cause or (verdict.done and complete):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.helm import Helm
+from tasks.adapters.kubernetes.helm import Helm, OnStart
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.rollout import Policy, Verdict
@@ -43,9 +43,6 @@ def upgrade(
     watched, so that a hook whose image cannot be pulled does not use up its time-out.
 
     Args:
-        cluster: the cluster.
-        helm: Helm for it.
-        names: the branch's names.
         chart: the chart's directory.
         values: the values of this very deploy.
         files: values files below them.
@@ -58,15 +55,13 @@ def upgrade(
     """
     since = cluster.now()
 
-    given_up = threading.Event()
-
     def on_line(line: str) -> None:
         # What Helm tells of a release that it has applied, the release's rows tell better; and
         # that it was ended in the middle is no warning.
-        if activity.panel or (WARNING in line and not given_up.is_set()):
+        if activity.panel or (WARNING in line and not running.is_given_up):
             activity.line(line)
 
-    def apply(started: Callable[[Callable[[], None]], None]) -> None:
+    def apply(started: OnStart) -> None:
         helm.upgrade(
             names.release,
             names.namespace,
@@ -93,7 +88,6 @@ def upgrade(
             abort=running.failed_for,
         )
     finally:
-        given_up.set()
         running.end()
     _raise_cause(verdict)
     if running.error:
@@ -113,9 +107,6 @@ def wait_settled(
     """Return when a release has settled whose manifests are applied, and which runs no hooks.
 
     Args:
-        cluster: the cluster.
-        namespace: the release's namespace.
-        release: the release's name.
         policy: how patient to be.
         activity: told what happens.
         since: when its manifests began to be applied, by the cluster's clock.
@@ -146,7 +137,7 @@ def _raise_cause(verdict: Verdict) -> None:
 class _Running:
     """Helm in a thread of its own: what it came to, and how to end it."""
 
-    def __init__(self, run: Callable[[Callable[[Callable[[], None]], None]], None]) -> None:
+    def __init__(self, run: Callable[[OnStart], None]) -> None:
         self._run = run
         self._end: Callable[[], None] | None = None
         self._thread = threading.Thread(target=self._work, name="helm", daemon=True)
@@ -154,7 +145,7 @@ class _Running:
         self.error: Exception | None = None
         self._failed_at = 0.0
         self._lock = threading.Lock()
-        self._unwanted = False
+        self.is_given_up = False
 
     def start(self) -> None:
         """Start it."""
@@ -163,7 +154,7 @@ class _Running:
     def end(self) -> None:
         """End it, if it runs, and wait for that."""
         with self._lock:
-            self._unwanted = True
+            self.is_given_up = True
             if self._end and not self.ended.is_set():
                 self._end()
         self._thread.join()
@@ -176,7 +167,7 @@ class _Running:
         def started(end: Callable[[], None]) -> None:
             with self._lock:
                 self._end = end
-                if self._unwanted:  # given up while Helm was still looked for
+                if self.is_given_up:  # given up while Helm was still looked for
                     end()
 
         try:

@@ -31,11 +31,10 @@ def files(root: Path, names: Sequence[str]) -> tuple[Path, ...]:
     return tuple(root / name for name in names)
 
 
-def merge(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+def merge_values(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values as the chart will see them.
 
     Args:
-        root: the checkout.
         names: the environment's values files; the later ones win.
         values: those of this deploy; they win over all.
     """

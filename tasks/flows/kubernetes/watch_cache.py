@@ -6,20 +6,22 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from tasks.adapters.kubernetes.cluster import Change, Cluster
-from tasks.adapters.kubernetes.transport import Object, Stop
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE
-from tasks.core.kubernetes.rollout import new_replicasets
-from tasks.core.kubernetes.snapshot import (
+from tasks.core.kubernetes.objects import (
     CLOCK_STEP,
-    Snapshot,
+    Object,
+    container_statuses,
+    controller_uid,
+    created_at,
     labels_of,
-    owner_uid,
-    time_of,
+    owners_of,
     uid_of,
 )
+from tasks.core.kubernetes.snapshot import Snapshot, new_replicasets
 
 LABELLED = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "Pod")
 UNLABELLED = ("PersistentVolumeClaim", "Event")
@@ -30,13 +32,10 @@ BACKGROUND = frozenset({"worker", "cron"})
 """The components that serve no visitor."""
 
 
-class Mirror:
+class WatchCache:
     """Keeps a release's objects while it is entered.
 
     Args:
-        cluster: the cluster.
-        namespace: the release's namespace.
-        release: the release's name.
         since: when the rollout began, by the cluster's clock.
         hooks: whether the rollout runs hooks; without, no Job counts.
         serving: whether only what serves visitors counts.
@@ -66,7 +65,7 @@ class Mirror:
         self._stop = Stop()
         self._changed = threading.Event()
 
-    def __enter__(self) -> Mirror:
+    def __enter__(self) -> WatchCache:
         for kind in (*LABELLED, *UNLABELLED):
             threading.Thread(
                 target=self._watch, args=(kind,), daemon=True, name=f"watch {kind}"
@@ -101,7 +100,7 @@ class Mirror:
         """Ask for the workloads as they are now: their watches may be a moment behind."""
         for kind in ("Deployment", "StatefulSet", "Job"):
             for item in self._cluster.find(kind, self._namespace, self._selector):
-                self._take(Change(kind, "MODIFIED", item))
+                self._take(WatchEvent(kind, "MODIFIED", item))
 
     def snapshot(self, *, applied: bool) -> Snapshot:
         """Return what counts for the rollout.
@@ -136,7 +135,7 @@ class Mirror:
             reference["uid"]
             for replicaset in new_replicasets(whole)
             if self._is_recent(replicaset)
-            for reference in replicaset["metadata"].get("ownerReferences", [])
+            for reference in owners_of(replicaset)
         }
         return replace(whole, deployments=[d for d in whole.deployments if uid_of(d) in begun])
 
@@ -152,7 +151,7 @@ class Mirror:
             self._failure = error
             self._changed.set()
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: WatchEvent) -> None:
         with self._lock:
             known = self._objects.setdefault(change.kind, {})
             if change.type == "SYNCED":
@@ -187,10 +186,8 @@ class Mirror:
         for pod in pods:
             if self._is_recent(pod):
                 continue
-            for field_name in ("initContainerStatuses", "containerStatuses"):
-                for container in pod.get("status", {}).get(field_name, []):
-                    key = (pod["metadata"]["uid"], container["name"])
-                    yield key, container.get("restartCount", 0)
+            for container in container_statuses(pod):
+                yield (uid_of(pod), container["name"]), container.get("restartCount", 0)
 
     def _counts(self, job: Object) -> bool:
         return self._hooks and self._is_recent(job) and not _by_cron(job)
@@ -207,18 +204,17 @@ class Mirror:
         return revision != status.get("currentRevision") and any(
             self._is_recent(pod)
             for pod in pods
-            if owner_uid(pod) == uid_of(stateful)
+            if controller_uid(pod) == uid_of(stateful)
             and labels_of(pod).get("controller-revision-hash") == revision
         )
 
     def _is_recent(self, owner: Object) -> bool:
-        made = time_of(owner["metadata"].get("creationTimestamp"))
+        made = created_at(owner)
         return made is not None and made > self._since - CLOCK_STEP
 
 
 def _by_cron(job: Object) -> bool:
-    owners: list[dict[str, Any]] = job["metadata"].get("ownerReferences", [])
-    return any(owner["kind"] == "CronJob" for owner in owners)
+    return any(owner["kind"] == "CronJob" for owner in owners_of(job))
 
 
 def _component(owner: Object) -> str:

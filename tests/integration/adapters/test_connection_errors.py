@@ -13,7 +13,7 @@ import pytest
 from tasks.adapters.aws.session import Aws
 from tasks.adapters.connection_errors import is_permanent
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.registry.oci import Patience, Registry
+from tasks.adapters.registry.oci import OciRegistry, RequestLimits
 from tasks.core.errors import AwsError, ClusterError, RegistryError
 from tests.support.suite import Inv
 from tests.support.tls import Misfit
@@ -54,7 +54,7 @@ def test_a_registry_whose_certificate_nobody_known_signed(
     monkeypatch.setattr("tasks.adapters.registry.oci.is_loopback", lambda host: False)
 
     with pytest.raises(RegistryError, match="certificate verify failed"):
-        Registry(f"127.0.0.1:{misfit.port}/mautic", Patience(retries=4)).ping()
+        OciRegistry(f"127.0.0.1:{misfit.port}/mautic", RequestLimits(retries=4)).ping()
     assert misfit.tries == 1
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import socket
 import sys
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from tasks.adapters.docker.buildx import diagnose
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.process import Completed, Runner
 from tasks.core.engine_address import remedy
-from tasks.core.errors import EngineError
+from tasks.core.errors import EngineError, SettingsError
 from tasks.core.redact import Redactor
 
 NOBODY = "tcp://127.0.0.1:9"
@@ -82,9 +85,74 @@ def test_a_context_in_use_that_was_removed_is_not_taken_for_this_machine(home: P
     assert failure().message == "there is no Docker context 'gone'"
 
 
+DAMAGED = "parsing /home/ada/.docker/contexts/meta/5a/meta.json: unexpected end of JSON input"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"Name": "far"}', "\xff"], ids=repr)
+def test_a_context_whose_file_is_damaged_is_told(
+    text: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "far")
+    context(home, "far").write_text(text, encoding="latin-1")
+    error = failure()
+    assert error.message.startswith("the Docker context 'far' cannot be read: ")
+    assert "docker context rm far" in (error.hint or "")
+
+
+@pytest.mark.parametrize("names", [("ca", "cert", "key"), ("ca",)])
+def test_a_context_whose_keys_are_damaged_is_told(
+    names: tuple[str, ...], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "far")
+    meta = context(home, "far")
+    keys = home / "contexts" / "tls" / meta.parent.name / "docker"
+    keys.mkdir(parents=True)
+    for name in names:
+        (keys / f"{name}.pem").write_text("no certificate")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        endpoints = {"docker": {"Host": host, "SkipTLSVerify": False}}
+        meta.write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
+        assert failure().message == f"the Docker Engine does not answer at {host}"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"x"', "\xff"], ids=repr)
+def test_a_configuration_that_is_damaged_does_not_lead_to_another_engine(
+    text: str, home: Path
+) -> None:
+    (home / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(SettingsError, match=re.escape(str(home / "config.json"))):
+        Engine().containers("x=y")
+
+
+def test_a_context_needs_no_configuration_beside_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "far")
+    endpoints = {"docker": {"Host": NOBODY, "SkipTLSVerify": False}}
+    text = json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints})
+    context(home, "far").write_text(text)
+    error = failure()
+    assert error.message == f"the Docker Engine does not answer at {NOBODY}"
+    assert "docker context use default" in (error.hint or "")
+
+
+def context(home: Path, name: str) -> Path:
+    """Return the file that a Docker context of this name has."""
+    folder = home / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
+    folder.mkdir(parents=True)
+    return folder / "meta.json"
+
+
 @pytest.mark.parametrize(
     ("said", "host", "message", "hint"),
     [
+        (
+            f'Failed to initialize: unable to resolve docker endpoint: context "far": {DAMAGED}',
+            "",
+            f"the Docker context 'far' cannot be read: {DAMAGED}",
+            "docker context rm far",
+        ),
         (
             'Failed to initialize: unable to resolve docker endpoint: context "nope": context not '
             "found: open /root/.docker/contexts/meta/ca37/meta.json: no such file or directory",

@@ -19,7 +19,7 @@ from typing import Any
 from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSHandler, DNSLogger, DNSServer
 
-from tasks.adapters.kubernetes.transport import Request, Transport
+from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 
 Object = dict[str, Any]
 
@@ -66,7 +66,7 @@ class Addons:
             "provisioner": "test.mautic-multidev/folders",
         }
         path = "/apis/storage.k8s.io/v1/storageclasses"
-        self._api.json(Request("POST", path, body=storage))
+        self._api.json(ApiRequest("POST", path, body=storage))
         for server in self._servers:
             server.start_thread()
             self._started.callback(server.stop)
@@ -103,7 +103,7 @@ class Addons:
                 said = ""
 
     def _items(self, path: str) -> list[Object]:
-        found: list[Object] = self._api.json(Request("GET", path)).get("items") or []
+        found: list[Object] = self._api.json(ApiRequest("GET", path)).get("items") or []
         return found
 
     # -- names --------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ class Addons:
             phase = volume["status"].get("phase")
             if _is_ours(volume) and phase in {"Released", "Failed"}:
                 shutil.rmtree(volume["spec"]["hostPath"]["path"], ignore_errors=True)
-                self._api.json(Request("DELETE", f"/api/v1/persistentvolumes/{name}"))
+                self._api.json(ApiRequest("DELETE", f"/api/v1/persistentvolumes/{name}"))
 
     def _make_volume(self, name: str, claim: Object) -> None:
         folder = self._volumes / name
@@ -149,7 +149,7 @@ class Addons:
                 "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"},
             },
         }
-        self._api.json(Request("POST", "/api/v1/persistentvolumes", body=volume))
+        self._api.json(ApiRequest("POST", "/api/v1/persistentvolumes", body=volume))
 
     # -- policies -----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import yaml
 
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.transport import Request, Transport
+from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tasks.adapters.process import Runner
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
@@ -264,7 +264,7 @@ class Bed:
 
     def api(self, method: str, path: str, body: Object | None = None) -> Object:
         """Return what the API answers."""
-        return self._api.json(Request(method, path, body=body))
+        return self._api.json(ApiRequest(method, path, body=body))
 
     def remove(self) -> None:
         """Remove every namespace and image that this made."""

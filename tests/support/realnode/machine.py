@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.adapters.kubernetes.transport import Request, Transport
+from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tests.support.controlplane import ControlPlane, assets
 from tests.support.realnode.addons import Addons
 
@@ -283,7 +283,7 @@ class RealNode:
 
     def _wait_ready(self, api: Transport) -> None:
         def is_ready() -> bool:
-            items = api.json(Request("GET", "/api/v1/nodes")).get("items") or []
+            items = api.json(ApiRequest("GET", "/api/v1/nodes")).get("items") or []
             return any(
                 condition["type"] == "Ready" and condition["status"] == "True"
                 for node in items

@@ -93,7 +93,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     (
         {"zzz": 1},
         "zzz in 1.yaml: is not a setting",
-        "valid names: project, images, platform, stacks, environments",
+        "valid names: project, repository, images, platform, stacks, environments",
     ),
     (
         {"images": {"debain": "x"}},
@@ -267,6 +267,30 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         local(target="kubernetes", database={"host": "db", "admin_secret_arn": "admin"}),
         "environments.local.database.admin_secret_arn in 1.yaml: must be the ARN of a secret of "
         "Secrets Manager",
+        None,
+    ),
+    (
+        local(
+            target="kubernetes",
+            cluster={"kind": "context", "name": "mine"},
+            database={"tls_ca": "/var/www/html/config/ca.pem"},
+        ),
+        "invoke.yaml: environments.local: needs database.host, or a stack that has it",
+        None,
+    ),
+    *(
+        (
+            local(target="kubernetes", database={"host": host}),
+            "environments.local.database.host in 1.yaml: must be a host's name or address, without "
+            "scheme and port",
+            None,
+        )
+        for host in ("db.example.com:3307", "tcp://db.example.com", "10.0.0.1:3306", "db;x", "")
+    ),
+    (
+        local(target="kubernetes", database={"host": "db", "tls_ca": "config/ca.pem"}),
+        "environments.local.database.tls_ca in 1.yaml: must be the full path of a file in the "
+        "mautic image",
         None,
     ),
     # missing and several

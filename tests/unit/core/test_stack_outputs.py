@@ -130,6 +130,16 @@ def test_every_key_can_be_overridden_alone() -> None:
     assert (own.domain, own.platform_namespace) == ("other.example.org", "elsewhere")
 
 
+def test_the_authority_of_the_stacks_database_is_named_alone() -> None:
+    own = dev(database={"tls_ca": "/var/www/html/config/rds.pem"})
+    assert own.database
+    assert own.database.host == PARAMETERS["database/host"]
+    assert own.database.tls_ca == "/var/www/html/config/rds.pem"
+    without = {name: value for name, value in PARAMETERS.items() if name != "database/host"}
+    with pytest.raises(SettingsError, match="stack dev does not publish database/host"):
+        check_whole("dev", dev(without, database={"tls_ca": "/ca.pem"}))
+
+
 def test_a_context_needs_a_name_of_its_own_the_cluster_s_is_none() -> None:
     with pytest.raises(SettingsError, match="kind context needs name"):
         dev(cluster={"kind": "context"})

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from tasks.adapters.process import Runner
-from tasks.core.redact import Redactor
 from tasks.core.variables import in_bake_file, in_compose_file, kept, pythons
 
 KEPT = (
@@ -34,27 +30,6 @@ def test_what_says_where_things_are_is_kept_and_what_changes_what_is_done_is_not
     name: str,
 ) -> None:
     assert kept({name: "x"}) == ({name: "x"} if name in KEPT else {})
-
-
-@pytest.mark.parametrize("name", DROPPED)
-def test_no_program_of_a_run_is_given_it(
-    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv(name, "leaked")
-    runner = Runner(Redactor())
-    argv = ["sh", "-c", f'echo "${{{name}-unset}}"']
-    assert runner.run(argv).stdout == "unset\n"
-    assert runner.interact(argv) == 0
-    assert capfd.readouterr().out == "unset\n"
-    assert runner.run(argv, env={name: "ours"}).stdout == "ours\n"
-
-
-def test_a_variable_can_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONWARNINGS", "error")
-    argv = [sys.executable, "-c", "import os; print(os.environ.get('PYTHONWARNINGS'))"]
-    runner = Runner(Redactor())
-    assert runner.run(argv).stdout == "error\n"
-    assert runner.run(argv, env={"PYTHONWARNINGS": None}).stdout == "None\n"
 
 
 def test_python_s_own_variables() -> None:

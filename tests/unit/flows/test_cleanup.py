@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import RefusedError, SuiteError, VanishedError
+from tasks.core.images.tags import IMAGES
 from tasks.core.plan import Step
 from tasks.flows.cleanup import plan_cleanup, run_cleanup
 from tests.support.fakes import ME, NAMES, REQUEST, FakeRemover, a_console
+from tests.support.fakes_images import FakeRegistry
 
 WEB, VOLUME = Step("remove", "container web"), Step("remove", "volume database")
 KEPT = Step("keep", "namespace x", "it holds configmap/own of somebody else")
@@ -87,3 +89,58 @@ def test_nothing_of_a_protected_environment_is_looked_at(tmp_path: Path) -> None
     with pytest.raises(RefusedError, match="local is protected"):
         plan_cleanup(remover, REQUEST.owner, NAMES, tags=None, protected=True, root=tmp_path)
     assert remover.seen == []
+
+
+ORDER = ["plan", "lock", "plan", *GONE]
+
+
+@pytest.mark.parametrize("end", [SuiteError("no answer"), KeyboardInterrupt()])
+@pytest.mark.parametrize("at", range(len(ORDER)), ids=lambda at: f"{at} {ORDER[at]}")
+def test_one_that_ends_early_lets_go_and_the_next_one_finishes(
+    tmp_path: Path, at: int, end: BaseException
+) -> None:
+    remover = FakeRemover(left=[WEB, VOLUME])
+    # The second plan fails, not the first one.
+    remover.skips = {"plan": 1} if at == 2 else {}
+    remover.fails = {ORDER[at]: [end]}
+    with pytest.raises(type(end)):
+        clean(remover, tmp_path)
+    is_held = at > ORDER.index("lock")
+    assert remover.seen == [*ORDER[: at + 1], *(["unlock"] if is_held else [])]
+    removed = max(0, at - ORDER.index(GONE[0]))
+    assert remover.left == [WEB, VOLUME][removed:]
+    remover.seen.clear()
+    assert clean(remover, tmp_path)[0] == 2 - removed
+    assert remover.seen == [*ORDER[:3], *GONE[removed:], "unlock"]
+    assert clean(remover, tmp_path)[0] == 0
+
+
+def test_the_image_tags_of_a_branch_go_after_what_runs_and_its_markers_last(
+    tmp_path: Path,
+) -> None:
+    remover, registry = FakeRemover(left=[WEB]), FakeRegistry()
+    registry.seen = remover.seen
+    for name in IMAGES:
+        for tag in ("content-0123456789abcdef", "1a2b", f"branch.{NAMES.slug}.1a2b", "other"):
+            registry.push(name, tag, "theirs" if tag == "other" else "ours")
+    plan = partial(
+        *(plan_cleanup, remover, REQUEST.owner, NAMES),
+        tags=registry,
+        protected=False,
+        root=tmp_path,
+    )
+    console, _ = a_console()
+    # Cut off after the first tags: the markers lead the next clean-up to the rest.
+    first = "delete mautic 1a2b content-0123456789abcdef"
+    marker = f"delete mautic branch.{NAMES.slug}.1a2b"
+    registry.fails = {marker: [KeyboardInterrupt()]}
+    with pytest.raises(KeyboardInterrupt):
+        run_cleanup(remover, plan, NAMES, me=ME, console=console)
+    assert remover.seen == ["plan", "lock", "plan", GONE[0], first, marker, "unlock"]
+    remover.seen.clear()
+    assert run_cleanup(remover, plan, NAMES, me=ME, console=console) == 3
+    assert remover.seen == [
+        *("plan", "lock", "plan", marker),
+        *(first.replace("mautic", "nginx"), marker.replace("mautic", "nginx"), "unlock"),
+    ]
+    assert registry.images == {name: {"other": "theirs"} for name in IMAGES}

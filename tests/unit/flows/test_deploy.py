@@ -175,3 +175,54 @@ def test_a_rollback_makes_nothing_afresh(tmp_path: Path) -> None:
     with pytest.raises(VanishedError):
         deploy(deployer, tmp_path, rollback=True)
     assert deployer.seen == ["prepare", "lock"]
+
+
+def test_a_second_deploy_only_asks_the_site(tmp_path: Path) -> None:
+    deployer = FakeDeployer()
+    deploy(deployer, tmp_path)
+    deployer.seen.clear()
+    done, _ = deploy(deployer, tmp_path)
+    assert deployer.seen == [*BEGUN, *SMOKE, "finish", "unlock"]
+    assert (done.changed, done.credentials) == (False, None)
+
+
+WHOLE = [*BEGUN, "apply", *SMOKE, "finish", "unlock"]
+
+
+@pytest.mark.parametrize(
+    ("where", "seen"),
+    [
+        ("prepare", ["prepare"]),
+        ("lock", ["prepare", "lock"]),
+        ("plan", [*BEGUN, "unlock"]),
+        ("apply", [*BEGUN, "apply", "unlock"]),
+        ("get /s/login", [*BEGUN, "apply", SMOKE[0], "unlock"]),
+        ("get /style.css", [*BEGUN, "apply", *SMOKE, "unlock"]),
+        ("finish", WHOLE),
+    ],
+)
+def test_an_interrupted_deploy_lets_go_and_the_next_one_finishes_it(
+    tmp_path: Path, where: str, seen: list[str]
+) -> None:
+    """There is no way back: whoever pressed Ctrl-C may want to look, and runs the same again."""
+    deployer = FakeDeployer(fails={where: [KeyboardInterrupt()]}, back="old")
+    with pytest.raises(KeyboardInterrupt):
+        deploy(deployer, tmp_path)
+    assert deployer.seen == seen
+    assert list(tmp_path.iterdir()) == []
+    deployer.seen.clear()
+    done, _ = deploy(deployer, tmp_path)
+    assert deployer.seen == WHOLE
+    assert done.credentials
+
+
+@pytest.mark.parametrize("where", [*BACK, "migrations"])
+def test_an_interruption_after_a_failure_lets_go_as_well(tmp_path: Path, where: str) -> None:
+    fails = {"apply": [FAILURE], where: [KeyboardInterrupt()]}
+    deployer = FakeDeployer(fails=fails, back="old")
+    with pytest.raises(KeyboardInterrupt):
+        deploy(deployer, tmp_path)
+    after = [*BACK, "migrations"]
+    done = after[: after.index(where) + 1]
+    assert deployer.seen == [*BEGUN, "apply", *done, "unlock"]
+    assert not (tmp_path / "deploy.env").exists()

@@ -18,7 +18,7 @@ from tasks.core.redact import Redactor
 from tasks.flows.doctor import Doctor, FixPlan, Report, as_dict, refuse, text
 
 ROOT = System(
-    "Debian GNU/Linux 13 (trixie)", "x86_64", "3.13.5", "root", True, False, "apt", "", True
+    "Debian GNU/Linux 13 (trixie)", "x86_64", "3.13.5", "root", True, False, True, "", True
 )
 ADA = dataclasses.replace(ROOT, user="ada", root=False, sudo=True)
 BARE = Facts(system=ROOT, localhost=("127.0.0.1",), git="git version 2.47")
@@ -88,15 +88,9 @@ def test_a_stranger_to_the_group_is_added_to_it() -> None:
     assert "not in the group docker" in "\n".join(text(of, plan(of)))
 
 
-@pytest.mark.parametrize(
-    ("manager", "told"),
-    [
-        ("dnf", "dnf install moby-engine docker-cli docker-buildx docker-compose"),
-        ("", "# install engine, client, buildx, compose, start; for Docker see https://docs"),
-    ],
-)
-def test_elsewhere_it_is_told_and_nothing_is_run(manager: str, told: str) -> None:
-    of = report(system=dataclasses.replace(ROOT, manager=manager))
+def test_elsewhere_it_is_told_and_nothing_is_run() -> None:
+    told = "# install Docker's engine, client, buildx, compose (https://docs.docker.com"
+    of = report(system=dataclasses.replace(ROOT, apt=False))
     made = plan(of)
     assert not made.runnable
     assert made.lines[0].startswith(told)
@@ -105,6 +99,13 @@ def test_elsewhere_it_is_told_and_nothing_is_run(manager: str, told: str) -> Non
         refuse(of, made)
     assert caught.value.exit_code == 1
     assert told in "\n".join(caught.value.lines())
+
+
+def test_elsewhere_an_engine_that_is_installed_is_started() -> None:
+    docker = Docker("/usr/bin/docker", "/usr/bin/dockerd", buildx="0.13.1", compose="2.26.1")
+    made = plan(report(system=dataclasses.replace(ROOT, apt=False), docker=docker))
+    assert made.runnable
+    assert made.lines == ("systemctl enable --now docker",)
 
 
 def test_a_debian_without_a_usable_docker_is_told_where_one_is() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +14,17 @@ from tasks.core.environment import State
 from tasks.core.errors import SuiteError
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.flows.gc import Sweep, plan_leftovers, plan_sweep, run_sweep
+from tasks.flows.gc import (
+    Leftover,
+    Sweep,
+    find_sweep,
+    plan_leftovers,
+    plan_sweep,
+    run_sweep,
+)
 from tasks.flows.target import Summary
 from tests.support.fakes import ME, NAMES, FakeInspector, FakeRemover, a_console
+from tests.support.fakes_images import FakeGit, FakeRegistry
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 THERE = Summary(
@@ -98,14 +108,20 @@ def sweep_of(*found: Summary) -> Sweep:
     return plan_sweep("local", found, repository="ours", branches={"main"}, now=NOW)
 
 
-def sweep(remover: FakeRemover, inspector: FakeInspector, root: Path) -> str:
+def sweep(
+    remover: FakeRemover,
+    inspector: FakeInspector,
+    root: Path,
+    registry: FakeRegistry | None = None,
+    leftovers: tuple[Leftover, ...] = (),
+) -> str:
     console, said = a_console()
     run_sweep(
-        sweep_of(*inspector.found),
+        replace(sweep_of(*inspector.found), leftovers=leftovers),
         remover,
         inspector,
         names_of,
-        tags=None,
+        tags=registry,
         me=ME,
         console=console,
         root=root,
@@ -151,6 +167,82 @@ def test_what_was_deployed_anew_meanwhile_is_left_alone(tmp_path: Path) -> None:
         )
     assert "it was deployed anew meanwhile, and was left alone" in said.getvalue()
     assert remover.seen == []
+
+
+@pytest.mark.parametrize("end", [None, SuiteError("in use")], ids=["", "one environment stays"])
+def test_image_tags_go_whatever_becomes_of_the_environments(
+    tmp_path: Path, end: SuiteError | None
+) -> None:
+    step = Step("remove", "container web")
+    remover, registry = FakeRemover(left=[step]), FakeRegistry()
+    remover.fails = {"remove container web": [end] if end else []}
+    registry.seen = remover.seen
+    for tag in ("gone", "branch.gone.gone", "used", "branch.gone.used", "new", "branch.gone.new"):
+        registry.push("nginx", tag, tag)
+    left = plan_leftovers({"nginx": registry.tags("nginx")}, [replace(THERE, tag="used")], {"main"})
+    # While the plan was shown somebody has built another branch of the same commit.
+    registry.push("nginx", "branch.main.new", "new")
+    with pytest.raises(SuiteError, match="1 of 1") if end else contextlib.nullcontext():
+        sweep(remover, FakeInspector([THERE]), tmp_path, registry, left)
+    assert remover.seen == [
+        *("plan", "lock", "plan", "remove container web", "unlock"),
+        "delete nginx gone",
+        "delete nginx branch.gone.gone branch.gone.new branch.gone.used",
+    ]
+    assert registry.images["nginx"].keys() == {"used", "new", "branch.main.new"}
+
+
+def test_an_interrupted_sweep_finishes_what_is_under_way_and_begins_nothing(
+    tmp_path: Path,
+) -> None:
+    step = Step("remove", "container web")
+    others = [replace(THERE, branch=f"feature/{number}") for number in range(3)]
+    remover, registry = FakeRemover(left=[step]), FakeRegistry()
+    remover.fails = {"lock": [KeyboardInterrupt()]}
+    registry.push("nginx", "gone", "x")
+    left = (Leftover("nginx", frozenset({"gone"}), ("gone",), frozenset()),)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(remover, FakeInspector(others), tmp_path, registry, left)
+    # Which of the others had begun by then is the threads' business.
+    assert remover.seen.count("unlock") == remover.seen.count("lock") - 1
+    assert registry.images["nginx"] == {"gone": "x"}
+    remover.seen.clear()
+    said = sweep(remover, FakeInspector(others), tmp_path)
+    assert "3 removed" in said
+    assert remover.left == []
+
+
+# -- looking --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_private", [False, True])
+def test_tags_are_read_before_branches_and_branches_before_environments(is_private: bool) -> None:
+    """What is pushed, built and deployed at this moment is taken for gone by no order of them."""
+    seen: list[str] = []
+
+    class Inspector(FakeInspector):
+        def list(self) -> Sequence[Summary]:
+            seen.append("environments")
+            return super().list()
+
+    class Registry(FakeRegistry):
+        def tags(self, repository: str) -> dict[str, str]:
+            seen.append(f"tags of {repository}")
+            return super().tags(repository)
+
+    git = FakeGit(remote=frozenset({"main"}), local=frozenset({"feature/x"}), seen=seen)
+    found = find_sweep(
+        "local",
+        Inspector([THERE], is_private=is_private),
+        git,  # type: ignore[arg-type]
+        names_of,
+        tags=Registry(),
+        now=NOW,
+    )
+    own = ["local branches"] if is_private else []
+    assert seen == ["tags of mautic", "tags of nginx", "remote branches", *own, "environments"]
+    # A branch that was never pushed counts where its environments are this machine's own.
+    assert [item.summary.branch for item in found.stale] == ([] if is_private else ["feature/x"])
 
 
 def names_of(branch: str) -> Names:

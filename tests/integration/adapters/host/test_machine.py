@@ -205,6 +205,12 @@ def bookworm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return etc
 
 
+def test_a_source_of_apt_in_another_encoding_is_read(runner: Runner, bookworm: Path) -> None:
+    source = bookworm / "sources.list.d" / "older.list"
+    source.write_bytes(b"# Universit\xe4t\ndeb http://mirror.example.org/debian bookworm main\n")
+    assert "http://mirror.example.org/debian" in AptTool(runner).mirrors()
+
+
 def test_docker_of_trixie_installs_on_bookworm_and_brings_nothing_else(
     runner: Runner, bookworm: Path
 ) -> None:

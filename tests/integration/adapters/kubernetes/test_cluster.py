@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tasks.adapters.kubernetes import cluster as adapter
-from tasks.adapters.kubernetes.cluster import Change, Cluster
+from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.core.errors import ClusterError, ConflictError
 from tests.support.controlplane import ControlPlane
 from tests.support.faults import FaultyProxy
@@ -295,7 +296,7 @@ def _token(cluster: Cluster, namespace: str) -> str:
     rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]}]
     root = f"/apis/{api}/namespaces/{namespace}"
     transport.json(
-        adapter.Request(
+        adapter.ApiRequest(
             "POST",
             f"{root}/roles",
             body={"apiVersion": api, "kind": "Role", "metadata": where, "rules": rules},
@@ -308,10 +309,10 @@ def _token(cluster: Cluster, namespace: str) -> str:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
         "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": namespace}],
     }
-    transport.json(adapter.Request("POST", f"{root}/rolebindings", body=binding))
+    transport.json(adapter.ApiRequest("POST", f"{root}/rolebindings", body=binding))
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default/token"
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    return str(transport.json(adapter.Request("POST", path, body=request))["status"]["token"])
+    return str(transport.json(adapter.ApiRequest("POST", path, body=request))["status"]["token"])
 
 
 def _by_plugin(control_plane: ControlPlane, tmp_path: Path, tokens: list[str]) -> tuple[Path, Path]:
@@ -371,7 +372,7 @@ class Watcher:
     """Watches a namespace's ConfigMaps from a thread of its own."""
 
     def __init__(self, cluster: Cluster, namespace: str | None) -> None:
-        self.changes: list[Change] = []
+        self.changes: list[WatchEvent] = []
         self.error: ClusterError | None = None
         self.stop = Stop()
         self._cluster, self._namespace = cluster, namespace

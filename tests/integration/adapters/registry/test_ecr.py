@@ -21,11 +21,12 @@ from tasks.adapters.docker.buildx import Buildx, Order
 from tasks.adapters.process import Runner
 from tasks.adapters.registry.docker_login import logged_in
 from tasks.adapters.registry.ecr import BATCH, EcrRegistry, region_of
-from tasks.adapters.registry.oci import Registry
+from tasks.adapters.registry.oci import OciRegistry
 from tasks.core.errors import AwsError, RegistryError, SettingsError
 from tasks.core.redact import Redactor
 from tests.integration.build_support import Answer, Request, forget_images, front_door
 from tests.support.aws import ACCOUNT, REGION, Moto
+from tests.support.registry_contract import check_registry
 
 if TYPE_CHECKING:
     import docker
@@ -128,6 +129,10 @@ def door(
 
 
 # -- looking --------------------------------------------------------------------------------------
+
+
+def test_it_does_what_the_flows_count_on(place: Place) -> None:
+    check_registry(place.registry(), place.push)
 
 
 def test_an_image_is_found_by_any_of_its_tags_and_by_its_digest(place: Place) -> None:
@@ -488,7 +493,7 @@ def test_a_push_carries_the_token_and_needs_it(
                 )
         finally:
             forget_images(engine, host)
-    pushed = Registry(f"{registry}/{place.path}").digest("mautic", "1")
+    pushed = OciRegistry(f"{registry}/{place.path}").digest("mautic", "1")
     assert pushed == baked["default"].digest
     assert token.password not in "".join(said)
     assert expected not in "".join(said)
@@ -499,7 +504,10 @@ def test_a_docker_configuration_that_is_no_json_is_told(
 ) -> None:
     (tmp_path / "config.json").write_text("{")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    with pytest.raises(SettingsError, match=r"config\.json is no JSON"), logged_in("h", "u", "p"):
+    with (
+        pytest.raises(SettingsError, match=r"config\.json cannot be read: it is no JSON"),
+        logged_in("h", "u", "p"),
+    ):
         pass
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import socket
 import threading
@@ -12,65 +13,74 @@ from pathlib import Path
 
 import pytest
 
-from tasks.adapters.registry.oci import Patience, Registry, UnreachableError, is_loopback
-from tasks.core.errors import RegistryError
+from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError, is_loopback
+from tasks.core.errors import RegistryError, SettingsError
 from tests.integration.build_support import Answer, Request, front_door, put_image
+from tests.support.registry_contract import check_registry
 
 
 @pytest.fixture
-def place(registry: str) -> Registry:
+def place(registry: str) -> OciRegistry:
     """A path in the real registry that is this test's own."""
-    return Registry(f"{registry}/t{secrets.token_hex(4)}")
+    return OciRegistry(f"{registry}/t{secrets.token_hex(4)}")
 
 
-def put(place: Registry, name: str, tag: str, content: str) -> str:
+def put(place: OciRegistry, name: str, tag: str, content: str) -> str:
     return put_image(place.host, f"{place.url.partition('/')[2]}/{name}", tag, content)
 
 
 # -- against the real registry ----------------------------------------------------------------
 
 
-def test_a_registry_that_is_there_answers(place: Registry) -> None:
+def test_it_does_what_the_flows_count_on(place: OciRegistry) -> None:
+    def push(content: str, /, *tags: str) -> str:
+        (digest,) = {put(place, "mautic", tag, content) for tag in tags}
+        return digest
+
+    check_registry(place, push)
+
+
+def test_a_registry_that_is_there_answers(place: OciRegistry) -> None:
     place.ping()
 
 
-def test_an_image_is_found_by_tag_and_by_digest(place: Registry) -> None:
+def test_an_image_is_found_by_tag_and_by_digest(place: OciRegistry) -> None:
     digest = put(place, "mautic", "1", "one")
     assert place.digest("mautic", "1") == digest
     assert place.digest("mautic", digest) == digest
     assert place.reference("mautic", digest) == f"{place.url}/mautic@{digest}"
 
 
-def test_what_is_not_there_has_no_digest(place: Registry) -> None:
+def test_what_is_not_there_has_no_digest(place: OciRegistry) -> None:
     put(place, "mautic", "1", "one")
     assert place.digest("mautic", "2") is None
     assert place.digest("nginx", "1") is None
 
 
-def test_many_questions_are_answered_in_their_order(place: Registry) -> None:
+def test_many_questions_are_answered_in_their_order(place: OciRegistry) -> None:
     digests = [put(place, "mautic", str(n), f"content {n}") for n in range(20)]
     asked = [("mautic", str(n)) for n in range(25)]
     assert place.digests(asked) == [*digests, *[None] * 5]
 
 
-def test_an_image_gets_more_tags_and_stays_the_same(place: Registry) -> None:
+def test_an_image_gets_more_tags_and_stays_the_same(place: OciRegistry) -> None:
     digest = put(place, "mautic", "1", "one")
     put(place, "mautic", "2", "two")
     place.tag("mautic", "1", ["2", "latest", "branch.x.1"])
     assert place.tags("mautic") == dict.fromkeys(["1", "2", "latest", "branch.x.1"], digest)
 
 
-def test_tagging_what_is_not_there_names_it(place: Registry) -> None:
+def test_tagging_what_is_not_there_names_it(place: OciRegistry) -> None:
     with pytest.raises(RegistryError, match=f"no image 7 in {place.url}/mautic") as caught:
         place.tag("mautic", "7", ["8"])
     assert "inv build" in str(caught.value.hint)
 
 
-def test_a_repository_that_is_not_there_has_no_tags(place: Registry) -> None:
+def test_a_repository_that_is_not_there_has_no_tags(place: OciRegistry) -> None:
     assert place.tags("nothing") == {}
 
 
-def test_tags_come_in_pages(place: Registry) -> None:
+def test_tags_come_in_pages(place: OciRegistry) -> None:
     digest = put(place, "mautic", "first", "one")
     names = [f"tag-{n:03}" for n in range(30)]
     place.tag("mautic", "first", names)
@@ -90,12 +100,12 @@ def test_tags_come_in_pages(place: Registry) -> None:
         )
 
     with front_door(place.host, small_pages) as (host, seen):
-        found = Registry(place.url.replace(place.host, host)).tags("mautic")
+        found = OciRegistry(place.url.replace(place.host, host)).tags("mautic")
     assert found == dict.fromkeys(["first", *names], digest)
     assert sum("/tags/list" in request.path for request in seen) == 5
 
 
-def test_deleting_one_tag_leaves_the_others_of_the_same_image(place: Registry) -> None:
+def test_deleting_one_tag_leaves_the_others_of_the_same_image(place: OciRegistry) -> None:
     digest = put(place, "mautic", "1", "one")
     place.tag("mautic", "1", ["2", "3"])
     assert place.delete_tag("mautic", "2") is True
@@ -103,26 +113,26 @@ def test_deleting_one_tag_leaves_the_others_of_the_same_image(place: Registry) -
     assert place.digest("mautic", digest) == digest
 
 
-def test_deleting_every_tag_leaves_none(place: Registry) -> None:
+def test_deleting_every_tag_leaves_none(place: OciRegistry) -> None:
     put(place, "mautic", "1", "one")
     place.tag("mautic", "1", ["2"])
     assert [place.delete_tag("mautic", tag) for tag in ("1", "2")] == [True, True]
     assert place.tags("mautic") == {}
 
 
-def test_deleting_a_tag_that_is_not_there_is_no_error(place: Registry) -> None:
+def test_deleting_a_tag_that_is_not_there_is_no_error(place: OciRegistry) -> None:
     assert place.delete_tag("mautic", "1") is False
     put(place, "mautic", "1", "one")
     assert place.delete_tag("mautic", "2") is False
 
 
-def test_deleting_the_same_tag_twice_at_once_is_no_error(place: Registry) -> None:
+def test_deleting_the_same_tag_twice_at_once_is_no_error(place: OciRegistry) -> None:
     put(place, "mautic", "1", "one")
     errors: list[Exception] = []
 
     def delete() -> None:
         try:
-            Registry(place.url).delete_tag("mautic", "1")
+            OciRegistry(place.url).delete_tag("mautic", "1")
         except RegistryError as error:
             errors.append(error)
 
@@ -138,13 +148,13 @@ def test_deleting_the_same_tag_twice_at_once_is_no_error(place: Registry) -> Non
 # -- faults -----------------------------------------------------------------------------------
 
 
-def quick(url: str) -> Registry:
-    return Registry(url, Patience(connect=2, read=1, retries=2))
+def quick(url: str) -> OciRegistry:
+    return OciRegistry(url, RequestLimits(connect=2, read=1, retries=2))
 
 
 def test_a_registry_that_is_down_is_named(free_port: Callable[[], int]) -> None:
     with pytest.raises(UnreachableError, match="cannot be reached: Connection refused") as caught:
-        Registry(f"localhost:{free_port()}/mautic").digest("nginx", "1")
+        OciRegistry(f"localhost:{free_port()}/mautic").digest("nginx", "1")
     assert "inv doctor" in str(caught.value.hint)
 
 
@@ -157,7 +167,7 @@ def test_a_registry_that_never_answers_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"localhost:{silent.getsockname()[1]}/mautic"
         with pytest.raises(UnreachableError, match=r"cannot be reached: .*timed out"):
-            Registry(url, Patience(connect=0.5, read=0.3, retries=1)).digest("nginx", "1")
+            OciRegistry(url, RequestLimits(connect=0.5, read=0.3, retries=1)).digest("nginx", "1")
 
 
 def test_something_else_on_the_port_is_no_registry(registry: str) -> None:
@@ -165,7 +175,7 @@ def test_something_else_on_the_port_is_no_registry(registry: str) -> None:
         front_door(registry, lambda _: Answer(403, body=b"AirTunes")) as (host, _),
         pytest.raises(RegistryError),
     ):
-        Registry(f"{host}/mautic").ping()
+        OciRegistry(f"{host}/mautic").ping()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +185,7 @@ def test_something_else_on_the_port_is_no_registry(registry: str) -> None:
         *((429, pause) for pause in ("Wed, 21 Oct 2015 07:28:00 GMT", "soon", "-1")),
     ],
 )
-def test_a_passing_fault_is_waited_out(place: Registry, status: int, pause: str) -> None:
+def test_a_passing_fault_is_waited_out(place: OciRegistry, status: int, pause: str) -> None:
     digest = put(place, "mautic", "1", "one")
     answers = [Answer(status, {"Retry-After": pause}), Answer(status)]
 
@@ -183,7 +193,7 @@ def test_a_passing_fault_is_waited_out(place: Registry, status: int, pause: str)
         return answers.pop() if answers else None
 
     with front_door(place.host, at_first) as (host, seen):
-        assert Registry(place.url.replace(place.host, host)).digest("mautic", "1") == digest
+        assert OciRegistry(place.url.replace(place.host, host)).digest("mautic", "1") == digest
     assert len(seen) == 3
 
 
@@ -211,7 +221,7 @@ def test_too_many_requests_is_not_unreachable(registry: str) -> None:
         assert not isinstance(caught.value, UnreachableError)
 
 
-def test_a_connection_cut_while_tagging_is_made_again(place: Registry) -> None:
+def test_a_connection_cut_while_tagging_is_made_again(place: OciRegistry) -> None:
     put(place, "mautic", "1", "one")
     cut = [True]
 
@@ -222,11 +232,11 @@ def test_a_connection_cut_while_tagging_is_made_again(place: Registry) -> None:
         return None
 
     with front_door(place.host, at_first) as (host, _):
-        Registry(place.url.replace(place.host, host)).tag("mautic", "1", ["2"])
+        OciRegistry(place.url.replace(place.host, host)).tag("mautic", "1", ["2"])
     assert set(place.tags("mautic")) == {"1", "2"}
 
 
-def test_a_registry_without_deletion_says_how_to_allow_it(place: Registry) -> None:
+def test_a_registry_without_deletion_says_how_to_allow_it(place: OciRegistry) -> None:
     put(place, "mautic", "1", "one")
 
     def forbid(request: Request) -> Answer | None:
@@ -236,25 +246,25 @@ def test_a_registry_without_deletion_says_how_to_allow_it(place: Registry) -> No
         front_door(place.host, forbid) as (host, _),
         pytest.raises(RegistryError, match="answered 405 to DELETE") as caught,
     ):
-        Registry(place.url.replace(place.host, host)).delete_tag("mautic", "1")
+        OciRegistry(place.url.replace(place.host, host)).delete_tag("mautic", "1")
     assert "REGISTRY_STORAGE_DELETE_ENABLED" in str(caught.value.hint)
 
 
-def test_several_tags_are_deleted_and_counted(place: Registry) -> None:
+def test_several_tags_are_deleted_and_counted(place: OciRegistry) -> None:
     digest = put(place, "mautic", "1", "one")
     place.tag("mautic", "1", ["2", "3"])
     assert place.delete_tags("mautic", ["1", "absent", "2"]) == 2
     assert place.tags("mautic") == {"3": digest}
 
 
-def test_a_registry_that_deletes_tags_is_asked_to(place: Registry) -> None:
+def test_a_registry_that_deletes_tags_is_asked_to(place: OciRegistry) -> None:
     put(place, "mautic", "1", "one")
 
     def newer(request: Request) -> Answer | None:
         return Answer(202) if request.method == "DELETE" else None
 
     with front_door(place.host, newer) as (host, seen):
-        assert Registry(place.url.replace(place.host, host)).delete_tag("mautic", "1")
+        assert OciRegistry(place.url.replace(place.host, host)).delete_tag("mautic", "1")
     assert [r.path.rpartition("/")[2] for r in seen if r.method == "DELETE"] == ["1"]
     assert not [r for r in seen if r.method == "PUT"]
 
@@ -305,12 +315,12 @@ def bearer(request: Request) -> Answer | None:
 
 @pytest.mark.parametrize("guard", [basic, bearer], ids=["basic", "bearer"])
 def test_the_password_of_docker_login_is_used(
-    place: Registry, login: Callable[[str], None], guard: Callable[[Request], Answer | None]
+    place: OciRegistry, login: Callable[[str], None], guard: Callable[[Request], Answer | None]
 ) -> None:
     digest = put(place, "mautic", "1", "one")
     with front_door(place.host, guard) as (host, seen):
         login(host)
-        registry = Registry(place.url.replace(place.host, host))
+        registry = OciRegistry(place.url.replace(place.host, host))
         assert registry.digest("mautic", "1") == digest
         assert registry.digest("mautic", "1") == digest
         registry.tag("mautic", "1", ["2"])
@@ -328,7 +338,7 @@ def test_without_a_password_the_error_says_to_log_in(
         front_door(registry, guard) as (host, _),
         pytest.raises(RegistryError, match="refused access") as caught,
     ):
-        Registry(f"{host}/m").digest("nginx", "1")
+        OciRegistry(f"{host}/m").digest("nginx", "1")
     assert f"docker login {host}" in str(caught.value.hint)
 
 
@@ -341,8 +351,35 @@ def test_a_wrong_password_is_not_repeated_in_the_error(
         pytest.raises(RegistryError) as caught,
     ):
         login(host)
-        Registry(f"{host}/m").digest("nginx", "1")
+        OciRegistry(f"{host}/m").digest("nginx", "1")
     assert "s3cret" not in "\n".join(caught.value.lines())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"auths": [1]}',
+        '{"auths": {"h": "text"}}',
+        '{"auths": {"h": {"auth": "no base64"}}}',
+        '{"auths": {"h": {"auth": "bm9jb2xvbg=="}}}',
+        '{"auths": {"h": {"auth": null}}}',
+        '{"credHelpers": "text"}',
+    ],
+)
+def test_a_docker_configuration_that_is_damaged_is_told(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(text)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with (
+        front_door("127.0.0.1:9", basic) as (host, _),
+        pytest.raises(SettingsError, match=re.escape(str(config))) as caught,
+    ):
+        OciRegistry(f"{host}/m").digest("nginx", "1")
+    assert "mend or remove it" in (caught.value.hint or "")
 
 
 def test_a_credential_helper_that_is_missing_is_named(
@@ -354,7 +391,7 @@ def test_a_credential_helper_that_is_missing_is_named(
         front_door(registry, basic) as (host, _),
         pytest.raises(RegistryError, match="not-installed"),
     ):
-        Registry(f"{host}/m").digest("nginx", "1")
+        OciRegistry(f"{host}/m").digest("nginx", "1")
 
 
 @pytest.mark.parametrize(
@@ -380,7 +417,7 @@ def test_a_proxy_that_was_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
-    own = Registry("registry.example.org/mautic", patience=Patience(1, 1, 0))
+    own = OciRegistry("registry.example.org/mautic", patience=RequestLimits(1, 1, 0))
     with pytest.raises(UnreachableError) as caught:
         own.ping()
     assert "does registry.example.org belong into NO_PROXY?" in (caught.value.hint or "")

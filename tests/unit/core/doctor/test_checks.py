@@ -34,7 +34,7 @@ SYSTEM = System(
     user="ada",
     root=False,
     sudo=True,
-    manager="apt",
+    apt=True,
     codename="bookworm",
     systemd=True,
 )
@@ -295,9 +295,7 @@ def test_names_below_localhost(addresses: tuple[str, ...], level: Level) -> None
 
 
 def test_other_systems_are_told_that_they_install_by_hand() -> None:
-    found = look(
-        "system", system=dataclasses.replace(SYSTEM, manager="dnf", name="Fedora Linux 44")
-    )
+    found = look("system", system=dataclasses.replace(SYSTEM, apt=False, name="Fedora Linux 44"))
     assert (found.level, bool(found.remedy)) == (Level.WARNING, True)
 
 

@@ -292,17 +292,21 @@ def test_a_compose_of_the_first_generation_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("manager", "line"),
+    ("wanted", "line"),
     [
-        ("dnf", "dnf install git moby-engine docker-cli docker-buildx docker-compose"),
-        ("pacman", "pacman -S --needed git docker docker-buildx docker-compose"),
-        ("apk", "apk add git docker docker-cli docker-cli-buildx docker-cli-compose"),
-        ("", ""),
-        ("emerge", ""),
+        (
+            (Need.GIT, *ALL),
+            "# install Docker's engine, client, buildx, compose "
+            "(https://docs.docker.com/engine/install/) and git by the system's package manager",
+        ),
+        ((Need.RSYNC, Need.START), "# install rsync by the system's package manager"),
+        ((Need.START, Need.GROUP), ""),
     ],
 )
-def test_other_package_managers_are_told_what_to_install(manager: str, line: str) -> None:
-    assert elsewhere((Need.GIT, *ALL), manager) == line
+def test_other_package_managers_are_told_what_to_install(
+    wanted: tuple[Need, ...], line: str
+) -> None:
+    assert elsewhere(wanted) == line
 
 
 def test_commands_are_shown_as_they_are_typed() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tasks.core.images.wait_messages import Said
 from tasks.core.kubernetes.failures import RULES, Patience, Symptom, rule_for
-from tasks.core.kubernetes.rollout import REVISION, Policy, Verdict, judge
-from tasks.core.kubernetes.snapshot import Snapshot
+from tasks.core.kubernetes.rollout import Policy, Verdict, judge
+from tasks.core.kubernetes.snapshot import REVISION, Snapshot
 
 Object = dict[str, Any]
 

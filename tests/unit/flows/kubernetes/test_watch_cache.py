@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters.kubernetes.cluster import Change
 from tasks.adapters.kubernetes.transport import Stop
-from tasks.flows.kubernetes.watch_cache import LABELLED, UNLABELLED, Mirror
+from tasks.adapters.kubernetes.watch import WatchEvent
+from tasks.flows.kubernetes.watch_cache import LABELLED, UNLABELLED, WatchCache
 
 Object = dict[str, Any]
 SINCE = datetime(2026, 11, 26, 8, tzinfo=UTC)
@@ -22,12 +22,18 @@ class Played:
     """A cluster whose watches say what a test says, when it says it."""
 
     def __init__(self) -> None:
-        self.told: dict[str, Callable[[Change], None]] = {}
+        self.told: dict[str, Callable[[WatchEvent], None]] = {}
         self.found: dict[str, list[Object]] = {}
         self._ready = threading.Semaphore(0)
 
     def watch(
-        self, kind: str, _: str, on_change: Callable[[Change], None], *, selector: str, stop: Stop
+        self,
+        kind: str,
+        _: str,
+        on_change: Callable[[WatchEvent], None],
+        *,
+        selector: str,
+        stop: Stop,
     ) -> None:
         self.told[kind] = on_change
         self._ready.release()
@@ -46,16 +52,16 @@ def job(version: int, name: str = "migrate") -> Object:
     return {"kind": "Job", "metadata": {"name": name, "uid": name, **stamps}}
 
 
-def a_list(version: int, *items: Object) -> Change:
+def a_list(version: int, *items: Object) -> WatchEvent:
     metadata = {"resourceVersion": str(version)}
-    return Change("Job", "SYNCED", {"metadata": metadata, "items": list(items)})
+    return WatchEvent("Job", "SYNCED", {"metadata": metadata, "items": list(items)})
 
 
-def change(kind: str, item: Object) -> Change:
-    return Change("Job", kind, item)
+def change(kind: str, item: Object) -> WatchEvent:
+    return WatchEvent("Job", kind, item)
 
 
-ORDERS: dict[str, tuple[list[Change | list[Object]], list[tuple[str, int]]]] = {
+ORDERS: dict[str, tuple[list[WatchEvent | list[Object]], list[tuple[str, int]]]] = {
     "a list older than what was asked for": (
         [a_list(1, job(1)), [job(5)], a_list(3, job(2))],
         [("migrate", 5)],
@@ -89,17 +95,17 @@ ORDERS: dict[str, tuple[list[Change | list[Object]], list[tuple[str, int]]]] = {
 def test_what_is_newest_is_kept_in_whatever_order_it_comes(order: str) -> None:
     steps, known = ORDERS[order]
     played: Any = Played()
-    with Mirror(played, "n", "release", SINCE) as mirror:
+    with WatchCache(played, "n", "release", SINCE) as cache:
         played.all_watched()
         for kind in itertools.chain(LABELLED, UNLABELLED):
             empty = {"metadata": {"resourceVersion": "0"}, "items": []}
-            played.told[kind](Change(kind, "SYNCED", empty))
+            played.told[kind](WatchEvent(kind, "SYNCED", empty))
         for step in steps:
-            if isinstance(step, Change):
+            if isinstance(step, WatchEvent):
                 played.told["Job"](step)
             else:
                 played.found["Job"] = step
-                mirror.catch_up()
-        jobs = mirror.snapshot(applied=True).jobs
+                cache.catch_up()
+        jobs = cache.snapshot(applied=True).jobs
     found = [(each["metadata"]["name"], int(each["metadata"]["resourceVersion"])) for each in jobs]
     assert found == known

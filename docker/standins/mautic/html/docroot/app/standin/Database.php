@@ -16,6 +16,7 @@ final class Database
     public function __construct(Parameters $parameters)
     {
         $this->prefix = $parameters->get('db_table_prefix');
+        $authorities = (string) getenv('MAUTIC_DB_TLS_CA_FILE');
         $this->pdo = new PDO(
             sprintf(
                 'mysql:host=%s;port=%d;dbname=%s;charset=utf8mb4',
@@ -25,7 +26,8 @@ final class Database
             ),
             $parameters->get('db_user'),
             $parameters->get('db_password'),
-            [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::ATTR_EMULATE_PREPARES => false, PDO::ATTR_TIMEOUT => 5],
+            [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::ATTR_EMULATE_PREPARES => false, PDO::ATTR_TIMEOUT => 5]
+                + ('' === $authorities ? [] : [PDO::MYSQL_ATTR_SSL_CA => $authorities]),
         );
     }
 

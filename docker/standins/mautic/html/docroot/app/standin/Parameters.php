@@ -14,21 +14,6 @@ use RuntimeException;
  */
 final class Parameters
 {
-    private const DEFAULTS = [
-        'db_host'              => '127.0.0.1',
-        'db_port'              => '3306',
-        'db_name'              => '',
-        'db_user'              => '',
-        'db_password'          => '',
-        'db_table_prefix'      => '',
-        'site_url'             => '',
-        'secret_key'           => '',
-        'cache_path'           => '%kernel.project_dir%/var/cache',
-        'messenger_dsn_email'  => 'sync://',
-        'messenger_dsn_hit'    => 'sync://',
-        'messenger_dsn_failed' => 'null://',
-    ];
-
     /** The file that mautic:install writes and that says whether there is an installation. */
     public readonly string $localFile;
 
@@ -46,7 +31,7 @@ final class Parameters
         $this->local = self::variable($this->localFile, 'parameters');
         $json = getenv('MAUTIC_CONFIG_PARAMETERS');
         $this->values = array_merge(
-            self::DEFAULTS,
+            self::defaults(),
             $this->local,
             self::variable(PROJECT.'/config/parameters_local.php', 'parameters'),
             false === $json || '' === $json ? [] : json_decode($json, true, 16, JSON_THROW_ON_ERROR),
@@ -73,6 +58,14 @@ final class Parameters
     public function isInstalled(): bool
     {
         return !empty($this->local['db_driver']) && !empty($this->local['site_url']);
+    }
+
+    /** @return array<string, mixed> what the bundles say */
+    private static function defaults(): array
+    {
+        $files = glob(PROJECT.'/docroot/app/bundles/*/Config/config.php');
+
+        return array_merge(...array_map(static fn (string $file): array => (require $file)['parameters'], $files));
     }
 
     /** @return array<string, mixed> the variable $name that a PHP file sets, [] without the file */

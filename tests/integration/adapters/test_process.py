@@ -22,6 +22,7 @@ from tasks.core.errors import CommandError, DeadlineError, MissingToolError
 from tasks.core.redact import MASK, Redactor
 from tests.support.suite import ROOT
 from tests.support.terminal import Terminal
+from tests.unit.core.test_variables import DROPPED
 
 SECRET = "hunter2-and-more"
 
@@ -80,7 +81,8 @@ def test_without_stdin_a_program_reads_nothing(runner: Runner) -> None:
     assert runner.run(python("import sys; print(repr(sys.stdin.read()))")).stdout == "''\n"
 
 
-def test_lines_come_while_the_program_runs(runner: Runner, tmp_path: Path) -> None:
+@pytest.mark.parametrize("detached", [False, True])
+def test_lines_come_while_the_program_runs(runner: Runner, detached: bool, tmp_path: Path) -> None:
     """The program ends only once its first line has been seen."""
     seen = tmp_path / "seen"
     code = """
@@ -96,11 +98,12 @@ def test_lines_come_while_the_program_runs(runner: Runner, tmp_path: Path) -> No
         lines.append(line)
         seen.touch()
 
-    runner.run(python(code, str(seen)), on_line=on_line, deadline=60)
+    runner.run(python(code, str(seen)), on_line=on_line, deadline=60, detached=detached)
     assert lines == ["first", "second"]
 
 
-def test_a_big_output_arrives_whole(runner: Runner) -> None:
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_big_output_arrives_whole(runner: Runner, detached: bool) -> None:
     code = """
         import sys
         for number in range(100_000):
@@ -108,19 +111,21 @@ def test_a_big_output_arrives_whole(runner: Runner) -> None:
             if number % 10 == 0:
                 print(number, file=sys.stderr)
     """
-    done = runner.run(python(code))
+    done = runner.run(python(code), detached=detached)
     assert done.stdout.splitlines() == [f"{number} {'x' * 50}" for number in range(100_000)]
     assert done.stderr.splitlines() == [str(number) for number in range(0, 100_000, 10)]
 
 
-def test_a_line_of_megabytes_arrives_whole(runner: Runner) -> None:
-    done = runner.run(python("print('x' * 5_000_000, end='')"))
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_line_of_megabytes_arrives_whole(runner: Runner, detached: bool) -> None:
+    done = runner.run(python("print('x' * 5_000_000, end='')"), detached=detached)
     assert len(done.stdout) == 5_000_000
 
 
-def test_output_that_is_not_utf8_is_shown_as_well_as_can_be(runner: Runner) -> None:
+@pytest.mark.parametrize("detached", [False, True])
+def test_output_that_is_not_utf8_is_shown_as_well_as_can_be(runner: Runner, detached: bool) -> None:
     code = r"import sys; sys.stdout.buffer.write(b'caf\xe9 \xff\n')"
-    assert runner.run(python(code)).stdout == "caf\ufffd \ufffd\n"
+    assert runner.run(python(code), detached=detached).stdout == "caf\ufffd \ufffd\n"
 
 
 def test_several_programs_run_at_once(runner: Runner) -> None:
@@ -128,6 +133,30 @@ def test_several_programs_run_at_once(runner: Runner) -> None:
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(lambda name: runner.run(python(code, name)), "abcdefgh"))
     assert [one.stdout.strip() for one in done] == [name * 1000 for name in "abcdefgh"]
+
+
+# -- what a program is given ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_no_program_of_a_run_is_given_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "leaked")
+    runner = Runner(Redactor())
+    argv = ["sh", "-c", f'echo "${{{name}-unset}}"']
+    assert runner.run(argv).stdout == "unset\n"
+    assert runner.interact(argv) == 0
+    assert capfd.readouterr().out == "unset\n"
+    assert runner.run(argv, env={name: "ours"}).stdout == "ours\n"
+
+
+def test_a_variable_can_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    argv = [sys.executable, "-c", "import os; print(os.environ.get('PYTHONWARNINGS'))"]
+    runner = Runner(Redactor())
+    assert runner.run(argv).stdout == "error\n"
+    assert runner.run(argv, env={"PYTHONWARNINGS": None}).stdout == "None\n"
 
 
 # -- how it ends ----------------------------------------------------------------------------------
@@ -342,6 +371,65 @@ def test_the_second_ctrl_c_ends_a_program_that_ignores_the_first(tmp_path: Path)
     stdout, _ = parent.communicate(timeout=60)
     assert parent.returncode == 9, stdout
     assert not is_alive(int((tmp_path / "ready").read_text()))
+
+
+PATIENT = """
+    import sys
+    from tasks.adapters.process import Runner, termination_as_interrupt
+    from tasks.core.redact import Redactor
+
+    seen = []
+
+    def decide(number, send):
+        seen.append(number)
+        if len(seen) == 2:
+            send(number)
+
+    with termination_as_interrupt():
+        done = Runner(Redactor()).run(
+            [sys.executable, "-c", *sys.argv[1:]], on_signal=decide, check=False
+        )
+    print(len(seen), "signals, status", done.returncode)
+"""
+
+
+def test_who_decides_about_signals_is_told_each_and_waited_for(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        python(PATIENT, CHILD, str(tmp_path)), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    wait_until((tmp_path / "ready").exists)
+    parent.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    assert not (tmp_path / "signal").exists()
+    parent.send_signal(signal.SIGINT)
+    stdout, _ = parent.communicate(timeout=60)
+    assert (parent.returncode, stdout) == (0, "2 signals, status 0\n")
+    assert (tmp_path / "signal").read_text() == "SIGINT"
+
+
+WRITER = """
+import os, pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+def end(number, frame):
+    time.sleep(1)  # the suite's threads end one by one, and its pipes with the last of them
+    for stream in (1, 2):
+        os.write(stream, b"saving\\n")
+    (folder / "saved").touch()
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+(folder / "ready").touch()
+time.sleep(600)
+"""
+
+
+def test_a_detached_program_ends_in_order_when_the_suite_is_killed(tmp_path: Path) -> None:
+    code = PARENT.replace(", *sys.argv[1:]])", ", *sys.argv[1:]], detached=True)")
+    parent = subprocess.Popen(python(code, WRITER, str(tmp_path)), cwd=ROOT)
+    wait_until((tmp_path / "ready").exists)
+    parent.kill()
+    parent.wait(timeout=30)
+    wait_until((tmp_path / "saved").exists)
 
 
 def test_what_the_listener_raises_ends_the_program_and_is_raised(runner: Runner) -> None:

@@ -1,0 +1,25 @@
+<?php
+
+declare(strict_types=1);
+
+/**
+ * Lists the parameters of a Mautic and its plugins with the types of their defaults, as Mautic itself
+ * finds them (ParameterLoader): parameters.php PROJECT FILE
+ */
+[, $project, $file] = $argv;
+if (is_file("{$project}/vendor/autoload.php")) {
+    require "{$project}/vendor/autoload.php";
+}
+$types = [];
+foreach (['app/bundles', 'plugins'] as $folder) {
+    foreach (glob("{$project}/docroot/{$folder}/*/Config/config.php") ?: [] as $config) {
+        $found = (static fn (string $path): mixed => include $path)($config);
+        $types = array_map(get_debug_type(...), $found['parameters'] ?? []) + $types;
+    }
+}
+if (!isset($types['db_host'])) {
+    fwrite(STDERR, "no app/bundles/*/Config/config.php has the parameter db_host: this is not a Mautic tree.\n");
+    exit(1);
+}
+ksort($types);
+file_put_contents($file, '<?php return '.var_export($types, true).";\n");

@@ -1,0 +1,123 @@
+"""What deployer, remover and inspector of a cluster share: one environment of invoke.yaml in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.helm import Helm
+from tasks.adapters.kubernetes.lease import LeaseLock
+from tasks.adapters.terminal.console import Work
+from tasks.core.environment import ADOPT, Holder, Owner
+from tasks.core.errors import RefusedError
+from tasks.core.kubernetes.manifests import DatabaseServer, namespace, stated_owner
+from tasks.core.kubernetes.objects import Object
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.names import Names, database_prefix
+from tasks.core.redact import Redactor
+from tasks.core.settings import Environment, Settings
+from tasks.flows.kubernetes.access import admit
+from tasks.flows.target import Say
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterContext:
+    """One environment of invoke.yaml, in its cluster.
+
+    Attributes:
+        environment: the environment's name in invoke.yaml.
+        helm: Helm for that cluster.
+        work: shows a piece of work.
+        redactor: told every secret.
+        locks: the Leases that this run holds, by namespace.
+    """
+
+    settings: Settings
+    environment: str
+    cluster: Cluster
+    helm: Helm
+    root: Path
+    work: Work
+    redactor: Redactor
+    locks: dict[str, LeaseLock] = field(default_factory=dict)
+
+    @property
+    def own(self) -> Environment:
+        """The environment's settings."""
+        return self.settings.environment(self.environment)
+
+    @property
+    def database_server(self) -> DatabaseServer | None:
+        """The server that the branches' databases live on, or None where each has its own."""
+        server = self.own.database
+        if server is None:
+            return None
+        return DatabaseServer(
+            server.host,
+            server.port,
+            server.admin_secret,
+            self.own.platform_namespace,
+            database_prefix(self.settings.project),
+            server.admin_secret_arn or "",
+            server.account,
+            server.tls_ca or "",
+        )
+
+    @contextlib.contextmanager
+    def exclusive(self, names: Names, me: Holder, warn: Say) -> Iterator[None]:
+        """Hold the Lease of the branch's namespace; without a namespace there is nothing to hold.
+
+        Raises:
+            HeldError: somebody else holds it, or a newer commit has taken this one's place.
+            VanishedError: the namespace was removed while this run waited.
+        """
+        if self.cluster.get("Namespace", names.namespace) is None:
+            yield
+            return
+        admit(self.cluster, names.namespace, self.environment)
+        wait = self.own.patience.turn_seconds
+        with LeaseLock(self.cluster, names.namespace, me, wait_seconds=wait, say=warn) as lock:
+            self.locks[names.namespace] = lock
+            try:
+                yield
+            finally:
+                del self.locks[names.namespace]
+
+    def check_lock(self, names: Names) -> None:
+        """Make sure that this run still holds the branch's environment, if it ever did.
+
+        Raises:
+            HeldError: somebody else has taken it over.
+        """
+        if lock := self.locks.get(names.namespace):
+            lock.check()
+
+    def namespace(self, owner: Owner, names: Names) -> Object | None:
+        """Return the branch's namespace, or None.
+
+        Raises:
+            RefusedError: it is somebody else's.
+        """
+        found = self.cluster.get("Namespace", names.namespace)
+        if found is None:
+            return None
+        if difference := owner.difference(stated_owner(found)):
+            raise RefusedError(
+                f"namespace {names.namespace} is not that of {owner.branch}: {difference}",
+                hint="nothing was touched; whoever made it has to remove it. If its repository was "
+                f"renamed or moved: {ADOPT}",
+            )
+        return found
+
+    def write_record(self, owner: Owner, names: Names, record: ClusterRecord) -> None:
+        """Write the environment's record to the branch's namespace."""
+        self.cluster.apply(branch_namespace(owner, names, record))
+
+
+def branch_namespace(owner: Owner, names: Names, record: ClusterRecord) -> Object:
+    """Return a branch's namespace as this run makes it."""
+    return namespace(owner, names, record, os.environ.get("CI_PIPELINE_URL", ""))

@@ -1,0 +1,278 @@
+"""Deploying a branch to a cluster: namespace, secrets, database, release, and the way back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from tasks.adapters.http import Response
+from tasks.adapters.kubernetes.deletion import wait_gone
+from tasks.core.environment import Holder, Owner, State
+from tasks.core.errors import ClusterError, ConflictError, SuiteError
+from tasks.core.images.migrations import MIGRATIONS, unavailable
+from tasks.core.kubernetes.manifests import SECRET, record_of
+from tasks.core.kubernetes.objects import is_being_deleted
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.rollout import Policy
+from tasks.core.names import Names
+from tasks.flows.kubernetes.branch_secret import make_secret, read_secret, secret_version
+from tasks.flows.kubernetes.context import ClusterContext, branch_namespace
+from tasks.flows.kubernetes.database import run_database_job
+from tasks.flows.kubernetes.diagnostics import save_diagnostics
+from tasks.flows.kubernetes.plan import ClusterPlan
+from tasks.flows.kubernetes.planner import plan_deploy
+from tasks.flows.kubernetes.quiesce import hold
+from tasks.flows.kubernetes.releases import drop_failed, end_hooks, go_back, repair, revisions
+from tasks.flows.kubernetes.services import where_to_run
+from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
+from tasks.flows.kubernetes.values import chart, files
+from tasks.flows.target import Credentials, FindImages, Request, Say
+
+ADMIN = "admin"
+
+
+class ClusterDeployer:
+    """Makes and changes the environments of a cluster.
+
+    Args:
+        find_images: returns the mautic and the nginx image of a tag, by digest.
+        base: returns, for a public image's reference, one by digest.
+    """
+
+    def __init__(
+        self, context: ClusterContext, *, find_images: FindImages, base: Callable[[str], str]
+    ) -> None:
+        self._context = context
+        self._cluster = context.cluster
+        self._helm = context.helm
+        self._find_images = find_images
+        self._base = base
+
+    @property
+    def smoke_seconds(self) -> float:
+        """How long a site whose pods are all ready may still answer with an error."""
+        return self._context.own.patience.smoke_seconds
+
+    # -- before -------------------------------------------------------------------------------
+
+    def prepare(self, request: Request) -> None:
+        """Make the branch's namespace, where the lock lives, if it is not there."""
+        names = request.names
+        found = self._context.namespace(request.owner, names)
+        if found and is_being_deleted(found):
+            where = names.namespace
+            with self._context.work(f"wait for the end of namespace {where}") as activity:
+                wait_gone(self._cluster, "Namespace", where, say=activity.say, patient=True)
+            found = None
+        if found is None:
+            record = ClusterRecord(State.DEPLOYING, names.url)
+            # Another run may be faster. Whether it is for the same branch shows under the lock.
+            with contextlib.suppress(ConflictError):
+                self._cluster.create(branch_namespace(request.owner, names, record))
+
+    def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
+        """Hold the Lease of the branch's namespace."""
+        return self._context.exclusive(names, me, warn)
+
+    def plan_deploy(self, request: Request) -> ClusterPlan:
+        """Return what a deploy would do; reads only.
+
+        Raises:
+            RefusedError: the namespace is somebody else's.
+            SuiteError: the cluster is not ready for it.
+        """
+        return plan_deploy(self._context, request, find_images=self._find_images, base=self._base)
+
+    # -- deploying ----------------------------------------------------------------------------
+
+    def apply(self, plan: ClusterPlan) -> None:
+        """Bring the cluster to what the plan wants.
+
+        Raises:
+            SuiteError: it did not work; the message names the cause.
+        """
+        names = plan.request.names
+        self._helm.look()
+        self._context.write_record(plan.request.owner, names, plan.before(State.DEPLOYING))
+        # A run that was killed may have left its migration behind, whatever its release says.
+        end_hooks(self._cluster, names.release, names.namespace)
+        self._repair(plan)
+        self._make_database(plan, self._make_secret(plan))
+        self._context.check_lock(names)
+        if plan.holds:
+            with self._context.work("hold workers and crons") as activity:
+                hold(self._cluster, names, activity.say)
+        self._context.check_lock(names)
+        self._roll_out(plan)
+
+    def _repair(self, plan: ClusterPlan) -> None:
+        """End what a dead run left pending; only whoever holds the lock may."""
+        names = plan.request.names
+        if not (plan.history and plan.history[-1].is_pending):
+            return
+        with self._context.work(f"repair release {names.release}") as activity:
+            activity.outcome = repair(
+                self._cluster,
+                self._helm,
+                names.release,
+                names.namespace,
+                plan.history,
+                worked=plan.record.revision if plan.record else 0,
+                say=activity.say,
+            )
+
+    def _make_secret(self, plan: ClusterPlan) -> dict[str, str]:
+        names, redactor = plan.request.names, self._context.redactor
+        if not plan.seed:
+            return read_secret(self._cluster, names, redactor)
+        with self._context.work("make secrets"):
+            return make_secret(self._cluster, names, redactor, plan.seed)
+
+    def _make_database(self, plan: ClusterPlan, passwords: dict[str, str]) -> None:
+        names, server = plan.request.names, self._context.database_server
+        if server is None or not plan.makes_database:
+            return
+        with self._context.work(f"create database {names.database}") as activity:
+            run_database_job(
+                self._cluster,
+                names,
+                server,
+                verb="create",
+                image=plan.release.mautic,
+                wait_seconds=self._context.own.patience.grace_seconds,
+                password=passwords["db_password"],
+                say=activity.say,
+            )
+
+    def _roll_out(self, plan: ClusterPlan) -> None:
+        names, root = plan.request.names, self._context.root
+        with self._context.work(f"roll out {names.release}") as activity, self._ends_hooks(names):
+            version = secret_version(self._cluster, names)
+            upgrade(
+                self._cluster,
+                self._helm,
+                names,
+                chart=chart(root),
+                values={**plan.values, "secret": {"name": SECRET, "version": version}},
+                files=files(root, self._context.own.values),
+                policy=self._policy(),
+                timeout_seconds=self._context.own.patience.migration_seconds,
+                activity=activity,
+            )
+
+    @contextlib.contextmanager
+    def _ends_hooks(self, names: Names) -> Iterator[None]:
+        """End the migration with a deploy that is interrupted.
+
+        After a failure it is ended by the way back, when its log is among the evidence.
+        """
+        try:
+            yield
+        except SuiteError:
+            raise
+        except BaseException:
+            # What cannot be ended now is ended by the next deploy.
+            with contextlib.suppress(ClusterError):
+                end_hooks(self._cluster, names.release, names.namespace)
+            raise
+
+    def finish(self, plan: ClusterPlan) -> Credentials | None:
+        """Remember the deployment; return the administrator after the first one."""
+        names = plan.request.names
+        self._context.check_lock(names)
+        revision = revisions(self._cluster, names.release, names.namespace)[-1].number
+        record = plan.before(State.READY).succeeded(plan.release, revision, plan.fingerprint)
+        self._context.write_record(plan.request.owner, names, record)
+        if not plan.is_first:
+            return None
+        later = (
+            f"kubectl get secret {SECRET} --namespace {names.namespace} "
+            "--output go-template='{{.data.admin_password | base64decode}}'"
+        )
+        secrets = read_secret(self._cluster, names, self._context.redactor)
+        return Credentials(ADMIN, secrets["admin_password"], later)
+
+    def get(self, names: Names, path: str) -> Response:
+        """Ask the site for a path, through the API server's proxy: there may be no DNS yet."""
+        headers = {
+            "Host": names.host,
+            "X-Forwarded-Proto": self._context.own.scheme,
+            "Accept": "*/*",
+        }
+        status, body = self._cluster.http(
+            names.namespace, f"{names.release}-web", "http", path, headers
+        )
+        return Response(status, {}, body.decode(errors="replace"))
+
+    # -- after a failure ----------------------------------------------------------------------
+
+    def save_diagnostics(self, names: Names, folder: Path) -> None:
+        """Write events, descriptions and logs into a folder, without secrets."""
+        redactor = self._context.redactor
+        read_secret(self._cluster, names, redactor)
+        save_diagnostics(self._cluster, names.namespace, names.release, folder, redactor)
+
+    def roll_back(self, plan: ClusterPlan) -> str | None:
+        """Bring the last revision that worked back up, and wait for it.
+
+        Raises:
+            SuiteError: it does not come up either.
+        """
+        owner, names = plan.request.owner, plan.request.names
+        found = self._context.namespace(owner, names)
+        record = record_of(found) if found else None
+        if record is None:
+            return None
+        self._context.check_lock(names)
+        # Even if there is no way back: the next deploy must not take what is there for good.
+        self._context.write_record(owner, names, replace(record, state=State.FAILED))
+        end_hooks(self._cluster, names.release, names.namespace)
+        if record.current is None or not record.revision:
+            return None
+        with self._context.work(f"roll back to {record.current.tag}") as activity:
+            since = self._cluster.now()
+            revision = go_back(
+                self._cluster, self._helm, names.release, names.namespace, record.revision
+            )
+            wait_settled(
+                self._cluster,
+                names.namespace,
+                names.release,
+                self._policy(),
+                activity,
+                since=since,
+                serving=True,
+            )
+            drop_failed(self._cluster, names.release, names.namespace)
+        # What runs is what worked, under a new number; what was asked for did not come.
+        back = replace(record, state=State.ROLLED_BACK, revision=revision)
+        self._context.write_record(owner, names, back)
+        return record.current.tag
+
+    def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
+        """Return the migrations that the database has seen and the code that runs does not have.
+
+        Raises:
+            SuiteError: the code that runs does not tell.
+        """
+        self._context.namespace(owner, names)
+        place = where_to_run(self._cluster, names, "")
+        status, table = self._cluster.output(
+            names.namespace, place.pod, place.container, MIGRATIONS
+        )
+        if status:
+            raise ClusterError(f"{' '.join(MIGRATIONS)} ended with exit code {status}")
+        return unavailable(table.decode(errors="replace"))
+
+    def _policy(self) -> Policy:
+        patience = self._context.own.patience
+        return Policy(
+            crashes=patience.crashes,
+            grace=timedelta(seconds=patience.grace_seconds),
+            deadline=timedelta(seconds=patience.deadline_seconds),
+            stability=timedelta(seconds=patience.stability_seconds),
+        )

@@ -1,0 +1,128 @@
+"""Looking at the environments of a cluster: list, status, logs, and commands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from tasks.adapters.kubernetes.lease import NAME as LEASE
+from tasks.core.environment import Owner
+from tasks.core.errors import ClusterError, InputError
+from tasks.core.kubernetes.manifests import (
+    COMPONENT,
+    INSTANCE,
+    MANAGED,
+    PREFIX,
+    record_of,
+    stated_owner,
+)
+from tasks.core.kubernetes.objects import Object
+from tasks.core.names import Names
+from tasks.core.settings import names_of
+from tasks.flows import schedules
+from tasks.flows.kubernetes.branch_secret import read_secret
+from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.logs import show
+from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
+from tasks.flows.kubernetes.status import part, summary
+from tasks.flows.target import Part, Summary
+
+
+class ClusterInspector:
+    """Looks at the environments of a cluster, and runs commands in them."""
+
+    is_private = False
+
+    def __init__(self, context: ClusterContext) -> None:
+        self._context = context
+        self._cluster = context.cluster
+
+    def list(self) -> Sequence[Summary]:
+        """Return all environments, in three calls however many there are."""
+        ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
+        ours += f",{PREFIX}environment={self._context.environment}"
+        namespaces = self._cluster.find_all("Namespace", ours)
+        web, leases = (
+            {item["metadata"]["namespace"]: item for item in found}
+            for found in (
+                self._cluster.find_all("Deployment", f"{COMPONENT}=web"),
+                self._cluster.find_all("Lease", fields=f"metadata.name={LEASE}"),
+            )
+        )
+        found, now = [], self._cluster.now()
+        for item in namespaces:
+            name = item["metadata"]["name"]
+            if self._is_of_these_settings(item):
+                found.append(summary(item, web.get(name), leases.get(name), now))
+        return sorted(found, key=lambda item: item.branch)
+
+    def _is_of_these_settings(self, found: Object) -> bool:
+        """Return True if a namespace is what these settings call its branch's."""
+        try:
+            branch = stated_owner(found).get("branch", "")
+            names = names_of(self._context.settings, self._context.environment, branch)
+        except InputError:  # somebody else's: the suite deploys no such branch
+            return False
+        return bool(names.namespace == found["metadata"]["name"])
+
+    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
+        """Return the workloads of one environment; empty when there is none."""
+        found = self._context.namespace(owner, names)
+        if found is None:
+            return ()
+        record = record_of(found)
+        current = record.current if record else None
+        now = self._cluster.now()
+        workloads = [
+            part(item, current, now)
+            for kind in ("Deployment", "StatefulSet", "CronJob")
+            for item in self._cluster.find(kind, names.namespace, f"{INSTANCE}={names.release}")
+        ]
+        return [*workloads, *self._scheduled(names, now)]
+
+    def _scheduled(self, names: Names, now: datetime) -> Sequence[Part]:
+        """Return the scheduled commands of the one pod that runs them, if it does."""
+        where = f"{selector(names)},{PREFIX}cron={ALL_CRONS}"
+        pods = places(self._cluster.find("Pod", names.namespace, where), "cron")
+        running = [place for place in pods if place.running]
+        if not running:
+            return ()
+        place = running[-1]
+        try:
+            status, said = self._cluster.output(
+                names.namespace, place.pod, place.container, schedules.STATUS
+            )
+        except ClusterError as error:
+            # Its node is away: all else is worth showing.
+            return schedules.unknown(error.message)
+        return schedules.parts(said.decode(), now) if status == 0 else schedules.unknown("")
+
+    def logs(
+        self,
+        owner: Owner,
+        names: Names,
+        on_line: Callable[[str], None],
+        *,
+        service: str,
+        follow: bool,
+        tail: int,
+    ) -> None:
+        """Pass on what the containers write, each line with its pod and container.
+
+        Raises:
+            InputError: there is no such service.
+        """
+        self._context.namespace(owner, names)
+        read_secret(self._cluster, names, self._context.redactor)
+        show(self._cluster, names, on_line, service=service, follow=follow, tail=tail)
+
+    def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
+        """Run a command in a container of a service, on this terminal; return its exit status.
+
+        Raises:
+            InputError: there is no such service.
+            SuiteError: none of its containers runs.
+        """
+        self._context.namespace(owner, names)
+        place = where_to_run(self._cluster, names, service)
+        return self._cluster.execute(names.namespace, place.pod, place.container, words)

@@ -1,0 +1,98 @@
+"""Planning a deploy: what there is, what is wanted, and the values that the chart gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tasks.core.environment import Release
+from tasks.core.kubernetes.crons import unable
+from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
+from tasks.core.names import Names
+from tasks.flows.kubernetes.branch_secret import missing_keys
+from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.plan import ClusterPlan, decide
+from tasks.flows.kubernetes.preflight import preflight
+from tasks.flows.kubernetes.releases import revisions
+from tasks.flows.kubernetes.values import fingerprint, merge_values
+from tasks.flows.target import FindImages, Request, new_secrets
+
+
+def plan_deploy(
+    context: ClusterContext,
+    request: Request,
+    *,
+    find_images: FindImages,
+    base: Callable[[str], str],
+) -> ClusterPlan:
+    """Return what a deploy would do; reads only.
+
+    Args:
+        request: what is wanted.
+        find_images: returns the images of a tag, by digest.
+        base: returns, for a public image's reference, one by digest.
+
+    Raises:
+        RefusedError: the namespace is somebody else's.
+        SuiteError: the cluster is not ready for it.
+    """
+    names, own, cluster = request.names, context.own, context.cluster
+    found = context.namespace(request.owner, names)
+    exists = found is not None
+    record = record_of(found) if found else None
+    release = request.release(record, find_images)
+    values = _values(context, names, release)
+    merged = merge_values(context.root, own.values, values)
+    kept_off = tuple(unable(merged, context.settings.images.php))
+    if kept_off:
+        values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
+    preflight(cluster, names.namespace, merged, exists=exists)
+    history = tuple(revisions(cluster, names.release, names.namespace)) if exists else ()
+    values["images"] |= _more_images(context, merged, base)
+    plan = ClusterPlan(
+        request=request,
+        release=release,
+        record=record,
+        values=values,
+        fingerprint=fingerprint(context.root, own.values, values),
+        history=history,
+        seed=missing_keys(cluster, names, context.redactor) if exists else tuple(new_secrets()),
+        has_server=own.database is not None,
+        expires_at=own.expires_at(release.deployed_at),
+        kept_off=kept_off,
+    )
+    return replace(plan, steps=tuple(decide(plan, exists=exists)))
+
+
+def _values(context: ClusterContext, names: Names, release: Release) -> dict[str, Any]:
+    """Return the chart's values of this very deploy."""
+    values: dict[str, Any] = {
+        "images": {"mautic": release.mautic, "nginx": release.nginx},
+        "site": {"url": names.url},
+        "database": {"name": names.database, "user": names.database_user},
+        "secret": {"name": SECRET},
+        "labels": {f"{PREFIX}slug": names.slug},
+    }
+    if server := context.database_server:
+        given = {"host": server.host, "port": server.port, "tlsCa": server.tls_ca}
+        values["database"] |= given
+    if context.own.replicas:
+        values["web"] = {"replicas": context.own.replicas}
+    return values
+
+
+def _more_images(
+    context: ClusterContext, merged: Mapping[str, Any], base: Callable[[str], str]
+) -> dict[str, str]:
+    """Return the images of what the chart runs beside Mautic, by digest."""
+    named = merged.get("images") or {}
+    wanted = {
+        "mysql": context.settings.platform.database_image,
+        "redis": context.settings.images.redis,
+    }
+    return {
+        name: base(reference)
+        for name, reference in wanted.items()
+        if merged[name]["enabled"] and not named.get(name)
+    }

@@ -1,0 +1,121 @@
+"""helm/platform: its values for one cluster, and what the stack must have said for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import InputError, SettingsError
+from tasks.core.kubernetes.platform import (
+    CONTROLLER,
+    RELEASE,
+    PlatformInputs,
+    Upstream,
+    controller_values,
+    upstream,
+    values,
+)
+from tasks.flows.kubernetes.values import fingerprint_of, overlay
+
+FOLDER = Path("helm", "platform")
+
+
+class PlatformChart:
+    """The chart of a cluster's platform, with its values.
+
+    Args:
+        inputs: what is known of the cluster.
+        files: values files; the later ones win.
+    """
+
+    def __init__(self, root: Path, inputs: PlatformInputs, files: Sequence[Path]) -> None:
+        self.folder = root / FOLDER
+        self._inputs = inputs
+        self._files = tuple(files)
+
+    @cached_property
+    def own(self) -> dict[str, Any]:
+        """The chart's values that are not its defaults."""
+        result: dict[str, Any] = values(self._inputs)
+        for path in self._files:
+            if not path.is_file():
+                raise InputError(f"there is no values file {path}")
+            result = overlay(result, _yaml(path))
+        return result
+
+    @cached_property
+    def merged(self) -> dict[str, Any]:
+        """The chart's values, all of them."""
+        return overlay(_yaml(self.folder / "values.yaml"), self.own)
+
+    @cached_property
+    def upstream(self) -> dict[str, Upstream]:
+        """The files of somebody else's that are installed with it, by name."""
+        return upstream(_yaml(self.folder / "upstream.yaml"))
+
+    @cached_property
+    def controller(self) -> dict[str, Any]:
+        """The load balancer controller's values that are not its own defaults."""
+        return overlay(_yaml(self.folder / "controller.yaml"), controller_values(self._inputs))
+
+    @property
+    def installs_gateway_api(self) -> bool:
+        """Whether the suite brings the Gateway API."""
+        return bool(self.merged["gatewayApi"]["install"])
+
+    @property
+    def installs_controller(self) -> bool:
+        """Whether the suite brings the load balancer controller."""
+        return bool(self.merged["loadBalancerController"]["install"])
+
+    def check(self) -> None:
+        """Refuse what only the stack could have said, and did not.
+
+        Raises:
+            SettingsError: naming it.
+        """
+        installs, aws = self.installs_controller, self.merged["gateway"]["aws"]
+        for value, is_needed, what in (
+            (self._inputs.cluster, installs, "cluster/name"),
+            (self._inputs.region, installs, "region"),
+            (self._inputs.vpc_id, installs, "network/vpc-id"),
+            (aws["certificateArn"], aws["enabled"], "dns/certificate-arn"),
+        ):
+            if is_needed and not value:
+                raise SettingsError(
+                    f"the stack has published no {what}, which the load balancer needs",
+                    hint="make it with `inv infra.apply`, or switch the part off with --values",
+                )
+
+    def prints(self) -> dict[str, str]:
+        """Return the fingerprint of each release that is installed."""
+        found = {RELEASE: fingerprint_of(self.own, _contents(self.folder))}
+        if self.installs_controller:
+            pin = self.upstream["loadBalancerController"]
+            packed = [(pin.url, pin.sha256.encode())]
+            found[CONTROLLER] = fingerprint_of(self.controller, packed)
+        return found
+
+
+def _contents(chart: Path) -> list[tuple[str, bytes]]:
+    """Return the files of helm/platform that are the chart's, by name."""
+    beside = {chart / "controller.yaml", chart / "upstream.yaml"}
+    return sorted(
+        (str(path.relative_to(chart)), path.read_bytes())
+        for path in chart.rglob("*")
+        if path.is_file() and path not in beside
+    )
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} must hold keys and values")
+    return found

@@ -1,0 +1,97 @@
+"""Planning the end of a branch's environment in a cluster."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from functools import partial
+
+from tasks.core.environment import Holder, Owner, State
+from tasks.core.kubernetes.manifests import record_of
+from tasks.core.kubernetes.objects import is_being_deleted, uid_of
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.names import Names
+from tasks.core.plan import Step
+from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
+from tasks.flows.kubernetes.removal import finish, look, removals
+from tasks.flows.target import Removal, RemovalPlan, Say, silently
+
+
+class ClusterRemover:
+    """Takes the environments of a cluster away."""
+
+    parallel_removals = 10
+
+    def __init__(self, context: ClusterContext) -> None:
+        self._context = context
+
+    def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
+        """Hold the Lease of the branch's namespace."""
+        return self._context.exclusive(names, me, warn)
+
+    def holds_images(self, *, dry: bool) -> bool:
+        """Return True: a cluster cannot do without a registry."""
+        return True
+
+    def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
+        """Return everything of the branch that the cluster has.
+
+        Raises:
+            RefusedError: the namespace is somebody else's.
+        """
+        context = self._context
+        title = f"clean up {names.branch} in {names.environment}"
+        found = context.namespace(owner, names)
+        if found is None:
+            return RemovalPlan(title)
+        if is_being_deleted(found):
+            # Nothing can be made in it any more, and a CI job may not even look into it.
+            step = Step("remove", f"namespace {names.namespace}", "which is going already")
+            rest = partial(finish, context.cluster, names, uid_of(found))
+            return RemovalPlan(title, ((step, rest),), under_way=True)
+        inside = look(context.cluster, names, context.own.cluster_objects)
+        record = record_of(found)
+
+        def mark() -> None:
+            # As if nothing had ever been deployed: a deploy after it makes everything anew.
+            if record:
+                begun = ClusterRecord(
+                    State.REMOVING, record.url, record.expires_at, database=record.database
+                )
+                context.write_record(owner, names, begun)
+
+        drop = self._drop(names, record.database if record else "")
+        todo = removals(context.cluster, context.helm, names, inside, mark=mark, drop=drop)
+        if inside.foreign:
+            nothing = ClusterRecord(State.REMOVED, names.url)
+            if record != nothing:
+                step = Step("remove", f"record of namespace {names.namespace}")
+                forget = partial(context.write_record, owner, names, nothing)
+                todo.append((step, silently(forget)))
+            kept = f"it holds {', '.join(inside.foreign)} of somebody else"
+            todo.append((Step("keep", f"namespace {names.namespace}", kept), silently(int)))
+        return RemovalPlan(title, tuple(todo))
+
+    def _drop(self, names: Names, image: str) -> tuple[Step, Removal] | None:
+        """Return what drops the branch's database and user; None where there is none to drop.
+
+        Args:
+            image: the image that made it, or an empty string.
+        """
+        server = self._context.database_server
+        if server is None or not image:
+            return None
+
+        def drop(say: Say, /) -> None:
+            run_database_job(
+                self._context.cluster,
+                names,
+                server,
+                verb="drop",
+                image=image,
+                wait_seconds=DROP_WAIT_SECONDS,
+                say=say,
+            )
+
+        step = Step("remove", f"database {names.database}", f"and user {names.database_user}")
+        return step, drop

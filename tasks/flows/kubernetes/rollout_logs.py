@@ -1,0 +1,189 @@
+"""What the containers of a rollout say: of those that wait as they say it, of those that fail all.
+
+What ``Follower`` follows is told as it comes; the log of anything else that fails is fetched once.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.terminal.console import Activity
+from tasks.core.errors import ClusterError
+from tasks.core.images.wait_messages import Said, is_own, read
+from tasks.core.kubernetes.objects import (
+    Object,
+    container_statuses,
+    is_running,
+    latest_end,
+    uid_of,
+)
+from tasks.flows.kubernetes.follow import Follower, Run
+
+LOG_LINES = 20
+"""How much of a failed container's log is shown; the evidence holds more."""
+FLUSH_SECONDS = 0.5
+"""How long the verdict waits for log lines that are under way."""
+STEP_SECONDS = 5.0
+"""How long a program may be at one step before a pipe is told which it is."""
+
+
+@dataclass
+class _Telling:
+    """What was told of a run, and what was kept back."""
+
+    kept: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    """The last lines, as far as they were not told."""
+    step: str = ""
+    """The newest line of the program's own, as long as it was not told."""
+    told: int = 0
+    """How many lines were told."""
+    has_failed: bool = False
+
+
+class RolloutLogs:
+    """Tells what containers say.
+
+    On a terminal every line that our own programs write is printed, and other output only shown
+    for a moment. In a pipe only what a program waits for is printed, once however many wait for
+    it, and a step that takes long. Of a container that fails everything is printed. What replicas
+    say alike is printed once.
+
+    Args:
+        activity: told the lines.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, activity: Activity) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._activity = activity
+        self._lock = threading.RLock()
+        self._follower = Follower(cluster, namespace, self)
+        self._tellings: defaultdict[Run, _Telling] = defaultdict(_Telling)
+        self._failed: set[tuple[str, str, int]] = set()
+        self._told: set[tuple[str, str]] = set()
+        self._wanted: queue.SimpleQueue[tuple[str, str, bool] | None] = queue.SimpleQueue()
+        self._fetcher = threading.Thread(target=self._fetch, daemon=True, name="logs")
+        self._fetcher.start()
+
+    def look(self, pods: Sequence[Object], homes: Mapping[str, str]) -> None:
+        """Follow what has started since the last look, and show what has failed.
+
+        Of replicas that fail alike, the log of the first one is shown.
+
+        Args:
+            pods: the pods that count.
+            homes: the workload that each pod belongs to, by uid.
+        """
+        for pod in pods:
+            self._follower.look(pod)
+            home = homes.get(uid_of(pod), "")
+            for name, count, running, run_id in _failed(pod):
+                if (home, name, count) not in self._failed:
+                    self._failed.add((home, name, count))
+                    self._show(pod["metadata"]["name"], name, run_id, previous=running)
+        self._tell_steps()
+
+    def said(self) -> dict[tuple[str, str], Said]:
+        """Return what containers have said so far, by pod uid and name."""
+        return self._follower.said()
+
+    def close(self) -> None:
+        """End, after the lines that are under way."""
+        self._wanted.put(None)
+        with self._lock:
+            failed = [run for run, telling in self._tellings.items() if telling.has_failed]
+        began = time.monotonic()
+        self._follower.flush(failed, FLUSH_SECONDS)
+        self._fetcher.join(max(0.0, began + FLUSH_SECONDS - time.monotonic()))
+        self._follower.close(FLUSH_SECONDS)
+
+    # -- those that are followed ----------------------------------------------------------------
+
+    def take(self, run: Run, text: str) -> None:
+        """Tell a line, or keep it."""
+        own, words = is_own(text), read(text)
+        with self._lock:
+            telling, panel = self._tellings[run], self._activity.panel
+            if telling.has_failed:
+                self._say(run, text)
+            elif words and not panel:
+                self._once(run, text, (words.code, str(words.final)))
+            elif words or (own and panel) or (run.is_init and not own and telling.told < LOG_LINES):
+                self._once(run, text)
+            else:
+                telling.kept.append(text)
+                telling.step = text if own else telling.step
+                if panel:
+                    self._activity.line(f"{run.container} | {text}")
+
+    def miss(self, run: Run, error: ClusterError) -> None:
+        """Report why a log cannot be read."""
+        with self._lock:
+            self._once(run, _missing(error))
+
+    def _tell_steps(self) -> None:
+        """Tell the newest line of a program that has been at it for long."""
+        with self._lock:
+            for run, telling in self._tellings.items():
+                lasts = time.monotonic() - run.heard > STEP_SECONDS
+                if telling.step and lasts and not run.is_over and not telling.has_failed:
+                    self._once(run, telling.step)
+                    telling.step = ""
+
+    def _once(self, run: Run, text: str, what: tuple[str, str] | None = None) -> None:
+        """Tell a line unless it, or what is said by it, was told."""
+        what = what or (run.container, text)
+        if what not in self._told:
+            self._told.add(what)
+            self._tellings[run].told += 1
+            self._say(run, text)
+
+    def _say(self, run: Run, text: str) -> None:
+        self._activity.say(f"pod/{run.pod} {run.container} | {text}")
+
+    # -- those that failed ----------------------------------------------------------------------
+
+    def _show(self, pod: str, container: str, run_id: str, *, previous: bool) -> None:
+        """Show the end of a failed container's log."""
+        run = self._follower.find(run_id)
+        if run is None:
+            self._wanted.put((pod, container, previous))
+            return
+        with self._lock:
+            telling = self._tellings[run]
+            telling.has_failed = True
+            for text in telling.kept:
+                if (container, text) not in self._told:
+                    self._say(run, text)
+            telling.kept.clear()
+
+    def _fetch(self) -> None:
+        while wanted := self._wanted.get():
+            pod, container, previous = wanted
+            try:
+                log = self._cluster.logs(
+                    self._namespace, pod, container, previous=previous, tail=LOG_LINES
+                )
+            except ClusterError as error:
+                log = _missing(error)
+            for line in (log or "").splitlines():
+                self._activity.say(f"pod/{pod} {container} | {line}")
+
+
+def _missing(error: ClusterError) -> str:
+    return f"its log cannot be had: {error.message}"
+
+
+def _failed(pod: Object) -> Iterator[tuple[str, int, bool, str]]:
+    """Yield the containers that failed: name, which time it was, whether it runs again, its id."""
+    for container in container_statuses(pod):
+        ended, running = latest_end(container), is_running(container)
+        if ended.get("exitCode"):
+            number = container.get("restartCount", 0) - running
+            yield container["name"], number, running, ended.get("containerID", "")

@@ -1,0 +1,287 @@
+"""What a build works with, played: a registry, a builder, base images, a checkout.
+
+That the registry behaves as a real one does is told by ``registry_contract``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.adapters.docker.base_images import Base
+from tasks.adapters.docker.buildx import Baked, Definition, Order
+from tasks.adapters.git import Checkout
+from tasks.adapters.terminal.console import Activity
+from tasks.core.errors import InputError, RegistryError
+from tasks.core.settings import Environment, parse
+from tasks.flows.build import Subject, Tools
+from tests.support.fakes import Calls
+
+URL = "registry.example.org/x"
+COMMIT = "1a2b3c4d" * 5
+TARGETS = {
+    "mautic": {"context": "mautic", "args": {"DEBIAN_IMAGE": "debian:trixie-slim"}},
+    "nginx": {"context": "nginx", "args": {"DEBIAN_IMAGE": "debian:trixie-slim"}},
+}
+
+
+@dataclass
+class FakeRegistry(Calls):
+    """Keeps images in memory; of what only reads it writes down nothing.
+
+    Attributes:
+        images: the digest of each tag, by repository.
+        repositories: those that exist; None where a push makes them.
+    """
+
+    url: str = URL
+    images: dict[str, dict[str, str]] = field(default_factory=dict)
+    repositories: set[str] | None = None
+
+    @property
+    def host(self) -> str:
+        return self.url.partition("/")[0]
+
+    def repository(self, name: str) -> str:
+        return f"{self.url}/{name}"
+
+    def reference(self, repository: str, digest: str) -> str:
+        return f"{self.repository(repository)}@{digest}"
+
+    def ping(self) -> None:
+        self.note("ping")
+
+    def missing(self, repositories: Sequence[str]) -> tuple[str, ...]:
+        there = self.repositories
+        return () if there is None else tuple(name for name in repositories if name not in there)
+
+    def make(self, repositories: Iterable[str]) -> None:
+        for name in repositories:
+            self.note(f"make {name}")
+            if self.repositories is not None:
+                self.repositories.add(name)
+
+    @contextlib.contextmanager
+    def login(self) -> Iterator[Mapping[str, str]]:
+        self.note("log in")
+        try:
+            yield {}
+        finally:
+            self.seen.append("log out")
+
+    def push(self, repository: str, tag: str, digest: str) -> None:
+        """Put an image there, as a builder does."""
+        self.images.setdefault(repository, {})[tag] = digest
+
+    def digest(self, repository: str, reference: str) -> str | None:
+        tags = self.images.get(repository, {})
+        return reference if reference in tags.values() else tags.get(reference)
+
+    def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
+        return [self.digest(*each) for each in wanted]
+
+    def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
+        names = list(tags)
+        self.note(f"tag {repository} {' '.join(names)}")
+        digest = self.digest(repository, source)
+        if digest is None:
+            raise RegistryError(
+                f"there is no image {source} in {self.repository(repository)}", hint="run inv build"
+            )
+        self.images[repository].update(dict.fromkeys(names, digest))
+
+    def tags(self, repository: str) -> dict[str, str]:
+        return dict(self.images.get(repository, {}))
+
+    def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
+        self.note(f"delete {repository} {' '.join(tags)}")
+        there = self.images.get(repository, {})
+        return sum(there.pop(tag, None) is not None for tag in tags)
+
+
+@dataclass
+class FakeBuildx(Calls):
+    """Bakes each image in no time: its digest stands for where it was to be pushed.
+
+    Attributes:
+        pushed: of the images of a bake that fails, those that were pushed before.
+        variables: those of the last bake.
+        fresh: whether each bake was to take nothing from a cache.
+    """
+
+    registry: FakeRegistry = field(default_factory=FakeRegistry)
+    root: Path = Path()
+    file: str = "docker-bake.hcl"
+    platform: str = "linux/amd64"
+    exports_cache: bool = False
+    targets: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: TARGETS)
+    pushed: Collection[str] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    fresh: list[bool] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The bake file's text."""
+        blocks = (f'target "{name}" {{\n  context = "{name}"\n}}\n' for name in self.targets)
+        return "\n".join(blocks)
+
+    def definition(self, variables: Mapping[str, str]) -> Definition:
+        return Definition(self.targets, ("mautic", "nginx"))
+
+    def bake(
+        self,
+        orders: Mapping[str, Order],
+        *,
+        variables: Mapping[str, str],
+        linked: Sequence[str],
+        login: Mapping[str, str],
+        fresh: bool,
+        on_line: Callable[[str], None],
+    ) -> dict[str, Baked]:
+        self.variables = variables
+        self.fresh.append(fresh)
+        digests = {name: image_digest(order.reference) for name, order in orders.items()}
+        try:
+            self.note(f"bake {' '.join(orders)}")
+        except BaseException:
+            self._push({name: orders[name] for name in self.pushed if name in orders}, digests)
+            raise
+        self._push(orders, digests)
+        return {name: Baked(digest, 1.5) for name, digest in digests.items()}
+
+    def _push(self, orders: Mapping[str, Order], digests: Mapping[str, str]) -> None:
+        for name, order in orders.items():
+            self.registry.push(name, order.reference.rpartition(":")[2], digests[name])
+
+
+def image_digest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+@dataclass
+class FakeBases(Calls):
+    """Base images from a registry; or stand-ins, of which one has to be made first.
+
+    Attributes:
+        standin: its name, where there are only stand-ins.
+        made: whether it is there already.
+        digest: what the base is right now.
+    """
+
+    standin: str = ""
+    made: bool = True
+    digest: str = "sha256:base"
+
+    def look(self, reference: str) -> Base:
+        if not self.standin:
+            return Base(f"{reference}@{self.digest}", self.digest, "registry")
+        digest = self.digest if self.made else ""
+        return Base(f"standin/{self.standin}" if digest else "", digest, "stand-in", self.standin)
+
+    def resolve(self, reference: str) -> Base:
+        self.note(f"make {self.standin}")
+        self.made = True
+        return self.look(reference)
+
+
+@dataclass
+class FakeGit(Calls):
+    """A checkout, and the branches that there are.
+
+    Attributes:
+        crlf: files with other line ends than committed.
+        absent: a file that the commit has and the checkout has not, or an empty string.
+        is_there: whether the commit is on the branch.
+    """
+
+    crlf: list[str] = field(default_factory=list)
+    absent: str = ""
+    is_there: bool = True
+    remote: frozenset[str] = frozenset()
+    local: frozenset[str] = frozenset()
+
+    def with_other_line_ends(self, folder: str) -> list[str]:
+        return self.crlf
+
+    def require_whole(self, built: object) -> None:
+        if self.absent:
+            raise InputError(f"{self.absent} is not here")
+
+    def is_on(self, commit: str, branch: str) -> bool:
+        return self.is_there
+
+    def remote_branches(self) -> frozenset[str]:
+        self.note("remote branches")
+        return self.remote
+
+    def branches(self) -> frozenset[str]:
+        self.note("local branches")
+        return self.local
+
+    def repository(self) -> str:
+        return "ours"
+
+
+def an_environment(name: str = "dev", **changes: object) -> Environment:
+    """Return the settings of an environment whose images go to a registry."""
+    own = {
+        "target": "compose",
+        "branches": ["*"],
+        "host": "{slug}.localhost",
+        "registry": {"url": URL},
+        **changes,
+    }
+    return parse({"environments": {name: own}}, lambda _: "test").environment(name)
+
+
+def a_subject(environment: Environment | None = None, *, dirty: str | None = None) -> Subject:
+    """Return what is built: a branch's commit."""
+    return Subject(
+        name="dev",
+        environment=environment or an_environment(),
+        branch="feature/x",
+        slug="feature-x",
+        checkout=Checkout(COMMIT, dirty),
+        repository="https://example.org/a/b",
+    )
+
+
+@dataclass
+class Bench:
+    """The tools of a build, each played, and what the work was called."""
+
+    root: Path
+    registry: FakeRegistry = field(default_factory=FakeRegistry)
+    bases: FakeBases = field(default_factory=FakeBases)
+    git: FakeGit = field(default_factory=FakeGit)
+    titles: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.buildx = FakeBuildx(registry=self.registry, root=self.root)
+        # One list: the order of things is told across all of them.
+        self.seen = self.registry.seen
+        self.bases.seen = self.buildx.seen = self.git.seen = self.seen
+        (self.root / self.buildx.file).write_text(self.buildx.text)
+        for name in TARGETS:
+            (self.root / name).mkdir(exist_ok=True)
+            (self.root / name / "Dockerfile").write_text(f"FROM {name}\n")
+
+    @property
+    def tools(self) -> Tools:
+        """The tools."""
+        return Tools(
+            git=self.git,  # type: ignore[arg-type]
+            buildx=self.buildx,  # type: ignore[arg-type]
+            registry=self.registry,
+            bases=self.bases,  # type: ignore[arg-type]
+            variables={"PHP": "8.4"},
+            work=self._work,
+        )
+
+    @contextlib.contextmanager
+    def _work(self, title: str) -> Iterator[Activity]:
+        self.titles.append(title)
+        yield Activity(self.titles.append, lambda _: None)

@@ -1,0 +1,45 @@
+"""What every registry does for the flows, the played one and the real ones."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pytest
+
+from tasks.core.errors import RegistryError
+from tasks.flows.registry_port import Registry
+
+
+class Push(Protocol):
+    """Puts images into the repository `mautic`."""
+
+    def __call__(self, content: str, /, *tags: str) -> str:
+        """Put an image of this content there under some tags; return its digest."""
+
+
+def check_registry(registry: Registry, push: Push) -> None:
+    """Check a registry in which nobody has put anything."""
+    assert registry.tags("mautic") == {}
+    assert registry.digest("mautic", "1") is None
+    one = push("one", "1")
+    two = push("two", "2")
+    assert one != two
+    assert registry.reference("mautic", one) == f"{registry.repository('mautic')}@{one}"
+    assert registry.repository("mautic").startswith(f"{registry.host}/")
+    # Found by tag and by digest, and several in the order in which they are asked for.
+    assert registry.digest("mautic", one) == one
+    asked = [("mautic", "2"), ("mautic", "absent"), ("nginx", "1"), ("mautic", "1")]
+    assert registry.digests(asked) == [two, None, None, one]
+    # A tag is taken from the image that had it; the same once more changes nothing.
+    for _ in range(2):
+        registry.tag("mautic", "1", ["2", "latest"])
+        assert registry.tags("mautic") == {"1": one, "2": one, "latest": one}
+    registry.tag("mautic", one, ["by-digest"])
+    assert registry.digest("mautic", "by-digest") == one
+    missing = f"there is no image absent in {registry.repository('mautic')}"
+    with pytest.raises(RegistryError, match=f"^{missing}$"):
+        registry.tag("mautic", "absent", ["x"])
+    assert registry.delete_tags("mautic", ["2", "absent", "latest"]) == 2
+    assert registry.delete_tags("mautic", ["2", "latest"]) == 0
+    assert registry.delete_tags("nowhere", ["1"]) == 0
+    assert registry.tags("mautic") == {"1": one, "by-digest": one}

@@ -1,0 +1,323 @@
+"""What a build is going to do, in which order it does it, and what is left after each failure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.adapters.docker.buildx import PushError
+from tasks.core.errors import CommandError, InputError, RefusedError, RegistryError
+from tasks.core.images.content_key import is_content_key
+from tasks.flows import build as flow
+from tasks.flows.build import Built, plan_build, resolve_images, run_build
+from tests.support.fakes_images import COMMIT, URL, Bench, a_subject, an_environment
+
+TAGS = ("1a2b3c4d", "branch.feature-x.1a2b3c4d")
+SET = " ".join(TAGS)
+BAKED = ["log in", "bake mautic nginx", "log out"]
+TAGGED = [f"tag mautic {SET} cache", f"tag nginx {SET} cache"]
+SUBJECT = a_subject()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A registry that is empty."""
+    return Bench(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "PUSH_AGAIN_SECONDS", (0, 0))
+
+
+def build(bench: Bench, *only: str, fresh: bool = False) -> dict[str, Built]:
+    return run_build(plan_build(SUBJECT, bench.tools, only=only, fresh=fresh), bench.tools)
+
+
+def again(bench: Bench, *only: str, fresh: bool = False) -> list[str]:
+    """Build once more; return what was asked for."""
+    bench.seen.clear()
+    build(bench, *only, fresh=fresh)
+    return bench.seen
+
+
+def actions(built: dict[str, Built]) -> dict[str, str]:
+    return {name: image.action for name, image in built.items()}
+
+
+# -- what is going to be done ---------------------------------------------------------------------
+
+
+def test_a_plan_only_reads(bench: Bench) -> None:
+    plan = plan_build(SUBJECT, bench.tools)
+    assert bench.seen == []
+    assert plan.title == "build 1a2b3c4d of feature/x for dev"
+    assert [(step.verb, step.subject, step.reason) for step in plan.steps] == [
+        ("build", "image mautic", "its content is new"),
+        ("tag", "image mautic", ", ".join(TAGS)),
+        ("build", "image nginx", "its content is new"),
+        ("tag", "image nginx", ", ".join(TAGS)),
+    ]
+    told = plan.as_dict()
+    assert (told["commit"], told["tag"], told["branch"]) == (COMMIT, "1a2b3c4d", "feature/x")
+    assert told["bases"]["DEBIAN_IMAGE"]["digest"] == "sha256:base"
+    assert is_content_key(told["images"]["nginx"]["content"])
+
+
+@pytest.mark.parametrize(
+    ("change", "steps"),
+    [
+        ("", ["keep image mautic", "keep image nginx"]),
+        ("a tag is gone", ["tag image mautic", "keep image nginx"]),
+        ("a tag is another image's", ["tag image mautic", "keep image nginx"]),
+        ("a file", ["keep image mautic", "build image nginx", "tag image nginx"]),
+        (
+            "the base",
+            ["build image mautic", "tag image mautic", "build image nginx", "tag image nginx"],
+        ),
+        (
+            "fresh",
+            ["build image mautic", "tag image mautic", "build image nginx", "tag image nginx"],
+        ),
+        ("only nginx", ["keep image nginx"]),
+    ],
+)
+def test_what_is_done_after_a_build(bench: Bench, change: str, steps: list[str]) -> None:
+    build(bench)
+    if change == "a tag is gone":
+        del bench.registry.images["mautic"][TAGS[0]]
+    if change == "a tag is another image's":
+        bench.registry.push("mautic", TAGS[0], "sha256:other")
+    if change == "a file":
+        (bench.root / "nginx" / "nginx.conf").write_text("events {}\n")
+    if change == "the base":
+        bench.bases.digest = "sha256:newer"
+    only = ("nginx",) if change == "only nginx" else ()
+    plan = plan_build(SUBJECT, bench.tools, only=only, fresh=change == "fresh")
+    assert [f"{step.verb} {step.subject}" for step in plan.steps] == steps
+
+
+def test_what_has_to_be_there_first_is_made_first(bench: Bench) -> None:
+    bench.bases.standin, bench.bases.made = "debian", False
+    bench.registry.repositories = set()
+    plan = plan_build(SUBJECT, bench.tools)
+    assert [f"{step.verb} {step.subject}" for step in plan.steps[:3]] == [
+        "make stand-in debian",
+        "create repository mautic",
+        "create repository nginx",
+    ]
+    assert {image.reason for image in plan.images} == {"its base has yet to be made"}
+    assert plan.unmade == ("debian:trixie-slim",)
+
+
+def test_a_registry_to_come_is_not_asked(bench: Bench) -> None:
+    bench.registry.repositories = set()
+    plan = plan_build(SUBJECT, bench.tools, registry_to_come=True)
+    assert plan.steps[0].subject == "local registry"
+    assert plan.repositories == ()
+    assert {image.reason for image in plan.images} == {"the registry has yet to be started"}
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "message"),
+    [
+        ("dirty", RefusedError, "dev is protected: there are uncommitted changes"),
+        ("branch", RefusedError, "feature/x is none of its branches"),
+        ("commit", RefusedError, "commit 1a2b3c4d is not on feature/x"),
+        ("stand-in", RefusedError, r"it takes no stand-ins \(here: debian\)"),
+        ("a file is missing", InputError, "docker/theme.css is not here"),
+        ("line ends", InputError, "docker/a.sh has Windows line ends .* and 1 more"),
+        ("no such image", InputError, "there is no image 'web'"),
+        ("no folder", InputError, "target nginx: there is no file"),
+    ],
+)
+def test_what_must_not_be_built_is_refused_before_anything_is_asked_for(
+    bench: Bench, case: str, error: type[Exception], message: str
+) -> None:
+    branches = ["main"] if case == "branch" else ["feature/*"]
+    protected = case not in {"a file is missing", "line ends", "no such image", "no folder"}
+    own = an_environment(branches=branches, protected=protected)
+    subject = a_subject(own, dirty="0a1b2c3d" if case == "dirty" else None)
+    bench.git.is_there = case != "commit"
+    bench.git.absent = "docker/theme.css" if case == "a file is missing" else ""
+    bench.git.crlf = ["docker/a.sh", "docker/b.sh"] if case == "line ends" else []
+    bench.bases.standin = "debian" if case == "stand-in" else ""
+    if case == "no folder":
+        (bench.root / "nginx" / "Dockerfile").unlink()
+    with pytest.raises(error, match=message):
+        plan_build(subject, bench.tools, only=["web"] if case == "no such image" else [])
+    assert bench.seen == []
+
+
+# -- carrying it out ------------------------------------------------------------------------------
+
+
+def test_a_first_build_is_baked_in_one_graph_and_tagged_afterwards(bench: Bench) -> None:
+    built = build(bench)
+    assert bench.seen == [*BAKED, *TAGGED]
+    assert actions(built) == {"mautic": "built", "nginx": "built"}
+    for name, image in built.items():
+        key, *others = image.tags
+        assert is_content_key(key)
+        assert others == list(TAGS)
+        assert bench.registry.images[name] == dict.fromkeys([*image.tags, "cache"], image.digest)
+        assert image.as_dict()["reference"] == f"{URL}/{name}@{image.digest}"
+        assert image.seconds >= 1.5
+    assert bench.buildx.variables["REVISION"] == COMMIT
+    assert bench.buildx.variables["DEBIAN_IMAGE"] == "debian:trixie-slim@sha256:base"
+    assert bench.buildx.variables["PHP"] == "8.4"
+
+
+def test_a_second_build_asks_for_nothing(bench: Bench) -> None:
+    first = build(bench)
+    bench.seen.clear()
+    second = build(bench)
+    assert bench.seen == []
+    assert actions(second) == {"mautic": "unchanged", "nginx": "unchanged"}
+    assert [image.digest for image in second.values()] == [image.digest for image in first.values()]
+
+
+def test_another_commit_of_the_same_content_is_only_tagged(bench: Bench) -> None:
+    build(bench)
+    bench.seen.clear()
+    other = replace(SUBJECT, checkout=replace(SUBJECT.checkout, commit="f" * 40))
+    built = run_build(plan_build(other, bench.tools), bench.tools)
+    tags = "ffffffff branch.feature-x.ffffffff"
+    assert bench.seen == [f"tag mautic {tags}", f"tag nginx {tags}"]
+    assert actions(built) == {"mautic": "tagged", "nginx": "tagged"}
+
+
+def test_only_what_changed_is_baked(bench: Bench) -> None:
+    build(bench)
+    (bench.root / "nginx" / "nginx.conf").write_text("events {}\n")
+    assert again(bench) == ["log in", "bake nginx", "log out", TAGGED[1]]
+
+
+def test_fresh_is_baked_whatever_is_there(bench: Bench) -> None:
+    build(bench)
+    assert again(bench, fresh=True) == [*BAKED, *TAGGED]
+    assert bench.buildx.fresh == [False, True]
+
+
+def test_a_stand_in_is_made_once_and_what_hangs_on_it_is_decided_then(bench: Bench) -> None:
+    build(bench)
+    # The very base that both are built on, no longer in the engine.
+    bench.bases.standin, bench.bases.made = "debian", False
+    assert again(bench) == ["make debian"]
+    assert again(bench) == []
+
+
+def test_repositories_are_made_before_anything_is_pushed(bench: Bench) -> None:
+    bench.registry.repositories = {"mautic"}
+    build(bench)
+    assert bench.seen == ["make nginx", *BAKED, *TAGGED]
+
+
+def test_where_the_builder_keeps_its_cache_apart_no_image_is_tagged_for_it(bench: Bench) -> None:
+    bench.buildx.exports_cache = True
+    bench.registry.repositories = set()
+    build(bench)
+    assert bench.seen == [
+        *("make mautic", "make nginx", "make cache", *BAKED),
+        *(f"tag mautic {SET}", f"tag nginx {SET}"),
+    ]
+
+
+# -- after a failure ------------------------------------------------------------------------------
+
+PUSH = PushError("the registry answered 500")
+BROKEN = CommandError("RUN failed")
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_push_is_tried_again_from_the_builders_cache(bench: Bench, failures: int) -> None:
+    bench.buildx.fails = {"bake mautic nginx": [PUSH] * failures}
+    assert actions(build(bench, fresh=True)) == {"mautic": "built", "nginx": "built"}
+    assert bench.seen == [*BAKED * (failures + 1), *TAGGED]
+    assert bench.buildx.fresh == [True, *[False] * failures]
+    assert bench.titles[1:] == ["the registry answered 500; trying again in 0 s"] * failures
+
+
+def test_a_registry_that_goes_on_failing_is_told(bench: Bench) -> None:
+    bench.buildx.fails = {"bake mautic nginx": [PUSH] * 3}
+    with pytest.raises(PushError):
+        build(bench)
+    assert bench.seen == BAKED * 3
+
+
+@pytest.mark.parametrize("end", [BROKEN, KeyboardInterrupt()], ids=["failure", "interruption"])
+@pytest.mark.parametrize(
+    ("where", "what", "seen", "left", "next_time"),
+    [
+        ("bases", "make debian", ["make debian"], {}, ["make debian", *BAKED, *TAGGED]),
+        ("registry", "log in", ["log in"], {}, [*BAKED, *TAGGED]),
+        ("buildx", "bake mautic nginx", BAKED, {}, [*BAKED, *TAGGED]),
+        (
+            "buildx, one is pushed",
+            "bake mautic nginx",
+            BAKED,
+            {"nginx": 1},
+            # What was pushed is not built again; the cache is that of the last build.
+            ["log in", "bake mautic", "log out", TAGGED[0], f"tag nginx {SET}"],
+        ),
+        (
+            "registry",
+            TAGGED[0],
+            [*BAKED, TAGGED[0]],
+            {"mautic": 1, "nginx": 1},
+            [f"tag mautic {SET}", f"tag nginx {SET}"],
+        ),
+        (
+            "registry",
+            TAGGED[1],
+            [*BAKED, *TAGGED],
+            {"mautic": 4, "nginx": 1},
+            [f"tag nginx {SET}"],
+        ),
+    ],
+    ids=["a stand-in", "login", "bake", "half of a bake", "first tags", "second tags"],
+)
+def test_the_next_build_goes_on_where_one_ended(
+    bench: Bench,
+    end: BaseException,
+    where: str,
+    what: str,
+    seen: list[str],
+    left: dict[str, int],
+    next_time: list[str],
+) -> None:
+    part = {"bases": bench.bases, "registry": bench.registry}.get(where, bench.buildx)
+    part.fails = {what: [end]}
+    if where == "bases":
+        bench.bases.standin, bench.bases.made = "debian", False
+    if where.endswith("pushed"):
+        bench.buildx.pushed = ["nginx"]
+    with pytest.raises(type(end)):
+        build(bench)
+    assert bench.seen == seen
+    assert {name: len(tags) for name, tags in bench.registry.images.items()} == left
+    assert again(bench) == next_time
+    assert again(bench) == []
+
+
+# -- what a deploy finds --------------------------------------------------------------------------
+
+
+def test_a_deploy_finds_both_images_of_a_tag_by_digest(bench: Bench) -> None:
+    built = build(bench)
+    assert resolve_images(bench.registry, TAGS[0]) == {
+        name: f"{URL}/{name}@{image.digest}" for name, image in built.items()
+    }
+
+
+@pytest.mark.parametrize("gone", [["nginx"], ["mautic", "nginx"]])
+def test_images_that_are_not_there_are_named(bench: Bench, gone: list[str]) -> None:
+    build(bench)
+    for name in gone:
+        del bench.registry.images[name][TAGS[0]]
+    there = " and ".join(f"{URL}/{name}" for name in gone)
+    with pytest.raises(RegistryError, match=f"there is no image 1a2b3c4d in {there}$") as caught:
+        resolve_images(bench.registry, TAGS[0])
+    assert caught.value.hint == "run inv build"
