@@ -27,6 +27,7 @@ PROGRAMS = (
     *("integration/test_cli.py", "integration/test_changes.py", "integration/core/test_names.py"),
     *("integration/adapters/test_git.py", "integration/adapters/test_process.py"),
     *("integration/adapters/files", "integration/adapters/terminal"),
+    *("integration/adapters/test_committed.py", "integration/test_build_scripts.py"),
 )
 """Integration tests that start nothing but git, Python and a shell: any runner of CI can."""
 

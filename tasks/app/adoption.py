@@ -26,7 +26,7 @@ class Adopting:
 
     def __init__(self, session: Session, names: Names, former: str) -> None:
         if not former:
-            raise InputError("--from is empty", hint="name the repository that it belongs to now")
+            raise InputError("--from is missing", hint="name the repository that it belongs to now")
         self._session = session
         self._names = names
         self._former = former
