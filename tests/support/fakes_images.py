@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.adapters.docker.base_images import Base
+from tasks.adapters.docker.build_context import BuiltFrom
 from tasks.adapters.docker.buildx import Baked, Definition, Order
 from tasks.adapters.git import Checkout
 from tasks.adapters.terminal.console import Activity
-from tasks.core.errors import RegistryError
+from tasks.core.errors import InputError, RegistryError
 from tasks.core.settings import Environment, parse
 from tasks.flows.build import Subject, Tools
 from tests.support.fakes import Calls
@@ -26,6 +27,8 @@ TARGETS = {
     "mautic": {"context": "mautic", "args": {"DEBIAN_IMAGE": "debian:trixie-slim"}},
     "nginx": {"context": "nginx", "args": {"DEBIAN_IMAGE": "debian:trixie-slim"}},
 }
+
+BAKE = "docker-bake.hcl"
 
 
 @dataclass
@@ -114,12 +117,17 @@ class FakeBuildx(Calls):
 
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     root: Path = Path()
+    file: str = BAKE
     platform: str = "linux/amd64"
     exports_cache: bool = False
     targets: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: TARGETS)
     pushed: Collection[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     fresh: list[bool] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return (self.root / self.file).read_text()
 
     def definition(self, variables: Mapping[str, str]) -> Definition:
         return Definition(self.targets, ("mautic", "nginx"))
@@ -187,15 +195,21 @@ class FakeGit(Calls):
     Attributes:
         crlf: files with other line ends than committed.
         is_there: whether the commit is on the branch.
+        lacks: a file that the commit has and the checkout has not.
     """
 
     crlf: list[str] = field(default_factory=list)
     is_there: bool = True
+    lacks: str = ""
     remote: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         return self.crlf
+
+    def require_whole(self, built: BuiltFrom) -> None:
+        if self.lacks:
+            raise InputError(f"{self.lacks} is missing")
 
     def is_on(self, commit: str, branch: str) -> bool:
         return self.is_there
@@ -254,6 +268,9 @@ class Bench:
         for name in TARGETS:
             (self.root / name).mkdir(exist_ok=True)
             (self.root / name / "Dockerfile").write_text(f"FROM {name}\n")
+        (self.root / BAKE).write_text(
+            "".join(f'target "{name}" {{\n  context = "{name}"\n}}\n' for name in TARGETS)
+        )
 
     @property
     def tools(self) -> Tools:
