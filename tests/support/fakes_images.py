@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.adapters.docker.base_images import Base
-from tasks.adapters.docker.build_context import BuiltFrom
 from tasks.adapters.docker.buildx import Baked, Definition, Order
 from tasks.adapters.git import Checkout
 from tasks.adapters.terminal.console import Activity
@@ -27,8 +26,6 @@ TARGETS = {
     "mautic": {"context": "mautic", "args": {"DEBIAN_IMAGE": "debian:trixie-slim"}},
     "nginx": {"context": "nginx", "args": {"DEBIAN_IMAGE": "debian:trixie-slim"}},
 }
-
-BAKE = "docker-bake.hcl"
 
 
 @dataclass
@@ -117,7 +114,7 @@ class FakeBuildx(Calls):
 
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     root: Path = Path()
-    file: str = BAKE
+    file: str = "docker-bake.hcl"
     platform: str = "linux/amd64"
     exports_cache: bool = False
     targets: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: TARGETS)
@@ -127,7 +124,9 @@ class FakeBuildx(Calls):
 
     @property
     def text(self) -> str:
-        return (self.root / self.file).read_text()
+        """The bake file, which tells of the folders of ``TARGETS``, whatever is in ``targets``."""
+        blocks = (f'target "{name}" {{\n  context = "{name}"\n}}\n' for name in TARGETS)
+        return "\n".join(blocks)
 
     def definition(self, variables: Mapping[str, str]) -> Definition:
         return Definition(self.targets, ("mautic", "nginx"))
@@ -194,22 +193,22 @@ class FakeGit(Calls):
 
     Attributes:
         crlf: files with other line ends than committed.
+        absent: a file that the commit has and the checkout has not, or an empty string.
         is_there: whether the commit is on the branch.
-        lacks: a file that the commit has and the checkout has not.
     """
 
     crlf: list[str] = field(default_factory=list)
+    absent: str = ""
     is_there: bool = True
-    lacks: str = ""
     remote: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         return self.crlf
 
-    def require_whole(self, built: BuiltFrom) -> None:
-        if self.lacks:
-            raise InputError(f"{self.lacks} is missing")
+    def require_whole(self, built: object) -> None:
+        if self.absent:
+            raise InputError(f"{self.absent} is not here")
 
     def is_on(self, commit: str, branch: str) -> bool:
         return self.is_there
@@ -265,12 +264,10 @@ class Bench:
         # One list: the order of things is told across all of them.
         self.seen = self.registry.seen
         self.bases.seen = self.buildx.seen = self.git.seen = self.seen
+        (self.root / self.buildx.file).write_text(self.buildx.text)
         for name in TARGETS:
             (self.root / name).mkdir(exist_ok=True)
             (self.root / name / "Dockerfile").write_text(f"FROM {name}\n")
-        (self.root / BAKE).write_text(
-            "".join(f'target "{name}" {{\n  context = "{name}"\n}}\n' for name in TARGETS)
-        )
 
     @property
     def tools(self) -> Tools:

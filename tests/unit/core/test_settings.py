@@ -93,7 +93,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     (
         {"zzz": 1},
         "zzz in 1.yaml: is not a setting",
-        "valid names: project, images, platform, stacks, environments",
+        "valid names: project, repository, images, platform, stacks, environments",
     ),
     (
         {"images": {"debain": "x"}},
