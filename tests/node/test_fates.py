@@ -134,23 +134,24 @@ def database_dropped(bed: Bed, branch: str) -> Callable[[], None]:
 def connections_taken(bed: Bed, branch: str) -> Callable[[], None]:
     """Hold the only connection that Mautic's user may have."""
     user = bed.names(branch).database_user
+
+    def allow(number: int) -> None:
+        sql = f"ALTER USER '{user}'@'%' WITH MAX_USER_CONNECTIONS {number}"
+        in_database(bed, branch, f'$ROOT -e "{sql}"')
+
+    # The server counts those connections alone that were made under the limit.
+    allow(1)
     held = bed.start(
         *("shell", *ON, "--branch", branch, "--service", "database", "--command"),
-        'MYSQL_PWD="$(cat /run/secrets/mysql/db_password)" mysql -n -h127.0.0.1 -u$MYSQL_USER '
-        '-e "SELECT 1; SELECT SLEEP(600)"',
+        'export MYSQL_PWD="$(cat /run/secrets/mysql/db_password)"; '
+        "until mysql -n -h127.0.0.1 -u$MYSQL_USER "
+        '-e "SELECT 1; SELECT SLEEP(600)"; do sleep 0.1; done',
     )
     lines = Lines(held.stdout)
     deadline = time.monotonic() + 30
     while not lines.lines:
         assert time.monotonic() < deadline and held.poll() is None, held.stderr.read()
         time.sleep(0.1)
-
-    def allow(number: int) -> None:
-        # Connections that there are count, so the one that is held must be there before.
-        sql = f"ALTER USER '{user}'@'%' WITH MAX_USER_CONNECTIONS {number}"
-        in_database(bed, branch, f'$ROOT -e "{sql}"')
-
-    allow(1)
 
     def end() -> None:
         allow(0)
