@@ -31,11 +31,6 @@ FLOWS_OF_NO_TARGET = [path for path in FLOWS if path.parent == TASKS / "flows"]
 TARGETS = {"tasks.flows.compose", "tasks.flows.kubernetes"}
 ABOVE_FLOWS = {"tasks.app", "tasks.commands"}
 
-STILL_INSIDE = {
-    "tasks/flows/kubernetes/target.py": ["import base64"],
-}
-"""Imports inside functions that belong to the top."""
-
 PURE = {
     *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "difflib", "enum"),
     *("fnmatch", "functools", "hashlib", "ipaddress", "itertools", "json", "math", "posixpath"),
@@ -189,7 +184,7 @@ def test_an_import_inside_a_function_is_of_something_heavy(path: Path) -> None:
         statement
         for statement, names in imports_inside_functions(path)
         if not any(is_of(name, late) for name in names)
-    ] == STILL_INSIDE.get(shown(path), [])
+    ] == []
 
 
 def test_rooms_form_no_circle() -> None:
