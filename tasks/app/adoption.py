@@ -12,6 +12,8 @@ from tasks.app.session import Session
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.flows.adopt import Adoption, Rewrite, plan_adoption, run_adoption
+from tasks.flows.compose.adoption import adopt as adopt_on_engine
+from tasks.flows.kubernetes.adoption import adopt as adopt_in_cluster
 
 
 class Adopting:
@@ -65,9 +67,5 @@ class Adopting:
     def _rewrite(self) -> Rewrite:
         environment = self._names.environment
         if self._session.settings.environment(environment).target == "kubernetes":
-            from tasks.flows.kubernetes.adoption import adopt as in_cluster
-
-            return partial(in_cluster, wiring.cluster(self._session, environment)[0])
-        from tasks.flows.compose.adoption import adopt as on_engine
-
-        return partial(on_engine, Engine())
+            return partial(adopt_in_cluster, wiring.cluster(self._session, environment)[0])
+        return partial(adopt_on_engine, Engine())
