@@ -25,8 +25,9 @@ ARTIFACTS = ROOT / "artifacts"
 
 PROGRAMS = (
     *("integration/test_cli.py", "integration/test_changes.py", "integration/core/test_names.py"),
-    *("integration/adapters/test_git.py", "integration/adapters/test_process.py"),
-    *("integration/adapters/files", "integration/adapters/terminal"),
+    *("integration/adapters/test_git.py", "integration/adapters/test_committed.py"),
+    *("integration/adapters/test_process.py", "integration/adapters/files"),
+    *("integration/adapters/terminal", "integration/test_build_scripts.py"),
 )
 """Integration tests that start nothing but git, Python and a shell: any runner of CI can."""
 
@@ -62,7 +63,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """Run the unit tests: no processes, no sockets; in CI also what only needs programs."""
+    """Run the unit tests: no sockets, no containers; in CI also what only needs programs."""
     # They never wait and share nothing: a process for each processor, and the tests one by one.
     spread = ("--numprocesses", str(os.cpu_count() or 1), "--dist", "worksteal")
     if not os.environ.get("CI"):

@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.files.private import write_private
 from tasks.adapters.registry.docker_login import CONFIG, login, parse_config
+from tasks.adapters.wait import wait_until
 from tasks.core.errors import EngineError, SettingsError
 from tasks.core.redact import Redactor
 
@@ -89,23 +89,32 @@ def await_engine(
     Raises:
         EngineError: it does not answer in time.
     """
-    deadline = time.monotonic() + wait_seconds
-    told = False
-    while True:
+    problems: list[EngineError] = []
+
+    def answers() -> bool:
         try:
             engine.networks()
-            return
         except EngineError as error:
-            if time.monotonic() > deadline:
-                error.hint = (
-                    "is the runner's `privileged` on, and /certs/client among its volumes? "
-                    "See docs/gitlab.md"
-                )
-                raise
-            if not told:
+            if not problems:
                 say("waiting for the job's engine …")
-                told = True
-            time.sleep(POLL_SECONDS)
+            problems.append(error)
+            return False
+        return True
+
+    def late(_: str) -> EngineError:
+        problems[-1].hint = (
+            "is the runner's `privileged` on, and /certs/client among its volumes? "
+            "See docs/gitlab.md"
+        )
+        return problems[-1]
+
+    wait_until(
+        "the job's engine does not answer",
+        answers,
+        deadline_seconds=wait_seconds,
+        poll_seconds=POLL_SECONDS,
+        late=late,
+    )
 
 
 def _credentials(environ: MutableMapping[str, str], scratch: Path) -> dict[str, str | None]:

@@ -38,7 +38,7 @@ _NO_PROVIDER = re.compile(r"Failed to (?:query available|resolve|install) provid
 
 
 @dataclass(frozen=True)
-class Lock:
+class StateLock:
     """A lock on the state, as Terraform writes it.
 
     Attributes:
@@ -66,7 +66,7 @@ class LockedError(HeldError):
         lock: by whom.
     """
 
-    def __init__(self, stack: str, lock: Lock) -> None:
+    def __init__(self, stack: str, lock: StateLock) -> None:
         super().__init__(
             f"the state of stack {stack} is locked: {lock}",
             hint=f"wait for that run to end; if it was killed: "
@@ -267,7 +267,9 @@ class Terraform:
             fields = dict(_LOCK_FIELD.findall(output))
             if "ID" in fields:
                 names = ("ID", "Operation", "Who", "Created")
-                return LockedError(self._stack, Lock(*(fields.get(name, "") for name in names)))
+                return LockedError(
+                    self._stack, StateLock(*(fields.get(name, "") for name in names))
+                )
         if "Saved plan is stale" in output:
             return RefusedError(
                 f"the plan of stack {self._stack} is stale: the state has changed since",
@@ -320,7 +322,7 @@ class _Stopping:
         pass_on(signal.SIGINT)
 
 
-def read_lock(text: str) -> Lock:
+def read_lock(text: str) -> StateLock:
     """Return the lock that a lock file's JSON describes."""
     fields = json.loads(text)
-    return Lock(*(str(fields.get(name, "")) for name in ("ID", "Operation", "Who", "Created")))
+    return StateLock(*(str(fields.get(name, "")) for name in ("ID", "Operation", "Who", "Created")))

@@ -6,10 +6,9 @@ from functools import partial
 
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.identity import this_run
-from tasks.adapters.terminal.typed_word import typed
 from tasks.app import wiring
 from tasks.app.session import Session
-from tasks.core.errors import InputError, RefusedError
+from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.flows.adopt import Adoption, Rewrite, plan_adoption, run_adoption
 from tasks.flows.compose import adoption as compose_adoption
@@ -27,7 +26,7 @@ class Adopting:
 
     def __init__(self, session: Session, names: Names, former: str) -> None:
         if not former:
-            raise InputError("--from is empty", hint="name the repository that it belongs to now")
+            raise InputError("--from is missing", hint="name the repository that it belongs to now")
         self._session = session
         self._names = names
         self._former = former
@@ -53,11 +52,12 @@ class Adopting:
             raise InputError(f"--name {given!r} is not the environment's name, {name}")
         if given or not self._session.settings.environment(name).protected:
             return
-        if not typed(name, "Its former repository can deploy to it no more."):
-            raise RefusedError(
-                f"{name} is protected: what is in it is adopted only by its name",
-                hint=f"if that is meant, add: --name {name}",
-            )
+        self._session.confirm(
+            name,
+            "Its former repository can deploy to it no more.",
+            refusal=f"{name} is protected: what is in it is adopted only by its name",
+            hint=f"if that is meant, add: --name {name}",
+        )
 
     def run(self, plan: Adoption) -> None:
         """Carry it out; errors as of ``run_adoption``."""

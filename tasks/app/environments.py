@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from tasks.adapters.gitlab import is_job
@@ -30,7 +29,7 @@ from tasks.flows.target import (
     Request,
     owner_of,
 )
-from tasks.flows.views import absent
+from tasks.flows.views import absent, now
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def deploy(session: Session, request: Request) -> Deployed:
     return run_deploy(local, request, me=me, console=console, root=ROOT)
 
 
-def show(session: Session, done: Deployed, *, as_json: bool = False) -> None:
+def show_deployed(session: Session, done: Deployed, *, as_json: bool = False) -> None:
     """Print where the site is; of a first deploy also who may log in."""
     if done.credentials:
         _show_credentials(done.credentials)
@@ -151,6 +150,7 @@ class Removal:
     def __init__(self, session: Session, names: Names, *, dry: bool) -> None:
         self._session = session
         self._names = names
+        self._owner = owner_of(names, session.git.repository())
         self._remover = wiring.target(session, names.environment).remover
         self._tags = _tags(session, self._remover, names.environment, dry=dry)
 
@@ -159,7 +159,7 @@ class Removal:
         environment = self._session.settings.environment(self._names.environment)
         return plan_cleanup(
             self._remover,
-            owner_of(self._names, self._session.git.repository()),
+            self._owner,
             self._names,
             tags=self._tags,
             protected=environment.protected,
@@ -180,6 +180,9 @@ class Sweeping:
         env: what ``--env`` said.
         dry: start nothing, not even a registry.
 
+    Attributes:
+        now: the moment by which it is decided whose time is over.
+
     Raises:
         RefusedError: the environment is protected.
     """
@@ -187,6 +190,7 @@ class Sweeping:
     def __init__(self, session: Session, env: str, *, dry: bool) -> None:
         environment, own = session.environment(env)
         refuse_protected(environment, protected=own.protected)
+        self.now = now()
         self._session = session
         self._environment = environment
         self._names_of = partial(session.names_in, environment)
@@ -194,15 +198,15 @@ class Sweeping:
         self._remover, self._inspector = target.remover, target.inspector
         self._tags = _tags(session, self._remover, environment, dry=dry)
 
-    def plan(self, now: datetime) -> Sweep:
-        """Return what would be removed at a moment. Reads only."""
+    def plan(self) -> Sweep:
+        """Return what would be removed. Reads only."""
         return find_sweep(
             self._environment,
             self._inspector,
             self._session.git,
             self._names_of,
             tags=self._tags,
-            now=now,
+            now=self.now,
         )
 
     def run(self, sweep: Sweep) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.docker.buildx import Buildx
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
@@ -23,6 +23,7 @@ from tasks.flows.build import (
     Tools,
     checkout_of,
     plan_build,
+    record,
     run_build,
     write_record,
 )
@@ -42,13 +43,13 @@ class Build:
         session: the run.
         subject: what is being built, and for whom.
         tools: what builds it.
-        record: the file that tells later jobs what the images are; None for none.
+        file: tells later jobs what the images are; None where no job asks.
     """
 
     session: Session
     subject: Subject
     tools: Tools
-    record: Path | None = None
+    file: Path | None = None
 
     def plan(self, *, only: str = "", fresh: bool = False, dry: bool = False) -> BuildPlan:
         """Return what the build would do; the local platform's registry is started if needed.
@@ -73,9 +74,13 @@ class Build:
     def run(self, plan: BuildPlan) -> dict[str, Built]:
         """Carry out a plan, and return what the images are now; errors as of ``run_build``."""
         built = run_build(plan, self.tools)
-        if self.record:
-            write_record(self.record, self.subject, built)
+        if self.file:
+            write_record(self.file, self.subject, built)
         return built
+
+    def report(self, built: Mapping[str, Built]) -> dict[str, Any]:
+        """Return what the images are now as JSON-ready data, as it stands in build.json."""
+        return record(self.subject, built)
 
     def make(self) -> dict[str, Built]:
         """Plan and run the build, as a part of a larger job."""

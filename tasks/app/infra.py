@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from tasks.adapters.aws.state_bucket import StateBucket
-from tasks.adapters.terminal.typed_word import typed
 from tasks.adapters.terraform import Terraform
 from tasks.app.session import Session
 from tasks.app.task import ROOT
-from tasks.core.errors import RefusedError
 from tasks.core.names import bucket_name
 from tasks.flows.infra.site import FOLDER, Site, only_stack, variables_files
 
@@ -43,19 +41,3 @@ def site(session: Session, stack: str) -> Site:
         bucket=StateBucket(aws, bucket, tags),
         console=session.console,
     )
-
-
-def confirm(site: Site, question: str, refusal: str, command: str) -> None:
-    """Have the person at the terminal type the stack's name before something is lost.
-
-    Args:
-        site: the stack.
-        question: what it is about, one sentence.
-        refusal: why nothing happens without the name.
-        command: the command line that needs no confirmation.
-
-    Raises:
-        RefusedError: another word was typed, or there is no terminal.
-    """
-    if not typed(site.name, question):
-        raise RefusedError(refusal, hint=f"if that is meant: {command}")

@@ -17,10 +17,11 @@ from tasks.adapters.aws.session import Aws
 from tasks.adapters.git import Git
 from tasks.adapters.process import Runner, termination_as_interrupt
 from tasks.adapters.terminal.console import Console
+from tasks.adapters.terminal.typed_word import typed
 from tasks.app.task import ROOT
 from tasks.core import stack_outputs
 from tasks.core.config_sources import Level, merge, origin, variables
-from tasks.core.errors import SettingsError
+from tasks.core.errors import RefusedError, SettingsError
 from tasks.core.names import Names, check_branch
 from tasks.core.redact import Redactor
 from tasks.core.settings import (
@@ -70,6 +71,21 @@ class Session:
         job = gitlab.job(argv, say=self.console.say, redactor=self.redactor)
         with termination_as_interrupt(), job:
             yield
+
+    def confirm(self, word: str, question: str, *, refusal: str, hint: str) -> None:
+        """Have the person at the terminal type a word before something is lost.
+
+        Args:
+            word: what must be typed.
+            question: what it is about, one sentence.
+            refusal: why nothing happens without the word.
+            hint: how to go on without a terminal.
+
+        Raises:
+            RefusedError: another word was typed, or there is no terminal.
+        """
+        if not typed(word, question):
+            raise RefusedError(refusal, hint=hint)
 
     # -- settings -----------------------------------------------------------------------------
 

@@ -29,7 +29,6 @@ from tasks.core.errors import InputError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.names import platform_name
 from tasks.flows.build import resolve_images
-from tasks.flows.target import Target
 
 if TYPE_CHECKING:
     from tasks.flows.compose.plan import ComposePlan
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.kubernetes.platform import ClusterPlatform
     from tasks.flows.registry_port import Registry
+    from tasks.flows.target import Target
 
 
 def target(

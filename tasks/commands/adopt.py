@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 )
 def adopt(
     session: Session,
-    from_: str,
+    from_: str = "",
     env: str = "",
     branch: str | None = None,
     name: str = "",

@@ -74,14 +74,12 @@ def _carry_out(
     full_names: bool = False,
 ) -> None:
     """Run a build, or only print its plan; full names are those in the registry."""
-    from tasks.flows.build import record
-
     if dry:
         session.console.plan(plan, as_json=as_json)
         return
     built = job.run(plan)
     if as_json:
-        session.console.json(record(job.subject, built))
+        session.console.json(job.report(built))
         return
     session.console.table(
         ("image", "action", "digest", "seconds"),

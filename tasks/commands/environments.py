@@ -176,7 +176,7 @@ def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> 
         deployer = wiring.target(session, request.names.environment, dry=True).deployer
         session.console.plan(deployer.plan_deploy(request), as_json=as_json)
         return
-    environments.show(session, environments.deploy(session, request), as_json=as_json)
+    environments.show_deployed(session, environments.deploy(session, request), as_json=as_json)
 
 
 def _execute(

@@ -20,20 +20,16 @@ def gc(
 ) -> None:
     """Remove environments whose branch is gone or whose time is over, and tags of gone branches."""
     from tasks.app.environments import Sweeping
-    from tasks.flows.gc import COLUMNS, TAG_COLUMNS
-    from tasks.flows.views import now
 
     as_json = check_format(format)
     dry = dry_run or session.dry or not yes
-    moment = now()
     sweeping = Sweeping(session, env, dry=dry)
-    sweep = sweeping.plan(moment)
+    sweep = sweeping.plan()
     if as_json:
         session.console.json(sweep.as_dict())
-    if not as_json and sweep.stale:
-        session.console.table(COLUMNS, sweep.rows(moment))
-    if not as_json and sweep.leftovers:
-        session.console.table(TAG_COLUMNS, sweep.tag_rows())
+    else:
+        for columns, rows in sweep.tables(sweeping.now):
+            session.console.table(columns, rows)
     if not sweep.steps:
         session.console.say(f"{sweep.environment}: nothing to sweep away")
     elif dry:

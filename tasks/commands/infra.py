@@ -97,11 +97,11 @@ def apply(
         return
     if summary.losses and not replace_stateful:
         _show(session, summary)
-        infra.confirm(
-            site,
+        session.confirm(
+            site.name,
             "What is lost cannot be brought back.",
-            f"the plan of stack {site.name} loses {_lost(summary.losses)}",
-            f"{site.command('apply')} --replace-stateful",
+            refusal=f"the plan of stack {site.name} loses {_lost(summary.losses)}",
+            hint=f"if that is meant: {site.command('apply')} --replace-stateful",
         )
     apply_plan(site, summary)
     if as_json:
@@ -172,11 +172,11 @@ def destroy(
             return
         _show(session, summary)
         if not name:
-            infra.confirm(
-                site,
+            session.confirm(
+                site.name,
                 "None of this can be brought back.",
-                f"stack {site.name} is destroyed only by its name",
-                f"{site.command('destroy')} --name {site.name}",
+                refusal=f"stack {site.name} is destroyed only by its name",
+                hint=f"if that is meant: {site.command('destroy')} --name {site.name}",
             )
         run_destroy(site, summary)
     if as_json:

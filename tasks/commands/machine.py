@@ -82,7 +82,7 @@ def demo(
         inspector=wiring.local(session, LOCAL).inspector,
         console=session.console,
     )
-    environments.show(session, done)
+    environments.show_deployed(session, done)
 
 
 @task(

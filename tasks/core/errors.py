@@ -81,6 +81,10 @@ class CommandError(SuiteError):
     """A program that the suite runs ended with an error."""
 
 
+class RevisionExistsError(CommandError):
+    """Helm was about to make a revision of a release that is there already."""
+
+
 class MissingToolError(SuiteError):
     """A program or service that the suite needs is not there."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.doctor.checks import Facts, Finding, Level, Need, Source, judge, needs, problems
+from tasks.core.doctor.checks import Facts, Finding, Need, Severity, Source, judge, needs, problems
 from tasks.core.doctor.packages import GUIDE, Command, elsewhere, install_commands
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.images.reference import parse_reference
@@ -19,7 +19,7 @@ from tasks.core.plan import Step
 if TYPE_CHECKING:
     from tasks.adapters.host.apt import AptTool
     from tasks.adapters.host.docker_service import Service
-    from tasks.adapters.host.machine import Answer, Machine
+    from tasks.adapters.host.machine import Machine, ServerAnswer
     from tasks.adapters.process import Runner
     from tasks.adapters.terminal.console import Activity
     from tasks.core.settings import Environment, Settings
@@ -252,7 +252,7 @@ class Doctor:
         # A new account is not in the group yet: the engine is there all the same.
         return self.machine.docker().state != "silent"
 
-    def _sources(self) -> tuple[dict[str, Answer], tuple[Source, ...]]:
+    def _sources(self) -> tuple[dict[str, ServerAnswer], tuple[Source, ...]]:
         """Return what the registries of the base images say, and what that means."""
         if self.settings.images.source == "standins":
             return {}, ()
@@ -294,9 +294,9 @@ def stack_findings(
         found: value and origin, by key.
     """
     check = f"stack {stack}"
-    who = Finding("aws", Level.OK, f"{region} as {arn}")
+    who = Finding("aws", Severity.OK, f"{region} as {arn}")
     values = (
-        Finding(check, Level.OK, f"{key}: {value} ({origin})")
+        Finding(check, Severity.OK, f"{key}: {value} ({origin})")
         for key, (value, origin) in found.items()
     )
     return (who, *values)
@@ -304,7 +304,7 @@ def stack_findings(
 
 def stack_problem(stack: str, error: SuiteError) -> Finding:
     """Return the finding for a stack that could not be asked, or does not say enough."""
-    return Finding(f"stack {stack}", Level.PROBLEM, error.message, error.hint or "")
+    return Finding(f"stack {stack}", Severity.PROBLEM, error.message, error.hint or "")
 
 
 def text(report: Report, plan: FixPlan) -> list[str]:

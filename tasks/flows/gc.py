@@ -34,6 +34,9 @@ from tasks.flows.views import since
 BUSY = frozenset({State.DEPLOYING, State.CHANGING})
 """States in which somebody is at work on an environment: it is not swept away under him."""
 
+COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
+TAG_COLUMNS = ("image", "tag of a branch that is gone")
+
 
 @dataclass(frozen=True)
 class Stale:
@@ -98,6 +101,13 @@ class Sweep:
         tags = {each.repository: list(each.tags) for each in self.leftovers}
         return {"title": self.title, "environments": stale, "tags": tags}
 
+    def tables(self, now: datetime) -> Iterator[tuple[Sequence[str], list[tuple[str, ...]]]]:
+        """Yield columns and rows of the environments and of the tags, where there are any."""
+        if self.stale:
+            yield COLUMNS, self.rows(now)
+        if self.leftovers:
+            yield TAG_COLUMNS, self.tag_rows()
+
     def rows(self, now: datetime) -> list[tuple[str, ...]]:
         """Return it as rows: branch, age, last deploy, owner, reason."""
         return [
@@ -114,10 +124,6 @@ class Sweep:
     def tag_rows(self) -> list[tuple[str, ...]]:
         """Return the image tags as rows: repository, tag."""
         return [(each.repository, tag) for each in self.leftovers for tag in each.tags]
-
-
-COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
-TAG_COLUMNS = ("image", "tag of a branch that is gone")
 
 
 def find_sweep(

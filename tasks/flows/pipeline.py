@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +57,9 @@ class LocalPlan:
 
     Attributes:
         image: how the image of the jobs is made.
-        settings: the settings of the jobs: every environment lives on this machine.
-        jobs: the jobs; empty for all that the checked-out branch has.
-        branch: the branch that is checked out.
+        settings: those of the jobs: every environment lives on this machine.
+        jobs: empty for all that the branch has.
+        branch: the one that is checked out.
     """
 
     image: BuildPlan
@@ -126,11 +126,11 @@ def explain(
     """Return the jobs that an event makes.
 
     Args:
-        pipeline: the file.
+        pipeline: what .gitlab-ci.yml says.
         event: one of ``EVENTS``; of ``stop`` only the stop job is shown.
         branch: full branch name.
-        default_branch: the project's default branch.
-        tag: the tag's name, for the event ``tag``.
+        default_branch: the project's.
+        tag: its name, for the event ``tag``.
         variables: the project's CI/CD variables, each ``NAME=value``.
 
     Raises:
@@ -279,5 +279,4 @@ def socket_of(host: str) -> str:
 
 def ci_subject(subject: Subject, *, latest: bool) -> CiSubject:
     """Return what the image of the jobs is built from, given what a branch's images are."""
-    fields = {name: getattr(subject, name) for name in Subject.__dataclass_fields__}
-    return replace(CiSubject(**fields), latest=latest)
+    return CiSubject(**vars(subject), latest=latest)

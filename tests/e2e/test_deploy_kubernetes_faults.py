@@ -111,6 +111,24 @@ def test_a_failure_that_helm_does_not_try_again_leaves_the_last_good_release(
     check(deploys, tag)
 
 
+@pytest.mark.parametrize("branch", [BRANCH, "first-repeated"])
+def test_a_revision_that_is_there_already_is_repaired_and_made_anew(
+    deploys: Deploys, proxy: FaultyProxy, tmp_path: Path, branch: str
+) -> None:
+    """By a request that was repeated, or by the Helm of a killed run in its last moments."""
+    tag = "repeated"
+    deploys.env.push(tag)
+    proxy.repeat(lambda request, agent: is_helm(agent, request, "a new revision"))
+
+    done = deploys.deploy(branch, "--tag", tag, env=through(proxy, tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert f"repair release {deploys.names(branch).release}: pending-" in done.stderr
+    assert deploys.image(tag) in deploys.serving(branch)
+    assert deploys.held(branch) == []
+    assert not PENDING & {one["status"] for one in deploys.history(branch)}
+
+
 def is_helm(agent: str, request: str, point: str) -> bool:
     """Return True if Helm asks for something."""
     return agent.startswith("Helm/") and bool(re.match(POINTS[point], request))

@@ -347,6 +347,27 @@ def test_a_namespace_of_another_owner_is_refused(site: KubeEnv) -> None:
         remove(site, theirs, bare)
 
 
+def test_a_namespace_is_adopted_by_who_says_whose_it_is(site: KubeEnv) -> None:
+    former = "https://elsewhere.example.org/Old/mautic"
+    theirs = plant(site, "theirs", repository=former)
+    on = (*ON, "--branch", "theirs")
+    try:
+        wrong = site.run("adopt", *on, "--from", "https://elsewhere.example.org/who")
+        assert wrong.returncode == 3
+        assert former in wrong.stderr
+        dry = site.ok("adopt", *on, "--from", former, "--dry-run")
+        assert f"from {former} to " in dry.stdout
+        assert site.run("status", *on).returncode == 3
+        # By any way to write it.
+        site.ok("adopt", *on, "--from", "git@elsewhere.example.org:old/mautic.git")
+        assert site.run("status", *on).returncode != 3
+        again = site.ok("adopt", *on, "--from", former)
+        assert "already" in again.stderr
+        assert is_there(site, theirs)
+    finally:
+        remove(site, theirs)
+
+
 # -- support ------------------------------------------------------------------------------------
 
 

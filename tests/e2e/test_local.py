@@ -454,6 +454,37 @@ def test_what_is_somebody_elses_is_refused(world: World, site: Site) -> None:
     assert world.objects("theirs") == [theirs.name]
 
 
+def test_an_environment_is_adopted_by_who_says_whose_it_is(world: World, site: Site) -> None:
+    moved = world.checkout.parent / "moved"
+    shutil.copytree(world.checkout, moved, symlinks=True)
+    before = {name: item.id for name, item in world.containers(MAIN).items()}
+    protected = world.settings()
+    protected["environments"]["local"] |= {"protected": True, "branches": [MAIN]}
+    former = ("adopt", "--from", str(world.checkout))
+
+    wrong = world.run("adopt", "--from", "git@example.org:g/p.git", cwd=moved)
+    assert (wrong.returncode, str(world.checkout) in wrong.stderr) == (3, True), wrong.stderr
+    dry = world.run(*former, "--dry-run", cwd=moved)
+    assert dry.returncode == 0, dry.stderr
+    assert f"from {world.checkout} to {moved}" in dry.stdout
+    untyped = world.run(*former, cwd=moved, settings=protected)
+    assert untyped.returncode == 3
+    assert "adopted only by its name" in untyped.stderr
+    world.ok("status")
+
+    done = world.run(*former, "--name", "local", cwd=moved, settings=protected)
+    assert done.returncode == 0, done.stderr
+    assert str(world.checkout) in done.stdout
+    assert world.run("status").returncode == 3
+    again = world.run("deploy", cwd=moved)
+    assert again.returncode == 0, again.stderr
+    assert {name: item.id for name, item in world.containers(MAIN).items()} == before
+
+    world.ok("adopt", "--from", str(moved))
+    world.ok("deploy")
+    assert {name: item.id for name, item in world.containers(MAIN).items()} == before
+
+
 def test_a_port_that_is_taken_is_named_with_its_setting(world: World, site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -64,6 +64,15 @@ def probe_code(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> str:
     return builds.code(probe_tree(tmp_path_factory.mktemp("code") / "tree", files))
 
 
+LINKS = {
+    "themes/child/style.css": "../acme/acme.css",
+    "themes/child/all": "../acme",
+    "themes/child/release": "../blank",
+    "plugins/AcmeBundle/Assets/x.js": "../AcmeBundle.php",
+}
+"""Links among our own plugins and themes, and to the release's."""
+
+
 @pytest.fixture(scope="module")
 def images(
     builds: Builds, probe_code: str, tmp_path_factory: pytest.TempPathFactory
@@ -85,6 +94,10 @@ def images(
         path = project / "docker" / "mautic" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+    for name, target in LINKS.items():
+        path = project / "docker" / "mautic" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
     # As a umask of 077 leaves them in a checkout.
     for private in ("themes/acme", "themes/acme/acme.css", "plugins/AcmeBundle/Assets"):
         path = project / "docker" / "mautic" / private
@@ -118,6 +131,15 @@ def rethemed(builds: Builds, probe_code: str, tmp_path_factory: pytest.TempPathF
 
 
 # --- what the builds take and refuse ---------------------------------------------------------
+
+
+def test_nginx_serves_what_php_reads_through_a_link(site: Site) -> None:
+    for path in ("style.css", "all/acme.css"):
+        assert look(site.fpm, "cat", f"/var/www/html/docroot/themes/child/{path}") == (0, "acme")
+        assert site.request(f"/themes/child/{path}").body == b"acme"
+    assert site.request("/themes/child/release/blank.css").body == b"ours"
+    # No link makes a file of a program.
+    assert b"<?php" not in site.request("/plugins/AcmeBundle/Assets/x.js").body
 
 
 def test_own_files_lie_on_top_of_the_release(site: Site) -> None:

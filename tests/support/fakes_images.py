@@ -124,8 +124,8 @@ class FakeBuildx(Calls):
 
     @property
     def text(self) -> str:
-        """The bake file's text."""
-        blocks = (f'target "{name}" {{\n  context = "{name}"\n}}\n' for name in self.targets)
+        """The bake file, which tells of the folders of ``TARGETS``, whatever is in ``targets``."""
+        blocks = (f'target "{name}" {{\n  context = "{name}"\n}}\n' for name in TARGETS)
         return "\n".join(blocks)
 
     def definition(self, variables: Mapping[str, str]) -> Definition:

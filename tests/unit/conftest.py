@@ -1,4 +1,4 @@
-"""Fixtures of the unit tests: nothing here starts a process."""
+"""Fixtures of the unit tests, which start no program but a short git: all else is integration."""
 
 from __future__ import annotations
 

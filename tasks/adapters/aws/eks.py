@@ -45,7 +45,7 @@ _PLUGIN = (
 
 
 @dataclass(frozen=True)
-class Token:
+class EksToken:
     """What the API server takes as a bearer token.
 
     Attributes:
@@ -83,7 +83,7 @@ class EksAccess:
         self._name = name
         self._root = root
         self._secret = secret
-        self._token: Token | None = None
+        self._token: EksToken | None = None
         self._signing = threading.Lock()
 
     @cached_property
@@ -114,7 +114,7 @@ class EksAccess:
         authority = base64.b64decode(cluster["certificateAuthority"]["data"])
         return Endpoint(cluster["endpoint"], authority)
 
-    def token(self) -> Token:
+    def token(self) -> EksToken:
         """Return a token that is good for a while yet.
 
         Raises:
@@ -197,7 +197,7 @@ class EksAccess:
         return write_private(Path(self._folder.name) / "ca.crt", self.endpoint.authority)
 
 
-def sign(aws: Aws, cluster: str) -> Token:
+def sign(aws: Aws, cluster: str) -> EksToken:
     """Return a new token for a cluster. Nothing is sent but what the credentials themselves need.
 
     Raises:
@@ -226,10 +226,10 @@ def sign(aws: Aws, cluster: str) -> Token:
             operation_name="",
         )
     encoded = base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
-    return Token(PREFIX + encoded, made + LIFETIME)
+    return EksToken(PREFIX + encoded, made + LIFETIME)
 
 
-def credential(token: Token) -> dict[str, Any]:
+def credential(token: EksToken) -> dict[str, Any]:
     """Return what an exec plugin answers.
 
     https://kubernetes.io/docs/reference/config-api/client-authentication.v1/

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.adapters.aws.session import Aws
-from tasks.adapters.terraform import Lock, read_lock
+from tasks.adapters.terraform import StateLock, read_lock
 from tasks.core.errors import AwsError, InputError
 
 OLD_VERSIONS_DAYS = 90
@@ -180,7 +180,7 @@ class StateBucket:
             ),
         )
 
-    def lock(self, key: str) -> Lock | None:
+    def lock(self, key: str) -> StateLock | None:
         """Return the lock on a state, or None.
 
         Args:

@@ -144,6 +144,8 @@ def built_from(root: Path, bake_file: str) -> BuiltFrom:
     files = {bake_file}
     contexts = []
     for place in found:
+        if not (root / place.folder).is_dir():
+            continue  # the build says so
         context = _context(root, place.folder, place.dockerfile)
         contexts.append(context)
         named = [root / place.folder / place.dockerfile] if place.dockerfile else []

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from tasks.adapters.docker.engine import PROJECT, Engine
 from tasks.adapters.parallel import at_once
 from tasks.adapters.process import Runner
-from tasks.core.doctor.checks import Clock, Docker, Need, PortUse, System, Terraform
+from tasks.core.doctor.checks import ClockSkew, Docker, Need, PortUse, System, TerraformFacts
 from tasks.core.engine_address import LOCAL_SOCKETS
 from tasks.core.errors import DeadlineError, EngineError, reason_of
 
@@ -41,7 +41,7 @@ _LISTEN = "0A"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerAnswer:
     """What a web server said, if anything.
 
     Attributes:
@@ -110,7 +110,7 @@ class Machine:
             return ""
         return self._runner.run(["git", "--version"], deadline=ENGINE_SECONDS).stdout.strip()
 
-    def terraform(self, *, used: bool) -> Terraform:
+    def terraform(self, *, used: bool) -> TerraformFacts:
         """Return the Terraform that PATH finds.
 
         Args:
@@ -118,7 +118,7 @@ class Machine:
         """
         path = self.find("terraform")
         if not path:
-            return Terraform(used=used)
+            return TerraformFacts(used=used)
         try:
             done = self._runner.run(
                 [path, "version", "-json"],
@@ -128,9 +128,9 @@ class Machine:
                 check=False,
             )
         except DeadlineError:
-            return Terraform(path, used=used)
+            return TerraformFacts(path, used=used)
         told: dict[str, Any] = json.loads(done.stdout) if done.stdout.startswith("{") else {}
-        return Terraform(path, str(told.get("terraform_version", "")), used)
+        return TerraformFacts(path, str(told.get("terraform_version", "")), used)
 
     # -- engine -------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Machine:
 
     # -- network ------------------------------------------------------------------------------
 
-    def reach(self, hosts: Iterable[str]) -> dict[str, Answer]:
+    def reach(self, hosts: Iterable[str]) -> dict[str, ServerAnswer]:
         """Return what the registries say, all asked at once.
 
         Args:
@@ -252,7 +252,7 @@ class Machine:
         """
         return _all(hosts, _ask_registry)
 
-    def clock(self, answers: Mapping[str, Answer], mirrors: Sequence[str]) -> Clock:
+    def clock(self, answers: Mapping[str, ServerAnswer], mirrors: Sequence[str]) -> ClockSkew:
         """Return how far this clock is from another one.
 
         Args:
@@ -261,11 +261,11 @@ class Machine:
         """
         for name, answer in answers.items():
             if answer.skew is not None:
-                return Clock(name, answer.skew)
+                return ClockSkew(name, answer.skew)
         for url, answer in _all(mirrors[:2], _ask).items():
             if answer.skew is not None:
-                return Clock(url, answer.skew)
-        return Clock()
+                return ClockSkew(url, answer.skew)
+        return ClockSkew()
 
     def localhost(self) -> tuple[str, ...]:
         """Return what a name below .localhost resolves to here."""
@@ -291,13 +291,13 @@ def _is_member(user: str, group: str) -> bool:
         return False
 
 
-def _all(names: Iterable[str], ask: Callable[[str], Answer]) -> dict[str, Answer]:
+def _all(names: Iterable[str], ask: Callable[[str], ServerAnswer]) -> dict[str, ServerAnswer]:
     """Ask several servers at once."""
     names = list(dict.fromkeys(names))
     return dict(zip(names, at_once(ask, names), strict=True))
 
 
-def _ask_registry(host: str) -> Answer:
+def _ask_registry(host: str) -> ServerAnswer:
     """Ask a registry whether it is one.
 
     200 and 401 are the answers of https://distribution.github.io/distribution/spec/api/, 429 is a
@@ -307,20 +307,20 @@ def _ask_registry(host: str) -> Answer:
     scheme = "http" if name == "localhost" or name.startswith("127.") else "https"
     answer = _ask(f"{scheme}://{'registry-1.docker.io' if host == 'docker.io' else host}/v2/")
     if answer.reached and answer.detail not in {"HTTP 200", "HTTP 401", "HTTP 429"}:
-        return Answer(False, answer.detail, answer.skew)
+        return ServerAnswer(False, answer.detail, answer.skew)
     return answer
 
 
-def _ask(url: str) -> Answer:
+def _ask(url: str) -> ServerAnswer:
     """Ask a web server for anything; every status is an answer."""
     import requests
 
     try:
         response = requests.get(url, timeout=ANSWER_SECONDS, stream=True, allow_redirects=False)
     except requests.RequestException as error:
-        return Answer(False, reason_of(error))
+        return ServerAnswer(False, reason_of(error))
     with response:
-        return Answer(True, f"HTTP {response.status_code}", _skew(response.headers))
+        return ServerAnswer(True, f"HTTP {response.status_code}", _skew(response.headers))
 
 
 def _skew(headers: Mapping[str, str]) -> float | None:

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tasks.adapters.process import Runner
-from tasks.core.errors import CommandError, DeadlineError, SuiteError
+from tasks.core.errors import CommandError, DeadlineError, RevisionExistsError, SuiteError
 
 REASON_LENGTH = 500
+EXISTS = "release: already exists"
+"""What Helm says of a revision that was made since it read the history (pkg/storage/driver,
+``ErrReleaseExists``)."""
 PENDING = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
 
 
@@ -117,6 +120,7 @@ class Helm:
             on_start: given what ends helm early; it then marks the release as failed.
 
         Raises:
+            RevisionExistsError: somebody has made the revision that this one was to be.
             CommandError: helm failed, or a hook did.
         """
         self._run(
@@ -195,6 +199,8 @@ class Helm:
             raise
         except CommandError as error:
             error.message = f"helm {verb} of {release} failed{_reason(error.output or '')}"
+            if EXISTS in error.message:
+                raise RevisionExistsError(error.message, output=error.output) from error
             raise
 
 

@@ -32,7 +32,7 @@ def client_from_kubeconfig(context: str | None, kubeconfig: str | None) -> ApiCl
     except Exception as error:
         # Whatever stands in the file: the library raises what it comes upon.
         raise ClusterError(
-            f"the kubeconfig cannot be used: {error}",
+            f"the kubeconfig cannot be used: {' '.join(str(error).split())}",
             hint="name a context that `kubectl config get-contexts` lists as `cluster` in "
             "invoke.yaml, and set KUBECONFIG if the file is not ~/.kube/config",
         ) from error

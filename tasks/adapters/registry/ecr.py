@@ -35,7 +35,7 @@ _ADDRESS = re.compile(r"(?P<account>[0-9]{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[
 
 
 @dataclass(frozen=True)
-class Token:
+class EcrToken:
     """What docker logs in with.
 
     Attributes:
@@ -78,7 +78,7 @@ class EcrRegistry(Repositories):
         self._aws = aws
         self._create = create
         self._secret = secret
-        self._token: Token | None = None
+        self._token: EcrToken | None = None
         self._asking = threading.Lock()
 
     # -- repositories -----------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class EcrRegistry(Repositories):
         with logged_in(self.host, token.user, token.password) as folder:
             yield {"DOCKER_CONFIG": str(folder)}
 
-    def token(self) -> Token:
+    def token(self) -> EcrToken:
         """Return what docker logs in with; asked for anew long before it ends.
 
         Raises:
@@ -283,7 +283,7 @@ class EcrRegistry(Repositories):
                 self._token = self._new_token()
             return self._token
 
-    def _new_token(self) -> Token:
+    def _new_token(self) -> EcrToken:
         # Not of a registry by its id, which is deprecated: a token is good for every registry that
         # the credentials may use.
         (data,) = self._ask("get_authorization_token", own=False)["authorizationData"]
@@ -291,7 +291,7 @@ class EcrRegistry(Repositories):
         user, _, password = base64.b64decode(encoded).decode().partition(":")
         self._secret(password)
         self._secret(encoded)
-        return Token(user, password, data["expiresAt"])
+        return EcrToken(user, password, data["expiresAt"])
 
     # -- calls ------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ SKEW_PROBLEM_SECONDS = 300
 _SLOW_DRIVERS = {"vfs", "devicemapper"}
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How bad a finding is."""
 
     OK = "ok"
@@ -84,7 +84,7 @@ class Finding:
     """
 
     check: str
-    level: Level
+    level: Severity
     found: str
     remedy: str = ""
     needs: tuple[Need, ...] = ()
@@ -191,7 +191,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Clock:
+class ClockSkew:
     """How far this machine's clock is from another one's.
 
     Attributes:
@@ -204,7 +204,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Terraform:
+class TerraformFacts:
     """What `inv infra.*` runs.
 
     Attributes:
@@ -243,13 +243,13 @@ class Facts:
     disk: Mapping[str, int] = field(default_factory=dict)
     memory: int | None = None
     ports: Sequence[PortUse] = ()
-    clock: Clock = field(default_factory=Clock)
+    clock: ClockSkew = field(default_factory=ClockSkew)
     sources: Sequence[Source] = ()
     standins: Literal["auto", "official", "standins"] = "auto"
     protected: bool = False
     localhost: tuple[str, ...] = ()
     tools: Mapping[Need, str] = field(default_factory=dict)
-    terraform: Terraform | None = None
+    terraform: TerraformFacts | None = None
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:
@@ -272,7 +272,7 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
 
 def problems(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Return the findings that stop the suite from working."""
-    return tuple(finding for finding in findings if finding.level is Level.PROBLEM)
+    return tuple(finding for finding in findings if finding.level is Severity.PROBLEM)
 
 
 def needs(findings: Sequence[Finding]) -> tuple[Need, ...]:
@@ -293,10 +293,10 @@ def version_of(text: str) -> tuple[int, ...]:
 def _system(system: System) -> Finding:
     found = f"{system.name}, {system.machine}, Python {system.python}, as {system.user}"
     if system.apt:
-        return Finding("system", Level.OK, found)
+        return Finding("system", Severity.OK, found)
     return Finding(
         "system",
-        Level.WARNING,
+        Severity.WARNING,
         f"{found}: `inv doctor --fix` installs on Debian and Ubuntu only",
         remedy="install by hand what is missing below",
     )
@@ -304,19 +304,21 @@ def _system(system: System) -> Finding:
 
 def _git(version: str) -> Finding:
     if version:
-        return Finding("git", Level.OK, version)
-    return Finding("git", Level.PROBLEM, "git is not installed", needs=(Need.GIT,))
+        return Finding("git", Severity.OK, version)
+    return Finding("git", Severity.PROBLEM, "git is not installed", needs=(Need.GIT,))
 
 
 def _docker(docker: Docker, system: System) -> tuple[Finding, ...]:
     if not docker.client:
         missing = (Need.CLIENT, Need.BUILDX, Need.COMPOSE)
         if docker.daemon or docker.host:
-            return (Finding("engine", Level.PROBLEM, "there is no docker client", needs=missing),)
+            return (
+                Finding("engine", Severity.PROBLEM, "there is no docker client", needs=missing),
+            )
         return (
             Finding(
                 "engine",
-                Level.PROBLEM,
+                Severity.PROBLEM,
                 "Docker is not installed",
                 needs=(Need.ENGINE, *missing, Need.START),
             ),
@@ -335,16 +337,16 @@ def _engine(docker: Docker, system: System) -> Finding:
     if version_of(docker.version) < ENGINE_MIN:
         found += f": older than {'.'.join(map(str, ENGINE_MIN))}"
         if docker.host:
-            return Finding("engine", Level.PROBLEM, found, f"update the engine of {docker.host}")
-        return Finding("engine", Level.PROBLEM, found, needs=(Need.ENGINE, Need.CLIENT))
+            return Finding("engine", Severity.PROBLEM, found, f"update the engine of {docker.host}")
+        return Finding("engine", Severity.PROBLEM, found, needs=(Need.ENGINE, Need.CLIENT))
     if docker.driver in _SLOW_DRIVERS:
         return Finding(
             "engine",
-            Level.WARNING,
+            Severity.WARNING,
             f"{found}: every layer is copied in full",
             remedy='set {"storage-driver": "overlay2"} in /etc/docker/daemon.json',
         )
-    return Finding("engine", Level.OK, found)
+    return Finding("engine", Severity.OK, found)
 
 
 def _no_engine(docker: Docker, system: System) -> Finding:
@@ -352,44 +354,44 @@ def _no_engine(docker: Docker, system: System) -> Finding:
         if system.member:
             # A login keeps the groups it began with.
             found = f"{system.user} is in the group docker, but this login is older than that"
-            return Finding("engine", Level.PROBLEM, found, "newgrp docker, or log in again")
+            return Finding("engine", Severity.PROBLEM, found, "newgrp docker, or log in again")
         found = f"{system.user} may not talk to the engine: not in the group docker"
-        return Finding("engine", Level.PROBLEM, found, needs=(Need.GROUP,))
+        return Finding("engine", Severity.PROBLEM, found, needs=(Need.GROUP,))
     if fault := context_fault(docker.error):
-        return Finding("engine", Level.PROBLEM, *fault)
+        return Finding("engine", Severity.PROBLEM, *fault)
     if docker.host:
         found = f"{docker.host} does not answer: {docker.error}"
         _, _, host = docker.host.partition("DOCKER_HOST=")
         hint = engine_remedy(docker.error, host=host, context="" if host else docker.host)
-        return Finding("engine", Level.PROBLEM, found, hint)
+        return Finding("engine", Severity.PROBLEM, found, hint)
     if docker.daemon:
         found = f"the engine is installed but does not answer: {docker.error}"
-        return Finding("engine", Level.PROBLEM, found, needs=(Need.START,))
+        return Finding("engine", Severity.PROBLEM, found, needs=(Need.START,))
     found = f"there is a client ({docker.client}) but no engine: {docker.error}"
-    return Finding("engine", Level.PROBLEM, found, needs=(Need.ENGINE, Need.START))
+    return Finding("engine", Severity.PROBLEM, found, needs=(Need.ENGINE, Need.START))
 
 
 def _plugin(name: str, version: str, oldest: tuple[int, ...], need: Need) -> Finding:
     if not version:
-        return Finding(name, Level.PROBLEM, f"docker has no {name} plugin", needs=(need,))
+        return Finding(name, Severity.PROBLEM, f"docker has no {name} plugin", needs=(need,))
     if version_of(version) < oldest:
         return Finding(
             name,
-            Level.PROBLEM,
+            Severity.PROBLEM,
             f"{name} {version}: older than {'.'.join(map(str, oldest))}",
             needs=(need,),
         )
-    return Finding(name, Level.OK, f"{name} {version}")
+    return Finding(name, Severity.OK, f"{name} {version}")
 
 
 def _disk(disk: Mapping[str, int]) -> tuple[Finding, ...]:
     findings = []
     for directory, free in disk.items():
         found = f"{free / GIB:.1f} GiB free for {directory}"
-        level = Level.OK
+        level = Severity.OK
         remedy = ""
         if free < DISK_COMFORT_BYTES:
-            level = Level.WARNING if free >= DISK_NEEDED_BYTES else Level.PROBLEM
+            level = Severity.WARNING if free >= DISK_NEEDED_BYTES else Severity.PROBLEM
             found += f"; one branch takes up to {DISK_NEEDED_BYTES / GIB:.0f}"
             remedy = "`docker system df` says what takes space; `docker builder prune` frees caches"
         findings.append(Finding("disk", level, found, remedy))
@@ -401,8 +403,8 @@ def _memory(available: int | None) -> tuple[Finding, ...]:
         return ()
     found = f"{available / GIB:.1f} GiB available"
     if available >= MEMORY_COMFORT_BYTES:
-        return (Finding("memory", Level.OK, found),)
-    level = Level.WARNING if available >= MEMORY_NEEDED_BYTES else Level.PROBLEM
+        return (Finding("memory", Severity.OK, found),)
+    level = Severity.WARNING if available >= MEMORY_NEEDED_BYTES else Severity.PROBLEM
     return (
         Finding(
             "memory",
@@ -417,25 +419,25 @@ def _port(use: PortUse) -> Finding:
     check = f"port {use.port}"
     where = f"{use.address}:{use.port} ({use.service})"
     if use.holder == "ours":
-        return Finding(check, Level.OK, f"{where} is the platform's own")
+        return Finding(check, Severity.OK, f"{where} is the platform's own")
     if not use.holder:
-        return Finding(check, Level.OK, f"{where} is free")
+        return Finding(check, Severity.OK, f"{where} is free")
     remedy = f"stop it, or set {use.setting}: {use.free} in invoke.yaml"
     if use.service == "registry":
         remedy += f" and localhost:{use.free} in the environment's registry url"
-    return Finding(check, Level.PROBLEM, f"{where} is taken by {use.holder}", remedy)
+    return Finding(check, Severity.PROBLEM, f"{where} is taken by {use.holder}", remedy)
 
 
-def _clock(clock: Clock) -> Finding:
+def _clock(clock: ClockSkew) -> Finding:
     if not clock.reference:
-        return Finding("clock", Level.OK, "not compared: no other clock could be reached")
+        return Finding("clock", Severity.OK, "not compared: no other clock could be reached")
     ahead = "ahead of" if clock.skew > 0 else "behind"
     size = abs(clock.skew)
     if size <= SKEW_WARNING_SECONDS:
-        return Finding("clock", Level.OK, f"agrees with {clock.reference}")
+        return Finding("clock", Severity.OK, f"agrees with {clock.reference}")
     return Finding(
         "clock",
-        Level.PROBLEM if size > SKEW_PROBLEM_SECONDS else Level.WARNING,
+        Severity.PROBLEM if size > SKEW_PROBLEM_SECONDS else Severity.WARNING,
         f"{size:.0f} s {ahead} {clock.reference}: signatures and certificates will be refused",
         remedy="timedatectl set-ntp true",
     )
@@ -444,18 +446,18 @@ def _clock(clock: Clock) -> Finding:
 def _bases(facts: Facts) -> tuple[tuple[Finding, ...], bool]:
     """Return the findings about base images, and whether stand-ins will be made."""
     if facts.standins == "standins":
-        return (Finding("base images", Level.OK, "stand-ins, as images.source says"),), True
+        return (Finding("base images", Severity.OK, "stand-ins, as images.source says"),), True
     findings = []
     standins = False
     for source in facts.sources:
         names = ", ".join(source.images)
         if source.reached:
-            findings.append(Finding("base images", Level.OK, f"{source.host} answers: {names}"))
+            findings.append(Finding("base images", Severity.OK, f"{source.host} answers: {names}"))
         elif not source.missing:
             findings.append(
                 Finding(
                     "base images",
-                    Level.OK,
+                    Severity.OK,
                     f"{source.host} cannot be reached, but the engine has {names}",
                 )
             )
@@ -463,7 +465,7 @@ def _bases(facts: Facts) -> tuple[tuple[Finding, ...], bool]:
             findings.append(
                 Finding(
                     "base images",
-                    Level.PROBLEM,
+                    Severity.PROBLEM,
                     f"{source.host} cannot be reached ({source.detail}), and stand-ins are "
                     "not allowed here",
                     remedy=f"docker pull {source.missing[0]}  # where the network allows it",
@@ -474,7 +476,7 @@ def _bases(facts: Facts) -> tuple[tuple[Finding, ...], bool]:
             findings.append(
                 Finding(
                     "base images",
-                    Level.WARNING,
+                    Severity.WARNING,
                     f"{source.host} cannot be reached ({source.detail}): stand-ins, not Mautic, "
                     f"for {', '.join(source.missing)}",
                     remedy=f"make {source.host} reachable, or `docker load` these images",
@@ -487,12 +489,12 @@ def _tools(tools: Mapping[Need, str], needed: set[Need]) -> tuple[Finding, ...]:
     findings = []
     for need, path in tools.items():
         if path:
-            findings.append(Finding(need.value, Level.OK, path))
+            findings.append(Finding(need.value, Severity.OK, path))
         elif need in needed:
             findings.append(
                 Finding(
                     need.value,
-                    Level.PROBLEM,
+                    Severity.PROBLEM,
                     f"{need.value}, or Debian's keys, is missing: stand-ins are made with it",
                     needs=(need,),
                 )
@@ -501,7 +503,7 @@ def _tools(tools: Mapping[Need, str], needed: set[Need]) -> tuple[Finding, ...]:
             findings.append(
                 Finding(
                     need.value,
-                    Level.WARNING,
+                    Severity.WARNING,
                     f"{need.value} is missing: the tests that use it are skipped",
                     needs=(need,),
                 )
@@ -509,7 +511,7 @@ def _tools(tools: Mapping[Need, str], needed: set[Need]) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def _terraform(terraform: Terraform) -> Finding:
+def _terraform(terraform: TerraformFacts) -> Finding:
     """Return the finding: no problem, because builds and deploys do without Terraform."""
     if not terraform.path:
         found = "not installed"
@@ -518,19 +520,19 @@ def _terraform(terraform: Terraform) -> Finding:
     else:
         found = f"Terraform {terraform.version}"
         if version_of(terraform.version) >= TERRAFORM_MIN:
-            return Finding("terraform", Level.OK, found)
+            return Finding("terraform", Severity.OK, found)
         found += f": older than {'.'.join(map(str, TERRAFORM_MIN))}"
     found += "; only `inv infra.*` needs it"
     if terraform.used:
-        return Finding("terraform", Level.WARNING, found, TERRAFORM_REMEDY)
-    return Finding("terraform", Level.OK, found)
+        return Finding("terraform", Severity.WARNING, found, TERRAFORM_REMEDY)
+    return Finding("terraform", Severity.OK, found)
 
 
 def _localhost(addresses: tuple[str, ...]) -> Finding:
     if not addresses:
         return Finding(
             "names",
-            Level.WARNING,
+            Severity.WARNING,
             "*.localhost does not resolve here; browsers and curl know it by themselves, other "
             "programs do not",
             remedy="apt-get install libnss-myhostname",
@@ -539,8 +541,8 @@ def _localhost(addresses: tuple[str, ...]) -> Finding:
     if foreign:
         return Finding(
             "names",
-            Level.WARNING,
+            Severity.WARNING,
             f"*.localhost resolves to {', '.join(foreign)} instead of the loopback",
             remedy="tell the resolver that localhost is local (RFC 6761, section 6.3)",
         )
-    return Finding("names", Level.OK, f"*.localhost is {', '.join(addresses)}")
+    return Finding("names", Severity.OK, f"*.localhost is {', '.join(addresses)}")

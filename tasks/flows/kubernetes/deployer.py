@@ -12,7 +12,7 @@ from pathlib import Path
 from tasks.adapters.http import Response
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.core.environment import Holder, Owner, State
-from tasks.core.errors import ClusterError, ConflictError, SuiteError
+from tasks.core.errors import ClusterError, ConflictError, RevisionExistsError, SuiteError
 from tasks.core.images.migrations import MIGRATIONS, unavailable
 from tasks.core.kubernetes.manifests import SECRET, record_of
 from tasks.core.kubernetes.objects import is_being_deleted
@@ -102,6 +102,18 @@ class ClusterDeployer:
         end_hooks(self._cluster, names.release, names.namespace)
         self._repair(plan)
         self._make_database(plan, self._make_secret(plan))
+        try:
+            self._release(plan)
+        except RevisionExistsError:
+            # The lock is ours. So it was made by the Helm of a run that was killed, in its last
+            # moments, or by our own, which repeated a request whose answer was lost.
+            found = revisions(self._cluster, names.release, names.namespace)
+            self._repair(replace(plan, history=tuple(found)))
+            self._release(plan)
+
+    def _release(self, plan: ClusterPlan) -> None:
+        """Hold what must not run during a migration, and roll the release out."""
+        names = plan.request.names
         self._context.check_lock(names)
         if plan.holds:
             with self._context.work("hold workers and crons") as activity:

@@ -17,7 +17,7 @@ from tasks.core.kubernetes.platform import (
     upstream,
     values,
 )
-from tasks.flows.kubernetes.values import fingerprint_of, overlay
+from tasks.flows.kubernetes.values import fingerprint_of, overlay, read_values
 
 FOLDER = Path("helm", "platform")
 
@@ -42,23 +42,25 @@ class PlatformChart:
         for path in self._files:
             if not path.is_file():
                 raise InputError(f"there is no values file {path}")
-            result = overlay(result, _yaml(path))
+            result = overlay(result, read_values(path))
         return result
 
     @cached_property
     def merged(self) -> dict[str, Any]:
         """The chart's values, all of them."""
-        return overlay(_yaml(self.folder / "values.yaml"), self.own)
+        return overlay(read_values(self.folder / "values.yaml"), self.own)
 
     @cached_property
     def upstream(self) -> dict[str, Upstream]:
         """The files of somebody else's that are installed with it, by name."""
-        return upstream(_yaml(self.folder / "upstream.yaml"))
+        return upstream(read_values(self.folder / "upstream.yaml"))
 
     @cached_property
     def controller(self) -> dict[str, Any]:
         """The load balancer controller's values that are not its own defaults."""
-        return overlay(_yaml(self.folder / "controller.yaml"), controller_values(self._inputs))
+        return overlay(
+            read_values(self.folder / "controller.yaml"), controller_values(self._inputs)
+        )
 
     @property
     def installs_gateway_api(self) -> bool:
@@ -107,15 +109,3 @@ def _contents(chart: Path) -> list[tuple[str, bytes]]:
         for path in chart.rglob("*")
         if path.is_file() and path not in beside
     )
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} must hold keys and values")
-    return found

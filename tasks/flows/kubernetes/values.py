@@ -37,13 +37,31 @@ def merge_values(root: Path, names: Sequence[str], values: Mapping[str, Any]) ->
     Args:
         names: the environment's values files; the later ones win.
         values: those of this deploy; they win over all.
+
+    Raises:
+        InputError: a file is not there, or cannot be read.
+    """
+    merged: dict[str, Any] = {}
+    for path in (chart(root) / "values.yaml", *files(root, names)):
+        merged = overlay(merged, read_values(path))
+    return overlay(merged, values)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Return what a YAML file of keys and values holds; nothing where all of it is comments.
+
+    Raises:
+        InputError: it is something else.
     """
     import yaml
 
-    merged: dict[str, Any] = {}
-    for path in (chart(root) / "values.yaml", *files(root, names)):
-        merged = overlay(merged, yaml.safe_load(path.read_text()) or {})
-    return overlay(merged, values)
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict | None):
+        raise InputError(f"{path} must hold keys and values")
+    return found or {}
 
 
 def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.adapters import process
+from tasks.adapters import identity, process
 from tasks.adapters.process import Runner
 from tasks.core.errors import CommandError, DeadlineError, MissingToolError
 from tasks.core.redact import MASK, Redactor
@@ -525,3 +525,12 @@ def test_a_signal_that_does_not_wake_whoever_waits_for_the_program_on_the_termin
     script = f'trap "exit 8" TERM; touch {tmp_path}/ready; while :; do sleep 0.1; done'
     done = run_signalled(INTERACT, TO_ANOTHER_THREAD, script, str(tmp_path))
     assert done.stdout == "status 8\n", done.stderr
+
+
+# -- whether one is alive ------------------------------------------------------------------------
+
+
+def test_a_process_is_alive_until_it_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as program:
+        assert identity.is_alive(program.pid)
+    assert not identity.is_alive(program.pid)

@@ -336,6 +336,46 @@ def test_a_protected_environment_refuses_a_dirty_tree(site: Site) -> None:
     assert site.registry.tags("nginx") == {}
 
 
+def test_what_git_ignores_has_a_tag_of_its_own_and_goes_into_nothing_protected(site: Site) -> None:
+    clean = site.built()["mautic"]["tags"]
+    with (site.checkout / ".git" / "info" / "exclude").open("a") as file:
+        file.write("*.map\n")
+    site.write("mautic/plugins/a.map", "ignored")
+    assert git(site.checkout, "status", "--porcelain") == ""
+    dirty = site.built()["mautic"]["tags"]
+    assert "-dirty-" in dirty[1]
+    assert not set(clean) & set(dirty)
+    site.environment = PROTECTED
+    done = site.build()
+    assert done.returncode == 3
+    assert "docker/mautic/plugins/a.map is not as committed" in done.stderr
+
+
+def test_what_is_not_here_is_refused_by_its_name(site: Site) -> None:
+    oid = "0" * 64
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 1\n"
+    site.write("mautic/plugins/a.png", pointer)
+    site.commit()
+    done = site.build()
+    assert done.returncode == 2
+    assert "docker/mautic/plugins/a.png is only a pointer of Git LFS" in done.stderr
+    assert "git lfs pull" in done.stderr
+    (site.checkout / "docker" / "mautic" / "plugins" / "a.png").unlink()
+    (site.checkout / "docker" / "mautic" / "plugins" / "b").symlink_to("/etc/passwd")
+    done = site.build()
+    assert done.returncode == 2
+    assert "docker/mautic/plugins/b is a link to /etc/passwd" in done.stderr
+
+
+def test_what_a_bake_file_hides_from_its_text_is_refused(site: Site) -> None:
+    bake = site.checkout / "docker" / "docker-bake.hcl"
+    text = bake.read_text().replace('"docker/nginx"', '"${"docker/nginx"}"')
+    bake.write_text(text)
+    done = site.build()
+    assert done.returncode == 2
+    assert "a target is built from docker/nginx, which its text does not show" in done.stderr
+
+
 def test_a_protected_environment_refuses_other_branches(site: Site) -> None:
     site.environment = PROTECTED
     git(site.checkout, "checkout", "--quiet", "-b", "feature")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 
 import pytest
 
@@ -32,12 +30,6 @@ def test_a_job_is_named_by_its_user_and_its_url(monkeypatch: pytest.MonkeyPatch)
     assert me.owner == f"ada@{socket.gethostname()}"
     assert me.identity == "https://gitlab/1"
     assert (me.commit, me.committed, me.pid) == ("1a2b", 5, os.getpid())
-
-
-def test_a_process_is_alive_until_it_has_ended() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        assert is_alive(process.pid)
-    assert not is_alive(process.pid)
 
 
 def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:

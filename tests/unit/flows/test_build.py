@@ -130,6 +130,7 @@ def test_a_registry_to_come_is_not_asked(bench: Bench) -> None:
         ("a file is missing", InputError, "docker/theme.css is not here"),
         ("line ends", InputError, "docker/a.sh has Windows line ends .* and 1 more"),
         ("no such image", InputError, "there is no image 'web'"),
+        ("another folder", InputError, "a target is built from elsewhere, which its text does not"),
         ("no folder", InputError, "target nginx: there is no file"),
     ],
 )
@@ -137,13 +138,15 @@ def test_what_must_not_be_built_is_refused_before_anything_is_asked_for(
     bench: Bench, case: str, error: type[Exception], message: str
 ) -> None:
     branches = ["main"] if case == "branch" else ["feature/*"]
-    protected = case not in {"a file is missing", "line ends", "no such image", "no folder"}
+    protected = case in {"dirty", "branch", "commit", "stand-in"}
     own = an_environment(branches=branches, protected=protected)
     subject = a_subject(own, dirty="0a1b2c3d" if case == "dirty" else None)
     bench.git.is_there = case != "commit"
     bench.git.absent = "docker/theme.css" if case == "a file is missing" else ""
     bench.git.crlf = ["docker/a.sh", "docker/b.sh"] if case == "line ends" else []
     bench.bases.standin = "debian" if case == "stand-in" else ""
+    if case == "another folder":
+        bench.buildx.targets = {"web": {"context": "elsewhere"}, **bench.buildx.targets}
     if case == "no folder":
         (bench.root / "nginx" / "Dockerfile").unlink()
     with pytest.raises(error, match=message):

@@ -21,7 +21,7 @@ from tasks.adapters.host.apt import AptTool
 from tasks.adapters.host.docker_service import Service
 from tasks.adapters.host.machine import DEBIAN_KEYS, Machine
 from tasks.adapters.process import Runner
-from tasks.core.doctor.checks import Clock, Need, Terraform
+from tasks.core.doctor.checks import ClockSkew, Need, TerraformFacts
 from tasks.core.doctor.packages import Command, install_commands
 from tasks.core.errors import EngineError
 from tasks.core.redact import Redactor
@@ -82,7 +82,7 @@ def test_daemons_are_found_where_an_ordinary_path_does_not_look(runner: Runner) 
     assert bare.find("ldconfig").endswith("sbin/ldconfig")
     assert bare.find("ls") == ""
     assert bare.docker().client == ""
-    assert bare.terraform(used=True) == Terraform(used=True)
+    assert bare.terraform(used=True) == TerraformFacts(used=True)
 
 
 def test_the_terraform_of_this_machine(machine: Machine) -> None:
@@ -99,7 +99,7 @@ def test_a_terraform_that_does_not_work_has_no_version(runner: Runner, tmp_path:
     program.write_text("#!/bin/sh\necho 'no version is set' >&2; exit 1\n")
     program.chmod(0o755)
     own = Machine(runner, Engine(), environ={"PATH": str(tmp_path)})
-    assert own.terraform(used=True) == Terraform(str(program), "", used=True)
+    assert own.terraform(used=True) == TerraformFacts(str(program), "", used=True)
 
 
 def test_a_free_port_and_one_that_a_program_holds(machine: Machine) -> None:
@@ -160,7 +160,7 @@ def test_the_clock_is_compared_with_any_server(
 def test_without_any_server_there_is_no_clock(
     machine: Machine, free_port: Callable[[], int]
 ) -> None:
-    assert machine.clock({}, [f"http://127.0.0.1:{free_port()}/"]) == Clock()
+    assert machine.clock({}, [f"http://127.0.0.1:{free_port()}/"]) == ClockSkew()
 
 
 # -- apt ------------------------------------------------------------------------------------------

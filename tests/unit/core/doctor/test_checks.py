@@ -10,16 +10,16 @@ import pytest
 from tasks.core.doctor.checks import (
     GIB,
     TERRAFORM_MIN,
-    Clock,
+    ClockSkew,
     Docker,
     Facts,
     Finding,
-    Level,
     Need,
     PortUse,
+    Severity,
     Source,
     System,
-    Terraform,
+    TerraformFacts,
     judge,
     needs,
     problems,
@@ -57,7 +57,7 @@ FACTS = Facts(
     disk={"/var/lib/docker": 60 * GIB},
     memory=8 * GIB,
     ports=(PortUse("proxy", "platform.http_port", "127.0.0.1", 8080, "", 8080),),
-    clock=Clock("docker.io", 0.4),
+    clock=ClockSkew("docker.io", 0.4),
     sources=(HUB,),
     localhost=("127.0.0.1", "::1"),
     tools={Need.DEBOOTSTRAP: ""},
@@ -73,7 +73,7 @@ def look(check: str, **changes: Any) -> Finding:
 
 def test_a_machine_that_lacks_nothing() -> None:
     findings = judge(FACTS)
-    assert {finding.level for finding in findings} == {Level.OK}
+    assert {finding.level for finding in findings} == {Severity.OK}
     assert not needs(findings)
     assert not any(finding.remedy for finding in findings)
 
@@ -112,7 +112,7 @@ def test_an_engine_that_cannot_be_used(
     changes: dict[str, Any], words: str, wanted: tuple[Need, ...]
 ) -> None:
     found = look("engine", docker=dataclasses.replace(DOCKER, **changes))
-    assert found.level is Level.PROBLEM
+    assert found.level is Severity.PROBLEM
     assert words in found.found
     assert found.needs == wanted
     # What --fix cannot bring has a remedy of its own.
@@ -122,48 +122,48 @@ def test_an_engine_that_cannot_be_used(
 def test_a_member_of_the_group_only_has_to_log_in_again() -> None:
     docker = dataclasses.replace(DOCKER, state="forbidden")
     found = look("engine", docker=docker, system=dataclasses.replace(SYSTEM, member=True))
-    assert (found.level, found.needs) == (Level.PROBLEM, ())
+    assert (found.level, found.needs) == (Severity.PROBLEM, ())
     assert "newgrp docker" in found.remedy
 
 
 def test_a_storage_driver_that_copies_everything() -> None:
     found = look("engine", docker=dataclasses.replace(DOCKER, driver="vfs"))
-    assert found.level is Level.WARNING
+    assert found.level is Severity.WARNING
     assert "overlay2" in found.remedy
 
 
 @pytest.mark.parametrize(
     ("plugin", "version", "level"),
     [
-        ("buildx", "", Level.PROBLEM),
-        ("buildx", "v0.9.1", Level.PROBLEM),
-        ("buildx", "v0.10.0", Level.OK),
-        ("compose", "", Level.PROBLEM),
-        ("compose", "1.29.2", Level.PROBLEM),
-        ("compose", "2.19.0", Level.PROBLEM),
-        ("compose", "2.20.2+ds1-0ubuntu1~22.04.1", Level.OK),
-        ("compose", "v5.0.0", Level.OK),
+        ("buildx", "", Severity.PROBLEM),
+        ("buildx", "v0.9.1", Severity.PROBLEM),
+        ("buildx", "v0.10.0", Severity.OK),
+        ("compose", "", Severity.PROBLEM),
+        ("compose", "1.29.2", Severity.PROBLEM),
+        ("compose", "2.19.0", Severity.PROBLEM),
+        ("compose", "2.20.2+ds1-0ubuntu1~22.04.1", Severity.OK),
+        ("compose", "v5.0.0", Severity.OK),
     ],
 )
-def test_plugins(plugin: str, version: str, level: Level) -> None:
+def test_plugins(plugin: str, version: str, level: Severity) -> None:
     found = look(plugin, docker=dataclasses.replace(DOCKER, **{plugin: version}))
     assert found.level is level
-    assert found.needs == (() if level is Level.OK else (Need(plugin),))
+    assert found.needs == (() if level is Severity.OK else (Need(plugin),))
 
 
 @pytest.mark.parametrize(
     ("gib", "disk", "memory"),
     [
-        (100, Level.OK, Level.OK),
-        (9.9, Level.WARNING, Level.OK),
-        (2.9, Level.PROBLEM, Level.OK),
-        (1.5, Level.PROBLEM, Level.WARNING),
-        (0.9, Level.PROBLEM, Level.PROBLEM),
+        (100, Severity.OK, Severity.OK),
+        (9.9, Severity.WARNING, Severity.OK),
+        (2.9, Severity.PROBLEM, Severity.OK),
+        (1.5, Severity.PROBLEM, Severity.WARNING),
+        (0.9, Severity.PROBLEM, Severity.PROBLEM),
     ],
 )
-def test_room(gib: float, disk: Level, memory: Level) -> None:
+def test_room(gib: float, disk: Severity, memory: Severity) -> None:
     found = look("disk", disk={"/data": int(gib * GIB)})
-    assert (found.level, bool(found.remedy)) == (disk, disk is not Level.OK)
+    assert (found.level, bool(found.remedy)) == (disk, disk is not Severity.OK)
     assert "/data" in found.found
     assert look("memory", memory=int(gib * GIB)).level is memory
 
@@ -174,13 +174,13 @@ def test_memory_that_the_system_does_not_tell_is_left_out() -> None:
 
 def test_a_port_of_the_platform_itself_is_no_problem() -> None:
     use = dataclasses.replace(FACTS.ports[0], holder="ours")
-    assert look("port 8080", ports=(use,)).level is Level.OK
+    assert look("port 8080", ports=(use,)).level is Severity.OK
 
 
 def test_a_taken_port_names_its_holder_the_setting_and_a_free_one() -> None:
     use = PortUse("registry", "platform.registry_port", "127.0.0.1", 5050, "container x", 5051)
     found = look("port 5050", ports=(use,))
-    assert found.level is Level.PROBLEM
+    assert found.level is Severity.PROBLEM
     assert "container x" in found.found
     assert "platform.registry_port: 5051" in found.remedy
     assert "localhost:5051" in found.remedy
@@ -189,55 +189,55 @@ def test_a_taken_port_names_its_holder_the_setting_and_a_free_one() -> None:
 @pytest.mark.parametrize(
     ("skew", "level", "word"),
     [
-        (0.0, Level.OK, "agrees"),
-        (-59.0, Level.OK, "agrees"),
-        (61.0, Level.WARNING, "ahead of"),
-        (-301.0, Level.PROBLEM, "behind"),
+        (0.0, Severity.OK, "agrees"),
+        (-59.0, Severity.OK, "agrees"),
+        (61.0, Severity.WARNING, "ahead of"),
+        (-301.0, Severity.PROBLEM, "behind"),
     ],
 )
-def test_clock(skew: float, level: Level, word: str) -> None:
-    found = look("clock", clock=Clock("docker.io", skew))
-    assert (found.level, bool(found.remedy)) == (level, level is not Level.OK)
+def test_clock(skew: float, level: Severity, word: str) -> None:
+    found = look("clock", clock=ClockSkew("docker.io", skew))
+    assert (found.level, bool(found.remedy)) == (level, level is not Severity.OK)
     assert word in found.found
 
 
 def test_a_clock_that_nothing_can_be_compared_with() -> None:
-    assert "not compared" in look("clock", clock=Clock()).found
+    assert "not compared" in look("clock", clock=ClockSkew()).found
 
 
 @pytest.mark.parametrize(
     ("changes", "level", "debootstrap"),
     [
-        ({}, Level.OK, None),
+        ({}, Severity.OK, None),
         # The engine has all of them: nothing has to be fetched.
-        ({"sources": (AWAY,)}, Level.OK, None),
+        ({"sources": (AWAY,)}, Severity.OK, None),
         (
             {"sources": (dataclasses.replace(AWAY, missing=("mysql:8.4",)),)},
-            Level.WARNING,
-            Level.PROBLEM,
+            Severity.WARNING,
+            Severity.PROBLEM,
         ),
         (
             {
                 "sources": (dataclasses.replace(AWAY, missing=("mysql:8.4",)),),
                 "standins": "official",
             },
-            Level.PROBLEM,
+            Severity.PROBLEM,
             None,
         ),
         (
             {"sources": (dataclasses.replace(AWAY, missing=("mysql:8.4",)),), "protected": True},
-            Level.PROBLEM,
+            Severity.PROBLEM,
             None,
         ),
-        ({"sources": (), "standins": "standins"}, Level.OK, Level.PROBLEM),
+        ({"sources": (), "standins": "standins"}, Severity.OK, Severity.PROBLEM),
     ],
 )
 def test_base_images_decide_whether_debootstrap_is_needed(
-    changes: dict[str, Any], level: Level, debootstrap: Level | None
+    changes: dict[str, Any], level: Severity, debootstrap: Severity | None
 ) -> None:
     found = look("base images", **changes)
     assert found.level is level
-    assert (level is Level.OK) or ("docker.io" in found.found and found.remedy)
+    assert (level is Severity.OK) or ("docker.io" in found.found and found.remedy)
     facts = dataclasses.replace(FACTS, **changes)
     levels = [each.level for each in judge(facts) if each.check == "debootstrap"]
     assert levels == ([debootstrap] if debootstrap else [])
@@ -245,32 +245,32 @@ def test_base_images_decide_whether_debootstrap_is_needed(
 
 def test_a_missing_tool_of_the_tests_is_a_warning_that_can_be_fixed() -> None:
     found = look("chromium", tools={Need.CHROMIUM: ""})
-    assert (found.level, found.needs) == (Level.WARNING, (Need.CHROMIUM,))
-    assert look("chromium", tools={Need.CHROMIUM: "/usr/bin/chromium"}).level is Level.OK
+    assert (found.level, found.needs) == (Severity.WARNING, (Need.CHROMIUM,))
+    assert look("chromium", tools={Need.CHROMIUM: "/usr/bin/chromium"}).level is Severity.OK
 
 
 @pytest.mark.parametrize(
     ("version", "level", "words"),
     [
-        ("1.11.0", Level.OK, "Terraform 1.11.0"),
-        ("1.12.0-beta2", Level.OK, "Terraform 1.12.0-beta2"),
-        ("2.0.1", Level.OK, "Terraform 2.0.1"),
-        ("1.10.5", Level.WARNING, "Terraform 1.10.5: older than 1.11"),
-        ("", Level.WARNING, "/usr/bin/terraform does not say its version"),
+        ("1.11.0", Severity.OK, "Terraform 1.11.0"),
+        ("1.12.0-beta2", Severity.OK, "Terraform 1.12.0-beta2"),
+        ("2.0.1", Severity.OK, "Terraform 2.0.1"),
+        ("1.10.5", Severity.WARNING, "Terraform 1.10.5: older than 1.11"),
+        ("", Severity.WARNING, "/usr/bin/terraform does not say its version"),
     ],
 )
-def test_terraform_for_an_environment_of_a_stack(version: str, level: Level, words: str) -> None:
-    found = look("terraform", terraform=Terraform("/usr/bin/terraform", version, used=True))
+def test_terraform_for_an_environment_of_a_stack(version: str, level: Severity, words: str) -> None:
+    found = look("terraform", terraform=TerraformFacts("/usr/bin/terraform", version, used=True))
     assert found.level is level
     assert found.found.startswith(words)
-    assert ("install Terraform 1.11 or later" in found.remedy) == (level is not Level.OK)
+    assert ("install Terraform 1.11 or later" in found.remedy) == (level is not Severity.OK)
 
 
 def test_terraform_that_is_missing_matters_where_there_is_a_stack_alone() -> None:
-    found = look("terraform", terraform=Terraform(used=True))
-    assert (found.level, found.needs) == (Level.WARNING, ())
+    found = look("terraform", terraform=TerraformFacts(used=True))
+    assert (found.level, found.needs) == (Severity.WARNING, ())
     assert found.remedy.endswith("https://developer.hashicorp.com/terraform/install")
-    assert look("terraform", terraform=Terraform()).level is Level.OK
+    assert look("terraform", terraform=TerraformFacts()).level is Severity.OK
     assert not [one for one in judge(FACTS) if one.check == "terraform"]
 
 
@@ -283,20 +283,20 @@ def test_the_oldest_terraform_is_the_one_that_the_code_asks_for() -> None:
 @pytest.mark.parametrize(
     ("addresses", "level"),
     [
-        (("127.0.0.1",), Level.OK),
-        (("127.0.0.1", "::1"), Level.OK),
-        ((), Level.WARNING),
-        (("203.0.113.7",), Level.WARNING),
+        (("127.0.0.1",), Severity.OK),
+        (("127.0.0.1", "::1"), Severity.OK),
+        ((), Severity.WARNING),
+        (("203.0.113.7",), Severity.WARNING),
     ],
 )
-def test_names_below_localhost(addresses: tuple[str, ...], level: Level) -> None:
+def test_names_below_localhost(addresses: tuple[str, ...], level: Severity) -> None:
     found = look("names", localhost=addresses)
-    assert (found.level, bool(found.remedy)) == (level, level is not Level.OK)
+    assert (found.level, bool(found.remedy)) == (level, level is not Severity.OK)
 
 
 def test_other_systems_are_told_that_they_install_by_hand() -> None:
     found = look("system", system=dataclasses.replace(SYSTEM, apt=False, name="Fedora Linux 44"))
-    assert (found.level, bool(found.remedy)) == (Level.WARNING, True)
+    assert (found.level, bool(found.remedy)) == (Severity.WARNING, True)
 
 
 def test_needs_come_once_and_in_order_and_only_problems_count() -> None:

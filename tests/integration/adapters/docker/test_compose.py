@@ -1,0 +1,86 @@
+"""What runs of a Compose project: its words, and commands in its containers."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.adapters.docker.compose import Compose, execute, interact, logs
+from tasks.adapters.docker.engine import PROJECT, Engine
+from tasks.adapters.process import Runner
+from tasks.core.errors import CommandError, DeadlineError
+from tasks.core.redact import Redactor
+
+SERVICES = """\
+services:
+  one: &service
+    image: {image}
+    network_mode: none
+    stop_grace_period: 1s
+    command: [sh, -c, "printf 'first\\\\n\\\\033[31mcoloured\\\\033[0m\\\\n'; exec sleep 600"]
+  two: *service
+"""
+
+
+@pytest.fixture(scope="module")
+def runner() -> Runner:
+    return Runner(Redactor())
+
+
+@pytest.fixture(scope="module")
+def project(
+    debian_image: str, runner: Runner, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A project of two services that say two lines and wait."""
+    name = f"mautic-multidev-test-{secrets.token_hex(4)}"
+    file = tmp_path_factory.mktemp("project") / "compose.yaml"
+    file.write_text(SERVICES.format(image=debian_image))
+    Compose(runner, name, file, {}).up(["one", "two"], lambda _: None)
+    yield name
+    down = ["docker", "compose", "--project-name", name, "down", "--timeout", "0"]
+    subprocess.run(down, check=True, capture_output=True)
+
+
+@pytest.fixture
+def container(project: str) -> str:
+    found = Engine().containers(f"{PROJECT}={project}")
+    return next(item.id for item in found if item.service == "one")
+
+
+def test_the_words_of_all_services_and_of_one(project: str, runner: Runner, tmp_path: Path) -> None:
+    def said(service: str, tail: int) -> list[str]:
+        lines: list[str] = []
+        logs(
+            runner,
+            project,
+            lines.append,
+            cwd=tmp_path,
+            service=service,
+            follow=False,
+            tail=tail,
+        )
+        return sorted(" ".join(line.split()) for line in lines)
+
+    both = ["one-1 | coloured", "one-1 | first", "two-1 | coloured", "two-1 | first"]
+    assert said("", 10) == both
+    assert said("two", 1) == ["two-1 | coloured"]
+
+
+def test_a_command_in_a_container(container: str, runner: Runner) -> None:
+    words = ["sh", "-c", "echo here; echo there >&2; exit 3"]
+    done = execute(runner, container, words, deadline_seconds=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "here\n", "there\n")
+    with pytest.raises(CommandError, match="exit status 3"):
+        execute(runner, container, words, deadline_seconds=60)
+    with pytest.raises(DeadlineError):
+        execute(runner, container, ["sleep", "600"], deadline_seconds=1)
+
+
+def test_a_command_for_the_person_has_the_status_of_the_command(
+    container: str, runner: Runner
+) -> None:
+    assert interact(runner, container, ["sh", "-c", "exit 7"]) == 7
