@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -140,9 +141,15 @@ def main() -> None:
 
 
 def _is_unwritable(stream: TextIO) -> bool:
-    """Return True if what a stream still holds, which failed to be written, fails again."""
+    """Return True if a stream takes nothing more: what it holds fails again, or its reader is gone.
+
+    What was too long for its buffer is not held any more once it has failed.
+    """
     try:
         stream.flush()
+        os.write(stream.fileno(), b"")
     except OSError:
         return True
-    return False
+    reader = select.poll()
+    reader.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in reader.poll(0))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.repository import canonical
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv, with_remote
 from tests.support.planting import is_there, listed, origin, plant, remove
@@ -82,7 +83,7 @@ def test_list_shows_every_environment_of_these_settings_and_no_other(site: KubeE
     row = rows[MAIN]
     assert (row["slug"], row["state"], row["tag"]) == (MAIN, "running", FIRST)
     assert row["url"] == "https://main.dev.example.com"
-    assert row["repository"] == origin(site)
+    assert row["repository"] == canonical(origin(site))
     assert row["owner"].endswith(socket.gethostname())
     assert row["created_at"] <= row["deployed_at"].replace("+00:00", "Z") < row["expires_at"]
     assert rows["of-another-repository"]["repository"] == "https://elsewhere/mautic.git"

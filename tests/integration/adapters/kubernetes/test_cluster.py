@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tasks.adapters.kubernetes import cluster as adapter
+from tasks.adapters.kubernetes import watch
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.kubernetes.watch import WatchEvent
@@ -452,14 +453,14 @@ def test_a_watch_whose_version_is_forgotten_lists_anew(
     cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As after a long absence: the version that was read is no longer known.
-    listed = cluster._list
+    listed = watch.list_objects
     ancient = iter(["1"])
 
     def list_(*args: Any) -> tuple[list[Object], str]:
         items, version = listed(*args)
         return items, next(ancient, version)
 
-    monkeypatch.setattr(cluster, "_list", list_)
+    monkeypatch.setattr(watch, "list_objects", list_)
     with Watcher(cluster, namespace) as watcher:
         cluster.create(config_map(namespace, "late"))
         until(lambda: "late" in watcher.names())

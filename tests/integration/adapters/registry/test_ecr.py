@@ -282,7 +282,6 @@ def test_a_missing_repository_is_told(place: Place) -> None:
         lambda registry: registry.digest("cache", "1"),
         lambda registry: registry.tags("cache"),
         lambda registry: registry.tag("cache", "1", ["2"]),
-        lambda registry: registry.delete_tags("cache", ["1"]),
         lambda registry: registry.missing(["mautic", "cache"]),
     ):
         with pytest.raises(RegistryError, match=f"no repository {place.path}/cache in") as caught:
