@@ -41,10 +41,8 @@ final class Parameters
     public function get(string $key): string
     {
         $variable = 'MAUTIC_'.strtoupper($key);
-        $value = $_ENV[$variable] ?? getenv($variable);
-        if (false === $value) {
-            $value = $this->values[$key] ?? '';
-        }
+        // Mautic puts what it has read into $_ENV, where no variable of that name is in its way.
+        $value = $_ENV[$variable] ?? $_SERVER[$variable] ?? $this->values[$key] ?? '';
 
         return (string) preg_replace_callback('/%%|%([^%\s]+)%/', static fn (array $found): string => match ($found[0]) {
             '%%'                       => '%',
