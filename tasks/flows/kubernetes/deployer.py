@@ -30,9 +30,7 @@ from tasks.flows.kubernetes.releases import drop_failed, end_hooks, go_back, rep
 from tasks.flows.kubernetes.services import where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files
-from tasks.flows.target import Credentials, FindImages, Request, Say
-
-ADMIN = "admin"
+from tasks.flows.target import ADMIN, Credentials, FindImages, Request, Say
 
 
 class ClusterDeployer:
