@@ -10,8 +10,8 @@ from tasks.adapters.gitlab import is_job
 from tasks.adapters.identity import this_run, user_at_host
 from tasks.adapters.terminal.console import Console
 from tasks.app import images, wiring
+from tasks.app.paths import ROOT
 from tasks.app.session import Session
-from tasks.app.task import ROOT
 from tasks.core.environment import Owner
 from tasks.core.names import Names
 from tasks.core.redact import Redactor

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tasks.adapters.docker.buildx import Buildx
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
+from tasks.app.paths import ROOT
 from tasks.app.session import Session
-from tasks.app.task import ROOT
 from tasks.core.settings import LOCAL
 from tasks.flows import pipeline
 from tasks.flows.build import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tasks.adapters.aws.state_bucket import StateBucket
 from tasks.adapters.terraform import Terraform
+from tasks.app.paths import ROOT
 from tasks.app.session import Session
-from tasks.app.task import ROOT
 from tasks.core.names import bucket_name
 from tasks.flows.infra.site import FOLDER, Site, only_stack, variables_files
 

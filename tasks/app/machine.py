@@ -12,8 +12,8 @@ from tasks.adapters.host.docker_service import Service
 from tasks.adapters.host.machine import Machine
 from tasks.adapters.host.venv import Venv
 from tasks.adapters.terminal.consent import ask
+from tasks.app.paths import ROOT
 from tasks.app.session import Session
-from tasks.app.task import ROOT
 from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need
 from tasks.core.errors import SuiteError
 from tasks.core.settings import LOCAL

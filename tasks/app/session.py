@@ -18,7 +18,7 @@ from tasks.adapters.git import Git
 from tasks.adapters.process import Runner, termination_as_interrupt
 from tasks.adapters.terminal.console import Console
 from tasks.adapters.terminal.typed_word import typed
-from tasks.app.task import ROOT
+from tasks.app.paths import ROOT
 from tasks.core import stack_outputs
 from tasks.core.config_sources import Level, merge, origin, variables
 from tasks.core.errors import RefusedError, SettingsError

@@ -10,7 +10,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import invoke
@@ -26,9 +25,6 @@ HELP = {
     "dry_run": "read only, and print the plan that a real run would execute",
 }
 """Help of the options that mean the same in every task."""
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout that the suite lives in."""
 
 
 def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any], Any]:

@@ -23,8 +23,8 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.registry.ecr import EcrRegistry, region_of
 from tasks.adapters.registry.oci import OciRegistry
+from tasks.app.paths import ROOT
 from tasks.app.session import Session
-from tasks.app.task import ROOT
 from tasks.core.errors import InputError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.names import platform_name

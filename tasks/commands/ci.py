@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
-from tasks.app.task import ROOT, check_format, task
+from tasks.app.paths import ROOT
+from tasks.app.task import check_format, task
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
