@@ -13,10 +13,12 @@ import docker
 import pytest
 
 from tests.integration.image_support import (
+    PARAMETERS,
     Builds,
     Containers,
     Site,
     containers,
+    declaration,
     logs,
     look,
     probe_tree,
@@ -55,7 +57,8 @@ HIDDEN = {
     "docroot/autoload.php": EVIL,
     "docroot/app/AppKernel.php": EVIL,
     "docroot/app/config/config.php": EVIL,
-    "docroot/app/bundles/CoreBundle/Config/config.php": EVIL,
+    # The build itself reads this one: it has to declare Mautic's parameters.
+    "docroot/app/bundles/CoreBundle/Config/config.php": EVIL + declaration(PARAMETERS["7"]),
     "docroot/app/bundles/CoreBundle/Assets/js/evil.php": EVIL,
     "docroot/media/css/evil.php": EVIL,
     "docroot/media/css/evil.php.css": EVIL,
