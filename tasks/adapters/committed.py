@@ -30,7 +30,7 @@ _REPOSITORY = "160000"
 """Modes of git's trees; what else there is are files."""
 
 
-class Built(Protocol):
+class BuildInputs(Protocol):
     """What images are built from; every path is relative to the root."""
 
     def paths(self) -> frozenset[str]:
@@ -40,7 +40,7 @@ class Built(Protocol):
         """Return True if a file of that path would be one of them."""
 
 
-class Ask(Protocol):
+class RunGit(Protocol):
     """Runs git in a folder, and returns what it prints; bytes that are not UTF-8 as surrogates."""
 
     def __call__(self, where: Path, *args: str, stdin: str = "", check: bool = True) -> str:
@@ -64,7 +64,7 @@ class _Entry:
     path: str
 
 
-def differing(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> list[str]:
+def differing(ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]) -> list[str]:
     """Return the paths that HEAD does not have as they are here, in order.
 
     Args:
@@ -90,7 +90,7 @@ def differing(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> list[
     return sorted([*new, *(path for path in changed if path not in as_checked_out)])
 
 
-def require_whole(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> None:
+def require_whole(ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]) -> None:
     """Make sure that everything is here that HEAD says images are built from.
 
     Args:
@@ -134,7 +134,7 @@ def require_whole(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> N
         )
 
 
-def _tree(ask: Ask, root: Path, commit: str = "HEAD", below: str = "") -> dict[str, _Entry]:
+def _tree(ask: RunGit, root: Path, commit: str = "HEAD", below: str = "") -> dict[str, _Entry]:
     """Return what a commit has in a folder and below it, those of submodules that are here, too."""
     found: dict[str, _Entry] = {}
     for line in filter(None, ask(root, "ls-tree", "-r", "-z", commit, check=not below).split("\0")):
@@ -158,7 +158,7 @@ def _is_object(path: Path, entry: _Entry) -> bool:
     return digest(header + content, usedforsecurity=False).hexdigest() == entry.oid
 
 
-def _checked_out(ask: Ask, root: Path, changed: Mapping[str, _Entry]) -> set[str]:
+def _checked_out(ask: RunGit, root: Path, changed: Mapping[str, _Entry]) -> set[str]:
     """Return those of some files that are what a checkout makes of HEAD's objects.
 
     Git LFS puts a file in a pointer's place; and there are attributes such as ``ident`` and
@@ -184,7 +184,7 @@ def _checked_out(ask: Ask, root: Path, changed: Mapping[str, _Entry]) -> set[str
     return found
 
 
-def _unfiltered(ask: Ask, root: Path, paths: list[str]) -> Iterator[tuple[str, str]]:
+def _unfiltered(ask: RunGit, root: Path, paths: list[str]) -> Iterator[tuple[str, str]]:
     """Yield the paths that a filter is named for which this clone does not have, and its name."""
     asked = "\0".join(path for path in paths if path.isprintable())
     fields = ask(root, "check-attr", "-z", "--stdin", "filter", stdin=asked).split("\0")

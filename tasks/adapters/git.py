@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.adapters.committed import Built, differing, require_whole
+from tasks.adapters.committed import BuildInputs, differing, require_whole
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.repository import canonical
@@ -136,7 +136,7 @@ class Git:
                 "there is no commit yet", hint="commit something first: images are tagged by commit"
             ) from error
 
-    def checkout(self, built: Built) -> Checkout:
+    def checkout(self, built: BuildInputs) -> Checkout:
         """Return the commit that is checked out, and whether the tree is dirty.
 
         It is dirty where git finds it so, and where one of the files that images are built from is
@@ -154,7 +154,7 @@ class Git:
         dirty = self._fingerprint(status, unseen) if status or unseen else None
         return Checkout(commit, dirty, tuple(unseen))
 
-    def require_whole(self, built: Built) -> None:
+    def require_whole(self, built: BuildInputs) -> None:
         """Make sure that everything is here that HEAD says images are built from.
 
         Args:

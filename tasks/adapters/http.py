@@ -27,7 +27,7 @@ class Response:
     text: str
 
 
-class Site:
+class SiteClient:
     """One site, reached by address: its name need not resolve on this machine.
 
     Args:

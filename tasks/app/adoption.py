@@ -10,12 +10,12 @@ from tasks.app import wiring
 from tasks.app.session import Session
 from tasks.core.errors import InputError
 from tasks.core.names import Names
-from tasks.flows.adopt import Adoption, Rewrite, plan_adoption, run_adoption
+from tasks.flows.adopt import AdoptionPlan, Rewrite, plan_adoption, run_adoption
 from tasks.flows.compose import adoption as compose_adoption
 from tasks.flows.kubernetes import adoption as kubernetes_adoption
 
 
-class Adopting:
+class BranchAdoption:
     """The adoption of a branch's environment by this repository.
 
     Args:
@@ -32,7 +32,7 @@ class Adopting:
         self._former = former
         self._target = wiring.target(session, names.environment, dry=True)
 
-    def plan(self) -> Adoption:
+    def plan(self) -> AdoptionPlan:
         """Return what would be adopted. Reads only."""
         repository = self._session.git.repository()
         return plan_adoption(self._target.inspector, self._names, repository, self._former)
@@ -59,7 +59,7 @@ class Adopting:
             hint=f"if that is meant, add: --name {name}",
         )
 
-    def run(self, plan: Adoption) -> None:
+    def run(self, plan: AdoptionPlan) -> None:
         """Carry it out; errors as of ``run_adoption``."""
         me, warn = this_run("adopt"), self._session.console.warn
         run_adoption(plan, self._target.remover, self._rewrite(), me=me, warn=warn)

@@ -17,23 +17,23 @@ from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.flows.build import guard
 from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
-from tasks.flows.deploy import Deployed, run_deploy
-from tasks.flows.gc import Sweep, find_sweep, run_sweep
+from tasks.flows.deploy import DeployResult, run_deploy
+from tasks.flows.gc import SweepPlan, find_sweep, run_sweep
 from tasks.flows.registry_port import Registry
 from tasks.flows.target import (
     Credentials,
     Inspector,
-    Part,
     RemovalPlan,
     Remover,
     Request,
+    ServiceStatus,
     owner_of,
 )
 from tasks.flows.views import absent, now
 
 
 @dataclass(frozen=True)
-class Existing:
+class ExistingEnvironment:
     """An environment that is there.
 
     Attributes:
@@ -46,10 +46,10 @@ class Existing:
     inspector: Inspector
     owner: Owner
     names: Names
-    parts: tuple[Part, ...]
+    parts: tuple[ServiceStatus, ...]
 
 
-def existing(session: Session, env: str, branch: str | None) -> Existing:
+def existing(session: Session, env: str, branch: str | None) -> ExistingEnvironment:
     """Return a branch's environment.
 
     Args:
@@ -66,7 +66,7 @@ def existing(session: Session, env: str, branch: str | None) -> Existing:
     parts = tuple(inspector.status(owner, names))
     if not parts:
         raise absent(inspector, names)
-    return Existing(inspector, owner, names, parts)
+    return ExistingEnvironment(inspector, owner, names, parts)
 
 
 # -- deploying ------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def rollback_request(session: Session, env: str, branch: str | None, tag: str) -
     return Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
 
 
-def deploy(session: Session, request: Request) -> Deployed:
+def deploy(session: Session, request: Request) -> DeployResult:
     """Deploy what a request asks for, and return what it came to."""
     action = "rollback" if request.rollback else "deploy"
     committed = session.git.committed(request.commit) if request.commit else 0
@@ -111,7 +111,7 @@ def deploy(session: Session, request: Request) -> Deployed:
     return run_deploy(local, request, me=me, console=console, root=ROOT)
 
 
-def show_deployed(session: Session, done: Deployed, *, as_json: bool = False) -> None:
+def show_deployed(session: Session, done: DeployResult, *, as_json: bool = False) -> None:
     """Print where the site is; of a first deploy also who may log in."""
     if done.credentials:
         _show_credentials(done.credentials)
@@ -138,7 +138,7 @@ def _show_credentials(credentials: Credentials) -> None:
 # -- removing -------------------------------------------------------------------------------------
 
 
-class Removal:
+class BranchCleanup:
     """The removal of everything that belongs to a branch.
 
     Args:
@@ -172,7 +172,7 @@ class Removal:
         return run_cleanup(self._remover, self.plan, self._names, me=me, console=console)
 
 
-class Sweeping:
+class EnvironmentSweep:
     """The removal of the environments, and the image tags, that nobody needs any more.
 
     Args:
@@ -198,7 +198,7 @@ class Sweeping:
         self._remover, self._inspector = target.remover, target.inspector
         self._tags = _tags(session, self._remover, environment, dry=dry)
 
-    def plan(self) -> Sweep:
+    def plan(self) -> SweepPlan:
         """Return what would be removed. Reads only."""
         return find_sweep(
             self._environment,
@@ -209,7 +209,7 @@ class Sweeping:
             now=self.now,
         )
 
-    def run(self, sweep: Sweep) -> None:
+    def run(self, sweep: SweepPlan) -> None:
         """Remove it; errors as of ``run_sweep``."""
         run_sweep(
             sweep,

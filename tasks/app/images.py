@@ -18,9 +18,9 @@ from tasks.flows import pipeline
 from tasks.flows.build import (
     BAKE,
     BuildPlan,
-    Built,
-    Subject,
-    Tools,
+    BuildSubject,
+    BuildTools,
+    BuiltImage,
     checkout_of,
     plan_build,
     record,
@@ -47,8 +47,8 @@ class Build:
     """
 
     session: Session
-    subject: Subject
-    tools: Tools
+    subject: BuildSubject
+    tools: BuildTools
     file: Path | None = None
 
     def plan(self, *, only: str = "", fresh: bool = False, dry: bool = False) -> BuildPlan:
@@ -71,18 +71,18 @@ class Build:
             registry_to_come=self._is_registry_to_come(dry=dry),
         )
 
-    def run(self, plan: BuildPlan) -> dict[str, Built]:
+    def run(self, plan: BuildPlan) -> dict[str, BuiltImage]:
         """Carry out a plan, and return what the images are now; errors as of ``run_build``."""
         built = run_build(plan, self.tools)
         if self.file:
             write_record(self.file, self.subject, built)
         return built
 
-    def report(self, built: Mapping[str, Built]) -> dict[str, Any]:
+    def report(self, built: Mapping[str, BuiltImage]) -> dict[str, Any]:
         """Return what the images are now as JSON-ready data, as it stands in build.json."""
         return record(self.subject, built)
 
-    def make(self) -> dict[str, Built]:
+    def make(self) -> dict[str, BuiltImage]:
         """Plan and run the build, as a part of a larger job."""
         return self.run(self.plan())
 
@@ -142,10 +142,10 @@ def of_jobs(
     return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
 
 
-def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> Subject:
+def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> BuildSubject:
     """Return what a build of a bake file's images is about: environment, branch and checkout."""
     names = session.names(env, branch)
-    return Subject(
+    return BuildSubject(
         name=names.environment,
         environment=session.settings.environment(names.environment),
         branch=names.branch,
@@ -157,12 +157,12 @@ def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE)
 
 def _tools(
     session: Session,
-    subject: Subject,
+    subject: BuildSubject,
     bake: str,
     variables: Mapping[str, str],
     registry: Registry,
-) -> Tools:
-    return Tools(
+) -> BuildTools:
+    return BuildTools(
         git=session.git,
         buildx=Buildx(session.runner, ROOT, bake),
         registry=registry,

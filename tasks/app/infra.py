@@ -7,10 +7,10 @@ from tasks.adapters.terraform import Terraform
 from tasks.app.session import Session
 from tasks.app.task import ROOT
 from tasks.core.names import bucket_name
-from tasks.flows.infra.site import FOLDER, Site, only_stack, variables_files
+from tasks.flows.infra.context import FOLDER, StackContext, only_stack, variables_files
 
 
-def site(session: Session, stack: str) -> Site:
+def site(session: Session, stack: str) -> StackContext:
     """Return a stack, and what works on it.
 
     Args:
@@ -29,7 +29,7 @@ def site(session: Session, stack: str) -> Site:
     account = aws.identity.account
     bucket = own.state_bucket or bucket_name(settings.project, account, own.region)
     tags = {"Project": settings.project, "ManagedBy": "inv infra.bootstrap"}
-    return Site(
+    return StackContext(
         name=name,
         account=account,
         region=own.region,

@@ -8,7 +8,7 @@ from functools import partial
 
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.host.apt import AptTool
-from tasks.adapters.host.docker_service import Service
+from tasks.adapters.host.docker_service import DockerService
 from tasks.adapters.host.machine import Machine
 from tasks.adapters.host.venv import Venv
 from tasks.adapters.terminal.consent import ask
@@ -19,7 +19,7 @@ from tasks.core.errors import SuiteError
 from tasks.core.settings import LOCAL
 from tasks.core.stack_outputs import origins
 from tasks.core.variables import pythons
-from tasks.flows.doctor import Doctor, FixPlan, Report, refuse, stack_findings, stack_problem
+from tasks.flows.doctor import Doctor, DoctorReport, FixPlan, refuse, stack_findings, stack_problem
 
 
 def doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
@@ -33,7 +33,7 @@ def doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
     name, environment = session.environment(env)
     return Doctor(
         machine=Machine(session.runner, Engine()),
-        service=Service(session.runner),
+        service=DockerService(session.runner),
         runner=session.runner,
         apt=AptTool(session.runner),
         settings=session.settings,
@@ -45,7 +45,7 @@ def doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
     )
 
 
-def fix(session: Session, doctor: Doctor, *, yes: bool) -> Report:
+def fix(session: Session, doctor: Doctor, *, yes: bool) -> DoctorReport:
     """Bring what this machine lacks, with consent; errors as of ``Doctor.fix``.
 
     Args:

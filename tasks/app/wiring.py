@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from tasks.adapters.aws.eks import EksAccess
 from tasks.adapters.aws.session import Aws
-from tasks.adapters.docker.base_images import Bases
+from tasks.adapters.docker.base_images import BaseImages
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import Standins
 from tasks.adapters.files.download import fetch
-from tasks.adapters.files.lock import Lock
+from tasks.adapters.files.lock import FileLock
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
@@ -32,7 +32,7 @@ from tasks.flows.build import resolve_images
 
 if TYPE_CHECKING:
     from tasks.flows.compose.plan import ComposePlan
-    from tasks.flows.compose.platform import Platform
+    from tasks.flows.compose.platform import LocalPlatform
     from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.kubernetes.platform import ClusterPlatform
     from tasks.flows.registry_port import Registry
@@ -103,11 +103,11 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
 
 def local(session: Session, environment: str, *, dry: bool = False) -> Target[ComposePlan]:
     """Return this machine's Docker Engine as a target; arguments as for ``target``."""
-    from tasks.flows.compose.context import Context
+    from tasks.flows.compose.context import ComposeContext
     from tasks.flows.compose.target import compose_target
 
     engine = Engine()
-    context = Context(
+    context = ComposeContext(
         settings=session.settings_of(environment),
         environment=environment,
         engine=engine,
@@ -123,7 +123,7 @@ def local(session: Session, environment: str, *, dry: bool = False) -> Target[Co
 
 def platform(
     session: Session, standins: str, engine: Engine | None = None, *, dry: bool = False
-) -> Platform:
+) -> LocalPlatform:
     """Return the local platform; nothing of it is started by that.
 
     Args:
@@ -132,10 +132,10 @@ def platform(
         engine: the Docker Engine, where it is known already.
         dry: only look: images that have yet to be made are not made.
     """
-    from tasks.flows.compose.platform import Platform
+    from tasks.flows.compose.platform import LocalPlatform
 
-    lock = Lock(platform_name(session.settings.project))
-    return Platform(
+    lock = FileLock(platform_name(session.settings.project))
+    return LocalPlatform(
         settings=session.settings,
         engine=engine or Engine(),
         runner=session.runner,
@@ -210,7 +210,7 @@ def standins(session: Session, environment: str) -> str:
 
 
 @cache
-def bases(session: Session, standins: str) -> Bases:
+def bases(session: Session, standins: str) -> BaseImages:
     """Return what resolves base images and remembers it, one per run.
 
     Args:
@@ -219,7 +219,7 @@ def bases(session: Session, standins: str) -> Bases:
     """
     images = session.settings.images
     engine = Engine()
-    return Bases(
+    return BaseImages(
         engine,
         Standins(
             session.runner,

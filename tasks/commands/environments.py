@@ -58,12 +58,12 @@ def cleanup(
     format: str = "text",
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
-    from tasks.app.environments import Removal
+    from tasks.app.environments import BranchCleanup
 
     as_json = check_format(format)
     dry = dry_run or session.dry
     names = session.names(env, branch)
-    removal = Removal(session, names, dry=dry)
+    removal = BranchCleanup(session, names, dry=dry)
     if dry:
         session.console.plan(removal.plan(), as_json=as_json)
     elif not removal.run():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tasks.app.session import Session
-    from tasks.core.terraform_plan import Change, Summary
+    from tasks.core.terraform_plan import PlanSummary, ResourceChange
 
 DRIFTED = 2
 """Exit code of a drift, as `terraform plan -detailed-exitcode` has it."""
@@ -206,14 +206,14 @@ def unlock(
         session.console.say(f"next: {site.command('plan')}")
 
 
-def _show(session: Session, summary: Summary) -> None:
+def _show(session: Session, summary: PlanSummary) -> None:
     """Print a plan's summary, what is lost last and, on a terminal, in red."""
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for line, alarming in summary.lines():
         session.console.data(f"\x1b[31;1m{line}\x1b[0m" if alarming and colour else line)
 
 
-def _lost(changes: Iterable[Change]) -> str:
+def _lost(changes: Iterable[ResourceChange]) -> str:
     return ", ".join(f"{change.loses} ({change.address})" for change in changes)
 
 

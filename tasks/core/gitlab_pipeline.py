@@ -38,7 +38,7 @@ _SLUG_MAX = 63
 
 
 @dataclass(frozen=True)
-class Job:
+class PipelineJob:
     """One job of a pipeline.
 
     Attributes:
@@ -111,7 +111,7 @@ class Pipeline:
             if name not in _GLOBAL and not name.startswith(".")
         }
 
-    def jobs(self, event: Mapping[str, str]) -> tuple[Job, ...]:
+    def jobs(self, event: Mapping[str, str]) -> tuple[PipelineJob, ...]:
         """Return the jobs that an event makes, in the order of their stages; none: no pipeline.
 
         Args:
@@ -139,7 +139,7 @@ class Pipeline:
         definition: Mapping[str, Any],
         variables: Mapping[str, str],
         event: Mapping[str, str],
-    ) -> Job | None:
+    ) -> PipelineJob | None:
         rules = definition.get("rules")
         rule = _first(rules, variables) if rules else {}
         when = "never" if rule is None else rule.get("when", definition.get("when", "on_success"))
@@ -156,7 +156,7 @@ class Pipeline:
         known = _known(own, event)
         place = definition.get("environment") or {}
         place = {"name": place} if isinstance(place, str) else place
-        return Job(
+        return PipelineJob(
             name=name,
             stage=definition.get("stage", "test"),
             when=when,

@@ -130,7 +130,7 @@ class Images(_Strict):
     )
 
 
-class Platform(_Strict):
+class PlatformSettings(_Strict):
     """The local platform: one registry, one proxy and one mail catcher for all branches."""
 
     address: Word = Field("127.0.0.1", description="Address the published ports listen on.")
@@ -142,7 +142,7 @@ class Platform(_Strict):
     mail_image: Word = Field("axllent/mailpit:v1.27", description="Image of the mail catcher.")
 
 
-class Registry(_Strict):
+class RegistrySettings(_Strict):
     """Where an environment's images are pushed to."""
 
     kind: Literal["oci", "ecr"] = Field(
@@ -170,7 +170,7 @@ class Registry(_Strict):
         return url
 
     @model_validator(mode="after")
-    def _fits(self) -> Registry:
+    def _fits(self) -> RegistrySettings:
         if self.kind == "oci" and not self.url:
             raise ValueError("kind oci needs url")
         if self.kind == "oci" and self.create:
@@ -183,7 +183,7 @@ class Registry(_Strict):
         return self
 
 
-class Cluster(_Strict):
+class ClusterSettings(_Strict):
     """The Kubernetes cluster an environment lives in."""
 
     kind: Literal["context", "eks"] = Field(
@@ -198,7 +198,7 @@ class Cluster(_Strict):
     )
 
     @model_validator(mode="after")
-    def _fits(self) -> Cluster:
+    def _fits(self) -> ClusterSettings:
         if self.kind == "context" and not self.name:
             raise ValueError("kind context needs name")
         return self
@@ -237,7 +237,7 @@ class Database(_Strict):
     )
 
 
-class Patience(_Strict):
+class PatienceSettings(_Strict):
     """How long a deploy may take, and what is waited for.
 
     Compose uses `stability_seconds` and `smoke_seconds` alone.
@@ -315,7 +315,7 @@ class Environment(_Strict):
     domain: Word | None = Field(
         None, description="What `{domain}` stands for; a stack publishes its own."
     )
-    registry: Registry = Field(description="Where its images are pushed to.")
+    registry: RegistrySettings = Field(description="Where its images are pushed to.")
     tags: tuple[Literal["short-sha", "latest"], ...] = Field(
         ("short-sha",), description="Tags its images get besides their content key."
     )
@@ -332,7 +332,7 @@ class Environment(_Strict):
         description="Stack whose addresses (registry, cluster, database, domain) it uses, read "
         "from SSM; what stands here is stronger, key by key.",
     )
-    cluster: Cluster | None = Field(None, description="Kubernetes only, and needed there.")
+    cluster: ClusterSettings | None = Field(None, description="Kubernetes only, and needed there.")
     scheme: Literal["http", "https"] = Field(
         "https", description="Kubernetes only: how browsers reach the site."
     )
@@ -357,7 +357,7 @@ class Environment(_Strict):
         description="Kubernetes only: the database server; without it the values files say where "
         "the database is (`mysql.enabled` for one in the branch's namespace).",
     )
-    patience: Patience = Field(Patience(), description="Kubernetes only.")
+    patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
     limits: Limits = Field(Limits(), description="Compose only.")
 
     @property
@@ -411,7 +411,7 @@ class Settings(_Strict):
         "and CI reach it by different hosts or paths.",
     )
     images: Images = Field(Images(), description="What the images are made of.")
-    platform: Platform = Field(Platform(), description="The local platform.")
+    platform: PlatformSettings = Field(PlatformSettings(), description="The local platform.")
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
     environments: Mapping[Name, Environment] = Field(description="The environments, by name.")
 

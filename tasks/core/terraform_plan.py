@@ -56,7 +56,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Change:
+class ResourceChange:
     """What becomes of one resource.
 
     Attributes:
@@ -91,7 +91,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Summary:
+class PlanSummary:
     """A plan, for people.
 
     Attributes:
@@ -103,13 +103,13 @@ class Summary:
     """
 
     subject: str
-    changes: tuple[Change, ...]
+    changes: tuple[ResourceChange, ...]
     outputs: tuple[str, ...] = ()
-    drift: tuple[Change, ...] = ()
+    drift: tuple[ResourceChange, ...] = ()
     protected: bool = False
 
     @property
-    def losses(self) -> tuple[Change, ...]:
+    def losses(self) -> tuple[ResourceChange, ...]:
         """The changes that lose data."""
         return tuple(change for change in self.changes if change.loses)
 
@@ -179,7 +179,7 @@ class Summary:
             yield f"  {change.line()}", True
 
 
-def summarise(document: Mapping[str, Any], subject: str) -> Summary:
+def summarise(document: Mapping[str, Any], subject: str) -> PlanSummary:
     """Return what a plan does.
 
     Args:
@@ -189,7 +189,7 @@ def summarise(document: Mapping[str, Any], subject: str) -> Summary:
     changes = tuple(_changes(document.get("resource_changes", ())))
     acted_on = {change.address: change for change in changes if change.action != "move"}
     protected = document.get("variables", {}).get("protected", {}).get("value")
-    return Summary(
+    return PlanSummary(
         subject,
         changes,
         outputs=tuple(
@@ -204,7 +204,7 @@ def summarise(document: Mapping[str, Any], subject: str) -> Summary:
     )
 
 
-def _changes(resources: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
+def _changes(resources: Sequence[Mapping[str, Any]]) -> Iterator[ResourceChange]:
     for one in resources:
         if one.get("mode") == "data":
             continue
@@ -221,10 +221,14 @@ def _changes(resources: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
         if one.get("deposed"):
             note = f"what an earlier replacement has left, {one['deposed']}"
         if action:
-            yield Change(one["address"], one["type"], action, _attributes(action, change), note)
+            yield ResourceChange(
+                one["address"], one["type"], action, _attributes(action, change), note
+            )
 
 
-def _undone(drifted: Iterator[Change], planned: Mapping[str, Change]) -> Iterator[Change]:
+def _undone(
+    drifted: Iterator[ResourceChange], planned: Mapping[str, ResourceChange]
+) -> Iterator[ResourceChange]:
     """Yield the drift that Terraform would undo, with the attributes it would set back.
 
     What AWS and the provider fill in by themselves differs from the state as well, until the next
@@ -255,7 +259,7 @@ def _attributes(action: str, change: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _plain(change: Change) -> dict[str, Any]:
+def _plain(change: ResourceChange) -> dict[str, Any]:
     return {**asdict(change), "attributes": list(change.attributes), "loses": change.loses}
 
 

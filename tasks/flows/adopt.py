@@ -10,7 +10,7 @@ from tasks.core.errors import RefusedError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.repository import is_same
-from tasks.flows.target import Exclusive, Inspector, Say, Summary, owner_of
+from tasks.flows.target import EnvironmentSummary, Exclusive, Inspector, Say, owner_of
 from tasks.flows.views import absent
 
 
@@ -22,7 +22,7 @@ class Rewrite(Protocol):
 
 
 @dataclass(frozen=True)
-class Adoption:
+class AdoptionPlan:
     """What an adoption is going to do.
 
     Attributes:
@@ -32,7 +32,7 @@ class Adoption:
     """
 
     names: Names
-    found: Summary
+    found: EnvironmentSummary
     repository: str
 
     @property
@@ -73,7 +73,7 @@ class Adoption:
         }
 
 
-def plan_adoption(inspector: Inspector, names: Names, repository: str, former: str) -> Adoption:
+def plan_adoption(inspector: Inspector, names: Names, repository: str, former: str) -> AdoptionPlan:
     """Return what is going to be adopted; reads only.
 
     Args:
@@ -89,7 +89,7 @@ def plan_adoption(inspector: Inspector, names: Names, repository: str, former: s
     found = next((item for item in inspector.list() if item.branch == names.branch), None)
     if found is None:
         raise absent(inspector, names)
-    plan = Adoption(names, found, repository)
+    plan = AdoptionPlan(names, found, repository)
     if plan.steps and not is_same(found.repository, former):
         raise RefusedError(
             f"{names.branch} in {names.environment} is {found.repository}'s, not {former}'s",
@@ -99,7 +99,7 @@ def plan_adoption(inspector: Inspector, names: Names, repository: str, former: s
 
 
 def run_adoption(
-    plan: Adoption, exclusive: Exclusive, rewrite: Rewrite, *, me: Holder, warn: Say
+    plan: AdoptionPlan, exclusive: Exclusive, rewrite: Rewrite, *, me: Holder, warn: Say
 ) -> None:
     """Carry out a plan, while nobody else changes the environment.
 

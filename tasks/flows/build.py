@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.adapters.docker import build_context
-from tasks.adapters.docker.buildx import Order, PushError
+from tasks.adapters.docker.buildx import BakeOrder, PushError
 from tasks.core.errors import InputError, RefusedError, RegistryError
 from tasks.core.images.bake_file import evaluated, places
 from tasks.core.images.content_key import base_arguments, linked, target_keys
@@ -21,7 +21,7 @@ from tasks.core.plan import Step
 from tasks.core.settings import matches
 
 if TYPE_CHECKING:
-    from tasks.adapters.docker.base_images import Base, Bases
+    from tasks.adapters.docker.base_images import BaseImage, BaseImages
     from tasks.adapters.docker.buildx import Baked, Buildx, Definition
     from tasks.adapters.git import Checkout, Git
     from tasks.adapters.terminal.console import Activity, Work
@@ -43,7 +43,7 @@ Action = Literal["built", "tagged", "unchanged"]
 
 
 @dataclass(frozen=True)
-class Tools:
+class BuildTools:
     """What a build works with.
 
     Attributes:
@@ -56,13 +56,13 @@ class Tools:
     git: Git
     buildx: Buildx
     registry: Registry
-    bases: Bases
+    bases: BaseImages
     variables: Mapping[str, str]
     work: Work
 
 
 @dataclass(frozen=True)
-class Subject:
+class BuildSubject:
     """What is being built, and for whom.
 
     Attributes:
@@ -134,8 +134,8 @@ class BuildPlan:
         repositories: those that have to be made first.
     """
 
-    subject: Subject
-    bases: Mapping[str, Base]
+    subject: BuildSubject
+    bases: Mapping[str, BaseImage]
     images: tuple[ImagePlan, ...]
     definition: Definition
     fresh: bool
@@ -194,7 +194,7 @@ class BuildPlan:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltImage:
     """One image after a build.
 
     Attributes:
@@ -226,8 +226,8 @@ class Built:
 
 
 def plan_build(
-    subject: Subject,
-    tools: Tools,
+    subject: BuildSubject,
+    tools: BuildTools,
     *,
     only: Sequence[str] = (),
     fresh: bool = False,
@@ -306,7 +306,7 @@ def plan_build(
     )
 
 
-def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
+def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
     """Carry out a plan, and return what the images are now.
 
     Args:
@@ -328,7 +328,7 @@ def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
     missing = [image for image in plan.images if not image.digest]
     tools.registry.make(plan.repositories)
     baked = _bake(plan, missing, tools) if missing else {}
-    built: dict[str, Built] = {}
+    built: dict[str, BuiltImage] = {}
     for image in plan.images:
         started = time.monotonic()
         fresh = baked.get(image.name)
@@ -337,7 +337,7 @@ def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
         if image.tags:
             tools.registry.tag(image.name, digest, (*image.tags, *cache))
         action: Action = "built" if fresh else "tagged" if image.tags else "unchanged"
-        built[image.name] = Built(
+        built[image.name] = BuiltImage(
             tools.registry.repository(image.name),
             digest,
             (image.key, *plan.subject.tags),
@@ -347,7 +347,7 @@ def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
     return built
 
 
-def record(subject: Subject, built: Mapping[str, Built]) -> dict[str, Any]:
+def record(subject: BuildSubject, built: Mapping[str, BuiltImage]) -> dict[str, Any]:
     """Return what build.json says."""
     return {
         "environment": subject.name,
@@ -358,7 +358,7 @@ def record(subject: Subject, built: Mapping[str, Built]) -> dict[str, Any]:
     }
 
 
-def write_record(path: Path, subject: Subject, built: Mapping[str, Built]) -> None:
+def write_record(path: Path, subject: BuildSubject, built: Mapping[str, BuiltImage]) -> None:
     """Write build.json, whole or not at all: two builds may end at the same moment."""
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False
@@ -413,7 +413,7 @@ def check_places(buildx: Buildx, definition: Definition) -> None:
         )
 
 
-def guard(subject: Subject, git: Git) -> None:
+def guard(subject: BuildSubject, git: Git) -> None:
     """Refuse what a protected environment must not be built from.
 
     Raises:
@@ -447,7 +447,7 @@ def guard(subject: Subject, git: Git) -> None:
         )
 
 
-def guard_bases(subject: Subject, bases: Mapping[str, Base]) -> None:
+def guard_bases(subject: BuildSubject, bases: Mapping[str, BaseImage]) -> None:
     """Refuse stand-ins for a protected environment.
 
     Raises:
@@ -491,7 +491,7 @@ def _chosen(definition: Definition, only: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in definition.published if not only or name in only)
 
 
-def _repositories(tools: Tools, names: Sequence[str]) -> tuple[str, ...]:
+def _repositories(tools: BuildTools, names: Sequence[str]) -> tuple[str, ...]:
     """Return what a build of these images pushes to."""
     return (*names, CACHE) if tools.buildx.exports_cache else tuple(names)
 
@@ -510,7 +510,7 @@ def _decide(
     return ImagePlan(name, key, code, digest, differing, "its content is in the registry")
 
 
-def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: Tools) -> dict[str, Baked]:
+def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: BuildTools) -> dict[str, Baked]:
     names = [image.name for image in missing]
     subject = plan.subject
     variables = {
@@ -546,7 +546,7 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: Tools) -> dict[s
         return bake(activity, fresh=fresh)
 
 
-def _order(image: ImagePlan, tools: Tools) -> Order:
+def _order(image: ImagePlan, tools: BuildTools) -> BakeOrder:
     """Return what to bake: pushed under the content key alone, with a cache in the registry."""
     registry = tools.registry
     reference = f"{registry.repository(image.name)}:{image.key}"
@@ -557,7 +557,7 @@ def _order(image: ImagePlan, tools: Tools) -> Order:
     # An image manifest, since ECR takes no other:
     # https://docs.docker.com/build/cache/backends/registry/
     kinds = "mode=max,image-manifest=true,oci-mediatypes=true"
-    return Order(
+    return BakeOrder(
         reference,
         cache_from=cache if registry.digest(repository, tag) else "",
         cache_to=f"{cache},{kinds}" if exports else "type=inline",

@@ -29,7 +29,7 @@ class Tags(Protocol):
         """Delete tags in their order; one that is gone is no error. Returns how many there were."""
 
 
-class Teller(Protocol):
+class CleanupConsole(Protocol):
     """The part of a console that a clean-up needs."""
 
     def warn(self, text: str) -> None:
@@ -115,7 +115,7 @@ def run_cleanup(
     names: Names,
     *,
     me: Holder,
-    console: Teller,
+    console: CleanupConsole,
 ) -> int:
     """Remove everything of a branch; return how many objects went.
 
@@ -136,7 +136,7 @@ def run_cleanup(
             continue
 
 
-def _carry_out(plan: RemovalPlan, console: Teller) -> int:
+def _carry_out(plan: RemovalPlan, console: CleanupConsole) -> int:
     if not plan.steps:
         return 0
     with console.work(plan.title) as activity:

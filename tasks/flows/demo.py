@@ -13,7 +13,7 @@ from tasks.flows.views import LIST_COLUMNS, list_rows, now
 if TYPE_CHECKING:
     from tasks.adapters.terminal.console import Console
     from tasks.core.names import Names
-    from tasks.flows.deploy import Deployed
+    from tasks.flows.deploy import DeployResult
     from tasks.flows.doctor import FixPlan
     from tasks.flows.target import Inspector
 
@@ -54,10 +54,10 @@ def run_demo(
     names: Names,
     *,
     build: Callable[[], object],
-    deploy: Callable[[], Deployed],
+    deploy: Callable[[], DeployResult],
     inspector: Inspector,
     console: Console,
-) -> Deployed:
+) -> DeployResult:
     """Build, deploy and list a branch on a machine that lacks nothing.
 
     A second run finds its work done and only looks: every step is one that may be repeated.

@@ -17,7 +17,7 @@ from tasks.flows.target import Credentials, Deployer, DeployPlan, P, Request
 
 
 @dataclass(frozen=True)
-class Deployed:
+class DeployResult:
     """What a deploy came to.
 
     Attributes:
@@ -33,7 +33,7 @@ class Deployed:
 
 def run_deploy(
     deployer: Deployer[P], request: Request, *, me: Holder, console: Console, root: Path
-) -> Deployed:
+) -> DeployResult:
     """Deploy a branch, and do not return before its site answers.
 
     Args:
@@ -75,7 +75,7 @@ def run_deploy(
         credentials = deployer.finish(plan)
     write_results(root, plan)
     write_timings(root, console.timings)
-    return Deployed(names.url, bool(steps), credentials)
+    return DeployResult(names.url, bool(steps), credentials)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.doctor.checks import Facts, Finding, Need, Severity, Source, judge, needs, problems
-from tasks.core.doctor.packages import GUIDE, Command, elsewhere, install_commands
+from tasks.core.doctor.checks import (
+    Facts,
+    Finding,
+    ImageHost,
+    Need,
+    Severity,
+    judge,
+    needs,
+    problems,
+)
+from tasks.core.doctor.packages import GUIDE, FixCommand, elsewhere, install_commands
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.images.reference import parse_reference
 from tasks.core.names import platform_name
@@ -18,7 +27,7 @@ from tasks.core.plan import Step
 
 if TYPE_CHECKING:
     from tasks.adapters.host.apt import AptTool
-    from tasks.adapters.host.docker_service import Service
+    from tasks.adapters.host.docker_service import DockerService
     from tasks.adapters.host.machine import Machine, ServerAnswer
     from tasks.adapters.process import Runner
     from tasks.adapters.terminal.console import Activity
@@ -35,7 +44,7 @@ PORTS = {"proxy": "http_port", "registry": "registry_port", "mail": "mail_port"}
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """What was found.
 
     Attributes:
@@ -52,9 +61,11 @@ class Report:
         return problems(self.findings)
 
     @property
-    def lacking(self) -> Report:
+    def lacking(self) -> DoctorReport:
         """The same report with only what could be installed or started: ports do not matter."""
-        return Report(self.facts, tuple(finding for finding in self.findings if finding.needs))
+        return DoctorReport(
+            self.facts, tuple(finding for finding in self.findings if finding.needs)
+        )
 
 
 @dataclass(frozen=True)
@@ -68,8 +79,8 @@ class FixPlan:
         sudo: whether the commands need sudo in front.
     """
 
-    commands: tuple[Command, ...] = ()
-    start: Command | None = None
+    commands: tuple[FixCommand, ...] = ()
+    start: FixCommand | None = None
     told: tuple[str, ...] = ()
     sudo: bool = False
 
@@ -113,7 +124,7 @@ class Doctor:
     """
 
     machine: Machine
-    service: Service
+    service: DockerService
     runner: Runner
     apt: AptTool
     settings: Settings
@@ -123,7 +134,7 @@ class Doctor:
     tools: tuple[Need, ...] = ()
     addresses: Callable[[], tuple[Finding, ...]] = tuple
 
-    def examine(self) -> Report:
+    def examine(self) -> DoctorReport:
         """Look at everything this machine needs."""
         machine, platform = self.machine, self.settings.platform
         docker = machine.docker()
@@ -157,13 +168,13 @@ class Doctor:
             if self.settings.stacks
             else None,
         )
-        return Report(facts, (*judge(facts), *self.addresses()))
+        return DoctorReport(facts, (*judge(facts), *self.addresses()))
 
-    def plan(self, report: Report) -> FixPlan:
+    def plan(self, report: DoctorReport) -> FixPlan:
         """Return the commands that bring what the findings ask for."""
         system = report.facts.system
         wanted = needs(report.findings)
-        commands: list[Command] = []
+        commands: list[FixCommand] = []
         told: list[str] = []
         # What there is to start is known only when it is installed.
         complete = True
@@ -178,14 +189,14 @@ class Doctor:
         else:
             told += filter(None, [elsewhere(wanted)])
         if Need.GROUP in wanted:
-            commands.append(Command(("usermod", "-aG", "docker", system.user)))
+            commands.append(FixCommand(("usermod", "-aG", "docker", system.user)))
         start = None
         if Need.START in wanted and complete and not told:
             daemon = report.facts.docker.daemon or "/usr/sbin/dockerd"
             start = self.service.start(daemon, systemd=system.systemd)
         return FixPlan(tuple(commands), start, tuple(told), sudo=not system.root)
 
-    def fix(self, consent: Callable[[FixPlan], bool]) -> Report:
+    def fix(self, consent: Callable[[FixPlan], bool]) -> DoctorReport:
         """Bring what is missing, in rounds: what one round installs, the next one may start.
 
         Args:
@@ -227,7 +238,7 @@ class Doctor:
             self._run(command, not self.machine.system().root, activity)
         return True
 
-    def _run(self, command: Command, sudo: bool, activity: Activity) -> None:
+    def _run(self, command: FixCommand, sudo: bool, activity: Activity) -> None:
         activity.say(command.shown(sudo=sudo))
         argv = ("sudo", *command.argv) if sudo and command.root else command.argv
         said: list[str] = []
@@ -252,7 +263,7 @@ class Doctor:
         # A new account is not in the group yet: the engine is there all the same.
         return self.machine.docker().state != "silent"
 
-    def _sources(self) -> tuple[dict[str, ServerAnswer], tuple[Source, ...]]:
+    def _sources(self) -> tuple[dict[str, ServerAnswer], tuple[ImageHost, ...]]:
         """Return what the registries of the base images say, and what that means."""
         if self.settings.images.source == "standins":
             return {}, ()
@@ -261,7 +272,7 @@ class Doctor:
             images.setdefault(parse_reference(image).host, []).append(image)
         answers = self.machine.reach(images)
         return answers, tuple(
-            Source(
+            ImageHost(
                 host=host,
                 images=tuple(images[host]),
                 reached=answer.reached,
@@ -307,7 +318,7 @@ def stack_problem(stack: str, error: SuiteError) -> Finding:
     return Finding(f"stack {stack}", Severity.PROBLEM, error.message, error.hint or "")
 
 
-def text(report: Report, plan: FixPlan) -> list[str]:
+def text(report: DoctorReport, plan: FixPlan) -> list[str]:
     """Return the findings as lines of text, every remedy below its finding.
 
     Args:
@@ -323,7 +334,7 @@ def text(report: Report, plan: FixPlan) -> list[str]:
     return lines
 
 
-def as_dict(report: Report, plan: FixPlan) -> dict[str, Any]:
+def as_dict(report: DoctorReport, plan: FixPlan) -> dict[str, Any]:
     """Return the findings, and the commands of the fix, as JSON-ready data."""
     return {
         "ok": not report.problems,
@@ -332,7 +343,7 @@ def as_dict(report: Report, plan: FixPlan) -> dict[str, Any]:
     }
 
 
-def refuse(report: Report, plan: FixPlan) -> None:
+def refuse(report: DoctorReport, plan: FixPlan) -> None:
     """Raise if problems remain.
 
     Raises:
@@ -350,7 +361,7 @@ def refuse(report: Report, plan: FixPlan) -> None:
     raise SuiteError(f"{count} problem{'s'[: count > 1]} found: {names}", hint=hint)
 
 
-def _remedied(report: Report, plan: FixPlan) -> tuple[Finding, ...]:
+def _remedied(report: DoctorReport, plan: FixPlan) -> tuple[Finding, ...]:
     """Return the findings; those that the fix helps name it as their remedy."""
     fix = "./inv doctor --fix" if plan.runnable else "; ".join(plan.told)
     return tuple(

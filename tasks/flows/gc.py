@@ -28,7 +28,7 @@ from tasks.flows.cleanup import (
     remove,
     run_cleanup,
 )
-from tasks.flows.target import Inspector, RemovalPlan, Remover, Summary, owner_of
+from tasks.flows.target import EnvironmentSummary, Inspector, RemovalPlan, Remover, owner_of
 from tasks.flows.views import since
 
 BUSY = frozenset({State.DEPLOYING, State.CHANGING})
@@ -39,15 +39,15 @@ TAG_COLUMNS = ("image", "tag of a branch that is gone")
 
 
 @dataclass(frozen=True)
-class Stale:
+class StaleEnvironment:
     """An environment to be swept away, and why."""
 
-    summary: Summary
+    summary: EnvironmentSummary
     reason: str
 
 
 @dataclass(frozen=True)
-class Leftover:
+class LeftoverTags:
     """Image tags of branches that were built, have no environment, and are gone.
 
     Attributes:
@@ -64,7 +64,7 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepPlan:
     """What a sweep is going to remove.
 
     Attributes:
@@ -73,8 +73,8 @@ class Sweep:
     """
 
     environment: str
-    stale: tuple[Stale, ...]
-    leftovers: tuple[Leftover, ...] = ()
+    stale: tuple[StaleEnvironment, ...]
+    leftovers: tuple[LeftoverTags, ...] = ()
 
     @property
     def title(self) -> str:
@@ -134,7 +134,7 @@ def find_sweep(
     *,
     tags: Tags | None,
     now: datetime,
-) -> Sweep:
+) -> SweepPlan:
     """Return everything that may be swept away. Reads only.
 
     Args:
@@ -159,12 +159,12 @@ def find_sweep(
 
 def plan_sweep(
     environment: str,
-    found: Sequence[Summary],
+    found: Sequence[EnvironmentSummary],
     *,
     repository: str,
     branches: Collection[str],
     now: datetime,
-) -> Sweep:
+) -> SweepPlan:
     """Return what may be swept away: what its branch or its time has left.
 
     Args:
@@ -184,13 +184,15 @@ def plan_sweep(
         if item.expires_at and datetime.fromisoformat(item.expires_at) <= now:
             reasons.append("its time is over")
         if reasons:
-            stale.append(Stale(item, " and ".join(reasons)))
-    return Sweep(environment, tuple(stale))
+            stale.append(StaleEnvironment(item, " and ".join(reasons)))
+    return SweepPlan(environment, tuple(stale))
 
 
 def plan_leftovers(
-    found: Mapping[str, Mapping[str, str]], there: Sequence[Summary], slugs: Collection[str]
-) -> tuple[Leftover, ...]:
+    found: Mapping[str, Mapping[str, str]],
+    there: Sequence[EnvironmentSummary],
+    slugs: Collection[str],
+) -> tuple[LeftoverTags, ...]:
     """Return the image tags of branches that are gone without ever having been deployed.
 
     Those of a branch with an environment go with it, by its clean-up.
@@ -206,12 +208,12 @@ def plan_leftovers(
     for repository, tags in found.items():
         gone = slugs_of(tags) - kept
         if going := removable(tags, *gone, used=used):
-            leftovers.append(Leftover(repository, gone, going, used))
+            leftovers.append(LeftoverTags(repository, gone, going, used))
     return tuple(leftovers)
 
 
 def run_sweep(
-    sweep: Sweep,
+    sweep: SweepPlan,
     remover: Remover,
     inspector: Inspector,
     names_of: Callable[[str], Names],
@@ -251,7 +253,9 @@ def run_sweep(
         raise failure
 
 
-def _remove_leftovers(leftovers: Sequence[Leftover], tags: Tags, say: Callable[[str], None]) -> int:
+def _remove_leftovers(
+    leftovers: Sequence[LeftoverTags], tags: Tags, say: Callable[[str], None]
+) -> int:
     """Remove image tags, unless something has come to use them since."""
     going = {}
     for each in leftovers:
@@ -274,7 +278,7 @@ class _CleanUps:
     # Two branches may share a tag, and only the second one to go may take it along.
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, item: Stale, activity: Activity) -> int:
+    def run(self, item: StaleEnvironment, activity: Activity) -> int:
         """Remove one environment; return how many objects went."""
         names = self.names_of(item.summary.branch)
         owner = owner_of(names, item.summary.repository)
@@ -295,7 +299,7 @@ class _CleanUps:
 
 
 def _remove_stale(
-    stale: Sequence[Stale], clean_ups: _CleanUps, at_once: int, console: Console
+    stale: Sequence[StaleEnvironment], clean_ups: _CleanUps, at_once: int, console: Console
 ) -> None:
     """Remove environments, several at once, whatever becomes of the others.
 

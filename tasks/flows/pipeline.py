@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from tasks.adapters.host.tools import find_gitlab_ci_local
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError
-from tasks.core.gitlab_pipeline import Job, Pipeline, event_variables
+from tasks.core.gitlab_pipeline import Pipeline, PipelineJob, event_variables
 from tasks.core.images.tags import LATEST
 from tasks.core.plan import Step
-from tasks.core.settings import LOCAL, Environment, Registry, Settings
-from tasks.flows.build import Subject
+from tasks.core.settings import LOCAL, Environment, RegistrySettings, Settings
+from tasks.flows.build import BuildSubject
 
 if TYPE_CHECKING:
     from tasks.adapters.process import Runner
-    from tasks.flows.build import BuildPlan, Built
+    from tasks.flows.build import BuildPlan, BuiltImage
 
 FILE = ".gitlab-ci.yml"
 LOCAL_FILE = "docker/ci/gitlab-ci-local.yml"
@@ -36,7 +36,7 @@ SOCKET = "/var/run/docker.sock"
 
 
 @dataclass(frozen=True)
-class CiSubject(Subject):
+class CiSubject(BuildSubject):
     """What the image of the jobs is built from. Its content key is its name; `latest` is optional.
 
     Attributes:
@@ -122,7 +122,7 @@ def explain(
     default_branch: str,
     tag: str = "",
     variables: Sequence[str] = (),
-) -> tuple[Job, ...]:
+) -> tuple[PipelineJob, ...]:
     """Return the jobs that an event makes.
 
     Args:
@@ -163,7 +163,7 @@ def check_jobs(pipeline: Pipeline, names: Sequence[str]) -> None:
             )
 
 
-def rows(jobs: Sequence[Job]) -> list[tuple[str, ...]]:
+def rows(jobs: Sequence[PipelineJob]) -> list[tuple[str, ...]]:
     """Return the jobs as lines of a table under ``COLUMNS``."""
     return [(job.name, job.when, job.environment, " && ".join(job.here)) for job in jobs]
 
@@ -185,7 +185,7 @@ def at_home(settings: Settings) -> Settings:
                 "target": "compose",
                 "namespace": local.namespace,
                 "host": local.host,
-                "registry": Registry(kind="oci", url=f"{local.registry.url}/{name}"),
+                "registry": RegistrySettings(kind="oci", url=f"{local.registry.url}/{name}"),
                 "cluster": None,
                 "database": None,
                 "stack": None,
@@ -198,7 +198,7 @@ def at_home(settings: Settings) -> Settings:
 
 def run_local(
     plan: LocalPlan,
-    build: Callable[[BuildPlan], Mapping[str, Built]],
+    build: Callable[[BuildPlan], Mapping[str, BuiltImage]],
     runner: Runner,
     root: Path,
     environ: Mapping[str, str] = os.environ,
@@ -277,6 +277,6 @@ def socket_of(host: str) -> str:
     return host.removeprefix("unix://") or SOCKET
 
 
-def ci_subject(subject: Subject, *, latest: bool) -> CiSubject:
+def ci_subject(subject: BuildSubject, *, latest: bool) -> CiSubject:
     """Return what the image of the jobs is built from, given what a branch's images are."""
     return CiSubject(**vars(subject), latest=latest)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tasks.flows.target import Part
+from tasks.flows.target import ServiceStatus
 from tasks.flows.views import since, until
 
 STATUS = ("mautic", "cron", "status")
@@ -19,7 +19,7 @@ STATUS = ("mautic", "cron", "status")
 COLUMNS = ("scheduled", "when", "result", "runs")
 
 
-def parts(text: str, now: datetime) -> list[Part]:
+def parts(text: str, now: datetime) -> list[ServiceStatus]:
     """Return a row for each scheduled command that is switched on.
 
     Args:
@@ -31,13 +31,15 @@ def parts(text: str, now: datetime) -> list[Part]:
     except ValueError:
         return unknown(text)
     return [
-        Part(f"cron-{row['name']}", row["schedule"], _result(row), "", "", _times(row, now))
+        ServiceStatus(
+            f"cron-{row['name']}", row["schedule"], _result(row), "", "", _times(row, now)
+        )
         for row in told
         if row["enabled"]
     ]
 
 
-def unknown(why: str) -> list[Part]:
+def unknown(why: str) -> list[ServiceStatus]:
     """Return the row for commands that cannot be asked about.
 
     Args:
@@ -45,10 +47,10 @@ def unknown(why: str) -> list[Part]:
             that would help.
     """
     lines = why.strip().splitlines() or ["its image does not tell"]
-    return [Part("cron-…", "unknown", "", "", "", lines[-1])]
+    return [ServiceStatus("cron-…", "unknown", "", "", "", lines[-1])]
 
 
-def rows(found: Sequence[Part]) -> list[tuple[str, ...]]:
+def rows(found: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
     """Return scheduled commands as rows: name, schedule, result of the last run, times."""
     return [(part.service, part.state, part.health or "-", part.uptime) for part in found]
 

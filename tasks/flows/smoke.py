@@ -17,7 +17,7 @@ POLL_SECONDS = 0.5
 BUSY = 429
 
 
-class Answer(Protocol):
+class SiteResponse(Protocol):
     """What a site answers."""
 
     @property
@@ -30,7 +30,7 @@ class Answer(Protocol):
 
 
 def smoke_test(
-    get: Callable[[str], Answer],
+    get: Callable[[str], SiteResponse],
     say: Callable[[str], None],
     url: str,
     *,
@@ -63,13 +63,13 @@ def smoke_test(
 
 @dataclass
 class _Patience:
-    get: Callable[[str], Answer]
+    get: Callable[[str], SiteResponse]
     say: Callable[[str], None]
     url: str
     seconds: float
     said: str = ""
 
-    def ask(self, path: str, is_final: Callable[[int], bool]) -> Answer:
+    def ask(self, path: str, is_final: Callable[[int], bool]) -> SiteResponse:
         """Ask for a path until the answer is final; say once what is waited for."""
         return wait_until(
             f"{self.url}{path} does not answer",
@@ -83,7 +83,7 @@ class _Patience:
             ),
         )
 
-    def _look(self, path: str, is_final: Callable[[int], bool]) -> Answer | None:
+    def _look(self, path: str, is_final: Callable[[int], bool]) -> SiteResponse | None:
         try:
             answer = self.get(path)
             if is_final(answer.status):

@@ -297,7 +297,7 @@ class Remover(Exclusive, Protocol):
 
 
 @dataclass(frozen=True)
-class Summary:
+class EnvironmentSummary:
     """One environment, as `inv list` shows it.
 
     Times are ISO 8601, or empty strings where they are not known.
@@ -327,7 +327,7 @@ class Summary:
 
 def summarize(
     owner: Owner, record: Record | None, *, url: str, state: State, created_at: str
-) -> Summary:
+) -> EnvironmentSummary:
     """Return an environment as `inv list` shows it.
 
     Args:
@@ -338,7 +338,7 @@ def summarize(
         created_at: ISO 8601, or an empty string.
     """
     current = record.current if record else None
-    return Summary(
+    return EnvironmentSummary(
         branch=owner.branch,
         slug=owner.slug,
         repository=owner.repository,
@@ -354,7 +354,7 @@ def summarize(
 
 
 @dataclass(frozen=True)
-class Part:
+class ServiceStatus:
     """One service of an environment, as `inv status` shows it.
 
     Attributes:
@@ -380,10 +380,10 @@ class Inspector(Protocol):
     def is_private(self) -> bool:
         """Whether only this machine has them, those of branches that were never pushed, too."""
 
-    def list(self) -> Sequence[Summary]:
+    def list(self) -> Sequence[EnvironmentSummary]:
         """Return all environments."""
 
-    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
+    def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment; empty when there is none."""
 
     def logs(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from tasks.core.errors import InputError
 from tasks.core.names import Names
-from tasks.flows.target import Inspector, Part, Summary
+from tasks.flows.target import EnvironmentSummary, Inspector, ServiceStatus
 
 LIST_COLUMNS = ("branch", "state", "commit", "age", "expires", "owner", "url")
 STATUS_COLUMNS = ("service", "state", "health", "image", "status")
@@ -24,7 +24,7 @@ def absent(inspector: Inspector, names: Names) -> InputError:
     return InputError(f"{names.branch} has no environment in {names.environment}", hint=hint)
 
 
-def list_rows(environments: Sequence[Summary], now: datetime) -> list[tuple[str, ...]]:
+def list_rows(environments: Sequence[EnvironmentSummary], now: datetime) -> list[tuple[str, ...]]:
     """Return environments as rows of a table under ``LIST_COLUMNS``."""
     return [
         (
@@ -40,7 +40,7 @@ def list_rows(environments: Sequence[Summary], now: datetime) -> list[tuple[str,
     ]
 
 
-def status_rows(parts: Sequence[Part]) -> list[tuple[str, ...]]:
+def status_rows(parts: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
     """Return services as rows of a table under ``STATUS_COLUMNS``."""
     return [
         (part.service, part.state, part.health or "-", _image(part), part.uptime) for part in parts
@@ -73,6 +73,6 @@ def _span(span: timedelta) -> str:
     return f"{seconds}s"
 
 
-def _image(part: Part) -> str:
+def _image(part: ServiceStatus) -> str:
     digest = part.image.partition("@sha256:")[2][:12]
     return " ".join(word for word in (part.tag, digest) if word) or part.image

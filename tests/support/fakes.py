@@ -17,10 +17,10 @@ from tasks.core.redact import Redactor
 from tasks.flows.target import (
     Credentials,
     DeployPlan,
-    Part,
+    EnvironmentSummary,
     RemovalPlan,
     Request,
-    Summary,
+    ServiceStatus,
     silently,
 )
 
@@ -149,13 +149,13 @@ class FakeRemover(Calls):
 class FakeInspector:
     """Shows what a test says is there."""
 
-    found: list[Summary] = field(default_factory=list)
+    found: list[EnvironmentSummary] = field(default_factory=list)
     is_private: bool = False
 
-    def list(self) -> Sequence[Summary]:
+    def list(self) -> Sequence[EnvironmentSummary]:
         return self.found
 
-    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
+    def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         return ()
 
     def logs(

@@ -40,7 +40,7 @@ _EXPIRY = {
 
 
 @dataclass(frozen=True)
-class Aspect:
+class BucketProperty:
     """One property that the bucket must have.
 
     Attributes:
@@ -122,10 +122,10 @@ class StateBucket:
                 raise
 
     @property
-    def aspects(self) -> tuple[Aspect, ...]:
+    def aspects(self) -> tuple[BucketProperty, ...]:
         """Every property that the bucket must have; asking and giving raise AwsError."""
         return (
-            Aspect(
+            BucketProperty(
                 "public access blocked",
                 "a state holds secrets",
                 lambda: (
@@ -133,7 +133,7 @@ class StateBucket:
                 ),
                 lambda: self._put("public_access_block", PublicAccessBlockConfiguration=_PRIVATE),
             ),
-            Aspect(
+            BucketProperty(
                 "encryption",
                 "a state holds secrets",
                 lambda: bool(self._of("bucket_encryption", "ServerSideEncryptionConfiguration")),
@@ -141,7 +141,7 @@ class StateBucket:
                     "bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [_ENCRYPTED]}
                 ),
             ),
-            Aspect(
+            BucketProperty(
                 "versioning",
                 "a state that was lost can be had again",
                 lambda: self._of("bucket_versioning", "Status") == "Enabled",
@@ -149,13 +149,13 @@ class StateBucket:
                     "bucket_versioning", VersioningConfiguration={"Status": "Enabled"}
                 ),
             ),
-            Aspect(
+            BucketProperty(
                 "TLS only",
                 "nothing of it crosses a network in clear",
                 lambda: any(map(_denies_plain, self._statements())),
                 lambda: self._put("bucket_policy", Policy=json.dumps(self._policy())),
             ),
-            Aspect(
+            BucketProperty(
                 f"old versions kept {OLD_VERSIONS_DAYS} days",
                 "every run writes a new one",
                 lambda: any("NoncurrentVersionExpiration" in rule for rule in self._rules()),
@@ -164,7 +164,7 @@ class StateBucket:
                     LifecycleConfiguration={"Rules": [*self._rules(), _EXPIRY]},
                 ),
             ),
-            Aspect(
+            BucketProperty(
                 "tags",
                 "they say whose it is",
                 lambda: self._tags.items() <= self._tagged().items(),

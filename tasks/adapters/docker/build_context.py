@@ -16,12 +16,12 @@ from pathlib import Path
 
 from tasks.core.errors import InputError
 from tasks.core.images.bake_file import places
-from tasks.core.images.content_key import MAIN, Sources, Target
+from tasks.core.images.content_key import MAIN, BakeTarget, Sources
 from tasks.core.images.ignore_file import IgnoreFile
 
 
 @dataclass(frozen=True)
-class Context:
+class BuildContext:
     """A folder as a builder is given it.
 
     Attributes:
@@ -108,7 +108,7 @@ class BuiltFrom:
         files: what says how: the bake file, Dockerfiles and ignore files, as far as they are there.
     """
 
-    contexts: tuple[Context, ...]
+    contexts: tuple[BuildContext, ...]
     files: frozenset[str]
 
     def paths(self) -> frozenset[str]:
@@ -155,7 +155,7 @@ def built_from(root: Path, bake_file: str) -> BuiltFrom:
     return BuiltFrom(tuple(contexts), frozenset(files))
 
 
-def read(root: Path, name: str, target: Target) -> Sources:
+def read(root: Path, name: str, target: BakeTarget) -> Sources:
     """Return what the builder reads for a target.
 
     Args:
@@ -194,17 +194,19 @@ def read(root: Path, name: str, target: Target) -> Sources:
     )
 
 
-def _context(root: Path, folder: str, dockerfile: str | None) -> Context:
+def _context(root: Path, folder: str, dockerfile: str | None) -> BuildContext:
     place = root / folder
     own = place / f"{dockerfile}.dockerignore"
-    return Context(root, folder, own if dockerfile and own.is_file() else place / ".dockerignore")
+    return BuildContext(
+        root, folder, own if dockerfile and own.is_file() else place / ".dockerignore"
+    )
 
 
 def _is_below(path: str, folder: str) -> bool:
     return folder in {"", "."} or path.startswith(f"{folder}/")
 
 
-def _entries(context: Context) -> dict[str, str]:
+def _entries(context: BuildContext) -> dict[str, str]:
     place = context.root / context.folder
     return {path: _entry(place / path) for path in context.paths()}
 

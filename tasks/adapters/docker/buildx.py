@@ -22,7 +22,7 @@ from tasks.core.errors import (
     RegistryError,
     SuiteError,
 )
-from tasks.core.images.content_key import Target
+from tasks.core.images.content_key import BakeTarget
 from tasks.core.variables import in_bake_file
 
 DOCTOR = "`inv doctor` says what this machine needs"
@@ -53,7 +53,7 @@ class Definition:
         published: the names of the default group alone, in order.
     """
 
-    targets: Mapping[str, Target]
+    targets: Mapping[str, BakeTarget]
     published: tuple[str, ...]
 
 
@@ -71,7 +71,7 @@ class Baked:
 
 
 @dataclass(frozen=True)
-class Order:
+class BakeOrder:
     """One target to bake.
 
     Attributes:
@@ -160,7 +160,7 @@ class Buildx:
 
     def bake(
         self,
-        orders: Mapping[str, Order],
+        orders: Mapping[str, BakeOrder],
         *,
         variables: Mapping[str, str],
         linked: Collection[str] = (),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tasks.adapters.docker.connection import connect, engine_errors, refused
-from tasks.core.compose.reconcile import Observed
+from tasks.core.compose.reconcile import ObservedContainer
 from tasks.core.errors import EngineError, RegistryError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Thing:
+class DockerObject:
     """A volume or a network.
 
     Attributes:
@@ -127,19 +127,19 @@ class Engine:
             found = self._api.containers(filters={"publish": str(port)})
         return [_container(item) for item in found]
 
-    def volumes(self, label: str | None = None) -> list[Thing]:
+    def volumes(self, label: str | None = None) -> list[DockerObject]:
         """Return the volumes, all or those that carry a label."""
         with engine_errors("listing volumes"):
             found = self._api.volumes(filters={"label": label} if label else {})["Volumes"] or []
-        return [Thing(item["Name"], item["Labels"] or {}) for item in found]
+        return [DockerObject(item["Name"], item["Labels"] or {}) for item in found]
 
-    def networks(self) -> list[Thing]:
+    def networks(self) -> list[DockerObject]:
         """Return the networks."""
         with engine_errors("listing networks"):
             found = self._api.networks()
-        return [Thing(item["Name"], item["Labels"] or {}) for item in found]
+        return [DockerObject(item["Name"], item["Labels"] or {}) for item in found]
 
-    def observe(self, container: str) -> Observed | None:
+    def observe(self, container: str) -> ObservedContainer | None:
         """Return how one container fares, or None when it is gone.
 
         Args:
@@ -151,7 +151,7 @@ class Engine:
         state = found["State"]
         health = state.get("Health") or {}
         last = (health.get("Log") or [{}])[-1]
-        return Observed(
+        return ObservedContainer(
             id=found["Id"],
             name=found["Name"].lstrip("/"),
             service=(found["Config"]["Labels"] or {}).get(SERVICE, ""),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.adapters.docker import build_context
-from tasks.adapters.docker.buildx import Buildx, Definition, Order
+from tasks.adapters.docker.buildx import BakeOrder, Buildx, Definition
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.process import Completed, Runner
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
@@ -180,7 +180,7 @@ class Standins:
         reference = f"{self._registry.repository(name)}:{self._keys[name]}"
         with self._work(f"make the stand-in for {name}") as activity:
             baked = self._buildx.bake(
-                {name: Order(reference)}, variables=variables, on_line=activity.line
+                {name: BakeOrder(reference)}, variables=variables, on_line=activity.line
             )
         return self._registry.reference(name, baked[name].digest)
 
@@ -189,7 +189,7 @@ class Standins:
         reference = self._name(REGISTRY)
         with self._work(f"make the stand-in for {REGISTRY}") as activity:
             self._buildx.bake(
-                {REGISTRY: Order(reference)},
+                {REGISTRY: BakeOrder(reference)},
                 variables=variables,
                 push=False,
                 on_line=activity.line,

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from tasks.adapters.files.cache import cache_folder
 from tasks.core.errors import SuiteError
-from tasks.core.kubernetes.platform import Upstream
+from tasks.core.kubernetes.platform import UpstreamFile
 
 TIMEOUT_SECONDS = (10.0, 60.0)
 CHUNK_BYTES = 1024 * 1024
 
 
-def fetch(wanted: Upstream, *, environ: Mapping[str, str] = os.environ) -> Path:
+def fetch(wanted: UpstreamFile, *, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the path of a file, which is downloaded once and kept in the user's cache.
 
     Args:
@@ -44,13 +44,13 @@ def fetch(wanted: Upstream, *, environ: Mapping[str, str] = os.environ) -> Path:
     return kept
 
 
-def place(wanted: Upstream, environ: Mapping[str, str] = os.environ) -> Path:
+def place(wanted: UpstreamFile, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where a file is kept, under the name that its address has."""
     folder = cache_folder(environ) / "downloads" / wanted.sha256[:16]
     return folder / wanted.url.rpartition("/")[2]
 
 
-def _download(wanted: Upstream, into: Path, kept: Path) -> None:
+def _download(wanted: UpstreamFile, into: Path, kept: Path) -> None:
     import requests
 
     try:

@@ -26,7 +26,7 @@ WAIT_SECONDS = 1800.0
 """How long a run waits for its turn: longer than any deploy takes."""
 
 
-class Lock:
+class FileLock:
     """The lock of one environment.
 
     Args:

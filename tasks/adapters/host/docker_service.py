@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.adapters.process import Runner
 from tasks.adapters.wait import wait_until
-from tasks.core.doctor.packages import Command
+from tasks.core.doctor.packages import FixCommand
 from tasks.core.errors import EngineError
 
 START_SECONDS = 60.0
@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
-class Service:
+class DockerService:
     """Starts the engine; a dockerd that no service manager runs is known again by its pid file.
 
     Attributes:
@@ -34,7 +34,7 @@ class Service:
     log: Path = Path("/var/log/mautic-multidev-dockerd.log")
     options: tuple[str, ...] = ()
 
-    def start(self, daemon: str, *, systemd: bool) -> Command:
+    def start(self, daemon: str, *, systemd: bool) -> FixCommand:
         """Return the command that starts the engine.
 
         Args:
@@ -42,8 +42,8 @@ class Service:
             systemd: whether systemd runs this machine.
         """
         if systemd:
-            return Command(("systemctl", "enable", "--now", "docker"))
-        return Command(
+            return FixCommand(("systemctl", "enable", "--now", "docker"))
+        return FixCommand(
             (
                 *("start-stop-daemon", "--start", "--background", "--output", str(self.log)),
                 # Its own pid file is dockerd's guard against a second one: this one is beside it.
@@ -52,7 +52,7 @@ class Service:
             )
         )
 
-    def stop(self, daemon: str) -> Command | None:
+    def stop(self, daemon: str) -> FixCommand | None:
         """Return the command that stops the engine, or None when none of ours runs.
 
         Args:
@@ -60,7 +60,7 @@ class Service:
         """
         if not self.pidfile.exists():
             return None
-        return Command(
+        return FixCommand(
             (
                 *("start-stop-daemon", "--stop", "--oknodo", "--remove-pidfile"),
                 *("--pidfile", str(self.pidfile), "--exec", daemon),

@@ -21,7 +21,14 @@ from typing import Any, Literal
 from tasks.adapters.docker.engine import PROJECT, Engine
 from tasks.adapters.parallel import at_once
 from tasks.adapters.process import Runner
-from tasks.core.doctor.checks import ClockSkew, Docker, Need, PortUse, System, TerraformFacts
+from tasks.core.doctor.checks import (
+    ClockSkew,
+    DockerFacts,
+    Need,
+    PortUse,
+    SystemFacts,
+    TerraformFacts,
+)
 from tasks.core.engine_address import LOCAL_SOCKETS
 from tasks.core.errors import DeadlineError, EngineError, reason_of
 
@@ -73,13 +80,13 @@ class Machine:
 
     # -- system -------------------------------------------------------------------------------
 
-    def system(self) -> System:
+    def system(self) -> SystemFacts:
         """Return who runs on what."""
         release: Mapping[str, str] = {}
         user = _user()
         with contextlib.suppress(OSError):  # not Linux
             release = platform.freedesktop_os_release()
-        return System(
+        return SystemFacts(
             name=release.get("PRETTY_NAME") or f"{platform.system()} {platform.release()}",
             machine=platform.machine(),
             python=platform.python_version(),
@@ -134,18 +141,18 @@ class Machine:
 
     # -- engine -------------------------------------------------------------------------------
 
-    def docker(self) -> Docker:
+    def docker(self) -> DockerFacts:
         """Return the engine as its client sees it."""
         client = self.find("docker")
         daemon = self.find("dockerd")
         if not client:
-            return Docker(daemon=daemon, host=self._host(""))
+            return DockerFacts(daemon=daemon, host=self._host(""))
         try:
             done = self._runner.run(
                 [client, "info", "--format", "{{json .}}"], deadline=ENGINE_SECONDS, check=False
             )
         except DeadlineError as late:
-            return Docker(client, daemon, self._host(""), error=late.message)
+            return DockerFacts(client, daemon, self._host(""), error=late.message)
         info: dict[str, Any] = json.loads(done.stdout) if done.stdout.startswith("{") else {}
         about = info.get("ClientInfo") or {}
         plugins = {
@@ -160,7 +167,7 @@ class Machine:
         refused: Literal["forbidden", "silent"] = (
             "forbidden" if "permission denied" in error.lower() else "silent"
         )
-        return Docker(
+        return DockerFacts(
             client=client,
             daemon=daemon,
             host=self._host(about.get("Context", "")),

@@ -23,7 +23,7 @@ RESTARTS_MAX = 3
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedService:
     """A service as it should run.
 
     Attributes:
@@ -38,7 +38,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Present:
+class PresentService:
     """A service as the engine has it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Present:
 
 
 @dataclass(frozen=True)
-class Change:
+class ServiceChange:
     """What happens to one service.
 
     Attributes:
@@ -63,14 +63,14 @@ class Change:
     reason: str
 
 
-def wanted(config: Mapping[str, Any]) -> dict[str, Wanted]:
+def wanted(config: Mapping[str, Any]) -> dict[str, WantedService]:
     """Return the services of a project as ``docker compose config --format json`` tells them."""
     found = {}
     for name, definition in config["services"].items():
         rest = {key: value for key, value in definition.items() if key != "image"}
         text = json.dumps(rest, sort_keys=True)
         mode = definition.get("network_mode") or ""
-        found[name] = Wanted(
+        found[name] = WantedService(
             name=name,
             image=definition["image"],
             fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -80,8 +80,10 @@ def wanted(config: Mapping[str, Any]) -> dict[str, Wanted]:
 
 
 def decide(
-    services: Iterable[Wanted], present: Mapping[str, Present], recorded: Mapping[str, str]
-) -> tuple[Change, ...]:
+    services: Iterable[WantedService],
+    present: Mapping[str, PresentService],
+    recorded: Mapping[str, str],
+) -> tuple[ServiceChange, ...]:
     """Return what has to happen to each service.
 
     Args:
@@ -89,7 +91,7 @@ def decide(
         present: the services that have a container.
         recorded: the fingerprint each service was last started with.
     """
-    changes: dict[str, Change] = {}
+    changes: dict[str, ServiceChange] = {}
     for service in services:
         there = present.get(service.name)
         host = changes.get(service.shares)
@@ -110,7 +112,7 @@ def decide(
             verb, reason = "start", f"it is {there.state}"
         else:
             verb, reason = "keep", "unchanged"
-        changes[service.name] = Change(service.name, verb, reason)
+        changes[service.name] = ServiceChange(service.name, verb, reason)
     return tuple(changes.values())
 
 
@@ -124,7 +126,7 @@ def short(reference: str) -> str:
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedContainer:
     """How one container fares.
 
     Attributes:
@@ -158,7 +160,7 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ContainerVerdict:
     """A judgement with its reason, told in a few words.
 
     Attributes:
@@ -169,7 +171,7 @@ class Verdict:
     reason: str
 
 
-def keeps_restarting(seen: Observed, stability: timedelta, now: datetime) -> bool:
+def keeps_restarting(seen: ObservedContainer, stability: timedelta, now: datetime) -> bool:
     """Return True if a container has been restarted and not been running for long since.
 
     Args:
@@ -182,7 +184,9 @@ def keeps_restarting(seen: Observed, stability: timedelta, now: datetime) -> boo
     return seen.state == "running" and seen.restarts > 0 and _age(seen, now) < stability
 
 
-def judge(seen: Observed, restarts_before: int, stability: timedelta, now: datetime) -> Verdict:
+def judge(
+    seen: ObservedContainer, restarts_before: int, stability: timedelta, now: datetime
+) -> ContainerVerdict:
     """Return whether a container is up, coming up, or never will be.
 
     Args:
@@ -197,26 +201,26 @@ def judge(seen: Observed, restarts_before: int, stability: timedelta, now: datet
     restarts = seen.restarts - restarts_before
     ended = seen.error or f"exit status {seen.exit_status}"
     if seen.state in {"exited", "dead"}:
-        return Verdict(Fate.DOOMED, f"{name} ended: {ended}")
+        return ContainerVerdict(Fate.DOOMED, f"{name} ended: {ended}")
     if restarts >= RESTARTS_MAX:
-        return Verdict(Fate.DOOMED, f"{name} was restarted {restarts} times: {ended}")
+        return ContainerVerdict(Fate.DOOMED, f"{name} was restarted {restarts} times: {ended}")
     if seen.state != "running":
-        return Verdict(Fate.COMING, f"{name} is {seen.state}: {ended}")
+        return ContainerVerdict(Fate.COMING, f"{name} is {seen.state}: {ended}")
     if seen.health not in {"", "healthy"}:
         said = seen.health_output.splitlines()
         why = f": {said[-1]}" if said else ""
-        return Verdict(Fate.COMING, f"{name} runs, but is not healthy yet{why}")
+        return ContainerVerdict(Fate.COMING, f"{name} runs, but is not healthy yet{why}")
     if _age(seen, now) < stability:
         again = f" again, after {restarts} restarts" if restarts else ""
-        return Verdict(Fate.COMING, f"{name} has just started{again}")
-    return Verdict(Fate.UP, f"{name} is healthy" if seen.health else f"{name} runs")
+        return ContainerVerdict(Fate.COMING, f"{name} has just started{again}")
+    return ContainerVerdict(Fate.UP, f"{name} is healthy" if seen.health else f"{name} runs")
 
 
-def _age(seen: Observed, now: datetime) -> timedelta:
+def _age(seen: ObservedContainer, now: datetime) -> timedelta:
     """Return how long a running container has been running."""
     return now - datetime.fromisoformat(f"{seen.started_at[:19]}+00:00")
 
 
-def order(services: Sequence[Wanted]) -> list[Wanted]:
+def order(services: Sequence[WantedService]) -> list[WantedService]:
     """Return services so that one that shares another's network comes after it."""
     return sorted(services, key=lambda service: (bool(service.shares), service.name))

@@ -100,7 +100,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class System:
+class SystemFacts:
     """Who runs on what.
 
     Attributes:
@@ -127,7 +127,7 @@ class System:
 
 
 @dataclass(frozen=True)
-class Docker:
+class DockerFacts:
     """The engine as its client sees it.
 
     Attributes:
@@ -174,7 +174,7 @@ class PortUse:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageHost:
     """Where one or more base images come from.
 
     Attributes:
@@ -237,14 +237,14 @@ class Facts:
         terraform: the Terraform of this machine; None where the settings have no stack.
     """
 
-    system: System
+    system: SystemFacts
     git: str = ""
-    docker: Docker = field(default_factory=Docker)
+    docker: DockerFacts = field(default_factory=DockerFacts)
     disk: Mapping[str, int] = field(default_factory=dict)
     memory: int | None = None
     ports: Sequence[PortUse] = ()
     clock: ClockSkew = field(default_factory=ClockSkew)
-    sources: Sequence[Source] = ()
+    sources: Sequence[ImageHost] = ()
     standins: Literal["auto", "official", "standins"] = "auto"
     protected: bool = False
     localhost: tuple[str, ...] = ()
@@ -290,7 +290,7 @@ def version_of(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
-def _system(system: System) -> Finding:
+def _system(system: SystemFacts) -> Finding:
     found = f"{system.name}, {system.machine}, Python {system.python}, as {system.user}"
     if system.apt:
         return Finding("system", Severity.OK, found)
@@ -308,7 +308,7 @@ def _git(version: str) -> Finding:
     return Finding("git", Severity.PROBLEM, "git is not installed", needs=(Need.GIT,))
 
 
-def _docker(docker: Docker, system: System) -> tuple[Finding, ...]:
+def _docker(docker: DockerFacts, system: SystemFacts) -> tuple[Finding, ...]:
     if not docker.client:
         missing = (Need.CLIENT, Need.BUILDX, Need.COMPOSE)
         if docker.daemon or docker.host:
@@ -330,7 +330,7 @@ def _docker(docker: Docker, system: System) -> tuple[Finding, ...]:
     )
 
 
-def _engine(docker: Docker, system: System) -> Finding:
+def _engine(docker: DockerFacts, system: SystemFacts) -> Finding:
     if docker.state != "answers":
         return _no_engine(docker, system)
     found = f"Docker Engine {docker.version}, storage driver {docker.driver}"
@@ -349,7 +349,7 @@ def _engine(docker: Docker, system: System) -> Finding:
     return Finding("engine", Severity.OK, found)
 
 
-def _no_engine(docker: Docker, system: System) -> Finding:
+def _no_engine(docker: DockerFacts, system: SystemFacts) -> Finding:
     if docker.state == "forbidden":
         if system.member:
             # A login keeps the groups it began with.

@@ -53,7 +53,7 @@ GUIDE = "https://docs.docker.com/engine/install/"
 
 
 @dataclass(frozen=True)
-class Command:
+class FixCommand:
     """A command of a fix, as it is shown to the user and then run.
 
     Attributes:
@@ -286,7 +286,9 @@ def preferences(new: str) -> str:
     )
 
 
-def install_commands(wanted: Iterable[Need], apt: Apt, codename: str) -> tuple[Command, ...] | None:
+def install_commands(
+    wanted: Iterable[Need], apt: Apt, codename: str
+) -> tuple[FixCommand, ...] | None:
     """Return the commands that install what is wanted on Debian or Ubuntu.
 
     Args:
@@ -303,13 +305,13 @@ def install_commands(wanted: Iterable[Need], apt: Apt, codename: str) -> tuple[C
         return ()
     # One source of the machine that is away must not keep the others from being used: what is
     # missing afterwards makes the installation fail, by name.
-    update = Command(("apt-get", "update", "-qq"), vital=False)
+    update = FixCommand(("apt-get", "update", "-qq"), vital=False)
     if not apt.updated:
         # What there is to install is known only afterwards: the plan is made again then.
         return (update,)
     tools = [package for need in needs if need in _TOOLS for package in _TOOLS[need]]
     docker = [need for need in needs if need in _DOCKER]
-    commands: list[Command] = [update]
+    commands: list[FixCommand] = [update]
     packages: list[str] = []
     if docker:
         names = docker_packages(apt.candidates)
@@ -326,12 +328,12 @@ def install_commands(wanted: Iterable[Need], apt: Apt, codename: str) -> tuple[C
     return (*commands, install([*packages, *tools]))
 
 
-def install(packages: Sequence[str]) -> Command:
+def install(packages: Sequence[str]) -> FixCommand:
     """Return the command that installs packages without a question.
 
     It waits for another apt, such as unattended-upgrades on a machine that has just started.
     """
-    return Command(
+    return FixCommand(
         (
             "env",
             "DEBIAN_FRONTEND=noninteractive",
@@ -394,7 +396,7 @@ def _release(apt: Apt, codename: str) -> str:
     return next((old for old in DONOR if old in known), codename)
 
 
-def _donated(apt: Apt, release: str) -> tuple[Command, ...] | None:
+def _donated(apt: Apt, release: str) -> tuple[FixCommand, ...] | None:
     """Return the commands that make a newer release's Docker installable, or None."""
     if release not in DONOR:
         return None
@@ -404,6 +406,6 @@ def _donated(apt: Apt, release: str) -> tuple[Command, ...] | None:
         sources = newer_sources(apt, release, new)
         if not sources:
             return None
-        commands.append(Command(("tee", SOURCES), stdin=sources))
+        commands.append(FixCommand(("tee", SOURCES), stdin=sources))
     # First the pin: at no moment may an upgrade see the newer release unpinned.
-    return (Command(("tee", PREFERENCES), stdin=preferences(new)), *commands)
+    return (FixCommand(("tee", PREFERENCES), stdin=preferences(new)), *commands)

@@ -19,7 +19,7 @@ _ELSEWHERE = re.compile(r"target:|[a-z-]+://")
 
 
 @dataclass(frozen=True)
-class Place:
+class BuildFolder:
     """A folder that a builder reads.
 
     Attributes:
@@ -32,7 +32,7 @@ class Place:
     dockerfile: str | None = None
 
 
-def places(text: str) -> frozenset[Place]:
+def places(text: str) -> frozenset[BuildFolder]:
     """Return the folders that a bake file's targets are built from.
 
     Args:
@@ -50,16 +50,16 @@ def places(text: str) -> frozenset[Place]:
     return frozenset(found)
 
 
-def evaluated(targets: Iterable[Mapping[str, Any]]) -> frozenset[Place]:
+def evaluated(targets: Iterable[Mapping[str, Any]]) -> frozenset[BuildFolder]:
     """Return the same of the targets that ``docker buildx bake --print`` shows."""
     return frozenset(place for target in targets for place in _of(target))
 
 
-def _of(target: Mapping[str, Any]) -> set[Place]:
+def _of(target: Mapping[str, Any]) -> set[BuildFolder]:
     named = (target.get("contexts") or {}).values()
-    found = {Place(folder) for folder in named if not _ELSEWHERE.match(folder)}
+    found = {BuildFolder(folder) for folder in named if not _ELSEWHERE.match(folder)}
     main = target.get("context", ".")
     inline = "dockerfile-inline" in target
     if main:
-        found.add(Place(main, None if inline else target.get("dockerfile", "Dockerfile")))
+        found.add(BuildFolder(main, None if inline else target.get("dockerfile", "Dockerfile")))
     return found

@@ -43,7 +43,7 @@ _IRRELEVANT = frozenset(
 
 _LINK = "target:"
 
-Target = Mapping[str, Any]
+BakeTarget = Mapping[str, Any]
 """A target of a bake file, as ``docker buildx bake --print`` shows it."""
 
 
@@ -82,13 +82,13 @@ def is_content_key(tag: str) -> bool:
     return tag != digits and len(digits) == DIGITS and set(digits) <= set("0123456789abcdef")
 
 
-def linked(target: Target) -> dict[str, str]:
+def linked(target: BakeTarget) -> dict[str, str]:
     """Return the targets whose result a target copies from: context name to target name."""
     contexts = (target.get("contexts") or {}).items()
     return {name: at.removeprefix(_LINK) for name, at in contexts if at.startswith(_LINK)}
 
 
-def base_arguments(targets: Mapping[str, Target]) -> dict[str, str]:
+def base_arguments(targets: Mapping[str, BakeTarget]) -> dict[str, str]:
     """Return the base images that targets name: build argument to image reference.
 
     Raises:
@@ -105,9 +105,9 @@ def base_arguments(targets: Mapping[str, Target]) -> dict[str, str]:
 
 
 def target_keys(
-    targets: Mapping[str, Target],
+    targets: Mapping[str, BakeTarget],
     *,
-    read: Callable[[str, Target], Sources],
+    read: Callable[[str, BakeTarget], Sources],
     pins: Mapping[str, str],
     platform: str,
 ) -> dict[str, str]:

@@ -26,7 +26,7 @@ _WORDS = re.compile(
 
 
 @dataclass(frozen=True)
-class Words:
+class WaitMessage:
     """What a program waits for.
 
     Attributes:
@@ -41,7 +41,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Said:
+class ContainerMessages:
     """What one run of a container has said so far.
 
     Attributes:
@@ -51,10 +51,10 @@ class Said:
     """
 
     line: str = ""
-    words: Words | None = None
+    words: WaitMessage | None = None
     since: datetime | None = None
 
-    def then(self, line: str, when: datetime) -> Said:
+    def then(self, line: str, when: datetime) -> ContainerMessages:
         """Return what has been said after one more line."""
         if not line.strip():
             return self
@@ -62,20 +62,20 @@ class Said:
         if words is None:
             # A program that it has called may say something in between.
             kept = None if is_own(line) else self.words
-            return Said(line, kept, self.since if kept else None)
+            return ContainerMessages(line, kept, self.since if kept else None)
         same = self.words is not None and _kind(self.words) == _kind(words)
-        return Said(line, words, self.since if same else when)
+        return ContainerMessages(line, words, self.since if same else when)
 
 
-def read(line: str) -> Words | None:
+def read(line: str) -> WaitMessage | None:
     """Return what a line says of waiting, or None when it says nothing of it."""
     found = _WORDS.fullmatch(line.strip())
     if found is None:
         return None
-    return Words(found["code"], found["sentence"], found["state"] == "failed")
+    return WaitMessage(found["code"], found["sentence"], found["state"] == "failed")
 
 
-def last(text: str) -> Words | None:
+def last(text: str) -> WaitMessage | None:
     """Return the last words of a log's end, such as a container's termination message."""
     return next(filter(None, map(read, reversed(text.splitlines()))), None)
 
@@ -85,7 +85,7 @@ def is_own(line: str) -> bool:
     return bool(_OWN.match(line))
 
 
-def _kind(words: Words) -> tuple[str, bool]:
+def _kind(words: WaitMessage) -> tuple[str, bool]:
     # A database that refuses now and is unreachable then has been away all the time.
     is_database = words.code.startswith(DATABASE)
     return DATABASE if is_database else words.code, words.final

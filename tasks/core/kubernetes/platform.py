@@ -169,7 +169,7 @@ def controller_values(inputs: PlatformInputs) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Upstream:
+class UpstreamFile:
     """A file of somebody else's.
 
     Attributes:
@@ -182,14 +182,14 @@ class Upstream:
     sha256: str
 
 
-def upstream(data: Any) -> dict[str, Upstream]:
+def upstream(data: Any) -> dict[str, UpstreamFile]:
     """Return the files of helm/platform/upstream.yaml by name.
 
     Raises:
         SettingsError: the file is not valid.
     """
     try:
-        found = {name: Upstream(**one) for name, one in data.items()}
+        found = {name: UpstreamFile(**one) for name, one in data.items()}
     except (TypeError, AttributeError) as error:
         raise SettingsError(f"helm/platform/upstream.yaml cannot be read: {error}") from error
     for name, one in found.items():

@@ -23,7 +23,7 @@ from tasks.core.kubernetes.waits import LINE_LENGTH, probe_of, words_of
 
 
 @dataclass(frozen=True)
-class Row:
+class WorkloadProgress:
     """How far one workload is.
 
     Attributes:
@@ -45,7 +45,7 @@ class Row:
     began: datetime | None = None
 
 
-def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
+def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[WorkloadProgress]:
     """Yield a row for each workload and each Job.
 
     Args:
@@ -59,7 +59,7 @@ def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
         desired = workload.get("spec", {}).get("replicas", 1)
         ready = sum(has_condition(pod, "Ready") for pod in members)
         updated = workload.get("status", {}).get("updatedReplicas", 0)
-        yield Row(
+        yield WorkloadProgress(
             title_of(workload),
             desired,
             updated if is_observed(workload) else 0,
@@ -73,7 +73,7 @@ def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
         done = has_condition(job, "Complete")
         members = [pod for pod in pods if controller_uid(pod) == uid_of(job)]
         notes = [_note(pod, snapshot) for pod in members] or ["it has no pod yet"]
-        yield Row(
+        yield WorkloadProgress(
             f"job/{job['metadata']['name']}",
             1,
             job.get("status", {}).get("active", 0) + done,

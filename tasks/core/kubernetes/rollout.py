@@ -25,7 +25,7 @@ from tasks.core.kubernetes.objects import (
     parse_time,
     uid_of,
 )
-from tasks.core.kubernetes.progress import Row, progress
+from tasks.core.kubernetes.progress import WorkloadProgress, progress
 from tasks.core.kubernetes.snapshot import Snapshot, new_pods
 from tasks.core.kubernetes.symptoms import symptoms
 from tasks.core.kubernetes.waits import words_of
@@ -62,7 +62,7 @@ class Verdict:
 
     done: bool
     cause: Cause | None
-    rows: tuple[Row, ...]
+    rows: tuple[WorkloadProgress, ...]
 
 
 def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Policy) -> Verdict:
@@ -170,7 +170,7 @@ def _works(job: Object, pods: Sequence[Object], snapshot: Snapshot) -> bool:
     )
 
 
-def _late(rows: Sequence[Row], started: datetime, policy: Policy) -> Cause:
+def _late(rows: Sequence[WorkloadProgress], started: datetime, policy: Policy) -> Cause:
     row = next((row for row in rows if not row.complete), None)
     if not rows:
         subject, message = "the release", "has no workloads"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.core.images.wait_messages import Said
+from tasks.core.images.wait_messages import ContainerMessages
 from tasks.core.kubernetes.objects import (
     Object,
     annotations_of,
@@ -47,7 +47,7 @@ class Snapshot:
     events: Sequence[Object] = ()
     earlier: Mapping[tuple[str, str], int] = field(default_factory=dict)
     databases: Sequence[Object] = ()
-    said: Mapping[tuple[str, str], Said] = field(default_factory=dict)
+    said: Mapping[tuple[str, str], ContainerMessages] = field(default_factory=dict)
 
     @property
     def workloads(self) -> tuple[Object, ...]:

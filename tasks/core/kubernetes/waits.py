@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tasks.core.images.wait_messages import DATABASE, Said, Words
+from tasks.core.images.wait_messages import DATABASE, ContainerMessages, WaitMessage
 from tasks.core.images.wait_messages import last as last_words
 from tasks.core.kubernetes import probes
 from tasks.core.kubernetes.failures import Symptom
@@ -81,9 +81,9 @@ def waits_of(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom
 
 def words_of(
     pod: Object, container: Object, snapshot: Snapshot
-) -> tuple[Words | None, datetime | None]:
+) -> tuple[WaitMessage | None, datetime | None]:
     """Return a container's own words of waiting, if it still waits or has given up."""
-    said = snapshot.said.get((uid_of(pod), container["name"]), Said())
+    said = snapshot.said.get((uid_of(pod), container["name"]), ContainerMessages())
     if is_running(container):
         return said.words, said.since
     ended = latest_end(container)
@@ -96,7 +96,7 @@ def words_of(
 def _silence(pod: Object, container: Object, snapshot: Snapshot, now: datetime) -> str:
     began = parse_time(container["state"]["running"].get("startedAt"))
     length = f"it has run for {(now - began).total_seconds():.0f} s" if began else "it runs"
-    said = snapshot.said.get((uid_of(pod), container["name"]), Said())
+    said = snapshot.said.get((uid_of(pod), container["name"]), ContainerMessages())
     line = f"; its last line: {said.line.strip()[:LINE_LENGTH]}" if said.line else ""
     return length + line
 

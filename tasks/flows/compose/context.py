@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.adapters.docker.engine import PROJECT, Container, Engine
-from tasks.adapters.files.lock import Lock
+from tasks.adapters.files.lock import FileLock
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Work
 from tasks.core.environment import Holder, Owner
@@ -17,7 +17,7 @@ from tasks.core.names import Names
 from tasks.core.settings import Environment, Settings
 from tasks.flows.compose.inventory import Inventory, read_inventory
 from tasks.flows.compose.plan import DATABASE
-from tasks.flows.compose.platform import Platform
+from tasks.flows.compose.platform import LocalPlatform
 from tasks.flows.target import FindImages, Say
 
 SECRETS = "/run/secrets/mautic"
@@ -28,7 +28,7 @@ QUESTION_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Context:
+class ComposeContext:
     """The environments of one environment of invoke.yaml on one Docker Engine.
 
     Attributes:
@@ -44,7 +44,7 @@ class Context:
     engine: Engine
     runner: Runner
     root: Path
-    platform: Platform
+    platform: LocalPlatform
     find_images: FindImages
     base: Callable[[str], str]
     work: Work
@@ -61,7 +61,7 @@ class Context:
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
         """Hold the branch's lock on this machine."""
-        return Lock(names.namespace).held(me, warn)
+        return FileLock(names.namespace).held(me, warn)
 
     def inventory(self, owner: Owner, names: Names) -> Inventory:
         """Return what the engine has of an environment.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.adapters.docker.compose import Compose, execute
-from tasks.adapters.http import Response, Site
+from tasks.adapters.http import Response, SiteClient
 from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment import Holder, Owner, State
@@ -16,7 +16,7 @@ from tasks.core.errors import CommandError, SuiteError
 from tasks.core.images.migrations import MIGRATIONS, unavailable
 from tasks.core.images.wait_messages import last, read
 from tasks.core.names import Names
-from tasks.flows.compose.context import PHP, QUESTION_SECONDS, SECRETS, Context
+from tasks.flows.compose.context import PHP, QUESTION_SECONDS, SECRETS, ComposeContext
 from tasks.flows.compose.diagnostics import save
 from tasks.flows.compose.inventory import is_replacement, write_record
 from tasks.flows.compose.plan import DATABASE, MIGRATE, QUIESCED, REPLACING, ComposePlan
@@ -36,7 +36,7 @@ MIGRATE_SECONDS = 3600
 class ComposeDeployer:
     """Makes and changes environments; the errors are those of ``Deployer``."""
 
-    context: Context
+    context: ComposeContext
 
     @property
     def smoke_seconds(self) -> float:
@@ -114,7 +114,7 @@ class ComposeDeployer:
         """Ask the site for a path, through the proxy."""
         own = self.context.settings.platform
         host = names.url.partition("://")[2]
-        return Site(own.address, own.http_port, host).get(path)
+        return SiteClient(own.address, own.http_port, host).get(path)
 
     # -- after a failure ----------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.core.compose.reconcile import Change, Wanted, short
+from tasks.core.compose.reconcile import ServiceChange, WantedService, short
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.plan import Step
 from tasks.flows.target import DeployPlan
@@ -38,8 +38,8 @@ class ComposePlan(DeployPlan):
 
     record: ComposeRecord | None
     database: str
-    wanted: Mapping[str, Wanted]
-    changes: tuple[Change, ...]
+    wanted: Mapping[str, WantedService]
+    changes: tuple[ServiceChange, ...]
     migration: str
     migrate: str
     seed: bool
@@ -66,19 +66,19 @@ class ComposePlan(DeployPlan):
         steps += services.values()
         return tuple(steps) if any(step.verb != "keep" for step in steps) else ()
 
-    def verb(self, change: Change) -> str:
+    def verb(self, change: ServiceChange) -> str:
         """Return what happens to a service; one that is kept may have to pause."""
         if change.verb == "keep" and self.migrate and change.service in QUIESCED:
             return "restart"
         return change.verb
 
-    def _step(self, change: Change) -> Step:
+    def _step(self, change: ServiceChange) -> Step:
         verb = self.verb(change)
         reason = change.reason if verb == change.verb else "held while migrating"
         return Step(verb, f"service {change.service}", reason)
 
 
-def migration(services: Mapping[str, Wanted], code: str) -> str:
+def migration(services: Mapping[str, WantedService], code: str) -> str:
     """Return what stands for a migration: what it depends on, and what it is told.
 
     Args:

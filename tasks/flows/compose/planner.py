@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 from tasks.adapters.docker.engine import Container
 from tasks.core.compose.reconcile import (
     RESTARTING,
-    Change,
-    Present,
-    Wanted,
+    PresentService,
+    ServiceChange,
+    WantedService,
     decide,
     keeps_restarting,
     order,
 )
 from tasks.core.compose.record import CODE, ComposeRecord
 from tasks.core.errors import RegistryError, SuiteError
-from tasks.flows.compose.context import Context
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import (
     LAST_STEP,
@@ -30,7 +30,7 @@ from tasks.flows.compose.project import wanted_services
 from tasks.flows.target import Request
 
 
-def plan_deploy(context: Context, request: Request) -> ComposePlan:
+def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
     """Return what a deploy would do.
 
     Raises:
@@ -66,8 +66,8 @@ def plan_deploy(context: Context, request: Request) -> ComposePlan:
 
 
 def plan_changes(
-    context: Context, services: Mapping[str, Wanted], inventory: Inventory
-) -> tuple[Change, ...]:
+    context: ComposeContext, services: Mapping[str, WantedService], inventory: Inventory
+) -> tuple[ServiceChange, ...]:
     """Return what has to happen to each service.
 
     Args:
@@ -76,7 +76,7 @@ def plan_changes(
         inventory: what the engine has.
     """
     present = {
-        name: Present(item.image, RESTARTING if _restarts(context, item) else item.state)
+        name: PresentService(item.image, RESTARTING if _restarts(context, item) else item.state)
         for name, item in inventory.services.items()
     }
     recorded = inventory.record.services if inventory.record else {}
@@ -84,13 +84,13 @@ def plan_changes(
     return decide(order(running), present, recorded)
 
 
-def _restarts(context: Context, container: Container) -> bool:
+def _restarts(context: ComposeContext, container: Container) -> bool:
     seen = context.engine.observe(container.id)
     stability = timedelta(seconds=context.own.patience.stability_seconds)
     return seen is not None and keeps_restarting(seen, stability, datetime.now(UTC))
 
 
-def _code(context: Context, image: str) -> str:
+def _code(context: ComposeContext, image: str) -> str:
     """Return what all of an image but its themes is known by, or an empty string.
 
     It is unknown before the image was pulled, and when something was built on top of it, which has
@@ -102,7 +102,7 @@ def _code(context: Context, image: str) -> str:
     return found.labels.get(CODE, "")
 
 
-def _database(context: Context, record: ComposeRecord | None) -> str:
+def _database(context: ComposeContext, record: ComposeRecord | None) -> str:
     """Return the database's image; once chosen it stays until the setting changes."""
     setting = context.settings.platform.database_image
     if record and record.database and record.database_image == setting:

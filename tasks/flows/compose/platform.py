@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.adapters.docker.buildx import Buildx, Order
+from tasks.adapters.docker.buildx import BakeOrder, Buildx
 from tasks.adapters.docker.compose import Compose
 from tasks.adapters.docker.engine import PROJECT, Container, Engine
 from tasks.adapters.process import Runner
@@ -28,7 +28,7 @@ _TAKEN = re.compile(
 
 
 @dataclass(frozen=True)
-class Platform:
+class LocalPlatform:
     """What starts the platform, and knows whether it runs.
 
     Attributes:
@@ -191,7 +191,7 @@ class Platform:
     def _build_proxy(self, reference: str, activity: Activity) -> None:
         activity.say("building the proxy's image")
         Buildx(self.runner, self.root, "docker/platform/docker-bake.hcl").bake(
-            {"proxy": Order(reference)},
+            {"proxy": BakeOrder(reference)},
             variables={"DEBIAN_IMAGE": self.base(f"debian:{self.settings.images.debian}-slim")},
             push=False,
             on_line=activity.line,

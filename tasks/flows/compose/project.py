@@ -6,16 +6,16 @@ from dataclasses import replace
 
 from tasks.adapters.docker.compose import Compose
 from tasks.adapters.docker.engine import PROJECT
-from tasks.core.compose.reconcile import Wanted, wanted
+from tasks.core.compose.reconcile import WantedService, wanted
 from tasks.core.compose.record import RECORD, REPOSITORY
 from tasks.core.environment import Release
-from tasks.flows.compose.context import Context
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.plan import MIGRATE
 from tasks.flows.compose.platform import MAIL_ADDRESS
 from tasks.flows.target import ADMIN, Request
 
 
-def project(context: Context, request: Request, release: Release, database: str) -> Compose:
+def project(context: ComposeContext, request: Request, release: Release, database: str) -> Compose:
     """Return a branch's Compose project as a release has it.
 
     Args:
@@ -56,7 +56,7 @@ def project(context: Context, request: Request, release: Release, database: str)
     return Compose(context.runner, names.namespace, file, variables)
 
 
-def _labelled(context: Context, request: Request) -> str:
+def _labelled(context: ComposeContext, request: Request) -> str:
     """Return the repository by the spelling that is on what is there: labels cannot be changed."""
     for volume in context.engine.volumes(f"{PROJECT}={request.names.namespace}"):
         if RECORD not in volume.labels and REPOSITORY in volume.labels:
@@ -65,8 +65,8 @@ def _labelled(context: Context, request: Request) -> str:
 
 
 def wanted_services(
-    context: Context, request: Request, release: Release, database: str
-) -> dict[str, Wanted]:
+    context: ComposeContext, request: Request, release: Release, database: str
+) -> dict[str, WantedService]:
     """Return the services of a release as they should run, whoever deploys them when.
 
     Arguments as for ``project``.

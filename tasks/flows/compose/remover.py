@@ -13,7 +13,7 @@ from tasks.core.compose.record import BRANCH
 from tasks.core.environment import Holder, Owner
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.flows.compose.context import Context
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import DATABASE
 from tasks.flows.target import Removal, RemovalPlan, Say, silently
@@ -23,7 +23,7 @@ from tasks.flows.target import Removal, RemovalPlan, Say, silently
 class ComposeRemover:
     """Takes environments away; the errors are those of ``Remover``."""
 
-    context: Context
+    context: ComposeContext
 
     # They share images, and each keeps what another one runs.
     parallel_removals: ClassVar = 1

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from tasks.adapters.docker.engine import Container, Engine
 from tasks.adapters.wait import wait_until
-from tasks.core.compose.reconcile import Fate, Verdict, judge
+from tasks.core.compose.reconcile import ContainerVerdict, Fate, judge
 from tasks.core.errors import DeadlineError, EngineError
 
 POLL_SECONDS = 0.25
@@ -42,7 +42,7 @@ def wait_until_up(
     stability = timedelta(seconds=stability_seconds)
     before: dict[str, int] = {}
     up: set[str] = set()
-    waiting: dict[str, tuple[Container | None, Verdict]] = {}
+    waiting: dict[str, tuple[Container | None, ContainerVerdict]] = {}
 
     def are_up() -> bool:
         waiting.clear()
@@ -75,10 +75,10 @@ def _verdict(
     container: Container | None,
     before: dict[str, int],
     stability: timedelta,
-) -> Verdict:
+) -> ContainerVerdict:
     seen = engine.observe(container.id) if container else None
     if seen is None:
-        return Verdict(Fate.COMING, f"{service} has no container")
+        return ContainerVerdict(Fate.COMING, f"{service} has no container")
     restarts = before.setdefault(seen.id, seen.restarts)
     return judge(seen, restarts, stability, datetime.now(UTC))
 
@@ -86,7 +86,7 @@ def _verdict(
 def _late(
     engine: Engine,
     message: str,
-    waiting: Mapping[str, tuple[Container | None, Verdict]],
+    waiting: Mapping[str, tuple[Container | None, ContainerVerdict]],
     hide: Callable[[str], str],
 ) -> DeadlineError:
     reasons = "; ".join(verdict.reason for _, verdict in waiting.values())

@@ -16,14 +16,14 @@ from tasks.adapters.files.private import write_private
 from tasks.adapters.terraform import LockedError
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, RefusedError, SuiteError
-from tasks.core.terraform_plan import PlanRecord, Summary, read_record, refusal
+from tasks.core.terraform_plan import PlanRecord, PlanSummary, read_record, refusal
+from tasks.flows.infra.context import FOLDER, StackContext
 from tasks.flows.infra.runs import carry_out, connect, outputs, planned, summary_of
-from tasks.flows.infra.site import FOLDER, Site
 
 _SOURCES = (".tf", ".tf.json", ".tfvars", ".tfvars.json")
 
 
-def make_plan(site: Site, *, dry: bool = False) -> Summary:
+def make_plan(site: StackContext, *, dry: bool = False) -> PlanSummary:
     """Make a plan and save it, unless there is nothing to do.
 
     Args:
@@ -48,7 +48,7 @@ def make_plan(site: Site, *, dry: bool = False) -> Summary:
     return summary
 
 
-def open_plan(site: Site) -> Summary:
+def open_plan(site: StackContext) -> PlanSummary:
     """Return what the saved plan does, once it is certain that it may be applied here and now.
 
     Raises:
@@ -75,7 +75,7 @@ def open_plan(site: Site) -> Summary:
     return summary_of(site, site.plan)
 
 
-def apply_plan(site: Site, summary: Summary) -> None:
+def apply_plan(site: StackContext, summary: PlanSummary) -> None:
     """Apply the saved plan, and remove it: whatever came of it, it cannot be applied again.
 
     Raises:
@@ -97,7 +97,7 @@ def apply_plan(site: Site, summary: Summary) -> None:
     _discard(site.plan)
 
 
-def find_drift(site: Site) -> Summary:
+def find_drift(site: StackContext) -> PlanSummary:
     """Return what has been changed outside of Terraform, and what else is not applied.
 
     Raises:
@@ -109,12 +109,12 @@ def find_drift(site: Site) -> Summary:
         return planned(site, plan)
 
 
-def show_diff(site: Site) -> str:
+def show_diff(site: StackContext) -> str:
     """Return the saved plan as Terraform shows it, sensitive values masked."""
     return site.terraform.diff(site.plan)
 
 
-def outputs_of(site: Site, name: str = "") -> dict[str, Any]:
+def outputs_of(site: StackContext, name: str = "") -> dict[str, Any]:
     """Return the stack's outputs; a sensitive one's value is never shown.
 
     Args:
@@ -142,7 +142,7 @@ def outputs_of(site: Site, name: str = "") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def destruction(site: Site) -> Iterator[Summary]:
+def destruction(site: StackContext) -> Iterator[PlanSummary]:
     """Make a plan to destroy everything; it is removed at the end of the block.
 
     Yields:
@@ -161,7 +161,9 @@ def destruction(site: Site) -> Iterator[Summary]:
         yield summary
 
 
-def refuse_protected(site: Site, *, by_settings: bool = False, by_variables: bool = False) -> None:
+def refuse_protected(
+    site: StackContext, *, by_settings: bool = False, by_variables: bool = False
+) -> None:
     """Refuse to destroy a protected stack.
 
     Raises:
@@ -175,7 +177,7 @@ def refuse_protected(site: Site, *, by_settings: bool = False, by_variables: boo
         )
 
 
-def destroy(site: Site, summary: Summary) -> None:
+def destroy(site: StackContext, summary: PlanSummary) -> None:
     """Carry out the plan of ``destruction``, inside its block.
 
     Raises:
@@ -190,7 +192,7 @@ def destroy(site: Site, summary: Summary) -> None:
 # -- what is saved ---------------------------------------------------------------------------------
 
 
-def _record(site: Site, plan: Path) -> PlanRecord:
+def _record(site: StackContext, plan: Path) -> PlanRecord:
     """Return what a plan file is of, were it made now."""
     return PlanRecord(
         stack=site.name,
@@ -204,7 +206,7 @@ def _record(site: Site, plan: Path) -> PlanRecord:
     )
 
 
-def _source(site: Site) -> str:
+def _source(site: StackContext) -> str:
     """Return a SHA-256 over everything that a plan is made from, except the state."""
     digest = hashlib.sha256()
     folder = site.root / FOLDER
@@ -234,12 +236,12 @@ def _kept_on_success(plan: Path) -> Iterator[None]:
         raise
 
 
-def _scratch_path(site: Site, purpose: str) -> Path:
+def _scratch_path(site: StackContext, purpose: str) -> Path:
     return site.plan.with_name(f"{site.name}.{purpose}.tfplan")
 
 
 @contextlib.contextmanager
-def _scratch(site: Site, purpose: str) -> Iterator[Path]:
+def _scratch(site: StackContext, purpose: str) -> Iterator[Path]:
     """Yield the place of a plan that nobody applies later."""
     plan = _scratch_path(site, purpose)
     with _kept_on_success(plan):

@@ -11,8 +11,8 @@ from typing import Any
 
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import AwsError, RefusedError, SuiteError
-from tasks.core.terraform_plan import Summary, secrets_in, summarise
-from tasks.flows.infra.site import Site
+from tasks.core.terraform_plan import PlanSummary, secrets_in, summarise
+from tasks.flows.infra.context import StackContext
 
 _DONE = re.compile(r"^\S.*: (?:Creation|Modifications|Destruction) complete")
 _RESULT = re.compile(r"^(?:Apply|Destroy) complete! Resources: (.*)\.$")
@@ -31,7 +31,7 @@ class StoppedError(SuiteError):
         self.exit_code = 128 + signum
 
 
-def connect(site: Site, *, rescue: bool = False) -> None:
+def connect(site: StackContext, *, rescue: bool = False) -> None:
     """Have Terraform get its provider and find the stack's state.
 
     Args:
@@ -54,7 +54,7 @@ def connect(site: Site, *, rescue: bool = False) -> None:
         site.terraform.init(backend, activity.line)
 
 
-def planned(site: Site, out: Path, *, destroy: bool = False) -> Summary:
+def planned(site: StackContext, out: Path, *, destroy: bool = False) -> PlanSummary:
     """Make a plan and save it in a file, and return what it does."""
     connect(site)
     values = {"stack": site.name, "region": site.region}
@@ -71,7 +71,7 @@ def planned(site: Site, out: Path, *, destroy: bool = False) -> Summary:
     return summary
 
 
-def summary_of(site: Site, plan: Path) -> Summary:
+def summary_of(site: StackContext, plan: Path) -> PlanSummary:
     """Return what a plan in a file does."""
     with _stoppable(site):
         document = site.terraform.show(plan)
@@ -79,13 +79,13 @@ def summary_of(site: Site, plan: Path) -> Summary:
     return summarise(document, site.subject)
 
 
-def mask(site: Site, document: dict[str, Any]) -> None:
+def mask(site: StackContext, document: dict[str, Any]) -> None:
     """Have every sensitive value masked from now on."""
     for secret in secrets_in(document):
         site.console.redactor.add(secret)
 
 
-def outputs(site: Site) -> dict[str, Any]:
+def outputs(site: StackContext) -> dict[str, Any]:
     """Return the stack's outputs as Terraform has them."""
     with _stoppable(site):
         found = site.terraform.outputs()
@@ -93,7 +93,7 @@ def outputs(site: Site) -> dict[str, Any]:
     return found
 
 
-def carry_out(site: Site, plan: Path, summary: Summary, title: str) -> None:
+def carry_out(site: StackContext, plan: Path, summary: PlanSummary, title: str) -> None:
     """Apply a plan in a file.
 
     Raises:
@@ -129,7 +129,7 @@ def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
 
 
 @contextlib.contextmanager
-def _stoppable(site: Site, *, changing: bool = False) -> Iterator[None]:
+def _stoppable(site: StackContext, *, changing: bool = False) -> Iterator[None]:
     """Tell how things stand, and what comes next, when a signal has ended Terraform."""
     try:
         yield

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.adapters.aws.state_bucket import Aspect, StateBucket
+from tasks.adapters.aws.state_bucket import BucketProperty, StateBucket
 from tasks.adapters.terminal.console import Console
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.plan import Step
+from tasks.flows.infra.context import StackContext
 from tasks.flows.infra.runs import connect
-from tasks.flows.infra.site import Site
 
 
 @dataclass(frozen=True)
-class Bootstrap:
+class BootstrapPlan:
     """What the bucket of a state lacks.
 
     Attributes:
@@ -24,7 +24,7 @@ class Bootstrap:
 
     bucket: str
     create: bool
-    missing: tuple[Aspect, ...]
+    missing: tuple[BucketProperty, ...]
 
     @property
     def title(self) -> str:
@@ -43,7 +43,7 @@ class Bootstrap:
         return {"bucket": self.bucket, "create": self.create, "set": missing}
 
 
-def plan_bootstrap(bucket: StateBucket) -> Bootstrap:
+def plan_bootstrap(bucket: StateBucket) -> BootstrapPlan:
     """Return what the bucket lacks.
 
     Raises:
@@ -51,12 +51,12 @@ def plan_bootstrap(bucket: StateBucket) -> Bootstrap:
         AwsError: S3 refused, or could not be reached.
     """
     if not bucket.exists():
-        return Bootstrap(bucket.name, True, bucket.aspects)
+        return BootstrapPlan(bucket.name, True, bucket.aspects)
     missing = tuple(aspect for aspect in bucket.aspects if not aspect.holds())
-    return Bootstrap(bucket.name, False, missing)
+    return BootstrapPlan(bucket.name, False, missing)
 
 
-def run_bootstrap(plan: Bootstrap, bucket: StateBucket, console: Console) -> None:
+def run_bootstrap(plan: BootstrapPlan, bucket: StateBucket, console: Console) -> None:
     """Make the bucket, or give it what it lacks.
 
     Raises:
@@ -81,7 +81,7 @@ def run_bootstrap(plan: Bootstrap, bucket: StateBucket, console: Console) -> Non
 
 
 @dataclass(frozen=True)
-class Unlock:
+class UnlockPlan:
     """A lock that is to be removed.
 
     Attributes:
@@ -108,7 +108,7 @@ class Unlock:
         return {"lock": self.lock_id, "held": self.held}
 
 
-def plan_unlock(site: Site, lock_id: str) -> Unlock | None:
+def plan_unlock(site: StackContext, lock_id: str) -> UnlockPlan | None:
     """Return the lock to be removed, or None where there is none.
 
     Raises:
@@ -125,10 +125,10 @@ def plan_unlock(site: Site, lock_id: str) -> Unlock | None:
             hint="once you are sure that this run is gone: "
             f"{site.command('unlock')} --id {lock.id}",
         )
-    return Unlock(site.subject, lock.id, str(lock))
+    return UnlockPlan(site.subject, lock.id, str(lock))
 
 
-def run_unlock(plan: Unlock, site: Site) -> None:
+def run_unlock(plan: UnlockPlan, site: StackContext) -> None:
     """Remove a lock.
 
     Raises:

@@ -26,7 +26,7 @@ from tasks.core.kubernetes.objects import Object
 from tasks.core.kubernetes.rollout import Policy, Verdict, judge
 from tasks.core.kubernetes.snapshot import Snapshot
 from tasks.core.names import Names
-from tasks.flows.kubernetes.follow import Follower, Run
+from tasks.flows.kubernetes.follow import ContainerRun, Follower
 
 POLL_SECONDS = 0.5
 FLUSH_SECONDS = 2.0
@@ -92,13 +92,13 @@ class _Lines:
         self._lock = threading.Lock()
         self.last = ""
 
-    def take(self, _: Run, text: str) -> None:
+    def take(self, _: ContainerRun, text: str) -> None:
         """Tell a line."""
         with self._lock:
             self.last = text
             self._say(text)
 
-    def miss(self, _: Run, error: ClusterError) -> None:
+    def miss(self, _: ContainerRun, error: ClusterError) -> None:
         """Pass over that its node is busy or away: the API still knows how the Job ends."""
 
 

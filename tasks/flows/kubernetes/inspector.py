@@ -25,7 +25,7 @@ from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.logs import show
 from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
 from tasks.flows.kubernetes.status import part, summary
-from tasks.flows.target import Part, Summary
+from tasks.flows.target import EnvironmentSummary, ServiceStatus
 
 
 class ClusterInspector:
@@ -37,7 +37,7 @@ class ClusterInspector:
         self._context = context
         self._cluster = context.cluster
 
-    def list(self) -> Sequence[Summary]:
+    def list(self) -> Sequence[EnvironmentSummary]:
         """Return all environments, in three calls however many there are."""
         ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
         ours += f",{PREFIX}environment={self._context.environment}"
@@ -65,7 +65,7 @@ class ClusterInspector:
             return False
         return bool(names.namespace == found["metadata"]["name"])
 
-    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
+    def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the workloads of one environment; empty when there is none."""
         found = self._context.namespace(owner, names)
         if found is None:
@@ -80,7 +80,7 @@ class ClusterInspector:
         ]
         return [*workloads, *self._scheduled(names, now)]
 
-    def _scheduled(self, names: Names, now: datetime) -> Sequence[Part]:
+    def _scheduled(self, names: Names, now: datetime) -> Sequence[ServiceStatus]:
         """Return the scheduled commands of the one pod that runs them, if it does."""
         where = f"{selector(names)},{PREFIX}cron={ALL_CRONS}"
         pods = places(self._cluster.find("Pod", names.namespace, where), "cron")

@@ -12,7 +12,7 @@ from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.adapters.terminal.console import plain
 from tasks.core.names import Names
-from tasks.flows.kubernetes.services import Place, check_service, places, selector
+from tasks.flows.kubernetes.services import ServiceContainer, check_service, places, selector
 from tasks.flows.kubernetes.stream import stream
 
 AT_ONCE = 8
@@ -49,7 +49,7 @@ def show(
         _Follower(cluster, names, service, tail).run(on_line)
         return
 
-    def fetch(place: Place) -> str:
+    def fetch(place: ServiceContainer) -> str:
         return cluster.logs(names.namespace, place.pod, place.container, tail=tail) or ""
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -58,7 +58,7 @@ def show(
                 on_line(_shown(place, line))
 
 
-def _shown(place: Place, line: str) -> str:
+def _shown(place: ServiceContainer, line: str) -> str:
     return f"{place} | {plain(line)}"
 
 
@@ -113,7 +113,7 @@ class _Follower:
                 threading.Thread(target=self._read, args=args, daemon=True, name="log").start()
         self._is_first = False
 
-    def _read(self, place: Place, tail: int | None) -> None:
+    def _read(self, place: ServiceContainer, tail: int | None) -> None:
         """Read one container's log to its end, again from where it broke off."""
         for _, text in stream(
             self._cluster,

@@ -24,7 +24,7 @@ from tasks.core.kubernetes.platform import (
     RELEASE,
     PlatformInputs,
     PlatformPart,
-    Upstream,
+    UpstreamFile,
     bundle_of,
     is_older,
     platform_namespace,
@@ -92,7 +92,7 @@ class ClusterPlatform:
         cluster: Cluster,
         helm: Helm,
         root: Path,
-        fetch: Callable[[Upstream], Path],
+        fetch: Callable[[UpstreamFile], Path],
         work: Work,
         warn: Callable[[str], None],
     ) -> None:

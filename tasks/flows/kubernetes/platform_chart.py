@@ -12,7 +12,7 @@ from tasks.core.kubernetes.platform import (
     CONTROLLER,
     RELEASE,
     PlatformInputs,
-    Upstream,
+    UpstreamFile,
     controller_values,
     upstream,
     values,
@@ -51,7 +51,7 @@ class PlatformChart:
         return overlay(read_values(self.folder / "values.yaml"), self.own)
 
     @cached_property
-    def upstream(self) -> dict[str, Upstream]:
+    def upstream(self) -> dict[str, UpstreamFile]:
         """The files of somebody else's that are installed with it, by name."""
         return upstream(read_values(self.folder / "upstream.yaml"))
 

@@ -43,7 +43,7 @@ NEIGHBOURS_MAX = 10
 
 
 @dataclass(frozen=True)
-class Claim:
+class VolumeClaim:
     """A volume claim of the branch's.
 
     Attributes:
@@ -55,7 +55,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Found:
+class NamespaceInventory:
     """What a branch's namespace holds.
 
     Attributes:
@@ -68,12 +68,12 @@ class Found:
 
     uid: str
     works: bool
-    claims: tuple[Claim, ...]
+    claims: tuple[VolumeClaim, ...]
     foreign: tuple[str, ...]
     passing: Mapping[str, str]
 
 
-def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> Found:
+def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> NamespaceInventory:
     """Return what a branch's namespace holds; reads only.
 
     Args:
@@ -81,18 +81,18 @@ def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> Found:
     """
     namespace = cluster.get("Namespace", names.namespace)
     if namespace is None:
-        return Found("", False, (), (), {})
+        return NamespaceInventory("", False, (), (), {})
     found = _all(cluster, names.namespace, KINDS_OF_USERS)
     own = [item for item in found if is_ours(item, names.release)]
     claims = tuple(
-        Claim(item["metadata"]["name"], item["spec"].get("volumeName", ""))
+        VolumeClaim(item["metadata"]["name"], item["spec"].get("volumeName", ""))
         for item in own
         if item["kind"] == "PersistentVolumeClaim"
     )
     works = any(item["kind"] in {*WORKLOADS, "Pod"} for item in own)
     rest = contents(found, namespace=namespace, release=names.release, patterns=patterns)
     rest = _asked_elsewhere(cluster, names, rest)
-    return Found(uid_of(namespace), works, claims, rest.foreign, rest.passing)
+    return NamespaceInventory(uid_of(namespace), works, claims, rest.foreign, rest.passing)
 
 
 def _all(cluster: Cluster, namespace: str, kinds: Iterable[str]) -> list[Object]:
@@ -174,7 +174,7 @@ def removals(
     cluster: Cluster,
     helm: Helm,
     names: Names,
-    found: Found,
+    found: NamespaceInventory,
     *,
     mark: Callable[[], None],
     drop: tuple[Step, Removal] | None,
@@ -229,7 +229,11 @@ def _delete(cluster: Cluster, kind: str, name: str, namespace: str, say: Say) ->
 
 
 def _stop(
-    cluster: Cluster, names: Names, claims: Sequence[Claim], mark: Callable[[], None], say: Say
+    cluster: Cluster,
+    names: Names,
+    claims: Sequence[VolumeClaim],
+    mark: Callable[[], None],
+    say: Say,
 ) -> None:
     """Ask for the end of all that makes pods, of the pods and of the claims; wait for nothing."""
     # A clean-up that is cut off from here on has left no environment that could be deployed to as
@@ -284,7 +288,7 @@ def _end_going_pods(cluster: Cluster, names: Names, say: Say) -> None:
             raise
 
 
-def _remove_claim(cluster: Cluster, namespace: str, claim: Claim, say: Say) -> None:
+def _remove_claim(cluster: Cluster, namespace: str, claim: VolumeClaim, say: Say) -> None:
     """Wait until a claim that is being deleted and the volume it brought with it are gone."""
     try:
         wait_gone(cluster, "PersistentVolumeClaim", claim.name, namespace, say=say)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.terminal.console import Activity
-from tasks.core.images.wait_messages import Said
+from tasks.core.images.wait_messages import ContainerMessages
 from tasks.core.kubernetes.objects import (
     CLOCK_STEP,
     Object,
@@ -22,7 +22,7 @@ from tasks.core.kubernetes.objects import (
     title_of,
     uid_of,
 )
-from tasks.core.kubernetes.progress import Row
+from tasks.core.kubernetes.progress import WorkloadProgress
 from tasks.core.kubernetes.rollout import Verdict
 from tasks.core.kubernetes.snapshot import Snapshot, new_pods, new_replicasets
 from tasks.core.kubernetes.symptoms import lacking
@@ -95,11 +95,11 @@ class Reporter:
         self._quiet = QUIET_SECONDS
         self._logs = RolloutLogs(cluster, namespace, activity)
 
-    def said(self) -> Mapping[tuple[str, str], Said]:
+    def said(self) -> Mapping[tuple[str, str], ContainerMessages]:
         """Return what containers have said so far, by pod uid and name."""
         return self._logs.said()
 
-    def show(self, snapshot: Snapshot, rows: Sequence[Row], now: datetime) -> None:
+    def show(self, snapshot: Snapshot, rows: Sequence[WorkloadProgress], now: datetime) -> None:
         """Tell what is new."""
         homes, pods = _homes(snapshot), new_pods(snapshot)
         self._note(snapshot, homes)
@@ -129,7 +129,7 @@ class Reporter:
 
     # -- workloads ------------------------------------------------------------------------------
 
-    def _tell(self, rows: Sequence[Row]) -> None:
+    def _tell(self, rows: Sequence[WorkloadProgress]) -> None:
         """Tell once of each workload that it is there, and now and then what is waited for."""
         for row in rows:
             if not row.complete:
@@ -222,14 +222,14 @@ def _counts(warning: _Warning, pods: Mapping[str, Object], lack: set[str], now: 
     return False
 
 
-def _pending(row: Row) -> str:
+def _pending(row: WorkloadProgress) -> str:
     """Return what a workload that is not complete waits for."""
     if row.note or row.ready < row.desired:
         return row.note or f"{row.ready} of {row.desired} are ready"
     return "ready, not yet available"
 
 
-def _told(row: Row) -> str:
+def _told(row: WorkloadProgress) -> str:
     """Return what is told of a workload that is complete."""
     if row.workload.startswith("job/"):
         return f"{row.workload}: done"
@@ -260,7 +260,7 @@ def _latest(snapshot: Snapshot, homes: Mapping[str, str], since: datetime) -> di
     return {home: reason for home, (_, reason) in newest.items()}
 
 
-def _table(rows: Sequence[Row], latest: Mapping[str, str], now: datetime) -> list[str]:
+def _table(rows: Sequence[WorkloadProgress], latest: Mapping[str, str], now: datetime) -> list[str]:
     """Return the rows as lines of columns."""
     cells = [("", "desired/updated/ready", "age", "")]
     for row in rows:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import ClusterError
-from tasks.core.images.wait_messages import Said, is_own, read
+from tasks.core.images.wait_messages import ContainerMessages, is_own, read
 from tasks.core.kubernetes.objects import (
     Object,
     container_statuses,
@@ -23,7 +23,7 @@ from tasks.core.kubernetes.objects import (
     latest_end,
     uid_of,
 )
-from tasks.flows.kubernetes.follow import Follower, Run
+from tasks.flows.kubernetes.follow import ContainerRun, Follower
 
 LOG_LINES = 20
 """How much of a failed container's log is shown; the evidence holds more."""
@@ -64,7 +64,7 @@ class RolloutLogs:
         self._activity = activity
         self._lock = threading.RLock()
         self._follower = Follower(cluster, namespace, self)
-        self._tellings: defaultdict[Run, _Telling] = defaultdict(_Telling)
+        self._tellings: defaultdict[ContainerRun, _Telling] = defaultdict(_Telling)
         self._failed: set[tuple[str, str, int]] = set()
         self._told: set[tuple[str, str]] = set()
         self._wanted: queue.SimpleQueue[tuple[str, str, bool] | None] = queue.SimpleQueue()
@@ -89,7 +89,7 @@ class RolloutLogs:
                     self._show(pod["metadata"]["name"], name, run_id, previous=running)
         self._tell_steps()
 
-    def said(self) -> dict[tuple[str, str], Said]:
+    def said(self) -> dict[tuple[str, str], ContainerMessages]:
         """Return what containers have said so far, by pod uid and name."""
         return self._follower.said()
 
@@ -105,7 +105,7 @@ class RolloutLogs:
 
     # -- those that are followed ----------------------------------------------------------------
 
-    def take(self, run: Run, text: str) -> None:
+    def take(self, run: ContainerRun, text: str) -> None:
         """Tell a line, or keep it."""
         own, words = is_own(text), read(text)
         with self._lock:
@@ -122,7 +122,7 @@ class RolloutLogs:
                 if panel:
                     self._activity.line(f"{run.container} | {text}")
 
-    def miss(self, run: Run, error: ClusterError) -> None:
+    def miss(self, run: ContainerRun, error: ClusterError) -> None:
         """Report why a log cannot be read."""
         with self._lock:
             self._once(run, _missing(error))
@@ -136,7 +136,7 @@ class RolloutLogs:
                     self._once(run, telling.step)
                     telling.step = ""
 
-    def _once(self, run: Run, text: str, what: tuple[str, str] | None = None) -> None:
+    def _once(self, run: ContainerRun, text: str, what: tuple[str, str] | None = None) -> None:
         """Tell a line unless it, or what is said by it, was told."""
         what = what or (run.container, text)
         if what not in self._told:
@@ -144,7 +144,7 @@ class RolloutLogs:
             self._tellings[run].told += 1
             self._say(run, text)
 
-    def _say(self, run: Run, text: str) -> None:
+    def _say(self, run: ContainerRun, text: str) -> None:
         self._activity.say(f"pod/{run.pod} {run.container} | {text}")
 
     # -- those that failed ----------------------------------------------------------------------

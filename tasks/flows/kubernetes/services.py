@@ -28,7 +28,7 @@ WORKLOADS = ("Deployment", "StatefulSet", "CronJob", "Job")
 
 
 @dataclass(frozen=True)
-class Place:
+class ServiceContainer:
     """One container of one pod.
 
     Attributes:
@@ -54,7 +54,7 @@ def selector(names: Names) -> str:
     return f"{INSTANCE}={names.release}"
 
 
-def places(pods: Iterable[Object], service: str) -> list[Place]:
+def places(pods: Iterable[Object], service: str) -> list[ServiceContainer]:
     """Return the containers that belong to a service, all of them where it is empty."""
     found = []
     for pod in pods:
@@ -82,7 +82,7 @@ def check_service(cluster: Cluster, names: Names, service: str) -> None:
         )
 
 
-def where_to_run(cluster: Cluster, names: Names, service: str) -> Place:
+def where_to_run(cluster: Cluster, names: Names, service: str) -> ServiceContainer:
     """Return the container that a command runs in: a ready pod's, the newest one's.
 
     Args:
@@ -128,10 +128,10 @@ def _kinds(metadata: Object) -> set[str]:
     return {component, ALIASES.get(component, component), service_of(metadata)} - {""}
 
 
-def _places(pod: Object) -> Iterator[Place]:
+def _places(pod: Object) -> Iterator[ServiceContainer]:
     meta, ready = pod["metadata"], not is_being_deleted(pod) and has_condition(pod, "Ready")
     for container in container_statuses(pod):
-        yield Place(
+        yield ServiceContainer(
             meta["name"],
             container["name"],
             container.get("containerID", ""),

@@ -19,8 +19,8 @@ from tasks.core.config_sources import Level, merge, origin
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.gitlab_pipeline import (
     EVENTS,
-    Job,
     Pipeline,
+    PipelineJob,
     event_variables,
     expand,
     holds,
@@ -56,13 +56,13 @@ def settings() -> Settings:
     return parse(merge(levels), lambda path: origin(levels, path))
 
 
-def on(event: str, branch: str = BRANCH, *, tag: str = "", **more: str) -> dict[str, Job]:
+def on(event: str, branch: str = BRANCH, *, tag: str = "", **more: str) -> dict[str, PipelineJob]:
     """Return the jobs of an event by name; further arguments are the project's variables."""
     found = FILE.jobs({**more, **event_variables(event, branch, default_branch="main", tag=tag)})
     return {one.name: one for one in found}
 
 
-def commands(jobs: Mapping[str, Job]) -> dict[str, tuple[str, ...]]:
+def commands(jobs: Mapping[str, PipelineJob]) -> dict[str, tuple[str, ...]]:
     return {name: one.commands for name, one in jobs.items()}
 
 
@@ -180,9 +180,9 @@ def test_tests_that_look_at_containers_wait_for_a_runner_that_can() -> None:
 # -- the same for every job -----------------------------------------------------------------------
 
 
-def every_job() -> dict[str, Job]:
+def every_job() -> dict[str, PipelineJob]:
     more = {"DEV_STACK": "dev", "PROD_STACK": "prod", "ENGINE_RUNNER_TAG": "host"}
-    found: dict[str, Job] = {}
+    found: dict[str, PipelineJob] = {}
     for branch in (BRANCH, "main"):
         for event in ("push", "schedule"):
             found |= on(event, branch, **more)

@@ -7,11 +7,11 @@ import pytest
 
 from tasks.core.compose.reconcile import (
     RESTARTS_MAX,
-    Change,
     Fate,
-    Observed,
-    Present,
-    Wanted,
+    ObservedContainer,
+    PresentService,
+    ServiceChange,
+    WantedService,
     decide,
     judge,
     keeps_restarting,
@@ -30,7 +30,7 @@ CONFIG = {
         "cron": {"image": f"r/mautic{DIGEST}", "network_mode": "none"},
     }
 }
-SEEN = Observed(
+SEEN = ObservedContainer(
     id="1",
     name="p-fpm-1",
     service="fpm",
@@ -45,10 +45,10 @@ SEEN = Observed(
 YOUNG = "2026-11-22T11:59:59.123456789Z"
 
 
-def _running(**images: str) -> dict[str, Present]:
+def _running(**images: str) -> dict[str, PresentService]:
     services = wanted(CONFIG)
     return {
-        name: Present(images.get(name, service.image), "running")
+        name: PresentService(images.get(name, service.image), "running")
         for name, service in services.items()
     }
 
@@ -57,11 +57,11 @@ def _recorded() -> dict[str, str]:
     return {name: service.fingerprint for name, service in wanted(CONFIG).items()}
 
 
-def _verbs(changes: tuple[Change, ...]) -> dict[str, str]:
+def _verbs(changes: tuple[ServiceChange, ...]) -> dict[str, str]:
     return {change.service: change.verb for change in changes}
 
 
-def _services() -> list[Wanted]:
+def _services() -> list[WantedService]:
     return order(list(wanted(CONFIG).values()))
 
 

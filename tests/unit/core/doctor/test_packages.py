@@ -10,7 +10,7 @@ from tasks.core.doctor.packages import (
     SOURCES,
     Apt,
     Candidate,
-    Command,
+    FixCommand,
     Index,
     docker_packages,
     elsewhere,
@@ -73,7 +73,7 @@ DOCKER_INC = {
 ALL = (Need.ENGINE, Need.CLIENT, Need.BUILDX, Need.COMPOSE, Need.START)
 
 
-def installed(commands: tuple[Command, ...] | None) -> list[str]:
+def installed(commands: tuple[FixCommand, ...] | None) -> list[str]:
     """Return the packages that the last command installs."""
     assert commands is not None
     words = commands[-1].argv
@@ -310,6 +310,6 @@ def test_other_package_managers_are_told_what_to_install(
 
 
 def test_commands_are_shown_as_they_are_typed() -> None:
-    command = Command(("tee", "/etc/a file"), stdin="one\ntwo\n")
+    command = FixCommand(("tee", "/etc/a file"), stdin="one\ntwo\n")
     assert command.shown(sudo=True) == "sudo tee '/etc/a file' <<'EOF'\none\ntwo\nEOF"
-    assert Command(("id",), root=False).shown(sudo=True) == "id"
+    assert FixCommand(("id",), root=False).shown(sudo=True) == "id"

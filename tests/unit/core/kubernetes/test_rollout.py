@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.images.wait_messages import Said
+from tasks.core.images.wait_messages import ContainerMessages
 from tasks.core.kubernetes.failures import RULES, Patience, Symptom, rule_for
 from tasks.core.kubernetes.rollout import Policy, Verdict, judge
 from tasks.core.kubernetes.snapshot import REVISION, Snapshot
@@ -202,9 +202,9 @@ def of_eviction(reason: str) -> Snapshot:
     return release.snapshot(gone)
 
 
-def said(line: str, since: float = 0) -> Said:
+def said(line: str, since: float = 0) -> ContainerMessages:
     """Return what a container has said whose last line is of that time."""
-    return Said().then(line, STARTED + timedelta(seconds=since))
+    return ContainerMessages().then(line, STARTED + timedelta(seconds=since))
 
 
 def of_words(line: str, since: float = 0, *, inits: bool = False) -> Snapshot:

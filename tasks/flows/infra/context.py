@@ -20,7 +20,7 @@ them."""
 
 
 @dataclass(frozen=True)
-class Site:
+class StackContext:
     """One stack, and what works on it.
 
     Attributes:
