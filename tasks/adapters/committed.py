@@ -64,7 +64,9 @@ class _Entry:
     path: str
 
 
-def differing(ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]) -> list[str]:
+def find_differences(
+    ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]
+) -> list[str]:
     """Return the paths that HEAD does not have as they are here, in order.
 
     Args:
@@ -90,7 +92,7 @@ def differing(ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str])
     return sorted([*new, *(path for path in changed if path not in as_checked_out)])
 
 
-def require_whole(ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]) -> None:
+def require_complete(ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]) -> None:
     """Make sure that everything is here that HEAD says images are built from.
 
     Args:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.adapters.committed import BuildInputs, differing, require_whole
+from tasks.adapters.committed import BuildInputs, find_differences, require_complete
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.repository import canonical
@@ -150,11 +150,11 @@ class Git:
         """
         commit = self.commit()
         status = self._git("status", *_STATUS)
-        unseen = differing(self._ask, self._root, built, self._changed(status))
+        unseen = find_differences(self._ask, self._root, built, self._changed(status))
         dirty = self._fingerprint(status, unseen) if status or unseen else None
         return Checkout(commit, dirty, tuple(unseen))
 
-    def require_whole(self, built: BuildInputs) -> None:
+    def require_complete(self, built: BuildInputs) -> None:
         """Make sure that everything is here that HEAD says images are built from.
 
         Args:
@@ -165,7 +165,7 @@ class Git:
         """
         self._require_repository()
         status = self._git("status", *_STATUS)
-        require_whole(self._ask, self._root, built, self._changed(status))
+        require_complete(self._ask, self._root, built, self._changed(status))
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         """Return the files that are committed with line feeds alone and lie here with CRLF.

@@ -40,7 +40,7 @@ def is_job(environ: MutableMapping[str, str]) -> bool:
 
 
 @contextlib.contextmanager
-def job(
+def prepared_job(
     argv: Sequence[str],
     *,
     say: Callable[[str], None],

@@ -21,7 +21,7 @@ _UNVERIFIED = re.compile("made to host '(?P<host>[^']+)'")
 _LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\](\w+)")
 
 
-def take_over(tell: Callable[[str], None]) -> None:
+def redirect_warnings(tell: Callable[[str], None]) -> None:
     """Let no library write to the user's terminal any more.
 
     Whoever asks Python for warnings, by ``-W`` or PYTHONWARNINGS, gets them as they are.
@@ -42,7 +42,7 @@ def take_over(tell: Callable[[str], None]) -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        words = in_our_words(str(message), category.__name__, filename)
+        words = user_message(str(message), category.__name__, filename)
         if words and words not in told:
             told.add(words)
             tell(words)
@@ -50,7 +50,7 @@ def take_over(tell: Callable[[str], None]) -> None:
     warnings.showwarning = show
 
 
-def in_our_words(message: str, category: str, filename: str) -> str:
+def user_message(message: str, category: str, filename: str) -> str:
     """Return what a user is told of a warning, or an empty string.
 
     Args:
@@ -72,7 +72,7 @@ def in_our_words(message: str, category: str, filename: str) -> str:
 
 
 @contextlib.contextmanager
-def overheard() -> Iterator[list[str]]:
+def captured_errors() -> Iterator[list[str]]:
     """Collect what libraries log in a block as an error: some only log why they failed."""
     heard: list[str] = []
 

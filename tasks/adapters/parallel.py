@@ -13,7 +13,7 @@ AT_ONCE = 8
 """Questions at a time; the HTTP libraries keep ten connections open."""
 
 
-def at_once(ask: Callable[[T], R], each: Iterable[T]) -> list[R]:
+def map_parallel(ask: Callable[[T], R], each: Iterable[T]) -> list[R]:
     """Return the answers to several questions, asked at once, in order.
 
     Args:

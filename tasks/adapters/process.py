@@ -18,11 +18,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from tasks.core.errors import CommandError, DeadlineError, MissingToolError
 from tasks.core.redact import Redactor
-from tasks.core.variables import kept
+from tasks.core.variables import inherited_variables
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -49,6 +49,20 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
+
+
+class OnStart(Protocol):
+    """Is given the means to end a program early, as soon as it has started."""
+
+    def __call__(self, end: Callable[[], None], /) -> None:
+        """Keep ``end``, which may be called from any thread."""
+
+
+class OnSignal(Protocol):
+    """Decides what a signal to this process does to the program that is running."""
+
+    def __call__(self, signum: int, send: Callable[[int], None], /) -> None:
+        """Handle a signal; ``send`` sends one to the program's group."""
 
 
 class _Gate:
@@ -271,8 +285,8 @@ class Runner:
         check: bool = True,
         hint: str | None = None,
         undecodable: str = "replace",
-        on_start: Callable[[Callable[[], None]], None] | None = None,
-        on_signal: Callable[[int, Callable[[int], None]], None] | None = None,
+        on_start: OnStart | None = None,
+        on_signal: OnSignal | None = None,
         detached: bool = False,
     ) -> Completed:
         """Run a program to its end and return what it said.
@@ -438,7 +452,7 @@ class Runner:
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
     """Return a program's environment: this process's own, as far as it concerns it, changed."""
-    whole = {**kept(os.environ), **changes}
+    whole = {**inherited_variables(os.environ), **changes}
     return {name: value for name, value in whole.items() if value is not None}
 
 

@@ -29,7 +29,7 @@ from tasks.flows.target import (
     ServiceStatus,
     owner_of,
 )
-from tasks.flows.views import absent, now
+from tasks.flows.views import no_environment_error, now
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ExistingEnvironment:
     parts: tuple[ServiceStatus, ...]
 
 
-def existing(session: Session, env: str, branch: str | None) -> ExistingEnvironment:
+def find_existing(session: Session, env: str, branch: str | None) -> ExistingEnvironment:
     """Return a branch's environment.
 
     Args:
@@ -65,7 +65,7 @@ def existing(session: Session, env: str, branch: str | None) -> ExistingEnvironm
     owner = owner_of(names, session.git.repository())
     parts = tuple(inspector.status(owner, names))
     if not parts:
-        raise absent(inspector, names)
+        raise no_environment_error(inspector, names)
     return ExistingEnvironment(inspector, owner, names, parts)
 
 
@@ -93,7 +93,7 @@ def rollback_request(session: Session, env: str, branch: str | None, tag: str) -
     Raises:
         InputError: the branch has no environment.
     """
-    found = existing(session, env, branch)
+    found = find_existing(session, env, branch)
     return Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
 
 

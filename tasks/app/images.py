@@ -101,7 +101,7 @@ class Build:
         return False
 
 
-def of_branch(session: Session, env: str, branch: str | None) -> Build:
+def branch_build(session: Session, env: str, branch: str | None) -> Build:
     """Return the build of a branch's images.
 
     Args:
@@ -121,7 +121,7 @@ def of_branch(session: Session, env: str, branch: str | None) -> Build:
     return Build(session, subject, _tools(session, subject, BAKE, variables, registry), RECORD)
 
 
-def of_jobs(
+def job_image_build(
     session: Session, registry: str = "", *, latest: bool = False, infra: bool = False
 ) -> Build:
     """Return the build of the image that GitLab's jobs run in; it is no environment's.

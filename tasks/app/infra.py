@@ -10,7 +10,7 @@ from tasks.core.names import bucket_name
 from tasks.flows.infra.context import FOLDER, StackContext, only_stack, variables_files
 
 
-def site(session: Session, stack: str) -> StackContext:
+def stack_context(session: Session, stack: str) -> StackContext:
     """Return a stack, and what works on it.
 
     Args:

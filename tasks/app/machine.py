@@ -11,14 +11,14 @@ from tasks.adapters.host.apt import AptTool
 from tasks.adapters.host.docker_service import DockerService
 from tasks.adapters.host.machine import Machine
 from tasks.adapters.host.venv import Venv
-from tasks.adapters.terminal.consent import ask
+from tasks.adapters.terminal.consent import ask_consent
 from tasks.app.session import Session
 from tasks.app.task import ROOT
 from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need
 from tasks.core.errors import SuiteError
 from tasks.core.settings import LOCAL
 from tasks.core.stack_outputs import origins
-from tasks.core.variables import pythons
+from tasks.core.variables import python_variables
 from tasks.flows.doctor import Doctor, DoctorReport, FixPlan, refuse, stack_findings, stack_problem
 
 
@@ -78,7 +78,7 @@ def run_nox(session: Session, words: Sequence[str]) -> int:
     if not venv.is_ready():
         with session.console.work("install requirements-dev.lock") as activity:
             venv.prepare(activity.line)
-    return session.runner.interact([venv.program("nox"), *words], env=pythons(os.environ))
+    return session.runner.interact([venv.program("nox"), *words], env=python_variables(os.environ))
 
 
 def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:
@@ -87,7 +87,7 @@ def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:
         return True
     for line in plan.lines:
         session.console.say(f"  {line}")
-    if not yes and not ask("Run this?"):
+    if not yes and not ask_consent("Run this?"):
         return False
     # It may want a password: asked for once, here, before any progress is drawn.
     return session.runner.interact(["sudo", "--validate"]) == 0

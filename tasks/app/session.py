@@ -17,7 +17,7 @@ from tasks.adapters.aws.session import Aws
 from tasks.adapters.git import Git
 from tasks.adapters.process import Runner, termination_as_interrupt
 from tasks.adapters.terminal.console import Console
-from tasks.adapters.terminal.typed_word import typed
+from tasks.adapters.terminal.typed_word import confirm_by_typing
 from tasks.app.task import ROOT
 from tasks.core import stack_outputs
 from tasks.core.config_sources import Level, merge, origin, variables
@@ -67,8 +67,8 @@ class Session:
         Args:
             argv: the command line's words after ``inv``.
         """
-        library_warnings.take_over(self.console.warn)
-        job = gitlab.job(argv, say=self.console.say, redactor=self.redactor)
+        library_warnings.redirect_warnings(self.console.warn)
+        job = gitlab.prepared_job(argv, say=self.console.say, redactor=self.redactor)
         with termination_as_interrupt(), job:
             yield
 
@@ -84,7 +84,7 @@ class Session:
         Raises:
             RefusedError: another word was typed, or there is no terminal.
         """
-        if not typed(word, question):
+        if not confirm_by_typing(word, question):
             raise RefusedError(refusal, hint=hint)
 
     # -- settings -----------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class Session:
             return self.settings
         if environment not in self._whole:
             settings = _read(self.levels_of(environment))
-            stack_outputs.check_whole(environment, settings.environment(environment))
+            stack_outputs.check_complete(environment, settings.environment(environment))
             self._whole[environment] = settings
         return self._whole[environment]
 

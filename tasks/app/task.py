@@ -73,7 +73,7 @@ def check_format(value: str) -> bool:
     return value == "json"
 
 
-def passed_on(argv: list[str], command: str = "") -> list[str]:
+def forwarded_command(argv: list[str], command: str = "") -> list[str]:
     """Return the command that a task passes on: what follows `--`, or the words of an option.
 
     Args:

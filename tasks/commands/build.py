@@ -33,7 +33,7 @@ def build(
 
     as_json = check_format(format)
     dry = dry_run or session.dry
-    job = images.of_branch(session, env, branch)
+    job = images.branch_build(session, env, branch)
     plan = job.plan(only=only, fresh=rebuild, dry=dry)
     _carry_out(session, job, plan, dry=dry, as_json=as_json)
 
@@ -59,7 +59,7 @@ def image(
     as_json = check_format(format)
     dry = dry_run or session.dry
     place = registry or os.environ.get("CI_REGISTRY_IMAGE", "")
-    job = images.of_jobs(session, place, latest=latest, infra=infra)
+    job = images.job_image_build(session, place, latest=latest, infra=infra)
     plan = job.plan(dry=dry)
     _carry_out(session, job, plan, dry=dry, as_json=as_json, full_names=True)
 

@@ -164,7 +164,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
-def fitted(name: str, limit: int) -> str:
+def shorten(name: str, limit: int) -> str:
     """Return the name; one over the limit is cut, and ends in ``-`` and digits of its SHA-256."""
     if len(name) <= limit:
         return name
@@ -178,7 +178,7 @@ def platform_name(project: str) -> str:
 
 def database_prefix(project: str) -> str:
     """Return what the name of every database and user of a project begins with."""
-    return f"{fitted(project, DATABASE_PREFIX_MAX - 1)}_".replace("-", "_")
+    return f"{shorten(project, DATABASE_PREFIX_MAX - 1)}_".replace("-", "_")
 
 
 def bucket_name(project: str, account: str, region: str) -> str:
@@ -222,7 +222,7 @@ def names(
     def fill(template: str, value: str, limit: int) -> str:
         if "{" not in template:
             return template
-        return fitted(template.replace("{slug}", value).replace("{project}", project), limit)
+        return shorten(template.replace("{slug}", value).replace("{project}", project), limit)
 
     def namespace_of(value: str) -> str:
         return fill(namespace, value, namespace_max)
@@ -251,7 +251,7 @@ def names(
         namespace=namespace_of(of_branch),
         host=hostname,
         url=origin.replace("{host}", hostname),
-        release=fitted(f"{project}-{key}", RELEASE_MAX),
+        release=shorten(f"{project}-{key}", RELEASE_MAX),
         database=database_of(key),
         database_user=_database_user(database_of(key), key),
     )

@@ -34,7 +34,7 @@ def path(stack: str) -> str:
     return f"{ROOT}/{stack}"
 
 
-def of(merged: Mapping[str, Any], environment: str) -> str | None:
+def stack_name(merged: Mapping[str, Any], environment: str) -> str | None:
     """Return the name of an environment's stack, or None.
 
     Args:
@@ -53,7 +53,7 @@ def defaults(merged: Mapping[str, Any]) -> Level:
     """
     made: dict[str, Any] = {}
     for name, own in _environments(merged).items():
-        if of(merged, name) is None:
+        if stack_name(merged, name) is None:
             continue
         made[name] = {"registry": {"kind": "ecr"}}
         if own.get("target") == "kubernetes":
@@ -74,7 +74,7 @@ def level(stack: str, parameters: Mapping[str, str], merged: Mapping[str, Any]) 
     """
     made: dict[str, Any] = {}
     for name, own in _environments(merged).items():
-        if of(merged, name) != stack:
+        if stack_name(merged, name) != stack:
             continue
         made[name] = {}
         for parameter, keys in _taken(own, parameters).items():
@@ -85,7 +85,7 @@ def level(stack: str, parameters: Mapping[str, str], merged: Mapping[str, Any]) 
     return Level(f"SSM {path(stack)}", {"environments": made})
 
 
-def check_whole(name: str, environment: Environment) -> None:
+def check_complete(name: str, environment: Environment) -> None:
     """Make sure that nothing is left that only a stack could have said.
 
     Raises:

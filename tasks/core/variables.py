@@ -34,7 +34,7 @@ _IN_COMPOSE_FILE = re.compile(r"(?<!\$)\$\{?([A-Za-z_]\w*)")
 _IN_BAKE_FILE = re.compile(r'^variable\s+"(\w+)"', re.MULTILINE)
 
 
-def kept(environ: Mapping[str, str]) -> dict[str, str]:
+def inherited_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that every program is given.
 
     Args:
@@ -48,7 +48,7 @@ def kept(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def pythons(names: Iterable[str]) -> dict[str, None]:
+def python_variables(names: Iterable[str]) -> dict[str, None]:
     """Return Python's own variables among these, each to be taken away.
 
     Args:
@@ -57,7 +57,7 @@ def pythons(names: Iterable[str]) -> dict[str, None]:
     return {name: None for name in names if re.fullmatch(r"PYTHON[A-Z0-9_]+", name)}
 
 
-def in_compose_file(text: str) -> dict[str, None]:
+def compose_variables(text: str) -> dict[str, None]:
     """Return the variables that a Compose file is filled with, each to be taken away.
 
     Args:
@@ -66,7 +66,7 @@ def in_compose_file(text: str) -> dict[str, None]:
     return dict.fromkeys(_IN_COMPOSE_FILE.findall(text))
 
 
-def in_bake_file(text: str) -> dict[str, None]:
+def bake_variables(text: str) -> dict[str, None]:
     """Return the variables of a bake file, each to be taken away.
 
     Args:

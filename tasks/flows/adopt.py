@@ -11,7 +11,7 @@ from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.repository import is_same
 from tasks.flows.target import EnvironmentSummary, Exclusive, Inspector, Say, owner_of
-from tasks.flows.views import absent
+from tasks.flows.views import no_environment_error
 
 
 class Rewrite(Protocol):
@@ -88,7 +88,7 @@ def plan_adoption(inspector: Inspector, names: Names, repository: str, former: s
     """
     found = next((item for item in inspector.list() if item.branch == names.branch), None)
     if found is None:
-        raise absent(inspector, names)
+        raise no_environment_error(inspector, names)
     plan = AdoptionPlan(names, found, repository)
     if plan.steps and not is_same(found.repository, former):
         raise RefusedError(

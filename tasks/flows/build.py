@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tasks.adapters.docker import build_context
 from tasks.adapters.docker.buildx import BakeOrder, PushError
 from tasks.core.errors import InputError, RefusedError, RegistryError
-from tasks.core.images.bake_file import evaluated, places
+from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import base_arguments, linked, target_keys
 from tasks.core.images.tags import CACHE, IMAGES, build_tags
 from tasks.core.plan import Step
@@ -251,7 +251,7 @@ def plan_build(
     """
     guard(subject, tools.git)
     check_line_ends(tools.git)
-    tools.git.require_whole(build_context.built_from(tools.buildx.root, tools.buildx.file))
+    tools.git.require_complete(build_context.built_from(tools.buildx.root, tools.buildx.file))
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
     definition = tools.buildx.definition({**tools.variables, **blank})
@@ -403,7 +403,7 @@ def check_places(buildx: Buildx, definition: Definition) -> None:
     Raises:
         InputError: naming a folder that the text of the bake file does not tell of.
     """
-    unknown = evaluated(definition.targets.values()) - places(buildx.text)
+    unknown = evaluated_folders(definition.targets.values()) - build_folders(buildx.text)
     if unknown:
         named = min(unknown, key=str)
         raise InputError(

@@ -16,7 +16,7 @@ from tasks.core.errors import RefusedError, VanishedError
 from tasks.core.images.tags import IMAGES, is_marker, removable
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.flows.target import Removal, RemovalPlan, Remover, Say, silently
+from tasks.flows.target import Removal, RemovalPlan, Remover, Say, without_messages
 
 
 class Tags(Protocol):
@@ -63,7 +63,7 @@ def plan_cleanup(
     local = root / "artifacts" / names.slug
     if local.is_dir():
         step = Step("remove", f"folder {local.relative_to(root)}")
-        todo.append((step, silently(partial(shutil.rmtree, local))))
+        todo.append((step, without_messages(partial(shutil.rmtree, local))))
     return replace(plan, todo=tuple(todo))
 
 
@@ -105,7 +105,7 @@ def plan_tags(title: str, tags: Tags, going: Mapping[str, Sequence[str]]) -> Rem
         for part in ([t for t in each if not is_marker(t)], [t for t in each if is_marker(t)]):
             if part:
                 step = Step("remove", f"image tags of {repository}", ", ".join(part))
-                todo.append((step, silently(partial(tags.delete_tags, repository, part))))
+                todo.append((step, without_messages(partial(tags.delete_tags, repository, part))))
     return RemovalPlan(title, tuple(todo))
 
 

@@ -19,7 +19,7 @@ from tasks.core.doctor.checks import (
     needs,
     problems,
 )
-from tasks.core.doctor.packages import GUIDE, FixCommand, elsewhere, install_commands
+from tasks.core.doctor.packages import GUIDE, FixCommand, install_commands, manual_install_hint
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.images.reference import parse_reference
 from tasks.core.names import platform_name
@@ -187,7 +187,7 @@ class Doctor:
             else:
                 commands += installs
         else:
-            told += filter(None, [elsewhere(wanted)])
+            told += filter(None, [manual_install_hint(wanted)])
         if Need.GROUP in wanted:
             commands.append(FixCommand(("usermod", "-aG", "docker", system.user)))
         start = None

@@ -168,7 +168,7 @@ def rows(jobs: Sequence[PipelineJob]) -> list[tuple[str, ...]]:
     return [(job.name, job.when, job.environment, " && ".join(job.here)) for job in jobs]
 
 
-def at_home(settings: Settings) -> Settings:
+def local_settings(settings: Settings) -> Settings:
     """Return the settings with which every environment lives on this machine.
 
     Each is run by Compose, under its own part of the local registry, so that a pipeline tried out

@@ -243,7 +243,7 @@ class Removal(Protocol):
         """Remove it, and say what it waits for."""
 
 
-def silently(action: Callable[[], object]) -> Removal:
+def without_messages(action: Callable[[], object]) -> Removal:
     """Return the removal of what goes at once, with nothing to tell."""
 
     def remove(_: Say, /) -> object:

@@ -14,7 +14,7 @@ LIST_COLUMNS = ("branch", "state", "commit", "age", "expires", "owner", "url")
 STATUS_COLUMNS = ("service", "state", "health", "image", "status")
 
 
-def absent(inspector: Inspector, names: Names) -> InputError:
+def no_environment_error(inspector: Inspector, names: Names) -> InputError:
     """Return the error for a branch that has no environment, with the names near it."""
     there = [item.branch for item in inspector.list()]
     close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)

@@ -15,7 +15,7 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tasks.core.errors import ConflictError
 from tasks.core.kubernetes.manifests import MANAGED
-from tasks.flows.kubernetes.removal import look
+from tasks.flows.kubernetes.removal import inspect_namespace
 from tests.support.controlplane import ControlPlane
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv, Object, with_remote
@@ -149,7 +149,7 @@ def test_whoever_may_not_look_everywhere_asks_the_suite_s_own_namespaces(
     proxy.fail(403, only=lambda request, agent: request.startswith("GET /api/v1/configmaps?"))
 
     narrow = Cluster("test", str(proxy.write_kubeconfig(tmp_path / "kubeconfig")))
-    found = look(narrow, site.names("neighbour-0"), ())
+    found = inspect_namespace(narrow, site.names("neighbour-0"), ())
 
     assert proxy.failed == 2
     assert found.foreign == ("configmap/mine",)

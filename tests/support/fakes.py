@@ -21,7 +21,7 @@ from tasks.flows.target import (
     RemovalPlan,
     Request,
     ServiceStatus,
-    silently,
+    without_messages,
 )
 
 NAMES: Names = names(
@@ -141,7 +141,7 @@ class FakeRemover(Calls):
             self.note(f"remove {step.subject}")
             self.left.remove(step)
 
-        todo = tuple((step, silently(lambda step=step: remove(step))) for step in self.left)
+        todo = tuple((step, without_messages(lambda step=step: remove(step))) for step in self.left)
         return RemovalPlan(f"clean up {names.branch}", todo, self.under_way)
 
 

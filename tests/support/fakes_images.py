@@ -208,7 +208,7 @@ class FakeGit(Calls):
     def with_other_line_ends(self, folder: str) -> list[str]:
         return self.crlf
 
-    def require_whole(self, built: object) -> None:
+    def require_complete(self, built: object) -> None:
         if self.absent:
             raise InputError(f"{self.absent} is not here")
 

@@ -122,7 +122,7 @@ class EksAccess:
         """
         with self._signing:
             if self._token is None or self._token.expires_at - datetime.now(UTC) < EARLY:
-                self._token = sign(self._aws, self._name)
+                self._token = sign_token(self._aws, self._name)
                 self._secret(self._token.value)
             return self._token
 
@@ -197,7 +197,7 @@ class EksAccess:
         return write_private(Path(self._folder.name) / "ca.crt", self.endpoint.authority)
 
 
-def sign(aws: Aws, cluster: str) -> EksToken:
+def sign_token(aws: Aws, cluster: str) -> EksToken:
     """Return a new token for a cluster. Nothing is sent but what the credentials themselves need.
 
     Raises:
@@ -229,7 +229,7 @@ def sign(aws: Aws, cluster: str) -> EksToken:
     return EksToken(PREFIX + encoded, made + LIFETIME)
 
 
-def credential(token: EksToken) -> dict[str, Any]:
+def exec_credential(token: EksToken) -> dict[str, Any]:
     """Return what an exec plugin answers.
 
     https://kubernetes.io/docs/reference/config-api/client-authentication.v1/

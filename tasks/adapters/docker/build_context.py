@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tasks.core.errors import InputError
-from tasks.core.images.bake_file import places
+from tasks.core.images.bake_file import build_folders
 from tasks.core.images.content_key import MAIN, BakeTarget, Sources
 from tasks.core.images.ignore_file import IgnoreFile
 
@@ -140,7 +140,7 @@ def built_from(root: Path, bake_file: str) -> BuiltFrom:
         bake_file: its path.
     """
     text = (root / bake_file).read_text()
-    found = sorted(places(text), key=str)
+    found = sorted(build_folders(text), key=str)
     files = {bake_file}
     contexts = []
     for place in found:

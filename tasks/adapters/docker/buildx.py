@@ -23,7 +23,7 @@ from tasks.core.errors import (
     SuiteError,
 )
 from tasks.core.images.content_key import BakeTarget
-from tasks.core.variables import in_bake_file
+from tasks.core.variables import bake_variables
 
 DOCTOR = "`inv doctor` says what this machine needs"
 
@@ -223,7 +223,7 @@ class Buildx:
     @cached_property
     def _unset(self) -> dict[str, None]:
         """The bake file's variables: what the user's own shell has set is none of theirs."""
-        return in_bake_file(self.text) if (self.root / self.file).exists() else {}
+        return bake_variables(self.text) if (self.root / self.file).exists() else {}
 
     def _docker(
         self,

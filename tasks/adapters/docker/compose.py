@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.adapters.process import Completed, Runner
 from tasks.adapters.terminal.console import plain
-from tasks.core.variables import in_compose_file
+from tasks.core.variables import compose_variables
 
 
 class Compose:
@@ -32,7 +32,7 @@ class Compose:
         self._file = file
         # What the user's own shell has set must not reach into the project.
         self._env: dict[str, str | None] = {
-            **in_compose_file(file.read_text()),
+            **compose_variables(file.read_text()),
             **variables,
             "COMPOSE_IGNORE_ORPHANS": "1",
             "COMPOSE_MENU": "0",

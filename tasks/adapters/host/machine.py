@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.adapters.docker.engine import PROJECT, Engine
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.adapters.process import Runner
 from tasks.core.doctor.checks import (
     ClockSkew,
@@ -301,7 +301,7 @@ def _is_member(user: str, group: str) -> bool:
 def _all(names: Iterable[str], ask: Callable[[str], ServerAnswer]) -> dict[str, ServerAnswer]:
     """Ask several servers at once."""
     names = list(dict.fromkeys(names))
-    return dict(zip(names, at_once(ask, names), strict=True))
+    return dict(zip(names, map_parallel(ask, names), strict=True))
 
 
 def _ask_registry(host: str) -> ServerAnswer:

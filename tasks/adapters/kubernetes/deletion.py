@@ -10,7 +10,12 @@ from tasks.adapters.kubernetes.kinds import KINDS
 from tasks.adapters.wait import CLOCK, Clock, wait_until
 from tasks.core.errors import ClusterError, DeadlineError
 from tasks.core.kubernetes.objects import Object, title_of, uid_of
-from tasks.core.kubernetes.removal import cannot_be_listed, held_by, is_stuck, is_worth_a_word
+from tasks.core.kubernetes.removal import (
+    blocker_of,
+    has_discovery_failure,
+    is_stuck,
+    is_worth_reporting,
+)
 
 WAIT_SECONDS = 300
 """How long anything is waited for, however much moves."""
@@ -94,11 +99,11 @@ class _End:
         self._uid = self._uid or (uid_of(found) if found else "")
         if found is None or uid_of(found) != self._uid:
             return True
-        self._found, now, held = found, self._clock.monotonic(), held_by(found)
+        self._found, now, held = found, self._clock.monotonic(), blocker_of(found)
         if held != self._held:
             self._held, self._moved = held, now
         waited = now - self._began
-        if held != self._told and is_worth_a_word(held, waited=waited):
+        if held != self._told and is_worth_reporting(held, waited=waited):
             self._told = held
             named = _named(self._cluster, found, held)
             self._say(f"waiting for the end of {self._kind.lower()}/{self._name}: {named}")
@@ -140,7 +145,7 @@ def _holders(cluster: Cluster, namespace: str, held: str) -> Iterator[str]:
 
 
 def _hint(found: Object) -> str:
-    if cannot_be_listed(found):
+    if has_discovery_failure(found):
         return (
             "an API group does not answer, and no namespace of the cluster can go before it does: "
             "`kubectl get apiservices` shows it; mend or delete it. The namespace then goes by "

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from tasks.adapters.process import Runner
+from tasks.adapters.process import OnStart, Runner
 from tasks.core.errors import CommandError, DeadlineError, RevisionExistsError, SuiteError
 
 REASON_LENGTH = 500
@@ -22,13 +22,6 @@ EXISTS = "release: already exists"
 """What Helm says of a revision that was made since it read the history (pkg/storage/driver,
 ``ErrReleaseExists``)."""
 PENDING = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
-
-
-class OnStart(Protocol):
-    """Told how to end Helm early, as soon as it has started."""
-
-    def __call__(self, end: Callable[[], None], /) -> None:
-        """Keep what ends it."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +197,7 @@ class Helm:
             raise
 
 
-def stored(release: str, revision: int) -> str:
+def revision_secret_name(release: str, revision: int) -> str:
     """Return the name of the Secret that Helm keeps a revision in."""
     return f"sh.helm.release.v1.{release}.v{revision}"
 

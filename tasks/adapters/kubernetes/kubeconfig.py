@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.adapters.library_warnings import overheard
+from tasks.adapters.library_warnings import captured_errors
 from tasks.core.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def client_from_kubeconfig(context: str | None, kubeconfig: str | None) -> ApiCl
     from kubernetes.config.kube_config import new_client_from_config
 
     try:
-        with overheard() as heard:
+        with captured_errors() as heard:
             client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
                 kubeconfig, context, persist_config=False
             )

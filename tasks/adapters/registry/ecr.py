@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks.adapters.aws.session import Aws
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.adapters.registry.docker_login import logged_in
 from tasks.adapters.registry.oci import MANIFESTS
 from tasks.adapters.registry.repositories import Repositories
@@ -199,7 +199,7 @@ class EcrRegistry(Repositories):
         image = self._image(repository, source)
         if image is None:
             raise self._no_image(repository, source)
-        at_once(lambda tag: self._put(repository, tag, image), tags)
+        map_parallel(lambda tag: self._put(repository, tag, image), tags)
 
     def _put(self, repository: str, tag: str, image: dict[str, Any]) -> None:
         digest = image["imageId"]["imageDigest"]

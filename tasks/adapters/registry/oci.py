@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from tasks.adapters.connection_errors import retry
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.adapters.registry.docker_login import logins
 from tasks.adapters.registry.repositories import Repositories
 from tasks.core.errors import RegistryError, reason_of
@@ -144,7 +144,7 @@ class OciRegistry(Repositories):
         if manifest.status_code == 404:
             raise self._no_image(repository, source)
         kind = manifest.headers["Content-Type"]
-        at_once(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
+        map_parallel(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
 
     def tags(self, repository: str) -> dict[str, str]:
         """Return every tag of a repository with its digest; empty when it does not exist.

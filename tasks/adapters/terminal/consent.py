@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 
-def ask(question: str) -> bool:
+def ask_consent(question: str) -> bool:
     """Return whether the person at the terminal says yes; without a terminal nobody does.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 
-def typed(word: str, question: str) -> bool:
+def confirm_by_typing(word: str, question: str) -> bool:
     """Return whether the person at the terminal types a word; without a terminal nobody does.
 
     Args:

@@ -63,7 +63,7 @@ class ServiceChange:
     reason: str
 
 
-def wanted(config: Mapping[str, Any]) -> dict[str, WantedService]:
+def read_services(config: Mapping[str, Any]) -> dict[str, WantedService]:
     """Return the services of a project as ``docker compose config --format json`` tells them."""
     found = {}
     for name, definition in config["services"].items():
@@ -98,7 +98,7 @@ def decide(
         if there is None:
             verb, reason = "create", "it is not there"
         elif there.image != service.image:
-            verb, reason = "update", f"new image {short(service.image)}"
+            verb, reason = "update", f"new image {short_reference(service.image)}"
         elif recorded.get(service.name) != service.fingerprint:
             verb, reason = "update", "its configuration changed"
         elif host is not None and host.verb != "keep":
@@ -116,7 +116,7 @@ def decide(
     return tuple(changes.values())
 
 
-def short(reference: str) -> str:
+def short_reference(reference: str) -> str:
     """Return an image's reference as people read it: its name and its digest's first digits."""
     name, at, digest = reference.partition("@sha256:")
     return f"{name.rpartition('/')[2]}@{digest[:12]}" if at else reference
@@ -221,6 +221,6 @@ def _age(seen: ObservedContainer, now: datetime) -> timedelta:
     return now - datetime.fromisoformat(f"{seen.started_at[:19]}+00:00")
 
 
-def order(services: Sequence[WantedService]) -> list[WantedService]:
+def sort_services(services: Sequence[WantedService]) -> list[WantedService]:
     """Return services so that one that shares another's network comes after it."""
     return sorted(services, key=lambda service: (bool(service.shares), service.name))

@@ -374,7 +374,7 @@ def docker_packages(candidates: Mapping[str, Candidate]) -> dict[Need, str] | No
     return {**_DOCKER, Need.CLIENT: client, Need.COMPOSE: compose}
 
 
-def elsewhere(wanted: Iterable[Need]) -> str:
+def manual_install_hint(wanted: Iterable[Need]) -> str:
     """Return what to do where apt is not the package manager; empty without anything to install."""
     wanted = tuple(wanted)
     docker = ", ".join(need for need in wanted if need in _DOCKER)

@@ -32,7 +32,7 @@ class BuildFolder:
     dockerfile: str | None = None
 
 
-def places(text: str) -> frozenset[BuildFolder]:
+def build_folders(text: str) -> frozenset[BuildFolder]:
     """Return the folders that a bake file's targets are built from.
 
     Args:
@@ -50,7 +50,7 @@ def places(text: str) -> frozenset[BuildFolder]:
     return frozenset(found)
 
 
-def evaluated(targets: Iterable[Mapping[str, Any]]) -> frozenset[BuildFolder]:
+def evaluated_folders(targets: Iterable[Mapping[str, Any]]) -> frozenset[BuildFolder]:
     """Return the same of the targets that ``docker buildx bake --print`` shows."""
     return frozenset(place for target in targets for place in _of(target))
 

@@ -10,7 +10,7 @@ MIGRATIONS = ("php", "bin/console", "doctrine:migrations:list", "--no-ansi", "--
 _ROW = re.compile(r"^\W*(?:\w+\\)*(\w+)\W+migrated, not available\W", re.ASCII)
 
 
-def unavailable(table: str) -> tuple[str, ...]:
+def unavailable_migrations(table: str) -> tuple[str, ...]:
     """Return the migrations that a database has seen and its code does not have, by their names.
 
     Args:

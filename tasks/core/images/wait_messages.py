@@ -58,7 +58,7 @@ class ContainerMessages:
         """Return what has been said after one more line."""
         if not line.strip():
             return self
-        words = read(line)
+        words = parse_message(line)
         if words is None:
             # A program that it has called may say something in between.
             kept = None if is_own(line) else self.words
@@ -67,7 +67,7 @@ class ContainerMessages:
         return ContainerMessages(line, words, self.since if same else when)
 
 
-def read(line: str) -> WaitMessage | None:
+def parse_message(line: str) -> WaitMessage | None:
     """Return what a line says of waiting, or None when it says nothing of it."""
     found = _WORDS.fullmatch(line.strip())
     if found is None:
@@ -75,9 +75,9 @@ def read(line: str) -> WaitMessage | None:
     return WaitMessage(found["code"], found["sentence"], found["state"] == "failed")
 
 
-def last(text: str) -> WaitMessage | None:
+def last_message(text: str) -> WaitMessage | None:
     """Return the last words of a log's end, such as a container's termination message."""
-    return next(filter(None, map(read, reversed(text.splitlines()))), None)
+    return next(filter(None, map(parse_message, reversed(text.splitlines()))), None)
 
 
 def is_own(line: str) -> bool:

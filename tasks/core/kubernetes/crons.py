@@ -12,7 +12,7 @@ IMAP_UNTIL = (8, 3)
 NEEDS_IMAP = f"{MAIL} needs PHP's extension imap, which Debian has up to bookworm (PHP 8.2)"
 
 
-def unable(values: Mapping[str, Any], php: str) -> Iterator[str]:
+def unsupported_crons(values: Mapping[str, Any], php: str) -> Iterator[str]:
     """Yield the CronJobs that cannot work in the images, by name.
 
     The scheduler of ``crons.mode: pod`` looks at the image itself; a CronJob would fail each time.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tasks.core.environment import Owner
 from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.names import LABEL_MAX, Names, fitted
+from tasks.core.names import LABEL_MAX, Names, shorten
 
 PREFIX = "mautic-multidev.io/"
 MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
@@ -153,7 +153,7 @@ def database_job(
         "metadata": {
             # Its pods carry it as a label. It is cut at its end: what CI jobs may do here goes by
             # how it begins (helm/platform, guard.yaml).
-            "name": fitted(f"database-{verb}-{names.release}", LABEL_MAX),
+            "name": shorten(f"database-{verb}-{names.release}", LABEL_MAX),
             "namespace": server.namespace,
             "labels": labels,
         },

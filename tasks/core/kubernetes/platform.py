@@ -334,7 +334,7 @@ def platform_namespace(name: str, record: Mapping[str, str]) -> Object:
     }
 
 
-def recorded_prints(found: Object | None) -> dict[str, str]:
+def recorded_fingerprints(found: Object | None) -> dict[str, str]:
     """Return the fingerprints that the platform namespace holds."""
     annotations = annotations_of(found) if found else {}
     record: dict[str, str] = json.loads(annotations.get(RECORD, "{}"))

@@ -25,7 +25,7 @@ _REFUSED = re.compile(r"connection refused|no route to host", re.IGNORECASE)
 _CUT = re.compile(r"\bEOF\b|connection reset", re.IGNORECASE)
 
 
-def answer(message: str, container: Object) -> str:
+def describe_answer(message: str, container: Object) -> str:
     """Return what a probe got, e.g. ``readiness probe: GET /s/login answered 500``.
 
     Args:
@@ -40,40 +40,40 @@ def answer(message: str, container: Object) -> str:
     port = _port(probe, container)
     said = _STATUS.search(got)
     if said:
-        words = f"{request(probe)} answered {said[1]}"
+        words = f"{describe_request(probe)} answered {said[1]}"
     elif _REFUSED.search(got):
         words = f"no connection to port {port}" if port else "no connection"
     elif _TIMEOUT.search(got):
-        words = f"{request(probe)} timed out after {probe.get('timeoutSeconds', 1)} s"
+        words = f"{describe_request(probe)} timed out after {probe.get('timeoutSeconds', 1)} s"
     elif _CUT.search(got):
-        words = f"{request(probe)}: the connection was closed without an answer"
+        words = f"{describe_request(probe)}: the connection was closed without an answer"
     else:
         words = " ".join(got.split())[:LENGTH]
     return f"{kind} probe: {words}"
 
 
-def unanswered(container: Object, *, started: bool) -> str:
+def describe_unanswered(container: Object, *, started: bool) -> str:
     """Return which probe a container waits for that no event tells of."""
     names = ("readinessProbe",) if started else ("startupProbe", "readinessProbe")
     name = next((name for name in names if container.get(name)), "")
     if not name:
         return "it is not ready"
     kind = name.removesuffix("Probe")
-    return f"{kind} probe: {request(container[name])} has not succeeded yet"
+    return f"{kind} probe: {describe_request(container[name])} has not succeeded yet"
 
 
-def killed(message: str) -> tuple[str, str] | None:
+def parse_killing(message: str) -> tuple[str, str] | None:
     """Return container and probe of a ``Killing`` event, or None when no probe was the reason."""
     found = _KILLED.match(message)
     return (found["name"], found["kind"]) if found else None
 
 
-def is_of(message: str, kind: str) -> bool:
+def is_failure_of(message: str, kind: str) -> bool:
     """Return True if an ``Unhealthy`` event's message is one of a kind of probe."""
     return message.lower().startswith(f"{kind} probe ")
 
 
-def request(probe: Object) -> str:
+def describe_request(probe: Object) -> str:
     """Return what a probe does, in a few words."""
     if http := probe.get("httpGet"):
         return f"GET {http.get('path') or '/'}"

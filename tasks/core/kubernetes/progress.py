@@ -18,8 +18,8 @@ from tasks.core.kubernetes.objects import (
     uid_of,
 )
 from tasks.core.kubernetes.snapshot import Snapshot, is_by_job, is_observed, new_replicasets
-from tasks.core.kubernetes.symptoms import of_pod
-from tasks.core.kubernetes.waits import LINE_LENGTH, probe_of, words_of
+from tasks.core.kubernetes.symptoms import pod_symptoms
+from tasks.core.kubernetes.waits import LINE_LENGTH, probe_answer, wait_message
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,16 @@ def _is_complete(workload: Object) -> bool:
 def _note(pod: Object, snapshot: Snapshot) -> str:
     """Return what a pod waits for, in its own words or in the API's."""
     for container in container_statuses(pod):
-        words, _ = words_of(pod, container, snapshot)
+        words, _ = wait_message(pod, container, snapshot)
         if words:
             return f"{container['name']} waits: {words.sentence[:LINE_LENGTH]}"
     if has_condition(pod, "Ready"):
         return ""
-    for symptom in of_pod(pod, snapshot):
+    for symptom in pod_symptoms(pod, snapshot):
         return symptom.reason
     for container in main_statuses(pod):
         if is_running(container) and not container.get("ready"):
-            answer = "" if is_by_job(pod) else probe_of(pod, container, snapshot)
+            answer = "" if is_by_job(pod) else probe_answer(pod, container, snapshot)
             got = answer.partition(" probe: ")[2]
             return f"{container['name']} is not ready{f': {got}' if got else ''}"
     return ""

@@ -86,7 +86,7 @@ class Contents:
     open: tuple[tuple[str, str], ...] = ()
 
 
-def contents(
+def sort_contents(
     found: Iterable[Object],
     *,
     namespace: Object,
@@ -154,7 +154,7 @@ def _came_with(item: Object, namespace: Object) -> bool:
     return made is not None and began is not None and made - began <= AT_ONCE
 
 
-def stands_in_most(there: int, others: int) -> bool:
+def is_in_most_namespaces(there: int, others: int) -> bool:
     """Return True if an object is one of those that every namespace gets.
 
     Args:
@@ -184,7 +184,7 @@ SERVED = (".k8s.aws", ".kubernetes.io", ".k8s.io", "kubernetes.io/", "-attacher/
 AT_REST = "its objects are being deleted"
 
 
-def is_worth_a_word(held: str, *, waited: float) -> bool:
+def is_worth_reporting(held: str, *, waited: float) -> bool:
     """Return True if a wait has taken long enough to be reported.
 
     Args:
@@ -194,7 +194,7 @@ def is_worth_a_word(held: str, *, waited: float) -> bool:
     return waited > (NAMESPACE_SECONDS if held == AT_REST else TELL_SECONDS)
 
 
-def held_by(found: Object) -> str:
+def blocker_of(found: Object) -> str:
     """Return what an object that is being deleted waits for."""
     # A namespace says which kinds of objects, and which finalizers of theirs, are left.
     messages = [
@@ -218,7 +218,7 @@ def _finalizers(found: Object) -> str:
     return f"finalizer {', '.join(names)}" if names else ""
 
 
-def cannot_be_listed(found: Object) -> bool:
+def has_discovery_failure(found: Object) -> bool:
     """Return True if a namespace cannot go because an API group does not answer."""
     return has_condition(found, "NamespaceDeletionDiscoveryFailure")
 

@@ -28,7 +28,7 @@ from tasks.core.kubernetes.objects import (
 from tasks.core.kubernetes.progress import WorkloadProgress, progress
 from tasks.core.kubernetes.snapshot import Snapshot, new_pods
 from tasks.core.kubernetes.symptoms import symptoms
-from tasks.core.kubernetes.waits import words_of
+from tasks.core.kubernetes.waits import wait_message
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _is_late(
 def _works(job: Object, pods: Sequence[Object], snapshot: Snapshot) -> bool:
     """Return True if a Job's container runs and does not only wait."""
     return any(
-        is_running(container) and words_of(pod, container, snapshot)[0] is None
+        is_running(container) and wait_message(pod, container, snapshot)[0] is None
         for pod in pods
         if controller_uid(pod) == uid_of(job)
         for container in main_statuses(pod)

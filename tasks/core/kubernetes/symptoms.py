@@ -26,7 +26,7 @@ from tasks.core.kubernetes.objects import (
     uid_of,
 )
 from tasks.core.kubernetes.snapshot import Snapshot, is_observed, new_replicasets
-from tasks.core.kubernetes.waits import LINE_LENGTH, by_probe, waits_of
+from tasks.core.kubernetes.waits import LINE_LENGTH, wait_symptoms, with_probe_answer
 
 CLAIM = "persistentvolumeclaim"
 START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
@@ -72,7 +72,7 @@ def _of_condition(item: Object, kind: str, status: str) -> Iterator[Symptom]:
 
 
 def _of_events(snapshot: Snapshot, pods: Sequence[Object], started: datetime) -> Iterator[Symptom]:
-    affected = lacking(snapshot, pods)
+    affected = incomplete_objects(snapshot, pods)
     for event in snapshot.events:
         if (
             event.get("type") == "Warning"
@@ -87,7 +87,7 @@ def _of_events(snapshot: Snapshot, pods: Sequence[Object], started: datetime) ->
             )
 
 
-def lacking(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
+def incomplete_objects(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
     """Return the uids of what still lacks something: only of these do events tell the present.
 
     An event is kept for an hour, healed or not. A pod whose containers have started has all its
@@ -149,7 +149,7 @@ def _of_pods(pods: Sequence[Object], snapshot: Snapshot, now: datetime) -> Itera
         if pod.get("status", {}).get("phase") == "Failed" and controller_uid(pod) in served:
             continue
         words = _last_warning(pod, snapshot)
-        for symptom in (*of_pod(pod, snapshot), *waits_of(pod, snapshot, now)):
+        for symptom in (*pod_symptoms(pod, snapshot), *wait_symptoms(pod, snapshot, now)):
             unbound = symptom.reason == "Unschedulable" and CLAIM in symptom.message.lower()
             yield replace(symptom, message=symptom.message + words) if unbound else symptom
 
@@ -169,7 +169,7 @@ def _last_warning(pod: Object, snapshot: Snapshot) -> str:
     return f"; {CLAIM}/{newest['involvedObject'].get('name')}: {reason}: {message}"
 
 
-def of_pod(pod: Object, snapshot: Snapshot) -> Iterator[Symptom]:
+def pod_symptoms(pod: Object, snapshot: Snapshot) -> Iterator[Symptom]:
     """Yield what the API reports of one pod and its containers."""
     status, name = pod.get("status", {}), f"pod/{pod['metadata']['name']}"
     for symptom in _of_condition(pod, "PodScheduled", "False"):
@@ -192,7 +192,11 @@ def of_pod(pod: Object, snapshot: Snapshot) -> Iterator[Symptom]:
             before = snapshot.earlier.get((uid_of(pod), container["name"]), 0)
             subject = f"{name} {kind} {container['name']}"
             for symptom in _of_container(subject, container, since, before):
-                yield by_probe(symptom, pod, container, snapshot) if symptom.crashes else symptom
+                yield (
+                    with_probe_answer(symptom, pod, container, snapshot)
+                    if symptom.crashes
+                    else symptom
+                )
 
 
 def _of_container(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tasks.core.images.wait_messages import DATABASE, ContainerMessages, WaitMessage
-from tasks.core.images.wait_messages import last as last_words
+from tasks.core.images.wait_messages import last_message as last_words
 from tasks.core.kubernetes import probes
 from tasks.core.kubernetes.failures import Symptom
 from tasks.core.kubernetes.objects import (
@@ -32,13 +32,17 @@ KILL_SECONDS = 10
 """How much longer than its own grace a container may take to end that a probe has doomed."""
 
 
-def by_probe(symptom: Symptom, pod: Object, container: Object, snapshot: Snapshot) -> Symptom:
+def with_probe_answer(
+    symptom: Symptom, pod: Object, container: Object, snapshot: Snapshot
+) -> Symptom:
     """Return a crash with the probe's answer in place of the exit code, if a probe ended it."""
     when = parse_time(latest_end(container).get("finishedAt"))
     grace = pod.get("spec", {}).get("terminationGracePeriodSeconds", 30) + KILL_SECONDS
     name, mine = container["name"], snapshot.events_about(pod)
     for event in mine:
-        killed = event.get("reason") == "Killing" and probes.killed(event.get("message") or "")
+        killed = event.get("reason") == "Killing" and probes.parse_killing(
+            event.get("message") or ""
+        )
         if not killed or killed[0] != name or when is None:
             continue
         if not -CLOCK_STEP <= when - last_seen(event) <= timedelta(seconds=grace):
@@ -46,12 +50,12 @@ def by_probe(symptom: Symptom, pod: Object, container: Object, snapshot: Snapsho
         answers = [each for each in mine if _is_answer(each, name, killed[1])]
         words = f"{killed[1]} probe"
         if answers:
-            words = probes.answer(_newest(answers)["message"], container_spec(pod, name))
+            words = probes.describe_answer(_newest(answers)["message"], container_spec(pod, name))
         return replace(symptom, reason="Killing", message=words)
     return symptom
 
 
-def waits_of(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom]:
+def wait_symptoms(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom]:
     """Yield what containers wait for that have started: by their own words, or by their probes."""
     name = f"pod/{pod['metadata']['name']}"
     starting, ready_since = _own_database(snapshot)
@@ -61,7 +65,7 @@ def waits_of(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom
     ):
         for container in containers:
             subject = f"{name} {kind} {container['name']}"
-            words, since = words_of(pod, container, snapshot)
+            words, since = wait_message(pod, container, snapshot)
             running = container.get("state", {}).get("running")
             if words:
                 if words.code.startswith(DATABASE) and not words.final:
@@ -75,11 +79,11 @@ def waits_of(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom
                     message = _silence(pod, container, snapshot, now)
                     yield Symptom("ContainersNotInitialized", subject, message)
             elif running and not container.get("ready") and not is_by_job(pod):
-                words_ = probe_of(pod, container, snapshot)
+                words_ = probe_answer(pod, container, snapshot)
                 yield Symptom("Unhealthy", subject, words_, parse_time(running.get("startedAt")))
 
 
-def words_of(
+def wait_message(
     pod: Object, container: Object, snapshot: Snapshot
 ) -> tuple[WaitMessage | None, datetime | None]:
     """Return a container's own words of waiting, if it still waits or has given up."""
@@ -101,7 +105,7 @@ def _silence(pod: Object, container: Object, snapshot: Snapshot, now: datetime) 
     return length + line
 
 
-def probe_of(pod: Object, container: Object, snapshot: Snapshot) -> str:
+def probe_answer(pod: Object, container: Object, snapshot: Snapshot) -> str:
     """Return what the probe of a container that is not ready got last."""
     spec = container_spec(pod, container["name"])
     started = container["state"]["running"].get("startedAt") or ""
@@ -112,8 +116,8 @@ def probe_of(pod: Object, container: Object, snapshot: Snapshot) -> str:
         if _is_answer(event, container["name"]) and last_seen(event) >= since
     ]
     if not answers:
-        return probes.unanswered(spec, started=container.get("started", True))
-    return probes.answer(_newest(answers).get("message") or "", spec)
+        return probes.describe_unanswered(spec, started=container.get("started", True))
+    return probes.describe_answer(_newest(answers).get("message") or "", spec)
 
 
 def _own_database(snapshot: Snapshot) -> tuple[bool, datetime | None]:
@@ -138,7 +142,7 @@ def _is_answer(event: Object, container: str, kind: str = "") -> bool:
     return (
         event.get("reason") == "Unhealthy"
         and path.endswith(f"{{{container}}}")
-        and (not kind or probes.is_of(event.get("message") or "", kind))
+        and (not kind or probes.is_failure_of(event.get("message") or "", kind))
     )
 
 

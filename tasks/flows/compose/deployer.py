@@ -13,11 +13,11 @@ from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment import Holder, Owner, State
 from tasks.core.errors import CommandError, SuiteError
-from tasks.core.images.migrations import MIGRATIONS, unavailable
-from tasks.core.images.wait_messages import last, read
+from tasks.core.images.migrations import MIGRATIONS, unavailable_migrations
+from tasks.core.images.wait_messages import last_message, parse_message
 from tasks.core.names import Names
 from tasks.flows.compose.context import PHP, QUESTION_SECONDS, SECRETS, ComposeContext
-from tasks.flows.compose.diagnostics import save
+from tasks.flows.compose.diagnostics import save_diagnostics
 from tasks.flows.compose.inventory import is_replacement, write_record
 from tasks.flows.compose.plan import DATABASE, MIGRATE, QUIESCED, REPLACING, ComposePlan
 from tasks.flows.compose.planner import plan_changes, plan_deploy
@@ -121,7 +121,7 @@ class ComposeDeployer:
     def save_diagnostics(self, names: Names, folder: Path) -> None:
         """Write every container's log and state into a folder, without secrets."""
         self.context.secrets(names)
-        save(self.context.engine, names.namespace, folder, self.context.runner.redactor)
+        save_diagnostics(self.context.engine, names.namespace, folder, self.context.runner.redactor)
 
     def roll_back(self, plan: ComposePlan) -> str | None:
         """Bring the images of the last successful release back up."""
@@ -148,7 +148,7 @@ class ComposeDeployer:
         """Return the migrations that the database has seen and the code that runs does not have."""
         php = self.context.container(owner, names, PHP)
         done = execute(self.context.runner, php, MIGRATIONS, deadline_seconds=QUESTION_SECONDS)
-        return unavailable(done.stdout)
+        return unavailable_migrations(done.stdout)
 
     # -- how ----------------------------------------------------------------------------------
 
@@ -216,12 +216,12 @@ def _migrate(compose: Compose, activity: Activity) -> None:
     """
 
     def tell(line: str) -> None:
-        (activity.say if read(line) else activity.line)(line)
+        (activity.say if parse_message(line) else activity.line)(line)
 
     try:
         compose.run(MIGRATE, tell, deadline_seconds=MIGRATE_SECONDS)
     except CommandError as error:
-        words = last(error.output or "")
+        words = last_message(error.output or "")
         if words and words.final:
             raise SuiteError(
                 f"the migration failed: {words.sentence}", output=error.output

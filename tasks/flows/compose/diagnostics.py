@@ -9,7 +9,9 @@ from pathlib import Path
 from tasks.adapters.docker.engine import PROJECT, Engine
 
 
-def save(engine: Engine, project: str, folder: Path, hide: Callable[[str], str]) -> None:
+def save_diagnostics(
+    engine: Engine, project: str, folder: Path, hide: Callable[[str], str]
+) -> None:
     """Write every container's log and state into a folder.
 
     Args:

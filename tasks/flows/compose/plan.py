@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.core.compose.reconcile import ServiceChange, WantedService, short
+from tasks.core.compose.reconcile import ServiceChange, WantedService, short_reference
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.plan import Step
 from tasks.flows.target import DeployPlan
@@ -100,7 +100,7 @@ def migration_reason(done: str, record: ComposeRecord | None, image: str) -> str
     if record is None or not record.migrated:
         return "it was never migrated"
     if record.migrated.partition(" ")[0] != done.partition(" ")[0]:
-        return f"new image {short(image)}"
+        return f"new image {short_reference(image)}"
     if record.migrated != done:
         return "its configuration changed"
     return ""

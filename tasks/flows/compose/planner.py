@@ -13,7 +13,7 @@ from tasks.core.compose.reconcile import (
     WantedService,
     decide,
     keeps_restarting,
-    order,
+    sort_services,
 )
 from tasks.core.compose.record import CODE, ComposeRecord
 from tasks.core.errors import RegistryError, SuiteError
@@ -81,7 +81,7 @@ def plan_changes(
     }
     recorded = inventory.record.services if inventory.record else {}
     running = [service for name, service in services.items() if name != MIGRATE]
-    return decide(order(running), present, recorded)
+    return decide(sort_services(running), present, recorded)
 
 
 def _restarts(context: ComposeContext, container: Container) -> bool:

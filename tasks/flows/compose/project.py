@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tasks.adapters.docker.compose import Compose
 from tasks.adapters.docker.engine import PROJECT
-from tasks.core.compose.reconcile import WantedService, wanted
+from tasks.core.compose.reconcile import WantedService, read_services
 from tasks.core.compose.record import RECORD, REPOSITORY
 from tasks.core.environment import Release
 from tasks.flows.compose.context import ComposeContext
@@ -72,4 +72,4 @@ def wanted_services(
     Arguments as for ``project``.
     """
     anonymous = replace(release, deployed_at="")
-    return wanted(project(context, request, anonymous, database).config(profiles=[MIGRATE]))
+    return read_services(project(context, request, anonymous, database).config(profiles=[MIGRATE]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from tasks.core.compose.reconcile import short
+from tasks.core.compose.reconcile import short_reference
 from tasks.core.compose.record import BRANCH
 from tasks.core.environment import Holder, Owner
 from tasks.core.names import Names
@@ -16,7 +16,7 @@ from tasks.core.plan import Step
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import DATABASE
-from tasks.flows.target import Removal, RemovalPlan, Say, silently
+from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class ComposeRemover:
         engine = self.context.engine
         for item in inventory.containers:
             step = Step("remove", f"container {item.name}")
-            yield step, silently(partial(engine.remove_container, item.id))
+            yield step, without_messages(partial(engine.remove_container, item.id))
         for name in inventory.networks:
             step = Step("remove", f"network {name}")
-            yield step, silently(partial(engine.remove_network, name))
+            yield step, without_messages(partial(engine.remove_network, name))
         for image in self._images(inventory, names):
-            step = Step("remove", f"image {short(image)}", "this engine's copy")
-            yield step, silently(partial(engine.remove_image, image))
+            step = Step("remove", f"image {short_reference(image)}", "this engine's copy")
+            yield step, without_messages(partial(engine.remove_image, image))
         # The record goes last: while it is there, an interrupted clean-up is known to be ours.
         for name in (*inventory.volumes, *inventory.records):
             content = f"database {names.database}" if name.endswith(f"_{DATABASE}") else ""
             step = Step("remove", f"volume {name}", content)
-            yield step, silently(partial(engine.remove_volume, name))
+            yield step, without_messages(partial(engine.remove_volume, name))
 
     def _images(self, inventory: Inventory, names: Names) -> list[str]:
         """Return the images in the engine that no other environment runs."""

@@ -18,16 +18,16 @@ from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.terraform_plan import PlanRecord, PlanSummary, read_record, refusal
 from tasks.flows.infra.context import FOLDER, StackContext
-from tasks.flows.infra.runs import carry_out, connect, outputs, planned, summary_of
+from tasks.flows.infra.runs import carry_out, connect, outputs, plan_into, summary_of
 
 _SOURCES = (".tf", ".tf.json", ".tfvars", ".tfvars.json")
 
 
-def make_plan(site: StackContext, *, dry: bool = False) -> PlanSummary:
+def make_plan(context: StackContext, *, dry: bool = False) -> PlanSummary:
     """Make a plan and save it, unless there is nothing to do.
 
     Args:
-        site: the stack.
+        context: the stack.
         dry: do not save it, and leave the one alone that is saved.
 
     Raises:
@@ -36,46 +36,49 @@ def make_plan(site: StackContext, *, dry: bool = False) -> PlanSummary:
         SuiteError: Terraform failed.
     """
     if dry:
-        return find_drift(site)
-    _discard(site.plan)
-    with _kept_on_success(site.plan):
-        summary = planned(site, site.plan)
+        return find_drift(context)
+    _discard(context.plan)
+    with _kept_on_success(context.plan):
+        summary = plan_into(context, context.plan)
         if not summary.changes and not summary.outputs:
-            _discard(site.plan)
+            _discard(context.plan)
             return summary
-        record = _record(site, site.plan)
-        write_private(site.record, json.dumps(record.as_dict(), indent=2).encode())
+        record = _record(context, context.plan)
+        write_private(context.record, json.dumps(record.as_dict(), indent=2).encode())
     return summary
 
 
-def open_plan(site: StackContext) -> PlanSummary:
+def open_plan(context: StackContext) -> PlanSummary:
     """Return what the saved plan does, once it is certain that it may be applied here and now.
 
     Raises:
         InputError: there is no saved plan.
         RefusedError: it is another stack's, or out of date.
     """
-    again = f"make a new one: {site.command('plan')}"
-    if not (site.plan.exists() and site.record.exists()):
+    again = f"make a new one: {context.command('plan')}"
+    if not (context.plan.exists() and context.record.exists()):
         raise InputError(
-            f"there is no saved plan of stack {site.name}", hint=f"make one: {site.command('plan')}"
+            f"there is no saved plan of stack {context.name}",
+            hint=f"make one: {context.command('plan')}",
         )
     try:
-        data = json.loads(site.record.read_text())
+        data = json.loads(context.record.read_text())
     except ValueError:
         data = None
     record = read_record(data)
-    found = replace(_record(site, site.plan), commit=record.commit, created_at=record.created_at)
+    found = replace(
+        _record(context, context.plan), commit=record.commit, created_at=record.created_at
+    )
     reason = refusal(record, found, datetime.now(UTC))
     if reason:
         raise RefusedError(
-            f"the saved plan of stack {site.name} is not applied: {reason}", hint=again
+            f"the saved plan of stack {context.name} is not applied: {reason}", hint=again
         )
-    connect(site)
-    return summary_of(site, site.plan)
+    connect(context)
+    return summary_of(context, context.plan)
 
 
-def apply_plan(site: StackContext, summary: PlanSummary) -> None:
+def apply_plan(context: StackContext, summary: PlanSummary) -> None:
     """Apply the saved plan, and remove it: whatever came of it, it cannot be applied again.
 
     Raises:
@@ -85,19 +88,19 @@ def apply_plan(site: StackContext, summary: PlanSummary) -> None:
         SuiteError: Terraform failed half-way.
     """
     try:
-        carry_out(site, site.plan, summary, f"apply {site.subject}")
+        carry_out(context, context.plan, summary, f"apply {context.subject}")
     except LockedError:
         raise
     except SuiteError as error:
-        _discard(site.plan)
+        _discard(context.plan)
         error.hint = error.hint or (
-            f"what was done so far is in the state; mend the cause, then {site.command('plan')}"
+            f"what was done so far is in the state; mend the cause, then {context.command('plan')}"
         )
         raise
-    _discard(site.plan)
+    _discard(context.plan)
 
 
-def find_drift(site: StackContext) -> PlanSummary:
+def find_drift(context: StackContext) -> PlanSummary:
     """Return what has been changed outside of Terraform, and what else is not applied.
 
     Raises:
@@ -105,31 +108,31 @@ def find_drift(site: StackContext) -> PlanSummary:
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
-    with _scratch(site, "drift") as plan:
-        return planned(site, plan)
+    with _scratch(context, "drift") as plan:
+        return plan_into(context, plan)
 
 
-def show_diff(site: StackContext) -> str:
+def show_diff(context: StackContext) -> str:
     """Return the saved plan as Terraform shows it, sensitive values masked."""
-    return site.terraform.diff(site.plan)
+    return context.terraform.diff(context.plan)
 
 
-def outputs_of(site: StackContext, name: str = "") -> dict[str, Any]:
+def outputs_of(context: StackContext, name: str = "") -> dict[str, Any]:
     """Return the stack's outputs; a sensitive one's value is never shown.
 
     Args:
-        site: the stack.
+        context: the stack.
         name: an output that is asked for, or empty for all.
 
     Raises:
         InputError: nothing has been applied yet, or there is no such output.
     """
-    connect(site)
-    found = outputs(site)
+    connect(context)
+    found = outputs(context)
     if not found:
         raise InputError(
-            f"stack {site.name} has no outputs: nothing has been applied yet",
-            hint=f"begin with {site.command('plan')}",
+            f"stack {context.name} has no outputs: nothing has been applied yet",
+            hint=f"begin with {context.command('plan')}",
         )
     if name and name not in found:
         raise InputError(f"there is no output {name!r}", hint=nearest(name, found))
@@ -142,7 +145,7 @@ def outputs_of(site: StackContext, name: str = "") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def destruction(site: StackContext) -> Iterator[PlanSummary]:
+def destroy_plan(context: StackContext) -> Iterator[PlanSummary]:
     """Make a plan to destroy everything; it is removed at the end of the block.
 
     Yields:
@@ -154,15 +157,15 @@ def destruction(site: StackContext) -> Iterator[PlanSummary]:
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
-    refuse_protected(site, by_settings=site.protected)
-    with _scratch(site, "destroy") as plan:
-        summary = planned(site, plan, destroy=True)
-        refuse_protected(site, by_variables=summary.protected)
+    refuse_protected(context, by_settings=context.protected)
+    with _scratch(context, "destroy") as plan:
+        summary = plan_into(context, plan, destroy=True)
+        refuse_protected(context, by_variables=summary.protected)
         yield summary
 
 
 def refuse_protected(
-    site: StackContext, *, by_settings: bool = False, by_variables: bool = False
+    context: StackContext, *, by_settings: bool = False, by_variables: bool = False
 ) -> None:
     """Refuse to destroy a protected stack.
 
@@ -172,12 +175,12 @@ def refuse_protected(
     if by_settings or by_variables:
         where = "invoke.yaml" if by_settings else "its Terraform variables"
         raise RefusedError(
-            f"stack {site.name} is protected by {where}: it is not destroyed",
+            f"stack {context.name} is protected by {where}: it is not destroyed",
             hint="what to do first stands in docs/aws.md, under 'The end of a stack'",
         )
 
 
-def destroy(site: StackContext, summary: PlanSummary) -> None:
+def destroy(context: StackContext, summary: PlanSummary) -> None:
     """Carry out the plan of ``destruction``, inside its block.
 
     Raises:
@@ -185,35 +188,35 @@ def destroy(site: StackContext, summary: PlanSummary) -> None:
         StoppedError: a signal came.
         SuiteError: Terraform failed half-way.
     """
-    carry_out(site, _scratch_path(site, "destroy"), summary, f"destroy {site.subject}")
-    _discard(site.plan)
+    carry_out(context, _scratch_path(context, "destroy"), summary, f"destroy {context.subject}")
+    _discard(context.plan)
 
 
 # -- what is saved ---------------------------------------------------------------------------------
 
 
-def _record(site: StackContext, plan: Path) -> PlanRecord:
+def _record(context: StackContext, plan: Path) -> PlanRecord:
     """Return what a plan file is of, were it made now."""
     return PlanRecord(
-        stack=site.name,
-        account=site.account,
-        region=site.region,
-        state=f"{site.bucket.name}/{site.key}",
-        commit=site.commit,
+        stack=context.name,
+        account=context.account,
+        region=context.region,
+        state=f"{context.bucket.name}/{context.key}",
+        commit=context.commit,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=_source(site),
+        source=_source(context),
         plan=hashlib.sha256(plan.read_bytes()).hexdigest(),
     )
 
 
-def _source(site: StackContext) -> str:
+def _source(context: StackContext) -> str:
     """Return a SHA-256 over everything that a plan is made from, except the state."""
     digest = hashlib.sha256()
-    folder = site.root / FOLDER
+    folder = context.root / FOLDER
     code = (path for path in folder.rglob("*") if path.name.endswith(_SOURCES) and path.is_file())
     ours = [path for path in sorted(code) if ".terraform" not in path.parts]
-    for path in (*ours, *site.files):
-        digest.update(f"{os.path.relpath(path, site.root)}\0".encode(errors="surrogateescape"))
+    for path in (*ours, *context.files):
+        digest.update(f"{os.path.relpath(path, context.root)}\0".encode(errors="surrogateescape"))
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -236,14 +239,14 @@ def _kept_on_success(plan: Path) -> Iterator[None]:
         raise
 
 
-def _scratch_path(site: StackContext, purpose: str) -> Path:
-    return site.plan.with_name(f"{site.name}.{purpose}.tfplan")
+def _scratch_path(context: StackContext, purpose: str) -> Path:
+    return context.plan.with_name(f"{context.name}.{purpose}.tfplan")
 
 
 @contextlib.contextmanager
-def _scratch(site: StackContext, purpose: str) -> Iterator[Path]:
+def _scratch(context: StackContext, purpose: str) -> Iterator[Path]:
     """Yield the place of a plan that nobody applies later."""
-    plan = _scratch_path(site, purpose)
+    plan = _scratch_path(context, purpose)
     with _kept_on_success(plan):
         yield plan
     _discard(plan)

@@ -108,32 +108,32 @@ class UnlockPlan:
         return {"lock": self.lock_id, "held": self.held}
 
 
-def plan_unlock(site: StackContext, lock_id: str) -> UnlockPlan | None:
+def plan_unlock(context: StackContext, lock_id: str) -> UnlockPlan | None:
     """Return the lock to be removed, or None where there is none.
 
     Raises:
         InputError: the id is missing, or another lock's.
         AwsError: S3 refused, or could not be reached.
     """
-    lock = site.bucket.lock(site.key)
+    lock = context.bucket.lock(context.key)
     if lock is None:
         return None
     if lock.id != lock_id:
         given = f"is not locked by {lock_id}" if lock_id else "is locked"
         raise InputError(
-            f"the state of stack {site.name} {given}: {lock}",
+            f"the state of stack {context.name} {given}: {lock}",
             hint="once you are sure that this run is gone: "
-            f"{site.command('unlock')} --id {lock.id}",
+            f"{context.command('unlock')} --id {lock.id}",
         )
-    return UnlockPlan(site.subject, lock.id, str(lock))
+    return UnlockPlan(context.subject, lock.id, str(lock))
 
 
-def run_unlock(plan: UnlockPlan, site: StackContext) -> None:
+def run_unlock(plan: UnlockPlan, context: StackContext) -> None:
     """Remove a lock.
 
     Raises:
         SuiteError: Terraform failed.
     """
-    connect(site, rescue=True)
-    with site.console.work(plan.title):
-        site.terraform.unlock(plan.lock_id)
+    connect(context, rescue=True)
+    with context.console.work(plan.title):
+        context.terraform.unlock(plan.lock_id)

@@ -25,7 +25,7 @@ EFFECT_SECONDS = 20
 POLL_SECONDS = 0.2
 
 
-def admit(cluster: Cluster, namespace: str, environment: str) -> None:
+def grant_access(cluster: Cluster, namespace: str, environment: str) -> None:
     """Bind the groups of an environment's CI jobs in a namespace of it, unless that is done.
 
     Args:
@@ -56,7 +56,7 @@ def admit(cluster: Cluster, namespace: str, environment: str) -> None:
     )
 
 
-def may_make(cluster: Cluster, namespace: str) -> bool:
+def may_grant_access(cluster: Cluster, namespace: str) -> bool:
     """Return True if this user would get rights in a namespace by making it."""
     return cluster.may("create", "RoleBinding", namespace)
 

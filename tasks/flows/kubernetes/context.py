@@ -20,7 +20,7 @@ from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names, database_prefix
 from tasks.core.redact import Redactor
 from tasks.core.settings import Environment, Settings
-from tasks.flows.kubernetes.access import admit
+from tasks.flows.kubernetes.access import grant_access
 from tasks.flows.target import Say
 
 
@@ -78,7 +78,7 @@ class ClusterContext:
         if self.cluster.get("Namespace", names.namespace) is None:
             yield
             return
-        admit(self.cluster, names.namespace, self.environment)
+        grant_access(self.cluster, names.namespace, self.environment)
         wait = self.own.patience.turn_seconds
         with LeaseLock(self.cluster, names.namespace, me, wait_seconds=wait, say=warn) as lock:
             self.locks[names.namespace] = lock

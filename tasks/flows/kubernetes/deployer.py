@@ -13,7 +13,7 @@ from tasks.adapters.http import Response
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.core.environment import Holder, Owner, State
 from tasks.core.errors import ClusterError, ConflictError, RevisionExistsError, SuiteError
-from tasks.core.images.migrations import MIGRATIONS, unavailable
+from tasks.core.images.migrations import MIGRATIONS, unavailable_migrations
 from tasks.core.kubernetes.manifests import SECRET, record_of
 from tasks.core.kubernetes.objects import is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
@@ -25,9 +25,15 @@ from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.diagnostics import save_diagnostics
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.planner import plan_deploy
-from tasks.flows.kubernetes.quiesce import hold
-from tasks.flows.kubernetes.releases import drop_failed, end_hooks, go_back, repair, revisions
-from tasks.flows.kubernetes.services import where_to_run
+from tasks.flows.kubernetes.quiesce import quiesce
+from tasks.flows.kubernetes.releases import (
+    delete_failed_pods,
+    end_hooks,
+    repair,
+    revisions,
+    roll_back_release,
+)
+from tasks.flows.kubernetes.services import choose_container
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files
 from tasks.flows.target import Credentials, FindImages, Request, Say
@@ -117,7 +123,7 @@ class ClusterDeployer:
         self._context.check_lock(names)
         if plan.holds:
             with self._context.work("hold workers and crons") as activity:
-                hold(self._cluster, names, activity.say)
+                quiesce(self._cluster, names, activity.say)
         self._context.check_lock(names)
         self._roll_out(plan)
 
@@ -247,7 +253,7 @@ class ClusterDeployer:
             return None
         with self._context.work(f"roll back to {record.current.tag}") as activity:
             since = self._cluster.now()
-            revision = go_back(
+            revision = roll_back_release(
                 self._cluster, self._helm, names.release, names.namespace, record.revision
             )
             wait_settled(
@@ -259,7 +265,7 @@ class ClusterDeployer:
                 since=since,
                 serving=True,
             )
-            drop_failed(self._cluster, names.release, names.namespace)
+            delete_failed_pods(self._cluster, names.release, names.namespace)
         # What runs is what worked, under a new number; what was asked for did not come.
         back = replace(record, state=State.ROLLED_BACK, revision=revision)
         self._context.write_record(owner, names, back)
@@ -272,13 +278,13 @@ class ClusterDeployer:
             SuiteError: the code that runs does not tell.
         """
         self._context.namespace(owner, names)
-        place = where_to_run(self._cluster, names, "")
+        place = choose_container(self._cluster, names, "")
         status, table = self._cluster.output(
             names.namespace, place.pod, place.container, MIGRATIONS
         )
         if status:
             raise ClusterError(f"{' '.join(MIGRATIONS)} ended with exit code {status}")
-        return unavailable(table.decode(errors="replace"))
+        return unavailable_migrations(table.decode(errors="replace"))
 
     def _policy(self) -> Policy:
         patience = self._context.own.patience

@@ -22,9 +22,14 @@ from tasks.core.settings import names_of
 from tasks.flows import schedules
 from tasks.flows.kubernetes.branch_secret import read_secret
 from tasks.flows.kubernetes.context import ClusterContext
-from tasks.flows.kubernetes.logs import show
-from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
-from tasks.flows.kubernetes.status import part, summary
+from tasks.flows.kubernetes.logs import show_logs
+from tasks.flows.kubernetes.services import (
+    ALL_CRONS,
+    choose_container,
+    selector,
+    service_containers,
+)
+from tasks.flows.kubernetes.status import summary, workload_status
 from tasks.flows.target import EnvironmentSummary, ServiceStatus
 
 
@@ -74,7 +79,7 @@ class ClusterInspector:
         current = record.current if record else None
         now = self._cluster.now()
         workloads = [
-            part(item, current, now)
+            workload_status(item, current, now)
             for kind in ("Deployment", "StatefulSet", "CronJob")
             for item in self._cluster.find(kind, names.namespace, f"{INSTANCE}={names.release}")
         ]
@@ -83,7 +88,7 @@ class ClusterInspector:
     def _scheduled(self, names: Names, now: datetime) -> Sequence[ServiceStatus]:
         """Return the scheduled commands of the one pod that runs them, if it does."""
         where = f"{selector(names)},{PREFIX}cron={ALL_CRONS}"
-        pods = places(self._cluster.find("Pod", names.namespace, where), "cron")
+        pods = service_containers(self._cluster.find("Pod", names.namespace, where), "cron")
         running = [place for place in pods if place.running]
         if not running:
             return ()
@@ -114,7 +119,7 @@ class ClusterInspector:
         """
         self._context.namespace(owner, names)
         read_secret(self._cluster, names, self._context.redactor)
-        show(self._cluster, names, on_line, service=service, follow=follow, tail=tail)
+        show_logs(self._cluster, names, on_line, service=service, follow=follow, tail=tail)
 
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
         """Run a command in a container of a service, on this terminal; return its exit status.
@@ -124,5 +129,5 @@ class ClusterInspector:
             SuiteError: none of its containers runs.
         """
         self._context.namespace(owner, names)
-        place = where_to_run(self._cluster, names, service)
+        place = choose_container(self._cluster, names, service)
         return self._cluster.execute(names.namespace, place.pod, place.container, words)

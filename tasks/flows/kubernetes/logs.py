@@ -12,7 +12,12 @@ from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.adapters.terminal.console import plain
 from tasks.core.names import Names
-from tasks.flows.kubernetes.services import ServiceContainer, check_service, places, selector
+from tasks.flows.kubernetes.services import (
+    ServiceContainer,
+    check_service,
+    selector,
+    service_containers,
+)
 from tasks.flows.kubernetes.stream import stream
 
 AT_ONCE = 8
@@ -20,7 +25,7 @@ BACKLOG = 1000
 """Lines that wait to be shown; whoever reads slowly makes the streams wait, not memory grow."""
 
 
-def show(
+def show_logs(
     cluster: Cluster,
     names: Names,
     on_line: Callable[[str], None],
@@ -42,7 +47,7 @@ def show(
         ClusterError: the API refused, or stayed away.
     """
     pods = cluster.find("Pod", names.namespace, selector(names))
-    chosen = places(pods, service)
+    chosen = service_containers(pods, service)
     if service and not chosen:
         check_service(cluster, names, service)
     if follow:
@@ -101,7 +106,7 @@ class _Follower:
 
     def _take(self, change: WatchEvent) -> None:
         pods = change.object["items"] if change.type == "SYNCED" else [change.object]
-        for place in places(pods, self._service):
+        for place in service_containers(pods, self._service):
             self._running.discard(place.id)
             if place.running and change.type != "DELETED":
                 self._running.add(place.id)

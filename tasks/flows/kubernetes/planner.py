@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.core.environment import Release
-from tasks.core.kubernetes.crons import unable
+from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import missing_keys
@@ -44,7 +44,7 @@ def plan_deploy(
     release = request.release(record, find_images)
     values = _values(context, names, release)
     merged = merge_values(context.root, own.values, values)
-    kept_off = tuple(unable(merged, context.settings.images.php))
+    kept_off = tuple(unsupported_crons(merged, context.settings.images.php))
     if kept_off:
         values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
     preflight(cluster, names.namespace, merged, exists=exists)

@@ -29,7 +29,7 @@ from tasks.core.kubernetes.platform import (
     is_older,
     platform_namespace,
     platform_parts,
-    recorded_prints,
+    recorded_fingerprints,
 )
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.plan import Step
@@ -130,7 +130,7 @@ class ClusterPlatform:
             yield Step("create", f"namespace {self._inputs.namespace}")
         if self._chart.installs_gateway_api:
             yield from self._definitions_step()
-        record = recorded_prints(found)
+        record = recorded_fingerprints(found)
         for release in (CONTROLLER, RELEASE):
             if release in prints:
                 yield from self._release_steps(release, prints, record)
@@ -195,7 +195,7 @@ class ClusterPlatform:
         with LeaseLock(self._cluster, where, me, wait_seconds=TURN_SECONDS, say=self._warn) as lock:
             # Planned again under the lock: somebody else may have done it meanwhile.
             plan = self.plan()
-            record = recorded_prints(self._cluster.get("Namespace", where))
+            record = recorded_fingerprints(self._cluster.get("Namespace", where))
             for step in plan.steps:
                 lock.check()
                 self._carry_out(step, plan, record)

@@ -10,7 +10,7 @@ from tasks.adapters.wait import CLOCK, Clock, wait_until
 from tasks.core.errors import DeadlineError
 from tasks.core.kubernetes.manifests import INSTANCE
 from tasks.core.kubernetes.objects import Object, is_being_deleted, uid_of
-from tasks.core.kubernetes.removal import held_by, is_stuck, is_worth_a_word
+from tasks.core.kubernetes.removal import blocker_of, is_stuck, is_worth_reporting
 from tasks.flows.target import Say
 
 GRACE_SECONDS = 1
@@ -83,9 +83,9 @@ class _End:
         now = self._clock.monotonic()
         self._force([pod for pod in pods if self._is_lost(pod, now)])
         more = f" and {len(pods) - 1} more" if len(pods) > 1 else ""
-        self._held = held = f"pod/{pods[0]['metadata']['name']}{more}: {held_by(pods[0])}"
+        self._held = held = f"pod/{pods[0]['metadata']['name']}{more}: {blocker_of(pods[0])}"
         waited = now - self._began
-        if held != self._told and is_worth_a_word(held, waited=waited):
+        if held != self._told and is_worth_reporting(held, waited=waited):
             self._told = held
             self._say(f"waiting for the end of {held}")
         still = now - min(self._first_seen[uid_of(pod)] for pod in pods)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.adapters.wait import wait_until
 from tasks.core.errors import DeadlineError
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX
@@ -25,7 +25,7 @@ HOLD_SECONDS = 600
 POLL_SECONDS = 0.1
 
 
-def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
+def quiesce(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
     """Stop workers and crons, and wait for what they are at.
 
     The upgrade itself starts them again, as does the way back. Only a container that runs is waited
@@ -48,7 +48,7 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         )
         for item in cluster.find(kind, where, selector)
     ]
-    at_once(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
+    map_parallel(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
     busy: set[str] = set()
     told: set[str] = set()
 

@@ -10,9 +10,9 @@ from gzip import decompress
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
-from tasks.adapters.kubernetes.helm import Helm, Revision, stored
+from tasks.adapters.kubernetes.helm import Helm, Revision, revision_secret_name
 from tasks.core.errors import ClusterError
-from tasks.core.images.wait_messages import last
+from tasks.core.images.wait_messages import last_message
 from tasks.core.kubernetes.manifests import INSTANCE, JOB_NAME
 from tasks.core.kubernetes.objects import (
     Object,
@@ -83,7 +83,7 @@ def repair(
         helm.uninstall(release, namespace, timeout_seconds=HELM_SECONDS)
         _wait_claims_gone(cluster, release, namespace, say)
         return f"{status}: uninstalled"
-    go_back(cluster, helm, release, namespace, before)
+    roll_back_release(cluster, helm, release, namespace, before)
     return f"{status}: rolled back to revision {before}"
 
 
@@ -104,7 +104,9 @@ def _wait_claims_gone(
             wait_gone(cluster, kind, meta["name"], namespace, uid=meta["uid"], say=say)
 
 
-def go_back(cluster: Cluster, helm: Helm, release: str, namespace: str, revision: int) -> int:
+def roll_back_release(
+    cluster: Cluster, helm: Helm, release: str, namespace: str, revision: int
+) -> int:
     """Roll a release back to a revision; return the number that this got.
 
     Args:
@@ -118,7 +120,7 @@ def go_back(cluster: Cluster, helm: Helm, release: str, namespace: str, revision
     for each in before:
         if each.is_pending:
             # Helm would keep it as pending for ever; by now nothing is made of it any more.
-            cluster.delete("Secret", stored(release, each.number), namespace)
+            cluster.delete("Secret", revision_secret_name(release, each.number), namespace)
     return revisions(cluster, release, namespace)[-1].number
 
 
@@ -144,7 +146,7 @@ def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
     return ended
 
 
-def drop_failed(cluster: Cluster, release: str, namespace: str) -> None:
+def delete_failed_pods(cluster: Cluster, release: str, namespace: str) -> None:
     """Delete at once the pods that are terminating and serve nobody.
 
     Arguments and errors as for ``end_hooks``.
@@ -159,14 +161,16 @@ def _works(cluster: Cluster, pod: Object) -> bool:
     where, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     running = [each["name"] for each in main_statuses(pod) if is_running(each)]
     try:
-        return any(not last(cluster.logs(where, name, each, tail=1) or "") for each in running)
+        return any(
+            not last_message(cluster.logs(where, name, each, tail=1) or "") for each in running
+        )
     except ClusterError:  # its node is away: nobody can tell, and the way back must not fail by it
         return True
 
 
 def _recorded(cluster: Cluster, release: str, namespace: str, labelled: Revision) -> Revision:
     """Return a revision with the status in its own record: gzipped JSON, encoded twice."""
-    found = cluster.get("Secret", stored(release, labelled.number), namespace)
+    found = cluster.get("Secret", revision_secret_name(release, labelled.number), namespace)
     if found is None:  # it has gone in the meantime
         return labelled
     record = json.loads(decompress(b64decode(b64decode(found["data"]["release"]))))

@@ -17,16 +17,16 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.kubernetes.lease import NAME as LEASE
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import INSTANCE, MANAGED, PREFIX, SECRET
 from tasks.core.kubernetes.objects import Object, is_being_deleted, labels_of, uid_of
 from tasks.core.kubernetes.removal import (
     KINDS_OF_USERS,
     Contents,
-    contents,
+    is_in_most_namespaces,
     is_ours,
-    stands_in_most,
+    sort_contents,
 )
 from tasks.core.names import Names
 from tasks.core.plan import Step
@@ -73,7 +73,9 @@ class NamespaceInventory:
     passing: Mapping[str, str]
 
 
-def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> NamespaceInventory:
+def inspect_namespace(
+    cluster: Cluster, names: Names, patterns: Sequence[str]
+) -> NamespaceInventory:
     """Return what a branch's namespace holds; reads only.
 
     Args:
@@ -90,7 +92,7 @@ def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> NamespaceIn
         if item["kind"] == "PersistentVolumeClaim"
     )
     works = any(item["kind"] in {*WORKLOADS, "Pod"} for item in own)
-    rest = contents(found, namespace=namespace, release=names.release, patterns=patterns)
+    rest = sort_contents(found, namespace=namespace, release=names.release, patterns=patterns)
     rest = _asked_elsewhere(cluster, names, rest)
     return NamespaceInventory(uid_of(namespace), works, claims, rest.foreign, rest.passing)
 
@@ -102,7 +104,7 @@ def _all(cluster: Cluster, namespace: str, kinds: Iterable[str]) -> list[Object]
         whole = kind == "PersistentVolumeClaim"
         return cluster.find(kind, namespace, metadata_only=not whole)
 
-    return [item for found in at_once(find, kinds) for item in found]
+    return [item for found in map_parallel(find, kinds) for item in found]
 
 
 def _asked_elsewhere(cluster: Cluster, names: Names, here: Contents) -> Contents:
@@ -114,7 +116,7 @@ def _asked_elsewhere(cluster: Cluster, names: Names, here: Contents) -> Contents
     for kind, name in here.open:
         there, others = counts.get((kind, name), (0, 0))
         shown = f"{kind.lower()}/{name}"
-        if stands_in_most(there, others):
+        if is_in_most_namespaces(there, others):
             passing[shown] = f"which {there} of {others} other namespaces have"
         else:
             foreign.append(shown)
@@ -152,7 +154,7 @@ def _counts(
             return _count_by_name(cluster, kind, name, neighbours)
         return len(known & {item["metadata"]["namespace"] for item in found}), len(known)
 
-    return dict(zip(wanted, at_once(count, wanted), strict=True))
+    return dict(zip(wanted, map_parallel(count, wanted), strict=True))
 
 
 def _count_by_name(
@@ -245,10 +247,10 @@ def _stop(
         for kind in WORKLOADS
         for item in cluster.find(kind, where, ours, metadata_only=True)
     ]
-    at_once(lambda each: cluster.delete(*each, where), makers)
-    at_once(lambda claim: cluster.delete("PersistentVolumeClaim", claim.name, where), claims)
+    map_parallel(lambda each: cluster.delete(*each, where), makers)
+    map_parallel(lambda claim: cluster.delete("PersistentVolumeClaim", claim.name, where), claims)
     pods = cluster.find("Pod", where, ours, metadata_only=True)
-    at_once(lambda pod: end_pod(cluster, pod, grace_seconds=GRACE_SECONDS), pods)
+    map_parallel(lambda pod: end_pod(cluster, pod, grace_seconds=GRACE_SECONDS), pods)
 
 
 def _remove_release(cluster: Cluster, helm: Helm | None, names: Names, say: Say) -> None:

@@ -13,8 +13,8 @@ from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
-from tasks.flows.kubernetes.removal import finish, look, removals
-from tasks.flows.target import Removal, RemovalPlan, Say, silently
+from tasks.flows.kubernetes.removal import finish, inspect_namespace, removals
+from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 
 class ClusterRemover:
@@ -49,7 +49,7 @@ class ClusterRemover:
             step = Step("remove", f"namespace {names.namespace}", "which is going already")
             rest = partial(finish, context.cluster, names, uid_of(found))
             return RemovalPlan(title, ((step, rest),), under_way=True)
-        inside = look(context.cluster, names, context.own.cluster_objects)
+        inside = inspect_namespace(context.cluster, names, context.own.cluster_objects)
         record = record_of(found)
 
         def mark() -> None:
@@ -67,9 +67,9 @@ class ClusterRemover:
             if record != nothing:
                 step = Step("remove", f"record of namespace {names.namespace}")
                 forget = partial(context.write_record, owner, names, nothing)
-                todo.append((step, silently(forget)))
+                todo.append((step, without_messages(forget)))
             kept = f"it holds {', '.join(inside.foreign)} of somebody else"
-            todo.append((Step("keep", f"namespace {names.namespace}", kept), silently(int)))
+            todo.append((Step("keep", f"namespace {names.namespace}", kept), without_messages(int)))
         return RemovalPlan(title, tuple(todo))
 
     def _drop(self, names: Names, image: str) -> tuple[Step, Removal] | None:

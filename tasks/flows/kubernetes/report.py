@@ -25,7 +25,7 @@ from tasks.core.kubernetes.objects import (
 from tasks.core.kubernetes.progress import WorkloadProgress
 from tasks.core.kubernetes.rollout import Verdict
 from tasks.core.kubernetes.snapshot import Snapshot, new_pods, new_replicasets
-from tasks.core.kubernetes.symptoms import lacking
+from tasks.core.kubernetes.symptoms import incomplete_objects
 from tasks.flows.kubernetes.rollout_logs import RolloutLogs
 
 MESSAGE_LENGTH = 300
@@ -103,7 +103,7 @@ class Reporter:
         """Tell what is new."""
         homes, pods = _homes(snapshot), new_pods(snapshot)
         self._note(snapshot, homes)
-        self._warn_of_lasting(pods, lacking(snapshot, pods))
+        self._warn_of_lasting(pods, incomplete_objects(snapshot, pods))
         if self._activity.panel:
             self._activity.panel(_table(rows, _latest(snapshot, homes, self._since), now))
         else:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import ClusterError
-from tasks.core.images.wait_messages import ContainerMessages, is_own, read
+from tasks.core.images.wait_messages import ContainerMessages, is_own, parse_message
 from tasks.core.kubernetes.objects import (
     Object,
     container_statuses,
@@ -107,7 +107,7 @@ class RolloutLogs:
 
     def take(self, run: ContainerRun, text: str) -> None:
         """Tell a line, or keep it."""
-        own, words = is_own(text), read(text)
+        own, words = is_own(text), parse_message(text)
         with self._lock:
             telling, panel = self._tellings[run], self._activity.panel
             if telling.has_failed:

@@ -54,7 +54,7 @@ def selector(names: Names) -> str:
     return f"{INSTANCE}={names.release}"
 
 
-def places(pods: Iterable[Object], service: str) -> list[ServiceContainer]:
+def service_containers(pods: Iterable[Object], service: str) -> list[ServiceContainer]:
     """Return the containers that belong to a service, all of them where it is empty."""
     found = []
     for pod in pods:
@@ -82,7 +82,7 @@ def check_service(cluster: Cluster, names: Names, service: str) -> None:
         )
 
 
-def where_to_run(cluster: Cluster, names: Names, service: str) -> ServiceContainer:
+def choose_container(cluster: Cluster, names: Names, service: str) -> ServiceContainer:
     """Return the container that a command runs in: a ready pod's, the newest one's.
 
     Args:
@@ -93,10 +93,10 @@ def where_to_run(cluster: Cluster, names: Names, service: str) -> ServiceContain
         SuiteError: none of its containers runs.
     """
     pods = cluster.find("Pod", names.namespace, selector(names))
-    chosen = places(pods, service or PHP)
+    chosen = service_containers(pods, service or PHP)
     if service in {"", WEB}:
         # Both of a web pod's containers are its service; PHP is where a person has work to do.
-        chosen = [place for place in places(pods, WEB) if place.container == PHP]
+        chosen = [place for place in service_containers(pods, WEB) if place.container == PHP]
     running = [place for place in chosen if place.running]
     if running:
         return max(running, key=lambda place: (place.ready, place.created_at, place.pod))

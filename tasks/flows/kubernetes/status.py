@@ -51,7 +51,7 @@ def _state(found: Object, record: ClusterRecord | None, web: Object | None, *, h
     )
 
 
-def part(item: Object, current: Release | None, now: datetime) -> ServiceStatus:
+def workload_status(item: Object, current: Release | None, now: datetime) -> ServiceStatus:
     """Return one workload: a Deployment, a StatefulSet or a CronJob."""
     kind = item["kind"]
     spec, status = item["spec"], item.get("status", {})

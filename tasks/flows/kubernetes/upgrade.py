@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.helm import Helm, OnStart
+from tasks.adapters.kubernetes.helm import Helm
+from tasks.adapters.process import OnStart
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.rollout import Policy, Verdict

@@ -13,8 +13,8 @@ from tasks.core.doctor.packages import (
     FixCommand,
     Index,
     docker_packages,
-    elsewhere,
     install_commands,
+    manual_install_hint,
     mirrors,
     newer_sources,
     read_indexes,
@@ -306,7 +306,7 @@ def test_a_compose_of_the_first_generation_is_none() -> None:
 def test_other_package_managers_are_told_what_to_install(
     wanted: tuple[Need, ...], line: str
 ) -> None:
-    assert elsewhere(wanted) == line
+    assert manual_install_hint(wanted) == line
 
 
 def test_commands_are_shown_as_they_are_typed() -> None:

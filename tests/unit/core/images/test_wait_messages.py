@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.images.wait_messages import ContainerMessages, WaitMessage, is_own, last, read
+from tasks.core.images.wait_messages import (
+    ContainerMessages,
+    WaitMessage,
+    is_own,
+    last_message,
+    parse_message,
+)
 
 BEGAN = datetime(2026, 11, 26, 7, 0, tzinfo=UTC)
 REFUSED = "migrate: waiting [database-refused]: db:3306: connection refused"
@@ -44,25 +50,25 @@ def after(*lines: str) -> ContainerMessages:
     ],
 )
 def test_a_line_says_what_a_program_waits_for(line: str, words: WaitMessage | None) -> None:
-    assert read(line) == words
+    assert parse_message(line) == words
 
 
 @given(st.text())
 def test_no_line_is_too_strange_to_be_read(text: str) -> None:
-    assert read(text) is None or is_own(text.strip())
-    assert last(text) is None or text
+    assert parse_message(text) is None or is_own(text.strip())
+    assert last_message(text) is None or text
 
 
 def test_the_last_words_of_a_log_count() -> None:
     text = f"{REFUSED}\nmigrate: failed [database-access-denied]: mautic@%\nPHP is ending\n"
-    assert last(text) == WaitMessage("database-access-denied", "mautic@%", final=True)
-    assert last("Fatal error: out of memory") is None
+    assert last_message(text) == WaitMessage("database-access-denied", "mautic@%", final=True)
+    assert last_message("Fatal error: out of memory") is None
 
 
 def test_a_wait_began_with_its_first_words() -> None:
     said = after(REFUSED, REFUSED, "PHP Warning: something", REFUSED)
 
-    assert said.words == read(REFUSED)
+    assert said.words == parse_message(REFUSED)
     assert said.since == BEGAN
 
 
