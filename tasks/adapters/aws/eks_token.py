@@ -15,7 +15,7 @@ from tasks.core.errors import SuiteError
 
 
 def main() -> int:
-    """Print an ExecCredential; a failure is told on stderr, and its exit code is the error's."""
+    """Print an ExecCredential; on failure print the error to stderr and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cluster", required=True)
     parser.add_argument("--region", required=True)

@@ -1,4 +1,4 @@
-"""The S3 bucket of Terraform's states: made, kept safe, and asked for locks."""
+"""The S3 bucket of Terraform's states: created, configured, and read for locks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.adapters.terraform import StateLock, read_lock
 from tasks.core.errors import AwsError, InputError
 
 OLD_VERSIONS_DAYS = 90
-"""How long a state that was replaced can be had again."""
+"""How long a replaced state can be restored."""
 
 _ABSENT = frozenset(
     {
@@ -44,10 +44,10 @@ class BucketProperty:
     """One property that the bucket must have.
 
     Attributes:
-        name: what it is, for people.
-        reason: why, in a few words.
-        holds: asks whether the bucket has it.
-        put: gives it to the bucket, beside what it has of the kind.
+        name: what a user is shown.
+        reason: why the bucket must have it, in a few words.
+        holds: returns whether the bucket has it.
+        put: sets it, and keeps existing settings of the same kind.
     """
 
     name: str
@@ -74,7 +74,7 @@ class StateBucket:
         """Return whether there is such a bucket in this account and region.
 
         Raises:
-            InputError: it is somebody else's, or in another region.
+            InputError: it belongs to another account, or is in another region.
             AwsError: S3 refused, or could not be reached.
         """
         try:
@@ -101,7 +101,7 @@ class StateBucket:
         """Make the bucket.
 
         Raises:
-            InputError: the name is taken, or none that S3 accepts.
+            InputError: the name is taken, or not valid for S3.
             AwsError: S3 refused, or could not be reached.
         """
         s3 = self._aws.client("s3")
@@ -123,7 +123,7 @@ class StateBucket:
 
     @property
     def aspects(self) -> tuple[BucketProperty, ...]:
-        """Every property that the bucket must have; asking and giving raise AwsError."""
+        """Every property that the bucket must have; their functions raise AwsError."""
         return (
             BucketProperty(
                 "public access blocked",
@@ -196,7 +196,7 @@ class StateBucket:
     def _call(self, name: str, **options: Any) -> Any:
         """Return S3's answer about the bucket, or None where it has no such thing.
 
-        Every call names the account: a bucket of that name in another one is not ours.
+        Every call names the account, so that another account's bucket is never touched.
         """
         s3 = self._aws.client("s3")
         account = self._aws.identity.account

@@ -15,7 +15,7 @@ from tasks.core.images.reference import Reference, parse_reference
 ImageSource = Literal["auto", "official", "standins"]
 
 _PATIENCE = RequestLimits(connect=3.0, read=5.0, retries=0)
-"""For a question that has other answers: the engine's own copy, or a stand-in."""
+"""Short, because there are alternatives: the engine's own copy, or a stand-in."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BaseImage:
         reference: what to give to the builder or the engine, pinned where that is possible;
             empty for a stand-in that has yet to be made.
         digest: what the image is right now; empty for a stand-in that has yet to be made.
-        origin: where it comes from. ``engine``: the engine's own copy, for want of its registry.
+        origin: ``engine`` is the engine's own copy, used when the registry is out of reach.
         standin: the name of the stand-in, or empty.
     """
 
@@ -37,15 +37,14 @@ class BaseImage:
 
 
 class BaseImages:
-    """Resolves image references: each registry is asked once, and found unreachable once.
+    """Resolves image references; an unreachable registry is tried once per run.
 
-    In this order: the reference's own registry, the engine's own copy, the stand-in.
+    Sources in order: the reference's own registry, the engine's own copy, the stand-in.
 
     Args:
-        engine: asked for its own images.
-        standins: the stand-ins.
+        engine: has images of its own.
         source: ``official`` never takes a stand-in; ``standins`` takes one wherever there is one.
-        warn: told once when stand-ins are used, and why.
+        warn: called once with the reason when stand-ins are used.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class BaseImages:
 
         Raises:
             InputError: it is not an image reference.
-            RegistryError: it is nowhere to be had.
+            RegistryError: no source has it.
             EngineError: the engine cannot be reached.
         """
         if reference not in self._found:
@@ -84,14 +83,14 @@ class BaseImages:
         return self._found[reference]
 
     def resolve(self, reference: str) -> BaseImage:
-        """Return what an image is right now; a stand-in that is missing is made.
+        """Return what an image is right now; make a missing stand-in.
 
         Args:
             reference: the image, e.g. ``debian:trixie-slim``.
 
         Raises:
             InputError: it is not an image reference.
-            RegistryError: it is nowhere to be had.
+            RegistryError: no source has it.
             SuiteError: making the stand-in failed.
         """
         base = self.look(reference)
@@ -152,5 +151,5 @@ def _standin(name: str, reference: str | None) -> BaseImage:
     if reference is None:
         return BaseImage("", "", "stand-in", name)
     _, _, digest = reference.partition("@")
-    # The one in the engine alone has its recipe's key for a digest.
+    # A stand-in that only the engine has no digest: the recipe's key takes its place.
     return BaseImage(reference, digest or reference.rpartition(":")[2], "stand-in", name)

@@ -1,7 +1,7 @@
-"""What a builder reads from the disk for a bake target: its Dockerfile and its contexts.
+"""What a builder reads from disk for a bake target: its Dockerfile and its contexts.
 
-The modes of what lies there count for nothing: those in the images are the Dockerfiles' alone. Nor
-does a folder count that holds nothing: git knows none, and the Dockerfiles leave it out.
+File modes are ignored: the Dockerfiles set those of the images. Empty folders are ignored, too: git
+does not track them, and the Dockerfiles do not copy them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tasks.core.images.ignore_file import IgnoreFile
 
 @dataclass(frozen=True)
 class BuildContext:
-    """A folder as a builder is given it.
+    """A folder that is sent to a builder as a build context.
 
     Attributes:
         root: the folder that its path is relative to.
         folder: its path.
-        ignore_file: the file that says what is left out, whether it is there or not.
+        ignore_file: path of its ignore file, which need not exist.
     """
 
     root: Path
@@ -50,11 +50,11 @@ class BuildContext:
             raise
 
     def paths(self) -> Iterator[str]:
-        """Yield what the builder is given, relative to the folder: files and links, in order.
+        """Yield the files and links that the builder gets, relative to the folder, sorted.
 
         Raises:
-            InputError: something is neither a file, nor a folder, nor a link that leads to what the
-                builder is given, too; or cannot be read.
+            InputError: an entry cannot be read; or is neither a file, nor a folder, nor a link to
+                something that the builder gets as well.
         """
         yield from self._below("")
 
@@ -105,7 +105,7 @@ class BuiltFrom:
 
     Attributes:
         contexts: the folders.
-        files: what says how: the bake file, Dockerfiles and ignore files, as far as they are there.
+        files: the existing files that define the build: bake file, Dockerfiles, ignore files.
     """
 
     contexts: tuple[BuildContext, ...]
@@ -115,7 +115,7 @@ class BuiltFrom:
         """Return the files and links, relative to the root.
 
         Raises:
-            InputError: as ``Context.paths``.
+            InputError: as for ``BuildContext.paths``.
         """
         return self.files.union(
             os.path.normpath(f"{context.folder}/{path}")
@@ -124,7 +124,7 @@ class BuiltFrom:
         )
 
     def holds(self, path: str) -> bool:
-        """Return True if the builder would be given a file of that path, relative to the root."""
+        """Return True if the builder would get a file at that path, relative to the root."""
         return path in self.files or any(
             _is_below(path, context.folder)
             and not context.ignore.leaves_out(os.path.relpath(path, context.folder))
@@ -161,11 +161,10 @@ def read(root: Path, name: str, target: BakeTarget) -> Sources:
     Args:
         root: the folder that the bake file's paths are relative to.
         name: the target's name, for errors.
-        target: the target.
 
     Raises:
-        InputError: a context or Dockerfile does not exist, or is not on this machine; or what a
-            context holds cannot be built from.
+        InputError: a context or Dockerfile does not exist, or is not on this machine; or a context
+            holds something that cannot be built from.
     """
     folders = {MAIN: str(target.get("context", "."))}
     for context, place in (target.get("contexts") or {}).items():
@@ -212,7 +211,7 @@ def _entries(context: BuildContext) -> dict[str, str]:
 
 
 def _entry(path: Path) -> str:
-    """Return what is at a path: its kind and a hash of what it holds."""
+    """Return the kind of a file, and its hash or a link's target."""
     if path.is_symlink():
         return f"link {path.readlink()}"
     try:

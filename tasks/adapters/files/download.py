@@ -1,4 +1,4 @@
-"""Files of the internet, with the one content that they may have."""
+"""Downloads files, verifies their checksums and caches them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fetch(wanted: UpstreamFile, *, environ: Mapping[str, str] = os.environ) -> P
         environ: where XDG_CACHE_HOME and HOME are read.
 
     Raises:
-        SuiteError: it cannot be reached, or its content is another one.
+        SuiteError: it cannot be downloaded, or its checksum is wrong.
     """
     kept = place(wanted, environ)
     if kept.is_file() and _digest(kept) == wanted.sha256:
@@ -45,7 +45,7 @@ def fetch(wanted: UpstreamFile, *, environ: Mapping[str, str] = os.environ) -> P
 
 
 def place(wanted: UpstreamFile, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where a file is kept, under the name that its address has."""
+    """Return a file's path in the cache; its name is the last part of the URL."""
     folder = cache_folder(environ) / "downloads" / wanted.sha256[:16]
     return folder / wanted.url.rpartition("/")[2]
 

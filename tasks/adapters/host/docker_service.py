@@ -1,4 +1,4 @@
-"""The engine as a service of this machine: started, waited for and, when it is ours, stopped."""
+"""The engine as a service of this machine: starts it, waits for it, stops one it has started."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _POLL_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class DockerService:
-    """Starts the engine; a dockerd that no service manager runs is known again by its pid file.
+    """Starts and stops the engine; without a service manager it tracks dockerd by a pid file.
 
     Attributes:
-        pidfile: holds the number of a dockerd that we started, and of no other.
-        log: what that dockerd says.
+        pidfile: the process id of a dockerd that this suite started.
+        log: that dockerd's output.
         options: further options of dockerd.
     """
 
@@ -39,7 +39,7 @@ class DockerService:
 
         Args:
             daemon: path of dockerd.
-            systemd: whether systemd runs this machine.
+            systemd: whether systemd is this machine's service manager.
         """
         if systemd:
             return FixCommand(("systemctl", "enable", "--now", "docker"))
@@ -53,10 +53,10 @@ class DockerService:
         )
 
     def stop(self, daemon: str) -> FixCommand | None:
-        """Return the command that stops the engine, or None when none of ours runs.
+        """Return the command that stops the engine, or None if this suite did not start one.
 
         Args:
-            daemon: path of dockerd; a pid file left behind by a crash never hits another program.
+            daemon: path of dockerd, so that a stale pid file never hits another program.
         """
         if not self.pidfile.exists():
             return None
@@ -72,11 +72,11 @@ class DockerService:
         """Wait until the engine answers.
 
         Args:
-            answers: asks it.
-            ours: whether its log is ours to quote.
+            answers: returns whether it does.
+            ours: whether this suite has started it, so that its log is known.
 
         Raises:
-            EngineError: it did not answer in time, or ended; the end of its log is in the error.
+            EngineError: it did not answer in time, or exited; the error has the end of its log.
         """
 
         def late(_: str) -> EngineError:
@@ -105,7 +105,7 @@ class DockerService:
         )
 
     def _ended(self) -> bool:
-        """Return True if the process that was started is gone again."""
+        """Return True if the started process has exited."""
         process = Path("/proc", self.pidfile.read_text().strip())
         try:
             # Ended but not yet waited for by its parent, it has no command line any more.
