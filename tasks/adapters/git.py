@@ -281,7 +281,7 @@ class Git:
         )
 
     def _ssh_host(self, alias: str) -> str:
-        """Return the host name that SSH resolves an alias to, with the SSH command that git uses."""
+        """Return the host name that SSH resolves an alias to, with git's SSH command."""
         command = (
             self._environ.get("GIT_SSH_COMMAND")
             or self._run("config", "--get", "core.sshCommand", check=False).stdout.strip()

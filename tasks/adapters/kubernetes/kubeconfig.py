@@ -1,4 +1,4 @@
-"""Clients of an API server by a kubeconfig, with credentials or not at all."""
+"""Creates clients from a kubeconfig, and refuses one without credentials."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def client_from_kubeconfig(context: str | None, kubeconfig: str | None) -> ApiCl
                 kubeconfig, context, persist_config=False
             )
     except Exception as error:
-        # Whatever stands in the file: the library raises what it comes upon.
+        # The library raises all kinds of errors for a damaged file.
         raise ClusterError(
             f"the kubeconfig cannot be used: {' '.join(str(error).split())}",
             hint="name a context that `kubectl config get-contexts` lists as `cluster` in "
