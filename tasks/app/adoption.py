@@ -1,4 +1,4 @@
-"""Adopting an environment, put together."""
+"""Puts together the adoption of an environment."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class BranchAdoption:
 
     Args:
         session: the run.
-        names: what the branch is called.
-        former: the repository that the environment belongs to now.
+        names: the branch's names.
+        former: the repository that owns the environment now.
     """
 
     def __init__(self, session: Session, names: Names, former: str) -> None:
@@ -38,10 +38,10 @@ class BranchAdoption:
         return plan_adoption(self._target.inspector, self._names, repository, self._former)
 
     def confirm(self, given: str) -> None:
-        """Have the person at the terminal type a protected environment's name.
+        """Make the user type the name of a protected environment.
 
         Args:
-            given: the name, where it was given beforehand; or an empty string.
+            given: the name from the command line, or an empty string.
 
         Raises:
             InputError: another name was given.
@@ -60,7 +60,7 @@ class BranchAdoption:
         )
 
     def run(self, plan: AdoptionPlan) -> None:
-        """Carry it out; errors as of ``run_adoption``."""
+        """Carry out the plan; errors as for ``run_adoption``."""
         me, warn = this_run("adopt"), self._session.console.warn
         run_adoption(plan, self._target.remover, self._rewrite(), me=me, warn=warn)
 

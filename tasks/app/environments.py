@@ -1,4 +1,4 @@
-"""What is done with a branch's environment, put together: asked for, looked at, removed."""
+"""Puts together what is done with a branch's environment: deploy, inspect, remove."""
 
 from __future__ import annotations
 
@@ -34,14 +34,7 @@ from tasks.flows.views import no_environment_error, now
 
 @dataclass(frozen=True)
 class ExistingEnvironment:
-    """An environment that is there.
-
-    Attributes:
-        inspector: looks at it, and runs commands in it.
-        owner: whose it is.
-        names: what its branch is called.
-        parts: its services.
-    """
+    """An environment that exists, with its services and its inspector."""
 
     inspector: Inspector
     owner: Owner
@@ -98,7 +91,7 @@ def rollback_request(session: Session, env: str, branch: str | None, tag: str) -
 
 
 def deploy(session: Session, request: Request) -> DeployResult:
-    """Deploy what a request asks for, and return what it came to."""
+    """Deploy what a request asks for, and return the result."""
     action = "rollback" if request.rollback else "deploy"
     committed = session.git.committed(request.commit) if request.commit else 0
     me = this_run(action, request.tag, committed)
@@ -112,7 +105,7 @@ def deploy(session: Session, request: Request) -> DeployResult:
 
 
 def show_deployed(session: Session, done: DeployResult, *, as_json: bool = False) -> None:
-    """Print where the site is; of a first deploy also who may log in."""
+    """Print the site's URL; after a first deploy also the administrator's login."""
     if done.credentials:
         _show_credentials(done.credentials)
     if as_json:
@@ -122,10 +115,10 @@ def show_deployed(session: Session, done: DeployResult, *, as_json: bool = False
 
 
 def _show_credentials(credentials: Credentials) -> None:
-    """Show the first administrator, this once.
+    """Show the first administrator's password, only this once.
 
-    The session's own console would mask the password, as everywhere else. A job's log is kept and
-    read by many: there it only says where the password is.
+    The session's console would mask it. A job's log is stored and read by many people, so there it
+    only says how to get the password.
     """
     once = Console(Redactor())
     if is_job(os.environ):
@@ -143,7 +136,7 @@ class BranchCleanup:
 
     Args:
         session: the run.
-        names: what the branch is called.
+        names: the branch's names.
         dry: start nothing, not even a registry.
     """
 
@@ -167,13 +160,13 @@ class BranchCleanup:
         )
 
     def run(self) -> int:
-        """Remove it, and return the number of objects that were removed."""
+        """Remove the environment, and return the number of removed objects."""
         me, console = this_run("cleanup"), self._session.console
         return run_cleanup(self._remover, self.plan, self._names, me=me, console=console)
 
 
 class EnvironmentSweep:
-    """The removal of the environments, and the image tags, that nobody needs any more.
+    """The removal of environments and image tags that nobody needs any more.
 
     Args:
         session: the run.
@@ -181,7 +174,7 @@ class EnvironmentSweep:
         dry: start nothing, not even a registry.
 
     Attributes:
-        now: the moment by which it is decided whose time is over.
+        now: the time that expiries are compared with.
 
     Raises:
         RefusedError: the environment is protected.
@@ -210,7 +203,7 @@ class EnvironmentSweep:
         )
 
     def run(self, sweep: SweepPlan) -> None:
-        """Remove it; errors as of ``run_sweep``."""
+        """Carry out the plan; errors as for ``run_sweep``."""
         run_sweep(
             sweep,
             self._remover,

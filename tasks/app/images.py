@@ -1,4 +1,4 @@
-"""Builds put together: of a branch's images, and of the image that GitLab's jobs run in."""
+"""Puts builds together: of a branch's images, and of the image that GitLab's jobs run in."""
 
 from __future__ import annotations
 
@@ -32,18 +32,16 @@ if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
 
 RECORD = ROOT / "build.json"
-"""What a build of a branch's images writes, for later jobs."""
+"""The result of a build of a branch's images, for later jobs."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build, with everything it works with.
+    """One build, with everything it needs.
 
     Attributes:
-        session: the run.
         subject: what is being built, and for whom.
-        tools: what builds it.
-        file: tells later jobs what the images are; None where no job asks.
+        file: where the result is written for later jobs, or None.
     """
 
     session: Session
@@ -60,8 +58,8 @@ class Build:
             dry: start nothing.
 
         Raises:
-            SuiteError: as of ``plan_build``; or the registry is not the local platform's and
-                cannot be reached, or that one does not come up.
+            SuiteError: as for ``plan_build``; or a registry cannot be reached, or the local one does
+                not start.
         """
         return plan_build(
             self.subject,
@@ -72,14 +70,14 @@ class Build:
         )
 
     def run(self, plan: BuildPlan) -> dict[str, BuiltImage]:
-        """Carry out a plan, and return what the images are now; errors as of ``run_build``."""
+        """Carry out a plan, and return the images; errors as for ``run_build``."""
         built = run_build(plan, self.tools)
         if self.file:
             write_record(self.file, self.subject, built)
         return built
 
     def report(self, built: Mapping[str, BuiltImage]) -> dict[str, Any]:
-        """Return what the images are now as JSON-ready data, as it stands in build.json."""
+        """Return the images as JSON-ready data, as in build.json."""
         return record(self.subject, built)
 
     def make(self) -> dict[str, BuiltImage]:
@@ -87,7 +85,7 @@ class Build:
         return self.run(self.plan())
 
     def _is_registry_to_come(self, *, dry: bool) -> bool:
-        """Return whether the registry has yet to be started, in a dry run; else start it."""
+        """Start the local registry if needed; in a dry run only return whether it is."""
         registry = self.tools.registry
         try:
             registry.ping()
@@ -124,11 +122,11 @@ def branch_build(session: Session, env: str, branch: str | None) -> Build:
 def job_image_build(
     session: Session, registry: str = "", *, latest: bool = False, infra: bool = False
 ) -> Build:
-    """Return the build of the image that GitLab's jobs run in; it is no environment's.
+    """Return the build of the image that GitLab's jobs run in; it belongs to no environment.
 
     Args:
         session: the run.
-        registry: where the image goes; empty for the local platform's registry.
+        registry: where the image is pushed; empty for the local platform's registry.
         latest: whether jobs are to use it from now on.
         infra: make the image with Terraform, too.
     """
@@ -143,7 +141,7 @@ def job_image_build(
 
 
 def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> BuildSubject:
-    """Return what a build of a bake file's images is about: environment, branch and checkout."""
+    """Return the subject of a build: environment, branch and checkout."""
     names = session.names(env, branch)
     return BuildSubject(
         name=names.environment,
@@ -173,5 +171,5 @@ def _tools(
 
 
 def _given(*names: str) -> dict[str, str]:
-    """Return those of these variables that are set, and not to an empty text."""
+    """Return the variables among these that are set and not empty."""
     return {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -1,4 +1,4 @@
-"""A stack's Terraform and the bucket of its state, put together."""
+"""Puts together a stack's Terraform and the bucket of its state."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tasks.flows.infra.context import FOLDER, StackContext, only_stack, variable
 
 
 def stack_context(session: Session, stack: str) -> StackContext:
-    """Return a stack, and what works on it.
+    """Return a stack with its Terraform and the bucket of its state.
 
     Args:
         session: the run.
         stack: the stack's name; empty for the only one.
 
     Raises:
-        InputError: there is no such stack, or no file of its variables.
+        InputError: there is no such stack, or a variables file is missing.
         AwsError: the credentials are missing, or refused.
     """
     settings = session.settings

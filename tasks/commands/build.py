@@ -73,7 +73,7 @@ def _carry_out(
     as_json: bool,
     full_names: bool = False,
 ) -> None:
-    """Run a build, or only print its plan; full names are those in the registry."""
+    """Run a build, or only print its plan; with full names show images as in the registry."""
     if dry:
         session.console.plan(plan, as_json=as_json)
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.core.terraform_plan import PlanSummary, ResourceChange
 
 DRIFTED = 2
-"""Exit code of a drift, as `terraform plan -detailed-exitcode` has it."""
+"""Exit code if there is drift, as of `terraform plan -detailed-exitcode`."""
 
 _STACK = "name of a stack in invoke.yaml (default: the only one)"
 
@@ -210,7 +210,7 @@ def unlock(
 
 
 def _show(session: Session, summary: PlanSummary) -> None:
-    """Print a plan's summary, what is lost last and, on a terminal, in red."""
+    """Print a plan's summary; losses come last and, on a terminal, in red."""
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for line, alarming in summary.lines():
         session.console.data(f"\x1b[31;1m{line}\x1b[0m" if alarming and colour else line)

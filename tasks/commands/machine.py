@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tasks.app.session import Session
 
 ALONE = {"lint", "types", "unit", "changed", "docs", "lock"}
-"""Sessions of noxfile.py that need nothing but .venv, or do without what is missing."""
+"""Sessions of noxfile.py that need only .venv, or skip what is missing."""
 
 YES = "run the commands of a fix with sudo without asking"
 
