@@ -1,8 +1,8 @@
 """Terraform: python-terraform builds its command lines, the runner runs them.
 
 The commands of python-terraform 0.10.1 are not usable: ``plan`` raises if there are changes,
-``apply`` requires ``skip_plan``, ``destroy`` passes an option that Terraform has removed, ``output``
-fails for a single name, and an interruption kills Terraform.
+``apply`` requires ``skip_plan``, ``destroy`` passes an option that Terraform has removed,
+``output`` fails for a single name, and an interruption kills Terraform.
 """
 
 from __future__ import annotations

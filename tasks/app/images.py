@@ -58,8 +58,8 @@ class Build:
             dry: start nothing.
 
         Raises:
-            SuiteError: as for ``plan_build``; or a registry cannot be reached, or the local one does
-                not start.
+            SuiteError: as for ``plan_build``; or a registry cannot be reached, or the local one
+                does not start.
         """
         return plan_build(
             self.subject,

@@ -57,7 +57,7 @@ class DoctorReport:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """The findings that stop the suite from working."""
+        """The findings that prevent the suite from working."""
         return problems(self.findings)
 
     @property

@@ -1,8 +1,7 @@
-"""From what is wanted and what runs to what has to be done, and whether it has come up: pure.
+"""Reconciles the wanted services with the running ones, and judges whether they come up.
 
-The suite decides per service what happens and tells Compose exactly that, instead of letting
-Compose compare: Compose would also replace a container for a label that only says when, and by
-whom, it was deployed.
+The suite decides per service what happens, instead of letting Compose compare: Compose would also
+replace a container because of a label that only says when and by whom it was deployed.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 RESTARTING = "restarting"
-"""The state of a container that has ended and is about to be started again by the engine."""
+"""The state of a container that has exited and will be restarted by the engine."""
 
 RESTARTS_MAX = 3
 """Restarts during one deploy that count as a crash loop."""
@@ -27,8 +26,8 @@ class WantedService:
     """A service as it should run.
 
     Attributes:
-        fingerprint: stands for all of its definition but the image.
-        shares: the service whose network it lives in, or an empty string.
+        fingerprint: a hash of its definition without the image.
+        shares: the service whose network it shares, or an empty string.
     """
 
     name: str
@@ -64,7 +63,7 @@ class ServiceChange:
 
 
 def read_services(config: Mapping[str, Any]) -> dict[str, WantedService]:
-    """Return the services of a project as ``docker compose config --format json`` tells them."""
+    """Return the services in the output of ``docker compose config --format json``."""
     found = {}
     for name, definition in config["services"].items():
         rest = {key: value for key, value in definition.items() if key != "image"}
@@ -105,8 +104,8 @@ def decide(
             # The network belongs to a container, and a new one has another.
             verb, reason = "update", f"it shares the network of {service.shares}"
         elif there.state == RESTARTING:
-            # In a new container it is started again at once, and soon known to be well or not: the
-            # engine lets more and more time pass between two starts of the same one.
+            # A new container starts at once, so that its health is soon known: the engine waits
+            # longer and longer between two restarts of the same one.
             verb, reason = "update", "it keeps restarting"
         elif there.state != "running":
             verb, reason = "start", f"it is {there.state}"
@@ -117,7 +116,7 @@ def decide(
 
 
 def short_reference(reference: str) -> str:
-    """Return an image's reference as people read it: its name and its digest's first digits."""
+    """Return a readable form of an image's reference: name and first digits of the digest."""
     name, at, digest = reference.partition("@sha256:")
     return f"{name.rpartition('/')[2]}@{digest[:12]}" if at else reference
 
@@ -127,16 +126,16 @@ def short_reference(reference: str) -> str:
 
 @dataclass(frozen=True)
 class ObservedContainer:
-    """How one container fares.
+    """The state of one container.
 
     Attributes:
         state: ``created``, ``running``, ``restarting``, ``exited``, ``paused`` or ``dead``.
         exit_status: of its last run.
-        error: the engine's own error about it, or an empty string.
+        error: the engine's error about it, or an empty string.
         restarts: how often the engine has restarted it.
         started_at: when its present run began, ISO 8601.
-        health: ``healthy``, ``unhealthy``, ``starting``, or empty where nothing checks.
-        health_output: what its last health check said.
+        health: ``healthy``, ``unhealthy``, ``starting``, or empty without a health check.
+        health_output: the output of its last health check.
     """
 
     id: str
@@ -152,7 +151,7 @@ class ObservedContainer:
 
 
 class Fate(Enum):
-    """What a container is on its way to."""
+    """Whether a container is up, coming up, or never will be."""
 
     UP = "up"
     COMING = "coming"
@@ -161,7 +160,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True)
 class ContainerVerdict:
-    """A judgement with its reason, told in a few words.
+    """The judgement of a container, with its reason in a few words.
 
     Attributes:
         reason: e.g. ``fpm ended with exit status 78``.
@@ -172,12 +171,12 @@ class ContainerVerdict:
 
 
 def keeps_restarting(seen: ObservedContainer, stability: timedelta, now: datetime) -> bool:
-    """Return True if a container has been restarted and not been running for long since.
+    """Return True if a container was restarted and has not been running for long since.
 
     Args:
-        seen: how it fares.
+        seen: its state.
         stability: how long it must have been running.
-        now: the engine's time, as far as it is known.
+        now: the present time.
     """
     if seen.state == RESTARTING:
         return True
@@ -190,12 +189,12 @@ def judge(
     """Return whether a container is up, coming up, or never will be.
 
     Args:
-        seen: how it fares.
-        restarts_before: its restarts when the wait began: workers end, and are restarted, by
+        seen: its state.
+        restarts_before: its restarts when the wait began: workers exit, and are restarted, by
             design.
-        stability: how long it must have been running without a restart. A program may pass its
-            health check, end, and do so again and again.
-        now: the engine's time, as far as it is known.
+        stability: how long it must have been running without a restart: a crashing program may pass
+            its health check after each start.
+        now: the present time.
     """
     name = seen.service or seen.name
     restarts = seen.restarts - restarts_before
@@ -222,5 +221,5 @@ def _age(seen: ObservedContainer, now: datetime) -> timedelta:
 
 
 def sort_services(services: Sequence[WantedService]) -> list[WantedService]:
-    """Return services so that one that shares another's network comes after it."""
+    """Return the services in order: those that share a network after its owner."""
     return sorted(services, key=lambda service: (bool(service.shares), service.name))
