@@ -35,7 +35,7 @@ class State(StrEnum):
     ROLLED_BACK = "rolled back"
     """The last deploy failed, and the release before it runs again."""
     FAILED = "failed"
-    """The last deploy failed, and there was nothing to roll back to, or the rollback failed, too."""
+    """The last deploy failed, and there was no release to roll back to, or that failed, too."""
     REMOVING = "removing"
     REMOVED = "removed"
     """Only the namespace is left, because it has objects that are not the suite's."""

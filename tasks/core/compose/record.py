@@ -26,7 +26,7 @@ CODE = f"{PREFIX}code"
 
 @dataclass(frozen=True)
 class ComposeRecord(Record):
-    """What is remembered of an environment on an engine.
+    """The stored record of an environment on an engine.
 
     Attributes:
         database_image: the setting that the database's image was chosen by.

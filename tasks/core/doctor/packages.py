@@ -32,7 +32,7 @@ _DOCKER_INC = {
     Need.COMPOSE: "docker-compose-plugin",
 }
 _PINNED = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
-"""Packages that run with the older C library; Debian 13's runc does not, and Debian 12's is fine."""
+"""Packages that run with the older C library. Debian 13's runc does not; Debian 12's is fine."""
 
 _BESIDE_ENGINE = ("apparmor", "ca-certificates")
 """Needed for containers if the kernel has AppArmor, and for pulls over TLS."""

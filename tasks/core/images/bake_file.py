@@ -1,7 +1,7 @@
-"""What a bake file says of the folders that images are built from, read from its text.
+"""Finds the folders that images are built from in the text of a bake file.
 
-A deploy has to know them on machines without Docker, which alone could evaluate the file; a build,
-which has it evaluated, makes sure that this came to the same.
+A deploy needs them on machines without Docker, which cannot evaluate the file. A build evaluates
+it, and checks that the result is the same.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ class BuildFolder:
     """A folder that a builder reads.
 
     Attributes:
-        folder: the folder, relative to the project's root.
-        dockerfile: the Dockerfile that it is the main context of, relative to it; None for the
-            folder of a named context.
+        folder: its path, relative to the project's root.
+        dockerfile: path of the Dockerfile, relative to the folder; None for a named context.
     """
 
     folder: str
@@ -51,7 +50,7 @@ def build_folders(text: str) -> frozenset[BuildFolder]:
 
 
 def evaluated_folders(targets: Iterable[Mapping[str, Any]]) -> frozenset[BuildFolder]:
-    """Return the same of the targets that ``docker buildx bake --print`` shows."""
+    """Return the folders of the targets that ``docker buildx bake --print`` shows."""
     return frozenset(place for target in targets for place in _of(target))
 
 

@@ -1,7 +1,8 @@
-"""The content key: one name for everything an image is made of.
+"""The content key: a hash of everything that an image is built from.
 
 Two builds with the same key would make the same image, so an image whose key is in the registry
-needs no build. What does not change the image (a commit, a tag, a cache) is no part of the key.
+needs no build. The key does not depend on things that do not change the image: a commit, a tag, a
+cache.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MAIN = "."
 """The name of a target's main context."""
 
 _FORMAT = 1
-"""Raised whenever the same inputs are to give another key."""
+"""Increased whenever the same inputs must give another key."""
 
 _IRRELEVANT = frozenset(
     {
@@ -53,8 +54,7 @@ class Sources:
 
     Attributes:
         dockerfile: hash of the Dockerfile.
-        contexts: for each folder that is a context, by its name, its paths and what is there.
-            The main context is named ``MAIN``.
+        contexts: for each context, by its name, the entries by path. The main context is ``MAIN``.
     """
 
     dockerfile: str
@@ -71,7 +71,7 @@ class Sources:
 
 
 def content_key(inputs: Any) -> str:
-    """Return the content key of JSON-ready inputs; the order of a mapping's keys is no matter."""
+    """Return the content key of JSON-ready inputs; the order of a mapping's keys is ignored."""
     text = json.dumps([_FORMAT, inputs], sort_keys=True, separators=(",", ":"))
     return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
@@ -161,4 +161,4 @@ def target_keys(
 _SEPARATE = frozenset(
     {"args", "context", "contexts", "dockerfile", "dockerfile-inline", "platforms"}
 )
-"""Fields that enter the key as what they stand for, not by their text."""
+"""Fields whose content, not text, is part of the key."""

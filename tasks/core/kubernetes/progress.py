@@ -1,4 +1,4 @@
-"""How far each workload of a rollout is, and what it waits for."""
+"""The progress of each workload of a rollout, and what it waits for."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tasks.core.kubernetes.waits import LINE_LENGTH, probe_answer, wait_message
 
 @dataclass(frozen=True)
 class WorkloadProgress:
-    """How far one workload is.
+    """The progress of one workload.
 
     Attributes:
         workload: e.g. ``deployment/web``.
-        desired: pods it should have.
-        updated: pods of the new revision it has.
-        ready: of these, the ready ones.
-        complete: whether it has all it should have, and nothing of an old revision.
+        desired: number of desired pods.
+        updated: number of pods of the new revision.
+        ready: number of those that are ready.
+        complete: whether all desired pods are available, and none is of an old revision.
         note: what it is waiting for, in a few words.
-        began: when its new revision was made.
+        began: when its new revision was created.
     """
 
     workload: str
@@ -64,7 +64,7 @@ def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[WorkloadPro
             desired,
             updated if is_observed(workload) else 0,
             ready,
-            # The pods themselves must be known, too: their watch may lag behind.
+            # The pods must be known as well: their watch may lag behind.
             _is_complete(workload) and ready >= desired,
             next(filter(None, (_note(pod, snapshot) for pod in members)), ""),
             created_at(mine[0]),
@@ -98,7 +98,7 @@ def _is_complete(workload: Object) -> bool:
 
 
 def _note(pod: Object, snapshot: Snapshot) -> str:
-    """Return what a pod waits for, in its own words or in the API's."""
+    """Return what a pod waits for, by its own message or by the API."""
     for container in container_statuses(pod):
         words, _ = wait_message(pod, container, snapshot)
         if words:
