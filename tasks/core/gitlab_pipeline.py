@@ -42,7 +42,7 @@ class PipelineJob:
 
     Attributes:
         when: ``on_success``, ``manual``, ``always``, …
-        allow_failure: whether the pipeline passes if it fails, or the exit codes with which it does.
+        allow_failure: whether the pipeline passes if it fails, or the exit codes that allow that.
         commands: its script, with variables expanded.
         environment: GitLab's name of the environment, or empty.
         action: ``start``, ``stop``, …; empty without an environment.

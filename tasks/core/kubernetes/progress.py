@@ -49,7 +49,7 @@ def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[WorkloadPro
     """Yield a row for each workload and each Job.
 
     Args:
-        pods: the pods that count.
+        pods: the pods of the newest revision.
     """
     newest = new_replicasets(snapshot)
     for workload in snapshot.workloads:

@@ -145,7 +145,7 @@ def _of_account(item: Object) -> bool:
 
 
 def _came_with(item: Object, namespace: Object) -> bool:
-    """Return True if an object was created right after its namespace, and not by a person's tool."""
+    """Return True if an object was created right after its namespace, not by a person's tool."""
     managers = (each.get("manager", "") for each in item["metadata"].get("managedFields") or ())
     if any(manager.startswith(PEOPLE) for manager in managers):
         return False

@@ -39,7 +39,7 @@ def symptoms(
     """Yield everything in the snapshot that may have a rule.
 
     Args:
-        pods: the pods that count.
+        pods: the pods of the newest revision.
         started: when the rollout began; events that ended before it tell nothing of it.
         now: the cluster's present time.
     """

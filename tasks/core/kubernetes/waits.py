@@ -1,4 +1,4 @@
-"""What containers wait for that have started: by their own words, or by their probes."""
+"""Finds out what started containers wait for: by their own messages, or by their probes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from tasks.core.kubernetes.objects import (
 from tasks.core.kubernetes.snapshot import Snapshot, is_by_job
 
 LINE_LENGTH = 300
-"""How much of the last line of a container's log is told."""
+"""How much of the last line of a container's log is shown."""
 KILL_SECONDS = 10
-"""How much longer than its own grace a container may take to end that a probe has doomed."""
+"""How much longer than its grace period a container may take to exit after a failed probe."""
 
 
 def with_probe_answer(
     symptom: Symptom, pod: Object, container: Object, snapshot: Snapshot
 ) -> Symptom:
-    """Return a crash with the probe's answer in place of the exit code, if a probe ended it."""
+    """Return a crash with the probe's answer instead of the exit code, if a probe caused it."""
     when = parse_time(latest_end(container).get("finishedAt"))
     grace = pod.get("spec", {}).get("terminationGracePeriodSeconds", 30) + KILL_SECONDS
     name, mine = container["name"], snapshot.events_about(pod)
@@ -56,7 +56,7 @@ def with_probe_answer(
 
 
 def wait_symptoms(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom]:
-    """Yield what containers wait for that have started: by their own words, or by their probes."""
+    """Yield what started containers wait for: by their own messages, or by their probes."""
     name = f"pod/{pod['metadata']['name']}"
     starting, ready_since = _own_database(snapshot)
     for kind, containers in (
@@ -86,7 +86,7 @@ def wait_symptoms(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Sy
 def wait_message(
     pod: Object, container: Object, snapshot: Snapshot
 ) -> tuple[WaitMessage | None, datetime | None]:
-    """Return a container's own words of waiting, if it still waits or has given up."""
+    """Return a container's message, and since when, if it still waits or has given up."""
     said = snapshot.said.get((uid_of(pod), container["name"]), ContainerMessages())
     if is_running(container):
         return said.words, said.since
@@ -106,7 +106,7 @@ def _silence(pod: Object, container: Object, snapshot: Snapshot, now: datetime) 
 
 
 def probe_answer(pod: Object, container: Object, snapshot: Snapshot) -> str:
-    """Return what the probe of a container that is not ready got last."""
+    """Return the last answer to the probe of a container that is not ready."""
     spec = container_spec(pod, container["name"])
     started = container["state"]["running"].get("startedAt") or ""
     since = parse_time(started) or datetime.min.replace(tzinfo=UTC)
@@ -121,7 +121,7 @@ def probe_answer(pod: Object, container: Object, snapshot: Snapshot) -> str:
 
 
 def _own_database(snapshot: Snapshot) -> tuple[bool, datetime | None]:
-    """Return whether the release's own database is still starting, and since when it is ready."""
+    """Return whether the release's own database is starting, and since when it has been ready."""
     since = []
     for stateful in snapshot.databases:
         wanted = stateful.get("spec", {}).get("replicas", 1)
@@ -137,7 +137,7 @@ def _own_database(snapshot: Snapshot) -> tuple[bool, datetime | None]:
 
 
 def _is_answer(event: Object, container: str, kind: str = "") -> bool:
-    """Return True if an event tells of a failed probe of a container."""
+    """Return True if an event is about a failed probe of a container."""
     path = event["involvedObject"].get("fieldPath") or ""
     return (
         event.get("reason") == "Unhealthy"

@@ -77,7 +77,7 @@ class RolloutLogs:
         Of replicas that fail alike, the log of the first one is shown.
 
         Args:
-            pods: the pods that count.
+            pods: the pods of the newest revision.
             homes: the workload that each pod belongs to, by uid.
         """
         for pod in pods:
