@@ -48,7 +48,7 @@ BRANCH_MAX_BYTES = 4096
 """PATH_MAX on Linux: git keeps a loose branch as a file, so no longer name can be checked out."""
 
 _LONGEST_ROLE = "-database-monitoring"
-"""The longest suffix that Terraform adds to a stack's name for a role (terraform/modules/database)."""
+"""The longest suffix that Terraform adds to a stack's name for a role (modules/database)."""
 
 _HASHED = re.compile(rf"-[0-9a-f]{{{HASH_DIGITS}}}\Z")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")

@@ -127,7 +127,7 @@ class PlanSummary:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"{self.subject}: {self.headline}" if self.changes or self.outputs else self.subject
 
     @property

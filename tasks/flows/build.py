@@ -1,4 +1,4 @@
-"""Building both images: what is in the registry already is only tagged, the rest is baked."""
+"""Builds both images: those whose content is in the registry are only tagged."""
 
 from __future__ import annotations
 
@@ -30,26 +30,25 @@ if TYPE_CHECKING:
 
 BAKE = "docker/docker-bake.hcl"
 _BUILT_FROM = "docker"
-"""Where everything lies that images are built from."""
+"""The folder with everything that images are built from."""
 
 THEMES = "themes"
-"""The folder of the images' context that no migration depends on: themes are read at run time."""
+"""The folder of the build context that migrations do not depend on: themes."""
 
 PUSH_AGAIN_SECONDS = (1, 3)
-"""Pauses before a push is tried again. Docker repeats layers by itself, but no manifest; and a
-registry answers 500 now and then, as CNCF's does to two who push the same tag at once."""
+"""Pauses before a push is retried. Docker retries layers, but not manifests; and a registry may
+answer 500, like CNCF's if two clients push the same tag at once."""
 
 Action = Literal["built", "tagged", "unchanged"]
 
 
 @dataclass(frozen=True)
 class BuildTools:
-    """What a build works with.
+    """What a build needs.
 
     Attributes:
-        git: the checkout.
-        registry: where the images go.
-        variables: the bake file's variables: which Debian, PHP and Mautic.
+        registry: where the images are pushed.
+        variables: the bake file's variables: versions of Debian, PHP and Mautic.
         work: shows a long piece of work while it runs.
     """
 
@@ -79,7 +78,7 @@ class BuildSubject:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags that the images get besides their content keys."""
+        """The tags that the images get in addition to their content keys."""
         return build_tags(
             self.environment.tags,
             self.slug,
@@ -90,14 +89,14 @@ class BuildSubject:
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """What happens to one image.
+    """The plan of one image.
 
     Attributes:
         name: its target in the bake file, and its repository.
-        key: its content key; empty while it hangs on a stand-in that has yet to be made.
-        code: the content key that it would have without our own themes, empty likewise.
-        digest: what the registry has under that key; empty when it has to be built.
-        tags: the tags to set, those it has already left out.
+        key: its content key; empty if it depends on a stand-in that has yet to be made.
+        code: its content key without the project's themes, or empty likewise.
+        digest: its digest in the registry; empty if it has to be built.
+        tags: the tags to set, without those it has already.
         reason: why, in a few words.
     """
 
@@ -110,7 +109,7 @@ class ImagePlan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What happens, as a dry run shows it."""
+        """The steps, as a dry run shows them."""
         subject = f"image {self.name}"
         if not self.digest:
             build = Step("build", subject, self.reason)
@@ -129,9 +128,9 @@ class BuildPlan:
         subject: what is being built, and for whom.
         bases: the base images, by build argument.
         images: the images, in the bake file's order.
-        fresh: build without any cache, and replace what is there.
+        fresh: build without any cache, and replace existing images.
         registry_to_come: the local platform's registry has to be started first.
-        repositories: those that have to be made first.
+        repositories: those that have to be created first.
     """
 
     subject: BuildSubject
@@ -144,13 +143,13 @@ class BuildPlan:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         subject = self.subject
         return f"build {subject.checkout.tag} of {subject.branch} for {subject.name}"
 
     @property
     def unmade(self) -> tuple[str, ...]:
-        """The references whose stand-ins have yet to be made."""
+        """The references of missing stand-ins."""
         argument = base_arguments(self.definition.targets)
         return tuple(argument[name] for name, base in self.bases.items() if not base.digest)
 
@@ -199,7 +198,7 @@ class BuiltImage:
 
     Attributes:
         repository: its full name in the registry.
-        tags: every tag the build stands for, set just now or before.
+        tags: all tags of the build, including those it had before.
         action: what was done.
     """
 
@@ -210,7 +209,7 @@ class BuiltImage:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as it stands in build.json."""
+        """Return the image's entry in build.json."""
         return {
             "repository": self.repository,
             "digest": self.digest,
@@ -221,7 +220,7 @@ class BuiltImage:
         }
 
     def row(self) -> tuple[str, str, str]:
-        """Return action, short digest and seconds, for people."""
+        """Return action, short digest and seconds, as a row of a table."""
         return self.action, self.digest.partition(":")[2][:12], f"{self.seconds:.1f}"
 
 
@@ -236,16 +235,14 @@ def plan_build(
     """Return what a build would do. Reads only.
 
     Args:
-        subject: what is being built, and for whom.
-        tools: what it works with.
         only: build just these images; empty means all.
-        fresh: build without any cache, and replace what is there.
-        registry_to_come: the registry is not there yet, so it holds nothing.
+        fresh: build without any cache, and replace existing images.
+        registry_to_come: the registry has not been started yet, so it is empty.
 
     Raises:
-        InputError: ``only`` names no image; or a context, or something in one, is missing or can
-            be in no image.
-        RefusedError: a protected environment takes neither this tree nor these bases.
+        InputError: ``only`` names an unknown image; or a build context is incomplete, or has a file
+            that no image can hold.
+        RefusedError: the environment is protected, and must not be built from this tree or bases.
         RegistryError: a registry cannot be reached, refused or failed.
         EngineError: the engine cannot be reached.
     """
@@ -307,11 +304,7 @@ def plan_build(
 
 
 def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
-    """Carry out a plan, and return what the images are now.
-
-    Args:
-        plan: the plan.
-        tools: what it works with.
+    """Carry out a plan, and return the images.
 
     Raises:
         RegistryError: the registry cannot be reached, refused or failed.
@@ -323,7 +316,7 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
         for reference in plan.unmade:
             tools.bases.resolve(reference)
         names = [image.name for image in plan.images]
-        # Only now can it be known whether the registry has what is built on them.
+        # Content keys of images that are built on them are known only now.
         plan = plan_build(plan.subject, tools, only=names, fresh=plan.fresh)
     missing = [image for image in plan.images if not image.digest]
     tools.registry.make(plan.repositories)
@@ -348,7 +341,7 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
 
 
 def record(subject: BuildSubject, built: Mapping[str, BuiltImage]) -> dict[str, Any]:
-    """Return what build.json says."""
+    """Return the content of build.json."""
     return {
         "environment": subject.name,
         "branch": subject.branch,
@@ -359,7 +352,7 @@ def record(subject: BuildSubject, built: Mapping[str, BuiltImage]) -> dict[str, 
 
 
 def write_record(path: Path, subject: BuildSubject, built: Mapping[str, BuiltImage]) -> None:
-    """Write build.json, whole or not at all: two builds may end at the same moment."""
+    """Write build.json atomically: two builds may end at the same time."""
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
@@ -371,7 +364,7 @@ def write_record(path: Path, subject: BuildSubject, built: Mapping[str, BuiltIma
 
 
 def checkout_of(git: Git, root: Path, bake: str) -> Checkout:
-    """Return what is checked out, with everything that the images of a bake file are built from.
+    """Return the checkout, with regard to everything that a bake file's images are built from.
 
     Raises:
         InputError: no git repository, no commit yet, or a file that no image can hold.
@@ -380,12 +373,12 @@ def checkout_of(git: Git, root: Path, bake: str) -> Checkout:
 
 
 def check_line_ends(git: Git) -> None:
-    """Make sure that what is built has the line ends that were committed.
+    """Check that files have the committed line ends.
 
-    With CRLF no shell script of an image starts, and the same commit has other contents.
+    With CRLF the images' shell scripts do not start, and one commit gives different images.
 
     Raises:
-        InputError: naming a file that has others.
+        InputError: a file has other line ends; the error names it.
     """
     found = git.with_other_line_ends(_BUILT_FROM)
     if found:
@@ -398,10 +391,10 @@ def check_line_ends(git: Git) -> None:
 
 
 def check_places(buildx: Buildx, definition: Definition) -> None:
-    """Make sure that a tag stands for all that images are built from.
+    """Check that all folders that images are built from are known from the bake file's text.
 
     Raises:
-        InputError: naming a folder that the text of the bake file does not tell of.
+        InputError: a folder is not; the error names it.
     """
     unknown = evaluated_folders(definition.targets.values()) - build_folders(buildx.text)
     if unknown:
@@ -414,7 +407,7 @@ def check_places(buildx: Buildx, definition: Definition) -> None:
 
 
 def guard(subject: BuildSubject, git: Git) -> None:
-    """Refuse what a protected environment must not be built from.
+    """Refuse a checkout that a protected environment must not be built from.
 
     Raises:
         RefusedError: the tree is dirty, or the commit is on no branch of the environment.
@@ -465,10 +458,6 @@ def guard_bases(subject: BuildSubject, bases: Mapping[str, BaseImage]) -> None:
 def resolve_images(registry: Registry, tag: str) -> dict[str, str]:
     """Return both images of a tag by digest: name to ``repository@digest``.
 
-    Args:
-        registry: the environment's registry.
-        tag: the tag that was built.
-
     Raises:
         RegistryError: one is missing, or the registry cannot be reached, refused or failed.
     """
@@ -492,7 +481,7 @@ def _chosen(definition: Definition, only: Sequence[str]) -> tuple[str, ...]:
 
 
 def _repositories(tools: BuildTools, names: Sequence[str]) -> tuple[str, ...]:
-    """Return what a build of these images pushes to."""
+    """Return the repositories that a build of these images pushes to."""
     return (*names, CACHE) if tools.buildx.exports_cache else tuple(names)
 
 
@@ -547,7 +536,7 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: BuildTools) -> d
 
 
 def _order(image: ImagePlan, tools: BuildTools) -> BakeOrder:
-    """Return what to bake: pushed under the content key alone, with a cache in the registry."""
+    """Return the order for an image: tagged with its content key, with a cache in the registry."""
     registry = tools.registry
     reference = f"{registry.repository(image.name)}:{image.key}"
     # The engine's own builder can only write what it knows into the image itself.

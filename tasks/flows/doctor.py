@@ -1,4 +1,4 @@
-"""Looking at the machine, and bringing to it what is missing."""
+"""Examines this machine, and installs what is missing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tasks.core.settings import Environment, Settings
 
 ROUNDS = 4
-"""Sources, packages, engine, and one to see that nothing is left."""
+"""Sources, packages, engine, and one to check that nothing is missing."""
 
 COMMAND_SECONDS = 1800.0
 """A slow mirror may take this long for Docker's 300 MB; an apt that hangs must end."""
@@ -45,12 +45,7 @@ PORTS = {"proxy": "http_port", "registry": "registry_port", "mail": "mail_port"}
 
 @dataclass(frozen=True)
 class DoctorReport:
-    """What was found.
-
-    Attributes:
-        facts: what was looked at.
-        findings: what to think of it.
-    """
+    """The result of an examination: facts, and the findings about them."""
 
     facts: Facts
     findings: tuple[Finding, ...]
@@ -62,7 +57,7 @@ class DoctorReport:
 
     @property
     def lacking(self) -> DoctorReport:
-        """The same report with only what could be installed or started: ports do not matter."""
+        """The report with only the findings that a fix could remedy, without ports."""
         return DoctorReport(
             self.facts, tuple(finding for finding in self.findings if finding.needs)
         )
@@ -70,13 +65,13 @@ class DoctorReport:
 
 @dataclass(frozen=True)
 class FixPlan:
-    """The commands that bring what is missing.
+    """The commands that install or start what is missing.
 
     Attributes:
-        commands: what is run, in order.
-        start: the command that starts the engine, run when it does not answer by then.
-        told: what can only be told, because this suite does not run it here.
-        sudo: whether the commands need sudo in front.
+        commands: the commands in order.
+        start: the command that starts the engine, run if it does not answer by then.
+        told: instructions for the user, which the suite cannot carry out itself.
+        sudo: whether the commands need sudo.
     """
 
     commands: tuple[FixCommand, ...] = ()
@@ -88,7 +83,7 @@ class FixPlan:
 
     @property
     def runnable(self) -> bool:
-        """Whether there is something to run, and nothing that a person must do first."""
+        """Whether there are commands, and nothing that the user must do first."""
         return bool(self.commands or self.start) and not self.told
 
     @property
@@ -98,7 +93,7 @@ class FixPlan:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The commands as a person would type them."""
+        """The commands as typed in a shell."""
         commands = (*self.commands, *((self.start,) if self.start else ()))
         return (*(command.shown(sudo=self.sudo) for command in commands), *self.told)
 
@@ -109,18 +104,17 @@ class FixPlan:
 
 @dataclass(frozen=True)
 class Doctor:
-    """Looks at a machine and mends it.
+    """Examines a machine, and fixes it.
 
     Attributes:
-        machine: looks.
         service: starts the engine.
         runner: runs the commands of a fix.
-        apt: asked for what apt knows, on Debian and Ubuntu only.
-        settings: which ports and images are wanted.
-        environment: whether stand-ins are allowed.
+        apt: used on Debian and Ubuntu only.
+        settings: have the ports and images.
+        environment: says whether stand-ins are allowed.
         work: shows a piece of work.
-        tools: further programs to look for.
-        addresses: what the environment's stack says, and what was looked at on the way there.
+        tools: further programs to check.
+        addresses: returns the findings about the environment's stack.
     """
 
     machine: Machine
@@ -135,7 +129,7 @@ class Doctor:
     addresses: Callable[[], tuple[Finding, ...]] = tuple
 
     def examine(self) -> DoctorReport:
-        """Look at everything this machine needs."""
+        """Check everything this machine needs."""
         machine, platform = self.machine, self.settings.platform
         docker = machine.docker()
         system = machine.system()
@@ -171,12 +165,12 @@ class Doctor:
         return DoctorReport(facts, (*judge(facts), *self.addresses()))
 
     def plan(self, report: DoctorReport) -> FixPlan:
-        """Return the commands that bring what the findings ask for."""
+        """Return the commands that meet the needs of the findings."""
         system = report.facts.system
         wanted = needs(report.findings)
         commands: list[FixCommand] = []
         told: list[str] = []
-        # What there is to start is known only when it is installed.
+        # What to start is known only after the installation.
         complete = True
         if wanted and system.apt:
             known = self.apt.knowledge()
@@ -197,13 +191,13 @@ class Doctor:
         return FixPlan(tuple(commands), start, tuple(told), sudo=not system.root)
 
     def fix(self, consent: Callable[[FixPlan], bool]) -> DoctorReport:
-        """Bring what is missing, in rounds: what one round installs, the next one may start.
+        """Install what is missing, in rounds: what one round installs, the next one may start.
 
         Args:
-            consent: asked before each round.
+            consent: called before each round; returns whether it may run.
 
         Returns:
-            The last report; problems that are left are in it.
+            The last report, with any remaining problems.
 
         Raises:
             CommandError: a command failed.
@@ -226,7 +220,7 @@ class Doctor:
         return report
 
     def stop_engine(self) -> bool:
-        """Stop an engine that a fix started without a service manager; say whether there was one.
+        """Stop an engine that a fix started; return False if there is none.
 
         Raises:
             CommandError: it could not be stopped.
@@ -264,7 +258,7 @@ class Doctor:
         return self.machine.docker().state != "silent"
 
     def _sources(self) -> tuple[dict[str, ServerAnswer], tuple[ImageHost, ...]]:
-        """Return what the registries of the base images say, and what that means."""
+        """Return the answers of the base images' registries, and their hosts as facts."""
         if self.settings.images.source == "standins":
             return {}, ()
         images: dict[str, list[str]] = {}
@@ -284,7 +278,7 @@ class Doctor:
 
 
 def _base_images(settings: Settings) -> tuple[str, ...]:
-    """Return the references of every image that is not built here."""
+    """Return the references of all images that are not built here."""
     return (
         f"debian:{settings.images.debian}-slim",
         settings.images.mautic,
@@ -296,7 +290,7 @@ def _base_images(settings: Settings) -> tuple[str, ...]:
 def stack_findings(
     stack: str, arn: str, region: str, found: Mapping[str, tuple[Any, str]]
 ) -> tuple[Finding, ...]:
-    """Return what an environment takes from its stack and elsewhere, one finding per value.
+    """Return a finding for each value that a stack may set, with its origin.
 
     Args:
         stack: the stack's name.
@@ -314,7 +308,7 @@ def stack_findings(
 
 
 def stack_problem(stack: str, error: SuiteError) -> Finding:
-    """Return the finding for a stack that could not be asked, or does not say enough."""
+    """Return the finding for a stack that cannot be read, or whose values are incomplete."""
     return Finding(f"stack {stack}", Severity.PROBLEM, error.message, error.hint or "")
 
 

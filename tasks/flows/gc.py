@@ -78,7 +78,7 @@ class SweepPlan:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"sweep {self.environment}"
 
     @property
@@ -348,7 +348,7 @@ class _Prefixed:
         self._activity = activity
 
     def warn(self, text: str) -> None:
-        """Tell something that the user should look at."""
+        """Print a warning."""
         self._activity.say(f"{self._branch}: {text}")
 
     @contextlib.contextmanager

@@ -69,7 +69,7 @@ class LocalPlan:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"run the pipeline of {self.branch} on this machine"
 
     @property

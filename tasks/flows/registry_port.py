@@ -49,4 +49,4 @@ class Registry(Protocol):
         """Return every tag of a repository with its digest."""
 
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
-        """Delete tags in their order; one that is gone is no error. Returns how many there were."""
+        """Delete tags in this order, ignoring missing ones; return the number of deleted tags."""

@@ -118,7 +118,7 @@ class DeployPlan(ABC):
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         verb = "roll back" if self.request.rollback else "deploy"
         names = self.request.names
         return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"

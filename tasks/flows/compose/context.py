@@ -1,4 +1,4 @@
-"""What the deployer, the remover and the inspector of this machine's environments share."""
+"""The context that the deployer, remover and inspector of this machine's environments share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECRETS = "/run/secrets/mautic"
 PHP = "fpm"
 """Where commands run unless another service is named."""
 QUESTION_SECONDS = 60.0
-"""How long a container may take to answer a question."""
+"""Timeout of a command in a container that only reads."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class ComposeContext:
         return FileLock(names.namespace).held(me, warn)
 
     def inventory(self, owner: Owner, names: Names) -> Inventory:
-        """Return what the engine has of an environment.
+        """Return an environment's objects on the engine.
 
         Raises:
-            RefusedError: some of it is not the owner's.
+            RefusedError: an object has another owner.
         """
         return read_inventory(self.engine, names.namespace, owner)
 
@@ -90,7 +90,7 @@ class ComposeContext:
         return services[service].id
 
     def secrets(self, names: Names) -> dict[str, str]:
-        """Return the branch's secrets, and keep them out of everything shown from now on."""
+        """Return the branch's secrets, and mask them from now on."""
         for container in self.containers(names):
             if container.service == DATABASE:
                 found = self.engine.read_folder(container.id, SECRETS)

@@ -1,4 +1,4 @@
-"""Makes and changes environments of this machine."""
+"""Creates and changes environments on this machine."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tasks.flows.compose.wait import wait_until_up
 from tasks.flows.target import ADMIN, Credentials, Request, Say, new_secrets
 
 UP_SECONDS = 300.0
-"""How long all services of an environment may take to come up."""
+"""Timeout of all services of an environment to come up."""
 
 MIGRATE_SECONDS = 3600
-"""A migration of a large database takes its time; cutting it off would be worse."""
+"""Timeout of a migration: that of a large database takes long, and must not be interrupted."""
 
 
 @dataclass(frozen=True)
 class ComposeDeployer:
-    """Makes and changes environments; the errors are those of ``Deployer``."""
+    """Creates and changes environments; errors as for ``Deployer``."""
 
     context: ComposeContext
 
@@ -48,7 +48,7 @@ class ComposeDeployer:
         return self.context.exclusive(names, me, warn)
 
     def prepare(self, request: Request) -> None:
-        """Start the platform, its registry first where the environment's images are in it."""
+        """Start the platform; first its registry, if the environment's images are in it."""
         if self.context.registry_is_local:
             self.context.platform.ensure_registry()
         self.context.platform.ensure()
@@ -58,10 +58,10 @@ class ComposeDeployer:
         return plan_deploy(self.context, request)
 
     def apply(self, plan: ComposePlan) -> None:
-        """Bring everything to what the plan wants."""
+        """Carry out the plan."""
         names = plan.request.names
         compose = project(self.context, plan.request, plan.release, plan.database)
-        # Known from here on, so that no line of any log shows them.
+        # From here on they are masked in all output.
         self.context.secrets(names)
         self._pull(plan)
         replaced = {item.service for item in plan.changes if item.verb in REPLACING}
@@ -73,8 +73,8 @@ class ComposeDeployer:
             expires_at=plan.expires_at,
             database_image=self.context.settings.platform.database_image,
             database=plan.database,
-            # What is about to be replaced is unknown until it has been: a run that is cut off
-            # here must not take it for done.
+            # Services that will be replaced are left out: if this run is interrupted, the next one
+            # must not take them for up to date.
             services={name: at for name, at in record.services.items() if name not in replaced},
         )
         self._write(plan, record)
@@ -96,7 +96,7 @@ class ComposeDeployer:
         self._bring_up(plan, compose, rest, "services")
 
     def finish(self, plan: ComposePlan) -> Credentials | None:
-        """Remember the deployment; return the administrator after the first one."""
+        """Record the deployment; return the administrator after the first one."""
         names = plan.request.names
         before = self.context.inventory(plan.request.owner, names).record
         record = replace(
@@ -130,7 +130,7 @@ class ComposeDeployer:
         record = inventory.record
         if record is None:
             return None
-        # Before the way back, which may fail as well.
+        # Before the rollback, which may fail as well.
         self._write(plan, replace(record, state=State.FAILED))
         if record.current is None:
             return None
@@ -145,7 +145,7 @@ class ComposeDeployer:
         return release.tag
 
     def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has seen and the code that runs does not have."""
+        """Return the migrations that the database has executed and the running code lacks."""
         php = self.context.container(owner, names, PHP)
         done = execute(self.context.runner, php, MIGRATIONS, deadline_seconds=QUESTION_SECONDS)
         return unavailable_migrations(done.stdout)
@@ -191,7 +191,7 @@ class ComposeDeployer:
             )
 
     def _make_secrets(self, compose: Compose) -> None:
-        """Generate what is not there yet; what is there stays as it is."""
+        """Generate missing secrets; existing ones are kept."""
         made = new_secrets()
         for value in made.values():
             self.context.runner.redactor.add(value)
@@ -203,16 +203,16 @@ class ComposeDeployer:
         if containers:
             with self.context.work("wait for what an interrupted run left behind"):
                 for container in containers:
-                    # A migration goes on by itself, and must not be cut off.
+                    # A migration may still be running, and must not be interrupted.
                     self.context.engine.wait(container, MIGRATE_SECONDS)
                     self.context.engine.remove_container(container)
 
 
 def _migrate(compose: Compose, activity: Activity) -> None:
-    """Run the migration to its end, and pass on what it waits for.
+    """Run the migration to its end, and report what it waits for.
 
     Raises:
-        SuiteError: it failed; in its own words where it had any.
+        SuiteError: it failed; with its own message, if it wrote one.
     """
 
     def tell(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Looks at environments of this machine, and runs commands in them."""
+"""Lists and inspects environments on this machine, and runs commands in them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CRON = "cron"
 
 @dataclass(frozen=True)
 class ComposeInspector:
-    """Looks at environments; the errors are those of ``Inspector``."""
+    """Lists and inspects environments; errors as for ``Inspector``."""
 
     context: ComposeContext
 
@@ -109,7 +109,7 @@ class ComposeInspector:
         follow: bool,
         tail: int,
     ) -> None:
-        """Pass on what the containers of services write, each line with its container's name."""
+        """Pass on the logs of services, each line with its container's name."""
         if service:
             self.context.container(owner, names, service)
         self.context.secrets(names)
@@ -139,11 +139,9 @@ def summary(
     """Return one environment as `inv list` shows it.
 
     Args:
-        owner: whose it is.
-        names: the branch's names.
-        record: what is remembered of it, or None.
-        containers: its containers, those of `docker compose run` too.
-        holder: who is changing it right now, or None.
+        record: its record, or None.
+        containers: its containers, including those of `docker compose run`.
+        holder: the run that is changing it, or None.
     """
     services = [item for item in containers if not item.one_off]
     running = [item for item in services if item.state == "running"]
@@ -154,6 +152,6 @@ def summary(
         stopped=not running,
         complete=len(running) == len(services) and not sick,
     )
-    # The oldest release that is remembered: an engine's labels have no better answer.
+    # The oldest recorded release: the engine's labels have no time of creation.
     created_at = record.history[0].deployed_at if record and record.history else ""
     return summarize(owner, record, url=names.url, state=state, created_at=created_at)

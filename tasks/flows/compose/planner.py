@@ -1,4 +1,4 @@
-"""From what is asked for and what the engine has to a plan; reads only."""
+"""Plans a deploy from the request and the engine's objects; reads only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
 
     Raises:
         RegistryError: there are no images of that tag.
-        RefusedError: the environment is somebody else's.
+        RefusedError: the environment has another owner.
         InputError: there is nothing to roll back to.
         SuiteError: its secrets are gone.
     """
@@ -71,9 +71,8 @@ def plan_changes(
     """Return what has to happen to each service.
 
     Args:
-        context: where they run.
-        services: as they should run, the migration among them.
-        inventory: what the engine has.
+        services: the wanted services, including the migration.
+        inventory: the engine's objects.
     """
     present = {
         name: PresentService(item.image, RESTARTING if _restarts(context, item) else item.state)
@@ -91,10 +90,10 @@ def _restarts(context: ComposeContext, container: Container) -> bool:
 
 
 def _code(context: ComposeContext, image: str) -> str:
-    """Return what all of an image but its themes is known by, or an empty string.
+    """Return the content key of an image without its themes, or an empty string if unknown.
 
-    It is unknown before the image was pulled, and when something was built on top of it, which has
-    all of its labels too.
+    It is unknown before the image was pulled, and for an image that was built on top of it, which
+    inherits its labels.
     """
     found = context.engine.image(image)
     if not found or context.engine.last_step(image) != LAST_STEP:
@@ -103,7 +102,7 @@ def _code(context: ComposeContext, image: str) -> str:
 
 
 def _database(context: ComposeContext, record: ComposeRecord | None) -> str:
-    """Return the database's image; once chosen it stays until the setting changes."""
+    """Return the database's image; it is kept until the setting changes."""
     setting = context.settings.platform.database_image
     if record and record.database and record.database_image == setting:
         return record.database
@@ -121,5 +120,5 @@ def _lacks_secrets(request: Request, inventory: Inventory) -> bool:
                 hint=f"start over: inv cleanup --branch {request.names.branch}",
             )
         return True
-    # They are written before the record says that they are.
+    # They are written before the record is updated.
     return record is None or not record.migrated

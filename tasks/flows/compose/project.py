@@ -16,13 +16,12 @@ from tasks.flows.target import ADMIN, Request
 
 
 def project(context: ComposeContext, request: Request, release: Release, database: str) -> Compose:
-    """Return a branch's Compose project as a release has it.
+    """Return a branch's Compose project for a release.
 
     Args:
-        context: where it runs.
-        request: names the branch and its owner.
-        release: its images. One without a time leaves out who deployed it when: what the services
-            are can be compared by that.
+        request: has the branch's names and owner.
+        release: its images. Without a time, labels about the deployment are left out, so that
+            services can be compared.
         database: the database's image.
     """
     names, owner = request.names, request.owner
@@ -57,7 +56,7 @@ def project(context: ComposeContext, request: Request, release: Release, databas
 
 
 def _labelled(context: ComposeContext, request: Request) -> str:
-    """Return the repository by the spelling that is on what is there: labels cannot be changed."""
+    """Return the repository as spelled in existing labels, which cannot be changed."""
     for volume in context.engine.volumes(f"{PROJECT}={request.names.namespace}"):
         if RECORD not in volume.labels and REPOSITORY in volume.labels:
             return volume.labels[REPOSITORY]
@@ -67,7 +66,7 @@ def _labelled(context: ComposeContext, request: Request) -> str:
 def wanted_services(
     context: ComposeContext, request: Request, release: Release, database: str
 ) -> dict[str, WantedService]:
-    """Return the services of a release as they should run, whoever deploys them when.
+    """Return the wanted services of a release, without labels about the deployment.
 
     Arguments as for ``project``.
     """

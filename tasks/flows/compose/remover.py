@@ -1,4 +1,4 @@
-"""Takes environments of this machine away, each object in the order in which it has to go."""
+"""Removes environments from this machine, each object in the necessary order."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 @dataclass(frozen=True)
 class ComposeRemover:
-    """Takes environments away; the errors are those of ``Remover``."""
+    """Removes environments; errors as for ``Remover``."""
 
     context: ComposeContext
 
-    # They share images, and each keeps what another one runs.
+    # They share images, and each removal keeps those that another environment runs.
     parallel_removals: ClassVar = 1
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
@@ -35,7 +35,7 @@ class ComposeRemover:
     def holds_images(self, *, dry: bool) -> bool:
         """Return True if there is a registry to remove images from.
 
-        One that was never started holds nothing; unless dry, one that was is started.
+        A local one that was never started is empty; otherwise it is started, unless dry.
         """
         if not self.context.registry_is_local:
             return True
@@ -46,7 +46,7 @@ class ComposeRemover:
         return True
 
     def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
-        """Return everything of the branch that the engine has."""
+        """Return the plan to remove everything of the branch from the engine."""
         todo = self._removals(self.context.inventory(owner, names), names)
         return RemovalPlan(f"clean up {names.branch} in {names.environment}", tuple(todo))
 
@@ -61,7 +61,7 @@ class ComposeRemover:
         for image in self._images(inventory, names):
             step = Step("remove", f"image {short_reference(image)}", "this engine's copy")
             yield step, without_messages(partial(engine.remove_image, image))
-        # The record goes last: while it is there, an interrupted clean-up is known to be ours.
+        # The record is removed last: it is needed to complete an interrupted clean-up.
         for name in (*inventory.volumes, *inventory.records):
             content = f"database {names.database}" if name.endswith(f"_{DATABASE}") else ""
             step = Step("remove", f"volume {name}", content)

@@ -1,4 +1,4 @@
-"""Waiting for containers to come up, and saying at once when one never will."""
+"""Waits for containers to come up, and fails at once if one never will."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ def wait_until_up(
     """Wait until every service has a container that is up, and has been for a while.
 
     Args:
-        engine: where they run.
         list_containers: returns the project's containers.
-        services: the services waited for.
-        say: told once of each service that has come up.
+        services: the names of the services.
+        say: called once for each service that has come up.
         stability_seconds: how long each must have been running without a restart.
         deadline_seconds: how long they may take altogether.
         hide: masks secrets in log lines.
 
     Raises:
-        EngineError: one ended, or is restarted again and again; with the end of its log.
-        DeadlineError: one is still not up; with its state and the end of its log.
+        EngineError: one exited, or keeps restarting; with the end of its log.
+        DeadlineError: one is not up in time; with its state and the end of its log.
     """
     stability = timedelta(seconds=stability_seconds)
     before: dict[str, int] = {}

@@ -28,7 +28,7 @@ class BootstrapPlan:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"bucket {self.bucket} for Terraform's states"
 
     @property
@@ -95,7 +95,7 @@ class UnlockPlan:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"unlock {self.subject}"
 
     @property

@@ -199,7 +199,7 @@ class ClusterDeployer:
             raise
 
     def finish(self, plan: ClusterPlan) -> Credentials | None:
-        """Remember the deployment; return the administrator after the first one."""
+        """Record the deployment; return the administrator after the first one."""
         names = plan.request.names
         self._context.check_lock(names)
         revision = revisions(self._cluster, names.release, names.namespace)[-1].number
