@@ -159,7 +159,7 @@ class Terraform:
             True if there is anything to change.
 
         Raises:
-            LockedError: somebody else is at work on the stack.
+            LockedError: another run holds the state's lock.
         """
         out.touch(mode=0o600)
         options: dict[str, Any] = {"input": False, "detailed_exitcode": True, "out": str(out)}
@@ -189,7 +189,7 @@ class Terraform:
         """Apply a saved plan.
 
         Raises:
-            LockedError: somebody else is at work on the stack.
+            LockedError: another run holds the state's lock.
             RefusedError: the state has changed since the plan was made.
         """
         self._run("apply", {"input": False}, str(plan), on_line=on_line)

@@ -1,4 +1,4 @@
-"""Sweeping away the environments that nobody needs any more, each by the ordinary clean-up."""
+"""Sweeps environments that nobody needs any more, each by an ordinary clean-up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tasks.flows.target import EnvironmentSummary, Inspector, RemovalPlan, Remov
 from tasks.flows.views import since
 
 BUSY = frozenset({State.DEPLOYING, State.CHANGING})
-"""States in which somebody is at work on an environment: it is not swept away under him."""
+"""States of environments that a run is changing; they are not swept."""
 
 COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
 TAG_COLUMNS = ("image", "tag of a branch that is gone")
@@ -48,13 +48,13 @@ class StaleEnvironment:
 
 @dataclass(frozen=True)
 class LeftoverTags:
-    """Image tags of branches that were built, have no environment, and are gone.
+    """Image tags of deleted branches that were built, but have no environment.
 
     Attributes:
-        repository: where they are.
+        repository: their repository.
         slugs: the slugs of the branches.
-        tags: what nothing else uses, in the order to remove it.
-        used: tags that environments use; of whichever branch, they stay.
+        tags: the tags that nothing else uses, in the order of removal.
+        used: tags that any environment uses; they are kept.
     """
 
     repository: str
@@ -65,7 +65,7 @@ class LeftoverTags:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep is going to remove.
+    """The plan of a sweep.
 
     Attributes:
         environment: its name in invoke.yaml.
@@ -102,14 +102,14 @@ class SweepPlan:
         return {"title": self.title, "environments": stale, "tags": tags}
 
     def tables(self, now: datetime) -> Iterator[tuple[Sequence[str], list[tuple[str, ...]]]]:
-        """Yield columns and rows of the environments and of the tags, where there are any."""
+        """Yield columns and rows of the environments and of the tags, if there are any."""
         if self.stale:
             yield COLUMNS, self.rows(now)
         if self.leftovers:
             yield TAG_COLUMNS, self.tag_rows()
 
     def rows(self, now: datetime) -> list[tuple[str, ...]]:
-        """Return it as rows: branch, age, last deploy, owner, reason."""
+        """Return the environments as rows: branch, age, last deploy, owner, reason."""
         return [
             (
                 item.summary.branch,
@@ -135,20 +135,20 @@ def find_sweep(
     tags: Tags | None,
     now: datetime,
 ) -> SweepPlan:
-    """Return everything that may be swept away. Reads only.
+    """Return the plan of a sweep. Reads only.
 
     Args:
         environment: the environment's name.
-        inspector: tells which environments there are.
-        git: says which branches still exist.
+        inspector: lists the environments.
+        git: lists the branches.
         names_of: returns a branch's names.
-        tags: the registry, or None where it holds nothing.
-        now: the present moment.
+        tags: the registry, or None if it is empty.
+        now: the present time.
 
     Raises:
         SuiteError: the target, the registry or the remote cannot be read.
     """
-    # Before the branches: one that is pushed and built at this moment is not taken for gone.
+    # Read before the branches, so that one that is pushed and built now is not taken for deleted.
     found = {repository: tags.tags(repository) for repository in IMAGES} if tags else {}
     branches = git.remote_branches() | (git.branches() if inspector.is_private else frozenset())
     there = inspector.list()
@@ -165,14 +165,14 @@ def plan_sweep(
     branches: Collection[str],
     now: datetime,
 ) -> SweepPlan:
-    """Return what may be swept away: what its branch or its time has left.
+    """Return the plan to remove expired environments and those of deleted branches.
 
     Args:
         environment: the environment's name.
-        found: all environments there are.
-        repository: only this one's are ever removed.
-        branches: the branches that still exist.
-        now: the present moment.
+        found: all environments.
+        repository: only environments of this repository are removed.
+        branches: the branches that exist.
+        now: the present time.
     """
     stale = []
     for item in found:
@@ -193,14 +193,14 @@ def plan_leftovers(
     there: Sequence[EnvironmentSummary],
     slugs: Collection[str],
 ) -> tuple[LeftoverTags, ...]:
-    """Return the image tags of branches that are gone without ever having been deployed.
+    """Return the image tags of deleted branches that have no environment.
 
-    Those of a branch with an environment go with it, by its clean-up.
+    Those of a branch with an environment are removed by its clean-up.
 
     Args:
-        found: every tag with its digest, by repository, as it was before the branches were read.
-        there: all environments there are.
-        slugs: the slugs of the branches that still exist.
+        found: every tag with its digest, by repository, read before the branches.
+        there: all environments.
+        slugs: the slugs of the branches that exist.
     """
     kept = {*slugs, *(item.slug for item in there)}
     used = frozenset(item.tag for item in there)
@@ -223,16 +223,16 @@ def run_sweep(
     console: Console,
     root: Path,
 ) -> None:
-    """Remove environments, several at once, whatever becomes of the others; then image tags.
+    """Remove environments in parallel, each independently of the others; then image tags.
 
     Args:
-        sweep: what to remove.
-        remover: takes environments away.
-        inspector: tells which there are.
+        sweep: the plan.
+        remover: removes environments.
+        inspector: lists environments.
         names_of: returns a branch's names.
-        tags: the registry, or None where it holds nothing.
-        me: who, for everybody else who wants to change one of them meanwhile.
-        console: where progress goes.
+        tags: the registry, or None if it is empty.
+        me: this run, as the holder of the environments' locks.
+        console: shows progress.
         root: the checkout.
 
     Raises:
@@ -256,7 +256,7 @@ def run_sweep(
 def _remove_leftovers(
     leftovers: Sequence[LeftoverTags], tags: Tags, say: Callable[[str], None]
 ) -> int:
-    """Remove image tags, unless something has come to use them since."""
+    """Remove image tags, unless something uses them since the plan was made."""
     going = {}
     for each in leftovers:
         now = removable(tags.tags(each.repository), *each.slugs, used=each.used)
@@ -267,7 +267,7 @@ def _remove_leftovers(
 
 @dataclass(frozen=True)
 class _CleanUps:
-    """The ordinary clean-ups of a sweep's environments; what they share is given once."""
+    """The clean-ups of a sweep's environments, and what they share."""
 
     remover: Remover
     inspector: Inspector
@@ -275,18 +275,18 @@ class _CleanUps:
     tags: Tags | None
     me: Holder
     root: Path
-    # Two branches may share a tag, and only the second one to go may take it along.
+    # Two branches may share a tag, which only the second clean-up may remove.
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, item: StaleEnvironment, activity: Activity) -> int:
-        """Remove one environment; return how many objects went."""
+        """Remove one environment; return the number of removed objects."""
         names = self.names_of(item.summary.branch)
         owner = owner_of(names, item.summary.repository)
 
         def plan() -> RemovalPlan:
             there = {each.branch: each for each in self.inspector.list()}.get(names.branch)
             if there and there.expires_at != item.summary.expires_at:
-                # While this run waited for its turn; the next sweep judges anew.
+                # It was deployed while this run waited for the lock.
                 raise SuiteError("it was deployed anew meanwhile, and was left alone")
             return plan_cleanup(
                 self.remover, owner, names, tags=None, protected=False, root=self.root
@@ -301,7 +301,7 @@ class _CleanUps:
 def _remove_stale(
     stale: Sequence[StaleEnvironment], clean_ups: _CleanUps, at_once: int, console: Console
 ) -> None:
-    """Remove environments, several at once, whatever becomes of the others.
+    """Remove environments in parallel, each independently of the others.
 
     Raises:
         SuiteError: some could not be removed; the message names them.
@@ -323,7 +323,7 @@ def _remove_stale(
         try:
             tell(running)
         except KeyboardInterrupt:
-            # What is under way is finished, nothing more is begun.
+            # Running clean-ups are finished, no others are started.
             under_way = [each for each in running if not each.done() and not each.cancel()]
             branches = sorted(running[each].summary.branch for each in under_way)
             activity.say(f"interrupted; finishing {', '.join(branches) or 'nothing'}")
@@ -341,7 +341,7 @@ def _remove_stale(
 
 
 class _Prefixed:
-    """What one clean-up of several says, with its branch before each line."""
+    """A console for one of several clean-ups: it prefixes each line with the branch."""
 
     def __init__(self, branch: str, activity: Activity) -> None:
         self._branch = branch
@@ -353,7 +353,7 @@ class _Prefixed:
 
     @contextlib.contextmanager
     def work(self, title: str) -> Iterator[Activity]:
-        """Pass on what happens as passing lines."""
+        """Yield an activity whose messages are shown as transient lines."""
 
         def line(text: str) -> None:
             self._activity.line(f"{self._branch}: {text}")

@@ -226,10 +226,10 @@ class Deployer(Exclusive, Protocol[P]):
         """
 
     def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has seen and the code that runs does not have.
+        """Return the migrations that the database has executed and the running code lacks.
 
         Raises:
-            SuiteError: the code that runs does not tell.
+            SuiteError: the running code cannot be asked.
         """
 
 

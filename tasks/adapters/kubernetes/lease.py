@@ -115,7 +115,7 @@ class LeaseLock:
         """Check that the Lease is still held, before anything is changed.
 
         Raises:
-            HeldError: somebody else has taken it over.
+            HeldError: another run has taken it over.
         """
         if self._lost:
             raise HeldError(

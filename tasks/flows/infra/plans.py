@@ -1,4 +1,4 @@
-"""Plans of a stack: made and saved, applied, compared with AWS, and the last one of all."""
+"""Plans of a stack: makes, saves and applies them, finds drift, destroys the stack."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def make_plan(context: StackContext, *, dry: bool = False) -> PlanSummary:
 
     Args:
         context: the stack.
-        dry: do not save it, and leave the one alone that is saved.
+        dry: do not save it, and keep a saved one.
 
     Raises:
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
@@ -49,7 +49,7 @@ def make_plan(context: StackContext, *, dry: bool = False) -> PlanSummary:
 
 
 def open_plan(context: StackContext) -> PlanSummary:
-    """Return what the saved plan does, once it is certain that it may be applied here and now.
+    """Return the saved plan's summary, after checking that it may be applied now.
 
     Raises:
         InputError: there is no saved plan.
@@ -79,10 +79,10 @@ def open_plan(context: StackContext) -> PlanSummary:
 
 
 def apply_plan(context: StackContext, summary: PlanSummary) -> None:
-    """Apply the saved plan, and remove it: whatever came of it, it cannot be applied again.
+    """Apply the saved plan, and delete it: even after a failure it cannot be applied again.
 
     Raises:
-        LockedError: somebody else is at work on the stack; the plan is kept.
+        LockedError: another run holds the state's lock; the plan is kept.
         RefusedError: the state has changed since it was made.
         StoppedError: a signal came.
         SuiteError: Terraform failed half-way.
@@ -101,10 +101,10 @@ def apply_plan(context: StackContext, summary: PlanSummary) -> None:
 
 
 def find_drift(context: StackContext) -> PlanSummary:
-    """Return what has been changed outside of Terraform, and what else is not applied.
+    """Return the drift of a stack, and changes of its configuration that are not applied.
 
     Raises:
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
@@ -118,11 +118,11 @@ def show_diff(context: StackContext) -> str:
 
 
 def outputs_of(context: StackContext, name: str = "") -> dict[str, Any]:
-    """Return the stack's outputs; a sensitive one's value is never shown.
+    """Return the stack's outputs; values of sensitive ones are left out.
 
     Args:
         context: the stack.
-        name: an output that is asked for, or empty for all.
+        name: an output that must exist, or empty.
 
     Raises:
         InputError: nothing has been applied yet, or there is no such output.
@@ -146,14 +146,14 @@ def outputs_of(context: StackContext, name: str = "") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def destroy_plan(context: StackContext) -> Iterator[PlanSummary]:
-    """Make a plan to destroy everything; it is removed at the end of the block.
+    """Make a plan to destroy everything; it is deleted at the end of the block.
 
     Yields:
-        What goes.
+        The plan's summary.
 
     Raises:
         RefusedError: the stack is protected.
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
@@ -181,10 +181,10 @@ def refuse_protected(
 
 
 def destroy(context: StackContext, summary: PlanSummary) -> None:
-    """Carry out the plan of ``destruction``, inside its block.
+    """Carry out the plan of ``destroy_plan``, inside its block.
 
     Raises:
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         StoppedError: a signal came.
         SuiteError: Terraform failed half-way.
     """
@@ -196,7 +196,7 @@ def destroy(context: StackContext, summary: PlanSummary) -> None:
 
 
 def _record(context: StackContext, plan: Path) -> PlanRecord:
-    """Return what a plan file is of, were it made now."""
+    """Return the record of a plan file, as if it were made now."""
     return PlanRecord(
         stack=context.name,
         account=context.account,
@@ -229,7 +229,7 @@ def _discard(plan: Path) -> None:
 
 @contextlib.contextmanager
 def _kept_on_success(plan: Path) -> Iterator[None]:
-    """Make the folder of the plans, which git is told to ignore; a failure leaves no plan."""
+    """Create the folder of plans, which git ignores; delete the plan after a failure."""
     plan.parent.mkdir(mode=0o700, exist_ok=True)
     (plan.parent / ".gitignore").write_text("*\n")
     try:
@@ -245,7 +245,7 @@ def _scratch_path(context: StackContext, purpose: str) -> Path:
 
 @contextlib.contextmanager
 def _scratch(context: StackContext, purpose: str) -> Iterator[Path]:
-    """Yield the place of a plan that nobody applies later."""
+    """Yield the path of a temporary plan."""
     plan = _scratch_path(context, purpose)
     with _kept_on_success(plan):
         yield plan

@@ -1,4 +1,4 @@
-"""Running Terraform on a stack: shown as it goes, masked, and ended in order by a signal."""
+"""Runs Terraform on a stack: shows its progress, masks secrets, and ends in order on a signal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _ALARM = re.compile(r"^(?:Error|Warning): ")
 
 
 class StoppedError(SuiteError):
-    """Terraform was told to end by a signal, and has ended.
+    """A signal has ended Terraform.
 
     Attributes:
-        exit_code: 128 and the signal's number, as a shell has it.
+        exit_code: 128 plus the signal's number, as in a shell.
     """
 
     def __init__(self, message: str, signum: int, *, hint: str) -> None:
@@ -32,11 +32,11 @@ class StoppedError(SuiteError):
 
 
 def connect(context: StackContext, *, rescue: bool = False) -> None:
-    """Have Terraform get its provider and find the stack's state.
+    """Initialise Terraform: download its provider and connect to the stack's state.
 
     Args:
         context: the stack.
-        rescue: this run is needed to store what an earlier one has left here.
+        rescue: allow this although an earlier run's state has not been stored yet.
 
     Raises:
         RefusedError: the state of an earlier run was never stored.
@@ -58,7 +58,7 @@ def connect(context: StackContext, *, rescue: bool = False) -> None:
 
 
 def plan_into(context: StackContext, out: Path, *, destroy: bool = False) -> PlanSummary:
-    """Make a plan and save it in a file, and return what it does."""
+    """Make a plan, save it in a file, and return its summary."""
     connect(context)
     values = {"stack": context.name, "region": context.region}
     title = f"plan {'the destruction of ' if destroy else ''}{context.subject}"
@@ -75,7 +75,7 @@ def plan_into(context: StackContext, out: Path, *, destroy: bool = False) -> Pla
 
 
 def summary_of(context: StackContext, plan: Path) -> PlanSummary:
-    """Return what a plan in a file does."""
+    """Return the summary of a plan file."""
     with _stoppable(context):
         document = context.terraform.show(plan)
     mask(context, document)
@@ -83,13 +83,13 @@ def summary_of(context: StackContext, plan: Path) -> PlanSummary:
 
 
 def mask(context: StackContext, document: dict[str, Any]) -> None:
-    """Have every sensitive value masked from now on."""
+    """Mask every sensitive value from now on."""
     for secret in secrets_in(document):
         context.console.redactor.add(secret)
 
 
 def outputs(context: StackContext) -> dict[str, Any]:
-    """Return the stack's outputs as Terraform has them."""
+    """Return the stack's outputs from Terraform."""
     with _stoppable(context):
         found = context.terraform.outputs()
     mask(context, found)
@@ -100,7 +100,7 @@ def carry_out(context: StackContext, plan: Path, summary: PlanSummary, title: st
     """Apply a plan in a file.
 
     Raises:
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         RefusedError: the state has changed since it was made.
         StoppedError: a signal came.
         SuiteError: Terraform failed half-way.
@@ -112,7 +112,7 @@ def carry_out(context: StackContext, plan: Path, summary: PlanSummary, title: st
 
 
 def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
-    """Return what shows Terraform's lines, and counts what is done of so many steps."""
+    """Return a function that shows Terraform's lines, and counts the finished steps."""
     done = 0
 
     def take(line: str) -> None:
@@ -133,7 +133,7 @@ def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
 
 @contextlib.contextmanager
 def _stoppable(context: StackContext, *, changing: bool = False) -> Iterator[None]:
-    """Tell how things stand, and what comes next, when a signal has ended Terraform."""
+    """After a signal has ended Terraform, raise an error with the state and the next step."""
     try:
         yield
     except KeyboardInterrupt as interrupt:

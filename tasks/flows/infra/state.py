@@ -1,4 +1,4 @@
-"""What holds a stack's state: its bucket, made and mended, and its lock, removed."""
+"""The state of a stack: creates and configures its bucket, and removes its lock."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tasks.flows.infra.runs import connect
 
 @dataclass(frozen=True)
 class BootstrapPlan:
-    """What the bucket of a state lacks.
+    """The plan to create or configure the bucket of a state.
 
     Attributes:
-        create: whether it has to be made.
+        create: whether it has to be created.
         missing: the properties it lacks.
     """
 
@@ -44,10 +44,10 @@ class BootstrapPlan:
 
 
 def plan_bootstrap(bucket: StateBucket) -> BootstrapPlan:
-    """Return what the bucket lacks.
+    """Return the plan to create or configure the bucket.
 
     Raises:
-        InputError: the name is somebody else's, or the bucket is in another region.
+        InputError: the bucket belongs to another account, or is in another region.
         AwsError: S3 refused, or could not be reached.
     """
     if not bucket.exists():
@@ -57,10 +57,10 @@ def plan_bootstrap(bucket: StateBucket) -> BootstrapPlan:
 
 
 def run_bootstrap(plan: BootstrapPlan, bucket: StateBucket, console: Console) -> None:
-    """Make the bucket, or give it what it lacks.
+    """Create the bucket, or set its missing properties.
 
     Raises:
-        SuiteError: it lacks something all the same.
+        SuiteError: a property is still missing afterwards.
         AwsError: S3 refused, or could not be reached.
     """
     if not plan.steps:
@@ -82,10 +82,10 @@ def run_bootstrap(plan: BootstrapPlan, bucket: StateBucket, console: Console) ->
 
 @dataclass(frozen=True)
 class UnlockPlan:
-    """A lock that is to be removed.
+    """The plan to remove a lock.
 
     Attributes:
-        subject: of which stack.
+        subject: its stack, as in messages.
         held: who holds it.
     """
 
@@ -100,7 +100,7 @@ class UnlockPlan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The one step there is."""
+        """One step."""
         return (Step("remove", f"lock {self.lock_id}", self.held),)
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class UnlockPlan:
 
 
 def plan_unlock(context: StackContext, lock_id: str) -> UnlockPlan | None:
-    """Return the lock to be removed, or None where there is none.
+    """Return the plan to remove a state's lock, or None if there is no lock.
 
     Raises:
         InputError: the id is missing, or another lock's.

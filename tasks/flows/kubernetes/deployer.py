@@ -1,4 +1,4 @@
-"""Deploying a branch to a cluster: namespace, secrets, database, release, and the way back."""
+"""Deploys a branch to a cluster: namespace, secrets, database, release; and rolls back."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ADMIN = "admin"
 
 
 class ClusterDeployer:
-    """Makes and changes the environments of a cluster.
+    """Creates and changes the environments of a cluster.
 
     Args:
         find_images: returns the mautic and the nginx image of a tag, by digest.
@@ -66,7 +66,7 @@ class ClusterDeployer:
     # -- before -------------------------------------------------------------------------------
 
     def prepare(self, request: Request) -> None:
-        """Make the branch's namespace, where the lock lives, if it is not there."""
+        """Create the branch's namespace, which has the lock, if it does not exist."""
         names = request.names
         found = self._context.namespace(request.owner, names)
         if found and is_being_deleted(found):
@@ -76,7 +76,7 @@ class ClusterDeployer:
             found = None
         if found is None:
             record = ClusterRecord(State.DEPLOYING, names.url)
-            # Another run may be faster. Whether it is for the same branch shows under the lock.
+            # Another run may be faster. The owner is checked again under the lock.
             with contextlib.suppress(ConflictError):
                 self._cluster.create(branch_namespace(request.owner, names, record))
 
@@ -88,7 +88,7 @@ class ClusterDeployer:
         """Return what a deploy would do; reads only.
 
         Raises:
-            RefusedError: the namespace is somebody else's.
+            RefusedError: the namespace has another owner.
             SuiteError: the cluster is not ready for it.
         """
         return plan_deploy(self._context, request, find_images=self._find_images, base=self._base)
@@ -96,10 +96,10 @@ class ClusterDeployer:
     # -- deploying ----------------------------------------------------------------------------
 
     def apply(self, plan: ClusterPlan) -> None:
-        """Bring the cluster to what the plan wants.
+        """Carry out the plan.
 
         Raises:
-            SuiteError: it did not work; the message names the cause.
+            SuiteError: it failed; the message names the cause.
         """
         names = plan.request.names
         self._helm.look()
@@ -111,14 +111,14 @@ class ClusterDeployer:
         try:
             self._release(plan)
         except RevisionExistsError:
-            # The lock is ours. So it was made by the Helm of a run that was killed, in its last
-            # moments, or by our own, which repeated a request whose answer was lost.
+            # This run holds the lock. So the revision was created by the Helm of a killed run in
+            # its last moments, or by its own Helm, which repeated a request whose answer was lost.
             found = revisions(self._cluster, names.release, names.namespace)
             self._repair(replace(plan, history=tuple(found)))
             self._release(plan)
 
     def _release(self, plan: ClusterPlan) -> None:
-        """Hold what must not run during a migration, and roll the release out."""
+        """Quiesce what must not run during a migration, and roll the release out."""
         names = plan.request.names
         self._context.check_lock(names)
         if plan.holds:
@@ -128,7 +128,7 @@ class ClusterDeployer:
         self._roll_out(plan)
 
     def _repair(self, plan: ClusterPlan) -> None:
-        """End what a dead run left pending; only whoever holds the lock may."""
+        """Repair a release that a dead run left pending; only the lock's holder may do that."""
         names = plan.request.names
         if not (plan.history and plan.history[-1].is_pending):
             return
@@ -184,16 +184,16 @@ class ClusterDeployer:
 
     @contextlib.contextmanager
     def _ends_hooks(self, names: Names) -> Iterator[None]:
-        """End the migration with a deploy that is interrupted.
+        """End the migration if the deploy is interrupted.
 
-        After a failure it is ended by the way back, when its log is among the evidence.
+        After a failure the rollback ends it, when its log has been saved.
         """
         try:
             yield
         except SuiteError:
             raise
         except BaseException:
-            # What cannot be ended now is ended by the next deploy.
+            # If this fails, the next deploy ends it.
             with contextlib.suppress(ClusterError):
                 end_hooks(self._cluster, names.release, names.namespace)
             raise
@@ -246,7 +246,7 @@ class ClusterDeployer:
         if record is None:
             return None
         self._context.check_lock(names)
-        # Even if there is no way back: the next deploy must not take what is there for good.
+        # Even if there is nothing to roll back to: the next deploy must not take this for working.
         self._context.write_record(owner, names, replace(record, state=State.FAILED))
         end_hooks(self._cluster, names.release, names.namespace)
         if record.current is None or not record.revision:
@@ -266,16 +266,16 @@ class ClusterDeployer:
                 serving=True,
             )
             delete_failed_pods(self._cluster, names.release, names.namespace)
-        # What runs is what worked, under a new number; what was asked for did not come.
+        # The release that worked runs again, under a new revision number.
         back = replace(record, state=State.ROLLED_BACK, revision=revision)
         self._context.write_record(owner, names, back)
         return record.current.tag
 
     def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has seen and the code that runs does not have.
+        """Return the migrations that the database has executed and the running code lacks.
 
         Raises:
-            SuiteError: the code that runs does not tell.
+            SuiteError: the running code cannot be asked.
         """
         self._context.namespace(owner, names)
         place = choose_container(self._cluster, names, "")

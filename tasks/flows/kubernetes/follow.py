@@ -1,4 +1,4 @@
-"""Following what containers write while they start or work, each run from a thread of its own."""
+"""Follows the logs of containers while they start or work, each run in its own thread."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class ContainerRun:
     is_init: bool
     said: ContainerMessages = field(default_factory=ContainerMessages)
     heard: float = 0.0
-    """When it said something last."""
+    """When its last line came."""
     is_over: bool = False
-    """Whether its log's end is the end."""
+    """Whether it has ended, so that its log is complete at its end."""
 
 
 class LogListener(Protocol):
@@ -49,7 +49,7 @@ class LogListener(Protocol):
         """Handle a line."""
 
     def miss(self, run: ContainerRun, error: ClusterError) -> None:
-        """Handle an error that keeps a log from being read; it is asked for again."""
+        """Handle an error while reading a log, which is retried."""
 
 
 class Follower:
@@ -80,12 +80,12 @@ class Follower:
         return self._runs.get(run_id)
 
     def said(self) -> dict[tuple[str, str], ContainerMessages]:
-        """Return what containers have said so far, by pod uid and name."""
+        """Return the containers' messages so far, by pod uid and name."""
         with self._lock:
             return {key: run.said for key, run in self._last.items()}
 
     def look(self, pod: Object) -> None:
-        """Follow what has started of a pod since the last look, and note what is over."""
+        """Follow containers of a pod that have started since the last call, and note ended ones."""
         for container, is_init in _followed(pod):
             run_id, state = container["containerID"], container.get("state", {})
             is_over = not is_running(container)
@@ -123,14 +123,14 @@ class Follower:
             self._listener.take(run, text)
 
     def flush(self, runs: Iterable[ContainerRun], seconds: float) -> None:
-        """Wait for the lines that are under way of runs that are over, but so long at most."""
+        """Wait for the last lines of ended runs, for so many seconds at most."""
         deadline = time.monotonic() + seconds
         for run in runs:
             run.is_over = True
             self._threads[run].join(max(0.0, deadline - time.monotonic()))
 
     def close(self, seconds: float) -> None:
-        """End, whatever is still said; wait for the threads, but so long at most."""
+        """Stop following, and wait for the threads, for so many seconds at most."""
         self._stop.set()
         self.flush(self.runs, seconds)
 

@@ -1,4 +1,4 @@
-"""Looking at the environments of a cluster: list, status, logs, and commands in them."""
+"""Lists and inspects the environments of a cluster, and runs commands in them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tasks.flows.target import EnvironmentSummary, ServiceStatus
 
 
 class ClusterInspector:
-    """Looks at the environments of a cluster, and runs commands in them."""
+    """Lists and inspects the environments of a cluster, and runs commands in them."""
 
     is_private = False
 
@@ -43,7 +43,7 @@ class ClusterInspector:
         self._cluster = context.cluster
 
     def list(self) -> Sequence[EnvironmentSummary]:
-        """Return all environments, in three calls however many there are."""
+        """Return all environments, with three requests regardless of their number."""
         ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
         ours += f",{PREFIX}environment={self._context.environment}"
         namespaces = self._cluster.find_all("Namespace", ours)
@@ -62,7 +62,7 @@ class ClusterInspector:
         return sorted(found, key=lambda item: item.branch)
 
     def _is_of_these_settings(self, found: Object) -> bool:
-        """Return True if a namespace is what these settings call its branch's."""
+        """Return True if a namespace has the name that these settings give its branch."""
         try:
             branch = stated_owner(found).get("branch", "")
             names = names_of(self._context.settings, self._context.environment, branch)
@@ -98,7 +98,7 @@ class ClusterInspector:
                 names.namespace, place.pod, place.container, schedules.STATUS
             )
         except ClusterError as error:
-            # Its node is away: all else is worth showing.
+            # Its node is unreachable: show the rest.
             return schedules.unknown(error.message)
         return schedules.parts(said.decode(), now) if status == 0 else schedules.unknown("")
 
@@ -112,7 +112,7 @@ class ClusterInspector:
         follow: bool,
         tail: int,
     ) -> None:
-        """Pass on what the containers write, each line with its pod and container.
+        """Pass on the containers' logs, each line with its pod and container.
 
         Raises:
             InputError: there is no such service.

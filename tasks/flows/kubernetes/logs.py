@@ -1,4 +1,4 @@
-"""What a branch's containers write: the end of it, or all of it as it comes."""
+"""Shows the logs of a branch's containers: their ends, or lines as they come."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.flows.kubernetes.stream import stream
 
 AT_ONCE = 8
 BACKLOG = 1000
-"""Lines that wait to be shown; whoever reads slowly makes the streams wait, not memory grow."""
+"""Maximum of buffered lines; a slow reader slows the streams down instead of using memory."""
 
 
 def show_logs(
@@ -34,12 +34,12 @@ def show_logs(
     follow: bool,
     tail: int,
 ) -> None:
-    """Pass on what the containers of a branch write, each line with its pod and container.
+    """Pass on the logs of a branch's containers, each line with its pod and container.
 
     Args:
         on_line: called with each line, from this thread.
         service: only this one, or an empty string for all.
-        follow: go on until interrupted, with the containers that start meanwhile.
+        follow: go on until interrupted, including containers that start meanwhile.
         tail: lines per container to begin with.
 
     Raises:
@@ -68,7 +68,7 @@ def _shown(place: ServiceContainer, line: str) -> str:
 
 
 class _Follower:
-    """Follows the containers there are, and each one that starts while it does."""
+    """Follows the logs of all containers, including those that start meanwhile."""
 
     def __init__(self, cluster: Cluster, names: Names, service: str, tail: int) -> None:
         self._cluster = cluster
@@ -112,14 +112,14 @@ class _Follower:
                 self._running.add(place.id)
             if place.id and place.id not in self._known:
                 self._known.add(place.id)
-                # A container that starts while we look has nothing to be left out.
+                # A container that has started since then is shown from its first line.
                 tail = self._tail if self._is_first else None
                 args = (place, tail)
                 threading.Thread(target=self._read, args=args, daemon=True, name="log").start()
         self._is_first = False
 
     def _read(self, place: ServiceContainer, tail: int | None) -> None:
-        """Read one container's log to its end, again from where it broke off."""
+        """Read one container's log to its end, and reconnect if it breaks off."""
         for _, text in stream(
             self._cluster,
             self._names.namespace,

@@ -1,4 +1,4 @@
-"""Planning a deploy: what there is, what is wanted, and the values that the chart gets."""
+"""Plans a deploy: reads the cluster's state, and computes the chart's values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def plan_deploy(
         base: returns, for a public image's reference, one by digest.
 
     Raises:
-        RefusedError: the namespace is somebody else's.
+        RefusedError: the namespace has another owner.
         SuiteError: the cluster is not ready for it.
     """
     names, own, cluster = request.names, context.own, context.cluster
@@ -66,7 +66,7 @@ def plan_deploy(
 
 
 def _values(context: ClusterContext, names: Names, release: Release) -> dict[str, Any]:
-    """Return the chart's values of this very deploy."""
+    """Return the chart's values of this deploy."""
     values: dict[str, Any] = {
         "images": {"mautic": release.mautic, "nginx": release.nginx},
         "site": {"url": names.url},
@@ -85,7 +85,7 @@ def _values(context: ClusterContext, names: Names, release: Release) -> dict[str
 def _more_images(
     context: ClusterContext, merged: Mapping[str, Any], base: Callable[[str], str]
 ) -> dict[str, str]:
-    """Return the images of what the chart runs beside Mautic, by digest."""
+    """Return the images of the chart's other services, by digest."""
     named = merged.get("images") or {}
     wanted = {
         "mysql": context.settings.platform.database_image,

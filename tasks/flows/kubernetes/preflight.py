@@ -1,4 +1,4 @@
-"""What a deploy needs of a cluster, asked before anything is changed."""
+"""Checks what a deploy needs of a cluster, before anything is changed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, ex
     """Check that a deploy can work.
 
     Args:
-        values: the chart's values, merged.
-        exists: whether the namespace does.
+        values: the chart's merged values.
+        exists: whether the namespace exists.
 
     Raises:
-        SuiteError: naming everything that is missing, at once.
+        SuiteError: something is missing; the error names everything that is.
     """
     problems = [
         *_forbidden(cluster, namespace, values, exists=exists),
@@ -41,7 +41,7 @@ def _forbidden(
     if not exists and not cluster.may("create", "Namespace"):
         yield "you may not create namespaces"
     if not exists and may_grant_access(cluster, namespace):
-        return  # whoever makes the namespace gets the rights with it
+        return  # the creator of the namespace gets the rights with it
     if cluster.may("*", "*", namespace):
         return
     wanted = needed(values)

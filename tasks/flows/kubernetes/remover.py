@@ -37,7 +37,7 @@ class ClusterRemover:
         """Return everything of the branch that the cluster has.
 
         Raises:
-            RefusedError: the namespace is somebody else's.
+            RefusedError: the namespace has another owner.
         """
         context = self._context
         title = f"clean up {names.branch} in {names.environment}"

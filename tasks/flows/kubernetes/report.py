@@ -96,7 +96,7 @@ class Reporter:
         self._logs = RolloutLogs(cluster, namespace, activity)
 
     def said(self) -> Mapping[tuple[str, str], ContainerMessages]:
-        """Return what containers have said so far, by pod uid and name."""
+        """Return the containers' messages so far, by pod uid and name."""
         return self._logs.said()
 
     def show(self, snapshot: Snapshot, rows: Sequence[WorkloadProgress], now: datetime) -> None:

@@ -28,7 +28,7 @@ from tasks.flows.kubernetes.follow import ContainerRun, Follower
 LOG_LINES = 20
 """How much of a failed container's log is shown; the evidence holds more."""
 FLUSH_SECONDS = 0.5
-"""How long the verdict waits for log lines that are under way."""
+"""How long the verdict is delayed for log lines in transit."""
 STEP_SECONDS = 5.0
 """How long a program may be at one step before a pipe is told which it is."""
 
@@ -90,7 +90,7 @@ class RolloutLogs:
         self._tell_steps()
 
     def said(self) -> dict[tuple[str, str], ContainerMessages]:
-        """Return what containers have said so far, by pod uid and name."""
+        """Return the containers' messages so far, by pod uid and name."""
         return self._follower.said()
 
     def close(self) -> None:
