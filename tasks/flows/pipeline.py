@@ -1,4 +1,4 @@
-"""GitLab's pipeline from here: what it would run, its jobs' image, its jobs on this machine."""
+"""GitLab's pipeline: explains what it runs, and runs its jobs on this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SOCKET = "/var/run/docker.sock"
 
 @dataclass(frozen=True)
 class CiSubject(BuildSubject):
-    """What the image of the jobs is built from. Its content key is its name; `latest` is optional.
+    """The subject of a build of the jobs' image, which only has its content key and `latest`.
 
     Attributes:
         latest: whether jobs are to use this one from now on.
@@ -53,13 +53,13 @@ class CiSubject(BuildSubject):
 
 @dataclass(frozen=True)
 class LocalPlan:
-    """Jobs of the pipeline that are to run on this machine.
+    """The plan to run jobs of the pipeline on this machine.
 
     Attributes:
-        image: how the image of the jobs is made.
-        settings: those of the jobs: every environment lives on this machine.
-        jobs: empty for all that the branch has.
-        branch: the one that is checked out.
+        image: the plan of the jobs' image.
+        settings: the settings for the jobs, with every environment on this machine.
+        jobs: empty for all of the branch.
+        branch: the branch that is checked out.
     """
 
     image: BuildPlan
@@ -98,10 +98,10 @@ class LocalPlan:
 
 
 def read_pipeline(root: Path) -> Pipeline:
-    """Return what .gitlab-ci.yml says.
+    """Read .gitlab-ci.yml.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: it is missing, or cannot be parsed.
     """
     import yaml
 
@@ -123,14 +123,13 @@ def explain(
     tag: str = "",
     variables: Sequence[str] = (),
 ) -> tuple[PipelineJob, ...]:
-    """Return the jobs that an event makes.
+    """Return the jobs that an event creates.
 
     Args:
-        pipeline: what .gitlab-ci.yml says.
-        event: one of ``EVENTS``; of ``stop`` only the stop job is shown.
+        event: one of ``EVENTS``; for ``stop`` only the stop job is returned.
         branch: full branch name.
-        default_branch: the project's.
-        tag: its name, for the event ``tag``.
+        default_branch: the project's default branch.
+        tag: the tag's name, for the event ``tag``.
         variables: the project's CI/CD variables, each ``NAME=value``.
 
     Raises:
@@ -154,7 +153,7 @@ def check_jobs(pipeline: Pipeline, names: Sequence[str]) -> None:
     """Check that the pipeline has these jobs.
 
     Raises:
-        InputError: it has not; the nearest name is in the hint.
+        InputError: it has not; the hint has the nearest name.
     """
     for name in names:
         if name not in pipeline.definitions:
@@ -169,11 +168,11 @@ def rows(jobs: Sequence[PipelineJob]) -> list[tuple[str, ...]]:
 
 
 def local_settings(settings: Settings) -> Settings:
-    """Return the settings with which every environment lives on this machine.
+    """Return the settings with every environment moved to this machine.
 
-    Each is run by Compose, under its own part of the local registry, so that a pipeline tried out
-    here reaches no cluster and nobody else's images. Guards stay: a protected environment still
-    takes no stand-ins.
+    Each is run by Compose, with its own path in the local registry, so that a local pipeline uses
+    no cluster and no shared images. Guards are kept: a protected environment still refuses
+    stand-ins.
     """
     local = settings.environment(LOCAL)
 
@@ -206,8 +205,7 @@ def run_local(
     """Run jobs on this machine, and return the exit status of gitlab-ci-local.
 
     Args:
-        plan: the plan.
-        build: builds the image of the jobs.
+        build: builds the jobs' image.
         runner: runs gitlab-ci-local.
         root: the checkout.
         environ: this process's environment, for DOCKER_HOST.
@@ -278,5 +276,5 @@ def socket_of(host: str) -> str:
 
 
 def ci_subject(subject: BuildSubject, *, latest: bool) -> CiSubject:
-    """Return what the image of the jobs is built from, given what a branch's images are."""
+    """Return the subject of a build of the jobs' image, given that of a branch's images."""
     return CiSubject(**vars(subject), latest=latest)

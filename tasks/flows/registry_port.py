@@ -1,4 +1,4 @@
-"""The port to an environment's image registry: what builds, deploys and clean-ups need of one."""
+"""The port of an environment's image registry, for builds, deploys and clean-ups."""
 
 from __future__ import annotations
 

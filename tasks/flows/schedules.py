@@ -1,6 +1,6 @@
-"""What became of the scheduled commands that one container runs, as `inv status` shows it.
+"""The results of scheduled commands that run in one container, for `inv status`.
 
-They are parts of an environment without an image: their service has it.
+They are statuses without an image.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from tasks.flows.target import ServiceStatus
 from tasks.flows.views import since, until
 
 STATUS = ("mautic", "cron", "status")
-"""The command that tells it, in the scheduler's own container."""
+"""The command that prints them, in the scheduler's container."""
 
 COLUMNS = ("scheduled", "when", "result", "runs")
 
 
 def parts(text: str, now: datetime) -> list[ServiceStatus]:
-    """Return a row for each scheduled command that is switched on.
+    """Return the status of each enabled scheduled command.
 
     Args:
-        text: what the command STATUS wrote: docker/mautic/php/cron.php.
-        now: the present moment.
+        text: the output of the command STATUS (docker/mautic/php/cron.php).
+        now: the present time.
     """
     try:
         told: list[dict[str, Any]] = json.loads(text)
@@ -40,11 +40,10 @@ def parts(text: str, now: datetime) -> list[ServiceStatus]:
 
 
 def unknown(why: str) -> list[ServiceStatus]:
-    """Return the row for commands that cannot be asked about.
+    """Return the status if scheduled commands cannot be read.
 
     Args:
-        why: what was said instead; an image from before there was such a question says nothing
-            that would help.
+        why: the error output; empty for older images without that command.
     """
     lines = why.strip().splitlines() or ["its image does not tell"]
     return [ServiceStatus("cron-…", "unknown", "", "", "", lines[-1])]

@@ -1,4 +1,4 @@
-"""Looking at environments: which there are, how they fare."""
+"""Tables of environments and their services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATUS_COLUMNS = ("service", "state", "health", "image", "status")
 
 
 def no_environment_error(inspector: Inspector, names: Names) -> InputError:
-    """Return the error for a branch that has no environment, with the names near it."""
+    """Return the error for a branch without an environment, with similar names as a hint."""
     there = [item.branch for item in inspector.list()]
     close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
     hint = f"make one: inv deploy --branch {names.branch}"
@@ -48,12 +48,12 @@ def status_rows(parts: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
 
 
 def since(moment: str, now: datetime) -> str:
-    """Return how long ago something was, in one unit; `-` when it is not known."""
+    """Return how long ago something was, in one unit; `-` if unknown."""
     return _span(now - datetime.fromisoformat(moment)) if moment else "-"
 
 
 def until(moment: str, now: datetime) -> str:
-    """Return how far off something is, in one unit; `-` for never."""
+    """Return the time until something, in one unit; `-` for never."""
     if not moment:
         return "-"
     left = datetime.fromisoformat(moment) - now
@@ -61,7 +61,7 @@ def until(moment: str, now: datetime) -> str:
 
 
 def now() -> datetime:
-    """Return the present moment."""
+    """Return the present time, UTC."""
     return datetime.now(UTC)
 
 

@@ -40,7 +40,7 @@ class ComposeDeployer:
 
     @property
     def smoke_seconds(self) -> float:
-        """How long a site whose services are all up may still answer with an error."""
+        """How long a site may still answer with an error after all services are up."""
         return self.context.own.patience.smoke_seconds
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
@@ -124,7 +124,7 @@ class ComposeDeployer:
         save_diagnostics(self.context.engine, names.namespace, folder, self.context.runner.redactor)
 
     def roll_back(self, plan: ComposePlan) -> str | None:
-        """Bring the images of the last successful release back up."""
+        """Roll back to the images of the last successful release."""
         request = plan.request
         inventory = self.context.inventory(request.owner, request.names)
         record = inventory.record

@@ -52,7 +52,7 @@ class ComposePlan(DeployPlan):
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps, in order; empty when everything is as it should be."""
+        """The steps in order; empty if nothing has to be done."""
         steps = []
         if self.seed:
             steps.append(Step("create", "secrets", "they are not there"))

@@ -13,10 +13,10 @@ from tasks.flows.target import new_secrets
 
 
 def read_secret(cluster: Cluster, names: Names, redactor: Redactor) -> dict[str, str]:
-    """Return the branch's secrets, and keep them out of everything shown from now on.
+    """Return the branch's secrets, and mask them from now on.
 
     Args:
-        redactor: told every value.
+        redactor: gets every value.
     """
     found = cluster.get("Secret", SECRET, names.namespace)
     data = (found or {}).get("data") or {}
@@ -38,7 +38,7 @@ def make_secret(
     """Generate what is not there yet, and return all; what is there stays as it is.
 
     Args:
-        redactor: told every value.
+        redactor: gets every value.
         missing: the keys to generate.
     """
     made = {key: value for key, value in new_secrets().items() if key in missing}

@@ -60,7 +60,7 @@ class ClusterDeployer:
 
     @property
     def smoke_seconds(self) -> float:
-        """How long a site whose pods are all ready may still answer with an error."""
+        """How long a site may still answer with an error after all pods are ready."""
         return self._context.own.patience.smoke_seconds
 
     # -- before -------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ class ClusterDeployer:
         save_diagnostics(self._cluster, names.namespace, names.release, folder, redactor)
 
     def roll_back(self, plan: ClusterPlan) -> str | None:
-        """Bring the last revision that worked back up, and wait for it.
+        """Roll back to the last working revision, and wait for it.
 
         Raises:
             SuiteError: it does not come up either.

@@ -71,7 +71,7 @@ class ClusterInspector:
         return bool(names.namespace == found["metadata"]["name"])
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
-        """Return the workloads of one environment; empty when there is none."""
+        """Return the workloads of one environment; empty if it does not exist."""
         found = self._context.namespace(owner, names)
         if found is None:
             return ()

@@ -85,7 +85,7 @@ class _Follower:
         """Pass lines on until interrupted.
 
         Raises:
-            Exception: whatever ended the watch of the pods.
+            Exception: the error that ended the watch of the pods.
         """
         threading.Thread(target=self._watch, daemon=True, name="watch pods").start()
         try:

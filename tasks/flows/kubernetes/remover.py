@@ -1,4 +1,4 @@
-"""Planning the end of a branch's environment in a cluster."""
+"""Plans the removal of a branch's environment from a cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 
 class ClusterRemover:
-    """Takes the environments of a cluster away."""
+    """Removes the environments of a cluster."""
 
     parallel_removals = 10
 
@@ -30,11 +30,11 @@ class ClusterRemover:
         return self._context.exclusive(names, me, warn)
 
     def holds_images(self, *, dry: bool) -> bool:
-        """Return True: a cluster cannot do without a registry."""
+        """Return True: a cluster always has a registry."""
         return True
 
     def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
-        """Return everything of the branch that the cluster has.
+        """Return the plan to remove everything of the branch from the cluster.
 
         Raises:
             RefusedError: the namespace has another owner.
@@ -53,7 +53,7 @@ class ClusterRemover:
         record = record_of(found)
 
         def mark() -> None:
-            # As if nothing had ever been deployed: a deploy after it makes everything anew.
+            # Without history, so that the next deploy creates everything again.
             if record:
                 begun = ClusterRecord(
                     State.REMOVING, record.url, record.expires_at, database=record.database
@@ -73,10 +73,10 @@ class ClusterRemover:
         return RemovalPlan(title, tuple(todo))
 
     def _drop(self, names: Names, image: str) -> tuple[Step, Removal] | None:
-        """Return what drops the branch's database and user; None where there is none to drop.
+        """Return the step that drops the branch's database and user; None if there is none.
 
         Args:
-            image: the image that made it, or an empty string.
+            image: the image that created it, or an empty string.
         """
         server = self._context.database_server
         if server is None or not image:

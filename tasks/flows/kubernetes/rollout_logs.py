@@ -1,6 +1,7 @@
-"""What the containers of a rollout say: of those that wait as they say it, of those that fail all.
+"""Shows the logs of a rollout's containers: messages of waiting ones, and logs of failed ones.
 
-What ``Follower`` follows is told as it comes; the log of anything else that fails is fetched once.
+Lines of containers that ``Follower`` follows are shown as they come; the log of any other container
+that fails is fetched once.
 """
 
 from __future__ import annotations
@@ -26,36 +27,35 @@ from tasks.core.kubernetes.objects import (
 from tasks.flows.kubernetes.follow import ContainerRun, Follower
 
 LOG_LINES = 20
-"""How much of a failed container's log is shown; the evidence holds more."""
+"""How much of a failed container's log is shown; the diagnostics have more."""
 FLUSH_SECONDS = 0.5
 """How long the verdict is delayed for log lines in transit."""
 STEP_SECONDS = 5.0
-"""How long a program may be at one step before a pipe is told which it is."""
+"""After how long at one step a pipe gets a line about it."""
 
 
 @dataclass
 class _Telling:
-    """What was told of a run, and what was kept back."""
+    """The state of a followed container's output: what was shown, and what was not."""
 
     kept: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
-    """The last lines, as far as they were not told."""
+    """The last lines that were not shown."""
     step: str = ""
-    """The newest line of the program's own, as long as it was not told."""
+    """The program's newest line of its own, unless it was shown."""
     told: int = 0
-    """How many lines were told."""
+    """How many lines were shown."""
     has_failed: bool = False
 
 
 class RolloutLogs:
-    """Tells what containers say.
+    """Shows the logs of containers.
 
-    On a terminal every line that our own programs write is printed, and other output only shown
-    for a moment. In a pipe only what a program waits for is printed, once however many wait for
-    it, and a step that takes long. Of a container that fails everything is printed. What replicas
-    say alike is printed once.
+    On a terminal every line of the images' own programs is printed, and other output is shown
+    transiently. In a pipe only messages of waiting programs are printed, and steps that take long.
+    Of a container that fails everything is printed. Equal lines of replicas are printed once.
 
     Args:
-        activity: told the lines.
+        activity: shows the lines.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, activity: Activity) -> None:
@@ -94,7 +94,7 @@ class RolloutLogs:
         return self._follower.said()
 
     def close(self) -> None:
-        """End, after the lines that are under way."""
+        """Stop, after the last lines in transit."""
         self._wanted.put(None)
         with self._lock:
             failed = [run for run, telling in self._tellings.items() if telling.has_failed]
@@ -106,7 +106,7 @@ class RolloutLogs:
     # -- those that are followed ----------------------------------------------------------------
 
     def take(self, run: ContainerRun, text: str) -> None:
-        """Tell a line, or keep it."""
+        """Show a line, or keep it for a failure."""
         own, words = is_own(text), parse_message(text)
         with self._lock:
             telling, panel = self._tellings[run], self._activity.panel
@@ -123,12 +123,12 @@ class RolloutLogs:
                     self._activity.line(f"{run.container} | {text}")
 
     def miss(self, run: ContainerRun, error: ClusterError) -> None:
-        """Report why a log cannot be read."""
+        """Show why a log cannot be read."""
         with self._lock:
             self._once(run, _missing(error))
 
     def _tell_steps(self) -> None:
-        """Tell the newest line of a program that has been at it for long."""
+        """Show the newest line of a program that has not written another one for long."""
         with self._lock:
             for run, telling in self._tellings.items():
                 lasts = time.monotonic() - run.heard > STEP_SECONDS
@@ -137,7 +137,7 @@ class RolloutLogs:
                     telling.step = ""
 
     def _once(self, run: ContainerRun, text: str, what: tuple[str, str] | None = None) -> None:
-        """Tell a line unless it, or what is said by it, was told."""
+        """Show a line, unless the same line or message was shown."""
         what = what or (run.container, text)
         if what not in self._told:
             self._told.add(what)
@@ -181,7 +181,7 @@ def _missing(error: ClusterError) -> str:
 
 
 def _failed(pod: Object) -> Iterator[tuple[str, int, bool, str]]:
-    """Yield the containers that failed: name, which time it was, whether it runs again, its id."""
+    """Yield failed containers: name, number of the run, whether it runs again, the failed id."""
     for container in container_statuses(pod):
         ended, running = latest_end(container), is_running(container)
         if ended.get("exitCode"):

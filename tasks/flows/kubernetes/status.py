@@ -1,4 +1,4 @@
-"""What the cluster's objects say of an environment, as `inv list` and `inv status` show it."""
+"""Derives the state of environments and workloads from the cluster's objects."""
 
 from __future__ import annotations
 
