@@ -281,7 +281,7 @@ class Terraform:
         }
         if _NO_PROVIDER.search(output):
             return MissingToolError(
-                "terraform init can have no AWS provider",
+                "terraform init cannot install the AWS provider",
                 hint="let this machine reach registry.terraform.io, or name a mirror in the "
                 "Terraform settings (TF_CLI_CONFIG_FILE)",
                 **told,

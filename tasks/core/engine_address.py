@@ -28,7 +28,7 @@ def damaged_context(name: str, reason: str) -> tuple[str, str]:
     """Return message and hint for a Docker context whose files cannot be read."""
     return (
         f"the Docker context {name!r} cannot be read: {reason}",
-        f"remove it (docker context rm {name}) and make it anew; DOCKER_CONTEXT or "
+        f"remove it (docker context rm {name}) and create it again; DOCKER_CONTEXT or "
         "`docker context use` has chosen it",
     )
 

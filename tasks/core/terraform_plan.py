@@ -359,9 +359,9 @@ def read_record(data: Any) -> PlanRecord:
         record = PlanRecord(**{name: str(data[name]) for name in names})
         when = datetime.fromisoformat(record.created_at)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(_UNREADABLE, hint="make the plan anew") from error
+        raise InputError(_UNREADABLE, hint="make a new plan") from error
     if when.tzinfo is None:
-        raise InputError(_UNREADABLE, hint="make the plan anew")
+        raise InputError(_UNREADABLE, hint="make a new plan")
     return record
 
 

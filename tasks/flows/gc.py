@@ -287,7 +287,7 @@ class _CleanUps:
             there = {each.branch: each for each in self.inspector.list()}.get(names.branch)
             if there and there.expires_at != item.summary.expires_at:
                 # It was deployed while this run waited for the lock.
-                raise SuiteError("it was deployed anew meanwhile, and was left alone")
+                raise SuiteError("it was deployed again meanwhile, and was left alone")
             return plan_cleanup(
                 self.remover, owner, names, tags=None, protected=False, root=self.root
             )

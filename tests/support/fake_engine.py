@@ -99,7 +99,7 @@ class FakeEngine:
         pass
 
     def run(self, service: str, image: str, *, one_off: bool = False) -> None:
-        """Start a service's container, in place of the one that is there."""
+        """Start a service's container, replacing an existing one."""
         name = f"{NAMES.namespace}-{service}-{'run-1' if one_off else '1'}"
         labels = {**LABELS, SERVICE: service, ONE_OFF: str(one_off)}
         id_ = f"{next(_IDS)}"
@@ -111,7 +111,7 @@ _IDS = itertools.count(1)
 
 @dataclass
 class FakeCompose:
-    """What the suite runs: `docker compose`; writes down what it is told.
+    """A fake runner of `docker compose` that records its commands.
 
     Attributes:
         fails: errors by Compose's command and its first service, e.g. ``run migrate``.
@@ -169,7 +169,7 @@ def _config(env: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def a_context(engine: FakeEngine, compose: FakeCompose) -> tuple[ComposeContext, list[str]]:
-    """Return the context of an environment on a played engine, and the titles of its work."""
+    """Return the context of an environment on a fake engine, and the titles of its work."""
     titles: list[str] = []
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a build works with, played: a registry, a builder, base images, a checkout.
+"""Fakes of what a build needs: a registry, a builder, base images, a checkout.
 
 That the registry behaves as a real one does is told by ``registry_contract``.
 """
@@ -30,7 +30,7 @@ TARGETS = {
 
 @dataclass
 class FakeRegistry(Calls):
-    """Keeps images in memory; of what only reads it writes down nothing.
+    """A fake registry in memory; it records only changes.
 
     Attributes:
         images: the digest of each tag, by repository.
@@ -73,7 +73,7 @@ class FakeRegistry(Calls):
             self.seen.append("log out")
 
     def push(self, repository: str, tag: str, digest: str) -> None:
-        """Put an image there, as a builder does."""
+        """Add an image, like a builder's push."""
         self.images.setdefault(repository, {})[tag] = digest
 
     def digest(self, repository: str, reference: str) -> str | None:
@@ -104,7 +104,7 @@ class FakeRegistry(Calls):
 
 @dataclass
 class FakeBuildx(Calls):
-    """Bakes each image in no time: its digest stands for where it was to be pushed.
+    """A fake builder: an image's digest is derived from its reference.
 
     Attributes:
         pushed: of the images of a bake that fails, those that were pushed before.

@@ -1,4 +1,4 @@
-"""What stands in the way of a deploy, put into the cluster before it by whoever may."""
+"""Obstacles for a deploy, created in the cluster before it by an administrator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POD_CREATION = [
 
 
 def refuse_web(deploys: Deploys, branch: str, tag: str) -> None:
-    """Let a policy of the cluster refuse the pods that run an image."""
+    """Make an admission policy refuse the pods that run an image."""
     where = deploys.names(branch).namespace
     image = deploys.image(tag)
     api = "admissionregistration.k8s.io/v1"
@@ -64,7 +64,7 @@ def probe(deploys: Deploys, where: str, image: str) -> tuple[str, Object]:
 
 
 def fail_web(deploys: Deploys, branch: str, tag: str) -> None:
-    """Let the API ask a webhook that is not there about the pods that run an image."""
+    """Make the API call a missing webhook for the pods that run an image."""
     where = deploys.names(branch).namespace
     image = deploys.image(tag)
     name = f"{where}-absent"
@@ -117,7 +117,7 @@ def remove_config(deploys: Deploys, branch: str, tag: str) -> None:
 
 
 def storage_class(deploys: Deploys, branch: str, tag: str) -> None:
-    """Make a storage class that nobody serves."""
+    """Create a storage class without a provisioner."""
     deploys.cluster.apply(
         {
             "apiVersion": "storage.k8s.io/v1",

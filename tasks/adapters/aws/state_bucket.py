@@ -143,7 +143,7 @@ class StateBucket:
             ),
             BucketProperty(
                 "versioning",
-                "a state that was lost can be had again",
+                "a lost state can be restored",
                 lambda: self._of("bucket_versioning", "Status") == "Enabled",
                 lambda: self._put(
                     "bucket_versioning", VersioningConfiguration={"Status": "Enabled"}

@@ -314,7 +314,7 @@ _REGISTRY_FAULTS = (
     (
         r"load metadata|failed to resolve source metadata|failed to resolve reference",
         RegistryError,
-        "a base image could not be had from its registry",
+        "a base image could not be pulled from its registry",
         "is its name right? `inv doctor` says which registries can be reached",
     ),
     (

@@ -273,7 +273,7 @@ class EcrRegistry(Repositories):
             yield {"DOCKER_CONFIG": str(folder)}
 
     def token(self) -> EcrToken:
-        """Return what docker logs in with; asked for anew long before it ends.
+        """Return what docker logs in with; renewed long before it expires.
 
         Raises:
             AwsError: AWS refused, or cannot be reached.

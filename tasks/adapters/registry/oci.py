@@ -354,7 +354,7 @@ class OciRegistry(Repositories):
             found = logins().resolve_authconfig(None if self.host == HUB else self.host)
         except DockerException as error:
             raise RegistryError(
-                f"the password for {self.host} cannot be had from the credential store: {error}",
+                f"the password for {self.host} cannot be read from the credential store: {error}",
                 hint=f"log in again: docker login {self.host}",
             ) from error
         found = found or {}

@@ -129,7 +129,7 @@ class _Follower:
             stop=self._stop,
             runs=lambda: place.id in self._running,
             on_error=lambda error: self._lines.put(
-                _shown(place, f"its log cannot be had: {error.message}")
+                _shown(place, f"its log cannot be read: {error.message}")
             ),
         ):
             self._lines.put(_shown(place, text))

@@ -177,7 +177,7 @@ class RolloutLogs:
 
 
 def _missing(error: ClusterError) -> str:
-    return f"its log cannot be had: {error.message}"
+    return f"its log cannot be read: {error.message}"
 
 
 def _failed(pod: Object) -> Iterator[tuple[str, int, bool, str]]:

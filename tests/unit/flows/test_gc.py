@@ -165,7 +165,7 @@ def test_what_was_deployed_anew_meanwhile_is_left_alone(tmp_path: Path) -> None:
             console=console,
             root=tmp_path,
         )
-    assert "it was deployed anew meanwhile, and was left alone" in said.getvalue()
+    assert "it was deployed again meanwhile, and was left alone" in said.getvalue()
     assert remover.seen == []
 
 
