@@ -204,7 +204,7 @@ class Terraform:
         """Remove the lock of this id."""
         self._run("force-unlock", {"force": True}, lock_id, deadline=READ_SECONDS)
 
-    # -- how ----------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     def _program(self) -> str:
         try:

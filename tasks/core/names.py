@@ -265,7 +265,7 @@ def _database_user(database: str, key: str) -> str:
     return f"{database[: USER_MAX - HASH_DIGITS - 2].rstrip('_')}__{_digest(key)}"
 
 
-# -- what cannot be made to fit -------------------------------------------------------------------
+# -- checks ---------------------------------------------------------------------------------------
 
 
 _LABEL_RULE = "RFC 1123: a-z, 0-9 and '-', with a letter or a digit at both ends"

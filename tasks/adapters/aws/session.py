@@ -164,7 +164,7 @@ class Aws:
                     client.meta.events.register_first("needs-retry", _give_up)
                     self._clients[service] = client
                 except (BotoCoreError, ValueError) as error:  # ValueError: not a URL
-                    raise self.told(error) from error
+                    raise self.to_suite_error(error) from error
             return self._clients[service]
 
     @contextlib.contextmanager
@@ -180,7 +180,7 @@ class Aws:
         try:
             yield
         except (BotoCoreError, ClientError) as error:
-            raise self.told(error) from error
+            raise self.to_suite_error(error) from error
 
     @cached_property
     def identity(self) -> Identity:
@@ -207,9 +207,9 @@ class Aws:
         try:
             return boto3.Session(profile_name=self.profile, region_name=self._region)
         except BotoCoreError as error:
-            raise self.told(error) from error
+            raise self.to_suite_error(error) from error
 
-    def told(self, error: Exception) -> SuiteError:
+    def to_suite_error(self, error: Exception) -> SuiteError:
         """Return the suite's error for one of botocore's.
 
         Args:

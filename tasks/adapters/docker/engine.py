@@ -102,7 +102,7 @@ class DockerObject:
 class Engine:
     """A client of the engine that the ``docker`` command uses."""
 
-    # -- what is there ------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------
 
     def containers(self, label: str) -> list[Container]:
         """Return the containers, stopped ones too, that carry a label.

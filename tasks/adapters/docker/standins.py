@@ -32,10 +32,10 @@ REGISTRY = "registry"
 
 _FOLDER = "docker/standins"
 _PATH = "standins"
-"""Where in a registry they are kept."""
+"""Their path in a registry."""
 
 _LOCAL = "mautic-multidev-standin"
-"""Where in the engine they are kept."""
+"""Their prefix in the engine."""
 
 _DEBOOTSTRAP_SECONDS = 1800
 """It takes a minute on a fast connection; debootstrap itself has no timeout."""
@@ -131,7 +131,7 @@ class Standins:
             self._found[name] = found
         return found
 
-    # -- looking ------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------
 
     def _look(self, name: str) -> str | None:
         if name == REGISTRY:
@@ -167,7 +167,7 @@ class Standins:
             ),
         }
 
-    # -- making -------------------------------------------------------------------------------
+    # -- creating -----------------------------------------------------------------------------
 
     def _variables(self, base: str = "") -> dict[str, str]:
         own = {"DEBIAN": self._suite, "REVISION": "", "SOURCE": "", "VERSION": ""}

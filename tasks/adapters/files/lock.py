@@ -23,7 +23,7 @@ from tasks.core.errors import HeldError, SuiteError
 DIRECTORY = Path("/tmp/mautic-multidev-locks")  # noqa: S108
 POLL_SECONDS = 0.2
 WAIT_SECONDS = 1800.0
-"""How long a run waits for its turn: longer than any deploy takes."""
+"""How long a run waits for the lock: longer than any deploy takes."""
 
 
 class FileLock:

@@ -195,7 +195,7 @@ class Machine:
         except EngineError:
             return images
 
-    # -- room ---------------------------------------------------------------------------------
+    # -- disk and memory ----------------------------------------------------------------------
 
     def disk(self, directories: Iterable[Path]) -> dict[str, int]:
         """Return the free bytes of each file system that the directories are on.

@@ -105,7 +105,7 @@ class Exec:
     def _wake(self, why: bytes) -> None:
         os.write(self._wake_write, why)
 
-    # -- what comes -----------------------------------------------------------------------------
+    # -- receiving ------------------------------------------------------------------------------
 
     def _receive(self, socket: WebSocket, take: Callable[[int, bytes], None]) -> int:
         status: dict[str, Any] | None = None
@@ -143,7 +143,7 @@ class Exec:
             f"{self._argv[0]} cannot be run in {self._container}: {status.get('message', status)}"
         )
 
-    # -- what goes ------------------------------------------------------------------------------
+    # -- sending --------------------------------------------------------------------------------
 
     def _send(self, socket: WebSocket) -> None:
         from websocket import WebSocketException

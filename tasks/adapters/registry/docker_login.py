@@ -1,4 +1,4 @@
-"""The user's Docker configuration, and one of a run's own that knows one login more."""
+"""The user's Docker configuration, and private copies of it with another login."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SECTIONS = ("auths", "credHelpers")
 
 @contextlib.contextmanager
 def logged_in(host: str, user: str, password: str) -> Iterator[Path]:
-    """Give a private copy of the user's Docker configuration that is logged in to a registry.
+    """Yield a private copy of the user's Docker configuration that is logged in to a registry.
 
-    The password stands in a file of mode 0600 in a folder of mode 0700 that is removed at the end:
-    never in a command line, and never in the user's own configuration. Everything else of that
-    one, such as plugins, contexts, builders and other logins, is seen through the copy.
+    The password is in a file of mode 0600 in a folder of mode 0700 that is removed at the end:
+    never in a command line, and never in the user's own configuration. The copy has links to
+    everything else: plugins, contexts, builders.
 
     Args:
         host: the registry's host, and port if it has one.
@@ -54,7 +54,7 @@ def logged_in(host: str, user: str, password: str) -> Iterator[Path]:
 
 
 def login(user: str, password: str) -> dict[str, str]:
-    """Return what a Docker configuration holds of a registry that it is logged in to."""
+    """Return a Docker configuration's entry for a registry with a login."""
     return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 

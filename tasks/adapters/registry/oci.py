@@ -1,4 +1,4 @@
-"""An OCI registry, spoken to directly: looking up, re-tagging and deleting without moving layers.
+"""A client of an OCI registry: looks up, re-tags and deletes images without moving layers.
 
 The API is that of https://github.com/opencontainers/distribution-spec (v1.1), with bearer tokens
 as in https://distribution.github.io/distribution/spec/auth/token/.
@@ -37,7 +37,7 @@ MANIFESTS = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-"""Every kind of manifest an image can have; a registry converts what it is not asked for."""
+"""All media types of manifests; a registry converts a type that is not accepted."""
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
@@ -46,7 +46,7 @@ CONNECT_RETRIES = 2
 """A registry that refuses connections is down, not busy."""
 
 RETRY_AFTER_MAX_SECONDS = 30
-"""A registry may ask for a pause of hours; then failing is the better answer."""
+"""Longest accepted ``Retry-After``; a registry may ask for hours, then the request fails."""
 
 _PASSING = (429, 500, 502, 503, 504)
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
@@ -87,7 +87,7 @@ class OciRegistry(Repositories):
         self._authorising = threading.Lock()
 
     def ping(self) -> None:
-        """Ask the registry whether it is there.
+        """Check that the registry answers.
 
         Raises:
             UnreachableError: it is not.
@@ -98,7 +98,7 @@ class OciRegistry(Repositories):
             raise self._refusal("GET", "/v2/", answer)
 
     def missing(self, repositories: Sequence[str]) -> tuple[str, ...]:
-        """Return the repositories that have yet to be made: none, a push makes what it needs.
+        """Return the missing repositories: none, because a push creates them.
 
         Args:
             repositories: their names below the registry's path.
@@ -106,11 +106,11 @@ class OciRegistry(Repositories):
         return ()
 
     def make(self, repositories: Iterable[str]) -> None:
-        """Make nothing, as ``missing`` says."""
+        """Do nothing: a push creates repositories."""
 
     @contextlib.contextmanager
     def login(self) -> Iterator[dict[str, str]]:
-        """Give the variables that docker needs to be logged in: none, it is by ``docker login``."""
+        """Yield the variables for a logged-in docker: none, the user runs ``docker login``."""
         yield {}
 
     def digest(self, repository: str, reference: str) -> str | None:
@@ -129,7 +129,7 @@ class OciRegistry(Repositories):
         return digest
 
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
-        """Give an image more tags; what another image had under them before is left untagged.
+        """Add tags to an image; they are moved if other images have them.
 
         Args:
             repository: its name below the registry's path.
@@ -166,7 +166,7 @@ class OciRegistry(Repositories):
         return {name: digest for name, digest in zip(names, found, strict=True) if digest}
 
     def delete_tag(self, repository: str, tag: str) -> bool:
-        """Delete one tag; the image stays under its other tags. Returns whether it was there.
+        """Delete one tag, but not the image's other tags; return False if it did not exist.
 
         Raises:
             RegistryError: deletion is switched off, or the registry cannot be reached, refused
@@ -190,10 +190,10 @@ class OciRegistry(Repositories):
         return True
 
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
-        """Delete tags one after the other, in their order; one that is gone is no error.
+        """Delete tags one after the other, ignoring missing ones.
 
         Returns:
-            How many there were.
+            The number of deleted tags.
 
         Raises:
             RegistryError: as for ``delete_tag``.
@@ -323,7 +323,7 @@ class OciRegistry(Repositories):
         raise self._unauthorised()
 
     def _json(self, answer: requests.Response) -> dict[str, Any]:
-        """Return the object that an answer holds, which must be one."""
+        """Return the JSON object in a response; raise RegistryError if there is none."""
         import requests
 
         try:
@@ -400,11 +400,11 @@ def _basic(user: str, password: str) -> str:
 
 
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Leave a request's headers as they are: requests would take a password from ~/.netrc."""
+    """Keep a request's headers: otherwise requests uses a password from ~/.netrc."""
     return request
 
 
 def _below(url: str) -> str:
-    """Return path and query of a URL: the next page is asked of the same registry, always."""
+    """Return path and query of a URL: the next page is always requested from the same registry."""
     parts = urlsplit(url)
     return f"{parts.path}?{parts.query}"

@@ -1,4 +1,4 @@
-"""What is the same of every registry: what its repositories and their images are called."""
+"""The base class of registries: names of repositories and images."""
 
 from __future__ import annotations
 

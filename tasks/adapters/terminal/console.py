@@ -163,7 +163,7 @@ class Console:
         outcome = f": {activity.outcome}" if activity.outcome else ""
         self.success(f"{title}{outcome} ({seconds:.1f} s)")
 
-    # -- how ----------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     def _message(self, text: str, colour: str = "", *, mark: str = "") -> None:
         text = mark + self.redactor(text)

@@ -121,7 +121,7 @@ def short_reference(reference: str) -> str:
     return f"{name.rpartition('/')[2]}@{digest[:12]}" if at else reference
 
 
-# -- coming up ------------------------------------------------------------------------------------
+# -- health ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def controller_uid(item: Object) -> str:
     return next((str(each["uid"]) for each in owners_of(item) if each.get("controller")), "")
 
 
-# -- time stamps ----------------------------------------------------------------------------------
+# -- timestamps -----------------------------------------------------------------------------------
 
 
 def parse_time(stamp: str | None) -> datetime | None:

@@ -165,7 +165,7 @@ def controller_values(inputs: PlatformInputs) -> dict[str, Any]:
     return {"clusterName": inputs.cluster, "region": inputs.region, "vpcId": inputs.vpc_id}
 
 
-# -- what is fetched ------------------------------------------------------------------------------
+# -- downloads ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def is_older(found: str, wanted: str) -> bool:
     return numbers(found) < numbers(wanted)
 
 
-# -- what there should be -------------------------------------------------------------------------
+# -- the parts ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ def _access(access: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
         yield PlatformPart(f"guard of {name}", "ValidatingAdmissionPolicyBinding", full)
 
 
-# -- what the cluster says ------------------------------------------------------------------------
+# -- cluster objects ------------------------------------------------------------------------------
 
 
 def platform_namespace(name: str, record: Mapping[str, str]) -> Object:

@@ -22,7 +22,7 @@ from tasks.flows.target import FindImages, Say
 
 SECRETS = "/run/secrets/mautic"
 PHP = "fpm"
-"""Where commands run unless another service is named."""
+"""The default service of commands."""
 QUESTION_SECONDS = 60.0
 """Timeout of a command in a container that only reads."""
 

@@ -150,7 +150,7 @@ class ComposeDeployer:
         done = execute(self.context.runner, php, MIGRATIONS, deadline_seconds=QUESTION_SECONDS)
         return unavailable_migrations(done.stdout)
 
-    # -- how ----------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     def _write(self, plan: ComposePlan, record: ComposeRecord) -> None:
         write_record(self.context.engine, plan.request.owner, plan.request.names, record)

@@ -99,7 +99,7 @@ class LocalPlatform:
                 services.append("mail")
             self._start(services, activity)
 
-    # -- how ----------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     def _present(self) -> dict[str, Container]:
         found = self.engine.containers(f"{PROJECT}={self.name}")

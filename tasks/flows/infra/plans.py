@@ -141,7 +141,7 @@ def outputs_of(context: StackContext, name: str = "") -> dict[str, Any]:
     }
 
 
-# -- the end --------------------------------------------------------------------------------------
+# -- destroying -----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -192,7 +192,7 @@ def destroy(context: StackContext, summary: PlanSummary) -> None:
     _discard(context.plan)
 
 
-# -- what is saved ---------------------------------------------------------------------------------
+# -- saved plans -----------------------------------------------------------------------------------
 
 
 def _record(context: StackContext, plan: Path) -> PlanRecord:

@@ -121,7 +121,7 @@ class ClusterDeployer:
         """Quiesce what must not run during a migration, and roll the release out."""
         names = plan.request.names
         self._context.check_lock(names)
-        if plan.holds:
+        if plan.quiesces:
             with self._context.work("hold workers and crons") as activity:
                 quiesce(self._cluster, names, activity.say)
         self._context.check_lock(names)

@@ -44,7 +44,7 @@ class ClusterPlan(DeployPlan):
         return self.has_server and (self.is_first or bool(self.seed))
 
     @property
-    def holds(self) -> bool:
+    def quiesces(self) -> bool:
         """Whether workers and crons must be quiesced, because the database may be migrated."""
         if self.record is None or self.record.current is None or not self.history:
             return False
@@ -86,7 +86,7 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("create", f"secret {SECRET}", ", ".join(plan.seed))
     if plan.makes_database:
         yield Step("create", f"database {names.database}")
-    if plan.holds:
+    if plan.quiesces:
         yield Step("hold", "workers and crons", "while the database is migrated")
     for name in plan.kept_off:
         yield Step("keep off", f"cron {name}", NEEDS_IMAP)

@@ -258,7 +258,7 @@ class ClusterPlatform:
                 say=activity.say,
             )
 
-    # -- looking ------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------
 
     def status(self) -> list[PartState]:
         """Return the state of every part of the platform."""

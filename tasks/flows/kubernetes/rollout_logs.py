@@ -103,7 +103,7 @@ class RolloutLogs:
         self._fetcher.join(max(0.0, began + FLUSH_SECONDS - time.monotonic()))
         self._follower.close(FLUSH_SECONDS)
 
-    # -- those that are followed ----------------------------------------------------------------
+    # -- followed containers --------------------------------------------------------------------
 
     def take(self, run: ContainerRun, text: str) -> None:
         """Show a line, or keep it for a failure."""
@@ -147,7 +147,7 @@ class RolloutLogs:
     def _say(self, run: ContainerRun, text: str) -> None:
         self._activity.say(f"pod/{run.pod} {run.container} | {text}")
 
-    # -- those that failed ----------------------------------------------------------------------
+    # -- failed containers ----------------------------------------------------------------------
 
     def _show(self, pod: str, container: str, run_id: str, *, previous: bool) -> None:
         """Show the end of a failed container's log."""

@@ -18,7 +18,7 @@ from tasks.core.kubernetes.objects import (
 from tasks.core.names import Names
 
 PHP = "fpm"
-"""Where commands run unless another service is named: the container of web's pods."""
+"""The default container of commands, in web's pods."""
 WEB = "web"
 ALL_CRONS = "all"
 """The label's value, instead of a command's name, on the pod that runs all scheduled commands."""
