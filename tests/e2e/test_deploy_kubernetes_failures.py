@@ -147,7 +147,7 @@ FAILED = {
         prepare=refuse_web,
     ),
     "a webhook that does not answer": Row(
-        r"replicaset/\S+-web-\S+: objects cannot be created "
+        r"replicaset/\S+-web-\S+: an admission webhook does not answer "
         r"\(FailedCreate: .*failed calling webhook",
         prepare=fail_web,
     ),
