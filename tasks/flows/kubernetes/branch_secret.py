@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Revision
-from tasks.core.environment import State
 from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.manifests import SECRET, secret
 from tasks.core.kubernetes.record import ClusterRecord
@@ -69,9 +68,7 @@ def keys_in_use(
         history: the revisions of its release.
         has_server: whether the branch's database lives on a server of its own.
     """
-    # A clean-up removes the Secret after the release; one that was cut off left the record.
-    deployed = record and record.current and record.state is not State.REMOVING
-    if not history and not deployed:
+    if not history and not (record and record.current):
         return ()
     return ("secret_key",) if has_server else ("secret_key", "db_password", "db_root_password")
 

@@ -45,8 +45,8 @@ def missing(cluster: Any, kept: tuple[str, ...]) -> tuple[str, ...]:
         (None, (FAILED,), True),
         (READY, (), True),
         (replace(READY, state=State.FAILED), (), True),
-        (replace(READY, state=State.REMOVING), (), False),
-        (replace(READY, state=State.REMOVING), (FAILED,), True),
+        (replace(FIRST, state=State.REMOVING), (), False),
+        (replace(FIRST, state=State.REMOVING), (FAILED,), True),
     ],
 )
 def test_secrets_are_in_use_once_a_release_or_a_record_of_one_is_there(
