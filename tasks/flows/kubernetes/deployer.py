@@ -27,6 +27,7 @@ from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.planner import plan_deploy
 from tasks.flows.kubernetes.quiesce import hold
 from tasks.flows.kubernetes.releases import drop_failed, end_hooks, go_back, repair, revisions
+from tasks.flows.kubernetes.replicas import keep_replicas
 from tasks.flows.kubernetes.services import where_to_run
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files
@@ -119,6 +120,8 @@ class ClusterDeployer:
             with self._context.work("hold workers and crons") as activity:
                 hold(self._cluster, names, activity.say)
         self._context.check_lock(names)
+        if plan.autoscaled:
+            keep_replicas(self._cluster, names.release, names.namespace)
         self._roll_out(plan)
 
     def _repair(self, plan: ClusterPlan) -> None:

@@ -25,6 +25,7 @@ class ClusterPlan(DeployPlan):
         history: Helm's revisions, the oldest first.
         seed: keys of the Secret that have to be made.
         has_server: whether the branch's database lives on a server of its own.
+        autoscaled: whether an autoscaler decides how many web pods there are.
         kept_off: scheduled commands that the images cannot run, by name.
         steps: what happens, in order; empty when everything is as it should be.
     """
@@ -35,6 +36,7 @@ class ClusterPlan(DeployPlan):
     history: tuple[Revision, ...]
     seed: tuple[str, ...]
     has_server: bool
+    autoscaled: bool = False
     kept_off: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
 

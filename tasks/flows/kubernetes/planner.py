@@ -61,6 +61,7 @@ def plan_deploy(
         history=history,
         seed=missing_keys(cluster, names, context.redactor, kept=kept),
         has_server=has_server,
+        autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
         expires_at=own.expires_at(release.deployed_at),
         kept_off=kept_off,
     )
