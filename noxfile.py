@@ -130,10 +130,15 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write docs/configuration.md from the settings model."""
-    page = ROOT / "docs" / "configuration.md"
+    """Write docs/configuration.md from the settings model, and draw docs/rooms.svg."""
+    folder = ROOT / "docs"
     code = "from tasks.core.settings_page import page; print(page(), end='')"
-    page.write_text(_run(session, "python", "-c", code, silent=True, log=False))
+    settings = _run(session, "python", "-c", code, silent=True, log=False)
+    (folder / "configuration.md").write_text(settings)
+    _node_modules(session)
+    draw = (str(ROOT / "node_modules" / ".bin" / "wasm-graphviz-cli"), "--layout=dot")
+    drawn = session.run(*draw, "--format=svg", str(folder / "rooms.dot"), silent=True, log=False)
+    (folder / "rooms.svg").write_text(str(drawn))
 
 
 def _run(session: nox.Session, program: str, *args: str, **options: Any) -> str:
@@ -194,7 +199,7 @@ def _pytest(
 
 
 def _node_modules(session: nox.Session) -> None:
-    """Install what package-lock.json names, unless it is there: gitlab-ci-local."""
+    """Install what package-lock.json names, unless it is there: gitlab-ci-local, Graphviz."""
     stamp = ROOT / "node_modules" / ".lock"
     wanted = hashlib.sha256((ROOT / "package-lock.json").read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text().strip() != wanted:

@@ -42,3 +42,14 @@ def test_what_comes_from_the_checkout_is_given_its_mode(path: Path) -> None:
         for source in sources:
             folder = path.parent / source.rstrip("/")
             assert not folder.is_dir(), line
+
+
+def test_every_file_of_the_stand_in_is_copied_to_its_place() -> None:
+    folder = ROOT / "docker" / "standins" / "mautic"
+    found = {}
+    for _, line in copies(folder / "Dockerfile"):
+        source, target = line.split()[-2:]
+        for path in folder.glob(source):
+            found[path] = f"{target}{path.name}"
+    files = [path for path in (folder / "html").rglob("*") if path.is_file()]
+    assert found == {path: f"/var/www/{path.relative_to(folder)}" for path in files}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import sys
 import tokenize
 from collections import defaultdict
@@ -185,6 +186,34 @@ def test_an_import_inside_a_function_is_of_something_heavy(path: Path) -> None:
         for statement, names in imports_inside_functions(path)
         if not any(is_of(name, late) for name in names)
     ] == []
+
+
+SHARED = {"core", "adapters", "adapters/files", "adapters/terminal"}
+"""Rooms that everybody may use, and which the picture of the rooms leads no arrow to."""
+
+
+def test_the_picture_of_the_rooms_is_true() -> None:
+    """docs/rooms.dot shows every folder, and every arrow but those that its page leaves out."""
+
+    def room(path: Path) -> str:
+        return str(path.relative_to(TASKS).parent)
+
+    text = (ROOT / "docs" / "rooms.dot").read_text()
+    boxes = re.findall(r'^ +"([^"]+)"(?: \[.*\])?;?$', text, re.MULTILINE)
+    arrows = re.findall(r'^ +"([^"]+)" -> "([^"]+)"$', text, re.MULTILINE)
+    below = [path for path in MODULES if path not in TOP and path.name != "__init__.py"]
+    used = {
+        (room(path), room(ROOT.joinpath(*name.split(".")).with_suffix(".py")))
+        for path in below
+        for name in ours(path, "tasks")
+    }
+    shown_arrows = {
+        (user, other)
+        for user, other in used
+        if user not in {other, "app"} and other not in SHARED and other != "."
+    }
+    assert sorted(boxes) == sorted({room(path) for path in below})
+    assert sorted(arrows) == sorted(shown_arrows)
 
 
 def test_rooms_form_no_circle() -> None:
