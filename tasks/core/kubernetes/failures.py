@@ -69,6 +69,11 @@ _PASSING_PULL = "|".join(
 )
 """What kubelets and container runtimes say of a pull that the next attempt may be spared."""
 
+_UNCOUNTED = (
+    "status unknown for quota|quota evaluation timed out|cannot be fulfilled on resourcequotas"
+)
+_UNANSWERED = "fail(ed|ure) (calling|to call) webhook|no endpoints available for service"
+
 # Reasons: kubelet's container states (pkg/kubelet/images/types.go, container/sync_result.go,
 # kuberuntime) and events (pkg/kubelet/events/event.go), the scheduler's PodScheduled condition,
 # the controllers' conditions and events, and the codes of the images' own words (core.words).
@@ -151,8 +156,7 @@ RULES: tuple[Rule, ...] = (
         Patience.GRACE,
         "look at the controller manager, which counts it, and at the quota (`kubectl describe "
         "quota`)",
-        r"status unknown for quota|quota evaluation timed out|"
-        r"cannot be fulfilled on resourcequotas",
+        _UNCOUNTED,
     ),
     # k8s.io/apiserver, pkg/admission/plugin/webhook/errors and pkg/util/webhook: one that has
     # refused "denied the request".
@@ -161,7 +165,7 @@ RULES: tuple[Rule, ...] = (
         "FailedCreate ReplicaSetCreateError",
         Patience.GRACE,
         "look at the pods of the webhook that the message names, and at its certificate",
-        r"fail(ed|ure) (calling|to call) webhook|no endpoints available for service",
+        _UNANSWERED,
     ),
     _rule(
         "its service account is missing",
@@ -377,6 +381,15 @@ class Cause:
         message = " ".join(self.symptom.message.split())
         words = f": {message}" if message else ""
         return f"{self.symptom.subject}: {self.rule.cause} ({self.symptom.reason}{words})"
+
+
+def is_passing_refusal(words: str) -> bool:
+    """Return True if the API has not taken an object for a reason that may heal.
+
+    Args:
+        words: the API's, or those of a program that passes them on.
+    """
+    return bool(re.search(f"{_UNCOUNTED}|{_UNANSWERED}", words))
 
 
 def rule_for(symptom: Symptom) -> Rule | None:
