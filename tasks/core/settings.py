@@ -61,6 +61,9 @@ _PATH = r"^/\S+$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
+_PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = rf"{_PART}(?:/{_PART})*"
+"""https://github.com/distribution/reference, the grammar at the top of reference.go"""
 
 PATTERNS = {
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
@@ -153,7 +156,8 @@ class RegistrySettings(_Strict):
     url: str = Field(
         "",
         description="Host and path below which the repositories `nginx` and `mautic` live, "
-        "without a scheme. Loopback addresses are spoken to over plain HTTP, all others over TLS. "
+        "without a scheme, the path in small letters. Loopback addresses are spoken to over plain "
+        "HTTP, all others over TLS. "
         "Needed but for `ecr` with a stack, which publishes it.",
     )
     create: bool = Field(
@@ -167,6 +171,20 @@ class RegistrySettings(_Strict):
             return url
         if "://" in url or url.endswith("/") or "@" in url or not re.match(r"^[\w.:-]+(/|$)", url):
             raise ValueError("must be host[:port][/path] without scheme, user or final slash")
+        host, _, path = url.partition("/")
+        if not re.search(r"[.:A-Z]|^localhost$", host):
+            raise ValueError(
+                f"needs a host with a dot or a port: docker takes {host} for a user of Docker Hub"
+            )
+        if path != path.lower():
+            small = f"{host}/{path.lower()}"
+            raise ValueError(
+                f"must be in small letters after the host, as docker wants it: {small}"
+            )
+        if path and not re.fullmatch(_REPOSITORY, path):
+            raise ValueError(
+                "must have a path of a-z and 0-9, with '/', '.', '-', '_' or '__' between them"
+            )
         return url
 
     @model_validator(mode="after")

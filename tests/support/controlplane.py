@@ -61,11 +61,21 @@ class Pki:
         )
 
     def issue(
-        self, file: str, user: str, group: str | None = None, *, server: bool = False
+        self,
+        file: str,
+        user: str,
+        group: str | None = None,
+        *,
+        server: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
-        """Write `<file>.crt` and `<file>.key` for a user, or for a server on loopback."""
+        """Write `<file>.crt` and `<file>.key` for a user, or for a server on loopback.
+
+        Args:
+            names: more host names of the server.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        self._write(file, key, self._sign(_name(user, group), key, server=server))
+        self._write(file, key, self._sign(_name(user, group), key, server=server, names=names))
 
     def _sign(
         self,
@@ -74,6 +84,7 @@ class Pki:
         *,
         ca: bool = False,
         server: bool = False,
+        names: Sequence[str] = (),
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -93,7 +104,10 @@ class Pki:
             addresses = [ipaddress.ip_address(text) for text in ("127.0.0.1", "10.0.0.1")]
             builder = builder.add_extension(
                 x509.SubjectAlternativeName(
-                    [x509.DNSName("localhost"), *map(x509.IPAddress, addresses)]
+                    [
+                        *map(x509.DNSName, ("localhost", *names)),
+                        *map(x509.IPAddress, addresses),
+                    ]
                 ),
                 critical=False,
             )

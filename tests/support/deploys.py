@@ -276,6 +276,10 @@ class Deploys:
             ApiRequest("PATCH", path, query, manifest, "application/apply-patch+yaml")
         )
 
+    def delete(self, path: str) -> None:
+        """Delete an object."""
+        self._api.json(ApiRequest("DELETE", path))
+
     def refusal(self, path: str, manifest: Object) -> str:
         """Return why the API would not take an object, or an empty string."""
         try:

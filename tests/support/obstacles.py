@@ -67,30 +67,63 @@ def fail_web(deploys: Deploys, branch: str, tag: str) -> None:
     """Make the API call a missing webhook for the pods that run an image."""
     where = deploys.names(branch).namespace
     image = deploys.image(tag)
-    name = f"{where}-absent"
+    condition = f"object.spec.containers.exists(c, c.image == '{image}')"
+    ask_nobody(
+        deploys,
+        where,
+        {
+            "rules": POD_CREATION,
+            "objectSelector": {"matchLabels": {COMPONENT: "web"}},
+            "matchConditions": [{"name": "image", "expression": condition}],
+        },
+    )
+    path, pod = probe(deploys, where, image)
+    until(lambda: "failed calling webhook" in deploys.refusal(path, pod))
+
+
+def fail_helm(deploys: Deploys, branch: str, tag: str) -> None:
+    """Let the API ask a webhook about ConfigMaps that is away until Helm has failed by it."""
+    names = deploys.names(branch)
+    everything = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"]}
+    path = ask_nobody(
+        deploys, names.namespace, {"rules": [{**everything, "resources": ["configmaps"]}]}
+    )
+    meta = {"name": "probe", "namespace": names.namespace}
+    probe_map: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+    where = f"/api/v1/namespaces/{names.namespace}/configmaps/probe"
+    until(lambda: "failed calling webhook" in deploys.refusal(where, probe_map))
+
+    def remove() -> None:
+        failed = f"owner=helm,name={names.release},status=failed"
+        until(lambda: deploys.cluster.find("Secret", names.namespace, failed))
+        deploys.delete(path)
+
+    threading.Thread(target=remove, daemon=True).start()
+
+
+def ask_nobody(deploys: Deploys, where: str, about: Object) -> str:
+    """Let the API ask a webhook that is not there; return its configuration's path.
+
+    Args:
+        where: the namespace whose objects it is asked about.
+        about: which ones.
+    """
     webhook: Object = {
         "name": "absent.test.mautic-multidev",
         "clientConfig": {"url": f"https://127.0.0.1:{free_port()}/"},
-        "rules": POD_CREATION,
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": where}},
-        "objectSelector": {"matchLabels": {COMPONENT: "web"}},
-        "matchConditions": [
-            {
-                "name": "image",
-                "expression": f"object.spec.containers.exists(c, c.image == '{image}')",
-            }
-        ],
         "sideEffects": "None",
         "admissionReviewVersions": ["v1"],
         "failurePolicy": "Fail",
+        **about,
     }
     api = "admissionregistration.k8s.io/v1"
     kind, plural = "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
-    metadata = {"name": name}
-    made = {"apiVersion": api, "kind": kind, "metadata": metadata, "webhooks": [webhook]}
-    deploys.applied(f"/apis/{api}/{plural}/{name}", made, "test", dry=False)
-    path, pod = probe(deploys, where, image)
-    until(lambda: "failed calling webhook" in deploys.refusal(path, pod))
+    name = f"{where}-absent"
+    made = {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "webhooks": [webhook]}
+    path = f"/apis/{api}/{plural}/{name}"
+    deploys.applied(path, made, "test", dry=False)
+    return path
 
 
 def free_port() -> int:

@@ -81,6 +81,7 @@ class _End:
         self._patient = patient
         self._clock = clock
         self._began = self._moved = clock.monotonic()
+        self._unlisted: float | None = None
         self._found: Object = {}
         self._held = self._told = ""
 
@@ -102,14 +103,27 @@ class _End:
         self._found, now, held = found, self._clock.monotonic(), blocker_of(found)
         if held != self._held:
             self._held, self._moved = held, now
-        waited = now - self._began
-        if held != self._told and is_worth_reporting(held, waited=waited):
+        waited, unlisted = now - self._began, self._since_unlisted(now)
+        if held != self._told and (
+            has_discovery_failure(found) or is_worth_reporting(held, waited=waited)
+        ):
             self._told = held
             named = _named(self._cluster, found, held)
             self._say(f"waiting for the end of {self._kind.lower()}/{self._name}: {named}")
-        if not self._patient and is_stuck(held, waited=waited, still=now - self._moved):
+        # Whoever has asked for its end cannot help what keeps all namespaces.
+        patient = self._patient and not unlisted
+        still = now - self._moved
+        if not patient and is_stuck(held, waited=waited, still=still, unlisted=unlisted):
             raise self.late(f"{self.problem} after {waited:.0f} s")
         return False
+
+    def _since_unlisted(self, now: float) -> float:
+        """Return for how many seconds the object's controller has not been able to list it."""
+        if not has_discovery_failure(self._found):
+            self._unlisted = None
+            return 0
+        self._unlisted = now if self._unlisted is None else self._unlisted
+        return now - self._unlisted
 
     def late(self, message: str) -> DeadlineError:
         """Return the error that names what blocks the object."""

@@ -6,12 +6,12 @@ as in https://distribution.github.io/distribution/spec/auth/token/.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import ipaddress
 import json
 import re
+import ssl
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,11 +20,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from tasks.adapters.connection_errors import retry
+from tasks.adapters.connection_errors import causes, retry
 from tasks.adapters.parallel import map_parallel
-from tasks.adapters.registry.docker_login import logins
+from tasks.adapters.registry.authorisation import authorise
+from tasks.adapters.registry.docker_login import Login, login_to
 from tasks.adapters.registry.repositories import Repositories
+from tasks.adapters.registry.trust import adapter
 from tasks.core.errors import RegistryError, reason_of
+from tasks.core.images.challenges import challenges
 from tasks.core.images.reference import HUB
 
 if TYPE_CHECKING:
@@ -49,7 +52,6 @@ RETRY_AFTER_MAX_SECONDS = 30
 """Longest accepted ``Retry-After``; a registry may ask for hours, then the request fails."""
 
 _PASSING = (429, 500, 502, 503, 504)
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
 class UnreachableError(RegistryError):
@@ -234,7 +236,10 @@ class OciRegistry(Repositories):
             raise_on_status=False,
             retry_after_max=RETRY_AFTER_MAX_SECONDS,
         )
-        session.mount("http://" if loopback else "https://", HTTPAdapter(max_retries=policy))
+        if loopback:
+            session.mount("http://", HTTPAdapter(max_retries=policy))
+        else:
+            session.mount("https://", adapter(urlsplit(self._root).netloc, max_retries=policy))
         return session
 
     @cached_property
@@ -279,12 +284,10 @@ class OciRegistry(Repositories):
         return self._exchange(method, self._root + path, headers=headers, data=body or None)
 
     def _exchange(self, method: str, url: str, **options: Any) -> requests.Response:
-        import requests
-
         timeout = (self._patience.connect, self._patience.read)
         try:
             return self._session.request(method, url, timeout=timeout, **options)
-        except requests.RequestException as error:
+        except OSError as error:  # requests' own are some, and so are files that it cannot find
             raise UnreachableError(
                 f"the registry {self.host} cannot be reached: {reason_of(error)}",
                 hint=self._hint(error),
@@ -293,6 +296,12 @@ class OciRegistry(Repositories):
     def _hint(self, error: Exception | None = None) -> str:
         from requests.exceptions import ProxyError
 
+        if error and any(isinstance(each, ssl.SSLCertVerificationError) for each in causes(error)):
+            return (
+                f"where an authority of your own has signed it, put its certificate into the "
+                f"system's store, or into /etc/docker/certs.d/{self.host}/ca.crt; SSL_CERT_FILE "
+                "names another store"
+            )
         if isinstance(error, ProxyError):
             return (
                 f"HTTP_PROXY, HTTPS_PROXY and NO_PROXY say which proxy is asked: must it let "
@@ -303,24 +312,20 @@ class OciRegistry(Repositories):
         return f"is {self.host} right, and reachable from here? `inv doctor` looks closer"
 
     def _authorise(self, challenge: str) -> str:
-        """Return the Authorization header that a challenge asks for."""
-        scheme, _, rest = challenge.partition(" ")
-        asked = dict(_CHALLENGE.findall(rest))
-        user, password = self._credentials
-        basic = _basic(user, password)
-        if scheme.lower() == "basic" and basic:
-            return basic
-        if scheme.lower() == "bearer" and "realm" in asked:
-            answer = self._exchange(
-                "GET",
-                asked["realm"],
-                params={key: asked[key] for key in ("service", "scope") if key in asked},
-                headers={"Authorization": basic} if basic else {},
-            )
-            given = self._json(answer) if answer.ok else {}
-            if token := given.get("token") or given.get("access_token"):
-                return f"Bearer {token}"
-        raise self._unauthorised()
+        """Return the Authorization header that a ``WWW-Authenticate`` asks for.
+
+        Raises:
+            RegistryError: the user's login does not open it.
+        """
+
+        def ask(method: str, url: str, /, **options: Any) -> dict[str, Any]:
+            answer = self._exchange(method, url, **options)
+            return self._json(answer) if answer.ok else {}
+
+        header = authorise(challenges(challenge), self._login, ask)
+        if not header:
+            raise self._unauthorised()
+        return header
 
     def _json(self, answer: requests.Response) -> dict[str, Any]:
         """Return the JSON object in a response; raise RegistryError if there is none."""
@@ -341,26 +346,9 @@ class OciRegistry(Repositories):
         return found
 
     @cached_property
-    def _credentials(self) -> tuple[str, str]:
-        """User and password of the Docker configuration, empty when there are none.
-
-        Raises:
-            RegistryError: the credential store does not give them.
-            SettingsError: the configuration cannot be read.
-        """
-        from docker.errors import DockerException
-
-        try:
-            found = logins().resolve_authconfig(None if self.host == HUB else self.host)
-        except DockerException as error:
-            raise RegistryError(
-                f"the password for {self.host} cannot be read from the credential store: {error}",
-                hint=f"log in again: docker login {self.host}",
-            ) from error
-        found = found or {}
-        return found.get("username") or found.get("Username") or "", (
-            found.get("password") or found.get("Password") or ""
-        )
+    def _login(self) -> Login:
+        """The user's login of the Docker configuration."""
+        return login_to(self.host)
 
     def _unauthorised(self) -> RegistryError:
         return RegistryError(
@@ -392,11 +380,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def _basic(user: str, password: str) -> str:
-    """Return a Basic Authorization header, or nothing without a user."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
 
 
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:

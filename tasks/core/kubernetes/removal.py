@@ -218,18 +218,26 @@ def _finalizers(found: Object) -> str:
 
 
 def has_discovery_failure(found: Object) -> bool:
-    """Return True if a namespace cannot go because an API group does not answer."""
+    """Return True if a namespace cannot go because an API group does not answer.
+
+    Its controller has to list every kind before it lets go: nothing but that group's return, or
+    its end, helps.
+    """
     return has_condition(found, "NamespaceDeletionDiscoveryFailure")
 
 
-def is_stuck(held: str, *, waited: float, still: float) -> bool:
-    """Return True if the deletion of an object makes no progress, so that waiting is useless.
+def is_stuck(held: str, *, waited: float, still: float, unlisted: float = 0) -> bool:
+    """Return True if waiting for the end of an object any longer serves nobody.
 
     Args:
         held: what it waits for, from ``blocker_of``.
-        waited: seconds since its deletion was requested.
-        still: seconds since ``held`` changed last.
+        waited: seconds since its deletion was asked for.
+        still: seconds since ``held`` has changed.
+        unlisted: seconds since ``has_discovery_failure`` has become true, or 0.
     """
+    if unlisted > STILL_SECONDS:
+        # Whatever else moves, and whatever the group is called: most are of somebody's k8s.io.
+        return waited > STUCK_SECONDS
     # A namespace whose controller has not said anything yet waits for that.
     served = held == AT_REST or any(part in held for part in SERVED)
     limit = SERVED_SECONDS if served else STUCK_SECONDS

@@ -7,13 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from tasks.adapters.http import Response
 from tasks.adapters.kubernetes.deletion import wait_gone
+from tasks.adapters.terminal.console import Activity
+from tasks.adapters.wait import CLOCK
 from tasks.core.environment import Holder, Owner, State
-from tasks.core.errors import ClusterError, ConflictError, RevisionExistsError, SuiteError
+from tasks.core.errors import (
+    ClusterError,
+    CommandError,
+    ConflictError,
+    RevisionExistsError,
+    SuiteError,
+)
 from tasks.core.images.migrations import MIGRATIONS, unavailable_migrations
+from tasks.core.kubernetes.failures import is_passing_refusal
 from tasks.core.kubernetes.manifests import SECRET, record_of
 from tasks.core.kubernetes.objects import is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
@@ -33,12 +43,15 @@ from tasks.flows.kubernetes.releases import (
     revisions,
     roll_back_release,
 )
+from tasks.flows.kubernetes.replicas import keep_replicas
 from tasks.flows.kubernetes.services import choose_container
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files
 from tasks.flows.target import Credentials, FindImages, Request, Say
 
 ADMIN = "admin"
+AGAIN_SECONDS = 2.0
+"""How long after a refusal that may heal the release is upgraded again."""
 
 
 class ClusterDeployer:
@@ -125,6 +138,8 @@ class ClusterDeployer:
             with self._context.work("hold workers and crons") as activity:
                 quiesce(self._cluster, names, activity.say)
         self._context.check_lock(names)
+        if plan.autoscaled:
+            keep_replicas(self._cluster, names.release, names.namespace)
         self._roll_out(plan)
 
     def _repair(self, plan: ClusterPlan) -> None:
@@ -167,20 +182,48 @@ class ClusterDeployer:
             )
 
     def _roll_out(self, plan: ClusterPlan) -> None:
-        names, root = plan.request.names, self._context.root
+        """Upgrade the release, again while the API refuses its objects for what may heal."""
+        names = plan.request.names
+        deadline = CLOCK.monotonic() + self._context.own.patience.grace_seconds
+        told: set[str] = set()
+
+        def once(tell: Say, text: str, known: str = "") -> None:
+            """Tell what a second attempt would repeat."""
+            if (known or text) not in told:
+                told.add(known or text)
+                tell(text)
+
         with self._context.work(f"roll out {names.release}") as activity, self._ends_hooks(names):
-            version = secret_version(self._cluster, names)
-            upgrade(
-                self._cluster,
-                self._helm,
-                names,
-                chart=chart(root),
-                values={**plan.values, "secret": {"name": SECRET, "version": version}},
-                files=files(root, self._context.own.values),
-                policy=self._policy(),
-                timeout_seconds=self._context.own.patience.migration_seconds,
-                activity=activity,
-            )
+            say, line = partial(once, activity.say), partial(once, activity.line)
+            attempt = Activity(say, line, activity.panel)
+            while True:
+                try:
+                    self._upgrade(plan, attempt)
+                except CommandError as error:
+                    left = deadline - CLOCK.monotonic()
+                    if left <= 0 or not is_passing_refusal(error.output or ""):
+                        raise
+                    again = f"trying again for {left:.0f} s: {error.message}"
+                    once(activity.say, again, error.message)
+                    CLOCK.sleep(AGAIN_SECONDS)
+                    self._context.check_lock(names)
+                else:
+                    return
+
+    def _upgrade(self, plan: ClusterPlan, activity: Activity) -> None:
+        names, root = plan.request.names, self._context.root
+        version = secret_version(self._cluster, names)
+        upgrade(
+            self._cluster,
+            self._helm,
+            names,
+            chart=chart(root),
+            values={**plan.values, "secret": {"name": SECRET, "version": version}},
+            files=files(root, self._context.own.values),
+            policy=self._policy(),
+            timeout_seconds=self._context.own.patience.migration_seconds,
+            activity=activity,
+        )
 
     @contextlib.contextmanager
     def _ends_hooks(self, names: Names) -> Iterator[None]:

@@ -23,10 +23,11 @@ class ClusterPlan(DeployPlan):
         values: the chart's values of this deploy.
         fingerprint: a hash of the release's inputs.
         history: Helm's revisions, the oldest first.
-        seed: keys of the Secret that have to be generated.
-        has_server: whether the branch's database is on a shared server.
-        kept_off: names of scheduled commands that the images cannot run.
-        steps: the steps in order; empty if nothing has to be done.
+        seed: keys of the Secret that have to be made.
+        has_server: whether the branch's database lives on a server of its own.
+        autoscaled: whether an autoscaler decides how many web pods there are.
+        kept_off: scheduled commands that the images cannot run, by name.
+        steps: what happens, in order; empty when everything is as it should be.
     """
 
     record: ClusterRecord | None
@@ -35,6 +36,7 @@ class ClusterPlan(DeployPlan):
     history: tuple[Revision, ...]
     seed: tuple[str, ...]
     has_server: bool
+    autoscaled: bool = False
     kept_off: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
 

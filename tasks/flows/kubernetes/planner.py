@@ -10,13 +10,13 @@ from tasks.core.environment import Release
 from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
 from tasks.core.names import Names
-from tasks.flows.kubernetes.branch_secret import missing_keys
+from tasks.flows.kubernetes.branch_secret import keys_in_use, missing_keys
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.values import fingerprint, merge_values
-from tasks.flows.target import FindImages, Request, new_secrets
+from tasks.flows.target import FindImages, Request
 
 
 def plan_deploy(
@@ -34,8 +34,8 @@ def plan_deploy(
         base: returns, for a public image's reference, one by digest.
 
     Raises:
-        RefusedError: the namespace has another owner.
-        SuiteError: the cluster is not ready for it.
+        RefusedError: the namespace is somebody else's.
+        SuiteError: the cluster is not ready for it, or its secrets are gone.
     """
     names, own, cluster = request.names, context.own, context.cluster
     found = context.namespace(request.owner, names)
@@ -49,6 +49,8 @@ def plan_deploy(
         values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
     preflight(cluster, names.namespace, merged, exists=exists)
     history = tuple(revisions(cluster, names.release, names.namespace)) if exists else ()
+    has_server = own.database is not None
+    kept = keys_in_use(record, history, has_server=has_server)
     values["images"] |= _more_images(context, merged, base)
     plan = ClusterPlan(
         request=request,
@@ -57,8 +59,9 @@ def plan_deploy(
         values=values,
         fingerprint=fingerprint(context.root, own.values, values),
         history=history,
-        seed=missing_keys(cluster, names, context.redactor) if exists else tuple(new_secrets()),
-        has_server=own.database is not None,
+        seed=missing_keys(cluster, names, context.redactor, kept=kept),
+        has_server=has_server,
+        autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
         expires_at=own.expires_at(release.deployed_at),
         kept_off=kept_off,
     )

@@ -26,6 +26,7 @@ from tasks.core.kubernetes.objects import (
     uid_of,
 )
 from tasks.flows.kubernetes.pods import end_pod, end_pods
+from tasks.flows.kubernetes.replicas import keep_replicas
 
 HELM_SECONDS = 120
 HOOK = "helm.sh/hook"
@@ -113,6 +114,8 @@ def roll_back_release(
         CommandError: Helm failed.
     """
     before = revisions(cluster, release, namespace)
+    # The revision may have an autoscaler where the newest one has a number.
+    keep_replicas(cluster, release, namespace)
     helm.rollback(release, namespace, revision, timeout_seconds=HELM_SECONDS)
     for each in before:
         if each.is_pending:

@@ -203,7 +203,7 @@ def test_settings_of_the_wrong_shape_are_left_to_the_strict_reading() -> None:
     for wrong in ({"environments": ["x"]}, {"environments": {"dev": 1}}, {}):
         assert defaults(wrong).data == {}
     with pytest.raises(SettingsError, match=r"environments\.dev\.stack in invoke\.yaml: must be"):
-        read(levels({**DEV, "stack": 3, "host": "h-{slug}", "registry": {"url": "r"}}))
+        read(levels({**DEV, "stack": 3, "host": "h-{slug}", "registry": {"url": "r:1"}}))
 
 
 def test_the_parameters_are_those_that_terraform_publishes() -> None:
