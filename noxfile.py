@@ -220,9 +220,9 @@ def _files(session: nox.Session) -> list[str]:
 
 def _dropped() -> dict[str, None]:
     """Return the variables that no program is given: a hook's, that lead to its repository."""
-    from tasks.core.variables import kept
+    from tasks.core.variables import inherited_variables
 
-    return dict.fromkeys(os.environ.keys() - kept(os.environ).keys())
+    return dict.fromkeys(os.environ.keys() - inherited_variables(os.environ).keys())
 
 
 def _named(files: list[str], *patterns: str) -> list[str]:

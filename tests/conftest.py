@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 import requests
 
-from tasks.core.variables import kept
+from tasks.core.variables import inherited_variables
 from tests.support.suite import Inv, copy_project
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # The tests run git and docker themselves, also in a hook: GIT_DIR would lead them to the repository
 # that is being pushed.
-for _name in os.environ.keys() - kept(os.environ).keys():
+for _name in os.environ.keys() - inherited_variables(os.environ).keys():
     del os.environ[_name]
 
 # How long an example takes is the machine's business: other tests run beside it.

@@ -1,8 +1,8 @@
-"""Files on the disk beside those of a commit, byte by byte.
+"""Compares files on disk with those of a commit, byte by byte.
 
-`git status` answers by rules of its own: it does not show what is ignored, looks into no repository
-that lies in another, and takes for unchanged what it was told to (``assume-unchanged``,
-``core.fileMode``, ``core.symlinks``, a sparse checkout). A builder reads whatever lies there.
+`git status` is not enough: it does not show ignored files, does not look into nested repositories,
+and takes files for unchanged when told to (``assume-unchanged``, ``core.fileMode``,
+``core.symlinks``, a sparse checkout). A builder reads whatever is on disk.
 """
 
 from __future__ import annotations
@@ -27,35 +27,34 @@ _POINTER_MAX_BYTES = 1023
 
 _LINK = "120000"
 _REPOSITORY = "160000"
-"""Modes of git's trees; what else there is are files."""
+"""Modes of git's trees that are not regular files."""
 
 
-class Built(Protocol):
+class BuildInputs(Protocol):
     """What images are built from; every path is relative to the root."""
 
     def paths(self) -> frozenset[str]:
-        """Return the files and links that are there."""
+        """Return the files and symbolic links that exist."""
 
     def holds(self, path: str) -> bool:
-        """Return True if a file of that path would be one of them."""
+        """Return True if images would be built from a file at that path, existing or not."""
 
 
-class Ask(Protocol):
+class RunGit(Protocol):
     """Runs git in a folder, and returns what it prints; bytes that are not UTF-8 as surrogates."""
 
     def __call__(self, where: Path, *args: str, stdin: str = "", check: bool = True) -> str:
-        """Raise a CommandError when git fails, if that is to be checked."""
+        """Return git's stdout; raise a CommandError when git fails, unless ``check`` is False."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a commit has at a path.
+    """An entry of a commit's tree.
 
     Attributes:
-        mode: its mode.
-        oid: its object.
+        oid: the id of its object.
         repository: the folder of the repository that has the object: a submodule's own.
-        path: its path in there.
+        path: its path in that repository.
     """
 
     mode: str
@@ -64,17 +63,19 @@ class _Entry:
     path: str
 
 
-def differing(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> list[str]:
-    """Return the paths that HEAD does not have as they are here, in order.
+def find_differences(
+    ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]
+) -> list[str]:
+    """Return the paths whose files differ from HEAD, sorted.
 
     Args:
         ask: runs git.
         root: the folder that paths are relative to.
         built: what to compare.
-        known: paths of which it is known already, and that are left out.
+        known: paths that are known to differ; they are left out.
 
     Raises:
-        InputError: something of it can be in no image.
+        InputError: a file cannot be part of an image.
     """
     committed = _tree(ask, root)
     known = set(known)
@@ -90,17 +91,17 @@ def differing(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> list[
     return sorted([*new, *(path for path in changed if path not in as_checked_out)])
 
 
-def require_whole(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> None:
-    """Make sure that everything is here that HEAD says images are built from.
+def require_complete(ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]) -> None:
+    """Check that everything HEAD builds images from is checked out.
 
     Args:
         ask: runs git.
         root: the folder that paths are relative to.
-        built: what they are built from.
-        known: paths that are known to differ: what was deleted is not missing.
+        built: what images are built from.
+        known: paths that are known to differ: a deleted file is not missing.
 
     Raises:
-        InputError: naming what is missing, and the command that brings it.
+        InputError: something is missing; the hint is the command that fetches it.
     """
     committed = _tree(ask, root)
     for path, entry in committed.items():
@@ -134,8 +135,8 @@ def require_whole(ask: Ask, root: Path, built: Built, known: Iterable[str]) -> N
         )
 
 
-def _tree(ask: Ask, root: Path, commit: str = "HEAD", below: str = "") -> dict[str, _Entry]:
-    """Return what a commit has in a folder and below it, those of submodules that are here, too."""
+def _tree(ask: RunGit, root: Path, commit: str = "HEAD", below: str = "") -> dict[str, _Entry]:
+    """Return a commit's entries below a folder, including those of checked-out submodules."""
     found: dict[str, _Entry] = {}
     for line in filter(None, ask(root, "ls-tree", "-r", "-z", commit, check=not below).split("\0")):
         fields, _, path = line.partition("\t")
@@ -149,7 +150,7 @@ def _tree(ask: Ask, root: Path, commit: str = "HEAD", below: str = "") -> dict[s
 
 
 def _is_object(path: Path, entry: _Entry) -> bool:
-    """Return True if what is at a path is, to the byte, an object of git's. Modes do not count."""
+    """Return True if a file's content is exactly a git object's; modes are not compared."""
     if path.is_symlink() != (entry.mode == _LINK) or entry.mode == _REPOSITORY:
         return False
     content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
@@ -158,11 +159,11 @@ def _is_object(path: Path, entry: _Entry) -> bool:
     return digest(header + content, usedforsecurity=False).hexdigest() == entry.oid
 
 
-def _checked_out(ask: Ask, root: Path, changed: Mapping[str, _Entry]) -> set[str]:
-    """Return those of some files that are what a checkout makes of HEAD's objects.
+def _checked_out(ask: RunGit, root: Path, changed: Mapping[str, _Entry]) -> set[str]:
+    """Return the files that equal what a checkout makes of HEAD's objects.
 
-    Git LFS puts a file in a pointer's place; and there are attributes such as ``ident`` and
-    ``working-tree-encoding``, and filters such as git-crypt's.
+    A checkout may change content: Git LFS replaces a pointer by a file, and there are attributes
+    such as ``ident`` and ``working-tree-encoding``, and filters such as git-crypt's.
     """
     found = set()
     for path, entry in changed.items():
@@ -184,8 +185,8 @@ def _checked_out(ask: Ask, root: Path, changed: Mapping[str, _Entry]) -> set[str
     return found
 
 
-def _unfiltered(ask: Ask, root: Path, paths: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield the paths that a filter is named for which this clone does not have, and its name."""
+def _unfiltered(ask: RunGit, root: Path, paths: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield each path whose filter is not configured in this clone, with the filter's name."""
     asked = "\0".join(path for path in paths if path.isprintable())
     fields = ask(root, "check-attr", "-z", "--stdin", "filter", stdin=asked).split("\0")
     names: dict[str, bool] = {"unspecified": True, "unset": True, "set": True, "lfs": True}
@@ -198,7 +199,7 @@ def _unfiltered(ask: Ask, root: Path, paths: list[str]) -> Iterator[tuple[str, s
 
 
 def _pointer(path: Path) -> bool:
-    """Return True if a pointer of Git LFS lies at a path."""
+    """Return True if a file is a Git LFS pointer."""
     if path.is_symlink() or path.stat().st_size > _POINTER_MAX_BYTES:
         return False
     return _POINTER.fullmatch(path.read_bytes()) is not None

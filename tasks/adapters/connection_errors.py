@@ -1,7 +1,7 @@
-"""Which errors of a connection no later attempt would be spared.
+"""Tells permanent connection errors from those worth a retry.
 
-A certificate that does not fit, a name that nobody knows, a proxy that refuses and a file of
-credentials that is not there are told at once; whatever may heal is tried again by the caller.
+A wrong certificate, an unknown host name, a proxy that refuses and a missing credentials file are
+reported at once; the caller retries everything else.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 _UNKNOWN_NAME = frozenset(
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
 )
-"""Of a resolver that has answered; one that has not says EAI_AGAIN."""
+"""The resolver's answers for an unknown name; EAI_AGAIN means that it did not answer."""
 
 _TLS = re.compile(
     "CERT|VERSION|PROTOCOL|HANDSHAKE_FAILURE|UNKNOWN_CA|HTTP_REQUEST|UNRECOGNIZED_NAME"
     "|ACCESS_DENIED|CIPHER|PEM|KEY_VALUES"
 )
-"""OpenSSL's reasons for which both ends are as they are (its include/openssl/sslerr.h)."""
+"""OpenSSL's reasons that a retry does not change (its include/openssl/sslerr.h)."""
 
 _PROXY = re.compile(r"Tunnel connection failed: 40[137]\b")
-"""http.client's words for a proxy that lets nobody, or not this user, through."""
+"""http.client's message when a proxy refuses the connection or the user."""
 
 
 def is_permanent(error: BaseException, *, known: bool = False) -> bool:
@@ -38,8 +38,8 @@ def is_permanent(error: BaseException, *, known: bool = False) -> bool:
 
     Args:
         error: what a library raised.
-        known: whether the server has answered before. Then its name is right, and a resolver that
-            does not know it just now may know it again.
+        known: whether the server has answered before. Then its name is right, and a failing lookup
+            is temporary.
     """
     for each in causes(error):
         if isinstance(each, ssl.SSLError):
@@ -54,7 +54,7 @@ def is_permanent(error: BaseException, *, known: bool = False) -> bool:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that led to it, the outermost first."""
+    """Yield an error and its causes, the outermost first."""
     seen: set[int] = set()
     todo: list[Any] = [error]
     while todo:
@@ -63,19 +63,19 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(each))
         yield each
-        # Carried along: as `reason` (urllib3), argument (requests), or by name (botocore).
+        # Libraries keep the cause as `reason` (urllib3), argument (requests) or keyword (botocore).
         carried = getattr(each, "kwargs", None)
         todo += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args[:1]]
         todo += carried.values() if isinstance(carried, dict) else ()
 
 
 def retry(**options: Any) -> Retry:
-    """Return urllib3's policy of trying again, which also knows when that cannot help.
+    """Return urllib3's retry policy, extended to stop at permanent errors.
 
-    A ``Retry-After`` that is neither a number of seconds nor a date asks for no pause.
+    A ``Retry-After`` that is neither a number of seconds nor a date is ignored.
 
     Args:
-        options: as of ``urllib3.util.Retry``.
+        options: those of ``urllib3.util.Retry``.
     """
     from urllib3.exceptions import InvalidHeader, MaxRetryError
     from urllib3.util.retry import Retry

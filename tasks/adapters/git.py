@@ -1,4 +1,4 @@
-"""The checkout: which branch, which commit, whether it is dirty. Reads only."""
+"""The checkout: its branch, its commit, and whether it is dirty. Reads only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.adapters.committed import Built, differing, require_whole
+from tasks.adapters.committed import BuildInputs, find_differences, require_complete
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.repository import canonical
@@ -36,8 +36,8 @@ class Checkout:
 
     Attributes:
         commit: the full commit SHA of HEAD.
-        dirty: eight hex digits that stand for the uncommitted changes, or None when clean.
-        unseen: what of them `git status` does not show: paths, relative to the suite's folder.
+        dirty: eight hex digits of a hash of the uncommitted changes, or None when clean.
+        unseen: paths of changes that `git status` does not show, relative to the suite's folder.
     """
 
     commit: str
@@ -51,7 +51,7 @@ class Checkout:
 
     @property
     def tag(self) -> str:
-        """The image tag of what is checked out; a dirty tree has one of its own."""
+        """The image tag of the checkout; a dirty tree has its own."""
         return f"{self.short}-dirty-{self.dirty}" if self.dirty else self.short
 
 
@@ -61,8 +61,8 @@ class Git:
     Args:
         runner: runs git.
         root: a directory of the checkout.
-        environ: where CI says which branch it is about.
-        named: returns the repository's address where the settings say it, or an empty string.
+        environ: the CI job's variables are read from it.
+        named: returns the repository's address from the settings, or an empty string.
     """
 
     def __init__(
@@ -87,8 +87,8 @@ class Git:
     def _run(
         self, *args: str, where: Path | None = None, stdin: str = "", check: bool = True
     ) -> Completed:
-        # No prompt may hang a CI job, and no optional lock may disturb an editor's git.
-        # An object is what its name says, whatever a person has put in its place.
+        # No prompt may block a CI job, no optional lock may disturb an editor's git, and objects
+        # must not be replaced (git-replace(1)).
         env = {
             **{"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
             "GIT_NO_REPLACE_OBJECTS": "1",
@@ -105,7 +105,7 @@ class Git:
         )
 
     def branch(self) -> str:
-        """Return the branch that is checked out, or that CI says the job is about.
+        """Return the branch of the CI job, or else the one that is checked out.
 
         Raises:
             InputError: a detached HEAD outside CI, or no git repository.
@@ -136,41 +136,38 @@ class Git:
                 "there is no commit yet", hint="commit something first: images are tagged by commit"
             ) from error
 
-    def checkout(self, built: Built) -> Checkout:
+    def checkout(self, built: BuildInputs) -> Checkout:
         """Return the commit that is checked out, and whether the tree is dirty.
 
-        It is dirty where git finds it so, and where one of the files that images are built from is
-        not, to the byte, that of the commit.
+        The tree is dirty if git says so, or if a file that images are built from differs from the
+        commit's.
 
         Args:
-            built: those files.
+            built: what images are built from.
 
         Raises:
             InputError: no git repository, no commit yet, or a file that no image can hold.
         """
         commit = self.commit()
         status = self._git("status", *_STATUS)
-        unseen = differing(self._ask, self._root, built, self._changed(status))
+        unseen = find_differences(self._ask, self._root, built, self._changed(status))
         dirty = self._fingerprint(status, unseen) if status or unseen else None
         return Checkout(commit, dirty, tuple(unseen))
 
-    def require_whole(self, built: Built) -> None:
-        """Make sure that everything is here that HEAD says images are built from.
-
-        Args:
-            built: the files that they are built from.
+    def require_complete(self, built: BuildInputs) -> None:
+        """Check that everything HEAD builds images from is checked out.
 
         Raises:
-            InputError: naming what is missing, and the command that brings it.
+            InputError: something is missing; the hint is the command that fetches it.
         """
         self._require_repository()
         status = self._git("status", *_STATUS)
-        require_whole(self._ask, self._root, built, self._changed(status))
+        require_complete(self._ask, self._root, built, self._changed(status))
 
     def with_other_line_ends(self, folder: str) -> list[str]:
-        """Return the files that are committed with line feeds alone and lie here with CRLF.
+        """Return the files that are committed with LF and checked out with CRLF.
 
-        To git they may be unchanged: a clean tree would give other images.
+        Git may call them unchanged, although the images would differ.
 
         Args:
             folder: a folder of the checkout, relative to it.
@@ -195,13 +192,13 @@ class Git:
         return int(self._git("rev-list", "--timestamp", "--max-count=1", commit, "--").split()[0])
 
     def remote_branches(self) -> frozenset[str]:
-        """Return the branches that the repository this is a clone of has.
+        """Return the branches of the remote repository.
 
         Raises:
             InputError: there are several remotes, and nothing says which one.
             CommandError: the remote cannot be read.
-            SuiteError: it has no branch at all: a remote that nobody has pushed to yet, or one that
-                shows this user nothing, must not pass for one where every branch was deleted.
+            SuiteError: it shows no branch at all. An empty remote, or one that this user may not
+                read, must not be mistaken for one whose branches were all deleted.
         """
         remote = self._remote() or _ORIGIN
         try:
@@ -219,12 +216,12 @@ class Git:
         return found
 
     def branches(self) -> frozenset[str]:
-        """Return the branches of this clone itself."""
+        """Return the local branches."""
         listed = self._git("for-each-ref", "--format=%(refname)", _BRANCHES).split("\n")
         return frozenset(name.removeprefix(_BRANCHES) for name in listed if name)
 
     def default_branch(self) -> str:
-        """Return the project's default branch: CI's, the remote's, or `main` where neither says."""
+        """Return the project's default branch: of CI, else of the remote, else `main`."""
         named = self._environ.get("CI_DEFAULT_BRANCH")
         if named:
             return named
@@ -232,10 +229,10 @@ class Git:
         return self._pointed_to(f"{below}HEAD", below) or "main"
 
     def repository(self) -> str:
-        """Return where the repository lives: its remote's address, or this clone's path.
+        """Return the repository's address: from the settings, CI or the remote; else its path.
 
-        The same for everybody, by whichever protocol, name or alias each has cloned it, and in all
-        worktrees of a clone; or what the settings say. A stop job has no checkout; GitLab tells it.
+        It is the same for every protocol, host name and SSH alias that people clone by, and in all
+        worktrees of a clone. A stop job has no checkout, so GitLab's variable is used there.
 
         Raises:
             InputError: no git repository; or several remotes, and nothing says which one.
@@ -255,10 +252,7 @@ class Git:
         return address if "://" in address else canonical(os.path.normpath(clone / address))
 
     def _without_relative_url(self, url: str) -> str:
-        """Return a project's address without the path that all of its GitLab's pages lie below.
-
-        By SSH nobody sees that path.
-        """
+        """Return a project's URL without GitLab's relative URL root, which SSH addresses lack."""
         server = self._environ.get("CI_SERVER_URL", "")
         below = urlsplit(server).path.rstrip("/")
         if not below or not url.startswith(f"{server.rstrip('/')}/"):
@@ -266,7 +260,7 @@ class Git:
         return server.rstrip("/").removesuffix(below) + url.removeprefix(server.rstrip("/"))
 
     def _remote(self) -> str | None:
-        """Return the remote that this is a clone of, or None where there is none.
+        """Return the remote that this clone belongs to, or None without remotes.
 
         Raises:
             InputError: there are several, and nothing says which one.
@@ -287,7 +281,7 @@ class Git:
         )
 
     def _ssh_host(self, alias: str) -> str:
-        """Return the host that SSH takes a name for, by the configuration that git uses it with."""
+        """Return the host name that SSH resolves an alias to, with git's SSH command."""
         command = (
             self._environ.get("GIT_SSH_COMMAND")
             or self._run("config", "--get", "core.sshCommand", check=False).stdout.strip()
@@ -321,9 +315,9 @@ class Git:
         return False
 
     def _pointed_to(self, reference: str, below: str) -> str | None:
-        """Return which reference below a folder another one points to, or None.
+        """Return the target of a symbolic reference, relative to a prefix, or None.
 
-        Not by git's own short names: that of a branch depends on the tags there are.
+        Git's short names cannot be used: that of a branch depends on the tags that exist.
         """
         pointed = self._run("symbolic-ref", "--quiet", reference, check=False).stdout.rstrip("\n")
         return pointed.removeprefix(below) if pointed.startswith(below) else None
@@ -361,7 +355,7 @@ class Git:
         top = Path(self._git("rev-parse", "--show-toplevel"))
         for entry in filter(None, status.split("\0")):
             name = entry[3:]  # two letters and a space stand before it
-            # Read here, not shown by git: differences look as a person's settings have them.
+            # Read here, because the output of git diff depends on the user's settings.
             digest.update(_content(top / name))
         for path in unseen:
             digest.update(os.fsencode(f"{path}\0") + _content(self._root / path))
@@ -369,7 +363,7 @@ class Git:
 
 
 def _content(path: Path) -> bytes:
-    """Return what stands for a file's content and mode, or for what a link leads to."""
+    """Return a digest of a file's content and mode, or of a link's target."""
     if path.is_symlink():
         return b"link " + hashlib.sha256(os.fsencode(path.readlink())).digest()
     if path.is_file():

@@ -1,7 +1,6 @@
-"""The GitLab job that this run is: its credentials as files, its engine awaited, its line printed.
+"""Prepares a run inside a GitLab job: writes credentials to files and waits for the engine.
 
-All that differs between a job and a person's terminal and is not read elsewhere happens here,
-before a task's own work, and is taken back after it.
+Everything is undone after the task.
 """
 
 from __future__ import annotations
@@ -28,32 +27,32 @@ ENGINE_SECONDS = 120.0
 POLL_SECONDS = 1.0
 
 LOGINS = "DOCKER_AUTH_CONFIG"
-"""A project's logins to other registries, in GitLab's settings."""
+"""The CI/CD variable with a project's logins to other registries."""
 
 SECRETS = ("AWS_ID_TOKEN", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD", "CI_REPOSITORY_URL")
-"""GitLab's own variables that hold one."""
+"""GitLab's predefined variables that hold secrets."""
 
 
 def is_job(environ: MutableMapping[str, str]) -> bool:
-    """Return True if this run is a job of a pipeline."""
+    """Return True if this process runs in a pipeline's job."""
     return bool(environ.get("CI")) and "CI_JOB_ID" in environ
 
 
 @contextlib.contextmanager
-def job(
+def prepared_job(
     argv: Sequence[str],
     *,
     say: Callable[[str], None],
     redactor: Redactor,
     environ: MutableMapping[str, str] = os.environ,
 ) -> Iterator[None]:
-    """Prepare what a task needs in a job; elsewhere do nothing.
+    """Prepare what a task needs in a job; outside of jobs do nothing.
 
     Args:
-        argv: the command line's words after ``inv``.
-        say: told the line that does the same on a person's machine, and of a wait.
-        redactor: told GitLab's secrets.
-        environ: this process's environment; credentials are put into it as paths of files.
+        argv: the words of the command line after ``inv``.
+        say: called with the equivalent local command, and when there is a wait.
+        redactor: gets GitLab's secrets.
+        environ: this process's environment; it gets paths of files with credentials.
 
     Raises:
         EngineError: the job's engine does not answer in time.
@@ -79,11 +78,11 @@ def job(
 def await_engine(
     engine: Engine, say: Callable[[str], None], wait_seconds: float = ENGINE_SECONDS
 ) -> None:
-    """Wait until an engine answers: a service of a job starts beside it, not before it.
+    """Wait until an engine answers: a job does not wait for its services to start.
 
     Args:
         engine: the engine.
-        say: told once that there is a wait.
+        say: called once if it has to wait.
         wait_seconds: how long to wait.
 
     Raises:

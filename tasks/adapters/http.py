@@ -1,4 +1,4 @@
-"""Plain HTTP to an address of this machine, under whatever host name the site has."""
+"""Plain HTTP requests to a site on this machine, whatever its host name."""
 
 from __future__ import annotations
 
@@ -14,21 +14,15 @@ READ_MAX_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Response:
-    """An answer.
-
-    Attributes:
-        status: its status code.
-        headers: its headers, names in lower case.
-        text: its body.
-    """
+    """An HTTP response; the names of its headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     text: str
 
 
-class Site:
-    """One site, reached by address: its name need not resolve on this machine.
+class SiteClient:
+    """Requests pages of one site by its address; its name need not resolve on this machine.
 
     Args:
         address: the IP address to connect to.
@@ -45,7 +39,7 @@ class Site:
         """Ask for a path, without following redirects.
 
         Raises:
-            SuiteError: nobody answered.
+            SuiteError: there was no response.
         """
         connection = http.client.HTTPConnection(self._address, self._port, timeout=timeout_seconds)
         try:

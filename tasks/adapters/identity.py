@@ -1,4 +1,4 @@
-"""Who runs this suite, as others are told."""
+"""Identifies this run to others: user, host, process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.core.environment import Holder
 
 
 def user_at_host() -> str:
-    """Return who runs this, as user@host; in a GitLab job the user who started it."""
+    """Return the user as user@host; in a GitLab job the user who started it."""
     try:
         user = os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
     except (OSError, KeyError):  # a uid without a name, as in some CI images
@@ -20,7 +20,7 @@ def user_at_host() -> str:
 
 
 def this_run(action: str, commit: str = "", committed: int = 0) -> Holder:
-    """Return what others are told while this run holds an environment.
+    """Return this run as the holder of an environment's lock.
 
     Args:
         action: what it does, e.g. ``deploy``.
@@ -39,7 +39,7 @@ def this_run(action: str, commit: str = "", committed: int = 0) -> Holder:
 
 
 def is_alive(pid: int) -> bool:
-    """Return True if a process of this host is there, whosever it is."""
+    """Return True if a process of any user exists on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
-"""What libraries have to say by themselves: told once in our words, or not at all.
+"""Handles libraries' warnings: shows each once, in plain words, or hides it.
 
-Python prints warnings, and log records that nobody takes, to stderr as they are, with a path in
-somebody's installation. That is nothing to show a user.
+By default Python prints warnings and unhandled log records to stderr, with paths of the
+installation, which do not help a user.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 _FOR_DEVELOPERS = re.compile("Deprecat|Future|Dependency|Resource|Import")
-"""Names of warnings about how a library is used or installed: for those who write the suite."""
+"""Categories of warnings that only concern the suite's developers."""
 
 _UNVERIFIED = re.compile("made to host '(?P<host>[^']+)'")
 _LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\](\w+)")
 
 
-def take_over(tell: Callable[[str], None]) -> None:
-    """Let no library write to the user's terminal any more.
+def redirect_warnings(tell: Callable[[str], None]) -> None:
+    """Stop libraries from writing to the terminal.
 
-    Whoever asks Python for warnings, by ``-W`` or PYTHONWARNINGS, gets them as they are.
+    With ``-W`` or PYTHONWARNINGS Python's own output is kept.
 
     Args:
-        tell: told once what a user should know.
+        tell: called once with each warning that a user should see.
     """
     logging.getLogger().addHandler(logging.NullHandler())
     if sys.warnoptions:
@@ -42,7 +42,7 @@ def take_over(tell: Callable[[str], None]) -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        words = in_our_words(str(message), category.__name__, filename)
+        words = user_message(str(message), category.__name__, filename)
         if words and words not in told:
             told.add(words)
             tell(words)
@@ -50,13 +50,13 @@ def take_over(tell: Callable[[str], None]) -> None:
     warnings.showwarning = show
 
 
-def in_our_words(message: str, category: str, filename: str) -> str:
-    """Return what a user is told of a warning, or an empty string.
+def user_message(message: str, category: str, filename: str) -> str:
+    """Return the message that a user gets for a warning, or an empty string.
 
     Args:
         message: the warning's text.
         category: the name of its class.
-        filename: the module that it came from.
+        filename: the module that raised it.
     """
     if _FOR_DEVELOPERS.search(category):
         return ""
@@ -72,8 +72,8 @@ def in_our_words(message: str, category: str, filename: str) -> str:
 
 
 @contextlib.contextmanager
-def overheard() -> Iterator[list[str]]:
-    """Collect what libraries log in a block as an error: some only log why they failed."""
+def captured_errors() -> Iterator[list[str]]:
+    """Collect the errors that libraries log in a block: some log the reason of a failure only."""
     heard: list[str] = []
 
     class Ear(logging.Handler):

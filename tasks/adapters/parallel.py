@@ -1,4 +1,4 @@
-"""Several questions at once, to one server or to several."""
+"""Calls a function for several arguments in parallel."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AT_ONCE = 8
-"""Questions at a time; the HTTP libraries keep ten connections open."""
+"""Calls at a time; the HTTP libraries keep ten connections open."""
 
 
-def at_once(ask: Callable[[T], R], each: Iterable[T]) -> list[R]:
-    """Return the answers to several questions, asked at once, in order.
+def map_parallel(ask: Callable[[T], R], each: Iterable[T]) -> list[R]:
+    """Return the results of a function for several arguments, called in parallel, in order.
 
     Args:
-        ask: asks one; what it raises is raised here.
-        each: the questions.
+        ask: the function; its exceptions are raised here.
+        each: the arguments.
     """
     questions = list(each)
     if len(questions) < 2:

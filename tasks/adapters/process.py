@@ -1,4 +1,4 @@
-"""Running programs: argv lists, streamed and redacted output, deadlines, forwarded signals."""
+"""Runs programs: argv lists, streamed and redacted output, timeouts, forwarded signals."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from tasks.core.errors import CommandError, DeadlineError, MissingToolError
 from tasks.core.redact import Redactor
-from tasks.core.variables import kept
+from tasks.core.variables import inherited_variables
 
 if TYPE_CHECKING:
     from types import FrameType
 
 GRACE_SECONDS = 15.0
-"""How long a program may take to end after a signal before it is killed."""
+"""How long a program may take to exit after a signal before it is killed."""
 
 LOOK_SECONDS = 0.5
-"""How often whoever waits for a program looks whether a signal has come."""
+"""How often a wait for a program is interrupted, so that Python can handle signals."""
 
 TAIL_SECONDS = 0.1
-"""How often the output of a program that is detached is looked at."""
+"""How often the output of a detached program is read."""
 
 PR_SET_PDEATHSIG = 1
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was told to end by a signal.
+    """A signal told this run to end.
 
     Attributes:
         signum: the signal; a plain KeyboardInterrupt is SIGINT.
@@ -51,12 +51,26 @@ class Interrupted(KeyboardInterrupt):
         self.signum = signum
 
 
-class _Gate:
-    """Keeps a signal back while a program is being started.
+class OnStart(Protocol):
+    """Is given the means to end a program early, as soon as it has started."""
 
-    An exception raised in the middle of a fork is lost: Python runs the hooks of
-    ``os.register_at_fork`` (logging has one) there, and only reports what they raise. One raised
-    after it, but before the program is known, leaves nobody to tell the program.
+    def __call__(self, end: Callable[[], None], /) -> None:
+        """Keep ``end``, which may be called from any thread."""
+
+
+class OnSignal(Protocol):
+    """Decides what a signal to this process does to the program that is running."""
+
+    def __call__(self, signum: int, send: Callable[[int], None], /) -> None:
+        """Handle a signal; ``send`` sends one to the program's group."""
+
+
+class _Gate:
+    """Defers signals while a program is being started.
+
+    An exception raised during a fork is lost: Python runs the hooks of ``os.register_at_fork``
+    there (logging has one), and only prints what they raise. One raised after the fork, but before
+    the process is known, could not be forwarded to it.
     """
 
     def __init__(self) -> None:
@@ -65,7 +79,7 @@ class _Gate:
         self._to: Callable[[int], None] | None = None
 
     def take(self, signum: int, _frame: FrameType | None) -> None:
-        """Handle a signal: raise it, hand it on, or keep it."""
+        """Handle a signal: raise it, forward it, or defer it."""
         if self._to:
             self._to(signum)
         elif self._closed:
@@ -75,7 +89,7 @@ class _Gate:
 
     @contextlib.contextmanager
     def closed(self) -> Iterator[None]:
-        """Keep signals back; only the main thread ever sees one."""
+        """Defer signals; only the main thread receives any."""
         mine = threading.current_thread() is threading.main_thread()
         self._closed = self._closed or mine
         try:
@@ -85,14 +99,14 @@ class _Gate:
             self._closed = self._closed and not mine
 
     def hand_to(self, to: Callable[[int], None]) -> None:
-        """Hand signals on, also the one kept back, for as long as the gate is closed."""
+        """Forward signals, including a deferred one, for as long as the gate is closed."""
         self._to = to
         kept, self._kept = self._kept, None
         if kept is not None:
             to(kept)
 
     def give_back(self) -> None:
-        """Raise the signal that was kept back, if there was one."""
+        """Raise the deferred signal, if there is one."""
         kept, self._kept = self._kept, None
         if kept is not None:
             raise Interrupted(kept)
@@ -103,7 +117,7 @@ _gate = _Gate()
 
 @contextlib.contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted``: each ends a run as Ctrl-C does."""
+    """Raise ``Interrupted`` for SIGINT, SIGTERM and SIGHUP: each ends a run like Ctrl-C."""
     before = {number: signal.signal(number, _gate.take) for number in _ENDING}
     try:
         yield
@@ -117,12 +131,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Completed:
-    """A program that ran to its end.
-
-    Attributes:
-        argv: what was run.
-        returncode: its exit status.
-    """
+    """A program that has exited."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -132,9 +141,9 @@ class Completed:
 
 
 class _Listener:
-    """Hands on a program's lines, which two threads deliver, one at a time.
+    """Passes on a program's lines, which two threads deliver, one at a time.
 
-    What ``on_line`` raises would be lost in them: it ends the program, and is kept.
+    If ``on_line`` raises an exception, it ends the program and stores the exception.
     """
 
     def __init__(self, on_line: Callable[[str], None] | None, redactor: Redactor) -> None:
@@ -145,7 +154,7 @@ class _Listener:
         self.failure: Exception | None = None
 
     def collect(self, lines: list[str]) -> Callable[[str], None]:
-        """Return what takes a stream's lines: all of them are kept in the list, too."""
+        """Return a function that handles a stream's lines, and appends them to a list."""
 
         def take(line: str) -> None:
             lines.append(line)
@@ -164,7 +173,7 @@ class _Listener:
         return take
 
     def end_with(self, end: Callable[[], None]) -> None:
-        """Tell how the program is ended, once it has started."""
+        """Set the function that ends the program, once it has started."""
         with self._lock:
             self._end = end
             if self.failure:
@@ -172,13 +181,13 @@ class _Listener:
 
 
 class _Detached:
-    """A program's output through a file in memory, read while the program writes.
+    """Reads a program's output through a file in memory instead of a pipe.
 
-    A pipe breaks when this process is killed, and most programs die of that at their next word.
+    A pipe breaks when this process is killed, and most programs die when they next write to it.
 
     Args:
-        take: given each line.
-        errors: what becomes of bytes that are not UTF-8.
+        take: called with each line.
+        errors: Python's error handler for bytes that are not UTF-8.
     """
 
     def __init__(self, take: Callable[[str], None], errors: str) -> None:
@@ -193,7 +202,7 @@ class _Detached:
         self._reader.start()
 
     def close(self) -> None:
-        """Hand on what is left, once the program has ended."""
+        """Pass on the rest, once the program has exited."""
         self._ended.set()
         self._reader.join()
         self.file.close()
@@ -212,14 +221,14 @@ class _Detached:
 
 
 class _Ending:
-    """Ends a program: asked first, and killed when it takes too long."""
+    """Ends a program by a signal, and kills it if it takes too long."""
 
     def __init__(self) -> None:
         self._timers: list[threading.Timer] = []
         self.late = False
 
     def begin(self, process: Any, deadline: float | None) -> None:
-        """Take note of the program, and end it after so many seconds."""
+        """Set the process, and start its deadline in seconds, if there is one."""
         self._process = process
         if deadline is not None:
             self._after(deadline, self._expire)
@@ -231,12 +240,12 @@ class _Ending:
             self._process.signal_group(signum)
 
     def end(self, signum: int = signal.SIGTERM) -> None:
-        """Ask the program to end, and kill it when it does not in time."""
+        """Signal the program to end, and kill it if it does not in time."""
         self.send(signum)
         self._after(GRACE_SECONDS, lambda: self.send(signal.SIGKILL))
 
     def cancel(self) -> None:
-        """Leave it in peace: it has ended."""
+        """Cancel the timers: the program has exited."""
         for timer in self._timers:
             timer.cancel()
 
@@ -271,40 +280,36 @@ class Runner:
         check: bool = True,
         hint: str | None = None,
         undecodable: str = "replace",
-        on_start: Callable[[Callable[[], None]], None] | None = None,
-        on_signal: Callable[[int, Callable[[int], None]], None] | None = None,
+        on_start: OnStart | None = None,
+        on_signal: OnSignal | None = None,
         detached: bool = False,
     ) -> Completed:
-        """Run a program to its end and return what it said.
+        """Run a program to its end and return its output.
 
-        The program runs in a process group of its own. SIGINT and SIGTERM sent to this process
-        are passed on to the group, SIGHUP as SIGTERM; it then has 15 seconds to end, or until the
-        second signal.
+        The program runs in its own process group. SIGINT and SIGTERM to this process are forwarded
+        to the group, SIGHUP as SIGTERM; it then has 15 seconds to exit, or until the second signal.
 
         Args:
             argv: the program, looked up on PATH, and its arguments.
-            stdin: what it reads on standard input; secrets go this way, never through argv.
-            env: variables added to this process's own, as far as programs are given those; None
-                takes one away.
-            cwd: the directory it runs in.
+            stdin: its standard input; secrets are passed here, never in argv.
+            env: variables added to those inherited from this process; None removes one.
+            cwd: its working directory.
             deadline: seconds after which it is ended.
             on_line: called with every line of its output, redacted, as it comes.
             check: raise if its exit status is not 0.
-            hint: what the error should advise.
-            undecodable: what becomes of bytes that are not UTF-8: one of Python's error handlers.
-            on_start: given a function that ends the program early, from another thread.
-            on_signal: decides in place of the above: given each signal to this process, and a
-                function that sends one to the program's group. The program is waited for however
-                long it takes.
-            detached: the program can go on writing, and so end in order, when this process is
-                killed.
+            hint: the hint of the error.
+            undecodable: Python's error handler for bytes that are not UTF-8.
+            on_start: receives a function that ends the program early, from another thread.
+            on_signal: handles signals instead of the forwarding above; the program may then take
+                as long as it needs to exit.
+            detached: the program can still write, and exit in order, when this process is killed.
 
         Raises:
             MissingToolError: the program is not on PATH.
             CommandError: its exit status was not 0.
             DeadlineError: it was still running at the deadline.
-            KeyboardInterrupt: this process was interrupted; the program has ended.
-            Exception: what on_line raised; the program was ended then.
+            KeyboardInterrupt: this process was interrupted; the program has exited.
+            Exception: raised by on_line; the program was ended.
         """
         import sh
 
@@ -353,7 +358,7 @@ class Runner:
                 ending.end(signal.SIGTERM if signum == signal.SIGHUP else signum)
                 _wait(ended)
             except KeyboardInterrupt:
-                # Told twice: now.
+                # The second signal: kill it.
                 ending.send(signal.SIGKILL)
                 _wait(ended)
             raise
@@ -380,7 +385,7 @@ class Runner:
     def interact(self, argv: Sequence[str], *, env: Mapping[str, str | None] | None = None) -> int:
         """Run a program on this process's own terminal and return its exit status.
 
-        One that died of a signal has the status that a shell gives it: 128 and the signal's number.
+        If a signal killed it, the status is 128 plus the signal's number, as in a shell.
 
         Raises:
             MissingToolError: the program is not on PATH.
@@ -418,13 +423,13 @@ class Runner:
 
     def show(self, argv: Sequence[str]) -> str:
         """Return a command line as a person would type it, redacted."""
-        # Masked before it is quoted: quoting would take a secret with a quote in it apart.
+        # Masked before quoting, which would change a secret that contains a quote.
         return shlex.join(self.redactor(part) for part in argv)
 
     def error(
         self, done: Completed, *, what: str | None = None, hint: str | None = None
     ) -> CommandError:
-        """Return the error for a program that ended with an error."""
+        """Return the error for a program that failed."""
         name = (
             " ".join(done.argv[:2]) if done.argv[1:2] and done.argv[1][0] != "-" else done.argv[0]
         )
@@ -437,23 +442,23 @@ class Runner:
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return a program's environment: this process's own, as far as it concerns it, changed."""
-    whole = {**kept(os.environ), **changes}
+    """Return a program's environment: the inherited variables with changes."""
+    whole = {**inherited_variables(os.environ), **changes}
     return {name: value for name, value in whole.items() if value is not None}
 
 
 def _end_with_parent() -> None:
-    """Ask the kernel to end this program when the one that started it is killed.
+    """Ask the kernel to end this process when its parent is killed (prctl(2), Linux only).
 
-    Otherwise a Helm whose run was killed would go on working on a release that the next run has
-    taken over (prctl(2), Linux only).
+    Otherwise the Helm of a killed run would go on changing a release that the next run has taken
+    over.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end_of(process: Any) -> Future[int]:
-    """Return the future exit status of a program of sh's, negative for a signal."""
+    """Return the future exit status of a process started by sh; negative for a signal."""
     import sh
 
     ended: Future[int] = Future()
@@ -471,10 +476,10 @@ def _end_of(process: Any) -> Future[int]:
 
 
 def _wait(ended: Future[int]) -> int:
-    """Wait for an exit status, with an eye on signals.
+    """Wait for an exit status, but let Python handle signals meanwhile.
 
-    Python runs their handlers between two steps of its own: one that comes just before a thread
-    blocks, or to another thread, is seen only when the thread goes on. So it never blocks for long.
+    Python runs signal handlers between two bytecodes of the main thread: a signal that arrives just
+    before the thread blocks is handled only when it continues. So it never blocks for long.
     """
     while True:
         with contextlib.suppress(TimeoutError):

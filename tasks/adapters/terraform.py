@@ -1,8 +1,8 @@
-"""Terraform: python-terraform makes its command lines, the runner runs them.
+"""Terraform: python-terraform builds its command lines, the runner runs them.
 
-Of python-terraform 0.10.1 no command is run: ``plan`` raises where there are changes, ``apply``
-wants ``skip_plan``, ``destroy`` passes an option that Terraform no longer has, ``output`` fails for
-one name, and none of them can be interrupted without its Terraform being killed.
+The commands of python-terraform 0.10.1 are not usable: ``plan`` raises if there are changes,
+``apply`` requires ``skip_plan``, ``destroy`` passes an option that Terraform has removed,
+``output`` fails for a single name, and an interruption kills Terraform.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ class StateLock:
     """A lock on the state, as Terraform writes it.
 
     Attributes:
-        id: what `inv infra.unlock` needs.
-        operation: what it is held for, e.g. ``OperationTypeApply``.
+        operation: e.g. ``OperationTypeApply``.
         who: user and host.
-        created: since when.
+        created: the time of locking.
     """
 
     id: str
@@ -60,11 +59,7 @@ class StateLock:
 
 
 class LockedError(HeldError):
-    """The state is locked.
-
-    Attributes:
-        lock: by whom.
-    """
+    """The state is locked by another run."""
 
     def __init__(self, stack: str, lock: StateLock) -> None:
         super().__init__(
@@ -81,9 +76,9 @@ class Terraform:
     Args:
         runner: runs it, and redacts what it says.
         root: the directory with the configuration.
-        stack: the stack's name; each has a data directory of its own, so that no run can take
-            another one's state.
-        environ: variables that lead to the right place in AWS.
+        stack: the stack's name; each has its own data directory, so that no run can use another
+            stack's state.
+        environ: variables that select region and profile in AWS.
     """
 
     def __init__(self, runner: Runner, root: Path, stack: str, environ: Mapping[str, str]) -> None:
@@ -98,21 +93,21 @@ class Terraform:
             "TF_DATA_DIR": str(root / ".terraform" / stack),
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
-            # Each would change what a command of ours means.
+            # Each would change the meaning of the commands below.
             **dict.fromkeys(("TF_CLI_ARGS", "TF_WORKSPACE"), ""),
             **{f"TF_CLI_ARGS_{name}": "" for name in ("init", "plan", "apply", "show", "output")},
         }
         self.tell: Callable[[str], None] = lambda _: None
-        """Told what the user should know while a command runs."""
+        """Called with messages to the user while a command runs."""
 
     @property
     def leftover(self) -> Path:
-        """The state that a run has left here, because it could not be stored where it belongs."""
+        """The local copy of a state that an earlier run could not store in the bucket."""
         return self._root / f"errored.{self._stack}.tfstate"
 
     @property
     def rescue(self) -> str:
-        """How that state gets to where it belongs."""
+        """The hint on how to store that state in the bucket."""
         return (
             f"the state could not be stored and lies in {self.leftover}. Once its place can be "
             f"written again: inv infra.unlock --stack {self._stack}; then "
@@ -123,7 +118,7 @@ class Terraform:
     def init(
         self, backend: Mapping[str, str], on_line: Callable[[str], None] | None = None
     ) -> None:
-        """Get the provider, and connect to the state.
+        """Download the provider, and connect to the state.
 
         Args:
             backend: bucket, key and region of the state.
@@ -131,7 +126,7 @@ class Terraform:
 
         Raises:
             InputError: there is no such bucket.
-            MissingToolError: there is no Terraform, or no provider can be had.
+            MissingToolError: there is no Terraform, or the provider cannot be downloaded.
         """
         options = {
             "input": False,
@@ -154,17 +149,17 @@ class Terraform:
         """Make a plan and save it; it holds secrets.
 
         Args:
-            out: where to; the file is made readable by its owner alone.
+            out: path of the plan file; only its owner can read it.
             files: variables files, the later ones win.
-            values: variables that win over the files.
+            values: variables that override the files.
             destroy: plan to destroy everything.
             on_line: called with every line of output.
 
         Returns:
-            Whether there is anything to change.
+            True if there is anything to change.
 
         Raises:
-            LockedError: somebody else is at work on the stack.
+            LockedError: another run holds the state's lock.
         """
         out.touch(mode=0o600)
         options: dict[str, Any] = {"input": False, "detailed_exitcode": True, "out": str(out)}
@@ -194,7 +189,7 @@ class Terraform:
         """Apply a saved plan.
 
         Raises:
-            LockedError: somebody else is at work on the stack.
+            LockedError: another run holds the state's lock.
             RefusedError: the state has changed since the plan was made.
         """
         self._run("apply", {"input": False}, str(plan), on_line=on_line)
@@ -209,7 +204,7 @@ class Terraform:
         """Remove the lock of this id."""
         self._run("force-unlock", {"force": True}, lock_id, deadline=READ_SECONDS)
 
-    # -- how ----------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     def _program(self) -> str:
         try:
@@ -238,12 +233,12 @@ class Terraform:
             on_line=on_line,
             check=False,
             on_signal=stopping.take,
-            # Killed with its state half written it would leave its lock, too.
+            # Killed while writing its state it would also leave its lock.
             detached=True,
         )
         left = self._root / "errored.tfstate"
         if command == "apply" and left.exists():
-            # Terraform's name for it does not say whose it is.
+            # Terraform's name for it does not include the stack.
             left.replace(self.leftover)
         if stopping.signum:
             raise Interrupted(stopping.signum)
@@ -286,7 +281,7 @@ class Terraform:
         }
         if _NO_PROVIDER.search(output):
             return MissingToolError(
-                "terraform init can have no AWS provider",
+                "terraform init cannot install the AWS provider",
                 hint="let this machine reach registry.terraform.io, or name a mirror in the "
                 "Terraform settings (TF_CLI_CONFIG_FILE)",
                 **told,
@@ -296,13 +291,13 @@ class Terraform:
 
 
 class _Stopping:
-    """Passes the first signal on to Terraform, and lets it end in order, however long that takes.
+    """Forwards the first signal to Terraform, and lets it end in order, however long that takes.
 
-    Terraform waits for what AWS is doing, saves the state and releases the lock. Cut short, it
-    leaves the lock, and maybe resources that no state knows.
+    Terraform waits for operations in AWS, saves the state and releases the lock. If it is killed,
+    it leaves the lock, and maybe resources that are in no state.
 
     Args:
-        tell: told what happens next.
+        tell: called with what happens next.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -311,7 +306,7 @@ class _Stopping:
         self.signum = 0
 
     def take(self, signum: int, pass_on: Callable[[int], None]) -> None:
-        """Handle a signal to this run."""
+        """Forward the first signal, announce the second, and end Terraform at the third."""
         self.signum = self.signum or signum
         self._count += 1
         if self._count == 1:
@@ -323,6 +318,6 @@ class _Stopping:
 
 
 def read_lock(text: str) -> StateLock:
-    """Return the lock that a lock file's JSON describes."""
+    """Return the lock in a lock file."""
     fields = json.loads(text)
     return StateLock(*(str(fields.get(name, "")) for name in ("ID", "Operation", "Who", "Created")))

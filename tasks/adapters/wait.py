@@ -1,4 +1,4 @@
-"""Waiting for what happens outside: with a deadline, at which the object is named."""
+"""Polls until a condition holds; at the deadline the error names the object."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Clock:
-    """What a wait goes by; a test may bring its own.
+    """The clock of a wait; tests use their own.
 
     Attributes:
-        monotonic: returns seconds that only grow.
-        sleep: pauses for so many seconds.
+        monotonic: like ``time.monotonic``.
+        sleep: like ``time.sleep``.
     """
 
     monotonic: Callable[[], float] = time.monotonic
@@ -37,19 +37,19 @@ def wait_until(
     late: Callable[[str], Exception] = DeadlineError,
     clock: Clock = CLOCK,
 ) -> _T:
-    """Return the first answer that is neither None nor False; ask at once and at the deadline.
+    """Return the first truthy result of a function; call it at once, and again at the deadline.
 
     Args:
-        name: the object, and what is the matter with it while it is waited for, as the error
-            begins: ``deployment/web is not ready``.
-        look: asked again and again; what it raises ends the wait.
+        name: the object and its state while waiting, with which the error begins:
+            ``deployment/web is not ready``.
+        look: the function; its exceptions end the wait.
         deadline_seconds: how long to wait.
-        poll_seconds: how long to pause between two questions.
-        late: returns the error for the deadline, from a message that names object and seconds.
-        clock: what the wait goes by.
+        poll_seconds: how long to pause between two calls.
+        late: returns the error for the deadline, from a message with object and seconds.
+        clock: the clock of the wait.
 
     Raises:
-        DeadlineError: there was none in time; or whatever ``late`` makes of it.
+        DeadlineError: there was none in time; or the error that ``late`` returns.
     """
     deadline = clock.monotonic() + deadline_seconds
     while not (answer := look()):

@@ -1,1 +1,1 @@
-"""Putting things together: the settings, adapters and targets of one run."""
+"""Puts adapters and flows together, by the settings of one run."""

@@ -1,4 +1,4 @@
-"""Adopting an environment, put together."""
+"""Puts together the adoption of an environment."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tasks.app import wiring
 from tasks.app.session import Session
 from tasks.core.errors import InputError
 from tasks.core.names import Names
-from tasks.flows.adopt import Adoption, Rewrite, plan_adoption, run_adoption
+from tasks.flows.adopt import AdoptionPlan, Rewrite, plan_adoption, run_adoption
 from tasks.flows.compose import adoption as compose_adoption
 from tasks.flows.kubernetes import adoption as kubernetes_adoption
 
 
-class Adopting:
+class BranchAdoption:
     """The adoption of a branch's environment by this repository.
 
     Args:
         session: the run.
-        names: what the branch is called.
-        former: the repository that the environment belongs to now.
+        names: the branch's names.
+        former: the repository that owns the environment now.
     """
 
     def __init__(self, session: Session, names: Names, former: str) -> None:
@@ -32,16 +32,16 @@ class Adopting:
         self._former = former
         self._target = wiring.target(session, names.environment, dry=True)
 
-    def plan(self) -> Adoption:
+    def plan(self) -> AdoptionPlan:
         """Return what would be adopted. Reads only."""
         repository = self._session.git.repository()
         return plan_adoption(self._target.inspector, self._names, repository, self._former)
 
     def confirm(self, given: str) -> None:
-        """Have the person at the terminal type a protected environment's name.
+        """Make the user type the name of a protected environment.
 
         Args:
-            given: the name, where it was given beforehand; or an empty string.
+            given: the name from the command line, or an empty string.
 
         Raises:
             InputError: another name was given.
@@ -59,8 +59,8 @@ class Adopting:
             hint=f"if that is meant, add: --name {name}",
         )
 
-    def run(self, plan: Adoption) -> None:
-        """Carry it out; errors as of ``run_adoption``."""
+    def run(self, plan: AdoptionPlan) -> None:
+        """Carry out the plan; errors as for ``run_adoption``."""
         me, warn = this_run("adopt"), self._session.console.warn
         run_adoption(plan, self._target.remover, self._rewrite(), me=me, warn=warn)
 

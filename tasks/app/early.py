@@ -1,6 +1,6 @@
-"""Ctrl-C before a task has begun: one line, no traceback of imports.
+"""Handles Ctrl-C before a task has begun: one line instead of a traceback of imports.
 
-The first that ``tasks`` imports. While a task runs, ``tasks.adapters.process`` decides.
+It is the first import of ``tasks``. While a task runs, ``tasks.adapters.process`` handles signals.
 """
 
 import itertools
@@ -14,7 +14,7 @@ INTERRUPTED = "interrupted; the same command can be run again"
 
 
 def _is_program() -> bool:
-    """Return True if this process is `inv`, and not one that only imports the tasks."""
+    """Return True if this process is `inv`, and does not only import the tasks."""
     argv = sys.orig_argv
     if {("-m", "tasks"), ("-m", "invoke")} & set(itertools.pairwise(argv)):
         return True

@@ -1,4 +1,4 @@
-"""What is done with a branch's environment, put together: asked for, looked at, removed."""
+"""Puts together what is done with a branch's environment: deploy, inspect, remove."""
 
 from __future__ import annotations
 
@@ -17,39 +17,32 @@ from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.flows.build import guard
 from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
-from tasks.flows.deploy import Deployed, run_deploy
-from tasks.flows.gc import Sweep, find_sweep, run_sweep
+from tasks.flows.deploy import DeployResult, run_deploy
+from tasks.flows.gc import SweepPlan, find_sweep, run_sweep
 from tasks.flows.registry_port import Registry
 from tasks.flows.target import (
     Credentials,
     Inspector,
-    Part,
     RemovalPlan,
     Remover,
     Request,
+    ServiceStatus,
     owner_of,
 )
-from tasks.flows.views import absent, now
+from tasks.flows.views import no_environment_error, now
 
 
 @dataclass(frozen=True)
-class Existing:
-    """An environment that is there.
-
-    Attributes:
-        inspector: looks at it, and runs commands in it.
-        owner: whose it is.
-        names: what its branch is called.
-        parts: its services.
-    """
+class ExistingEnvironment:
+    """An environment that exists, with its services and its inspector."""
 
     inspector: Inspector
     owner: Owner
     names: Names
-    parts: tuple[Part, ...]
+    parts: tuple[ServiceStatus, ...]
 
 
-def existing(session: Session, env: str, branch: str | None) -> Existing:
+def find_existing(session: Session, env: str, branch: str | None) -> ExistingEnvironment:
     """Return a branch's environment.
 
     Args:
@@ -65,8 +58,8 @@ def existing(session: Session, env: str, branch: str | None) -> Existing:
     owner = owner_of(names, session.git.repository())
     parts = tuple(inspector.status(owner, names))
     if not parts:
-        raise absent(inspector, names)
-    return Existing(inspector, owner, names, parts)
+        raise no_environment_error(inspector, names)
+    return ExistingEnvironment(inspector, owner, names, parts)
 
 
 # -- deploying ------------------------------------------------------------------------------------
@@ -93,12 +86,12 @@ def rollback_request(session: Session, env: str, branch: str | None, tag: str) -
     Raises:
         InputError: the branch has no environment.
     """
-    found = existing(session, env, branch)
+    found = find_existing(session, env, branch)
     return Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
 
 
-def deploy(session: Session, request: Request) -> Deployed:
-    """Deploy what a request asks for, and return what it came to."""
+def deploy(session: Session, request: Request) -> DeployResult:
+    """Deploy what a request asks for, and return the result."""
     action = "rollback" if request.rollback else "deploy"
     committed = session.git.committed(request.commit) if request.commit else 0
     me = this_run(action, request.tag, committed)
@@ -111,8 +104,8 @@ def deploy(session: Session, request: Request) -> Deployed:
     return run_deploy(local, request, me=me, console=console, root=ROOT)
 
 
-def show_deployed(session: Session, done: Deployed, *, as_json: bool = False) -> None:
-    """Print where the site is; of a first deploy also who may log in."""
+def show_deployed(session: Session, done: DeployResult, *, as_json: bool = False) -> None:
+    """Print the site's URL; after a first deploy also the administrator's login."""
     if done.credentials:
         _show_credentials(done.credentials)
     if as_json:
@@ -122,10 +115,10 @@ def show_deployed(session: Session, done: Deployed, *, as_json: bool = False) ->
 
 
 def _show_credentials(credentials: Credentials) -> None:
-    """Show the first administrator, this once.
+    """Show the first administrator's password, only this once.
 
-    The session's own console would mask the password, as everywhere else. A job's log is kept and
-    read by many: there it only says where the password is.
+    The session's console would mask it. A job's log is stored and read by many people, so there it
+    only says how to get the password.
     """
     once = Console(Redactor())
     if is_job(os.environ):
@@ -138,12 +131,12 @@ def _show_credentials(credentials: Credentials) -> None:
 # -- removing -------------------------------------------------------------------------------------
 
 
-class Removal:
+class BranchCleanup:
     """The removal of everything that belongs to a branch.
 
     Args:
         session: the run.
-        names: what the branch is called.
+        names: the branch's names.
         dry: start nothing, not even a registry.
     """
 
@@ -167,13 +160,13 @@ class Removal:
         )
 
     def run(self) -> int:
-        """Remove it, and return the number of objects that were removed."""
+        """Remove the environment, and return the number of removed objects."""
         me, console = this_run("cleanup"), self._session.console
         return run_cleanup(self._remover, self.plan, self._names, me=me, console=console)
 
 
-class Sweeping:
-    """The removal of the environments, and the image tags, that nobody needs any more.
+class EnvironmentSweep:
+    """The removal of environments and image tags that nobody needs any more.
 
     Args:
         session: the run.
@@ -181,7 +174,7 @@ class Sweeping:
         dry: start nothing, not even a registry.
 
     Attributes:
-        now: the moment by which it is decided whose time is over.
+        now: the time that expiries are compared with.
 
     Raises:
         RefusedError: the environment is protected.
@@ -198,7 +191,7 @@ class Sweeping:
         self._remover, self._inspector = target.remover, target.inspector
         self._tags = _tags(session, self._remover, environment, dry=dry)
 
-    def plan(self) -> Sweep:
+    def plan(self) -> SweepPlan:
         """Return what would be removed. Reads only."""
         return find_sweep(
             self._environment,
@@ -209,8 +202,8 @@ class Sweeping:
             now=self.now,
         )
 
-    def run(self, sweep: Sweep) -> None:
-        """Remove it; errors as of ``run_sweep``."""
+    def run(self, sweep: SweepPlan) -> None:
+        """Carry out the plan; errors as for ``run_sweep``."""
         run_sweep(
             sweep,
             self._remover,

@@ -1,4 +1,4 @@
-"""Builds put together: of a branch's images, and of the image that GitLab's jobs run in."""
+"""Puts builds together: of a branch's images, and of the image that GitLab's jobs run in."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tasks.flows import pipeline
 from tasks.flows.build import (
     BAKE,
     BuildPlan,
-    Built,
-    Subject,
-    Tools,
+    BuildSubject,
+    BuildTools,
+    BuiltImage,
     checkout_of,
     plan_build,
     record,
@@ -32,23 +32,21 @@ if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
 
 RECORD = ROOT / "build.json"
-"""What a build of a branch's images writes, for later jobs."""
+"""The result of a build of a branch's images, for later jobs."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build, with everything it works with.
+    """One build, with everything it needs.
 
     Attributes:
-        session: the run.
         subject: what is being built, and for whom.
-        tools: what builds it.
-        file: tells later jobs what the images are; None where no job asks.
+        file: where the result is written for later jobs, or None.
     """
 
     session: Session
-    subject: Subject
-    tools: Tools
+    subject: BuildSubject
+    tools: BuildTools
     file: Path | None = None
 
     def plan(self, *, only: str = "", fresh: bool = False, dry: bool = False) -> BuildPlan:
@@ -60,8 +58,8 @@ class Build:
             dry: start nothing.
 
         Raises:
-            SuiteError: as of ``plan_build``; or the registry is not the local platform's and
-                cannot be reached, or that one does not come up.
+            SuiteError: as for ``plan_build``; or a registry cannot be reached, or the local one
+                does not start.
         """
         return plan_build(
             self.subject,
@@ -71,23 +69,23 @@ class Build:
             registry_to_come=self._is_registry_to_come(dry=dry),
         )
 
-    def run(self, plan: BuildPlan) -> dict[str, Built]:
-        """Carry out a plan, and return what the images are now; errors as of ``run_build``."""
+    def run(self, plan: BuildPlan) -> dict[str, BuiltImage]:
+        """Carry out a plan, and return the images; errors as for ``run_build``."""
         built = run_build(plan, self.tools)
         if self.file:
             write_record(self.file, self.subject, built)
         return built
 
-    def report(self, built: Mapping[str, Built]) -> dict[str, Any]:
-        """Return what the images are now as JSON-ready data, as it stands in build.json."""
+    def report(self, built: Mapping[str, BuiltImage]) -> dict[str, Any]:
+        """Return the images as JSON-ready data, as in build.json."""
         return record(self.subject, built)
 
-    def make(self) -> dict[str, Built]:
+    def make(self) -> dict[str, BuiltImage]:
         """Plan and run the build, as a part of a larger job."""
         return self.run(self.plan())
 
     def _is_registry_to_come(self, *, dry: bool) -> bool:
-        """Return whether the registry has yet to be started, in a dry run; else start it."""
+        """Start the local registry if needed; in a dry run only return whether it is."""
         registry = self.tools.registry
         try:
             registry.ping()
@@ -101,7 +99,7 @@ class Build:
         return False
 
 
-def of_branch(session: Session, env: str, branch: str | None) -> Build:
+def branch_build(session: Session, env: str, branch: str | None) -> Build:
     """Return the build of a branch's images.
 
     Args:
@@ -121,14 +119,14 @@ def of_branch(session: Session, env: str, branch: str | None) -> Build:
     return Build(session, subject, _tools(session, subject, BAKE, variables, registry), RECORD)
 
 
-def of_jobs(
+def job_image_build(
     session: Session, registry: str = "", *, latest: bool = False, infra: bool = False
 ) -> Build:
-    """Return the build of the image that GitLab's jobs run in; it is no environment's.
+    """Return the build of the image that GitLab's jobs run in; it belongs to no environment.
 
     Args:
         session: the run.
-        registry: where the image goes; empty for the local platform's registry.
+        registry: where the image is pushed; empty for the local platform's registry.
         latest: whether jobs are to use it from now on.
         infra: make the image with Terraform, too.
     """
@@ -142,10 +140,10 @@ def of_jobs(
     return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
 
 
-def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> Subject:
-    """Return what a build of a bake file's images is about: environment, branch and checkout."""
+def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> BuildSubject:
+    """Return the subject of a build: environment, branch and checkout."""
     names = session.names(env, branch)
-    return Subject(
+    return BuildSubject(
         name=names.environment,
         environment=session.settings.environment(names.environment),
         branch=names.branch,
@@ -157,12 +155,12 @@ def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE)
 
 def _tools(
     session: Session,
-    subject: Subject,
+    subject: BuildSubject,
     bake: str,
     variables: Mapping[str, str],
     registry: Registry,
-) -> Tools:
-    return Tools(
+) -> BuildTools:
+    return BuildTools(
         git=session.git,
         buildx=Buildx(session.runner, ROOT, bake),
         registry=registry,
@@ -173,5 +171,5 @@ def _tools(
 
 
 def _given(*names: str) -> dict[str, str]:
-    """Return those of these variables that are set, and not to an empty text."""
+    """Return the variables among these that are set and not empty."""
     return {name: os.environ[name] for name in names if os.environ.get(name)}

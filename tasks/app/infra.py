@@ -1,4 +1,4 @@
-"""A stack's Terraform and the bucket of its state, put together."""
+"""Puts together a stack's Terraform and the bucket of its state."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from tasks.adapters.terraform import Terraform
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
 from tasks.core.names import bucket_name
-from tasks.flows.infra.site import FOLDER, Site, only_stack, variables_files
+from tasks.flows.infra.context import FOLDER, StackContext, only_stack, variables_files
 
 
-def site(session: Session, stack: str) -> Site:
-    """Return a stack, and what works on it.
+def stack_context(session: Session, stack: str) -> StackContext:
+    """Return a stack with its Terraform and the bucket of its state.
 
     Args:
         session: the run.
         stack: the stack's name; empty for the only one.
 
     Raises:
-        InputError: there is no such stack, or no file of its variables.
+        InputError: there is no such stack, or a variables file is missing.
         AwsError: the credentials are missing, or refused.
     """
     settings = session.settings
@@ -29,7 +29,7 @@ def site(session: Session, stack: str) -> Site:
     account = aws.identity.account
     bucket = own.state_bucket or bucket_name(settings.project, account, own.region)
     tags = {"Project": settings.project, "ManagedBy": "inv infra.bootstrap"}
-    return Site(
+    return StackContext(
         name=name,
         account=account,
         region=own.region,

@@ -1,4 +1,4 @@
-"""`inv` as ./inv starts it: invoke's own program, with exit code 2 for what it cannot read."""
+"""The program that ./inv starts: invoke's own, with exit code 2 for a bad command line."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from invoke.exceptions import Exit, ParseError, UnknownFileType
 class SuiteConfig(invoke.Config):
     """invoke's configuration, with one-line errors for files that it cannot read.
 
-    invoke merges only its own keys; the suite's settings, which invoke would merge into a
-    traceback where types differ, are merged and read by ``Session.settings``.
+    invoke merges only its own keys. ``Session.settings`` merges those of the suite: where types
+    differ, invoke would end in a traceback.
     """
 
     def _load_yaml(self, path: Any) -> Any:
@@ -40,7 +40,7 @@ class SuiteConfig(invoke.Config):
         except FileNotFoundError:
             raise  # invoke tries several names
         except Exception as error:
-            # Whatever stands in a file that a person wrote: no bug of ours.
+            # A user's file may have any content; errors in it are not bugs of the suite.
             reason = " ".join(str(error).split())
             raise Exit(f"error: {path} cannot be read: {reason}", code=2) from error
         if data is None:  # nothing but comments
@@ -50,7 +50,7 @@ class SuiteConfig(invoke.Config):
         return data
 
     def load_runtime(self, merge: bool = True) -> None:
-        """Load the file given with ``-f``, which invoke would silently do without."""
+        """Load the file given with ``-f``, whose absence invoke would ignore."""
         try:
             super().load_runtime(merge)
         except UnknownFileType as error:
@@ -72,7 +72,7 @@ class SuiteConfig(invoke.Config):
 
 
 class Suite(Program):
-    """invoke's program; only the exit code of a command line it cannot read differs (1 there)."""
+    """invoke's program, except for the exit code of a bad command line (2 instead of 1)."""
 
     def parse_core(self, argv: list[str] | None) -> None:
         """Read invoke's own options."""
@@ -100,7 +100,7 @@ class Suite(Program):
 
 @contextlib.contextmanager
 def _usage_errors(*more: type[Exception]) -> Iterator[None]:
-    """Turn what invoke raises about a command line, and more where it parses numbers, into 2."""
+    """Exit with code 2 for invoke's errors about the command line, and for further exceptions."""
     caught: tuple[type[Exception], ...] = (ParseError, *more)
     try:
         yield
@@ -115,11 +115,10 @@ def _usage_errors(*more: type[Exception]) -> Iterator[None]:
 def main() -> None:
     """Run the command line.
 
-    When whoever reads our output has gone (``inv --list | head -1``) there is nothing more to say:
-    the run ends as other tools do, without a word and with the status of SIGPIPE. Output that
-    cannot be written otherwise, and a file for which the disk has no room, are errors like others.
+    When the reader of a pipe has gone (``inv --list | head -1``), the run ends silently with the
+    status of SIGPIPE, like other tools. Any other failure to write, and a full disk, is an error.
     """
-    for name in ("stdout", "stderr"):  # closed by whoever started us
+    for name in ("stdout", "stderr"):  # may have been closed by the parent process
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
@@ -131,7 +130,7 @@ def main() -> None:
         lost = [stream for stream in (sys.stdout, sys.stderr) if _is_unwritable(stream)]
         if not lost and error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        for stream in lost:  # or Python would write what is left at its end, and fail again
+        for stream in lost:  # otherwise Python flushes it at exit, and fails again
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(128 + signal.SIGPIPE)
@@ -141,9 +140,10 @@ def main() -> None:
 
 
 def _is_unwritable(stream: TextIO) -> bool:
-    """Return True if a stream takes nothing more: what it holds fails again, or its reader is gone.
+    """Return True if a stream takes nothing more: a write fails, or its reader is gone.
 
-    What was too long for its buffer is not held any more once it has failed.
+    What was too long for the stream's buffer is dropped by the first failure, so the stream itself
+    is asked as well.
     """
     try:
         stream.flush()

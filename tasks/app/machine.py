@@ -1,4 +1,4 @@
-"""This machine, put together: what examines and mends it, and what the tests need on it."""
+"""Puts together the doctor of this machine, and what tests need on it."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from functools import partial
 
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.host.apt import AptTool
-from tasks.adapters.host.docker_service import Service
+from tasks.adapters.host.docker_service import DockerService
 from tasks.adapters.host.machine import Machine
 from tasks.adapters.host.venv import Venv
-from tasks.adapters.terminal.consent import ask
+from tasks.adapters.terminal.consent import ask_consent
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
 from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need
 from tasks.core.errors import SuiteError
 from tasks.core.settings import LOCAL
 from tasks.core.stack_outputs import origins
-from tasks.core.variables import pythons
-from tasks.flows.doctor import Doctor, FixPlan, Report, refuse, stack_findings, stack_problem
+from tasks.core.variables import python_variables
+from tasks.flows.doctor import Doctor, DoctorReport, FixPlan, refuse, stack_findings, stack_problem
 
 
 def doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
-    """Return what examines and mends this machine.
+    """Return the doctor of this machine.
 
     Args:
         session: the run.
         env: what ``--env`` said.
-        tools: what is needed besides what the environment needs.
+        tools: what is needed besides the environment's needs.
     """
     name, environment = session.environment(env)
     return Doctor(
         machine=Machine(session.runner, Engine()),
-        service=Service(session.runner),
+        service=DockerService(session.runner),
         runner=session.runner,
         apt=AptTool(session.runner),
         settings=session.settings,
@@ -45,22 +45,20 @@ def doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
     )
 
 
-def fix(session: Session, doctor: Doctor, *, yes: bool) -> Report:
-    """Bring what this machine lacks, with consent; errors as of ``Doctor.fix``.
+def fix(session: Session, doctor: Doctor, *, yes: bool) -> DoctorReport:
+    """Install what this machine lacks, with consent; errors as for ``Doctor.fix``.
 
     Args:
-        session: the run.
-        doctor: what mends it.
-        yes: whether the command line has consented already.
+        yes: whether the command line has given consent.
     """
     return doctor.fix(partial(_consent, session, yes))
 
 
 def fix_for_tests(session: Session, *, yes: bool) -> None:
-    """Bring what the tests need; ports that are taken do not matter to them.
+    """Install what the tests need; they do not use the platform's ports.
 
     Raises:
-        SuiteError: something is still lacking.
+        SuiteError: something is still missing.
     """
     found = doctor(session, LOCAL, tools=TEST_TOOLS)
     report = fix(session, found, yes=yes).lacking
@@ -68,7 +66,7 @@ def fix_for_tests(session: Session, *, yes: bool) -> None:
 
 
 def run_nox(session: Session, words: Sequence[str]) -> int:
-    """Run nox on this terminal; return its exit status. What it lacks in .venv is installed first.
+    """Run nox on this terminal and return its exit status; first install its packages if needed.
 
     Args:
         session: the run.
@@ -78,23 +76,23 @@ def run_nox(session: Session, words: Sequence[str]) -> int:
     if not venv.is_ready():
         with session.console.work("install requirements-dev.lock") as activity:
             venv.prepare(activity.line)
-    return session.runner.interact([venv.program("nox"), *words], env=pythons(os.environ))
+    return session.runner.interact([venv.program("nox"), *words], env=python_variables(os.environ))
 
 
 def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:
-    """Return whether a fix may run. Root's consent is the command line itself."""
+    """Return True if a fix may run; without sudo, no consent is needed."""
     if not plan.sudo:
         return True
     for line in plan.lines:
         session.console.say(f"  {line}")
-    if not yes and not ask("Run this?"):
+    if not yes and not ask_consent("Run this?"):
         return False
-    # It may want a password: asked for once, here, before any progress is drawn.
+    # It may ask for a password: only once, here, before any progress is shown.
     return session.runner.interact(["sudo", "--validate"]) == 0
 
 
 def _addresses(session: Session, environment: str) -> tuple[Finding, ...]:
-    """Return where an environment's addresses come from; none where it has no stack."""
+    """Return the findings on where an environment's addresses come from; none without a stack."""
     stack = session.settings.environment(environment).stack
     if stack is None:
         return ()

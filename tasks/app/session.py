@@ -1,4 +1,4 @@
-"""One run of a task: its settings, what AWS and git say, and the adapters that every task uses."""
+"""One run of a task: its settings, and the adapters that every task uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.adapters.aws.session import Aws
 from tasks.adapters.git import Git
 from tasks.adapters.process import Runner, termination_as_interrupt
 from tasks.adapters.terminal.console import Console
-from tasks.adapters.terminal.typed_word import typed
+from tasks.adapters.terminal.typed_word import confirm_by_typing
 from tasks.app.paths import ROOT
 from tasks.core import stack_outputs
 from tasks.core.config_sources import Level, merge, origin, variables
@@ -62,63 +62,63 @@ class Session:
 
     @contextlib.contextmanager
     def answerable(self, argv: Sequence[str]) -> Iterator[None]:
-        """Run a task as a program among others: it ends well when told to, and is a job in GitLab.
+        """Set up signals, warnings and the GitLab job for the duration of a task.
 
         Args:
             argv: the command line's words after ``inv``.
         """
-        library_warnings.take_over(self.console.warn)
-        job = gitlab.job(argv, say=self.console.say, redactor=self.redactor)
+        library_warnings.redirect_warnings(self.console.warn)
+        job = gitlab.prepared_job(argv, say=self.console.say, redactor=self.redactor)
         with termination_as_interrupt(), job:
             yield
 
     def confirm(self, word: str, question: str, *, refusal: str, hint: str) -> None:
-        """Have the person at the terminal type a word before something is lost.
+        """Make the user type a word before something is lost.
 
         Args:
             word: what must be typed.
-            question: what it is about, one sentence.
-            refusal: why nothing happens without the word.
+            question: one sentence about the consequences.
+            refusal: the error's message if the word is not typed.
             hint: how to go on without a terminal.
 
         Raises:
             RefusedError: another word was typed, or there is no terminal.
         """
-        if not typed(word, question):
+        if not confirm_by_typing(word, question):
             raise RefusedError(refusal, hint=hint)
 
     # -- settings -----------------------------------------------------------------------------
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, read strictly; what only a stack knows is not in them.
+        """The settings, parsed strictly, without the values that a stack publishes.
 
         Raises:
-            SettingsError: they are wrong; the error names the key and where it came from.
+            SettingsError: they are invalid; the error names the key and its origin.
         """
         return _read(self._levels)
 
     def settings_of(self, environment: str) -> Settings:
-        """Return the settings with everything that an environment's stack says of it.
+        """Return the settings with the values that an environment's stack publishes.
 
         Args:
             environment: the environment's name.
 
         Raises:
             InputError: there is no such environment.
-            SettingsError: they are wrong, or the stack has published nothing.
+            SettingsError: they are invalid, or the stack has published nothing.
             AwsError: AWS refused, or cannot be reached.
         """
         if self.settings.environment(environment).stack is None:
             return self.settings
         if environment not in self._whole:
             settings = _read(self.levels_of(environment))
-            stack_outputs.check_whole(environment, settings.environment(environment))
+            stack_outputs.check_complete(environment, settings.environment(environment))
             self._whole[environment] = settings
         return self._whole[environment]
 
     def levels_of(self, environment: str) -> list[Level]:
-        """Return everything that says something of an environment, its stack included."""
+        """Return all levels that set values of an environment, including its stack."""
         stack = self.settings.environment(environment).stack
         if stack is None:
             return self._levels
@@ -156,7 +156,7 @@ class Session:
         return self._parameters[stack]
 
     def aws(self, stack: str | None) -> Aws:
-        """Return AWS as a stack sees it, or as the environment variables do.
+        """Return AWS with a stack's region and profile, or with those of the environment.
 
         Args:
             stack: the stack's name, or None.
@@ -172,11 +172,11 @@ class Session:
     # -- the branch and the environment of a command line -------------------------------------
 
     def branch(self, given: str | None) -> str:
-        """Return the branch a run is about: the one given, or the one that is checked out.
+        """Return the branch of a run: the one given, or the one that is checked out.
 
         Args:
-            given: what ``--branch`` said, or None when it was not given. An empty text is bad
-                input: it must never come to mean another branch.
+            given: what ``--branch`` said, or None when it was not given. An empty string is an
+                error: it must never be taken for another branch.
 
         Raises:
             InputError: not a legal branch name, or none is checked out.
@@ -184,7 +184,7 @@ class Session:
         return check_branch(self.git.branch() if given is None else given)
 
     def environment(self, name: str | None, branch: str | None = None) -> tuple[str, Environment]:
-        """Return the name and the settings of the environment a run is about.
+        """Return the name and the settings of the environment of a run.
 
         Args:
             name: what ``--env`` said.
@@ -197,7 +197,7 @@ class Session:
         return chosen, self.settings.environment(chosen)
 
     def names(self, env: str, branch: str | None) -> Names:
-        """Return what the branch of a command line is called in its environment.
+        """Return the names of the command line's branch in its environment.
 
         Args:
             env: what ``--env`` said.
@@ -208,9 +208,9 @@ class Session:
         return self.names_in(environment, chosen)
 
     def names_in(self, environment: str, branch: str) -> Names:
-        """Return what a branch is called in an environment, both by their full names.
+        """Return a branch's names in an environment.
 
-        Its stack is asked only where the host needs the stack's domain.
+        The stack is only asked if the host name needs its domain.
         """
         lacks = "domain" in self.settings.environment(environment).gaps
         settings = self.settings_of(environment) if lacks else self.settings
@@ -228,7 +228,7 @@ def _levels(config: invoke.Config) -> list[Level]:
     def level(path: str | None, data: dict[str, Any], *, is_shared: bool) -> Level:
         kept = {key: value for key, value in (data or {}).items() if key not in own}
         if is_shared:
-            # One file for all that a person does with invoke: other projects' keys stand there too.
+            # Shared by all of a user's projects, so it may have keys of others.
             kept = {key: value for key, value in kept.items() if key in Settings.model_fields}
         return Level(_shown(path), kept)
 

@@ -1,6 +1,6 @@
-"""What every task shares: the decorator that turns errors into exit codes, and common options.
+"""What all tasks share: the decorator that turns errors into exit codes, and common options.
 
-Loaded with the commands, so it imports nothing that ``inv --list`` would have to wait for.
+It is loaded with the commands, so it imports nothing that would slow down ``inv --list``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ HELP = {
 
 
 def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any], Any]:
-    """Return a decorator for a task of the suite: invoke's own, with our errors and exit codes.
+    """Return invoke's task decorator with the suite's errors and exit codes.
 
     Args:
-        help: help of the task's own options; the shared ones of ``HELP`` are added.
+        help: help of the task's own options; that of ``HELP`` is added.
         options: passed on to ``invoke.task``.
     """
 
@@ -69,13 +69,13 @@ def check_format(value: str) -> bool:
     return value == "json"
 
 
-def passed_on(argv: list[str], command: str = "") -> list[str]:
-    """Return the command that a task passes on: what follows `--`, or the words of an option.
+def forwarded_command(argv: list[str], command: str = "") -> list[str]:
+    """Return the command that a task forwards: the words after `--`, or those of an option.
 
     Args:
-        argv: the whole command line; invoke itself keeps what follows `--` only as one text, in
-            which the words can no longer be told apart.
-        command: what the option said.
+        argv: the whole command line; invoke joins the words after `--` into one string, which
+            cannot be split again reliably.
+        command: the option's value.
 
     Raises:
         InputError: both were given, or the option's quotes do not match.

@@ -1,6 +1,6 @@
-"""Wiring: what runs an environment, its registry, and what several environments share.
+"""Puts together an environment's target and registry, and the platforms.
 
-A run has to do with one target, so only that one's flows are loaded.
+A run uses one target, so only that target's flows are imported.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from tasks.adapters.aws.eks import EksAccess
 from tasks.adapters.aws.session import Aws
-from tasks.adapters.docker.base_images import Bases
+from tasks.adapters.docker.base_images import BaseImages
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import Standins
 from tasks.adapters.files.download import fetch
-from tasks.adapters.files.lock import Lock
+from tasks.adapters.files.lock import FileLock
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
@@ -32,7 +32,7 @@ from tasks.flows.build import resolve_images
 
 if TYPE_CHECKING:
     from tasks.flows.compose.plan import ComposePlan
-    from tasks.flows.compose.platform import Platform
+    from tasks.flows.compose.platform import LocalPlatform
     from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.kubernetes.platform import ClusterPlatform
     from tasks.flows.registry_port import Registry
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def target(
     session: Session, environment: str, *, dry: bool = False
 ) -> Target[ComposePlan] | Target[ClusterPlan]:
-    """Return what runs the environments of one environment of invoke.yaml.
+    """Return the target of an environment of invoke.yaml.
 
     Args:
         session: the run.
@@ -81,7 +81,7 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
     own = session.settings_of(environment).environment(environment)
     assert own.cluster, "the settings require it for this target"  # noqa: S101 - for the type
     assert own.cluster.name, "the settings require it"  # noqa: S101 - for the type
-    # Looking at environments needs no Helm, and must not wait for one to be fetched.
+    # Listing environments needs no Helm, and must not wait for a download of it.
     find = partial(find_helm, session.runner, ROOT, say=session.console.say)
     warn = session.console.warn
     if own.cluster.kind == "context":
@@ -103,11 +103,11 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
 
 def local(session: Session, environment: str, *, dry: bool = False) -> Target[ComposePlan]:
     """Return this machine's Docker Engine as a target; arguments as for ``target``."""
-    from tasks.flows.compose.context import Context
+    from tasks.flows.compose.context import ComposeContext
     from tasks.flows.compose.target import compose_target
 
     engine = Engine()
-    context = Context(
+    context = ComposeContext(
         settings=session.settings_of(environment),
         environment=environment,
         engine=engine,
@@ -123,19 +123,19 @@ def local(session: Session, environment: str, *, dry: bool = False) -> Target[Co
 
 def platform(
     session: Session, standins: str, engine: Engine | None = None, *, dry: bool = False
-) -> Platform:
-    """Return the local platform; nothing of it is started by that.
+) -> LocalPlatform:
+    """Return the local platform, without starting it.
 
     Args:
         session: the run.
         standins: host and port of the registry that keeps the stand-ins.
-        engine: the Docker Engine, where it is known already.
+        engine: the Docker Engine; None for a new client.
         dry: only look: images that have yet to be made are not made.
     """
-    from tasks.flows.compose.platform import Platform
+    from tasks.flows.compose.platform import LocalPlatform
 
-    lock = Lock(platform_name(session.settings.project))
-    return Platform(
+    lock = FileLock(platform_name(session.settings.project))
+    return LocalPlatform(
         settings=session.settings,
         engine=engine or Engine(),
         runner=session.runner,
@@ -155,7 +155,7 @@ def cluster_platform(session: Session, env: str, values: Sequence[str]) -> Clust
         values: values files for helm/platform.
 
     Raises:
-        InputError: the environment lives in none.
+        InputError: the environment is not in a cluster.
     """
     from tasks.flows.kubernetes.platform import ClusterPlatform
 
@@ -200,8 +200,8 @@ def registry(session: Session, environment: str) -> Registry:
 def standins(session: Session, environment: str) -> str:
     """Return host and port of the registry that keeps an environment's stand-ins.
 
-    They are for trying things out: the local platform's registry has them where the environment's
-    own is ECR.
+    They are not for production: if the environment's registry is ECR, they are stored in the local
+    platform's.
     """
     own = session.settings_of(environment).environment(environment).registry
     if own.kind == "ecr":
@@ -210,8 +210,8 @@ def standins(session: Session, environment: str) -> str:
 
 
 @cache
-def bases(session: Session, standins: str) -> Bases:
-    """Return what resolves base images and remembers it, one per run.
+def bases(session: Session, standins: str) -> BaseImages:
+    """Return the resolver of base images, one per run.
 
     Args:
         session: the run.
@@ -219,7 +219,7 @@ def bases(session: Session, standins: str) -> Bases:
     """
     images = session.settings.images
     engine = Engine()
-    return Bases(
+    return BaseImages(
         engine,
         Standins(
             session.runner,
@@ -235,7 +235,7 @@ def bases(session: Session, standins: str) -> Bases:
 
 
 def _base(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:
-    """Return what turns a public image's reference into one that the engine has or can pull."""
+    """Return a function from a public image's reference to one that the engine has or can pull."""
 
     def base(reference: str) -> str:
         found = bases(session, standins)

@@ -26,11 +26,11 @@ def adopt(
     format: str = "text",
 ) -> None:
     """Make a branch's environment this repository's: its own was renamed, or moved."""
-    from tasks.app.adoption import Adopting
+    from tasks.app.adoption import BranchAdoption
 
     as_json = check_format(format)
     names = session.names(env, branch)
-    adopting = Adopting(session, names, from_)
+    adopting = BranchAdoption(session, names, from_)
     plan = adopting.plan()
     if not as_json:
         session.console.table(("what", "value"), plan.rows())

@@ -33,7 +33,7 @@ def build(
 
     as_json = check_format(format)
     dry = dry_run or session.dry
-    job = images.of_branch(session, env, branch)
+    job = images.branch_build(session, env, branch)
     plan = job.plan(only=only, fresh=rebuild, dry=dry)
     _carry_out(session, job, plan, dry=dry, as_json=as_json)
 
@@ -59,7 +59,7 @@ def image(
     as_json = check_format(format)
     dry = dry_run or session.dry
     place = registry or os.environ.get("CI_REGISTRY_IMAGE", "")
-    job = images.of_jobs(session, place, latest=latest, infra=infra)
+    job = images.job_image_build(session, place, latest=latest, infra=infra)
     plan = job.plan(dry=dry)
     _carry_out(session, job, plan, dry=dry, as_json=as_json, full_names=True)
 
@@ -73,7 +73,7 @@ def _carry_out(
     as_json: bool,
     full_names: bool = False,
 ) -> None:
-    """Run a build, or only print its plan; full names are those in the registry."""
+    """Run a build, or only print its plan; with full names show images as in the registry."""
     if dry:
         session.console.plan(plan, as_json=as_json)
         return

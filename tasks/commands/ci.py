@@ -64,8 +64,8 @@ def local(
     jobs = tuple(job or ())
     pipeline.check_jobs(pipeline.read_pipeline(ROOT), jobs)
     dry = dry_run or session.dry
-    settings = pipeline.at_home(session.settings)
-    build = images.of_jobs(session)
+    settings = pipeline.local_settings(session.settings)
+    build = images.job_image_build(session)
     plan = pipeline.LocalPlan(build.plan(dry=dry), settings, jobs, session.git.branch())
     if dry:
         session.console.plan(plan, as_json=as_json)

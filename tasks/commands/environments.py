@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
-from tasks.app.task import check_format, passed_on, task
+from tasks.app.task import check_format, forwarded_command, task
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -58,12 +58,12 @@ def cleanup(
     format: str = "text",
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
-    from tasks.app.environments import Removal
+    from tasks.app.environments import BranchCleanup
 
     as_json = check_format(format)
     dry = dry_run or session.dry
     names = session.names(env, branch)
-    removal = Removal(session, names, dry=dry)
+    removal = BranchCleanup(session, names, dry=dry)
     if dry:
         session.console.plan(removal.plan(), as_json=as_json)
     elif not removal.run():
@@ -97,7 +97,7 @@ def status(
     from tasks.flows.views import STATUS_COLUMNS, status_rows
 
     as_json = check_format(format)
-    parts = environments.existing(session, env, branch).parts
+    parts = environments.find_existing(session, env, branch).parts
     if as_json:
         session.console.json([asdict(part) for part in parts])
         return
@@ -125,7 +125,7 @@ def logs(
     """Show what the services of a branch's environment write."""
     from tasks.app import environments
 
-    found, say = environments.existing(session, env, branch), session.console.data
+    found, say = environments.find_existing(session, env, branch), session.console.data
     try:
         found.inspector.logs(
             found.owner, found.names, say, service=service, follow=follow, tail=tail
@@ -138,7 +138,7 @@ def logs(
 @task(help={"command": "the command as one text, instead of its words after --"})
 def console(session: Session, env: str = "", branch: str | None = None, command: str = "") -> None:
     """Run a command of Mautic's console: inv console -- mautic:segments:update."""
-    words = passed_on(sys.argv, command)
+    words = forwarded_command(sys.argv, command)
     _execute(session, env, branch, "", ["mautic", "console", *words])
 
 
@@ -165,7 +165,7 @@ def url(session: Session, env: str = "", branch: str | None = None) -> None:
     """Print the URL of a branch's environment."""
     from tasks.app import environments
 
-    session.console.data(environments.existing(session, env, branch).names.url)
+    session.console.data(environments.find_existing(session, env, branch).names.url)
 
 
 def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
@@ -185,5 +185,5 @@ def _execute(
     """Run a command in a service, on this terminal, and end with its exit status."""
     from tasks.app import environments
 
-    found = environments.existing(session, env, branch)
+    found = environments.find_existing(session, env, branch)
     raise Exit(code=found.inspector.execute(found.owner, found.names, words, service=service))

@@ -19,11 +19,11 @@ def gc(
     format: str = "text",
 ) -> None:
     """Remove environments whose branch is gone or whose time is over, and tags of gone branches."""
-    from tasks.app.environments import Sweeping
+    from tasks.app.environments import EnvironmentSweep
 
     as_json = check_format(format)
     dry = dry_run or session.dry or not yes
-    sweeping = Sweeping(session, env, dry=dry)
+    sweeping = EnvironmentSweep(session, env, dry=dry)
     sweep = sweeping.plan()
     if as_json:
         session.console.json(sweep.as_dict())

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tasks.app.session import Session
-    from tasks.core.terraform_plan import Change, Summary
+    from tasks.core.terraform_plan import PlanSummary, ResourceChange
 
 DRIFTED = 2
-"""Exit code of a drift, as `terraform plan -detailed-exitcode` has it."""
+"""Exit code if there is drift, as of `terraform plan -detailed-exitcode`."""
 
 _STACK = "name of a stack in invoke.yaml (default: the only one)"
 
@@ -33,17 +33,17 @@ def bootstrap(
     from tasks.flows.infra.state import plan_bootstrap, run_bootstrap
 
     as_json = check_format(format)
-    site = infra.site(session, stack)
-    plan = plan_bootstrap(site.bucket)
+    context = infra.stack_context(session, stack)
+    plan = plan_bootstrap(context.bucket)
     if dry_run or session.dry:
         session.console.plan(plan, as_json=as_json)
         return
-    run_bootstrap(plan, site.bucket, session.console)
+    run_bootstrap(plan, context.bucket, session.console)
     if as_json:
         session.console.json(plan.as_dict())
     else:
         session.console.say(
-            f"bucket {site.bucket.name} is as it should be; next: {site.command('plan')}"
+            f"bucket {context.bucket.name} is as it should be; next: {context.command('plan')}"
         )
 
 
@@ -54,8 +54,8 @@ def plan(session: Session, stack: str = "", diff: bool = False, format: str = "t
     from tasks.flows.infra.plans import make_plan, show_diff
 
     as_json = check_format(format)
-    site = infra.site(session, stack)
-    summary = make_plan(site, dry=session.dry)
+    context = infra.stack_context(session, stack)
+    summary = make_plan(context, dry=session.dry)
     if as_json:
         session.console.json(summary.as_dict())
     else:
@@ -67,9 +67,9 @@ def plan(session: Session, stack: str = "", diff: bool = False, format: str = "t
         session.console.say("the plan was not saved")
         return
     if diff:
-        session.console.data(show_diff(site))
+        session.console.data(show_diff(context))
     agree = " --replace-stateful" if summary.losses else ""
-    session.console.say(f"saved; next, within 24 hours: {site.command('apply')}{agree}")
+    session.console.say(f"saved; next, within 24 hours: {context.command('apply')}{agree}")
 
 
 @task(
@@ -90,24 +90,24 @@ def apply(
     from tasks.flows.infra.plans import apply_plan, open_plan
 
     as_json = check_format(format)
-    site = infra.site(session, stack)
-    summary = open_plan(site)
+    context = infra.stack_context(session, stack)
+    summary = open_plan(context)
     if dry_run or session.dry:
         session.console.plan(summary, as_json=as_json)
         return
     if summary.losses and not replace_stateful:
         _show(session, summary)
         session.confirm(
-            site.name,
+            context.name,
             "What is lost cannot be brought back.",
-            refusal=f"the plan of stack {site.name} loses {_lost(summary.losses)}",
-            hint=f"if that is meant: {site.command('apply')} --replace-stateful",
+            refusal=f"the plan of stack {context.name} loses {_lost(summary.losses)}",
+            hint=f"if that is meant: {context.command('apply')} --replace-stateful",
         )
-    apply_plan(site, summary)
+    apply_plan(context, summary)
     if as_json:
         session.console.json(summary.as_dict())
     else:
-        session.console.say(f"done; what it made: {site.command('output')}")
+        session.console.say(f"done; what it made: {context.command('output')}")
 
 
 @task(help={"stack": _STACK, "name": "print only this output's value"})
@@ -117,7 +117,7 @@ def output(session: Session, stack: str = "", name: str = "", format: str = "tex
     from tasks.flows.infra.plans import outputs_of
 
     as_json = check_format(format)
-    found = outputs_of(infra.site(session, stack), name)
+    found = outputs_of(infra.stack_context(session, stack), name)
     if as_json:
         session.console.json(found[name] if name else found)
     elif name:
@@ -134,8 +134,8 @@ def drift(session: Session, stack: str = "", format: str = "text") -> None:
     from tasks.flows.infra.plans import find_drift
 
     as_json = check_format(format)
-    site = infra.site(session, stack)
-    summary = find_drift(site)
+    context = infra.stack_context(session, stack)
+    summary = find_drift(context)
     columns, rows = ("what", "address", "attributes"), summary.drift_rows
     if as_json:
         session.console.json([dict(zip(columns, row, strict=True)) for row in rows])
@@ -145,9 +145,11 @@ def drift(session: Session, stack: str = "", format: str = "text") -> None:
     if pending:
         session.console.say(f"besides, {pending} changes of the configuration are not applied yet")
     if summary.drift:
-        session.console.warn(f"{site.subject} has drifted; to put it right: {site.command('plan')}")
+        session.console.warn(
+            f"{context.subject} has drifted; to put it right: {context.command('plan')}"
+        )
         raise Exit(code=DRIFTED)
-    session.console.say(f"{site.subject} is as Terraform left it")
+    session.console.say(f"{context.subject} is as Terraform left it")
 
 
 @task(help={"stack": _STACK, "name": "the stack's name once more, instead of typing it"})
@@ -157,32 +159,33 @@ def destroy(
     """Destroy everything that a stack is made of."""
     from tasks.app import infra
     from tasks.flows.infra.plans import destroy as run_destroy
-    from tasks.flows.infra.plans import destruction
+    from tasks.flows.infra.plans import destroy_plan
 
     as_json = check_format(format)
-    site = infra.site(session, stack)
-    if name not in {"", site.name}:
-        raise InputError(f"--name {name!r} is not the stack's name, {site.name}")
-    with destruction(site) as summary:
+    context = infra.stack_context(session, stack)
+    if name not in {"", context.name}:
+        raise InputError(f"--name {name!r} is not the stack's name, {context.name}")
+    with destroy_plan(context) as summary:
         if dry_run or session.dry:
             session.console.plan(summary, as_json=as_json)
             return
         if not summary.changes:
-            session.console.say(f"{site.subject}: nothing to destroy")
+            session.console.say(f"{context.subject}: nothing to destroy")
             return
         _show(session, summary)
         if not name:
             session.confirm(
-                site.name,
+                context.name,
                 "None of this can be brought back.",
-                refusal=f"stack {site.name} is destroyed only by its name",
-                hint=f"if that is meant: {site.command('destroy')} --name {site.name}",
+                refusal=f"stack {context.name} is destroyed only by its name",
+                hint=f"if that is meant: {context.command('destroy')} --name {context.name}",
             )
-        run_destroy(site, summary)
+        run_destroy(context, summary)
     if as_json:
         session.console.json(summary.as_dict())
     session.console.say(
-        f"{site.subject} is gone; its states stay in bucket {site.bucket.name}, versions and all"
+        f"{context.subject} is gone; its states stay in bucket {context.bucket.name}, "
+        "versions and all"
     )
 
 
@@ -195,25 +198,25 @@ def unlock(
     from tasks.flows.infra.state import plan_unlock, run_unlock
 
     as_json = check_format(format)
-    site = infra.site(session, stack)
-    plan = plan_unlock(site, id)
+    context = infra.stack_context(session, stack)
+    plan = plan_unlock(context, id)
     if plan is None:
-        session.console.say(f"{site.subject} is not locked")
+        session.console.say(f"{context.subject} is not locked")
     elif dry_run or session.dry:
         session.console.plan(plan, as_json=as_json)
     else:
-        run_unlock(plan, site)
-        session.console.say(f"next: {site.command('plan')}")
+        run_unlock(plan, context)
+        session.console.say(f"next: {context.command('plan')}")
 
 
-def _show(session: Session, summary: Summary) -> None:
-    """Print a plan's summary, what is lost last and, on a terminal, in red."""
+def _show(session: Session, summary: PlanSummary) -> None:
+    """Print a plan's summary; losses come last and, on a terminal, in red."""
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for line, alarming in summary.lines():
         session.console.data(f"\x1b[31;1m{line}\x1b[0m" if alarming and colour else line)
 
 
-def _lost(changes: Iterable[Change]) -> str:
+def _lost(changes: Iterable[ResourceChange]) -> str:
     return ", ".join(f"{change.loses} ({change.address})" for change in changes)
 
 

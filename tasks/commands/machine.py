@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
-from tasks.app.task import check_format, passed_on, task
+from tasks.app.task import check_format, forwarded_command, task
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
 
 ALONE = {"lint", "types", "unit", "changed", "docs", "lock"}
-"""Sessions of noxfile.py that need nothing but .venv, or do without what is missing."""
+"""Sessions of noxfile.py that need only .venv, or skip what is missing."""
 
 YES = "run the commands of a fix with sudo without asking"
 
@@ -75,7 +75,7 @@ def demo(
     refuse(report, found.plan(report))
     done = run_demo(
         names,
-        build=lambda: images.of_branch(session, LOCAL, names.branch).make(),
+        build=lambda: images.branch_build(session, LOCAL, names.branch).make(),
         deploy=lambda: environments.deploy(
             session, environments.request(session, LOCAL, names.branch)
         ),
@@ -104,5 +104,5 @@ def test(
     if not wanted or set(wanted) - ALONE:
         machine.fix_for_tests(session, yes=yes)
     sessions = [word for name in wanted for word in ("--session", name)]
-    words = passed_on(sys.argv)
+    words = forwarded_command(sys.argv)
     raise Exit(code=machine.run_nox(session, [*sessions, *(["--", *words] if words else [])]))

@@ -1,4 +1,4 @@
-"""Where settings come from, weakest first, before they are read: files and variables."""
+"""The sources of settings before parsing, files and variables: lowest precedence first."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PREFIX = "INVOKE_"
 
 @dataclass(frozen=True)
 class Level:
-    """One place that sets something.
+    """One source of settings.
 
     Attributes:
-        name: what a message calls it, e.g. ``invoke.yaml``.
-        data: what it sets.
+        name: its name in messages, e.g. ``invoke.yaml``.
+        data: the values it sets.
     """
 
     name: str
@@ -26,13 +26,13 @@ class Level:
 
 
 def merge(levels: Sequence[Level]) -> dict[str, Any]:
-    """Return what the levels say together.
+    """Return the merged values of all levels.
 
-    Mappings are joined key by key; anything else of a stronger level replaces what was there, of
-    whatever type: reading the result strictly will name what does not fit.
+    Mappings are merged key by key; any other value of a higher level replaces the lower one,
+    whatever its type: the strict parser reports wrong types.
 
     Args:
-        levels: the weakest first.
+        levels: lowest precedence first.
     """
     merged: dict[str, Any] = {}
     for level in levels:
@@ -41,10 +41,10 @@ def merge(levels: Sequence[Level]) -> dict[str, Any]:
 
 
 def origin(levels: Sequence[Level], path: Sequence[str]) -> str:
-    """Return the name of the strongest level that sets a key, or else what the key is part of.
+    """Return the name of the highest level that sets a key, or else one of its parents.
 
     Args:
-        levels: the weakest first.
+        levels: lowest precedence first.
         path: the key's path.
     """
     for length in range(len(path), 0, -1):
@@ -55,7 +55,7 @@ def origin(levels: Sequence[Level], path: Sequence[str]) -> str:
 
 
 def setter(levels: Sequence[Level], path: Sequence[str]) -> str | None:
-    """Return the name of the strongest level that sets this very key, or None."""
+    """Return the name of the highest level that sets exactly this key, or None."""
     for level in reversed(levels):
         if _sets(level.data, path):
             return level.name
@@ -75,7 +75,7 @@ def variables(
         environ: the environment.
         known: the path of every key that a variable may set, and whether it is a list; a list's
             values are separated by commas.
-        foreign: invoke's own keys, whose variables are none of ours.
+        foreign: invoke's own keys, whose variables are ignored.
 
     Raises:
         SettingsError: a variable of this prefix that sets nothing.

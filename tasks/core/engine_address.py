@@ -1,4 +1,4 @@
-"""Where the Docker Engine is, and what to do when nobody answers there."""
+"""The Docker Engine's address, and hints if it does not answer."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import re
 from urllib.parse import urlsplit
 
 OWN = "start it (systemctl start docker); `inv doctor` says what else is missing"
-"""What helps with this machine's own engine."""
+"""The hint for this machine's own engine."""
 
 LOCAL_SOCKETS = frozenset({"", "unix:///var/run/docker.sock", "unix:///run/docker.sock"})
-"""What DOCKER_HOST may be for this machine's own engine."""
+"""Values of DOCKER_HOST that mean this machine's own engine."""
 
 _CONTEXT = re.compile(r'context "([^"]+)": (context not found|parsing .+)')
-"""The docker command's words of a context that it does not know, and of one that is damaged."""
+"""The docker command's message about a context that is unknown or damaged."""
 
 
 def unknown_context(name: str) -> tuple[str, str]:
-    """Return message and hint for a Docker context that does not exist.
-
-    Args:
-        name: its name.
-    """
+    """Return message and hint for a Docker context that does not exist."""
     return (
         f"there is no Docker context {name!r}",
         "`docker context ls` shows those that there are; DOCKER_CONTEXT or `docker context use` "
@@ -29,24 +25,19 @@ def unknown_context(name: str) -> tuple[str, str]:
 
 
 def damaged_context(name: str, reason: str) -> tuple[str, str]:
-    """Return message and hint for a Docker context whose files cannot be read.
-
-    Args:
-        name: its name.
-        reason: what is wrong with them.
-    """
+    """Return message and hint for a Docker context whose files cannot be read."""
     return (
         f"the Docker context {name!r} cannot be read: {reason}",
-        f"remove it (docker context rm {name}) and make it anew; DOCKER_CONTEXT or "
+        f"remove it (docker context rm {name}) and create it again; DOCKER_CONTEXT or "
         "`docker context use` has chosen it",
     )
 
 
 def context_fault(said: str) -> tuple[str, str] | None:
-    """Return message and hint where the docker command cannot use its context, or None.
+    """Return message and hint if the docker command cannot use its context, or None.
 
     Args:
-        said: what it wrote.
+        said: its output.
     """
     found = _CONTEXT.search(said)
     if not found:
@@ -56,10 +47,10 @@ def context_fault(said: str) -> tuple[str, str] | None:
 
 
 def full_disk(said: str) -> tuple[str, str] | None:
-    """Return message and hint where the engine's disk is full, or None.
+    """Return message and hint if the engine's disk is full, or None.
 
     Args:
-        said: the words of the error.
+        said: the error's message.
     """
     if "no space left on device" not in said.lower():
         return None
@@ -74,9 +65,9 @@ def remedy(said: str, *, host: str = "", context: str = "") -> str:
     """Return what to do when the engine does not answer.
 
     Args:
-        said: the words of the error.
-        host: the address of DOCKER_HOST, or of the context as far as it is known.
-        context: the Docker context that was chosen, or an empty string.
+        said: the error's message.
+        host: the address in DOCKER_HOST or the context, if known.
+        context: the selected Docker context, or an empty string.
     """
     if host.startswith("ssh://") or "command [ssh" in said:
         parts = urlsplit(host)

@@ -1,8 +1,8 @@
-"""What a branch's environment is, wherever it runs: whose, how far it came, what was deployed.
+"""A branch's environment on any target: its owner, its state, its releases, the holder of its lock.
 
-Each target keeps a ``Record`` where it can: Compose in the labels of a volume
+Each target stores a ``Record`` with further fields of its own: Compose in the labels of a volume
 (``core/compose/record.py``), a cluster in an annotation of the namespace
-(``core/kubernetes/record.py``), and each adds what it alone has to remember.
+(``core/kubernetes/record.py``).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ HISTORY_MAX = 10
 
 
 ADOPT = "inv adopt --from FORMER"
-"""What a person runs whose repository has another address than the one that an environment has."""
+"""The command for a user whose repository's address differs from an environment's."""
 
 
 class State(StrEnum):
     """The state of an environment.
 
-    A record holds one of the first six. `inv list` shows what these and the running services come
-    to (``observed_state``).
+    A record holds one of the first six. `inv list` shows a state derived from the record and the
+    running services (``observed_state``).
     """
 
     DEPLOYING = "deploying"
@@ -35,23 +35,23 @@ class State(StrEnum):
     ROLLED_BACK = "rolled back"
     """The last deploy failed, and the release before it runs again."""
     FAILED = "failed"
-    """The last deploy failed, and nothing was there to go back to, or that failed as well."""
+    """The last deploy failed, and there was no release to roll back to, or that failed, too."""
     REMOVING = "removing"
     REMOVED = "removed"
-    """Only the namespace is left, because somebody else's objects are in it."""
+    """Only the namespace is left, because it has objects that are not the suite's."""
 
     RUNNING = "running"
     DEGRADED = "degraded"
     STOPPED = "stopped"
     CHANGING = "changing"
-    """Somebody holds its lock for something that is neither a deploy nor a clean-up."""
+    """A run holds its lock for something else than a deploy or a clean-up."""
     INTERRUPTED = "interrupted"
-    """A deploy or a clean-up was cut off: nobody is at work on it any more."""
+    """A deploy or a clean-up was interrupted, and no run holds the lock."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose an environment is. All of it must match before anything is touched."""
+    """The owner of an environment. All attributes must match before anything is changed."""
 
     environment: str
     slug: str
@@ -62,7 +62,7 @@ class Owner:
         """Return how an object's owner differs from this one, or None if it does not.
 
         Args:
-            found: what the object says, by the names of this class's attributes.
+            found: the object's owner, by the names of this class's attributes.
         """
         for name, value in asdict(self).items():
             if name not in found:
@@ -78,11 +78,11 @@ class Release:
     """One deployment that succeeded.
 
     Attributes:
-        tag: the images' tag it was asked for.
-        commit: the full commit, or an empty string where only a tag was given.
+        tag: the requested tag of the images.
+        commit: the full commit, or an empty string if only a tag was given.
         mautic: the mautic image, by digest.
         nginx: the nginx image, by digest.
-        owner: who deployed it, user@host.
+        owner: the user who deployed it, user@host.
         deployed_at: ISO 8601, UTC.
     """
 
@@ -100,11 +100,11 @@ class Release:
 
 @dataclass(frozen=True)
 class Record:
-    """What is remembered of an environment between two runs.
+    """The stored record of an environment.
 
     Attributes:
-        state: how far the last change came.
-        url: where a browser finds it.
+        state: the result of the last change.
+        url: the site's URL.
         expires_at: when it may be swept away, ISO 8601, or an empty string.
         history: the successful deployments, the newest last.
     """
@@ -122,7 +122,7 @@ class Record:
     def with_release(self, release: Release) -> Self:
         """Return the record after a successful deployment.
 
-        The same release once more takes the last one's place.
+        If the last release is deployed again, it is replaced.
         """
         history = self.history
         if history and history[-1].tag == release.tag and history[-1].same_images(release):
@@ -137,8 +137,8 @@ class Record:
     def from_json(cls, text: str) -> Self:
         """Return the record that ``to_json`` wrote.
 
-        What a newer version of this suite has added is left out: the branches of one project may
-        carry different versions, and see each other's environments.
+        Unknown fields are ignored: the branches of one project may have different versions of this
+        suite, and read each other's records.
         """
         data = _known(cls, json.loads(text))
         data["state"] = State(data["state"])
@@ -156,10 +156,10 @@ def observed_state(
     """Return the state of an environment as `inv list` shows it.
 
     Args:
-        record: what is remembered of it, or None.
-        doing: what somebody is doing to it right now, or None.
-        stopped: whether none of its services runs, and none is about to.
-        complete: whether all of them run and are well.
+        record: its record, or None.
+        doing: the state while a run holds its lock, or None.
+        stopped: whether none of its services runs or is starting.
+        complete: whether all of them run and are healthy.
     """
     if doing:
         return doing
@@ -183,16 +183,16 @@ _STATE_OF_ACTION = {
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds an environment's lock, or waits for it: one run of this suite.
+    """One run of this suite that holds an environment's lock, or waits for it.
 
     Attributes:
         owner: user@host.
         pid: process id on that host.
         since: when the run began, ISO 8601, UTC.
-        action: what it does, e.g. ``deploy``.
-        commit: what it deploys, or an empty string.
-        committed: that commit's time in seconds since 1970, or 0; the larger one is the newer.
-        job: URL of the CI job it is, or an empty string.
+        action: e.g. ``deploy``.
+        commit: the commit or tag that it deploys, or an empty string.
+        committed: that commit's time in seconds since 1970, or 0.
+        job: URL of its CI job, or an empty string.
     """
 
     owner: str
@@ -205,7 +205,7 @@ class Holder:
 
     @property
     def identity(self) -> str:
-        """The name of this run, unlike that of any other: a Lease's ``holderIdentity``."""
+        """A unique name of this run, for a Lease's ``holderIdentity``."""
         return self.job or f"{self.owner} (process {self.pid})"
 
     @property
@@ -214,7 +214,7 @@ class Holder:
         return _STATE_OF_ACTION.get(self.action, State.CHANGING)
 
     def supersedes(self, other: Holder) -> bool:
-        """Return True if this waiter's deploy is newer than `other`'s, and makes it pointless."""
+        """Return True if this waiter's deploy is newer than `other`'s, and so supersedes it."""
         if self.commit == other.commit:
             return False
         if self.committed and other.committed and self.committed != other.committed:

@@ -1,8 +1,7 @@
-"""Everything that can go wrong and is foreseen, with its exit code.
+"""The expected errors, with their exit codes.
 
-An error says what failed and on which object, the redacted command and the end of its output
-where a program was run, and what to do next. Whatever is not in this tree is a bug and keeps its
-traceback.
+An error says what failed and on which object, the redacted command and the end of its output if a
+program was run, and what to do next. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ TAIL_LINES = 20
 
 
 class SuiteError(Exception):
-    """A foreseen failure, told to the user without a traceback.
+    """An expected failure, shown to the user without a traceback.
 
     Attributes:
         message: what failed and on which object, one sentence.
@@ -62,35 +61,35 @@ class SettingsError(InputError):
 
 
 class RefusedError(SuiteError):
-    """A guard said no: the request is well formed, but must not be carried out."""
+    """A guard refused: the request is valid, but must not be carried out."""
 
     exit_code = 3
 
 
 class HeldError(SuiteError):
-    """Somebody else holds the environment, or a newer commit has taken this one's place."""
+    """Another run holds the environment, or a newer commit has superseded this one."""
 
     exit_code = 4
 
 
 class VanishedError(HeldError):
-    """Somebody else has removed the environment, and its lock with it, while this run waited."""
+    """Another run has removed the environment and its lock while this run waited."""
 
 
 class CommandError(SuiteError):
-    """A program that the suite runs ended with an error."""
+    """A program that the suite ran has failed."""
 
 
 class RevisionExistsError(CommandError):
-    """Helm was about to make a revision of a release that is there already."""
+    """Helm was about to create a revision that exists already."""
 
 
 class MissingToolError(SuiteError):
-    """A program or service that the suite needs is not there."""
+    """A program or service that the suite needs is missing."""
 
 
 class DeadlineError(SuiteError):
-    """A wait reached its deadline; the message names the object waited for and why."""
+    """A wait reached its deadline; the message names the object and why it is not ready."""
 
 
 class RegistryError(SuiteError):
@@ -118,11 +117,11 @@ class ClusterError(SuiteError):
 
 
 class ConflictError(ClusterError):
-    """The object was changed, or made, by somebody else in the meantime.
+    """The object was changed or created by another client in the meantime.
 
     Attributes:
-        repeated: True if an earlier attempt got no clear answer, and may have had its effect: then
-            "somebody else" may be this very request.
+        repeated: True if an earlier attempt got no clear answer and may have succeeded: then the
+            conflict may be with this request itself.
     """
 
     repeated = False
@@ -142,10 +141,10 @@ class AwsError(SuiteError):
 
 
 def reason_of(error: Exception) -> str:
-    """Return the innermost reason of an error, without the layers that libraries put around it."""
+    """Return the innermost reason of an error, without the libraries' wrapping exceptions."""
     inner: BaseException = error
     while inner.__cause__ or inner.__context__:
         inner = inner.__cause__ or inner.__context__ or inner
     words = getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
-    # OpenSSL's code before its words, and the line of Python's source after them.
+    # Remove OpenSSL's code at the start, and the line in Python's source at the end.
     return re.sub(r"^\[[A-Z0-9_: ]+\] | \(_ssl\.c:\d+\)$", "", words)

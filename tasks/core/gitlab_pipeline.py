@@ -1,8 +1,7 @@
-"""GitLab's pipelines, as far as .gitlab-ci.yml uses them: which jobs an event makes, and what runs.
+"""Evaluates .gitlab-ci.yml like GitLab: which jobs an event creates, and what they run.
 
-What GitLab decides by the file, this decides by the same file: workflow and job rules, `extends`,
-`default`, variables. A keyword of `rules` that is not known here is an error, so that an answer is
-never a guess.
+It supports what this project's file uses: workflow and job rules, `extends`, `default`, variables.
+An unknown keyword in `rules` is an error, so that the result is never a guess.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from typing import Any
 from tasks.core.errors import InputError
 
 EVENTS = ("push", "merge_request", "tag", "schedule", "stop")
-"""What starts a pipeline; `stop` is the stop job that GitLab starts when a branch is gone."""
+"""What starts a pipeline; `stop` is the stop job that GitLab runs when a branch is deleted."""
 
 _GLOBAL = {"default", "include", "stages", "variables", "workflow"}
 _INHERITED = (
     *("after_script", "artifacts", "before_script", "cache", "id_tokens", "image"),
     *("interruptible", "retry", "services", "tags", "timeout"),
 )
-"""What `default` gives to jobs (https://docs.gitlab.com/ci/yaml/#default)."""
+"""The keywords that jobs inherit from `default` (https://docs.gitlab.com/ci/yaml/#default)."""
 
 _RULE = {"allow_failure", "if", "variables", "when"}
 _TOKEN = re.compile(
@@ -38,19 +37,19 @@ _SLUG_MAX = 63
 
 
 @dataclass(frozen=True)
-class Job:
+class PipelineJob:
     """One job of a pipeline.
 
     Attributes:
         when: ``on_success``, ``manual``, ``always``, …
-        allow_failure: whether the pipeline passes without it, or with these exit codes of it.
-        commands: its script, each line with its variables filled in.
+        allow_failure: whether the pipeline passes if it fails, or the exit codes that allow that.
+        commands: its script, with variables expanded.
         environment: GitLab's name of the environment, or empty.
         action: ``start``, ``stop``, …; empty without an environment.
         resource_group: jobs of one group run one after the other; or empty.
-        needs: the jobs that it starts after.
+        needs: the jobs that it waits for.
         interruptible: whether a newer pipeline may cancel it.
-        variables: everything its script sees that the file or the event sets.
+        variables: the variables from the file and the event.
     """
 
     name: str
@@ -67,7 +66,7 @@ class Job:
 
     @property
     def here(self) -> tuple[str, ...]:
-        """What to type on one's own machine for the same."""
+        """The same commands for a user's machine."""
         return tuple(
             f"./{command}" if command.startswith("inv ") else command for command in self.commands
         )
@@ -90,10 +89,10 @@ class Job:
 
 
 class Pipeline:
-    """What a .gitlab-ci.yml says.
+    """A parsed .gitlab-ci.yml.
 
     Args:
-        document: the file, read.
+        document: the file's content.
 
     Raises:
         InputError: a job extends one that does not exist.
@@ -111,15 +110,15 @@ class Pipeline:
             if name not in _GLOBAL and not name.startswith(".")
         }
 
-    def jobs(self, event: Mapping[str, str]) -> tuple[Job, ...]:
-        """Return the jobs that an event makes, in the order of their stages; none: no pipeline.
+    def jobs(self, event: Mapping[str, str]) -> tuple[PipelineJob, ...]:
+        """Return the jobs that an event creates, by stage; none means that there is no pipeline.
 
         Args:
-            event: the event's variables, those of the project and of a schedule among them; they
-                are stronger than those of the file.
+            event: the event's variables, including those of the project and of a schedule; they
+                override those of the file.
 
         Raises:
-            InputError: a rule uses what is not known here.
+            InputError: a rule uses an unknown keyword.
         """
         variables = _known({**self._variables, **event}, event)
         rules = self._workflow.get("rules")
@@ -139,7 +138,7 @@ class Pipeline:
         definition: Mapping[str, Any],
         variables: Mapping[str, str],
         event: Mapping[str, str],
-    ) -> Job | None:
+    ) -> PipelineJob | None:
         rules = definition.get("rules")
         rule = _first(rules, variables) if rules else {}
         when = "never" if rule is None else rule.get("when", definition.get("when", "on_success"))
@@ -156,7 +155,7 @@ class Pipeline:
         known = _known(own, event)
         place = definition.get("environment") or {}
         place = {"name": place} if isinstance(place, str) else place
-        return Job(
+        return PipelineJob(
             name=name,
             stage=definition.get("stage", "test"),
             when=when,
@@ -177,7 +176,7 @@ class Pipeline:
 def event_variables(
     event: str, branch: str, *, default_branch: str, tag: str = ""
 ) -> dict[str, str]:
-    """Return GitLab's predefined variables of a pipeline, those that rules may ask for.
+    """Return the predefined variables of a pipeline that rules may use.
 
     Args:
         event: one of ``EVENTS``.
@@ -212,17 +211,17 @@ def event_variables(
 
 
 def ref_slug(name: str) -> str:
-    """Return GitLab's CI_COMMIT_REF_SLUG: not unique, and used for GitLab's own pages alone."""
+    """Return GitLab's CI_COMMIT_REF_SLUG, which is not unique; only for GitLab's own pages."""
     return re.sub(r"[^a-z0-9]", "-", name.lower())[:_SLUG_MAX].strip("-")
 
 
 def expand(text: str, variables: Mapping[str, str], depth: int = 8) -> str:
-    """Return a text with its variables filled in; one that is not set is empty.
+    """Return a text with its variables expanded; unset ones are empty.
 
     Args:
         text: e.g. ``review/$CI_COMMIT_REF_SLUG``.
-        variables: what is set; values may hold variables themselves.
-        depth: how deep they may; 0 where all of them are filled in already.
+        variables: values, which may contain variables themselves.
+        depth: how deeply values are expanded; 0 if they are expanded already.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -237,12 +236,13 @@ def holds(expression: str, variables: Mapping[str, str]) -> bool:
     """Return True if an ``if`` of `rules` holds.
 
     Args:
-        expression: of variables, texts, ``null``, regular expressions, ``== != =~ !~ && ||`` and
-            parentheses (https://docs.gitlab.com/ci/jobs/job_rules/#cicd-variable-expressions).
-        variables: what is set.
+        expression: with variables, strings, ``null``, regular expressions, ``== != =~ !~ && ||``
+            and parentheses
+            (https://docs.gitlab.com/ci/jobs/job_rules/#cicd-variable-expressions).
+        variables: values of variables.
 
     Raises:
-        InputError: it is none.
+        InputError: it cannot be parsed.
     """
     return bool(_Expression(expression, variables).value())
 
@@ -272,7 +272,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _plain(variables: Mapping[str, Any]) -> dict[str, str]:
-    """Return variables as texts; one may be given with a description beside its value."""
+    """Return variables as strings; one may be a mapping with a value and a description."""
     return {
         name: str(value.get("value", "") if isinstance(value, Mapping) else value)
         for name, value in variables.items()
@@ -284,12 +284,12 @@ def _lines(script: str | Sequence[str]) -> list[str]:
 
 
 def _filled(line: str, variables: Mapping[str, str]) -> str:
-    """Return a line of a script as the shell would run it: its words, each quoted if need be."""
+    """Return a script line with variables expanded and words quoted for a shell."""
     return shlex.join(expand(word, variables, depth=0) for word in shlex.split(line))
 
 
 def _known(variables: Mapping[str, str], event: Mapping[str, str]) -> dict[str, str]:
-    """Return variables with their values filled in; what git calls a branch is taken as it is."""
+    """Return variables with their values expanded, except those of predefined ones."""
     predefined = {name: value for name, value in event.items() if name.startswith("CI_")}
     written = {**variables, **{name: text.replace("$", "$$") for name, text in predefined.items()}}
     return {name: expand(text, written) for name, text in written.items()}
@@ -317,7 +317,7 @@ def _first(rules: Sequence[Mapping[str, Any]], variables: Mapping[str, str]) -> 
 
 
 def _tokens(expression: str) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the text of each token; of a regular expression, the whole."""
+    """Yield kind and text of each token; a regular expression keeps its slashes and flags."""
     position = 0
     text = expression.rstrip()
     while position < len(text):
@@ -334,7 +334,7 @@ def _unreadable(expression: str) -> InputError:
 
 
 class _Expression:
-    """Reads an expression from left to right; what binds tighter is put together first."""
+    """Evaluates an expression by precedence climbing."""
 
     def __init__(self, text: str, variables: Mapping[str, str]) -> None:
         self._text = text
@@ -342,7 +342,7 @@ class _Expression:
         self._tokens = [*_tokens(text), ("end", "")]
 
     def value(self, end: tuple[str, str] = ("end", "")) -> Any:
-        """Return the value of everything up to a token."""
+        """Return the value of the expression up to a token."""
         result = self._combined(loosest=0)
         if self._tokens.pop(0) != end:
             raise _unreadable(self._text)
@@ -368,7 +368,7 @@ class _Expression:
 
 
 def _matches(left: str | None, right: str | None) -> bool:
-    """Return True if a text matches a regular expression; a variable may hold one: ``/…/``."""
+    """Return True if a text matches a regular expression, which may be a variable's value."""
     if right is None:
         return False
     text, pattern = left or "", _PATTERN.fullmatch(right)
@@ -387,4 +387,4 @@ _OPERATORS: Mapping[str, tuple[int, Callable[[Any, Any], bool]]] = {
     "=~": (2, _matches),
     "!~": (2, lambda left, right: not _matches(left, right)),
 }
-"""How tightly each operator binds, and what it does."""
+"""Precedence and function of each operator."""

@@ -1,13 +1,12 @@
-"""What a branch is called everywhere: pure rules, used by every part of the suite.
+"""Derives all names of a branch: slug, namespace, host, release, database.
 
-``slug`` is the heart of it. A branch that is already a short, plain name keeps it; every other
-branch is cut and carries six hex digits of its own SHA-256, so that two branches never share a
-name. A plain branch that *looks* like such a cut name is hashed as well: without that, somebody
-could name a branch after another branch's slug.
+The central one is the ``slug``. A branch with a short, plain name keeps it; any other is shortened
+and gets six hex digits of its SHA-256, so that two branches never share a slug. A plain branch that
+*looks* like such a shortened name is hashed as well: otherwise somebody could name a branch after
+another branch's slug.
 
-Every other name is made of a prefix and the slug, and of nothing else. Where that would pass the
-limit of what it names, ``fitted`` cuts it in the same way. A name that fits is never changed:
-running environments bear it.
+Every other name consists of a prefix and the slug. If that is too long, ``shorten`` cuts it in the
+same way. A name that fits is never changed: running environments have it.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ most, and file systems take names of 255 bytes."""
 USER_MAX = 32
 """MySQL's limit for user names, in characters (dev.mysql.com, 8.4 manual, "User names")."""
 DATABASE_PREFIX_MAX = 21
-"""Longest beginning of a project's databases and users: with it a database has at most 61 of the 64
-characters of MySQL's limit, and a user that is cut keeps some of the branch."""
+"""Longest prefix of a project's databases and users: with it a database has at most 61 characters
+of MySQL's limit of 64, and a shortened user still has a part of the branch."""
 BUCKET_MAX = 63
 """S3's limit (docs.aws.amazon.com, "General purpose bucket naming rules")."""
 ROLE_MAX = 64
@@ -49,14 +48,14 @@ BRANCH_MAX_BYTES = 4096
 """PATH_MAX on Linux: git keeps a loose branch as a file, so no longer name can be checked out."""
 
 _LONGEST_ROLE = "-database-monitoring"
-"""The longest that Terraform makes a role's name of a stack's with (terraform/modules/database)."""
+"""The longest suffix that Terraform adds to a stack's name for a role (modules/database)."""
 
 _HASHED = re.compile(rf"-[0-9a-f]{{{HASH_DIGITS}}}\Z")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _COMPOSE = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """docs.docker.com, "Specify a project name"."""
 _IDENTIFIER = re.compile(r"[a-z](-?[a-z0-9])*")
-"""RDS' rule for an instance's name, the strictest of those that are made of a stack's name."""
+"""RDS' rule for an instance's name, the strictest of all names derived from a stack's."""
 _SERVERS_OWN = frozenset({"information_schema", "performance_schema", "mysql", "sys"})
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
 
@@ -71,10 +70,9 @@ class Names:
         slug: the short, unique name that all others are made of.
         namespace: Kubernetes namespace, or Compose project.
         host: the site's host name, without a port.
-        url: where a browser finds it.
         release: Helm release.
-        database: the database, at most 64 characters.
-        database_user: its user, at most 32 characters.
+        database: at most 64 characters.
+        database_user: at most 32 characters.
     """
 
     branch: str
@@ -93,13 +91,13 @@ class Names:
 
 
 def check_branch(branch: str) -> str:
-    """Return the branch if git would accept it as one.
+    """Return the branch if git would accept its name.
 
-    The rules are those of ``git check-ref-format --branch`` (git-check-ref-format(1)), and one
-    more: the name must be UTF-8, because it is kept in annotations and labels.
+    The rules are those of ``git check-ref-format --branch`` (git-check-ref-format(1)); besides, the
+    name must be UTF-8, because it is stored in annotations and labels.
 
     Args:
-        branch: a branch name as it came from the command line, CI or git.
+        branch: a branch name from the command line, CI or git.
 
     Raises:
         InputError: the name is empty, too long, not UTF-8, or not a legal branch name.
@@ -136,7 +134,7 @@ def slug(branch: str, is_reserved: Callable[[str], bool] = lambda _: False) -> s
 
     Args:
         branch: a full branch name.
-        is_reserved: says of a slug whether something else already owns it.
+        is_reserved: returns whether something else has a slug already.
 
     Raises:
         InputError: not a legal branch name.
@@ -155,7 +153,7 @@ def slug(branch: str, is_reserved: Callable[[str], bool] = lambda _: False) -> s
     start = plain[: SLUG_MAX - HASH_DIGITS - 1].strip("-")
     hashed = branch
     while is_taken(found := f"{start}-{_digest(hashed)}"):
-        # Somebody called an environment what this branch would be called; no branch holds a NUL.
+        # An environment has this name. No branch name has a NUL, so this stays unique.
         hashed += "\0"
     return found
 
@@ -164,8 +162,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
-def fitted(name: str, limit: int) -> str:
-    """Return the name; one over the limit is cut, and ends in ``-`` and digits of its SHA-256."""
+def shorten(name: str, limit: int) -> str:
+    """Return a name; if too long, shortened and ending in ``-`` and digits of its SHA-256."""
     if len(name) <= limit:
         return name
     return f"{name[: limit - HASH_DIGITS - 1].rstrip('-')}-{_digest(name)}"
@@ -177,12 +175,12 @@ def platform_name(project: str) -> str:
 
 
 def database_prefix(project: str) -> str:
-    """Return what the name of every database and user of a project begins with."""
-    return f"{fitted(project, DATABASE_PREFIX_MAX - 1)}_".replace("-", "_")
+    """Return the prefix of all databases and users of a project."""
+    return f"{shorten(project, DATABASE_PREFIX_MAX - 1)}_".replace("-", "_")
 
 
 def bucket_name(project: str, account: str, region: str) -> str:
-    """Return the name of the Terraform states' bucket where the settings name none.
+    """Return the default name of the bucket with Terraform's states.
 
     All stacks of an account and region share it.
     """
@@ -201,7 +199,7 @@ def names(
     namespaces: Collection[str] = (),
     namespace_max: int = LABEL_MAX,
 ) -> Names:
-    """Return everything the branch is called in one environment.
+    """Return all names of a branch in one environment.
 
     Args:
         branch: the full branch name.
@@ -212,8 +210,8 @@ def names(
         host: template of the host name, as above.
         origin: template of the URL; ``{host}`` is replaced.
         environments: names of all environments; a slug never equals one of them.
-        namespaces: namespaces of something else; never taken by a branch.
-        namespace_max: longest namespace.
+        namespaces: namespaces that no branch may have.
+        namespace_max: maximum length of a namespace.
 
     Raises:
         InputError: not a legal branch name.
@@ -222,7 +220,7 @@ def names(
     def fill(template: str, value: str, limit: int) -> str:
         if "{" not in template:
             return template
-        return fitted(template.replace("{slug}", value).replace("{project}", project), limit)
+        return shorten(template.replace("{slug}", value).replace("{project}", project), limit)
 
     def namespace_of(value: str) -> str:
         return fill(namespace, value, namespace_max)
@@ -235,7 +233,7 @@ def names(
     def is_reserved(value: str) -> bool:
         if value in environments or value in namespaces:
             return True
-        # Where nothing else is made of the slug, no other slug would help.
+        # If no other name depends on the slug, another slug would not help.
         return not is_fixed and (
             namespace_of(value) in namespaces or database_of(value) in _SERVERS_OWN
         )
@@ -251,41 +249,41 @@ def names(
         namespace=namespace_of(of_branch),
         host=hostname,
         url=origin.replace("{host}", hostname),
-        release=fitted(f"{project}-{key}", RELEASE_MAX),
+        release=shorten(f"{project}-{key}", RELEASE_MAX),
         database=database_of(key),
         database_user=_database_user(database_of(key), key),
     )
 
 
 def _database_user(database: str, key: str) -> str:
-    """Return a user name of at most 32 characters; a cut one is marked by ``__``.
+    """Return a user name of at most 32 characters; a shortened one has ``__``.
 
-    A slug never holds two hyphens in a row, so no uncut user can hold ``__`` and meet a cut one.
+    A slug never has two hyphens in a row, so no other user name has ``__``.
     """
     if len(database) <= USER_MAX:
         return database
     return f"{database[: USER_MAX - HASH_DIGITS - 2].rstrip('_')}__{_digest(key)}"
 
 
-# -- what cannot be made to fit -------------------------------------------------------------------
+# -- checks ---------------------------------------------------------------------------------------
 
 
 _LABEL_RULE = "RFC 1123: a-z, 0-9 and '-', with a letter or a digit at both ends"
 
 
 def label_fault(what: str, name: str, limit: int = LABEL_MAX) -> str:
-    """Return why a name is no DNS label of that length, or an empty string where it is one."""
+    """Return why a name is not a DNS label of that length, or an empty string if it is."""
     if len(name) > limit:
         return f"the {what} {name!r} has {len(name)} characters, and may have {limit}"
     return "" if _LABEL.fullmatch(name) else f"the {what} {name!r} is no DNS label ({_LABEL_RULE})"
 
 
 def faults(found: Names, *, on_kubernetes: bool) -> Iterator[str]:
-    """Yield what is wrong with names that no cutting helps: which object, and the rule it breaks.
+    """Yield the rules that names break although they are shortened, each with the object.
 
     Args:
         found: the names of a branch.
-        on_kubernetes: whether they are those of a cluster, and not of Compose.
+        on_kubernetes: whether the target is Kubernetes, not Compose.
     """
     if on_kubernetes:
         yield from filter(
@@ -311,13 +309,10 @@ def faults(found: Names, *, on_kubernetes: bool) -> Iterator[str]:
 
 
 def stack_faults(project: str, stack: str, region: str, bucket: str | None) -> Iterator[str]:
-    """Yield why AWS would refuse what Terraform makes for a stack: which object, and which rule.
+    """Yield why AWS would refuse a stack's resources: each object with the rule it breaks.
 
     Args:
-        project: the project.
-        stack: the stack's name.
-        region: its region.
-        bucket: the bucket of Terraform's state, or None for the one named after the project.
+        bucket: the bucket of Terraform's state, or None for the default one.
     """
     name = f"{project}-{stack}"
     if not _IDENTIFIER.fullmatch(name):

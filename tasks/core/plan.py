@@ -1,4 +1,4 @@
-"""What a run is going to do, as data: decided once, printed by a dry run, run by a real one."""
+"""A plan: the steps of a run as data; a dry run prints it, a real run carries it out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Step:
-    """One decision of a plan.
+    """One step of a plan.
 
     Attributes:
-        verb: what happens, e.g. ``build``, ``tag``, ``create``, ``remove``, ``keep``.
-        subject: the object it happens to, e.g. ``image nginx``.
+        verb: e.g. ``build``, ``tag``, ``create``, ``remove``, ``keep``.
+        subject: the object, e.g. ``image nginx``.
     """
 
     verb: str
@@ -21,7 +21,7 @@ class Step:
 
 
 class Plan(Protocol):
-    """A plan of any flow: a title, its steps in order, and its data for machines."""
+    """A plan of any flow."""
 
     @property
     def title(self) -> str:

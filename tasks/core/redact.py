@@ -1,4 +1,4 @@
-"""Keeping secrets out of everything that is shown."""
+"""Masks secrets in everything that is shown."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 
 MASK = "[redacted]"
 MIN_LENGTH = 4
-"""Shorter values are not masked: they would blot out ordinary text, and are no secrets."""
+"""Shorter values are not masked: they occur in ordinary text, and are no secrets."""
 
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
 
 
 class Redactor:
-    """Replaces the secrets it was told about, and passwords in URLs, by a mask."""
+    """Replaces known secrets, and passwords in URLs, by a mask."""
 
     def __init__(self) -> None:
         self._secrets: list[str] = []
@@ -21,11 +21,11 @@ class Redactor:
         """Mask this value from now on.
 
         Args:
-            secret: the value; each line of it is masked by itself too, because output is shown
+            secret: the value; each line of it is also masked separately, because output is shown
                 line by line. Lines of fewer than 4 characters are ignored.
         """
         new = {part for part in (secret, *secret.splitlines()) if len(part) >= MIN_LENGTH}
-        # The longest first, so that a secret inside another one leaves no rest.
+        # The longest first, so that of a secret that contains another one nothing remains.
         self._secrets = sorted(new | set(self._secrets), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:

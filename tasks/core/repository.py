@@ -1,7 +1,7 @@
-"""Which repository an address means: one form for all the ways there are to write it.
+"""Normalises repository addresses: one canonical form for all ways to write them.
 
-A person who cloned by SSH and a CI job that did so by HTTPS own the same environments. The ways are
-those of git-clone(1), "GIT URLS".
+A user who cloned by SSH and a CI job that cloned by HTTPS own the same environments. The formats
+are those of git-clone(1), "GIT URLS".
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _SHORT = re.compile(
 """The short form of scp: a colon before the first slash; the host may stand in brackets."""
 
 _END = re.compile(r"(?:\.git|/)+\Z")
-"""What git and the hosters take an address with, or without."""
+"""An ending of addresses that git and the hosters treat as optional."""
 
 _OTHER_DOORS = {
     "ssh.github.com": "github.com",
     "altssh.gitlab.com": "gitlab.com",
     "altssh.bitbucket.org": "bitbucket.org",
 }
-"""Hosts at which a hoster takes SSH on port 443, for whom port 22 is closed."""
+"""Hosts for SSH on port 443, for users whose port 22 is blocked."""
 
 
 def ssh_host(url: str) -> str | None:
-    """Return the host that an address leads to by SSH, or None: it may be an alias of SSH's."""
+    """Return the host of an SSH address, which may be an alias, or None for other addresses."""
     scheme, host, _ = _parts(url)
     return host if scheme in _SSH else None
 
@@ -40,8 +40,8 @@ def canonical(url: str, resolve: Callable[[str], str] = str) -> str:
     """Return an address in one form: ``https://host/path``, without user and port; or a path.
 
     Args:
-        url: the address; a path on this machine stays one.
-        resolve: returns the host that SSH takes one of its aliases for.
+        url: the address; a local path stays a path.
+        resolve: returns the host name of an SSH alias.
     """
     scheme, host, path = _parts(url)
     if not host:
@@ -56,7 +56,7 @@ def canonical(url: str, resolve: Callable[[str], str] = str) -> str:
 def is_same(one: str, other: str) -> bool:
     """Return True if two addresses mean one repository.
 
-    Hosters tell no two repositories apart by capital letters; this machine does.
+    Hosters ignore case; local paths are case-sensitive.
     """
     one, other = canonical(one), canonical(other)
     return one == other or (one.startswith("https://") and one.casefold() == other.casefold())

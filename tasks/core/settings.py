@@ -1,8 +1,8 @@
-"""The settings: what invoke.yaml may say, as frozen, strict objects.
+"""The settings: the content of invoke.yaml as frozen, strict models.
 
-invoke merges invoke.yaml, ``INVOKE_*`` variables and the file given with ``-f``, and drops what it
-does not know without a word. ``parse`` reads the merged result strictly: an unknown key, a wrong
-type or an impossible value is an error that names the key, its file and the nearest valid name.
+invoke merges invoke.yaml, ``INVOKE_*`` variables and the file given with ``-f``, and silently drops
+unknown keys. ``parse`` validates the merged result: an unknown key, a wrong type or an invalid
+value is an error that names the key, its file and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ _PATH = r"^/\S+$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
+_PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = rf"{_PART}(?:/{_PART})*"
+"""https://github.com/distribution/reference, the grammar at the top of reference.go"""
 
 PATTERNS = {
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
@@ -75,7 +78,7 @@ PATTERNS = {
     _SIZE: "must be a size: 512m, 2g",
     _OBJECT: "must be kind/name in lower case, with * and ?",
 }
-"""What a text must look like, for people, by its pattern."""
+"""Descriptions of patterns, for error messages and the documentation."""
 
 _KINDS = {
     "dict_type": "must hold keys and values",
@@ -86,7 +89,7 @@ _KINDS = {
     "string_type": "must be text; a number needs quotes",
     "tuple_type": "must be a list",
 }
-"""What pydantic says in terms of Python, in terms of YAML."""
+"""pydantic's error types, which are in terms of Python, in terms of YAML."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
@@ -130,7 +133,7 @@ class Images(_Strict):
     )
 
 
-class Platform(_Strict):
+class PlatformSettings(_Strict):
     """The local platform: one registry, one proxy and one mail catcher for all branches."""
 
     address: Word = Field("127.0.0.1", description="Address the published ports listen on.")
@@ -142,7 +145,7 @@ class Platform(_Strict):
     mail_image: Word = Field("axllent/mailpit:v1.27", description="Image of the mail catcher.")
 
 
-class Registry(_Strict):
+class RegistrySettings(_Strict):
     """Where an environment's images are pushed to."""
 
     kind: Literal["oci", "ecr"] = Field(
@@ -153,7 +156,8 @@ class Registry(_Strict):
     url: str = Field(
         "",
         description="Host and path below which the repositories `nginx` and `mautic` live, "
-        "without a scheme. Loopback addresses are spoken to over plain HTTP, all others over TLS. "
+        "without a scheme, the path in small letters. Loopback addresses are spoken to over plain "
+        "HTTP, all others over TLS. "
         "Needed but for `ecr` with a stack, which publishes it.",
     )
     create: bool = Field(
@@ -167,10 +171,24 @@ class Registry(_Strict):
             return url
         if "://" in url or url.endswith("/") or "@" in url or not re.match(r"^[\w.:-]+(/|$)", url):
             raise ValueError("must be host[:port][/path] without scheme, user or final slash")
+        host, _, path = url.partition("/")
+        if not re.search(r"[.:A-Z]|^localhost$", host):
+            raise ValueError(
+                f"needs a host with a dot or a port: docker takes {host} for a user of Docker Hub"
+            )
+        if path != path.lower():
+            small = f"{host}/{path.lower()}"
+            raise ValueError(
+                f"must be in small letters after the host, as docker wants it: {small}"
+            )
+        if path and not re.fullmatch(_REPOSITORY, path):
+            raise ValueError(
+                "must have a path of a-z and 0-9, with '/', '.', '-', '_' or '__' between them"
+            )
         return url
 
     @model_validator(mode="after")
-    def _fits(self) -> Registry:
+    def _fits(self) -> RegistrySettings:
         if self.kind == "oci" and not self.url:
             raise ValueError("kind oci needs url")
         if self.kind == "oci" and self.create:
@@ -183,7 +201,7 @@ class Registry(_Strict):
         return self
 
 
-class Cluster(_Strict):
+class ClusterSettings(_Strict):
     """The Kubernetes cluster an environment lives in."""
 
     kind: Literal["context", "eks"] = Field(
@@ -198,7 +216,7 @@ class Cluster(_Strict):
     )
 
     @model_validator(mode="after")
-    def _fits(self) -> Cluster:
+    def _fits(self) -> ClusterSettings:
         if self.kind == "context" and not self.name:
             raise ValueError("kind context needs name")
         return self
@@ -237,7 +255,7 @@ class Database(_Strict):
     )
 
 
-class Patience(_Strict):
+class PatienceSettings(_Strict):
     """How long a deploy may take, and what is waited for.
 
     Compose uses `stability_seconds` and `smoke_seconds` alone.
@@ -315,7 +333,7 @@ class Environment(_Strict):
     domain: Word | None = Field(
         None, description="What `{domain}` stands for; a stack publishes its own."
     )
-    registry: Registry = Field(description="Where its images are pushed to.")
+    registry: RegistrySettings = Field(description="Where its images are pushed to.")
     tags: tuple[Literal["short-sha", "latest"], ...] = Field(
         ("short-sha",), description="Tags its images get besides their content key."
     )
@@ -332,7 +350,7 @@ class Environment(_Strict):
         description="Stack whose addresses (registry, cluster, database, domain) it uses, read "
         "from SSM; what stands here is stronger, key by key.",
     )
-    cluster: Cluster | None = Field(None, description="Kubernetes only, and needed there.")
+    cluster: ClusterSettings | None = Field(None, description="Kubernetes only, and needed there.")
     scheme: Literal["http", "https"] = Field(
         "https", description="Kubernetes only: how browsers reach the site."
     )
@@ -357,12 +375,12 @@ class Environment(_Strict):
         description="Kubernetes only: the database server; without it the values files say where "
         "the database is (`mysql.enabled` for one in the branch's namespace).",
     )
-    patience: Patience = Field(Patience(), description="Kubernetes only.")
+    patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
     limits: Limits = Field(Limits(), description="Compose only.")
 
     @property
     def gaps(self) -> tuple[str, ...]:
-        """The keys without which it is not whole; a stack may have them."""
+        """The required keys that are missing; a stack may provide them."""
         gaps = {
             "registry.url": not self.registry.url,
             "cluster.name": self.cluster is not None and not self.cluster.name,
@@ -373,23 +391,23 @@ class Environment(_Strict):
 
     @property
     def server(self) -> tuple[str, ...] | None:
-        """What its databases lie on: a server's address, or its stack; None without either."""
+        """The server of its databases: an address, or its stack; None without either."""
         if self.database and self.database.host:
             return (self.database.host.lower().rstrip("."), str(self.database.port))
-        # The stack's, which these settings are read again with.
+        # The server is the stack's; its values are merged in later.
         may_be = self.database is not None or "database" not in self.model_fields_set
         return (self.stack,) if self.stack and may_be else None
 
     @property
     def ttl_hours(self) -> int | None:
-        """The ttl in hours, or None when its branches stay."""
+        """The ttl in hours, or None if its branches do not expire."""
         return int(self.ttl[:-1]) * _HOURS[self.ttl[-1]] if self.ttl else None
 
     def expires_at(self, deployed_at: str) -> str:
-        """Return when what was deployed then may be swept away, or an empty string for never.
+        """Return when a deployment expires, or an empty string for never.
 
         Args:
-            deployed_at: ISO 8601, as is what is returned.
+            deployed_at: ISO 8601, like the result.
         """
         if not self.ttl_hours:
             return ""
@@ -411,7 +429,7 @@ class Settings(_Strict):
         "and CI reach it by different hosts or paths.",
     )
     images: Images = Field(Images(), description="What the images are made of.")
-    platform: Platform = Field(Platform(), description="The local platform.")
+    platform: PlatformSettings = Field(PlatformSettings(), description="The local platform.")
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
     environments: Mapping[Name, Environment] = Field(description="The environments, by name.")
 
@@ -440,7 +458,7 @@ class Settings(_Strict):
         return self
 
     def _name_faults(self) -> Iterator[tuple[str, str]]:
-        """Yield the key and the fault of every name that would be refused where it is used."""
+        """Yield key and fault of every name that its target would refuse."""
         for name, own in self.environments.items():
             if "domain" in own.gaps:  # these settings are read again with the stack's
                 continue
@@ -460,10 +478,10 @@ class Settings(_Strict):
                 yield f"stacks.{name}", fault
 
     def _shared_databases(self) -> Iterator[tuple[str, str]]:
-        """Yield each environment that would have a branch's database in common with another one.
+        """Yield each environment that would share a branch's database with another one.
 
-        A database is named after project and branch alone. In one namespace the two cannot be:
-        there, what the branch has is one environment's.
+        A database is named after project and branch only. Two environments of one namespace cannot
+        both have the branch, so they are allowed.
         """
         for (name, own), (other, theirs) in itertools.combinations(self.environments.items(), 2):
             templates = {own.namespace, theirs.namespace}
@@ -487,7 +505,7 @@ class Settings(_Strict):
         """Return the environment of that name.
 
         Raises:
-            InputError: there is none; the nearest name is in the hint.
+            InputError: there is none; the hint has the nearest name.
         """
         try:
             return self.environments[name]
@@ -501,7 +519,7 @@ class Settings(_Strict):
         """Return the stack of that name.
 
         Raises:
-            InputError: there is none; the nearest name is in the hint.
+            InputError: there is none; the hint has the nearest name.
         """
         try:
             return self.stacks[name]
@@ -512,14 +530,15 @@ class Settings(_Strict):
 
 
 def parse(merged: Mapping[str, Any], origin: Callable[[tuple[str, ...]], str]) -> Settings:
-    """Return the settings, read strictly from invoke's merged configuration.
+    """Parse invoke's merged configuration strictly.
 
     Args:
         merged: the merged configuration without invoke's own keys.
-        origin: says of a key's path which file or variable it came from.
+        origin: returns the file or variable that a key's path came from.
 
     Raises:
-        SettingsError: naming the key, its origin and, for an unknown key, the nearest valid one.
+        SettingsError: it is invalid; the error names the key, its origin and, for an unknown key,
+            the nearest valid one.
     """
     try:
         return Settings.model_validate(merged)
@@ -541,7 +560,7 @@ def parse(merged: Mapping[str, Any], origin: Callable[[tuple[str, ...]], str]) -
 def choose_environment(
     settings: Settings, name: str | None, *, branch: str | None, ci: bool
 ) -> str:
-    """Return the name of the environment a run is about.
+    """Return the name of the environment of a run.
 
     Args:
         settings: the settings.
@@ -568,12 +587,12 @@ def choose_environment(
 
 
 def matches(environment: Environment, branch: str) -> bool:
-    """Return True if the branch is one of the environment's."""
+    """Return True if a branch matches the environment's patterns."""
     return any(fnmatchcase(branch, pattern) for pattern in environment.branches)
 
 
 def _may_meet(one: str, other: str) -> bool:
-    """Return True if a branch may match both patterns, as far as their beginnings tell."""
+    """Return True if a branch may match both patterns, judged by their literal prefixes."""
     first, second = (re.split(r"[*?[]", pattern)[0] for pattern in (one, other))
     if first == one:
         return fnmatchcase(one, other)
@@ -583,7 +602,7 @@ def _may_meet(one: str, other: str) -> bool:
 
 
 def names_of(settings: Settings, environment: str, branch: str) -> Names:
-    """Return what a branch is called in an environment.
+    """Return a branch's names in an environment.
 
     Args:
         settings: the settings.
@@ -592,7 +611,7 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
 
     Raises:
         InputError: no such environment, or not a legal branch name.
-        SettingsError: its host needs the domain of its stack, which these settings lack.
+        SettingsError: its host needs the stack's domain, which these settings lack.
     """
     own = settings.environment(environment)
     if "domain" in own.gaps:
@@ -627,7 +646,7 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models that a field of this type may hold, those of a union included."""
+    """Return the models in a field's type, including those in a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if typing.get_origin(annotation) in {typing.Union, types.UnionType, Annotated}:
@@ -636,14 +655,14 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 NAMED: Mapping[str, type[BaseModel]] = {"stacks": Stack, "environments": Environment}
-"""The settings whose keys are names that people give, and what stands below each."""
+"""The settings whose keys are names chosen by users, with the model of their values."""
 
 
 def leaves(named: Mapping[str, Iterable[str]]) -> dict[tuple[str, ...], bool]:
     """Return the path of every key that holds a value, and whether that is a list of values.
 
     Args:
-        named: the names there are, of environments and of stacks, by ``NAMED``'s keys.
+        named: the names of environments and of stacks, by ``NAMED``'s keys.
     """
     found: dict[tuple[str, ...], bool] = {}
 
@@ -676,7 +695,7 @@ def _siblings(path: tuple[str, ...]) -> list[str]:
 
 
 def _told(error: Mapping[str, Any]) -> str:
-    """Return what is wrong with a value, for people."""
+    """Return the message for an invalid value."""
     if error["type"] == "string_pattern_mismatch":
         return PATTERNS[error["ctx"]["pattern"]]
     if error["type"] in _KINDS:

@@ -1,4 +1,4 @@
-"""The reference of the settings, made from their model: docs/configuration.md."""
+"""Generates the reference of the settings from their models: docs/configuration.md."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _first_line(model: type[BaseModel]) -> str:
 
 
 def _value(field: FieldInfo) -> str:
-    """Return what a key holds, for people."""
+    """Return the description of a key's values."""
     models = models_in(field.annotation)
     if models:
         return "keys, see below"

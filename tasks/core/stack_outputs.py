@@ -1,7 +1,7 @@
-"""What a stack's Terraform publishes in SSM, as settings of the environments that use it.
+"""Turns the values that a stack's Terraform publishes in SSM into settings of its environments.
 
-They are the weakest level: invoke.yaml overrides them key by key. terraform/README.md lists the
-parameters; no secret is among them.
+They have the lowest precedence: invoke.yaml overrides them key by key. terraform/README.md lists
+the parameters; no secret is among them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DATABASE = {
     "database/admin-secret-arn": ("database", "admin_secret_arn"),
     "platform/database-account": ("database", "account"),
 }
-"""Where a parameter stands in an environment's settings."""
+"""The path of each parameter in an environment's settings."""
 
 KNOWN = {**REGISTRY, **CLUSTER, **PLATFORM, **DATABASE}
 
@@ -34,11 +34,11 @@ def path(stack: str) -> str:
     return f"{ROOT}/{stack}"
 
 
-def of(merged: Mapping[str, Any], environment: str) -> str | None:
+def stack_name(merged: Mapping[str, Any], environment: str) -> str | None:
     """Return the name of an environment's stack, or None.
 
     Args:
-        merged: the merged settings, as yet unread.
+        merged: the merged settings, not yet parsed.
         environment: the environment's name.
     """
     stack = _environments(merged).get(environment, {}).get("stack")
@@ -46,14 +46,14 @@ def of(merged: Mapping[str, Any], environment: str) -> str | None:
 
 
 def defaults(merged: Mapping[str, Any]) -> Level:
-    """Return what having a stack means for what an environment does not say.
+    """Return the defaults of environments that have a stack.
 
     Args:
-        merged: the merged settings, as yet unread.
+        merged: the merged settings, not yet parsed.
     """
     made: dict[str, Any] = {}
     for name, own in _environments(merged).items():
-        if of(merged, name) is None:
+        if stack_name(merged, name) is None:
             continue
         made[name] = {"registry": {"kind": "ecr"}}
         if own.get("target") == "kubernetes":
@@ -69,12 +69,12 @@ def level(stack: str, parameters: Mapping[str, str], merged: Mapping[str, Any]) 
     Args:
         stack: the stack's name.
         parameters: their values, by their names below the stack's path.
-        merged: the merged settings with the defaults, as yet unread: an environment with a
-            registry or a cluster of another kind takes none from the stack.
+        merged: the merged settings with the defaults, not yet parsed: an environment with another
+            kind of registry or cluster takes none from the stack.
     """
     made: dict[str, Any] = {}
     for name, own in _environments(merged).items():
-        if of(merged, name) != stack:
+        if stack_name(merged, name) != stack:
             continue
         made[name] = {}
         for parameter, keys in _taken(own, parameters).items():
@@ -85,11 +85,11 @@ def level(stack: str, parameters: Mapping[str, str], merged: Mapping[str, Any]) 
     return Level(f"SSM {path(stack)}", {"environments": made})
 
 
-def check_whole(name: str, environment: Environment) -> None:
-    """Make sure that nothing is left that only a stack could have said.
+def check_complete(name: str, environment: Environment) -> None:
+    """Check that no required key is missing after the stack's values were merged.
 
     Raises:
-        SettingsError: something is, by its key.
+        SettingsError: one is missing; the error names it.
     """
     for gap in environment.gaps:
         where = next(one for one, keys in KNOWN.items() if ".".join(keys) == gap)
@@ -101,10 +101,10 @@ def check_whole(name: str, environment: Environment) -> None:
 
 
 def origins(levels: Sequence[Level], name: str) -> dict[str, tuple[Any, str]]:
-    """Return value and origin of what a stack may say of an environment, by key.
+    """Return value and origin of each key that a stack may set for an environment.
 
     Args:
-        levels: the weakest first.
+        levels: lowest precedence first.
         name: the environment's name.
     """
     own = _environments(merge(levels)).get(name, {})
@@ -120,7 +120,7 @@ def origins(levels: Sequence[Level], name: str) -> dict[str, tuple[Any, str]]:
 
 
 def _taken(own: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return the parameters that an environment takes, and where they go."""
+    """Return the parameters that an environment uses, with their paths in the settings."""
     wanted: dict[str, tuple[str, ...]] = {}
     if _kind(own, "registry") == "ecr":
         wanted |= REGISTRY
@@ -139,7 +139,7 @@ def _kind(own: Mapping[str, Any], key: str) -> Any:
 
 
 def _environments(merged: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return what stands below environments; what is no mapping is for the strict reading."""
+    """Return the environments that are mappings; the strict parser reports others."""
     found = merged.get("environments")
     if not isinstance(found, Mapping):
         return {}

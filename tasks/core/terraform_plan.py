@@ -1,8 +1,7 @@
-"""What a Terraform plan is going to do, read from `terraform show -json`, and who may apply it.
+"""Summarises Terraform plans from `terraform show -json`, and decides whether one may be applied.
 
-The format is Terraform's own: https://developer.hashicorp.com/terraform/internals/json-format.
-It holds sensitive values in clear; nothing of it but addresses and names of attributes gets into a
-summary.
+The format is https://developer.hashicorp.com/terraform/internals/json-format. It contains sensitive
+values; only addresses and names of attributes get into a summary.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ STATEFUL = {
     "aws_s3_bucket": "objects",
     "aws_secretsmanager_secret": "a secret",
 }
-"""What is lost with a resource of this type: it cannot be made again by applying once more."""
+"""What is lost with a resource of this type: another apply does not restore it."""
 
 MAX_AGE = timedelta(hours=24)
 """How old a saved plan may be. Terraform itself refuses one only if its state has changed since."""
@@ -56,15 +55,13 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Change:
-    """What becomes of one resource.
+class ResourceChange:
+    """The change of one resource.
 
     Attributes:
-        address: the resource's address.
-        type: its type.
-        action: create, update, replace, destroy, forget (leave alone, no longer managed) or move.
-        attributes: what changes of an updated one, or what forces a replacement: names alone.
-        note: why, or where it comes from, in a few words.
+        action: create, update, replace, destroy, forget (keep, but no longer manage) or move.
+        attributes: names of the attributes that change, or that force a replacement.
+        note: the reason or the former address, in a few words.
     """
 
     address: str
@@ -75,7 +72,7 @@ class Change:
 
     @property
     def loses(self) -> str:
-        """What is lost for good by this, or an empty text."""
+        """The data that is lost by this, or an empty string."""
         return STATEFUL.get(self.type, "") if self.action in {"replace", "destroy"} else ""
 
     def line(self) -> str:
@@ -91,31 +88,31 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """A plan, for people.
+class PlanSummary:
+    """The summary of a plan.
 
     Attributes:
-        subject: what it is about, e.g. ``stack dev (account 123456789012, eu-central-1)``.
-        changes: what it does, in Terraform's order.
+        subject: e.g. ``stack dev (account 123456789012, eu-central-1)``.
+        changes: the changes, in Terraform's order.
         outputs: names of the outputs that change.
-        drift: what had been changed outside of Terraform, and this plan would put right.
-        protected: whether the stack's own variables say that it is protected.
+        drift: changes made outside of Terraform that this plan would undo.
+        protected: whether the stack's variables protect it.
     """
 
     subject: str
-    changes: tuple[Change, ...]
+    changes: tuple[ResourceChange, ...]
     outputs: tuple[str, ...] = ()
-    drift: tuple[Change, ...] = ()
+    drift: tuple[ResourceChange, ...] = ()
     protected: bool = False
 
     @property
-    def losses(self) -> tuple[Change, ...]:
+    def losses(self) -> tuple[ResourceChange, ...]:
         """The changes that lose data."""
         return tuple(change for change in self.changes if change.loses)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many resources each action concerns."""
+        """The number of resources per action."""
         return {
             action: sum(change.action == action for change in self.changes) for action in _WORDS
         }
@@ -130,7 +127,7 @@ class Summary:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"{self.subject}: {self.headline}" if self.changes or self.outputs else self.subject
 
     @property
@@ -147,7 +144,7 @@ class Summary:
 
     @property
     def drift_rows(self) -> list[tuple[str, str, str]]:
-        """What has become of each drifted resource: gone or changed, address, attributes."""
+        """The drifted resources as rows: gone or changed, address, attributes."""
         return [
             (
                 "gone" if change.action == "destroy" else "changed",
@@ -179,17 +176,17 @@ class Summary:
             yield f"  {change.line()}", True
 
 
-def summarise(document: Mapping[str, Any], subject: str) -> Summary:
-    """Return what a plan does.
+def summarise(document: Mapping[str, Any], subject: str) -> PlanSummary:
+    """Return the summary of a plan.
 
     Args:
-        document: the plan as `terraform show -json` prints it.
-        subject: what it is about.
+        document: the output of `terraform show -json`.
+        subject: the subject of the summary.
     """
     changes = tuple(_changes(document.get("resource_changes", ())))
     acted_on = {change.address: change for change in changes if change.action != "move"}
     protected = document.get("variables", {}).get("protected", {}).get("value")
-    return Summary(
+    return PlanSummary(
         subject,
         changes,
         outputs=tuple(
@@ -204,7 +201,7 @@ def summarise(document: Mapping[str, Any], subject: str) -> Summary:
     )
 
 
-def _changes(resources: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
+def _changes(resources: Sequence[Mapping[str, Any]]) -> Iterator[ResourceChange]:
     for one in resources:
         if one.get("mode") == "data":
             continue
@@ -221,14 +218,18 @@ def _changes(resources: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
         if one.get("deposed"):
             note = f"what an earlier replacement has left, {one['deposed']}"
         if action:
-            yield Change(one["address"], one["type"], action, _attributes(action, change), note)
+            yield ResourceChange(
+                one["address"], one["type"], action, _attributes(action, change), note
+            )
 
 
-def _undone(drifted: Iterator[Change], planned: Mapping[str, Change]) -> Iterator[Change]:
-    """Yield the drift that Terraform would undo, with the attributes it would set back.
+def _undone(
+    drifted: Iterator[ResourceChange], planned: Mapping[str, ResourceChange]
+) -> Iterator[ResourceChange]:
+    """Yield the drift that Terraform would undo, with the attributes it would reset.
 
-    What AWS and the provider fill in by themselves differs from the state as well, until the next
-    apply; that is none, even where the configuration of the same resource has changed.
+    Values that AWS and the provider fill in also differ from the state until the next apply; they
+    are no drift, even if the configuration of the same resource has changed.
     """
     for change in drifted:
         if change.address not in planned:
@@ -239,7 +240,7 @@ def _undone(drifted: Iterator[Change], planned: Mapping[str, Change]) -> Iterato
 
 
 def _attributes(action: str, change: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the attributes that a change is about."""
+    """Return the names of the attributes that change, or that force a replacement."""
     if action == "replace":
         return tuple(sorted({str(path[0]) for path in change.get("replace_paths", ()) if path}))
     if action != "update":
@@ -255,7 +256,7 @@ def _attributes(action: str, change: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _plain(change: Change) -> dict[str, Any]:
+def _plain(change: ResourceChange) -> dict[str, Any]:
     return {**asdict(change), "attributes": list(change.attributes), "loses": change.loses}
 
 
@@ -263,10 +264,10 @@ def _plain(change: Change) -> dict[str, Any]:
 
 
 def secrets_in(document: Any) -> set[str]:
-    """Return the sensitive texts in a plan or in outputs, to be masked wherever they appear.
+    """Return the sensitive strings in a plan or in outputs, to be masked in all output.
 
     Args:
-        document: what `terraform show -json` or `terraform output -json` prints.
+        document: the output of `terraform show -json` or `terraform output -json`.
     """
     found: set[str] = set()
     _collect(document, found)
@@ -279,8 +280,8 @@ def _collect(node: Any, found: set[str]) -> None:
             _collect(item, found)
     if not isinstance(node, dict):
         return
-    # The provider calls every SSM parameter's value sensitive. A plain one holds no secret, but
-    # words that appear everywhere, such as the region.
+    # The provider marks every SSM parameter's value as sensitive. A plain one has no secret, but
+    # words that occur everywhere, such as the region.
     if node.get("type") == "aws_ssm_parameter" and _is_plain_parameter(node):
         return
     for value, mask in (
@@ -302,7 +303,7 @@ def _is_plain_parameter(resource: Mapping[str, Any]) -> bool:
 
 
 def _marked(value: Any, mask: Any, found: set[str]) -> None:
-    """Collect the texts of a value that its mask marks with true."""
+    """Collect the strings in a value that its mask marks as sensitive."""
     if mask is True:
         if isinstance(value, str):
             found.add(value)
@@ -322,15 +323,13 @@ def _marked(value: Any, mask: Any, found: set[str]) -> None:
 
 @dataclass(frozen=True)
 class PlanRecord:
-    """What a saved plan is of; it lies beside it, and holds no secret.
+    """The record of a saved plan, in a file beside it; it has no secrets.
 
     Attributes:
-        stack: the stack's name.
         account: the AWS account's number.
-        region: the AWS region.
         state: bucket and key of the state.
         commit: the commit that was checked out.
-        created_at: when it was made, ISO 8601 with a time zone.
+        created_at: when the plan was made, ISO 8601 with a time zone.
         source: SHA-256 over the Terraform files and variables files it was made from.
         plan: SHA-256 of the plan file.
     """
@@ -350,19 +349,19 @@ class PlanRecord:
 
 
 def read_record(data: Any) -> PlanRecord:
-    """Return a record that was saved.
+    """Parse a saved record.
 
     Raises:
-        InputError: it is none.
+        InputError: it is invalid.
     """
     names = [field.name for field in fields(PlanRecord)]
     try:
         record = PlanRecord(**{name: str(data[name]) for name in names})
         when = datetime.fromisoformat(record.created_at)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(_UNREADABLE, hint="make the plan anew") from error
+        raise InputError(_UNREADABLE, hint="make a new plan") from error
     if when.tzinfo is None:
-        raise InputError(_UNREADABLE, hint="make the plan anew")
+        raise InputError(_UNREADABLE, hint="make a new plan")
     return record
 
 
@@ -370,8 +369,8 @@ def refusal(record: PlanRecord, found: PlanRecord, now: datetime) -> str:
     """Return why a saved plan must not be applied, or an empty text.
 
     Args:
-        record: what lies beside the plan.
-        found: what such a record would hold if the same plan file were saved now.
+        record: the saved record.
+        found: the record if the same plan file were saved now.
         now: the present time, with a time zone.
     """
     for name in ("stack", "account", "region", "state"):

@@ -1,8 +1,7 @@
-"""Which of this process's environment variables a program is given.
+"""Decides which of this process's environment variables programs inherit.
 
-What a person's shell, a git hook or another project has set must not change what a branch becomes.
-A program keeps what says where things are and how they are reached: hosts, proxies, certificates,
-credentials.
+Variables set by a user's shell, a git hook or another project must not change the result of a
+build. Programs inherit those about locations and access: hosts, proxies, certificates, credentials.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 _PREFIXES = ("GIT_", "DOCKER_", "COMPOSE_", "BUILDX_", "BUILDKIT_", "BAKE_")
-"""Programs whose variables count only where they are listed below."""
+"""Prefixes of variables that are inherited only if they are listed below."""
 
 _KEPT = re.compile(
     # How git reaches a remote, whose settings it reads, who makes a commit. Not kept is what leads
@@ -28,17 +27,17 @@ _KEPT = re.compile(
 )
 
 _DATES_OF_FILES = "SOURCE_DATE_EPOCH"
-"""A build argument of every build where it is set, so that equal content gives other images."""
+"""If set, it is a build argument of every build, so that equal content gives different images."""
 
 _IN_COMPOSE_FILE = re.compile(r"(?<!\$)\$\{?([A-Za-z_]\w*)")
 _IN_BAKE_FILE = re.compile(r'^variable\s+"(\w+)"', re.MULTILINE)
 
 
-def kept(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that every program is given.
+def inherited_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that programs inherit.
 
     Args:
-        environ: this process's own.
+        environ: this process's variables.
     """
     return {
         name: value
@@ -48,28 +47,16 @@ def kept(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def pythons(names: Iterable[str]) -> dict[str, None]:
-    """Return Python's own variables among these, each to be taken away.
-
-    Args:
-        names: names of environment variables.
-    """
+def python_variables(names: Iterable[str]) -> dict[str, None]:
+    """Return Python's own variables among these names, each to be unset."""
     return {name: None for name in names if re.fullmatch(r"PYTHON[A-Z0-9_]+", name)}
 
 
-def in_compose_file(text: str) -> dict[str, None]:
-    """Return the variables that a Compose file is filled with, each to be taken away.
-
-    Args:
-        text: the file's text.
-    """
+def compose_variables(text: str) -> dict[str, None]:
+    """Return the variables in the text of a Compose file, each to be unset."""
     return dict.fromkeys(_IN_COMPOSE_FILE.findall(text))
 
 
-def in_bake_file(text: str) -> dict[str, None]:
-    """Return the variables of a bake file, each to be taken away.
-
-    Args:
-        text: the file's text, HCL.
-    """
+def bake_variables(text: str) -> dict[str, None]:
+    """Return the variables in the text of a bake file (HCL), each to be unset."""
     return dict.fromkeys(_IN_BAKE_FILE.findall(text))

@@ -1,1 +1,1 @@
-"""The order of steps of each job, over adapters that are handed in."""
+"""The steps of each job; adapters are passed in."""

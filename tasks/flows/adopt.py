@@ -1,4 +1,4 @@
-"""Giving an environment to the repository that it belongs to now: one that was renamed or moved."""
+"""Transfers an environment to its repository's new address, after a rename or a move."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from tasks.core.errors import RefusedError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.repository import is_same
-from tasks.flows.target import Exclusive, Inspector, Say, Summary, owner_of
-from tasks.flows.views import absent
+from tasks.flows.target import EnvironmentSummary, Exclusive, Inspector, Say, owner_of
+from tasks.flows.views import no_environment_error
 
 
 class Rewrite(Protocol):
-    """Writes down whose an environment is from now on; its lock is held meanwhile."""
+    """Writes an environment's new owner, while its lock is held."""
 
     def __call__(self, owner: Owner, names: Names, former: str, /) -> None:
-        """Write it; RefusedError if something of it is not the former repository's."""
+        """Write the owner; raise RefusedError if a part belongs to another repository."""
 
 
 @dataclass(frozen=True)
-class Adoption:
+class AdoptionPlan:
     """What an adoption is going to do.
 
     Attributes:
-        names: what the environment's branch is called.
-        found: what is there.
-        repository: whose it is going to be.
+        names: the branch's names.
+        found: the environment as it is.
+        repository: the repository that will own it.
     """
 
     names: Names
-    found: Summary
+    found: EnvironmentSummary
     repository: str
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"adopt {self.names.branch} in {self.names.environment}"
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """One step; none where it is the repository's already."""
+        """One step; none if the repository owns it already."""
         if is_same(self.found.repository, self.repository):
             return ()
         change = f"from {self.found.repository} to {self.repository}"
         return (Step("adopt", f"environment {self.names.branch}", change),)
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return what the environment is, for people to recognise it by."""
+        """Return the environment's properties, so that the user can recognise it."""
         found = self.found
         facts = {
             "environment": self.names.environment,
@@ -73,23 +73,23 @@ class Adoption:
         }
 
 
-def plan_adoption(inspector: Inspector, names: Names, repository: str, former: str) -> Adoption:
-    """Return what is going to be adopted; reads only.
+def plan_adoption(inspector: Inspector, names: Names, repository: str, former: str) -> AdoptionPlan:
+    """Return the plan of an adoption; reads only.
 
     Args:
-        inspector: looks at environments.
-        names: what the environment's branch is called.
-        repository: whose it is going to be.
-        former: whose it is now, as somebody says who knows.
+        inspector: lists environments.
+        names: the branch's names.
+        repository: the repository that will own it.
+        former: the repository that owns it now, as named by the user.
 
     Raises:
         InputError: there is no such environment.
-        RefusedError: it is another repository's than that.
+        RefusedError: it belongs to another repository than the user said.
     """
     found = next((item for item in inspector.list() if item.branch == names.branch), None)
     if found is None:
-        raise absent(inspector, names)
-    plan = Adoption(names, found, repository)
+        raise no_environment_error(inspector, names)
+    plan = AdoptionPlan(names, found, repository)
     if plan.steps and not is_same(found.repository, former):
         raise RefusedError(
             f"{names.branch} in {names.environment} is {found.repository}'s, not {former}'s",
@@ -99,13 +99,13 @@ def plan_adoption(inspector: Inspector, names: Names, repository: str, former: s
 
 
 def run_adoption(
-    plan: Adoption, exclusive: Exclusive, rewrite: Rewrite, *, me: Holder, warn: Say
+    plan: AdoptionPlan, exclusive: Exclusive, rewrite: Rewrite, *, me: Holder, warn: Say
 ) -> None:
-    """Carry out a plan, while nobody else changes the environment.
+    """Carry out a plan under the environment's lock.
 
     Raises:
-        HeldError: somebody else is at work on it.
-        RefusedError: something of it is not whose it was said to be.
+        HeldError: another run holds the lock.
+        RefusedError: a part of it belongs to another repository.
     """
     with exclusive.exclusive(plan.names, me, warn):
         rewrite(owner_of(plan.names, plan.repository), plan.names, plan.found.repository)

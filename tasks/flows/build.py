@@ -1,4 +1,4 @@
-"""Building both images: what is in the registry already is only tagged, the rest is baked."""
+"""Builds both images: those whose content is in the registry are only tagged."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.adapters.docker import build_context
-from tasks.adapters.docker.buildx import Order, PushError
+from tasks.adapters.docker.buildx import BakeOrder, PushError
 from tasks.core.errors import InputError, RefusedError, RegistryError
-from tasks.core.images.bake_file import evaluated, places
+from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import base_arguments, linked, target_keys
 from tasks.core.images.tags import CACHE, IMAGES, build_tags
 from tasks.core.plan import Step
 from tasks.core.settings import matches
 
 if TYPE_CHECKING:
-    from tasks.adapters.docker.base_images import Base, Bases
+    from tasks.adapters.docker.base_images import BaseImage, BaseImages
     from tasks.adapters.docker.buildx import Baked, Buildx, Definition
     from tasks.adapters.git import Checkout, Git
     from tasks.adapters.terminal.console import Activity, Work
@@ -30,39 +30,38 @@ if TYPE_CHECKING:
 
 BAKE = "docker/docker-bake.hcl"
 _BUILT_FROM = "docker"
-"""Where everything lies that images are built from."""
+"""The folder with everything that images are built from."""
 
 THEMES = "themes"
-"""The folder of the images' context that no migration depends on: themes are read at run time."""
+"""The folder of the build context that migrations do not depend on: themes."""
 
 PUSH_AGAIN_SECONDS = (1, 3)
-"""Pauses before a push is tried again. Docker repeats layers by itself, but no manifest; and a
-registry answers 500 now and then, as CNCF's does to two who push the same tag at once."""
+"""Pauses before a push is retried. Docker retries layers, but not manifests; and a registry may
+answer 500, like CNCF's if two clients push the same tag at once."""
 
 Action = Literal["built", "tagged", "unchanged"]
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What a build works with.
+class BuildTools:
+    """What a build needs.
 
     Attributes:
-        git: the checkout.
-        registry: where the images go.
-        variables: the bake file's variables: which Debian, PHP and Mautic.
+        registry: where the images are pushed.
+        variables: the bake file's variables: versions of Debian, PHP and Mautic.
         work: shows a long piece of work while it runs.
     """
 
     git: Git
     buildx: Buildx
     registry: Registry
-    bases: Bases
+    bases: BaseImages
     variables: Mapping[str, str]
     work: Work
 
 
 @dataclass(frozen=True)
-class Subject:
+class BuildSubject:
     """What is being built, and for whom.
 
     Attributes:
@@ -79,7 +78,7 @@ class Subject:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags that the images get besides their content keys."""
+        """The tags that the images get in addition to their content keys."""
         return build_tags(
             self.environment.tags,
             self.slug,
@@ -90,14 +89,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """What happens to one image.
+    """The plan of one image.
 
     Attributes:
         name: its target in the bake file, and its repository.
-        key: its content key; empty while it hangs on a stand-in that has yet to be made.
-        code: the content key that it would have without our own themes, empty likewise.
-        digest: what the registry has under that key; empty when it has to be built.
-        tags: the tags to set, those it has already left out.
+        key: its content key; empty if it depends on a stand-in that has yet to be made.
+        code: its content key without the project's themes, or empty likewise.
+        digest: its digest in the registry; empty if it has to be built.
+        tags: the tags to set, without those it has already.
         reason: why, in a few words.
     """
 
@@ -110,7 +109,7 @@ class ImagePlan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What happens, as a dry run shows it."""
+        """The steps, as a dry run shows them."""
         subject = f"image {self.name}"
         if not self.digest:
             build = Step("build", subject, self.reason)
@@ -129,13 +128,13 @@ class BuildPlan:
         subject: what is being built, and for whom.
         bases: the base images, by build argument.
         images: the images, in the bake file's order.
-        fresh: build without any cache, and replace what is there.
+        fresh: build without any cache, and replace existing images.
         registry_to_come: the local platform's registry has to be started first.
-        repositories: those that have to be made first.
+        repositories: those that have to be created first.
     """
 
-    subject: Subject
-    bases: Mapping[str, Base]
+    subject: BuildSubject
+    bases: Mapping[str, BaseImage]
     images: tuple[ImagePlan, ...]
     definition: Definition
     fresh: bool
@@ -144,13 +143,13 @@ class BuildPlan:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         subject = self.subject
         return f"build {subject.checkout.tag} of {subject.branch} for {subject.name}"
 
     @property
     def unmade(self) -> tuple[str, ...]:
-        """The references whose stand-ins have yet to be made."""
+        """The references of missing stand-ins."""
         argument = base_arguments(self.definition.targets)
         return tuple(argument[name] for name, base in self.bases.items() if not base.digest)
 
@@ -194,12 +193,12 @@ class BuildPlan:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltImage:
     """One image after a build.
 
     Attributes:
         repository: its full name in the registry.
-        tags: every tag the build stands for, set just now or before.
+        tags: all tags of the build, including those it had before.
         action: what was done.
     """
 
@@ -210,7 +209,7 @@ class Built:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as it stands in build.json."""
+        """Return the image's entry in build.json."""
         return {
             "repository": self.repository,
             "digest": self.digest,
@@ -221,13 +220,13 @@ class Built:
         }
 
     def row(self) -> tuple[str, str, str]:
-        """Return action, short digest and seconds, for people."""
+        """Return action, short digest and seconds, as a row of a table."""
         return self.action, self.digest.partition(":")[2][:12], f"{self.seconds:.1f}"
 
 
 def plan_build(
-    subject: Subject,
-    tools: Tools,
+    subject: BuildSubject,
+    tools: BuildTools,
     *,
     only: Sequence[str] = (),
     fresh: bool = False,
@@ -236,22 +235,20 @@ def plan_build(
     """Return what a build would do. Reads only.
 
     Args:
-        subject: what is being built, and for whom.
-        tools: what it works with.
         only: build just these images; empty means all.
-        fresh: build without any cache, and replace what is there.
-        registry_to_come: the registry is not there yet, so it holds nothing.
+        fresh: build without any cache, and replace existing images.
+        registry_to_come: the registry has not been started yet, so it is empty.
 
     Raises:
-        InputError: ``only`` names no image; or a context, or something in one, is missing or can
-            be in no image.
-        RefusedError: a protected environment takes neither this tree nor these bases.
+        InputError: ``only`` names an unknown image; or a build context is incomplete, or has a file
+            that no image can hold.
+        RefusedError: the environment is protected, and must not be built from this tree or bases.
         RegistryError: a registry cannot be reached, refused or failed.
         EngineError: the engine cannot be reached.
     """
     guard(subject, tools.git)
     check_line_ends(tools.git)
-    tools.git.require_whole(build_context.built_from(tools.buildx.root, tools.buildx.file))
+    tools.git.require_complete(build_context.built_from(tools.buildx.root, tools.buildx.file))
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
     definition = tools.buildx.definition({**tools.variables, **blank})
@@ -306,12 +303,8 @@ def plan_build(
     )
 
 
-def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
-    """Carry out a plan, and return what the images are now.
-
-    Args:
-        plan: the plan.
-        tools: what it works with.
+def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
+    """Carry out a plan, and return the images.
 
     Raises:
         RegistryError: the registry cannot be reached, refused or failed.
@@ -323,12 +316,12 @@ def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
         for reference in plan.unmade:
             tools.bases.resolve(reference)
         names = [image.name for image in plan.images]
-        # Only now can it be known whether the registry has what is built on them.
+        # Content keys of images that are built on them are known only now.
         plan = plan_build(plan.subject, tools, only=names, fresh=plan.fresh)
     missing = [image for image in plan.images if not image.digest]
     tools.registry.make(plan.repositories)
     baked = _bake(plan, missing, tools) if missing else {}
-    built: dict[str, Built] = {}
+    built: dict[str, BuiltImage] = {}
     for image in plan.images:
         started = time.monotonic()
         fresh = baked.get(image.name)
@@ -337,7 +330,7 @@ def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
         if image.tags:
             tools.registry.tag(image.name, digest, (*image.tags, *cache))
         action: Action = "built" if fresh else "tagged" if image.tags else "unchanged"
-        built[image.name] = Built(
+        built[image.name] = BuiltImage(
             tools.registry.repository(image.name),
             digest,
             (image.key, *plan.subject.tags),
@@ -347,8 +340,8 @@ def run_build(plan: BuildPlan, tools: Tools) -> dict[str, Built]:
     return built
 
 
-def record(subject: Subject, built: Mapping[str, Built]) -> dict[str, Any]:
-    """Return what build.json says."""
+def record(subject: BuildSubject, built: Mapping[str, BuiltImage]) -> dict[str, Any]:
+    """Return the content of build.json."""
     return {
         "environment": subject.name,
         "branch": subject.branch,
@@ -358,8 +351,8 @@ def record(subject: Subject, built: Mapping[str, Built]) -> dict[str, Any]:
     }
 
 
-def write_record(path: Path, subject: Subject, built: Mapping[str, Built]) -> None:
-    """Write build.json, whole or not at all: two builds may end at the same moment."""
+def write_record(path: Path, subject: BuildSubject, built: Mapping[str, BuiltImage]) -> None:
+    """Write build.json atomically: two builds may end at the same time."""
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
@@ -371,7 +364,7 @@ def write_record(path: Path, subject: Subject, built: Mapping[str, Built]) -> No
 
 
 def checkout_of(git: Git, root: Path, bake: str) -> Checkout:
-    """Return what is checked out, with everything that the images of a bake file are built from.
+    """Return the checkout, with regard to everything that a bake file's images are built from.
 
     Raises:
         InputError: no git repository, no commit yet, or a file that no image can hold.
@@ -380,12 +373,12 @@ def checkout_of(git: Git, root: Path, bake: str) -> Checkout:
 
 
 def check_line_ends(git: Git) -> None:
-    """Make sure that what is built has the line ends that were committed.
+    """Check that files have the committed line ends.
 
-    With CRLF no shell script of an image starts, and the same commit has other contents.
+    With CRLF the images' shell scripts do not start, and one commit gives different images.
 
     Raises:
-        InputError: naming a file that has others.
+        InputError: a file has other line ends; the error names it.
     """
     found = git.with_other_line_ends(_BUILT_FROM)
     if found:
@@ -398,12 +391,12 @@ def check_line_ends(git: Git) -> None:
 
 
 def check_places(buildx: Buildx, definition: Definition) -> None:
-    """Make sure that a tag stands for all that images are built from.
+    """Check that all folders that images are built from are known from the bake file's text.
 
     Raises:
-        InputError: naming a folder that the text of the bake file does not tell of.
+        InputError: a folder is not; the error names it.
     """
-    unknown = evaluated(definition.targets.values()) - places(buildx.text)
+    unknown = evaluated_folders(definition.targets.values()) - build_folders(buildx.text)
     if unknown:
         named = min(unknown, key=str)
         raise InputError(
@@ -413,8 +406,8 @@ def check_places(buildx: Buildx, definition: Definition) -> None:
         )
 
 
-def guard(subject: Subject, git: Git) -> None:
-    """Refuse what a protected environment must not be built from.
+def guard(subject: BuildSubject, git: Git) -> None:
+    """Refuse a checkout that a protected environment must not be built from.
 
     Raises:
         RefusedError: the tree is dirty, or the commit is on no branch of the environment.
@@ -447,7 +440,7 @@ def guard(subject: Subject, git: Git) -> None:
         )
 
 
-def guard_bases(subject: Subject, bases: Mapping[str, Base]) -> None:
+def guard_bases(subject: BuildSubject, bases: Mapping[str, BaseImage]) -> None:
     """Refuse stand-ins for a protected environment.
 
     Raises:
@@ -464,10 +457,6 @@ def guard_bases(subject: Subject, bases: Mapping[str, Base]) -> None:
 
 def resolve_images(registry: Registry, tag: str) -> dict[str, str]:
     """Return both images of a tag by digest: name to ``repository@digest``.
-
-    Args:
-        registry: the environment's registry.
-        tag: the tag that was built.
 
     Raises:
         RegistryError: one is missing, or the registry cannot be reached, refused or failed.
@@ -491,8 +480,8 @@ def _chosen(definition: Definition, only: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in definition.published if not only or name in only)
 
 
-def _repositories(tools: Tools, names: Sequence[str]) -> tuple[str, ...]:
-    """Return what a build of these images pushes to."""
+def _repositories(tools: BuildTools, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the repositories that a build of these images pushes to."""
     return (*names, CACHE) if tools.buildx.exports_cache else tuple(names)
 
 
@@ -510,7 +499,7 @@ def _decide(
     return ImagePlan(name, key, code, digest, differing, "its content is in the registry")
 
 
-def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: Tools) -> dict[str, Baked]:
+def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: BuildTools) -> dict[str, Baked]:
     names = [image.name for image in missing]
     subject = plan.subject
     variables = {
@@ -546,8 +535,8 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: Tools) -> dict[s
         return bake(activity, fresh=fresh)
 
 
-def _order(image: ImagePlan, tools: Tools) -> Order:
-    """Return what to bake: pushed under the content key alone, with a cache in the registry."""
+def _order(image: ImagePlan, tools: BuildTools) -> BakeOrder:
+    """Return the order for an image: tagged with its content key, with a cache in the registry."""
     registry = tools.registry
     reference = f"{registry.repository(image.name)}:{image.key}"
     # The engine's own builder can only write what it knows into the image itself.
@@ -557,7 +546,7 @@ def _order(image: ImagePlan, tools: Tools) -> Order:
     # An image manifest, since ECR takes no other:
     # https://docs.docker.com/build/cache/backends/registry/
     kinds = "mode=max,image-manifest=true,oci-mediatypes=true"
-    return Order(
+    return BakeOrder(
         reference,
         cache_from=cache if registry.digest(repository, tag) else "",
         cache_to=f"{cache},{kinds}" if exports else "type=inline",

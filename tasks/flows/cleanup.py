@@ -1,4 +1,4 @@
-"""Removing everything that belongs to a branch, from the branch's name alone."""
+"""Removes everything that belongs to a branch, given only the branch's name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.core.errors import RefusedError, VanishedError
 from tasks.core.images.tags import IMAGES, is_marker, removable
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.flows.target import Removal, RemovalPlan, Remover, Say, silently
+from tasks.flows.target import Removal, RemovalPlan, Remover, Say, without_messages
 
 
 class Tags(Protocol):
@@ -26,14 +26,14 @@ class Tags(Protocol):
         """Return every tag of a repository with its digest."""
 
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
-        """Delete tags in their order; one that is gone is no error. Returns how many there were."""
+        """Delete tags in this order, ignoring missing ones; return the number of deleted tags."""
 
 
-class Teller(Protocol):
+class CleanupConsole(Protocol):
     """The part of a console that a clean-up needs."""
 
     def warn(self, text: str) -> None:
-        """Tell something that the user should look at."""
+        """Print a warning."""
 
     def work(self, title: str) -> AbstractContextManager[Activity]:
         """Show a piece of work while it runs."""
@@ -42,28 +42,28 @@ class Teller(Protocol):
 def plan_cleanup(
     remover: Remover, owner: Owner, names: Names, *, tags: Tags | None, protected: bool, root: Path
 ) -> RemovalPlan:
-    """Return everything of a branch: what runs, what it stored, its tags, its local files.
+    """Return the plan to remove everything of a branch: services, data, tags, local files.
 
     Args:
-        remover: takes environments away.
-        owner: whose it must be.
+        remover: removes environments.
+        owner: the owner that it must have.
         names: the branch's names.
-        tags: the registry, or None where it was never started and so holds nothing.
-        protected: whether the environment is.
-        root: the checkout, where evidence of failed deploys lies.
+        tags: the registry, or None if it was never started and so is empty.
+        protected: whether the environment is protected.
+        root: the checkout, with the diagnostics of failed deploys.
 
     Raises:
-        RefusedError: the environment is protected, or something of it is somebody else's.
+        RefusedError: the environment is protected, or a part of it has another owner.
         RegistryError: the registry cannot be reached, refused or failed.
     """
     refuse_protected(names.environment, protected=protected)
     plan = remover.plan_removal(owner, names)
-    # What runs goes first, and what runs still refers to its images until then.
+    # Containers are removed first, because they use the images.
     todo = [*plan.todo, *plan_images(tags, names).todo]
     local = root / "artifacts" / names.slug
     if local.is_dir():
         step = Step("remove", f"folder {local.relative_to(root)}")
-        todo.append((step, silently(partial(shutil.rmtree, local))))
+        todo.append((step, without_messages(partial(shutil.rmtree, local))))
     return replace(plan, todo=tuple(todo))
 
 
@@ -81,10 +81,10 @@ def refuse_protected(environment: str, *, protected: bool) -> None:
 
 
 def plan_images(tags: Tags | None, names: Names) -> RemovalPlan:
-    """Return the image tags of a branch that nothing else uses.
+    """Return the plan to remove a branch's image tags that nothing else uses.
 
     Args:
-        tags: the registry, or None where it was never started and so holds nothing.
+        tags: the registry, or None if it was never started and so is empty.
         names: the branch's names.
 
     Raises:
@@ -98,14 +98,14 @@ def plan_images(tags: Tags | None, names: Names) -> RemovalPlan:
 
 
 def plan_tags(title: str, tags: Tags, going: Mapping[str, Sequence[str]]) -> RemovalPlan:
-    """Return the removal of image tags, by repository."""
+    """Return the plan to remove image tags, given by repository."""
     todo: list[tuple[Step, Removal]] = []
     for repository, each in going.items():
-        # The markers go by themselves, and last: they lead an interrupted clean-up to the rest.
+        # Markers are removed separately and last: an interrupted clean-up needs them.
         for part in ([t for t in each if not is_marker(t)], [t for t in each if is_marker(t)]):
             if part:
                 step = Step("remove", f"image tags of {repository}", ", ".join(part))
-                todo.append((step, silently(partial(tags.delete_tags, repository, part))))
+                todo.append((step, without_messages(partial(tags.delete_tags, repository, part))))
     return RemovalPlan(title, tuple(todo))
 
 
@@ -115,14 +115,14 @@ def run_cleanup(
     names: Names,
     *,
     me: Holder,
-    console: Teller,
+    console: CleanupConsole,
 ) -> int:
-    """Remove everything of a branch; return how many objects went.
+    """Remove everything of a branch; return the number of removed objects.
 
-    A run that was cut off is finished by the next one.
+    The next run completes an interrupted one.
     """
     while True:
-        # What is somebody else's is refused before even a lock is put there.
+        # Another owner's environment is refused before a lock is created in it.
         first = plan()
         if all(step.verb == "keep" for step in first.steps):
             return 0
@@ -132,11 +132,11 @@ def run_cleanup(
             with remover.exclusive(names, me, console.warn):
                 return _carry_out(plan(), console)
         except VanishedError:
-            # Somebody else has removed it; what he left, or has made since, is looked at anew.
+            # Another run has removed it: plan again with what is left, or was created since.
             continue
 
 
-def _carry_out(plan: RemovalPlan, console: Teller) -> int:
+def _carry_out(plan: RemovalPlan, console: CleanupConsole) -> int:
     if not plan.steps:
         return 0
     with console.work(plan.title) as activity:
@@ -146,11 +146,11 @@ def _carry_out(plan: RemovalPlan, console: Teller) -> int:
 
 
 def remove(plan: RemovalPlan, say: Say) -> int:
-    """Carry out a plan; return how many objects went.
+    """Carry out a plan; return the number of removed objects.
 
     Args:
         plan: what to remove.
-        say: told of each object, and of what one is waited for.
+        say: called with a message per object, and with the reasons for waiting.
     """
     removed = 0
     for step, action in plan.todo:

@@ -1,4 +1,4 @@
-"""The main job from nothing to a page in the browser, on one machine."""
+"""The demonstration: from nothing to a page in the browser, on one machine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tasks.flows.views import LIST_COLUMNS, list_rows, now
 if TYPE_CHECKING:
     from tasks.adapters.terminal.console import Console
     from tasks.core.names import Names
-    from tasks.flows.deploy import Deployed
+    from tasks.flows.deploy import DeployResult
     from tasks.flows.doctor import FixPlan
     from tasks.flows.target import Inspector
 
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """What a demonstration is going to do.
+    """The plan of a demonstration.
 
     Attributes:
-        names: what the branch is called.
+        names: the branch's names.
         fix: what this machine needs first.
     """
 
@@ -32,7 +32,7 @@ class DemoPlan:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"demonstrate {self.names.branch} on this machine"
 
     @property
@@ -54,20 +54,19 @@ def run_demo(
     names: Names,
     *,
     build: Callable[[], object],
-    deploy: Callable[[], Deployed],
+    deploy: Callable[[], DeployResult],
     inspector: Inspector,
     console: Console,
-) -> Deployed:
-    """Build, deploy and list a branch on a machine that lacks nothing.
+) -> DeployResult:
+    """Build, deploy and list a branch on a machine that has everything it needs.
 
-    A second run finds its work done and only looks: every step is one that may be repeated.
+    A second run changes nothing: every step is idempotent.
 
     Args:
-        names: what the branch is called.
+        names: the branch's names.
         build: builds and pushes the images.
         deploy: deploys the branch, and returns when its site has answered.
-        inspector: tells which environments there are on this machine.
-        console: where everything is told.
+        inspector: lists the environments on this machine.
 
     Raises:
         SuiteError: a step failed; those after it did not run.

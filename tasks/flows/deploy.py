@@ -1,4 +1,4 @@
-"""A deploy, wherever it goes: plan, apply, smoke test; on failure evidence, then the way back."""
+"""A deploy to any target: plan, apply, smoke test; on failure save diagnostics and roll back."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tasks.flows.target import Credentials, Deployer, DeployPlan, P, Request
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """What a deploy came to.
+class DeployResult:
+    """The result of a deploy.
 
     Attributes:
-        url: where a browser finds the site.
+        url: the site's URL.
         changed: whether anything had to be done.
-        credentials: of a first deploy's administrator.
+        credentials: the administrator's, after a first deploy.
     """
 
     url: str
@@ -33,22 +33,20 @@ class Deployed:
 
 def run_deploy(
     deployer: Deployer[P], request: Request, *, me: Holder, console: Console, root: Path
-) -> Deployed:
-    """Deploy a branch, and do not return before its site answers.
+) -> DeployResult:
+    """Deploy a branch, and return when its site answers.
 
     Args:
-        deployer: makes and changes environments.
-        request: what is wanted.
-        me: this run, for everybody else who wants to change this environment meanwhile.
-        console: where progress goes.
-        root: the checkout; evidence, timings and ``deploy.env`` are written there.
+        me: this run, as the holder of the environment's lock.
+        console: shows progress.
+        root: the checkout; diagnostics, timings and ``deploy.env`` are written there.
 
     Raises:
-        SuiteError: it failed; the message is the cause, the hint says what became of the site.
+        SuiteError: it failed; the message is the cause, the hint has the state of the site.
     """
     names = request.names
     with _turn(deployer, request, me, console):
-        # Planned under the lock: nobody changes anything between the decision and the deed.
+        # Planned under the lock, so that nothing changes between plan and execution.
         plan = deployer.plan_deploy(request)
         steps = plan.steps
         if not steps:
@@ -75,12 +73,12 @@ def run_deploy(
         credentials = deployer.finish(plan)
     write_results(root, plan)
     write_timings(root, console.timings)
-    return Deployed(names.url, bool(steps), credentials)
+    return DeployResult(names.url, bool(steps), credentials)
 
 
 @contextlib.contextmanager
 def _turn(deployer: Deployer[P], request: Request, me: Holder, console: Console) -> Iterator[None]:
-    """Hold the environment; one that is removed while this run waits for it is made anew."""
+    """Hold the environment's lock; create the environment again if it is removed meanwhile."""
     with contextlib.ExitStack() as turn:
         while True:
             deployer.prepare(request)
@@ -102,7 +100,7 @@ def _failed(
     console: Console,
     root: Path,
 ) -> SuiteError:
-    """Save the evidence, go back to the release before, and return the error to raise."""
+    """Save diagnostics, roll back, and return the error to raise."""
     names = plan.request.names
     console.error(error)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -114,7 +112,7 @@ def _failed(
             (folder / "error.txt").write_text(console.redactor(f"{cause}\n"))
             activity.outcome = str(folder.relative_to(root))
     except (SuiteError, OSError) as second:
-        # The way back matters more.
+        # The rollback is more important.
         console.warn(f"not all of the evidence could be saved: {second}")
     became = "nothing was running before, so nothing was rolled back"
     try:
@@ -136,9 +134,9 @@ SHOWN_MIGRATIONS = 5
 
 
 def _over_newer_schema(deployer: Deployer[P], request: Request, console: Console, back: str) -> str:
-    """Warn of older code over a migrated database; return the same for the error's hint.
+    """Warn about older code on a migrated database; return the same for the error's hint.
 
-    A migration is never undone: the release that was gone back to may fail on what it has done.
+    Migrations are never undone, so the older release may fail on the newer schema.
     """
     try:
         newer = deployer.newer_migrations(request.owner, request.names)
@@ -179,7 +177,7 @@ def write_results(root: Path, plan: DeployPlan) -> None:
 
 
 def write_timings(root: Path, timings: Sequence[tuple[str, float]]) -> None:
-    """Write the seconds of each phase, those of a failed deploy too, to artifacts/timings.json."""
+    """Write the seconds of each phase to artifacts/timings.json, also after a failed deploy."""
     folder = root / "artifacts"
     folder.mkdir(exist_ok=True)
     phases = [{"phase": title, "seconds": round(seconds, 3)} for title, seconds in timings]

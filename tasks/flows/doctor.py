@@ -1,4 +1,4 @@
-"""Looking at the machine, and bringing to it what is missing."""
+"""Examines this machine, and installs what is missing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.doctor.checks import Facts, Finding, Need, Severity, Source, judge, needs, problems
-from tasks.core.doctor.packages import GUIDE, Command, elsewhere, install_commands
+from tasks.core.doctor.checks import (
+    Facts,
+    Finding,
+    ImageHost,
+    Need,
+    Severity,
+    judge,
+    needs,
+    problems,
+)
+from tasks.core.doctor.packages import GUIDE, FixCommand, install_commands, manual_install_hint
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.images.reference import parse_reference
 from tasks.core.names import platform_name
@@ -18,14 +27,14 @@ from tasks.core.plan import Step
 
 if TYPE_CHECKING:
     from tasks.adapters.host.apt import AptTool
-    from tasks.adapters.host.docker_service import Service
+    from tasks.adapters.host.docker_service import DockerService
     from tasks.adapters.host.machine import Machine, ServerAnswer
     from tasks.adapters.process import Runner
     from tasks.adapters.terminal.console import Activity
     from tasks.core.settings import Environment, Settings
 
 ROUNDS = 4
-"""Sources, packages, engine, and one to see that nothing is left."""
+"""Sources, packages, engine, and one to check that nothing is missing."""
 
 COMMAND_SECONDS = 1800.0
 """A slow mirror may take this long for Docker's 300 MB; an apt that hangs must end."""
@@ -35,41 +44,38 @@ PORTS = {"proxy": "http_port", "registry": "registry_port", "mail": "mail_port"}
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was found.
-
-    Attributes:
-        facts: what was looked at.
-        findings: what to think of it.
-    """
+class DoctorReport:
+    """The result of an examination: facts, and the findings about them."""
 
     facts: Facts
     findings: tuple[Finding, ...]
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """The findings that stop the suite from working."""
+        """The findings that prevent the suite from working."""
         return problems(self.findings)
 
     @property
-    def lacking(self) -> Report:
-        """The same report with only what could be installed or started: ports do not matter."""
-        return Report(self.facts, tuple(finding for finding in self.findings if finding.needs))
+    def lacking(self) -> DoctorReport:
+        """The report with only the findings that a fix could remedy, without ports."""
+        return DoctorReport(
+            self.facts, tuple(finding for finding in self.findings if finding.needs)
+        )
 
 
 @dataclass(frozen=True)
 class FixPlan:
-    """The commands that bring what is missing.
+    """The commands that install or start what is missing.
 
     Attributes:
-        commands: what is run, in order.
-        start: the command that starts the engine, run when it does not answer by then.
-        told: what can only be told, because this suite does not run it here.
-        sudo: whether the commands need sudo in front.
+        commands: the commands in order.
+        start: the command that starts the engine, run if it does not answer by then.
+        told: instructions for the user, which the suite cannot carry out itself.
+        sudo: whether the commands need sudo.
     """
 
-    commands: tuple[Command, ...] = ()
-    start: Command | None = None
+    commands: tuple[FixCommand, ...] = ()
+    start: FixCommand | None = None
     told: tuple[str, ...] = ()
     sudo: bool = False
 
@@ -77,7 +83,7 @@ class FixPlan:
 
     @property
     def runnable(self) -> bool:
-        """Whether there is something to run, and nothing that a person must do first."""
+        """Whether there are commands, and nothing that the user must do first."""
         return bool(self.commands or self.start) and not self.told
 
     @property
@@ -87,7 +93,7 @@ class FixPlan:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The commands as a person would type them."""
+        """The commands as typed in a shell."""
         commands = (*self.commands, *((self.start,) if self.start else ()))
         return (*(command.shown(sudo=self.sudo) for command in commands), *self.told)
 
@@ -98,22 +104,21 @@ class FixPlan:
 
 @dataclass(frozen=True)
 class Doctor:
-    """Looks at a machine and mends it.
+    """Examines a machine, and fixes it.
 
     Attributes:
-        machine: looks.
         service: starts the engine.
         runner: runs the commands of a fix.
-        apt: asked for what apt knows, on Debian and Ubuntu only.
-        settings: which ports and images are wanted.
-        environment: whether stand-ins are allowed.
+        apt: used on Debian and Ubuntu only.
+        settings: have the ports and images.
+        environment: says whether stand-ins are allowed.
         work: shows a piece of work.
-        tools: further programs to look for.
-        addresses: what the environment's stack says, and what was looked at on the way there.
+        tools: further programs to check.
+        addresses: returns the findings about the environment's stack.
     """
 
     machine: Machine
-    service: Service
+    service: DockerService
     runner: Runner
     apt: AptTool
     settings: Settings
@@ -123,8 +128,8 @@ class Doctor:
     tools: tuple[Need, ...] = ()
     addresses: Callable[[], tuple[Finding, ...]] = tuple
 
-    def examine(self) -> Report:
-        """Look at everything this machine needs."""
+    def examine(self) -> DoctorReport:
+        """Check everything this machine needs."""
         machine, platform = self.machine, self.settings.platform
         docker = machine.docker()
         system = machine.system()
@@ -157,15 +162,15 @@ class Doctor:
             if self.settings.stacks
             else None,
         )
-        return Report(facts, (*judge(facts), *self.addresses()))
+        return DoctorReport(facts, (*judge(facts), *self.addresses()))
 
-    def plan(self, report: Report) -> FixPlan:
-        """Return the commands that bring what the findings ask for."""
+    def plan(self, report: DoctorReport) -> FixPlan:
+        """Return the commands that meet the needs of the findings."""
         system = report.facts.system
         wanted = needs(report.findings)
-        commands: list[Command] = []
+        commands: list[FixCommand] = []
         told: list[str] = []
-        # What there is to start is known only when it is installed.
+        # What to start is known only after the installation.
         complete = True
         if wanted and system.apt:
             known = self.apt.knowledge()
@@ -176,23 +181,23 @@ class Doctor:
             else:
                 commands += installs
         else:
-            told += filter(None, [elsewhere(wanted)])
+            told += filter(None, [manual_install_hint(wanted)])
         if Need.GROUP in wanted:
-            commands.append(Command(("usermod", "-aG", "docker", system.user)))
+            commands.append(FixCommand(("usermod", "-aG", "docker", system.user)))
         start = None
         if Need.START in wanted and complete and not told:
             daemon = report.facts.docker.daemon or "/usr/sbin/dockerd"
             start = self.service.start(daemon, systemd=system.systemd)
         return FixPlan(tuple(commands), start, tuple(told), sudo=not system.root)
 
-    def fix(self, consent: Callable[[FixPlan], bool]) -> Report:
-        """Bring what is missing, in rounds: what one round installs, the next one may start.
+    def fix(self, consent: Callable[[FixPlan], bool]) -> DoctorReport:
+        """Install what is missing, in rounds: what one round installs, the next one may start.
 
         Args:
-            consent: asked before each round.
+            consent: called before each round; returns whether it may run.
 
         Returns:
-            The last report; problems that are left are in it.
+            The last report, with any remaining problems.
 
         Raises:
             CommandError: a command failed.
@@ -215,7 +220,7 @@ class Doctor:
         return report
 
     def stop_engine(self) -> bool:
-        """Stop an engine that a fix started without a service manager; say whether there was one.
+        """Stop an engine that a fix started; return False if there is none.
 
         Raises:
             CommandError: it could not be stopped.
@@ -227,7 +232,7 @@ class Doctor:
             self._run(command, not self.machine.system().root, activity)
         return True
 
-    def _run(self, command: Command, sudo: bool, activity: Activity) -> None:
+    def _run(self, command: FixCommand, sudo: bool, activity: Activity) -> None:
         activity.say(command.shown(sudo=sudo))
         argv = ("sudo", *command.argv) if sudo and command.root else command.argv
         said: list[str] = []
@@ -252,8 +257,8 @@ class Doctor:
         # A new account is not in the group yet: the engine is there all the same.
         return self.machine.docker().state != "silent"
 
-    def _sources(self) -> tuple[dict[str, ServerAnswer], tuple[Source, ...]]:
-        """Return what the registries of the base images say, and what that means."""
+    def _sources(self) -> tuple[dict[str, ServerAnswer], tuple[ImageHost, ...]]:
+        """Return the answers of the base images' registries, and their hosts as facts."""
         if self.settings.images.source == "standins":
             return {}, ()
         images: dict[str, list[str]] = {}
@@ -261,7 +266,7 @@ class Doctor:
             images.setdefault(parse_reference(image).host, []).append(image)
         answers = self.machine.reach(images)
         return answers, tuple(
-            Source(
+            ImageHost(
                 host=host,
                 images=tuple(images[host]),
                 reached=answer.reached,
@@ -273,7 +278,7 @@ class Doctor:
 
 
 def _base_images(settings: Settings) -> tuple[str, ...]:
-    """Return the references of every image that is not built here."""
+    """Return the references of all images that are not built here."""
     return (
         f"debian:{settings.images.debian}-slim",
         settings.images.mautic,
@@ -285,7 +290,7 @@ def _base_images(settings: Settings) -> tuple[str, ...]:
 def stack_findings(
     stack: str, arn: str, region: str, found: Mapping[str, tuple[Any, str]]
 ) -> tuple[Finding, ...]:
-    """Return what an environment takes from its stack and elsewhere, one finding per value.
+    """Return a finding for each value that a stack may set, with its origin.
 
     Args:
         stack: the stack's name.
@@ -303,11 +308,11 @@ def stack_findings(
 
 
 def stack_problem(stack: str, error: SuiteError) -> Finding:
-    """Return the finding for a stack that could not be asked, or does not say enough."""
+    """Return the finding for a stack that cannot be read, or whose values are incomplete."""
     return Finding(f"stack {stack}", Severity.PROBLEM, error.message, error.hint or "")
 
 
-def text(report: Report, plan: FixPlan) -> list[str]:
+def text(report: DoctorReport, plan: FixPlan) -> list[str]:
     """Return the findings as lines of text, every remedy below its finding.
 
     Args:
@@ -323,7 +328,7 @@ def text(report: Report, plan: FixPlan) -> list[str]:
     return lines
 
 
-def as_dict(report: Report, plan: FixPlan) -> dict[str, Any]:
+def as_dict(report: DoctorReport, plan: FixPlan) -> dict[str, Any]:
     """Return the findings, and the commands of the fix, as JSON-ready data."""
     return {
         "ok": not report.problems,
@@ -332,7 +337,7 @@ def as_dict(report: Report, plan: FixPlan) -> dict[str, Any]:
     }
 
 
-def refuse(report: Report, plan: FixPlan) -> None:
+def refuse(report: DoctorReport, plan: FixPlan) -> None:
     """Raise if problems remain.
 
     Raises:
@@ -350,7 +355,7 @@ def refuse(report: Report, plan: FixPlan) -> None:
     raise SuiteError(f"{count} problem{'s'[: count > 1]} found: {names}", hint=hint)
 
 
-def _remedied(report: Report, plan: FixPlan) -> tuple[Finding, ...]:
+def _remedied(report: DoctorReport, plan: FixPlan) -> tuple[Finding, ...]:
     """Return the findings; those that the fix helps name it as their remedy."""
     fix = "./inv doctor --fix" if plan.runnable else "; ".join(plan.told)
     return tuple(

@@ -1,4 +1,4 @@
-"""Sweeping away the environments that nobody needs any more, each by the ordinary clean-up."""
+"""Sweeps environments that nobody needs any more, each by an ordinary clean-up."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ from tasks.flows.cleanup import (
     remove,
     run_cleanup,
 )
-from tasks.flows.target import Inspector, RemovalPlan, Remover, Summary, owner_of
+from tasks.flows.target import EnvironmentSummary, Inspector, RemovalPlan, Remover, owner_of
 from tasks.flows.views import since
 
 BUSY = frozenset({State.DEPLOYING, State.CHANGING})
-"""States in which somebody is at work on an environment: it is not swept away under him."""
+"""States of environments that a run is changing; they are not swept."""
 
 COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
 TAG_COLUMNS = ("image", "tag of a branch that is gone")
 
 
 @dataclass(frozen=True)
-class Stale:
+class StaleEnvironment:
     """An environment to be swept away, and why."""
 
-    summary: Summary
+    summary: EnvironmentSummary
     reason: str
 
 
 @dataclass(frozen=True)
-class Leftover:
-    """Image tags of branches that were built, have no environment, and are gone.
+class LeftoverTags:
+    """Image tags of deleted branches that were built, but have no environment.
 
     Attributes:
-        repository: where they are.
+        repository: their repository.
         slugs: the slugs of the branches.
-        tags: what nothing else uses, in the order to remove it.
-        used: tags that environments use; of whichever branch, they stay.
+        tags: the tags that nothing else uses, in the order of removal.
+        used: tags that any environment uses; they are kept.
     """
 
     repository: str
@@ -64,8 +64,8 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """What a sweep is going to remove.
+class SweepPlan:
+    """The plan of a sweep.
 
     Attributes:
         environment: its name in invoke.yaml.
@@ -73,12 +73,12 @@ class Sweep:
     """
 
     environment: str
-    stale: tuple[Stale, ...]
-    leftovers: tuple[Leftover, ...] = ()
+    stale: tuple[StaleEnvironment, ...]
+    leftovers: tuple[LeftoverTags, ...] = ()
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"sweep {self.environment}"
 
     @property
@@ -102,14 +102,14 @@ class Sweep:
         return {"title": self.title, "environments": stale, "tags": tags}
 
     def tables(self, now: datetime) -> Iterator[tuple[Sequence[str], list[tuple[str, ...]]]]:
-        """Yield columns and rows of the environments and of the tags, where there are any."""
+        """Yield columns and rows of the environments and of the tags, if there are any."""
         if self.stale:
             yield COLUMNS, self.rows(now)
         if self.leftovers:
             yield TAG_COLUMNS, self.tag_rows()
 
     def rows(self, now: datetime) -> list[tuple[str, ...]]:
-        """Return it as rows: branch, age, last deploy, owner, reason."""
+        """Return the environments as rows: branch, age, last deploy, owner, reason."""
         return [
             (
                 item.summary.branch,
@@ -134,21 +134,21 @@ def find_sweep(
     *,
     tags: Tags | None,
     now: datetime,
-) -> Sweep:
-    """Return everything that may be swept away. Reads only.
+) -> SweepPlan:
+    """Return the plan of a sweep. Reads only.
 
     Args:
         environment: the environment's name.
-        inspector: tells which environments there are.
-        git: says which branches still exist.
+        inspector: lists the environments.
+        git: lists the branches.
         names_of: returns a branch's names.
-        tags: the registry, or None where it holds nothing.
-        now: the present moment.
+        tags: the registry, or None if it is empty.
+        now: the present time.
 
     Raises:
         SuiteError: the target, the registry or the remote cannot be read.
     """
-    # Before the branches: one that is pushed and built at this moment is not taken for gone.
+    # Read before the branches, so that one that is pushed and built now is not taken for deleted.
     found = {repository: tags.tags(repository) for repository in IMAGES} if tags else {}
     branches = git.remote_branches() | (git.branches() if inspector.is_private else frozenset())
     there = inspector.list()
@@ -159,20 +159,20 @@ def find_sweep(
 
 def plan_sweep(
     environment: str,
-    found: Sequence[Summary],
+    found: Sequence[EnvironmentSummary],
     *,
     repository: str,
     branches: Collection[str],
     now: datetime,
-) -> Sweep:
-    """Return what may be swept away: what its branch or its time has left.
+) -> SweepPlan:
+    """Return the plan to remove expired environments and those of deleted branches.
 
     Args:
         environment: the environment's name.
-        found: all environments there are.
-        repository: only this one's are ever removed.
-        branches: the branches that still exist.
-        now: the present moment.
+        found: all environments.
+        repository: only environments of this repository are removed.
+        branches: the branches that exist.
+        now: the present time.
     """
     stale = []
     for item in found:
@@ -184,21 +184,23 @@ def plan_sweep(
         if item.expires_at and datetime.fromisoformat(item.expires_at) <= now:
             reasons.append("its time is over")
         if reasons:
-            stale.append(Stale(item, " and ".join(reasons)))
-    return Sweep(environment, tuple(stale))
+            stale.append(StaleEnvironment(item, " and ".join(reasons)))
+    return SweepPlan(environment, tuple(stale))
 
 
 def plan_leftovers(
-    found: Mapping[str, Mapping[str, str]], there: Sequence[Summary], slugs: Collection[str]
-) -> tuple[Leftover, ...]:
-    """Return the image tags of branches that are gone without ever having been deployed.
+    found: Mapping[str, Mapping[str, str]],
+    there: Sequence[EnvironmentSummary],
+    slugs: Collection[str],
+) -> tuple[LeftoverTags, ...]:
+    """Return the image tags of deleted branches that have no environment.
 
-    Those of a branch with an environment go with it, by its clean-up.
+    Those of a branch with an environment are removed by its clean-up.
 
     Args:
-        found: every tag with its digest, by repository, as it was before the branches were read.
-        there: all environments there are.
-        slugs: the slugs of the branches that still exist.
+        found: every tag with its digest, by repository, read before the branches.
+        there: all environments.
+        slugs: the slugs of the branches that exist.
     """
     kept = {*slugs, *(item.slug for item in there)}
     used = frozenset(item.tag for item in there)
@@ -206,12 +208,12 @@ def plan_leftovers(
     for repository, tags in found.items():
         gone = slugs_of(tags) - kept
         if going := removable(tags, *gone, used=used):
-            leftovers.append(Leftover(repository, gone, going, used))
+            leftovers.append(LeftoverTags(repository, gone, going, used))
     return tuple(leftovers)
 
 
 def run_sweep(
-    sweep: Sweep,
+    sweep: SweepPlan,
     remover: Remover,
     inspector: Inspector,
     names_of: Callable[[str], Names],
@@ -221,16 +223,16 @@ def run_sweep(
     console: Console,
     root: Path,
 ) -> None:
-    """Remove environments, several at once, whatever becomes of the others; then image tags.
+    """Remove environments in parallel, each independently of the others; then image tags.
 
     Args:
-        sweep: what to remove.
-        remover: takes environments away.
-        inspector: tells which there are.
+        sweep: the plan.
+        remover: removes environments.
+        inspector: lists environments.
         names_of: returns a branch's names.
-        tags: the registry, or None where it holds nothing.
-        me: who, for everybody else who wants to change one of them meanwhile.
-        console: where progress goes.
+        tags: the registry, or None if it is empty.
+        me: this run, as the holder of the environments' locks.
+        console: shows progress.
         root: the checkout.
 
     Raises:
@@ -251,8 +253,10 @@ def run_sweep(
         raise failure
 
 
-def _remove_leftovers(leftovers: Sequence[Leftover], tags: Tags, say: Callable[[str], None]) -> int:
-    """Remove image tags, unless something has come to use them since."""
+def _remove_leftovers(
+    leftovers: Sequence[LeftoverTags], tags: Tags, say: Callable[[str], None]
+) -> int:
+    """Remove image tags, unless something uses them since the plan was made."""
     going = {}
     for each in leftovers:
         now = removable(tags.tags(each.repository), *each.slugs, used=each.used)
@@ -263,7 +267,7 @@ def _remove_leftovers(leftovers: Sequence[Leftover], tags: Tags, say: Callable[[
 
 @dataclass(frozen=True)
 class _CleanUps:
-    """The ordinary clean-ups of a sweep's environments; what they share is given once."""
+    """The clean-ups of a sweep's environments, and what they share."""
 
     remover: Remover
     inspector: Inspector
@@ -271,19 +275,19 @@ class _CleanUps:
     tags: Tags | None
     me: Holder
     root: Path
-    # Two branches may share a tag, and only the second one to go may take it along.
+    # Two branches may share a tag, which only the second clean-up may remove.
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, item: Stale, activity: Activity) -> int:
-        """Remove one environment; return how many objects went."""
+    def run(self, item: StaleEnvironment, activity: Activity) -> int:
+        """Remove one environment; return the number of removed objects."""
         names = self.names_of(item.summary.branch)
         owner = owner_of(names, item.summary.repository)
 
         def plan() -> RemovalPlan:
             there = {each.branch: each for each in self.inspector.list()}.get(names.branch)
             if there and there.expires_at != item.summary.expires_at:
-                # While this run waited for its turn; the next sweep judges anew.
-                raise SuiteError("it was deployed anew meanwhile, and was left alone")
+                # It was deployed while this run waited for the lock.
+                raise SuiteError("it was deployed again meanwhile, and was left alone")
             return plan_cleanup(
                 self.remover, owner, names, tags=None, protected=False, root=self.root
             )
@@ -295,9 +299,9 @@ class _CleanUps:
 
 
 def _remove_stale(
-    stale: Sequence[Stale], clean_ups: _CleanUps, at_once: int, console: Console
+    stale: Sequence[StaleEnvironment], clean_ups: _CleanUps, at_once: int, console: Console
 ) -> None:
-    """Remove environments, several at once, whatever becomes of the others.
+    """Remove environments in parallel, each independently of the others.
 
     Raises:
         SuiteError: some could not be removed; the message names them.
@@ -319,7 +323,7 @@ def _remove_stale(
         try:
             tell(running)
         except KeyboardInterrupt:
-            # What is under way is finished, nothing more is begun.
+            # Running clean-ups are finished, no others are started.
             under_way = [each for each in running if not each.done() and not each.cancel()]
             branches = sorted(running[each].summary.branch for each in under_way)
             activity.say(f"interrupted; finishing {', '.join(branches) or 'nothing'}")
@@ -337,19 +341,19 @@ def _remove_stale(
 
 
 class _Prefixed:
-    """What one clean-up of several says, with its branch before each line."""
+    """A console for one of several clean-ups: it prefixes each line with the branch."""
 
     def __init__(self, branch: str, activity: Activity) -> None:
         self._branch = branch
         self._activity = activity
 
     def warn(self, text: str) -> None:
-        """Tell something that the user should look at."""
+        """Print a warning."""
         self._activity.say(f"{self._branch}: {text}")
 
     @contextlib.contextmanager
     def work(self, title: str) -> Iterator[Activity]:
-        """Pass on what happens as passing lines."""
+        """Yield an activity whose messages are shown as transient lines."""
 
         def line(text: str) -> None:
             self._activity.line(f"{self._branch}: {text}")

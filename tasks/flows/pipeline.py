@@ -1,4 +1,4 @@
-"""GitLab's pipeline from here: what it would run, its jobs' image, its jobs on this machine."""
+"""GitLab's pipeline: explains what it runs, and runs its jobs on this machine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from tasks.adapters.host.tools import find_gitlab_ci_local
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError
-from tasks.core.gitlab_pipeline import Job, Pipeline, event_variables
+from tasks.core.gitlab_pipeline import Pipeline, PipelineJob, event_variables
 from tasks.core.images.tags import LATEST
 from tasks.core.plan import Step
-from tasks.core.settings import LOCAL, Environment, Registry, Settings
-from tasks.flows.build import Subject
+from tasks.core.settings import LOCAL, Environment, RegistrySettings, Settings
+from tasks.flows.build import BuildSubject
 
 if TYPE_CHECKING:
     from tasks.adapters.process import Runner
-    from tasks.flows.build import BuildPlan, Built
+    from tasks.flows.build import BuildPlan, BuiltImage
 
 FILE = ".gitlab-ci.yml"
 LOCAL_FILE = "docker/ci/gitlab-ci-local.yml"
@@ -36,8 +36,8 @@ SOCKET = "/var/run/docker.sock"
 
 
 @dataclass(frozen=True)
-class CiSubject(Subject):
-    """What the image of the jobs is built from. Its content key is its name; `latest` is optional.
+class CiSubject(BuildSubject):
+    """The subject of a build of the jobs' image, which only has its content key and `latest`.
 
     Attributes:
         latest: whether jobs are to use this one from now on.
@@ -53,13 +53,13 @@ class CiSubject(Subject):
 
 @dataclass(frozen=True)
 class LocalPlan:
-    """Jobs of the pipeline that are to run on this machine.
+    """The plan to run jobs of the pipeline on this machine.
 
     Attributes:
-        image: how the image of the jobs is made.
-        settings: those of the jobs: every environment lives on this machine.
-        jobs: empty for all that the branch has.
-        branch: the one that is checked out.
+        image: the plan of the jobs' image.
+        settings: the settings for the jobs, with every environment on this machine.
+        jobs: empty for all of the branch.
+        branch: the branch that is checked out.
     """
 
     image: BuildPlan
@@ -69,7 +69,7 @@ class LocalPlan:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"run the pipeline of {self.branch} on this machine"
 
     @property
@@ -98,10 +98,10 @@ class LocalPlan:
 
 
 def read_pipeline(root: Path) -> Pipeline:
-    """Return what .gitlab-ci.yml says.
+    """Read .gitlab-ci.yml.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: it is missing, or cannot be parsed.
     """
     import yaml
 
@@ -122,15 +122,14 @@ def explain(
     default_branch: str,
     tag: str = "",
     variables: Sequence[str] = (),
-) -> tuple[Job, ...]:
-    """Return the jobs that an event makes.
+) -> tuple[PipelineJob, ...]:
+    """Return the jobs that an event creates.
 
     Args:
-        pipeline: what .gitlab-ci.yml says.
-        event: one of ``EVENTS``; of ``stop`` only the stop job is shown.
+        event: one of ``EVENTS``; for ``stop`` only the stop job is returned.
         branch: full branch name.
-        default_branch: the project's.
-        tag: its name, for the event ``tag``.
+        default_branch: the project's default branch.
+        tag: the tag's name, for the event ``tag``.
         variables: the project's CI/CD variables, each ``NAME=value``.
 
     Raises:
@@ -154,7 +153,7 @@ def check_jobs(pipeline: Pipeline, names: Sequence[str]) -> None:
     """Check that the pipeline has these jobs.
 
     Raises:
-        InputError: it has not; the nearest name is in the hint.
+        InputError: it has not; the hint has the nearest name.
     """
     for name in names:
         if name not in pipeline.definitions:
@@ -163,17 +162,17 @@ def check_jobs(pipeline: Pipeline, names: Sequence[str]) -> None:
             )
 
 
-def rows(jobs: Sequence[Job]) -> list[tuple[str, ...]]:
+def rows(jobs: Sequence[PipelineJob]) -> list[tuple[str, ...]]:
     """Return the jobs as lines of a table under ``COLUMNS``."""
     return [(job.name, job.when, job.environment, " && ".join(job.here)) for job in jobs]
 
 
-def at_home(settings: Settings) -> Settings:
-    """Return the settings with which every environment lives on this machine.
+def local_settings(settings: Settings) -> Settings:
+    """Return the settings with every environment moved to this machine.
 
-    Each is run by Compose, under its own part of the local registry, so that a pipeline tried out
-    here reaches no cluster and nobody else's images. Guards stay: a protected environment still
-    takes no stand-ins.
+    Each is run by Compose, with its own path in the local registry, so that a local pipeline uses
+    no cluster and no shared images. Guards are kept: a protected environment still refuses
+    stand-ins.
     """
     local = settings.environment(LOCAL)
 
@@ -185,7 +184,7 @@ def at_home(settings: Settings) -> Settings:
                 "target": "compose",
                 "namespace": local.namespace,
                 "host": local.host,
-                "registry": Registry(kind="oci", url=f"{local.registry.url}/{name}"),
+                "registry": RegistrySettings(kind="oci", url=f"{local.registry.url}/{name}"),
                 "cluster": None,
                 "database": None,
                 "stack": None,
@@ -198,7 +197,7 @@ def at_home(settings: Settings) -> Settings:
 
 def run_local(
     plan: LocalPlan,
-    build: Callable[[BuildPlan], Mapping[str, Built]],
+    build: Callable[[BuildPlan], Mapping[str, BuiltImage]],
     runner: Runner,
     root: Path,
     environ: Mapping[str, str] = os.environ,
@@ -206,8 +205,7 @@ def run_local(
     """Run jobs on this machine, and return the exit status of gitlab-ci-local.
 
     Args:
-        plan: the plan.
-        build: builds the image of the jobs.
+        build: builds the jobs' image.
         runner: runs gitlab-ci-local.
         root: the checkout.
         environ: this process's environment, for DOCKER_HOST.
@@ -277,6 +275,6 @@ def socket_of(host: str) -> str:
     return host.removeprefix("unix://") or SOCKET
 
 
-def ci_subject(subject: Subject, *, latest: bool) -> CiSubject:
-    """Return what the image of the jobs is built from, given what a branch's images are."""
+def ci_subject(subject: BuildSubject, *, latest: bool) -> CiSubject:
+    """Return the subject of a build of the jobs' image, given that of a branch's images."""
     return CiSubject(**vars(subject), latest=latest)

@@ -1,4 +1,4 @@
-"""The port to an environment's image registry: what builds, deploys and clean-ups need of one."""
+"""The port of an environment's image registry, for builds, deploys and clean-ups."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Registry(Protocol):
         """Return the reference of an image by its digest."""
 
     def ping(self) -> None:
-        """Ask the registry whether it is there; an UnreachableError says that it is not."""
+        """Check that the registry answers; raise UnreachableError if not."""
 
     def missing(self, repositories: Sequence[str]) -> tuple[str, ...]:
         """Return the repositories that a build has to make before it can push to them."""
@@ -34,7 +34,7 @@ class Registry(Protocol):
         """Make repositories."""
 
     def login(self) -> AbstractContextManager[Mapping[str, str]]:
-        """Log docker in for as long as the context lasts; give the variables it needs."""
+        """Log docker in for the duration of the context, and yield the variables it needs."""
 
     def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of an image, or None when there is no such image."""
@@ -43,10 +43,10 @@ class Registry(Protocol):
         """Return the digests of several images, in order."""
 
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
-        """Give an image more tags; what another image had under them before is left untagged."""
+        """Add tags to an image; they are moved if other images have them."""
 
     def tags(self, repository: str) -> dict[str, str]:
         """Return every tag of a repository with its digest."""
 
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
-        """Delete tags in their order; one that is gone is no error. Returns how many there were."""
+        """Delete tags in this order, ignoring missing ones; return the number of deleted tags."""

@@ -1,6 +1,6 @@
-"""What became of the scheduled commands that one container runs, as `inv status` shows it.
+"""The results of scheduled commands that run in one container, for `inv status`.
 
-They are parts of an environment without an image: their service has it.
+They are statuses without an image.
 """
 
 from __future__ import annotations
@@ -10,45 +10,46 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tasks.flows.target import Part
+from tasks.flows.target import ServiceStatus
 from tasks.flows.views import since, until
 
 STATUS = ("mautic", "cron", "status")
-"""The command that tells it, in the scheduler's own container."""
+"""The command that prints them, in the scheduler's container."""
 
 COLUMNS = ("scheduled", "when", "result", "runs")
 
 
-def parts(text: str, now: datetime) -> list[Part]:
-    """Return a row for each scheduled command that is switched on.
+def parts(text: str, now: datetime) -> list[ServiceStatus]:
+    """Return the status of each enabled scheduled command.
 
     Args:
-        text: what the command STATUS wrote: docker/mautic/php/cron.php.
-        now: the present moment.
+        text: the output of the command STATUS (docker/mautic/php/cron.php).
+        now: the present time.
     """
     try:
         told: list[dict[str, Any]] = json.loads(text)
     except ValueError:
         return unknown(text)
     return [
-        Part(f"cron-{row['name']}", row["schedule"], _result(row), "", "", _times(row, now))
+        ServiceStatus(
+            f"cron-{row['name']}", row["schedule"], _result(row), "", "", _times(row, now)
+        )
         for row in told
         if row["enabled"]
     ]
 
 
-def unknown(why: str) -> list[Part]:
-    """Return the row for commands that cannot be asked about.
+def unknown(why: str) -> list[ServiceStatus]:
+    """Return the status if scheduled commands cannot be read.
 
     Args:
-        why: what was said instead; an image from before there was such a question says nothing
-            that would help.
+        why: the error output; empty for older images without that command.
     """
     lines = why.strip().splitlines() or ["its image does not tell"]
-    return [Part("cron-…", "unknown", "", "", "", lines[-1])]
+    return [ServiceStatus("cron-…", "unknown", "", "", "", lines[-1])]
 
 
-def rows(found: Sequence[Part]) -> list[tuple[str, ...]]:
+def rows(found: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
     """Return scheduled commands as rows: name, schedule, result of the last run, times."""
     return [(part.service, part.state, part.health or "-", part.uptime) for part in found]
 

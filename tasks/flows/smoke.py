@@ -1,4 +1,4 @@
-"""Does the site really answer? Asked over HTTP, as a visitor would."""
+"""The smoke test: requests pages of a site over HTTP, like a visitor."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ POLL_SECONDS = 0.5
 BUSY = 429
 
 
-class Answer(Protocol):
-    """What a site answers."""
+class SiteResponse(Protocol):
+    """A response of the site."""
 
     @property
     def status(self) -> int:
@@ -30,7 +30,7 @@ class Answer(Protocol):
 
 
 def smoke_test(
-    get: Callable[[str], Answer],
+    get: Callable[[str], SiteResponse],
     say: Callable[[str], None],
     url: str,
     *,
@@ -39,22 +39,21 @@ def smoke_test(
     """Check that the login page and its stylesheet are served.
 
     Args:
-        get: asks the site for a path; raises SuiteError where nobody answers.
-        say: told what was found.
+        get: requests a path of the site; raises SuiteError if there is no response.
+        say: called with the result.
         url: the site's URL, for messages and for resolving links.
-        patience_seconds: how long each of the two may still answer with an error though all parts
-            of the site are healthy: the proxy looks names up again only after a second, and on a
-            busy machine the first page of a cold cache takes many.
+        patience_seconds: how long each of the two may still fail although all services are healthy:
+            the proxy caches names for a second, and on a busy machine the first page takes long.
 
     Raises:
-        SuiteError: naming what was asked for and what came instead.
+        SuiteError: a request failed; the message has its URL and the result.
     """
     patience = _Patience(get, say, url, patience_seconds)
     page = patience.ask(LOGIN, lambda status: status == 200)
     styles = [path for path in stylesheets(page.text, url + LOGIN) if path]
     if not styles:
         raise SuiteError(f"{url}{LOGIN} is answered, but by a page that links no stylesheet")
-    # That it is not there is final; a site, or a proxy before it, that is busy is not.
+    # 404 is final; 429 and 5xx, of the site or a proxy in front of it, are not.
     style = patience.ask(styles[0], lambda status: status < 500 and status != BUSY)
     if style.status != 200 or not style.text:
         raise SuiteError(f"{url}{styles[0]} answers {style.status} instead of a stylesheet")
@@ -63,14 +62,14 @@ def smoke_test(
 
 @dataclass
 class _Patience:
-    get: Callable[[str], Answer]
+    get: Callable[[str], SiteResponse]
     say: Callable[[str], None]
     url: str
     seconds: float
     said: str = ""
 
-    def ask(self, path: str, is_final: Callable[[int], bool]) -> Answer:
-        """Ask for a path until the answer is final; say once what is waited for."""
+    def ask(self, path: str, is_final: Callable[[int], bool]) -> SiteResponse:
+        """Request a path until the response is final; report once per reason for waiting."""
         return wait_until(
             f"{self.url}{path} does not answer",
             partial(self._look, path, is_final),
@@ -83,7 +82,7 @@ class _Patience:
             ),
         )
 
-    def _look(self, path: str, is_final: Callable[[int], bool]) -> Answer | None:
+    def _look(self, path: str, is_final: Callable[[int], bool]) -> SiteResponse | None:
         try:
             answer = self.get(path)
             if is_final(answer.status):

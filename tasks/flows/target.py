@@ -1,7 +1,7 @@
-"""What every place that can run a branch's environment offers to the flows and the tasks.
+"""The ports of a target, where branches' environments run.
 
-A target has three ports: the deployer makes and changes environments, the remover takes them away,
-the inspector only looks. A flow is given the one that it uses.
+A target has three ports: the deployer creates and changes environments, the remover removes them,
+the inspector only reads. A flow gets the one that it uses.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from tasks.core.plan import Step
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody wants deployed.
+    """A request to deploy a branch.
 
     Attributes:
-        deployed_by: who asks, user@host.
+        deployed_by: the user, user@host.
         tag: the images' tag; empty for a rollback to the release before the current one.
-        commit: the full commit the tag stands for, or empty where only a tag is known.
+        commit: the tag's full commit, or empty if unknown.
         rollback: whether this goes back to a release that was deployed before.
     """
 
@@ -44,15 +44,15 @@ class Request:
 
     @property
     def owner(self) -> Owner:
-        """Whose environment this is."""
+        """The environment's owner."""
         return owner_of(self.names, self.repository)
 
     def release(self, record: Record | None, find_images: FindImages) -> Release:
-        """Return the release that is meant, with its images by digest, as deployed now.
+        """Return the requested release, with its images by digest, as deployed now.
 
         Args:
-            record: what is remembered of the environment, or None.
-            find_images: asked for a tag that the record does not answer for.
+            record: the environment's record, or None.
+            find_images: finds the images of a tag that is not in the record.
 
         Raises:
             InputError: there is nothing to roll back to.
@@ -66,10 +66,10 @@ class Request:
         return replace(earlier, owner=self.deployed_by, deployed_at=deployed_at)
 
     def _earlier(self, history: Sequence[Release]) -> Release | None:
-        """Return the release that a rollback goes back to, or None when none of its tag is known.
+        """Return the recorded release that a rollback deploys, or None if its tag is not recorded.
 
         Raises:
-            InputError: there is nothing to go back to, or it is what runs already.
+            InputError: there is no earlier release, or it is the current one.
         """
         current = history[-1] if history else None
         for release in reversed(history[:-1]):
@@ -85,7 +85,7 @@ class Request:
 
 
 def owner_of(names: Names, repository: str) -> Owner:
-    """Return whose a branch's environment is."""
+    """Return the owner of a branch's environment."""
     return Owner(names.environment, names.slug, names.branch, repository)
 
 
@@ -98,12 +98,12 @@ class FindImages(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DeployPlan(ABC):
-    """What a deploy is going to do; each target adds what it needs for that.
+    """The plan of a deploy; each target adds its own fields.
 
     Attributes:
-        release: the images, and who deploys them when.
-        record: what was known before, or None.
-        expires_at: when the environment may be swept away, or an empty string.
+        release: the images, the user and the time.
+        record: the previous record, or None.
+        expires_at: when the environment expires, or an empty string.
     """
 
     request: Request
@@ -114,18 +114,18 @@ class DeployPlan(ABC):
     @property
     @abstractmethod
     def steps(self) -> tuple[Step, ...]:
-        """The steps, in order; empty when everything is as it should be."""
+        """The steps in order; empty if nothing has to be done."""
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         verb = "roll back" if self.request.rollback else "deploy"
         names = self.request.names
         return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing was ever deployed successfully here."""
+        """Whether nothing was ever deployed successfully."""
         return self.record is None or self.record.current is None
 
     @property
@@ -155,10 +155,10 @@ ADMIN = "admin"
 
 @dataclass(frozen=True)
 class Credentials:
-    """The administrator's first user name and password.
+    """The login of the first administrator.
 
     Attributes:
-        password: generated, and shown this once.
+        password: generated, and shown only once.
         later: the command that shows the password again.
     """
 
@@ -178,58 +178,58 @@ def new_secrets() -> dict[str, str]:
 
 
 Say = Callable[[str], None]
-"""Tells of something in passing."""
+"""Shows a message."""
 
 
 class Exclusive(Protocol):
-    """A place where one run at a time may change a branch's environment."""
+    """A target on which one run at a time may change a branch's environment."""
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
-        """Hold off everybody else who would change this branch's environment.
+        """Hold the lock of a branch's environment.
 
         Raises:
-            HeldError: somebody else holds it, or a newer deploy has superseded this one.
-            VanishedError: it was removed while this run waited for its turn.
+            HeldError: another run holds it, or a newer deploy has superseded this one.
+            VanishedError: the environment was removed while this run waited.
         """
 
 
 class Deployer(Exclusive, Protocol[P]):
-    """Makes and changes environments."""
+    """Creates and changes environments."""
 
     @property
     def smoke_seconds(self) -> float:
-        """How long a site whose parts are all healthy may still answer with an error."""
+        """How long a site may still answer with an error after all services are healthy."""
 
     def prepare(self, request: Request) -> None:
-        """Start what the environments of this target need before images can be looked up."""
+        """Start or create what is needed before the lock can be taken and images be found."""
 
     def plan_deploy(self, request: Request) -> P:
         """Return what a deploy would do; reads only."""
 
     def apply(self, plan: P) -> None:
-        """Do it; raises SuiteError with the cause in one line."""
+        """Carry out a plan; raise SuiteError with the cause in one line."""
 
     def finish(self, plan: P) -> Credentials | None:
-        """Remember the deployment; return the administrator of a first one."""
+        """Record the deployment; return the administrator after the first one."""
 
     def get(self, names: Names, path: str) -> Response:
         """Ask the branch's site for a path, as a visitor would."""
 
     def save_diagnostics(self, names: Names, folder: Path) -> None:
-        """Write down what there is to see of a failure, without secrets."""
+        """Write diagnostics of a failure into a folder, without secrets."""
 
     def roll_back(self, plan: P) -> str | None:
-        """Bring the release before back up; return its tag, or None where there is none.
+        """Roll back to the last working release; return its tag, or None if there is none.
 
         Raises:
             SuiteError: it does not come up either.
         """
 
     def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has seen and the code that runs does not have.
+        """Return the migrations that the database has executed and the running code lacks.
 
         Raises:
-            SuiteError: the code that runs does not tell.
+            SuiteError: the running code cannot be asked.
         """
 
 
@@ -240,11 +240,11 @@ class Removal(Protocol):
     """Removes one object."""
 
     def __call__(self, say: Say, /) -> object:
-        """Remove it, and say what it waits for."""
+        """Remove it, and report what it waits for."""
 
 
-def silently(action: Callable[[], object]) -> Removal:
-    """Return the removal of what goes at once, with nothing to tell."""
+def without_messages(action: Callable[[], object]) -> Removal:
+    """Return a removal that reports nothing, because it does not wait."""
 
     def remove(_: Say, /) -> object:
         return action()
@@ -254,11 +254,11 @@ def silently(action: Callable[[], object]) -> Removal:
 
 @dataclass(frozen=True)
 class RemovalPlan:
-    """What a clean-up is going to do.
+    """The plan of a clean-up.
 
     Attributes:
-        todo: one step per object, each with what carries it out.
-        under_way: whether it has begun and goes on by itself, so that nobody need be held off.
+        todo: one step per object, each with its action.
+        under_way: whether the removal goes on by itself already, so that no lock is needed.
     """
 
     title: str
@@ -276,40 +276,40 @@ class RemovalPlan:
 
 
 class Remover(Exclusive, Protocol):
-    """Takes environments away."""
+    """Removes environments."""
 
     @property
     def parallel_removals(self) -> int:
-        """How many environments may be removed at the same time."""
+        """How many environments may be removed in parallel."""
 
     def holds_images(self, *, dry: bool) -> bool:
-        """Return True if there is a registry to remove images from; unless dry, reach it."""
+        """Return True if there may be images in a registry; unless dry, start a local one."""
 
     def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
-        """Return everything that belongs to the branch; reads only.
+        """Return the plan to remove everything of the branch; reads only.
 
         Raises:
-            RefusedError: something of it is somebody else's.
+            RefusedError: a part of it has another owner.
         """
 
 
-# -- looking --------------------------------------------------------------------------------------
+# -- reading --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Summary:
+class EnvironmentSummary:
     """One environment, as `inv list` shows it.
 
     Times are ISO 8601, or empty strings where they are not known.
 
     Attributes:
-        repository: the repository it belongs to; another one's is never touched.
-        state: what its record and its services come to.
-        tag: the images' tag that was deployed last.
+        repository: the repository that owns it.
+        state: derived from its record and its services.
+        tag: the tag of the images that were deployed last.
         commit: the full commit, or an empty string.
-        owner: who deployed it last, user@host.
-        deployed_at: the last time.
-        expires_at: when it may be swept away.
+        owner: the user who deployed it last, user@host.
+        deployed_at: the time of the last deploy.
+        expires_at: when it expires.
     """
 
     branch: str
@@ -327,18 +327,17 @@ class Summary:
 
 def summarize(
     owner: Owner, record: Record | None, *, url: str, state: State, created_at: str
-) -> Summary:
+) -> EnvironmentSummary:
     """Return an environment as `inv list` shows it.
 
     Args:
-        owner: whose it is.
-        record: what is remembered of it, or None.
-        url: where a browser finds it.
-        state: what its record and its services come to.
+        record: its record, or None.
+        url: the site's URL.
+        state: derived from its record and its services.
         created_at: ISO 8601, or an empty string.
     """
     current = record.current if record else None
-    return Summary(
+    return EnvironmentSummary(
         branch=owner.branch,
         slug=owner.slug,
         repository=owner.repository,
@@ -354,15 +353,15 @@ def summarize(
 
 
 @dataclass(frozen=True)
-class Part:
+class ServiceStatus:
     """One service of an environment, as `inv status` shows it.
 
     Attributes:
-        state: in the words of the engine or the cluster.
-        health: an empty string where nothing checks.
+        state: the state in terms of the engine or the cluster.
+        health: an empty string without a health check.
         image: by digest; an empty string for a scheduled command.
-        tag: the tag that image was deployed as, or an empty string.
-        uptime: how long it has been as it is, in the engine's words.
+        tag: the tag that the image was deployed as, or an empty string.
+        uptime: how long it has been in this state, as text.
     """
 
     service: str
@@ -374,17 +373,17 @@ class Part:
 
 
 class Inspector(Protocol):
-    """Looks at environments, and runs commands in them."""
+    """Lists and inspects environments, and runs commands in them."""
 
     @property
     def is_private(self) -> bool:
-        """Whether only this machine has them, those of branches that were never pushed, too."""
+        """Whether environments are only on this machine, so that branches may be unpushed."""
 
-    def list(self) -> Sequence[Summary]:
+    def list(self) -> Sequence[EnvironmentSummary]:
         """Return all environments."""
 
-    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
-        """Return the services of one environment; empty when there is none."""
+    def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
+        """Return the services of one environment; empty if it does not exist."""
 
     def logs(
         self,
@@ -396,15 +395,15 @@ class Inspector(Protocol):
         follow: bool,
         tail: int,
     ) -> None:
-        """Pass on what services write, without secrets.
+        """Pass on the logs of services, without secrets.
 
         Args:
-            owner: whose they must be.
-            names: what the branch is called.
+            owner: the owner that the environment must have.
+            names: the branch's names.
             on_line: called with each line.
             service: only this one, or an empty string for all.
             follow: go on until interrupted.
-            tail: lines per service to begin with.
+            tail: number of lines to start with, per service.
 
         Raises:
             InputError: there is no such service.
@@ -414,10 +413,10 @@ class Inspector(Protocol):
         """Run a command in a service on this process's own terminal; return its exit status.
 
         Args:
-            owner: whose it must be.
-            names: what the branch is called.
+            owner: the owner that the environment must have.
+            names: the branch's names.
             words: the command.
-            service: where, or an empty string for where Mautic's PHP is.
+            service: the service, or an empty string for the PHP container.
 
         Raises:
             InputError: there is no such service.
@@ -426,7 +425,7 @@ class Inspector(Protocol):
 
 @dataclass(frozen=True)
 class Target(Generic[P]):
-    """A place that runs the environments of one environment of invoke.yaml."""
+    """Where the branches of one environment of invoke.yaml run."""
 
     deployer: Deployer[P]
     remover: Remover

@@ -1,4 +1,4 @@
-"""Looking at environments: which there are, how they fare."""
+"""Tables of environments and their services."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 from tasks.core.errors import InputError
 from tasks.core.names import Names
-from tasks.flows.target import Inspector, Part, Summary
+from tasks.flows.target import EnvironmentSummary, Inspector, ServiceStatus
 
 LIST_COLUMNS = ("branch", "state", "commit", "age", "expires", "owner", "url")
 STATUS_COLUMNS = ("service", "state", "health", "image", "status")
 
 
-def absent(inspector: Inspector, names: Names) -> InputError:
-    """Return the error for a branch that has no environment, with the names near it."""
+def no_environment_error(inspector: Inspector, names: Names) -> InputError:
+    """Return the error for a branch without an environment, with similar names as a hint."""
     there = [item.branch for item in inspector.list()]
     close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
     hint = f"make one: inv deploy --branch {names.branch}"
@@ -24,7 +24,7 @@ def absent(inspector: Inspector, names: Names) -> InputError:
     return InputError(f"{names.branch} has no environment in {names.environment}", hint=hint)
 
 
-def list_rows(environments: Sequence[Summary], now: datetime) -> list[tuple[str, ...]]:
+def list_rows(environments: Sequence[EnvironmentSummary], now: datetime) -> list[tuple[str, ...]]:
     """Return environments as rows of a table under ``LIST_COLUMNS``."""
     return [
         (
@@ -40,7 +40,7 @@ def list_rows(environments: Sequence[Summary], now: datetime) -> list[tuple[str,
     ]
 
 
-def status_rows(parts: Sequence[Part]) -> list[tuple[str, ...]]:
+def status_rows(parts: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
     """Return services as rows of a table under ``STATUS_COLUMNS``."""
     return [
         (part.service, part.state, part.health or "-", _image(part), part.uptime) for part in parts
@@ -48,12 +48,12 @@ def status_rows(parts: Sequence[Part]) -> list[tuple[str, ...]]:
 
 
 def since(moment: str, now: datetime) -> str:
-    """Return how long ago something was, in one unit; `-` when it is not known."""
+    """Return how long ago something was, in one unit; `-` if unknown."""
     return _span(now - datetime.fromisoformat(moment)) if moment else "-"
 
 
 def until(moment: str, now: datetime) -> str:
-    """Return how far off something is, in one unit; `-` for never."""
+    """Return the time until something, in one unit; `-` for never."""
     if not moment:
         return "-"
     left = datetime.fromisoformat(moment) - now
@@ -61,7 +61,7 @@ def until(moment: str, now: datetime) -> str:
 
 
 def now() -> datetime:
-    """Return the present moment."""
+    """Return the present time, UTC."""
     return datetime.now(UTC)
 
 
@@ -73,6 +73,6 @@ def _span(span: timedelta) -> str:
     return f"{seconds}s"
 
 
-def _image(part: Part) -> str:
+def _image(part: ServiceStatus) -> str:
     digest = part.image.partition("@sha256:")[2][:12]
     return " ".join(word for word in (part.tag, digest) if word) or part.image

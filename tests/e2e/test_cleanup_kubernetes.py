@@ -15,7 +15,7 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tasks.core.errors import ConflictError
 from tasks.core.kubernetes.manifests import MANAGED
-from tasks.flows.kubernetes.removal import look
+from tasks.flows.kubernetes.removal import inspect_namespace
 from tests.support.controlplane import ControlPlane
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv, Object, with_remote
@@ -25,7 +25,7 @@ INSTANCE = "app.kubernetes.io/instance"
 FINALIZER = "test.mautic-multidev/held"
 AFTER_SECONDS = 3.5
 """After so long, nothing that is put into a namespace has come with it."""
-DEAD = "v1beta1.dead.test.mautic-multidev"
+DEAD = ("v1beta1.dead.test.mautic-multidev", "v1beta1.external.metrics.k8s.io")
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_whoever_may_not_look_everywhere_asks_the_suite_s_own_namespaces(
     proxy.fail(403, only=lambda request, agent: request.startswith("GET /api/v1/configmaps?"))
 
     narrow = Cluster("test", str(proxy.write_kubeconfig(tmp_path / "kubeconfig")))
-    found = look(narrow, site.names("neighbour-0"), ())
+    found = inspect_namespace(narrow, site.names("neighbour-0"), ())
 
     assert proxy.failed == 2
     assert found.foreign == ("configmap/mine",)
@@ -226,26 +226,27 @@ def test_a_finalizer_that_nobody_removes_is_named_with_its_object(site: KubeEnv)
     assert "nothing to remove" in clean(site, "held").stderr
 
 
+@pytest.mark.parametrize("dead", DEAD)
 def test_an_api_group_that_does_not_answer_is_named(
-    site: KubeEnv, control_plane: ControlPlane
+    dead: str, site: KubeEnv, control_plane: ControlPlane
 ) -> None:
     where = plant(site, "dead-group")
     api = Transport("test", str(control_plane.kubeconfig), 30)
     root = "/apis/apiregistration.k8s.io/v1/apiservices"
-    version, _, group = DEAD.partition(".")
+    version, _, group = dead.partition(".")
     service = {"namespace": "default", "name": "nobody"}
     spec = {"group": group, "version": version, "service": service, "insecureSkipTLSVerify": True}
     body = {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
-        "metadata": {"name": DEAD},
+        "metadata": {"name": dead},
         "spec": {**spec, "groupPriorityMinimum": 100, "versionPriority": 100},
     }
     api.json(ApiRequest("POST", root, body=body))
     try:
         done = clean(site, "dead-group")
     finally:
-        api.json(ApiRequest("DELETE", f"{root}/{DEAD}"))
+        api.json(ApiRequest("DELETE", f"{root}/{dead}"))
 
     assert done.returncode == 1, done.stderr
     assert group in next(line for line in done.stderr.splitlines() if line.startswith("error: "))

@@ -24,7 +24,7 @@ from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.kubernetes.watch import WatchEvent
 from tests.support.deploys import FAST, REDIS, Deploys, Lines, Object
 from tests.support.kube_cli import EXHAUSTED_CLASS, ON, KubeEnv
-from tests.support.obstacles import fail_web, refuse_web, remove_config, storage_class
+from tests.support.obstacles import fail_helm, fail_web, refuse_web, remove_config, storage_class
 
 LANES = 3
 CRASHES = 3
@@ -147,7 +147,7 @@ FAILED = {
         prepare=refuse_web,
     ),
     "a webhook that does not answer": Row(
-        r"replicaset/\S+-web-\S+: objects cannot be created "
+        r"replicaset/\S+-web-\S+: an admission webhook does not answer "
         r"\(FailedCreate: .*failed calling webhook",
         prepare=fail_web,
     ),
@@ -299,6 +299,11 @@ WORKS = {
     "a slow start": Row(fates={"web": "fpm=slow:4"}),
     "a registry that is busy for a while": Row(fates={"web": "fpm=image-registry-busy:1"}),
     "one early crash": Row(fates={"web": "fpm=crash-early:1"}),
+    "a webhook that is away for a while": Row(
+        prepare=fail_helm,
+        settings={"patience": {"grace_seconds": 30}},
+        shown=r"trying again for \d+ s: helm upgrade of \S+ failed: .*failed calling webhook",
+    ),
     "a database that is away for a while": Row(
         fates={"migrate": "waits:database-refused/2"},
         shown=r"pod/\S+-migrate-\S+ migrate \| migrate: waiting \[database-refused\]: it is databa",

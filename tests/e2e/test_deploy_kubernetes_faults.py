@@ -173,9 +173,7 @@ def test_watches_that_are_dropped_are_survived(
     check(deploys, "dropped")
 
 
-def test_a_token_that_expires_is_had_anew(
-    deploys: Deploys, proxy: FaultyProxy, tmp_path: Path
-) -> None:
+def test_an_expired_token_is_replaced(deploys: Deploys, proxy: FaultyProxy, tmp_path: Path) -> None:
     deploys.env.push("token")
     token = tmp_path / "token"
     token.write_text("one")

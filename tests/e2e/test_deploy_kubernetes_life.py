@@ -6,9 +6,10 @@ else. Each test looks at what one telling of that story left behind.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.adapters.kubernetes.transport import Stop
+from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.adapters.registry.oci import OciRegistry
 from tasks.core.images.tags import branch_marker
 from tests.support.deploys import INSTANCE, REDIS, Deploys, Key, Object, until
@@ -317,6 +320,51 @@ def test_prod_has_four_replicas_that_share_sessions_in_redis(
     assert compared(deploys, "main", "prod") == []
     found, promised = there(deploys, "main", "prod")
     assert found == promised | BESIDE
+
+
+@pytest.mark.usefixtures("prod")
+def test_an_autoscaler_takes_over_and_back_without_one_pod_less(deploys: Deploys) -> None:
+    names, plain = deploys.names("main", "prod"), deploys.settings()
+    scaled = deploys.settings()
+    path = deploys.env.checkout / "helm" / "environments" / "scaled.yaml"
+    path.write_text(yaml.safe_dump({"web": {"autoscaling": {"enabled": True}}}))
+    scaled["environments"]["prod"]["values"].append("helm/environments/scaled.yaml")
+    deploys.add(path)
+    deploys.commit()
+    wanted: list[int] = []
+
+    def seen(event: WatchEvent) -> None:
+        if event.object["metadata"].get("name") == f"{names.release}-web":
+            wanted.append(event.object["spec"]["replicas"])
+
+    with watched(deploys, "Deployment", names.namespace, seen):
+        deploys.ok("deploy", *PROD, "--branch", "main", settings=scaled)
+        assert deploys.cluster.find("HorizontalPodAutoscaler", names.namespace)
+        # The way back from a number is to the autoscaler.
+        deploys.fates[names.namespace] = ("", {"web": "fpm=crash-loop"})
+        deploys.commit()
+        failed = deploys.run("deploy", *PROD, "--branch", "main", settings=plain)
+        deploys.fates.pop(names.namespace)
+    assert failed.returncode == 1
+    assert "rolled back to" in failed.stderr, failed.stderr
+    assert deploys.cluster.find("HorizontalPodAutoscaler", names.namespace)
+    assert set(wanted) == {4}
+
+
+@contextlib.contextmanager
+def watched(
+    deploys: Deploys, kind: str, namespace: str, seen: Callable[[WatchEvent], None]
+) -> Iterator[None]:
+    """Tell of everything that becomes of a kind in a namespace."""
+    stop = Stop()
+    watch = partial(deploys.cluster.watch, kind, namespace, seen, stop=stop)
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.usefixtures("prod")

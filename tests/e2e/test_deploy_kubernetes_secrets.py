@@ -185,3 +185,26 @@ def test_what_was_there_stays_as_it_is(deploys: Deploys) -> None:
     values = {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
     assert values == PLANTED
     assert deploys.ok("list", *ON)
+
+
+def test_a_secret_that_is_gone_is_not_made_anew(deploys: Deploys) -> None:
+    branch, names = "feature/gone", deploys.names("feature/gone")
+    deploys.env.push("good")
+    assert deploys.deploy(branch, "--tag", "good").returncode == 0
+    kept = deploys.cluster.get("Secret", "mautic", names.namespace)
+    assert kept
+    deploys.cluster.delete("Secret", "mautic", names.namespace)
+    for options in ([], ["--dry-run"]):
+        refused = deploys.deploy(branch, "--tag", "good", *options)
+        assert refused.returncode == 1
+        assert "the secrets of feature/gone are gone" in refused.stderr
+        assert f"inv cleanup --branch {branch}" in refused.stderr
+    assert deploys.cluster.get("Secret", "mautic", names.namespace) is None
+    meta = {"name": "mautic", "namespace": names.namespace}
+    deploys.cluster.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": kept["data"]}
+    )
+    assert deploys.deploy(branch, "--tag", "good").returncode == 0
+    found = deploys.cluster.get("Secret", "mautic", names.namespace)
+    assert found
+    assert found["data"] == kept["data"]

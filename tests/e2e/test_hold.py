@@ -13,7 +13,7 @@ from tasks.core.errors import DeadlineError
 from tasks.core.kubernetes.manifests import COMPONENT
 from tasks.core.names import Names
 from tasks.flows.kubernetes import quiesce as holding
-from tasks.flows.kubernetes.quiesce import hold
+from tasks.flows.kubernetes.quiesce import quiesce
 from tests.support.releases import RELEASE, Object, deployment, job
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -82,7 +82,7 @@ def test_a_run_that_has_not_begun_is_taken_away(cluster: Cluster, namespace: str
     until(lambda: cluster.find("Pod", namespace))
     told: list[str] = []
 
-    hold(cluster, names_in(namespace), told.append)
+    quiesce(cluster, names_in(namespace), told.append)
 
     assert told == []
     until(lambda: not cluster.find("Job", namespace) and not cluster.find("Pod", namespace))
@@ -96,7 +96,7 @@ def test_a_command_that_runs_is_waited_for_by_name(cluster: Cluster, namespace: 
     (pod,) = cluster.find("Pod", namespace, f"{COMPONENT}=cron")
     told: list[str] = []
 
-    hold(cluster, names_in(namespace), told.append)
+    quiesce(cluster, names_in(namespace), told.append)
 
     assert told == [f"waiting for pod/{pod['metadata']['name']} (cron import)"]
     assert sorted(states(cluster, namespace)) == ["running", "terminated"]
@@ -111,7 +111,7 @@ def test_a_command_that_does_not_end_is_named(
     monkeypatch.setattr(holding, "HOLD_SECONDS", 1)
 
     with pytest.raises(DeadlineError, match=r"pod/cron-import-\S+ \(cron x\) in \S+ did not end"):
-        hold(cluster, names_in(namespace), lambda _: None)
+        quiesce(cluster, names_in(namespace), lambda _: None)
 
 
 def test_workers_and_the_one_pod_of_crons_are_stopped_and_web_is_not(
@@ -127,7 +127,7 @@ def test_workers_and_the_one_pod_of_crons_are_stopped_and_web_is_not(
     apply(cluster, namespace, *parts.values())
     until(lambda: sorted(states(cluster, namespace)) == [*["running"] * 3, "waiting"])
 
-    hold(cluster, names_in(namespace), lambda _: None)
+    quiesce(cluster, names_in(namespace), lambda _: None)
 
     replicas = {
         item["metadata"]["name"]: item["spec"]["replicas"]

@@ -21,7 +21,7 @@ from tasks.adapters.docker.compose import Compose
 from tasks.adapters.process import Runner
 from tasks.core.redact import Redactor
 from tasks.core.settings import Limits
-from tasks.core.variables import in_compose_file
+from tasks.core.variables import compose_variables
 from tests.integration.standin_support import (
     COMPOSE_FILE,
     PLATFORM_FILE,
@@ -144,7 +144,7 @@ def test_the_limits_of_the_settings_are_those_of_the_file(
     configs: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     limits = {key.upper(): str(value) for key, value in Limits().model_dump().items()}
-    assert set(limits) <= set(in_compose_file(COMPOSE_FILE.read_text()))
+    assert set(limits) <= set(compose_variables(COMPOSE_FILE.read_text()))
     project = Project("test-branch", COMPOSE_FILE, {**BRANCH, **limits}, tmp_path)
     assert project.config()["services"] == configs["branch"]["services"]
 

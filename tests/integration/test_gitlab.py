@@ -27,7 +27,7 @@ import yaml
 from tasks.core.config_sources import Level, merge, origin
 from tasks.core.settings import parse
 from tasks.core.stack_outputs import defaults
-from tasks.flows.pipeline import LOCAL_FILE, at_home
+from tasks.flows.pipeline import LOCAL_FILE, local_settings
 from tests.conftest import missing
 from tests.support.aws import ACCOUNT, REGION, Moto
 from tests.support.images import run
@@ -85,7 +85,7 @@ class GitLab:
         levels = [defaults(merge(levels)), *levels]
         settings = parse(merge(levels), lambda path: origin(levels, path))
         path = folder / "home.json"
-        path.write_text(at_home(settings).model_dump_json())
+        path.write_text(local_settings(settings).model_dump_json())
         path.chmod(0o644)
         return path
 

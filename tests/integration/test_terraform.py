@@ -57,7 +57,7 @@ class Terraform:
     def init(self, *args: str, where: str = ".") -> None:
         done = self("init", "-input=false", "-no-color", *args, where=where)
         if done.returncode and UNREACHABLE.search(done.stderr):
-            missing(f"terraform init can have no AWS provider:\n{done.stderr.strip()}")
+            missing(f"terraform init cannot install the AWS provider:\n{done.stderr.strip()}")
         assert done.returncode == 0, done.stderr
 
 

@@ -1,4 +1,4 @@
-"""What the API server asks of names and labels by its own rules: schemas say nothing of lengths.
+"""The API server's rules for names and labels, which its schemas lack.
 
 Also of the names that controllers make of an object: those of pods, of a StatefulSet's claims, and
 the labels that hold the name of what a pod belongs to. Sources: kubernetes/kubernetes,

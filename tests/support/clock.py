@@ -1,4 +1,4 @@
-"""A clock that only goes while somebody sleeps by it."""
+"""A fake clock that advances only by its own sleep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tasks.adapters.wait import Clock
 
 
 class PlayedClock:
-    """Stands in for time: waits of minutes pass at once."""
+    """Replaces ``Clock`` in tests: waits of minutes pass at once."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -15,7 +15,7 @@ class PlayedClock:
 
     @property
     def passed(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since it was created."""
         return self.now - 1000.0
 
     def sleep(self, seconds: float) -> None:

@@ -28,7 +28,7 @@ START_SECONDS = 60
 
 
 def assets() -> Path | None:
-    """Return the directory of the control plane's programs, or None when they are not there."""
+    """Return the directory of the control plane's programs, or None if they are missing."""
     named = os.environ.get("KUBEBUILDER_ASSETS")
     if named and all(os.access(Path(named) / program, os.X_OK) for program in PROGRAMS):
         return Path(named)
@@ -44,7 +44,7 @@ def needed_assets() -> Path:
 
 
 class Pki:
-    """A certificate authority of the test's own, and what it signed."""
+    """A certificate authority for tests, with the certificates it has issued."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir()
@@ -61,11 +61,21 @@ class Pki:
         )
 
     def issue(
-        self, file: str, user: str, group: str | None = None, *, server: bool = False
+        self,
+        file: str,
+        user: str,
+        group: str | None = None,
+        *,
+        server: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
-        """Write `<file>.crt` and `<file>.key` for a user, or for a server on loopback."""
+        """Write `<file>.crt` and `<file>.key` for a user, or for a server on loopback.
+
+        Args:
+            names: more host names of the server.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        self._write(file, key, self._sign(_name(user, group), key, server=server))
+        self._write(file, key, self._sign(_name(user, group), key, server=server, names=names))
 
     def _sign(
         self,
@@ -74,6 +84,7 @@ class Pki:
         *,
         ca: bool = False,
         server: bool = False,
+        names: Sequence[str] = (),
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -93,7 +104,10 @@ class Pki:
             addresses = [ipaddress.ip_address(text) for text in ("127.0.0.1", "10.0.0.1")]
             builder = builder.add_extension(
                 x509.SubjectAlternativeName(
-                    [x509.DNSName("localhost"), *map(x509.IPAddress, addresses)]
+                    [
+                        *map(x509.DNSName, ("localhost", *names)),
+                        *map(x509.IPAddress, addresses),
+                    ]
                 ),
                 critical=False,
             )
@@ -145,7 +159,7 @@ class ControlPlane:
         self._wait(f"https://127.0.0.1:{self._scheduler}/readyz")
 
     def start_bare(self) -> None:
-        """Start the API server alone, for objects that nothing has to act upon."""
+        """Start only the API server, without controllers."""
         self.pki.issue("apiserver", "kube-apiserver", server=True)
         self.pki.issue("front-proxy", "front-proxy-client")
         self.pki.issue("kubelet-client", "kube-apiserver-kubelet-client")
@@ -237,7 +251,7 @@ class ControlPlane:
         self._wait(f"{self.url}/readyz")
 
     def stop_api(self) -> None:
-        """Kill the API server: the cluster is away until `start_api`."""
+        """Kill the API server: the cluster is unreachable until `start_api`."""
         for process in [p for p in self._processes if "kube-apiserver" in str(p.args)]:
             # Asked politely it would wait for its watches to end.
             process.kill()

@@ -153,7 +153,7 @@ class Deploys:
         return self.env.run(*args, settings=settings or self.settings(), **options)
 
     def ok(self, *args: str, **options: Any) -> CompletedProcess[str]:
-        """Run `inv` to its end, which must be a good one."""
+        """Run `inv` to its end; it must succeed."""
         done = self.run(*args, **options)
         assert done.returncode == 0, f"inv {' '.join(args)}: {done.returncode}\n{done.stderr}"
         return done
@@ -163,11 +163,11 @@ class Deploys:
         return self.run("deploy", *ON, "--branch", branch, *options, **more)
 
     def deployed(self, branch: str, *options: str, **more: Any) -> CompletedProcess[str]:
-        """Deploy a branch, which must work."""
+        """Deploy a branch; it must succeed."""
         return self.ok("deploy", *ON, "--branch", branch, *options, **more)
 
     def names(self, branch: str, environment: str = ENVIRONMENT) -> Names:
-        """Return what a branch is called."""
+        """Return a branch's names."""
         return names_of(parse(self.settings(), lambda path: "the test"), environment, branch)
 
     # -- what the cluster has -----------------------------------------------------------------
@@ -275,6 +275,10 @@ class Deploys:
         return self._api.json(
             ApiRequest("PATCH", path, query, manifest, "application/apply-patch+yaml")
         )
+
+    def delete(self, path: str) -> None:
+        """Delete an object."""
+        self._api.json(ApiRequest("DELETE", path))
 
     def refusal(self, path: str, manifest: Object) -> str:
         """Return why the API would not take an object, or an empty string."""

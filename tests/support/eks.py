@@ -1,4 +1,4 @@
-"""EKS: a real API server that takes tokens as EKS does, and the API that says where it is."""
+"""A fake EKS: a real API server that accepts EKS tokens, and the API that has its address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def url_of(token: str) -> str:
 
 
 def asked_of_sts(url: str, cluster: str) -> str:
-    """Return what STS answers to a signed URL. moto knows signatures in headers alone."""
+    """Return STS's answer to a presigned URL; moto only supports signatures in headers."""
     query = {key: value[0] for key, value in parse_qs(urlsplit(url).query).items()}
     signed = ", ".join(
         f"{name}={query[f'X-Amz-{name}']}" for name in ("Credential", "SignedHeaders", "Signature")
@@ -87,7 +87,7 @@ class Webhook:
         return {"apiVersion": review["apiVersion"], "kind": "TokenReview", "status": status}
 
     def forget(self) -> None:
-        """Forget what was asked, and turn nobody away."""
+        """Reset the recorded requests, and accept every user."""
         self.tokens.clear()
         self.refused = 0
 

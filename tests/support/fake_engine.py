@@ -14,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.docker.engine import ONE_OFF, PROJECT, SERVICE, Container, Thing
+from tasks.adapters.docker.engine import ONE_OFF, PROJECT, SERVICE, Container, DockerObject
 from tasks.adapters.process import Completed
 from tasks.adapters.terminal.console import Activity
-from tasks.core.compose.reconcile import Observed
+from tasks.core.compose.reconcile import ObservedContainer
 from tasks.core.compose.record import owner_labels
 from tasks.core.errors import CommandError
 from tasks.core.redact import Redactor
 from tasks.core.settings import Settings, parse
-from tasks.flows.compose.context import Context
-from tasks.flows.compose.platform import Platform
+from tasks.flows.compose.context import ComposeContext
+from tasks.flows.compose.platform import LocalPlatform
 from tasks.flows.target import owner_of
 from tests.support.fakes import NAMES, REQUEST
 from tests.support.suite import ROOT
@@ -38,7 +38,7 @@ class FakeEngine:
     """Containers and volumes, by name."""
 
     there: dict[str, Container] = field(default_factory=dict)
-    kept: dict[str, Thing] = field(default_factory=dict)
+    kept: dict[str, DockerObject] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
 
     def containers(self, label: str) -> list[Container]:
@@ -49,7 +49,7 @@ class FakeEngine:
             if key in item.labels and value in {"", item.labels[key]}
         ]
 
-    def volumes(self, label: str | None = None) -> list[Thing]:
+    def volumes(self, label: str | None = None) -> list[DockerObject]:
         key, _, value = (label or "").partition("=")
         return [
             item
@@ -57,7 +57,7 @@ class FakeEngine:
             if not key or (key in item.labels and value in {"", item.labels[key]})
         ]
 
-    def networks(self) -> list[Thing]:
+    def networks(self) -> list[DockerObject]:
         return []
 
     def has_image(self, reference: str) -> bool:
@@ -66,10 +66,10 @@ class FakeEngine:
     def image(self, reference: str) -> None:
         return None
 
-    def observe(self, container: str) -> Observed:
+    def observe(self, container: str) -> ObservedContainer:
         found = next(item for item in self.there.values() if item.id == container)
         known = (found.id, found.name, found.service, found.state)
-        return Observed(*known, 0, "", 0, LONG_AGO, found.health, "")
+        return ObservedContainer(*known, 0, "", 0, LONG_AGO, found.health, "")
 
     def inspect(self, container: str) -> dict[str, Any] | None:
         return None
@@ -84,7 +84,7 @@ class FakeEngine:
         pass
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
-        self.kept[name] = Thing(name, labels)
+        self.kept[name] = DockerObject(name, labels)
 
     def remove_volume(self, name: str) -> None:
         self.kept.pop(name, None)
@@ -99,7 +99,7 @@ class FakeEngine:
         pass
 
     def run(self, service: str, image: str, *, one_off: bool = False) -> None:
-        """Start a service's container, in place of the one that is there."""
+        """Start a service's container, replacing an existing one."""
         name = f"{NAMES.namespace}-{service}-{'run-1' if one_off else '1'}"
         labels = {**LABELS, SERVICE: service, ONE_OFF: str(one_off)}
         id_ = f"{next(_IDS)}"
@@ -111,7 +111,7 @@ _IDS = itertools.count(1)
 
 @dataclass
 class FakeCompose:
-    """What the suite runs: `docker compose`; writes down what it is told.
+    """A fake runner of `docker compose` that records its commands.
 
     Attributes:
         fails: errors by Compose's command and its first service, e.g. ``run migrate``.
@@ -168,8 +168,8 @@ def _config(env: Mapping[str, str | None]) -> dict[str, Any]:
     }
 
 
-def a_context(engine: FakeEngine, compose: FakeCompose) -> tuple[Context, list[str]]:
-    """Return the context of an environment on a played engine, and the titles of its work."""
+def a_context(engine: FakeEngine, compose: FakeCompose) -> tuple[ComposeContext, list[str]]:
+    """Return the context of an environment on a fake engine, and the titles of its work."""
     titles: list[str] = []
 
     @contextlib.contextmanager
@@ -177,7 +177,7 @@ def a_context(engine: FakeEngine, compose: FakeCompose) -> tuple[Context, list[s
         titles.append(title)
         yield Activity(titles.append, lambda _: None)
 
-    platform: Any = Platform(
+    platform: Any = LocalPlatform(
         settings=SETTINGS,
         engine=engine,  # type: ignore[arg-type]
         runner=compose,  # type: ignore[arg-type]
@@ -186,7 +186,7 @@ def a_context(engine: FakeEngine, compose: FakeCompose) -> tuple[Context, list[s
         exclusive=contextlib.nullcontext,
         work=work,
     )
-    context = Context(
+    context = ComposeContext(
         settings=SETTINGS,
         environment="local",
         engine=engine,  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The ports of a target, played: they write down in which order a flow asks for what."""
+"""Fakes of a target's ports, which record the calls of a flow in order."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tasks.core.redact import Redactor
 from tasks.flows.target import (
     Credentials,
     DeployPlan,
-    Part,
+    EnvironmentSummary,
     RemovalPlan,
     Request,
-    Summary,
-    silently,
+    ServiceStatus,
+    without_messages,
 )
 
 NAMES: Names = names(
@@ -39,7 +39,7 @@ PAGES = {"/s/login": '<link rel="stylesheet" href="/style.css">', "/style.css": 
 
 
 def a_console() -> tuple[Console, io.StringIO]:
-    """Return a console, and what it has said so far."""
+    """Return a console, and the stream with its output."""
     said = io.StringIO()
     return Console(Redactor(), stdout=io.StringIO(), stderr=said, environ={}), said
 
@@ -56,7 +56,7 @@ PLAN = FakePlan(request=REQUEST, release=RELEASE, record=None, expires_at="")
 
 @dataclass
 class Calls:
-    """What was asked for, in order; and what fails, by the name of what is asked for.
+    """The recorded calls in order, and the calls that fail, by name.
 
     A list of errors is used up, one with each call, after as many calls as are skipped.
     """
@@ -83,7 +83,7 @@ class Calls:
 
 @dataclass
 class FakeDeployer(Calls):
-    """Deploys in no time: what has been finished is as it should be the next time."""
+    """A fake deployer: after `finish` the next plan has no steps."""
 
     plan: FakePlan = PLAN
     back: str | None = None
@@ -125,7 +125,7 @@ class FakeDeployer(Calls):
 
 @dataclass
 class FakeRemover(Calls):
-    """Removes steps from a list."""
+    """A fake remover with a list of steps."""
 
     parallel_removals: int = 1
     left: list[Step] = field(default_factory=list)
@@ -141,21 +141,21 @@ class FakeRemover(Calls):
             self.note(f"remove {step.subject}")
             self.left.remove(step)
 
-        todo = tuple((step, silently(lambda step=step: remove(step))) for step in self.left)
+        todo = tuple((step, without_messages(lambda step=step: remove(step))) for step in self.left)
         return RemovalPlan(f"clean up {names.branch}", todo, self.under_way)
 
 
 @dataclass
 class FakeInspector:
-    """Shows what a test says is there."""
+    """A fake inspector of given environments."""
 
-    found: list[Summary] = field(default_factory=list)
+    found: list[EnvironmentSummary] = field(default_factory=list)
     is_private: bool = False
 
-    def list(self) -> Sequence[Summary]:
+    def list(self) -> Sequence[EnvironmentSummary]:
         return self.found
 
-    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
+    def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         return ()
 
     def logs(

@@ -1,4 +1,4 @@
-"""A cluster and the Helm of one release, played: objects in memory, and what was asked for."""
+"""Fakes of a cluster and of Helm with one release: objects in memory, and recorded requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RELEASE, NAMESPACE = "mautic-feature-x", "mautic-feature-x"
 
 @dataclass
 class FakeCluster(Calls):
-    """Keeps objects by kind, namespace and name; what is deleted is gone at once.
+    """Keeps objects by kind, namespace and name; deleted objects are gone at once.
 
     Attributes:
         forbidden: what this user may not do, e.g. ``create Secret``; ``*`` for what it may not do
@@ -32,7 +32,7 @@ class FakeCluster(Calls):
         labels: dict[str, str] | None = None,
         **meta: Any,
     ) -> None:
-        """Let an object be there."""
+        """Add an object."""
         known = {"name": name, "namespace": namespace, "uid": f"uid of {name}"}
         metadata = {**known, "labels": labels or {}, **meta}
         self.objects[kind, namespace, name] = {"kind": kind, "metadata": metadata}

@@ -1,4 +1,4 @@
-"""What a build works with, played: a registry, a builder, base images, a checkout.
+"""Fakes of what a build needs: a registry, a builder, base images, a checkout.
 
 That the registry behaves as a real one does is told by ``registry_contract``.
 """
@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.adapters.docker.base_images import Base
-from tasks.adapters.docker.buildx import Baked, Definition, Order
+from tasks.adapters.docker.base_images import BaseImage
+from tasks.adapters.docker.buildx import Baked, BakeOrder, Definition
 from tasks.adapters.git import Checkout
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import InputError, RegistryError
 from tasks.core.settings import Environment, parse
-from tasks.flows.build import Subject, Tools
+from tasks.flows.build import BuildSubject, BuildTools
 from tests.support.fakes import Calls
 
 URL = "registry.example.org/x"
@@ -30,7 +30,7 @@ TARGETS = {
 
 @dataclass
 class FakeRegistry(Calls):
-    """Keeps images in memory; of what only reads it writes down nothing.
+    """A fake registry in memory; it records only changes.
 
     Attributes:
         images: the digest of each tag, by repository.
@@ -73,7 +73,7 @@ class FakeRegistry(Calls):
             self.seen.append("log out")
 
     def push(self, repository: str, tag: str, digest: str) -> None:
-        """Put an image there, as a builder does."""
+        """Add an image, like a builder's push."""
         self.images.setdefault(repository, {})[tag] = digest
 
     def digest(self, repository: str, reference: str) -> str | None:
@@ -104,7 +104,7 @@ class FakeRegistry(Calls):
 
 @dataclass
 class FakeBuildx(Calls):
-    """Bakes each image in no time: its digest stands for where it was to be pushed.
+    """A fake builder: an image's digest is derived from its reference.
 
     Attributes:
         pushed: of the images of a bake that fails, those that were pushed before.
@@ -133,7 +133,7 @@ class FakeBuildx(Calls):
 
     def bake(
         self,
-        orders: Mapping[str, Order],
+        orders: Mapping[str, BakeOrder],
         *,
         variables: Mapping[str, str],
         linked: Sequence[str],
@@ -152,7 +152,7 @@ class FakeBuildx(Calls):
         self._push(orders, digests)
         return {name: Baked(digest, 1.5) for name, digest in digests.items()}
 
-    def _push(self, orders: Mapping[str, Order], digests: Mapping[str, str]) -> None:
+    def _push(self, orders: Mapping[str, BakeOrder], digests: Mapping[str, str]) -> None:
         for name, order in orders.items():
             self.registry.push(name, order.reference.rpartition(":")[2], digests[name])
 
@@ -175,13 +175,15 @@ class FakeBases(Calls):
     made: bool = True
     digest: str = "sha256:base"
 
-    def look(self, reference: str) -> Base:
+    def look(self, reference: str) -> BaseImage:
         if not self.standin:
-            return Base(f"{reference}@{self.digest}", self.digest, "registry")
+            return BaseImage(f"{reference}@{self.digest}", self.digest, "registry")
         digest = self.digest if self.made else ""
-        return Base(f"standin/{self.standin}" if digest else "", digest, "stand-in", self.standin)
+        return BaseImage(
+            f"standin/{self.standin}" if digest else "", digest, "stand-in", self.standin
+        )
 
-    def resolve(self, reference: str) -> Base:
+    def resolve(self, reference: str) -> BaseImage:
         self.note(f"make {self.standin}")
         self.made = True
         return self.look(reference)
@@ -206,7 +208,7 @@ class FakeGit(Calls):
     def with_other_line_ends(self, folder: str) -> list[str]:
         return self.crlf
 
-    def require_whole(self, built: object) -> None:
+    def require_complete(self, built: object) -> None:
         if self.absent:
             raise InputError(f"{self.absent} is not here")
 
@@ -237,9 +239,9 @@ def an_environment(name: str = "dev", **changes: object) -> Environment:
     return parse({"environments": {name: own}}, lambda _: "test").environment(name)
 
 
-def a_subject(environment: Environment | None = None, *, dirty: str | None = None) -> Subject:
+def a_subject(environment: Environment | None = None, *, dirty: str | None = None) -> BuildSubject:
     """Return what is built: a branch's commit."""
-    return Subject(
+    return BuildSubject(
         name="dev",
         environment=environment or an_environment(),
         branch="feature/x",
@@ -270,9 +272,9 @@ class Bench:
             (self.root / name / "Dockerfile").write_text(f"FROM {name}\n")
 
     @property
-    def tools(self) -> Tools:
+    def tools(self) -> BuildTools:
         """The tools."""
-        return Tools(
+        return BuildTools(
             git=self.git,  # type: ignore[arg-type]
             buildx=self.buildx,  # type: ignore[arg-type]
             registry=self.registry,

@@ -1,4 +1,4 @@
-"""What becomes of a container on the tests' node: the fates a pod may be annotated with.
+"""The fates of containers on the tests' node, selected by an annotation of the pod.
 
 The wording is the kubelet's (pkg/kubelet/images, kuberuntime of Kubernetes 1.36) and containerd's.
 """
@@ -18,7 +18,7 @@ Steps = Generator[float, None, None]
 """A script: it yields the seconds until it goes on."""
 
 PACE = 20.0
-"""How much faster than a real kubelet's the clock of back-offs, probes and retries runs."""
+"""How much faster than in a real kubelet back-offs, probes and retries pass."""
 START_SECONDS = 0.2
 """How long anything takes to start, and a readiness probe to succeed."""
 IMAGE_NAME = re.compile(
@@ -88,7 +88,7 @@ def become_ready(play: Play, container: Container) -> Steps:
 
 
 def wait(play: Play, container: Container) -> Steps:
-    """Say what it waits for, as the images' programs do; `CODE/SECONDS` ends it."""
+    """Write what it waits for, like the images' programs; `CODE/SECONDS` ends it."""
     code, _, seconds = container.argument.partition("/")
     for _ in range(int(float(seconds) * PACE / 15)) if seconds else itertools.count():
         container.logs[-1].append(says(play, "waiting", code))
@@ -97,7 +97,7 @@ def wait(play: Play, container: Container) -> Steps:
 
 
 def says(play: Play, state: str, code: str) -> str:
-    """Return what a program of the images says when it waits, or has given up."""
+    """Return the message of one of the images' programs when it waits or has given up."""
     program = "migrate" if play.jobs else "wait"
     return f"{program}: {state} [{code}]: it is {code.replace('-', ' ')}"
 
@@ -111,7 +111,7 @@ def never_ready(play: Play, container: Container) -> Steps:
 
 
 def killed(play: Play, container: Container) -> Steps:
-    """Be ended again and again by the kubelet, for a probe that fails."""
+    """Be restarted again and again by the kubelet because of a failing probe."""
     delay = 10
     while True:
         yield from start(play, container)
@@ -129,7 +129,7 @@ def killed(play: Play, container: Container) -> Steps:
 
 
 def flapping(play: Play, container: Container) -> Steps:
-    """Become ready and unready, and settle at last."""
+    """Become ready and unready, and finally settle."""
     yield from start(play, container)
     for _ in range(2):
         container.ready = container.started = True
@@ -142,7 +142,7 @@ def flapping(play: Play, container: Container) -> Steps:
 
 
 def crash_loop(play: Play, container: Container) -> Steps:
-    """Crash again and again, backed off as the kubelet does, or some times only."""
+    """Crash repeatedly with the kubelet's back-off, for ever or some times only."""
     code, reason = (137, "OOMKilled") if container.fate == "oom" else (1, "Error")
     last = f"{container.name}: fatal, exit code {code}"
     if container.fate.endswith("gives-up"):
@@ -304,7 +304,7 @@ def pull(play: Play, container: Container) -> Steps:
 def unhealthy(
     play: Play, container: Container, kind: str = "readiness", answer: str = "503"
 ) -> None:
-    """Tell of a failed probe, in the kubelet's and Go's words."""
+    """Emit an event about a failed probe, in the kubelet's and Go's words."""
     probe = container.spec.get(f"{kind}Probe", {}).get("httpGet", {})
     ports = {one.get("name"): one["containerPort"] for one in container.spec.get("ports", [])}
     where = f"{play.ip}:{ports.get(probe.get('port'), probe.get('port', 8080))}"
@@ -318,7 +318,7 @@ def unhealthy(
 
 
 def go(seconds: int) -> str:
-    """Return a duration as Go writes it."""
+    """Return a duration in Go's format."""
     minutes, rest = divmod(seconds, 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 

@@ -21,7 +21,7 @@ Only = Callable[[str, str], bool]
 
 
 class FaultyProxy:
-    """Passes everything on, as the administrator, unless told otherwise.
+    """Forwards every request as the administrator, unless a fault is set.
 
     Attributes:
         failed: how many requests were answered with a fault.
@@ -88,7 +88,7 @@ class FaultyProxy:
 
         Args:
             status: the status.
-            every: every so manieth request.
+            every: 1 for every request, 2 for every second one, and so on.
             times: so many times in all.
             only: says by method and path, and by the user agent, which requests count.
             words: the answer's body.
@@ -99,12 +99,12 @@ class FaultyProxy:
             self._fault, self._seen = (status, every, times, words, named, only), 0
 
     def lose_answer(self, only: Only) -> None:
-        """Pass the next request that counts on, but close its connection unanswered."""
+        """Forward the next matching request, but close its connection without an answer."""
         with self._lock:
             self._lost = only
 
     def loses(self, request: str, agent: str) -> bool:
-        """Return True once, if the answer to this request is to be lost."""
+        """Return True once if the answer to this request must be dropped."""
         with self._lock:
             found = self._lost is not None and self._lost(request, agent)
             if found:
@@ -112,12 +112,12 @@ class FaultyProxy:
             return found
 
     def repeat(self, only: Only) -> None:
-        """Pass the next request that counts on twice, as a client does whose answer was lost."""
+        """Forward the next matching request twice, like a client whose answer was lost."""
         with self._lock:
             self._repeated = only
 
     def repeats(self, request: str, agent: str) -> bool:
-        """Return True once, if this request is to be passed on twice."""
+        """Return True once if this request must be forwarded twice."""
         with self._lock:
             found = self._repeated is not None and self._repeated(request, agent)
             if found:
@@ -125,7 +125,7 @@ class FaultyProxy:
             return found
 
     def heal(self) -> None:
-        """Pass everything on again."""
+        """Reset all faults."""
         with self._lock:
             self._fault, self._drop_after = None, None
 
@@ -145,7 +145,7 @@ class FaultyProxy:
         self._away = False
 
     def is_away(self) -> bool:
-        """Return True if connections are to be closed unanswered."""
+        """Return True if connections must be closed without an answer."""
         return self._away
 
     @contextlib.contextmanager
@@ -162,7 +162,7 @@ class FaultyProxy:
                 self._streams.discard(client)
 
     def fault(self, request: str, agent: str) -> tuple[int, str, dict[str, str]] | None:
-        """Return what to answer instead of passing a request on."""
+        """Return the answer to give instead of forwarding a request."""
         with self._lock:
             if self._fault is None or not self._fault[-1](request, agent):
                 return None

@@ -37,7 +37,7 @@ def key_of(*paths: Path, more: str = "") -> str:
 
 @contextlib.contextmanager
 def machine_lock(name: str) -> Iterator[None]:
-    """Let one process of this user at a time do something: xdist workers share the engine."""
+    """Hold a lock of this user: xdist workers share the engine."""
     folder = Path(tempfile.gettempdir()) / f"mautic-multidev-tests-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / f"{name}.lock").open("w") as handle:

@@ -18,7 +18,7 @@ from tests.conftest import missing
 from tests.support.aws import ACCOUNT, REGION, Moto
 from tests.support.suite import Inv, commit_all
 
-NO_PROVIDER = "terraform init can have no AWS provider"
+NO_PROVIDER = "terraform init cannot install the AWS provider"
 
 PLAIN = """
 terraform {

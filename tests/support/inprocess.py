@@ -1,4 +1,4 @@
-"""The command line in this process: the same words, streams and exit codes."""
+"""Runs the command line in this process, with the same arguments, streams and exit codes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class InProcess:
 
 @contextlib.contextmanager
 def _module_kept(name: str) -> Iterator[None]:
-    """Put a module back in its place: invoke loads the collection anew, under the same name."""
+    """Restore a module: invoke reloads the collection under the same name."""
     module = sys.modules[name]
     try:
         yield
@@ -81,7 +81,7 @@ def _exit_code(program: Callable[[], None]) -> int:
 
 
 def _stream(errors: str) -> io.TextIOWrapper:
-    """Return what stands for a stream of a Python in UTF-8 mode."""
+    """Return a replacement for a stream of a Python in UTF-8 mode."""
     return io.TextIOWrapper(io.BytesIO(), "utf-8", errors)
 
 

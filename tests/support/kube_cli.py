@@ -204,7 +204,7 @@ class KubeEnv:
         return done
 
     def ok(self, *args: str, **options: Any) -> CompletedProcess[str]:
-        """Run `inv` to its end, which must be a good one."""
+        """Run `inv` to its end; it must succeed."""
         done = self.run(*args, **options)
         assert done.returncode == 0, f"inv {' '.join(args)}: {done.returncode}\n{done.stderr}"
         return done
@@ -225,11 +225,11 @@ class KubeEnv:
         )
 
     def deploy(self, branch: str, tag: str, *options: str) -> CompletedProcess[str]:
-        """Deploy a branch, which must work."""
+        """Deploy a branch; it must succeed."""
         return self.ok("deploy", *ON, "--branch", branch, "--tag", tag, *options)
 
     def names(self, branch: str) -> Names:
-        """Return what a branch is called."""
+        """Return a branch's names."""
         return names_of(parse(self.settings(), lambda path: "the test"), ENVIRONMENT, branch)
 
     def push(self, tag: str) -> dict[str, str]:
@@ -241,7 +241,7 @@ class KubeEnv:
         return tags_of(f"{self.registry}/{name}")
 
     def remove(self) -> None:
-        """Ask for the end of every namespace that this made."""
+        """Delete every namespace that this created, without waiting."""
         for item in self.cluster.find("Namespace"):
             if item["metadata"]["name"].startswith(f"{self.project}-"):
                 self.cluster.delete("Namespace", item["metadata"]["name"])
@@ -287,7 +287,7 @@ def prepare_cluster(cluster: Cluster) -> None:
 def kube_environment(
     plane: ControlPlane, node: Node, registry: str, project: Path, scratch: Path
 ) -> Iterator[KubeEnv]:
-    """Make what a module's tests share, and remove it.
+    """Create what a module's tests share, and remove it afterwards.
 
     Args:
         plane: the control plane.

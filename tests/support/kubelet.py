@@ -1,4 +1,4 @@
-"""What a kubelet does to one pod, played by a script: its containers, its status, its events.
+"""Plays a kubelet's work on one pod by a script: its containers, its status, its events.
 
 The wording of states, conditions and events is the real kubelet's (pkg/kubelet: images,
 kuberuntime, status/generate.go, kubelet_pods.go of Kubernetes 1.36) and containerd's.
@@ -26,7 +26,7 @@ Object = dict[str, Any]
 
 
 class Container:
-    """One container of a pod, and what its status says."""
+    """One container of a pod, with its status."""
 
     def __init__(self, spec: Object, kind: str, fate: str) -> None:
         self.spec = spec
@@ -43,7 +43,7 @@ class Container:
         self.logs: list[list[str]] = []
 
     def status(self) -> Object:
-        """Return the container's status as the API knows it."""
+        """Return the container's status in the API's format."""
         image = self.spec["image"]
         digest = image.rpartition("@")[2] if "@" in image else f"sha256:{'0' * 64}"
         return {
@@ -59,14 +59,14 @@ class Container:
         }
 
     def wait(self, reason: str, message: str = "") -> None:
-        """Wait; what the container ended with last is kept."""
+        """Set the state to waiting; the last termination is kept."""
         if "terminated" in self.state:
             self.last = self.state
         words = {"message": message} if message else {}
         self.state = {"waiting": {"reason": reason, **words}}
 
     def run(self) -> None:
-        """Begin to run, once more if it ran before."""
+        """Start, or restart."""
         if self.id:
             if "terminated" in self.state:
                 self.last = self.state

@@ -112,7 +112,7 @@ class Life:
 
     @cached_property
     def applying(self) -> Future[CompletedProcess[str]]:
-        """`inv infra.apply`, which goes on behind the caller's back."""
+        """Start `inv infra.apply` in the background."""
         assert self.planned
         return self._worker.submit(self.stack.run, "apply")
 
@@ -123,7 +123,7 @@ class Life:
 
     @cached_property
     def password(self) -> str:
-        """The database administrator's password, which nothing may say."""
+        """The database administrator's password, which must never be shown."""
         assert self.applied
         secrets = self.stack.aws.client("secretsmanager")
         (secret,) = secrets.list_secrets()["SecretList"]
@@ -133,10 +133,10 @@ class Life:
 
     @cached_property
     def destroying(self) -> Future[CompletedProcess[str]]:
-        """`inv infra.destroy`, which goes on behind the caller's back."""
+        """Start `inv infra.destroy` in the background."""
         assert self.password
         return self._worker.submit(self.stack.run, "destroy", "--name", self.stack.name)
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the background run."""
         self._worker.shutdown()

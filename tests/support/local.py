@@ -84,7 +84,7 @@ class World:
         return done
 
     def ok(self, *args: str) -> CompletedProcess[str]:
-        """Run `inv` to its end, which must be a good one."""
+        """Run `inv` to its end; it must succeed."""
         done = self.run(*args)
         assert done.returncode == 0, f"inv {' '.join(args)}: {done.returncode}\n{done.stderr}"
         return done

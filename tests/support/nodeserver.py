@@ -1,4 +1,4 @@
-"""What a node answers: logs and exec to the API server, and the pods' own site."""
+"""The server of the tests' node: logs and exec for the API server, and the pods' sites."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support import nodeexec
 from tests.support.kubelet import Container
 
 FOLLOW_SECONDS = 0.1
-"""How often a log that is followed is looked at."""
+"""How often a followed log is read."""
 
 PAGES: Mapping[str, tuple[str, str]] = {
     "/s/login": (
@@ -33,7 +33,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "/healthz": ("text/plain", "ok"),
     "/fpm-ping": ("text/plain", "pong"),
 }
-"""What every pod's site serves: path, type and body."""
+"""The pages of every pod's site: path, type and body."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -88,11 +88,11 @@ class KubeletServer:
         self.port: int = self._server.server_address[1]
 
     def start(self) -> None:
-        """Start to answer."""
+        """Start the server."""
         threading.Thread(target=self._server.serve_forever, daemon=True, name="kubelet").start()
 
     def stop(self) -> None:
-        """Stop to answer."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -202,7 +202,7 @@ class Network:
             self._servers[address] = servers
 
     def close(self, address: str) -> None:
-        """Stop to serve on an address."""
+        """Stop serving on an address."""
         with self._lock:
             servers = self._servers.pop(address, [])
         for server in servers:

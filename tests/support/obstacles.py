@@ -1,4 +1,4 @@
-"""What stands in the way of a deploy, put into the cluster before it by whoever may."""
+"""Obstacles for a deploy, created in the cluster before it by an administrator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POD_CREATION = [
 
 
 def refuse_web(deploys: Deploys, branch: str, tag: str) -> None:
-    """Let a policy of the cluster refuse the pods that run an image."""
+    """Make an admission policy refuse the pods that run an image."""
     where = deploys.names(branch).namespace
     image = deploys.image(tag)
     api = "admissionregistration.k8s.io/v1"
@@ -64,33 +64,66 @@ def probe(deploys: Deploys, where: str, image: str) -> tuple[str, Object]:
 
 
 def fail_web(deploys: Deploys, branch: str, tag: str) -> None:
-    """Let the API ask a webhook that is not there about the pods that run an image."""
+    """Make the API call a missing webhook for the pods that run an image."""
     where = deploys.names(branch).namespace
     image = deploys.image(tag)
-    name = f"{where}-absent"
+    condition = f"object.spec.containers.exists(c, c.image == '{image}')"
+    ask_nobody(
+        deploys,
+        where,
+        {
+            "rules": POD_CREATION,
+            "objectSelector": {"matchLabels": {COMPONENT: "web"}},
+            "matchConditions": [{"name": "image", "expression": condition}],
+        },
+    )
+    path, pod = probe(deploys, where, image)
+    until(lambda: "failed calling webhook" in deploys.refusal(path, pod))
+
+
+def fail_helm(deploys: Deploys, branch: str, tag: str) -> None:
+    """Let the API ask a webhook about ConfigMaps that is away until Helm has failed by it."""
+    names = deploys.names(branch)
+    everything = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"]}
+    path = ask_nobody(
+        deploys, names.namespace, {"rules": [{**everything, "resources": ["configmaps"]}]}
+    )
+    meta = {"name": "probe", "namespace": names.namespace}
+    probe_map: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+    where = f"/api/v1/namespaces/{names.namespace}/configmaps/probe"
+    until(lambda: "failed calling webhook" in deploys.refusal(where, probe_map))
+
+    def remove() -> None:
+        failed = f"owner=helm,name={names.release},status=failed"
+        until(lambda: deploys.cluster.find("Secret", names.namespace, failed))
+        deploys.delete(path)
+
+    threading.Thread(target=remove, daemon=True).start()
+
+
+def ask_nobody(deploys: Deploys, where: str, about: Object) -> str:
+    """Let the API ask a webhook that is not there; return its configuration's path.
+
+    Args:
+        where: the namespace whose objects it is asked about.
+        about: which ones.
+    """
     webhook: Object = {
         "name": "absent.test.mautic-multidev",
         "clientConfig": {"url": f"https://127.0.0.1:{free_port()}/"},
-        "rules": POD_CREATION,
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": where}},
-        "objectSelector": {"matchLabels": {COMPONENT: "web"}},
-        "matchConditions": [
-            {
-                "name": "image",
-                "expression": f"object.spec.containers.exists(c, c.image == '{image}')",
-            }
-        ],
         "sideEffects": "None",
         "admissionReviewVersions": ["v1"],
         "failurePolicy": "Fail",
+        **about,
     }
     api = "admissionregistration.k8s.io/v1"
     kind, plural = "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
-    metadata = {"name": name}
-    made = {"apiVersion": api, "kind": kind, "metadata": metadata, "webhooks": [webhook]}
-    deploys.applied(f"/apis/{api}/{plural}/{name}", made, "test", dry=False)
-    path, pod = probe(deploys, where, image)
-    until(lambda: "failed calling webhook" in deploys.refusal(path, pod))
+    name = f"{where}-absent"
+    made = {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "webhooks": [webhook]}
+    path = f"/apis/{api}/{plural}/{name}"
+    deploys.applied(path, made, "test", dry=False)
+    return path
 
 
 def free_port() -> int:
@@ -117,7 +150,7 @@ def remove_config(deploys: Deploys, branch: str, tag: str) -> None:
 
 
 def storage_class(deploys: Deploys, branch: str, tag: str) -> None:
-    """Make a storage class that nobody serves."""
+    """Create a storage class without a provisioner."""
     deploys.cluster.apply(
         {
             "apiVersion": "storage.k8s.io/v1",

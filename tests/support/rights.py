@@ -1,4 +1,4 @@
-"""What was asked of an API server, as the rights that it took."""
+"""Requests to an API server as the rights that they needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATH = re.compile(
     r"(?:/(?P<name>[^/]+)(?:/(?P<part>[^/]+))?.*)?"
 )
 OUTSIDE = {"rolebindings"}
-"""What a job may do by another role: let itself into a namespace."""
+"""The rights that a job has by another role, to bind itself in a namespace."""
 
 
 def resource(kind: str) -> tuple[str, str]:
@@ -42,7 +42,7 @@ def rights_of(rules: Iterable[dict[str, Any]]) -> set[tuple[str, str, str]]:
 
 
 def rights_taken(requests: Iterable[str], prefix: str) -> set[tuple[str, str, str]]:
-    """Return the rights that requests took in namespaces whose names begin with a prefix."""
+    """Return the rights that requests needed in namespaces with a prefix."""
     taken = set()
     for request in requests:
         method, _, rest = request.partition(" ")
@@ -57,6 +57,6 @@ def rights_taken(requests: Iterable[str], prefix: str) -> set[tuple[str, str, st
 
 
 def check_rights(requests: Iterable[str], prefix: str) -> None:
-    """Make sure that requests took no right in such namespaces that the list lacks."""
+    """Check that requests needed no right in such namespaces that is not in the list."""
     beyond = rights_taken(requests, prefix) - all_rights()
     assert not beyond, f"not in tasks/core/kubernetes/rights.py: {sorted(beyond)}"

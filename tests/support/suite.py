@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tasks.core.variables import kept
+from tasks.core.variables import inherited_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,7 @@ PASSED_ON = (
 def git(where: Path, *args: str, env: Mapping[str, str] | None = None) -> str:
     """Run git in a directory, independent of the machine's own git settings; return its stdout."""
     env = {
-        **kept(os.environ),
+        **inherited_variables(os.environ),
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,
         "GIT_AUTHOR_NAME": "Ada Test",
@@ -69,7 +69,7 @@ def copy_project(target: Path) -> Path:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
-        env=kept(os.environ),
+        env=inherited_variables(os.environ),
         check=True,
         capture_output=True,
     ).stdout.split(b"\0")

@@ -1,4 +1,4 @@
-"""A server whose certificate does not fit, and that counts who tries it."""
+"""A server with an untrusted certificate that counts connections."""
 
 from __future__ import annotations
 

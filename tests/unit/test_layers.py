@@ -238,6 +238,34 @@ def test_a_room_does_nothing_when_it_is_entered() -> None:
     assert {shown(path) for path in doors if list(imports(path))} == set()
 
 
+TWO_MEANINGS: set[str] = set()
+"""Public class names that read better defined twice; each needs a comment that says why."""
+
+
+def test_no_public_class_name_means_two_things() -> None:
+    """A reader who meets a name knows which class it is, without looking at the imports."""
+    homes: defaultdict[str, list[str]] = defaultdict(list)
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            for name in _types(node):
+                homes[name].append(shown(path))
+    twice = {name: paths for name, paths in homes.items() if len(paths) > 1}
+    assert {name: paths for name, paths in twice.items() if name not in TWO_MEANINGS} == {}
+    assert twice.keys() >= TWO_MEANINGS
+
+
+def _types(node: ast.stmt) -> Iterator[str]:
+    """Yield the public class or type alias that a statement defines."""
+    if isinstance(node, ast.ClassDef):
+        names = [node.name]
+    elif isinstance(node, ast.Assign):
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+    else:
+        return
+    # Type aliases are written like classes; constants in capitals; one letter is a TypeVar.
+    yield from (name for name in names if re.fullmatch(r"[A-Z][a-z]\w*", name))
+
+
 @pytest.mark.parametrize("path", MODULES, ids=shown)
 def test_a_module_is_small_enough_to_be_read(path: Path) -> None:
     source = path.read_text()

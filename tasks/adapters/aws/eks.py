@@ -1,7 +1,7 @@
-"""EKS: a cluster's address and authority, and the tokens that its API server takes.
+"""EKS: a cluster's address and certificate authority, and tokens for its API server.
 
-A token is a call of STS's GetCallerIdentity, signed and not sent: the API server sends it, and so
-learns who we are. Its form is that of ``aws eks get-token``
+A token is a presigned GetCallerIdentity request to STS. The API server sends that request, and so
+learns who the caller is. The format is that of ``aws eks get-token``
 (https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster).
 """
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 PREFIX = "k8s-aws-v1."
 CLUSTER_HEADER = "x-k8s-aws-id"
 URL_SECONDS = 60
-"""What the signature says of itself; the API server holds it good for fifteen minutes."""
+"""The lifetime in the signature; the API server accepts the token for fifteen minutes anyway."""
 LIFETIME = timedelta(minutes=14)
 EARLY = timedelta(minutes=2)
-"""How long before its end a token is replaced: a request may take a while."""
+"""How long before it expires a token is replaced: a request may take a while."""
 CONTEXT = "eks"
 API = "client.authentication.k8s.io/v1"
 USABLE = frozenset({"ACTIVE", "UPDATING"})
@@ -46,11 +46,7 @@ _PLUGIN = (
 
 @dataclass(frozen=True)
 class EksToken:
-    """What the API server takes as a bearer token.
-
-    Attributes:
-        value: the secret.
-    """
+    """A bearer token for the API server; its value is a secret."""
 
     value: str
     expires_at: datetime
@@ -61,7 +57,7 @@ class Endpoint:
     """Where a cluster's API is.
 
     Attributes:
-        authority: the certificate it is signed by, PEM.
+        authority: the certificate of its CA, PEM.
     """
 
     url: str
@@ -69,13 +65,12 @@ class Endpoint:
 
 
 class EksAccess:
-    """The way into one cluster, with AWS's credentials and no kubeconfig of the user's.
+    """Access to one cluster with AWS credentials, without the user's kubeconfig.
 
     Args:
         aws: the cluster's region, and the credentials.
-        name: the cluster's name.
         root: the checkout, where Helm's exec plugin finds this suite.
-        secret: told every token, so that it is masked.
+        secret: called with every token, so that it is masked.
     """
 
     def __init__(self, aws: Aws, name: str, *, root: Path, secret: Callable[[str], None]) -> None:
@@ -88,7 +83,7 @@ class EksAccess:
 
     @cached_property
     def endpoint(self) -> Endpoint:
-        """Where the cluster's API is; asked of EKS once.
+        """Where the cluster's API is; EKS is asked once.
 
         Raises:
             ClusterError: there is no such cluster, or it is not ready.
@@ -115,19 +110,19 @@ class EksAccess:
         return Endpoint(cluster["endpoint"], authority)
 
     def token(self) -> EksToken:
-        """Return a token that is good for a while yet.
+        """Return a token that does not expire soon.
 
         Raises:
             AwsError: there are no credentials to sign it with.
         """
         with self._signing:
             if self._token is None or self._token.expires_at - datetime.now(UTC) < EARLY:
-                self._token = sign(self._aws, self._name)
+                self._token = sign_token(self._aws, self._name)
                 self._secret(self._token.value)
             return self._token
 
     def log_in(self) -> ApiClient:
-        """Return a client of the cluster's API; its token is replaced before it ends.
+        """Return a client of the cluster's API; its token is replaced before it expires.
 
         Raises:
             ClusterError: as for ``endpoint``.
@@ -135,7 +130,7 @@ class EksAccess:
         """
         from kubernetes.client import ApiClient, Configuration
 
-        # Whoever logs in again was refused with the token there is.
+        # Called again only after the API refused the current token.
         self._token = None
         configuration = Configuration(
             host=self.endpoint.url,
@@ -162,7 +157,7 @@ class EksAccess:
         return Path(self._folder.name) / "kubeconfig"
 
     def write_kubeconfig(self) -> None:
-        """Write a kubeconfig for Helm: it has no token, but asks this suite for one.
+        """Write a kubeconfig for Helm that gets its tokens from this suite, as an exec plugin.
 
         Raises:
             ClusterError: as for ``endpoint``.
@@ -189,7 +184,7 @@ class EksAccess:
 
     @cached_property
     def _folder(self) -> tempfile.TemporaryDirectory[str]:
-        """A folder of this run's own, mode 0700; it goes when the run ends."""
+        """A private folder of this run, mode 0700; removed when the run ends."""
         return tempfile.TemporaryDirectory(prefix="inv-eks-")
 
     @cached_property
@@ -197,11 +192,11 @@ class EksAccess:
         return write_private(Path(self._folder.name) / "ca.crt", self.endpoint.authority)
 
 
-def sign(aws: Aws, cluster: str) -> EksToken:
-    """Return a new token for a cluster. Nothing is sent but what the credentials themselves need.
+def sign_token(aws: Aws, cluster: str) -> EksToken:
+    """Return a new token for a cluster; requests are sent only to obtain the credentials.
 
     Raises:
-        AwsError: there are no credentials, or they cannot be had.
+        AwsError: there are no credentials, or they cannot be obtained.
     """
     from botocore.model import ServiceId
     from botocore.signers import RequestSigner
@@ -229,8 +224,8 @@ def sign(aws: Aws, cluster: str) -> EksToken:
     return EksToken(PREFIX + encoded, made + LIFETIME)
 
 
-def credential(token: EksToken) -> dict[str, Any]:
-    """Return what an exec plugin answers.
+def exec_credential(token: EksToken) -> dict[str, Any]:
+    """Return the ExecCredential object that an exec plugin prints.
 
     https://kubernetes.io/docs/reference/config-api/client-authentication.v1/
     """

@@ -9,22 +9,22 @@ import argparse
 import json
 import sys
 
-from tasks.adapters.aws.eks import credential, sign
+from tasks.adapters.aws.eks import exec_credential, sign_token
 from tasks.adapters.aws.session import Aws
 from tasks.core.errors import SuiteError
 
 
 def main() -> int:
-    """Print an ExecCredential; a failure is told on stderr, and its exit code is the error's."""
+    """Print an ExecCredential; on failure print the error to stderr and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cluster", required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--profile")
     options = parser.parse_args()
     try:
-        token = sign(Aws(options.region, options.profile), options.cluster)
+        token = sign_token(Aws(options.region, options.profile), options.cluster)
     except SuiteError as error:
         sys.stderr.write("\n".join(error.lines()) + "\n")
         return error.exit_code
-    sys.stdout.write(json.dumps(credential(token)) + "\n")
+    sys.stdout.write(json.dumps(exec_credential(token)) + "\n")
     return 0

@@ -6,11 +6,7 @@ from tasks.adapters.aws.session import Aws
 
 
 class Parameters:
-    """Reads parameters.
-
-    Args:
-        aws: the region and account they are in.
-    """
+    """Reads parameters of one region and account."""
 
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
@@ -18,7 +14,7 @@ class Parameters:
     def read(self, path: str) -> dict[str, str]:
         """Return all parameters below a path, by their names below it.
 
-        One paginated call, of ten parameters a page, which is the most that SSM gives.
+        One paginated call; SSM returns ten parameters per page at most.
 
         Args:
             path: e.g. ``/mautic-multidev/dev``.

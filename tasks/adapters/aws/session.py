@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import boto3
 
 ATTEMPTS = 5
-"""How often a call is sent at most. boto3's standard mode tries again what AWS throttles (429),
-its own failures (5xx) and broken connections, after up to 1, 2, 4, 8 s."""
+"""Attempts per call. boto3's standard mode retries throttled calls (429), server errors (5xx) and
+broken connections, after up to 1, 2, 4, 8 s."""
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 
@@ -64,7 +64,7 @@ THROTTLED = frozenset(
         "TooManyRequestsException",
     }
 )
-"""Error codes as the services give them, by what they mean for us."""
+"""The services' error codes, by what they mean here."""
 
 _NOT_LOGGED_IN = frozenset(
     {
@@ -82,7 +82,7 @@ _NOT_LOGGED_IN = frozenset(
         "UnauthorizedSSOTokenError",
     }
 )
-"""botocore's own errors before anything is sent: there are no credentials, or no longer."""
+"""botocore's errors for missing or expired credentials, raised before anything is sent."""
 
 _REFUSED = re.compile(
     r"User: (?P<who>\S+) is not authorized to perform: (?P<action>[\w:*-]+)"
@@ -108,7 +108,7 @@ class Aws:
     """One region, seen with the credentials of one profile.
 
     Args:
-        region: the region; None takes that of the profile or the environment.
+        region: None takes the one of the profile or the environment.
         profile: a profile of the AWS configuration; None leaves the search to boto3.
     """
 
@@ -134,14 +134,14 @@ class Aws:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables that make a program look at the same place; no credentials are in them."""
+        """The variables that give a program the same region and profile; no credentials."""
         place = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
         return {**place, "AWS_PROFILE": self.profile} if self.profile else place
 
     def client(self, service: str) -> Any:
         """Return boto3's client of a service, made once.
 
-        Its calls raise botocore's errors: make them inside ``calling``.
+        Call it inside ``calling``, which converts botocore's errors.
 
         Args:
             service: the service as boto3 names it, e.g. ``ecr``.
@@ -164,12 +164,12 @@ class Aws:
                     client.meta.events.register_first("needs-retry", _give_up)
                     self._clients[service] = client
                 except (BotoCoreError, ValueError) as error:  # ValueError: not a URL
-                    raise self.told(error) from error
+                    raise self.to_suite_error(error) from error
             return self._clients[service]
 
     @contextlib.contextmanager
     def calling(self) -> Iterator[None]:
-        """Turn botocore's errors into ours.
+        """Convert botocore's errors to those of the suite.
 
         Raises:
             AwsError: the call was refused, or failed.
@@ -180,7 +180,7 @@ class Aws:
         try:
             yield
         except (BotoCoreError, ClientError) as error:
-            raise self.told(error) from error
+            raise self.to_suite_error(error) from error
 
     @cached_property
     def identity(self) -> Identity:
@@ -196,7 +196,7 @@ class Aws:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """boto3's session, for what its clients do not do.
+        """boto3's session, for what its clients cannot do.
 
         Raises:
             SettingsError: region or profile are wrong.
@@ -207,10 +207,10 @@ class Aws:
         try:
             return boto3.Session(profile_name=self.profile, region_name=self._region)
         except BotoCoreError as error:
-            raise self.told(error) from error
+            raise self.to_suite_error(error) from error
 
-    def told(self, error: Exception) -> SuiteError:
-        """Return our error for one of botocore's.
+    def to_suite_error(self, error: Exception) -> SuiteError:
+        """Return the suite's error for one of botocore's.
 
         Args:
             error: a ``ClientError`` or ``BotoCoreError``.
@@ -290,20 +290,20 @@ class Aws:
 
 
 def _give_up(caught_exception: Exception | None, **_: object) -> None:
-    """Raise what boto3 is about to try again, where that cannot help."""
+    """Raise an error that boto3 is about to retry although a retry cannot help."""
     if caught_exception is not None and is_permanent(caught_exception):
         raise caught_exception
 
 
 def _call(error: Any) -> str:
-    """Return the name of the call that failed, with what it was tried for."""
+    """Return the name of the call that failed, and how often it was tried if more than once."""
     operation: str = error.operation_name
     retries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
     return f"{operation}, tried {retries + 1} times" if retries else operation
 
 
 def _login(profile: str | None) -> str:
-    """Return how to come by credentials."""
+    """Return the hint on how to get credentials."""
     own = f" --profile {profile}" if profile else ""
     return (
         f"log in: aws sso login{own}, or name a profile by `profile` of the stack or AWS_PROFILE; "

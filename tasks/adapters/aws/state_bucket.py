@@ -1,4 +1,4 @@
-"""The S3 bucket of Terraform's states: made, kept safe, and asked for locks."""
+"""The S3 bucket of Terraform's states: created, configured, and read for locks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.adapters.terraform import StateLock, read_lock
 from tasks.core.errors import AwsError, InputError
 
 OLD_VERSIONS_DAYS = 90
-"""How long a state that was replaced can be had again."""
+"""How long a replaced state can be restored."""
 
 _ABSENT = frozenset(
     {
@@ -40,14 +40,14 @@ _EXPIRY = {
 
 
 @dataclass(frozen=True)
-class Aspect:
+class BucketProperty:
     """One property that the bucket must have.
 
     Attributes:
-        name: what it is, for people.
-        reason: why, in a few words.
-        holds: asks whether the bucket has it.
-        put: gives it to the bucket, beside what it has of the kind.
+        name: what a user is shown.
+        reason: why the bucket must have it, in a few words.
+        holds: returns whether the bucket has it.
+        put: sets it, and keeps existing settings of the same kind.
     """
 
     name: str
@@ -74,7 +74,7 @@ class StateBucket:
         """Return whether there is such a bucket in this account and region.
 
         Raises:
-            InputError: it is somebody else's, or in another region.
+            InputError: it belongs to another account, or is in another region.
             AwsError: S3 refused, or could not be reached.
         """
         try:
@@ -101,7 +101,7 @@ class StateBucket:
         """Make the bucket.
 
         Raises:
-            InputError: the name is taken, or none that S3 accepts.
+            InputError: the name is taken, or not valid for S3.
             AwsError: S3 refused, or could not be reached.
         """
         s3 = self._aws.client("s3")
@@ -122,10 +122,10 @@ class StateBucket:
                 raise
 
     @property
-    def aspects(self) -> tuple[Aspect, ...]:
-        """Every property that the bucket must have; asking and giving raise AwsError."""
+    def aspects(self) -> tuple[BucketProperty, ...]:
+        """Every property that the bucket must have; their functions raise AwsError."""
         return (
-            Aspect(
+            BucketProperty(
                 "public access blocked",
                 "a state holds secrets",
                 lambda: (
@@ -133,7 +133,7 @@ class StateBucket:
                 ),
                 lambda: self._put("public_access_block", PublicAccessBlockConfiguration=_PRIVATE),
             ),
-            Aspect(
+            BucketProperty(
                 "encryption",
                 "a state holds secrets",
                 lambda: bool(self._of("bucket_encryption", "ServerSideEncryptionConfiguration")),
@@ -141,21 +141,21 @@ class StateBucket:
                     "bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [_ENCRYPTED]}
                 ),
             ),
-            Aspect(
+            BucketProperty(
                 "versioning",
-                "a state that was lost can be had again",
+                "a lost state can be restored",
                 lambda: self._of("bucket_versioning", "Status") == "Enabled",
                 lambda: self._put(
                     "bucket_versioning", VersioningConfiguration={"Status": "Enabled"}
                 ),
             ),
-            Aspect(
+            BucketProperty(
                 "TLS only",
                 "nothing of it crosses a network in clear",
                 lambda: any(map(_denies_plain, self._statements())),
                 lambda: self._put("bucket_policy", Policy=json.dumps(self._policy())),
             ),
-            Aspect(
+            BucketProperty(
                 f"old versions kept {OLD_VERSIONS_DAYS} days",
                 "every run writes a new one",
                 lambda: any("NoncurrentVersionExpiration" in rule for rule in self._rules()),
@@ -164,7 +164,7 @@ class StateBucket:
                     LifecycleConfiguration={"Rules": [*self._rules(), _EXPIRY]},
                 ),
             ),
-            Aspect(
+            BucketProperty(
                 "tags",
                 "they say whose it is",
                 lambda: self._tags.items() <= self._tagged().items(),
@@ -196,7 +196,7 @@ class StateBucket:
     def _call(self, name: str, **options: Any) -> Any:
         """Return S3's answer about the bucket, or None where it has no such thing.
 
-        Every call names the account: a bucket of that name in another one is not ours.
+        Every call names the account, so that another account's bucket is never touched.
         """
         s3 = self._aws.client("s3")
         account = self._aws.identity.account

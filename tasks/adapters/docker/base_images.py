@@ -12,21 +12,21 @@ from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableE
 from tasks.core.errors import RegistryError
 from tasks.core.images.reference import Reference, parse_reference
 
-Source = Literal["auto", "official", "standins"]
+ImageSource = Literal["auto", "official", "standins"]
 
 _PATIENCE = RequestLimits(connect=3.0, read=5.0, retries=0)
-"""For a question that has other answers: the engine's own copy, or a stand-in."""
+"""Short, because there are alternatives: the engine's own copy, or a stand-in."""
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseImage:
     """An image that something is built on or run from.
 
     Attributes:
         reference: what to give to the builder or the engine, pinned where that is possible;
             empty for a stand-in that has yet to be made.
         digest: what the image is right now; empty for a stand-in that has yet to be made.
-        origin: where it comes from. ``engine``: the engine's own copy, for want of its registry.
+        origin: ``engine`` is the engine's own copy, used when the registry is out of reach.
         standin: the name of the stand-in, or empty.
     """
 
@@ -36,16 +36,15 @@ class Base:
     standin: str = ""
 
 
-class Bases:
-    """Resolves image references: each registry is asked once, and found unreachable once.
+class BaseImages:
+    """Resolves image references; an unreachable registry is tried once per run.
 
-    In this order: the reference's own registry, the engine's own copy, the stand-in.
+    Sources in order: the reference's own registry, the engine's own copy, the stand-in.
 
     Args:
-        engine: asked for its own images.
-        standins: the stand-ins.
+        engine: has images of its own.
         source: ``official`` never takes a stand-in; ``standins`` takes one wherever there is one.
-        warn: told once when stand-ins are used, and why.
+        warn: called once with the reason when stand-ins are used.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Bases:
         engine: Engine,
         standins: Standins,
         *,
-        source: Source,
+        source: ImageSource,
         warn: Callable[[str], None],
     ) -> None:
         self._engine = engine
@@ -61,11 +60,11 @@ class Bases:
         self._source = source
         self._warn = warn
         self._warned = False
-        self._found: dict[str, Base] = {}
+        self._found: dict[str, BaseImage] = {}
         self._registries: dict[str, OciRegistry] = {}
         self._unreachable: dict[str, UnreachableError] = {}
 
-    def look(self, reference: str) -> Base:
+    def look(self, reference: str) -> BaseImage:
         """Return what an image is right now. Reads only.
 
         Args:
@@ -73,7 +72,7 @@ class Bases:
 
         Raises:
             InputError: it is not an image reference.
-            RegistryError: it is nowhere to be had.
+            RegistryError: no source has it.
             EngineError: the engine cannot be reached.
         """
         if reference not in self._found:
@@ -83,15 +82,15 @@ class Bases:
             self._found[reference] = base
         return self._found[reference]
 
-    def resolve(self, reference: str) -> Base:
-        """Return what an image is right now; a stand-in that is missing is made.
+    def resolve(self, reference: str) -> BaseImage:
+        """Return what an image is right now; make a missing stand-in.
 
         Args:
             reference: the image, e.g. ``debian:trixie-slim``.
 
         Raises:
             InputError: it is not an image reference.
-            RegistryError: it is nowhere to be had.
+            RegistryError: no source has it.
             SuiteError: making the stand-in failed.
         """
         base = self.look(reference)
@@ -101,9 +100,9 @@ class Bases:
         self._found[reference] = made
         return made
 
-    def _look(self, parsed: Reference, reference: str) -> Base:
+    def _look(self, parsed: Reference, reference: str) -> BaseImage:
         if parsed.digest:
-            return Base(reference, parsed.digest, "registry")
+            return BaseImage(reference, parsed.digest, "registry")
         standin = self._standins.name_for(parsed) if self._source != "official" else None
         if standin and self._source == "standins":
             return self._stand_in(standin, "images.source is standins")
@@ -116,15 +115,15 @@ class Bases:
         except RegistryError as error:
             digest, absent = None, error
         if digest:
-            return Base(parsed.at(digest), digest, "registry")
+            return BaseImage(parsed.at(digest), digest, "registry")
         own = self._engine.image(reference)
         if own:
             pinned = next((at for at in own.digests if at.startswith(f"{parsed.name}@")), None)
             if pinned:
                 digest = pinned.rpartition("@")[2]
-                return Base(parsed.at(digest), digest, "engine")
+                return BaseImage(parsed.at(digest), digest, "engine")
             # Made on this machine: no registry has a digest for it.
-            return Base(reference, own.id, "engine")
+            return BaseImage(reference, own.id, "engine")
         if standin and isinstance(absent, UnreachableError):
             return self._stand_in(standin, f"{parsed.host} cannot be reached")
         raise absent
@@ -141,16 +140,16 @@ class Bases:
             self._unreachable[host] = error
             raise
 
-    def _stand_in(self, name: str, why: str) -> Base:
+    def _stand_in(self, name: str, why: str) -> BaseImage:
         if not self._warned:
             self._warned = True
             self._warn(f"{why}: using the stand-ins of docker/standins, not for production")
         return _standin(name, self._standins.find(name))
 
 
-def _standin(name: str, reference: str | None) -> Base:
+def _standin(name: str, reference: str | None) -> BaseImage:
     if reference is None:
-        return Base("", "", "stand-in", name)
+        return BaseImage("", "", "stand-in", name)
     _, _, digest = reference.partition("@")
-    # The one in the engine alone has its recipe's key for a digest.
-    return Base(reference, digest or reference.rpartition(":")[2], "stand-in", name)
+    # A stand-in that only the engine has no digest: the recipe's key takes its place.
+    return BaseImage(reference, digest or reference.rpartition(":")[2], "stand-in", name)

@@ -1,7 +1,7 @@
-"""What a builder reads from the disk for a bake target: its Dockerfile and its contexts.
+"""What a builder reads from disk for a bake target: its Dockerfile and its contexts.
 
-The modes of what lies there count for nothing: those in the images are the Dockerfiles' alone. Nor
-does a folder count that holds nothing: git knows none, and the Dockerfiles leave it out.
+File modes are ignored: the Dockerfiles set those of the images. Empty folders are ignored, too: git
+does not track them, and the Dockerfiles do not copy them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from functools import cached_property
 from pathlib import Path
 
 from tasks.core.errors import InputError
-from tasks.core.images.bake_file import places
-from tasks.core.images.content_key import MAIN, Sources, Target
+from tasks.core.images.bake_file import build_folders
+from tasks.core.images.content_key import MAIN, BakeTarget, Sources
 from tasks.core.images.ignore_file import IgnoreFile
 
 
 @dataclass(frozen=True)
-class Context:
-    """A folder as a builder is given it.
+class BuildContext:
+    """A folder that is sent to a builder as a build context.
 
     Attributes:
         root: the folder that its path is relative to.
         folder: its path.
-        ignore_file: the file that says what is left out, whether it is there or not.
+        ignore_file: path of its ignore file, which need not exist.
     """
 
     root: Path
@@ -50,11 +50,11 @@ class Context:
             raise
 
     def paths(self) -> Iterator[str]:
-        """Yield what the builder is given, relative to the folder: files and links, in order.
+        """Yield the files and links that the builder gets, relative to the folder, sorted.
 
         Raises:
-            InputError: something is neither a file, nor a folder, nor a link that leads to what the
-                builder is given, too; or cannot be read.
+            InputError: an entry cannot be read; or is neither a file, nor a folder, nor a link to
+                something that the builder gets as well.
         """
         yield from self._below("")
 
@@ -105,17 +105,17 @@ class BuiltFrom:
 
     Attributes:
         contexts: the folders.
-        files: what says how: the bake file, Dockerfiles and ignore files, as far as they are there.
+        files: the existing files that define the build: bake file, Dockerfiles, ignore files.
     """
 
-    contexts: tuple[Context, ...]
+    contexts: tuple[BuildContext, ...]
     files: frozenset[str]
 
     def paths(self) -> frozenset[str]:
         """Return the files and links, relative to the root.
 
         Raises:
-            InputError: as ``Context.paths``.
+            InputError: as for ``BuildContext.paths``.
         """
         return self.files.union(
             os.path.normpath(f"{context.folder}/{path}")
@@ -124,7 +124,7 @@ class BuiltFrom:
         )
 
     def holds(self, path: str) -> bool:
-        """Return True if the builder would be given a file of that path, relative to the root."""
+        """Return True if the builder would get a file at that path, relative to the root."""
         return path in self.files or any(
             _is_below(path, context.folder)
             and not context.ignore.leaves_out(os.path.relpath(path, context.folder))
@@ -140,7 +140,7 @@ def built_from(root: Path, bake_file: str) -> BuiltFrom:
         bake_file: its path.
     """
     text = (root / bake_file).read_text()
-    found = sorted(places(text), key=str)
+    found = sorted(build_folders(text), key=str)
     files = {bake_file}
     contexts = []
     for place in found:
@@ -155,17 +155,16 @@ def built_from(root: Path, bake_file: str) -> BuiltFrom:
     return BuiltFrom(tuple(contexts), frozenset(files))
 
 
-def read(root: Path, name: str, target: Target) -> Sources:
+def read(root: Path, name: str, target: BakeTarget) -> Sources:
     """Return what the builder reads for a target.
 
     Args:
         root: the folder that the bake file's paths are relative to.
         name: the target's name, for errors.
-        target: the target.
 
     Raises:
-        InputError: a context or Dockerfile does not exist, or is not on this machine; or what a
-            context holds cannot be built from.
+        InputError: a context or Dockerfile does not exist, or is not on this machine; or a context
+            holds something that cannot be built from.
     """
     folders = {MAIN: str(target.get("context", "."))}
     for context, place in (target.get("contexts") or {}).items():
@@ -194,23 +193,25 @@ def read(root: Path, name: str, target: Target) -> Sources:
     )
 
 
-def _context(root: Path, folder: str, dockerfile: str | None) -> Context:
+def _context(root: Path, folder: str, dockerfile: str | None) -> BuildContext:
     place = root / folder
     own = place / f"{dockerfile}.dockerignore"
-    return Context(root, folder, own if dockerfile and own.is_file() else place / ".dockerignore")
+    return BuildContext(
+        root, folder, own if dockerfile and own.is_file() else place / ".dockerignore"
+    )
 
 
 def _is_below(path: str, folder: str) -> bool:
     return folder in {"", "."} or path.startswith(f"{folder}/")
 
 
-def _entries(context: Context) -> dict[str, str]:
+def _entries(context: BuildContext) -> dict[str, str]:
     place = context.root / context.folder
     return {path: _entry(place / path) for path in context.paths()}
 
 
 def _entry(path: Path) -> str:
-    """Return what is at a path: its kind and a hash of what it holds."""
+    """Return the kind of a file, and its hash or a link's target."""
     if path.is_symlink():
         return f"link {path.readlink()}"
     try:

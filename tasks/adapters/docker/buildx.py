@@ -1,4 +1,4 @@
-"""docker buildx: what a bake file says, and baking it."""
+"""docker buildx: evaluates a bake file, and bakes it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from tasks.core.errors import (
     RegistryError,
     SuiteError,
 )
-from tasks.core.images.content_key import Target
-from tasks.core.variables import in_bake_file
+from tasks.core.images.content_key import BakeTarget
+from tasks.core.variables import bake_variables
 
 DOCTOR = "`inv doctor` says what this machine needs"
 
 _QUICK_SECONDS = 60
-"""Everything but a build answers within this, or the engine counts as stuck."""
+"""Timeout of everything but a build."""
 
 _VERTEX = re.compile(r"#(\d+) (?:\[([a-z0-9_-]+)[ \]])?")
-"""A line of plain progress: the number of a step, at its start with the target it is for."""
+"""A line of plain progress: a step's number; on its first line also its target."""
 
 _NOISE = re.compile(r"#\d+ (?:\.\.\.$|.*\d[kMG]?B / |.*\bpushing layer )")
 """Lines that only count bytes."""
 
 _SAID = re.compile(r"(?:#\d+ )?\d+\.\d+ ")
-"""A line that a step of the build wrote, with its seconds."""
+"""A line of a build step's own output, with its seconds."""
 
 
 class PushError(RegistryError):
-    """The registry failed in the middle of a push; it may work the next time."""
+    """The registry failed in the middle of a push; a retry may help."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Definition:
     """What a bake file says.
 
     Attributes:
-        targets: the targets of its default group, and those they are linked to.
-        published: the names of the default group alone, in order.
+        targets: the targets of its default group, and those linked to them.
+        published: the names in the default group, in order.
     """
 
-    targets: Mapping[str, Target]
+    targets: Mapping[str, BakeTarget]
     published: tuple[str, ...]
 
 
@@ -71,12 +71,12 @@ class Baked:
 
 
 @dataclass(frozen=True)
-class Order:
+class BakeOrder:
     """One target to bake.
 
     Attributes:
-        cache_from: where its layers may be taken from, or empty.
-        cache_to: where its layers are kept, or empty.
+        cache_from: a cache to read layers from, or empty.
+        cache_to: a cache to write layers to, or empty.
     """
 
     reference: str
@@ -86,14 +86,14 @@ class Order:
 
 @dataclass
 class _Progress:
-    """Follows plain progress: which target's last step ended when."""
+    """Follows plain progress, and records when each target's last step ended."""
 
     started: float = field(default_factory=time.monotonic)
     targets: dict[str, str] = field(default_factory=dict)
     ended: dict[str, float] = field(default_factory=dict)
 
     def take(self, line: str) -> bool:
-        """Take a line; return whether it is worth showing."""
+        """Record a line; return whether it is worth showing."""
         match = _VERTEX.match(line)
         if match:
             number, target = match.groups()
@@ -119,10 +119,10 @@ class Buildx:
         self.file = file
 
     def definition(self, variables: Mapping[str, str]) -> Definition:
-        """Return what the bake file says with these variables.
+        """Evaluate the bake file with these variables.
 
         Args:
-            variables: values of the bake file's variables; nothing else is read for them.
+            variables: values of the bake file's variables; the environment is not read for them.
 
         Raises:
             MissingToolError: there is no docker or no buildx.
@@ -160,7 +160,7 @@ class Buildx:
 
     def bake(
         self,
-        orders: Mapping[str, Order],
+        orders: Mapping[str, BakeOrder],
         *,
         variables: Mapping[str, str],
         linked: Collection[str] = (),
@@ -174,7 +174,7 @@ class Buildx:
         Args:
             orders: what to bake, by target.
             variables: values of the bake file's variables.
-            linked: other targets the baked ones copy from; nothing of them is kept.
+            linked: other targets the baked ones copy from; their results are not kept.
             login: variables that log docker in to the registry.
             push: push to the registry, or else load into the engine.
             fresh: use no cache at all.
@@ -182,7 +182,7 @@ class Buildx:
 
         Raises:
             MissingToolError: there is no docker or no buildx.
-            RegistryError: a base image could not be had, or the registry refused the push.
+            RegistryError: a base image could not be pulled, or the registry refused the push.
             PushError: the push failed; what was built stays in the builder's cache.
             EngineError: the engine cannot be reached, or its disk is full.
             CommandError: a step of the build failed.
@@ -222,8 +222,8 @@ class Buildx:
 
     @cached_property
     def _unset(self) -> dict[str, None]:
-        """The bake file's variables: what the user's own shell has set is none of theirs."""
-        return in_bake_file(self.text) if (self.root / self.file).exists() else {}
+        """The bake file's variables, all unset: the user's shell must not set any."""
+        return bake_variables(self.text) if (self.root / self.file).exists() else {}
 
     def _docker(
         self,
@@ -242,11 +242,10 @@ class Buildx:
 
 
 def diagnose(runner: Runner, done: Completed) -> SuiteError:
-    """Return the error for a failed run of docker: what is wrong, by what it said.
+    """Return the error for a failed run of docker, recognised by its output.
 
     Args:
         runner: redacts what is shown.
-        done: the failed run.
     """
     building = done.argv[1] == "buildx"
     kind, message, hint = _recognise(done.stderr or done.stdout, building=building)
@@ -265,9 +264,9 @@ def diagnose(runner: Runner, done: Completed) -> SuiteError:
 
 
 def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, str | None]:
-    """Return kind, message and hint of the error that docker's output tells of."""
-    # A push that fails makes docker give up the other one, which it calls a lost connection: what
-    # ended the run stands in its last line of errors.
+    """Return class, message and hint of the error in docker's output."""
+    # When one push fails, docker aborts the other one and reports a lost connection for it. The
+    # cause is in the last error line.
     errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
     ended = errors[-1] if building and errors else output
     if fault := _engine_fault(output, ended):
@@ -292,7 +291,7 @@ def _engine_fault(output: str, ended: str) -> tuple[str, str] | None:
 
     Args:
         output: what docker wrote.
-        ended: the part of it that tells what ended the run.
+        ended: the part of it about what ended the run.
     """
     if fault := context_fault(output):
         return fault
@@ -315,7 +314,7 @@ _REGISTRY_FAULTS = (
     (
         r"load metadata|failed to resolve source metadata|failed to resolve reference",
         RegistryError,
-        "a base image could not be had from its registry",
+        "a base image could not be pulled from its registry",
         "is its name right? `inv doctor` says which registries can be reached",
     ),
     (
@@ -341,4 +340,4 @@ _REGISTRY_FAULTS = (
         "so running it again is quick",
     ),
 )
-"""What the lines about an error hold, and the error to raise for them; the first match counts."""
+"""Patterns of error lines, and the error to raise for each; the first match counts."""

@@ -1,4 +1,4 @@
-"""Docker Compose: one project, its file and the variables the file is filled with."""
+"""Docker Compose: one project, its file and the variables of that file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.adapters.process import Completed, Runner
 from tasks.adapters.terminal.console import plain
-from tasks.core.variables import in_compose_file
+from tasks.core.variables import compose_variables
 
 
 class Compose:
@@ -21,7 +21,7 @@ class Compose:
         runner: runs ``docker compose``.
         project: the project's name.
         file: its compose file.
-        variables: what the file's variables are; nothing else is read for them.
+        variables: values of the file's variables; the environment is not read for them.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Compose:
         self._file = file
         # What the user's own shell has set must not reach into the project.
         self._env: dict[str, str | None] = {
-            **in_compose_file(file.read_text()),
+            **compose_variables(file.read_text()),
             **variables,
             "COMPOSE_IGNORE_ORPHANS": "1",
             "COMPOSE_MENU": "0",
@@ -78,7 +78,7 @@ class Compose:
         stdin: str = "",
         deadline_seconds: float = 900,
     ) -> Completed:
-        """Run a service of a profile of its own once, in a container that is then removed.
+        """Run a service once, with the profile of the same name, and remove its container.
 
         Raises:
             CommandError: its exit status was not 0.
@@ -92,7 +92,7 @@ class Compose:
         return [
             *("docker", "compose", "--ansi", "never", "--progress", "plain"),
             *("--project-name", self._project, "--file", str(self._file)),
-            # A file .env beside the compose file is somebody's own: it does not count here.
+            # Ignore a .env file beside the compose file.
             *("--env-file", os.devnull),
             *args,
         ]
@@ -119,16 +119,16 @@ def logs(
     follow: bool,
     tail: int,
 ) -> None:
-    """Pass on what a project's containers write, each line with its container's name.
+    """Pass on the logs of a project's containers, each line with its container's name.
 
     Args:
         runner: runs ``docker compose``.
-        project: the project's name; what is there of it is enough.
+        project: the project's name; it may be incomplete.
         on_line: called with every line, without escape sequences.
-        cwd: a directory without a compose file of its own.
-        service: its service alone; all of them when empty.
+        cwd: a directory without a compose file.
+        service: only this service; empty for all.
         follow: go on until interrupted.
-        tail: how many of the last lines of each container.
+        tail: number of lines to start with, per container.
 
     Raises:
         CommandError: the engine cannot be reached, or failed.
@@ -151,7 +151,7 @@ def execute(
     """Run a command in a container to its end.
 
     Raises:
-        CommandError: its exit status was not 0, and that was to be checked.
+        CommandError: its exit status was not 0, and ``check`` is set.
         DeadlineError: it was still running at the deadline.
     """
     argv = ["docker", "exec", container, *words]

@@ -1,4 +1,4 @@
-"""The way to the Docker Engine that ``docker`` on the command line speaks to, and its errors."""
+"""Connects to the same Docker Engine as the ``docker`` command, and converts its errors."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def connect(timeout_seconds: int) -> APIClient:
             raise EngineError(
                 f"the Docker Engine at {host} cannot be used", hint=remedy("", host=host)
             )
-        logins()  # the client reads them, too, and fails in any way
+        logins()  # reports a damaged configuration, on which the client fails unpredictably
         return APIClient(version="auto", timeout=timeout_seconds, **where)
 
 
 @contextlib.contextmanager
 def engine_errors(what: str) -> Iterator[None]:
-    """Turn the library's errors into ours.
+    """Convert the library's errors to those of the suite.
 
     Args:
-        what: what is being done, e.g. ``listing containers``.
+        what: the operation, e.g. ``listing containers``.
 
     Raises:
         EngineError: the engine cannot be reached, or failed.
@@ -72,12 +72,7 @@ def engine_errors(what: str) -> Iterator[None]:
 
 
 def refused(what: str, reason: str) -> EngineError:
-    """Return the error for what the engine would not do.
-
-    Args:
-        what: what it was asked for.
-        reason: its answer.
-    """
+    """Return the error for a request that the engine refused."""
     if fault := full_disk(reason):
         message, hint = fault
         return EngineError(message, output=reason, hint=hint)
@@ -106,7 +101,8 @@ def _context() -> dict[str, Any]:
     """Return the address of the Docker context in use, as the docker command chooses it.
 
     Raises:
-        EngineError: there is no such context, or it is damaged; nobody wants another engine then.
+        EngineError: there is no such context, or it is damaged. There is no fallback: it would be
+            another engine than the user chose.
         SettingsError: the user's Docker configuration cannot be read.
     """
     from docker.tls import TLSConfig
@@ -114,7 +110,7 @@ def _context() -> dict[str, Any]:
     name = os.environ.get("DOCKER_CONTEXT") or read_config().get("currentContext") or "default"
     if name == "default":
         return {}
-    # The library looks for contexts beside a config.json alone, and there need not be one.
+    # The library finds contexts only beside a config.json, which need not exist.
     store, key = config_file().parent / "contexts", hashlib.sha256(name.encode()).hexdigest()
     file, keys = store / "meta" / key / "meta.json", store / "tls" / key / "docker"
     try:

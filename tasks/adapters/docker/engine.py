@@ -1,4 +1,4 @@
-"""The Docker Engine: what runs on it, and the little that Compose cannot do."""
+"""The Docker Engine: its containers, volumes, networks and images, and what Compose cannot do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tasks.adapters.docker.connection import connect, engine_errors, refused
-from tasks.core.compose.reconcile import Observed
+from tasks.core.compose.reconcile import ObservedContainer
 from tasks.core.errors import EngineError, RegistryError
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
 
 QUICK_SECONDS = 30
-"""Every request that moves no image answers within this, or the engine counts as stuck."""
+"""Timeout of every request that transfers no image."""
 
 LONG_SECONDS = 900
-"""How long an image that is moved may make no progress."""
+"""How long the transfer of an image may make no progress."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Container:
     Attributes:
         image: the image reference it was made from.
         state: ``created``, ``running``, ``restarting``, ``exited``, ``paused`` or ``dead``.
-        status: the engine's own words, e.g. ``Up 3 minutes (healthy)``.
-        ports: pairs of host address and port that it publishes.
+        status: the engine's text, e.g. ``Up 3 minutes (healthy)``.
+        ports: published ports as pairs of host address and port.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Container:
 
     @property
     def health(self) -> str:
-        """``healthy``, ``unhealthy``, ``starting``, or empty where nothing checks."""
+        """``healthy``, ``unhealthy``, ``starting``, or empty without a health check."""
         for word in ("unhealthy", "healthy", "health: starting"):
             if f"({word})" in self.status:
                 return word.removeprefix("health: ")
@@ -87,12 +87,8 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A volume or a network.
-
-    Attributes:
-        name: its name, by which it is removed.
-    """
+class DockerObject:
+    """A volume or a network."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -104,9 +100,9 @@ class Thing:
 
 
 class Engine:
-    """Speaks to the engine that ``docker`` on the command line speaks to."""
+    """A client of the engine that the ``docker`` command uses."""
 
-    # -- what is there ------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------
 
     def containers(self, label: str) -> list[Container]:
         """Return the containers, stopped ones too, that carry a label.
@@ -127,20 +123,20 @@ class Engine:
             found = self._api.containers(filters={"publish": str(port)})
         return [_container(item) for item in found]
 
-    def volumes(self, label: str | None = None) -> list[Thing]:
+    def volumes(self, label: str | None = None) -> list[DockerObject]:
         """Return the volumes, all or those that carry a label."""
         with engine_errors("listing volumes"):
             found = self._api.volumes(filters={"label": label} if label else {})["Volumes"] or []
-        return [Thing(item["Name"], item["Labels"] or {}) for item in found]
+        return [DockerObject(item["Name"], item["Labels"] or {}) for item in found]
 
-    def networks(self) -> list[Thing]:
+    def networks(self) -> list[DockerObject]:
         """Return the networks."""
         with engine_errors("listing networks"):
             found = self._api.networks()
-        return [Thing(item["Name"], item["Labels"] or {}) for item in found]
+        return [DockerObject(item["Name"], item["Labels"] or {}) for item in found]
 
-    def observe(self, container: str) -> Observed | None:
-        """Return how one container fares, or None when it is gone.
+    def observe(self, container: str) -> ObservedContainer | None:
+        """Return the state of a container, or None when it is gone.
 
         Args:
             container: id or name.
@@ -151,7 +147,7 @@ class Engine:
         state = found["State"]
         health = state.get("Health") or {}
         last = (health.get("Log") or [{}])[-1]
-        return Observed(
+        return ObservedContainer(
             id=found["Id"],
             name=found["Name"].lstrip("/"),
             service=(found["Config"]["Labels"] or {}).get(SERVICE, ""),
@@ -175,11 +171,11 @@ class Engine:
                 return None
 
     def logs(self, container: str, tail: int | None = None) -> str:
-        """Return what a container wrote, stdout and stderr together; nothing when it is gone.
+        """Return a container's log, stdout and stderr together; empty when it is gone.
 
         Args:
             container: id or name.
-            tail: how many of its last lines; all without it.
+            tail: number of last lines; None for all.
         """
         from docker.errors import NotFound
 
@@ -192,12 +188,12 @@ class Engine:
     # -- changes ------------------------------------------------------------------------------
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
-        """Make a volume; one of that name that is there already stays as it is."""
+        """Create a volume; an existing one of that name is left unchanged."""
         with engine_errors(f"creating volume {name}"):
             self._api.create_volume(name, labels=dict(labels))
 
     def read_folder(self, container: str, path: str) -> dict[str, str]:
-        """Return the files of a folder as a container sees it, name and content.
+        """Return the files of a folder in a container, content by name.
 
         Args:
             container: id or name; it need not run.
@@ -214,7 +210,7 @@ class Engine:
         return files
 
     def wait(self, container: str, deadline_seconds: int) -> None:
-        """Wait until a container has ended; one that is gone has.
+        """Wait until a container has exited or is gone.
 
         Raises:
             EngineError: it still ran at the deadline.
@@ -225,7 +221,7 @@ class Engine:
             self._api.wait(container, timeout=deadline_seconds)
 
     def remove_container(self, container: str) -> None:
-        """Remove a container, its anonymous volumes too; one that is gone is no error."""
+        """Remove a container with its anonymous volumes; do nothing if it is gone."""
         from docker.errors import APIError, NotFound
 
         with engine_errors(f"removing container {container}"), contextlib.suppress(NotFound):
@@ -237,14 +233,14 @@ class Engine:
                     raise
 
     def remove_volume(self, name: str) -> None:
-        """Remove a volume; one that is gone is no error."""
+        """Remove a volume; do nothing if it is gone."""
         from docker.errors import NotFound
 
         with engine_errors(f"removing volume {name}"), contextlib.suppress(NotFound):
             self._api.remove_volume(name)
 
     def remove_network(self, name: str) -> None:
-        """Remove a network; one that is gone is no error."""
+        """Remove a network; do nothing if it is gone."""
         from docker.errors import NotFound
 
         with engine_errors(f"removing network {name}"), contextlib.suppress(NotFound):
@@ -273,7 +269,7 @@ class Engine:
         return self.image(reference) is not None
 
     def last_step(self, reference: str) -> str:
-        """Return the last instruction that an image in the engine was built by.
+        """Return the last instruction of an image's build history.
 
         Raises:
             EngineError: there is no such image, or the engine cannot be reached, or failed.
@@ -283,10 +279,10 @@ class Engine:
         return str(history[0]["CreatedBy"])
 
     def pull(self, reference: str, on_line: Callable[[str], None]) -> None:
-        """Bring an image into the engine.
+        """Pull an image.
 
         Raises:
-            EngineError: it cannot be had; the message names it and repeats why.
+            EngineError: the pull failed; the message has the image and the reason.
         """
         with engine_errors(f"pulling {reference}"), self._for_long() as api:
             for event in api.pull(reference, stream=True, decode=True):
@@ -297,7 +293,7 @@ class Engine:
                     on_line(str(event.get("status", "")))
 
     def load(self, tar: Path, reference: str) -> None:
-        """Make an image of a root file system.
+        """Create an image from the tar of a root file system.
 
         Args:
             tar: the root file system.
@@ -308,7 +304,7 @@ class Engine:
         """
         name, _, tag = reference.rpartition(":")
         with engine_errors(f"making image {reference}"), self._for_long() as api:
-            # A base without a command cannot be tried out by hand; the official ones have this.
+            # As in the official images; without a command `docker run` needs one.
             told = api.import_image_from_file(
                 str(tar), repository=name, tag=tag, changes=['CMD ["bash"]']
             )
@@ -344,7 +340,7 @@ class Engine:
                 api.remove_image(public, noprune=True)
 
     def remove_image(self, reference: str) -> None:
-        """Remove an image under all its names; one that is in use, or gone, stays as it is."""
+        """Remove an image under all its names, unless it is in use or gone."""
         from docker.errors import APIError, ImageNotFound
 
         with engine_errors(f"removing image {reference}"), contextlib.suppress(ImageNotFound):
@@ -362,7 +358,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _for_long(self) -> Iterator[APIClient]:
-        """Give a connection for requests whose answer takes its time."""
+        """Yield a connection with a long timeout."""
         with contextlib.closing(connect(LONG_SECONDS)) as api:
             yield api
 

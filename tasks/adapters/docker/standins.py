@@ -1,8 +1,8 @@
-"""The stand-ins of docker/standins: images made from Debian's packages alone.
+"""The stand-ins of docker/standins: images made only from Debian packages.
 
-They take the place of official images where Docker Hub cannot be reached. Each is kept under the
-content key of its recipe: in the registry's ``standins/`` repositories, where the next machine
-finds it, and for what must be there before a registry is, in the engine.
+They replace official images where Docker Hub cannot be reached. Each is stored under its recipe's
+content key: in the registry's ``standins/`` repositories, where other machines find it; or, if it
+is needed before there is a registry, in the engine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.adapters.docker import build_context
-from tasks.adapters.docker.buildx import Buildx, Definition, Order
+from tasks.adapters.docker.buildx import BakeOrder, Buildx, Definition
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.process import Completed, Runner
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
@@ -32,13 +32,13 @@ REGISTRY = "registry"
 
 _FOLDER = "docker/standins"
 _PATH = "standins"
-"""Where in a registry they are kept."""
+"""Their path in a registry."""
 
 _LOCAL = "mautic-multidev-standin"
-"""Where in the engine they are kept."""
+"""Their prefix in the engine."""
 
 _DEBOOTSTRAP_SECONDS = 1800
-"""A minute on a good line; debootstrap itself never gives up on a slow mirror."""
+"""It takes a minute on a fast connection; debootstrap itself has no timeout."""
 
 _FOR = {
     "library/debian": DEBIAN,
@@ -52,7 +52,7 @@ _PASSED_ON = (
     *("DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR", "DEBIAN_KEYRING"),
     *("http_proxy", "https_proxy", "no_proxy"),
 )
-"""What sudo must not take away from debian.sh."""
+"""Variables that sudo must keep for debian.sh."""
 
 
 class Standins:
@@ -60,10 +60,10 @@ class Standins:
 
     Args:
         runner: runs docker and debootstrap.
-        engine: keeps those that are there before a registry is.
+        engine: stores those that are needed before there is a registry.
         root: the checkout.
-        host: host and port of the registry that keeps them.
-        suite: the Debian release they are made of.
+        host: host and port of the registry that stores them.
+        suite: the Debian release they are made from.
         work: shows a long piece of work while it runs.
     """
 
@@ -100,7 +100,7 @@ class Standins:
             name: ``debian``, ``mautic``, ``database`` or ``registry``.
 
         Raises:
-            RegistryError: the registry refused or failed. One that does not answer holds none.
+            RegistryError: the registry refused or failed. An unreachable one counts as empty.
         """
         if name not in self._found:
             reference = self._look(name)
@@ -110,9 +110,9 @@ class Standins:
         return self._found[name]
 
     def image(self, name: str) -> str:
-        """Return a stand-in's reference; it is made and published where it is missing.
+        """Return a stand-in's reference; make and publish it if it is missing.
 
-        That of the registry itself is in the engine alone: it is what a registry starts from.
+        The registry's own stand-in is only stored in the engine.
 
         Args:
             name: ``debian``, ``mautic``, ``database`` or ``registry``.
@@ -131,7 +131,7 @@ class Standins:
             self._found[name] = found
         return found
 
-    # -- looking ------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------
 
     def _look(self, name: str) -> str | None:
         if name == REGISTRY:
@@ -153,7 +153,7 @@ class Standins:
 
     @cached_property
     def _keys(self) -> Mapping[str, str]:
-        """The content key of each recipe. What Debian's mirrors hold today is no part of it."""
+        """The content key of each recipe; the state of Debian's mirrors is not part of it."""
         script = (self._root / _FOLDER / "debian.sh").read_text()
         debian = content_key([script, self._suite, self._buildx.platform])
         targets = self._definition.targets
@@ -167,7 +167,7 @@ class Standins:
             ),
         }
 
-    # -- making -------------------------------------------------------------------------------
+    # -- creating -----------------------------------------------------------------------------
 
     def _variables(self, base: str = "") -> dict[str, str]:
         own = {"DEBIAN": self._suite, "REVISION": "", "SOURCE": "", "VERSION": ""}
@@ -180,7 +180,7 @@ class Standins:
         reference = f"{self._registry.repository(name)}:{self._keys[name]}"
         with self._work(f"make the stand-in for {name}") as activity:
             baked = self._buildx.bake(
-                {name: Order(reference)}, variables=variables, on_line=activity.line
+                {name: BakeOrder(reference)}, variables=variables, on_line=activity.line
             )
         return self._registry.reference(name, baked[name].digest)
 
@@ -189,7 +189,7 @@ class Standins:
         reference = self._name(REGISTRY)
         with self._work(f"make the stand-in for {REGISTRY}") as activity:
             self._buildx.bake(
-                {REGISTRY: Order(reference)},
+                {REGISTRY: BakeOrder(reference)},
                 variables=variables,
                 push=False,
                 on_line=activity.line,
@@ -207,7 +207,7 @@ class Standins:
         return self._registry.reference(DEBIAN, digest)
 
     def _make_debian(self) -> str:
-        """Return the engine's own Debian base, made by debootstrap where it is missing."""
+        """Return the Debian base in the engine; make it with debootstrap if it is missing."""
         local = self._name(DEBIAN)
         if self._engine.has_image(local):
             return local
@@ -246,7 +246,7 @@ class Standins:
 
 
 def _as_root() -> list[str]:
-    """Return what to put before a command that needs root."""
+    """Return the sudo prefix for a command that needs root; empty for root."""
     if os.geteuid() == 0:
         return []
     kept = [name for name in _PASSED_ON if name in os.environ]

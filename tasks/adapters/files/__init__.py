@@ -1,1 +1,1 @@
-"""Files and locks of the user's own, and files to be fetched."""
+"""Local files: the cache, downloads, locks, private files."""

@@ -1,4 +1,4 @@
-"""Where files are kept that would have to be fetched again."""
+"""The suite's cache folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of the internet, with the one content that they may have."""
+"""Downloads files, verifies their checksums and caches them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from tasks.adapters.files.cache import cache_folder
 from tasks.core.errors import SuiteError
-from tasks.core.kubernetes.platform import Upstream
+from tasks.core.kubernetes.platform import UpstreamFile
 
 TIMEOUT_SECONDS = (10.0, 60.0)
 CHUNK_BYTES = 1024 * 1024
 
 
-def fetch(wanted: Upstream, *, environ: Mapping[str, str] = os.environ) -> Path:
+def fetch(wanted: UpstreamFile, *, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the path of a file, which is downloaded once and kept in the user's cache.
 
     Args:
@@ -24,7 +24,7 @@ def fetch(wanted: Upstream, *, environ: Mapping[str, str] = os.environ) -> Path:
         environ: where XDG_CACHE_HOME and HOME are read.
 
     Raises:
-        SuiteError: it cannot be reached, or its content is another one.
+        SuiteError: it cannot be downloaded, or its checksum is wrong.
     """
     kept = place(wanted, environ)
     if kept.is_file() and _digest(kept) == wanted.sha256:
@@ -44,13 +44,13 @@ def fetch(wanted: Upstream, *, environ: Mapping[str, str] = os.environ) -> Path:
     return kept
 
 
-def place(wanted: Upstream, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where a file is kept, under the name that its address has."""
+def place(wanted: UpstreamFile, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return a file's path in the cache; its name is the last part of the URL."""
     folder = cache_folder(environ) / "downloads" / wanted.sha256[:16]
     return folder / wanted.url.rpartition("/")[2]
 
 
-def _download(wanted: Upstream, into: Path, kept: Path) -> None:
+def _download(wanted: UpstreamFile, into: Path, kept: Path) -> None:
     import requests
 
     try:

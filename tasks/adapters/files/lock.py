@@ -1,7 +1,7 @@
-"""One run at a time per environment, on this machine, whichever user it is.
+"""A lock that lets one run at a time change an environment, across all users of this machine.
 
-The kernel holds the lock (flock(2)) and gives it up when its holder ends, however it ends: there
-is no stale lock. The file beside it only says who holds it.
+The kernel releases the lock (flock(2)) when its holder ends, however it ends, so there are no stale
+locks. The content of the file only says who holds it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tasks.adapters.wait import wait_until
 from tasks.core.environment import Holder
 from tasks.core.errors import HeldError, SuiteError
 
-# Not tempfile.gettempdir(): TMPDIR may differ between two users, and each would lock his own file.
+# Not tempfile.gettempdir(): TMPDIR may differ between two users, who would lock different files.
 DIRECTORY = Path("/tmp/mautic-multidev-locks")  # noqa: S108
 POLL_SECONDS = 0.2
 WAIT_SECONDS = 1800.0
-"""How long a run waits for its turn: longer than any deploy takes."""
+"""How long a run waits for the lock: longer than any deploy takes."""
 
 
-class Lock:
+class FileLock:
     """The lock of one environment.
 
     Args:
@@ -43,18 +43,18 @@ class Lock:
     def held(
         self, me: Holder, waiting: Callable[[str], None], wait_seconds: float = WAIT_SECONDS
     ) -> Iterator[None]:
-        """Hold the lock; where somebody else does, wait for it.
+        """Hold the lock; wait for it while another run holds it.
 
-        Of several deploys that wait, the one of the newest commit goes on, and where that cannot
-        be told the one that came last: the others would only be overwritten by it.
+        A waiting deploy is superseded by one of a newer commit; if their order is unknown, by one
+        that began later.
 
         Args:
-            me: who asks.
-            waiting: told once who holds it.
+            me: this run.
+            waiting: called with a message once per holder.
             wait_seconds: how long to wait.
 
         Raises:
-            HeldError: it was not free in time, or a newer deploy has taken this one's place.
+            HeldError: it was not free in time, or a newer deploy has superseded this one.
         """
         with _opened(self._path) as file:
             self._acquire(file, me, waiting, wait_seconds)
@@ -71,7 +71,7 @@ class Lock:
         except FileNotFoundError:
             return None
         try:
-            # Shared: looking must not look like holding to another one who looks.
+            # Shared: two runs that only look must not see each other as holders.
             if _try_lock(file, fcntl.LOCK_SH):
                 return None
             return _read(file)
@@ -134,7 +134,7 @@ def _open(path: Path) -> int:
     try:
         with contextlib.suppress(FileExistsError):
             path.parent.mkdir()
-            # Past the umask; sticky, so that nobody removes another one's file.
+            # Despite the umask; sticky, so that no user removes another user's file.
             path.parent.chmod(0o1777)
         # Never O_CREAT on a file that may be another user's: fs.protected_regular refuses that in
         # a sticky directory.
@@ -167,7 +167,7 @@ def _write(file: int, holder: Holder) -> None:
 
 
 def _read(file: int) -> Holder | None:
-    """Return who is written in a lock file; None while it is empty or half written."""
+    """Return the holder in a lock file; None while it is empty or half written."""
     try:
         return Holder(**json.loads(os.pread(file, 4096, 0)))
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Files that hold what nobody else may read, such as passwords and tokens."""
+"""Files that only their owner may read: passwords and tokens."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, content: bytes) -> Path:
-    """Write a file that its owner alone may read, from the first byte on; return its path.
-
-    Args:
-        path: where to; its folder must exist.
-        content: what it is to hold.
-    """
+    """Write a file of mode 0600 and return its path; its folder must exist."""
     path.touch(mode=0o600)
     path.write_bytes(content)
     return path

@@ -1,1 +1,1 @@
-"""This machine: its programs, packages, services and virtual environments."""
+"""The local machine: its programs, packages, services and virtual environment."""

@@ -1,4 +1,4 @@
-"""apt: what it knows of Docker, and where the machine gets its packages from. Reads only."""
+"""apt: the Docker packages it offers, and its sources. Reads only."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SUFFIXES = {".list", ".sources"}
 
 
 class AptTool:
-    """Asks apt."""
+    """Runs apt's queries."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
     def knowledge(self) -> Apt:
-        """Return what apt knows; with no package cache on the disk this takes seconds.
+        """Return what apt knows; without a package cache this takes seconds.
 
         Raises:
             CommandError: apt's configuration cannot be read.
@@ -31,14 +31,14 @@ class AptTool:
         )
 
     def mirrors(self) -> tuple[str, ...]:
-        """Return the addresses of the web servers that packages come from."""
+        """Return the URLs of the mirrors."""
         return mirrors(self._source_files())
 
     def _ask(self, *argv: str) -> str:
         return self._runner.run(argv, env={"LC_ALL": "C"}, deadline=_SECONDS).stdout
 
     def _source_files(self) -> dict[str, str]:
-        """Return the files that apt reads its sources from, with their texts."""
+        """Return the texts of apt's source files, by path."""
         answer = self._ask(
             *("apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f"),
             *("PARTS", "Dir::Etc::sourceparts/d"),

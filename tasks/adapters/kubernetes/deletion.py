@@ -1,4 +1,4 @@
-"""Waiting for the end of what is being deleted from a cluster, and naming what holds it up."""
+"""Waits until deleted objects are gone from a cluster, and reports what blocks them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from tasks.adapters.kubernetes.kinds import KINDS
 from tasks.adapters.wait import CLOCK, Clock, wait_until
 from tasks.core.errors import ClusterError, DeadlineError
 from tasks.core.kubernetes.objects import Object, title_of, uid_of
-from tasks.core.kubernetes.removal import cannot_be_listed, held_by, is_stuck, is_worth_a_word
+from tasks.core.kubernetes.removal import (
+    blocker_of,
+    has_discovery_failure,
+    is_stuck,
+    is_worth_reporting,
+)
 
 WAIT_SECONDS = 300
-"""How long anything is waited for, however much moves."""
+"""Timeout of every wait, even while there is progress."""
 POLL_SECONDS = 0.2
 NAMED_MAX = 5
-"""How many of the objects that hold a namespace are named."""
+"""How many of the objects that block a namespace are named."""
 
 _REMAINING = re.compile(r"([\w.-]+)\. ?has \d+ resource instances")
-"""The namespace controller's words for a kind, by plural and group (pkg/controller/namespace)."""
+"""The namespace controller's message about a kind: plural and group (pkg/controller/namespace)."""
 
 
 def wait_gone(
@@ -33,15 +38,15 @@ def wait_gone(
     patient: bool = False,
     clock: Clock = CLOCK,
 ) -> None:
-    """Wait for the end of an object that is being deleted.
+    """Wait until an object that is being deleted is gone.
 
     Args:
-        uid: its uid, where another one may take its name at once; by default whichever is there.
-        say: told what holds it up, once it has taken a while and whenever that changes.
-        patient: wait on though nothing moves: somebody else has asked for its end.
+        uid: its uid, if another object may take its name at once; by default the present one's.
+        say: called with what blocks it, after a while and whenever that changes.
+        patient: wait on even without progress: somebody else has requested the deletion.
 
     Raises:
-        DeadlineError: naming what holds it up.
+        DeadlineError: it is not gone; the message names what blocks it.
     """
     end = _End(cluster, kind, name, namespace, uid, say, patient=patient, clock=clock)
     wait_until(
@@ -55,7 +60,7 @@ def wait_gone(
 
 
 class _End:
-    """The end of one object, as far as it has come."""
+    """Tracks the deletion of one object."""
 
     def __init__(
         self,
@@ -76,44 +81,58 @@ class _End:
         self._patient = patient
         self._clock = clock
         self._began = self._moved = clock.monotonic()
+        self._unlisted: float | None = None
         self._found: Object = {}
         self._held = self._told = ""
 
     @property
     def problem(self) -> str:
-        """What is the matter while it has not come."""
+        """What the wait reports until then."""
         return f"{self._kind.lower()}/{self._name} is not gone"
 
     def has_come(self) -> bool:
-        """Return True if the object is gone; say what holds it up.
+        """Return True if the object is gone; otherwise report what blocks it.
 
         Raises:
-            DeadlineError: waiting any longer serves nobody.
+            DeadlineError: there is no progress, so waiting longer is useless.
         """
         found = self._cluster.get(self._kind, self._name, self._namespace)
         self._uid = self._uid or (uid_of(found) if found else "")
         if found is None or uid_of(found) != self._uid:
             return True
-        self._found, now, held = found, self._clock.monotonic(), held_by(found)
+        self._found, now, held = found, self._clock.monotonic(), blocker_of(found)
         if held != self._held:
             self._held, self._moved = held, now
-        waited = now - self._began
-        if held != self._told and is_worth_a_word(held, waited=waited):
+        waited, unlisted = now - self._began, self._since_unlisted(now)
+        if held != self._told and (
+            has_discovery_failure(found) or is_worth_reporting(held, waited=waited)
+        ):
             self._told = held
             named = _named(self._cluster, found, held)
             self._say(f"waiting for the end of {self._kind.lower()}/{self._name}: {named}")
-        if not self._patient and is_stuck(held, waited=waited, still=now - self._moved):
+        # Whoever has asked for its end cannot help what keeps all namespaces.
+        patient = self._patient and not unlisted
+        still = now - self._moved
+        if not patient and is_stuck(held, waited=waited, still=still, unlisted=unlisted):
             raise self.late(f"{self.problem} after {waited:.0f} s")
         return False
 
+    def _since_unlisted(self, now: float) -> float:
+        """Return for how many seconds the object's controller has not been able to list it."""
+        if not has_discovery_failure(self._found):
+            self._unlisted = None
+            return 0
+        self._unlisted = now if self._unlisted is None else self._unlisted
+        return now - self._unlisted
+
     def late(self, message: str) -> DeadlineError:
-        """Return the error that names what holds the object up."""
+        """Return the error that names what blocks the object."""
         named = _named(self._cluster, self._found, self._held)
         return DeadlineError(f"{message}: {named}", hint=_hint(self._found))
 
 
 def _named(cluster: Cluster, found: Object, held: str) -> str:
-    """Return what holds an object up, with the names of the objects in a namespace that do."""
+    """Return what blocks an object; for a namespace with the names of the blocking objects."""
     if found["kind"] != "Namespace":
         return held
     names = list(_holders(cluster, found["metadata"]["name"], held))
@@ -123,7 +142,7 @@ def _named(cluster: Cluster, found: Object, held: str) -> str:
 
 
 def _holders(cluster: Cluster, namespace: str, held: str) -> Iterator[str]:
-    """Yield the objects of a namespace that are still there, as far as this user may look."""
+    """Yield the remaining objects of a namespace that this user may list."""
     left = set(_REMAINING.findall(held))
     for kind, place in KINDS.items():
         group = place.api.rpartition("/")[0]
@@ -140,7 +159,7 @@ def _holders(cluster: Cluster, namespace: str, held: str) -> Iterator[str]:
 
 
 def _hint(found: Object) -> str:
-    if cannot_be_listed(found):
+    if has_discovery_failure(found):
         return (
             "an API group does not answer, and no namespace of the cluster can go before it does: "
             "`kubectl get apiservices` shows it; mend or delete it. The namespace then goes by "

@@ -1,8 +1,8 @@
-"""A command in a pod, on this process's own terminal: the API's exec over a websocket.
+"""Runs a command in a pod, on this process's own terminal: the API's exec over a websocket.
 
 The protocol is v5.channel.k8s.io (staging/src/k8s.io/apimachinery/pkg/util/remotecommand): each
-message begins with the number of its channel. v4, of API servers before 1.30, cannot tell that
-stdin has ended; all else is the same.
+message begins with the number of its channel. v4, of API servers before 1.30, differs only in that
+it cannot signal the end of stdin.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PING_SECONDS = 30.0
 """Load balancers cut connections that are silent for a minute or more."""
 CHUNK_BYTES = 32 * 1024
 SILENT_SECONDS = 60.0
-"""How long a command that nobody watches may say nothing: its container, or node, may hang."""
+"""Timeout of a silent command without a terminal: its container, or node, may hang."""
 
 
 class Exec:
@@ -39,7 +39,7 @@ class Exec:
 
     Args:
         transport: speaks to the API server.
-        path: of the pod's exec.
+        path: the API path of the pod's exec.
         argv: the command.
     """
 
@@ -84,8 +84,8 @@ class Exec:
         """Run it to its end without a terminal; return its exit status and what it wrote to stdout.
 
         Raises:
-            ClusterError: it could not be started, the connection broke off, or the command said
-                nothing for ``SILENT_SECONDS``.
+            ClusterError: it could not be started, the connection broke off, or the command was
+                silent for ``SILENT_SECONDS``.
         """
         query = [("container", self._container), ("stdout", "true"), ("stderr", "true")]
         query += [("command", word) for word in self._argv]
@@ -105,7 +105,7 @@ class Exec:
     def _wake(self, why: bytes) -> None:
         os.write(self._wake_write, why)
 
-    # -- what comes -----------------------------------------------------------------------------
+    # -- receiving ------------------------------------------------------------------------------
 
     def _receive(self, socket: WebSocket, take: Callable[[int, bytes], None]) -> int:
         status: dict[str, Any] | None = None
@@ -122,7 +122,7 @@ class Exec:
         return self._exit_status(status)
 
     def _messages(self, socket: WebSocket) -> Iterator[tuple[int, bytes]]:
-        """Yield channels and what came on them, until the connection ends however it ends."""
+        """Yield channels and their data until the connection ends, for whatever reason."""
         from websocket import ABNF, WebSocketException
 
         with contextlib.suppress(WebSocketException, OSError):
@@ -143,13 +143,13 @@ class Exec:
             f"{self._argv[0]} cannot be run in {self._container}: {status.get('message', status)}"
         )
 
-    # -- what goes ------------------------------------------------------------------------------
+    # -- sending --------------------------------------------------------------------------------
 
     def _send(self, socket: WebSocket) -> None:
         from websocket import WebSocketException
 
         sources = [self._wake_read, 0]
-        # The receiving thread tells of a connection that is gone.
+        # The receiving thread reports a lost connection.
         with contextlib.suppress(WebSocketException, OSError):
             while not self._ended.is_set():
                 readable, _, _ = select.select(sources, [], [], PING_SECONDS)
@@ -177,7 +177,7 @@ def _show(channel: int, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
-    """Let every key go to the command: it, or its terminal, decides what Ctrl-C means."""
+    """Pass every key to the command: its own terminal handles Ctrl-C."""
     before = termios.tcgetattr(0)
     # Not flushed: what was typed ahead is for the command.
     tty.setraw(0, termios.TCSADRAIN)

@@ -1,7 +1,8 @@
-"""Helm: releases in and out, with its words turned into our errors.
+"""Helm: installs, rolls back and uninstalls releases, and converts its errors.
 
-Helm 4's flags (helm.sh, v4 docs): hooks are waited for, workloads are not: the suite tracks them
-itself, so that a doomed rollout ends in seconds and its evidence is saved before the rollback.
+Of Helm 4's flags (helm.sh, v4 docs): it waits for hooks, but not for workloads. The suite tracks
+those itself, so that a doomed rollout ends in seconds and its diagnostics are saved before the
+rollback.
 """
 
 from __future__ import annotations
@@ -12,23 +13,16 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from tasks.adapters.process import Runner
+from tasks.adapters.process import OnStart, Runner
 from tasks.core.errors import CommandError, DeadlineError, RevisionExistsError, SuiteError
 
 REASON_LENGTH = 500
 EXISTS = "release: already exists"
-"""What Helm says of a revision that was made since it read the history (pkg/storage/driver,
+"""Helm's error if a revision was created after it read the history (pkg/storage/driver,
 ``ErrReleaseExists``)."""
 PENDING = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
-
-
-class OnStart(Protocol):
-    """Told how to end Helm early, as soon as it has started."""
-
-    def __call__(self, end: Callable[[], None], /) -> None:
-        """Keep what ends it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class Revision:
 
     @property
     def is_pending(self) -> bool:
-        """Whether it was begun, and neither finished nor given up."""
+        """Whether an operation on it has neither finished nor failed."""
         return self.status in PENDING
 
 
@@ -85,9 +79,9 @@ class Helm:
         return str(self._found)
 
     def look(self) -> None:
-        """Begin to find Helm, which may take asking its version or a download.
+        """Start to look for Helm in the background, which may run or download it.
 
-        Nothing is told of a failure: whatever needs Helm looks again, and fails then.
+        Failures are ignored here: the first operation looks again, and fails then.
         """
 
         def find() -> None:
@@ -111,16 +105,16 @@ class Helm:
         """Install or upgrade a release, and wait for its hooks.
 
         Args:
-            namespace: where; it must exist.
+            namespace: its namespace; it must exist.
             chart: the chart's directory.
-            values: the values of this very deploy; they go by stdin.
-            files: values files below them, the later ones win.
-            timeout_seconds: for each hook.
-            on_line: told what helm says.
-            on_start: given what ends helm early; it then marks the release as failed.
+            values: the values of this deploy, passed by stdin.
+            files: values files with lower precedence; the later ones win.
+            timeout_seconds: timeout of each hook.
+            on_line: called with each line of helm's output.
+            on_start: receives a function that ends helm early; helm marks the release as failed.
 
         Raises:
-            RevisionExistsError: somebody has made the revision that this one was to be.
+            RevisionExistsError: another process has created the revision in the meantime.
             CommandError: helm failed, or a hook did.
         """
         self._run(
@@ -135,7 +129,7 @@ class Helm:
             f"--timeout={timeout_seconds}s",
             "--history-max=10",
             *(f"--values={path}" for path in files),
-            # No file of ours that a killed run would leave behind.
+            # By stdin: a killed run leaves no file behind.
             "--values=-",
             stdin=json.dumps(values),
             on_line=on_line,
@@ -158,10 +152,10 @@ class Helm:
         )
 
     def uninstall(self, release: str, namespace: str, *, timeout_seconds: int) -> None:
-        """Remove a release; it is no error when there is none.
+        """Uninstall a release, if there is one.
 
-        Its pods may take a while longer. Helm is not asked to wait for them: it takes one that is
-        still ending for a failure (seen with 4.3.1 when several uninstall at once).
+        Its pods may take longer. Helm is not asked to wait for them, because it takes a terminating
+        pod for a failure (seen with 4.3.1 when several uninstalls run at once).
         """
         self._run(
             "uninstall",
@@ -204,7 +198,7 @@ class Helm:
             raise
 
 
-def stored(release: str, revision: int) -> str:
+def revision_secret_name(release: str, revision: int) -> str:
     """Return the name of the Secret that Helm keeps a revision in."""
     return f"sh.helm.release.v1.{release}.v{revision}"
 

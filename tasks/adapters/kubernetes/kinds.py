@@ -1,4 +1,4 @@
-"""The kinds of objects that the suite deals with, and where each lives in the API."""
+"""The kinds of objects that the suite uses, and their API paths."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 @dataclass(frozen=True)
 class Kind:
-    """Where objects of one kind live in the API."""
+    """The API path of one kind of object."""
 
     api: str
     plural: str
     namespaced: bool = True
 
     def path(self, namespace: str | None = None, name: str | None = None, sub: str = "") -> str:
-        """Return the path of the collection, of one object, or of a part of it."""
+        """Return the path of the collection, of one object, or of a subresource."""
         root = "/api/v1" if self.api == "v1" else f"/apis/{self.api}"
         where = f"/namespaces/{quote(namespace)}" if self.namespaced and namespace else ""
         path = f"{root}{where}/{self.plural}"

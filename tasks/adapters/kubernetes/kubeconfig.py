@@ -1,10 +1,10 @@
-"""Clients of an API server by a kubeconfig, with credentials or not at all."""
+"""Creates clients from a kubeconfig, and refuses one without credentials."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.adapters.library_warnings import overheard
+from tasks.adapters.library_warnings import captured_errors
 from tasks.core.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def client_from_kubeconfig(context: str | None, kubeconfig: str | None) -> ApiCl
     from kubernetes.config.kube_config import new_client_from_config
 
     try:
-        with overheard() as heard:
+        with captured_errors() as heard:
             client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
                 kubeconfig, context, persist_config=False
             )
     except Exception as error:
-        # Whatever stands in the file: the library raises what it comes upon.
+        # The library raises all kinds of errors for a damaged file.
         raise ClusterError(
             f"the kubeconfig cannot be used: {' '.join(str(error).split())}",
             hint="name a context that `kubectl config get-contexts` lists as `cluster` in "

@@ -1,9 +1,8 @@
-"""One deploy at a time: a Lease that names its holder and dies with it.
+"""A Lease that lets one run at a time change an environment in a cluster.
 
-The holder renews the Lease; when the renewals stop, the holder is gone and the Lease may be taken
-over. Who waits says so in the Lease, so that an older commit that waits learns of a newer one and
-steps back: of ten deploys started at once the newest one wins, and each of the others knows why
-it did not run.
+The holder renews the Lease by a heartbeat; without it the Lease expires and may be taken over.
+Waiting deploys record the newest commit in the Lease, so that it supersedes older ones: of ten
+deploys started at once the newest one runs, and each of the others reports why it did not.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ class LeaseLock:
 
     Args:
         namespace: the environment's namespace; it must exist.
-        me: who asks.
+        me: this run.
         wait_seconds: how long to wait for another holder.
-        say: told whenever something changes while waiting.
+        say: called with a message whenever something changes while waiting.
 
     Raises:
         HeldError: on entering, when the other holder did not finish in time, or when a newer
-            commit has taken this one's place.
+            commit has superseded this one.
         VanishedError: on entering, when the namespace has been removed.
         DeadlineError: on entering, when it is being removed, and something holds that up.
     """
@@ -81,7 +80,7 @@ class LeaseLock:
         return self
 
     def _tell_holder(self) -> Literal[False]:
-        """Say who holds the Lease, once of each."""
+        """Report who holds the Lease, once per holder."""
         lease = self._cluster.get("Lease", NAME, self._namespace)
         spec = lease["spec"] if lease else {}
         other = spec.get("holderIdentity")
@@ -108,15 +107,15 @@ class LeaseLock:
                 lease["spec"]["holderIdentity"] = ""
                 self._cluster.replace(lease)
         except ClusterError as failure:
-            # A namespace that is deleted takes its Lease along, and a CI job's right to look at it.
+            # Deleting a namespace deletes its Lease, and a CI job's right to read it.
             if failure.status not in {403, 404, 409}:
                 raise
 
     def check(self) -> None:
-        """Make sure that the Lease is still held, before anything is changed.
+        """Check that the Lease is still held, before anything is changed.
 
         Raises:
-            HeldError: somebody else has taken it over.
+            HeldError: another run has taken it over.
         """
         if self._lost:
             raise HeldError(
@@ -128,8 +127,7 @@ class LeaseLock:
     def _try_there(self, began: datetime) -> bool:
         """Take the Lease if it is free, and if its namespace is not being deleted.
 
-        In one that is being deleted nothing can be made any more, but a Lease that is still there
-        could be taken.
+        In a terminating namespace nothing can be created, but an existing Lease could be taken.
         """
         try:
             taken = self._try(began)
@@ -147,7 +145,7 @@ class LeaseLock:
         return found is None or is_being_deleted(found)
 
     def _vanished(self) -> VanishedError:
-        """Wait for the end of the namespace; return the error that tells of it."""
+        """Wait until the namespace is gone, and return the error for that."""
         found = self._cluster.get("Namespace", self._namespace)
         if found and is_being_deleted(found):
             self._say(f"{self._namespace} is being removed; waiting for its end")
@@ -185,7 +183,7 @@ class LeaseLock:
         return False
 
     def _announce(self, lease: Object, now: datetime) -> None:
-        """Make this commit the newest one that is deployed or waits."""
+        """Record this commit as the newest one that is deployed or waits."""
         annotations = lease["metadata"].setdefault("annotations", {})
         annotations[PREFIX + "newest-committed"] = str(self._me.committed)
         annotations[PREFIX + "newest-commit"] = self._me.commit
@@ -194,8 +192,8 @@ class LeaseLock:
     def _overtaken(self, lease: Object, began: datetime, *, held: bool) -> bool:
         """Return True if a newer commit is being deployed, or came in while this one waited.
 
-        A newer commit that was deployed before this run began is no obstacle: whoever deploys an
-        older one then means it.
+        A newer commit that was deployed before this run began does not count: then the older one is
+        deployed on purpose.
         """
         since = lease["metadata"].get("annotations", {}).get(PREFIX + "newest-since")
         return (
@@ -232,15 +230,15 @@ class LeaseLock:
                 lease["spec"]["renewTime"] = _stamp(self._cluster.now())
                 self._cluster.replace(lease)
             except ClusterError:
-                # Away or busy: the next beat tries again, and tells if the Lease was lost.
+                # The next heartbeat tries again, and notices if the Lease was lost.
                 continue
 
 
 def holder_of(lease: Object, now: datetime) -> str | None:
-    """Return who holds a Lease; None if nobody does, or if its holder stopped to renew it.
+    """Return the holder of a Lease; None if it has none, or if it has expired.
 
     Args:
-        now: the time by the cluster's clock, by which it is renewed; this machine's may differ.
+        now: the time by the cluster's clock; this machine's may differ.
     """
     spec = lease["spec"]
     renewed = spec.get("renewTime")
@@ -260,7 +258,7 @@ def _empty(namespace: str) -> Object:
 
 
 def _died_here(holder: str, me: Holder) -> bool:
-    """Return True if a holder was a process of this user on this host, and is no more."""
+    """Return True if a holder was a process of this user on this host that has ended."""
     here = f"{me.owner} (process "
     return holder.startswith(here) and not is_alive(int(holder.removeprefix(here).rstrip(")")))
 

@@ -1,6 +1,6 @@
-"""Requests to a Kubernetes API: authenticated, timed, tried again within a patience.
+"""Requests to a Kubernetes API, with authentication, timeouts and retries.
 
-The client library does what it is best at, reading a kubeconfig and authenticating.
+The client library is only used to read the kubeconfig and to authenticate.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from websocket import WebSocket
 
 PATIENCE_SECONDS = 30.0
-"""How long a request is tried again while the API is busy, failing or away."""
+"""How long a request is retried while the API is busy, failing or unreachable."""
 TELL_SECONDS = 3.0
-"""After how long that is told."""
+"""How long a request is retried silently."""
 BUSY = frozenset({429, 500, 502, 503, 504})
-"""What an API server, or a load balancer before it, answers when it may do better soon."""
+"""Statuses of an API server, or of a load balancer in front of it, that are worth a retry."""
 CONNECT_SECONDS = 10.0
 """How long a websocket connection may take to open."""
 CONNECTIONS = 64
-"""How many connections are kept open: a rollout has a watch per kind and follows many logs."""
+"""Size of the connection pool: a rollout has a watch per kind and follows many logs."""
 NOT_READY = "not yet ready to handle request"
-"""With 403: the admission of an API server that has just started does not know its objects yet
+"""In a 403: the admission plugins of an API server that has just started are not synced yet
 (k8s.io/apiserver, pkg/admission)."""
 WORDS_LENGTH = 300
-"""How much is told of an answer that is not the API's own."""
+"""How much of a foreign response is shown."""
 WATCH_SECONDS = 30
-"""How long the API serves one watch before it is opened anew: what a connection that died
-silently may cost."""
+"""Timeout of one watch request, after which it is opened again: the longest delay that a silently
+broken connection can cause."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,10 @@ class ApiRequest:
     """One request.
 
     Attributes:
-        method: the HTTP method.
         path: the path below the API's address.
-        query: the query's parameters.
         body: an object to send as JSON.
-        content_type: of the body; patches have types of their own.
-        headers: more headers.
-        timeout: seconds to connect and to read, of one attempt.
+        content_type: the body's type; patches have their own.
+        timeout: seconds to connect and to read, per attempt.
     """
 
     method: str
@@ -74,13 +71,7 @@ class ApiRequest:
 
 @dataclass(frozen=True)
 class ApiAnswer:
-    """What the API answered to one attempt.
-
-    Attributes:
-        status: the HTTP status.
-        headers: its headers.
-        body: its whole body.
-    """
+    """The API's response to one attempt, with its whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -88,7 +79,7 @@ class ApiAnswer:
 
 
 class Stop(threading.Event):
-    """Ends watches: setting it also wakes those that wait for the API to say more."""
+    """An event that ends watches: setting it also wakes those that are blocked in a read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,13 +91,13 @@ class Stop(threading.Event):
         with self._lock:
             super().set()
             for stream in self._streams:
-                # One that has come to its end by itself needs no waking.
+                # The stream may have ended by itself.
                 with contextlib.suppress(RuntimeError, ValueError, OSError):
                     stream.shutdown()
 
     @contextlib.contextmanager
     def ends(self, stream: Any) -> Iterator[None]:
-        """Let the stop also end a response's stream."""
+        """Shut a response's stream down as well when this is set."""
         with self._lock:
             self._streams.append(stream)
         try:
@@ -122,9 +113,9 @@ class Transport:
     Args:
         context: a kubeconfig's context; None takes the current one.
         kubeconfig: path of the kubeconfig; None takes KUBECONFIG or the user's own.
-        patience: seconds during which a busy, failing or absent API is tried again.
-        log_in: returns a client, in place of one by the kubeconfig.
-        say: told, once for each time, that the API is waited for.
+        patience: seconds for which requests to a busy, failing or unreachable API are retried.
+        log_in: returns a client, instead of one from the kubeconfig.
+        say: called with a message once per outage of the API.
 
     Raises:
         ClusterError: the kubeconfig cannot be read, does not hold the context, or gives it no
@@ -148,7 +139,7 @@ class Transport:
         self._skew = float("-inf")
 
     def now(self) -> datetime:
-        """Return the time by the API server's clock, as its last answer told it."""
+        """Return the time by the API server's clock, from the last response's date."""
         skew = self._skew if self._is_known else 0.0
         return datetime.fromtimestamp(time.time() + skew, UTC)
 
@@ -162,8 +153,8 @@ class Transport:
 
         Raises:
             ConflictError: the object was changed, or made, by somebody else.
-            ClusterError: the API refused, stayed busy or away beyond the patience, or something
-                else answered in its place.
+            ClusterError: the API refused, stayed busy or unreachable beyond the patience, or
+                another server answered in its place.
         """
         answer = self.body(request)
         found = _json_of(answer) if answer else {}
@@ -182,7 +173,7 @@ class Transport:
         return answer.body
 
     def lines(self, request: ApiRequest, stop: Stop) -> Iterator[str]:
-        """Yield the lines of a streamed answer until it ends, breaks off, or is stopped.
+        """Yield the lines of a streamed response until it ends, breaks off, or is stopped.
 
         Raises:
             ClusterError: as for ``json``, before the first line.
@@ -198,10 +189,10 @@ class Transport:
                     if not chunk:
                         return
                     *lines, rest = (rest + chunk).split(b"\n")
-                    # A container may write anything, also what is no UTF-8.
+                    # A container's output need not be UTF-8.
                     yield from (line.decode(errors="replace") for line in lines if line)
             except (HTTPError, OSError):
-                return  # like an end: a watch asks again from where it was
+                return  # treated like an end: a watch continues where it was
             finally:
                 stream.close()
 
@@ -241,10 +232,10 @@ class Transport:
             return cast("WebSocket", opened)
 
     def attempt(self, request: ApiRequest) -> ApiAnswer:
-        """Return the answer to one attempt, whatever its status.
+        """Return the response to one attempt, whatever its status.
 
         Raises:
-            ClusterError: there was no answer, or it broke off.
+            ClusterError: there was no response, or it broke off.
         """
         from urllib3.exceptions import HTTPError
 
@@ -255,7 +246,7 @@ class Transport:
             raise self._unreachable(error) from error
 
     def _open(self, request: ApiRequest) -> Any:
-        """Return the response to one attempt, its body yet to be read."""
+        """Return the response to one attempt, with its body unread."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -279,7 +270,7 @@ class Transport:
             raise self._unreachable(error) from error
         with contextlib.suppress(ValueError):  # no date, or no valid one, tells no time
             date = parsedate_to_datetime(response.headers.get("Date") or "")
-            # The header is cut to whole seconds: the largest difference seen is the nearest.
+            # The header is truncated to seconds, so the largest difference is the most exact.
             self._skew = max(self._skew, date.timestamp() - time.time())
         return response.response
 
@@ -297,9 +288,9 @@ class Transport:
         )
 
     def _insist(self, request: ApiRequest, attempt: Callable[[ApiRequest], Any]) -> Any:
-        """Return a successful answer, tried again while the API is busy, failing or away.
+        """Return a successful response; retry while the API is busy, failing or unreachable.
 
-        What cannot heal is told at once.
+        Permanent errors are raised at once.
         """
         began = time.monotonic()
         deadline = began + self._patience
@@ -338,7 +329,7 @@ class Transport:
             pause = min(pause * 2, 5.0)
 
     def _log_in_again(self, refused: ApiClient) -> None:
-        """Read the credentials anew; an exec plugin is run again, a token's file read again."""
+        """Reload the credentials: run an exec plugin again, read a token file again."""
         with self._login:
             if self._client is refused:  # no other thread has done it by now
                 self._client = self._connect()
@@ -347,14 +338,14 @@ class Transport:
         from urllib3.util.retry import Retry
 
         client = self._new_client()
-        # Attempts are repeated here, bounded by a patience and not by a count.
+        # `_insist` retries, limited by time and not by count.
         pool = client.rest_client.pool_manager.connection_pool_kw
         pool |= {"retries": Retry(0, read=False), "maxsize": CONNECTIONS}
         return client
 
 
 def refusal(request: ApiRequest, answer: ApiAnswer | Any) -> ClusterError:
-    """Return the error for an answer that is none of success."""
+    """Return the error for an unsuccessful response."""
     raw = (answer.body if isinstance(answer, ApiAnswer) else answer.read()).decode(errors="replace")
     status = _json_of(raw) or {}
     message, reason = status.get("message", raw.strip()[:WORDS_LENGTH]), status.get("reason", "")
@@ -372,7 +363,7 @@ def refusal(request: ApiRequest, answer: ApiAnswer | Any) -> ClusterError:
 
 
 def _json_of(text: str | bytes) -> Object | None:
-    """Return the object that a text is in JSON, or None when it is none."""
+    """Return a JSON object, or None if the text is not one."""
     try:
         found = json.loads(text)
     except ValueError:

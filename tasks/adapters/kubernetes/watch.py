@@ -1,4 +1,4 @@
-"""Lists, and watches that survive whatever happens to their connection."""
+"""Lists objects, and watches them across lost connections."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tasks.core.kubernetes.objects import Object
 
 PAGE = 500
 ERROR_PAUSE_SECONDS = 0.5
-"""How long to wait before a list after a watch that told of an error, 410 Gone as a rule."""
+"""How long to wait before listing again after a watch reported an error, usually 410 Gone."""
 MIN_PAUSE_SECONDS = 0.05
 MAX_PAUSE_SECONDS = 2.0
-"""How long to wait before a watch that ended is opened again."""
+"""Pauses before an ended watch is opened again."""
 
 
 @dataclass(frozen=True)
 class WatchEvent:
-    """One thing a watch saw.
+    """An event of a watch.
 
     Attributes:
-        type: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``SYNCED`` after a whole new list.
-        object: the object; for ``SYNCED`` the list, its items under ``items``.
+        type: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``SYNCED`` after a new list.
+        object: the object; for ``SYNCED`` the list, with its ``items``.
     """
 
     kind: str
@@ -88,7 +88,7 @@ def _follow(
             if error.status != 410:
                 raise
             return
-        # The stream has ended: by its time-out, or because something between dropped it.
+        # The stream has ended by its timeout, or the connection was dropped.
         lived = time.monotonic() - opened > MAX_PAUSE_SECONDS
         pause = MIN_PAUSE_SECONDS if lived else min(pause * 2, MAX_PAUSE_SECONDS)
         stop.wait(pause)
@@ -101,15 +101,14 @@ def list_objects(
     options: Mapping[str, str],
     headers: Mapping[str, str] | None = None,
 ) -> tuple[list[Object], str]:
-    """Return all objects of a kind, page by page, and the version of the list.
+    """Return all objects of a kind, read page by page, and the version of the list.
 
     Args:
-        namespace: where; None for all namespaces.
-        options: the query; what is empty is left out.
-        headers: more headers.
+        namespace: None for all namespaces.
+        options: the query's parameters; empty ones are left out.
 
     Raises:
-        ClusterError: the API refused, or stayed away.
+        ClusterError: the API refused, or stayed unreachable.
     """
     items: list[Object] = []
     query = {name: value for name, value in options.items() if value}
@@ -120,12 +119,11 @@ def list_objects(
         except ClusterError as error:
             if error.status != 410 or "continue" not in query:
                 raise
-            # The list took so long that the API has forgotten its state: from the start.
+            # The list took so long that its continue token has expired: start again.
             items.clear()
             del query["continue"]
             continue
-        # A list's items leave out what the list says of all of them.
-        # Of metadata alone, an empty list is null.
+        # The items of a list have no kind, and an empty metadata-only list is null.
         items += ({**item, "kind": kind} for item in page["items"] or ())
         following = page["metadata"].get("continue")
         if not following:

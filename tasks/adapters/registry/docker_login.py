@@ -1,4 +1,4 @@
-"""The user's Docker configuration, and one of a run's own that knows one login more."""
+"""The user's Docker configuration, and private copies of it with another login."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.files.private import write_private
-from tasks.core.errors import SettingsError
+from tasks.core.errors import RegistryError, SettingsError
+from tasks.core.images.reference import HUB
 
 if TYPE_CHECKING:
     from docker.auth import AuthConfig
@@ -21,13 +23,63 @@ CONFIG = "config.json"
 _SECTIONS = ("auths", "credHelpers")
 
 
+@dataclass(frozen=True)
+class Login:
+    """Who asks a registry.
+
+    Attributes:
+        user: the user, or an empty string.
+        password: the user's password.
+        identity: a token that its token server exchanges for others, in place of a password.
+        bearer: a token that the registry itself takes.
+    """
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    identity: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+
+
+def login_to(host: str) -> Login:
+    """Return the user's login to a registry, an empty one where there is none.
+
+    Args:
+        host: the registry's host, and port if it has one.
+
+    Raises:
+        RegistryError: the credential store does not give it.
+        SettingsError: the configuration cannot be read.
+    """
+    from docker.auth import resolve_index_name
+    from docker.errors import DockerException
+
+    for name, entry in (read_config().get("auths") or {}).items():
+        if resolve_index_name(name) == host and (token := entry.get("registrytoken")):
+            return Login(bearer=token)
+    known = logins()
+    try:
+        found = known.resolve_authconfig(None if host == HUB else host) or {}
+    except (DockerException, ValueError, KeyError, TypeError) as error:
+        # A helper's answer is taken apart by the library, which raises what it comes upon.
+        raise RegistryError(
+            f"the password for {host} cannot be had from the credential store: "
+            f"{error if isinstance(error, DockerException) else 'its answer makes no sense'}",
+            hint=f"log in again: docker login {host}",
+        ) from error
+    # Of a file the library gives small letters, of a store large ones.
+    given = {key.lower(): value or "" for key, value in found.items()}
+    return Login(
+        given.get("username", ""), given.get("password", ""), given.get("identitytoken", "")
+    )
+
+
 @contextlib.contextmanager
 def logged_in(host: str, user: str, password: str) -> Iterator[Path]:
-    """Give a private copy of the user's Docker configuration that is logged in to a registry.
+    """Yield a private copy of the user's Docker configuration that is logged in to a registry.
 
-    The password stands in a file of mode 0600 in a folder of mode 0700 that is removed at the end:
-    never in a command line, and never in the user's own configuration. Everything else of that
-    one, such as plugins, contexts, builders and other logins, is seen through the copy.
+    The password is in a file of mode 0600 in a folder of mode 0700 that is removed at the end:
+    never in a command line, and never in the user's own configuration. The copy has links to
+    everything else: plugins, contexts, builders.
 
     Args:
         host: the registry's host, and port if it has one.
@@ -54,7 +106,7 @@ def logged_in(host: str, user: str, password: str) -> Iterator[Path]:
 
 
 def login(user: str, password: str) -> dict[str, str]:
-    """Return what a Docker configuration holds of a registry that it is logged in to."""
+    """Return a Docker configuration's entry for a registry with a login."""
     return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
@@ -111,10 +163,27 @@ def logins() -> AuthConfig:
     from docker.errors import DockerException
 
     try:
-        return auth.load_config(config_dict=read_config())
+        config = read_config()
+        config["auths"] = {
+            name: _plain(entry) for name, entry in (config.get("auths") or {}).items()
+        }
+        return auth.load_config(config_dict=config)
     except (DockerException, TypeError, ValueError) as error:
         # The library takes every login apart, and raises what it comes upon.
         raise _unreadable(str(config_file()), f"one of its logins: {error}") from error
+
+
+def _plain(entry: Any) -> Any:
+    """Return a login as the library reads it, which docker may write otherwise.
+
+    Docker takes an empty value for none, and a user and a password that are not encoded.
+    """
+    if not isinstance(entry, dict):
+        return entry
+    known = {key: value for key, value in entry.items() if value != ""}
+    if "auth" not in known and "username" in known:
+        known |= login(known["username"], known.get("password", ""))
+    return known
 
 
 def _unreadable(where: str, reason: str) -> SettingsError:

@@ -1,4 +1,4 @@
-"""ECR, Amazon's registry, by its own API: looking up, re-tagging, deleting, logging docker in.
+"""A client of ECR, Amazon's registry: looks up, re-tags and deletes images, and logs docker in.
 
 The API is https://docs.aws.amazon.com/AmazonECR/latest/APIReference/. ``batch_*`` calls report what
 did not work in ``failures`` and raise nothing for it.
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks.adapters.aws.session import Aws
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.adapters.registry.docker_login import logged_in
 from tasks.adapters.registry.oci import MANIFESTS
 from tasks.adapters.registry.repositories import Repositories
@@ -84,7 +84,7 @@ class EcrRegistry(Repositories):
     # -- repositories -----------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """Ask whether ECR is there and takes the credentials.
+        """Check that ECR answers and accepts the credentials.
 
         Raises:
             AwsError: it is not, or does not.
@@ -92,7 +92,7 @@ class EcrRegistry(Repositories):
         self.token()
 
     def missing(self, repositories: Sequence[str]) -> tuple[str, ...]:
-        """Return the repositories that have yet to be made.
+        """Return the repositories that do not exist yet.
 
         Args:
             repositories: their names below the registry's path.
@@ -107,9 +107,9 @@ class EcrRegistry(Repositories):
         return absent
 
     def make(self, repositories: Iterable[str]) -> None:
-        """Make repositories; one that is there by now is no error.
+        """Create repositories that do not exist yet.
 
-        They scan what is pushed; tags may move, as ``latest`` does.
+        They scan pushed images, and their tags are mutable, as ``latest`` needs.
 
         Raises:
             AwsError: AWS refused, or cannot be reached.
@@ -136,7 +136,7 @@ class EcrRegistry(Repositories):
             raise
         return True
 
-    # -- looking ----------------------------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------------------
 
     def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest of an image, or None when there is no such image.
@@ -184,7 +184,7 @@ class EcrRegistry(Repositories):
     # -- changing ---------------------------------------------------------------------------------
 
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
-        """Give an image more tags; what another image had under them before is left untagged.
+        """Add tags to an image; they are moved if other images have them.
 
         Args:
             repository: its name below the registry's path.
@@ -199,7 +199,7 @@ class EcrRegistry(Repositories):
         image = self._image(repository, source)
         if image is None:
             raise self._no_image(repository, source)
-        at_once(lambda tag: self._put(repository, tag, image), tags)
+        map_parallel(lambda tag: self._put(repository, tag, image), tags)
 
     def _put(self, repository: str, tag: str, image: dict[str, Any]) -> None:
         digest = image["imageId"]["imageDigest"]
@@ -227,12 +227,12 @@ class EcrRegistry(Repositories):
             raise
 
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
-        """Delete tags, a hundred at a time; one that is gone is no error.
+        """Delete tags, a hundred at a time, ignoring missing ones.
 
-        An image stays under its other tags, and goes with its last one.
+        An image is deleted with its last tag.
 
         Returns:
-            How many there were.
+            The number of deleted tags.
 
         Raises:
             RegistryError: some could not be deleted; the message says which and why.
@@ -263,7 +263,7 @@ class EcrRegistry(Repositories):
 
     @contextlib.contextmanager
     def login(self) -> Iterator[dict[str, str]]:
-        """Log docker in for as long as the context lasts; give the variables it needs.
+        """Log docker in for the duration of the context, and yield the variables it needs.
 
         Raises:
             AwsError: AWS refused, or cannot be reached.
@@ -273,7 +273,7 @@ class EcrRegistry(Repositories):
             yield {"DOCKER_CONFIG": str(folder)}
 
     def token(self) -> EcrToken:
-        """Return what docker logs in with; asked for anew long before it ends.
+        """Return what docker logs in with; renewed long before it expires.
 
         Raises:
             AwsError: AWS refused, or cannot be reached.

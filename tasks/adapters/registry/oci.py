@@ -1,4 +1,4 @@
-"""An OCI registry, spoken to directly: looking up, re-tagging and deleting without moving layers.
+"""A client of an OCI registry: looks up, re-tags and deletes images without moving layers.
 
 The API is that of https://github.com/opencontainers/distribution-spec (v1.1), with bearer tokens
 as in https://distribution.github.io/distribution/spec/auth/token/.
@@ -6,12 +6,12 @@ as in https://distribution.github.io/distribution/spec/auth/token/.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import ipaddress
 import json
 import re
+import ssl
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,11 +20,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from tasks.adapters.connection_errors import retry
-from tasks.adapters.parallel import at_once
-from tasks.adapters.registry.docker_login import logins
+from tasks.adapters.connection_errors import causes, retry
+from tasks.adapters.parallel import map_parallel
+from tasks.adapters.registry.authorisation import authorise
+from tasks.adapters.registry.docker_login import Login, login_to
 from tasks.adapters.registry.repositories import Repositories
+from tasks.adapters.registry.trust import adapter
 from tasks.core.errors import RegistryError, reason_of
+from tasks.core.images.challenges import challenges
 from tasks.core.images.reference import HUB
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ MANIFESTS = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-"""Every kind of manifest an image can have; a registry converts what it is not asked for."""
+"""All media types of manifests; a registry converts a type that is not accepted."""
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
@@ -46,10 +49,9 @@ CONNECT_RETRIES = 2
 """A registry that refuses connections is down, not busy."""
 
 RETRY_AFTER_MAX_SECONDS = 30
-"""A registry may ask for a pause of hours; then failing is the better answer."""
+"""Longest accepted ``Retry-After``; a registry may ask for hours, then the request fails."""
 
 _PASSING = (429, 500, 502, 503, 504)
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
 class UnreachableError(RegistryError):
@@ -87,7 +89,7 @@ class OciRegistry(Repositories):
         self._authorising = threading.Lock()
 
     def ping(self) -> None:
-        """Ask the registry whether it is there.
+        """Check that the registry answers.
 
         Raises:
             UnreachableError: it is not.
@@ -98,7 +100,7 @@ class OciRegistry(Repositories):
             raise self._refusal("GET", "/v2/", answer)
 
     def missing(self, repositories: Sequence[str]) -> tuple[str, ...]:
-        """Return the repositories that have yet to be made: none, a push makes what it needs.
+        """Return the missing repositories: none, because a push creates them.
 
         Args:
             repositories: their names below the registry's path.
@@ -106,11 +108,11 @@ class OciRegistry(Repositories):
         return ()
 
     def make(self, repositories: Iterable[str]) -> None:
-        """Make nothing, as ``missing`` says."""
+        """Do nothing: a push creates repositories."""
 
     @contextlib.contextmanager
     def login(self) -> Iterator[dict[str, str]]:
-        """Give the variables that docker needs to be logged in: none, it is by ``docker login``."""
+        """Yield the variables for a logged-in docker: none, the user runs ``docker login``."""
         yield {}
 
     def digest(self, repository: str, reference: str) -> str | None:
@@ -129,7 +131,7 @@ class OciRegistry(Repositories):
         return digest
 
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
-        """Give an image more tags; what another image had under them before is left untagged.
+        """Add tags to an image; they are moved if other images have them.
 
         Args:
             repository: its name below the registry's path.
@@ -144,7 +146,7 @@ class OciRegistry(Repositories):
         if manifest.status_code == 404:
             raise self._no_image(repository, source)
         kind = manifest.headers["Content-Type"]
-        at_once(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
+        map_parallel(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
 
     def tags(self, repository: str) -> dict[str, str]:
         """Return every tag of a repository with its digest; empty when it does not exist.
@@ -166,7 +168,7 @@ class OciRegistry(Repositories):
         return {name: digest for name, digest in zip(names, found, strict=True) if digest}
 
     def delete_tag(self, repository: str, tag: str) -> bool:
-        """Delete one tag; the image stays under its other tags. Returns whether it was there.
+        """Delete one tag, but not the image's other tags; return False if it did not exist.
 
         Raises:
             RegistryError: deletion is switched off, or the registry cannot be reached, refused
@@ -190,10 +192,10 @@ class OciRegistry(Repositories):
         return True
 
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
-        """Delete tags one after the other, in their order; one that is gone is no error.
+        """Delete tags one after the other, ignoring missing ones.
 
         Returns:
-            How many there were.
+            The number of deleted tags.
 
         Raises:
             RegistryError: as for ``delete_tag``.
@@ -234,7 +236,10 @@ class OciRegistry(Repositories):
             raise_on_status=False,
             retry_after_max=RETRY_AFTER_MAX_SECONDS,
         )
-        session.mount("http://" if loopback else "https://", HTTPAdapter(max_retries=policy))
+        if loopback:
+            session.mount("http://", HTTPAdapter(max_retries=policy))
+        else:
+            session.mount("https://", adapter(urlsplit(self._root).netloc, max_retries=policy))
         return session
 
     @cached_property
@@ -279,12 +284,10 @@ class OciRegistry(Repositories):
         return self._exchange(method, self._root + path, headers=headers, data=body or None)
 
     def _exchange(self, method: str, url: str, **options: Any) -> requests.Response:
-        import requests
-
         timeout = (self._patience.connect, self._patience.read)
         try:
             return self._session.request(method, url, timeout=timeout, **options)
-        except requests.RequestException as error:
+        except OSError as error:  # requests' own are some, and so are files that it cannot find
             raise UnreachableError(
                 f"the registry {self.host} cannot be reached: {reason_of(error)}",
                 hint=self._hint(error),
@@ -293,6 +296,12 @@ class OciRegistry(Repositories):
     def _hint(self, error: Exception | None = None) -> str:
         from requests.exceptions import ProxyError
 
+        if error and any(isinstance(each, ssl.SSLCertVerificationError) for each in causes(error)):
+            return (
+                f"where an authority of your own has signed it, put its certificate into the "
+                f"system's store, or into /etc/docker/certs.d/{self.host}/ca.crt; SSL_CERT_FILE "
+                "names another store"
+            )
         if isinstance(error, ProxyError):
             return (
                 f"HTTP_PROXY, HTTPS_PROXY and NO_PROXY say which proxy is asked: must it let "
@@ -303,27 +312,23 @@ class OciRegistry(Repositories):
         return f"is {self.host} right, and reachable from here? `inv doctor` looks closer"
 
     def _authorise(self, challenge: str) -> str:
-        """Return the Authorization header that a challenge asks for."""
-        scheme, _, rest = challenge.partition(" ")
-        asked = dict(_CHALLENGE.findall(rest))
-        user, password = self._credentials
-        basic = _basic(user, password)
-        if scheme.lower() == "basic" and basic:
-            return basic
-        if scheme.lower() == "bearer" and "realm" in asked:
-            answer = self._exchange(
-                "GET",
-                asked["realm"],
-                params={key: asked[key] for key in ("service", "scope") if key in asked},
-                headers={"Authorization": basic} if basic else {},
-            )
-            given = self._json(answer) if answer.ok else {}
-            if token := given.get("token") or given.get("access_token"):
-                return f"Bearer {token}"
-        raise self._unauthorised()
+        """Return the Authorization header that a ``WWW-Authenticate`` asks for.
+
+        Raises:
+            RegistryError: the user's login does not open it.
+        """
+
+        def ask(method: str, url: str, /, **options: Any) -> dict[str, Any]:
+            answer = self._exchange(method, url, **options)
+            return self._json(answer) if answer.ok else {}
+
+        header = authorise(challenges(challenge), self._login, ask)
+        if not header:
+            raise self._unauthorised()
+        return header
 
     def _json(self, answer: requests.Response) -> dict[str, Any]:
-        """Return the object that an answer holds, which must be one."""
+        """Return the JSON object in a response; raise RegistryError if there is none."""
         import requests
 
         try:
@@ -341,26 +346,9 @@ class OciRegistry(Repositories):
         return found
 
     @cached_property
-    def _credentials(self) -> tuple[str, str]:
-        """User and password of the Docker configuration, empty when there are none.
-
-        Raises:
-            RegistryError: the credential store does not give them.
-            SettingsError: the configuration cannot be read.
-        """
-        from docker.errors import DockerException
-
-        try:
-            found = logins().resolve_authconfig(None if self.host == HUB else self.host)
-        except DockerException as error:
-            raise RegistryError(
-                f"the password for {self.host} cannot be had from the credential store: {error}",
-                hint=f"log in again: docker login {self.host}",
-            ) from error
-        found = found or {}
-        return found.get("username") or found.get("Username") or "", (
-            found.get("password") or found.get("Password") or ""
-        )
+    def _login(self) -> Login:
+        """The user's login of the Docker configuration."""
+        return login_to(self.host)
 
     def _unauthorised(self) -> RegistryError:
         return RegistryError(
@@ -394,17 +382,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _basic(user: str, password: str) -> str:
-    """Return a Basic Authorization header, or nothing without a user."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
-
-
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Leave a request's headers as they are: requests would take a password from ~/.netrc."""
+    """Keep a request's headers: otherwise requests uses a password from ~/.netrc."""
     return request
 
 
 def _below(url: str) -> str:
-    """Return path and query of a URL: the next page is asked of the same registry, always."""
+    """Return path and query of a URL: the next page is always requested from the same registry."""
     parts = urlsplit(url)
     return f"{parts.path}?{parts.query}"

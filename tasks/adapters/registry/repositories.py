@@ -1,11 +1,11 @@
-"""What is the same of every registry: what its repositories and their images are called."""
+"""The base class of registries: names of repositories and images."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.core.errors import RegistryError
 
 
@@ -38,7 +38,7 @@ class Repositories(ABC):
         Args:
             wanted: repositories, each with a tag or digest.
         """
-        return at_once(lambda each: self.digest(*each), wanted)
+        return map_parallel(lambda each: self.digest(*each), wanted)
 
     def _name(self, repository: str) -> str:
         """Return a repository's name as the registry itself has it."""

@@ -1,1 +1,1 @@
-"""The terminal: what is said on it, and what is asked."""
+"""The terminal: output, and questions to the user."""

@@ -1,15 +1,15 @@
-"""Asking the person at the terminal."""
+"""Asks the user for consent."""
 
 from __future__ import annotations
 
 import sys
 
 
-def ask(question: str) -> bool:
-    """Return whether the person at the terminal says yes; without a terminal nobody does.
+def ask_consent(question: str) -> bool:
+    """Return True if the user answers yes; False without a terminal.
 
     Args:
-        question: one sentence; the choice is added.
+        question: one sentence, without the choice.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False

@@ -1,7 +1,7 @@
-"""Talking to the person or the job log: progress and messages to stderr, data to stdout.
+"""Output to the user or the job log: progress and messages to stderr, data to stdout.
 
-Three manners, chosen once: live progress on a terminal; one line per change in a pipe; the same
-with GitLab's section markers in a GitLab job.
+There are three modes, chosen once: live progress on a terminal; one line per change in a pipe; the
+same with GitLab's section markers in a GitLab job.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _ESCAPES = re.compile(
 
 
 def plain(text: str) -> str:
-    """Return a line of foreign output without escape sequences and control characters."""
+    """Return a line of a program's output without escape sequences and control characters."""
     return _ESCAPES.sub("", text)
 
 
 class Activity:
-    """One piece of work in progress, as its flow sees it."""
+    """Reports the progress of one piece of work."""
 
     def __init__(
         self,
@@ -46,27 +46,27 @@ class Activity:
         panel: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self.say = say
-        """Tell a change worth keeping, e.g. ``nginx: pushed``."""
+        """Report a change, e.g. ``nginx: pushed``; it stays on the screen."""
         self.line = line
         """Pass on a line of a program's output."""
         self.panel = panel
-        """Show these lines in place of the last ones; None where there is no terminal."""
+        """Replace the lines shown live; None without a terminal."""
         self.outcome = ""
-        """What the finished work came to, shown with its seconds."""
+        """The result of the finished work, shown with its seconds."""
 
 
 Work = Callable[[str], contextlib.AbstractContextManager[Activity]]
-"""Shows a piece of work under its title while it is under way: ``Console.work``."""
+"""Shows a piece of work with its title while it runs: ``Console.work``."""
 
 
 class Console:
-    """Where everything a run says goes.
+    """Prints a run's messages and data.
 
     Args:
         redactor: masks secrets in everything shown.
         stdout: for data; the process's own by default.
         stderr: for messages; the process's own by default.
-        environ: decides the manner: GITLAB_CI, NO_COLOR and TERM are honoured.
+        environ: determines the mode: GITLAB_CI, NO_COLOR and TERM.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Console:
         self._rich: RichConsole | None = None
         self._sections = 0
         self.timings: list[tuple[str, float]] = []
-        """The pieces of work that have ended, well or not, with their seconds, in order."""
+        """Titles and seconds of finished work, successful or not, in order."""
 
     # -- data ---------------------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ class Console:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print rows to stdout in columns as wide as their widest value.
 
-        The text is the same on a terminal and in a pipe; nothing is ever cut.
+        The text is the same on a terminal and in a pipe, and never truncated.
         """
         lines = [[self.redactor(cell) for cell in row] for row in (columns, *rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -112,7 +112,7 @@ class Console:
         self._out.flush()
 
     def plan(self, plan: Plan, *, as_json: bool = False) -> None:
-        """Print a plan to stdout: the whole answer of a dry run."""
+        """Print a plan to stdout: the output of a dry run."""
         if as_json:
             self.json(plan.as_dict())
         else:
@@ -121,19 +121,19 @@ class Console:
     # -- messages -----------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """Tell something in passing."""
+        """Print a message."""
         self._message(text)
 
     def success(self, text: str) -> None:
-        """Tell that something worked out."""
+        """Print a message of success."""
         self._message(text, "32", mark="✓ ")
 
     def warn(self, text: str) -> None:
-        """Tell something that the user should look at, though the run goes on."""
+        """Print a warning; the run goes on."""
         self._message(text, "33", mark="! ")
 
     def error(self, error: SuiteError) -> None:
-        """Tell why the run ends."""
+        """Print the error that ends the run."""
         first, *rest = error.lines()
         self._message(first, "31;1", mark="error: ")
         for line in rest:  # a program's output among them
@@ -144,10 +144,10 @@ class Console:
         """Show a piece of work while it runs, and how long it took.
 
         On a terminal the work's last line is shown live below its title; in a pipe every line is
-        printed; in a GitLab job the lines are a collapsible section of their own.
+        printed; in a GitLab job the lines form a collapsible section.
 
         Args:
-            title: what is being done, e.g. ``build images``.
+            title: e.g. ``build images``.
 
         Yields:
             The activity, to report changes and a program's output to.
@@ -163,7 +163,7 @@ class Console:
         outcome = f": {activity.outcome}" if activity.outcome else ""
         self.success(f"{title}{outcome} ({seconds:.1f} s)")
 
-    # -- how ----------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     def _message(self, text: str, colour: str = "", *, mark: str = "") -> None:
         text = mark + self.redactor(text)

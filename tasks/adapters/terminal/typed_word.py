@@ -1,16 +1,16 @@
-"""Having the person at the terminal type a word: for what cannot be undone."""
+"""Makes the user type a word before something that cannot be undone."""
 
 from __future__ import annotations
 
 import sys
 
 
-def typed(word: str, question: str) -> bool:
-    """Return whether the person at the terminal types a word; without a terminal nobody does.
+def confirm_by_typing(word: str, question: str) -> bool:
+    """Return True if the user types a word; False without a terminal.
 
     Args:
         word: what must be typed.
-        question: what it is about, one sentence.
+        question: one sentence about the consequences.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False

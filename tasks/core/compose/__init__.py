@@ -1,1 +1,1 @@
-"""Rules of Docker Compose: which containers have to change."""
+"""Decisions about Docker Compose: which containers have to change."""

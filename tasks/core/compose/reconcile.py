@@ -1,8 +1,7 @@
-"""From what is wanted and what runs to what has to be done, and whether it has come up: pure.
+"""Reconciles the wanted services with the running ones, and judges whether they come up.
 
-The suite decides per service what happens and tells Compose exactly that, instead of letting
-Compose compare: Compose would also replace a container for a label that only says when, and by
-whom, it was deployed.
+The suite decides per service what happens, instead of letting Compose compare: Compose would also
+replace a container because of a label that only says when and by whom it was deployed.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from enum import Enum
 from typing import Any
 
 RESTARTING = "restarting"
-"""The state of a container that has ended and is about to be started again by the engine."""
+"""The state of a container that has exited and will be restarted by the engine."""
 
 RESTARTS_MAX = 3
 """Restarts during one deploy that count as a crash loop."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedService:
     """A service as it should run.
 
     Attributes:
-        fingerprint: stands for all of its definition but the image.
-        shares: the service whose network it lives in, or an empty string.
+        fingerprint: a hash of its definition without the image.
+        shares: the service whose network it shares, or an empty string.
     """
 
     name: str
@@ -38,7 +37,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Present:
+class PresentService:
     """A service as the engine has it.
 
     Attributes:
@@ -51,7 +50,7 @@ class Present:
 
 
 @dataclass(frozen=True)
-class Change:
+class ServiceChange:
     """What happens to one service.
 
     Attributes:
@@ -63,14 +62,14 @@ class Change:
     reason: str
 
 
-def wanted(config: Mapping[str, Any]) -> dict[str, Wanted]:
-    """Return the services of a project as ``docker compose config --format json`` tells them."""
+def read_services(config: Mapping[str, Any]) -> dict[str, WantedService]:
+    """Return the services in the output of ``docker compose config --format json``."""
     found = {}
     for name, definition in config["services"].items():
         rest = {key: value for key, value in definition.items() if key != "image"}
         text = json.dumps(rest, sort_keys=True)
         mode = definition.get("network_mode") or ""
-        found[name] = Wanted(
+        found[name] = WantedService(
             name=name,
             image=definition["image"],
             fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -80,8 +79,10 @@ def wanted(config: Mapping[str, Any]) -> dict[str, Wanted]:
 
 
 def decide(
-    services: Iterable[Wanted], present: Mapping[str, Present], recorded: Mapping[str, str]
-) -> tuple[Change, ...]:
+    services: Iterable[WantedService],
+    present: Mapping[str, PresentService],
+    recorded: Mapping[str, str],
+) -> tuple[ServiceChange, ...]:
     """Return what has to happen to each service.
 
     Args:
@@ -89,52 +90,52 @@ def decide(
         present: the services that have a container.
         recorded: the fingerprint each service was last started with.
     """
-    changes: dict[str, Change] = {}
+    changes: dict[str, ServiceChange] = {}
     for service in services:
         there = present.get(service.name)
         host = changes.get(service.shares)
         if there is None:
             verb, reason = "create", "it is not there"
         elif there.image != service.image:
-            verb, reason = "update", f"new image {short(service.image)}"
+            verb, reason = "update", f"new image {short_reference(service.image)}"
         elif recorded.get(service.name) != service.fingerprint:
             verb, reason = "update", "its configuration changed"
         elif host is not None and host.verb != "keep":
             # The network belongs to a container, and a new one has another.
             verb, reason = "update", f"it shares the network of {service.shares}"
         elif there.state == RESTARTING:
-            # In a new container it is started again at once, and soon known to be well or not: the
-            # engine lets more and more time pass between two starts of the same one.
+            # A new container starts at once, so that its health is soon known: the engine waits
+            # longer and longer between two restarts of the same one.
             verb, reason = "update", "it keeps restarting"
         elif there.state != "running":
             verb, reason = "start", f"it is {there.state}"
         else:
             verb, reason = "keep", "unchanged"
-        changes[service.name] = Change(service.name, verb, reason)
+        changes[service.name] = ServiceChange(service.name, verb, reason)
     return tuple(changes.values())
 
 
-def short(reference: str) -> str:
-    """Return an image's reference as people read it: its name and its digest's first digits."""
+def short_reference(reference: str) -> str:
+    """Return a readable form of an image's reference: name and first digits of the digest."""
     name, at, digest = reference.partition("@sha256:")
     return f"{name.rpartition('/')[2]}@{digest[:12]}" if at else reference
 
 
-# -- coming up ------------------------------------------------------------------------------------
+# -- health ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Observed:
-    """How one container fares.
+class ObservedContainer:
+    """The state of one container.
 
     Attributes:
         state: ``created``, ``running``, ``restarting``, ``exited``, ``paused`` or ``dead``.
         exit_status: of its last run.
-        error: the engine's own error about it, or an empty string.
+        error: the engine's error about it, or an empty string.
         restarts: how often the engine has restarted it.
         started_at: when its present run began, ISO 8601.
-        health: ``healthy``, ``unhealthy``, ``starting``, or empty where nothing checks.
-        health_output: what its last health check said.
+        health: ``healthy``, ``unhealthy``, ``starting``, or empty without a health check.
+        health_output: the output of its last health check.
     """
 
     id: str
@@ -150,7 +151,7 @@ class Observed:
 
 
 class Fate(Enum):
-    """What a container is on its way to."""
+    """Whether a container is up, coming up, or never will be."""
 
     UP = "up"
     COMING = "coming"
@@ -158,8 +159,8 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A judgement with its reason, told in a few words.
+class ContainerVerdict:
+    """The judgement of a container, with its reason in a few words.
 
     Attributes:
         reason: e.g. ``fpm ended with exit status 78``.
@@ -169,54 +170,56 @@ class Verdict:
     reason: str
 
 
-def keeps_restarting(seen: Observed, stability: timedelta, now: datetime) -> bool:
-    """Return True if a container has been restarted and not been running for long since.
+def keeps_restarting(seen: ObservedContainer, stability: timedelta, now: datetime) -> bool:
+    """Return True if a container was restarted and has not been running for long since.
 
     Args:
-        seen: how it fares.
+        seen: its state.
         stability: how long it must have been running.
-        now: the engine's time, as far as it is known.
+        now: the present time.
     """
     if seen.state == RESTARTING:
         return True
     return seen.state == "running" and seen.restarts > 0 and _age(seen, now) < stability
 
 
-def judge(seen: Observed, restarts_before: int, stability: timedelta, now: datetime) -> Verdict:
+def judge(
+    seen: ObservedContainer, restarts_before: int, stability: timedelta, now: datetime
+) -> ContainerVerdict:
     """Return whether a container is up, coming up, or never will be.
 
     Args:
-        seen: how it fares.
-        restarts_before: its restarts when the wait began: workers end, and are restarted, by
+        seen: its state.
+        restarts_before: its restarts when the wait began: workers exit, and are restarted, by
             design.
-        stability: how long it must have been running without a restart. A program may pass its
-            health check, end, and do so again and again.
-        now: the engine's time, as far as it is known.
+        stability: how long it must have been running without a restart: a crashing program may pass
+            its health check after each start.
+        now: the present time.
     """
     name = seen.service or seen.name
     restarts = seen.restarts - restarts_before
     ended = seen.error or f"exit status {seen.exit_status}"
     if seen.state in {"exited", "dead"}:
-        return Verdict(Fate.DOOMED, f"{name} ended: {ended}")
+        return ContainerVerdict(Fate.DOOMED, f"{name} ended: {ended}")
     if restarts >= RESTARTS_MAX:
-        return Verdict(Fate.DOOMED, f"{name} was restarted {restarts} times: {ended}")
+        return ContainerVerdict(Fate.DOOMED, f"{name} was restarted {restarts} times: {ended}")
     if seen.state != "running":
-        return Verdict(Fate.COMING, f"{name} is {seen.state}: {ended}")
+        return ContainerVerdict(Fate.COMING, f"{name} is {seen.state}: {ended}")
     if seen.health not in {"", "healthy"}:
         said = seen.health_output.splitlines()
         why = f": {said[-1]}" if said else ""
-        return Verdict(Fate.COMING, f"{name} runs, but is not healthy yet{why}")
+        return ContainerVerdict(Fate.COMING, f"{name} runs, but is not healthy yet{why}")
     if _age(seen, now) < stability:
         again = f" again, after {restarts} restarts" if restarts else ""
-        return Verdict(Fate.COMING, f"{name} has just started{again}")
-    return Verdict(Fate.UP, f"{name} is healthy" if seen.health else f"{name} runs")
+        return ContainerVerdict(Fate.COMING, f"{name} has just started{again}")
+    return ContainerVerdict(Fate.UP, f"{name} is healthy" if seen.health else f"{name} runs")
 
 
-def _age(seen: Observed, now: datetime) -> timedelta:
+def _age(seen: ObservedContainer, now: datetime) -> timedelta:
     """Return how long a running container has been running."""
     return now - datetime.fromisoformat(f"{seen.started_at[:19]}+00:00")
 
 
-def order(services: Sequence[Wanted]) -> list[Wanted]:
-    """Return services so that one that shares another's network comes after it."""
+def sort_services(services: Sequence[WantedService]) -> list[WantedService]:
+    """Return the services in order: those that share a network after its owner."""
     return sorted(services, key=lambda service: (bool(service.shares), service.name))

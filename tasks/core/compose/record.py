@@ -1,8 +1,8 @@
-"""What an engine keeps of an environment beside its services: labels of a small volume.
+"""The record of an environment on a Docker Engine: the labels of an empty volume.
 
-An engine has nothing that could be annotated, and a container's labels only change with the
-container itself; so each deploy writes a new, empty volume whose labels are the record, and then
-removes the one before. Reading takes the newest, so that a kill between the two does no harm.
+An engine's objects cannot be annotated, and a container's labels only change with the container.
+So each deploy creates a new, empty volume whose labels are the record, and then removes the
+previous one. The newest volume counts, so a run may be killed between the two.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from tasks.core.environment import Owner, Record
 
 PREFIX = "io.mautic-multidev."
 ENVIRONMENT = f"{PREFIX}environment"
-"""On everything that belongs to an environment: its name in invoke.yaml."""
+"""The label of every object of an environment: its name in invoke.yaml."""
 
 BRANCH = f"{PREFIX}branch"
 REPOSITORY = f"{PREFIX}repository"
 RECORD = f"{PREFIX}record"
 
 CODE = f"{PREFIX}code"
-"""On the mautic image: stands for all of it that a migration depends on."""
+"""The label of the mautic image with a hash of everything that a migration depends on."""
 
 
 @dataclass(frozen=True)
 class ComposeRecord(Record):
-    """What is remembered of an environment on an engine.
+    """The stored record of an environment on an engine.
 
     Attributes:
-        database_image: the setting its database's image was chosen by.
-        database: the database's image, by digest; it stays for the database's life.
-        migrated: what the database was last migrated by.
-        services: by service the fingerprint of the configuration it was started with.
-        formerly: the repositories that it belonged to before, the last one at the end: what was
-            made then still has their labels.
+        database_image: the setting that the database's image was chosen by.
+        database: the database's image, by digest; it is kept until that setting changes.
+        migrated: the key of the last migration.
+        services: for each service the fingerprint of the configuration it was started with.
+        formerly: the repositories that owned it before, the last one at the end; their labels
+            are still on the objects made then.
     """
 
     database_image: str = ""
@@ -55,17 +55,17 @@ class ComposeRecord(Record):
 
 
 def owner_labels(owner: Owner) -> dict[str, str]:
-    """Return the labels that everything of an environment carries."""
+    """Return the labels of all objects of an environment."""
     return {PREFIX + name: value for name, value in asdict(owner).items()}
 
 
 def owner_of(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return what labels say of an object's owner, by the names of ``Owner``'s attributes."""
+    """Return an object's owner from its labels, by the names of ``Owner``'s attributes."""
     return {
         key.removeprefix(PREFIX): value for key, value in labels.items() if key.startswith(PREFIX)
     }
 
 
 def newest(names: Iterable[str]) -> str | None:
-    """Return the newest of some record volumes, whose names end in a growing number."""
+    """Return the newest record volume; their names end in an increasing number."""
     return max(names, key=lambda name: int(name.rpartition("-")[2]), default=None)

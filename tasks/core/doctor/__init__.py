@@ -1,1 +1,1 @@
-"""Rules of the doctor: what a machine needs, and which packages bring it."""
+"""Decisions of the doctor: what a machine needs, and which packages provide it."""

@@ -1,4 +1,4 @@
-"""What the doctor thinks of a machine: facts in, findings with their remedies out."""
+"""The doctor's checks: from facts about a machine to findings with remedies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TERRAFORM_REMEDY = (
 
 GIB = 1 << 30
 DISK_NEEDED_BYTES = 3 * GIB
-"""What one branch takes: both images, its database, the build's cache."""
+"""Disk space of one branch: both images, its database, the build cache."""
 DISK_COMFORT_BYTES = 10 * GIB
 
 MEMORY_NEEDED_BYTES = 1 * GIB
@@ -69,18 +69,18 @@ class Need(StrEnum):
 
 
 TEST_TOOLS = (Need.CHROMIUM, Need.CHROMEDRIVER, Need.RSYNC)
-"""What tests need beside what a deploy does: a browser, and what gitlab-ci-local copies with."""
+"""Programs that only tests need: a browser, and rsync for gitlab-ci-local."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        check: what was looked at, e.g. ``engine``.
-        found: what was found, one sentence.
-        remedy: what to type or change; empty when all is well or a fix of ``needs`` is the remedy.
-        needs: what ``--fix`` would bring.
+        check: its subject, e.g. ``engine``.
+        found: the result in one sentence.
+        remedy: what to type or change; empty if nothing is wrong, or if ``needs`` are the remedy.
+        needs: what ``--fix`` would install or start.
     """
 
     check: str
@@ -100,18 +100,18 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class System:
-    """Who runs on what.
+class SystemFacts:
+    """The operating system, the Python and the user.
 
     Attributes:
-        name: the operating system's own name for itself.
+        name: the operating system's name from os-release.
         machine: processor architecture, e.g. ``x86_64``.
-        python: version of the Python that runs.
-        root: whether that is the superuser.
-        apt: whether it has apt, by which ``--fix`` installs.
-        codename: the Debian or Ubuntu release, as os-release has it.
+        python: version of the running Python.
+        root: whether the user is root.
+        apt: whether there is apt, with which ``--fix`` installs.
+        codename: the Debian or Ubuntu release, from os-release.
         systemd: whether systemd is process 1.
-        member: whether the account is in the group docker, though perhaps not yet in this login.
+        member: whether the user is in the group docker, though perhaps not yet in this login.
     """
 
     name: str
@@ -127,15 +127,15 @@ class System:
 
 
 @dataclass(frozen=True)
-class Docker:
+class DockerFacts:
     """The engine as its client sees it.
 
     Attributes:
-        client: path of the ``docker`` that PATH finds, or empty.
+        client: path of ``docker`` on PATH, or empty.
         daemon: path of ``dockerd``, or empty.
-        host: what chose another engine than this machine's own, e.g. ``DOCKER_HOST=…``, or empty.
-        state: how the engine answered.
-        error: what the client said when it could not reach the engine.
+        host: the setting that selects another engine, e.g. ``DOCKER_HOST=…``, or empty.
+        state: whether the engine answered.
+        error: the client's error if it could not reach the engine.
         version: the engine's version, or empty.
         root: its data directory.
         buildx: version of the plugin, or empty.
@@ -156,13 +156,13 @@ class Docker:
 
 @dataclass(frozen=True)
 class PortUse:
-    """One port the platform wants.
+    """One port that the platform needs.
 
     Attributes:
-        service: what it is for, e.g. ``proxy``.
+        service: the platform's service, e.g. ``proxy``.
         address: the address it is published on.
-        holder: who listens there now: empty when free, ``ours`` for the platform itself.
-        free: a port nearby that is free.
+        holder: the program that listens on it: empty if none, ``ours`` for the platform itself.
+        free: a free port nearby.
     """
 
     service: str
@@ -174,13 +174,13 @@ class PortUse:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where one or more base images come from.
+class ImageHost:
+    """A registry of base images.
 
     Attributes:
         images: the references that are pulled from it.
         detail: its status, or why it did not answer.
-        missing: the images that the engine has no copy of.
+        missing: the images that the engine lacks.
     """
 
     host: str
@@ -192,10 +192,10 @@ class Source:
 
 @dataclass(frozen=True)
 class ClockSkew:
-    """How far this machine's clock is from another one's.
+    """The difference between this machine's clock and another one's.
 
     Attributes:
-        reference: whose clock it was compared with; empty when none could be reached.
+        reference: the server it was compared with; empty when none could be reached.
         skew: seconds that this machine is ahead.
     """
 
@@ -205,12 +205,12 @@ class ClockSkew:
 
 @dataclass(frozen=True)
 class TerraformFacts:
-    """What `inv infra.*` runs.
+    """The Terraform that `inv infra.*` runs.
 
     Attributes:
-        path: path of the ``terraform`` that PATH finds, or empty.
-        version: its version; empty where it does not say one.
-        used: whether the environment is one of a stack's.
+        path: path of ``terraform`` on PATH, or empty.
+        version: its version, empty if unknown.
+        used: whether the environment uses a stack.
     """
 
     path: str = ""
@@ -220,31 +220,28 @@ class TerraformFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything the doctor looked at.
+    """Everything the doctor has examined.
 
     Attributes:
-        system: who runs on what.
         git: git's version, or empty.
-        docker: the engine as its client sees it.
         disk: free bytes by directory.
-        memory: available bytes, or None where the system does not say.
-        clock: this machine's clock against another one.
+        memory: available bytes, or None if unknown.
         sources: the registries of the base images.
         standins: ``images.source`` of the settings.
         protected: whether the environment refuses stand-ins.
-        localhost: what a name below .localhost resolves to; empty when it does not.
-        tools: path of every further program that was asked for, empty where it is missing.
-        terraform: the Terraform of this machine; None where the settings have no stack.
+        localhost: addresses of a name below .localhost; empty if it does not resolve.
+        tools: paths of further programs, empty if missing.
+        terraform: None if the settings have no stack.
     """
 
-    system: System
+    system: SystemFacts
     git: str = ""
-    docker: Docker = field(default_factory=Docker)
+    docker: DockerFacts = field(default_factory=DockerFacts)
     disk: Mapping[str, int] = field(default_factory=dict)
     memory: int | None = None
     ports: Sequence[PortUse] = ()
     clock: ClockSkew = field(default_factory=ClockSkew)
-    sources: Sequence[Source] = ()
+    sources: Sequence[ImageHost] = ()
     standins: Literal["auto", "official", "standins"] = "auto"
     protected: bool = False
     localhost: tuple[str, ...] = ()
@@ -253,7 +250,7 @@ class Facts:
 
 
 def judge(facts: Facts) -> tuple[Finding, ...]:
-    """Return what to think of the facts, in the order in which a person should read it."""
+    """Return the findings for the facts, in the order in which they are shown."""
     bases, standins = _bases(facts)
     return (
         _system(facts.system),
@@ -271,26 +268,26 @@ def judge(facts: Facts) -> tuple[Finding, ...]:
 
 
 def problems(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return the findings that stop the suite from working."""
+    """Return the findings that prevent the suite from working."""
     return tuple(finding for finding in findings if finding.level is Severity.PROBLEM)
 
 
 def needs(findings: Sequence[Finding]) -> tuple[Need, ...]:
-    """Return what the findings ask for, each once, in the order of ``Need``."""
+    """Return the needs of the findings, without duplicates, in the order of ``Need``."""
     wanted = {need for finding in findings for need in finding.needs}
     return tuple(need for need in Need if need in wanted)
 
 
 def version_of(text: str) -> tuple[int, ...]:
-    """Return a version's numbers: of ``5:28.2.2-1~debian``, ``v0.13.1+ds1`` or ``20.10.24``.
+    """Return the numbers of a version such as ``5:28.2.2-1~debian``, ``v0.13.1+ds1``, ``20.10``.
 
-    An epoch and everything behind the first three numbers are left out; what holds no number is ().
+    An epoch and everything after the first three numbers are ignored; () without any number.
     """
     match = re.match(r"(?:\d+:)?v?(\d+(?:\.\d+){0,2})", text)
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
-def _system(system: System) -> Finding:
+def _system(system: SystemFacts) -> Finding:
     found = f"{system.name}, {system.machine}, Python {system.python}, as {system.user}"
     if system.apt:
         return Finding("system", Severity.OK, found)
@@ -308,7 +305,7 @@ def _git(version: str) -> Finding:
     return Finding("git", Severity.PROBLEM, "git is not installed", needs=(Need.GIT,))
 
 
-def _docker(docker: Docker, system: System) -> tuple[Finding, ...]:
+def _docker(docker: DockerFacts, system: SystemFacts) -> tuple[Finding, ...]:
     if not docker.client:
         missing = (Need.CLIENT, Need.BUILDX, Need.COMPOSE)
         if docker.daemon or docker.host:
@@ -330,7 +327,7 @@ def _docker(docker: Docker, system: System) -> tuple[Finding, ...]:
     )
 
 
-def _engine(docker: Docker, system: System) -> Finding:
+def _engine(docker: DockerFacts, system: SystemFacts) -> Finding:
     if docker.state != "answers":
         return _no_engine(docker, system)
     found = f"Docker Engine {docker.version}, storage driver {docker.driver}"
@@ -349,7 +346,7 @@ def _engine(docker: Docker, system: System) -> Finding:
     return Finding("engine", Severity.OK, found)
 
 
-def _no_engine(docker: Docker, system: System) -> Finding:
+def _no_engine(docker: DockerFacts, system: SystemFacts) -> Finding:
     if docker.state == "forbidden":
         if system.member:
             # A login keeps the groups it began with.
@@ -512,7 +509,7 @@ def _tools(tools: Mapping[Need, str], needed: set[Need]) -> tuple[Finding, ...]:
 
 
 def _terraform(terraform: TerraformFacts) -> Finding:
-    """Return the finding: no problem, because builds and deploys do without Terraform."""
+    """Return the finding, never a problem: builds and deploys do not need Terraform."""
     if not terraform.path:
         found = "not installed"
     elif not terraform.version:

@@ -1,7 +1,7 @@
-"""Which packages bring what is missing, and from which of the machine's sources.
+"""Decides which packages to install, and from which of the machine's apt sources.
 
-Debian 12's own Docker is too old and has no buildx. The packages of Debian 13 run there, so they
-are taken from the very mirror that the machine uses already, pinned so that nothing else follows.
+Debian 12's own Docker is too old and has no buildx. Debian 13's packages run there, so they are
+installed from the mirror that the machine uses already, pinned so that nothing else is upgraded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tasks.core.doctor.checks import COMPOSE_MIN, ENGINE_MIN, Need, version_of
 
 DONOR = {"bookworm": "trixie"}
-"""Debian releases whose Docker is too old, and the release whose packages run on them."""
+"""Debian releases whose Docker is too old, and the release whose packages are used instead."""
 
 SOURCES = "/etc/apt/sources.list.d/mautic-multidev-docker.sources"
 PREFERENCES = "/etc/apt/preferences.d/mautic-multidev-docker"
@@ -32,10 +32,10 @@ _DOCKER_INC = {
     Need.COMPOSE: "docker-compose-plugin",
 }
 _PINNED = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd")
-"""What runs on the older C library; runc of Debian 13 does not, and Debian 12's does well."""
+"""Packages that run with the older C library. Debian 13's runc does not; Debian 12's is fine."""
 
 _BESIDE_ENGINE = ("apparmor", "ca-certificates")
-"""Without them: no container where the kernel has AppArmor, and no pull over TLS."""
+"""Needed for containers if the kernel has AppArmor, and for pulls over TLS."""
 
 _TOOLS = {
     Need.GIT: ("git",),
@@ -53,13 +53,13 @@ GUIDE = "https://docs.docker.com/engine/install/"
 
 
 @dataclass(frozen=True)
-class Command:
+class FixCommand:
     """A command of a fix, as it is shown to the user and then run.
 
     Attributes:
-        stdin: what it reads, e.g. the contents of a file for tee.
-        root: whether it needs the superuser.
-        vital: whether a failure of it ends the fix.
+        stdin: its input, e.g. the content of a file for tee.
+        root: whether it needs root.
+        vital: whether its failure ends the fix.
     """
 
     argv: tuple[str, ...]
@@ -68,18 +68,18 @@ class Command:
     vital: bool = True
 
     def shown(self, *, sudo: bool) -> str:
-        """Return the command as a person would type it, with sudo in front where it is needed."""
+        """Return the command as typed in a shell, with sudo if needed."""
         line = shlex.join(("sudo", *self.argv) if sudo and self.root else self.argv)
         return f"{line} <<'EOF'\n{self.stdin}EOF" if self.stdin else line
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A package as apt knows it.
+    """A package's versions from ``apt-cache policy``.
 
     Attributes:
-        version: what apt would install; empty when no source has it.
-        installed: what is installed; empty when it is not.
+        version: the version that apt would install; empty if no source has it.
+        installed: the installed version, or empty.
     """
 
     version: str
@@ -88,7 +88,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Index:
-    """One index of the machine's apt sources, as ``apt-get indextargets`` tells it.
+    """One index of the machine's apt sources, from ``apt-get indextargets``.
 
     Attributes:
         uri: the repository, with its final slash.
@@ -105,7 +105,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Apt:
-    """What apt knows.
+    """The state of apt.
 
     Attributes:
         candidates: the packages of ``ASKED`` by name.
@@ -118,7 +118,7 @@ class Apt:
 
     @property
     def updated(self) -> bool:
-        """Whether ``apt-get update`` ever ran: without it apt knows no package."""
+        """Whether ``apt-get update`` has been run: before, apt knows no package."""
         return any(index.origin for index in self.indexes)
 
 
@@ -216,7 +216,7 @@ def mirrors(files: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _entries(name: str, text: str) -> list[Stanza]:
-    """Return the entries of a source file in either format; its name says which."""
+    """Return the entries of a source file; its name determines the format."""
     return stanzas(text) if name.endswith(".sources") else one_line(text)
 
 
@@ -286,30 +286,32 @@ def preferences(new: str) -> str:
     )
 
 
-def install_commands(wanted: Iterable[Need], apt: Apt, codename: str) -> tuple[Command, ...] | None:
-    """Return the commands that install what is wanted on Debian or Ubuntu.
+def install_commands(
+    wanted: Iterable[Need], apt: Apt, codename: str
+) -> tuple[FixCommand, ...] | None:
+    """Return the commands that install the needs on Debian or Ubuntu.
 
     Args:
-        wanted: what is missing; START and GROUP are not packages and are passed over.
-        apt: what apt knows.
-        codename: the release that the machine runs, as os-release has it.
+        wanted: the needs; START and GROUP are not packages and are ignored.
+        apt: the state of apt.
+        codename: the machine's release, from os-release.
 
     Returns:
-        The commands in order; None when no source of the machine has a usable Docker and it is not
-        known where to take one from.
+        The commands in order; None if no source of the machine has a usable Docker, and there is no
+        newer release to take it from.
     """
     needs = [need for need in wanted if need in _DOCKER or need in _TOOLS]
     if not needs:
         return ()
-    # One source of the machine that is away must not keep the others from being used: what is
-    # missing afterwards makes the installation fail, by name.
-    update = Command(("apt-get", "update", "-qq"), vital=False)
+    # An unreachable source must not prevent the use of the others. If a package is missing
+    # afterwards, the installation fails and names it.
+    update = FixCommand(("apt-get", "update", "-qq"), vital=False)
     if not apt.updated:
-        # What there is to install is known only afterwards: the plan is made again then.
+        # The packages are only known afterwards; then the plan is made again.
         return (update,)
     tools = [package for need in needs if need in _TOOLS for package in _TOOLS[need]]
     docker = [need for need in needs if need in _DOCKER]
-    commands: list[Command] = [update]
+    commands: list[FixCommand] = [update]
     packages: list[str] = []
     if docker:
         names = docker_packages(apt.candidates)
@@ -326,12 +328,12 @@ def install_commands(wanted: Iterable[Need], apt: Apt, codename: str) -> tuple[C
     return (*commands, install([*packages, *tools]))
 
 
-def install(packages: Sequence[str]) -> Command:
-    """Return the command that installs packages without a question.
+def install(packages: Sequence[str]) -> FixCommand:
+    """Return the command that installs packages non-interactively.
 
     It waits for another apt, such as unattended-upgrades on a machine that has just started.
     """
-    return Command(
+    return FixCommand(
         (
             "env",
             "DEBIAN_FRONTEND=noninteractive",
@@ -343,10 +345,10 @@ def install(packages: Sequence[str]) -> Command:
 
 
 def docker_packages(candidates: Mapping[str, Candidate]) -> dict[Need, str] | None:
-    """Return which packages of the machine's own sources are Docker, or None when none will do.
+    """Return the Docker packages in the machine's own sources, or None if none are usable.
 
-    Docker Inc.'s packages and a distribution's exclude each other: what is installed decides,
-    then whether somebody has added Docker's own source.
+    Docker Inc.'s packages and the distribution's conflict: installed ones are preferred, then
+    Docker's own source if it has been added.
     """
 
     def offered(name: str) -> str:
@@ -372,8 +374,8 @@ def docker_packages(candidates: Mapping[str, Candidate]) -> dict[Need, str] | No
     return {**_DOCKER, Need.CLIENT: client, Need.COMPOSE: compose}
 
 
-def elsewhere(wanted: Iterable[Need]) -> str:
-    """Return what to do where apt is not the package manager; empty without anything to install."""
+def manual_install_hint(wanted: Iterable[Need]) -> str:
+    """Return what to install by hand without apt; empty if nothing is needed."""
     wanted = tuple(wanted)
     docker = ", ".join(need for need in wanted if need in _DOCKER)
     tools = ", ".join(need for need in wanted if need in _TOOLS)
@@ -387,14 +389,14 @@ def elsewhere(wanted: Iterable[Need]) -> str:
 def _release(apt: Apt, codename: str) -> str:
     """Return the Debian release that the machine's sources are for.
 
-    os-release follows the package base-files, which a mixed machine may have from elsewhere, so
-    the sources are asked first.
+    os-release comes from the package base-files, which may be from another release on a mixed
+    machine, so the sources are checked first.
     """
     known = {index.codename for index in apt.indexes if index.origin == "Debian"}
     return next((old for old in DONOR if old in known), codename)
 
 
-def _donated(apt: Apt, release: str) -> tuple[Command, ...] | None:
+def _donated(apt: Apt, release: str) -> tuple[FixCommand, ...] | None:
     """Return the commands that make a newer release's Docker installable, or None."""
     if release not in DONOR:
         return None
@@ -404,6 +406,6 @@ def _donated(apt: Apt, release: str) -> tuple[Command, ...] | None:
         sources = newer_sources(apt, release, new)
         if not sources:
             return None
-        commands.append(Command(("tee", SOURCES), stdin=sources))
-    # First the pin: at no moment may an upgrade see the newer release unpinned.
-    return (Command(("tee", PREFERENCES), stdin=preferences(new)), *commands)
+        commands.append(FixCommand(("tee", SOURCES), stdin=sources))
+    # The pin comes first, so that no upgrade sees the newer release unpinned.
+    return (FixCommand(("tee", PREFERENCES), stdin=preferences(new)), *commands)

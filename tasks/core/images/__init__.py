@@ -1,1 +1,1 @@
-"""Rules of the images: what their keys, tags and names are, what their programs say."""
+"""Decisions about images: content keys, tags, names, and the messages of their programs."""

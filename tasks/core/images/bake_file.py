@@ -1,7 +1,7 @@
-"""What a bake file says of the folders that images are built from, read from its text.
+"""Finds the folders that images are built from in the text of a bake file.
 
-A deploy has to know them on machines without Docker, which alone could evaluate the file; a build,
-which has it evaluated, makes sure that this came to the same.
+A deploy needs them on machines without Docker, which cannot evaluate the file. A build evaluates
+it, and checks that the result is the same.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ _ELSEWHERE = re.compile(r"target:|[a-z-]+://")
 
 
 @dataclass(frozen=True)
-class Place:
+class BuildFolder:
     """A folder that a builder reads.
 
     Attributes:
-        folder: the folder, relative to the project's root.
-        dockerfile: the Dockerfile that it is the main context of, relative to it; None for the
-            folder of a named context.
+        folder: its path, relative to the project's root.
+        dockerfile: path of the Dockerfile, relative to the folder; None for a named context.
     """
 
     folder: str
     dockerfile: str | None = None
 
 
-def places(text: str) -> frozenset[Place]:
+def build_folders(text: str) -> frozenset[BuildFolder]:
     """Return the folders that a bake file's targets are built from.
 
     Args:
@@ -50,16 +49,16 @@ def places(text: str) -> frozenset[Place]:
     return frozenset(found)
 
 
-def evaluated(targets: Iterable[Mapping[str, Any]]) -> frozenset[Place]:
-    """Return the same of the targets that ``docker buildx bake --print`` shows."""
+def evaluated_folders(targets: Iterable[Mapping[str, Any]]) -> frozenset[BuildFolder]:
+    """Return the folders of the targets that ``docker buildx bake --print`` shows."""
     return frozenset(place for target in targets for place in _of(target))
 
 
-def _of(target: Mapping[str, Any]) -> set[Place]:
+def _of(target: Mapping[str, Any]) -> set[BuildFolder]:
     named = (target.get("contexts") or {}).values()
-    found = {Place(folder) for folder in named if not _ELSEWHERE.match(folder)}
+    found = {BuildFolder(folder) for folder in named if not _ELSEWHERE.match(folder)}
     main = target.get("context", ".")
     inline = "dockerfile-inline" in target
     if main:
-        found.add(Place(main, None if inline else target.get("dockerfile", "Dockerfile")))
+        found.add(BuildFolder(main, None if inline else target.get("dockerfile", "Dockerfile")))
     return found

@@ -1,7 +1,8 @@
-"""The content key: one name for everything an image is made of.
+"""The content key: a hash of everything that an image is built from.
 
 Two builds with the same key would make the same image, so an image whose key is in the registry
-needs no build. What does not change the image (a commit, a tag, a cache) is no part of the key.
+needs no build. The key does not depend on things that do not change the image: a commit, a tag, a
+cache.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MAIN = "."
 """The name of a target's main context."""
 
 _FORMAT = 1
-"""Raised whenever the same inputs are to give another key."""
+"""Increased whenever the same inputs must give another key."""
 
 _IRRELEVANT = frozenset(
     {
@@ -43,7 +44,7 @@ _IRRELEVANT = frozenset(
 
 _LINK = "target:"
 
-Target = Mapping[str, Any]
+BakeTarget = Mapping[str, Any]
 """A target of a bake file, as ``docker buildx bake --print`` shows it."""
 
 
@@ -53,8 +54,7 @@ class Sources:
 
     Attributes:
         dockerfile: hash of the Dockerfile.
-        contexts: for each folder that is a context, by its name, its paths and what is there.
-            The main context is named ``MAIN``.
+        contexts: for each context, by its name, the entries by path. The main context is ``MAIN``.
     """
 
     dockerfile: str
@@ -71,7 +71,7 @@ class Sources:
 
 
 def content_key(inputs: Any) -> str:
-    """Return the content key of JSON-ready inputs; the order of a mapping's keys is no matter."""
+    """Return the content key of JSON-ready inputs; the order of a mapping's keys is ignored."""
     text = json.dumps([_FORMAT, inputs], sort_keys=True, separators=(",", ":"))
     return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
@@ -82,13 +82,13 @@ def is_content_key(tag: str) -> bool:
     return tag != digits and len(digits) == DIGITS and set(digits) <= set("0123456789abcdef")
 
 
-def linked(target: Target) -> dict[str, str]:
+def linked(target: BakeTarget) -> dict[str, str]:
     """Return the targets whose result a target copies from: context name to target name."""
     contexts = (target.get("contexts") or {}).items()
     return {name: at.removeprefix(_LINK) for name, at in contexts if at.startswith(_LINK)}
 
 
-def base_arguments(targets: Mapping[str, Target]) -> dict[str, str]:
+def base_arguments(targets: Mapping[str, BakeTarget]) -> dict[str, str]:
     """Return the base images that targets name: build argument to image reference.
 
     Raises:
@@ -105,9 +105,9 @@ def base_arguments(targets: Mapping[str, Target]) -> dict[str, str]:
 
 
 def target_keys(
-    targets: Mapping[str, Target],
+    targets: Mapping[str, BakeTarget],
     *,
-    read: Callable[[str, Target], Sources],
+    read: Callable[[str, BakeTarget], Sources],
     pins: Mapping[str, str],
     platform: str,
 ) -> dict[str, str]:
@@ -161,4 +161,4 @@ def target_keys(
 _SEPARATE = frozenset(
     {"args", "context", "contexts", "dockerfile", "dockerfile-inline", "platforms"}
 )
-"""Fields that enter the key as what they stand for, not by their text."""
+"""Fields whose content, not text, is part of the key."""

@@ -18,7 +18,7 @@ from tasks.core.errors import InputError
 _WILD = re.compile(r"[]*?\[\\]")
 
 _UNPORTABLE = re.compile(r"\\[0-9A-Za-z]|\[\^?\]|\[[^]]*[\[*?]|\\\Z")
-"""What Go's regular expressions, in which the builder thinks, take otherwise than Python's."""
+"""Syntax that Go's regular expressions, which the builder uses, interpret differently."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Pattern:
 
 @dataclass
 class IgnoreFile:
-    """What a builder is not given of a folder.
+    """The patterns of files that are not sent to a builder.
 
     Args:
         text: the file's text; an empty one leaves nothing out.
@@ -46,7 +46,7 @@ class IgnoreFile:
         """Read the patterns.
 
         Raises:
-            InputError: the builder would not take one.
+            InputError: the builder would not accept one.
         """
         lines = self.text.removeprefix("\N{BYTE ORDER MARK}").split("\n")
         self._patterns = tuple(
@@ -54,7 +54,7 @@ class IgnoreFile:
         )
 
     def leaves_out(self, path: str) -> bool:
-        """Return True if the builder is not given what is at a path.
+        """Return True if a path is not sent to the builder.
 
         Args:
             path: relative to the folder, with ``/``.
@@ -62,7 +62,7 @@ class IgnoreFile:
         return self._result(path)[0]
 
     def prunes(self, folder: str) -> bool:
-        """Return True if the builder is given nothing that is below a folder."""
+        """Return True if nothing below a folder is sent to the builder."""
         if not self.leaves_out(folder):
             return False
         exceptions = [pattern.text for pattern in self._patterns if pattern.is_exception]
@@ -100,7 +100,7 @@ def _parse(line: str) -> _Pattern:
 
 
 def _matcher(line: str, text: str) -> Callable[[str], bool]:
-    """Return what says whether a path, as a whole, is what a cleaned pattern means."""
+    """Return a function that tells whether a path matches a cleaned pattern."""
     if not _WILD.search(text):
         return lambda path: path == text
     if text.startswith("**") and not _WILD.search(text[2:]):
@@ -119,7 +119,7 @@ _MEANINGS = {"**": "(.*/)?", "**/": "(.*/)?", "*": "[^/]*", "?": "[^/]"}
 
 
 def _regex(text: str) -> str:
-    """Return the regular expression that the builder makes of a pattern."""
+    """Return the regular expression that the builder uses for a pattern."""
     start, rest = (text[:-2], ".*") if text.endswith("**") else (text, "")
     parts = re.findall(r"\*\*/?|\\.|.", start, re.DOTALL)
     escaped = (f"\\{part}" if part in ".+()|{}$" else part for part in parts)

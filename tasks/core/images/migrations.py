@@ -1,4 +1,4 @@
-"""What the console of the image says about the database's migrations."""
+"""Reads the state of migrations from the output of Mautic's console."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ MIGRATIONS = ("php", "bin/console", "doctrine:migrations:list", "--no-ansi", "--
 _ROW = re.compile(r"^\W*(?:\w+\\)*(\w+)\W+migrated, not available\W", re.ASCII)
 
 
-def unavailable(table: str) -> tuple[str, ...]:
-    """Return the migrations that a database has seen and its code does not have, by their names.
+def unavailable_migrations(table: str) -> tuple[str, ...]:
+    """Return the names of migrations that the database has executed and the code does not have.
 
     Args:
         table: what ``doctrine:migrations:list`` prints.

@@ -37,19 +37,19 @@ class Reference:
 
     @property
     def wanted(self) -> str:
-        """What to ask the registry for: the digest, else the tag, else ``latest``."""
+        """The reference for requests to the registry: the digest, else the tag, else ``latest``."""
         return self.digest or self.tag or "latest"
 
     def at(self, digest: str) -> str:
-        """Return the reference pinned to a digest; the tag stays readable."""
+        """Return the reference pinned to a digest, with its tag."""
         return f"{self.name}:{self.tag}@{digest}" if self.tag else f"{self.name}@{digest}"
 
 
 def parse_reference(text: str) -> Reference:
-    """Return a reference in its parts.
+    """Parse an image reference.
 
     Raises:
-        InputError: Docker would not take it for one.
+        InputError: Docker would not accept it.
     """
     match = _REFERENCE.fullmatch(text)
     if match is None:

@@ -1,8 +1,8 @@
-"""The tags of an image in the registry, and which of them go when a branch goes.
+"""The tags of an image in the registry, and which of them are removed with a branch.
 
-Beside every tag that a branch's build sets it sets a marker, ``branch.<slug>.<tag>``. By the
-markers a clean-up knows a branch's tags from the branch's name alone, and whether another branch
-still uses one. A slug holds only [a-z0-9-], so the dots separate safely.
+For every tag that a branch's build sets it also sets a marker, ``branch.<slug>.<tag>``. By the
+markers a clean-up finds a branch's tags from the branch's name alone, and knows whether another
+branch still uses one. A slug has only [a-z0-9-], so the dots are unambiguous.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ IMAGES = ("mautic", "nginx")
 """The repositories below an environment's registry; what an environment runs."""
 
 CACHE = "cache"
-"""The latest image built, kept only for its layers: a build without local cache starts there."""
+"""The tag of the last image built, used as a layer cache by builders without a local one."""
 
 LATEST = "latest"
 
@@ -43,7 +43,7 @@ def branch_marker(slug: str, tag: str) -> str:
 
 
 def is_marker(tag: str) -> bool:
-    """Return True if a tag only says that a branch uses another one."""
+    """Return True if a tag is a marker."""
     return tag.startswith(_MARKER)
 
 
@@ -55,18 +55,17 @@ def slugs(tags: Iterable[str]) -> frozenset[str]:
 def removable(
     tags: Mapping[str, str], *slugs: str, used: Collection[str] = frozenset()
 ) -> tuple[str, ...]:
-    """Return the tags of one repository that go when branches go, in the order to remove them.
+    """Return the tags of one repository to remove with branches, in the order of removal.
 
-    Their markers go. A tag they name goes unless another branch's marker names it, something else
-    uses it, or it is the very image that is ``latest``. A content key goes when its image loses its
-    last other tag by this; one that never had another tag stays: a build that is under way may just
-    have pushed it. The markers go last, so that a clean-up that was interrupted finds the rest
-    again.
+    The branches' markers are removed, and the tags they name, unless another branch's marker names
+    a tag, something else uses it, or its image is ``latest``. A content key is removed if its image
+    loses its last other tag by this. One that never had another tag is kept: a running build may
+    just have pushed it. The markers come last, so that an interrupted clean-up finds the rest.
 
     Args:
         tags: every tag of the repository, with its digest.
         slugs: the slugs of the branches.
-        used: tags that are known to be in use otherwise.
+        used: tags that are in use for other reasons.
     """
     own = tuple(branch_marker(slug, "") for slug in slugs)
     markers = {tag for tag in tags if tag.startswith(own)}

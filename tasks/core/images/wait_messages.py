@@ -1,12 +1,12 @@
-"""What a program of the images says while it waits: its words, as a rollout judges by them.
+"""Parses the messages of the images' programs while they wait; a rollout is judged by them.
 
-Every program of the images that waits writes, at once and again whenever the sentence changes::
+A waiting program writes, at once and again whenever the sentence changes::
 
     NAME: waiting [CODE]: SENTENCE
     NAME: failed [CODE]: SENTENCE
 
-The second one is its last line before it ends. Any other line of its own begins with ``NAME:``,
-too, and means that it has got on.
+The second one is its last line before it exits. Any other line of the program itself begins with
+``NAME:``, too, and means that it made progress.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 DATABASE = "database"
-"""What the codes of everything begin with that is wrong with the database."""
+"""The prefix of all codes about the database."""
 
 _OWN = re.compile(r"(migrate|wait|database): ")
 _WORDS = re.compile(
@@ -26,13 +26,13 @@ _WORDS = re.compile(
 
 
 @dataclass(frozen=True)
-class Words:
-    """What a program waits for.
+class WaitMessage:
+    """A message of a waiting program.
 
     Attributes:
         code: the reason, from a short list.
         sentence: the reason in words.
-        final: whether it has given up.
+        final: whether the program has given up.
     """
 
     code: str
@@ -41,51 +41,51 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one run of a container has said so far.
+class ContainerMessages:
+    """The messages of one run of a container so far.
 
     Attributes:
         line: its last line.
-        words: what it waits for, or None when it waits for nothing.
-        since: when it began to wait for that.
+        words: its present message, or None if it is not waiting.
+        since: when it began to wait for that reason.
     """
 
     line: str = ""
-    words: Words | None = None
+    words: WaitMessage | None = None
     since: datetime | None = None
 
-    def then(self, line: str, when: datetime) -> Said:
-        """Return what has been said after one more line."""
+    def then(self, line: str, when: datetime) -> ContainerMessages:
+        """Return the state after one more line."""
         if not line.strip():
             return self
-        words = read(line)
+        words = parse_message(line)
         if words is None:
-            # A program that it has called may say something in between.
+            # A program that it has called may write something in between.
             kept = None if is_own(line) else self.words
-            return Said(line, kept, self.since if kept else None)
+            return ContainerMessages(line, kept, self.since if kept else None)
         same = self.words is not None and _kind(self.words) == _kind(words)
-        return Said(line, words, self.since if same else when)
+        return ContainerMessages(line, words, self.since if same else when)
 
 
-def read(line: str) -> Words | None:
-    """Return what a line says of waiting, or None when it says nothing of it."""
+def parse_message(line: str) -> WaitMessage | None:
+    """Return the message in a line, or None if it has none."""
     found = _WORDS.fullmatch(line.strip())
     if found is None:
         return None
-    return Words(found["code"], found["sentence"], found["state"] == "failed")
+    return WaitMessage(found["code"], found["sentence"], found["state"] == "failed")
 
 
-def last(text: str) -> Words | None:
-    """Return the last words of a log's end, such as a container's termination message."""
-    return next(filter(None, map(read, reversed(text.splitlines()))), None)
+def last_message(text: str) -> WaitMessage | None:
+    """Return the last message in the end of a log, e.g. in a termination message."""
+    return next(filter(None, map(parse_message, reversed(text.splitlines()))), None)
 
 
 def is_own(line: str) -> bool:
-    """Return True if a line is one of the program itself, and not of what it has called."""
+    """Return True if a line is from the program itself, not from one that it called."""
     return bool(_OWN.match(line))
 
 
-def _kind(words: Words) -> tuple[str, bool]:
-    # A database that refuses now and is unreachable then has been away all the time.
+def _kind(words: WaitMessage) -> tuple[str, bool]:
+    # A database that first refuses and then is unreachable was unavailable all the time.
     is_database = words.code.startswith(DATABASE)
     return DATABASE if is_database else words.code, words.final

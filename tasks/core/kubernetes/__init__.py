@@ -1,1 +1,1 @@
-"""Rules of a cluster: what is put into it, and what its objects tell."""
+"""Decisions about a cluster: objects to create, and judgements of those that exist."""

@@ -1,4 +1,4 @@
-"""What the images can run of the chart's scheduled commands."""
+"""Decides which of the chart's scheduled commands the images can run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ IMAP_UNTIL = (8, 3)
 NEEDS_IMAP = f"{MAIL} needs PHP's extension imap, which Debian has up to bookworm (PHP 8.2)"
 
 
-def unable(values: Mapping[str, Any], php: str) -> Iterator[str]:
-    """Yield the CronJobs that cannot work in the images, by name.
+def unsupported_crons(values: Mapping[str, Any], php: str) -> Iterator[str]:
+    """Yield the names of the CronJobs that would always fail with the images.
 
-    The scheduler of ``crons.mode: pod`` looks at the image itself; a CronJob would fail each time.
+    The scheduler of ``crons.mode: pod`` checks the image itself.
 
     Args:
         values: the chart's values, merged.

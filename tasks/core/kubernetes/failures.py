@@ -45,6 +45,35 @@ def _rule(cause: str, reasons: str, patience: Patience, advice: str, message: st
     return Rule(cause, frozenset(reasons.split()), patience, advice, pattern)
 
 
+_PASSING_PULL = "|".join(
+    (
+        # Time: of Go's net package, of contexts, of gateways
+        r"time(d )?-?out|deadline exceeded|context canceled",
+        # The network between a node and the registry, or the resolver it asks. Go names every
+        # dialled, read and written connection; what comes after it passes.
+        r"\b(dial|read|write) (tcp|udp|unix)|\blookup \S+|no such host|name resolution|"
+        r"server misbehaving|try again|temporarily|unreachable|no route to host|host is down",
+        # A connection that ended in the middle, and what it had brought by then
+        r"connection (re|lost|closed|aborted|broken|timed|error)|connection force closed|"
+        r"closed (the |idle |network )?connection|broken pipe|\bEOF\b|http2:|GOAWAY|stream error|"
+        r"transport connection|TLS handshake|failed size validation|unexpected commit digest",
+        # A registry, or what stands before it, that has enough to do. Not every 5xx has a phrase:
+        # Cloudflare's 520 to 530 have none (containerd, core/remotes/docker; CRI-O; dockerd).
+        r"too ?many ?requests|QPS exceeded|\bunavailable\b|bad gateway|internal server error|"
+        r"status ?(code)?( \S+://\S+| \[[^\]]*\]| from (\w+ request to \S+|registry))?:? 5\d\d\b",
+        # A node whose disk is full deletes images that nobody uses.
+        r"no space left",
+        # A kubelet before 1.32 does not repeat the reason while it waits for its next attempt.
+        r"^Back-off pulling image \"[^\"]*\"$",
+    )
+)
+"""What kubelets and container runtimes say of a pull that the next attempt may be spared."""
+
+_UNCOUNTED = (
+    "status unknown for quota|quota evaluation timed out|cannot be fulfilled on resourcequotas"
+)
+_UNANSWERED = "fail(ed|ure) (calling|to call) webhook|no endpoints available for service"
+
 # Reasons: kubelet's container states (pkg/kubelet/images/types.go, container/sync_result.go,
 # kuberuntime) and events (pkg/kubelet/events/event.go), the scheduler's PodScheduled condition,
 # the controllers' conditions and events, and the codes of the images' own words (core.words).
@@ -62,9 +91,7 @@ RULES: tuple[Rule, ...] = (
         "ErrImagePull ImagePullBackOff ImageInspectError RegistryUnavailable",
         Patience.GRACE,
         "look at the registry and at the nodes' network, then deploy again",
-        r"time(d )?-?out|deadline exceeded|context canceled|connection re|no such host|"
-        r"server misbehaving|\bEOF\b|TLS handshake|too ?many ?requests|QPS exceeded|"
-        r"registry is unavailable|\b5\d\d (internal|bad gateway|service|gateway)",
+        _PASSING_PULL,
     ),
     _rule(
         "the image cannot be pulled",
@@ -120,7 +147,25 @@ RULES: tuple[Rule, ...] = (
         "FailedCreate ReplicaSetCreateError",
         Patience.NONE,
         "raise the namespace's quota or lower replicas and resources",
-        r"exceeded quota|failed quota|maximum .* usage per|minimum .* usage per",
+        r"exceeded quota|failed quota|insufficient quota|maximum .* usage per|minimum .* usage per",
+    ),
+    # k8s.io/apiserver, pkg/admission/plugin/resourcequota/controller.go
+    _rule(
+        "a quota's use is not known yet",
+        "FailedCreate ReplicaSetCreateError",
+        Patience.GRACE,
+        "look at the controller manager, which counts it, and at the quota (`kubectl describe "
+        "quota`)",
+        _UNCOUNTED,
+    ),
+    # k8s.io/apiserver, pkg/admission/plugin/webhook/errors and pkg/util/webhook: one that has
+    # refused "denied the request".
+    _rule(
+        "an admission webhook does not answer",
+        "FailedCreate ReplicaSetCreateError",
+        Patience.GRACE,
+        "look at the pods of the webhook that the message names, and at its certificate",
+        _UNANSWERED,
     ),
     _rule(
         "its service account is missing",
@@ -336,6 +381,15 @@ class Cause:
         message = " ".join(self.symptom.message.split())
         words = f": {message}" if message else ""
         return f"{self.symptom.subject}: {self.rule.cause} ({self.symptom.reason}{words})"
+
+
+def is_passing_refusal(words: str) -> bool:
+    """Return True if the API has not taken an object for a reason that may heal.
+
+    Args:
+        words: the API's, or those of a program that passes them on.
+    """
+    return bool(re.search(f"{_UNCOUNTED}|{_UNANSWERED}", words))
 
 
 def rule_for(symptom: Symptom) -> Rule | None:

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that the suite itself makes, beside those of the chart."""
+"""The Kubernetes objects that the suite creates besides those of the chart."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from tasks.core.environment import Owner
 from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.names import LABEL_MAX, Names, fitted
+from tasks.core.names import LABEL_MAX, Names, shorten
 
 PREFIX = "mautic-multidev.io/"
 MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
-"""On everything the suite made itself; the chart's objects are Helm's."""
+"""The labels of objects that the suite created itself; the chart's are managed by Helm."""
 INSTANCE = "app.kubernetes.io/instance"
-"""The label by which everything of a release is found."""
+"""The label of a release's objects: the release."""
 COMPONENT = "app.kubernetes.io/component"
-"""The label that says which part of a release an object is."""
+"""The label of a release's objects: its component."""
 JOB_NAME = "batch.kubernetes.io/job-name"
 """The label by which Kubernetes marks the pods of a Job."""
 
@@ -25,21 +25,21 @@ SECRET = "mautic"  # noqa: S105 - the object's name
 RECORD = f"{PREFIX}record"
 POD_SECURITY = "pod-security.kubernetes.io/"
 DATABASE_JOB_SECONDS = 60
-"""How long creating or dropping a database may take, from when its server answers."""
+"""How long creating or dropping a database may take once its server answers."""
 
 
 @dataclass(frozen=True)
 class DatabaseServer:
-    """Where the branches' databases live.
+    """The server with the branches' databases.
 
     Attributes:
         host: host name, as pods reach it.
         admin_secret: Secret in the platform namespace with ``username`` and ``password``.
         namespace: the platform namespace.
-        prefix: what every branch's database and user begins with; nothing else is ever touched.
-        admin_secret_arn: the same in AWS Secrets Manager, in place of ``admin_secret``; or empty.
-        account: service account whose Pod Identity may read that one.
-        tls_ca: file of the mautic image with the server's authorities; or empty for no TLS.
+        prefix: prefix of every branch's database and user; nothing else is ever changed.
+        admin_secret_arn: ARN of the same in AWS Secrets Manager, instead of ``admin_secret``.
+        account: service account whose Pod Identity may read that secret.
+        tls_ca: file in the mautic image with the server's CA certificates; empty for no TLS.
     """
 
     host: str
@@ -53,14 +53,13 @@ class DatabaseServer:
 
 
 def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) -> Object:
-    """Return a branch's namespace: whose it is stands on it, for people and for the suite.
+    """Return a branch's namespace, with its owner and its record in labels and annotations.
 
-    Labels find it; annotations hold what a label cannot (63 characters, few signs).
+    Labels are for selectors; annotations hold values that are too long for labels or have other
+    characters.
 
     Args:
-        owner: whose it is.
-        record: what is remembered of the environment.
-        pipeline: URL of the CI pipeline that made this deploy, or an empty string.
+        pipeline: URL of the CI pipeline of this deploy, or an empty string.
     """
     current = record.current
     return {
@@ -90,7 +89,7 @@ def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) 
 
 
 def stated_owner(found: Object) -> dict[str, str]:
-    """Return what a namespace says of its owner, by the names of ``Owner``'s attributes."""
+    """Return a namespace's owner, by the names of ``Owner``'s attributes."""
     said = {**labels_of(found), **annotations_of(found)}
     names = ("environment", "slug", "branch", "repository")
     return {name: said[PREFIX + name] for name in names if PREFIX + name in said}
@@ -106,7 +105,7 @@ def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Objec
     """Return a branch's Secret.
 
     Args:
-        values: its keys and values, in clear.
+        values: its keys and values, not encoded.
     """
     return {
         "apiVersion": "v1",
@@ -118,7 +117,7 @@ def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Objec
 
 
 def database_secret(names: Names, server: DatabaseServer, password: str) -> Object:
-    """Return the short-lived Secret that tells the database Job the branch's password."""
+    """Return the short-lived Secret that passes the branch's password to the database Job."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -135,14 +134,14 @@ def database_secret(names: Names, server: DatabaseServer, password: str) -> Obje
 def database_job(
     names: Names, server: DatabaseServer, image: str, verb: str, wait_seconds: int
 ) -> Object:
-    """Return the Job that makes or drops a branch's database and user.
+    """Return the Job that creates or drops a branch's database and user.
 
-    It runs in the platform namespace, the only place where the administrator's Secret is; or where
-    the service account is whose Pod Identity may read it in AWS: EKS gives such a pod credentials
-    of its own, and no token of Kubernetes is mounted.
+    It runs in the platform namespace, the only one with the administrator's Secret, or with the
+    service account whose Pod Identity may read it in AWS: EKS gives such a pod its own credentials,
+    so no Kubernetes token is mounted.
 
     Args:
-        image: the mautic image, by digest; it has what is needed.
+        image: the mautic image, by digest, which has the client programs.
         verb: ``create`` or ``drop``.
         wait_seconds: how long to wait for a server that cannot be reached.
     """
@@ -151,9 +150,9 @@ def database_job(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            # Its pods carry it as a label. It is cut at its end: what CI jobs may do here goes by
-            # how it begins (helm/platform, guard.yaml).
-            "name": fitted(f"database-{verb}-{names.release}", LABEL_MAX),
+            # It is also a label of its pods, so its length is limited. Only its end is cut: the
+            # rights of CI jobs depend on its beginning (helm/platform, guard.yaml).
+            "name": shorten(f"database-{verb}-{names.release}", LABEL_MAX),
             "namespace": server.namespace,
             "labels": labels,
         },
@@ -228,7 +227,7 @@ def _database_container(
             ),
             *({"name": f"scratch-{n}", "mountPath": path} for n, path in enumerate(_SCRATCH)),
         ],
-        # Its last words stand in its status: whoever waits need not ask for its log.
+        # Its last lines are in its status, so that nobody needs its log.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {
             "requests": {"cpu": "50m", "memory": "64Mi"},

@@ -1,7 +1,7 @@
-"""Reading the API's objects: conditions, container statuses, owners, time stamps.
+"""Reads the API's objects: conditions, container statuses, owners, timestamps.
 
 Objects are the API's own JSON as dicts (Kubernetes API reference: ObjectMeta v1, Pod v1, Event v1,
-Condition v1). A field that is absent and one that is null mean the same.
+Condition v1). An absent field and a null one mean the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 Object = dict[str, Any]
 
 CLOCK_STEP = timedelta(seconds=1)
-"""The API's time stamps are cut to whole seconds: so much earlier a thing may seem."""
+"""The API truncates timestamps to seconds, so things may seem this much earlier."""
 
 
 # -- metadata -------------------------------------------------------------------------------------
@@ -35,12 +35,12 @@ def annotations_of(item: Object) -> dict[str, str]:
 
 
 def title_of(item: Object) -> str:
-    """Return kind and name as people know them, e.g. ``pod/web-1``."""
+    """Return kind and name as kubectl shows them, e.g. ``pod/web-1``."""
     return f"{item.get('kind', 'object').lower()}/{item['metadata']['name']}"
 
 
 def is_being_deleted(item: Object) -> bool:
-    """Return True if an object's deletion was asked for."""
+    """Return True if an object is being deleted."""
     return bool(item["metadata"].get("deletionTimestamp"))
 
 
@@ -54,7 +54,7 @@ def controller_uid(item: Object) -> str:
     return next((str(each["uid"]) for each in owners_of(item) if each.get("controller")), "")
 
 
-# -- time stamps ----------------------------------------------------------------------------------
+# -- timestamps -----------------------------------------------------------------------------------
 
 
 def parse_time(stamp: str | None) -> datetime | None:
@@ -63,7 +63,7 @@ def parse_time(stamp: str | None) -> datetime | None:
 
 
 def created_at(item: Object) -> datetime | None:
-    """Return when an object was made, or None where the API does not say."""
+    """Return when an object was created, or None if unknown."""
     return parse_time(item["metadata"].get("creationTimestamp"))
 
 
@@ -71,14 +71,14 @@ def created_at(item: Object) -> datetime | None:
 
 
 def last_seen(event: Object) -> datetime:
-    """Return when an event was last reported, in either of the API's two ways to say so."""
+    """Return when an event was last reported, by either of the API's two formats."""
     series = event.get("series") or {}
     stamp = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
     return parse_time(stamp) or created_at(event) or datetime.min.replace(tzinfo=UTC)
 
 
 def times_seen(event: Object) -> int:
-    """Return how often an event was reported, in either of the API's two ways to say so."""
+    """Return how often an event was reported, by either of the API's two formats."""
     return int((event.get("series") or {}).get("count") or event.get("count") or 1)
 
 
@@ -120,7 +120,7 @@ def has_condition(item: Object, kind: str) -> bool:
 
 
 def has_ended(job: Object) -> bool:
-    """Return True if a Job has ended, well or not."""
+    """Return True if a Job has ended, successfully or not."""
     return has_condition(job, "Complete") or has_condition(job, "Failed")
 
 
@@ -133,18 +133,18 @@ def init_statuses(pod: Object) -> Sequence[Object]:
 
 
 def main_statuses(pod: Object) -> Sequence[Object]:
-    """Return the statuses of a pod's containers, those of its start left out."""
+    """Return the statuses of a pod's containers, without init containers."""
     return pod.get("status", {}).get("containerStatuses") or ()
 
 
 def container_statuses(pod: Object) -> Iterator[Object]:
-    """Yield the statuses of all containers of a pod, those of its start first."""
+    """Yield the statuses of all containers of a pod, init containers first."""
     yield from init_statuses(pod)
     yield from main_statuses(pod)
 
 
 def container_spec(pod: Object, name: str) -> Object:
-    """Return a container as its pod's spec has it."""
+    """Return a container's spec in its pod."""
     spec = pod.get("spec", {})
     containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
     return next((each for each in containers if each["name"] == name), {"name": name})

@@ -1,4 +1,4 @@
-"""What all environments of one cluster share: from what is known of it to the charts' values."""
+"""What all environments of one cluster share: derives the charts' values from known facts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.core.settings import Settings
 RELEASE = "mautic-platform"
 CONTROLLER = "aws-load-balancer-controller"
 CONTROLLER_NAMESPACE = "kube-system"
-"""Where Terraform's role for the controller's account is tied to."""
+"""The namespace that Terraform's role for the controller's service account is bound to."""
 EFS_DRIVER = "efs.csi.aws.com"
 BUNDLE = "gateway.networking.k8s.io/bundle-version"
 """Annotation of every definition of the Gateway API (its pkg/consts)."""
@@ -28,7 +28,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 @dataclass(frozen=True)
 class PlatformInputs:
-    """Everything that a cluster's platform depends on; what is empty has no part in it.
+    """Everything that a cluster's platform depends on; empty values are not used.
 
     Attributes:
         project: prefix of every name the suite makes.
@@ -70,10 +70,10 @@ class PlatformInputs:
 def inputs_of(
     settings: Settings, environment: str, parameters: Mapping[str, str]
 ) -> PlatformInputs:
-    """Return what is known of the cluster that an environment lives in.
+    """Return the inputs for the platform of an environment's cluster.
 
     Args:
-        settings: the settings, the stack's among them.
+        settings: the settings, including the stack's.
         parameters: what the stack's Terraform has published; empty without a stack.
 
     Raises:
@@ -97,7 +97,7 @@ def inputs_of(
         ),
         main_group=parameters.get("cluster/groups/main", ""),
         branch_group=parameters.get("cluster/groups/branches", ""),
-        # With several registries none can be demanded.
+        # With several registries none can be enforced.
         registry=own.registry.url or "" if len(registries) == 1 else "",
         database_host=database.host if database else "",
         database_secret=database.admin_secret if database and not database.admin_secret_arn else "",
@@ -125,7 +125,7 @@ def _classes(text: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def values(inputs: PlatformInputs) -> dict[str, Any]:
-    """Return the values of helm/platform that follow from what is known of a cluster."""
+    """Return the values of helm/platform that follow from a cluster's inputs."""
     on_aws = bool(inputs.cluster)
     given: dict[str, Any] = {
         "project": inputs.project,
@@ -165,16 +165,15 @@ def controller_values(inputs: PlatformInputs) -> dict[str, Any]:
     return {"clusterName": inputs.cluster, "region": inputs.region, "vpcId": inputs.vpc_id}
 
 
-# -- what is fetched ------------------------------------------------------------------------------
+# -- downloads ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Upstream:
-    """A file of somebody else's.
+class UpstreamFile:
+    """A third party's file.
 
     Attributes:
-        url: where it is.
-        sha256: the only content it may have.
+        sha256: its checksum.
     """
 
     version: str
@@ -182,14 +181,14 @@ class Upstream:
     sha256: str
 
 
-def upstream(data: Any) -> dict[str, Upstream]:
+def upstream(data: Any) -> dict[str, UpstreamFile]:
     """Return the files of helm/platform/upstream.yaml by name.
 
     Raises:
         SettingsError: the file is not valid.
     """
     try:
-        found = {name: Upstream(**one) for name, one in data.items()}
+        found = {name: UpstreamFile(**one) for name, one in data.items()}
     except (TypeError, AttributeError) as error:
         raise SettingsError(f"helm/platform/upstream.yaml cannot be read: {error}") from error
     for name, one in found.items():
@@ -207,7 +206,7 @@ def is_older(found: str, wanted: str) -> bool:
     return numbers(found) < numbers(wanted)
 
 
-# -- what there should be -------------------------------------------------------------------------
+# -- the parts ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -215,10 +214,10 @@ class PlatformPart:
     """One object of the platform.
 
     Attributes:
-        title: what it is, for people.
+        title: its description for users.
         namespace: its namespace, or None.
         release: the Helm release that it belongs to, or an empty string.
-        remedy: what to do when it is missing.
+        remedy: what to do if it is missing.
     """
 
     title: str
@@ -236,8 +235,8 @@ def platform_parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[Pl
     """Return the objects that a platform consists of.
 
     Args:
-        merged: the values of helm/platform, all of them.
-        inputs: what is known of the cluster.
+        merged: the values of helm/platform, including its defaults.
+        inputs: the facts about the cluster.
     """
     return [
         *_foundations(merged, inputs),
@@ -308,14 +307,14 @@ def _access(access: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
         yield PlatformPart(f"guard of {name}", "ValidatingAdmissionPolicyBinding", full)
 
 
-# -- what the cluster says ------------------------------------------------------------------------
+# -- cluster objects ------------------------------------------------------------------------------
 
 
 def platform_namespace(name: str, record: Mapping[str, str]) -> Object:
     """Return the platform namespace.
 
     Args:
-        record: the fingerprint of each release that was installed to its end.
+        record: the fingerprint of each release that was installed successfully.
     """
     return {
         "apiVersion": "v1",
@@ -334,8 +333,8 @@ def platform_namespace(name: str, record: Mapping[str, str]) -> Object:
     }
 
 
-def recorded_prints(found: Object | None) -> dict[str, str]:
-    """Return the fingerprints that the platform namespace holds."""
+def recorded_fingerprints(found: Object | None) -> dict[str, str]:
+    """Return the fingerprints in the platform namespace."""
     annotations = annotations_of(found) if found else {}
     record: dict[str, str] = json.loads(annotations.get(RECORD, "{}"))
     return record

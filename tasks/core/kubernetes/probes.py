@@ -1,7 +1,7 @@
-"""The answers that a container's probe got, in the terms of the probe itself.
+"""Describes failed probes in terms of the probe, e.g. ``GET /s/login answered 500``.
 
-The kubelet's events tell of a failed probe in Go's words (pkg/kubelet/prober, pkg/probe of
-Kubernetes 1.36); which request it was stands in the pod's spec alone.
+The kubelet's events have Go's error messages (pkg/kubelet/prober, pkg/probe of Kubernetes 1.36);
+only the pod's spec has the request.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from tasks.core.kubernetes.objects import Object
 
 LENGTH = 200
-"""How much of an answer in unknown words is told."""
+"""How much of an unknown message is shown."""
 
 _EVENT = re.compile(
     r"(?P<kind>Startup|Readiness|Liveness) probe "
@@ -25,12 +25,12 @@ _REFUSED = re.compile(r"connection refused|no route to host", re.IGNORECASE)
 _CUT = re.compile(r"\bEOF\b|connection reset", re.IGNORECASE)
 
 
-def answer(message: str, container: Object) -> str:
-    """Return what a probe got, e.g. ``readiness probe: GET /s/login answered 500``.
+def describe_answer(message: str, container: Object) -> str:
+    """Return a failed probe's answer, e.g. ``readiness probe: GET /s/login answered 500``.
 
     Args:
         message: an ``Unhealthy`` event's message.
-        container: the container as the pod's spec has it.
+        container: the container's spec.
     """
     found = _EVENT.match(message)
     if found is None:
@@ -40,41 +40,41 @@ def answer(message: str, container: Object) -> str:
     port = _port(probe, container)
     said = _STATUS.search(got)
     if said:
-        words = f"{request(probe)} answered {said[1]}"
+        words = f"{describe_request(probe)} answered {said[1]}"
     elif _REFUSED.search(got):
         words = f"no connection to port {port}" if port else "no connection"
     elif _TIMEOUT.search(got):
-        words = f"{request(probe)} timed out after {probe.get('timeoutSeconds', 1)} s"
+        words = f"{describe_request(probe)} timed out after {probe.get('timeoutSeconds', 1)} s"
     elif _CUT.search(got):
-        words = f"{request(probe)}: the connection was closed without an answer"
+        words = f"{describe_request(probe)}: the connection was closed without an answer"
     else:
         words = " ".join(got.split())[:LENGTH]
     return f"{kind} probe: {words}"
 
 
-def unanswered(container: Object, *, started: bool) -> str:
-    """Return which probe a container waits for that no event tells of."""
+def describe_unanswered(container: Object, *, started: bool) -> str:
+    """Return which probe a container waits for if there is no event about it."""
     names = ("readinessProbe",) if started else ("startupProbe", "readinessProbe")
     name = next((name for name in names if container.get(name)), "")
     if not name:
         return "it is not ready"
     kind = name.removesuffix("Probe")
-    return f"{kind} probe: {request(container[name])} has not succeeded yet"
+    return f"{kind} probe: {describe_request(container[name])} has not succeeded yet"
 
 
-def killed(message: str) -> tuple[str, str] | None:
-    """Return container and probe of a ``Killing`` event, or None when no probe was the reason."""
+def parse_killing(message: str) -> tuple[str, str] | None:
+    """Return container and probe of a ``Killing`` event, or None if no probe was the reason."""
     found = _KILLED.match(message)
     return (found["name"], found["kind"]) if found else None
 
 
-def is_of(message: str, kind: str) -> bool:
-    """Return True if an ``Unhealthy`` event's message is one of a kind of probe."""
+def is_failure_of(message: str, kind: str) -> bool:
+    """Return True if an ``Unhealthy`` event's message is about a kind of probe."""
     return message.lower().startswith(f"{kind} probe ")
 
 
-def request(probe: Object) -> str:
-    """Return what a probe does, in a few words."""
+def describe_request(probe: Object) -> str:
+    """Return a probe's request in a few words."""
     if http := probe.get("httpGet"):
         return f"GET {http.get('path') or '/'}"
     if tcp := probe.get("tcpSocket"):
@@ -85,7 +85,7 @@ def request(probe: Object) -> str:
 
 
 def _port(probe: Object, container: Object) -> int | str | None:
-    """Return the number of the port that a probe asks, which may be named in its container."""
+    """Return the number of a probe's port, which the container may name."""
     port = (probe.get("httpGet") or probe.get("tcpSocket") or {}).get("port")
     for each in container.get("ports") or ():
         if each.get("name") == port:

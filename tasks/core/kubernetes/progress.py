@@ -1,4 +1,4 @@
-"""How far each workload of a rollout is, and what it waits for."""
+"""The progress of each workload of a rollout, and what it waits for."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tasks.core.kubernetes.objects import (
     uid_of,
 )
 from tasks.core.kubernetes.snapshot import Snapshot, is_by_job, is_observed, new_replicasets
-from tasks.core.kubernetes.symptoms import of_pod
-from tasks.core.kubernetes.waits import LINE_LENGTH, probe_of, words_of
+from tasks.core.kubernetes.symptoms import pod_symptoms
+from tasks.core.kubernetes.waits import LINE_LENGTH, probe_answer, wait_message
 
 
 @dataclass(frozen=True)
-class Row:
-    """How far one workload is.
+class WorkloadProgress:
+    """The progress of one workload.
 
     Attributes:
         workload: e.g. ``deployment/web``.
-        desired: pods it should have.
-        updated: pods of the new revision it has.
-        ready: of these, the ready ones.
-        complete: whether it has all it should have, and nothing of an old revision.
+        desired: number of desired pods.
+        updated: number of pods of the new revision.
+        ready: number of those that are ready.
+        complete: whether all desired pods are available, and none is of an old revision.
         note: what it is waiting for, in a few words.
-        began: when its new revision was made.
+        began: when its new revision was created.
     """
 
     workload: str
@@ -45,11 +45,11 @@ class Row:
     began: datetime | None = None
 
 
-def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
+def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[WorkloadProgress]:
     """Yield a row for each workload and each Job.
 
     Args:
-        pods: the pods that count.
+        pods: the pods of the newest revision.
     """
     newest = new_replicasets(snapshot)
     for workload in snapshot.workloads:
@@ -59,12 +59,12 @@ def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
         desired = workload.get("spec", {}).get("replicas", 1)
         ready = sum(has_condition(pod, "Ready") for pod in members)
         updated = workload.get("status", {}).get("updatedReplicas", 0)
-        yield Row(
+        yield WorkloadProgress(
             title_of(workload),
             desired,
             updated if is_observed(workload) else 0,
             ready,
-            # The pods themselves must be known, too: their watch may lag behind.
+            # The pods must be known as well: their watch may lag behind.
             _is_complete(workload) and ready >= desired,
             next(filter(None, (_note(pod, snapshot) for pod in members)), ""),
             created_at(mine[0]),
@@ -73,7 +73,7 @@ def progress(snapshot: Snapshot, pods: Sequence[Object]) -> Iterator[Row]:
         done = has_condition(job, "Complete")
         members = [pod for pod in pods if controller_uid(pod) == uid_of(job)]
         notes = [_note(pod, snapshot) for pod in members] or ["it has no pod yet"]
-        yield Row(
+        yield WorkloadProgress(
             f"job/{job['metadata']['name']}",
             1,
             job.get("status", {}).get("active", 0) + done,
@@ -98,18 +98,18 @@ def _is_complete(workload: Object) -> bool:
 
 
 def _note(pod: Object, snapshot: Snapshot) -> str:
-    """Return what a pod waits for, in its own words or in the API's."""
+    """Return what a pod waits for, by its own message or by the API."""
     for container in container_statuses(pod):
-        words, _ = words_of(pod, container, snapshot)
+        words, _ = wait_message(pod, container, snapshot)
         if words:
             return f"{container['name']} waits: {words.sentence[:LINE_LENGTH]}"
     if has_condition(pod, "Ready"):
         return ""
-    for symptom in of_pod(pod, snapshot):
+    for symptom in pod_symptoms(pod, snapshot):
         return symptom.reason
     for container in main_statuses(pod):
         if is_running(container) and not container.get("ready"):
-            answer = "" if is_by_job(pod) else probe_of(pod, container, snapshot)
+            answer = "" if is_by_job(pod) else probe_answer(pod, container, snapshot)
             got = answer.partition(" probe: ")[2]
             return f"{container['name']} is not ready{f': {got}' if got else ''}"
     return ""

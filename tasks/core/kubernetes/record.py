@@ -1,4 +1,4 @@
-"""What a cluster keeps of an environment: an annotation of its namespace."""
+"""The record of an environment in a cluster: an annotation of its namespace."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tasks.core.environment import Record, Release
 
 @dataclass(frozen=True)
 class ClusterRecord(Record):
-    """What is remembered of an environment in a cluster.
+    """The stored record of an environment in a cluster.
 
     Attributes:
-        revision: Helm's number of the last revision that was seen to work, or 0.
-        fingerprint: what that revision was made of; an equal one needs no deploy.
-        database: the image that made the branch's database on the server, and can drop it, or an
+        revision: Helm's number of the last revision that worked, or 0.
+        fingerprint: a hash of that revision's inputs; an equal one needs no deploy.
+        database: the image that created the branch's database on the server, and can drop it, or an
             empty string.
     """
 

@@ -1,4 +1,4 @@
-"""What keeps a branch's namespace, and how long its end is waited for: decisions, without I/O."""
+"""Decides what prevents the removal of a branch's namespace, and how long to wait for its end."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ KINDS_OF_USERS = (
     "CronJob",
     "Pod",
 )
-"""Kinds that somebody may have put into a branch's namespace beside ours."""
+"""Kinds of objects that others may have created in a branch's namespace."""
 
 WORK = frozenset(
     {"PersistentVolumeClaim", "Deployment", "StatefulSet", "ReplicaSet", "Job", "CronJob", "Pod"}
 )
-"""Kinds that run or store something: somebody's work, however many namespaces have one alike."""
+"""Kinds that run or store something: never removed, even if every namespace has such an object."""
 
 OWNERS = frozenset({*KINDS_OF_USERS, "Ingress", "HTTPRoute"})
-"""Kinds whose objects go with the release, or are looked at themselves: what they own follows."""
+"""Kinds that are removed with the release or checked themselves; so their dependents are not."""
 
 OF_KUBERNETES = ("configmap/kube-root-ca.crt", "serviceaccount/default")
-"""What Kubernetes itself puts into every namespace: not worth a word."""
+"""Objects that Kubernetes creates in every namespace; they are never mentioned."""
 
 WELL_KNOWN = (
     # OpenShift: https://docs.redhat.com/en/documentation/openshift_container_platform (Security,
@@ -56,14 +56,14 @@ WELL_KNOWN = (
     "configmap/istio-ca-root-cert",
     "configmap/istio-ca-crl",
 )
-"""What widespread platforms put into every namespace."""
+"""Objects that common platforms create in every namespace."""
 
 PEOPLE = ("kubectl", "oc", "helm", "k9s", "Mozilla", "node-fetch")
-"""Beginnings of the field managers of what people work with; Mozilla is any dashboard."""
+"""Prefixes of the field managers of people's tools; Mozilla is any dashboard."""
 
 AT_ONCE = timedelta(seconds=2)
-"""How long after a namespace was made its cluster's controllers fill it. The API's timestamps are
-whole seconds; nobody finds a new namespace and puts something into it by hand that fast."""
+"""How long after a namespace was created controllers put objects into it. The API's timestamps are
+in whole seconds; nobody creates something in a new namespace by hand that fast."""
 
 OTHERS_MIN = 3
 """How many other namespaces must be known before "most of them" means anything."""
@@ -74,11 +74,10 @@ class Contents:
     """The objects in a namespace that are not the branch's.
 
     Attributes:
-        foreign: somebody's own, as ``kind/name``: they keep the namespace.
-        passing: what the cluster's controllers put there, each with how that is known; it goes
+        foreign: other people's objects, as ``kind/name``; the namespace is kept for them.
+        passing: objects of the cluster's controllers, each with how that is known; they are removed
             with the namespace.
-        open: neither, as far as the namespace itself shows: kinds and names to be looked for in
-            other namespaces.
+        open: undecided objects, by kind and name, to be looked up in other namespaces.
     """
 
     foreign: tuple[str, ...] = ()
@@ -86,19 +85,19 @@ class Contents:
     open: tuple[tuple[str, str], ...] = ()
 
 
-def contents(
+def sort_contents(
     found: Iterable[Object],
     *,
     namespace: Object,
     release: str,
     patterns: Sequence[str],
 ) -> Contents:
-    """Sort what a branch's namespace holds beside the branch's own.
+    """Classify the objects in a branch's namespace that are not the branch's.
 
     Args:
         found: the objects of ``KINDS_OF_USERS``, each with its ``kind``.
         release: the branch's release.
-        patterns: globs of ``kind/name``, as the settings give them.
+        patterns: globs of ``kind/name`` from the settings.
     """
     foreign: list[str] = []
     passing: dict[str, str] = {}
@@ -126,7 +125,7 @@ def contents(
 
 
 def is_ours(item: Object, release: str) -> bool:
-    """Return True if an object is the suite's or the release's by what stands on it."""
+    """Return True if an object belongs to the suite or the release, by its labels."""
     labels = labels_of(item)
     if labels.get(INSTANCE) == release or MANAGED.items() <= labels.items():
         return True
@@ -140,13 +139,13 @@ def _fits(shown: str, patterns: Iterable[str]) -> bool:
 
 
 def _of_account(item: Object) -> bool:
-    """Return True if a Secret is a service account's token or pull secret: it goes with that."""
+    """Return True if a Secret is a service account's token or pull secret."""
     account = "kubernetes.io/service-account.name"
     return item["kind"] == "Secret" and account in annotations_of(item)
 
 
 def _came_with(item: Object, namespace: Object) -> bool:
-    """Return True if an object was made with its namespace, and by no person's tool."""
+    """Return True if an object was created right after its namespace, not by a person's tool."""
     managers = (each.get("manager", "") for each in item["metadata"].get("managedFields") or ())
     if any(manager.startswith(PEOPLE) for manager in managers):
         return False
@@ -154,12 +153,12 @@ def _came_with(item: Object, namespace: Object) -> bool:
     return made is not None and began is not None and made - began <= AT_ONCE
 
 
-def stands_in_most(there: int, others: int) -> bool:
-    """Return True if an object is one of those that every namespace gets.
+def is_in_most_namespaces(there: int, others: int) -> bool:
+    """Return True if most other namespaces have an object of the same kind and name.
 
     Args:
-        there: how many of the other namespaces have one of its kind and name.
-        others: how many other namespaces are known.
+        there: number of other namespaces that have one.
+        others: number of other namespaces that are known.
     """
     return others >= OTHERS_MIN and 2 * there > others
 
@@ -167,34 +166,34 @@ def stands_in_most(there: int, others: int) -> bool:
 # -- waiting --------------------------------------------------------------------------------------
 
 TELL_SECONDS = 3.0
-"""After how long a wait says what it waits for."""
+"""After how long a wait reports what it waits for."""
 NAMESPACE_SECONDS = 8.0
-"""After how long that of a namespace does which says nothing itself: its controller lets every one
-rest for 5 s before it looks (namespaceDeletionGracePeriod in pkg/controller/namespace)."""
+"""The same for a namespace without a message: its controller waits 5 s before it looks at one
+(namespaceDeletionGracePeriod in pkg/controller/namespace)."""
 STUCK_SECONDS = 15.0
-"""How long a clean-up waits for what does not move; the cluster goes on without it."""
+"""How long a clean-up waits for a deletion without progress; the cluster goes on without it."""
 STILL_SECONDS = 5.0
-"""How long something must have stood still to count as not moving."""
+"""How long a deletion must be unchanged to count as one without progress."""
 SERVED_SECONDS = 120.0
-"""How long it waits for controllers that are known to take their time."""
+"""How long it waits for controllers that are known to be slow."""
 SERVED = (".k8s.aws", ".kubernetes.io", ".k8s.io", "kubernetes.io/", "-attacher/")
-"""What names their finalizers: load balancers and volumes of a cloud go in their own time."""
+"""Parts of their finalizers' names: a cloud's load balancers and volumes take a while."""
 
 
 AT_REST = "its objects are being deleted"
 
 
-def is_worth_a_word(held: str, *, waited: float) -> bool:
+def is_worth_reporting(held: str, *, waited: float) -> bool:
     """Return True if a wait has taken long enough to be reported.
 
     Args:
-        held: what it waits for, in the words of ``held_by``.
+        held: what it waits for, from ``blocker_of``.
         waited: seconds since it began.
     """
     return waited > (NAMESPACE_SECONDS if held == AT_REST else TELL_SECONDS)
 
 
-def held_by(found: Object) -> str:
+def blocker_of(found: Object) -> str:
     """Return what an object that is being deleted waits for."""
     # A namespace says which kinds of objects, and which finalizers of theirs, are left.
     messages = [
@@ -218,19 +217,27 @@ def _finalizers(found: Object) -> str:
     return f"finalizer {', '.join(names)}" if names else ""
 
 
-def cannot_be_listed(found: Object) -> bool:
-    """Return True if a namespace cannot go because an API group does not answer."""
+def has_discovery_failure(found: Object) -> bool:
+    """Return True if a namespace cannot go because an API group does not answer.
+
+    Its controller has to list every kind before it lets go: nothing but that group's return, or
+    its end, helps.
+    """
     return has_condition(found, "NamespaceDeletionDiscoveryFailure")
 
 
-def is_stuck(held: str, *, waited: float, still: float) -> bool:
+def is_stuck(held: str, *, waited: float, still: float, unlisted: float = 0) -> bool:
     """Return True if waiting for the end of an object any longer serves nobody.
 
     Args:
-        held: what it waits for, in the words of ``held_by``.
+        held: what it waits for, from ``blocker_of``.
         waited: seconds since its deletion was asked for.
         still: seconds since ``held`` has changed.
+        unlisted: seconds since ``has_discovery_failure`` has become true, or 0.
     """
+    if unlisted > STILL_SECONDS:
+        # Whatever else moves, and whatever the group is called: most are of somebody's k8s.io.
+        return waited > STUCK_SECONDS
     # A namespace whose controller has not said anything yet waits for that.
     served = held == AT_REST or any(part in held for part in SERVED)
     limit = SERVED_SECONDS if served else STUCK_SECONDS

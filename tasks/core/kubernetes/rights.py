@@ -1,7 +1,7 @@
-"""What a deploy and a clean-up do to a branch's namespace, by verb and kind.
+"""The rights that a deploy and a clean-up need in a branch's namespace, by verb and kind.
 
-The one list of it: the preflight asks for these rights, and helm/platform gives CI jobs these and
-no others. The tests hold it against what the suite and its Helm ask of an API server.
+This is the only list: the preflight checks these rights, and helm/platform grants exactly these to
+CI jobs. Tests compare it with the requests of the suite and its Helm to an API server.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     }.items()
     for kind in kinds.split()
 }
-"""The verbs by kind, or by a part of it as in ``Pod/log``."""
+"""The verbs by kind, or by subresource as in ``Pod/log``."""
 
 
 def needed(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the verbs and kinds without which a deploy would stop half-way.
+    """Return the verbs and kinds that a deploy needs.
 
     Args:
-        values: the chart's values, merged: what it does not make needs no right.
+        values: the chart's merged values: kinds that it does not create need no rights.
     """
     route = values["route"]["kind"]
     made = {

@@ -1,11 +1,11 @@
-"""Is this rollout doomed, still on its way, or done? A pure judgement over what the API reports.
+"""Judges by the API's reports whether a rollout is done, doomed, or still on its way.
 
-``failures.RULES`` says which symptom means what, and how much patience it deserves. What has no
-rule there is never named as a cause: a probe that failed once, a node without cluster DNS or a
-slow volume is shown, but does not end a deploy. Only pods of the *new* revision count, and what
-was already wrong when the rollout began gets a grace period to heal: a deploy that changes
-nothing in the cluster may be the very one that repairs what was missing. What the images' own
-programs say while they wait (``core.images.wait_messages``) counts like what the API reports.
+``failures.RULES`` maps symptoms to causes, and says how much patience each gets. A symptom without
+a rule is never a cause: a probe that failed once, a node without cluster DNS or a slow volume is
+shown, but does not end a deploy. Only pods of the *new* revision count. Faults from before the
+rollout get a grace period to heal: a deploy that changes nothing in the cluster may be the one that
+repairs them. Messages of the images' waiting programs (``core.images.wait_messages``) count like
+reports of the API.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from tasks.core.kubernetes.objects import (
     parse_time,
     uid_of,
 )
-from tasks.core.kubernetes.progress import Row, progress
+from tasks.core.kubernetes.progress import WorkloadProgress, progress
 from tasks.core.kubernetes.snapshot import Snapshot, new_pods
 from tasks.core.kubernetes.symptoms import symptoms
-from tasks.core.kubernetes.waits import words_of
+from tasks.core.kubernetes.waits import wait_message
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,15 @@ class Policy:
     """How patient a judgement is.
 
     Attributes:
-        crashes: how often one container of the new revision must have ended, since the rollout
-            began, for a crash loop. By the kubelet's back-off the third time comes after about
+        crashes: how often a container of the new revision must have exited since the rollout began
+            to count as a crash loop. With the kubelet's back-off the third exit comes after about
             14 s, the fourth after about 35 s.
-        grace: how long what may heal by itself (scheduling, volumes, a busy registry) may last.
-        deadline: how long the whole rollout may take without being done. A migration that works
-            has its Job's own deadline, and this one begins when it is done.
-        stability: how long every container must have run before the rollout counts as done; a
-            container that was restarted must have run three times as long.
+        grace: how long faults may last that can heal by themselves (scheduling, volumes, a busy
+            registry).
+        deadline: how long the rollout may take. It starts after the migration, which has its Job's
+            own deadline.
+        stability: how long every container must have run before the rollout counts as done; three
+            times as long if it was restarted.
     """
 
     crashes: int = 3
@@ -53,7 +54,7 @@ class Policy:
 
 
 STUCK = next(rule for rule in RULES if "ProgressDeadlineExceeded" in rule.reasons)
-"""The row of what has no better name when the deadline passes."""
+"""The rule for a rollout that reaches the deadline without a better explanation."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Verdict:
 
     done: bool
     cause: Cause | None
-    rows: tuple[Row, ...]
+    rows: tuple[WorkloadProgress, ...]
 
 
 def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Policy) -> Verdict:
@@ -79,7 +80,7 @@ def judge(snapshot: Snapshot, *, started: datetime, now: datetime, policy: Polic
     rows = tuple(progress(snapshot, pods))
     late = _is_late(snapshot, pods, started, now, policy)
     found = list(symptoms(snapshot, pods, started, now))
-    # A Deployment's own deadline names nothing: what does is told in its place.
+    # A Deployment's own deadline names no cause, so another symptom is reported instead.
     explained = late or any(symptom.reason in STUCK.reasons for symptom in found)
     failures = sorted(
         (
@@ -108,10 +109,10 @@ def _is_over(
     *,
     late: bool,
 ) -> bool:
-    """Return True if a symptom has used up the patience its rule has with it."""
+    """Return True if a symptom has lasted longer than its rule's patience."""
     if rule.patience is Patience.CRASHES:
         return symptom.crashes >= policy.crashes
-    # What lay there before this rollout began gets a whole grace.
+    # A symptom from before this rollout gets the full grace period.
     before = symptom.since is not None and symptom.since < started - CLOCK_STEP
     if symptom.final and not before:
         return True
@@ -126,7 +127,7 @@ def _is_over(
 def _is_settled(pod: Object, now: datetime, policy: Policy) -> bool:
     """Return True if every container of a pod has run for the stability window.
 
-    A pod that has ended is replaced by its owner, whose numbers tell whether that worked.
+    An ended pod is replaced by its owner, whose status counts instead.
     """
     if pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
         return True
@@ -134,7 +135,7 @@ def _is_settled(pod: Object, now: datetime, policy: Policy) -> bool:
         running = container.get("state", {}).get("running")
         window = policy.stability * (3 if container.get("restartCount", 0) else 1)
         since = parse_time(running.get("startedAt")) if running else None
-        # The time stamp may be so much too early.
+        # The timestamp may be too early by this much.
         if since is None or now - since < window + CLOCK_STEP:
             return False
     return True
@@ -146,7 +147,7 @@ def _is_settled(pod: Object, now: datetime, policy: Policy) -> bool:
 def _is_late(
     snapshot: Snapshot, pods: Sequence[Object], started: datetime, now: datetime, policy: Policy
 ) -> bool:
-    """Return True if the deadline has passed; a Job that works has its own before."""
+    """Return True if the deadline has passed; it starts after a running Job's own deadline."""
     due = [started + policy.deadline]
     for job in snapshot.jobs:
         status = job.get("status", {})
@@ -155,22 +156,22 @@ def _is_late(
             ended = parse_time(status.get("completionTime"))
             due += [ended + policy.deadline] if ended else []
         elif begun and limit and _works(job, pods, snapshot):
-            # The cluster ends it then, and says so.
+            # The cluster ends the Job at that time, and reports it.
             due.append(begun + timedelta(seconds=limit) + policy.grace)
     return now > max(due)
 
 
 def _works(job: Object, pods: Sequence[Object], snapshot: Snapshot) -> bool:
-    """Return True if a Job's container runs and does not only wait."""
+    """Return True if a Job's container runs and is not just waiting."""
     return any(
-        is_running(container) and words_of(pod, container, snapshot)[0] is None
+        is_running(container) and wait_message(pod, container, snapshot)[0] is None
         for pod in pods
         if controller_uid(pod) == uid_of(job)
         for container in main_statuses(pod)
     )
 
 
-def _late(rows: Sequence[Row], started: datetime, policy: Policy) -> Cause:
+def _late(rows: Sequence[WorkloadProgress], started: datetime, policy: Policy) -> Cause:
     row = next((row for row in rows if not row.complete), None)
     if not rows:
         subject, message = "the release", "has no workloads"

@@ -1,11 +1,11 @@
-"""What the API reports of a release at one moment, and which pods are of its newest revision."""
+"""A snapshot of a release's objects, and which pods are of its newest revision."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks.core.images.wait_messages import Said
+from tasks.core.images.wait_messages import ContainerMessages
 from tasks.core.kubernetes.objects import (
     Object,
     annotations_of,
@@ -24,18 +24,15 @@ class Snapshot:
     """The release's objects as the API reports them at one moment.
 
     Attributes:
-        deployments: as listed.
-        statefulsets: as listed.
-        replicasets: as listed.
         jobs: those that belong to this rollout.
-        pods: as listed, old ones too.
+        pods: including those of old revisions.
         claims: the PersistentVolumeClaims of the namespace.
         events: the events of the namespace.
-        earlier: how often containers, by pod uid and name, had been restarted when the rollout
-            began. Pods that were not there yet are left out.
+        earlier: restart counts of containers when the rollout began, by pod uid and name; without
+            pods that did not exist then.
         databases: the StatefulSets of the release's own database, whether or not everything has
             been applied.
-        said: what containers have said that are followed, by pod uid and name.
+        said: the messages of followed containers, by pod uid and name.
     """
 
     deployments: Sequence[Object] = ()
@@ -47,11 +44,11 @@ class Snapshot:
     events: Sequence[Object] = ()
     earlier: Mapping[tuple[str, str], int] = field(default_factory=dict)
     databases: Sequence[Object] = ()
-    said: Mapping[tuple[str, str], Said] = field(default_factory=dict)
+    said: Mapping[tuple[str, str], ContainerMessages] = field(default_factory=dict)
 
     @property
     def workloads(self) -> tuple[Object, ...]:
-        """What keeps pods running."""
+        """The Deployments and StatefulSets."""
         return (*self.deployments, *self.statefulsets)
 
     def events_about(self, item: Object) -> list[Object]:
@@ -60,7 +57,7 @@ class Snapshot:
 
 
 def new_pods(snapshot: Snapshot) -> list[Object]:
-    """Return the pods that count: those of each workload's newest revision, and of its Jobs."""
+    """Return the pods of each workload's newest revision, and of the Jobs."""
     owners = {uid_of(owner) for owner in (*snapshot.jobs, *new_replicasets(snapshot))}
     revisions = {
         (uid_of(stateful), stateful.get("status", {}).get("updateRevision"))
@@ -79,7 +76,7 @@ def new_pods(snapshot: Snapshot) -> list[Object]:
 
 
 def new_replicasets(snapshot: Snapshot) -> list[Object]:
-    """Return the ReplicaSet of each Deployment's newest revision, where there is one yet."""
+    """Return the ReplicaSet of each Deployment's newest revision, if it exists yet."""
     revisions = {
         (uid_of(deployment), annotations_of(deployment).get(REVISION))
         for deployment in snapshot.deployments
@@ -93,11 +90,11 @@ def new_replicasets(snapshot: Snapshot) -> list[Object]:
 
 
 def is_observed(workload: Object) -> bool:
-    """Return True if a workload's controller has seen what was last asked of it."""
+    """Return True if a workload's controller has observed its latest generation."""
     generation = int(workload["metadata"].get("generation", 0))
     return int(workload.get("status", {}).get("observedGeneration", 0)) >= generation
 
 
 def is_by_job(pod: Object) -> bool:
-    """Return True if a pod is a Job's: it ends, and no probe asks whether it is ready."""
+    """Return True if a pod belongs to a Job: it ends, and has no readiness probe."""
     return bool(pod.get("spec", {}).get("restartPolicy", "Always") != "Always")

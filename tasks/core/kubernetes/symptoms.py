@@ -1,4 +1,4 @@
-"""What the API reports of a rollout that may be a failure, by ``failures.RULES`` or not at all."""
+"""Finds symptoms in the API's reports; ``failures.RULES`` decides which of them are failures."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from tasks.core.kubernetes.objects import (
     uid_of,
 )
 from tasks.core.kubernetes.snapshot import Snapshot, is_observed, new_replicasets
-from tasks.core.kubernetes.waits import LINE_LENGTH, by_probe, waits_of
+from tasks.core.kubernetes.waits import LINE_LENGTH, wait_symptoms, with_probe_answer
 
 CLAIM = "persistentvolumeclaim"
 START_ERRORS = frozenset({"StartError", "ContainerCannotRun"})
-"""How a container ends that never began. One that runs now has got over it."""
+"""Reasons of containers that could not be started; irrelevant once the container runs."""
 
 
 def symptoms(
     snapshot: Snapshot, pods: Sequence[Object], started: datetime, now: datetime
 ) -> Iterator[Symptom]:
-    """Yield everything in the snapshot that may have a rule.
+    """Yield the symptoms in a snapshot.
 
     Args:
-        pods: the pods that count.
-        started: when the rollout began; events that ended before it tell nothing of it.
+        pods: the pods of the newest revision.
+        started: when the rollout began; events from before are ignored.
         now: the cluster's present time.
     """
     yield from _of_pods(pods, snapshot, now)
@@ -72,7 +72,7 @@ def _of_condition(item: Object, kind: str, status: str) -> Iterator[Symptom]:
 
 
 def _of_events(snapshot: Snapshot, pods: Sequence[Object], started: datetime) -> Iterator[Symptom]:
-    affected = lacking(snapshot, pods)
+    affected = incomplete_objects(snapshot, pods)
     for event in snapshot.events:
         if (
             event.get("type") == "Warning"
@@ -87,11 +87,11 @@ def _of_events(snapshot: Snapshot, pods: Sequence[Object], started: datetime) ->
             )
 
 
-def lacking(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
-    """Return the uids of what still lacks something: only of these do events tell the present.
+def incomplete_objects(snapshot: Snapshot, pods: Sequence[Object]) -> set[str]:
+    """Return the uids of incomplete objects; events about other objects are outdated.
 
-    An event is kept for an hour, healed or not. A pod whose containers have started has all its
-    volumes; an owner with all its pods has been allowed to create them.
+    An event is kept for an hour, even if its cause has healed. A pod whose containers have started
+    has all its volumes; an owner with all its pods was allowed to create them.
     """
     starting = [pod for pod in pods if not _has_started(pod)]
     return {
@@ -149,13 +149,13 @@ def _of_pods(pods: Sequence[Object], snapshot: Snapshot, now: datetime) -> Itera
         if pod.get("status", {}).get("phase") == "Failed" and controller_uid(pod) in served:
             continue
         words = _last_warning(pod, snapshot)
-        for symptom in (*of_pod(pod, snapshot), *waits_of(pod, snapshot, now)):
+        for symptom in (*pod_symptoms(pod, snapshot), *wait_symptoms(pod, snapshot, now)):
             unbound = symptom.reason == "Unschedulable" and CLAIM in symptom.message.lower()
             yield replace(symptom, message=symptom.message + words) if unbound else symptom
 
 
 def _last_warning(pod: Object, snapshot: Snapshot) -> str:
-    """Return why the claims that a pod waits for are not bound, to be added to its message."""
+    """Return why a pod's claims are not bound, as an addition to its message."""
     claims = {uid_of(claim) for claim in _unbound(pod, snapshot)}
     warnings = [
         event
@@ -169,8 +169,8 @@ def _last_warning(pod: Object, snapshot: Snapshot) -> str:
     return f"; {CLAIM}/{newest['involvedObject'].get('name')}: {reason}: {message}"
 
 
-def of_pod(pod: Object, snapshot: Snapshot) -> Iterator[Symptom]:
-    """Yield what the API reports of one pod and its containers."""
+def pod_symptoms(pod: Object, snapshot: Snapshot) -> Iterator[Symptom]:
+    """Yield the symptoms of one pod and its containers."""
     status, name = pod.get("status", {}), f"pod/{pod['metadata']['name']}"
     for symptom in _of_condition(pod, "PodScheduled", "False"):
         yield replace(symptom, subject=name)
@@ -192,7 +192,11 @@ def of_pod(pod: Object, snapshot: Snapshot) -> Iterator[Symptom]:
             before = snapshot.earlier.get((uid_of(pod), container["name"]), 0)
             subject = f"{name} {kind} {container['name']}"
             for symptom in _of_container(subject, container, since, before):
-                yield by_probe(symptom, pod, container, snapshot) if symptom.crashes else symptom
+                yield (
+                    with_probe_answer(symptom, pod, container, snapshot)
+                    if symptom.crashes
+                    else symptom
+                )
 
 
 def _of_container(
@@ -208,13 +212,13 @@ def _of_container(
         return
     if ended.get("exitCode") != 0 or restarts > 0:
         words = ended.get("message") if reason in START_ERRORS else ""
-        # The end that is not yet followed by a restart counts as well.
+        # An exit that is not yet followed by a restart counts as well.
         crashes = restarts + (not is_running(container))
         yield Symptom(reason, subject, words or _shown(ended), since, crashes)
 
 
 def _last_words(job: Object, pods: Sequence[Object]) -> str:
-    """Return how the newest failed container of a Job ended, to be added to the Job's message."""
+    """Return how a Job's newest failed container ended, as an addition to the Job's message."""
     ends = [
         (
             ended.get("finishedAt") or "",
@@ -230,7 +234,7 @@ def _last_words(job: Object, pods: Sequence[Object]) -> str:
 
 
 def _shown(ended: Object) -> str:
-    """Return how a container ended: its exit code, and the last line of what it said of it."""
+    """Return how a container ended: its exit code and the last line of its message."""
     lines = (ended.get("message") or "").split("\n")
     line = next((line.strip() for line in reversed(lines) if line.strip()), "")
     words = f": {line[:LINE_LENGTH]}" if line else ""

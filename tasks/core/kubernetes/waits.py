@@ -1,4 +1,4 @@
-"""What containers wait for that have started: by their own words, or by their probes."""
+"""Finds out what started containers wait for: by their own messages, or by their probes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tasks.core.images.wait_messages import DATABASE, Said, Words
-from tasks.core.images.wait_messages import last as last_words
+from tasks.core.images.wait_messages import DATABASE, ContainerMessages, WaitMessage
+from tasks.core.images.wait_messages import last_message as last_words
 from tasks.core.kubernetes import probes
 from tasks.core.kubernetes.failures import Symptom
 from tasks.core.kubernetes.objects import (
@@ -27,18 +27,22 @@ from tasks.core.kubernetes.objects import (
 from tasks.core.kubernetes.snapshot import Snapshot, is_by_job
 
 LINE_LENGTH = 300
-"""How much of the last line of a container's log is told."""
+"""How much of the last line of a container's log is shown."""
 KILL_SECONDS = 10
-"""How much longer than its own grace a container may take to end that a probe has doomed."""
+"""How much longer than its grace period a container may take to exit after a failed probe."""
 
 
-def by_probe(symptom: Symptom, pod: Object, container: Object, snapshot: Snapshot) -> Symptom:
-    """Return a crash with the probe's answer in place of the exit code, if a probe ended it."""
+def with_probe_answer(
+    symptom: Symptom, pod: Object, container: Object, snapshot: Snapshot
+) -> Symptom:
+    """Return a crash with the probe's answer instead of the exit code, if a probe caused it."""
     when = parse_time(latest_end(container).get("finishedAt"))
     grace = pod.get("spec", {}).get("terminationGracePeriodSeconds", 30) + KILL_SECONDS
     name, mine = container["name"], snapshot.events_about(pod)
     for event in mine:
-        killed = event.get("reason") == "Killing" and probes.killed(event.get("message") or "")
+        killed = event.get("reason") == "Killing" and probes.parse_killing(
+            event.get("message") or ""
+        )
         if not killed or killed[0] != name or when is None:
             continue
         if not -CLOCK_STEP <= when - last_seen(event) <= timedelta(seconds=grace):
@@ -46,13 +50,13 @@ def by_probe(symptom: Symptom, pod: Object, container: Object, snapshot: Snapsho
         answers = [each for each in mine if _is_answer(each, name, killed[1])]
         words = f"{killed[1]} probe"
         if answers:
-            words = probes.answer(_newest(answers)["message"], container_spec(pod, name))
+            words = probes.describe_answer(_newest(answers)["message"], container_spec(pod, name))
         return replace(symptom, reason="Killing", message=words)
     return symptom
 
 
-def waits_of(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom]:
-    """Yield what containers wait for that have started: by their own words, or by their probes."""
+def wait_symptoms(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom]:
+    """Yield what started containers wait for: by their own messages, or by their probes."""
     name = f"pod/{pod['metadata']['name']}"
     starting, ready_since = _own_database(snapshot)
     for kind, containers in (
@@ -61,7 +65,7 @@ def waits_of(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom
     ):
         for container in containers:
             subject = f"{name} {kind} {container['name']}"
-            words, since = words_of(pod, container, snapshot)
+            words, since = wait_message(pod, container, snapshot)
             running = container.get("state", {}).get("running")
             if words:
                 if words.code.startswith(DATABASE) and not words.final:
@@ -75,15 +79,15 @@ def waits_of(pod: Object, snapshot: Snapshot, now: datetime) -> Iterator[Symptom
                     message = _silence(pod, container, snapshot, now)
                     yield Symptom("ContainersNotInitialized", subject, message)
             elif running and not container.get("ready") and not is_by_job(pod):
-                words_ = probe_of(pod, container, snapshot)
+                words_ = probe_answer(pod, container, snapshot)
                 yield Symptom("Unhealthy", subject, words_, parse_time(running.get("startedAt")))
 
 
-def words_of(
+def wait_message(
     pod: Object, container: Object, snapshot: Snapshot
-) -> tuple[Words | None, datetime | None]:
-    """Return a container's own words of waiting, if it still waits or has given up."""
-    said = snapshot.said.get((uid_of(pod), container["name"]), Said())
+) -> tuple[WaitMessage | None, datetime | None]:
+    """Return a container's message, and since when, if it still waits or has given up."""
+    said = snapshot.said.get((uid_of(pod), container["name"]), ContainerMessages())
     if is_running(container):
         return said.words, said.since
     ended = latest_end(container)
@@ -96,13 +100,13 @@ def words_of(
 def _silence(pod: Object, container: Object, snapshot: Snapshot, now: datetime) -> str:
     began = parse_time(container["state"]["running"].get("startedAt"))
     length = f"it has run for {(now - began).total_seconds():.0f} s" if began else "it runs"
-    said = snapshot.said.get((uid_of(pod), container["name"]), Said())
+    said = snapshot.said.get((uid_of(pod), container["name"]), ContainerMessages())
     line = f"; its last line: {said.line.strip()[:LINE_LENGTH]}" if said.line else ""
     return length + line
 
 
-def probe_of(pod: Object, container: Object, snapshot: Snapshot) -> str:
-    """Return what the probe of a container that is not ready got last."""
+def probe_answer(pod: Object, container: Object, snapshot: Snapshot) -> str:
+    """Return the last answer to the probe of a container that is not ready."""
     spec = container_spec(pod, container["name"])
     started = container["state"]["running"].get("startedAt") or ""
     since = parse_time(started) or datetime.min.replace(tzinfo=UTC)
@@ -112,12 +116,12 @@ def probe_of(pod: Object, container: Object, snapshot: Snapshot) -> str:
         if _is_answer(event, container["name"]) and last_seen(event) >= since
     ]
     if not answers:
-        return probes.unanswered(spec, started=container.get("started", True))
-    return probes.answer(_newest(answers).get("message") or "", spec)
+        return probes.describe_unanswered(spec, started=container.get("started", True))
+    return probes.describe_answer(_newest(answers).get("message") or "", spec)
 
 
 def _own_database(snapshot: Snapshot) -> tuple[bool, datetime | None]:
-    """Return whether the release's own database is still starting, and since when it is ready."""
+    """Return whether the release's own database is starting, and since when it has been ready."""
     since = []
     for stateful in snapshot.databases:
         wanted = stateful.get("spec", {}).get("replicas", 1)
@@ -133,12 +137,12 @@ def _own_database(snapshot: Snapshot) -> tuple[bool, datetime | None]:
 
 
 def _is_answer(event: Object, container: str, kind: str = "") -> bool:
-    """Return True if an event tells of a failed probe of a container."""
+    """Return True if an event is about a failed probe of a container."""
     path = event["involvedObject"].get("fieldPath") or ""
     return (
         event.get("reason") == "Unhealthy"
         and path.endswith(f"{{{container}}}")
-        and (not kind or probes.is_of(event.get("message") or "", kind))
+        and (not kind or probes.is_failure_of(event.get("message") or "", kind))
     )
 
 

@@ -1,1 +1,1 @@
-"""The environments of this machine: one Compose project per branch, on the Docker Engine."""
+"""Environments on this machine: one Compose project per branch, on the Docker Engine."""

@@ -1,7 +1,7 @@
-"""An environment of this machine is given to another repository by its record.
+"""Transfers an environment on this machine to another repository, by its record.
 
-The labels of volumes, networks and containers cannot be changed. What is there keeps those of the
-repository that made it, and the record says which that were.
+The labels of volumes, networks and containers cannot be changed. Existing objects keep those of the
+former repository, and the record lists the former repositories.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from tasks.flows.compose.inventory import read_inventory, write_record
 
 
 def adopt(engine: Engine, owner: Owner, names: Names, former: str, /) -> None:
-    """Make a branch's environment another repository's.
+    """Transfer a branch's environment to another repository.
 
     Args:
         engine: the Docker Engine.
-        owner: whose it is from now on.
+        owner: the new owner.
         names: the branch's names.
-        former: the repository that it belongs to.
+        former: the repository that owns it now.
 
     Raises:
-        RefusedError: some of it is not that one's.
+        RefusedError: a part of it belongs to another repository.
     """
     inventory = read_inventory(engine, names.namespace, replace(owner, repository=former))
     record = inventory.record or ComposeRecord(State.FAILED, names.url)

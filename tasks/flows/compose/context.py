@@ -1,4 +1,4 @@
-"""What the deployer, the remover and the inspector of this machine's environments share."""
+"""The context that the deployer, remover and inspector of this machine's environments share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.adapters.docker.engine import PROJECT, Container, Engine
-from tasks.adapters.files.lock import Lock
+from tasks.adapters.files.lock import FileLock
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Work
 from tasks.core.environment import Holder, Owner
@@ -17,18 +17,18 @@ from tasks.core.names import Names
 from tasks.core.settings import Environment, Settings
 from tasks.flows.compose.inventory import Inventory, read_inventory
 from tasks.flows.compose.plan import DATABASE
-from tasks.flows.compose.platform import Platform
+from tasks.flows.compose.platform import LocalPlatform
 from tasks.flows.target import FindImages, Say
 
 SECRETS = "/run/secrets/mautic"
 PHP = "fpm"
-"""Where commands run unless another service is named."""
+"""The default service of commands."""
 QUESTION_SECONDS = 60.0
-"""How long a container may take to answer a question."""
+"""Timeout of a command in a container that only reads."""
 
 
 @dataclass(frozen=True)
-class Context:
+class ComposeContext:
     """The environments of one environment of invoke.yaml on one Docker Engine.
 
     Attributes:
@@ -44,7 +44,7 @@ class Context:
     engine: Engine
     runner: Runner
     root: Path
-    platform: Platform
+    platform: LocalPlatform
     find_images: FindImages
     base: Callable[[str], str]
     work: Work
@@ -61,13 +61,13 @@ class Context:
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
         """Hold the branch's lock on this machine."""
-        return Lock(names.namespace).held(me, warn)
+        return FileLock(names.namespace).held(me, warn)
 
     def inventory(self, owner: Owner, names: Names) -> Inventory:
-        """Return what the engine has of an environment.
+        """Return an environment's objects on the engine.
 
         Raises:
-            RefusedError: some of it is not the owner's.
+            RefusedError: an object has another owner.
         """
         return read_inventory(self.engine, names.namespace, owner)
 
@@ -90,7 +90,7 @@ class Context:
         return services[service].id
 
     def secrets(self, names: Names) -> dict[str, str]:
-        """Return the branch's secrets, and keep them out of everything shown from now on."""
+        """Return the branch's secrets, and mask them from now on."""
         for container in self.containers(names):
             if container.service == DATABASE:
                 found = self.engine.read_folder(container.id, SECRETS)

@@ -1,4 +1,4 @@
-"""Makes and changes environments of this machine."""
+"""Creates and changes environments on this machine."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.adapters.docker.compose import Compose, execute
-from tasks.adapters.http import Response, Site
+from tasks.adapters.http import Response, SiteClient
 from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment import Holder, Owner, State
 from tasks.core.errors import CommandError, SuiteError
-from tasks.core.images.migrations import MIGRATIONS, unavailable
-from tasks.core.images.wait_messages import last, read
+from tasks.core.images.migrations import MIGRATIONS, unavailable_migrations
+from tasks.core.images.wait_messages import last_message, parse_message
 from tasks.core.names import Names
-from tasks.flows.compose.context import PHP, QUESTION_SECONDS, SECRETS, Context
-from tasks.flows.compose.diagnostics import save
+from tasks.flows.compose.context import PHP, QUESTION_SECONDS, SECRETS, ComposeContext
+from tasks.flows.compose.diagnostics import save_diagnostics
 from tasks.flows.compose.inventory import is_replacement, write_record
 from tasks.flows.compose.plan import DATABASE, MIGRATE, QUIESCED, REPLACING, ComposePlan
 from tasks.flows.compose.planner import plan_changes, plan_deploy
@@ -26,21 +26,21 @@ from tasks.flows.compose.wait import wait_until_up
 from tasks.flows.target import ADMIN, Credentials, Request, Say, new_secrets
 
 UP_SECONDS = 300.0
-"""How long all services of an environment may take to come up."""
+"""Timeout of all services of an environment to come up."""
 
 MIGRATE_SECONDS = 3600
-"""A migration of a large database takes its time; cutting it off would be worse."""
+"""Timeout of a migration: that of a large database takes long, and must not be interrupted."""
 
 
 @dataclass(frozen=True)
 class ComposeDeployer:
-    """Makes and changes environments; the errors are those of ``Deployer``."""
+    """Creates and changes environments; errors as for ``Deployer``."""
 
-    context: Context
+    context: ComposeContext
 
     @property
     def smoke_seconds(self) -> float:
-        """How long a site whose services are all up may still answer with an error."""
+        """How long a site may still answer with an error after all services are up."""
         return self.context.own.patience.smoke_seconds
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
@@ -48,7 +48,7 @@ class ComposeDeployer:
         return self.context.exclusive(names, me, warn)
 
     def prepare(self, request: Request) -> None:
-        """Start the platform, its registry first where the environment's images are in it."""
+        """Start the platform; first its registry, if the environment's images are in it."""
         if self.context.registry_is_local:
             self.context.platform.ensure_registry()
         self.context.platform.ensure()
@@ -58,10 +58,10 @@ class ComposeDeployer:
         return plan_deploy(self.context, request)
 
     def apply(self, plan: ComposePlan) -> None:
-        """Bring everything to what the plan wants."""
+        """Carry out the plan."""
         names = plan.request.names
         compose = project(self.context, plan.request, plan.release, plan.database)
-        # Known from here on, so that no line of any log shows them.
+        # From here on they are masked in all output.
         self.context.secrets(names)
         self._pull(plan)
         replaced = {item.service for item in plan.changes if item.verb in REPLACING}
@@ -73,8 +73,8 @@ class ComposeDeployer:
             expires_at=plan.expires_at,
             database_image=self.context.settings.platform.database_image,
             database=plan.database,
-            # What is about to be replaced is unknown until it has been: a run that is cut off
-            # here must not take it for done.
+            # Services that will be replaced are left out: if this run is interrupted, the next one
+            # must not take them for up to date.
             services={name: at for name, at in record.services.items() if name not in replaced},
         )
         self._write(plan, record)
@@ -96,7 +96,7 @@ class ComposeDeployer:
         self._bring_up(plan, compose, rest, "services")
 
     def finish(self, plan: ComposePlan) -> Credentials | None:
-        """Remember the deployment; return the administrator after the first one."""
+        """Record the deployment; return the administrator after the first one."""
         names = plan.request.names
         before = self.context.inventory(plan.request.owner, names).record
         record = replace(
@@ -114,23 +114,23 @@ class ComposeDeployer:
         """Ask the site for a path, through the proxy."""
         own = self.context.settings.platform
         host = names.url.partition("://")[2]
-        return Site(own.address, own.http_port, host).get(path)
+        return SiteClient(own.address, own.http_port, host).get(path)
 
     # -- after a failure ----------------------------------------------------------------------
 
     def save_diagnostics(self, names: Names, folder: Path) -> None:
         """Write every container's log and state into a folder, without secrets."""
         self.context.secrets(names)
-        save(self.context.engine, names.namespace, folder, self.context.runner.redactor)
+        save_diagnostics(self.context.engine, names.namespace, folder, self.context.runner.redactor)
 
     def roll_back(self, plan: ComposePlan) -> str | None:
-        """Bring the images of the last successful release back up."""
+        """Roll back to the images of the last successful release."""
         request = plan.request
         inventory = self.context.inventory(request.owner, request.names)
         record = inventory.record
         if record is None:
             return None
-        # Before the way back, which may fail as well.
+        # Before the rollback, which may fail as well.
         self._write(plan, replace(record, state=State.FAILED))
         if record.current is None:
             return None
@@ -145,12 +145,12 @@ class ComposeDeployer:
         return release.tag
 
     def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has seen and the code that runs does not have."""
+        """Return the migrations that the database has executed and the running code lacks."""
         php = self.context.container(owner, names, PHP)
         done = execute(self.context.runner, php, MIGRATIONS, deadline_seconds=QUESTION_SECONDS)
-        return unavailable(done.stdout)
+        return unavailable_migrations(done.stdout)
 
-    # -- how ----------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     def _write(self, plan: ComposePlan, record: ComposeRecord) -> None:
         write_record(self.context.engine, plan.request.owner, plan.request.names, record)
@@ -191,7 +191,7 @@ class ComposeDeployer:
             )
 
     def _make_secrets(self, compose: Compose) -> None:
-        """Generate what is not there yet; what is there stays as it is."""
+        """Generate missing secrets; existing ones are kept."""
         made = new_secrets()
         for value in made.values():
             self.context.runner.redactor.add(value)
@@ -203,25 +203,25 @@ class ComposeDeployer:
         if containers:
             with self.context.work("wait for what an interrupted run left behind"):
                 for container in containers:
-                    # A migration goes on by itself, and must not be cut off.
+                    # A migration may still be running, and must not be interrupted.
                     self.context.engine.wait(container, MIGRATE_SECONDS)
                     self.context.engine.remove_container(container)
 
 
 def _migrate(compose: Compose, activity: Activity) -> None:
-    """Run the migration to its end, and pass on what it waits for.
+    """Run the migration to its end, and report what it waits for.
 
     Raises:
-        SuiteError: it failed; in its own words where it had any.
+        SuiteError: it failed; with its own message, if it wrote one.
     """
 
     def tell(line: str) -> None:
-        (activity.say if read(line) else activity.line)(line)
+        (activity.say if parse_message(line) else activity.line)(line)
 
     try:
         compose.run(MIGRATE, tell, deadline_seconds=MIGRATE_SECONDS)
     except CommandError as error:
-        words = last(error.output or "")
+        words = last_message(error.output or "")
         if words and words.final:
             raise SuiteError(
                 f"the migration failed: {words.sentence}", output=error.output

@@ -1,4 +1,4 @@
-"""Diagnostics of a failed deploy, saved before the way back wipes them out."""
+"""Saves diagnostics of a failed deploy before the rollback removes them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 from tasks.adapters.docker.engine import PROJECT, Engine
 
 
-def save(engine: Engine, project: str, folder: Path, hide: Callable[[str], str]) -> None:
+def save_diagnostics(
+    engine: Engine, project: str, folder: Path, hide: Callable[[str], str]
+) -> None:
     """Write every container's log and state into a folder.
 
     Args:
-        engine: where they are.
+        engine: the Docker Engine.
         project: the Compose project.
-        folder: made if it is missing; gets two files per container.
+        folder: created if missing; gets two files per container.
         hide: masks secrets.
     """
     folder.mkdir(parents=True, exist_ok=True)

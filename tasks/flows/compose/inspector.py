@@ -1,4 +1,4 @@
-"""Looks at environments of this machine, and runs commands in them."""
+"""Lists and inspects environments on this machine, and runs commands in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from tasks.adapters.docker import compose
 from tasks.adapters.docker.engine import Container
-from tasks.adapters.files.lock import Lock
+from tasks.adapters.files.lock import FileLock
 from tasks.core.compose.record import (
     BRANCH,
     ENVIRONMENT,
@@ -23,21 +23,21 @@ from tasks.core.errors import DeadlineError, InputError
 from tasks.core.names import Names
 from tasks.core.settings import names_of
 from tasks.flows import schedules
-from tasks.flows.compose.context import PHP, QUESTION_SECONDS, Context
-from tasks.flows.target import Part, Summary, owner_of, summarize
+from tasks.flows.compose.context import PHP, QUESTION_SECONDS, ComposeContext
+from tasks.flows.target import EnvironmentSummary, ServiceStatus, owner_of, summarize
 
 CRON = "cron"
 
 
 @dataclass(frozen=True)
 class ComposeInspector:
-    """Looks at environments; the errors are those of ``Inspector``."""
+    """Lists and inspects environments; errors as for ``Inspector``."""
 
-    context: Context
+    context: ComposeContext
 
     is_private: ClassVar = True
 
-    def list(self) -> Sequence[Summary]:
+    def list(self) -> Sequence[EnvironmentSummary]:
         """Return the environments of this project on the engine, by branch."""
         engine = self.context.engine
         containers: dict[str, list[Container]] = {}
@@ -56,7 +56,7 @@ class ComposeInspector:
                 continue
             record = ComposeRecord.from_labels(labels) if latest else None
             owner = owner_of(names, labels.get(REPOSITORY, ""))
-            found.append(summary(owner, names, record, own, Lock(project).holder()))
+            found.append(summary(owner, names, record, own, FileLock(project).holder()))
         return sorted(found, key=lambda item: item.branch)
 
     def _names(self, labels: Mapping[str, str]) -> Names | None:
@@ -68,13 +68,15 @@ class ComposeInspector:
         except InputError:  # somebody else's: the suite deploys no such branch
             return None
 
-    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
+    def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment, by name, and its scheduled commands."""
         inventory = self.context.inventory(owner, names)
         current = inventory.record.current if inventory.record else None
         tags = {current.mautic: current.tag, current.nginx: current.tag} if current else {}
         found = [
-            Part(name, item.state, item.health, item.image, tags.get(item.image, ""), item.status)
+            ServiceStatus(
+                name, item.state, item.health, item.image, tags.get(item.image, ""), item.status
+            )
             for name, item in sorted(inventory.services.items())
         ]
         cron = inventory.services.get(CRON)
@@ -82,7 +84,7 @@ class ComposeInspector:
             return found
         return [*found, *self._scheduled(cron)]
 
-    def _scheduled(self, cron: Container) -> Sequence[Part]:
+    def _scheduled(self, cron: Container) -> Sequence[ServiceStatus]:
         try:
             done = compose.execute(
                 self.context.runner,
@@ -107,7 +109,7 @@ class ComposeInspector:
         follow: bool,
         tail: int,
     ) -> None:
-        """Pass on what the containers of services write, each line with its container's name."""
+        """Pass on the logs of services, each line with its container's name."""
         if service:
             self.context.container(owner, names, service)
         self.context.secrets(names)
@@ -133,15 +135,13 @@ def summary(
     record: ComposeRecord | None,
     containers: Sequence[Container],
     holder: Holder | None,
-) -> Summary:
+) -> EnvironmentSummary:
     """Return one environment as `inv list` shows it.
 
     Args:
-        owner: whose it is.
-        names: the branch's names.
-        record: what is remembered of it, or None.
-        containers: its containers, those of `docker compose run` too.
-        holder: who is changing it right now, or None.
+        record: its record, or None.
+        containers: its containers, including those of `docker compose run`.
+        holder: the run that is changing it, or None.
     """
     services = [item for item in containers if not item.one_off]
     running = [item for item in services if item.state == "running"]
@@ -152,6 +152,6 @@ def summary(
         stopped=not running,
         complete=len(running) == len(services) and not sick,
     )
-    # The oldest release that is remembered: an engine's labels have no better answer.
+    # The oldest recorded release: the engine's labels have no time of creation.
     created_at = record.history[0].deployed_at if record and record.history else ""
     return summarize(owner, record, url=names.url, state=state, created_at=created_at)

@@ -1,4 +1,4 @@
-"""What the engine has of an environment, and whose it is."""
+"""The objects of an environment on the engine, and their owner."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tasks.core.errors import RefusedError
 from tasks.core.names import Names
 
 _REPLACEMENT = re.compile(r"^[0-9a-f]{12}_")
-"""Compose makes a new container under the name of the old one with the old one's id before it; it
-gets the name alone when the old one is gone. Until then it has never been started."""
+"""Compose creates a new container with the old one's id as a prefix of its name, and renames it
+when the old one is removed. Until then it has never been started."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What the engine has of one environment.
+    """The objects of one environment on the engine.
 
     Attributes:
-        containers: those of `docker compose run` too.
-        records: the names of the volumes that hold records, old ones too.
-        volumes: the names of the others.
-        networks: their names.
+        containers: including those of `docker compose run`.
+        records: the names of the volumes with records, including old ones.
+        volumes: the names of the other volumes.
+        networks: the names of the networks.
     """
 
     containers: tuple[Container, ...]
@@ -45,23 +45,23 @@ class Inventory:
 
     @property
     def leftovers(self) -> tuple[Container, ...]:
-        """Containers that an interrupted run left behind, beside those of the services."""
+        """Containers that an interrupted run left behind."""
         return tuple(item for item in self.containers if item.one_off or is_replacement(item))
 
 
 def is_replacement(container: Container) -> bool:
-    """Return True if a run was cut off before this new container could replace its service's.
+    """Return True if an interrupted run left this container before it replaced the old one.
 
-    Where such a one is still there, Compose fails to replace the service: the name is in use.
+    While it exists, Compose fails to replace the service, because its name is in use.
     """
     return not container.one_off and bool(_REPLACEMENT.match(container.name))
 
 
 def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
-    """Return what the engine has of a project.
+    """Return the objects of a project on the engine.
 
     Raises:
-        RefusedError: some of it is not the owner's.
+        RefusedError: an object has another owner.
     """
     containers = engine.containers(f"{PROJECT}={project}")
     volumes = [
@@ -77,7 +77,7 @@ def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
     records = {item.name: item.labels for item in volumes if RECORD in item.labels}
     latest = newest(records)
     record = ComposeRecord.from_labels(records[latest]) if latest else None
-    # What an adopted environment was made of keeps its labels; whose it is the record says.
+    # Objects of an adopted environment keep their labels; the record has the owner.
     owners = (
         [owner, *(replace(owner, repository=each) for each in record.formerly)]
         if record
@@ -107,9 +107,9 @@ def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
 
 
 def write_record(engine: Engine, owner: Owner, names: Names, record: ComposeRecord) -> None:
-    """Replace what is remembered of an environment.
+    """Replace an environment's record.
 
-    A kill in between leaves both records, of which the newest counts.
+    If the run is killed in between, both records exist, and the newest counts.
     """
     old = [item.name for item in engine.volumes(f"{PROJECT}={names.namespace}")]
     labels = {**owner_labels(owner), **record.to_labels(), PROJECT: names.namespace}

@@ -1,11 +1,11 @@
-"""What a deploy to this machine is going to do."""
+"""The plan of a deploy to this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.core.compose.reconcile import Change, Wanted, short
+from tasks.core.compose.reconcile import ServiceChange, WantedService, short_reference
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.plan import Step
 from tasks.flows.target import DeployPlan
@@ -13,33 +13,33 @@ from tasks.flows.target import DeployPlan
 DATABASE = "database"
 MIGRATE = "migrate"
 QUIESCED = ("worker", "cron")
-"""What must not run while the database is migrated."""
+"""The services that must not run while the database is migrated."""
 
 LAST_STEP = 'CMD ["web"]'
-"""How docker/mautic/Dockerfile ends."""
+"""The last instruction of docker/mautic/Dockerfile."""
 
 REPLACING = ("create", "update")
-"""What gives a service a new container."""
+"""The verbs that create a new container."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComposePlan(DeployPlan):
-    """What a deploy to this machine is going to do.
+    """The plan of a deploy to this machine.
 
     Attributes:
         database: the database's image.
-        wanted: the services as they should run, the migration among them.
+        wanted: the wanted services, including the migration.
         changes: what happens to each service.
-        migration: what stands for the migration that would run.
+        migration: the key of the migration that would run.
         migrate: why the database is migrated, or an empty string.
-        seed: whether the secrets have to be made.
+        seed: whether the secrets have to be generated.
         leftovers: ids of containers that an interrupted run left behind.
     """
 
     record: ComposeRecord | None
     database: str
-    wanted: Mapping[str, Wanted]
-    changes: tuple[Change, ...]
+    wanted: Mapping[str, WantedService]
+    changes: tuple[ServiceChange, ...]
     migration: str
     migrate: str
     seed: bool
@@ -52,7 +52,7 @@ class ComposePlan(DeployPlan):
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps, in order; empty when everything is as it should be."""
+        """The steps in order; empty if nothing has to be done."""
         steps = []
         if self.seed:
             steps.append(Step("create", "secrets", "they are not there"))
@@ -66,41 +66,41 @@ class ComposePlan(DeployPlan):
         steps += services.values()
         return tuple(steps) if any(step.verb != "keep" for step in steps) else ()
 
-    def verb(self, change: Change) -> str:
-        """Return what happens to a service; one that is kept may have to pause."""
+    def verb(self, change: ServiceChange) -> str:
+        """Return what happens to a service; a kept one is restarted if it must be quiesced."""
         if change.verb == "keep" and self.migrate and change.service in QUIESCED:
             return "restart"
         return change.verb
 
-    def _step(self, change: Change) -> Step:
+    def _step(self, change: ServiceChange) -> Step:
         verb = self.verb(change)
         reason = change.reason if verb == change.verb else "held while migrating"
         return Step(verb, f"service {change.service}", reason)
 
 
-def migration(services: Mapping[str, Wanted], code: str) -> str:
-    """Return what stands for a migration: what it depends on, and what it is told.
+def migration(services: Mapping[str, WantedService], code: str) -> str:
+    """Return the key of a migration: it changes with the code and the configuration.
 
     Args:
-        services: the services as they should run.
-        code: what all of the image but its themes is known by, or an empty string: then no other
-            image is known to have the same migrations.
+        services: the wanted services.
+        code: the content key of the image without its themes; empty if unknown, then the image
+            itself is used.
     """
     return f"{code or services[MIGRATE].image} {services[MIGRATE].fingerprint}"
 
 
 def migration_reason(done: str, record: ComposeRecord | None, image: str) -> str:
-    """Return why a database has to be migrated, or an empty string where it has been.
+    """Return why a database has to be migrated, or an empty string if it need not be.
 
     Args:
-        done: what stands for the migration that would run.
-        record: what was run last.
+        done: the key of the migration that would run.
+        record: the environment's record, with the last migration's key.
         image: the image it would run in.
     """
     if record is None or not record.migrated:
         return "it was never migrated"
     if record.migrated.partition(" ")[0] != done.partition(" ")[0]:
-        return f"new image {short(image)}"
+        return f"new image {short_reference(image)}"
     if record.migrated != done:
         return "its configuration changed"
     return ""

@@ -1,4 +1,4 @@
-"""From what is asked for and what the engine has to a plan; reads only."""
+"""Plans a deploy from the request and the engine's objects; reads only."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 from tasks.adapters.docker.engine import Container
 from tasks.core.compose.reconcile import (
     RESTARTING,
-    Change,
-    Present,
-    Wanted,
+    PresentService,
+    ServiceChange,
+    WantedService,
     decide,
     keeps_restarting,
-    order,
+    sort_services,
 )
 from tasks.core.compose.record import CODE, ComposeRecord
 from tasks.core.errors import RegistryError, SuiteError
-from tasks.flows.compose.context import Context
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import (
     LAST_STEP,
@@ -30,12 +30,12 @@ from tasks.flows.compose.project import wanted_services
 from tasks.flows.target import Request
 
 
-def plan_deploy(context: Context, request: Request) -> ComposePlan:
+def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
     """Return what a deploy would do.
 
     Raises:
         RegistryError: there are no images of that tag.
-        RefusedError: the environment is somebody else's.
+        RefusedError: the environment has another owner.
         InputError: there is nothing to roll back to.
         SuiteError: its secrets are gone.
     """
@@ -66,35 +66,34 @@ def plan_deploy(context: Context, request: Request) -> ComposePlan:
 
 
 def plan_changes(
-    context: Context, services: Mapping[str, Wanted], inventory: Inventory
-) -> tuple[Change, ...]:
+    context: ComposeContext, services: Mapping[str, WantedService], inventory: Inventory
+) -> tuple[ServiceChange, ...]:
     """Return what has to happen to each service.
 
     Args:
-        context: where they run.
-        services: as they should run, the migration among them.
-        inventory: what the engine has.
+        services: the wanted services, including the migration.
+        inventory: the engine's objects.
     """
     present = {
-        name: Present(item.image, RESTARTING if _restarts(context, item) else item.state)
+        name: PresentService(item.image, RESTARTING if _restarts(context, item) else item.state)
         for name, item in inventory.services.items()
     }
     recorded = inventory.record.services if inventory.record else {}
     running = [service for name, service in services.items() if name != MIGRATE]
-    return decide(order(running), present, recorded)
+    return decide(sort_services(running), present, recorded)
 
 
-def _restarts(context: Context, container: Container) -> bool:
+def _restarts(context: ComposeContext, container: Container) -> bool:
     seen = context.engine.observe(container.id)
     stability = timedelta(seconds=context.own.patience.stability_seconds)
     return seen is not None and keeps_restarting(seen, stability, datetime.now(UTC))
 
 
-def _code(context: Context, image: str) -> str:
-    """Return what all of an image but its themes is known by, or an empty string.
+def _code(context: ComposeContext, image: str) -> str:
+    """Return the content key of an image without its themes, or an empty string if unknown.
 
-    It is unknown before the image was pulled, and when something was built on top of it, which has
-    all of its labels too.
+    It is unknown before the image was pulled, and for an image that was built on top of it, which
+    inherits its labels.
     """
     found = context.engine.image(image)
     if not found or context.engine.last_step(image) != LAST_STEP:
@@ -102,8 +101,8 @@ def _code(context: Context, image: str) -> str:
     return found.labels.get(CODE, "")
 
 
-def _database(context: Context, record: ComposeRecord | None) -> str:
-    """Return the database's image; once chosen it stays until the setting changes."""
+def _database(context: ComposeContext, record: ComposeRecord | None) -> str:
+    """Return the database's image; it is kept until the setting changes."""
     setting = context.settings.platform.database_image
     if record and record.database and record.database_image == setting:
         return record.database
@@ -121,5 +120,5 @@ def _lacks_secrets(request: Request, inventory: Inventory) -> bool:
                 hint=f"start over: inv cleanup --branch {request.names.branch}",
             )
         return True
-    # They are written before the record says that they are.
+    # They are written before the record is updated.
     return record is None or not record.migrated

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.adapters.docker.buildx import Buildx, Order
+from tasks.adapters.docker.buildx import BakeOrder, Buildx
 from tasks.adapters.docker.compose import Compose
 from tasks.adapters.docker.engine import PROJECT, Container, Engine
 from tasks.adapters.process import Runner
@@ -28,16 +28,15 @@ _TAKEN = re.compile(
 
 
 @dataclass(frozen=True)
-class Platform:
-    """What starts the platform, and knows whether it runs.
+class LocalPlatform:
+    """The local platform: starts its services, and knows whether they run.
 
     Attributes:
         settings: project, ports and images.
-        engine: where it runs.
         runner: runs docker.
-        root: the checkout, whose docker/platform it is made of.
+        root: the checkout, with docker/platform.
         base: returns, for an image's reference, one that the engine has or can pull.
-        exclusive: holds off other runs that would start the platform at this moment.
+        exclusive: holds the platform's lock.
         work: shows a piece of work.
     """
 
@@ -65,7 +64,7 @@ class Platform:
         return url.partition("/")[0] in {f"localhost:{port}", f"127.0.0.1:{port}"}
 
     def has_registry(self) -> bool:
-        """Return True if the platform's registry was ever started, so that it may hold images."""
+        """Return True if the platform's registry was ever started, so it may have images."""
         return "registry" in self._present()
 
     def has_mail(self) -> bool:
@@ -73,10 +72,10 @@ class Platform:
         return "mail" in self._present()
 
     def ensure_registry(self) -> None:
-        """Start the registry unless it runs; one call of the engine when it does.
+        """Start the registry unless it runs.
 
         Raises:
-            EngineError: the engine is down, the registry's port is taken, or it does not come up.
+            EngineError: the engine is down, the registry's port is taken, or it does not start.
         """
         if not self._missing({"registry": self.settings.platform.registry_port}, {}):
             return
@@ -84,10 +83,10 @@ class Platform:
             self._start(["registry"], activity)
 
     def ensure(self) -> None:
-        """Start the proxy, and the mail catcher where its image can be had, unless they run.
+        """Start the proxy and, if its image is available, the mail catcher, unless they run.
 
         Raises:
-            EngineError: the engine is down, a port is taken, or a part does not come up.
+            EngineError: the engine is down, a port is taken, or a service does not start.
         """
         wanted = {"proxy": self.settings.platform.http_port}
         if self.has_mail():
@@ -100,7 +99,7 @@ class Platform:
                 services.append("mail")
             self._start(services, activity)
 
-    # -- how ----------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     def _present(self) -> dict[str, Container]:
         found = self.engine.containers(f"{PROJECT}={self.name}")
@@ -149,7 +148,7 @@ class Platform:
         present = self._present()
 
         def image(service: str, setting: str) -> str:
-            # What runs stays: a platform that was started once needs no registry to ask.
+            # Running services keep their images, so no registry is needed for them.
             if service in present and service not in services:
                 return present[service].image
             if service in present and self.engine.has_image(present[service].image):
@@ -179,7 +178,7 @@ class Platform:
         return bool(reference)
 
     def _proxy_image(self) -> str:
-        """Return the proxy's image, named after what it is made of."""
+        """Return the proxy's image, tagged with a hash of its sources."""
         digest = hashlib.sha256(self.settings.images.debian.encode())
         folder = self.root / "docker" / "platform" / "proxy"
         for path in sorted(folder.rglob("*")):
@@ -191,7 +190,7 @@ class Platform:
     def _build_proxy(self, reference: str, activity: Activity) -> None:
         activity.say("building the proxy's image")
         Buildx(self.runner, self.root, "docker/platform/docker-bake.hcl").bake(
-            {"proxy": Order(reference)},
+            {"proxy": BakeOrder(reference)},
             variables={"DEBIAN_IMAGE": self.base(f"debian:{self.settings.images.debian}-slim")},
             push=False,
             on_line=activity.line,

@@ -6,23 +6,22 @@ from dataclasses import replace
 
 from tasks.adapters.docker.compose import Compose
 from tasks.adapters.docker.engine import PROJECT
-from tasks.core.compose.reconcile import Wanted, wanted
+from tasks.core.compose.reconcile import WantedService, read_services
 from tasks.core.compose.record import RECORD, REPOSITORY
 from tasks.core.environment import Release
-from tasks.flows.compose.context import Context
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.plan import MIGRATE
 from tasks.flows.compose.platform import MAIL_ADDRESS
 from tasks.flows.target import ADMIN, Request
 
 
-def project(context: Context, request: Request, release: Release, database: str) -> Compose:
-    """Return a branch's Compose project as a release has it.
+def project(context: ComposeContext, request: Request, release: Release, database: str) -> Compose:
+    """Return a branch's Compose project for a release.
 
     Args:
-        context: where it runs.
-        request: names the branch and its owner.
-        release: its images. One without a time leaves out who deployed it when: what the services
-            are can be compared by that.
+        request: has the branch's names and owner.
+        release: its images. Without a time, labels about the deployment are left out, so that
+            services can be compared.
         database: the database's image.
     """
     names, owner = request.names, request.owner
@@ -56,8 +55,8 @@ def project(context: Context, request: Request, release: Release, database: str)
     return Compose(context.runner, names.namespace, file, variables)
 
 
-def _labelled(context: Context, request: Request) -> str:
-    """Return the repository by the spelling that is on what is there: labels cannot be changed."""
+def _labelled(context: ComposeContext, request: Request) -> str:
+    """Return the repository as spelled in existing labels, which cannot be changed."""
     for volume in context.engine.volumes(f"{PROJECT}={request.names.namespace}"):
         if RECORD not in volume.labels and REPOSITORY in volume.labels:
             return volume.labels[REPOSITORY]
@@ -65,11 +64,11 @@ def _labelled(context: Context, request: Request) -> str:
 
 
 def wanted_services(
-    context: Context, request: Request, release: Release, database: str
-) -> dict[str, Wanted]:
-    """Return the services of a release as they should run, whoever deploys them when.
+    context: ComposeContext, request: Request, release: Release, database: str
+) -> dict[str, WantedService]:
+    """Return the wanted services of a release, without labels about the deployment.
 
     Arguments as for ``project``.
     """
     anonymous = replace(release, deployed_at="")
-    return wanted(project(context, request, anonymous, database).config(profiles=[MIGRATE]))
+    return read_services(project(context, request, anonymous, database).config(profiles=[MIGRATE]))

@@ -1,4 +1,4 @@
-"""Takes environments of this machine away, each object in the order in which it has to go."""
+"""Removes environments from this machine, each object in the necessary order."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from tasks.core.compose.reconcile import short
+from tasks.core.compose.reconcile import short_reference
 from tasks.core.compose.record import BRANCH
 from tasks.core.environment import Holder, Owner
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.flows.compose.context import Context
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import DATABASE
-from tasks.flows.target import Removal, RemovalPlan, Say, silently
+from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 
 @dataclass(frozen=True)
 class ComposeRemover:
-    """Takes environments away; the errors are those of ``Remover``."""
+    """Removes environments; errors as for ``Remover``."""
 
-    context: Context
+    context: ComposeContext
 
-    # They share images, and each keeps what another one runs.
+    # They share images, and each removal keeps those that another environment runs.
     parallel_removals: ClassVar = 1
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
@@ -35,7 +35,7 @@ class ComposeRemover:
     def holds_images(self, *, dry: bool) -> bool:
         """Return True if there is a registry to remove images from.
 
-        One that was never started holds nothing; unless dry, one that was is started.
+        A local one that was never started is empty; otherwise it is started, unless dry.
         """
         if not self.context.registry_is_local:
             return True
@@ -46,7 +46,7 @@ class ComposeRemover:
         return True
 
     def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
-        """Return everything of the branch that the engine has."""
+        """Return the plan to remove everything of the branch from the engine."""
         todo = self._removals(self.context.inventory(owner, names), names)
         return RemovalPlan(f"clean up {names.branch} in {names.environment}", tuple(todo))
 
@@ -54,18 +54,18 @@ class ComposeRemover:
         engine = self.context.engine
         for item in inventory.containers:
             step = Step("remove", f"container {item.name}")
-            yield step, silently(partial(engine.remove_container, item.id))
+            yield step, without_messages(partial(engine.remove_container, item.id))
         for name in inventory.networks:
             step = Step("remove", f"network {name}")
-            yield step, silently(partial(engine.remove_network, name))
+            yield step, without_messages(partial(engine.remove_network, name))
         for image in self._images(inventory, names):
-            step = Step("remove", f"image {short(image)}", "this engine's copy")
-            yield step, silently(partial(engine.remove_image, image))
-        # The record goes last: while it is there, an interrupted clean-up is known to be ours.
+            step = Step("remove", f"image {short_reference(image)}", "this engine's copy")
+            yield step, without_messages(partial(engine.remove_image, image))
+        # The record is removed last: it is needed to complete an interrupted clean-up.
         for name in (*inventory.volumes, *inventory.records):
             content = f"database {names.database}" if name.endswith(f"_{DATABASE}") else ""
             step = Step("remove", f"volume {name}", content)
-            yield step, silently(partial(engine.remove_volume, name))
+            yield step, without_messages(partial(engine.remove_volume, name))
 
     def _images(self, inventory: Inventory, names: Names) -> list[str]:
         """Return the images in the engine that no other environment runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.flows.compose.context import Context
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.deployer import ComposeDeployer
 from tasks.flows.compose.inspector import ComposeInspector
 from tasks.flows.compose.plan import ComposePlan
@@ -10,6 +10,6 @@ from tasks.flows.compose.remover import ComposeRemover
 from tasks.flows.target import Target
 
 
-def compose_target(context: Context) -> Target[ComposePlan]:
+def compose_target(context: ComposeContext) -> Target[ComposePlan]:
     """Return this machine's Docker Engine as a target."""
     return Target(ComposeDeployer(context), ComposeRemover(context), ComposeInspector(context))

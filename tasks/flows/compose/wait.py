@@ -1,4 +1,4 @@
-"""Waiting for containers to come up, and saying at once when one never will."""
+"""Waits for containers to come up, and fails at once if one never will."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from tasks.adapters.docker.engine import Container, Engine
 from tasks.adapters.wait import wait_until
-from tasks.core.compose.reconcile import Fate, Verdict, judge
+from tasks.core.compose.reconcile import ContainerVerdict, Fate, judge
 from tasks.core.errors import DeadlineError, EngineError
 
 POLL_SECONDS = 0.25
@@ -27,22 +27,21 @@ def wait_until_up(
     """Wait until every service has a container that is up, and has been for a while.
 
     Args:
-        engine: where they run.
         list_containers: returns the project's containers.
-        services: the services waited for.
-        say: told once of each service that has come up.
+        services: the names of the services.
+        say: called once for each service that has come up.
         stability_seconds: how long each must have been running without a restart.
         deadline_seconds: how long they may take altogether.
         hide: masks secrets in log lines.
 
     Raises:
-        EngineError: one ended, or is restarted again and again; with the end of its log.
-        DeadlineError: one is still not up; with its state and the end of its log.
+        EngineError: one exited, or keeps restarting; with the end of its log.
+        DeadlineError: one is not up in time; with its state and the end of its log.
     """
     stability = timedelta(seconds=stability_seconds)
     before: dict[str, int] = {}
     up: set[str] = set()
-    waiting: dict[str, tuple[Container | None, Verdict]] = {}
+    waiting: dict[str, tuple[Container | None, ContainerVerdict]] = {}
 
     def are_up() -> bool:
         waiting.clear()
@@ -75,10 +74,10 @@ def _verdict(
     container: Container | None,
     before: dict[str, int],
     stability: timedelta,
-) -> Verdict:
+) -> ContainerVerdict:
     seen = engine.observe(container.id) if container else None
     if seen is None:
-        return Verdict(Fate.COMING, f"{service} has no container")
+        return ContainerVerdict(Fate.COMING, f"{service} has no container")
     restarts = before.setdefault(seen.id, seen.restarts)
     return judge(seen, restarts, stability, datetime.now(UTC))
 
@@ -86,7 +85,7 @@ def _verdict(
 def _late(
     engine: Engine,
     message: str,
-    waiting: Mapping[str, tuple[Container | None, Verdict]],
+    waiting: Mapping[str, tuple[Container | None, ContainerVerdict]],
     hide: Callable[[str], str],
 ) -> DeadlineError:
     reasons = "; ".join(verdict.reason for _, verdict in waiting.values())

@@ -1,1 +1,1 @@
-"""The flows of the infrastructure: a stack's state, its plans, their runs."""
+"""The flows of the infrastructure: a stack's state, plans and Terraform runs."""

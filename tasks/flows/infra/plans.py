@@ -1,4 +1,4 @@
-"""Plans of a stack: made and saved, applied, compared with AWS, and the last one of all."""
+"""Plans of a stack: makes, saves and applies them, finds drift, destroys the stack."""
 
 from __future__ import annotations
 
@@ -16,120 +16,123 @@ from tasks.adapters.files.private import write_private
 from tasks.adapters.terraform import LockedError
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, RefusedError, SuiteError
-from tasks.core.terraform_plan import PlanRecord, Summary, read_record, refusal
-from tasks.flows.infra.runs import carry_out, connect, outputs, planned, summary_of
-from tasks.flows.infra.site import FOLDER, Site
+from tasks.core.terraform_plan import PlanRecord, PlanSummary, read_record, refusal
+from tasks.flows.infra.context import FOLDER, StackContext
+from tasks.flows.infra.runs import carry_out, connect, outputs, plan_into, summary_of
 
 _SOURCES = (".tf", ".tf.json", ".tfvars", ".tfvars.json")
 
 
-def make_plan(site: Site, *, dry: bool = False) -> Summary:
+def make_plan(context: StackContext, *, dry: bool = False) -> PlanSummary:
     """Make a plan and save it, unless there is nothing to do.
 
     Args:
-        site: the stack.
-        dry: do not save it, and leave the one alone that is saved.
+        context: the stack.
+        dry: do not save it, and keep a saved one.
 
     Raises:
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
     if dry:
-        return find_drift(site)
-    _discard(site.plan)
-    with _kept_on_success(site.plan):
-        summary = planned(site, site.plan)
+        return find_drift(context)
+    _discard(context.plan)
+    with _kept_on_success(context.plan):
+        summary = plan_into(context, context.plan)
         if not summary.changes and not summary.outputs:
-            _discard(site.plan)
+            _discard(context.plan)
             return summary
-        record = _record(site, site.plan)
-        write_private(site.record, json.dumps(record.as_dict(), indent=2).encode())
+        record = _record(context, context.plan)
+        write_private(context.record, json.dumps(record.as_dict(), indent=2).encode())
     return summary
 
 
-def open_plan(site: Site) -> Summary:
-    """Return what the saved plan does, once it is certain that it may be applied here and now.
+def open_plan(context: StackContext) -> PlanSummary:
+    """Return the saved plan's summary, after checking that it may be applied now.
 
     Raises:
         InputError: there is no saved plan.
         RefusedError: it is another stack's, or out of date.
     """
-    again = f"make a new one: {site.command('plan')}"
-    if not (site.plan.exists() and site.record.exists()):
+    again = f"make a new one: {context.command('plan')}"
+    if not (context.plan.exists() and context.record.exists()):
         raise InputError(
-            f"there is no saved plan of stack {site.name}", hint=f"make one: {site.command('plan')}"
+            f"there is no saved plan of stack {context.name}",
+            hint=f"make one: {context.command('plan')}",
         )
     try:
-        data = json.loads(site.record.read_text())
+        data = json.loads(context.record.read_text())
     except ValueError:
         data = None
     record = read_record(data)
-    found = replace(_record(site, site.plan), commit=record.commit, created_at=record.created_at)
+    found = replace(
+        _record(context, context.plan), commit=record.commit, created_at=record.created_at
+    )
     reason = refusal(record, found, datetime.now(UTC))
     if reason:
         raise RefusedError(
-            f"the saved plan of stack {site.name} is not applied: {reason}", hint=again
+            f"the saved plan of stack {context.name} is not applied: {reason}", hint=again
         )
-    connect(site)
-    return summary_of(site, site.plan)
+    connect(context)
+    return summary_of(context, context.plan)
 
 
-def apply_plan(site: Site, summary: Summary) -> None:
-    """Apply the saved plan, and remove it: whatever came of it, it cannot be applied again.
+def apply_plan(context: StackContext, summary: PlanSummary) -> None:
+    """Apply the saved plan, and delete it: even after a failure it cannot be applied again.
 
     Raises:
-        LockedError: somebody else is at work on the stack; the plan is kept.
+        LockedError: another run holds the state's lock; the plan is kept.
         RefusedError: the state has changed since it was made.
         StoppedError: a signal came.
         SuiteError: Terraform failed half-way.
     """
     try:
-        carry_out(site, site.plan, summary, f"apply {site.subject}")
+        carry_out(context, context.plan, summary, f"apply {context.subject}")
     except LockedError:
         raise
     except SuiteError as error:
-        _discard(site.plan)
+        _discard(context.plan)
         error.hint = error.hint or (
-            f"what was done so far is in the state; mend the cause, then {site.command('plan')}"
+            f"what was done so far is in the state; mend the cause, then {context.command('plan')}"
         )
         raise
-    _discard(site.plan)
+    _discard(context.plan)
 
 
-def find_drift(site: Site) -> Summary:
-    """Return what has been changed outside of Terraform, and what else is not applied.
+def find_drift(context: StackContext) -> PlanSummary:
+    """Return the drift of a stack, and changes of its configuration that are not applied.
 
     Raises:
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
-    with _scratch(site, "drift") as plan:
-        return planned(site, plan)
+    with _scratch(context, "drift") as plan:
+        return plan_into(context, plan)
 
 
-def show_diff(site: Site) -> str:
+def show_diff(context: StackContext) -> str:
     """Return the saved plan as Terraform shows it, sensitive values masked."""
-    return site.terraform.diff(site.plan)
+    return context.terraform.diff(context.plan)
 
 
-def outputs_of(site: Site, name: str = "") -> dict[str, Any]:
-    """Return the stack's outputs; a sensitive one's value is never shown.
+def outputs_of(context: StackContext, name: str = "") -> dict[str, Any]:
+    """Return the stack's outputs; values of sensitive ones are left out.
 
     Args:
-        site: the stack.
-        name: an output that is asked for, or empty for all.
+        context: the stack.
+        name: an output that must exist, or empty.
 
     Raises:
         InputError: nothing has been applied yet, or there is no such output.
     """
-    connect(site)
-    found = outputs(site)
+    connect(context)
+    found = outputs(context)
     if not found:
         raise InputError(
-            f"stack {site.name} has no outputs: nothing has been applied yet",
-            hint=f"begin with {site.command('plan')}",
+            f"stack {context.name} has no outputs: nothing has been applied yet",
+            hint=f"begin with {context.command('plan')}",
         )
     if name and name not in found:
         raise InputError(f"there is no output {name!r}", hint=nearest(name, found))
@@ -138,30 +141,32 @@ def outputs_of(site: Site, name: str = "") -> dict[str, Any]:
     }
 
 
-# -- the end --------------------------------------------------------------------------------------
+# -- destroying -----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def destruction(site: Site) -> Iterator[Summary]:
-    """Make a plan to destroy everything; it is removed at the end of the block.
+def destroy_plan(context: StackContext) -> Iterator[PlanSummary]:
+    """Make a plan to destroy everything; it is deleted at the end of the block.
 
     Yields:
-        What goes.
+        The plan's summary.
 
     Raises:
         RefusedError: the stack is protected.
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
-    refuse_protected(site, by_settings=site.protected)
-    with _scratch(site, "destroy") as plan:
-        summary = planned(site, plan, destroy=True)
-        refuse_protected(site, by_variables=summary.protected)
+    refuse_protected(context, by_settings=context.protected)
+    with _scratch(context, "destroy") as plan:
+        summary = plan_into(context, plan, destroy=True)
+        refuse_protected(context, by_variables=summary.protected)
         yield summary
 
 
-def refuse_protected(site: Site, *, by_settings: bool = False, by_variables: bool = False) -> None:
+def refuse_protected(
+    context: StackContext, *, by_settings: bool = False, by_variables: bool = False
+) -> None:
     """Refuse to destroy a protected stack.
 
     Raises:
@@ -170,48 +175,48 @@ def refuse_protected(site: Site, *, by_settings: bool = False, by_variables: boo
     if by_settings or by_variables:
         where = "invoke.yaml" if by_settings else "its Terraform variables"
         raise RefusedError(
-            f"stack {site.name} is protected by {where}: it is not destroyed",
+            f"stack {context.name} is protected by {where}: it is not destroyed",
             hint="what to do first stands in docs/aws.md, under 'The end of a stack'",
         )
 
 
-def destroy(site: Site, summary: Summary) -> None:
-    """Carry out the plan of ``destruction``, inside its block.
+def destroy(context: StackContext, summary: PlanSummary) -> None:
+    """Carry out the plan of ``destroy_plan``, inside its block.
 
     Raises:
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         StoppedError: a signal came.
         SuiteError: Terraform failed half-way.
     """
-    carry_out(site, _scratch_path(site, "destroy"), summary, f"destroy {site.subject}")
-    _discard(site.plan)
+    carry_out(context, _scratch_path(context, "destroy"), summary, f"destroy {context.subject}")
+    _discard(context.plan)
 
 
-# -- what is saved ---------------------------------------------------------------------------------
+# -- saved plans -----------------------------------------------------------------------------------
 
 
-def _record(site: Site, plan: Path) -> PlanRecord:
-    """Return what a plan file is of, were it made now."""
+def _record(context: StackContext, plan: Path) -> PlanRecord:
+    """Return the record of a plan file, as if it were made now."""
     return PlanRecord(
-        stack=site.name,
-        account=site.account,
-        region=site.region,
-        state=f"{site.bucket.name}/{site.key}",
-        commit=site.commit,
+        stack=context.name,
+        account=context.account,
+        region=context.region,
+        state=f"{context.bucket.name}/{context.key}",
+        commit=context.commit,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=_source(site),
+        source=_source(context),
         plan=hashlib.sha256(plan.read_bytes()).hexdigest(),
     )
 
 
-def _source(site: Site) -> str:
+def _source(context: StackContext) -> str:
     """Return a SHA-256 over everything that a plan is made from, except the state."""
     digest = hashlib.sha256()
-    folder = site.root / FOLDER
+    folder = context.root / FOLDER
     code = (path for path in folder.rglob("*") if path.name.endswith(_SOURCES) and path.is_file())
     ours = [path for path in sorted(code) if ".terraform" not in path.parts]
-    for path in (*ours, *site.files):
-        digest.update(f"{os.path.relpath(path, site.root)}\0".encode(errors="surrogateescape"))
+    for path in (*ours, *context.files):
+        digest.update(f"{os.path.relpath(path, context.root)}\0".encode(errors="surrogateescape"))
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -224,7 +229,7 @@ def _discard(plan: Path) -> None:
 
 @contextlib.contextmanager
 def _kept_on_success(plan: Path) -> Iterator[None]:
-    """Make the folder of the plans, which git is told to ignore; a failure leaves no plan."""
+    """Create the folder of plans, which git ignores; delete the plan after a failure."""
     plan.parent.mkdir(mode=0o700, exist_ok=True)
     (plan.parent / ".gitignore").write_text("*\n")
     try:
@@ -234,14 +239,14 @@ def _kept_on_success(plan: Path) -> Iterator[None]:
         raise
 
 
-def _scratch_path(site: Site, purpose: str) -> Path:
-    return site.plan.with_name(f"{site.name}.{purpose}.tfplan")
+def _scratch_path(context: StackContext, purpose: str) -> Path:
+    return context.plan.with_name(f"{context.name}.{purpose}.tfplan")
 
 
 @contextlib.contextmanager
-def _scratch(site: Site, purpose: str) -> Iterator[Path]:
-    """Yield the place of a plan that nobody applies later."""
-    plan = _scratch_path(site, purpose)
+def _scratch(context: StackContext, purpose: str) -> Iterator[Path]:
+    """Yield the path of a temporary plan."""
+    plan = _scratch_path(context, purpose)
     with _kept_on_success(plan):
         yield plan
     _discard(plan)

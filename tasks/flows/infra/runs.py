@@ -1,4 +1,4 @@
-"""Running Terraform on a stack: shown as it goes, masked, and ended in order by a signal."""
+"""Runs Terraform on a stack: shows its progress, masks secrets, and ends in order on a signal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import AwsError, RefusedError, SuiteError
-from tasks.core.terraform_plan import Summary, secrets_in, summarise
-from tasks.flows.infra.site import Site
+from tasks.core.terraform_plan import PlanSummary, secrets_in, summarise
+from tasks.flows.infra.context import StackContext
 
 _DONE = re.compile(r"^\S.*: (?:Creation|Modifications|Destruction) complete")
 _RESULT = re.compile(r"^(?:Apply|Destroy) complete! Resources: (.*)\.$")
@@ -20,10 +20,10 @@ _ALARM = re.compile(r"^(?:Error|Warning): ")
 
 
 class StoppedError(SuiteError):
-    """Terraform was told to end by a signal, and has ended.
+    """A signal has ended Terraform.
 
     Attributes:
-        exit_code: 128 and the signal's number, as a shell has it.
+        exit_code: 128 plus the signal's number, as in a shell.
     """
 
     def __init__(self, message: str, signum: int, *, hint: str) -> None:
@@ -31,85 +31,88 @@ class StoppedError(SuiteError):
         self.exit_code = 128 + signum
 
 
-def connect(site: Site, *, rescue: bool = False) -> None:
-    """Have Terraform get its provider and find the stack's state.
+def connect(context: StackContext, *, rescue: bool = False) -> None:
+    """Initialise Terraform: download its provider and connect to the stack's state.
 
     Args:
-        site: the stack.
-        rescue: this run is needed to store what an earlier one has left here.
+        context: the stack.
+        rescue: allow this although an earlier run's state has not been stored yet.
 
     Raises:
         RefusedError: the state of an earlier run was never stored.
         StoppedError: a signal came.
         SuiteError: Terraform failed.
     """
-    if site.terraform.leftover.exists() and not rescue:
+    if context.terraform.leftover.exists() and not rescue:
         raise RefusedError(
-            f"stack {site.name}: the state of an earlier run was never stored",
-            hint=site.terraform.rescue,
+            f"stack {context.name}: the state of an earlier run was never stored",
+            hint=context.terraform.rescue,
         )
-    backend = {"bucket": site.bucket.name, "key": site.key, "region": site.region}
-    with _stoppable(site), site.console.work(f"terraform init for {site.subject}") as activity:
-        site.terraform.tell = activity.say
-        site.terraform.init(backend, activity.line)
+    backend = {"bucket": context.bucket.name, "key": context.key, "region": context.region}
+    with (
+        _stoppable(context),
+        context.console.work(f"terraform init for {context.subject}") as activity,
+    ):
+        context.terraform.tell = activity.say
+        context.terraform.init(backend, activity.line)
 
 
-def planned(site: Site, out: Path, *, destroy: bool = False) -> Summary:
-    """Make a plan and save it in a file, and return what it does."""
-    connect(site)
-    values = {"stack": site.name, "region": site.region}
-    title = f"plan {'the destruction of ' if destroy else ''}{site.subject}"
-    with _stoppable(site), site.console.work(title) as activity:
-        site.terraform.tell = activity.say
+def plan_into(context: StackContext, out: Path, *, destroy: bool = False) -> PlanSummary:
+    """Make a plan, save it in a file, and return its summary."""
+    connect(context)
+    values = {"stack": context.name, "region": context.region}
+    title = f"plan {'the destruction of ' if destroy else ''}{context.subject}"
+    with _stoppable(context), context.console.work(title) as activity:
+        context.terraform.tell = activity.say
         # Terraform shows what a sensitive value was copied to in clear when that is destroyed.
-        mask(site, site.terraform.state())
-        site.terraform.plan(
-            out, site.files, values, destroy=destroy, on_line=_progress(activity, 0)
+        mask(context, context.terraform.state())
+        context.terraform.plan(
+            out, context.files, values, destroy=destroy, on_line=_progress(activity, 0)
         )
-        summary = summary_of(site, out)
+        summary = summary_of(context, out)
         activity.outcome = summary.headline
     return summary
 
 
-def summary_of(site: Site, plan: Path) -> Summary:
-    """Return what a plan in a file does."""
-    with _stoppable(site):
-        document = site.terraform.show(plan)
-    mask(site, document)
-    return summarise(document, site.subject)
+def summary_of(context: StackContext, plan: Path) -> PlanSummary:
+    """Return the summary of a plan file."""
+    with _stoppable(context):
+        document = context.terraform.show(plan)
+    mask(context, document)
+    return summarise(document, context.subject)
 
 
-def mask(site: Site, document: dict[str, Any]) -> None:
-    """Have every sensitive value masked from now on."""
+def mask(context: StackContext, document: dict[str, Any]) -> None:
+    """Mask every sensitive value from now on."""
     for secret in secrets_in(document):
-        site.console.redactor.add(secret)
+        context.console.redactor.add(secret)
 
 
-def outputs(site: Site) -> dict[str, Any]:
-    """Return the stack's outputs as Terraform has them."""
-    with _stoppable(site):
-        found = site.terraform.outputs()
-    mask(site, found)
+def outputs(context: StackContext) -> dict[str, Any]:
+    """Return the stack's outputs from Terraform."""
+    with _stoppable(context):
+        found = context.terraform.outputs()
+    mask(context, found)
     return found
 
 
-def carry_out(site: Site, plan: Path, summary: Summary, title: str) -> None:
+def carry_out(context: StackContext, plan: Path, summary: PlanSummary, title: str) -> None:
     """Apply a plan in a file.
 
     Raises:
-        LockedError: somebody else is at work on the stack.
+        LockedError: another run holds the state's lock.
         RefusedError: the state has changed since it was made.
         StoppedError: a signal came.
         SuiteError: Terraform failed half-way.
     """
     steps = len(summary.changes) + summary.counts["replace"]
-    with _stoppable(site, changing=True), site.console.work(title) as activity:
-        site.terraform.tell = activity.say
-        site.terraform.apply(plan, _progress(activity, steps))
+    with _stoppable(context, changing=True), context.console.work(title) as activity:
+        context.terraform.tell = activity.say
+        context.terraform.apply(plan, _progress(activity, steps))
 
 
 def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
-    """Return what shows Terraform's lines, and counts what is done of so many steps."""
+    """Return a function that shows Terraform's lines, and counts the finished steps."""
     done = 0
 
     def take(line: str) -> None:
@@ -129,29 +132,29 @@ def _progress(activity: Activity, steps: int) -> Callable[[str], None]:
 
 
 @contextlib.contextmanager
-def _stoppable(site: Site, *, changing: bool = False) -> Iterator[None]:
-    """Tell how things stand, and what comes next, when a signal has ended Terraform."""
+def _stoppable(context: StackContext, *, changing: bool = False) -> Iterator[None]:
+    """After a signal has ended Terraform, raise an error with the state and the next step."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
         signum = getattr(interrupt, "signum", signal.SIGINT)
-        if site.terraform.leftover.exists():
-            raise StoppedError("stopped", signum, hint=site.terraform.rescue) from interrupt
+        if context.terraform.leftover.exists():
+            raise StoppedError("stopped", signum, hint=context.terraform.rescue) from interrupt
         try:
-            lock = site.bucket.lock(site.key)
+            lock = context.bucket.lock(context.key)
         except AwsError as error:
             raise StoppedError(
                 f"stopped; whether the state is still locked cannot be seen: {error}",
                 signum,
-                hint=f"see for yourself: {site.command('unlock')}",
+                hint=f"see for yourself: {context.command('unlock')}",
             ) from interrupt
         if lock:
             raise StoppedError(
-                f"stopped at once: the state of stack {site.name} is still locked ({lock})",
+                f"stopped at once: the state of stack {context.name} is still locked ({lock})",
                 signum,
-                hint=f"{site.command('unlock')} --id {lock.id}, then {site.command('plan')}",
+                hint=f"{context.command('unlock')} --id {lock.id}, then {context.command('plan')}",
             ) from interrupt
         how = "stopped: what was done so far is in the state" if changing else "stopped"
         raise StoppedError(
-            f"{how}, and nothing is locked", signum, hint=f"go on with {site.command('plan')}"
+            f"{how}, and nothing is locked", signum, hint=f"go on with {context.command('plan')}"
         ) from interrupt

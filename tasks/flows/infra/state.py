@@ -1,34 +1,34 @@
-"""What holds a stack's state: its bucket, made and mended, and its lock, removed."""
+"""The state of a stack: creates and configures its bucket, and removes its lock."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.adapters.aws.state_bucket import Aspect, StateBucket
+from tasks.adapters.aws.state_bucket import BucketProperty, StateBucket
 from tasks.adapters.terminal.console import Console
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.plan import Step
+from tasks.flows.infra.context import StackContext
 from tasks.flows.infra.runs import connect
-from tasks.flows.infra.site import Site
 
 
 @dataclass(frozen=True)
-class Bootstrap:
-    """What the bucket of a state lacks.
+class BootstrapPlan:
+    """The plan to create or configure the bucket of a state.
 
     Attributes:
-        create: whether it has to be made.
+        create: whether it has to be created.
         missing: the properties it lacks.
     """
 
     bucket: str
     create: bool
-    missing: tuple[Aspect, ...]
+    missing: tuple[BucketProperty, ...]
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"bucket {self.bucket} for Terraform's states"
 
     @property
@@ -43,24 +43,24 @@ class Bootstrap:
         return {"bucket": self.bucket, "create": self.create, "set": missing}
 
 
-def plan_bootstrap(bucket: StateBucket) -> Bootstrap:
-    """Return what the bucket lacks.
+def plan_bootstrap(bucket: StateBucket) -> BootstrapPlan:
+    """Return the plan to create or configure the bucket.
 
     Raises:
-        InputError: the name is somebody else's, or the bucket is in another region.
+        InputError: the bucket belongs to another account, or is in another region.
         AwsError: S3 refused, or could not be reached.
     """
     if not bucket.exists():
-        return Bootstrap(bucket.name, True, bucket.aspects)
+        return BootstrapPlan(bucket.name, True, bucket.aspects)
     missing = tuple(aspect for aspect in bucket.aspects if not aspect.holds())
-    return Bootstrap(bucket.name, False, missing)
+    return BootstrapPlan(bucket.name, False, missing)
 
 
-def run_bootstrap(plan: Bootstrap, bucket: StateBucket, console: Console) -> None:
-    """Make the bucket, or give it what it lacks.
+def run_bootstrap(plan: BootstrapPlan, bucket: StateBucket, console: Console) -> None:
+    """Create the bucket, or set its missing properties.
 
     Raises:
-        SuiteError: it lacks something all the same.
+        SuiteError: a property is still missing afterwards.
         AwsError: S3 refused, or could not be reached.
     """
     if not plan.steps:
@@ -81,11 +81,11 @@ def run_bootstrap(plan: Bootstrap, bucket: StateBucket, console: Console) -> Non
 
 
 @dataclass(frozen=True)
-class Unlock:
-    """A lock that is to be removed.
+class UnlockPlan:
+    """The plan to remove a lock.
 
     Attributes:
-        subject: of which stack.
+        subject: its stack, as in messages.
         held: who holds it.
     """
 
@@ -95,12 +95,12 @@ class Unlock:
 
     @property
     def title(self) -> str:
-        """What the plan is about."""
+        """The plan's title."""
         return f"unlock {self.subject}"
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The one step there is."""
+        """One step."""
         return (Step("remove", f"lock {self.lock_id}", self.held),)
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,32 +108,32 @@ class Unlock:
         return {"lock": self.lock_id, "held": self.held}
 
 
-def plan_unlock(site: Site, lock_id: str) -> Unlock | None:
-    """Return the lock to be removed, or None where there is none.
+def plan_unlock(context: StackContext, lock_id: str) -> UnlockPlan | None:
+    """Return the plan to remove a state's lock, or None if there is no lock.
 
     Raises:
         InputError: the id is missing, or another lock's.
         AwsError: S3 refused, or could not be reached.
     """
-    lock = site.bucket.lock(site.key)
+    lock = context.bucket.lock(context.key)
     if lock is None:
         return None
     if lock.id != lock_id:
         given = f"is not locked by {lock_id}" if lock_id else "is locked"
         raise InputError(
-            f"the state of stack {site.name} {given}: {lock}",
+            f"the state of stack {context.name} {given}: {lock}",
             hint="once you are sure that this run is gone: "
-            f"{site.command('unlock')} --id {lock.id}",
+            f"{context.command('unlock')} --id {lock.id}",
         )
-    return Unlock(site.subject, lock.id, str(lock))
+    return UnlockPlan(context.subject, lock.id, str(lock))
 
 
-def run_unlock(plan: Unlock, site: Site) -> None:
+def run_unlock(plan: UnlockPlan, context: StackContext) -> None:
     """Remove a lock.
 
     Raises:
         SuiteError: Terraform failed.
     """
-    connect(site, rescue=True)
-    with site.console.work(plan.title):
-        site.terraform.unlock(plan.lock_id)
+    connect(context, rescue=True)
+    with context.console.work(plan.title):
+        context.terraform.unlock(plan.lock_id)

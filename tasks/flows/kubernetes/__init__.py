@@ -1,1 +1,1 @@
-"""The flows of the kubernetes target: deploy, track, keep the evidence, look after, clean up."""
+"""The flows of the kubernetes target: deploy, track, save diagnostics, inspect, clean up."""

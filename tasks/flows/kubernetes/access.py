@@ -1,8 +1,8 @@
-"""Access of CI jobs to a branch's namespace, where the cluster's platform grants them any.
+"""Grants CI jobs access to a branch's namespace, if the cluster's platform is set up for that.
 
-A role cannot name namespaces that do not exist yet. So whoever makes one binds there what
-helm/platform allows the groups of that environment; whoever has rights everywhere needs no binding,
-but makes it all the same: it is for the jobs that come later.
+A role cannot name namespaces that do not exist yet. So the run that creates one binds the role of
+helm/platform there to the groups of that environment. A user with rights in all namespaces creates
+the binding as well, for later jobs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from tasks.core.kubernetes.objects import Object, annotations_of
 NAME = "mautic-multidev"
 ROLE = "mautic-multidev-environment"
 MEMBERS = ("mautic-multidev-main", "mautic-multidev-branches")
-"""Bindings of helm/platform: a group each, and the environments that it may deploy to."""
+"""Bindings of helm/platform, each with a group and the environments that it may deploy to."""
 ENVIRONMENTS = f"{PREFIX}environments"
 EFFECT_SECONDS = 20
-"""How long a binding may take to have an effect; well below one second as a rule."""
+"""How long a binding may take to have an effect; usually well below a second."""
 POLL_SECONDS = 0.2
 
 
-def admit(cluster: Cluster, namespace: str, environment: str) -> None:
-    """Bind the groups of an environment's CI jobs in a namespace of it, unless that is done.
+def grant_access(cluster: Cluster, namespace: str, environment: str) -> None:
+    """Bind the groups of an environment's CI jobs in a namespace, unless they are bound already.
 
     Args:
         namespace: a branch's namespace; it must exist.
@@ -56,13 +56,13 @@ def admit(cluster: Cluster, namespace: str, environment: str) -> None:
     )
 
 
-def may_make(cluster: Cluster, namespace: str) -> bool:
-    """Return True if this user would get rights in a namespace by making it."""
+def may_grant_access(cluster: Cluster, namespace: str) -> bool:
+    """Return True if this user may bind roles in a namespace, and so get rights in a new one."""
     return cluster.may("create", "RoleBinding", namespace)
 
 
 def _is_bound(cluster: Cluster, namespace: str) -> bool:
-    """Return True if the binding is there, as far as this user may look."""
+    """Return True if this user can see the binding."""
     try:
         return cluster.get("RoleBinding", NAME, namespace) is not None
     except ClusterError as error:
@@ -72,7 +72,7 @@ def _is_bound(cluster: Cluster, namespace: str) -> bool:
 
 
 def _groups(cluster: Cluster, environment: str) -> list[str]:
-    """Return the groups whose jobs deploy to an environment; none without a platform."""
+    """Return the groups whose jobs may deploy to an environment; none without a platform."""
     groups = []
     for name in MEMBERS:
         try:

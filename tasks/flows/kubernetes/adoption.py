@@ -1,4 +1,4 @@
-"""Whose a namespace is stands on it, and is changed there."""
+"""Transfers a namespace to another repository, by its annotation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from tasks.core.names import Names
 
 
 def adopt(cluster: Cluster, owner: Owner, names: Names, former: str, /) -> None:
-    """Make a branch's namespace another repository's.
+    """Transfer a branch's namespace to another repository.
 
     Args:
-        cluster: the cluster.
-        owner: whose it is from now on.
+        owner: the new owner.
         names: the branch's names.
-        former: the repository that it belongs to.
+        former: the repository that owns it now.
 
     Raises:
-        RefusedError: it is not that one's, or is gone.
-        ConflictError: somebody else has changed it meanwhile.
+        RefusedError: it belongs to another repository, or is gone.
+        ConflictError: another client has changed it meanwhile.
     """
     found = cluster.get("Namespace", names.namespace)
     if found is None:

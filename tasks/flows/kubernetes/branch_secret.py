@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.helm import Revision
+from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.manifests import SECRET, secret
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.flows.target import new_secrets
 
 
 def read_secret(cluster: Cluster, names: Names, redactor: Redactor) -> dict[str, str]:
-    """Return the branch's secrets, and keep them out of everything shown from now on.
+    """Return the branch's secrets, and mask them from now on.
 
     Args:
-        redactor: told every value.
+        redactor: gets every value.
     """
     found = cluster.get("Secret", SECRET, names.namespace)
     data = (found or {}).get("data") or {}
@@ -26,10 +29,48 @@ def read_secret(cluster: Cluster, names: Names, redactor: Redactor) -> dict[str,
     return values
 
 
-def missing_keys(cluster: Cluster, names: Names, redactor: Redactor) -> tuple[str, ...]:
-    """Return the keys that have yet to be generated; arguments as for ``read_secret``."""
+def missing_keys(
+    cluster: Cluster, names: Names, redactor: Redactor, *, kept: Collection[str]
+) -> tuple[str, ...]:
+    """Return the keys that have yet to be generated.
+
+    Args:
+        redactor: told every value.
+        kept: the keys that must be there, by ``keys_in_use``.
+
+    Raises:
+        SuiteError: one of those is gone.
+    """
     there = read_secret(cluster, names, redactor)
-    return tuple(key for key in new_secrets() if key not in there)
+    missing = tuple(key for key in new_secrets() if not there.get(key))
+    lost = [key for key in missing if key in kept]
+    if lost:
+        raise SuiteError(
+            f"the secrets of {names.branch} are gone (secret {SECRET} in {names.namespace}: "
+            f"{', '.join(lost)}), and new ones open neither its database nor what Mautic has "
+            "encrypted in it",
+            hint="restore them from a backup or from pods that run still (docs/troubleshooting.md, "
+            f'"The secrets are gone"); or start over: inv cleanup --branch {names.branch}',
+        )
+    return missing
+
+
+def keys_in_use(
+    record: ClusterRecord | None, history: Sequence[Revision], *, has_server: bool
+) -> tuple[str, ...]:
+    """Return the keys of the branch's Secret that no new value can take the place of.
+
+    Mautic encrypts the credentials it stores by ``secret_key``. A user on a database server is
+    given a new password there; the release's own database keeps those of its first start.
+
+    Args:
+        record: what is known of the environment.
+        history: the revisions of its release.
+        has_server: whether the branch's database lives on a server of its own.
+    """
+    if not history and not (record and record.current):
+        return ()
+    return ("secret_key",) if has_server else ("secret_key", "db_password", "db_root_password")
 
 
 def make_secret(
@@ -38,7 +79,7 @@ def make_secret(
     """Generate what is not there yet, and return all; what is there stays as it is.
 
     Args:
-        redactor: told every value.
+        redactor: gets every value.
         missing: the keys to generate.
     """
     made = {key: value for key, value in new_secrets().items() if key in missing}

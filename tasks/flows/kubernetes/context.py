@@ -1,4 +1,4 @@
-"""What deployer, remover and inspector of a cluster share: one environment of invoke.yaml in it."""
+"""The context that the deployer, remover and inspector of a cluster share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names, database_prefix
 from tasks.core.redact import Redactor
 from tasks.core.settings import Environment, Settings
-from tasks.flows.kubernetes.access import admit
+from tasks.flows.kubernetes.access import grant_access
 from tasks.flows.target import Say
 
 
@@ -30,9 +30,8 @@ class ClusterContext:
 
     Attributes:
         environment: the environment's name in invoke.yaml.
-        helm: Helm for that cluster.
         work: shows a piece of work.
-        redactor: told every secret.
+        redactor: gets every secret.
         locks: the Leases that this run holds, by namespace.
     """
 
@@ -52,7 +51,7 @@ class ClusterContext:
 
     @property
     def database_server(self) -> DatabaseServer | None:
-        """The server that the branches' databases live on, or None where each has its own."""
+        """The server with the branches' databases, or None if each branch has its own."""
         server = self.own.database
         if server is None:
             return None
@@ -69,16 +68,16 @@ class ClusterContext:
 
     @contextlib.contextmanager
     def exclusive(self, names: Names, me: Holder, warn: Say) -> Iterator[None]:
-        """Hold the Lease of the branch's namespace; without a namespace there is nothing to hold.
+        """Hold the Lease of the branch's namespace, if the namespace exists.
 
         Raises:
-            HeldError: somebody else holds it, or a newer commit has taken this one's place.
+            HeldError: another run holds it, or a newer commit has superseded this one.
             VanishedError: the namespace was removed while this run waited.
         """
         if self.cluster.get("Namespace", names.namespace) is None:
             yield
             return
-        admit(self.cluster, names.namespace, self.environment)
+        grant_access(self.cluster, names.namespace, self.environment)
         wait = self.own.patience.turn_seconds
         with LeaseLock(self.cluster, names.namespace, me, wait_seconds=wait, say=warn) as lock:
             self.locks[names.namespace] = lock
@@ -88,10 +87,10 @@ class ClusterContext:
                 del self.locks[names.namespace]
 
     def check_lock(self, names: Names) -> None:
-        """Make sure that this run still holds the branch's environment, if it ever did.
+        """Check that this run still holds the branch's Lease, if it has acquired it.
 
         Raises:
-            HeldError: somebody else has taken it over.
+            HeldError: another run has taken it over.
         """
         if lock := self.locks.get(names.namespace):
             lock.check()
@@ -100,7 +99,7 @@ class ClusterContext:
         """Return the branch's namespace, or None.
 
         Raises:
-            RefusedError: it is somebody else's.
+            RefusedError: it has another owner.
         """
         found = self.cluster.get("Namespace", names.namespace)
         if found is None:
@@ -119,5 +118,5 @@ class ClusterContext:
 
 
 def branch_namespace(owner: Owner, names: Names, record: ClusterRecord) -> Object:
-    """Return a branch's namespace as this run makes it."""
+    """Return the manifest of a branch's namespace."""
     return namespace(owner, names, record, os.environ.get("CI_PIPELINE_URL", ""))

@@ -1,7 +1,7 @@
-"""A branch's database and user, made and dropped by a Job in the platform namespace.
+"""Creates and drops a branch's database and user, by a Job in the platform namespace.
 
-Neither this process nor the branch's pods ever see the administrator's password: only that
-namespace has it.
+Neither this process nor the branch's pods ever see the administrator's password, which is only in
+that namespace.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tasks.core.kubernetes.objects import Object
 from tasks.core.kubernetes.rollout import Policy, Verdict, judge
 from tasks.core.kubernetes.snapshot import Snapshot
 from tasks.core.names import Names
-from tasks.flows.kubernetes.follow import Follower, Run
+from tasks.flows.kubernetes.follow import ContainerRun, Follower
 
 POLL_SECONDS = 0.5
 FLUSH_SECONDS = 2.0
-"""How long the verdict waits for lines that are under way."""
+"""How long the verdict is delayed for log lines in transit."""
 MARGIN_SECONDS = 30
-"""How much longer than the Job itself its end is waited for."""
+"""How much longer than the Job's own deadline this run waits for it."""
 DROP_WAIT_SECONDS = 10
 """How long a clean-up waits for a server that cannot be reached, or a pod that cannot start."""
 
@@ -55,15 +55,14 @@ def run_database_job(
     wait_seconds: int,
     say: Callable[[str], None],
 ) -> None:
-    """Make or drop a branch's database and user; both are no error when it is done already.
+    """Create or drop a branch's database and user; both are idempotent.
 
     Args:
-        verb: what to do.
         image: the mautic image, by digest.
         password: the branch's database password, for ``create``.
-        wait_seconds: how long to wait for a server that cannot be reached, or for a pod that
-            cannot start, where that may heal.
-        say: told what the Job writes, as it does.
+        wait_seconds: how long to wait for a server that cannot be reached, or for a pod that cannot
+            start, if that may heal.
+        say: called with each line of the Job's log.
 
     Raises:
         SuiteError: the Job failed, its pod cannot start, or it did not end in time; the message
@@ -72,7 +71,7 @@ def run_database_job(
     job = database_job(names, server, image, verb, wait_seconds)
     secret = database_secret(names, server, password)
     name = job["metadata"]["name"]
-    # A Job that an earlier run left behind cannot be changed, only made anew.
+    # An earlier run's Job cannot be changed, only replaced.
     if cluster.delete("Job", name, server.namespace):
         wait_gone(cluster, "Job", name, server.namespace, say=say)
     cluster.apply(secret)
@@ -85,21 +84,21 @@ def run_database_job(
 
 
 class _Lines:
-    """What the Job writes, told as it comes."""
+    """Passes on the lines of the Job's log, and keeps the last one."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._lock = threading.Lock()
         self.last = ""
 
-    def take(self, _: Run, text: str) -> None:
-        """Tell a line."""
+    def take(self, _: ContainerRun, text: str) -> None:
+        """Pass on a line."""
         with self._lock:
             self.last = text
             self._say(text)
 
-    def miss(self, _: Run, error: ClusterError) -> None:
-        """Pass over that its node is busy or away: the API still knows how the Job ends."""
+    def miss(self, _: ContainerRun, error: ClusterError) -> None:
+        """Ignore that its node is busy or unreachable: the API still knows how the Job ends."""
 
 
 def _wait(
@@ -129,7 +128,7 @@ def _wait(
         wait_until(
             f"job/{name} in {namespace} has not ended",
             has_ended,
-            # Before that the judgement has named a better cause.
+            # Longer than the policy's deadline, whose judgement names a better cause.
             deadline_seconds=2 * (wait_seconds + MARGIN_SECONDS) + DATABASE_JOB_SECONDS,
             poll_seconds=POLL_SECONDS,
         )

@@ -1,4 +1,4 @@
-"""Definitions of kinds and their guards: applied, and waited for until the API serves them."""
+"""Applies definitions of kinds and their admission policies, and waits until they are served."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tasks.core.kubernetes.objects import has_condition
 
 KIND = "CustomResourceDefinition"
 KINDS = frozenset({KIND, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"})
-"""What files of definitions hold; the Gateway API guards its own against older ones."""
+"""The kinds in files of definitions; the Gateway API's policies prevent a downgrade."""
 SERVED_SECONDS = 60
-"""How long the API may take to serve a kind that was just defined; two seconds as a rule."""
+"""How long the API may take to serve a new kind; usually two seconds."""
 POLL_SECONDS = 0.5
 
 
@@ -27,7 +27,7 @@ def define(cluster: Cluster, texts: Sequence[bytes], activity: Activity) -> None
 
     Args:
         texts: files of definitions, in YAML.
-        activity: told each one.
+        activity: shows each one.
 
     Raises:
         DeadlineError: one is not served.

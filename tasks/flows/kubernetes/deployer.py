@@ -1,4 +1,4 @@
-"""Deploying a branch to a cluster: namespace, secrets, database, release, and the way back."""
+"""Deploys a branch to a cluster: namespace, secrets, database, release; and rolls back."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from tasks.adapters.http import Response
 from tasks.adapters.kubernetes.deletion import wait_gone
+from tasks.adapters.terminal.console import Activity
+from tasks.adapters.wait import CLOCK
 from tasks.core.environment import Holder, Owner, State
-from tasks.core.errors import ClusterError, ConflictError, RevisionExistsError, SuiteError
-from tasks.core.images.migrations import MIGRATIONS, unavailable
+from tasks.core.errors import (
+    ClusterError,
+    CommandError,
+    ConflictError,
+    RevisionExistsError,
+    SuiteError,
+)
+from tasks.core.images.migrations import MIGRATIONS, unavailable_migrations
+from tasks.core.kubernetes.failures import is_passing_refusal
 from tasks.core.kubernetes.manifests import SECRET, record_of
 from tasks.core.kubernetes.objects import is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
@@ -25,16 +35,26 @@ from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.diagnostics import save_diagnostics
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.planner import plan_deploy
-from tasks.flows.kubernetes.quiesce import hold
-from tasks.flows.kubernetes.releases import drop_failed, end_hooks, go_back, repair, revisions
-from tasks.flows.kubernetes.services import where_to_run
+from tasks.flows.kubernetes.quiesce import quiesce
+from tasks.flows.kubernetes.releases import (
+    delete_failed_pods,
+    end_hooks,
+    repair,
+    revisions,
+    roll_back_release,
+)
+from tasks.flows.kubernetes.replicas import keep_replicas
+from tasks.flows.kubernetes.services import choose_container
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files
 from tasks.flows.target import ADMIN, Credentials, FindImages, Request, Say
 
+AGAIN_SECONDS = 2.0
+"""How long after a refusal that may heal the release is upgraded again."""
+
 
 class ClusterDeployer:
-    """Makes and changes the environments of a cluster.
+    """Creates and changes the environments of a cluster.
 
     Args:
         find_images: returns the mautic and the nginx image of a tag, by digest.
@@ -52,13 +72,13 @@ class ClusterDeployer:
 
     @property
     def smoke_seconds(self) -> float:
-        """How long a site whose pods are all ready may still answer with an error."""
+        """How long a site may still answer with an error after all pods are ready."""
         return self._context.own.patience.smoke_seconds
 
     # -- before -------------------------------------------------------------------------------
 
     def prepare(self, request: Request) -> None:
-        """Make the branch's namespace, where the lock lives, if it is not there."""
+        """Create the branch's namespace, which has the lock, if it does not exist."""
         names = request.names
         found = self._context.namespace(request.owner, names)
         if found and is_being_deleted(found):
@@ -68,7 +88,7 @@ class ClusterDeployer:
             found = None
         if found is None:
             record = ClusterRecord(State.DEPLOYING, names.url)
-            # Another run may be faster. Whether it is for the same branch shows under the lock.
+            # Another run may be faster. The owner is checked again under the lock.
             with contextlib.suppress(ConflictError):
                 self._cluster.create(branch_namespace(request.owner, names, record))
 
@@ -80,7 +100,7 @@ class ClusterDeployer:
         """Return what a deploy would do; reads only.
 
         Raises:
-            RefusedError: the namespace is somebody else's.
+            RefusedError: the namespace has another owner.
             SuiteError: the cluster is not ready for it.
         """
         return plan_deploy(self._context, request, find_images=self._find_images, base=self._base)
@@ -88,10 +108,10 @@ class ClusterDeployer:
     # -- deploying ----------------------------------------------------------------------------
 
     def apply(self, plan: ClusterPlan) -> None:
-        """Bring the cluster to what the plan wants.
+        """Carry out the plan.
 
         Raises:
-            SuiteError: it did not work; the message names the cause.
+            SuiteError: it failed; the message names the cause.
         """
         names = plan.request.names
         self._helm.look()
@@ -103,24 +123,26 @@ class ClusterDeployer:
         try:
             self._release(plan)
         except RevisionExistsError:
-            # The lock is ours. So it was made by the Helm of a run that was killed, in its last
-            # moments, or by our own, which repeated a request whose answer was lost.
+            # This run holds the lock. So the revision was created by the Helm of a killed run in
+            # its last moments, or by its own Helm, which repeated a request whose answer was lost.
             found = revisions(self._cluster, names.release, names.namespace)
             self._repair(replace(plan, history=tuple(found)))
             self._release(plan)
 
     def _release(self, plan: ClusterPlan) -> None:
-        """Hold what must not run during a migration, and roll the release out."""
+        """Quiesce what must not run during a migration, and roll the release out."""
         names = plan.request.names
         self._context.check_lock(names)
-        if plan.holds:
+        if plan.quiesces:
             with self._context.work("hold workers and crons") as activity:
-                hold(self._cluster, names, activity.say)
+                quiesce(self._cluster, names, activity.say)
         self._context.check_lock(names)
+        if plan.autoscaled:
+            keep_replicas(self._cluster, names.release, names.namespace)
         self._roll_out(plan)
 
     def _repair(self, plan: ClusterPlan) -> None:
-        """End what a dead run left pending; only whoever holds the lock may."""
+        """Repair a release that a dead run left pending; only the lock's holder may do that."""
         names = plan.request.names
         if not (plan.history and plan.history[-1].is_pending):
             return
@@ -159,39 +181,67 @@ class ClusterDeployer:
             )
 
     def _roll_out(self, plan: ClusterPlan) -> None:
-        names, root = plan.request.names, self._context.root
+        """Upgrade the release, again while the API refuses its objects for what may heal."""
+        names = plan.request.names
+        deadline = CLOCK.monotonic() + self._context.own.patience.grace_seconds
+        told: set[str] = set()
+
+        def once(tell: Say, text: str, known: str = "") -> None:
+            """Tell what a second attempt would repeat."""
+            if (known or text) not in told:
+                told.add(known or text)
+                tell(text)
+
         with self._context.work(f"roll out {names.release}") as activity, self._ends_hooks(names):
-            version = secret_version(self._cluster, names)
-            upgrade(
-                self._cluster,
-                self._helm,
-                names,
-                chart=chart(root),
-                values={**plan.values, "secret": {"name": SECRET, "version": version}},
-                files=files(root, self._context.own.values),
-                policy=self._policy(),
-                timeout_seconds=self._context.own.patience.migration_seconds,
-                activity=activity,
-            )
+            say, line = partial(once, activity.say), partial(once, activity.line)
+            attempt = Activity(say, line, activity.panel)
+            while True:
+                try:
+                    self._upgrade(plan, attempt)
+                except CommandError as error:
+                    left = deadline - CLOCK.monotonic()
+                    if left <= 0 or not is_passing_refusal(error.output or ""):
+                        raise
+                    again = f"trying again for {left:.0f} s: {error.message}"
+                    once(activity.say, again, error.message)
+                    CLOCK.sleep(AGAIN_SECONDS)
+                    self._context.check_lock(names)
+                else:
+                    return
+
+    def _upgrade(self, plan: ClusterPlan, activity: Activity) -> None:
+        names, root = plan.request.names, self._context.root
+        version = secret_version(self._cluster, names)
+        upgrade(
+            self._cluster,
+            self._helm,
+            names,
+            chart=chart(root),
+            values={**plan.values, "secret": {"name": SECRET, "version": version}},
+            files=files(root, self._context.own.values),
+            policy=self._policy(),
+            timeout_seconds=self._context.own.patience.migration_seconds,
+            activity=activity,
+        )
 
     @contextlib.contextmanager
     def _ends_hooks(self, names: Names) -> Iterator[None]:
-        """End the migration with a deploy that is interrupted.
+        """End the migration if the deploy is interrupted.
 
-        After a failure it is ended by the way back, when its log is among the evidence.
+        After a failure the rollback ends it, when its log has been saved.
         """
         try:
             yield
         except SuiteError:
             raise
         except BaseException:
-            # What cannot be ended now is ended by the next deploy.
+            # If this fails, the next deploy ends it.
             with contextlib.suppress(ClusterError):
                 end_hooks(self._cluster, names.release, names.namespace)
             raise
 
     def finish(self, plan: ClusterPlan) -> Credentials | None:
-        """Remember the deployment; return the administrator after the first one."""
+        """Record the deployment; return the administrator after the first one."""
         names = plan.request.names
         self._context.check_lock(names)
         revision = revisions(self._cluster, names.release, names.namespace)[-1].number
@@ -227,7 +277,7 @@ class ClusterDeployer:
         save_diagnostics(self._cluster, names.namespace, names.release, folder, redactor)
 
     def roll_back(self, plan: ClusterPlan) -> str | None:
-        """Bring the last revision that worked back up, and wait for it.
+        """Roll back to the last working revision, and wait for it.
 
         Raises:
             SuiteError: it does not come up either.
@@ -238,14 +288,14 @@ class ClusterDeployer:
         if record is None:
             return None
         self._context.check_lock(names)
-        # Even if there is no way back: the next deploy must not take what is there for good.
+        # Even if there is nothing to roll back to: the next deploy must not take this for working.
         self._context.write_record(owner, names, replace(record, state=State.FAILED))
         end_hooks(self._cluster, names.release, names.namespace)
         if record.current is None or not record.revision:
             return None
         with self._context.work(f"roll back to {record.current.tag}") as activity:
             since = self._cluster.now()
-            revision = go_back(
+            revision = roll_back_release(
                 self._cluster, self._helm, names.release, names.namespace, record.revision
             )
             wait_settled(
@@ -257,26 +307,26 @@ class ClusterDeployer:
                 since=since,
                 serving=True,
             )
-            drop_failed(self._cluster, names.release, names.namespace)
-        # What runs is what worked, under a new number; what was asked for did not come.
+            delete_failed_pods(self._cluster, names.release, names.namespace)
+        # The release that worked runs again, under a new revision number.
         back = replace(record, state=State.ROLLED_BACK, revision=revision)
         self._context.write_record(owner, names, back)
         return record.current.tag
 
     def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has seen and the code that runs does not have.
+        """Return the migrations that the database has executed and the running code lacks.
 
         Raises:
-            SuiteError: the code that runs does not tell.
+            SuiteError: the running code cannot be asked.
         """
         self._context.namespace(owner, names)
-        place = where_to_run(self._cluster, names, "")
+        place = choose_container(self._cluster, names, "")
         status, table = self._cluster.output(
             names.namespace, place.pod, place.container, MIGRATIONS
         )
         if status:
             raise ClusterError(f"{' '.join(MIGRATIONS)} ended with exit code {status}")
-        return unavailable(table.decode(errors="replace"))
+        return unavailable_migrations(table.decode(errors="replace"))
 
     def _policy(self) -> Policy:
         patience = self._context.own.patience

@@ -1,4 +1,4 @@
-"""Diagnostics of a failed rollout, saved before a rollback takes them away."""
+"""Saves diagnostics of a failed rollout before the rollback removes them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tasks.core.kubernetes.objects import (
 from tasks.core.redact import MASK, Redactor
 
 KINDS = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "CronJob", "PersistentVolumeClaim")
-"""Described in a file per kind; pods have one each, and their logs beside it."""
+"""Kinds with one file each; every pod has a file of its own, besides its logs."""
 MAX_PODS = 40
 MAX_EVENTS = 2000
 LOG_LINES = 2000
@@ -48,12 +48,12 @@ def save_diagnostics(
 ) -> list[Path]:
     """Write a release's events, descriptions and logs into a directory.
 
-    A piece that cannot be fetched never fails the run: ``missing.txt`` names it and says why.
+    A part that cannot be fetched is no error: ``missing.txt`` names it and the reason.
 
     Args:
-        directory: where to write; made if need be.
-        redactor: masks the secrets this process knows; values of variables that are named like
-            secrets are masked besides.
+        directory: created if missing.
+        redactor: masks known secrets; values of variables that are named like secrets are masked as
+            well.
 
     Returns:
         The files, in order.
@@ -107,7 +107,7 @@ class _Log:
 
 
 def _logs(pod: Object) -> Iterator[_Log]:
-    """Yield the logs of a pod's containers, and those of their last runs."""
+    """Yield the logs of a pod's containers, and of their previous runs."""
     for container in _containers(pod):
         yield _Log(pod, container, previous=False)
         if container.get("restartCount", 0) > 0:
@@ -135,7 +135,7 @@ def _fetch(cluster: Cluster, keeper: _Keeper, log: _Log) -> str | None:
 
 
 class _Keeper:
-    """Writes the pieces, redacted, and remembers those that could not be fetched."""
+    """Writes the files, redacted, and remembers the parts that could not be fetched."""
 
     def __init__(self, directory: Path, redactor: Redactor) -> None:
         self._directory = directory
@@ -144,7 +144,7 @@ class _Keeper:
         self.files: list[Path] = []
 
     def ask(self, what: str, question: Callable[[], T], otherwise: T) -> T:
-        """Return the cluster's answer, or something else when there is none."""
+        """Return the cluster's answer, or a default if the request fails."""
         try:
             return question()
         except ClusterError as error:
@@ -152,7 +152,7 @@ class _Keeper:
             return otherwise
 
     def lack(self, what: str, why: str) -> None:
-        """Remember a piece that could not be fetched."""
+        """Remember a part that could not be fetched."""
         self._missing.append(f"{what}: {why}")
 
     def describe(self, name: str, objects: Iterable[Object]) -> None:
@@ -172,13 +172,13 @@ class _Keeper:
         self.files.append(path)
 
     def close(self) -> None:
-        """Write down what is missing."""
+        """Write the list of missing parts."""
         if self._missing:
             self.write(MISSING, "\n".join(sorted(self._missing)))
 
 
 def _clean(value: Any, redactor: Redactor) -> Any:
-    """Return a part of an object without noise, and without the values of secrets."""
+    """Return a part of an object without managed fields, and with secrets masked."""
     if isinstance(value, dict):
         if "value" in value and _SECRET_NAME.search(str(value.get("name", ""))):
             value = {**value, "value": MASK}

@@ -1,4 +1,4 @@
-"""Following what containers write while they start or work, each run from a thread of its own."""
+"""Follows the logs of containers while they start or work, each run in its own thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
 from tasks.core.errors import ClusterError
-from tasks.core.images.wait_messages import Said
+from tasks.core.images.wait_messages import ContainerMessages
 from tasks.core.kubernetes.objects import (
     Object,
     container_spec,
@@ -29,27 +29,27 @@ AT_ONCE = 32
 
 
 @dataclass(eq=False)
-class Run:
+class ContainerRun:
     """One run of a container that is followed."""
 
     pod: str
     container: str
     is_init: bool
-    said: Said = field(default_factory=Said)
+    said: ContainerMessages = field(default_factory=ContainerMessages)
     heard: float = 0.0
-    """When it said something last."""
+    """When its last line came."""
     is_over: bool = False
-    """Whether its log's end is the end."""
+    """Whether it has ended, so that its log is complete at its end."""
 
 
-class Listener(Protocol):
+class LogListener(Protocol):
     """Handles what containers write, in the threads that follow them."""
 
-    def take(self, run: Run, text: str) -> None:
+    def take(self, run: ContainerRun, text: str) -> None:
         """Handle a line."""
 
-    def miss(self, run: Run, error: ClusterError) -> None:
-        """Handle an error that keeps a log from being read; it is asked for again."""
+    def miss(self, run: ContainerRun, error: ClusterError) -> None:
+        """Handle an error while reading a log, which is retried."""
 
 
 class Follower:
@@ -60,32 +60,32 @@ class Follower:
         listener: told each line.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str, listener: Listener) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, listener: LogListener) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._listener = listener
         self._lock = threading.Lock()
         self._stop = Stop()
-        self._runs: dict[str, Run] = {}
-        self._threads: dict[Run, threading.Thread] = {}
-        self._last: dict[tuple[str, str], Run] = {}
+        self._runs: dict[str, ContainerRun] = {}
+        self._threads: dict[ContainerRun, threading.Thread] = {}
+        self._last: dict[tuple[str, str], ContainerRun] = {}
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[ContainerRun]:
         """What was followed so far."""
         return list(self._runs.values())
 
-    def find(self, run_id: str) -> Run | None:
+    def find(self, run_id: str) -> ContainerRun | None:
         """Return the run with a container's id, if it was followed."""
         return self._runs.get(run_id)
 
-    def said(self) -> dict[tuple[str, str], Said]:
-        """Return what containers have said so far, by pod uid and name."""
+    def said(self) -> dict[tuple[str, str], ContainerMessages]:
+        """Return the containers' messages so far, by pod uid and name."""
         with self._lock:
             return {key: run.said for key, run in self._last.items()}
 
     def look(self, pod: Object) -> None:
-        """Follow what has started of a pod since the last look, and note what is over."""
+        """Follow containers of a pod that have started since the last call, and note ended ones."""
         for container, is_init in _followed(pod):
             run_id, state = container["containerID"], container.get("state", {})
             is_over = not is_running(container)
@@ -96,7 +96,7 @@ class Follower:
                 continue
             if sum(thread.is_alive() for thread in self._threads.values()) >= AT_ONCE:
                 continue
-            run = Run(pod["metadata"]["name"], container["name"], is_init, is_over=is_over)
+            run = ContainerRun(pod["metadata"]["name"], container["name"], is_init, is_over=is_over)
             thread = threading.Thread(
                 target=self._read, args=(run,), daemon=True, name=f"log {run_id[-8:]}"
             )
@@ -106,7 +106,7 @@ class Follower:
                 self._last[uid_of(pod), container["name"]] = run
             thread.start()
 
-    def _read(self, run: Run) -> None:
+    def _read(self, run: ContainerRun) -> None:
         for when, text in stream(
             self._cluster,
             self._namespace,
@@ -122,15 +122,15 @@ class Follower:
                 run.heard = time.monotonic()
             self._listener.take(run, text)
 
-    def flush(self, runs: Iterable[Run], seconds: float) -> None:
-        """Wait for the lines that are under way of runs that are over, but so long at most."""
+    def flush(self, runs: Iterable[ContainerRun], seconds: float) -> None:
+        """Wait for the last lines of ended runs, for so many seconds at most."""
         deadline = time.monotonic() + seconds
         for run in runs:
             run.is_over = True
             self._threads[run].join(max(0.0, deadline - time.monotonic()))
 
     def close(self, seconds: float) -> None:
-        """End, whatever is still said; wait for the threads, but so long at most."""
+        """Stop following, and wait for the threads, for so many seconds at most."""
         self._stop.set()
         self.flush(self.runs, seconds)
 

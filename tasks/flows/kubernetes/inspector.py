@@ -1,4 +1,4 @@
-"""Looking at the environments of a cluster: list, status, logs, and commands in them."""
+"""Lists and inspects the environments of a cluster, and runs commands in them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ from tasks.core.settings import names_of
 from tasks.flows import schedules
 from tasks.flows.kubernetes.branch_secret import read_secret
 from tasks.flows.kubernetes.context import ClusterContext
-from tasks.flows.kubernetes.logs import show
-from tasks.flows.kubernetes.services import ALL_CRONS, places, selector, where_to_run
-from tasks.flows.kubernetes.status import part, summary
-from tasks.flows.target import Part, Summary
+from tasks.flows.kubernetes.logs import show_logs
+from tasks.flows.kubernetes.services import (
+    ALL_CRONS,
+    choose_container,
+    selector,
+    service_containers,
+)
+from tasks.flows.kubernetes.status import summary, workload_status
+from tasks.flows.target import EnvironmentSummary, ServiceStatus
 
 
 class ClusterInspector:
-    """Looks at the environments of a cluster, and runs commands in them."""
+    """Lists and inspects the environments of a cluster, and runs commands in them."""
 
     is_private = False
 
@@ -37,8 +42,8 @@ class ClusterInspector:
         self._context = context
         self._cluster = context.cluster
 
-    def list(self) -> Sequence[Summary]:
-        """Return all environments, in three calls however many there are."""
+    def list(self) -> Sequence[EnvironmentSummary]:
+        """Return all environments, with three requests regardless of their number."""
         ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
         ours += f",{PREFIX}environment={self._context.environment}"
         namespaces = self._cluster.find_all("Namespace", ours)
@@ -57,7 +62,7 @@ class ClusterInspector:
         return sorted(found, key=lambda item: item.branch)
 
     def _is_of_these_settings(self, found: Object) -> bool:
-        """Return True if a namespace is what these settings call its branch's."""
+        """Return True if a namespace has the name that these settings give its branch."""
         try:
             branch = stated_owner(found).get("branch", "")
             names = names_of(self._context.settings, self._context.environment, branch)
@@ -65,8 +70,8 @@ class ClusterInspector:
             return False
         return bool(names.namespace == found["metadata"]["name"])
 
-    def status(self, owner: Owner, names: Names) -> Sequence[Part]:
-        """Return the workloads of one environment; empty when there is none."""
+    def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
+        """Return the workloads of one environment; empty if it does not exist."""
         found = self._context.namespace(owner, names)
         if found is None:
             return ()
@@ -74,16 +79,16 @@ class ClusterInspector:
         current = record.current if record else None
         now = self._cluster.now()
         workloads = [
-            part(item, current, now)
+            workload_status(item, current, now)
             for kind in ("Deployment", "StatefulSet", "CronJob")
             for item in self._cluster.find(kind, names.namespace, f"{INSTANCE}={names.release}")
         ]
         return [*workloads, *self._scheduled(names, now)]
 
-    def _scheduled(self, names: Names, now: datetime) -> Sequence[Part]:
+    def _scheduled(self, names: Names, now: datetime) -> Sequence[ServiceStatus]:
         """Return the scheduled commands of the one pod that runs them, if it does."""
         where = f"{selector(names)},{PREFIX}cron={ALL_CRONS}"
-        pods = places(self._cluster.find("Pod", names.namespace, where), "cron")
+        pods = service_containers(self._cluster.find("Pod", names.namespace, where), "cron")
         running = [place for place in pods if place.running]
         if not running:
             return ()
@@ -93,7 +98,7 @@ class ClusterInspector:
                 names.namespace, place.pod, place.container, schedules.STATUS
             )
         except ClusterError as error:
-            # Its node is away: all else is worth showing.
+            # Its node is unreachable: show the rest.
             return schedules.unknown(error.message)
         return schedules.parts(said.decode(), now) if status == 0 else schedules.unknown("")
 
@@ -107,14 +112,14 @@ class ClusterInspector:
         follow: bool,
         tail: int,
     ) -> None:
-        """Pass on what the containers write, each line with its pod and container.
+        """Pass on the containers' logs, each line with its pod and container.
 
         Raises:
             InputError: there is no such service.
         """
         self._context.namespace(owner, names)
         read_secret(self._cluster, names, self._context.redactor)
-        show(self._cluster, names, on_line, service=service, follow=follow, tail=tail)
+        show_logs(self._cluster, names, on_line, service=service, follow=follow, tail=tail)
 
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
         """Run a command in a container of a service, on this terminal; return its exit status.
@@ -124,5 +129,5 @@ class ClusterInspector:
             SuiteError: none of its containers runs.
         """
         self._context.namespace(owner, names)
-        place = where_to_run(self._cluster, names, service)
+        place = choose_container(self._cluster, names, service)
         return self._cluster.execute(names.namespace, place.pod, place.container, words)

@@ -1,4 +1,4 @@
-"""What a branch's containers write: the end of it, or all of it as it comes."""
+"""Shows the logs of a branch's containers: their ends, or lines as they come."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.adapters.terminal.console import plain
 from tasks.core.names import Names
-from tasks.flows.kubernetes.services import Place, check_service, places, selector
+from tasks.flows.kubernetes.services import (
+    ServiceContainer,
+    check_service,
+    selector,
+    service_containers,
+)
 from tasks.flows.kubernetes.stream import stream
 
 AT_ONCE = 8
 BACKLOG = 1000
-"""Lines that wait to be shown; whoever reads slowly makes the streams wait, not memory grow."""
+"""Maximum of buffered lines; a slow reader slows the streams down instead of using memory."""
 
 
-def show(
+def show_logs(
     cluster: Cluster,
     names: Names,
     on_line: Callable[[str], None],
@@ -29,12 +34,12 @@ def show(
     follow: bool,
     tail: int,
 ) -> None:
-    """Pass on what the containers of a branch write, each line with its pod and container.
+    """Pass on the logs of a branch's containers, each line with its pod and container.
 
     Args:
         on_line: called with each line, from this thread.
         service: only this one, or an empty string for all.
-        follow: go on until interrupted, with the containers that start meanwhile.
+        follow: go on until interrupted, including containers that start meanwhile.
         tail: lines per container to begin with.
 
     Raises:
@@ -42,14 +47,14 @@ def show(
         ClusterError: the API refused, or stayed away.
     """
     pods = cluster.find("Pod", names.namespace, selector(names))
-    chosen = places(pods, service)
+    chosen = service_containers(pods, service)
     if service and not chosen:
         check_service(cluster, names, service)
     if follow:
         _Follower(cluster, names, service, tail).run(on_line)
         return
 
-    def fetch(place: Place) -> str:
+    def fetch(place: ServiceContainer) -> str:
         return cluster.logs(names.namespace, place.pod, place.container, tail=tail) or ""
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -58,12 +63,12 @@ def show(
                 on_line(_shown(place, line))
 
 
-def _shown(place: Place, line: str) -> str:
+def _shown(place: ServiceContainer, line: str) -> str:
     return f"{place} | {plain(line)}"
 
 
 class _Follower:
-    """Follows the containers there are, and each one that starts while it does."""
+    """Follows the logs of all containers, including those that start meanwhile."""
 
     def __init__(self, cluster: Cluster, names: Names, service: str, tail: int) -> None:
         self._cluster = cluster
@@ -80,7 +85,7 @@ class _Follower:
         """Pass lines on until interrupted.
 
         Raises:
-            Exception: whatever ended the watch of the pods.
+            Exception: the error that ended the watch of the pods.
         """
         threading.Thread(target=self._watch, daemon=True, name="watch pods").start()
         try:
@@ -101,20 +106,20 @@ class _Follower:
 
     def _take(self, change: WatchEvent) -> None:
         pods = change.object["items"] if change.type == "SYNCED" else [change.object]
-        for place in places(pods, self._service):
+        for place in service_containers(pods, self._service):
             self._running.discard(place.id)
             if place.running and change.type != "DELETED":
                 self._running.add(place.id)
             if place.id and place.id not in self._known:
                 self._known.add(place.id)
-                # A container that starts while we look has nothing to be left out.
+                # A container that has started since then is shown from its first line.
                 tail = self._tail if self._is_first else None
                 args = (place, tail)
                 threading.Thread(target=self._read, args=args, daemon=True, name="log").start()
         self._is_first = False
 
-    def _read(self, place: Place, tail: int | None) -> None:
-        """Read one container's log to its end, again from where it broke off."""
+    def _read(self, place: ServiceContainer, tail: int | None) -> None:
+        """Read one container's log to its end, and reconnect if it breaks off."""
         for _, text in stream(
             self._cluster,
             self._names.namespace,
@@ -124,7 +129,7 @@ class _Follower:
             stop=self._stop,
             runs=lambda: place.id in self._running,
             on_error=lambda error: self._lines.put(
-                _shown(place, f"its log cannot be had: {error.message}")
+                _shown(place, f"its log cannot be read: {error.message}")
             ),
         ):
             self._lines.put(_shown(place, text))

@@ -1,4 +1,4 @@
-"""What a deploy to a cluster is going to do, and why."""
+"""The plan of a deploy to a cluster."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from tasks.flows.target import DeployPlan
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterPlan(DeployPlan):
-    """What a deploy to a cluster is going to do.
+    """The plan of a deploy to a cluster.
 
     Attributes:
-        values: the chart's values of this very deploy.
-        fingerprint: what the release is made of.
+        values: the chart's values of this deploy.
+        fingerprint: a hash of the release's inputs.
         history: Helm's revisions, the oldest first.
         seed: keys of the Secret that have to be made.
         has_server: whether the branch's database lives on a server of its own.
+        autoscaled: whether an autoscaler decides how many web pods there are.
         kept_off: scheduled commands that the images cannot run, by name.
         steps: what happens, in order; empty when everything is as it should be.
     """
@@ -35,23 +36,24 @@ class ClusterPlan(DeployPlan):
     history: tuple[Revision, ...]
     seed: tuple[str, ...]
     has_server: bool
+    autoscaled: bool = False
     kept_off: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
 
     @property
     def makes_database(self) -> bool:
-        """Whether database and user have to be made on the server, or get a new password."""
+        """Whether database and user have to be created on the server, or get a new password."""
         return self.has_server and (self.is_first or bool(self.seed))
 
     @property
-    def holds(self) -> bool:
-        """Whether the database may be changed under workers and crons that run."""
+    def quiesces(self) -> bool:
+        """Whether workers and crons must be quiesced, because the database may be migrated."""
         if self.record is None or self.record.current is None or not self.history:
             return False
         return self.record.current.mautic != self.release.mautic
 
     def before(self, state: State) -> ClusterRecord:
-        """Return what is known of the environment while this deploy is under way."""
+        """Return the environment's record for a state of this deploy."""
         record = self.record or ClusterRecord(state, self.request.names.url)
         database = self.release.mautic if self.makes_database else record.database
         return replace(record, state=state, expires_at=self.expires_at, database=database)
@@ -62,11 +64,11 @@ class ClusterPlan(DeployPlan):
 
 
 def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
-    """Yield what a deploy has to do, in order; nothing when everything is as it should be.
+    """Yield the steps of a deploy in order; none if nothing has to be done.
 
     Args:
         plan: the plan without its steps.
-        exists: whether the namespace does.
+        exists: whether the namespace exists.
     """
     names, record = plan.request.names, plan.record
     newest = plan.history[-1] if plan.history else None
@@ -86,7 +88,7 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("create", f"secret {SECRET}", ", ".join(plan.seed))
     if plan.makes_database:
         yield Step("create", f"database {names.database}")
-    if plan.holds:
+    if plan.quiesces:
         yield Step("hold", "workers and crons", "while the database is migrated")
     for name in plan.kept_off:
         yield Step("keep off", f"cron {name}", NEEDS_IMAP)

@@ -1,4 +1,4 @@
-"""Planning a deploy: what there is, what is wanted, and the values that the chart gets."""
+"""Plans a deploy: reads the cluster's state, and computes the chart's values."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.core.environment import Release
-from tasks.core.kubernetes.crons import unable
+from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
 from tasks.core.names import Names
-from tasks.flows.kubernetes.branch_secret import missing_keys
+from tasks.flows.kubernetes.branch_secret import keys_in_use, missing_keys
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.values import fingerprint, merge_values
-from tasks.flows.target import FindImages, Request, new_secrets
+from tasks.flows.target import FindImages, Request
 
 
 def plan_deploy(
@@ -35,7 +35,7 @@ def plan_deploy(
 
     Raises:
         RefusedError: the namespace is somebody else's.
-        SuiteError: the cluster is not ready for it.
+        SuiteError: the cluster is not ready for it, or its secrets are gone.
     """
     names, own, cluster = request.names, context.own, context.cluster
     found = context.namespace(request.owner, names)
@@ -44,11 +44,13 @@ def plan_deploy(
     release = request.release(record, find_images)
     values = _values(context, names, release)
     merged = merge_values(context.root, own.values, values)
-    kept_off = tuple(unable(merged, context.settings.images.php))
+    kept_off = tuple(unsupported_crons(merged, context.settings.images.php))
     if kept_off:
         values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
     preflight(cluster, names.namespace, merged, exists=exists)
     history = tuple(revisions(cluster, names.release, names.namespace)) if exists else ()
+    has_server = own.database is not None
+    kept = keys_in_use(record, history, has_server=has_server)
     values["images"] |= _more_images(context, merged, base)
     plan = ClusterPlan(
         request=request,
@@ -57,8 +59,9 @@ def plan_deploy(
         values=values,
         fingerprint=fingerprint(context.root, own.values, values),
         history=history,
-        seed=missing_keys(cluster, names, context.redactor) if exists else tuple(new_secrets()),
-        has_server=own.database is not None,
+        seed=missing_keys(cluster, names, context.redactor, kept=kept),
+        has_server=has_server,
+        autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
         expires_at=own.expires_at(release.deployed_at),
         kept_off=kept_off,
     )
@@ -66,7 +69,7 @@ def plan_deploy(
 
 
 def _values(context: ClusterContext, names: Names, release: Release) -> dict[str, Any]:
-    """Return the chart's values of this very deploy."""
+    """Return the chart's values of this deploy."""
     values: dict[str, Any] = {
         "images": {"mautic": release.mautic, "nginx": release.nginx},
         "site": {"url": names.url},
@@ -85,7 +88,7 @@ def _values(context: ClusterContext, names: Names, release: Release) -> dict[str
 def _more_images(
     context: ClusterContext, merged: Mapping[str, Any], base: Callable[[str], str]
 ) -> dict[str, str]:
-    """Return the images of what the chart runs beside Mautic, by digest."""
+    """Return the images of the chart's other services, by digest."""
     named = merged.get("images") or {}
     wanted = {
         "mysql": context.settings.platform.database_image,

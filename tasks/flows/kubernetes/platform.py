@@ -24,12 +24,12 @@ from tasks.core.kubernetes.platform import (
     RELEASE,
     PlatformInputs,
     PlatformPart,
-    Upstream,
+    UpstreamFile,
     bundle_of,
     is_older,
     platform_namespace,
     platform_parts,
-    recorded_prints,
+    recorded_fingerprints,
 )
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.plan import Step
@@ -45,11 +45,10 @@ TURN_SECONDS = 600
 
 @dataclass(frozen=True)
 class PlatformPlan:
-    """What installing the platform is going to do.
+    """The plan to install the platform.
 
     Attributes:
-        title: what it is about.
-        steps: what happens, in order; empty when everything is as it should be.
+        steps: the steps in order; empty if nothing has to be done.
         values: the values of helm/platform that are not its defaults.
         controller: the values of the load balancer controller that are not its defaults.
         prints: the fingerprint of each release.
@@ -72,15 +71,15 @@ class PlatformPlan:
 
 
 class ClusterPlatform:
-    """Installs the platform into one cluster, and looks at it.
+    """Installs the platform in one cluster, and shows its status.
 
     Args:
-        title: the cluster, for people.
-        inputs: what is known of it.
+        title: the cluster's name in messages.
+        inputs: the facts about the cluster.
         files: values files for helm/platform; the later ones win.
-        fetch: returns a copy of a file of somebody else's.
+        fetch: returns a local copy of a third party's file.
         work: shows a piece of work.
-        warn: told what a person should look at.
+        warn: called with warnings.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class ClusterPlatform:
         cluster: Cluster,
         helm: Helm,
         root: Path,
-        fetch: Callable[[Upstream], Path],
+        fetch: Callable[[UpstreamFile], Path],
         work: Work,
         warn: Callable[[str], None],
     ) -> None:
@@ -108,10 +107,10 @@ class ClusterPlatform:
     # -- planning -----------------------------------------------------------------------------
 
     def plan(self) -> PlatformPlan:
-        """Return what installing it would do; reads only.
+        """Return the plan to install it; reads only.
 
         Raises:
-            SettingsError: something is not known that a part needs.
+            SettingsError: a required value is missing.
             ClusterError: the cluster refused, or cannot be reached.
         """
         self._chart.check()
@@ -130,7 +129,7 @@ class ClusterPlatform:
             yield Step("create", f"namespace {self._inputs.namespace}")
         if self._chart.installs_gateway_api:
             yield from self._definitions_step()
-        record = recorded_prints(found)
+        record = recorded_fingerprints(found)
         for release in (CONTROLLER, RELEASE):
             if release in prints:
                 yield from self._release_steps(release, prints, record)
@@ -164,7 +163,7 @@ class ClusterPlatform:
             yield Step("upgrade", f"release {release}", f"missing: {', '.join(lost)}")
 
     def _lost(self, release: str) -> list[str]:
-        """Return what somebody has removed of a release."""
+        """Return the objects of a release that were deleted."""
         return [
             f"{part.kind.lower()} {part.name}"
             for part in platform_parts(self._chart.merged, self._inputs)
@@ -180,10 +179,10 @@ class ClusterPlatform:
     # -- installing ---------------------------------------------------------------------------
 
     def apply(self) -> PlatformPlan:
-        """Bring the cluster to what is wanted; return what that took.
+        """Install the platform, and return the plan that was carried out.
 
         Raises:
-            SuiteError: it did not work; the message names the cause.
+            SuiteError: it failed; the message names the cause.
         """
         plan = self.plan()
         if not plan.steps:
@@ -195,7 +194,7 @@ class ClusterPlatform:
         with LeaseLock(self._cluster, where, me, wait_seconds=TURN_SECONDS, say=self._warn) as lock:
             # Planned again under the lock: somebody else may have done it meanwhile.
             plan = self.plan()
-            record = recorded_prints(self._cluster.get("Namespace", where))
+            record = recorded_fingerprints(self._cluster.get("Namespace", where))
             for step in plan.steps:
                 lock.check()
                 self._carry_out(step, plan, record)
@@ -248,7 +247,7 @@ class ClusterPlatform:
             )
 
     def _repair(self, release: str) -> None:
-        """End what a dead run left pending."""
+        """Repair a release that a dead run left pending."""
         with self._work(f"repair release {release}") as activity:
             activity.outcome = repair(
                 self._cluster,
@@ -259,10 +258,10 @@ class ClusterPlatform:
                 say=activity.say,
             )
 
-    # -- looking ------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------
 
     def status(self) -> list[PartState]:
-        """Return what became of every part of the platform."""
+        """Return the state of every part of the platform."""
         # Definitions that the cluster brings are its administrator's, whatever their version.
         wanted = ""
         if self._chart.installs_gateway_api:

@@ -1,4 +1,4 @@
-"""helm/platform: its values for one cluster, and what the stack must have said for them."""
+"""The chart helm/platform: its values for one cluster, and a check that they are complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.core.kubernetes.platform import (
     CONTROLLER,
     RELEASE,
     PlatformInputs,
-    Upstream,
+    UpstreamFile,
     controller_values,
     upstream,
     values,
@@ -26,7 +26,7 @@ class PlatformChart:
     """The chart of a cluster's platform, with its values.
 
     Args:
-        inputs: what is known of the cluster.
+        inputs: the facts about the cluster.
         files: values files; the later ones win.
     """
 
@@ -51,8 +51,8 @@ class PlatformChart:
         return overlay(read_values(self.folder / "values.yaml"), self.own)
 
     @cached_property
-    def upstream(self) -> dict[str, Upstream]:
-        """The files of somebody else's that are installed with it, by name."""
+    def upstream(self) -> dict[str, UpstreamFile]:
+        """The third parties' files that are installed with it, by name."""
         return upstream(read_values(self.folder / "upstream.yaml"))
 
     @cached_property
@@ -64,19 +64,19 @@ class PlatformChart:
 
     @property
     def installs_gateway_api(self) -> bool:
-        """Whether the suite brings the Gateway API."""
+        """Whether the suite installs the Gateway API."""
         return bool(self.merged["gatewayApi"]["install"])
 
     @property
     def installs_controller(self) -> bool:
-        """Whether the suite brings the load balancer controller."""
+        """Whether the suite installs the load balancer controller."""
         return bool(self.merged["loadBalancerController"]["install"])
 
     def check(self) -> None:
-        """Refuse what only the stack could have said, and did not.
+        """Check that the stack has published all required values.
 
         Raises:
-            SettingsError: naming it.
+            SettingsError: one is missing; the error names it.
         """
         installs, aws = self.installs_controller, self.merged["gateway"]["aws"]
         for value, is_needed, what in (

@@ -1,4 +1,4 @@
-"""What became of the parts of a cluster's platform, as `inv platform.status` shows it."""
+"""The state of the parts of a cluster's platform, for `inv platform.status`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from tasks.core.kubernetes.platform import PlatformPart, address_of, bundle_of, 
 
 @dataclass(frozen=True)
 class PartState:
-    """What became of one part of the platform.
+    """The state of one part of the platform.
 
     Attributes:
-        part: what it is.
+        part: its description.
         object: its kind, namespace and name.
         state: ``ok``, ``missing``, ``not ready``, ``outdated``.
-        detail: more of it.
         remedy: what to do, unless it is ok.
     """
 
@@ -33,10 +32,10 @@ COLUMNS = ("part", "object", "state", "detail")
 
 
 def refuse(states: Sequence[PartState]) -> None:
-    """End with an error where a part is not as it should be.
+    """Raise an error if a part is not ok.
 
     Raises:
-        SuiteError: naming the parts and their remedies.
+        SuiteError: a part is not ok; the error names the parts and their remedies.
     """
     bad = [state for state in states if state.state != "ok"]
     if bad:

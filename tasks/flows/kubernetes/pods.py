@@ -1,4 +1,4 @@
-"""Ending a release's pods: by request, and by force where their node does not answer."""
+"""Deletes a release's pods; by force if their node does not answer."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from tasks.adapters.wait import CLOCK, Clock, wait_until
 from tasks.core.errors import DeadlineError
 from tasks.core.kubernetes.manifests import INSTANCE
 from tasks.core.kubernetes.objects import Object, is_being_deleted, uid_of
-from tasks.core.kubernetes.removal import held_by, is_stuck, is_worth_a_word
+from tasks.core.kubernetes.removal import blocker_of, is_stuck, is_worth_reporting
 from tasks.flows.target import Say
 
 GRACE_SECONDS = 1
-"""What a pod is given to end; the API takes 0 for "forget it, whether it has ended or not"."""
+"""A pod's grace period. Not 0, which means that the API removes the pod even if it still runs."""
 FORCE_SECONDS = 4.0
-"""How long a node has to end a pod before the API forgets it: the node may be gone. Less than the
-namespace rests: after that a CI job may not do it any more."""
+"""How long a node has to end a pod before it is deleted by force: the node may be gone. It is less
+than the namespace controller's delay, after which a CI job has no rights any more."""
 
 
 def end_pod(cluster: Cluster, pod: Object, *, grace_seconds: int | None) -> None:
-    """Ask for the end of a pod, and of none that has taken its name since.
+    """Delete a pod, but not a newer one of the same name.
 
     Args:
-        grace_seconds: how long it may take to end; None for what it says itself.
+        grace_seconds: its grace period; None for its own.
     """
     meta = pod["metadata"]
     cluster.delete(
@@ -35,19 +35,19 @@ def end_pod(cluster: Cluster, pod: Object, *, grace_seconds: int | None) -> None
 def end_pods(
     cluster: Cluster, release: str, namespace: str, say: Say, *, clock: Clock = CLOCK
 ) -> None:
-    """Wait until none of a release's pods is left; what their nodes do not end is forgotten.
+    """Wait until all pods of a release are gone; delete those by force that their nodes do not end.
 
     Args:
-        say: told what is waited for.
+        say: called with what is waited for.
 
     Raises:
-        DeadlineError: naming what holds it up.
+        DeadlineError: a pod is not gone; the message names what blocks it.
     """
     end = _End(cluster, release, namespace, say, clock)
     wait_until(
         "not gone",
         end.has_come,
-        # Somebody may make pods anew for as long as they are deleted.
+        # Somebody may keep creating pods while they are deleted.
         deadline_seconds=WAIT_SECONDS,
         poll_seconds=POLL_SECONDS,
         late=end.late,
@@ -56,7 +56,7 @@ def end_pods(
 
 
 class _End:
-    """The end of a release's pods, as far as it has come."""
+    """Tracks the end of a release's pods."""
 
     def __init__(
         self, cluster: Cluster, release: str, namespace: str, say: Say, clock: Clock
@@ -72,10 +72,10 @@ class _End:
         self._held = self._told = ""
 
     def has_come(self) -> bool:
-        """Return True if no pod is left; else ask again for the end of those that need it.
+        """Return True if no pod is left; otherwise delete pods again if needed.
 
         Raises:
-            DeadlineError: waiting any longer serves nobody.
+            DeadlineError: there is no progress, so waiting longer is useless.
         """
         pods = self._cluster.find("Pod", self._namespace, f"{INSTANCE}={self._release}")
         if not pods:
@@ -83,9 +83,9 @@ class _End:
         now = self._clock.monotonic()
         self._force([pod for pod in pods if self._is_lost(pod, now)])
         more = f" and {len(pods) - 1} more" if len(pods) > 1 else ""
-        self._held = held = f"pod/{pods[0]['metadata']['name']}{more}: {held_by(pods[0])}"
+        self._held = held = f"pod/{pods[0]['metadata']['name']}{more}: {blocker_of(pods[0])}"
         waited = now - self._began
-        if held != self._told and is_worth_a_word(held, waited=waited):
+        if held != self._told and is_worth_reporting(held, waited=waited):
             self._told = held
             self._say(f"waiting for the end of {held}")
         still = now - min(self._first_seen[uid_of(pod)] for pod in pods)
@@ -94,9 +94,9 @@ class _End:
         return False
 
     def _is_lost(self, pod: Object, now: float) -> bool:
-        """Return True if a pod's node does not end it; ask for the end of one that was not asked.
+        """Return True if a pod's node does not end it; delete a pod that is not being deleted yet.
 
-        That one was made meanwhile, or somebody who asked for its end gives it its time.
+        Such a pod is new; or somebody has deleted it with a longer grace period.
         """
         since = self._first_seen.setdefault(uid_of(pod), now)
         if not is_being_deleted(pod) or _is_slow(pod):
@@ -105,7 +105,7 @@ class _End:
         return now - since > FORCE_SECONDS and uid_of(pod) not in self._forced
 
     def _force(self, lost: Sequence[Object]) -> None:
-        """Let the API forget the pods that their nodes do not end."""
+        """Delete by force the pods that their nodes do not end."""
         for pod in lost:
             self._forced.add(uid_of(pod))
             end_pod(self._cluster, pod, grace_seconds=0)
@@ -120,7 +120,7 @@ class _End:
             )
 
     def late(self, message: str) -> DeadlineError:
-        """Return the error that names what holds the pods up."""
+        """Return the error that names what blocks the pods."""
         return DeadlineError(
             f"{message}: {self._held}",
             hint="see to what holds it, then run the same again: it goes on from here",
@@ -128,5 +128,5 @@ class _End:
 
 
 def _is_slow(pod: Object) -> bool:
-    """Return True if a pod that ends has been given more time than it needs here."""
+    """Return True if a terminating pod has a longer grace period than needed."""
     return int(pod["metadata"].get("deletionGracePeriodSeconds") or 0) > GRACE_SECONDS

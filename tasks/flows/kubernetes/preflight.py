@@ -1,4 +1,4 @@
-"""What a deploy needs of a cluster, asked before anything is changed."""
+"""Checks what a deploy needs of a cluster, before anything is changed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.rights import needed
-from tasks.flows.kubernetes.access import may_make
+from tasks.flows.kubernetes.access import may_grant_access
 
 
 def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, exists: bool) -> None:
     """Check that a deploy can work.
 
     Args:
-        values: the chart's values, merged.
-        exists: whether the namespace does.
+        values: the chart's merged values.
+        exists: whether the namespace exists.
 
     Raises:
-        SuiteError: naming everything that is missing, at once.
+        SuiteError: something is missing; the error names everything that is.
     """
     problems = [
         *_forbidden(cluster, namespace, values, exists=exists),
@@ -40,12 +40,12 @@ def _forbidden(
 ) -> Iterator[str]:
     if not exists and not cluster.may("create", "Namespace"):
         yield "you may not create namespaces"
-    if not exists and may_make(cluster, namespace):
-        return  # whoever makes the namespace gets the rights with it
+    if not exists and may_grant_access(cluster, namespace):
+        return  # the creator of the namespace gets the rights with it
     if cluster.may("*", "*", namespace):
         return
     wanted = needed(values)
-    allowed = at_once(lambda need: cluster.may(*need, namespace), wanted)
+    allowed = map_parallel(lambda need: cluster.may(*need, namespace), wanted)
     lacking: dict[str, list[str]] = {}
     for (verb, kind), may in zip(wanted, allowed, strict=True):
         if not may:

@@ -1,11 +1,11 @@
-"""Quiesce what works on the database, before it is migrated."""
+"""Quiesces what works on the database before a migration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.adapters.wait import wait_until
 from tasks.core.errors import DeadlineError
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX
@@ -21,20 +21,20 @@ from tasks.core.kubernetes.objects import (
 from tasks.core.names import Names
 
 HOLD_SECONDS = 600
-"""How long scheduled commands that run already may take to end."""
+"""How long running scheduled commands may take to end."""
 POLL_SECONDS = 0.1
 
 
-def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
-    """Stop workers and crons, and wait for what they are at.
+def quiesce(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
+    """Stop workers and crons, and wait until they are idle.
 
-    The upgrade itself starts them again, as does the way back. Only a container that runs is waited
-    for: a pod that has not begun may be waiting itself, for the very migration that comes next, or
-    for an image or a volume that never comes. Scheduled runs that have not begun are taken away;
-    the pods of workers go with their Deployments.
+    The upgrade starts them again, as does the rollback. It only waits for running containers: a pod
+    that has not started may be waiting for the coming migration, or for an image or a volume that
+    never comes. Scheduled runs that have not started are deleted; the pods of workers are deleted
+    with their Deployments.
 
     Args:
-        say: told what is waited for.
+        say: called with what is waited for.
 
     Raises:
         DeadlineError: a command did not end in time.
@@ -48,7 +48,7 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         )
         for item in cluster.find(kind, where, selector)
     ]
-    at_once(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
+    map_parallel(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
     busy: set[str] = set()
     told: set[str] = set()
 
@@ -60,7 +60,7 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         for line in sorted(busy - told):
             say(f"waiting for {line}")
         told.update(busy)
-        # A run may begin in the moment in which it is taken away: the next look shows it.
+        # A run may start just when it is deleted: check again.
         return not _take_away(cluster, where, jobs, pods) and not busy
 
     wait_until(
@@ -77,14 +77,14 @@ def hold(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
 
 
 def _states(pod: Object) -> set[str]:
-    """Return what a pod's containers are, those of its start left out."""
+    """Return the states of a pod's containers, without init containers."""
     return {state for status in main_statuses(pod) for state in status.get("state", {})}
 
 
 def _take_away(
     cluster: Cluster, where: str, jobs: Sequence[Object], pods: Sequence[Object]
 ) -> bool:
-    """Delete the runs of crons that have neither begun nor ended; return whether there were any."""
+    """Delete cron runs that have not started; return True if there were any."""
     begun = {
         owner["uid"]
         for pod in pods
@@ -101,7 +101,7 @@ def _take_away(
 
 
 def _shown(pod: Object) -> str:
-    """Return a pod's name, and the scheduled command's or the queue's where it has one."""
+    """Return a pod's name, with its scheduled command or queue if it has one."""
     labels = labels_of(pod)
     what = labels.get(f"{PREFIX}{labels.get(COMPONENT, '')}", "")
     return f"pod/{pod['metadata']['name']}" + (f" ({labels[COMPONENT]} {what})" if what else "")

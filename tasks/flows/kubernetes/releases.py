@@ -1,4 +1,4 @@
-"""A Helm release's revisions, as the cluster keeps them, and the way back to one that worked."""
+"""The revisions of a Helm release: reads, repairs and rolls back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gzip import decompress
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
-from tasks.adapters.kubernetes.helm import Helm, Revision, stored
+from tasks.adapters.kubernetes.helm import Helm, Revision, revision_secret_name
 from tasks.core.errors import ClusterError
-from tasks.core.images.wait_messages import last
+from tasks.core.images.wait_messages import last_message
 from tasks.core.kubernetes.manifests import INSTANCE, JOB_NAME
 from tasks.core.kubernetes.objects import (
     Object,
@@ -26,6 +26,7 @@ from tasks.core.kubernetes.objects import (
     uid_of,
 )
 from tasks.flows.kubernetes.pods import end_pod, end_pods
+from tasks.flows.kubernetes.replicas import keep_replicas
 
 HELM_SECONDS = 120
 HOOK = "helm.sh/hook"
@@ -61,13 +62,13 @@ def repair(
     worked: int = 0,
     say: Callable[[str], None],
 ) -> str:
-    """End what a dead run left pending; only whoever holds the lock may.
+    """Repair a release that a dead run left pending; only the lock's holder may do that.
 
     Args:
         history: its revisions, the oldest first; the newest one is pending.
-        worked: the revision that was last seen to work, or 0: then the last one that was deployed
-            is taken for good. Without any the release is uninstalled.
-        say: told what is waited for.
+        worked: the last revision that worked, or 0: then the last one that was deployed is used.
+            Without any the release is uninstalled.
+        say: called with what is waited for.
 
     Returns:
         What was done, in a few words.
@@ -83,17 +84,17 @@ def repair(
         helm.uninstall(release, namespace, timeout_seconds=HELM_SECONDS)
         _wait_claims_gone(cluster, release, namespace, say)
         return f"{status}: uninstalled"
-    go_back(cluster, helm, release, namespace, before)
+    roll_back_release(cluster, helm, release, namespace, before)
     return f"{status}: rolled back to revision {before}"
 
 
 def _wait_claims_gone(
     cluster: Cluster, release: str, namespace: str, say: Callable[[str], None]
 ) -> None:
-    """Wait for the claims that go with an uninstalled release.
+    """Wait until the claims of an uninstalled release are gone.
 
-    The next one would take them for its own while they terminate, and its pods would
-    wait for what is gone a moment later. Pods hold their claims: they are not given their grace.
+    Otherwise the next release would use terminating claims, which are gone a moment later. Pods
+    block their claims, so they are deleted with a short grace period.
     """
     end_pods(cluster, release, namespace, say)
     for claim in cluster.find("PersistentVolumeClaim", namespace):
@@ -104,32 +105,33 @@ def _wait_claims_gone(
             wait_gone(cluster, kind, meta["name"], namespace, uid=meta["uid"], say=say)
 
 
-def go_back(cluster: Cluster, helm: Helm, release: str, namespace: str, revision: int) -> int:
-    """Roll a release back to a revision; return the number that this got.
-
-    Args:
-        revision: where to go back to.
+def roll_back_release(
+    cluster: Cluster, helm: Helm, release: str, namespace: str, revision: int
+) -> int:
+    """Roll a release back to a revision; return the number of the new revision.
 
     Raises:
         CommandError: Helm failed.
     """
     before = revisions(cluster, release, namespace)
+    # The revision may have an autoscaler where the newest one has a number.
+    keep_replicas(cluster, release, namespace)
     helm.rollback(release, namespace, revision, timeout_seconds=HELM_SECONDS)
     for each in before:
         if each.is_pending:
-            # Helm would keep it as pending for ever; by now nothing is made of it any more.
-            cluster.delete("Secret", stored(release, each.number), namespace)
+            # Helm would keep it as pending for ever, although nothing uses it any more.
+            cluster.delete("Secret", revision_secret_name(release, each.number), namespace)
     return revisions(cluster, release, namespace)[-1].number
 
 
 def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
-    """End what runs of a release's hooks; return the Jobs' names.
+    """Delete the running hook Jobs of a release; return their names.
 
-    A Job lives on when the Helm that waited for it has ended. Nothing is waited for: a pod that
-    has not begun its work is taken away at once, one that works gets the signal to end.
+    A Job goes on when the Helm that waited for it has ended. This does not wait: a pod that has not
+    begun its work is deleted at once, one that works gets its grace period.
 
     Raises:
-        ClusterError: the API refused, or stayed away.
+        ClusterError: the API refused, or stayed unreachable.
     """
     ended = []
     for job in cluster.find("Job", namespace, f"{INSTANCE}={release}"):
@@ -144,8 +146,8 @@ def end_hooks(cluster: Cluster, release: str, namespace: str) -> list[str]:
     return ended
 
 
-def drop_failed(cluster: Cluster, release: str, namespace: str) -> None:
-    """Delete at once the pods that are terminating and serve nobody.
+def delete_failed_pods(cluster: Cluster, release: str, namespace: str) -> None:
+    """Delete terminating pods that are not ready, without a grace period.
 
     Arguments and errors as for ``end_hooks``.
     """
@@ -155,18 +157,20 @@ def drop_failed(cluster: Cluster, release: str, namespace: str) -> None:
 
 
 def _works(cluster: Cluster, pod: Object) -> bool:
-    """Return True if a pod does more than to start or to wait."""
+    """Return True if a pod is working, not just starting or waiting."""
     where, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     running = [each["name"] for each in main_statuses(pod) if is_running(each)]
     try:
-        return any(not last(cluster.logs(where, name, each, tail=1) or "") for each in running)
-    except ClusterError:  # its node is away: nobody can tell, and the way back must not fail by it
+        return any(
+            not last_message(cluster.logs(where, name, each, tail=1) or "") for each in running
+        )
+    except ClusterError:  # its node is unreachable, which must not fail the rollback
         return True
 
 
 def _recorded(cluster: Cluster, release: str, namespace: str, labelled: Revision) -> Revision:
     """Return a revision with the status in its own record: gzipped JSON, encoded twice."""
-    found = cluster.get("Secret", stored(release, labelled.number), namespace)
+    found = cluster.get("Secret", revision_secret_name(release, labelled.number), namespace)
     if found is None:  # it has gone in the meantime
         return labelled
     record = json.loads(decompress(b64decode(b64decode(found["data"]["release"]))))

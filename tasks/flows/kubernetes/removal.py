@@ -1,10 +1,9 @@
-"""What belongs to a branch in a cluster, and how each piece of it goes.
+"""Plans and carries out the removal of a branch's objects in a cluster.
 
-Nothing of it is wanted any more, so nothing of it is ended in its own time: what runs is deleted
-with the shortest grace period, and all of it at once. Only then does anything wait: no pod is
-waited for that itself waits for something which has gone before it. The namespace is deleted before
-its pods have ended: its controller lets it rest for 5 s anyway, and takes a CI job's rights after
-that.
+Nothing of the branch is needed any more, so everything that runs is deleted at once, with the
+shortest grace period. Only then the run waits: so it never waits for a pod that depends on
+something already deleted. The namespace is deleted before its pods have ended: its controller waits
+5 s anyway, and then removes a CI job's rights.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.kubernetes.lease import NAME as LEASE
-from tasks.adapters.parallel import at_once
+from tasks.adapters.parallel import map_parallel
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import INSTANCE, MANAGED, PREFIX, SECRET
 from tasks.core.kubernetes.objects import Object, is_being_deleted, labels_of, uid_of
 from tasks.core.kubernetes.removal import (
     KINDS_OF_USERS,
     Contents,
-    contents,
+    is_in_most_namespaces,
     is_ours,
-    stands_in_most,
+    sort_contents,
 )
 from tasks.core.names import Names
 from tasks.core.plan import Step
@@ -35,16 +34,16 @@ from tasks.flows.target import Removal, Say
 
 HELM_SECONDS = 120
 WORKLOADS = ("CronJob", "Job", "Deployment", "StatefulSet")
-"""What makes pods, and would make them anew. What they own goes with them."""
+"""Kinds that create pods, and would recreate them. Their dependents are deleted with them."""
 ASKED_MAX = 30
-"""How many objects are looked for in other namespaces; a branch's has a handful at most."""
+"""How many objects are looked up in other namespaces; usually there are a few at most."""
 NEIGHBOURS_MAX = 10
-"""In how many of the environment's own, where a user may not look into all of them."""
+"""In how many namespaces of the same environment, if the user may not list all namespaces."""
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A volume claim of the branch's.
+class VolumeClaim:
+    """A PersistentVolumeClaim of the branch.
 
     Attributes:
         volume: the volume it is bound to, or an empty string.
@@ -55,58 +54,60 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a branch's namespace holds.
+class NamespaceInventory:
+    """The content of a branch's namespace.
 
     Attributes:
-        uid: of the namespace itself.
-        works: whether anything of the release is there that makes pods, or a pod.
-        claims: its volume claims that are the branch's.
-        foreign: somebody's own objects, as ``kind/name``: they keep the namespace.
-        passing: what the cluster's controllers put there, each with how that is known.
+        uid: the namespace's uid.
+        works: whether the release has pods, or objects that create them.
+        claims: the branch's volume claims.
+        foreign: other people's objects, as ``kind/name``; the namespace is kept for them.
+        passing: objects of the cluster's controllers, each with how that is known.
     """
 
     uid: str
     works: bool
-    claims: tuple[Claim, ...]
+    claims: tuple[VolumeClaim, ...]
     foreign: tuple[str, ...]
     passing: Mapping[str, str]
 
 
-def look(cluster: Cluster, names: Names, patterns: Sequence[str]) -> Found:
-    """Return what a branch's namespace holds; reads only.
+def inspect_namespace(
+    cluster: Cluster, names: Names, patterns: Sequence[str]
+) -> NamespaceInventory:
+    """Return the content of a branch's namespace; reads only.
 
     Args:
-        patterns: globs of ``kind/name`` that keep no namespace.
+        patterns: globs of ``kind/name`` of objects for which no namespace is kept.
     """
     namespace = cluster.get("Namespace", names.namespace)
     if namespace is None:
-        return Found("", False, (), (), {})
+        return NamespaceInventory("", False, (), (), {})
     found = _all(cluster, names.namespace, KINDS_OF_USERS)
     own = [item for item in found if is_ours(item, names.release)]
     claims = tuple(
-        Claim(item["metadata"]["name"], item["spec"].get("volumeName", ""))
+        VolumeClaim(item["metadata"]["name"], item["spec"].get("volumeName", ""))
         for item in own
         if item["kind"] == "PersistentVolumeClaim"
     )
     works = any(item["kind"] in {*WORKLOADS, "Pod"} for item in own)
-    rest = contents(found, namespace=namespace, release=names.release, patterns=patterns)
+    rest = sort_contents(found, namespace=namespace, release=names.release, patterns=patterns)
     rest = _asked_elsewhere(cluster, names, rest)
-    return Found(uid_of(namespace), works, claims, rest.foreign, rest.passing)
+    return NamespaceInventory(uid_of(namespace), works, claims, rest.foreign, rest.passing)
 
 
 def _all(cluster: Cluster, namespace: str, kinds: Iterable[str]) -> list[Object]:
-    """Return the objects of several kinds in a namespace: of claims all, else what names them."""
+    """Return the objects of several kinds in a namespace; except for claims only metadata."""
 
     def find(kind: str) -> list[Object]:
         whole = kind == "PersistentVolumeClaim"
         return cluster.find(kind, namespace, metadata_only=not whole)
 
-    return [item for found in at_once(find, kinds) for item in found]
+    return [item for found in map_parallel(find, kinds) for item in found]
 
 
 def _asked_elsewhere(cluster: Cluster, names: Names, here: Contents) -> Contents:
-    """Return the contents with nothing left open: what most other namespaces have is passing."""
+    """Return the contents with undecided objects decided: those of most namespaces are passing."""
     if not here.open:
         return here
     foreign, passing = list(here.foreign), dict(here.passing)
@@ -114,7 +115,7 @@ def _asked_elsewhere(cluster: Cluster, names: Names, here: Contents) -> Contents
     for kind, name in here.open:
         there, others = counts.get((kind, name), (0, 0))
         shown = f"{kind.lower()}/{name}"
-        if stands_in_most(there, others):
+        if is_in_most_namespaces(there, others):
             passing[shown] = f"which {there} of {others} other namespaces have"
         else:
             foreign.append(shown)
@@ -124,7 +125,7 @@ def _asked_elsewhere(cluster: Cluster, names: Names, here: Contents) -> Contents
 def _counts(
     cluster: Cluster, names: Names, wanted: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return in how many of how many other namespaces each object stands."""
+    """Return for each object the number of other namespaces that have it, and of all others."""
     try:
         others = [
             item
@@ -152,7 +153,7 @@ def _counts(
             return _count_by_name(cluster, kind, name, neighbours)
         return len(known & {item["metadata"]["namespace"] for item in found}), len(known)
 
-    return dict(zip(wanted, at_once(count, wanted), strict=True))
+    return dict(zip(wanted, map_parallel(count, wanted), strict=True))
 
 
 def _count_by_name(
@@ -174,24 +175,24 @@ def removals(
     cluster: Cluster,
     helm: Helm,
     names: Names,
-    found: Found,
+    found: NamespaceInventory,
     *,
     mark: Callable[[], None],
     drop: tuple[Step, Removal] | None,
 ) -> list[tuple[Step, Removal]]:
-    """Return each piece of a branch with the action that removes it, in order.
+    """Return the steps of a branch's removal with their actions, in order.
 
-    The database goes before the namespace, which remembers it. All else in a namespace goes with
-    it, without Helm. With somebody's own objects in it, it stays, and everything of ours in it
-    goes.
+    The database is dropped before the namespace, which has its record, is deleted. Everything else
+    is deleted with the namespace, without Helm. If other people's objects are in it, the namespace
+    is kept, and only the branch's objects are removed.
 
     Args:
-        found: what its namespace holds.
-        mark: writes down that the environment is being removed.
-        drop: what drops the branch's database, or None where there is none on a server.
+        found: the content of the namespace.
+        mark: records that the environment is being removed.
+        drop: drops the branch's database, or None if there is none on a server.
     """
     todo: list[tuple[Step, Removal]] = []
-    # Asked of the API: a clean-up of many environments would start Helm twice for each.
+    # Read from the API, because Helm would have to be started for it.
     selector = f"owner=helm,name={names.release}"
     stored = bool(cluster.find("Secret", names.namespace, selector, metadata_only=True))
     has_release = stored or found.works
@@ -229,11 +230,15 @@ def _delete(cluster: Cluster, kind: str, name: str, namespace: str, say: Say) ->
 
 
 def _stop(
-    cluster: Cluster, names: Names, claims: Sequence[Claim], mark: Callable[[], None], say: Say
+    cluster: Cluster,
+    names: Names,
+    claims: Sequence[VolumeClaim],
+    mark: Callable[[], None],
+    say: Say,
 ) -> None:
-    """Ask for the end of all that makes pods, of the pods and of the claims; wait for nothing."""
-    # A clean-up that is cut off from here on has left no environment that could be deployed to as
-    # if it were whole.
+    """Delete everything that creates pods, the pods and the claims, without waiting."""
+    # If the clean-up is interrupted from here on, a deploy must not take the environment for
+    # complete.
     mark()
     where, ours = names.namespace, f"{INSTANCE}={names.release}"
     makers = [
@@ -241,41 +246,41 @@ def _stop(
         for kind in WORKLOADS
         for item in cluster.find(kind, where, ours, metadata_only=True)
     ]
-    at_once(lambda each: cluster.delete(*each, where), makers)
-    at_once(lambda claim: cluster.delete("PersistentVolumeClaim", claim.name, where), claims)
+    map_parallel(lambda each: cluster.delete(*each, where), makers)
+    map_parallel(lambda claim: cluster.delete("PersistentVolumeClaim", claim.name, where), claims)
     pods = cluster.find("Pod", where, ours, metadata_only=True)
-    at_once(lambda pod: end_pod(cluster, pod, grace_seconds=GRACE_SECONDS), pods)
+    map_parallel(lambda pod: end_pod(cluster, pod, grace_seconds=GRACE_SECONDS), pods)
 
 
 def _remove_release(cluster: Cluster, helm: Helm | None, names: Names, say: Say) -> None:
-    """Uninstall a release, where there is one, and wait until nothing of it runs any more."""
+    """Uninstall a release, if there is one, and wait until its pods are gone."""
     if helm:
         helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
     end_pods(cluster, names.release, names.namespace, say)
 
 
 def _end_with_namespace(cluster: Cluster, names: Names, uid: str, say: Say) -> None:
-    """Delete the namespace, and wait until nothing of its release runs any more."""
+    """Delete the namespace, and wait until the release's pods are gone."""
     cluster.delete("Namespace", names.namespace, uid=uid)
     _end_going_pods(cluster, names, say)
 
 
 def finish(cluster: Cluster, names: Names, uid: str, say: Say) -> None:
-    """Wait for the end of a namespace that is being deleted, and of the pods in it.
+    """Wait until a namespace that is being deleted, and the pods in it, are gone.
 
     Args:
         uid: the namespace's uid.
-        say: told what holds it up.
+        say: called with what blocks it.
 
     Raises:
-        DeadlineError: naming what holds it up.
+        DeadlineError: it is not gone; the message names what blocks it.
     """
     _end_going_pods(cluster, names, say)
     wait_gone(cluster, "Namespace", names.namespace, uid=uid, say=say)
 
 
 def _end_going_pods(cluster: Cluster, names: Names, say: Say) -> None:
-    """End the pods of a namespace that is being deleted, as long as this user may."""
+    """End the pods of a namespace that is being deleted, while this user has the rights."""
     try:
         end_pods(cluster, names.release, names.namespace, say)
     except ClusterError as error:
@@ -284,12 +289,12 @@ def _end_going_pods(cluster: Cluster, names: Names, say: Say) -> None:
             raise
 
 
-def _remove_claim(cluster: Cluster, namespace: str, claim: Claim, say: Say) -> None:
-    """Wait until a claim that is being deleted and the volume it brought with it are gone."""
+def _remove_claim(cluster: Cluster, namespace: str, claim: VolumeClaim, say: Say) -> None:
+    """Wait until a claim that is being deleted and its volume are gone."""
     try:
         wait_gone(cluster, "PersistentVolumeClaim", claim.name, namespace, say=say)
     except ClusterError as error:
-        # Gone with its namespace, and a CI job's right to look at it as well.
+        # Deleted with its namespace, and so is a CI job's right to read it.
         if error.status != 403:
             raise
     found = cluster.get("PersistentVolume", claim.volume) if claim.volume else None
@@ -298,9 +303,9 @@ def _remove_claim(cluster: Cluster, namespace: str, claim: Claim, say: Say) -> N
 
 
 def _remove_namespace(cluster: Cluster, name: str, uid: str, say: Say) -> None:
-    """Delete a namespace and wait for its end.
+    """Delete a namespace and wait until it is gone.
 
-    By its uid: another run may make a new one of that name as soon as it is gone.
+    It is identified by its uid: another run may create one of the same name at once.
     """
     cluster.delete("Namespace", name, uid=uid)
     wait_gone(cluster, "Namespace", name, uid=uid, say=say)

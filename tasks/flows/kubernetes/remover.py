@@ -1,4 +1,4 @@
-"""Planning the end of a branch's environment in a cluster."""
+"""Plans the removal of a branch's environment from a cluster."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
-from tasks.flows.kubernetes.removal import finish, look, removals
-from tasks.flows.target import Removal, RemovalPlan, Say, silently
+from tasks.flows.kubernetes.removal import finish, inspect_namespace, removals
+from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 
 class ClusterRemover:
-    """Takes the environments of a cluster away."""
+    """Removes the environments of a cluster."""
 
     parallel_removals = 10
 
@@ -30,14 +30,14 @@ class ClusterRemover:
         return self._context.exclusive(names, me, warn)
 
     def holds_images(self, *, dry: bool) -> bool:
-        """Return True: a cluster cannot do without a registry."""
+        """Return True: a cluster always has a registry."""
         return True
 
     def plan_removal(self, owner: Owner, names: Names) -> RemovalPlan:
-        """Return everything of the branch that the cluster has.
+        """Return the plan to remove everything of the branch from the cluster.
 
         Raises:
-            RefusedError: the namespace is somebody else's.
+            RefusedError: the namespace has another owner.
         """
         context = self._context
         title = f"clean up {names.branch} in {names.environment}"
@@ -49,11 +49,11 @@ class ClusterRemover:
             step = Step("remove", f"namespace {names.namespace}", "which is going already")
             rest = partial(finish, context.cluster, names, uid_of(found))
             return RemovalPlan(title, ((step, rest),), under_way=True)
-        inside = look(context.cluster, names, context.own.cluster_objects)
+        inside = inspect_namespace(context.cluster, names, context.own.cluster_objects)
         record = record_of(found)
 
         def mark() -> None:
-            # As if nothing had ever been deployed: a deploy after it makes everything anew.
+            # Without history, so that the next deploy creates everything again.
             if record:
                 begun = ClusterRecord(
                     State.REMOVING, record.url, record.expires_at, database=record.database
@@ -67,16 +67,16 @@ class ClusterRemover:
             if record != nothing:
                 step = Step("remove", f"record of namespace {names.namespace}")
                 forget = partial(context.write_record, owner, names, nothing)
-                todo.append((step, silently(forget)))
+                todo.append((step, without_messages(forget)))
             kept = f"it holds {', '.join(inside.foreign)} of somebody else"
-            todo.append((Step("keep", f"namespace {names.namespace}", kept), silently(int)))
+            todo.append((Step("keep", f"namespace {names.namespace}", kept), without_messages(int)))
         return RemovalPlan(title, tuple(todo))
 
     def _drop(self, names: Names, image: str) -> tuple[Step, Removal] | None:
-        """Return what drops the branch's database and user; None where there is none to drop.
+        """Return the step that drops the branch's database and user; None if there is none.
 
         Args:
-            image: the image that made it, or an empty string.
+            image: the image that created it, or an empty string.
         """
         server = self._context.database_server
         if server is None or not image:

@@ -1,4 +1,4 @@
-"""Telling how a rollout goes: on a terminal as it is, in a pipe what a person needs of it."""
+"""Reports the progress of a rollout: as a live table on a terminal, as few lines in a pipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.terminal.console import Activity
-from tasks.core.images.wait_messages import Said
+from tasks.core.images.wait_messages import ContainerMessages
 from tasks.core.kubernetes.objects import (
     CLOCK_STEP,
     Object,
@@ -22,37 +22,37 @@ from tasks.core.kubernetes.objects import (
     title_of,
     uid_of,
 )
-from tasks.core.kubernetes.progress import Row
+from tasks.core.kubernetes.progress import WorkloadProgress
 from tasks.core.kubernetes.rollout import Verdict
 from tasks.core.kubernetes.snapshot import Snapshot, new_pods, new_replicasets
-from tasks.core.kubernetes.symptoms import lacking
+from tasks.core.kubernetes.symptoms import incomplete_objects
 from tasks.flows.kubernetes.rollout_logs import RolloutLogs
 
 MESSAGE_LENGTH = 300
 HEALED_LENGTH = 120
-"""How much is told of a warning that healed."""
+"""How much is shown of a healed warning."""
 HEALED = 5
-"""How many of those that healed are told in full."""
+"""How many healed warnings are shown."""
 WARN_SECONDS = 15.0
-"""How long a warning may heal before it is told."""
+"""How long a warning may last before it is shown."""
 QUIET_SECONDS = 15.0
-"""How long a pipe may be told nothing before it is told what is waited for; then twice as long."""
+"""After how long without output a pipe gets a line about what is waited for; it then doubles."""
 
 
 @dataclass
 class _Warning:
-    """Something a controller or the kubelet warns of, the same of all objects.
+    """A warning event, merged for all objects that have the same.
 
     Attributes:
-        subject: the first object it was told of.
+        subject: the first object.
         reason: the event's reason.
         words: the event's message.
         since: when it was first seen here.
-        heard: when it last came.
-        homes: the workloads it is about.
-        objects: the objects it is about.
-        count: how often it came.
-        is_told: whether it was told.
+        heard: when it last occurred.
+        homes: the affected workloads.
+        objects: the affected objects.
+        count: how often it occurred.
+        is_told: whether it has been shown.
     """
 
     subject: str
@@ -66,7 +66,7 @@ class _Warning:
     is_told: bool = False
 
     def line(self) -> str:
-        """Return the line that tells of it."""
+        """Return the line that shows it."""
         times = [f"x{self.count}"] if self.count > 1 else []
         times += [f"{len(self.objects)} objects"] if len(self.objects) > 1 else []
         much = f" ({', '.join(times)})" if times else ""
@@ -74,12 +74,12 @@ class _Warning:
 
 
 class Reporter:
-    """Tells what changed from one snapshot to the next.
+    """Reports changes from one snapshot to the next.
 
     Args:
-        cluster: the cluster, for the containers' logs.
+        cluster: has the containers' logs.
         since: when the rollout began, by the cluster's clock.
-        activity: told the lines.
+        activity: shows the lines.
     """
 
     def __init__(
@@ -95,15 +95,15 @@ class Reporter:
         self._quiet = QUIET_SECONDS
         self._logs = RolloutLogs(cluster, namespace, activity)
 
-    def said(self) -> Mapping[tuple[str, str], Said]:
-        """Return what containers have said so far, by pod uid and name."""
+    def said(self) -> Mapping[tuple[str, str], ContainerMessages]:
+        """Return the containers' messages so far, by pod uid and name."""
         return self._logs.said()
 
-    def show(self, snapshot: Snapshot, rows: Sequence[Row], now: datetime) -> None:
-        """Tell what is new."""
+    def show(self, snapshot: Snapshot, rows: Sequence[WorkloadProgress], now: datetime) -> None:
+        """Report what is new."""
         homes, pods = _homes(snapshot), new_pods(snapshot)
         self._note(snapshot, homes)
-        self._warn_of_lasting(pods, lacking(snapshot, pods))
+        self._warn_of_lasting(pods, incomplete_objects(snapshot, pods))
         if self._activity.panel:
             self._activity.panel(_table(rows, _latest(snapshot, homes, self._since), now))
         else:
@@ -111,10 +111,10 @@ class Reporter:
         self._logs.look(pods, homes)
 
     def close(self, verdict: Verdict) -> None:
-        """Tell what is left to be told, and end.
+        """Report the rest, and stop.
 
         Args:
-            verdict: how it ended: warnings of a rollout that is done have healed.
+            verdict: the last verdict: if the rollout is done, its warnings have healed.
         """
         self._logs.close()
         self._tell_complete()
@@ -129,8 +129,8 @@ class Reporter:
 
     # -- workloads ------------------------------------------------------------------------------
 
-    def _tell(self, rows: Sequence[Row]) -> None:
-        """Tell once of each workload that it is there, and now and then what is waited for."""
+    def _tell(self, rows: Sequence[WorkloadProgress]) -> None:
+        """Report each completed workload once, and sometimes what is waited for."""
         for row in rows:
             if not row.complete:
                 self._begun.add(row.workload)
@@ -148,7 +148,7 @@ class Reporter:
             self._say(f"waiting for {waiting}")
 
     def _tell_complete(self) -> None:
-        """Tell of the workloads that are there by now, in one line."""
+        """Report newly completed workloads in one line."""
         words = [words for words in self._complete.values() if words]
         if words:
             self._say("; ".join(words))
@@ -161,13 +161,13 @@ class Reporter:
     # -- warnings -------------------------------------------------------------------------------
 
     def _note(self, snapshot: Snapshot, homes: Mapping[str, str]) -> None:
-        """Take down the warnings of a snapshot."""
+        """Record the warnings of a snapshot."""
         counts: dict[tuple[str, str], int] = {}
         for event in snapshot.events:
             uid, name = event_uid(event), event["involvedObject"].get("name", "")
             if event.get("type") != "Warning" or uid not in homes or self._is_old(event):
                 continue
-            # Replicas say the same of themselves, and workloads of what they share: told once.
+            # Events of replicas, and of workloads with shared parts, are shown only once.
             reason, message = event.get("reason", ""), event.get("message") or ""
             anyone = message.replace(name, "*").replace(uid, "*")
             key = (reason, anyone)
@@ -183,7 +183,7 @@ class Reporter:
                 warning.count, warning.heard = counts[key], time.monotonic()
 
     def _warn_of_lasting(self, pods: Sequence[Object], lack: set[str]) -> None:
-        """Tell the warnings that have not healed for long."""
+        """Report warnings that have lasted for long."""
         now = time.monotonic()
         known = {uid_of(pod): pod for pod in pods}
         for warning in self._warnings.values():
@@ -207,7 +207,7 @@ class Reporter:
 
 
 def _counts(warning: _Warning, pods: Mapping[str, Object], lack: set[str], now: float) -> bool:
-    """Return True if what a warning is about has not healed yet."""
+    """Return True if a warning's reason persists."""
     comes = now - warning.heard < WARN_SECONDS
     for uid in warning.objects:
         pod = pods.get(uid)
@@ -222,22 +222,22 @@ def _counts(warning: _Warning, pods: Mapping[str, Object], lack: set[str], now: 
     return False
 
 
-def _pending(row: Row) -> str:
+def _pending(row: WorkloadProgress) -> str:
     """Return what a workload that is not complete waits for."""
     if row.note or row.ready < row.desired:
         return row.note or f"{row.ready} of {row.desired} are ready"
     return "ready, not yet available"
 
 
-def _told(row: Row) -> str:
-    """Return what is told of a workload that is complete."""
+def _told(row: WorkloadProgress) -> str:
+    """Return the line about a complete workload."""
     if row.workload.startswith("job/"):
         return f"{row.workload}: done"
     return f"{row.workload}: {row.updated}/{row.desired} updated, {row.ready} ready"
 
 
 def _homes(snapshot: Snapshot) -> dict[str, str]:
-    """Return the workload that each object belongs to, by uid; old pods belong to none."""
+    """Return the workload of each object, by uid; pods of old revisions are left out."""
     homes = {
         uid_of(owner): title_of(owner)
         for owner in (*snapshot.workloads, *snapshot.jobs, *snapshot.claims)
@@ -260,7 +260,7 @@ def _latest(snapshot: Snapshot, homes: Mapping[str, str], since: datetime) -> di
     return {home: reason for home, (_, reason) in newest.items()}
 
 
-def _table(rows: Sequence[Row], latest: Mapping[str, str], now: datetime) -> list[str]:
+def _table(rows: Sequence[WorkloadProgress], latest: Mapping[str, str], now: datetime) -> list[str]:
     """Return the rows as lines of columns."""
     cells = [("", "desired/updated/ready", "age", "")]
     for row in rows:

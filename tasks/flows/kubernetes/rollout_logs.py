@@ -1,6 +1,7 @@
-"""What the containers of a rollout say: of those that wait as they say it, of those that fail all.
+"""Shows the logs of a rollout's containers: messages of waiting ones, and logs of failed ones.
 
-What ``Follower`` follows is told as it comes; the log of anything else that fails is fetched once.
+Lines of containers that ``Follower`` follows are shown as they come; the log of any other container
+that fails is fetched once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import ClusterError
-from tasks.core.images.wait_messages import Said, is_own, read
+from tasks.core.images.wait_messages import ContainerMessages, is_own, parse_message
 from tasks.core.kubernetes.objects import (
     Object,
     container_statuses,
@@ -23,39 +24,38 @@ from tasks.core.kubernetes.objects import (
     latest_end,
     uid_of,
 )
-from tasks.flows.kubernetes.follow import Follower, Run
+from tasks.flows.kubernetes.follow import ContainerRun, Follower
 
 LOG_LINES = 20
-"""How much of a failed container's log is shown; the evidence holds more."""
+"""How much of a failed container's log is shown; the diagnostics have more."""
 FLUSH_SECONDS = 0.5
-"""How long the verdict waits for log lines that are under way."""
+"""How long the verdict is delayed for log lines in transit."""
 STEP_SECONDS = 5.0
-"""How long a program may be at one step before a pipe is told which it is."""
+"""After how long at one step a pipe gets a line about it."""
 
 
 @dataclass
 class _Telling:
-    """What was told of a run, and what was kept back."""
+    """The state of a followed container's output: what was shown, and what was not."""
 
     kept: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
-    """The last lines, as far as they were not told."""
+    """The last lines that were not shown."""
     step: str = ""
-    """The newest line of the program's own, as long as it was not told."""
+    """The program's newest line of its own, unless it was shown."""
     told: int = 0
-    """How many lines were told."""
+    """How many lines were shown."""
     has_failed: bool = False
 
 
 class RolloutLogs:
-    """Tells what containers say.
+    """Shows the logs of containers.
 
-    On a terminal every line that our own programs write is printed, and other output only shown
-    for a moment. In a pipe only what a program waits for is printed, once however many wait for
-    it, and a step that takes long. Of a container that fails everything is printed. What replicas
-    say alike is printed once.
+    On a terminal every line of the images' own programs is printed, and other output is shown
+    transiently. In a pipe only messages of waiting programs are printed, and steps that take long.
+    Of a container that fails everything is printed. Equal lines of replicas are printed once.
 
     Args:
-        activity: told the lines.
+        activity: shows the lines.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, activity: Activity) -> None:
@@ -64,7 +64,7 @@ class RolloutLogs:
         self._activity = activity
         self._lock = threading.RLock()
         self._follower = Follower(cluster, namespace, self)
-        self._tellings: defaultdict[Run, _Telling] = defaultdict(_Telling)
+        self._tellings: defaultdict[ContainerRun, _Telling] = defaultdict(_Telling)
         self._failed: set[tuple[str, str, int]] = set()
         self._told: set[tuple[str, str]] = set()
         self._wanted: queue.SimpleQueue[tuple[str, str, bool] | None] = queue.SimpleQueue()
@@ -77,7 +77,7 @@ class RolloutLogs:
         Of replicas that fail alike, the log of the first one is shown.
 
         Args:
-            pods: the pods that count.
+            pods: the pods of the newest revision.
             homes: the workload that each pod belongs to, by uid.
         """
         for pod in pods:
@@ -89,12 +89,12 @@ class RolloutLogs:
                     self._show(pod["metadata"]["name"], name, run_id, previous=running)
         self._tell_steps()
 
-    def said(self) -> dict[tuple[str, str], Said]:
-        """Return what containers have said so far, by pod uid and name."""
+    def said(self) -> dict[tuple[str, str], ContainerMessages]:
+        """Return the containers' messages so far, by pod uid and name."""
         return self._follower.said()
 
     def close(self) -> None:
-        """End, after the lines that are under way."""
+        """Stop, after the last lines in transit."""
         self._wanted.put(None)
         with self._lock:
             failed = [run for run, telling in self._tellings.items() if telling.has_failed]
@@ -103,11 +103,11 @@ class RolloutLogs:
         self._fetcher.join(max(0.0, began + FLUSH_SECONDS - time.monotonic()))
         self._follower.close(FLUSH_SECONDS)
 
-    # -- those that are followed ----------------------------------------------------------------
+    # -- followed containers --------------------------------------------------------------------
 
-    def take(self, run: Run, text: str) -> None:
-        """Tell a line, or keep it."""
-        own, words = is_own(text), read(text)
+    def take(self, run: ContainerRun, text: str) -> None:
+        """Show a line, or keep it for a failure."""
+        own, words = is_own(text), parse_message(text)
         with self._lock:
             telling, panel = self._tellings[run], self._activity.panel
             if telling.has_failed:
@@ -122,13 +122,13 @@ class RolloutLogs:
                 if panel:
                     self._activity.line(f"{run.container} | {text}")
 
-    def miss(self, run: Run, error: ClusterError) -> None:
-        """Report why a log cannot be read."""
+    def miss(self, run: ContainerRun, error: ClusterError) -> None:
+        """Show why a log cannot be read."""
         with self._lock:
             self._once(run, _missing(error))
 
     def _tell_steps(self) -> None:
-        """Tell the newest line of a program that has been at it for long."""
+        """Show the newest line of a program that has not written another one for long."""
         with self._lock:
             for run, telling in self._tellings.items():
                 lasts = time.monotonic() - run.heard > STEP_SECONDS
@@ -136,18 +136,18 @@ class RolloutLogs:
                     self._once(run, telling.step)
                     telling.step = ""
 
-    def _once(self, run: Run, text: str, what: tuple[str, str] | None = None) -> None:
-        """Tell a line unless it, or what is said by it, was told."""
+    def _once(self, run: ContainerRun, text: str, what: tuple[str, str] | None = None) -> None:
+        """Show a line, unless the same line or message was shown."""
         what = what or (run.container, text)
         if what not in self._told:
             self._told.add(what)
             self._tellings[run].told += 1
             self._say(run, text)
 
-    def _say(self, run: Run, text: str) -> None:
+    def _say(self, run: ContainerRun, text: str) -> None:
         self._activity.say(f"pod/{run.pod} {run.container} | {text}")
 
-    # -- those that failed ----------------------------------------------------------------------
+    # -- failed containers ----------------------------------------------------------------------
 
     def _show(self, pod: str, container: str, run_id: str, *, previous: bool) -> None:
         """Show the end of a failed container's log."""
@@ -177,11 +177,11 @@ class RolloutLogs:
 
 
 def _missing(error: ClusterError) -> str:
-    return f"its log cannot be had: {error.message}"
+    return f"its log cannot be read: {error.message}"
 
 
 def _failed(pod: Object) -> Iterator[tuple[str, int, bool, str]]:
-    """Yield the containers that failed: name, which time it was, whether it runs again, its id."""
+    """Yield failed containers: name, number of the run, whether it runs again, the failed id."""
     for container in container_statuses(pod):
         ended, running = latest_end(container), is_running(container)
         if ended.get("exitCode"):

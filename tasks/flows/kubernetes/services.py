@@ -1,4 +1,4 @@
-"""What `--service` means in a cluster: pods of a kind, those of one workload, or one container."""
+"""Resolves `--service` in a cluster: pods of a component or of one workload, or one container."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tasks.core.kubernetes.objects import (
 from tasks.core.names import Names
 
 PHP = "fpm"
-"""Where commands run unless another service is named: the container of web's pods."""
+"""The default container of commands, in web's pods."""
 WEB = "web"
 ALL_CRONS = "all"
-"""The label of the pod that runs all scheduled commands, in place of one command's name."""
+"""The label's value, instead of a command's name, on the pod that runs all scheduled commands."""
 ALIASES = {"mysql": "database"}
-"""Components that have another name on a machine with Docker Compose."""
+"""Components with another name in Docker Compose."""
 WORKLOADS = ("Deployment", "StatefulSet", "CronJob", "Job")
 
 
 @dataclass(frozen=True)
-class Place:
+class ServiceContainer:
     """One container of one pod.
 
     Attributes:
         id: the runtime's id of the container's present or last run, or an empty string.
         running: whether it runs now.
-        ready: whether its pod is ready, and not about to go.
-        created_at: when its pod was made.
+        ready: whether its pod is ready and not being deleted.
+        created_at: when its pod was created.
     """
 
     pod: str
@@ -54,8 +54,8 @@ def selector(names: Names) -> str:
     return f"{INSTANCE}={names.release}"
 
 
-def places(pods: Iterable[Object], service: str) -> list[Place]:
-    """Return the containers that belong to a service, all of them where it is empty."""
+def service_containers(pods: Iterable[Object], service: str) -> list[ServiceContainer]:
+    """Return the containers of a service; all containers if it is empty."""
     found = []
     for pod in pods:
         whole = not service or service in _kinds(pod["metadata"])
@@ -64,10 +64,10 @@ def places(pods: Iterable[Object], service: str) -> list[Place]:
 
 
 def check_service(cluster: Cluster, names: Names, service: str) -> None:
-    """Make sure that a branch has a service, though none of its pods may be there just now.
+    """Check that a branch has a service, even if it has no pods at the moment.
 
     Raises:
-        InputError: it has none of that name.
+        InputError: it has no such service.
     """
     known: set[str] = set()
     for kind in WORKLOADS:
@@ -82,21 +82,21 @@ def check_service(cluster: Cluster, names: Names, service: str) -> None:
         )
 
 
-def where_to_run(cluster: Cluster, names: Names, service: str) -> Place:
-    """Return the container that a command runs in: a ready pod's, the newest one's.
+def choose_container(cluster: Cluster, names: Names, service: str) -> ServiceContainer:
+    """Return the container that a command runs in: of the newest ready pod.
 
     Args:
-        service: as a person named it, or an empty string for where Mautic's PHP is.
+        service: the user's choice, or an empty string for the PHP container.
 
     Raises:
         InputError: there is no such service.
         SuiteError: none of its containers runs.
     """
     pods = cluster.find("Pod", names.namespace, selector(names))
-    chosen = places(pods, service or PHP)
+    chosen = service_containers(pods, service or PHP)
     if service in {"", WEB}:
-        # Both of a web pod's containers are its service; PHP is where a person has work to do.
-        chosen = [place for place in places(pods, WEB) if place.container == PHP]
+        # A web pod has two containers; commands are usually for PHP.
+        chosen = [place for place in service_containers(pods, WEB) if place.container == PHP]
     running = [place for place in chosen if place.running]
     if running:
         return max(running, key=lambda place: (place.ready, place.created_at, place.pod))
@@ -115,7 +115,7 @@ def _template(kind: str, item: Object) -> Object:
 
 
 def service_of(metadata: Object) -> str:
-    """Return the one service that a workload is: its name may be cut, its labels never are."""
+    """Return a workload's service by its labels; its name may be shortened."""
     labels = metadata.get("labels") or {}
     component = labels.get(COMPONENT, "")
     which = labels.get(f"{PREFIX}{component}", ALL_CRONS)
@@ -123,15 +123,15 @@ def service_of(metadata: Object) -> str:
 
 
 def _kinds(metadata: Object) -> set[str]:
-    """Return the services that the labels of a pod, or of what makes it, say it belongs to."""
+    """Return the services that a pod or a workload belongs to, by its labels."""
     component = (metadata.get("labels") or {}).get(COMPONENT, "")
     return {component, ALIASES.get(component, component), service_of(metadata)} - {""}
 
 
-def _places(pod: Object) -> Iterator[Place]:
+def _places(pod: Object) -> Iterator[ServiceContainer]:
     meta, ready = pod["metadata"], not is_being_deleted(pod) and has_condition(pod, "Ready")
     for container in container_statuses(pod):
-        yield Place(
+        yield ServiceContainer(
             meta["name"],
             container["name"],
             container.get("containerID", ""),

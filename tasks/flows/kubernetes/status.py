@@ -1,4 +1,4 @@
-"""What the cluster's objects say of an environment, as `inv list` and `inv status` show it."""
+"""Derives the state of environments and workloads from the cluster's objects."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from tasks.core.kubernetes.manifests import record_of, stated_owner
 from tasks.core.kubernetes.objects import Object, is_being_deleted, parse_time
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.flows.kubernetes.services import service_of
-from tasks.flows.target import Part, Summary, summarize
+from tasks.flows.target import EnvironmentSummary, ServiceStatus, summarize
 
 
-def summary(found: Object, web: Object | None, lease: Object | None, now: datetime) -> Summary:
+def summary(
+    found: Object, web: Object | None, lease: Object | None, now: datetime
+) -> EnvironmentSummary:
     """Return one environment.
 
     Args:
@@ -49,7 +51,7 @@ def _state(found: Object, record: ClusterRecord | None, web: Object | None, *, h
     )
 
 
-def part(item: Object, current: Release | None, now: datetime) -> Part:
+def workload_status(item: Object, current: Release | None, now: datetime) -> ServiceStatus:
     """Return one workload: a Deployment, a StatefulSet or a CronJob."""
     kind = item["kind"]
     spec, status = item["spec"], item.get("status", {})
@@ -69,7 +71,7 @@ def part(item: Object, current: Release | None, now: datetime) -> Part:
         moment = item["metadata"].get("creationTimestamp")
     since = parse_time(moment)
     age = now - since if since else None
-    return Part(
+    return ServiceStatus(
         service=service_of(item["metadata"]),
         state=state,
         health=health,

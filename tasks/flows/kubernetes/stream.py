@@ -1,4 +1,4 @@
-"""One container's log as it is written, whatever happens to the connection."""
+"""Streams a container's log, and reconnects as needed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tasks.adapters.kubernetes.transport import Stop
 from tasks.core.errors import ClusterError
 
 AGAIN_SECONDS = 1.0
-"""How long to wait before a log that broke off is asked for again."""
+"""Pause before a broken log stream is opened again."""
 GONE = frozenset({400, 404})
-"""What the API answers when there is no log: the container has not started, or the pod is gone."""
+"""The API's statuses if there is no log: the container has not started, or the pod is gone."""
 
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z")
@@ -30,13 +30,13 @@ def stream(
     runs: Callable[[], bool],
     on_error: Callable[[ClusterError], None],
 ) -> Iterator[tuple[datetime, str]]:
-    """Yield a container's lines with their time, again from where the log broke off.
+    """Yield a container's lines with their time; continue after a broken connection.
 
     Args:
-        tail: lines to begin with; None begins with the first one.
-        stop: ends it.
-        runs: says whether the container still runs; when it does not, the log's end is the end.
-        on_error: told why the log cannot be read; it is asked for again.
+        tail: number of lines to start with; None for all.
+        stop: ends the stream.
+        runs: returns whether the container still runs; if not, the log is complete at its end.
+        on_error: called with errors of requests, which are retried.
     """
     last = ""
     while not stop.is_set():
@@ -45,8 +45,8 @@ def stream(
                 namespace, pod, container, tail=tail, since=_time(last), stop=stop
             ):
                 stamp, _, text = line.partition(" ")
-                # A line without a time is the node's own, on why the log breaks off here. And the
-                # API counts from whole seconds: it repeats what came within one.
+                # A line without a timestamp is the node's message on why the log breaks off. And
+                # `sinceTime` has a resolution of seconds, so lines are repeated.
                 if _STAMP.match(stamp) and stamp > last:
                     last = stamp
                     yield _time(stamp) or datetime.now(UTC), text

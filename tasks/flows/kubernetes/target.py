@@ -1,4 +1,4 @@
-"""The environments of a Kubernetes cluster: one namespace and one Helm release per branch."""
+"""The target of environments with ``target: kubernetes``: a namespace and a release per branch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching a rollout: until it is done, doomed or given up on, telling what happens meanwhile."""
+"""Tracks a rollout until it is done, doomed or aborted, and reports its progress."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tasks.flows.kubernetes.report import Reporter
 from tasks.flows.kubernetes.watch_cache import WatchCache
 
 POLL_SECONDS = 0.1
-"""How soon a finished Helm, or a request to give up, is noticed."""
+"""How soon the end of Helm, or an abort, is noticed."""
 JUDGE_SECONDS = 0.2
-"""How often a rollout is judged at least: patience runs out without anything changing."""
+"""Minimum interval of judgements without changes: patience also runs out then."""
 
 
 def track(
@@ -34,26 +34,25 @@ def track(
 ) -> Verdict:
     """Watch a release roll out.
 
-    May be called while the manifests are still being applied: a hook Job that fails is told then,
-    too, but nothing is done before everything is applied.
+    It may be called while manifests are still being applied: a failing hook Job is noticed then,
+    but the rollout is never done before everything is applied.
 
     Args:
-        release: the release's name; its objects bear it as app.kubernetes.io/instance.
+        release: the release's name, which is its objects' label app.kubernetes.io/instance.
         since: when the rollout began, by the cluster's clock.
         policy: how patient to be.
-        activity: told what happens.
-        hooks: whether this rollout runs hooks; a rollback runs none, and the hook that made it
-            necessary is no concern of it.
-        serving: whether only what serves visitors counts; workers and scheduled commands come up
-            when they can.
-        applied: says whether all manifests have been applied.
-        abort: says whether to give up.
+        activity: shows the progress.
+        hooks: whether this rollout runs hooks; a rollback runs none, and ignores the one that made
+            it necessary.
+        serving: whether only components that serve visitors count, not workers and crons.
+        applied: returns whether all manifests have been applied.
+        abort: returns whether to stop tracking.
 
     Returns:
-        A verdict that is done, or has a cause; or neither when it was given up.
+        A verdict that is done, or has a cause; or neither if it was aborted.
 
     Raises:
-        ClusterError: the API refused to be watched, or was away for longer than the patience.
+        ClusterError: the API refused a watch, or was unreachable for longer than the patience.
     """
     verdict = Verdict(done=False, cause=None, rows=())
     complete = False

@@ -1,4 +1,4 @@
-"""One Helm upgrade, watched: a doomed one is ended in seconds, a good one when it has settled."""
+"""Runs a Helm upgrade and tracks it: a doomed one is ended early, a good one when it settles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.helm import Helm, OnStart
+from tasks.adapters.kubernetes.helm import Helm
+from tasks.adapters.process import OnStart
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.rollout import Policy, Verdict
@@ -19,10 +20,10 @@ from tasks.flows.kubernetes.track import track
 
 APPLIED = "everything is applied"
 WARNING = "level=WARN"
-"""What the lines of Helm's that nobody may miss have in them."""
+"""The mark of Helm's lines that must be shown."""
 TELL_SECONDS = 2.0
-"""How long a failure of Helm's waits for a better explanation: Helm names the hook, the API the
-reason."""
+"""How long a failure of Helm is held back for a better explanation: Helm only names the hook, the
+API the reason."""
 
 
 def upgrade(
@@ -39,16 +40,16 @@ def upgrade(
 ) -> None:
     """Install or upgrade a branch's release, and return when it has settled.
 
-    Helm applies and waits for its hooks in a thread of its own; meanwhile everything it makes is
-    watched, so that a hook whose image cannot be pulled does not use up its time-out.
+    Helm applies manifests and waits for hooks in its own thread. Meanwhile its objects are watched,
+    so that a hook whose image cannot be pulled does not use up its timeout.
 
     Args:
         chart: the chart's directory.
-        values: the values of this very deploy.
-        files: values files below them.
+        values: the values of this deploy.
+        files: values files with lower precedence.
         policy: how patient to be.
-        timeout_seconds: for each hook.
-        activity: told what happens.
+        timeout_seconds: timeout of each hook.
+        activity: shows the progress.
 
     Raises:
         SuiteError: the rollout is doomed, or Helm failed; the message names the cause.
@@ -56,8 +57,8 @@ def upgrade(
     since = cluster.now()
 
     def on_line(line: str) -> None:
-        # What Helm tells of a release that it has applied, the release's rows tell better; and
-        # that it was ended in the middle is no warning.
+        # Other lines are less useful than the rows of the workloads; and a warning that Helm was
+        # interrupted is expected after an abort.
         if activity.panel or (WARNING in line and not running.is_given_up):
             activity.line(line)
 
@@ -104,13 +105,13 @@ def wait_settled(
     since: datetime,
     serving: bool = False,
 ) -> None:
-    """Return when a release has settled whose manifests are applied, and which runs no hooks.
+    """Wait until a release without hooks has settled after its manifests were applied.
 
     Args:
         policy: how patient to be.
-        activity: told what happens.
+        activity: shows the progress.
         since: when its manifests began to be applied, by the cluster's clock.
-        serving: whether only what serves visitors is waited for.
+        serving: whether only components that serve visitors count.
 
     Raises:
         SuiteError: it is doomed; the message names the cause.
@@ -135,7 +136,7 @@ def _raise_cause(verdict: Verdict) -> None:
 
 
 class _Running:
-    """Helm in a thread of its own: what it came to, and how to end it."""
+    """Runs Helm in a thread, keeps its error, and can end it early."""
 
     def __init__(self, run: Callable[[OnStart], None]) -> None:
         self._run = run
@@ -152,7 +153,7 @@ class _Running:
         self._thread.start()
 
     def end(self) -> None:
-        """End it, if it runs, and wait for that."""
+        """End Helm if it runs, and wait for the thread."""
         with self._lock:
             self.is_given_up = True
             if self._end and not self.ended.is_set():
@@ -160,19 +161,19 @@ class _Running:
         self._thread.join()
 
     def failed_for(self) -> bool:
-        """Return True if it failed, long enough ago for the watches to have told why."""
+        """Return True if Helm failed long enough ago for the watches to have shown why."""
         return self.error is not None and time.monotonic() - self._failed_at > TELL_SECONDS
 
     def _work(self) -> None:
         def started(end: Callable[[], None]) -> None:
             with self._lock:
                 self._end = end
-                if self.is_given_up:  # given up while Helm was still looked for
+                if self.is_given_up:  # aborted while Helm was being located
                     end()
 
         try:
             self._run(started)
-        except Exception as error:  # raised by `upgrade`, in the thread that wants to know
+        except Exception as error:  # raised again by `upgrade`, in its thread
             self._failed_at = time.monotonic()
             self.error = error
         finally:

@@ -32,14 +32,14 @@ def files(root: Path, names: Sequence[str]) -> tuple[Path, ...]:
 
 
 def merge_values(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values as the chart will see them.
+    """Return the chart's merged values.
 
     Args:
         names: the environment's values files; the later ones win.
-        values: those of this deploy; they win over all.
+        values: the values of this deploy; they override all files.
 
     Raises:
-        InputError: a file is not there, or cannot be read.
+        InputError: a file is missing, or cannot be read.
     """
     merged: dict[str, Any] = {}
     for path in (chart(root) / "values.yaml", *files(root, names)):
@@ -48,10 +48,10 @@ def merge_values(root: Path, names: Sequence[str], values: Mapping[str, Any]) ->
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """Return what a YAML file of keys and values holds; nothing where all of it is comments.
+    """Return the mapping in a YAML file; an empty one if the file has only comments.
 
     Raises:
-        InputError: it is something else.
+        InputError: the file has no mapping.
     """
     import yaml
 
@@ -65,7 +65,7 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one map of values laid over another one, as Helm does."""
+    """Return two maps of values merged like in Helm."""
     result = dict(below)
     for key, value in above.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
@@ -74,7 +74,7 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def fingerprint(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> str:
-    """Return 16 hex digits over what a branch's release is made of: values, their files, chart."""
+    """Return a fingerprint of a release's inputs: values, values files, chart."""
     parts = sorted(path for path in chart(root).rglob("*") if path.is_file())
     named = [(str(path.relative_to(root)), path) for path in parts]
     named += zip(names, files(root, names), strict=True)
@@ -82,7 +82,7 @@ def fingerprint(root: Path, names: Sequence[str], values: Mapping[str, Any]) -> 
 
 
 def fingerprint_of(values: Mapping[str, Any], contents: Iterable[tuple[str, bytes]]) -> str:
-    """Return 16 hex digits over values, and over named contents, whose order counts."""
+    """Return 16 hex digits of a hash of values and of named contents, in order."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name, content in contents:
         digest.update(f"\0{name}\0".encode())

@@ -1,4 +1,4 @@
-"""A release's objects as the watches last told them, kept by one thread per kind."""
+"""A watch cache: a release's objects as the watches last reported them, one thread per kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tasks.core.kubernetes.snapshot import Snapshot, new_replicasets
 
 LABELLED = ("Deployment", "ReplicaSet", "StatefulSet", "Job", "Pod")
 UNLABELLED = ("PersistentVolumeClaim", "Event")
-"""Of these the whole namespace is watched: events have no labels, and claims may have others."""
+"""Kinds watched in the whole namespace: events have no labels, and claims may have others."""
 DATABASE = "mysql"
 """The component of a release's own database."""
 BACKGROUND = frozenset({"worker", "cron"})
@@ -37,8 +37,8 @@ class WatchCache:
 
     Args:
         since: when the rollout began, by the cluster's clock.
-        hooks: whether the rollout runs hooks; without, no Job counts.
-        serving: whether only what serves visitors counts.
+        hooks: whether the rollout runs hooks; otherwise Jobs are ignored.
+        serving: whether only components that serve visitors count.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class WatchCache:
         self._stop.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until something has changed since the last call, but so many seconds at most.
+        """Wait for a change since the last call, for so many seconds at most.
 
         Returns:
-            Whether something has changed.
+            True if something has changed.
 
         Raises:
-            Exception: whatever ended one of the watches.
+            Exception: the error that ended one of the watches.
         """
         changed = self._changed.wait(seconds)
         if changed:
@@ -97,19 +97,17 @@ class WatchCache:
             return len(self._objects) == len(LABELLED) + len(UNLABELLED)
 
     def catch_up(self) -> None:
-        """Ask for the workloads as they are now: their watches may be a moment behind."""
+        """Read the workloads now: their watches may lag behind."""
         for kind in ("Deployment", "StatefulSet", "Job"):
             for item in self._cluster.find(kind, self._namespace, self._selector):
                 self._take(WatchEvent(kind, "MODIFIED", item))
 
     def snapshot(self, *, applied: bool) -> Snapshot:
-        """Return what counts for the rollout.
-
-        Jobs of CronJobs and of earlier revisions do not.
+        """Return the objects of the rollout, without Jobs of CronJobs and of earlier revisions.
 
         Args:
-            applied: whether all manifests have been applied. Before that, a workload is the one
-                of the last revision unless it has a new ReplicaSet, or is new itself.
+            applied: whether all manifests have been applied. Before that, only workloads that are
+                new, or have a new ReplicaSet, belong to the new revision.
         """
         with self._lock:
             kinds = {kind: list(objects.values()) for kind, objects in self._objects.items()}
@@ -147,7 +145,7 @@ class WatchCache:
             self._cluster.watch(
                 kind, self._namespace, self._take, selector=selector, stop=self._stop
             )
-        except Exception as error:  # raised by `wait`, in the thread that wants to know
+        except Exception as error:  # raised again by `wait`, in its thread
             self._failure = error
             self._changed.set()
 
@@ -157,7 +155,7 @@ class WatchCache:
             if change.type == "SYNCED":
                 items = change.object["items"]
                 there = {uid_of(item) for item in items}
-                # What is newer than the list was asked for beside the watch, meanwhile.
+                # Objects newer than the list were read separately, by `catch_up`.
                 for uid in [uid for uid in known if uid not in there]:
                     if _version(known[uid]) <= _version(change.object):
                         self._end(known, uid, change.object)
@@ -172,7 +170,7 @@ class WatchCache:
         self._changed.set()
 
     def _keep(self, known: dict[str, Object], item: Object) -> None:
-        """Keep an object, unless a newer one of it is known, or its end."""
+        """Keep an object, unless a newer version or its deletion is known."""
         uid, version = uid_of(item), _version(item)
         newest = uid not in known or version >= _version(known[uid])
         if newest and version > self._ended.get(uid, -1):
@@ -196,7 +194,7 @@ class WatchCache:
         return not (self._serving and _component(deployment) in BACKGROUND)
 
     def _is_begun(self, stateful: Object, pods: Iterable[Object]) -> bool:
-        """Return True if a StatefulSet is new, or has begun to replace its pods by new ones."""
+        """Return True if a StatefulSet is new, or has begun to replace its pods."""
         if self._is_recent(stateful):
             return True
         status = stateful.get("status", {})
@@ -223,5 +221,5 @@ def _component(owner: Object) -> str:
 
 def _version(owner: Object) -> int:
     """Return an object's version, or a list's."""
-    # Versions of one kind may be compared since Kubernetes 1.35, and always could in practice.
+    # Versions of one kind are comparable since Kubernetes 1.35, and were in practice before.
     return int(owner["metadata"]["resourceVersion"])

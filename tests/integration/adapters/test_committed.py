@@ -20,7 +20,7 @@ from tasks.adapters.docker.build_context import built_from
 from tasks.adapters.git import Checkout, Git
 from tasks.adapters.process import Runner
 from tasks.core.errors import InputError
-from tasks.core.images.bake_file import evaluated, places
+from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import target_keys
 from tasks.core.redact import Redactor
 from tests.support.suite import ROOT, commit_all, git
@@ -86,8 +86,8 @@ class Place:
     def checkout(self) -> Checkout:
         return self.git.checkout(built_from(self.root, "docker/docker-bake.hcl"))
 
-    def require_whole(self) -> None:
-        self.git.require_whole(built_from(self.root, "docker/docker-bake.hcl"))
+    def require_complete(self) -> None:
+        self.git.require_complete(built_from(self.root, "docker/docker-bake.hcl"))
 
     def state(self) -> tuple[str, tuple[str, ...]]:
         """Return the tag, and the content keys of what a builder would make."""
@@ -310,7 +310,7 @@ def test_a_clean_checkout_with_submodules_in_each_other_is_clean(place: Place) -
     git(place.root, *update, "--recursive")
     commit_all(place.root)
     assert place.checkout().dirty is None
-    place.require_whole()
+    place.require_complete()
     before = place.state()
     place.write(f"{THEME}/parts/inner/file", "two")
     once = place.state()
@@ -356,13 +356,13 @@ def test_a_submodule_that_is_not_here_is_named_with_its_command(place: Place) ->
     clone = Place(place.root.parent / "clone")
     git(place.root.parent, "clone", "--quiet", str(place.root), str(clone.root))
     with pytest.raises(InputError, match=f"{THEME}/parts is a submodule that is not") as caught:
-        clone.require_whole()
+        clone.require_complete()
     assert "git submodule update --init --recursive" in (caught.value.hint or "")
     # Its commit is what it is: a deploy takes images that somebody else has built.
     assert clone.checkout().dirty is None
     allowed = ("-c", "protocol.file.allow=always")
     git(clone.root, *allowed, "submodule", "--quiet", "update", "--init", "--recursive")
-    clone.require_whole()
+    clone.require_complete()
     assert clone.state() == place.state()
 
 
@@ -370,7 +370,7 @@ def test_a_submodule_that_no_image_needs_may_be_missing(place: Place) -> None:
     with_submodule(place, "vendor/parts")
     clone = Place(place.root.parent / "clone")
     git(place.root.parent, "clone", "--quiet", str(place.root), str(clone.root))
-    clone.require_whole()
+    clone.require_complete()
 
 
 def pointer(content: bytes) -> str:
@@ -387,12 +387,12 @@ def test_a_pointer_of_git_lfs_is_named_with_its_command(place: Place) -> None:
     commit_all(place.root)
     tag = place.checkout().tag
     with pytest.raises(InputError, match=f"{THEME}/logo.png is only a pointer") as caught:
-        place.require_whole()
+        place.require_complete()
     assert "git lfs pull" in (caught.value.hint or "")
     # As `git lfs pull` leaves it; git's own index then takes it for unchanged.
     path.write_bytes(content)
     git(place.root, "update-index", "--assume-unchanged", f"{THEME}/logo.png")
-    place.require_whole()
+    place.require_complete()
     assert place.checkout().tag == tag
     path.write_bytes(content[:-1] + b"H")
     assert place.checkout().tag != tag
@@ -402,7 +402,7 @@ def test_a_pointer_in_a_submodule_or_in_a_new_file_is_named_too(place: Place) ->
     folder = with_submodule(place)
     (folder / "a.png").write_text(pointer(b"x"))
     with pytest.raises(InputError, match=f"{THEME}/parts/a.png is only a pointer"):
-        place.require_whole()
+        place.require_complete()
 
 
 def test_what_a_sparse_checkout_leaves_out_is_named(place: Place) -> None:
@@ -410,11 +410,11 @@ def test_what_a_sparse_checkout_leaves_out_is_named(place: Place) -> None:
     assert not (place.root / THEME / "acme.css").exists()
     assert place.status() == ""
     with pytest.raises(InputError, match=f"{THEME}/acme.css is committed, but not checked out"):
-        place.require_whole()
+        place.require_complete()
     # What was deleted is a change like any other.
     git(place.root, "sparse-checkout", "disable")
     (place.root / THEME / "acme.css").unlink()
-    place.require_whole()
+    place.require_complete()
 
 
 def test_a_filter_that_this_clone_lacks_is_named(place: Place) -> None:
@@ -422,9 +422,9 @@ def test_a_filter_that_this_clone_lacks_is_named(place: Place) -> None:
     place.write(f"{THEME}/a.key", "\0GITCRYPT\0...")
     commit_all(place.root)
     with pytest.raises(InputError, match=f"{THEME}/a.key is kept by the filter 'secret'"):
-        place.require_whole()
+        place.require_complete()
     git(place.root, "config", "filter.secret.smudge", "cat")
-    place.require_whole()
+    place.require_complete()
 
 
 def test_names_of_every_kind_are_compared(place: Place) -> None:
@@ -432,7 +432,7 @@ def test_names_of_every_kind_are_compared(place: Place) -> None:
     for name in names:
         place.write(f"{THEME}/{name}", "one")
     commit_all(place.root)
-    place.require_whole()
+    place.require_complete()
     assert place.checkout().dirty is None
     for name in names:
         place.write(f"{THEME}/{name}.map", "one")
@@ -443,7 +443,7 @@ def test_names_of_every_kind_are_compared(place: Place) -> None:
 
 
 def test_the_text_of_the_bake_file_says_what_its_evaluation_says() -> None:
-    assert places(BAKE) == evaluated(TARGETS.values())
+    assert build_folders(BAKE) == evaluated_folders(TARGETS.values())
 
 
 @pytest.mark.parametrize("file", ["docker/docker-bake.hcl", "docker/ci/docker-bake.hcl"])

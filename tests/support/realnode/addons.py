@@ -1,4 +1,4 @@
-"""What a bare cluster lacks: names for pods, volumes, and NetworkPolicies that are enforced.
+"""Add-ons that a bare cluster lacks: DNS, volumes, and enforcement of NetworkPolicies.
 
 Each of them reads the API once a second; of a cluster of one node that is cheap.
 """
@@ -85,7 +85,7 @@ class Addons:
             subprocess.run(["iptables", "--wait", *words], capture_output=True, check=False)
 
     def _again_and_again(self, work: Callable[[], None]) -> None:
-        """Do a piece of work until the end; a fault in one round must not end all that follow.
+        """Repeat a piece of work until the end; an error in one round does not end the next ones.
 
         The API may be away for a while. What is wrong is said once, until something else is.
         """

@@ -137,7 +137,7 @@ class Bed:
         return done
 
     def ok(self, *args: str, settings: Object | None = None) -> CompletedProcess[str]:
-        """Run `inv` to its end, which must be a good one."""
+        """Run `inv` to its end; it must succeed."""
         done = self.run(*args, settings=settings)
         assert done.returncode == 0, f"inv {' '.join(args)}: {done.returncode}\n{done.stderr}"
         return done
@@ -154,7 +154,7 @@ class Bed:
         return self.run("deploy", *ON, "--branch", branch, *options, settings=settings)
 
     def deployed(self, branch: str, *options: str) -> CompletedProcess[str]:
-        """Deploy a branch, which must work."""
+        """Deploy a branch; it must succeed."""
         return self.ok("deploy", *ON, "--branch", branch, *options)
 
     # -- what is deployed ---------------------------------------------------------------------
@@ -196,7 +196,7 @@ class Bed:
     # -- what the cluster has -----------------------------------------------------------------
 
     def names(self, branch: str) -> Names:
-        """Return what a branch is called."""
+        """Return a branch's names."""
         return names_of(parse(self.settings(), lambda path: "the test"), "dev", branch)
 
     def pods(self, branch: str, component: str = "") -> list[Object]:
@@ -235,7 +235,7 @@ class Bed:
         return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.pods(branch)}
 
     def get(self, branch: str, path: str) -> tuple[int, str]:
-        """Return what the branch's site answers to a GET, asked through the API server."""
+        """Return the site's response to a GET through the API server."""
         names = self.names(branch)
         headers = {"Host": names.host, "Accept": "*/*"}
         status, body = self.cluster.http(
@@ -244,7 +244,7 @@ class Bed:
         return status, body.decode(errors="replace")
 
     def record(self, branch: str) -> Object:
-        """Return what the namespace remembers of its deployments."""
+        """Return the record in the branch's namespace."""
         found = self.cluster.get("Namespace", self.names(branch).namespace)
         assert found
         record: Object = json.loads(found["metadata"]["annotations"]["mautic-multidev.io/record"])
@@ -295,7 +295,7 @@ def mautic_images() -> Object:
 
 @contextlib.contextmanager
 def real_bed(engine: docker.DockerClient, project: Path, scratch: Path) -> Iterator[Bed]:
-    """Make what a module's tests share, and remove it.
+    """Create what a module's tests share, and remove it afterwards.
 
     Args:
         engine: the Docker Engine.

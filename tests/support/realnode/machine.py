@@ -34,7 +34,7 @@ READY_SECONDS = 120
 
 
 def lacking() -> list[str]:
-    """Return what this machine lacks to run a node, in words."""
+    """Return what this machine lacks to run a node, as a message."""
     folder = assets()
     found = [] if os.geteuid() == 0 else ["root"]
     if folder is None:
@@ -322,7 +322,7 @@ exec {runc} "$@"
 
 
 def _quietly(*argv: str) -> None:
-    """Run what may have nothing to do."""
+    """Run a command whose failure is ignored."""
     subprocess.run(argv, capture_output=True, check=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.app.task import passed_on
+from tasks.app.task import forwarded_command
 from tasks.core.errors import InputError
 
 
@@ -21,7 +21,7 @@ from tasks.core.errors import InputError
 def test_words_are_passed_on_as_they_were_given(
     argv: list[str], command: str, words: list[str]
 ) -> None:
-    assert passed_on(argv, command) == words
+    assert forwarded_command(argv, command) == words
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_a_command_that_cannot_be_told_is_bad_input(
     argv: list[str], command: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        passed_on(argv, command)
+        forwarded_command(argv, command)

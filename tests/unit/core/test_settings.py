@@ -79,7 +79,11 @@ def test_a_ttl_is_hours_days_or_weeks(ttl: str, hours: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:5050/mautic", "registry.example.org", "10.0.0.1:5000/a/b"]
+    "url",
+    [
+        *("localhost:5050/mautic", "registry.example.org", "10.0.0.1:5000/a/b", "localhost/a"),
+        *("Registry.example.org/a", "h:1/a.b/c__d/e-f--g/h_i", "h:1/0"),
+    ],
 )
 def test_a_registry_is_a_host_and_a_path(url: str) -> None:
     assert read(local(registry={"url": url})).environment(LOCAL).registry.url == url
@@ -202,6 +206,27 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         "environments.local.registry.url in 1.yaml: must be host[:port][/path] without scheme, "
         "user or final slash",
         None,
+    ),
+    *(
+        (local(registry={"url": url}), f"environments.local.registry.url in 1.yaml: {told}", None)
+        for url, told in (
+            (
+                "registry.example.org/Team/Mautic",
+                "must be in small letters after the host, as docker wants it: "
+                "registry.example.org/team/mautic",
+            ),
+            (
+                "registry/mautic",
+                "needs a host with a dot or a port: docker takes registry for a user of Docker Hub",
+            ),
+            *(
+                (
+                    f"h:1/{path}",
+                    "must have a path of a-z and 0-9, with '/', '.', '-', '_' or '__' between them",
+                )
+                for path in ("a//b", "-a", "a-", "a..b", "a___b", "a:1", "a b", "é")
+            ),
+        )
     ),
     (
         local(host="localhost"),
@@ -371,7 +396,7 @@ def of_environ(**environ: str) -> dict[str, Any]:
         ("INVOKE_IMAGES_PHP", "8.2", {"images": {"php": "8.2"}}),
         ("INVOKE_PLATFORM_HTTP_PORT", "81", {"platform": {"http_port": "81"}}),
         ("INVOKE_ENVIRONMENTS_LOCAL_TTL", "1h", local(ttl="1h")),
-        ("INVOKE_ENVIRONMENTS_LOCAL_REGISTRY_URL", "h/p", local(registry={"url": "h/p"})),
+        ("INVOKE_ENVIRONMENTS_LOCAL_REGISTRY_URL", "h:1/p", local(registry={"url": "h:1/p"})),
         (
             "INVOKE_ENVIRONMENTS_LOCAL_TAGS",
             "latest, short-sha",

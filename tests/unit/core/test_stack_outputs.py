@@ -13,7 +13,7 @@ import yaml
 from tasks.core.config_sources import Level, merge, origin
 from tasks.core.errors import SettingsError
 from tasks.core.settings import Environment, Settings, names_of, parse
-from tasks.core.stack_outputs import KNOWN, check_whole, defaults, level, origins, path
+from tasks.core.stack_outputs import KNOWN, check_complete, defaults, level, origins, path
 from tests.support.suite import ROOT
 
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic-dev"
@@ -55,7 +55,7 @@ def dev(parameters: Mapping[str, str] | None = None, **changes: Any) -> Environm
 def test_an_environment_needs_to_say_only_target_branches_and_stack() -> None:
     settings = read(levels())
     own = settings.environment("dev")
-    check_whole("dev", own)
+    check_complete("dev", own)
     assert (own.registry.kind, own.registry.url) == ("ecr", ECR)
     assert own.cluster
     assert (own.cluster.kind, own.cluster.name) == ("eks", "mautic-dev")
@@ -137,7 +137,7 @@ def test_the_authority_of_the_stacks_database_is_named_alone() -> None:
     assert own.database.tls_ca == "/var/www/html/config/rds.pem"
     without = {name: value for name, value in PARAMETERS.items() if name != "database/host"}
     with pytest.raises(SettingsError, match="stack dev does not publish database/host"):
-        check_whole("dev", dev(without, database={"tls_ca": "/ca.pem"}))
+        check_complete("dev", dev(without, database={"tls_ca": "/ca.pem"}))
 
 
 def test_a_context_needs_a_name_of_its_own_the_cluster_s_is_none() -> None:
@@ -174,7 +174,7 @@ def test_what_a_stack_does_not_publish_is_named(parameter: str, key: str) -> Non
     """As with examples/existing-cluster, which has neither cluster nor domain."""
     own = dev({name: value for name, value in PARAMETERS.items() if name != parameter})
     with pytest.raises(SettingsError) as caught:
-        check_whole("dev", own)
+        check_complete("dev", own)
     assert caught.value.message == (
         f"environments.dev.{key}: stack dev does not publish {parameter}"
     )
@@ -203,7 +203,7 @@ def test_settings_of_the_wrong_shape_are_left_to_the_strict_reading() -> None:
     for wrong in ({"environments": ["x"]}, {"environments": {"dev": 1}}, {}):
         assert defaults(wrong).data == {}
     with pytest.raises(SettingsError, match=r"environments\.dev\.stack in invoke\.yaml: must be"):
-        read(levels({**DEV, "stack": 3, "host": "h-{slug}", "registry": {"url": "r"}}))
+        read(levels({**DEV, "stack": 3, "host": "h-{slug}", "registry": {"url": "r:1"}}))
 
 
 def test_the_parameters_are_those_that_terraform_publishes() -> None:

@@ -14,7 +14,7 @@ from tasks.core.terraform_plan import (
     MAX_AGE,
     STATEFUL,
     PlanRecord,
-    Summary,
+    PlanSummary,
     read_record,
     refusal,
     secrets_in,
@@ -32,7 +32,7 @@ def resource(address: str, *actions: str, **more: Any) -> dict[str, Any]:
     return {"address": address, "type": kind, "mode": "managed", **outer, "change": change | more}
 
 
-def summary(*resources: dict[str, Any], **more: Any) -> Summary:
+def summary(*resources: dict[str, Any], **more: Any) -> PlanSummary:
     return summarise({"resource_changes": list(resources), **more}, "stack dev")
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.core.variables import in_bake_file, in_compose_file, kept, pythons
+from tasks.core.variables import (
+    bake_variables,
+    compose_variables,
+    inherited_variables,
+    python_variables,
+)
 
 KEPT = (
     *("PATH", "HOME", "LANG", "SSH_AUTH_SOCK", "AWS_PROFILE", "KUBECONFIG", "PYTHONPATH"),
@@ -29,11 +34,11 @@ DROPPED = (
 def test_what_says_where_things_are_is_kept_and_what_changes_what_is_done_is_not(
     name: str,
 ) -> None:
-    assert kept({name: "x"}) == ({name: "x"} if name in KEPT else {})
+    assert inherited_variables({name: "x"}) == ({name: "x"} if name in KEPT else {})
 
 
 def test_python_s_own_variables() -> None:
-    assert pythons(["PYTHONPATH", "PYTHON_GIL", "PYTHON", "PATH", "MY_PYTHONPATH"]) == {
+    assert python_variables(["PYTHONPATH", "PYTHON_GIL", "PYTHON", "PATH", "MY_PYTHONPATH"]) == {
         "PYTHONPATH": None,
         "PYTHON_GIL": None,
     }
@@ -41,9 +46,9 @@ def test_python_s_own_variables() -> None:
 
 def test_what_a_compose_file_is_filled_with() -> None:
     text = "a: ${A}\nb: ${B_1:-x${C}}\nc: ${D:?why}\ne: $E/$${not} $$no\n"
-    assert list(in_compose_file(text)) == ["A", "B_1", "C", "D", "E"]
+    assert list(compose_variables(text)) == ["A", "B_1", "C", "D", "E"]
 
 
 def test_what_the_variables_of_a_bake_file_are() -> None:
     text = 'variable "A" {\n}\nvariable "B" { default = "variable" }\ntarget "C" {}\n'
-    assert list(in_bake_file(text)) == ["A", "B"]
+    assert list(bake_variables(text)) == ["A", "B"]

@@ -9,13 +9,13 @@ import pytest
 from tasks.core.environment import Owner, State
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
-from tasks.flows.adopt import Adoption, plan_adoption, run_adoption
-from tasks.flows.target import Summary, owner_of, summarize
+from tasks.flows.adopt import AdoptionPlan, plan_adoption, run_adoption
+from tasks.flows.target import EnvironmentSummary, owner_of, summarize
 from tests.support.fakes import ME, NAMES, RELEASE, FakeInspector, FakeRemover, a_record
 
 FORMER = "https://gitlab.example.org/old/mautic"
 NEW = "https://gitlab.example.org/new/mautic"
-FOUND: Summary = summarize(
+FOUND: EnvironmentSummary = summarize(
     owner_of(NAMES, FORMER),
     a_record(State.READY, RELEASE),
     url=NAMES.url,
@@ -24,7 +24,7 @@ FOUND: Summary = summarize(
 )
 
 
-def plan(former: str, *, found: Summary = FOUND, repository: str = NEW) -> Adoption:
+def plan(former: str, *, found: EnvironmentSummary = FOUND, repository: str = NEW) -> AdoptionPlan:
     return plan_adoption(FakeInspector([found]), NAMES, repository, former)
 
 

@@ -11,7 +11,7 @@ from tasks.adapters.docker.buildx import PushError
 from tasks.core.errors import CommandError, InputError, RefusedError, RegistryError
 from tasks.core.images.content_key import is_content_key
 from tasks.flows import build as flow
-from tasks.flows.build import Built, plan_build, resolve_images, run_build
+from tasks.flows.build import BuiltImage, plan_build, resolve_images, run_build
 from tests.support.fakes_images import COMMIT, URL, Bench, a_subject, an_environment
 
 TAGS = ("1a2b3c4d", "branch.feature-x.1a2b3c4d")
@@ -32,7 +32,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "PUSH_AGAIN_SECONDS", (0, 0))
 
 
-def build(bench: Bench, *only: str, fresh: bool = False) -> dict[str, Built]:
+def build(bench: Bench, *only: str, fresh: bool = False) -> dict[str, BuiltImage]:
     return run_build(plan_build(SUBJECT, bench.tools, only=only, fresh=fresh), bench.tools)
 
 
@@ -43,7 +43,7 @@ def again(bench: Bench, *only: str, fresh: bool = False) -> list[str]:
     return bench.seen
 
 
-def actions(built: dict[str, Built]) -> dict[str, str]:
+def actions(built: dict[str, BuiltImage]) -> dict[str, str]:
     return {name: image.action for name, image in built.items()}
 
 

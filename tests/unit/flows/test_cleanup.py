@@ -56,7 +56,7 @@ def test_one_that_is_under_way_is_waited_for_without_a_lock(tmp_path: Path) -> N
     assert remover.seen == ["plan", *GONE]
 
 
-def test_what_vanishes_while_it_waits_is_looked_at_anew(tmp_path: Path) -> None:
+def test_what_vanishes_while_it_waits_is_planned_again(tmp_path: Path) -> None:
     remover = FakeRemover(left=[WEB], fails={"lock": [VanishedError("gone")]})
     assert clean(remover, tmp_path)[0] == 1
     assert remover.seen == ["plan", "lock", "plan", "lock", "plan", GONE[0], "unlock"]

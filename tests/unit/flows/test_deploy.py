@@ -10,7 +10,7 @@ import pytest
 
 from tasks.core.environment import State
 from tasks.core.errors import HeldError, RefusedError, SuiteError, VanishedError
-from tasks.flows.deploy import Deployed, run_deploy
+from tasks.flows.deploy import DeployResult, run_deploy
 from tests.support.fakes import (
     ME,
     NAMES,
@@ -28,7 +28,9 @@ BACK = ["diagnostics", "roll back"]
 FAILURE = SuiteError("it broke", hint="mend it")
 
 
-def deploy(deployer: FakeDeployer, root: Path, *, rollback: bool = False) -> tuple[Deployed, str]:
+def deploy(
+    deployer: FakeDeployer, root: Path, *, rollback: bool = False
+) -> tuple[DeployResult, str]:
     console, said = a_console()
     request = replace(REQUEST, rollback=rollback)
     done = run_deploy(deployer, request, me=ME, console=console, root=root)

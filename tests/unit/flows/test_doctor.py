@@ -9,15 +9,15 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.adapters.host.docker_service import Service
+from tasks.adapters.host.docker_service import DockerService
 from tasks.adapters.process import Runner
-from tasks.core.doctor.checks import Docker, Facts, Need, System, judge
+from tasks.core.doctor.checks import DockerFacts, Facts, Need, SystemFacts, judge
 from tasks.core.doctor.packages import Apt, Candidate, Index
 from tasks.core.errors import SuiteError
 from tasks.core.redact import Redactor
-from tasks.flows.doctor import Doctor, FixPlan, Report, as_dict, refuse, text
+from tasks.flows.doctor import Doctor, DoctorReport, FixPlan, as_dict, refuse, text
 
-ROOT = System(
+ROOT = SystemFacts(
     "Debian GNU/Linux 13 (trixie)", "x86_64", "3.13.5", "root", True, False, True, "", True
 )
 ADA = dataclasses.replace(ROOT, user="ada", root=False, sudo=True)
@@ -34,17 +34,17 @@ TRIXIE = Apt(
 )
 
 
-def report(**changes: Any) -> Report:
+def report(**changes: Any) -> DoctorReport:
     """Return a report on a machine with nothing but git, when some facts are different."""
     facts = dataclasses.replace(BARE, **changes)
-    return Report(facts, judge(facts))
+    return DoctorReport(facts, judge(facts))
 
 
-def plan(of: Report, apt: Apt = TRIXIE) -> FixPlan:
+def plan(of: DoctorReport, apt: Apt = TRIXIE) -> FixPlan:
     """Return the plan of a doctor who is told what apt knows."""
     doctor = Doctor(
         machine=cast("Any", None),
-        service=Service(Runner(Redactor())),
+        service=DockerService(Runner(Redactor())),
         runner=cast("Any", None),
         apt=cast("Any", SimpleNamespace(knowledge=lambda: apt)),
         settings=cast("Any", None),
@@ -82,7 +82,7 @@ def test_an_ordinary_account_needs_sudo_in_front() -> None:
 
 
 def test_a_stranger_to_the_group_is_added_to_it() -> None:
-    docker = Docker("/usr/bin/docker", state="forbidden", buildx="0.13.1", compose="2.26.1")
+    docker = DockerFacts("/usr/bin/docker", state="forbidden", buildx="0.13.1", compose="2.26.1")
     of = report(system=ADA, docker=docker)
     assert plan(of).lines == ("sudo usermod -aG docker ada",)
     assert "not in the group docker" in "\n".join(text(of, plan(of)))
@@ -102,7 +102,7 @@ def test_elsewhere_it_is_told_and_nothing_is_run() -> None:
 
 
 def test_elsewhere_an_engine_that_is_installed_is_started() -> None:
-    docker = Docker("/usr/bin/docker", "/usr/bin/dockerd", buildx="0.13.1", compose="2.26.1")
+    docker = DockerFacts("/usr/bin/docker", "/usr/bin/dockerd", buildx="0.13.1", compose="2.26.1")
     made = plan(report(system=dataclasses.replace(ROOT, apt=False), docker=docker))
     assert made.runnable
     assert made.lines == ("systemctl enable --now docker",)
@@ -116,7 +116,7 @@ def test_a_debian_without_a_usable_docker_is_told_where_one_is() -> None:
 
 
 def test_nothing_to_fix_is_an_empty_plan_and_no_refusal() -> None:
-    fine = Docker(
+    fine = DockerFacts(
         "/usr/bin/docker",
         "/usr/sbin/dockerd",
         "",

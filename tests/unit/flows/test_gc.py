@@ -15,19 +15,19 @@ from tasks.core.errors import SuiteError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.flows.gc import (
-    Leftover,
-    Sweep,
+    LeftoverTags,
+    SweepPlan,
     find_sweep,
     plan_leftovers,
     plan_sweep,
     run_sweep,
 )
-from tasks.flows.target import Summary
+from tasks.flows.target import EnvironmentSummary
 from tests.support.fakes import ME, NAMES, FakeInspector, FakeRemover, a_console
 from tests.support.fakes_images import FakeGit, FakeRegistry
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
-THERE = Summary(
+THERE = EnvironmentSummary(
     branch="feature/x",
     slug="feature-x",
     repository="ours",
@@ -104,7 +104,7 @@ def test_tags_of_branches_that_are_gone_and_have_no_environment_are_left_over() 
 # -- carrying it out ------------------------------------------------------------------------------
 
 
-def sweep_of(*found: Summary) -> Sweep:
+def sweep_of(*found: EnvironmentSummary) -> SweepPlan:
     return plan_sweep("local", found, repository="ours", branches={"main"}, now=NOW)
 
 
@@ -113,7 +113,7 @@ def sweep(
     inspector: FakeInspector,
     root: Path,
     registry: FakeRegistry | None = None,
-    leftovers: tuple[Leftover, ...] = (),
+    leftovers: tuple[LeftoverTags, ...] = (),
 ) -> str:
     console, said = a_console()
     run_sweep(
@@ -165,7 +165,7 @@ def test_what_was_deployed_anew_meanwhile_is_left_alone(tmp_path: Path) -> None:
             console=console,
             root=tmp_path,
         )
-    assert "it was deployed anew meanwhile, and was left alone" in said.getvalue()
+    assert "it was deployed again meanwhile, and was left alone" in said.getvalue()
     assert remover.seen == []
 
 
@@ -200,7 +200,7 @@ def test_an_interrupted_sweep_finishes_what_is_under_way_and_begins_nothing(
     remover, registry = FakeRemover(left=[step]), FakeRegistry()
     remover.fails = {"lock": [KeyboardInterrupt()]}
     registry.push("nginx", "gone", "x")
-    left = (Leftover("nginx", frozenset({"gone"}), ("gone",), frozenset()),)
+    left = (LeftoverTags("nginx", frozenset({"gone"}), ("gone",), frozenset()),)
     with pytest.raises(KeyboardInterrupt):
         sweep(remover, FakeInspector(others), tmp_path, registry, left)
     # Which of the others had begun by then is the threads' business.
@@ -221,7 +221,7 @@ def test_tags_are_read_before_branches_and_branches_before_environments(is_priva
     seen: list[str] = []
 
     class Inspector(FakeInspector):
-        def list(self) -> Sequence[Summary]:
+        def list(self) -> Sequence[EnvironmentSummary]:
             seen.append("environments")
             return super().list()
 

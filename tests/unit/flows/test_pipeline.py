@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.adapters.gitlab import is_job, job
+from tasks.adapters.gitlab import is_job, prepared_job
 from tasks.adapters.identity import this_run
 from tasks.core.config_sources import Level, merge, origin
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.gitlab_pipeline import (
     EVENTS,
-    Job,
     Pipeline,
+    PipelineJob,
     event_variables,
     expand,
     holds,
@@ -32,10 +32,10 @@ from tasks.core.settings import LOCAL, Settings, choose_environment, parse
 from tasks.core.stack_outputs import defaults
 from tasks.flows.pipeline import (
     LOCAL_FILE,
-    at_home,
     check_jobs,
     explain,
     local_argv,
+    local_settings,
     read_pipeline,
     socket_of,
 )
@@ -56,13 +56,13 @@ def settings() -> Settings:
     return parse(merge(levels), lambda path: origin(levels, path))
 
 
-def on(event: str, branch: str = BRANCH, *, tag: str = "", **more: str) -> dict[str, Job]:
+def on(event: str, branch: str = BRANCH, *, tag: str = "", **more: str) -> dict[str, PipelineJob]:
     """Return the jobs of an event by name; further arguments are the project's variables."""
     found = FILE.jobs({**more, **event_variables(event, branch, default_branch="main", tag=tag)})
     return {one.name: one for one in found}
 
 
-def commands(jobs: Mapping[str, Job]) -> dict[str, tuple[str, ...]]:
+def commands(jobs: Mapping[str, PipelineJob]) -> dict[str, tuple[str, ...]]:
     return {name: one.commands for name, one in jobs.items()}
 
 
@@ -180,9 +180,9 @@ def test_tests_that_look_at_containers_wait_for_a_runner_that_can() -> None:
 # -- the same for every job -----------------------------------------------------------------------
 
 
-def every_job() -> dict[str, Job]:
+def every_job() -> dict[str, PipelineJob]:
     more = {"DEV_STACK": "dev", "PROD_STACK": "prod", "ENGINE_RUNNER_TAG": "host"}
-    found: dict[str, Job] = {}
+    found: dict[str, PipelineJob] = {}
     for branch in (BRANCH, "main"):
         for event in ("push", "schedule"):
             found |= on(event, branch, **more)
@@ -452,7 +452,7 @@ def test_a_job_that_is_not_there_is_named(inv: InProcess) -> None:
 
 def test_a_pipeline_tried_out_here_reaches_no_cluster() -> None:
     own = settings()
-    home = at_home(own)
+    home = local_settings(own)
     local = own.environments[LOCAL]
     assert home.environments[LOCAL] == local
     for name in ("dev", "prod"):
@@ -515,7 +515,7 @@ def test_a_jobs_credentials_are_private_files_while_it_runs() -> None:
         "DOCKER_AUTH_CONFIG": '{"auths": {"other.example.org": {"auth": "eDp5"}}}',
     }
     environ, redactor, said = dict(given), Redactor(), []
-    with job(["build"], say=said.append, redactor=redactor, environ=environ):
+    with prepared_job(["build"], say=said.append, redactor=redactor, environ=environ):
         assert "AWS_ID_TOKEN" not in environ
         assert environ["AWS_ROLE_SESSION_NAME"] == "gitlab-job-1"
         token = Path(environ["AWS_WEB_IDENTITY_TOKEN_FILE"])
@@ -541,7 +541,7 @@ def test_a_jobs_logins_that_are_no_docker_configuration_are_told(text: str) -> N
     }
     with (
         pytest.raises(SettingsError, match="DOCKER_AUTH_CONFIG") as caught,
-        job([], say=lambda _: None, redactor=Redactor(), environ=environ),
+        prepared_job([], say=lambda _: None, redactor=Redactor(), environ=environ),
     ):
         pytest.fail("the job began")
     assert "docs/gitlab.md" in (caught.value.hint or "")
@@ -557,7 +557,7 @@ def test_whoever_waits_for_a_job_is_told_which(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("role", ["", "$DEV_AWS_ROLE_ARN"])
 def test_a_role_that_the_project_does_not_set_is_none(role: str) -> None:
     environ = {"CI": "true", "CI_JOB_ID": "1", "AWS_ROLE_ARN": role, "AWS_ID_TOKEN": "a.b.c"}
-    with job([], say=lambda _: None, redactor=Redactor(), environ=environ):
+    with prepared_job([], say=lambda _: None, redactor=Redactor(), environ=environ):
         assert "AWS_ROLE_ARN" not in environ
         assert "AWS_WEB_IDENTITY_TOKEN_FILE" not in environ
 
@@ -566,7 +566,7 @@ def test_outside_a_job_nothing_is_touched() -> None:
     environ = {"CI": "true", "CI_REGISTRY": "r", "CI_REGISTRY_PASSWORD": "password"}
     assert not is_job(environ)
     said: list[str] = []
-    with job(["x"], say=said.append, redactor=Redactor(), environ=environ):
+    with prepared_job(["x"], say=said.append, redactor=Redactor(), environ=environ):
         assert environ.keys() == {"CI", "CI_REGISTRY", "CI_REGISTRY_PASSWORD"}
     assert said == []
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks.core.environment import State
-from tasks.flows.target import Part, Summary
+from tasks.flows.target import EnvironmentSummary, ServiceStatus
 from tasks.flows.views import list_rows, since, status_rows, until
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -32,13 +32,17 @@ def test_what_is_to_come() -> None:
 
 
 def test_an_environment_that_never_worked_has_a_row_without_gaps() -> None:
-    row = list_rows([Summary("b", "b", "r", "http://b", State.INTERRUPTED, *[""] * 6)], NOW)[0]
+    row = list_rows(
+        [EnvironmentSummary("b", "b", "r", "http://b", State.INTERRUPTED, *[""] * 6)], NOW
+    )[0]
     assert row == ("b", "interrupted", "-", "-", "-", "-", "http://b")
 
 
 def test_rows_of_status_fit_into_80_columns() -> None:
     image = "localhost:5050/mautic/mautic@sha256:" + "ab" * 32
-    part = Part("database", "running", "healthy", image, "1a2b3c4d", "Up 59 minutes (healthy)")
+    part = ServiceStatus(
+        "database", "running", "healthy", image, "1a2b3c4d", "Up 59 minutes (healthy)"
+    )
     row = status_rows([part])[0]
     assert row[3] == "1a2b3c4d abababababab"
     assert len("  ".join(row)) <= 80

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from tasks.adapters.aws import eks
-from tasks.adapters.aws.eks import EksAccess, sign
+from tasks.adapters.aws.eks import EksAccess, sign_token
 from tasks.adapters.aws.session import Aws
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.cluster import Cluster
@@ -76,7 +76,7 @@ def test_a_token_is_what_is_documented_field_by_field(
     if session_token:
         monkeypatch.setenv("AWS_SESSION_TOKEN", session_token)
     before = datetime.now(UTC).replace(microsecond=0)
-    token = sign(Aws(REGION), NAME)
+    token = sign_token(Aws(REGION), NAME)
     url = url_of(token.value)
     parts = urlsplit(url)
     query = {key: value for key, (value,) in parse_qs(parts.query).items()}
@@ -105,7 +105,7 @@ def test_a_token_is_what_is_documented_field_by_field(
 
 
 def test_what_a_token_signs_sts_answers(aws: Moto) -> None:
-    url = url_of(sign(Aws(REGION), NAME).value)
+    url = url_of(sign_token(Aws(REGION), NAME).value)
     assert url.startswith(aws.url)
     assert f"<Account>{ACCOUNT}</Account>" in asked_of_sts(url, NAME)
 
@@ -117,7 +117,7 @@ def test_a_profile_with_a_role_gives_a_token_of_that_role(
     config.write_text(f"[profile ci]\nrole_arn = {ROLE}\ncredential_source = Environment\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_REGION", REGION)
-    query = parse_qs(urlsplit(url_of(sign(Aws(REGION, "ci"), NAME).value)).query)
+    query = parse_qs(urlsplit(url_of(sign_token(Aws(REGION, "ci"), NAME).value)).query)
     assert not query["X-Amz-Credential"][0].startswith(KEY)
     assert query["X-Amz-Security-Token"]
 
@@ -132,7 +132,7 @@ def test_a_web_identity_gives_a_token_of_its_role(
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
     monkeypatch.setenv("AWS_ROLE_ARN", ROLE)
     monkeypatch.setenv("AWS_REGION", REGION)
-    query = parse_qs(urlsplit(url_of(sign(Aws(REGION), NAME).value)).query)
+    query = parse_qs(urlsplit(url_of(sign_token(Aws(REGION), NAME).value)).query)
     assert query["X-Amz-Security-Token"]
 
 
@@ -140,7 +140,7 @@ def test_without_credentials_there_is_no_token(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(AwsError, match="no usable AWS credentials"):
-        sign(Aws(REGION), NAME)
+        sign_token(Aws(REGION), NAME)
 
 
 # -- the cluster, by moto -------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.adapters.files.lock import Lock
+from tasks.adapters.files.lock import FileLock
 from tasks.core.environment import Holder
 from tasks.core.errors import HeldError
 
@@ -27,7 +27,7 @@ def _holder(
 
 
 def _hold(folder: str, held: Event, enough: Event) -> None:
-    with Lock("env", Path(folder)).held(_holder("first"), lambda _: None):
+    with FileLock("env", Path(folder)).held(_holder("first"), lambda _: None):
         held.set()
         enough.wait(60)
 
@@ -59,12 +59,12 @@ def test_one_waits_for_the_other_and_is_told_who_it_is(folder: Path) -> None:
         told.append(text)
         other.enough.set()
 
-    with Lock("env", folder).held(_holder("second"), waiting):
-        assert Lock("env", folder).holder() == _holder("second")
+    with FileLock("env", folder).held(_holder("second"), waiting):
+        assert FileLock("env", folder).holder() == _holder("second")
     other.end()
     assert len(told) == 1
     assert f"ada@host (pid {other.process.pid}, deploy first)" in told[0]
-    assert Lock("env", folder).holder() is None
+    assert FileLock("env", folder).holder() is None
 
 
 def test_a_killed_holder_leaves_nothing_that_holds(folder: Path) -> None:
@@ -72,8 +72,8 @@ def test_a_killed_holder_leaves_nothing_that_holds(folder: Path) -> None:
     assert other.process.pid
     os.kill(other.process.pid, signal.SIGKILL)
     other.process.join(60)
-    assert Lock("env", folder).holder() is None
-    with Lock("env", folder).held(_holder(), pytest.fail):
+    assert FileLock("env", folder).holder() is None
+    with FileLock("env", folder).held(_holder(), pytest.fail):
         pass
 
 
@@ -81,7 +81,7 @@ def test_waiting_ends_at_its_deadline_and_names_the_holder(folder: Path) -> None
     other = Other(folder)
     with (
         pytest.raises(HeldError, match=r"still held by ada@host \(pid \d+, deploy first\)"),
-        Lock("env", folder).held(_holder("second"), lambda _: None, wait_seconds=0),
+        FileLock("env", folder).held(_holder("second"), lambda _: None, wait_seconds=0),
     ):
         pass
     other.end()
@@ -94,7 +94,7 @@ def test_a_newer_commit_that_waits_takes_the_place_of_an_older_one(folder: Path)
     def older() -> None:
         me = _holder("older", committed=1)
         try:
-            with Lock("env", folder).held(me, lambda _: older_waits.set()):
+            with FileLock("env", folder).held(me, lambda _: older_waits.set()):
                 outcome.append("ran")
         except HeldError as error:
             outcome.append(error.message)
@@ -107,7 +107,7 @@ def test_a_newer_commit_that_waits_takes_the_place_of_an_older_one(folder: Path)
         thread.join(60)
         other.enough.set()
 
-    with Lock("env", folder).held(_holder("newer", committed=2), newer_waits):
+    with FileLock("env", folder).held(_holder("newer", committed=2), newer_waits):
         pass
     other.end()
     assert len(outcome) == 1
@@ -118,6 +118,6 @@ def test_a_newer_commit_that_died_while_it_waited_takes_nobodys_place(folder: Pa
     other = Other(folder)
     dead = _holder("newer", committed=2, pid=2**22 + 1)
     (folder / "env.next").write_text(json.dumps(asdict(dead)))
-    with Lock("env", folder).held(_holder("older", committed=1), lambda _: other.enough.set()):
+    with FileLock("env", folder).held(_holder("older", committed=1), lambda _: other.enough.set()):
         pass
     other.end()

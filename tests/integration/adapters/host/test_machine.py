@@ -18,11 +18,11 @@ import pytest
 
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.host.apt import AptTool
-from tasks.adapters.host.docker_service import Service
+from tasks.adapters.host.docker_service import DockerService
 from tasks.adapters.host.machine import DEBIAN_KEYS, Machine
 from tasks.adapters.process import Runner
 from tasks.core.doctor.checks import ClockSkew, Need, TerraformFacts
-from tasks.core.doctor.packages import Command, install_commands
+from tasks.core.doctor.packages import FixCommand, install_commands
 from tasks.core.errors import EngineError
 from tasks.core.redact import Redactor
 from tests.conftest import missing
@@ -253,7 +253,7 @@ def test_docker_of_trixie_installs_on_bookworm_and_brings_nothing_else(
     assert [command.argv[0] for command in again or ()] == ["apt-get", "env"]
 
 
-def run(runner: Runner, command: Command) -> None:
+def run(runner: Runner, command: FixCommand) -> None:
     """Run a command of a plan."""
     runner.run(command.argv, stdin=command.stdin, deadline=300)
 
@@ -262,19 +262,19 @@ def run(runner: Runner, command: Command) -> None:
 
 
 @pytest.fixture
-def private(runner: Runner) -> Iterator[tuple[Service, Machine, str]]:
+def private(runner: Runner) -> Iterator[tuple[DockerService, Machine, str]]:
     """An engine of the test's own: nothing of it meets the machine's."""
     # Not tmp_path: the path of a Unix socket has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True) as folder:
         yield from _private(runner, Path(folder))
 
 
-def _private(runner: Runner, folder: Path) -> Iterator[tuple[Service, Machine, str]]:
+def _private(runner: Runner, folder: Path) -> Iterator[tuple[DockerService, Machine, str]]:
     daemon = Machine(runner, Engine()).find("dockerd")
     if os.geteuid() != 0 or not daemon or not shutil.which("start-stop-daemon"):
         missing("no root, no dockerd or no start-stop-daemon")
     socket_path = f"unix://{folder}/docker.sock"
-    service = Service(
+    service = DockerService(
         runner,
         pidfile=folder / "ours.pid",
         log=folder / "dockerd.log",
@@ -291,7 +291,7 @@ def _private(runner: Runner, folder: Path) -> Iterator[tuple[Service, Machine, s
         runner.run(stop.argv, deadline=90)
 
 
-def start(runner: Runner, service: Service, daemon: str) -> None:
+def start(runner: Runner, service: DockerService, daemon: str) -> None:
     """Start an engine in network and mount namespaces of its own.
 
     Told to have no bridge, dockerd removes docker0, which would be the machine's own engine's; and
@@ -302,7 +302,7 @@ def start(runner: Runner, service: Service, daemon: str) -> None:
 
 
 def test_an_engine_is_started_known_again_and_stopped(
-    runner: Runner, private: tuple[Service, Machine, str], monkeypatch: pytest.MonkeyPatch
+    runner: Runner, private: tuple[DockerService, Machine, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, client, daemon = private
     monkeypatch.setenv("DOCKER_HOST", f"unix://{service.pidfile.parent}/docker.sock")
@@ -326,10 +326,12 @@ def test_an_engine_is_started_known_again_and_stopped(
 
 
 def test_an_engine_that_ends_at_once_is_quoted(
-    runner: Runner, private: tuple[Service, Machine, str]
+    runner: Runner, private: tuple[DockerService, Machine, str]
 ) -> None:
     service, _, daemon = private
-    broken = Service(runner, service.pidfile, service.log, (*service.options, "--group", "absent"))
+    broken = DockerService(
+        runner, service.pidfile, service.log, (*service.options, "--group", "absent")
+    )
     start(runner, broken, daemon)
     with pytest.raises(EngineError) as caught:
         broken.wait(lambda: False, ours=True)
@@ -337,5 +339,5 @@ def test_an_engine_that_ends_at_once_is_quoted(
 
 
 def test_systemd_starts_the_engine_where_it_runs() -> None:
-    command = Service(Runner(Redactor())).start("/usr/sbin/dockerd", systemd=True)
+    command = DockerService(Runner(Redactor())).start("/usr/sbin/dockerd", systemd=True)
     assert command.argv == ("systemctl", "enable", "--now", "docker")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.adapters.aws.session import ATTEMPTS, Aws
-from tasks.adapters.docker.buildx import Buildx, Order
+from tasks.adapters.docker.buildx import BakeOrder, Buildx
 from tasks.adapters.process import Runner
 from tasks.adapters.registry.docker_login import logged_in
 from tasks.adapters.registry.ecr import BATCH, EcrRegistry, region_of
@@ -477,7 +477,7 @@ def test_a_push_carries_the_token_and_needs_it(
         reference = f"{host}/{place.path}/mautic:1"
         try:
             with pytest.raises(RegistryError, match="refused the push"):
-                buildx.bake({"default": Order(reference)}, variables={}, on_line=said.append)
+                buildx.bake({"default": BakeOrder(reference)}, variables={}, on_line=said.append)
             # As on a person's machine; the helper must not be asked for this registry.
             own = tmp_path / "docker"
             own.mkdir()
@@ -485,7 +485,7 @@ def test_a_push_carries_the_token_and_needs_it(
             monkeypatch.setenv("DOCKER_CONFIG", str(own))
             with logged_in(host, token.user, token.password) as folder:
                 baked = buildx.bake(
-                    {"default": Order(reference)},
+                    {"default": BakeOrder(reference)},
                     variables={},
                     login={"DOCKER_CONFIG": str(folder)},
                     on_line=said.append,

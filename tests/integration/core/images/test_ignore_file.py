@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tasks.adapters.docker.build_context import Context
+from tasks.adapters.docker.build_context import BuildContext
 from tasks.core.errors import InputError
 from tasks.core.images.ignore_file import IgnoreFile
 
@@ -95,5 +95,5 @@ def test_the_builder_is_given_what_is_keyed(found: list[tuple[list[str], str]]) 
         assert done.returncode == 0, done.stderr
         for number, (_, ignore) in enumerate(found):
             folder = root / f"in{number}"
-            context = Context(root, f"in{number}", folder / ".dockerignore")
+            context = BuildContext(root, f"in{number}", folder / ".dockerignore")
             assert set(context.paths()) == listed(root / f"out{number}"), (ignore, listed(folder))

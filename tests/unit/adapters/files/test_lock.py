@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.adapters.files.lock import Lock
+from tasks.adapters.files.lock import FileLock
 from tasks.core.environment import Holder
 from tasks.core.errors import SuiteError
 
@@ -26,8 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_environments_do_not_hold_each_other(folder: Path) -> None:
     with (
-        Lock("one", folder).held(_holder(), pytest.fail),
-        Lock("two", folder).held(_holder(), pytest.fail),
+        FileLock("one", folder).held(_holder(), pytest.fail),
+        FileLock("two", folder).held(_holder(), pytest.fail),
     ):
         pass
 
@@ -35,7 +35,7 @@ def test_environments_do_not_hold_each_other(folder: Path) -> None:
 def test_every_user_of_the_machine_can_lock(folder: Path) -> None:
     before = os.umask(0o077)
     try:
-        with Lock("env", folder).held(_holder(), pytest.fail):
+        with FileLock("env", folder).held(_holder(), pytest.fail):
             pass
     finally:
         os.umask(before)
@@ -50,7 +50,7 @@ def test_a_link_in_the_lock_s_place_is_an_error(folder: Path, tmp_path: Path) ->
     (folder / "env.lock").symlink_to(victim)
     with (
         pytest.raises(SuiteError, match=r"env\.lock cannot be opened"),
-        Lock("env", folder).held(_holder(), pytest.fail),
+        FileLock("env", folder).held(_holder(), pytest.fail),
     ):
         pass
     assert victim.read_text() == "precious"

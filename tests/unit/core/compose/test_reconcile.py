@@ -7,17 +7,17 @@ import pytest
 
 from tasks.core.compose.reconcile import (
     RESTARTS_MAX,
-    Change,
     Fate,
-    Observed,
-    Present,
-    Wanted,
+    ObservedContainer,
+    PresentService,
+    ServiceChange,
+    WantedService,
     decide,
     judge,
     keeps_restarting,
-    order,
-    short,
-    wanted,
+    read_services,
+    short_reference,
+    sort_services,
 )
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -30,7 +30,7 @@ CONFIG = {
         "cron": {"image": f"r/mautic{DIGEST}", "network_mode": "none"},
     }
 }
-SEEN = Observed(
+SEEN = ObservedContainer(
     id="1",
     name="p-fpm-1",
     service="fpm",
@@ -45,32 +45,32 @@ SEEN = Observed(
 YOUNG = "2026-11-22T11:59:59.123456789Z"
 
 
-def _running(**images: str) -> dict[str, Present]:
-    services = wanted(CONFIG)
+def _running(**images: str) -> dict[str, PresentService]:
+    services = read_services(CONFIG)
     return {
-        name: Present(images.get(name, service.image), "running")
+        name: PresentService(images.get(name, service.image), "running")
         for name, service in services.items()
     }
 
 
 def _recorded() -> dict[str, str]:
-    return {name: service.fingerprint for name, service in wanted(CONFIG).items()}
+    return {name: service.fingerprint for name, service in read_services(CONFIG).items()}
 
 
-def _verbs(changes: tuple[Change, ...]) -> dict[str, str]:
+def _verbs(changes: tuple[ServiceChange, ...]) -> dict[str, str]:
     return {change.service: change.verb for change in changes}
 
 
-def _services() -> list[Wanted]:
-    return order(list(wanted(CONFIG).values()))
+def _services() -> list[WantedService]:
+    return sort_services(list(read_services(CONFIG).values()))
 
 
 def test_a_fingerprint_stands_for_everything_but_the_image() -> None:
-    before = wanted(CONFIG)["web"]
+    before = read_services(CONFIG)["web"]
     other_image = {"services": {"web": {**CONFIG["services"]["web"], "image": "other"}}}
     other_rest = {"services": {"web": {**CONFIG["services"]["web"], "environment": {"A": "2"}}}}
-    assert wanted(other_image)["web"].fingerprint == before.fingerprint
-    assert wanted(other_rest)["web"].fingerprint != before.fingerprint
+    assert read_services(other_image)["web"].fingerprint == before.fingerprint
+    assert read_services(other_rest)["web"].fingerprint != before.fingerprint
 
 
 def test_a_service_that_shares_a_network_comes_after_the_one_it_shares_it_with() -> None:
@@ -133,8 +133,8 @@ def test_what_keeps_restarting(change: dict[str, object], expected: bool) -> Non
 
 
 def test_a_digest_is_cut_for_reading_and_a_tag_is_not() -> None:
-    assert short(f"localhost:5050/mautic/nginx{DIGEST}") == "nginx@abababababab"
-    assert short("mysql:8.4") == "mysql:8.4"
+    assert short_reference(f"localhost:5050/mautic/nginx{DIGEST}") == "nginx@abababababab"
+    assert short_reference("mysql:8.4") == "mysql:8.4"
 
 
 @pytest.mark.parametrize(

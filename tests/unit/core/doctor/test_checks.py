@@ -11,14 +11,14 @@ from tasks.core.doctor.checks import (
     GIB,
     TERRAFORM_MIN,
     ClockSkew,
-    Docker,
+    DockerFacts,
     Facts,
     Finding,
+    ImageHost,
     Need,
     PortUse,
     Severity,
-    Source,
-    System,
+    SystemFacts,
     TerraformFacts,
     judge,
     needs,
@@ -27,7 +27,7 @@ from tasks.core.doctor.checks import (
 )
 from tests.support.suite import ROOT
 
-SYSTEM = System(
+SYSTEM = SystemFacts(
     name="Debian GNU/Linux 12 (bookworm)",
     machine="x86_64",
     python="3.11.2",
@@ -38,7 +38,7 @@ SYSTEM = System(
     codename="bookworm",
     systemd=True,
 )
-DOCKER = Docker(
+DOCKER = DockerFacts(
     client="/usr/bin/docker",
     daemon="/usr/sbin/dockerd",
     state="answers",
@@ -48,7 +48,9 @@ DOCKER = Docker(
     buildx="0.13.1+ds1",
     compose="2.26.1-4",
 )
-HUB = Source("docker.io", ("debian:trixie-slim", "mysql:8.4"), reached=True, detail="", missing=())
+HUB = ImageHost(
+    "docker.io", ("debian:trixie-slim", "mysql:8.4"), reached=True, detail="", missing=()
+)
 AWAY = dataclasses.replace(HUB, reached=False, detail="Name or service not known")
 FACTS = Facts(
     system=SYSTEM,
@@ -300,7 +302,9 @@ def test_other_systems_are_told_that_they_install_by_hand() -> None:
 
 
 def test_needs_come_once_and_in_order_and_only_problems_count() -> None:
-    findings = judge(dataclasses.replace(FACTS, git="", docker=Docker(), tools={Need.CHROMIUM: ""}))
+    findings = judge(
+        dataclasses.replace(FACTS, git="", docker=DockerFacts(), tools={Need.CHROMIUM: ""})
+    )
     assert needs(findings) == (
         Need.GIT,
         Need.ENGINE,

@@ -10,11 +10,11 @@ from tasks.core.doctor.packages import (
     SOURCES,
     Apt,
     Candidate,
-    Command,
+    FixCommand,
     Index,
     docker_packages,
-    elsewhere,
     install_commands,
+    manual_install_hint,
     mirrors,
     newer_sources,
     read_indexes,
@@ -73,7 +73,7 @@ DOCKER_INC = {
 ALL = (Need.ENGINE, Need.CLIENT, Need.BUILDX, Need.COMPOSE, Need.START)
 
 
-def installed(commands: tuple[Command, ...] | None) -> list[str]:
+def installed(commands: tuple[FixCommand, ...] | None) -> list[str]:
     """Return the packages that the last command installs."""
     assert commands is not None
     words = commands[-1].argv
@@ -306,10 +306,10 @@ def test_a_compose_of_the_first_generation_is_none() -> None:
 def test_other_package_managers_are_told_what_to_install(
     wanted: tuple[Need, ...], line: str
 ) -> None:
-    assert elsewhere(wanted) == line
+    assert manual_install_hint(wanted) == line
 
 
 def test_commands_are_shown_as_they_are_typed() -> None:
-    command = Command(("tee", "/etc/a file"), stdin="one\ntwo\n")
+    command = FixCommand(("tee", "/etc/a file"), stdin="one\ntwo\n")
     assert command.shown(sudo=True) == "sudo tee '/etc/a file' <<'EOF'\none\ntwo\nEOF"
-    assert Command(("id",), root=False).shown(sudo=True) == "id"
+    assert FixCommand(("id",), root=False).shown(sudo=True) == "id"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tasks.core.images.migrations import unavailable
+from tasks.core.images.migrations import unavailable_migrations
 
 TABLE = r"""
 +------------------------------------+-------------------------+---------------------+-------+
@@ -16,5 +16,5 @@ TABLE = r"""
 
 
 def test_migrations_that_the_code_does_not_have() -> None:
-    assert unavailable(TABLE) == ("Version20250101", "Version20260101")
-    assert unavailable("There are no commands defined in the doctrine namespace") == ()
+    assert unavailable_migrations(TABLE) == ("Version20250101", "Version20260101")
+    assert unavailable_migrations("There are no commands defined in the doctrine namespace") == ()

@@ -8,15 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.images.wait_messages import Said, Words, is_own, last, read
+from tasks.core.images.wait_messages import (
+    ContainerMessages,
+    WaitMessage,
+    is_own,
+    last_message,
+    parse_message,
+)
 
 BEGAN = datetime(2026, 11, 26, 7, 0, tzinfo=UTC)
 REFUSED = "migrate: waiting [database-refused]: db:3306: connection refused"
 
 
-def after(*lines: str) -> Said:
+def after(*lines: str) -> ContainerMessages:
     """Return what was said when these lines came a second apart."""
-    said = Said()
+    said = ContainerMessages()
     for second, line in enumerate(lines):
         said = said.then(line, BEGAN + timedelta(seconds=second))
     return said
@@ -25,16 +31,16 @@ def after(*lines: str) -> Said:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (REFUSED, Words("database-refused", "db:3306: connection refused", final=False)),
+        (REFUSED, WaitMessage("database-refused", "db:3306: connection refused", final=False)),
         (
             "wait: failed [migration]: it has not run",
-            Words("migration", "it has not run", final=True),
+            WaitMessage("migration", "it has not run", final=True),
         ),
         (
             "  database: failed [database-tls]: certificate\r\n",
-            Words("database-tls", "certificate", final=True),
+            WaitMessage("database-tls", "certificate", final=True),
         ),
-        ("wait: waiting [migration]: ", Words("migration", "", final=False)),
+        ("wait: waiting [migration]: ", WaitMessage("migration", "", final=False)),
         ("migrate: done", None),
         ("migrate: waiting for the database", None),
         ("cron: waiting [migration]: x", None),
@@ -43,33 +49,33 @@ def after(*lines: str) -> Said:
         ("", None),
     ],
 )
-def test_a_line_says_what_a_program_waits_for(line: str, words: Words | None) -> None:
-    assert read(line) == words
+def test_a_line_says_what_a_program_waits_for(line: str, words: WaitMessage | None) -> None:
+    assert parse_message(line) == words
 
 
 @given(st.text())
 def test_no_line_is_too_strange_to_be_read(text: str) -> None:
-    assert read(text) is None or is_own(text.strip())
-    assert last(text) is None or text
+    assert parse_message(text) is None or is_own(text.strip())
+    assert last_message(text) is None or text
 
 
 def test_the_last_words_of_a_log_count() -> None:
     text = f"{REFUSED}\nmigrate: failed [database-access-denied]: mautic@%\nPHP is ending\n"
-    assert last(text) == Words("database-access-denied", "mautic@%", final=True)
-    assert last("Fatal error: out of memory") is None
+    assert last_message(text) == WaitMessage("database-access-denied", "mautic@%", final=True)
+    assert last_message("Fatal error: out of memory") is None
 
 
 def test_a_wait_began_with_its_first_words() -> None:
     said = after(REFUSED, REFUSED, "PHP Warning: something", REFUSED)
 
-    assert said.words == read(REFUSED)
+    assert said.words == parse_message(REFUSED)
     assert said.since == BEGAN
 
 
 def test_a_database_that_is_away_in_several_ways_is_away_all_the_time() -> None:
     said = after(REFUSED, "migrate: waiting [database-unreachable]: timed out")
 
-    assert said.words == Words("database-unreachable", "timed out", final=False)
+    assert said.words == WaitMessage("database-unreachable", "timed out", final=False)
     assert said.since == BEGAN
 
 

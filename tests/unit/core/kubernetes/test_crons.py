@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.core.kubernetes.crons import unable
+from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.flows.kubernetes.values import overlay
 from tests.support.suite import ROOT
 
@@ -35,4 +35,4 @@ ON = {"enabled": True}
 def test_a_cronjob_that_fetches_mail_needs_imap(
     php: str, crons: dict[str, Any], off: list[str]
 ) -> None:
-    assert list(unable(overlay(DEFAULTS, {"crons": crons}), php)) == off
+    assert list(unsupported_crons(overlay(DEFAULTS, {"crons": crons}), php)) == off

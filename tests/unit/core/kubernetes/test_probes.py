@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.core.kubernetes.probes import answer, is_of, killed, unanswered
+from tasks.core.kubernetes.probes import (
+    describe_answer,
+    describe_unanswered,
+    is_failure_of,
+    parse_killing,
+)
 
 CONTAINER = {
     "name": "nginx",
@@ -57,12 +62,12 @@ ADDRESS = "http://10.42.0.5:8080/s/login"
     ],
 )
 def test_a_probe_s_answer_is_told_in_the_words_of_its_spec(message: str, words: str) -> None:
-    assert answer(message, CONTAINER) == words
+    assert describe_answer(message, CONTAINER) == words
 
 
 def test_a_probe_that_the_spec_does_not_have_is_told_all_the_same() -> None:
     message = "Readiness probe failed: HTTP probe failed with statuscode: 503"
-    assert answer(message, {"name": "fpm"}) == "readiness probe: the request answered 503"
+    assert describe_answer(message, {"name": "fpm"}) == "readiness probe: the request answered 503"
 
 
 @pytest.mark.parametrize(
@@ -73,13 +78,13 @@ def test_a_probe_that_the_spec_does_not_have_is_told_all_the_same() -> None:
     ],
 )
 def test_a_probe_without_an_answer_is_named(started: bool, words: str) -> None:
-    assert unanswered(CONTAINER, started=started) == words
-    assert unanswered({"name": "worker"}, started=started) == "it is not ready"
+    assert describe_unanswered(CONTAINER, started=started) == words
+    assert describe_unanswered({"name": "worker"}, started=started) == "it is not ready"
 
 
 def test_a_probe_that_ended_a_container_is_known_by_the_event() -> None:
     words = "Container fpm failed startup probe, will be restarted"
-    assert killed(words) == ("fpm", "startup")
-    assert killed("Stopping container fpm") is None
-    assert is_of("Startup probe failed: x", "startup")
-    assert not is_of("Readiness probe failed: x", "startup")
+    assert parse_killing(words) == ("fpm", "startup")
+    assert parse_killing("Stopping container fpm") is None
+    assert is_failure_of("Startup probe failed: x", "startup")
+    assert not is_failure_of("Readiness probe failed: x", "startup")

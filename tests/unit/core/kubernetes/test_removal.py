@@ -9,10 +9,10 @@ import pytest
 
 from tasks.core.kubernetes.removal import (
     Contents,
-    contents,
-    held_by,
+    blocker_of,
+    is_in_most_namespaces,
     is_stuck,
-    stands_in_most,
+    sort_contents,
 )
 
 Object = dict[str, Any]
@@ -34,7 +34,7 @@ def thing(kind: str, name: str, *, after: float = 60, manager: str = "", **meta:
 
 def sort(*found: Object, patterns: tuple[str, ...] = ()) -> Contents:
     namespace = thing("Namespace", RELEASE, after=0)
-    return contents(found, namespace=namespace, release=RELEASE, patterns=patterns)
+    return sort_contents(found, namespace=namespace, release=RELEASE, patterns=patterns)
 
 
 def owned(kind: str, name: str) -> Object:
@@ -151,7 +151,7 @@ def test_the_settings_may_name_work_as_well() -> None:
     ],
 )
 def test_most_namespaces_are_more_than_half_of_enough(there: int, others: int, most: bool) -> None:
-    assert stands_in_most(there, others) is most
+    assert is_in_most_namespaces(there, others) is most
 
 
 # -- waiting --------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def condition(kind: str, message: str, status: str = "True") -> Object:
     ],
 )
 def test_a_wait_names_what_holds_it_up(found: Object, words: str) -> None:
-    assert held_by(found) == words
+    assert blocker_of(found) == words
 
 
 @pytest.mark.parametrize(

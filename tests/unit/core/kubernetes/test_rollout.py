@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.images.wait_messages import Said
+from tasks.core.images.wait_messages import ContainerMessages
 from tasks.core.kubernetes.failures import RULES, Patience, Symptom, rule_for
 from tasks.core.kubernetes.rollout import Policy, Verdict, judge
 from tasks.core.kubernetes.snapshot import REVISION, Snapshot
@@ -202,9 +202,9 @@ def of_eviction(reason: str) -> Snapshot:
     return release.snapshot(gone)
 
 
-def said(line: str, since: float = 0) -> Said:
+def said(line: str, since: float = 0) -> ContainerMessages:
     """Return what a container has said whose last line is of that time."""
-    return Said().then(line, STARTED + timedelta(seconds=since))
+    return ContainerMessages().then(line, STARTED + timedelta(seconds=since))
 
 
 def of_words(line: str, since: float = 0, *, inits: bool = False) -> Snapshot:
@@ -282,6 +282,53 @@ CODES = {
     "migration": "the migration has not run",
 }
 PULL = 'failed to resolve reference "r/mautic:1": '
+GET = 'failed to do request: Get "https://r/v2/mautic/blobs/sha256:0": '
+STATUS = "unexpected status from HEAD request to https://r:5000/v2/mautic/manifests/1: "
+PASSING_PULLS = (
+    "dial tcp: lookup r: Temporary failure in name resolution",
+    "dial tcp: lookup r: Try again",
+    "dial tcp: lookup r on [fd00::a]:53: dial udp [fd00::a]:53: connect: cannot assign requested "
+    "address",
+    "dial tcp 10.0.0.1:443: connect: no route to host",
+    "dial tcp 10.0.0.1:443: connect: network is unreachable",
+    "dial tcp 10.0.0.1:443: connect: host is down",
+    "proxyconnect tcp: dial tcp 10.0.0.9:3128: connect: connection refused",
+    f"{GET}http2: client connection lost",
+    f"{GET}http2: server sent GOAWAY and closed the connection",
+    f"{GET}stream error: stream ID 5; INTERNAL_ERROR; received from peer",
+    f"{GET}http: server closed idle connection",
+    f"{GET}net/http: HTTP/1.x transport connection broken",
+    f"{GET}Bad Gateway",
+    f"{GET}write tcp 10.0.0.2:4->10.0.0.1:443: write: broken pipe",
+    "read tcp 10.0.0.2:4->10.0.0.1:443: use of closed network connection",
+    "failed size validation: 4096 != 70931: failed precondition",
+    f"{STATUS}520 ",
+    f"{STATUS}530 <none>",
+    "unexpected status code [manifests 1]: 522 ",
+    "unexpected status code https://r/v2/mautic/blobs/sha256:0?ns=r: 500",
+    "received unexpected HTTP status: 521 ",
+    "fetching blob: StatusCode: 503, <html>",
+    "invalid status code from registry 504 (Gateway Time-out)",
+    "write /var/lib/containerd/x: no space left on device",
+    "ref layer-sha256:0 locked for 2m1s (since 12:00): unavailable",
+    "rpc error: code = Unavailable desc = error reading from server: EOF",
+)
+"""What the next attempt of a kubelet may be spared, of containerd, CRI-O and dockerd."""
+LASTING_PULLS = (
+    f"{STATUS}403 Forbidden",
+    f"{STATUS}401 Unauthorized",
+    "unexpected status from HEAD request to https://r:501/v2/m/manifests/502: 403 Forbidden",
+    "unexpected status code [manifests 503]: 401 Unauthorized",
+    "received unexpected HTTP status: 400 Bad Request",
+    "no match for platform in manifest: not found",
+    f"{GET}x509: certificate signed by unknown authority",
+    f"{GET}http: server gave HTTP response to HTTPS client",
+    "pull access denied, repository does not exist or may require authorization",
+)
+"""What no attempt mends, with numbers in it that are no status."""
+UNCOUNTED = 'pods "web-1" is forbidden: status unknown for quota: q, resources: limits.memory,pods'
+HOOK = 'Internal error occurred: failed calling webhook "x.example.com": failed to call webhook: '
+POST = 'Post "https://x.n.svc:443/m?timeout=10s": '
 ROWS: list[tuple[str, Snapshot]] = [
     ("the image name is invalid", of(waiting("InvalidImageName", "couldn't parse"))),
     *(
@@ -299,6 +346,7 @@ ROWS: list[tuple[str, Snapshot]] = [
             "toomanyrequests: You have reached your pull rate limit",
             "pull QPS exceeded",
             "context deadline exceeded",
+            *PASSING_PULLS,
         )
     ),
     (
@@ -306,7 +354,18 @@ ROWS: list[tuple[str, Snapshot]] = [
         of(waiting("RegistryUnavailable", "the registry is unavailable")),
     ),
     ("the image cannot be pulled", of(waiting("ErrImagePull", PULL + "r/mautic:1: not found"))),
-    ("the image cannot be pulled", of(waiting("ErrImagePull", PULL + "pull access denied"))),
+    *(
+        (
+            "the registry is busy or out of reach",
+            of(waiting("ImagePullBackOff", f'Back-off pulling image "r/mautic:1"{why}')),
+        )
+        for why in ("", ": ErrImagePull: dial tcp 10.0.0.1:443: connect: no route to host")
+    ),
+    *(
+        ("the image cannot be pulled", of(waiting(reason, PULL + message)))
+        for reason in ("ErrImagePull", "ImagePullBackOff")
+        for message in LASTING_PULLS
+    ),
     ("the image cannot be pulled", of(waiting("ErrImagePull", "r/x@sha256:4295500eof: not found"))),
     ("the image cannot be pulled", of(waiting("ImagePullBackOff", PULL + "not found"))),
     ("the image cannot be pulled", of(waiting("ErrImageNeverPull", "is not present"))),
@@ -345,6 +404,27 @@ ROWS: list[tuple[str, Snapshot]] = [
     ("the container cannot be created", of(waiting("CreateContainerError", "name is reserved"))),
     ("refused by a quota", of_condition("FailedCreate", "is forbidden: exceeded quota: q")),
     ("refused by a quota", of_progress("ReplicaSetCreateError", "exceeded quota: q")),
+    ("refused by a quota", of_condition("FailedCreate", "forbidden: insufficient quota to match")),
+    *(
+        ("a quota's use is not known yet", of_condition("FailedCreate", words))
+        for words in (
+            UNCOUNTED,
+            "Internal error occurred: resource quota evaluation timed out",
+            'Operation cannot be fulfilled on resourcequotas "q": the object has been modified',
+        )
+    ),
+    ("a quota's use is not known yet", of_progress("ReplicaSetCreateError", UNCOUNTED)),
+    *(
+        ("an admission webhook does not answer", of_condition("FailedCreate", HOOK + words))
+        for words in (
+            f"{POST}dial tcp 10.96.0.7:443: connect: connection refused",
+            f"{POST}context deadline exceeded",
+            f'{POST}no endpoints available for service "x"',
+            f"{POST}x509: certificate signed by unknown authority",
+            f"{POST}proxyconnect tcp: Forbidden",
+            "the server is currently unable to handle the request",
+        )
+    ),
     (
         "its service account is missing",
         of_condition("FailedCreate", 'is forbidden: … serviceaccount "x" not found'),
@@ -416,7 +496,7 @@ ROWS: list[tuple[str, Snapshot]] = [
         )
     ),
     ("the pod was evicted or killed", of_eviction("Evicted")),
-    ("objects cannot be created", of_condition("FailedCreate", "failed calling webhook: refused")),
+    ("objects cannot be created", of_condition("FailedCreate", "etcdserver: request timed out")),
     ("it does not become ready", of_probe(ANSWERED_500)),
     ("an init container does not end", of_silence()),
     ("the rollout made no progress", of_progress("ProgressDeadlineExceeded", "timed out")),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.adapters.docker.engine import PROJECT, Thing
+from tasks.adapters.docker.engine import PROJECT, DockerObject
 from tasks.core.compose.record import RECORD, ComposeRecord, owner_labels
 from tasks.core.environment import State
 from tasks.core.errors import RefusedError
@@ -82,7 +82,7 @@ def test_what_was_never_the_former_one_s_is_not_adopted(
     with pytest.raises(RefusedError):
         give(engine, NEW, "https://example.org/other/b")
     labels = {**owner_labels(owner_of(NAMES, NEWER)), PROJECT: NAMES.namespace}
-    engine.kept["theirs"] = Thing("theirs", labels)
+    engine.kept["theirs"] = DockerObject("theirs", labels)
     with pytest.raises(RefusedError, match="volume theirs"):
         give(engine, NEW, FORMER)
     assert [item.repository for item in target.inspector.list()] == [FORMER]

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.core.compose.reconcile import Change, Wanted
+from tasks.core.compose.reconcile import ServiceChange, WantedService
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment import State
 from tasks.flows.compose.plan import ComposePlan, migration, migration_reason
 from tests.support.fakes import NAMES, RELEASE, REQUEST
 
 SERVICES = ("database", "web", "fpm", "worker", "cron")
-WANTED = {name: Wanted(name, f"{name}@sha256:1", f"print of {name}") for name in SERVICES}
-WANTED["migrate"] = Wanted("migrate", "m@sha256:1", "print of migrate")
+WANTED = {name: WantedService(name, f"{name}@sha256:1", f"print of {name}") for name in SERVICES}
+WANTED["migrate"] = WantedService("migrate", "m@sha256:1", "print of migrate")
 RECORD = ComposeRecord(State.READY, NAMES.url, migrated="code print of migrate", history=(RELEASE,))
 PLAN = ComposePlan(
     request=REQUEST,
@@ -23,7 +23,7 @@ PLAN = ComposePlan(
     expires_at="",
     database="mysql@sha256:1",
     wanted=WANTED,
-    changes=tuple(Change(name, "keep", "unchanged") for name in SERVICES),
+    changes=tuple(ServiceChange(name, "keep", "unchanged") for name in SERVICES),
     migration="code print of migrate",
     migrate="",
     seed=False,
@@ -37,7 +37,7 @@ def test_where_everything_is_kept_there_is_nothing_to_do() -> None:
 
 
 def test_the_database_is_there_before_it_is_migrated_and_the_services_come_after() -> None:
-    changes = tuple(Change(name, "create", "it is not there") for name in reversed(SERVICES))
+    changes = tuple(ServiceChange(name, "create", "it is not there") for name in reversed(SERVICES))
     plan = replace(PLAN, record=None, changes=changes, migrate="never", seed=True, leftovers=("1",))
     assert plan.is_first
     assert [(step.verb, step.subject) for step in plan.steps] == [

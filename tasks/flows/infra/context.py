@@ -1,4 +1,4 @@
-"""One stack, and what works on it."""
+"""The context of a stack: its settings, its Terraform and the bucket of its state."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ FOLDER = "terraform"
 """The configuration, in the checkout."""
 
 PLANS = ".terraform-plans"
-"""Where saved plans lie, in the checkout: they hold secrets, and nobody but their owner reads
+"""The folder of saved plans in the checkout. They have secrets, so only their owner can read
 them."""
 
 
 @dataclass(frozen=True)
-class Site:
-    """One stack, and what works on it.
+class StackContext:
+    """One stack, with its Terraform and the bucket of its state.
 
     Attributes:
         files: Terraform variables files, the later ones win.
         protected: whether invoke.yaml protects the stack.
-        terraform: Terraform, on this stack.
-        bucket: the bucket of its state.
-        console: where everything is said.
     """
 
     name: str
@@ -44,7 +41,7 @@ class Site:
 
     @property
     def subject(self) -> str:
-        """What is shown of it."""
+        """The stack's description in messages."""
         return f"stack {self.name} (account {self.account}, {self.region})"
 
     @property
@@ -59,7 +56,7 @@ class Site:
 
     @property
     def record(self) -> Path:
-        """What the saved plan is of."""
+        """The saved plan's record."""
         return self.plan.with_suffix(".json")
 
     def command(self, task: str) -> str:
@@ -86,7 +83,7 @@ def variables_files(root: Path, stack: str, names: Iterable[str]) -> tuple[Path,
     """Return the paths of a stack's variables files.
 
     Raises:
-        InputError: one of them is not there.
+        InputError: one of them is missing.
     """
     files = tuple(root / name for name in names)
     for path in files:
