@@ -40,9 +40,11 @@ def this_run(action: str, commit: str = "", committed: int = 0) -> Holder:
 
 def is_alive(pid: int) -> bool:
     """Return True if a process of any user exists on this host."""
+    if pid <= 0:  # kill(2) takes these for groups of processes
+        return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the latter for a number that no pid can have
         return False
     except PermissionError:
         return True

@@ -8,12 +8,16 @@ import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Any, TextIO
 
 import invoke
 from invoke import Program
 from invoke.exceptions import Exit, ParseError, UnknownFileType
+
+from tasks.core.display import readable, visible
 
 
 class SuiteConfig(invoke.Config):
@@ -42,11 +46,11 @@ class SuiteConfig(invoke.Config):
         except Exception as error:
             # A user's file may have any content; errors in it are not bugs of the suite.
             reason = " ".join(str(error).split())
-            raise Exit(f"error: {path} cannot be read: {reason}", code=2) from error
+            raise Exit(visible(f"error: {path} cannot be read: {reason}"), code=2) from error
         if data is None:  # nothing but comments
             return {}
         if not isinstance(data, dict):
-            raise Exit(f"error: {path} must hold keys and values", code=2)
+            raise Exit(visible(f"error: {path} must hold keys and values"), code=2)
         return data
 
     def load_runtime(self, merge: bool = True) -> None:
@@ -54,10 +58,10 @@ class SuiteConfig(invoke.Config):
         try:
             super().load_runtime(merge)
         except UnknownFileType as error:
-            raise Exit(f"error: {error}", code=2) from error
+            raise Exit(visible(f"error: {error}"), code=2) from error
         if self._runtime_path is not None and not self._runtime_found:
             message = f"error: the file given with -f does not exist: {self._runtime_path}"
-            raise Exit(message, code=2)
+            raise Exit(visible(message), code=2)
 
     def _merge_file(self, name: str, desc: str) -> None:
         whole: dict[Any, Any] = getattr(self, f"_{name}")
@@ -66,7 +70,8 @@ class SuiteConfig(invoke.Config):
         try:
             super()._merge_file(name, desc)
         except ValueError as error:
-            raise Exit(f"error: {getattr(self, f'_{name}_path')}: {error}", code=2) from error
+            message = f"error: {getattr(self, f'_{name}_path')}: {error}"
+            raise Exit(visible(message), code=2) from error
         finally:
             self._set(**{f"_{name}": whole})
 
@@ -105,10 +110,10 @@ def _usage_errors(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except caught as error:
-        raise Exit(f"error: {error}", code=2) from error
+        raise Exit(visible(f"error: {error}"), code=2) from error
     except Exit as error:
         if error.code == 1:
-            raise Exit(f"error: {error.message}", code=2) from error
+            raise Exit(visible(f"error: {error.message}"), code=2) from error
         raise
 
 
@@ -122,6 +127,7 @@ def main() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
+        sys.excepthook = _show_traceback
         try:
             Suite(name="inv", binary="inv", binary_names=["inv"], config_class=SuiteConfig).run()
         finally:
@@ -137,6 +143,14 @@ def main() -> None:
         what = "the output" if lost else error.filename or "a file"
         sys.stderr.write(f"error: {what} cannot be written: {error.strerror}\n")
         sys.exit(1)
+
+
+def _show_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of a bug, whose message may have come from anywhere."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(readable(text))
 
 
 def _is_unwritable(stream: TextIO) -> bool:

@@ -20,11 +20,14 @@ def gc(
 ) -> None:
     """Remove environments whose branch is gone or whose time is over, and tags of gone branches."""
     from tasks.app.environments import EnvironmentSweep
+    from tasks.flows.views import unreadable_lines
 
     as_json = check_format(format)
     dry = dry_run or session.dry or not yes
     sweeping = EnvironmentSweep(session, env, dry=dry)
     sweep = sweeping.plan()
+    for line in unreadable_lines(sweep.unreadable):
+        session.console.warn(line)
     if as_json:
         session.console.json(sweep.as_dict())
     else:

@@ -213,7 +213,7 @@ def _show(session: Session, summary: PlanSummary) -> None:
     """Print a plan's summary; losses come last and, on a terminal, in red."""
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for line, alarming in summary.lines():
-        session.console.data(f"\x1b[31;1m{line}\x1b[0m" if alarming and colour else line)
+        session.console.data(line, colour="31;1" if alarming and colour else "")
 
 
 def _lost(changes: Iterable[ResourceChange]) -> str:

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Self
+from functools import cache
+from typing import Any, Self, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.core.errors import UnreadableError
 from tasks.core.repository import is_same
+
+T = TypeVar("T")
 
 HISTORY_MAX = 10
 """Successful deployments that are remembered for `inv rollback`."""
@@ -47,6 +54,8 @@ class State(StrEnum):
     """A run holds its lock for something else than a deploy or a clean-up."""
     INTERRUPTED = "interrupted"
     """A deploy or a clean-up was interrupted, and no run holds the lock."""
+    UNREADABLE = "unreadable"
+    """What is stored of it is damaged, so nothing is known of it and nothing is done to it."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +148,54 @@ class Record:
 
         Unknown fields are ignored: the branches of one project may have different versions of this
         suite, and read each other's records.
+
+        Raises:
+            UnreadableError: it is not what ``to_json`` writes, or a time in it is none.
         """
-        data = _known(cls, json.loads(text))
-        data["state"] = State(data["state"])
-        data["history"] = tuple(Release(**_known(Release, each)) for each in data["history"])
-        return cls(**data)
+        record = parse(cls, text, "the record")
+        for moment in (record.expires_at, *(each.deployed_at for each in record.history)):
+            if moment:
+                parse_moment(moment)
+        return record
 
 
-def _known(cls: type[Record | Release], data: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: data[field.name] for field in fields(cls) if field.name in data}
+def parse(kind: type[T], text: str | bytes, what: str) -> T:
+    """Return a dataclass from its JSON text, which anybody may have written.
+
+    Args:
+        kind: the dataclass; unknown fields are ignored.
+        what: what the text is, for the error.
+
+    Raises:
+        UnreadableError: the text is no such dataclass.
+    """
+    try:
+        found: T = _adapter(kind).validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UnreadableError(
+            f"{what} cannot be read: {f'{where}: ' if where else ''}{first['msg']}"
+        ) from error
+    return found
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def parse_moment(text: str) -> datetime:
+    """Return a stored time, ISO 8601; UTC where it names no time zone.
+
+    Raises:
+        UnreadableError: it is no time.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UnreadableError(f"{text!r} is no time") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def observed_state(

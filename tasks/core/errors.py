@@ -60,6 +60,10 @@ class SettingsError(InputError):
     """invoke.yaml, an INVOKE_ variable or a file given with -f is wrong."""
 
 
+class UnreadableError(SuiteError):
+    """What is stored of an environment (record, Lease, labels) is damaged or foreign."""
+
+
 class RefusedError(SuiteError):
     """A guard refused: the request is valid, but must not be carried out."""
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from tasks.core.environment import Holder, Owner
-from tasks.core.errors import RefusedError
+from tasks.core.errors import RefusedError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.repository import is_same
@@ -85,10 +85,13 @@ def plan_adoption(inspector: Inspector, names: Names, repository: str, former: s
     Raises:
         InputError: there is no such environment.
         RefusedError: it belongs to another repository than the user said.
+        UnreadableError: what is stored of it is damaged.
     """
     found = next((item for item in inspector.list() if item.branch == names.branch), None)
     if found is None:
         raise no_environment_error(inspector, names)
+    if found.problem:
+        raise UnreadableError(f"{names.branch} cannot be read: {found.problem}")
     plan = AdoptionPlan(names, found, repository)
     if plan.steps and not is_same(found.repository, former):
         raise RefusedError(

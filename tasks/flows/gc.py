@@ -13,8 +13,8 @@ from typing import Any
 
 from tasks.adapters.git import Git
 from tasks.adapters.terminal.console import Activity, Console
-from tasks.core.environment import Holder, State
-from tasks.core.errors import SuiteError
+from tasks.core.environment import Holder, State, parse_moment
+from tasks.core.errors import SuiteError, UnreadableError
 from tasks.core.images.tags import IMAGES, removable
 from tasks.core.images.tags import slugs as slugs_of
 from tasks.core.names import Names
@@ -31,8 +31,9 @@ from tasks.flows.cleanup import (
 from tasks.flows.target import EnvironmentSummary, Inspector, RemovalPlan, Remover, owner_of
 from tasks.flows.views import since
 
-BUSY = frozenset({State.DEPLOYING, State.CHANGING})
-"""States of environments that a run is changing; they are not swept."""
+SPARED = frozenset({State.DEPLOYING, State.CHANGING, State.UNREADABLE})
+"""States of environments that are not swept: a run is changing them, or nothing of them is known.
+"""
 
 COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
 TAG_COLUMNS = ("image", "tag of a branch that is gone")
@@ -70,11 +71,13 @@ class SweepPlan:
     Attributes:
         environment: its name in invoke.yaml.
         leftovers: image tags that no environment's clean-up will remove.
+        unreadable: environments that cannot be read; they are kept, with their tags.
     """
 
     environment: str
     stale: tuple[StaleEnvironment, ...]
     leftovers: tuple[LeftoverTags, ...] = ()
+    unreadable: tuple[EnvironmentSummary, ...] = ()
 
     @property
     def title(self) -> str:
@@ -99,7 +102,13 @@ class SweepPlan:
         """Return the plan as JSON-ready data."""
         stale = [{**asdict(item.summary), "reason": item.reason} for item in self.stale]
         tags = {each.repository: list(each.tags) for each in self.leftovers}
-        return {"title": self.title, "environments": stale, "tags": tags}
+        unreadable = [asdict(item) for item in self.unreadable]
+        return {
+            "title": self.title,
+            "environments": stale,
+            "tags": tags,
+            "unreadable": unreadable,
+        }
 
     def tables(self, now: datetime) -> Iterator[tuple[Sequence[str], list[tuple[str, ...]]]]:
         """Yield columns and rows of the environments and of the tags, if there are any."""
@@ -176,16 +185,18 @@ def plan_sweep(
     """
     stale = []
     for item in found:
-        if not is_same(item.repository, repository) or item.state in BUSY:
+        if not is_same(item.repository, repository) or item.state in SPARED:
             continue
         reasons = []
         if item.branch not in branches:
             reasons.append("its branch is gone")
-        if item.expires_at and datetime.fromisoformat(item.expires_at) <= now:
+        if item.expires_at and parse_moment(item.expires_at) <= now:
             reasons.append("its time is over")
         if reasons:
             stale.append(StaleEnvironment(item, " and ".join(reasons)))
-    return SweepPlan(environment, tuple(stale))
+    return SweepPlan(
+        environment, tuple(stale), unreadable=tuple(item for item in found if item.problem)
+    )
 
 
 def plan_leftovers(
@@ -199,9 +210,12 @@ def plan_leftovers(
 
     Args:
         found: every tag with its digest, by repository, read before the branches.
-        there: all environments.
+        there: all environments. If one cannot be read and does not even tell its slug, any tag may
+            be its own, and none is removed.
         slugs: the slugs of the branches that exist.
     """
+    if any(not item.slug for item in there):
+        return ()
     kept = {*slugs, *(item.slug for item in there)}
     used = frozenset(item.tag for item in there)
     leftovers = []
@@ -285,6 +299,8 @@ class _CleanUps:
 
         def plan() -> RemovalPlan:
             there = {each.branch: each for each in self.inspector.list()}.get(names.branch)
+            if there and there.problem:
+                raise UnreadableError(f"it cannot be read any more: {there.problem}")
             if there and there.expires_at != item.summary.expires_at:
                 # It was deployed while this run waited for the lock.
                 raise SuiteError("it was deployed again meanwhile, and was left alone")

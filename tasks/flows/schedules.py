@@ -5,10 +5,10 @@ They are statuses without an image.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
 from tasks.flows.target import ServiceStatus
 from tasks.flows.views import since, until
@@ -19,6 +19,19 @@ STATUS = ("mautic", "cron", "status")
 COLUMNS = ("scheduled", "when", "result", "runs")
 
 
+class _Told(BaseModel):
+    """One command, as docker/mautic/php/cron.php tells of it: an image that a branch has built."""
+
+    name: str
+    schedule: str
+    enabled: bool
+    running: bool
+    next: AwareDatetime | None
+    result: str = ""
+    started_at: AwareDatetime | None = Field(None, alias="startedAt")
+    missed: int = 0
+
+
 def parts(text: str, now: datetime) -> list[ServiceStatus]:
     """Return the status of each enabled scheduled command.
 
@@ -27,15 +40,13 @@ def parts(text: str, now: datetime) -> list[ServiceStatus]:
         now: the present time.
     """
     try:
-        told: list[dict[str, Any]] = json.loads(text)
-    except ValueError:
+        told = TypeAdapter(list[_Told]).validate_json(text)
+    except ValidationError:
         return unknown(text)
     return [
-        ServiceStatus(
-            f"cron-{row['name']}", row["schedule"], _result(row), "", "", _times(row, now)
-        )
+        ServiceStatus(f"cron-{row.name}", row.schedule, _result(row), "", "", _times(row, now))
         for row in told
-        if row["enabled"]
+        if row.enabled
     ]
 
 
@@ -54,14 +65,14 @@ def rows(found: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
     return [(part.service, part.state, part.health or "-", part.uptime) for part in found]
 
 
-def _result(row: Mapping[str, Any]) -> str:
-    if row["running"]:
+def _result(row: _Told) -> str:
+    if row.running:
         return "running"
-    return "ok" if row.get("result") == "exit 0" else row.get("result", "")
+    return "ok" if row.result == "exit 0" else row.result
 
 
-def _times(row: Mapping[str, Any], now: datetime) -> str:
-    told = [f"{since(row['startedAt'], now)} ago"] if "startedAt" in row else []
-    told += [f"next in {until(row['next'], now)}"] if row["next"] else []
-    told += [f"{row['missed']} missed"] if row.get("missed") else []
+def _times(row: _Told, now: datetime) -> str:
+    told = [f"{since(row.started_at.isoformat(), now)} ago"] if row.started_at else []
+    told += [f"next in {until(row.next.isoformat(), now)}"] if row.next else []
+    told += [f"{row.missed} missed"] if row.missed else []
     return ", ".join(told)

@@ -310,6 +310,8 @@ class EnvironmentSummary:
         owner: the user who deployed it last, user@host.
         deployed_at: the time of the last deploy.
         expires_at: when it expires.
+        namespace: of one that cannot be read, its namespace or Compose project.
+        problem: why it cannot be read, or an empty string.
     """
 
     branch: str
@@ -323,6 +325,30 @@ class EnvironmentSummary:
     created_at: str
     deployed_at: str
     expires_at: str
+    namespace: str = ""
+    problem: str = ""
+
+    @property
+    def title(self) -> str:
+        """The branch, or what is known instead."""
+        return self.branch or self.namespace
+
+
+def unreadable(namespace: str, owner: Mapping[str, str], problem: str) -> EnvironmentSummary:
+    """Return an environment of which something stored is damaged.
+
+    Args:
+        namespace: its namespace or Compose project.
+        owner: what it says of its owner, by the names of ``Owner``'s attributes.
+        problem: why it cannot be read.
+    """
+    known = {name: owner.get(name, "") for name in ("branch", "slug", "repository")}
+    nothing = dict.fromkeys(
+        ("url", "tag", "commit", "owner", "created_at", "deployed_at", "expires_at"), ""
+    )
+    return EnvironmentSummary(
+        **known, **nothing, state=State.UNREADABLE, namespace=namespace, problem=problem
+    )
 
 
 def summarize(

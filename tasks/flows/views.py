@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from tasks.core.environment import parse_moment
 from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.flows.target import EnvironmentSummary, Inspector, ServiceStatus
@@ -16,7 +17,7 @@ STATUS_COLUMNS = ("service", "state", "health", "image", "status")
 
 def no_environment_error(inspector: Inspector, names: Names) -> InputError:
     """Return the error for a branch without an environment, with similar names as a hint."""
-    there = [item.branch for item in inspector.list()]
+    there = [item.branch for item in inspector.list() if item.branch]
     close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
     hint = f"make one: inv deploy --branch {names.branch}"
     if close:
@@ -28,7 +29,7 @@ def list_rows(environments: Sequence[EnvironmentSummary], now: datetime) -> list
     """Return environments as rows of a table under ``LIST_COLUMNS``."""
     return [
         (
-            item.branch,
+            item.title,
             item.state,
             item.tag or "-",
             since(item.deployed_at, now),
@@ -37,6 +38,15 @@ def list_rows(environments: Sequence[EnvironmentSummary], now: datetime) -> list
             item.url,
         )
         for item in environments
+    ]
+
+
+def unreadable_lines(environments: Sequence[EnvironmentSummary]) -> list[str]:
+    """Return a line for each environment that cannot be read, with the reason."""
+    return [
+        f"{item.title} in {item.namespace} cannot be read, and is left alone: {item.problem}"
+        for item in environments
+        if item.problem
     ]
 
 
@@ -49,14 +59,14 @@ def status_rows(parts: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
 
 def since(moment: str, now: datetime) -> str:
     """Return how long ago something was, in one unit; `-` if unknown."""
-    return _span(now - datetime.fromisoformat(moment)) if moment else "-"
+    return _span(now - parse_moment(moment)) if moment else "-"
 
 
 def until(moment: str, now: datetime) -> str:
     """Return the time until something, in one unit; `-` for never."""
     if not moment:
         return "-"
-    left = datetime.fromisoformat(moment) - now
+    left = parse_moment(moment) - now
     return _span(left) if left > timedelta() else "expired"
 
 

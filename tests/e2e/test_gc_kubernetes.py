@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.kubernetes.manifests import PREFIX
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv, Object, with_remote
 from tests.support.planting import is_there, listed, origin, plant, remove
@@ -236,3 +237,55 @@ def test_gc_never_touches_a_protected_environment(site: KubeEnv, planted: dict[s
     assert done.returncode == 3
     assert "dev is protected" in done.stderr
     assert all(is_there(site, name) for name in planted.values())
+
+
+def test_broken_namespaces_hide_and_hold_up_nobody_and_are_not_collected(
+    site: KubeEnv, planted: dict[str, str]
+) -> None:
+    """Whoever has rights in one namespace writes nonsense into it."""
+    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    broken = {
+        name: plant(site, name, expires_at=past) for name in ("a/record", "b/date", "c/lease")
+    }
+    try:
+        record = f"{PREFIX}record"
+        for branch, text in (
+            ("a/record", "{"),
+            ("b/date", json.dumps({"state": "ready", "url": "", "expires_at": "soon"})),
+        ):
+            change = {"metadata": {"annotations": {record: text}}}
+            site.cluster.patch("Namespace", broken[branch], None, change)
+        site.cluster.create(
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": "mautic-multidev", "namespace": broken["c/lease"]},
+                # The API server keeps it as the year 10000.
+                "spec": {
+                    "holderIdentity": "x",
+                    "leaseDurationSeconds": 30,
+                    "renewTime": "9999-12-31T23:59:59.000000-10:00",
+                },
+            }
+        )
+        rows = listed(site)
+        assert rows[MAIN]["state"] == "running"
+        assert {rows[branch]["state"] for branch in broken} == {"unreadable"}
+        text = site.ok("list", *ON)
+        assert all(f"! {branch} in {name} cannot" in text.stderr for branch, name in broken.items())
+        assert site.run("status", *ON, "--branch", "nobody").returncode == 2
+        # A clean-up of one's own goes on as ever; of a broken one it says what to do.
+        site.ok("cleanup", *ON, "--branch", "feature/both")
+        for branch, hint in (
+            ("a/record", f"kubectl annotate namespace {broken['a/record']} {record}-"),
+            ("c/lease", f"kubectl -n {broken['c/lease']} delete lease mautic-multidev"),
+        ):
+            refused = site.run("cleanup", *ON, "--branch", branch)
+            assert refused.returncode == 1
+            assert hint in refused.stderr
+            assert "Traceback" not in refused.stderr
+        site.ok("gc", *ON, "--yes")
+        assert site.cluster.get("Namespace", planted["feature/gone"]) is None
+        assert all(is_there(site, name) for name in broken.values())
+    finally:
+        remove(site, *broken.values())

@@ -11,6 +11,7 @@ import sys
 
 from tasks.adapters.aws.eks import exec_credential, sign_token
 from tasks.adapters.aws.session import Aws
+from tasks.core.display import visible
 from tasks.core.errors import SuiteError
 
 
@@ -24,7 +25,7 @@ def main() -> int:
     try:
         token = sign_token(Aws(options.region, options.profile), options.cluster)
     except SuiteError as error:
-        sys.stderr.write("\n".join(error.lines()) + "\n")
+        sys.stderr.write("\n".join(map(visible, error.lines())) + "\n")
         return error.exit_code
     sys.stdout.write(json.dumps(exec_credential(token)) + "\n")
     return 0

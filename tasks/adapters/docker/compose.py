@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import Completed, Runner
-from tasks.adapters.terminal.console import plain
+from tasks.core.display import plain
 from tasks.core.variables import compose_variables
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tasks.adapters.identity import is_alive
 from tasks.adapters.wait import wait_until
-from tasks.core.environment import Holder
-from tasks.core.errors import HeldError, SuiteError
+from tasks.core.environment import Holder, parse
+from tasks.core.errors import HeldError, SuiteError, UnreadableError
 
 # Not tempfile.gettempdir(): TMPDIR may differ between two users, who would lock different files.
 DIRECTORY = Path("/tmp/mautic-multidev-locks")  # noqa: S108
@@ -169,8 +169,8 @@ def _write(file: int, holder: Holder) -> None:
 def _read(file: int) -> Holder | None:
     """Return the holder in a lock file; None while it is empty or half written."""
     try:
-        return Holder(**json.loads(os.pread(file, 4096, 0)))
-    except (ValueError, TypeError):
+        return parse(Holder, os.pread(file, 4096, 0), "the lock")
+    except UnreadableError:
         return None
 
 

@@ -7,6 +7,7 @@ deploys started at once the newest one runs, and each of the others reports why 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,15 @@ from tasks.adapters.identity import is_alive
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.wait import wait_until
-from tasks.core.environment import Holder
-from tasks.core.errors import ClusterError, ConflictError, HeldError, VanishedError
-from tasks.core.kubernetes.objects import Object, is_being_deleted
+from tasks.core.environment import Holder, parse_moment
+from tasks.core.errors import (
+    ClusterError,
+    ConflictError,
+    HeldError,
+    UnreadableError,
+    VanishedError,
+)
+from tasks.core.kubernetes.objects import Object, annotations_of, is_being_deleted
 
 NAME = "mautic-multidev"
 PREFIX = "mautic-multidev.io/"
@@ -184,10 +191,12 @@ class LeaseLock:
 
     def _announce(self, lease: Object, now: datetime) -> None:
         """Record this commit as the newest one that is deployed or waits."""
-        annotations = lease["metadata"].setdefault("annotations", {})
-        annotations[PREFIX + "newest-committed"] = str(self._me.committed)
-        annotations[PREFIX + "newest-commit"] = self._me.commit
-        annotations[PREFIX + "newest-since"] = _stamp(now)
+        lease["metadata"]["annotations"] = {
+            **annotations_of(lease),
+            PREFIX + "newest-committed": str(self._me.committed),
+            PREFIX + "newest-commit": self._me.commit,
+            PREFIX + "newest-since": _stamp(now),
+        }
 
     def _overtaken(self, lease: Object, began: datetime, *, held: bool) -> bool:
         """Return True if a newer commit is being deployed, or came in while this one waited.
@@ -195,16 +204,16 @@ class LeaseLock:
         A newer commit that was deployed before this run began does not count: then the older one is
         deployed on purpose.
         """
-        since = lease["metadata"].get("annotations", {}).get(PREFIX + "newest-since")
+        since = annotations_of(lease).get(PREFIX + "newest-since")
         return (
             bool(self._me.committed)
             and since is not None
-            and (held or _time(since) >= began)
+            and (held or _time(lease, since) >= began)
             and _number(lease, "newest-committed") > self._me.committed
         )
 
     def _superseded(self, lease: Object) -> HeldError:
-        newer = lease["metadata"]["annotations"][PREFIX + "newest-commit"][:8]
+        newer = annotations_of(lease).get(PREFIX + "newest-commit", "")[:8]
         return HeldError(
             f"{self._me.commit[:8]} is superseded by the newer commit {newer}",
             hint=f"nothing was changed; {newer} is or will be deployed to {self._namespace}",
@@ -239,13 +248,16 @@ def holder_of(lease: Object, now: datetime) -> str | None:
 
     Args:
         now: the time by the cluster's clock; this machine's may differ.
+
+    Raises:
+        UnreadableError: the time of its renewal is none.
     """
-    spec = lease["spec"]
+    spec = lease.get("spec") or {}
     renewed = spec.get("renewTime")
     if not renewed:
         return None
     lasts = timedelta(seconds=spec.get("leaseDurationSeconds", 0))
-    return spec.get("holderIdentity") or None if now - _time(renewed) <= lasts else None
+    return spec.get("holderIdentity") or None if now - _time(lease, renewed) <= lasts else None
 
 
 def _empty(namespace: str) -> Object:
@@ -259,12 +271,24 @@ def _empty(namespace: str) -> Object:
 
 def _died_here(holder: str, me: Holder) -> bool:
     """Return True if a holder was a process of this user on this host that has ended."""
-    here = f"{me.owner} (process "
-    return holder.startswith(here) and not is_alive(int(holder.removeprefix(here).rstrip(")")))
+    process = re.fullmatch(re.escape(me.owner) + r" \(process ([0-9]+)\)", holder)
+    return process is not None and not is_alive(int(process[1]))
 
 
 def _number(lease: Object, key: str) -> int:
-    return int(lease["metadata"].get("annotations", {}).get(PREFIX + key) or 0)
+    text = annotations_of(lease).get(PREFIX + key) or "0"
+    try:
+        return int(text)
+    except ValueError as error:
+        raise _unreadable(lease, f"its {key} {text!r} is no number") from error
+
+
+def _unreadable(lease: Object, why: str) -> UnreadableError:
+    namespace = lease["metadata"].get("namespace", "")
+    return UnreadableError(
+        f"the Lease of {namespace} cannot be read: {why}",
+        hint=f"while nobody deploys to it, remove it: kubectl -n {namespace} delete lease {NAME}",
+    )
 
 
 def _stamp(moment: datetime) -> str:
@@ -272,5 +296,9 @@ def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _time(stamp: str) -> datetime:
-    return datetime.fromisoformat(stamp)
+def _time(lease: Object, stamp: str) -> datetime:
+    """Return a time of a Lease; the API takes years that Python has not, and any annotation."""
+    try:
+        return parse_moment(stamp)
+    except UnreadableError as error:
+        raise _unreadable(lease, error.message) from error

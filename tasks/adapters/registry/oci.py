@@ -51,6 +51,10 @@ CONNECT_RETRIES = 2
 RETRY_AFTER_MAX_SECONDS = 30
 """Longest accepted ``Retry-After``; a registry may ask for hours, then the request fails."""
 
+_DIGEST = re.compile(r"[a-z0-9]+([+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+"""Both from the distribution specification, "Pulling manifests", and the image specification."""
+
 _PASSING = (429, 500, 502, 503, 504)
 
 
@@ -128,6 +132,8 @@ class OciRegistry(Repositories):
         if digest is None:  # optional in the specification, even for GET
             content = self._manifest("GET", repository, reference).content
             digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if not _DIGEST.fullmatch(digest):
+            raise self._nonsense(answer, "a digest that is none")
         return digest
 
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
@@ -145,7 +151,9 @@ class OciRegistry(Repositories):
         manifest = self._manifest("GET", repository, source)
         if manifest.status_code == 404:
             raise self._no_image(repository, source)
-        kind = manifest.headers["Content-Type"]
+        kind = manifest.headers.get("Content-Type", "")
+        if kind.partition(";")[0].strip() not in MANIFESTS:
+            raise self._nonsense(manifest, f"a manifest of the type {kind!r}")
         map_parallel(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
 
     def tags(self, repository: str) -> dict[str, str]:
@@ -156,16 +164,24 @@ class OciRegistry(Repositories):
         """
         names: list[str] = []
         page: str | None = f"{self._base(repository)}/tags/list?n=1000"
+        pages = set()
         while page:
+            pages.add(page)
             answer = self._call("GET", page, missing=True)
             if answer.status_code == 404:
                 return {}
-            names += self._json(answer).get("tags") or []
+            found = self._json(answer).get("tags") or []
+            # Tags become parts of paths and of a user's screen.
+            if not (isinstance(found, list) and all(map(_is_tag, found))):
+                raise self._nonsense(answer, "tags that are none")
+            names += found
             following = answer.links.get("next", {}).get("url")
             page = _below(urljoin(page, following)) if following else None
-        found = self.digests((repository, name) for name in names)
+            if page in pages:
+                raise self._nonsense(answer, "a next page that was there before")
+        digests = self.digests((repository, name) for name in names)
         # A tag may have gone between the two questions.
-        return {name: digest for name, digest in zip(names, found, strict=True) if digest}
+        return {name: digest for name, digest in zip(names, digests, strict=True) if digest}
 
     def delete_tag(self, repository: str, tag: str) -> bool:
         """Delete one tag, but not the image's other tags; return False if it did not exist.
@@ -336,14 +352,17 @@ class OciRegistry(Repositories):
         except requests.JSONDecodeError:
             found = None
         if not isinstance(found, dict):
-            request = answer.request
-            raise RegistryError(
-                f"the registry {self.host} answered {request.method} {request.path_url} with what "
-                "is no JSON",
-                output=answer.text[:2000],
-                hint=self._hint(),
-            )
+            raise self._nonsense(answer, "what is no JSON")
         return found
+
+    def _nonsense(self, answer: requests.Response, what: str) -> RegistryError:
+        """Return the error for an answer that breaks the specification."""
+        request = answer.request
+        return RegistryError(
+            f"the registry {self.host} answered {request.method} {request.path_url} with {what}",
+            output=answer.text[:2000],
+            hint=self._hint(),
+        )
 
     @cached_property
     def _login(self) -> Login:
@@ -380,6 +399,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _is_tag(name: object) -> bool:
+    return isinstance(name, str) and _TAG.fullmatch(name) is not None
 
 
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:

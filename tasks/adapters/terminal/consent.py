@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from tasks.core.display import visible
+
 
 def ask_consent(question: str) -> bool:
     """Return True if the user answers yes; False without a terminal.
@@ -13,5 +15,5 @@ def ask_consent(question: str) -> bool:
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    print(visible(f"{question} [y/N] "), end="", file=sys.stderr, flush=True)  # noqa: T201
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -9,31 +9,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tasks.core.display import plain, visible, visible_json, visible_lines
 from tasks.core.errors import SuiteError
 from tasks.core.plan import Plan, render
 from tasks.core.redact import Redactor
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
-
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # a control sequence: colours, cursor, erasing
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # a string
-    r"|\x1b[ -/]*[0-~]"  # any other sequence
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # a control character
-)
-
-
-def plain(text: str) -> str:
-    """Return a line of a program's output without escape sequences and control characters."""
-    return _ESCAPES.sub("", text)
 
 
 class Activity:
@@ -60,7 +48,7 @@ Work = Callable[[str], contextlib.AbstractContextManager[Activity]]
 
 
 class Console:
-    """Prints a run's messages and data.
+    """Prints a run's messages and data, without secrets and without characters that act.
 
     Args:
         redactor: masks secrets in everything shown.
@@ -91,20 +79,29 @@ class Console:
 
     # -- data ---------------------------------------------------------------------------------
 
-    def data(self, text: str) -> None:
-        """Print data to stdout."""
-        print(self.redactor(text), file=self._out, flush=True)
+    def data(self, text: str, *, colour: str = "") -> None:
+        """Print data to stdout.
+
+        Args:
+            text: one or more lines.
+            colour: parameters of the escape sequence that colours it, e.g. ``31;1``.
+        """
+        for line in text.split("\n"):
+            shown = self._shown(line)
+            print(f"\x1b[{colour}m{shown}\x1b[0m" if colour else shown, file=self._out)
+        self._out.flush()
 
     def json(self, value: Any) -> None:
         """Print a value to stdout as JSON."""
-        self.data(json.dumps(value, indent=2, ensure_ascii=False))
+        text = self.redactor(json.dumps(value, indent=2, ensure_ascii=False))
+        print(visible_json(text), file=self._out, flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print rows to stdout in columns as wide as their widest value.
 
         The text is the same on a terminal and in a pipe, and never truncated.
         """
-        lines = [[self.redactor(cell) for cell in row] for row in (columns, *rows)]
+        lines = [[self._shown(cell) for cell in row] for row in (columns, *rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
         for line in lines:
             padded = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
@@ -116,7 +113,8 @@ class Console:
         if as_json:
             self.json(plan.as_dict())
         else:
-            self.data("\n".join(render(plan)))
+            for line in render(plan):
+                self.data(visible(line))
 
     # -- messages -----------------------------------------------------------------------------
 
@@ -152,7 +150,7 @@ class Console:
         Yields:
             The activity, to report changes and a program's output to.
         """
-        title = self.redactor(title)
+        title = self._shown(title)
         started = time.monotonic()
         try:
             with self._live(title) if self.live else self._section(title) as activity:
@@ -165,8 +163,14 @@ class Console:
 
     # -- internals ----------------------------------------------------------------------------
 
+    def _shown(self, text: str) -> str:
+        """Return a line without secrets and without characters that act."""
+        # Masked again, because a secret may have been hidden by what is no longer in it.
+        return self.redactor(visible(self.redactor(text)))
+
     def _message(self, text: str, colour: str = "", *, mark: str = "") -> None:
-        text = mark + self.redactor(text)
+        lines = visible_lines(mark + self.redactor(text))
+        text = "\n".join(map(self.redactor, lines))
         if self._colour and colour:
             text = f"\x1b[{colour}m{text}\x1b[0m"
         print(text, file=self._err, flush=True)
@@ -224,16 +228,16 @@ class Console:
 
         def say(text: str) -> None:
             with lock:
-                rich.print(f"  {escape(self.redactor(plain(text)))}")
+                rich.print(f"  {escape(self._shown(plain(text)))}")
 
         def line(text: str) -> None:
-            text = self.redactor(plain(text)).strip()
+            text = self._shown(plain(text)).strip()
             if text:
                 with lock:
                     last[0] = text
 
         def panel(lines: Sequence[str]) -> None:
-            shown[:] = [self.redactor(plain(text)) for text in lines]
+            shown[:] = [self._shown(plain(text)) for text in lines]
 
         with Live(get_renderable=show, console=rich, refresh_per_second=8, transient=True):
             yield Activity(say, line, panel)

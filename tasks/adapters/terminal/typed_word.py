@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from tasks.core.display import visible
+
 
 def confirm_by_typing(word: str, question: str) -> bool:
     """Return True if the user types a word; False without a terminal.
@@ -14,5 +16,6 @@ def confirm_by_typing(word: str, question: str) -> bool:
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    print(f"{question} Type {word} to go on: ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    text = visible(f"{question} Type {word} to go on: ")
+    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201
     return sys.stdin.readline().strip() == word

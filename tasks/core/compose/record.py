@@ -8,9 +8,10 @@ previous one. The newest volume counts, so a run may be killed between the two.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 from tasks.core.environment import Owner, Record
+from tasks.core.errors import UnreadableError
 
 PREFIX = "io.mautic-multidev."
 ENVIRONMENT = f"{PREFIX}environment"
@@ -49,9 +50,12 @@ class ComposeRecord(Record):
 
     @classmethod
     def from_labels(cls, labels: Mapping[str, str]) -> ComposeRecord:
-        """Return the record that ``to_labels`` wrote."""
-        record = cls.from_json(labels[RECORD])
-        return replace(record, formerly=tuple(record.formerly))  # a list in JSON
+        """Return the record that ``to_labels`` wrote.
+
+        Raises:
+            UnreadableError: it is damaged.
+        """
+        return cls.from_json(labels[RECORD])
 
 
 def owner_labels(owner: Owner) -> dict[str, str]:
@@ -67,5 +71,16 @@ def owner_of(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def newest(names: Iterable[str]) -> str | None:
-    """Return the newest record volume; their names end in an increasing number."""
-    return max(names, key=lambda name: int(name.rpartition("-")[2]), default=None)
+    """Return the newest record volume; their names end in an increasing number.
+
+    Raises:
+        UnreadableError: one has no number, so it was not made by the suite.
+    """
+
+    def number(name: str) -> int:
+        digits = name.rpartition("-")[2]
+        if not (digits.isascii() and digits.isdecimal()):
+            raise UnreadableError(f"the volume {name} has a record, and no number in its name")
+        return int(digits)
+
+    return max(names, key=number, default=None)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tasks.core.environment import Owner
+from tasks.core.errors import UnreadableError
 from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import LABEL_MAX, Names, shorten
@@ -96,9 +97,23 @@ def stated_owner(found: Object) -> dict[str, str]:
 
 
 def record_of(found: Object) -> ClusterRecord | None:
-    """Return the record that a namespace holds, or None."""
+    """Return the record that a namespace holds, or None.
+
+    Raises:
+        UnreadableError: it is damaged.
+    """
     text = annotations_of(found).get(RECORD)
-    return ClusterRecord.from_json(text) if text else None
+    if not text:
+        return None
+    try:
+        return ClusterRecord.from_json(text)
+    except UnreadableError as error:
+        name = found["metadata"]["name"]
+        error.hint = (
+            f"if nobody can mend the annotation {RECORD}, remove it, and deploy the branch again: "
+            f"kubectl annotate namespace {name} {RECORD}-"
+        )
+        raise
 
 
 def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Object:

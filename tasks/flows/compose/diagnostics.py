@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.adapters.docker.engine import PROJECT, Engine
+from tasks.core.display import readable
 
 
 def save_diagnostics(
@@ -35,4 +36,4 @@ def save_diagnostics(
         }
         at = folder / container.name
         at.with_suffix(".json").write_text(hide(json.dumps(shown, indent=2)))
-        at.with_suffix(".log").write_text(hide(engine.logs(container.id)))
+        at.with_suffix(".log").write_text(hide(readable(hide(engine.logs(container.id)))))

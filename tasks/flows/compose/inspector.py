@@ -18,13 +18,20 @@ from tasks.core.compose.record import (
     ComposeRecord,
     newest,
 )
+from tasks.core.compose.record import owner_of as stated_owner
 from tasks.core.environment import Holder, Owner, observed_state
-from tasks.core.errors import DeadlineError, InputError
+from tasks.core.errors import DeadlineError, InputError, SettingsError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.settings import names_of
 from tasks.flows import schedules
 from tasks.flows.compose.context import PHP, QUESTION_SECONDS, ComposeContext
-from tasks.flows.target import EnvironmentSummary, ServiceStatus, owner_of, summarize
+from tasks.flows.target import (
+    EnvironmentSummary,
+    ServiceStatus,
+    owner_of,
+    summarize,
+    unreadable,
+)
 
 CRON = "cron"
 
@@ -49,24 +56,45 @@ class ComposeInspector:
         found = []
         for project in {*containers, *records}:
             own, volumes = containers.get(project, []), records.get(project, {})
-            latest = newest(volumes)
-            labels = volumes[latest] if latest else own[0].labels
-            names = self._names(labels)
-            if names is None or names.namespace != project:
-                continue
-            record = ComposeRecord.from_labels(labels) if latest else None
-            owner = owner_of(names, labels.get(REPOSITORY, ""))
-            found.append(summary(owner, names, record, own, FileLock(project).holder()))
-        return sorted(found, key=lambda item: item.branch)
+            try:
+                if item := self._read(project, own, volumes):
+                    found.append(item)
+            except UnreadableError as error:
+                labels = own[0].labels if own else next(iter(volumes.values()))
+                found.append(unreadable(project, stated_owner(labels), error.message))
+        return sorted(found, key=lambda item: item.title)
 
-    def _names(self, labels: Mapping[str, str]) -> Names | None:
-        environment = labels.get(ENVIRONMENT, "")
-        if environment != self.context.environment:
+    def _read(
+        self, project: str, own: Sequence[Container], volumes: Mapping[str, Mapping[str, str]]
+    ) -> EnvironmentSummary | None:
+        """Return one environment; None if it is not one of these settings.
+
+        Args:
+            project: its Compose project.
+            own: its containers.
+            volumes: the labels of its volumes with records, by name.
+
+        Raises:
+            UnreadableError: what is stored of it is damaged.
+        """
+        of_environment = (own[0].labels if own else next(iter(volumes.values()))).get(ENVIRONMENT)
+        if of_environment != self.context.environment:
             return None
+        latest = newest(volumes)
+        labels = volumes[latest] if latest else own[0].labels
         try:
-            return names_of(self.context.settings, environment, labels[BRANCH])
-        except InputError:  # somebody else's: the suite deploys no such branch
+            names = names_of(
+                self.context.settings, self.context.environment, labels.get(BRANCH, "")
+            )
+        except SettingsError:
+            raise
+        except InputError as error:
+            raise UnreadableError(f"its label {BRANCH}: {error.message}") from error
+        if names.namespace != project:
             return None
+        record = ComposeRecord.from_labels(labels) if latest else None
+        owner = owner_of(names, labels.get(REPOSITORY, ""))
+        return summary(owner, names, record, own, FileLock(project).holder())
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment, by name, and its scheduled commands."""

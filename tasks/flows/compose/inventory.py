@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tasks.adapters.docker.engine import PROJECT, Container, Engine
 from tasks.core.compose.record import RECORD, ComposeRecord, newest, owner_labels, owner_of
 from tasks.core.environment import ADOPT, Owner
-from tasks.core.errors import RefusedError
+from tasks.core.errors import RefusedError, UnreadableError
 from tasks.core.names import Names
 
 _REPLACEMENT = re.compile(r"^[0-9a-f]{12}_")
@@ -62,6 +63,7 @@ def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
 
     Raises:
         RefusedError: an object has another owner.
+        UnreadableError: its record is damaged.
     """
     containers = engine.containers(f"{PROJECT}={project}")
     volumes = [
@@ -75,8 +77,7 @@ def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
         if item.project == project or item.name.startswith(f"{project}_")
     ]
     records = {item.name: item.labels for item in volumes if RECORD in item.labels}
-    latest = newest(records)
-    record = ComposeRecord.from_labels(records[latest]) if latest else None
+    record, latest = _newest_record(project, records)
     # Objects of an adopted environment keep their labels; the record has the owner.
     owners = (
         [owner, *(replace(owner, repository=each) for each in record.formerly)]
@@ -104,6 +105,21 @@ def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
         volumes=tuple(item.name for item in volumes if item.name not in records),
         networks=tuple(item.name for item in networks),
     )
+
+
+def _newest_record(
+    project: str, records: Mapping[str, Mapping[str, str]]
+) -> tuple[ComposeRecord | None, str | None]:
+    """Return the newest record, and its volume."""
+    try:
+        latest = newest(records)
+        return (ComposeRecord.from_labels(records[latest]) if latest else None), latest
+    except UnreadableError as error:
+        error.message = f"{project}: {error.message}"
+        error.hint = "remove the volume, and deploy the branch again: docker volume rm " + " ".join(
+            sorted(records)
+        )
+        raise
 
 
 def write_record(engine: Engine, owner: Owner, names: Names, record: ComposeRecord) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.core.display import readable
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import INSTANCE
 from tasks.core.kubernetes.objects import (
@@ -168,7 +169,8 @@ class _Keeper:
         """Write a file."""
         path = self._directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self._redactor(text).rstrip("\n") + "\n")
+        shown = self._redactor(readable(self._redactor(text)))
+        path.write_text(shown.rstrip("\n") + "\n")
         self.files.append(path)
 
     def close(self) -> None:

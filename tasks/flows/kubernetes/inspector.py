@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tasks.adapters.kubernetes.lease import NAME as LEASE
 from tasks.core.environment import Owner
-from tasks.core.errors import ClusterError, InputError
+from tasks.core.errors import ClusterError, InputError, SettingsError, UnreadableError
 from tasks.core.kubernetes.manifests import (
     COMPONENT,
     INSTANCE,
@@ -30,7 +30,7 @@ from tasks.flows.kubernetes.services import (
     service_containers,
 )
 from tasks.flows.kubernetes.status import summary, workload_status
-from tasks.flows.target import EnvironmentSummary, ServiceStatus
+from tasks.flows.target import EnvironmentSummary, ServiceStatus, unreadable
 
 
 class ClusterInspector:
@@ -43,7 +43,11 @@ class ClusterInspector:
         self._cluster = context.cluster
 
     def list(self) -> Sequence[EnvironmentSummary]:
-        """Return all environments, with three requests regardless of their number."""
+        """Return all environments, with three requests regardless of their number.
+
+        Anybody with rights in one namespace may have damaged what is stored there: each is read
+        separately, so that it cannot hide the others.
+        """
         ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
         ours += f",{PREFIX}environment={self._context.environment}"
         namespaces = self._cluster.find_all("Namespace", ours)
@@ -57,17 +61,26 @@ class ClusterInspector:
         found, now = [], self._cluster.now()
         for item in namespaces:
             name = item["metadata"]["name"]
-            if self._is_of_these_settings(item):
-                found.append(summary(item, web.get(name), leases.get(name), now))
-        return sorted(found, key=lambda item: item.branch)
+            try:
+                if self._is_of_these_settings(item):
+                    found.append(summary(item, web.get(name), leases.get(name), now))
+            except UnreadableError as error:
+                found.append(unreadable(name, stated_owner(item), error.message))
+        return sorted(found, key=lambda item: item.title)
 
     def _is_of_these_settings(self, found: Object) -> bool:
-        """Return True if a namespace has the name that these settings give its branch."""
+        """Return True if a namespace has the name that these settings give its branch.
+
+        Raises:
+            UnreadableError: it names no branch that the suite would deploy.
+        """
         try:
             branch = stated_owner(found).get("branch", "")
             names = names_of(self._context.settings, self._context.environment, branch)
-        except InputError:  # somebody else's: the suite deploys no such branch
-            return False
+        except SettingsError:
+            raise
+        except InputError as error:
+            raise UnreadableError(f"its annotation {PREFIX}branch: {error.message}") from error
         return bool(names.namespace == found["metadata"]["name"])
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
@@ -100,7 +113,9 @@ class ClusterInspector:
         except ClusterError as error:
             # Its node is unreachable: show the rest.
             return schedules.unknown(error.message)
-        return schedules.parts(said.decode(), now) if status == 0 else schedules.unknown("")
+        if status != 0:
+            return schedules.unknown("")
+        return schedules.parts(said.decode(errors="replace"), now)
 
     def logs(
         self,

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.kubernetes.watch import WatchEvent
-from tasks.adapters.terminal.console import plain
+from tasks.core.display import plain
 from tasks.core.names import Names
 from tasks.flows.kubernetes.services import (
     ServiceContainer,

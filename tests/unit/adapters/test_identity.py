@@ -38,3 +38,8 @@ def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(os, "kill", kill)
     assert is_alive(os.getpid())
+
+
+@pytest.mark.parametrize("pid", [0, -1, 10**30])
+def test_what_can_be_no_process_is_not_alive(pid: int) -> None:
+    assert not is_alive(pid)

@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from tasks.flows import schedules
 from tasks.flows.schedules import parts
 
@@ -42,6 +44,24 @@ def test_what_went_wrong_is_told() -> None:
 def test_an_answer_that_is_none_is_shown_as_it_came() -> None:
     found = schedules.rows(parts("cron takes no arguments\n", NOW))
     assert found == [("cron-…", "unknown", "-", "cron takes no arguments")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[1]",
+        "null",
+        '[{"name": "x"}]',
+        json.dumps([{**JOB, "next": "soon"}]),
+        json.dumps([{**JOB, "next": None, "startedAt": "2026-11-22T11:50:00"}]),
+        json.dumps([{**JOB, "next": None, "result": 7}]),
+        json.dumps([{**JOB, "next": None, "missed": "many"}]),
+        "\ufffd",
+    ],
+)
+def test_what_an_image_of_a_branch_makes_up_is_shown_as_it_came(text: str) -> None:
+    assert schedules.rows(parts(text, NOW)) == [("cron-…", "unknown", "-", text)]
 
 
 def test_a_job_that_never_ran_has_a_row_and_one_that_is_off_has_none() -> None:

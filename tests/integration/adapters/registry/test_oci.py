@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,6 +213,41 @@ def test_something_else_that_answers_in_a_registry_s_place_is_told(registry: str
     ):
         quick(f"{host}/m").tags("nginx")
     assert told.value.output == "<html>Log in"
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        ({"tags": "abc"}, "tags that are none"),
+        ({"tags": [1]}, "tags that are none"),
+        ({"tags": ["../../v2"]}, "tags that are none"),
+        ({"tags": ["a\x1b[2Jb"]}, "tags that are none"),
+        ({"tags": []}, "a next page that was there before"),
+    ],
+)
+def test_an_answer_that_breaks_the_specification_is_told(
+    registry: str, answer: dict[str, Any], what: str
+) -> None:
+    def reply(request: Request) -> Answer:
+        link = {"Link": f'<{request.path}>; rel="next"'}
+        return Answer(200, link, json.dumps(answer).encode())
+
+    with (
+        front_door(registry, reply) as (host, _),
+        pytest.raises(RegistryError, match=rf"GET /v2/m/nginx/tags/list.* with {what}"),
+    ):
+        quick(f"{host}/m").tags("nginx")
+
+
+def test_a_digest_and_a_type_are_what_they_should_be(registry: str) -> None:
+    def reply(request: Request) -> Answer:
+        return Answer(200, {"Docker-Content-Digest": "x; rm", "Content-Type": "text/html"}, b"{}")
+
+    with front_door(registry, reply) as (host, _):
+        with pytest.raises(RegistryError, match="with a digest that is none"):
+            quick(f"{host}/m").digest("nginx", "1")
+        with pytest.raises(RegistryError, match="a manifest of the type 'text/html'"):
+            quick(f"{host}/m").tag("nginx", "1", ["2"])
 
 
 def test_too_many_requests_is_not_unreachable(registry: str) -> None:

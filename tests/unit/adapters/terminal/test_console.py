@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters.terminal.console import Console, plain
+from tasks.adapters.terminal.console import Console
+from tasks.core.display import is_active, plain
 from tasks.core.errors import SuiteError
 from tasks.core.plan import Step
 from tasks.core.redact import MASK, Redactor
@@ -203,6 +204,74 @@ def test_control_characters_in_an_error_s_output_do_nothing() -> None:
     screen.console.error(SuiteError("it broke", output="\x1b[2Jgone\x07"))
     assert "  | gone\n" in screen.err
     assert "\x1b" not in screen.err
+
+
+EVIL = "x\x1b[2J\x1b]0;owned\x07\r\x9b31m\u202eb\u2066\x08\x7f"
+SECTION = re.compile(r"section_(start|end):(\d+):([a-zA-Z0-9_.-]+)(\[[^\]]*\])?\r\x1b\[0K")
+"""What GitLab takes for a section (Gitlab::Regex.build_trace_section_regex)."""
+
+
+def say_everywhere(console: Console, text: str) -> None:
+    """Let a text come out of everything that a console has."""
+    console.data(text)
+    console.json({text: [text]})
+    console.table((text,), [(text,)])
+    console.plan(Example(title=text, steps=(Step("create", text, text),)))
+    for tell in (console.say, console.success, console.warn):
+        tell(text)
+    console.error(SuiteError(text, command=text, output=text, hint=text))
+    with console.work(text) as activity:
+        activity.say(text)
+        activity.line(text)
+        activity.outcome = text
+
+
+def test_nothing_that_others_wrote_acts_on_a_terminal() -> None:
+    screen = Screen()
+    say_everywhere(screen.console, EVIL)
+    assert not any(is_active(x) for x in screen.out + screen.err if x != "\n")
+
+
+def test_nothing_that_others_wrote_opens_or_closes_a_section_in_gitlab() -> None:
+    screen = Screen(GITLAB_CI="true")
+    marker = (
+        "\x1b[0Ksection_end:1:inv_1_1\r\x1b[0Ksection_start:1:evil[collapsed=true]\r\x1b[0KEvil"
+    )
+    say_everywhere(screen.console, marker)
+    say_everywhere(screen.console, marker.replace("\x1b[", "\x9b"))
+    found = SECTION.findall(screen.out + screen.err)
+    assert [kind for kind, *_ in found] == ["start", "end"] * 2
+    assert all(name.startswith("inv_") and name != "inv_1_1" for _, _, name, _ in found)
+
+
+def test_no_message_from_outside_looks_like_one_of_the_suite() -> None:
+    screen = Screen()
+    text = "oops\n✓ deploy: done\nerror: another"
+    for tell in (screen.console.say, screen.console.warn):
+        tell(text)
+    screen.console.error(SuiteError(text, hint=text))
+    screen.console.table(("a",), [(text,)])
+    starts = [line for line in screen.err.splitlines() if not line.startswith(" ")]
+    assert starts == ["oops", "! oops", "error: oops"]
+    assert len(screen.out.splitlines()) == 2
+
+
+def test_json_keeps_its_meaning() -> None:
+    screen = Screen()
+    screen.console.json([EVIL, "é"])
+    assert json.loads(screen.out) == [EVIL, "é"]
+    assert "é" in screen.out
+
+
+@pytest.mark.parametrize("hidden", ["hunter2\x1b[0m-and-more", "hunter2\x08-and-more"])
+def test_a_secret_that_is_hidden_among_escape_sequences_is_masked(hidden: str) -> None:
+    screen = Screen()
+    with screen.console.work("work") as activity:
+        activity.line(hidden)
+        activity.say(hidden)
+    screen.console.error(SuiteError("it broke", output=hidden))
+    assert SECRET not in screen.err
+    assert screen.err.count(MASK) == 3
 
 
 # -- work, in GitLab ------------------------------------------------------------------------------

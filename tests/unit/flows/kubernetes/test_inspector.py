@@ -1,0 +1,209 @@
+"""What `inv list` makes of namespaces in which anybody may have written anything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.core.environment import Owner, Release, State
+from tasks.core.kubernetes.manifests import PREFIX, RECORD, namespace
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.redact import Redactor
+from tasks.core.settings import Settings, names_of, parse
+from tasks.flows.gc import plan_leftovers, plan_sweep
+from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.inspector import ClusterInspector
+from tasks.flows.target import EnvironmentSummary
+from tasks.flows.views import list_rows, unreadable_lines
+
+Object = dict[str, Any]
+NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
+REPOSITORY = "https://example.org/a/b"
+LEASE = {"holderIdentity": "ada", "renewTime": "2026-01-10T12:00:00.000000Z"}
+SETTINGS: Settings = parse(
+    {
+        "project": "mautic",
+        "environments": {
+            "local": {
+                "target": "compose",
+                "branches": ["*"],
+                "host": "{slug}.localhost",
+                "registry": {"kind": "oci", "url": "localhost:5050/mautic"},
+            },
+            "dev": {
+                "target": "kubernetes",
+                "branches": ["*"],
+                "host": "{slug}.example.com",
+                "registry": {"kind": "oci", "url": "localhost:5050/mautic"},
+                "cluster": {"kind": "context", "name": "here"},
+            },
+        },
+    },
+    lambda _: "invoke.yaml",
+)
+
+
+class Cluster:
+    """A cluster with namespaces and Leases."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, list[Object]] = {"Namespace": [], "Lease": [], "Deployment": []}
+
+    def find_all(self, kind: str, selector: str = "", fields: str = "") -> list[Object]:
+        return self.objects[kind]
+
+    def now(self) -> datetime:
+        return NOW
+
+
+def listed(cluster: Cluster) -> list[EnvironmentSummary]:
+    context = ClusterContext(
+        settings=SETTINGS,
+        environment="dev",
+        cluster=cluster,  # type: ignore[arg-type]
+        helm=None,  # type: ignore[arg-type]
+        root=Path(),
+        work=None,  # type: ignore[arg-type]
+        redactor=Redactor(),
+    )
+    return list(ClusterInspector(context).list())
+
+
+def environment(branch: str, /, **annotations: str) -> Object:
+    """Return a branch's namespace as a deploy makes it, with changed annotations."""
+    names = names_of(SETTINGS, "dev", branch)
+    owner = Owner("dev", names.slug, branch, REPOSITORY)
+    release = Release("t", "c" * 40, "m@sha256:1", "n@sha256:2", "ada@host", "2026-01-01T00:00:00Z")
+    record = replace(ClusterRecord(State.READY, names.url), history=(release,))
+    made = namespace(owner, names, record, "")
+    made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    made["metadata"]["annotations"].update(
+        {PREFIX + key: text for key, text in annotations.items()}
+    )
+    return made
+
+
+def with_lease(cluster: Cluster, where: str, **spec: Any) -> None:
+    cluster.objects["Lease"].append({"metadata": {"namespace": where}, "spec": {**LEASE, **spec}})
+
+
+GOOD = environment("main")
+TEXT: str = GOOD["metadata"]["annotations"][RECORD]
+
+
+def record(**changes: Any) -> str:
+    return json.dumps({**json.loads(TEXT), **changes})
+
+
+BROKEN = {
+    "no JSON": "{",
+    "a list": "[]",
+    "null": "null",
+    "nothing in it": "{}",
+    "a state of no version": record(state="flying"),
+    "a state that is a list": record(state=[]),
+    "an expiry that is no time": record(expires_at="next tuesday"),
+    "an expiry in a year that Python has not": record(expires_at="10000-01-01T00:00:00Z"),
+    "an expiry that is a number": record(expires_at=7),
+    "a history that is a word": record(history="abc"),
+    "a release that lacks things": record(history=[{"tag": "x"}]),
+    "a release deployed at no time": record(
+        history=[{**json.loads(TEXT)["history"][0], "deployed_at": "then"}]
+    ),
+    "half a character": record().replace('"url": "', '"url": "\\ud800'),
+    "deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+def test_a_broken_record_hides_no_other_environment_and_nothing_is_collected(text: str) -> None:
+    cluster = Cluster()
+    cluster.objects["Namespace"] = [environment("evil/x", record=text), GOOD]
+    evil, good = listed(cluster)
+    assert (good.branch, good.state) == ("main", State.DEGRADED)
+    assert (evil.branch, evil.state) == ("evil/x", State.UNREADABLE)
+    assert evil.problem
+    (line,) = unreadable_lines([evil, good])
+    assert line.startswith(f"evil/x in {evil.namespace} cannot be read, and is left alone: ")
+    assert [row[:2] for row in list_rows([evil, good], NOW)] == [
+        ("evil/x", "unreadable"),
+        ("main", "degraded"),
+    ]
+    sweep = plan_sweep("dev", [evil, good], repository=REPOSITORY, branches=(), now=NOW)
+    assert [item.summary.branch for item in sweep.stale] == ["main"]
+    assert sweep.as_dict()["unreadable"] == [
+        {**sweep.as_dict()["unreadable"][0], "branch": "evil/x", "problem": evil.problem}
+    ]
+    # Its image tags are kept with it.
+    tags = {"mautic": {"t": "1", f"branch.{evil.slug}.t": "1", "u": "2", "branch.gone.u": "2"}}
+    (left,) = plan_leftovers(tags, [evil], ())
+    assert left.tags == ("u", "branch.gone.u")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"renewTime": "0000-01-01T00:00:00.000000Z"},
+        {"renewTime": "10000-01-01T00:00:00.000000Z"},
+    ],
+    ids=["the year 0", "the year 10000"],
+)
+def test_a_lease_of_a_year_that_only_go_has_hides_no_other_environment(spec: Object) -> None:
+    cluster = Cluster()
+    evil = environment("evil/x")
+    cluster.objects["Namespace"] = [evil, GOOD]
+    with_lease(cluster, evil["metadata"]["name"], **spec)
+    with_lease(cluster, "somewhere-else", **spec)
+    found, good = listed(cluster)
+    assert (good.branch, found.state) == ("main", State.UNREADABLE)
+    assert "the Lease of" in found.problem
+
+
+@pytest.mark.parametrize("branch", ["", "a..b", "x\x1b[2J", "a\u202eb"])
+def test_a_branch_that_cannot_be_is_listed_by_its_namespace(branch: str) -> None:
+    cluster = Cluster()
+    evil = environment("evil/x", branch=branch)
+    del evil["metadata"]["labels"][f"{PREFIX}slug"]
+    cluster.objects["Namespace"] = [evil, GOOD]
+    found = {item.namespace: item for item in listed(cluster)}
+    bad = found[evil["metadata"]["name"]]
+    assert bad.state is State.UNREADABLE
+    assert "its annotation mautic-multidev.io/branch" in bad.problem
+    assert found[""].branch == "main"
+    # Nothing says which tags are its own, so none is removed.
+    assert plan_leftovers({"mautic": {"u": "2", "branch.gone.u": "2"}}, [bad], ()) == ()
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside),
+    max_leaves=8,
+)
+
+
+@given(
+    changes=st.dictionaries(st.sampled_from(list(json.loads(TEXT))), ANYTHING),
+    release=st.dictionaries(st.sampled_from(list(json.loads(TEXT)["history"][0])), ANYTHING),
+    raw=st.none() | st.text(),
+    repository=st.text(),
+)
+def test_no_annotation_ends_the_list(
+    changes: Object, release: Object, raw: str | None, repository: str
+) -> None:
+    data = {**json.loads(TEXT), **changes}
+    if isinstance(data["history"], list):
+        data["history"] = [*data["history"], {**json.loads(TEXT)["history"][0], **release}]
+    text = json.dumps(data) if raw is None else raw
+    cluster = Cluster()
+    cluster.objects["Namespace"] = [environment("evil/x", record=text, repository=repository), GOOD]
+    found = listed(cluster)
+    assert {"evil/x", "main"} == {item.branch for item in found}
+    assert list_rows(found, NOW)
+    plan_sweep("dev", found, repository=REPOSITORY, branches=(), now=NOW)
