@@ -1,7 +1,10 @@
-"""A lock that lets one run at a time change an environment, across all users of this machine.
+"""A lock that lets one run at a time change an environment on this machine.
 
 The kernel releases the lock (flock(2)) when its holder ends, however it ends, so there are no stale
 locks. The content of the file only says who holds it.
+
+The files lie in a folder that strangers cannot write to. In /tmp anybody could put a link in their
+place, through which this user's files would be truncated, or hold a lock for ever.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+import pwd
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,11 +24,35 @@ from tasks.adapters.wait import wait_until
 from tasks.core.environment import Holder, parse
 from tasks.core.errors import HeldError, SuiteError, UnreadableError
 
-# Not tempfile.gettempdir(): TMPDIR may differ between two users, who would lock different files.
-DIRECTORY = Path("/tmp/mautic-multidev-locks")  # noqa: S108
+SHARED = Path("/var/lib/mautic-multidev/locks")
+"""The lock files of all users of this machine, if its administrator has made this folder: for those
+who share one Docker Engine."""
+
 POLL_SECONDS = 0.2
 WAIT_SECONDS = 1800.0
 """How long a run waits for the lock: longer than any deploy takes."""
+
+
+def lock_folder(environ: Mapping[str, str], shared: Path = SHARED) -> Path:
+    """Return the folder of the lock files: the shared one if there is one, or the user's own.
+
+    The user's own is in their home according to the system, not to HOME: two runs with different
+    environments, like a shell's and a job's, must not lock different files.
+
+    Args:
+        environ: where XDG_STATE_HOME and, for a user id without a name, HOME are read.
+        shared: the folder of all users.
+    """
+    if shared.is_dir():
+        return shared
+    named = environ.get("XDG_STATE_HOME", "")
+    if named.startswith("/"):  # the specification has relative paths ignored
+        return Path(named) / "mautic-multidev" / "locks"
+    try:
+        home = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        home = environ.get("HOME", "/")
+    return Path(home) / ".local" / "state" / "mautic-multidev" / "locks"
 
 
 class FileLock:
@@ -31,13 +60,12 @@ class FileLock:
 
     Args:
         name: what is locked, e.g. the Compose project; a plain file name.
-        directory: where the lock files of all users of this machine live.
+        directory: where the lock files live; by default that of ``lock_folder``.
     """
 
-    def __init__(self, name: str, directory: Path = DIRECTORY) -> None:
+    def __init__(self, name: str, directory: Path | None = None) -> None:
         self._name = name
-        self._path = directory / f"{name}.lock"
-        self._queue = directory / f"{name}.next"
+        self._directory = directory or lock_folder(os.environ)
 
     @contextlib.contextmanager
     def held(
@@ -56,7 +84,7 @@ class FileLock:
         Raises:
             HeldError: it was not free in time, or a newer deploy has superseded this one.
         """
-        with _opened(self._path) as file:
+        with _opened(self._directory, f"{self._name}.lock") as file:
             self._acquire(file, me, waiting, wait_seconds)
             try:
                 _write(file, me)
@@ -65,18 +93,16 @@ class FileLock:
                 os.ftruncate(file, 0)
 
     def holder(self) -> Holder | None:
-        """Return who holds the lock now, or None."""
-        try:
-            file = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW)
-        except FileNotFoundError:
+        """Return who holds the lock now, or None.
+
+        Raises:
+            SuiteError: what lies in the lock's place is no lock.
+        """
+        if not (self._directory / f"{self._name}.lock").exists():
             return None
-        try:
+        with _opened(self._directory, f"{self._name}.lock") as file:
             # Shared: two runs that only look must not see each other as holders.
-            if _try_lock(file, fcntl.LOCK_SH):
-                return None
-            return _read(file)
-        finally:
-            os.close(file)
+            return None if _try_lock(file, fcntl.LOCK_SH) else _read(file)
 
     def _acquire(
         self, file: int, me: Holder, waiting: Callable[[str], None], wait_seconds: float
@@ -84,7 +110,7 @@ class FileLock:
         if _try_lock(file):
             return
         told: Holder | None = None
-        with _opened(self._queue) as queue:
+        with _opened(self._directory, f"{self._name}.next") as queue:
             first = _read(queue)
             if me.commit and not (first and _supersedes(first, me)):
                 _write(queue, me)
@@ -121,36 +147,76 @@ class FileLock:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """Yield a file that every user of the machine can lock and write."""
-    file = _open(path)
+def _opened(directory: Path, name: str) -> Iterator[int]:
+    """Yield a lock file, made if it is missing.
+
+    Raises:
+        SuiteError: it cannot be opened, or somebody else can put another file in its place.
+    """
+    path = directory / name
+    try:
+        folder, shared = _open_folder(directory)
+        try:
+            file = _open(folder, name, shared=shared)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise SuiteError(
+            f"the lock file {path} cannot be opened: {error.strerror or error}",
+            hint=f"look at `ls -ld {directory} {path}`; nobody else may have made or be able to "
+            "write them. XDG_STATE_HOME names another place",
+        ) from error
     try:
         yield file
     finally:
         os.close(file)
 
 
-def _open(path: Path) -> int:
+def _open_folder(path: Path) -> tuple[int, bool]:
+    """Return a descriptor of the folder of locks, and whether a group shares it.
+
+    Raises:
+        OSError: it cannot be opened, or strangers can write to it.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    found = os.fstat(folder)
+    group = bool(found.st_mode & stat.S_IWGRP)
+    fault = ""
+    if found.st_uid not in {0, os.getuid()}:
+        fault = f"its folder belongs to user {found.st_uid}"
+    elif found.st_mode & stat.S_IWOTH or (group and found.st_uid != 0):
+        fault = "others can write to its folder"
+    if fault:
+        os.close(folder)
+        raise OSError(fault)
+    return folder, group
+
+
+def _open(folder: int, name: str, *, shared: bool) -> int:
+    """Return a descriptor of a lock file; OSError if it is not one that only its users can write.
+
+    Args:
+        folder: the folder's descriptor.
+        shared: whether a group shares the folder, and its files.
+    """
+    mode = 0o660 if shared else 0o600
+    flags = os.O_RDWR | os.O_NOFOLLOW
     try:
-        with contextlib.suppress(FileExistsError):
-            path.parent.mkdir()
-            # Despite the umask; sticky, so that no user removes another user's file.
-            path.parent.chmod(0o1777)
-        # Never O_CREAT on a file that may be another user's: fs.protected_regular refuses that in
-        # a sticky directory.
-        with contextlib.suppress(FileNotFoundError):
-            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        # Never O_CREAT on a file that may be another user's: fs.protected_regular may refuse that.
+        file = os.open(name, flags, dir_fd=folder)
+    except FileNotFoundError:
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+            file = os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
+            os.fchmod(file, mode)  # despite the umask
         except FileExistsError:
-            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        os.fchmod(file, 0o666)
-        return file
-    except OSError as error:
-        raise SuiteError(
-            f"the lock file {path} cannot be opened: {error.strerror}",
-            hint=f"look at `ls -ld {path.parent} {path}`; it must be writable for all users",
-        ) from error
+            file = os.open(name, flags, dir_fd=folder)
+    found = os.fstat(file)
+    # A hard link would be another file of this user, which is about to be truncated.
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_mode & stat.S_IWOTH:
+        os.close(file)
+        raise OSError("it is no plain file that only its users can write")
+    return file
 
 
 def _try_lock(file: int, kind: int = fcntl.LOCK_EX) -> bool:
