@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tasks.app.invoke_config import main
+import sys
+
+from tasks.app.invoke_config import main, show_traceback
 
 if __name__ == "__main__":
+    sys.excepthook = show_traceback
     main()

@@ -127,7 +127,6 @@ def main() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
-        sys.excepthook = _show_traceback
         try:
             Suite(name="inv", binary="inv", binary_names=["inv"], config_class=SuiteConfig).run()
         finally:
@@ -145,7 +144,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def _show_traceback(
+def show_traceback(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Print the traceback of a bug, whose message may have come from anywhere."""

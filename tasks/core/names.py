@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 
+from tasks.core.display import is_active, visible
 from tasks.core.errors import InputError
 
 SLUG_MAX = 40
@@ -94,13 +95,15 @@ def check_branch(branch: str) -> str:
     """Return the branch if git would accept its name.
 
     The rules are those of ``git check-ref-format --branch`` (git-check-ref-format(1)); besides, the
-    name must be UTF-8, because it is stored in annotations and labels.
+    name must be UTF-8, because it is stored in annotations and labels, and have no control, format
+    or bidirectional characters, by which it would look like another branch's.
 
     Args:
         branch: a branch name from the command line, CI or git.
 
     Raises:
-        InputError: the name is empty, too long, not UTF-8, or not a legal branch name.
+        InputError: the name is empty, too long, not UTF-8, not a legal branch name, or it has
+            characters that are not seen.
     """
     if not branch:
         raise InputError("the branch name is empty", hint="give one with --branch")
@@ -126,7 +129,22 @@ def check_branch(branch: str) -> str:
             f"{shown!r} is not a legal branch name",
             hint="see `git help check-ref-format` for what git accepts",
         )
+    if hidden := sorted({x for x in branch if is_active(x)}):
+        raise InputError(
+            f"the branch name {shown!r} has characters that are not seen: "
+            f"{', '.join(map(visible, hidden))}",
+            hint="rename the branch: git branch -m",
+        )
     return branch
+
+
+def is_branch(name: str) -> bool:
+    """Return True if ``check_branch`` accepts a name."""
+    try:
+        check_branch(name)
+    except InputError:
+        return False
+    return True
 
 
 def slug(branch: str, is_reserved: Callable[[str], bool] = lambda _: False) -> str:
@@ -197,6 +215,7 @@ def names(
     origin: str = "https://{host}",
     environments: Collection[str] = (),
     namespaces: Collection[str] = (),
+    hosts: Collection[str] = (),
     namespace_max: int = LABEL_MAX,
 ) -> Names:
     """Return all names of a branch in one environment.
@@ -211,6 +230,7 @@ def names(
         origin: template of the URL; ``{host}`` is replaced.
         environments: names of all environments; a slug never equals one of them.
         namespaces: namespaces that no branch may have.
+        hosts: host names that no branch may have.
         namespace_max: maximum length of a namespace.
 
     Raises:
@@ -228,6 +248,10 @@ def names(
     def database_of(value: str) -> str:
         return f"{database_prefix(project)}{value}".replace("-", "_")
 
+    def host_of(value: str) -> str:
+        # Each part of a host name has a limit of its own.
+        return ".".join(fill(part, value, LABEL_MAX) for part in host.split("."))
+
     is_fixed = "{slug}" not in namespace
 
     def is_reserved(value: str) -> bool:
@@ -235,13 +259,14 @@ def names(
             return True
         # If no other name depends on the slug, another slug would not help.
         return not is_fixed and (
-            namespace_of(value) in namespaces or database_of(value) in _SERVERS_OWN
+            namespace_of(value) in namespaces
+            or host_of(value) in hosts
+            or database_of(value) in _SERVERS_OWN
         )
 
     of_branch = slug(branch, is_reserved)
     key = environment if is_fixed else of_branch
-    # Each part of a host name has a limit of its own.
-    hostname = ".".join(fill(part, of_branch, LABEL_MAX) for part in host.split("."))
+    hostname = host_of(of_branch)
     return Names(
         branch=branch,
         environment=environment,

@@ -619,15 +619,21 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
             f"environments.{environment}.domain: is missing",
             hint=f"stack {own.stack} has it: inv infra.apply --stack {own.stack}",
         )
-    fixed = {
-        other.namespace.replace("{project}", settings.project)
+    others = [
+        other
         for name, other in settings.environments.items()
         if name != environment and "{slug}" not in other.namespace
-    }
+    ]
+    fixed = {other.namespace.replace("{project}", settings.project) for other in others}
     # The local platform is a Compose project of this name: no branch may be called like it.
     fixed.add(platform_name(settings.project))
     if own.target == "kubernetes":
-        fixed.add(own.platform_namespace)
+        # Two environments may be of one cluster, whatever it is called in each.
+        fixed |= {
+            other.platform_namespace
+            for other in settings.environments.values()
+            if other.target == "kubernetes"
+        }
     origin = f"{own.scheme}://{{host}}"
     if own.target == "compose":
         port = settings.platform.http_port
@@ -637,12 +643,17 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         environment=environment,
         project=settings.project,
         namespace=own.namespace,
-        host=own.host.replace("{domain}", own.domain or ""),
+        host=_host_template(own),
         origin=origin,
         environments=settings.environments.keys(),
         namespaces=fixed,
+        hosts={_host_template(other).replace("{project}", settings.project) for other in others},
         namespace_max=LABEL_MAX if own.target == "kubernetes" else COMPOSE_MAX,
     )
+
+
+def _host_template(environment: Environment) -> str:
+    return environment.host.replace("{domain}", environment.domain or "")
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -17,7 +17,7 @@ from tasks.core.environment import Holder, State, parse_moment
 from tasks.core.errors import SuiteError, UnreadableError
 from tasks.core.images.tags import IMAGES, removable
 from tasks.core.images.tags import slugs as slugs_of
-from tasks.core.names import Names
+from tasks.core.names import Names, is_branch
 from tasks.core.plan import Step
 from tasks.core.repository import is_same
 from tasks.flows.cleanup import (
@@ -162,7 +162,8 @@ def find_sweep(
     branches = git.remote_branches() | (git.branches() if inspector.is_private else frozenset())
     there = inspector.list()
     sweep = plan_sweep(environment, there, repository=git.repository(), branches=branches, now=now)
-    slugs = {names_of(branch).slug for branch in branches}
+    # Anybody may have pushed a branch whose name the suite refuses: it has no environment.
+    slugs = {names_of(branch).slug for branch in filter(is_branch, branches)}
     return replace(sweep, leftovers=plan_leftovers(found, there, slugs))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.core.test_names import ILLEGAL, LEGAL, is_legal
+from tests.unit.core.test_names import HIDDEN, ILLEGAL, LEGAL, is_legal
 
 
 def git_accepts(branch: str) -> bool:
@@ -18,8 +18,8 @@ def git_accepts(branch: str) -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.parametrize("branch", LEGAL)
-def test_git_accepts_what_gets_names(branch: str) -> None:
+@pytest.mark.parametrize("branch", [*LEGAL, *HIDDEN])
+def test_git_accepts_what_gets_names_and_what_is_hidden(branch: str) -> None:
     assert git_accepts(branch)
 
 

@@ -32,6 +32,7 @@ from tasks.core.names import (
     Names,
     check_branch,
     database_prefix,
+    is_branch,
     names,
     slug,
 )
@@ -97,7 +98,6 @@ LEGAL = [
     "refs/heads/x",
     "a'b\"c$(d)`e`;f&g|h<i>j!k%l",
     "\u00a0",
-    "a\u202eb",
     "HEAD/x",
     "@x",
     "-".join(["a"] * 5),
@@ -135,6 +135,32 @@ ILLEGAL = [
     "x\n",
     "\x1b[31mx",
 ]
+
+
+HIDDEN = {
+    "a\u202eb": r"\u202e",
+    "main\u200b": r"\u200b",
+    "\u2066x\u2069": r"\u2066, \u2069",
+    "x\x9b2Jy": r"\x9b",
+    "x\x85y": r"\x85",
+    "a\u2028b": r"\u2028",
+    "a\ufeffb": r"\ufeff",
+    "a\u00adb": r"\xad",
+    "a\U000e0041b": r"\U000e0041",
+}
+"""Names that git accepts, with what is not seen of each."""
+
+
+@pytest.mark.parametrize(("branch", "told"), HIDDEN.items())
+def test_a_branch_that_looks_like_another_is_bad_input_and_is_shown_as_it_is(
+    branch: str, told: str
+) -> None:
+    with pytest.raises(InputError, match="characters that are not seen") as caught:
+        check_branch(branch)
+    assert caught.value.exit_code == 2
+    assert caught.value.message.endswith(f": {told}")
+    assert caught.value.message.isprintable()
+    assert not is_branch(branch)
 
 
 @pytest.mark.parametrize("branch", LEGAL)
@@ -536,6 +562,25 @@ def test_a_branch_is_not_called_like_the_platform_s_namespace() -> None:
     assert names_of(settings, "dev", "system").namespace != "mautic-system"
     # On a machine with Compose there is none: what is in use there keeps its name.
     assert names_of(settings, "local", "system").namespace == "mautic-system"
+
+
+def test_a_branch_is_not_called_like_the_platform_of_another_environment() -> None:
+    settings = parse_settings("mautic")
+    prod = settings.environment("prod").model_copy(update={"platform_namespace": "mautic-base"})
+    both = settings.model_copy(update={"environments": {**settings.environments, "prod": prod}})
+    assert names_of(both, "dev", "base").namespace != "mautic-base"
+    assert names_of(both, "dev", "bases").namespace == "mautic-bases"
+
+
+def test_a_branch_does_not_get_the_host_of_production() -> None:
+    settings = parse_settings("mautic")
+    dev = settings.environment("dev").model_copy(update={"host": "{slug}.example.org"})
+    both = settings.model_copy(update={"environments": {**settings.environments, "dev": dev}})
+    assert names_of(both, "prod", "main").host == "mautic.example.org"
+    found = names_of(both, "dev", "mautic")
+    assert found.host != "mautic.example.org"
+    assert found.slug.startswith("mautic-")
+    assert names_of(both, "dev", "shop").host == "shop.example.org"
 
 
 @pytest.mark.parametrize("project", ["performance", "information"])

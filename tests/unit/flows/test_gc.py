@@ -12,7 +12,7 @@ import pytest
 
 from tasks.core.environment import State
 from tasks.core.errors import SuiteError
-from tasks.core.names import Names
+from tasks.core.names import Names, check_branch
 from tasks.core.plan import Step
 from tasks.flows.gc import (
     LeftoverTags,
@@ -245,5 +245,19 @@ def test_tags_are_read_before_branches_and_branches_before_environments(is_priva
     assert [item.summary.branch for item in found.stale] == ([] if is_private else ["feature/x"])
 
 
+def test_a_branch_that_the_suite_refuses_does_not_end_the_sweep() -> None:
+    """Anybody may push one."""
+    git = FakeGit(remote=frozenset({"main", "a\u202eb", "x\x9by"}), seen=[])
+    found = find_sweep(
+        "local",
+        FakeInspector([THERE]),
+        git,  # type: ignore[arg-type]
+        names_of,
+        tags=None,
+        now=NOW,
+    )
+    assert [item.summary.branch for item in found.stale] == ["feature/x"]
+
+
 def names_of(branch: str) -> Names:
-    return replace(NAMES, branch=branch)
+    return replace(NAMES, branch=check_branch(branch))
