@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tasks.core.display import is_active
 from tests.support.suite import Inv, git
 from tests.unit.test_layers import HEAVY
 
@@ -39,6 +40,12 @@ def fail(session: Session, kind: str = "") -> None:
 def bug(session: Session) -> None:
     """Fail in a way that nobody foresaw."""
     raise ZeroDivisionError("a bug")
+
+
+@task()
+def paint(session: Session) -> None:
+    """Fail with words that came from somewhere."""
+    raise RuntimeError("\\x1b[2Jpainted\\u202e\\r")
 
 
 @task()
@@ -70,13 +77,14 @@ def spill(session: Session) -> None:
 
 @pytest.fixture
 def example(checkout: Path) -> Path:
-    """A checkout whose suite has six more tasks."""
+    """A checkout whose suite has seven more tasks."""
     (checkout / "tasks" / "example.py").write_text(EXAMPLE)
     init = checkout / "tasks" / "__init__.py"
     init.write_text(
         init.read_text()
-        + "\nfrom tasks.example import bug, chatter, fail, relay, spill, work\n"
-        + "for one in (bug, chatter, fail, relay, spill, work):\n    namespace.add_task(one)\n"
+        + "\nfrom tasks.example import bug, chatter, fail, paint, relay, spill, work\n"
+        + "for one in (bug, chatter, fail, paint, relay, spill, work):\n"
+        + "    namespace.add_task(one)\n"
     )
     return checkout
 
@@ -108,6 +116,13 @@ def test_a_bug_keeps_its_traceback(inv: Inv, example: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "ZeroDivisionError: a bug" in done.stderr
+
+
+def test_a_bug_s_traceback_does_not_act(inv: Inv, example: Path) -> None:
+    done = inv(example, "paint")
+    assert done.returncode == 1
+    assert "RuntimeError: painted\\u202e" in done.stderr
+    assert not any(is_active(x) for x in done.stderr if x != "\n")
 
 
 def test_a_misspelt_key_in_invoke_yaml(inv: Inv, checkout: Path) -> None:
