@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import partial
 
 from tasks.adapters.gitlab import is_job
 from tasks.adapters.identity import this_run, user_at_host
@@ -53,7 +52,7 @@ def find_existing(session: Session, env: str, branch: str | None) -> ExistingEnv
     Raises:
         InputError: it is not there.
     """
-    names = session.names(env, branch)
+    names = wiring.settled(session, session.names(env, branch))
     inspector = wiring.target(session, names.environment).inspector
     owner = owner_of(names, session.git.repository())
     parts = tuple(inspector.status(owner, names))
@@ -72,11 +71,12 @@ def request(session: Session, env: str, branch: str | None, tag: str = "") -> Re
         RefusedError: the environment is protected, and what is checked out may not go there.
     """
     if tag:
-        names = session.names(env, branch)
+        names = wiring.settled(session, session.names(env, branch))
         return Request(names, session.git.repository(), user_at_host(), tag)
     subject = images.subject_of(session, env, branch)
     guard(subject, session.git)
-    names, checkout = session.names_in(subject.name, subject.branch), subject.checkout
+    names = wiring.settled(session, session.names_in(subject.name, subject.branch))
+    checkout = subject.checkout
     return Request(names, subject.repository, user_at_host(), checkout.tag, checkout.commit)
 
 
@@ -186,7 +186,6 @@ class EnvironmentSweep:
         self.now = now()
         self._session = session
         self._environment = environment
-        self._names_of = partial(session.names_in, environment)
         target = wiring.target(session, environment)
         self._remover, self._inspector = target.remover, target.inspector
         self._tags = _tags(session, self._remover, environment, dry=dry)
@@ -202,13 +201,16 @@ class EnvironmentSweep:
             now=self.now,
         )
 
+    def _names_of(self, branch: str) -> Names:
+        return self._session.names_in(self._environment, branch)
+
     def run(self, sweep: SweepPlan) -> None:
         """Carry out the plan; errors as for ``run_sweep``."""
         run_sweep(
             sweep,
             self._remover,
             self._inspector,
-            self._names_of,
+            lambda branch: wiring.settled(self._session, self._names_of(branch)),
             tags=self._tags,
             me=this_run("cleanup"),
             console=self._session.console,

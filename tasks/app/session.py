@@ -30,7 +30,7 @@ from tasks.core.settings import (
     Settings,
     choose_environment,
     leaves,
-    names_of,
+    names_of_all_styles,
     parse,
 )
 
@@ -208,13 +208,17 @@ class Session:
         return self.names_in(environment, chosen)
 
     def names_in(self, environment: str, branch: str) -> Names:
-        """Return a branch's names in an environment.
+        """Return a branch's names in an environment that is deployed now.
 
         The stack is only asked if the host name needs its domain.
         """
+        return self.names_of_all_styles(environment, branch)[0]
+
+    def names_of_all_styles(self, environment: str, branch: str) -> list[Names]:
+        """Return the different names that a branch's environment may bear, the present first."""
         lacks = "domain" in self.settings.environment(environment).gaps
         settings = self.settings_of(environment) if lacks else self.settings
-        return names_of(settings, environment, branch)
+        return names_of_all_styles(settings, environment, branch)
 
 
 def _read(levels: list[Level]) -> Settings:

@@ -27,7 +27,7 @@ from tasks.app.paths import ROOT
 from tasks.app.session import Session
 from tasks.core.errors import InputError
 from tasks.core.kubernetes.platform import inputs_of
-from tasks.core.names import platform_name
+from tasks.core.names import Names, platform_name
 from tasks.flows.build import resolve_images
 
 if TYPE_CHECKING:
@@ -52,6 +52,17 @@ def target(
     if session.settings.environment(environment).target == "kubernetes":
         return kubernetes(session, environment, dry=dry)
     return local(session, environment, dry=dry)
+
+
+def settled(session: Session, names: Names) -> Names:
+    """Return a branch's names as its environment bears them, if it has one.
+
+    One that was deployed when names were shortened in another way keeps them.
+    """
+    candidates = session.names_of_all_styles(names.environment, names.branch)
+    if len(candidates) == 1:
+        return names
+    return target(session, names.environment, dry=True).inspector.find_names(candidates)
 
 
 def kubernetes(session: Session, environment: str, *, dry: bool = False) -> Target[ClusterPlan]:

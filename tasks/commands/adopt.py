@@ -27,9 +27,10 @@ def adopt(
 ) -> None:
     """Make a branch's environment this repository's: its own was renamed, or moved."""
     from tasks.app.adoption import BranchAdoption
+    from tasks.app.wiring import settled
 
     as_json = check_format(format)
-    names = session.names(env, branch)
+    names = settled(session, session.names(env, branch))
     adopting = BranchAdoption(session, names, from_)
     plan = adopting.plan()
     if not as_json:

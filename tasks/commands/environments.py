@@ -59,10 +59,11 @@ def cleanup(
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
     from tasks.app.environments import BranchCleanup
+    from tasks.app.wiring import settled
 
     as_json = check_format(format)
     dry = dry_run or session.dry
-    names = session.names(env, branch)
+    names = settled(session, session.names(env, branch))
     removal = BranchCleanup(session, names, dry=dry)
     if dry:
         session.console.plan(removal.plan(), as_json=as_json)

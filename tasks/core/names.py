@@ -1,20 +1,25 @@
 """Derives all names of a branch: slug, namespace, host, release, database.
 
 The central one is the ``slug``. A branch with a short, plain name keeps it; any other is shortened
-and gets six hex digits of its SHA-256, so that two branches never share a slug. A plain branch that
-*looks* like such a shortened name is hashed as well: otherwise somebody could name a branch after
-another branch's slug.
+and gets ten hex digits of its SHA-256, so that two branches never share a slug: 40 bits, because
+two branches with the same 24 were found in two minutes. A plain branch that *looks* like such a
+shortened name is hashed as well: otherwise somebody could name a branch after another branch's
+slug.
 
 Every other name consists of a prefix and the slug. If that is too long, ``shorten`` cuts it in the
 same way. A name that fits is never changed: running environments have it.
+
+Environments that were deployed when hashes had six digits keep these names: see ``Style``.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 from tasks.core.display import is_active, visible
 from tasks.core.errors import InputError
@@ -22,7 +27,6 @@ from tasks.core.errors import InputError
 SLUG_MAX = 40
 """Leaves room for a prefix in a Helm release (53), a DNS label (63) and a database (64)."""
 
-HASH_DIGITS = 6
 PROJECT_MAX = 40
 LABEL_MAX = 63
 """A DNS label (RFC 1123): namespaces, Services, Jobs, one part of a host name; and the value of a
@@ -51,7 +55,8 @@ BRANCH_MAX_BYTES = 4096
 _LONGEST_ROLE = "-database-monitoring"
 """The longest suffix that Terraform adds to a stack's name for a role (modules/database)."""
 
-_HASHED = re.compile(rf"-[0-9a-f]{{{HASH_DIGITS}}}\Z")
+_HASHED_FORMERLY = re.compile(r"-[0-9a-f]{6}\Z")
+_HASHED = re.compile(r"-(?:[0-9a-f]{6}|[0-9a-f]{10})\Z")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _COMPOSE = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """docs.docker.com, "Specify a project name"."""
@@ -59,6 +64,26 @@ _IDENTIFIER = re.compile(r"[a-z](-?[a-z0-9])*")
 """RDS' rule for an instance's name, the strictest of all names derived from a stack's."""
 _SERVERS_OWN = frozenset({"information_schema", "performance_schema", "mysql", "sys"})
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
+
+
+class Style(StrEnum):
+    """How names are shortened. An environment keeps the one that it was first deployed with.
+
+    The value is stored with the environment.
+    """
+
+    FORMER = "6"
+    PRESENT = "10"
+
+    @property
+    def digits(self) -> int:
+        """The hex digits of a hash."""
+        return int(self)
+
+    @property
+    def hashed(self) -> re.Pattern[str]:
+        """The end of a slug that has a hash."""
+        return _HASHED if self is Style.PRESENT else _HASHED_FORMERLY
 
 
 @dataclass(frozen=True)
@@ -74,6 +99,8 @@ class Names:
         release: Helm release.
         database: at most 64 characters.
         database_user: at most 32 characters.
+        style: how they are shortened.
+        slugs: the slugs of all styles: whichever was in use when an image was built is in its tags.
     """
 
     branch: str
@@ -85,10 +112,13 @@ class Names:
     release: str
     database: str
     database_user: str
+    style: Style = Style.PRESENT
+    slugs: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, str]:
         """Return the names as JSON-ready data."""
-        return asdict(self)
+        internal = {"style", "slugs"}
+        return {key: value for key, value in asdict(self).items() if key not in internal}
 
 
 def check_branch(branch: str) -> str:
@@ -147,12 +177,17 @@ def is_branch(name: str) -> bool:
     return True
 
 
-def slug(branch: str, is_reserved: Callable[[str], bool] = lambda _: False) -> str:
+def slug(
+    branch: str,
+    is_reserved: Callable[[str], bool] = lambda _: False,
+    style: Style = Style.PRESENT,
+) -> str:
     """Return the branch's slug: 1 to 40 characters of [a-z0-9-], unique to the branch.
 
     Args:
         branch: a full branch name.
         is_reserved: returns whether something else has a slug already.
+        style: how it is shortened.
 
     Raises:
         InputError: not a legal branch name.
@@ -163,28 +198,28 @@ def slug(branch: str, is_reserved: Callable[[str], bool] = lambda _: False) -> s
         return value == "default" or value.startswith("kube-") or is_reserved(value)
 
     plain = re.sub(r"[^a-z0-9]+", "-", branch.lower()).strip("-")
-    is_plain = plain == branch and len(plain) <= SLUG_MAX and not _HASHED.search(plain)
+    is_plain = plain == branch and len(plain) <= SLUG_MAX and not style.hashed.search(plain)
     if is_plain and not is_taken(plain):
         return plain
     if not plain or f"{plain}-".startswith("kube-"):
         plain = f"branch-{plain}"
-    start = plain[: SLUG_MAX - HASH_DIGITS - 1].strip("-")
+    start = plain[: SLUG_MAX - style.digits - 1].strip("-")
     hashed = branch
-    while is_taken(found := f"{start}-{_digest(hashed)}"):
+    while is_taken(found := f"{start}-{_digest(hashed, style)}"):
         # An environment has this name. No branch name has a NUL, so this stays unique.
         hashed += "\0"
     return found
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
+def _digest(text: str, style: Style) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[: style.digits]
 
 
-def shorten(name: str, limit: int) -> str:
+def shorten(name: str, limit: int, style: Style = Style.PRESENT) -> str:
     """Return a name; if too long, shortened and ending in ``-`` and digits of its SHA-256."""
     if len(name) <= limit:
         return name
-    return f"{name[: limit - HASH_DIGITS - 1].rstrip('-')}-{_digest(name)}"
+    return f"{name[: limit - style.digits - 1].rstrip('-')}-{_digest(name, style)}"
 
 
 def platform_name(project: str) -> str:
@@ -193,8 +228,11 @@ def platform_name(project: str) -> str:
 
 
 def database_prefix(project: str) -> str:
-    """Return the prefix of all databases and users of a project."""
-    return f"{shorten(project, DATABASE_PREFIX_MAX - 1)}_".replace("-", "_")
+    """Return the prefix of all databases and users of a project.
+
+    No branch chooses a project's name, and servers grant rights by this prefix: its style stays.
+    """
+    return f"{shorten(project, DATABASE_PREFIX_MAX - 1, Style.FORMER)}_".replace("-", "_")
 
 
 def bucket_name(project: str, account: str, region: str) -> str:
@@ -217,6 +255,7 @@ def names(
     namespaces: Collection[str] = (),
     hosts: Collection[str] = (),
     namespace_max: int = LABEL_MAX,
+    style: Style = Style.PRESENT,
 ) -> Names:
     """Return all names of a branch in one environment.
 
@@ -232,6 +271,7 @@ def names(
         namespaces: namespaces that no branch may have.
         hosts: host names that no branch may have.
         namespace_max: maximum length of a namespace.
+        style: how names are shortened.
 
     Raises:
         InputError: not a legal branch name.
@@ -240,7 +280,8 @@ def names(
     def fill(template: str, value: str, limit: int) -> str:
         if "{" not in template:
             return template
-        return shorten(template.replace("{slug}", value).replace("{project}", project), limit)
+        whole = template.replace("{slug}", value).replace("{project}", project)
+        return shorten(whole, limit, style)
 
     def namespace_of(value: str) -> str:
         return fill(namespace, value, namespace_max)
@@ -264,7 +305,7 @@ def names(
             or database_of(value) in _SERVERS_OWN
         )
 
-    of_branch = slug(branch, is_reserved)
+    of_branch = slug(branch, is_reserved, style)
     key = environment if is_fixed else of_branch
     hostname = host_of(of_branch)
     return Names(
@@ -274,20 +315,41 @@ def names(
         namespace=namespace_of(of_branch),
         host=hostname,
         url=origin.replace("{host}", hostname),
-        release=shorten(f"{project}-{key}", RELEASE_MAX),
+        release=shorten(f"{project}-{key}", RELEASE_MAX, style),
         database=database_of(key),
-        database_user=_database_user(database_of(key), key),
+        database_user=_database_user(database_of(key), key, style),
+        style=style,
+        slugs=(of_branch,),
     )
 
 
-def _database_user(database: str, key: str) -> str:
+def choose(candidates: Sequence[Names], namespace: str, style: str) -> Names | None:
+    """Return the names that an environment bears; None if they are none of the candidates.
+
+    Args:
+        candidates: a branch's names in all styles.
+        namespace: the environment's namespace.
+        style: the style that is stored with it, or an empty string.
+    """
+    fitting = [each for each in candidates if each.namespace == namespace]
+    if len(fitting) > 1:
+        # Environments that were deployed before styles were stored have the former one.
+        fitting = [each for each in fitting if each.style == (style or Style.FORMER)]
+    return fitting[0] if fitting else None
+
+
+def _database_user(database: str, key: str, style: Style) -> str:
     """Return a user name of at most 32 characters; a shortened one has ``__``.
 
     A slug never has two hyphens in a row, so no other user name has ``__``.
     """
     if len(database) <= USER_MAX:
         return database
-    return f"{database[: USER_MAX - HASH_DIGITS - 2].rstrip('_')}__{_digest(key)}"
+    end = _digest(key, style)
+    if style is Style.PRESENT:
+        # The same 40 bits in eight characters: there must be room for a part of the branch.
+        end = base64.b32encode(bytes.fromhex(end)).decode().lower()
+    return f"{database[: USER_MAX - len(end) - 2].rstrip('_')}__{end}"
 
 
 # -- checks ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -34,6 +35,7 @@ from tasks.core.names import (
     PROJECT_MAX,
     SLUG_MAX,
     Names,
+    Style,
     faults,
     label_fault,
     names,
@@ -602,7 +604,7 @@ def _may_meet(one: str, other: str) -> bool:
 
 
 def names_of(settings: Settings, environment: str, branch: str) -> Names:
-    """Return a branch's names in an environment.
+    """Return a branch's names in an environment that is deployed now.
 
     Args:
         settings: the settings.
@@ -613,6 +615,24 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         InputError: no such environment, or not a legal branch name.
         SettingsError: its host needs the stack's domain, which these settings lack.
     """
+    return names_of_all_styles(settings, environment, branch)[0]
+
+
+def names_of_all_styles(settings: Settings, environment: str, branch: str) -> list[Names]:
+    """Return the different names that a branch's environment may bear, the present ones first.
+
+    Arguments and errors are those of ``names_of``.
+    """
+    present, former = (
+        _names_of(settings, environment, branch, style) for style in (Style.PRESENT, Style.FORMER)
+    )
+    if present.as_dict() == former.as_dict():
+        return [present]
+    slugs = tuple(dict.fromkeys((present.slug, former.slug)))
+    return [replace(present, slugs=slugs), replace(former, slugs=slugs)]
+
+
+def _names_of(settings: Settings, environment: str, branch: str, style: Style) -> Names:
     own = settings.environment(environment)
     if "domain" in own.gaps:
         raise SettingsError(
@@ -627,13 +647,18 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
     fixed = {other.namespace.replace("{project}", settings.project) for other in others}
     # The local platform is a Compose project of this name: no branch may be called like it.
     fixed.add(platform_name(settings.project))
+    hosts: set[str] = set()
     if own.target == "kubernetes":
+        fixed.add(own.platform_namespace)
+    if style is Style.PRESENT:
         # Two environments may be of one cluster, whatever it is called in each.
+        on_clusters = own.target == "kubernetes"
         fixed |= {
             other.platform_namespace
             for other in settings.environments.values()
-            if other.target == "kubernetes"
+            if on_clusters and other.target == "kubernetes"
         }
+        hosts = {_host_template(other).replace("{project}", settings.project) for other in others}
     origin = f"{own.scheme}://{{host}}"
     if own.target == "compose":
         port = settings.platform.http_port
@@ -647,7 +672,8 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         origin=origin,
         environments=settings.environments.keys(),
         namespaces=fixed,
-        hosts={_host_template(other).replace("{project}", settings.project) for other in others},
+        hosts=hosts,
+        style=style,
         namespace_max=LABEL_MAX if own.target == "kubernetes" else COMPOSE_MAX,
     )
 

@@ -14,7 +14,7 @@ from tasks.adapters.terminal.console import Activity
 from tasks.core.environment import Holder, Owner
 from tasks.core.errors import RefusedError, VanishedError
 from tasks.core.images.tags import IMAGES, is_marker, removable
-from tasks.core.names import Names
+from tasks.core.names import Names, Style
 from tasks.core.plan import Step
 from tasks.flows.target import Removal, RemovalPlan, Remover, Say, without_messages
 
@@ -93,7 +93,9 @@ def plan_images(tags: Tags | None, names: Names) -> RemovalPlan:
     title = f"remove the image tags of {names.branch}"
     if tags is None:
         return RemovalPlan(title)
-    going = {repository: removable(tags.tags(repository), names.slug) for repository in IMAGES}
+    # Of a present style the others' slugs are left to `inv gc`, which knows whose they may be too.
+    slugs = names.slugs if names.style is Style.FORMER else (names.slug,)
+    going = {repository: removable(tags.tags(repository), *slugs) for repository in IMAGES}
     return plan_tags(title, tags, going)
 
 

@@ -163,7 +163,8 @@ def find_sweep(
     there = inspector.list()
     sweep = plan_sweep(environment, there, repository=git.repository(), branches=branches, now=now)
     # Anybody may have pushed a branch whose name the suite refuses: it has no environment.
-    slugs = {names_of(branch).slug for branch in filter(is_branch, branches)}
+    known = {*branches, *(item.branch for item in there)}
+    slugs = {each for branch in filter(is_branch, known) for each in names_of(branch).slugs}
     return replace(sweep, leftovers=plan_leftovers(found, there, slugs))
 
 
@@ -213,7 +214,7 @@ def plan_leftovers(
         found: every tag with its digest, by repository, read before the branches.
         there: all environments. If one cannot be read and does not even tell its slug, any tag may
             be its own, and none is removed.
-        slugs: the slugs of the branches that exist.
+        slugs: the slugs of the branches that exist or have an environment.
     """
     if any(not item.slug for item in there):
         return ()

@@ -408,6 +408,13 @@ class Inspector(Protocol):
     def list(self) -> Sequence[EnvironmentSummary]:
         """Return all environments."""
 
+    def find_names(self, candidates: Sequence[Names]) -> Names:
+        """Return those of a branch's names that its environment bears, or the first.
+
+        Args:
+            candidates: the branch's names in all styles, the present one first.
+        """
+
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment; empty if it does not exist."""
 

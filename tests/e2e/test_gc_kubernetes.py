@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.kubernetes.manifests import PREFIX
+from tasks.core.names import Style
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv, Object, with_remote
 from tests.support.planting import is_there, listed, origin, plant, remove
@@ -289,3 +290,29 @@ def test_broken_namespaces_hide_and_hold_up_nobody_and_are_not_collected(
         assert all(is_there(site, name) for name in broken.values())
     finally:
         remove(site, *broken.values())
+
+
+def test_an_environment_of_before_is_found_updated_and_removed_under_its_former_names(
+    site: KubeEnv,
+) -> None:
+    branch = "feature/of-before"
+    former, present = site.names(branch, Style.FORMER), site.names(branch)
+    where = plant(site, branch, style=Style.FORMER)
+    try:
+        assert where == former.namespace != present.namespace
+        site.push(f"branch.{former.slug}.{FIRST}")
+        assert listed(site)[branch]["slug"] == former.slug
+        assert site.deploy(branch, FIRST).stdout == f"{former.url}\n"
+        row = listed(site)[branch]
+        assert (row["slug"], row["state"], row["url"]) == (former.slug, "running", former.url)
+        assert site.ok("url", *ON, "--branch", branch).stdout == f"{former.url}\n"
+        assert site.cluster.get("Namespace", present.namespace) is None
+        site.ok("cleanup", *ON, "--branch", branch)
+        assert site.cluster.get("Namespace", where) is None
+        assert f"branch.{former.slug}.{FIRST}" not in site.tags()
+        # From now on it has its present names.
+        assert site.deploy(branch, FIRST).stdout == f"{present.url}\n"
+        assert site.cluster.get("Namespace", where) is None
+        site.ok("cleanup", *ON, "--branch", branch)
+    finally:
+        remove(site, where, present.namespace)

@@ -16,8 +16,8 @@ from tasks.adapters.docker.engine import PROJECT
 from tasks.core.compose.record import ComposeRecord, owner_labels
 from tasks.core.environment import Owner, Release, State
 from tasks.core.images.tags import branch_marker
-from tasks.core.names import slug
-from tasks.core.settings import names_of, parse
+from tasks.core.names import Names, Style, slug
+from tasks.core.settings import names_of_all_styles, parse
 from tests.support.kube_cli import with_remote
 from tests.support.layerless import push, tags_of
 from tests.support.suite import Inv, git
@@ -34,8 +34,15 @@ class Planted:
         self.settings: dict[str, Any] = {"project": project}
         self._made: list[str] = []
 
-    def plant(self, branch: str, *, hours: int = 24, repository: str = "") -> None:
-        """Make an environment whose time is over in so many hours."""
+    def plant(
+        self,
+        branch: str,
+        *,
+        hours: int = 24,
+        repository: str = "",
+        style: Style = Style.PRESENT,
+    ) -> Names:
+        """Make an environment whose time is over in so many hours; return its names."""
         local = {
             "target": "compose",
             "branches": ["*"],
@@ -43,7 +50,8 @@ class Planted:
             "registry": {"url": "localhost:1/x"},
         }
         settings = parse({**self.settings, "environments": {"local": local}}, lambda path: "test")
-        names = names_of(settings, "local", branch)
+        both = names_of_all_styles(settings, "local", branch)
+        names = both[-1] if style is Style.FORMER else both[0]
         owner = Owner("local", names.slug, branch, repository or self._repository)
         now = datetime.now(UTC)
         release = Release("tag", "c" * 40, IMAGE, IMAGE, "ada@host", now.isoformat())
@@ -53,6 +61,7 @@ class Planted:
         name = f"{names.namespace}_record-1"
         self._engine.volumes.create(name, labels=labels)
         self._made.append(name)
+        return names
 
     def left(self) -> set[str]:
         """Return the branches whose environments are there."""
@@ -126,3 +135,19 @@ def test_gc_removes_nothing_without_a_remote(inv: Inv, checkout: Path, planted: 
     assert done.returncode == 1
     assert "the branches of origin cannot be read" in done.stderr
     assert planted.left() == {"feature/gone"}
+
+
+def test_an_environment_of_before_is_found_and_removed_under_its_former_names(
+    inv: Inv, checkout: Path, planted: Planted
+) -> None:
+    former = planted.plant("feature/pushed", style=Style.FORMER)
+    listed = inv(checkout, "list", "--format", "json", settings=planted.settings)
+    rows = {item["branch"]: item["slug"] for item in json.loads(listed.stdout)}
+    assert rows == {"feature/pushed": former.slug}
+    dry = inv(
+        checkout, "cleanup", "--branch", "feature/pushed", "--dry-run", settings=planted.settings
+    )
+    assert f"volume {former.namespace}_record-1" in dry.stdout
+    done = inv(checkout, "cleanup", "--branch", "feature/pushed", settings=planted.settings)
+    assert done.returncode == 0, done.stderr
+    assert planted.left() == set()

@@ -364,7 +364,7 @@ def test_in_a_ci_job_the_branch_and_the_environment_come_from_the_job(
         "INVOKE_ENVIRONMENTS_PROD_DOMAIN": "shop.example.org",
     }
     for branch, environment, expected, host in (
-        ("feature/x", "dev", "mautic-feature-x-217d2b", "feature-x-217d2b.dev.example.org"),
+        ("feature/x", "dev", "mautic-feature-x-217d2bf51f", "feature-x-217d2bf51f.dev.example.org"),
         ("main", "prod", "mautic-prod", "shop.example.org"),
     ):
         done = inv(

@@ -36,7 +36,7 @@ from tests.support.local import World, make_world
 from tests.support.suite import ROOT, Inv, commit_all, git
 
 BRANCH = "Feature/Some_Thing-X"
-SLUG = "feature-some-thing-x-9a3ca4"
+SLUG = "feature-some-thing-x-9a3ca40a5a"
 REPOSITORY = "https://gitlab.example.com/team/mautic"
 SOCKET = Path("/var/run/docker.sock")
 IMAGE_BYTES_MAX = 600_000_000

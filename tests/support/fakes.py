@@ -155,6 +155,9 @@ class FakeInspector:
     def list(self) -> Sequence[EnvironmentSummary]:
         return self.found
 
+    def find_names(self, candidates: Sequence[Names]) -> Names:
+        return candidates[0]
+
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         return ()
 

@@ -18,9 +18,9 @@ from tasks.adapters.kubernetes.transport import Stop
 from tasks.adapters.kubernetes.watch import WatchEvent
 from tasks.adapters.process import Runner
 from tasks.core.errors import ClusterError, ConflictError
-from tasks.core.names import Names
+from tasks.core.names import Names, Style
 from tasks.core.redact import Redactor
-from tasks.core.settings import names_of, parse
+from tasks.core.settings import names_of_all_styles, parse
 from tests.support.controlplane import ControlPlane
 from tests.support.kubelet import stamp
 from tests.support.layerless import push, tags_of
@@ -228,9 +228,11 @@ class KubeEnv:
         """Deploy a branch; it must succeed."""
         return self.ok("deploy", *ON, "--branch", branch, "--tag", tag, *options)
 
-    def names(self, branch: str) -> Names:
+    def names(self, branch: str, style: Style = Style.PRESENT) -> Names:
         """Return a branch's names."""
-        return names_of(parse(self.settings(), lambda path: "the test"), ENVIRONMENT, branch)
+        settings = parse(self.settings(), lambda path: "the test")
+        found = names_of_all_styles(settings, ENVIRONMENT, branch)
+        return next(each for each in found if each.style is style)
 
     def push(self, tag: str) -> dict[str, str]:
         """Push a mautic and an nginx image of one layerless kind each; return their digests."""

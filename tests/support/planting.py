@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.core.environment import Owner, Release, State
-from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.manifests import STYLE, namespace
 from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.names import Style
 from tests.support.kube_cli import ENVIRONMENT, ON, KubeEnv
 from tests.support.suite import git
 
@@ -23,18 +24,23 @@ def plant(
     environment: str = ENVIRONMENT,
     expires_at: str = "",
     database: str = "",
+    style: Style = Style.PRESENT,
 ) -> str:
     """Make a branch's namespace as a deploy would, with nothing in it; return its name.
 
-    With an image that made its database, the database has to be dropped.
+    With an image that made its database, the database has to be dropped. In the former style it is
+    one of a version whose hashes had six digits.
     """
-    names = site.names(branch)
+    names = site.names(branch, style)
     owner = Owner(environment, names.slug, branch, repository or origin(site))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     release = Release("planted", "c" * 40, "m@sha256:1", "n@sha256:2", "ada@host", moment)
     record = ClusterRecord(State.READY, names.url, expires_at)
     record = replace(record, history=(release,), database=database)
-    site.cluster.create(namespace(owner, names, record, ""))
+    made = namespace(owner, names, record, "")
+    if style is Style.FORMER:  # those versions did not store it
+        del made["metadata"]["annotations"][STYLE]
+    site.cluster.create(made)
     return names.namespace
 
 

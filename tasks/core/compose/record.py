@@ -20,6 +20,8 @@ ENVIRONMENT = f"{PREFIX}environment"
 BRANCH = f"{PREFIX}branch"
 REPOSITORY = f"{PREFIX}repository"
 RECORD = f"{PREFIX}record"
+STYLE = f"{PREFIX}names"
+"""The label of a record's volume with the style of the environment's names."""
 
 CODE = f"{PREFIX}code"
 """The label of the mautic image with a hash of everything that a migration depends on."""

@@ -24,6 +24,8 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 
 SECRET = "mautic"  # noqa: S105 - the object's name
 RECORD = f"{PREFIX}record"
+STYLE = f"{PREFIX}names"
+"""The annotation of a namespace with the style of its names."""
 POD_SECURITY = "pod-security.kubernetes.io/"
 DATABASE_JOB_SECONDS = 60
 """How long creating or dropping a database may take once its server answers."""
@@ -82,6 +84,7 @@ def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) 
                 f"{PREFIX}commit": current.commit if current else "",
                 f"{PREFIX}owner": current.owner if current else "",
                 f"{PREFIX}pipeline": pipeline,
+                STYLE: names.style,
                 f"{PREFIX}expires-at": record.expires_at,
                 RECORD: record.to_json(),
             },

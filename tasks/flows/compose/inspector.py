@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
 from tasks.adapters.docker import compose
-from tasks.adapters.docker.engine import Container
+from tasks.adapters.docker.engine import PROJECT, Container
 from tasks.adapters.files.lock import FileLock
 from tasks.core.compose.record import (
     BRANCH,
     ENVIRONMENT,
     RECORD,
     REPOSITORY,
+    STYLE,
     ComposeRecord,
     newest,
 )
 from tasks.core.compose.record import owner_of as stated_owner
 from tasks.core.environment import Holder, Owner, observed_state
 from tasks.core.errors import DeadlineError, InputError, SettingsError, UnreadableError
-from tasks.core.names import Names
-from tasks.core.settings import names_of
+from tasks.core.names import Names, choose
+from tasks.core.settings import names_of_all_styles
 from tasks.flows import schedules
 from tasks.flows.compose.context import PHP, QUESTION_SECONDS, ComposeContext
 from tasks.flows.target import (
@@ -83,18 +85,34 @@ class ComposeInspector:
         latest = newest(volumes)
         labels = volumes[latest] if latest else own[0].labels
         try:
-            names = names_of(
+            candidates = names_of_all_styles(
                 self.context.settings, self.context.environment, labels.get(BRANCH, "")
             )
         except SettingsError:
             raise
         except InputError as error:
             raise UnreadableError(f"its label {BRANCH}: {error.message}") from error
-        if names.namespace != project:
+        names = choose(candidates, project, labels.get(STYLE, ""))
+        if names is None:
             return None
         record = ComposeRecord.from_labels(labels) if latest else None
         owner = owner_of(names, labels.get(REPOSITORY, ""))
         return summary(owner, names, record, own, FileLock(project).holder())
+
+    def find_names(self, candidates: Sequence[Names]) -> Names:
+        """Return those of a branch's names that its environment bears, or the first."""
+        for names in candidates:
+            records = (
+                item.labels
+                for item in self.context.engine.volumes(f"{PROJECT}={names.namespace}")
+                if RECORD in item.labels
+            )
+            containers = (item.labels for item in self.context.containers(names))
+            labels = next(itertools.chain(records, containers), {})
+            ours = (labels.get(BRANCH), labels.get(ENVIRONMENT))
+            if ours == (names.branch, names.environment):
+                return choose(candidates, names.namespace, labels.get(STYLE, "")) or names
+        return candidates[0]
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment, by name, and its scheduled commands."""

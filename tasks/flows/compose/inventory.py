@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tasks.adapters.docker.engine import PROJECT, Container, Engine
-from tasks.core.compose.record import RECORD, ComposeRecord, newest, owner_labels, owner_of
+from tasks.core.compose.record import (
+    RECORD,
+    STYLE,
+    ComposeRecord,
+    newest,
+    owner_labels,
+    owner_of,
+)
 from tasks.core.environment import ADOPT, Owner
 from tasks.core.errors import RefusedError, UnreadableError
 from tasks.core.names import Names
@@ -128,7 +135,12 @@ def write_record(engine: Engine, owner: Owner, names: Names, record: ComposeReco
     If the run is killed in between, both records exist, and the newest counts.
     """
     old = [item.name for item in engine.volumes(f"{PROJECT}={names.namespace}")]
-    labels = {**owner_labels(owner), **record.to_labels(), PROJECT: names.namespace}
+    labels = {
+        **owner_labels(owner),
+        **record.to_labels(),
+        STYLE: names.style,
+        PROJECT: names.namespace,
+    }
     prefix = f"{names.namespace}_record-"
     engine.create_volume(f"{prefix}{time.time_ns()}", labels)
     for name in old:

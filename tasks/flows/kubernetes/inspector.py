@@ -13,12 +13,13 @@ from tasks.core.kubernetes.manifests import (
     INSTANCE,
     MANAGED,
     PREFIX,
+    STYLE,
     record_of,
     stated_owner,
 )
-from tasks.core.kubernetes.objects import Object
-from tasks.core.names import Names
-from tasks.core.settings import names_of
+from tasks.core.kubernetes.objects import Object, annotations_of
+from tasks.core.names import Names, choose
+from tasks.core.settings import names_of_all_styles
 from tasks.flows import schedules
 from tasks.flows.kubernetes.branch_secret import read_secret
 from tasks.flows.kubernetes.context import ClusterContext
@@ -76,12 +77,28 @@ class ClusterInspector:
         """
         try:
             branch = stated_owner(found).get("branch", "")
-            names = names_of(self._context.settings, self._context.environment, branch)
+            candidates = names_of_all_styles(
+                self._context.settings, self._context.environment, branch
+            )
         except SettingsError:
             raise
         except InputError as error:
             raise UnreadableError(f"its annotation {PREFIX}branch: {error.message}") from error
-        return bool(names.namespace == found["metadata"]["name"])
+        return self._names(found, candidates) is not None
+
+    def _names(self, found: Object, candidates: Sequence[Names]) -> Names | None:
+        style = annotations_of(found).get(STYLE, "")
+        return choose(candidates, found["metadata"]["name"], style)
+
+    def find_names(self, candidates: Sequence[Names]) -> Names:
+        """Return those of a branch's names that its environment bears, or the first."""
+        for names in candidates:
+            found = self._cluster.get("Namespace", names.namespace)
+            stated = stated_owner(found) if found else {}
+            ours = (stated.get("branch"), stated.get("environment"))
+            if found and ours == (names.branch, names.environment):
+                return self._names(found, candidates) or names
+        return candidates[0]
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the workloads of one environment; empty if it does not exist."""

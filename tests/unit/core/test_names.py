@@ -30,6 +30,7 @@ from tasks.core.names import (
     PROJECT_MAX,
     SLUG_MAX,
     Names,
+    Style,
     check_branch,
     database_prefix,
     is_branch,
@@ -54,9 +55,13 @@ realistic = st.text(alphabet=string.ascii_letters + string.digits + "-_./#+@", m
 # Names that sit close to one another and to the rules' edges.
 plain = st.text(alphabet="abc019-", min_size=1, max_size=45)
 hashed = st.builds(
-    "{}-{}".format, plain, st.text(alphabet="0123456789abcdef", min_size=6, max_size=6)
+    "{}-{}".format,
+    plain,
+    st.from_regex(r"([0-9a-f]{6}|[0-9a-f]{10})", fullmatch=True),
 )
 branches = st.one_of(anything, realistic, plain, hashed)
+TWINS = (f"feature/{'x' * 40}2925", f"feature/{'x' * 40}4274")
+"""Two branches with the same beginning and the same 24 bits of their hashes."""
 sets_of_branches = st.sets(branches, min_size=8, max_size=24)
 
 
@@ -176,7 +181,7 @@ def test_what_git_refuses_is_bad_input(branch: str) -> None:
 
 
 def test_a_branch_called_at_has_a_name() -> None:
-    assert re.fullmatch(r"branch-[0-9a-f]{6}", slug("@"))
+    assert re.fullmatch(r"branch-[0-9a-f]{10}", slug("@"))
 
 
 def test_a_nul_is_bad_input() -> None:
@@ -217,24 +222,40 @@ def test_a_short_plain_branch_keeps_its_name(branch: str) -> None:
         ("feature/x", "feature-x-"),
         ("Feature-X", "feature-x-"),
         ("fix__many.dots/--dashes", "fix-many-dots-dashes-"),
-        ("x" * (SLUG_MAX + 1), "x" * 33 + "-"),
+        ("x" * (SLUG_MAX + 1), "x" * 29 + "-"),
         ("分支", "branch-"),
         ("default", "default-"),
         ("kube-system", "branch-kube-system-"),
         ("Kube", "branch-kube-"),
         ("kube/x", "branch-kube-x-"),
         ("a-abcdef", "a-abcdef-"),
+        ("a-0123456789", "a-0123456789-"),
     ],
 )
-def test_any_other_branch_carries_six_digits_of_its_hash(branch: str, start: str) -> None:
-    assert re.fullmatch(re.escape(start) + "[0-9a-f]{6}", slug(branch))
+def test_any_other_branch_carries_ten_digits_of_its_hash(branch: str, start: str) -> None:
+    assert re.fullmatch(re.escape(start) + "[0-9a-f]{10}", slug(branch))
 
 
 def test_slugs_never_change() -> None:
     """Running environments bear these names: a change here strands them."""
-    assert slug("feature/x") == "feature-x-217d2b"
-    assert slug("分支") == "branch-a25144"
-    assert slug("kube-system") == "branch-kube-system-88007f"
+    for branch, former, present in (
+        ("feature/x", "feature-x-217d2b", "feature-x-217d2bf51f"),
+        ("分支", "branch-a25144", "branch-a251448a84"),
+        ("kube-system", "branch-kube-system-88007f", "branch-kube-system-88007f7066"),
+    ):
+        assert slug(branch) == present
+        assert slug(branch, style=Style.FORMER) == former
+
+
+def test_two_branches_whose_first_24_bits_are_the_same_are_not_called_alike() -> None:
+    """Found by trying, in minutes."""
+    one, other = TWINS
+    assert slug(one, style=Style.FORMER) == slug(other, style=Style.FORMER)
+    first, second = of(one), of(other)
+    assert first.slug != second.slug
+    assert first.namespace != second.namespace
+    assert first.host != second.host
+    assert first.database_user != second.database_user
 
 
 @many
@@ -324,7 +345,7 @@ def test_all_names_of_a_branch() -> None:
 
 def test_a_long_database_user_is_cut_and_marked() -> None:
     found = of("x" * 40)
-    assert re.fullmatch(r"mautic_x{17}__[0-9a-f]{6}", found.database_user)
+    assert re.fullmatch(r"mautic_x{15}__[a-z2-7]{8}", found.database_user)
 
 
 # -- names that are in use never change -----------------------------------------------------------
@@ -385,7 +406,7 @@ IN_USE = [
 def test_names_that_are_in_use_never_change(
     project: str, branch: str, namespace: str, user: str
 ) -> None:
-    found = of(branch, project=project)
+    found = of(branch, project=project, style=Style.FORMER)
     assert (found.namespace, found.release) == (namespace, namespace)
     assert (found.database, found.database_user) == (namespace.replace("-", "_"), user)
     assert found.host == f"{found.slug}.example.org"

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tasks.adapters.docker.engine import PROJECT, Container
-from tasks.core.compose.record import RECORD, ComposeRecord, owner_labels
+from tasks.core.compose.record import RECORD, STYLE, ComposeRecord, owner_labels
 from tasks.core.environment import Holder, Release, State
 from tasks.core.errors import UnreadableError
-from tasks.core.settings import names_of
+from tasks.core.settings import names_of, names_of_all_styles
 from tasks.flows.compose.inspector import summary
 from tasks.flows.compose.inventory import write_record
 from tasks.flows.compose.target import compose_target
@@ -19,6 +19,7 @@ from tasks.flows.target import owner_of
 from tasks.flows.views import now
 from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
 from tests.support.fakes import ME, NAMES, RELEASE, REQUEST
+from tests.unit.core.test_names import TWINS
 
 OWNER = owner_of(NAMES, "git@example.org:a/b.git")
 WELL = Container("1", "p-web-1", "n@sha256:1", "running", "Up 3 minutes (healthy)", {})
@@ -124,3 +125,59 @@ def test_its_own_clean_up_says_how_to_go_on() -> None:
     with pytest.raises(UnreadableError, match="the record cannot be read") as told:
         compose_target(context).remover.plan_removal(owner_of(evil, REQUEST.repository), evil)
     assert f"docker volume rm {evil.namespace}_record-1" in str(told.value.hint)
+
+
+# -- names of before ------------------------------------------------------------------------------
+
+
+def test_an_environment_of_before_is_found_under_its_former_names() -> None:
+    engine = FakeEngine()
+    context, _ = a_context(engine, FakeCompose(engine))
+    target = compose_target(context)
+    present, former = names_of_all_styles(context.settings, NAMES.environment, NAMES.branch)
+    assert target.inspector.find_names([present, former]) == present
+    owner = owner_of(former, OWNER.repository)
+    write_record(engine, owner, former, record(State.READY))  # type: ignore[arg-type]
+    for name, volume in engine.kept.items():  # that version did not store the style
+        labels = {key: text for key, text in volume.labels.items() if key != STYLE}
+        engine.kept[name] = replace(volume, labels=labels)
+    for _ in range(2):
+        assert target.inspector.find_names([present, former]) == former
+        assert [item.slug for item in target.inspector.list()] == [former.slug]
+        # The present version updates it: still under its former names.
+        write_record(engine, owner, former, record(State.READY))  # type: ignore[arg-type]
+        assert len(engine.kept) == 1
+    for _, remove in target.remover.plan_removal(owner, former).todo:
+        remove(print)
+    assert engine.kept == {}
+    assert target.inspector.find_names([present, former]) == present
+
+
+def test_of_two_styles_in_one_namespace_the_stored_one_counts() -> None:
+    """Long names of databases and users differ even where the namespace does not."""
+    engine = FakeEngine()
+    context, _ = a_context(engine, FakeCompose(engine))
+    inspector = compose_target(context).inspector
+    present, former = names_of_all_styles(context.settings, NAMES.environment, "x" * 40)
+    assert present.namespace == former.namespace
+    assert present.database_user != former.database_user
+    for names in (former, present):
+        write_record(  # type: ignore[arg-type]
+            engine, owner_of(names, OWNER.repository), names, record(State.READY)
+        )
+        assert inspector.find_names([present, former]) == names
+        engine.kept.clear()
+
+
+def test_a_branch_with_the_former_slug_of_another_gets_its_own_names() -> None:
+    engine = FakeEngine()
+    context, _ = a_context(engine, FakeCompose(engine))
+    inspector = compose_target(context).inspector
+    (_, victim), attacker = (
+        names_of_all_styles(context.settings, NAMES.environment, branch) for branch in TWINS
+    )
+    assert attacker[1].namespace == victim.namespace
+    write_record(  # type: ignore[arg-type]
+        engine, owner_of(victim, OWNER.repository), victim, record(State.READY)
+    )
+    assert inspector.find_names(attacker) == attacker[0]

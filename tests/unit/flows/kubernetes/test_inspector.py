@@ -13,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.environment import Owner, Release, State
-from tasks.core.kubernetes.manifests import PREFIX, RECORD, namespace
+from tasks.core.kubernetes.manifests import PREFIX, RECORD, STYLE, namespace
 from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.names import Names
 from tasks.core.redact import Redactor
-from tasks.core.settings import Settings, names_of, parse
+from tasks.core.settings import Settings, names_of, names_of_all_styles, parse
 from tasks.flows.gc import plan_leftovers, plan_sweep
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.target import EnvironmentSummary
 from tasks.flows.views import list_rows, unreadable_lines
+from tests.unit.core.test_names import TWINS
 
 Object = dict[str, Any]
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
@@ -59,11 +61,18 @@ class Cluster:
     def find_all(self, kind: str, selector: str = "", fields: str = "") -> list[Object]:
         return self.objects[kind]
 
+    def get(self, kind: str, name: str) -> Object | None:
+        return next((x for x in self.objects[kind] if x["metadata"]["name"] == name), None)
+
     def now(self) -> datetime:
         return NOW
 
 
 def listed(cluster: Cluster) -> list[EnvironmentSummary]:
+    return list(inspector(cluster).list())
+
+
+def inspector(cluster: Cluster) -> ClusterInspector:
     context = ClusterContext(
         settings=SETTINGS,
         environment="dev",
@@ -73,7 +82,7 @@ def listed(cluster: Cluster) -> list[EnvironmentSummary]:
         work=None,  # type: ignore[arg-type]
         redactor=Redactor(),
     )
-    return list(ClusterInspector(context).list())
+    return ClusterInspector(context)
 
 
 def environment(branch: str, /, **annotations: str) -> Object:
@@ -207,3 +216,48 @@ def test_no_annotation_ends_the_list(
     assert {"evil/x", "main"} == {item.branch for item in found}
     assert list_rows(found, NOW)
     plan_sweep("dev", found, repository=REPOSITORY, branches=(), now=NOW)
+
+
+# -- names of before ------------------------------------------------------------------------------
+
+
+def of_before(branch: str) -> tuple[Object, list[Names]]:
+    """Return the namespace of an environment whose hashes have six digits, and all its names."""
+    both = names_of_all_styles(SETTINGS, "dev", branch)
+    made = environment(branch)
+    made["metadata"]["name"] = both[-1].namespace
+    made["metadata"]["labels"][f"{PREFIX}slug"] = both[-1].slug
+    del made["metadata"]["annotations"][STYLE]
+    return made, both
+
+
+def test_an_environment_of_before_is_found_under_its_former_names() -> None:
+    cluster = Cluster()
+    made, (present, former) = of_before("feature/x")
+    assert inspector(cluster).find_names([present, former]) == present
+    cluster.objects["Namespace"] = [made]
+    assert inspector(cluster).find_names([present, former]) == former
+    assert [(x.branch, x.slug) for x in listed(cluster)] == [("feature/x", former.slug)]
+    # Where there are both, the present one counts.
+    cluster.objects["Namespace"].append(environment("feature/x"))
+    assert inspector(cluster).find_names([present, former]) == present
+
+
+@pytest.mark.parametrize("branch", ["x" * 40, "feature/x"])
+def test_names_are_those_that_are_stored(branch: str) -> None:
+    """Database and user may differ where the namespace does not."""
+    cluster = Cluster()
+    made, (present, former) = of_before(branch)
+    cluster.objects["Namespace"] = [made]
+    assert inspector(cluster).find_names([present, former]) == former
+    cluster.objects["Namespace"] = [environment(branch)]
+    assert inspector(cluster).find_names([present, former]) == present
+
+
+def test_what_has_another_branch_s_former_name_is_not_its_environment() -> None:
+    cluster = Cluster()
+    made, _ = of_before(TWINS[0])
+    cluster.objects["Namespace"] = [made]
+    attacker = names_of_all_styles(SETTINGS, "dev", TWINS[1])
+    assert attacker[1].namespace == made["metadata"]["name"]
+    assert inspector(cluster).find_names(attacker) == attacker[0]
