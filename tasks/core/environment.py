@@ -170,7 +170,8 @@ def parse(kind: type[T], text: str | bytes, what: str) -> T:
         UnreadableError: the text is no such dataclass.
     """
     try:
-        found: T = _adapter(kind).validate_json(text)
+        # mypy does not take every class for hashable.
+        found: T = _adapter(kind).validate_json(text)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))

@@ -30,7 +30,7 @@ _LOGIN_ONLY = re.compile(r"(?:ssh|sftp|rsync)\Z", re.IGNORECASE)
 
 _CREDENTIALS = re.compile(
     r"(?P<header>authorization\W{1,6})?\b(?P<scheme>bearer|basic)\s+"
-    r"(?P<value>[\w.~+/-]+=*)(?![\w=\"])",
+    r"(?P<value>[\w.~+/-]+=*)(?![\w=])(?!(?<==)\"[\w/])",
     re.IGNORECASE | re.ASCII,
 )
 """A header of HTTP's schemes Bearer and Basic; not a challenge, whose parameters have values."""

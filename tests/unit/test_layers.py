@@ -35,7 +35,7 @@ ABOVE_FLOWS = {"tasks.app", "tasks.commands"}
 PURE = {
     *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "difflib", "enum"),
     *("fnmatch", "functools", "hashlib", "ipaddress", "itertools", "json", "math", "posixpath"),
-    *("re", "shlex", "string", "textwrap", "types", "typing", "urllib.parse"),
+    *("re", "shlex", "string", "textwrap", "types", "typing", "unicodedata", "urllib.parse"),
 }
 """What of the standard library does no I/O."""
 

@@ -59,8 +59,8 @@ class ComposeInspector:
         for project in {*containers, *records}:
             own, volumes = containers.get(project, []), records.get(project, {})
             try:
-                if item := self._read(project, own, volumes):
-                    found.append(item)
+                if read := self._read(project, own, volumes):
+                    found.append(read)
             except UnreadableError as error:
                 labels = own[0].labels if own else next(iter(volumes.values()))
                 found.append(unreadable(project, stated_owner(labels), error.message))
