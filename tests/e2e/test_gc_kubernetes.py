@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.environment import State
 from tasks.core.kubernetes.manifests import PREFIX
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Style
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv, Object, with_remote
@@ -300,6 +302,10 @@ def test_an_environment_of_before_is_found_updated_and_removed_under_its_former_
     where = plant(site, branch, style=Style.FORMER)
     try:
         assert where == former.namespace != present.namespace
+        # Its first deploy had failed, so that it has no secrets yet.
+        failed = ClusterRecord(State.FAILED, former.url).to_json()
+        change = {"metadata": {"annotations": {f"{PREFIX}record": failed}}}
+        site.cluster.patch("Namespace", where, None, change)
         site.push(f"branch.{former.slug}.{FIRST}")
         assert listed(site)[branch]["slug"] == former.slug
         assert site.deploy(branch, FIRST).stdout == f"{former.url}\n"
