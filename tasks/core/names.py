@@ -35,7 +35,8 @@ HOST_MAX = 253
 """A whole host name (RFC 1123), and what the Gateway API takes for one."""
 RELEASE_MAX = 48
 """Longest Helm release. Helm's own limit is 53, but from 49 on the chart would cut the name of the
-Service, ``<release>-web``, which this suite asks for the site (52: helm/mautic, "mautic.name")."""
+Service, ``<release>-web``, which this suite asks for the site (52: helm/mautic, "mautic.name"). Of
+the present style it is one less, so that its database Job (``database-create-<release>``) fits."""
 COMPOSE_MAX = 200
 """Longest Compose project: volumes and lock files are named ``<project>_record-<19 digits>`` at
 most, and file systems take names of 255 bytes."""
@@ -215,11 +216,19 @@ def _digest(text: str, style: Style) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[: style.digits]
 
 
-def shorten(name: str, limit: int, style: Style = Style.PRESENT) -> str:
-    """Return a name; if too long, shortened and ending in ``-`` and digits of its SHA-256."""
+def shorten(name: str, limit: int, style: Style = Style.PRESENT, keep: int = 0) -> str:
+    """Return a name; if too long, shortened and ending in ``-`` and digits of its SHA-256.
+
+    Args:
+        name: the name.
+        limit: the longest that is wanted.
+        style: how many digits.
+        keep: how many characters at the start must stay; for them there are down to six digits.
+    """
     if len(name) <= limit:
         return name
-    return f"{name[: limit - style.digits - 1].rstrip('-')}-{_digest(name, style)}"
+    digits = max(Style.FORMER.digits, min(style.digits, limit - keep - 1))
+    return f"{name[: limit - digits - 1].rstrip('-')}-{_digest(name, style)[:digits]}"
 
 
 def platform_name(project: str) -> str:
@@ -315,7 +324,13 @@ def names(
         namespace=namespace_of(of_branch),
         host=hostname,
         url=origin.replace("{host}", hostname),
-        release=shorten(f"{project}-{key}", RELEASE_MAX, style),
+        # The platform's rules know a project's objects by its whole name at their start.
+        release=shorten(
+            f"{project}-{key}",
+            RELEASE_MAX if style is Style.FORMER else RELEASE_MAX - 1,
+            style,
+            keep=len(project),
+        ),
         database=database_of(key),
         database_user=_database_user(database_of(key), key, style),
         style=style,

@@ -306,18 +306,20 @@ def test_an_environment_of_before_is_found_updated_and_removed_under_its_former_
         failed = ClusterRecord(State.FAILED, former.url).to_json()
         change = {"metadata": {"annotations": {f"{PREFIX}record": failed}}}
         site.cluster.patch("Namespace", where, None, change)
-        site.push(f"branch.{former.slug}.{FIRST}")
+        for tag in ("before", f"branch.{former.slug}.before"):
+            site.push(tag)
         assert listed(site)[branch]["slug"] == former.slug
-        assert site.deploy(branch, FIRST).stdout == f"{former.url}\n"
+        assert site.deploy(branch, "before").stdout == f"{former.url}\n"
         row = listed(site)[branch]
         assert (row["slug"], row["state"], row["url"]) == (former.slug, "running", former.url)
         assert site.ok("url", *ON, "--branch", branch).stdout == f"{former.url}\n"
         assert site.cluster.get("Namespace", present.namespace) is None
         site.ok("cleanup", *ON, "--branch", branch)
         assert site.cluster.get("Namespace", where) is None
-        assert f"branch.{former.slug}.{FIRST}" not in site.tags()
+        assert not {"before", f"branch.{former.slug}.before"} & site.tags()
         # From now on it has its present names.
-        assert site.deploy(branch, FIRST).stdout == f"{present.url}\n"
+        site.push("before")
+        assert site.deploy(branch, "before").stdout == f"{present.url}\n"
         assert site.cluster.get("Namespace", where) is None
         site.ok("cleanup", *ON, "--branch", branch)
     finally:

@@ -333,13 +333,13 @@ def test_all_names_of_a_branch() -> None:
     assert of("feature/x").as_dict() == {
         "branch": "feature/x",
         "environment": "local",
-        "slug": "feature-x-217d2b",
-        "namespace": "mautic-feature-x-217d2b",
-        "host": "feature-x-217d2b.example.org",
-        "url": "https://feature-x-217d2b.example.org",
-        "release": "mautic-feature-x-217d2b",
-        "database": "mautic_feature_x_217d2b",
-        "database_user": "mautic_feature_x_217d2b",
+        "slug": "feature-x-217d2bf51f",
+        "namespace": "mautic-feature-x-217d2bf51f",
+        "host": "feature-x-217d2bf51f.example.org",
+        "url": "https://feature-x-217d2bf51f.example.org",
+        "release": "mautic-feature-x-217d2bf51f",
+        "database": "mautic_feature_x_217d2bf51f",
+        "database_user": "mautic_feature_x_217d2bf51f",
     }
 
 
