@@ -240,15 +240,14 @@ def plan_build(
         registry_to_come: the registry has not been started yet, so it is empty.
 
     Raises:
-        InputError: ``only`` names an unknown image; or a build context is incomplete, or has a file
-            that no image can hold.
+        InputError: ``only`` names an unknown image; or a build context does not exist, or has a
+            file that no image can hold.
         RefusedError: the environment is protected, and must not be built from this tree or bases.
         RegistryError: a registry cannot be reached, refused or failed.
         EngineError: the engine cannot be reached.
     """
     guard(subject, tools.git)
     check_line_ends(tools.git)
-    tools.git.require_complete(build_context.built_from(tools.buildx.root, tools.buildx.file))
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
     definition = tools.buildx.definition({**tools.variables, **blank})
@@ -361,15 +360,6 @@ def write_record(path: Path, subject: BuildSubject, built: Mapping[str, BuiltIma
     # It holds no secret, and later jobs may run as another user.
     Path(file.name).chmod(0o644)
     Path(file.name).replace(path)
-
-
-def checkout_of(git: Git, root: Path, bake: str) -> Checkout:
-    """Return the checkout, with regard to everything that a bake file's images are built from.
-
-    Raises:
-        InputError: no git repository, no commit yet, or a file that no image can hold.
-    """
-    return git.checkout(build_context.built_from(root, bake))
 
 
 def check_line_ends(git: Git) -> None:

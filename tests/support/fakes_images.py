@@ -15,7 +15,7 @@ from tasks.adapters.docker.base_images import BaseImage
 from tasks.adapters.docker.buildx import Baked, BakeOrder, Definition
 from tasks.adapters.git import Checkout
 from tasks.adapters.terminal.console import Activity
-from tasks.core.errors import InputError, RegistryError
+from tasks.core.errors import RegistryError
 from tasks.core.settings import Environment, parse
 from tasks.flows.build import BuildSubject, BuildTools
 from tests.support.fakes import Calls
@@ -195,22 +195,16 @@ class FakeGit(Calls):
 
     Attributes:
         crlf: files with other line ends than committed.
-        absent: a file that the commit has and the checkout has not, or an empty string.
         is_there: whether the commit is on the branch.
     """
 
     crlf: list[str] = field(default_factory=list)
-    absent: str = ""
     is_there: bool = True
     remote: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         return self.crlf
-
-    def require_complete(self, built: object) -> None:
-        if self.absent:
-            raise InputError(f"{self.absent} is not here")
 
     def is_on(self, commit: str, branch: str) -> bool:
         return self.is_there
