@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -253,53 +253,42 @@ def plan_build(
     definition = tools.buildx.definition({**tools.variables, **blank})
     check_places(tools.buildx, definition)
     names = _chosen(definition, only)
-    platform = tools.buildx.platform
     bases = {
         argument: tools.bases.look(reference)
         for argument, reference in base_arguments(definition.targets).items()
     }
     guard_bases(subject, bases)
-    repositories = () if registry_to_come else tools.registry.missing(_repositories(tools, names))
-    plan = partial(
-        BuildPlan,
-        subject=subject,
-        bases=bases,
-        definition=definition,
-        fresh=fresh,
-        registry_to_come=registry_to_come,
-        repositories=repositories,
-    )
-    if not all(base.digest for base in bases.values()):
-        reason = "its base has yet to be made"
-        return plan(
-            images=tuple(ImagePlan(name, "", "", "", subject.tags, reason) for name in names)
+    missing = () if registry_to_come else tools.registry.missing(_repositories(tools, names))
+    plan = BuildPlan(subject, bases, (), definition, fresh, registry_to_come, missing)
+    return replace(plan, images=_plan_images(plan, tools, names))
+
+
+def _plan_images(plan: BuildPlan, tools: BuildTools, names: Sequence[str]) -> tuple[ImagePlan, ...]:
+    """Return the plans of images, of a plan that lacks only them."""
+    tags = plan.subject.tags
+    if plan.unmade:
+        return tuple(
+            ImagePlan(name, "", "", "", tags, "its base has yet to be made") for name in names
         )
+    targets = plan.definition.targets
     sources = {
         name: build_context.read(tools.buildx.root, name, target)
-        for name, target in definition.targets.items()
+        for name, target in targets.items()
     }
     key = partial(
         target_keys,
-        definition.targets,
-        pins={argument: base.digest for argument, base in bases.items()},
-        platform=platform,
+        targets,
+        pins={argument: base.digest for argument, base in plan.bases.items()},
+        platform=tools.buildx.platform,
     )
     keys = key(read=lambda name, _: sources[name])
     codes = key(read=lambda name, _: sources[name].without(THEMES))
-    if fresh or registry_to_come:
-        reason = "asked for with --rebuild" if fresh else "the registry has yet to be started"
-        return plan(
-            images=tuple(
-                ImagePlan(name, keys[name], codes[name], "", subject.tags, reason) for name in names
-            )
-        )
-    wanted = [(name, tag) for name in names for tag in (keys[name], *subject.tags)]
+    if plan.fresh or plan.registry_to_come:
+        reason = "asked for with --rebuild" if plan.fresh else "the registry has yet to be started"
+        return tuple(ImagePlan(name, keys[name], codes[name], "", tags, reason) for name in names)
+    wanted = [(name, tag) for name in names for tag in (keys[name], *tags)]
     digests = dict(zip(wanted, tools.registry.digests(wanted), strict=True))
-    return plan(
-        images=tuple(
-            _decide(name, keys[name], codes[name], subject.tags, digests) for name in names
-        )
-    )
+    return tuple(_decide(name, keys[name], codes[name], tags, digests) for name in names)
 
 
 def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
