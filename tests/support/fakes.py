@@ -147,7 +147,7 @@ class FakeRemover(Calls):
 
 @dataclass
 class FakeAdopter(Calls):
-    """A fake adopter that remembers what it was told."""
+    """A fake adopter that records each adoption."""
 
     adopted: list[tuple[Owner, Names, str]] = field(default_factory=list)
 

@@ -234,7 +234,7 @@ def an_environment(name: str = "dev", **changes: object) -> Environment:
 
 
 def a_subject(environment: Environment | None = None, *, dirty: str | None = None) -> BuildSubject:
-    """Return what is built: a branch's commit."""
+    """Return the subject of a build: a branch's commit."""
     return BuildSubject(
         name="dev",
         environment=environment or an_environment(),
@@ -247,7 +247,7 @@ def a_subject(environment: Environment | None = None, *, dirty: str | None = Non
 
 @dataclass
 class Bench:
-    """The tools of a build, each played, and what the work was called."""
+    """Fakes of the tools of a build, and the titles of its work."""
 
     root: Path
     registry: FakeRegistry = field(default_factory=FakeRegistry)
