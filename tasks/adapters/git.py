@@ -154,6 +154,15 @@ class Git:
         dirty = self._fingerprint(status, unseen) if status or unseen else None
         return Checkout(commit, dirty, tuple(unseen))
 
+    def differing(self, files: BuildInputs) -> list[str]:
+        """Return the paths among some files that are not as HEAD has them, sorted.
+
+        Raises:
+            InputError: no git repository.
+        """
+        self._require_repository()
+        return find_differences(self._ask, self._root, files, ())
+
     def require_complete(self, built: BuildInputs) -> None:
         """Check that everything HEAD builds images from is checked out.
 

@@ -61,6 +61,7 @@ _PATH = r"^/\S+$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
+_LOOPBACKS = frozenset({"localhost", "127.0.0.1"})
 _PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = rf"{_PART}(?:/{_PART})*"
 """https://github.com/distribution/reference, the grammar at the top of reference.go"""
@@ -186,6 +187,15 @@ class RegistrySettings(_Strict):
                 "must have a path of a-z and 0-9, with '/', '.', '-', '_' or '__' between them"
             )
         return url
+
+    @property
+    def place(self) -> str:
+        """The url in one form: the same for every name of one registry; empty if unknown."""
+        host, _, path = self.url.partition("/")
+        name, colon, port = host.lower().partition(":")
+        if name in _LOOPBACKS or name.endswith(".localhost"):
+            name = "localhost"
+        return f"{name.replace('.ecr-fips.', '.ecr.')}{colon}{port}/{path}" if host else ""
 
     @model_validator(mode="after")
     def _fits(self) -> RegistrySettings:
@@ -342,8 +352,9 @@ class Environment(_Strict):
     )
     protected: bool = Field(
         False,
-        description="Refuses dirty trees, commits that are not on its branches, stand-ins and "
-        "`cleanup`.",
+        description="Refuses dirty trees, commits and tags that are not on its branches, "
+        "stand-ins, `cleanup`, and a registry path or stack that an unprotected environment has, "
+        "too. Its images are always built, without a cache.",
     )
     stack: Name | None = Field(
         None,
@@ -473,6 +484,7 @@ class Settings(_Strict):
                 for fault in faults(of_branch, on_kubernetes=on_kubernetes):
                     yield f"environments.{name}", fault
         yield from self._shared_databases()
+        yield from self._shared_origins()
         for name, stack in self.stacks.items():
             for fault in stack_faults(self.project, name, stack.region, stack.state_bucket):
                 yield f"stacks.{name}", fault
@@ -500,6 +512,31 @@ class Settings(_Strict):
                     "another namespace; give one of them another server, branches that the other "
                     "does not match, or the other's namespace",
                 )
+
+    def _shared_origins(self) -> Iterator[tuple[str, str]]:
+        """Yield each unprotected environment that can write what a protected one runs.
+
+        Whoever may build for the one would choose what the other runs: its images and its build
+        cache lie in the registry, and a stack's roles may push to it.
+        """
+        for name, own in self.environments.items():
+            for other, theirs in self.environments.items():
+                if not own.protected or theirs.protected:
+                    continue
+                prefix = f"environments.{name} is protected, and this one is not, but both have"
+                if own.stack and own.stack == theirs.stack:
+                    yield (
+                        f"environments.{other}.stack",
+                        f"{prefix} stack {own.stack}: its roles may replace the images; give one "
+                        "of them a stack of its own (stacks.NAME, inv infra.apply --stack NAME)",
+                    )
+                elif own.registry.place and own.registry.place == theirs.registry.place:
+                    yield (
+                        f"environments.{other}.registry.url",
+                        f"{prefix} their images and build cache in {theirs.registry.url}: whoever "
+                        "builds for this one could replace them; give one of them a path of its "
+                        "own, which only its own jobs may push to",
+                    )
 
     def environment(self, name: str) -> Environment:
         """Return the environment of that name.

@@ -50,6 +50,16 @@ class CiSubject(BuildSubject):
         """The tags that the image gets besides its content key."""
         return (LATEST,) if self.latest else ()
 
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{IMAGE}:{LATEST}"
+
+    @property
+    def always_built(self) -> bool:
+        """Whether jobs are to use it: those of the default branch give production's role to it."""
+        return self.latest
+
 
 @dataclass(frozen=True)
 class LocalPlan:

@@ -54,11 +54,13 @@ class Site:
         own = self.env.settings(**changes)
         dev = own["environments"][ENVIRONMENT]
         prod = {**dev, "branches": ["main"], "namespace": "{project}-prod", "protected": True}
-        prod |= {"host": "mautic.example.com"}
+        # A stack and a registry of its own: no unprotected environment has the same.
+        prod |= {"host": "mautic.example.com", "stack": f"{changes['stack']}-prod"}
+        prod |= {"registry": {"kind": "oci", "url": f"{self.env.registry}/prod"}}
         del prod["ttl"]
         return {
             **own,
-            "stacks": {changes["stack"]: {"region": REGION}},
+            "stacks": {name: {"region": REGION} for name in (dev["stack"], prod["stack"])},
             "environments": {ENVIRONMENT: dev, "prod": prod},
         }
 
