@@ -19,6 +19,7 @@ from tasks.flows.build import (
     run_build,
     write_record,
 )
+from tasks.flows.pipeline import ci_subject
 from tests.support.fakes_images import COMMIT, URL, Bench, a_subject, an_environment
 
 TAGS = ("1a2b3c4d", "branch.feature-x.1a2b3c4d")
@@ -413,3 +414,28 @@ def test_images_that_are_not_there_are_named(bench: Bench, gone: list[str]) -> N
     with pytest.raises(RegistryError, match=f"there is no image 1a2b3c4d in {there}$") as caught:
         resolve_images(bench.registry, TAGS[0])
     assert caught.value.hint == "run inv build"
+
+
+# -- the image of GitLab's jobs -------------------------------------------------------------------
+
+
+def test_the_jobs_image_is_never_one_that_somebody_pushed_under_its_key(bench: Bench) -> None:
+    """The attack: `inv ci.image --latest` makes a foreign image the one that all jobs run in."""
+    checked = ci_subject(SUBJECT, latest=False)
+    run_build(plan_build(checked, bench.tools), bench.tools)
+    for name in bench.registry.images:
+        for tag in bench.registry.images[name]:
+            bench.registry.push(name, tag, "sha256:foreign")
+    published = ci_subject(SUBJECT, latest=True)
+    built = run_build(plan_build(published, bench.tools), bench.tools)
+    assert actions(built) == {"mautic": "built", "nginx": "built"}
+    for name, image in built.items():
+        assert bench.registry.images[name]["latest"] == image.digest != "sha256:foreign"
+    assert bench.buildx.fresh == [False, True]
+
+
+def test_the_jobs_image_is_built_on_no_stand_in(bench: Bench) -> None:
+    bench.bases.standin = "debian"
+    plan_build(ci_subject(SUBJECT, latest=False), bench.tools)
+    with pytest.raises(RefusedError, match="ci:latest is protected: it takes no stand-ins"):
+        plan_build(ci_subject(SUBJECT, latest=True), bench.tools)
