@@ -537,6 +537,14 @@ class Settings(_Strict):
                         "builds for this one could replace them; give one of them a path of its "
                         "own, which only its own jobs may push to",
                     )
+        for (name, stack), (other, beside) in itertools.permutations(self.stacks.items(), 2):
+            is_shared = stack.state_bucket and stack.state_bucket == beside.state_bucket
+            if is_shared and stack.protected and not beside.protected:
+                yield (
+                    f"stacks.{other}.state_bucket",
+                    f"stacks.{name} is protected, and this one is not, but both have their state, "
+                    f"which holds secrets, in {stack.state_bucket}; give each a bucket of its own",
+                )
 
     def environment(self, name: str) -> Environment:
         """Return the environment of that name.

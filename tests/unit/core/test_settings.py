@@ -599,6 +599,15 @@ def test_nothing_unprotected_writes_what_production_runs(
     assert reason in caught.value.message
 
 
+def test_nothing_unprotected_reads_the_state_of_what_is_protected() -> None:
+    """The attack: the role of one stack's Terraform reads the secrets in the other's state."""
+    prod = {"region": "eu-central-1", "state_bucket": "states", "protected": True}
+    read({"stacks": {"prod": prod, "dev": {**prod, "state_bucket": "others", "protected": False}}})
+    read({"stacks": {"prod": prod, "next": prod}})
+    with pytest.raises(SettingsError, match=r"stacks\.dev\.state_bucket: stacks.prod is protected"):
+        read({"stacks": {"dev": {**prod, "protected": False}, "prod": prod}})
+
+
 # -- names by the settings ------------------------------------------------------------------------
 
 
