@@ -28,6 +28,7 @@ from pydantic import (
 
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, SettingsError
+from tasks.core.images.reference import is_loopback
 from tasks.core.names import (
     COMPOSE_MAX,
     LABEL_MAX,
@@ -61,7 +62,6 @@ _PATH = r"^/\S+$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
-_LOOPBACKS = frozenset({"localhost", "127.0.0.1"})
 _PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = rf"{_PART}(?:/{_PART})*"
 """https://github.com/distribution/reference, the grammar at the top of reference.go"""
@@ -192,10 +192,10 @@ class RegistrySettings(_Strict):
     def place(self) -> str:
         """The url in one form: the same for every name of one registry; empty if unknown."""
         host, _, path = self.url.partition("/")
-        name, colon, port = host.lower().partition(":")
-        if name in _LOOPBACKS or name.endswith(".localhost"):
-            name = "localhost"
-        return f"{name.replace('.ecr-fips.', '.ecr.')}{colon}{port}/{path}" if host else ""
+        host = host.lower().replace(".ecr-fips.", ".ecr.")
+        if is_loopback(host):
+            host = re.sub(r"^.*?(:[0-9]+)?$", r"localhost\1", host)
+        return f"{host}/{path}" if host else ""
 
     @model_validator(mode="after")
     def _fits(self) -> RegistrySettings:
