@@ -16,7 +16,7 @@ from tasks.adapters.terminal.consent import ask_consent
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
 from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need
-from tasks.core.doctor.gitlab import judge_gitlab
+from tasks.core.doctor.gitlab import GitlabFacts, judge_gitlab
 from tasks.core.errors import SuiteError
 from tasks.core.settings import LOCAL
 from tasks.core.stack_outputs import origins
@@ -104,7 +104,11 @@ def _gitlab(session: Session, environment: str) -> tuple[Finding, ...]:
         return ()
     session.redactor.add(os.environ.get(TOKEN, ""))
     tag = os.environ.get("PROTECTED_RUNNER_TAG") or "protected"
-    return judge_gitlab(gitlab_facts(os.environ, session.git.repository(), tag), tag)
+    try:
+        repository = session.git.repository()
+    except SuiteError as error:
+        return judge_gitlab(GitlabFacts(unknown=error.message), tag)
+    return judge_gitlab(gitlab_facts(os.environ, repository, tag), tag)
 
 
 def _addresses(session: Session, environment: str) -> tuple[Finding, ...]:
