@@ -91,6 +91,13 @@ def find_differences(
     return sorted([*new, *(path for path in changed if path not in as_checked_out)])
 
 
+def find_missing(ask: RunGit, root: Path, built: BuildInputs) -> list[str]:
+    """Return the paths of HEAD that are not on disk, sorted; arguments as above."""
+    return sorted(
+        path for path in _tree(ask, root) if built.holds(path) and not os.path.lexists(root / path)
+    )
+
+
 def require_complete(ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]) -> None:
     """Check that everything HEAD builds images from is checked out.
 

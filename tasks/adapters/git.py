@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.adapters.committed import BuildInputs, find_differences, require_complete
+from tasks.adapters.committed import (
+    BuildInputs,
+    find_differences,
+    find_missing,
+    require_complete,
+)
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.repository import canonical
@@ -155,13 +160,14 @@ class Git:
         return Checkout(commit, dirty, tuple(unseen))
 
     def differing(self, files: BuildInputs) -> list[str]:
-        """Return the paths among some files that are not as HEAD has them, sorted.
+        """Return the paths among some files that are not as HEAD has them, missing ones included.
 
         Raises:
             InputError: no git repository.
         """
         self._require_repository()
-        return find_differences(self._ask, self._root, files, ())
+        changed = find_differences(self._ask, self._root, files, ())
+        return sorted({*changed, *find_missing(self._ask, self._root, files)})
 
     def require_complete(self, built: BuildInputs) -> None:
         """Check that everything HEAD builds images from is checked out.

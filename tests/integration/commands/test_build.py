@@ -405,6 +405,13 @@ def test_a_protected_environment_refuses_charts_and_values_that_git_does_not_hav
     assert done.returncode == 3
     assert f"{added} is not as committed" in done.stderr
     (site.checkout / added).unlink()
+    gone = "helm/mautic/templates/networkpolicy.yaml"
+    git(site.checkout, "update-index", "--skip-worktree", gone)
+    policy = (site.checkout / gone).read_text()
+    (site.checkout / gone).unlink()
+    assert git(site.checkout, "status", "--porcelain") == ""
+    assert f"{gone} is not as committed" in site.build().stderr
+    (site.checkout / gone).write_text(policy)
     assert site.build("--dry-run").returncode == 0
 
 
