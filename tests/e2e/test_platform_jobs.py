@@ -113,9 +113,9 @@ def site(
     ):
         for name, values in VALUES.items():
             (env.checkout / name).write_text(yaml.safe_dump(values))
-        commit_all(env.checkout, "values")
         with_remote(env.checkout, (BRANCH,))
         upstream.pin(env.checkout)
+        commit_all(env.checkout, "values")
         made = Site(env, plane)
         own = scratch / "platform.yaml"
         access = {
