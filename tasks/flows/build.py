@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -256,21 +256,19 @@ def plan_build(
         registry_to_come: the registry has not been started yet, so it is empty.
 
     Raises:
-        InputError: ``only`` names an unknown image; or a build context is incomplete, or has a file
-            that no image can hold.
+        InputError: ``only`` names an unknown image; or a build context does not exist, or has a
+            file that no image can hold.
         RefusedError: the environment is protected, and must not be built from this tree or bases.
         RegistryError: a registry cannot be reached, refused or failed.
         EngineError: the engine cannot be reached.
     """
     guard(subject, tools.git, tools.buildx.root)
     check_line_ends(tools.git)
-    tools.git.require_complete(build_context.built_from(tools.buildx.root, tools.buildx.file))
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
     definition = tools.buildx.definition({**tools.variables, **blank})
     check_places(tools.buildx, definition)
     names = _chosen(definition, only)
-    platform = tools.buildx.platform
     bases = {
         argument: tools.bases.look(reference)
         for argument, reference in base_arguments(definition.targets).items()
@@ -278,46 +276,37 @@ def plan_build(
     if subject.always_built:
         guard_bases(subject.title, bases, tools.bases.standin_in)
     wanted = _repositories(subject, tools, names)
-    repositories = () if registry_to_come else tools.registry.missing(wanted)
-    plan = partial(
-        BuildPlan,
-        subject=subject,
-        bases=bases,
-        definition=definition,
-        fresh=fresh or subject.always_built,
-        registry_to_come=registry_to_come,
-        repositories=repositories,
-    )
-    if not all(base.digest for base in bases.values()):
-        reason = "its base has yet to be made"
-        return plan(
-            images=tuple(ImagePlan(name, "", "", "", subject.tags, reason) for name in names)
+    missing = () if registry_to_come else tools.registry.missing(wanted)
+    fresh = fresh or subject.always_built
+    plan = BuildPlan(subject, bases, (), definition, fresh, registry_to_come, missing)
+    return replace(plan, images=_plan_images(plan, tools, names))
+
+
+def _plan_images(plan: BuildPlan, tools: BuildTools, names: Sequence[str]) -> tuple[ImagePlan, ...]:
+    """Return the plans of images, of a plan that lacks only them."""
+    tags = plan.subject.tags
+    if plan.unmade:
+        return tuple(
+            ImagePlan(name, "", "", "", tags, "its base has yet to be made") for name in names
         )
+    targets = plan.definition.targets
     sources = {
         name: build_context.read(tools.buildx.root, name, target)
-        for name, target in definition.targets.items()
+        for name, target in targets.items()
     }
     key = partial(
         target_keys,
-        definition.targets,
-        pins={argument: base.digest for argument, base in bases.items()},
-        platform=platform,
+        targets,
+        pins={argument: base.digest for argument, base in plan.bases.items()},
+        platform=tools.buildx.platform,
     )
     keys = key(read=lambda name, _: sources[name])
     codes = key(read=lambda name, _: sources[name].without(THEMES))
-    if reason := _build_reason(subject, fresh=fresh, registry_to_come=registry_to_come):
-        return plan(
-            images=tuple(
-                ImagePlan(name, keys[name], codes[name], "", subject.tags, reason) for name in names
-            )
-        )
-    asked = [(name, tag) for name in names for tag in (keys[name], *subject.tags)]
-    digests = dict(zip(asked, tools.registry.digests(asked), strict=True))
-    return plan(
-        images=tuple(
-            _decide(name, keys[name], codes[name], subject.tags, digests) for name in names
-        )
-    )
+    if reason := _build_reason(plan):
+        return tuple(ImagePlan(name, keys[name], codes[name], "", tags, reason) for name in names)
+    wanted = [(name, tag) for name in names for tag in (keys[name], *tags)]
+    digests = dict(zip(wanted, tools.registry.digests(wanted), strict=True))
+    return tuple(_decide(name, keys[name], codes[name], tags, digests) for name in names)
 
 
 def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
@@ -379,15 +368,6 @@ def write_record(path: Path, subject: BuildSubject, built: Mapping[str, BuiltIma
     # It holds no secret, and later jobs may run as another user.
     Path(file.name).chmod(0o644)
     Path(file.name).replace(path)
-
-
-def checkout_of(git: Git, root: Path, bake: str) -> Checkout:
-    """Return the checkout, with regard to everything that a bake file's images are built from.
-
-    Raises:
-        InputError: no git repository, no commit yet, or a file that no image can hold.
-    """
-    return git.checkout(build_context.built_from(root, bake))
 
 
 def check_line_ends(git: Git) -> None:
@@ -489,13 +469,13 @@ def _repositories(
     return (*names, CACHE) if exports else tuple(names)
 
 
-def _build_reason(subject: BuildSubject, *, fresh: bool, registry_to_come: bool) -> str:
+def _build_reason(plan: BuildPlan) -> str:
     """Return why all images are built without a look at the registry, or an empty string."""
-    if subject.always_built:
-        return f"{subject.title} is protected: always built"
-    if fresh:
+    if plan.subject.always_built:
+        return f"{plan.subject.title} is protected: always built"
+    if plan.fresh:
         return "asked for with --rebuild"
-    return "the registry has yet to be started" if registry_to_come else ""
+    return "the registry has yet to be started" if plan.registry_to_come else ""
 
 
 def _decide(

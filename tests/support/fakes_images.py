@@ -16,7 +16,7 @@ from tasks.adapters.docker.base_images import BaseImage
 from tasks.adapters.docker.buildx import Baked, BakeOrder, Definition
 from tasks.adapters.git import Checkout
 from tasks.adapters.terminal.console import Activity
-from tasks.core.errors import InputError, RegistryError
+from tasks.core.errors import RegistryError
 from tasks.core.settings import Environment, parse
 from tasks.flows.build import BuildSubject, BuildTools
 from tests.support.fakes import Calls
@@ -205,13 +205,11 @@ class FakeGit(Calls):
 
     Attributes:
         crlf: files with other line ends than committed.
-        absent: a file that the commit has and the checkout has not, or an empty string.
         is_there: whether the commit is on the branch.
         not_committed: what a deploy reads and the commit has not.
     """
 
     crlf: list[str] = field(default_factory=list)
-    absent: str = ""
     is_there: bool = True
     not_committed: list[str] = field(default_factory=list)
     remote: frozenset[str] = frozenset()
@@ -219,10 +217,6 @@ class FakeGit(Calls):
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         return self.crlf
-
-    def require_complete(self, built: object) -> None:
-        if self.absent:
-            raise InputError(f"{self.absent} is not here")
 
     def differing(self, files: object) -> list[str]:
         return self.not_committed
@@ -255,7 +249,7 @@ def an_environment(name: str = "dev", **changes: object) -> Environment:
 
 
 def a_subject(environment: Environment | None = None, *, dirty: str | None = None) -> BuildSubject:
-    """Return what is built: a branch's commit."""
+    """Return the subject of a build: a branch's commit."""
     return BuildSubject(
         name="dev",
         environment=environment or an_environment(),
@@ -268,7 +262,7 @@ def a_subject(environment: Environment | None = None, *, dirty: str | None = Non
 
 @dataclass
 class Bench:
-    """The tools of a build, each played, and what the work was called."""
+    """Fakes of the tools of a build, and the titles of its work."""
 
     root: Path
     registry: FakeRegistry = field(default_factory=FakeRegistry)

@@ -138,7 +138,6 @@ def test_a_registry_to_come_is_not_asked(bench: Bench) -> None:
         ("re-tagged", RefusedError, "DEBIAN_IMAGE is debian:trixie-slim.* only this machine's eng"),
         ("pushed again", RefusedError, "no stand-ins, and DEBIAN_IMAGE is one under another name"),
         ("values", RefusedError, "helm/environments/prod.yaml is not as committed, and 1 more"),
-        ("a file is missing", InputError, "docker/theme.css is not here"),
         ("line ends", InputError, "docker/a.sh has Windows line ends .* and 1 more"),
         ("no such image", InputError, "there is no image 'web'"),
         ("another folder", InputError, "a target is built from elsewhere, which its text does not"),
@@ -153,7 +152,6 @@ def test_what_must_not_be_built_is_refused_before_anything_is_asked_for(
     own = an_environment(branches=branches, protected=protected)
     subject = a_subject(own, dirty="0a1b2c3d" if case == "dirty" else None)
     bench.git.is_there = case != "commit"
-    bench.git.absent = "docker/theme.css" if case == "a file is missing" else ""
     bench.git.crlf = ["docker/a.sh", "docker/b.sh"] if case == "line ends" else []
     bench.bases.standin = "debian" if case == "stand-in" else ""
     bench.bases.only_here = case == "re-tagged"
