@@ -18,10 +18,15 @@ locals {
   }
 
   database_service_account = "mautic-database-admin"
+
+  # Every role of a stack that jobs may change has it.
+  boundary_arn = one(module.infrastructure[*].boundary_arn)
 }
 
 module "network" {
   source = "./modules/network"
+
+  permissions_boundary = local.boundary_arn
 
   name          = local.name
   cidr          = var.cidr
@@ -63,6 +68,8 @@ module "storage" {
 module "cluster" {
   source = "./modules/cluster"
 
+  permissions_boundary = local.boundary_arn
+
   name               = local.name
   kubernetes_version = var.kubernetes_version
   support_type       = var.support_type
@@ -86,6 +93,8 @@ module "cluster" {
 module "database" {
   source = "./modules/database"
 
+  permissions_boundary = local.boundary_arn
+
   name                 = local.name
   vpc_id               = module.network.vpc_id
   subnet_ids           = module.network.data_subnet_ids
@@ -104,6 +113,8 @@ module "database" {
 module "ci" {
   source = "./modules/ci"
 
+  permissions_boundary = local.boundary_arn
+
   name            = local.name
   gitlab_url      = var.gitlab.url
   audience        = var.gitlab.audience
@@ -116,9 +127,24 @@ module "ci" {
   parameter_path  = local.parameter_path
 }
 
+# Jobs that run Terraform. Its first apply is an administrator's: no role makes itself.
+module "infrastructure" {
+  source = "./modules/infrastructure"
+  count  = var.infrastructure == null ? 0 : 1
+
+  name         = local.name
+  stack        = var.stack
+  provider_arn = module.ci.provider_arn
+  audience     = var.gitlab.audience
+  subject      = module.ci.main_subject
+  state_bucket = var.infrastructure.state_bucket
+}
+
 # The administrator's password is read in the cluster, by one service account, and nowhere else.
 module "database_identity" {
   source = "./modules/pod-identity"
+
+  permissions_boundary = local.boundary_arn
 
   name            = "${local.name}-database-admin"
   cluster_name    = module.cluster.name
@@ -148,6 +174,8 @@ module "database_identity" {
 
 module "load_balancer_identity" {
   source = "./modules/pod-identity"
+
+  permissions_boundary = local.boundary_arn
 
   name            = "${local.name}-load-balancers"
   cluster_name    = module.cluster.name

@@ -78,6 +78,11 @@ output "ci_branches_role_arn" {
   value       = module.ci.branches_role_arn
 }
 
+output "ci_infrastructure_role_arn" {
+  description = "Role of the jobs that run Terraform on this stack; null where `infrastructure` is."
+  value       = one(module.infrastructure[*].role_arn)
+}
+
 output "oidc_provider_arn" {
   description = "GitLab's OIDC provider: gitlab.provider_arn of the account's other stacks."
   value       = module.ci.provider_arn

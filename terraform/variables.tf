@@ -256,6 +256,19 @@ variable "gitlab" {
     main_ref     = optional(string, "main")
     branch_refs  = optional(list(string), [])
   })
+
+  validation {
+    condition     = !var.protected || length(var.gitlab.branch_refs) == 0
+    error_message = "A protected stack takes no branch_refs: whoever may push a branch's image may move production's tags. Give branches a stack of their own."
+  }
+}
+
+variable "infrastructure" {
+  description = "The role of GitLab's Terraform jobs, which trusts the main branch alone: the bucket of this stack's state, which no other stack may have. Null: no such role, people apply."
+  type = object({
+    state_bucket = string
+  })
+  default = null
 }
 
 # --- costs ---------------------------------------------------------------------------------------

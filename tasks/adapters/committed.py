@@ -99,6 +99,14 @@ class Comparison:
         as_checked_out = _checked_out(self._ask, self._root, changed)
         return sorted([*new, *(path for path in changed if path not in as_checked_out)])
 
+    def missing(self) -> list[str]:
+        """Return the paths of HEAD that are not on disk, sorted."""
+        return sorted(
+            path
+            for path in self._committed
+            if self._built.holds(path) and not os.path.lexists(self._root / path)
+        )
+
     def require_complete(self) -> None:
         """Check that everything HEAD builds images from is checked out; deleted files are not.
 

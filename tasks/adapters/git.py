@@ -159,6 +159,16 @@ class Git:
         dirty = self._fingerprint(status, unseen) if status or unseen else None
         return Checkout(commit, dirty, tuple(unseen))
 
+    def differing(self, files: BuildInputs) -> list[str]:
+        """Return the paths among some files that are not as HEAD has them, missing ones included.
+
+        Raises:
+            InputError: no git repository.
+        """
+        self._require_repository()
+        compared = Comparison(self._ask, self._root, files, ())
+        return sorted({*compared.differences(), *compared.missing()})
+
     def with_other_line_ends(self, folder: str) -> list[str]:
         """Return the files that are committed with LF and checked out with CRLF.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from tasks.adapters.gitlab import is_job
 from tasks.adapters.identity import this_run, user_at_host
@@ -14,10 +15,10 @@ from tasks.app.session import Session
 from tasks.core.environment import Owner
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
-from tasks.flows.build import guard
 from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
 from tasks.flows.deploy import DeployResult, run_deploy
 from tasks.flows.gc import SweepPlan, find_sweep, run_sweep
+from tasks.flows.protection import guard, guard_tag
 from tasks.flows.registry_port import Registry
 from tasks.flows.target import (
     Credentials,
@@ -29,6 +30,9 @@ from tasks.flows.target import (
     owner_of,
 )
 from tasks.flows.views import no_environment_error, now
+
+if TYPE_CHECKING:
+    from tasks.adapters.git import Checkout
 
 
 @dataclass(frozen=True)
@@ -68,32 +72,57 @@ def request(session: Session, env: str, branch: str | None, tag: str = "") -> Re
     """Return the request to deploy the images of a tag, or of what is checked out.
 
     Raises:
-        RefusedError: the environment is protected, and what is checked out may not go there.
+        RefusedError: the environment is protected, and what is checked out may not go there, or is
+            not what the tag says.
     """
-    if tag:
-        names = wiring.settled(session, session.names(env, branch))
-        return Request(names, session.git.repository(), user_at_host(), tag)
-    subject = images.subject_of(session, env, branch)
-    guard(subject, session.git)
-    names = wiring.settled(session, session.names_in(subject.name, subject.branch))
-    checkout = subject.checkout
-    return Request(names, subject.repository, user_at_host(), checkout.tag, checkout.commit)
+    names = session.names(env, branch)
+    repository = session.git.repository()
+    if tag and not session.settings.environment(names.environment).protected:
+        return Request(wiring.settled(session, names), repository, user_at_host(), tag)
+    checkout = _guarded(session, names, tag)
+    names = wiring.settled(session, names)
+    return Request(names, repository, user_at_host(), checkout.tag, checkout.commit)
 
 
 def rollback_request(session: Session, env: str, branch: str | None, tag: str) -> Request:
     """Return the request to go back to the release of a tag; empty for the one before.
 
+    A protected environment goes back to what is checked out alone: chart and values are read there.
+
     Raises:
         InputError: the branch has no environment.
+        RefusedError: the environment is protected, and what is checked out may not go there, or is
+            not what the tag says.
     """
     found = find_existing(session, env, branch)
-    return Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
+    request = Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
+    if not session.settings.environment(found.names.environment).protected:
+        return request
+    checkout = _guarded(session, found.names, tag)
+    return replace(request, commit=checkout.commit, pinned=True)
+
+
+def _guarded(session: Session, names: Names, tag: str) -> Checkout:
+    """Return the checkout, after the guard of a protected environment.
+
+    Args:
+        session: the run.
+        names: the branch's names.
+        tag: the tag that was asked for, or an empty string.
+    """
+    subject = images.subject_of(session, names.environment, names.branch)
+    guard(subject, session.git, ROOT)
+    if tag:
+        guard_tag(subject.name, subject.checkout, tag)
+    return subject.checkout
 
 
 def deploy(session: Session, request: Request) -> DeployResult:
     """Deploy what a request asks for, and return the result."""
     action = "rollback" if request.rollback else "deploy"
-    committed = session.git.committed(request.commit) if request.commit else 0
+    # A rollback goes back in time on purpose: no newer commit takes its turn.
+    is_ranked = request.commit and not request.rollback
+    committed = session.git.committed(request.commit) if is_ranked else 0
     me = this_run(action, request.tag, committed)
     deployer = wiring.target(session, request.names.environment).deployer
     return run_deploy(deployer, request, me=me, console=session.console, root=ROOT)

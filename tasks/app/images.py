@@ -12,7 +12,7 @@ from tasks.adapters.docker.build_context import built_from
 from tasks.adapters.docker.buildx import Buildx
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
-from tasks.app.paths import ROOT
+from tasks.app.paths import RECORD, ROOT
 from tasks.app.session import Session
 from tasks.core.settings import LOCAL
 from tasks.flows import pipeline
@@ -30,9 +30,6 @@ from tasks.flows.build import (
 
 if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
-
-RECORD = ROOT / "build.json"
-"""The result of a build of a branch's images, for later jobs."""
 
 
 @dataclass(frozen=True)

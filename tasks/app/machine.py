@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from tasks.adapters.docker.engine import Engine
+from tasks.adapters.gitlab_project import TOKEN, gitlab_facts
 from tasks.adapters.host.apt import AptTool
 from tasks.adapters.host.docker_service import DockerService
 from tasks.adapters.host.machine import Machine
@@ -15,6 +16,7 @@ from tasks.adapters.terminal.consent import ask_consent
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
 from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need
+from tasks.core.doctor.gitlab import GitlabFacts, judge_gitlab
 from tasks.core.errors import SuiteError
 from tasks.core.settings import LOCAL
 from tasks.core.stack_outputs import origins
@@ -41,7 +43,7 @@ def doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
         root=ROOT,
         work=session.console.work,
         tools=tools,
-        addresses=partial(_addresses, session, name),
+        addresses=partial(_of_environment, session, name),
     )
 
 
@@ -89,6 +91,24 @@ def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:
         return False
     # It may ask for a password: only once, here, before any progress is shown.
     return session.runner.interact(["sudo", "--validate"]) == 0
+
+
+def _of_environment(session: Session, environment: str) -> tuple[Finding, ...]:
+    """Return the findings on an environment: its addresses, and GitLab where it is protected."""
+    return (*_addresses(session, environment), *_gitlab(session, environment))
+
+
+def _gitlab(session: Session, environment: str) -> tuple[Finding, ...]:
+    """Return the findings on what a protected environment relies on in GitLab."""
+    if not session.settings.environment(environment).protected:
+        return ()
+    session.redactor.add(os.environ.get(TOKEN, ""))
+    tag = os.environ.get("PROTECTED_RUNNER_TAG") or "protected"
+    try:
+        repository = session.git.repository()
+    except SuiteError as error:
+        return judge_gitlab(GitlabFacts(unknown=error.message), tag)
+    return judge_gitlab(gitlab_facts(os.environ, repository, tag), tag)
 
 
 def _addresses(session: Session, environment: str) -> tuple[Finding, ...]:

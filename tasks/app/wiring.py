@@ -23,12 +23,12 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.registry.ecr import EcrRegistry, region_of
 from tasks.adapters.registry.oci import OciRegistry
-from tasks.app.paths import ROOT
+from tasks.app.paths import RECORD, ROOT
 from tasks.app.session import Session
 from tasks.core.errors import InputError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.names import Names, platform_name
-from tasks.flows.build import resolve_images
+from tasks.flows.build import recorded_digests, resolve_images
 
 if TYPE_CHECKING:
     from tasks.flows.compose.plan import ComposePlan
@@ -82,7 +82,7 @@ def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[Clus
     )
     return kubernetes_target(
         context,
-        find_images=partial(resolve_images, registry(session, environment)),
+        find_images=partial(_find_images, session, environment),
         base=_base(session, standins(session, environment), dry=dry),
     )
 
@@ -125,7 +125,7 @@ def _compose(session: Session, environment: str, *, dry: bool) -> Target[Compose
         runner=session.runner,
         root=ROOT,
         platform=platform(session, standins(session, environment), engine, dry=dry),
-        find_images=partial(resolve_images, registry(session, environment)),
+        find_images=partial(_find_images, session, environment),
         base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
     )
@@ -190,6 +190,12 @@ def cluster_platform(session: Session, env: str, values: Sequence[str]) -> Clust
         work=session.console.work,
         warn=session.console.warn,
     )
+
+
+def _find_images(session: Session, environment: str, tag: str) -> dict[str, str]:
+    """Return both images of a tag by digest, as this checkout's build.json or the registry says."""
+    built = recorded_digests(RECORD, environment, tag)
+    return resolve_images(registry(session, environment), tag, built)
 
 
 def registry(session: Session, environment: str) -> Registry:

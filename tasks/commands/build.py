@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from tasks.app.task import check_format, task
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tasks.app.images import Build
     from tasks.app.session import Session
-    from tasks.flows.build import BuildPlan
+    from tasks.flows.build import BuildPlan, BuiltImage
 
 
 @task(
@@ -53,15 +55,23 @@ def image(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Build and push the image that GitLab's jobs run in; nothing is built when nothing changed."""
+    """Build and push the image that GitLab's jobs run in; only with --latest always built anew."""
     from tasks.app import images
+    from tasks.flows import pipeline
 
     as_json = check_format(format)
     dry = dry_run or session.dry
     place = registry or os.environ.get("CI_REGISTRY_IMAGE", "")
     job = images.job_image_build(session, place, latest=latest, infra=infra)
     plan = job.plan(dry=dry)
-    _carry_out(session, job, plan, dry=dry, as_json=as_json, full_names=True)
+    built = _carry_out(session, job, plan, dry=dry, as_json=as_json, full_names=True)
+    if latest and not as_json:
+        for variable, name in pipeline.DIGESTS.items():
+            if name in built:
+                session.console.say(
+                    f"jobs with production's role or the infrastructure's take it by the protected "
+                    f"variable: {variable}={built[name].digest}"
+                )
 
 
 def _carry_out(
@@ -72,16 +82,21 @@ def _carry_out(
     dry: bool,
     as_json: bool,
     full_names: bool = False,
-) -> None:
-    """Run a build, or only print its plan; with full names show images as in the registry."""
+) -> Mapping[str, BuiltImage]:
+    """Run a build and return the images, or only print its plan.
+
+    Args:
+        full_names: show images as they are called in the registry.
+    """
     if dry:
         session.console.plan(plan, as_json=as_json)
-        return
+        return {}
     built = job.run(plan)
     if as_json:
         session.console.json(job.report(built))
-        return
+        return built
     session.console.table(
         ("image", "action", "digest", "seconds"),
         [(one.repository if full_names else name, *one.row()) for name, one in built.items()],
     )
+    return built

@@ -29,6 +29,7 @@ from pydantic import (
 
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, SettingsError
+from tasks.core.images.reference import is_loopback
 from tasks.core.names import (
     COMPOSE_MAX,
     LABEL_MAX,
@@ -189,6 +190,15 @@ class RegistrySettings(_Strict):
             )
         return url
 
+    @property
+    def place(self) -> str:
+        """The url in one form: the same for every name of one registry; empty if unknown."""
+        host, _, path = self.url.partition("/")
+        host = host.lower().replace(".ecr-fips.", ".ecr.")
+        if is_loopback(host):
+            host = re.sub(r"^.*?(:[0-9]+)?$", r"localhost\1", host)
+        return f"{host}/{path}" if host else ""
+
     @model_validator(mode="after")
     def _fits(self) -> RegistrySettings:
         if self.kind == "oci" and not self.url:
@@ -344,8 +354,9 @@ class Environment(_Strict):
     )
     protected: bool = Field(
         False,
-        description="Refuses dirty trees, commits that are not on its branches, stand-ins and "
-        "`cleanup`.",
+        description="Refuses dirty trees, commits and tags that are not on its branches, "
+        "stand-ins, `cleanup`, and a registry path or stack that an unprotected environment has, "
+        "too. Its images are always built, without a cache.",
     )
     stack: Name | None = Field(
         None,
@@ -475,6 +486,7 @@ class Settings(_Strict):
                 for fault in faults(of_branch, on_kubernetes=on_kubernetes):
                     yield f"environments.{name}", fault
         yield from self._shared_databases()
+        yield from self._shared_origins()
         for name, stack in self.stacks.items():
             for fault in stack_faults(self.project, name, stack.region, stack.state_bucket):
                 yield f"stacks.{name}", fault
@@ -501,6 +513,39 @@ class Settings(_Strict):
                     f"shares the database of a branch with environments.{name}: the same server, "
                     "another namespace; give one of them another server, branches that the other "
                     "does not match, or the other's namespace",
+                )
+
+    def _shared_origins(self) -> Iterator[tuple[str, str]]:
+        """Yield each unprotected environment that can write what a protected one runs.
+
+        Whoever may build for the one would choose what the other runs: its images and its build
+        cache lie in the registry, and a stack's roles may push to it.
+        """
+        for name, own in self.environments.items():
+            for other, theirs in self.environments.items():
+                if not own.protected or theirs.protected:
+                    continue
+                prefix = f"environments.{name} is protected, and this one is not, but both have"
+                if own.stack and own.stack == theirs.stack:
+                    yield (
+                        f"environments.{other}.stack",
+                        f"{prefix} stack {own.stack}: its roles may replace the images; give one "
+                        "of them a stack of its own (stacks.NAME, inv infra.apply --stack NAME)",
+                    )
+                elif own.registry.place and own.registry.place == theirs.registry.place:
+                    yield (
+                        f"environments.{other}.registry.url",
+                        f"{prefix} their images and build cache in {theirs.registry.url}: whoever "
+                        "builds for this one could replace them; give one of them a path of its "
+                        "own, which only its own jobs may push to",
+                    )
+        for (name, stack), (other, beside) in itertools.permutations(self.stacks.items(), 2):
+            is_shared = stack.state_bucket and stack.state_bucket == beside.state_bucket
+            if is_shared and stack.protected and not beside.protected:
+                yield (
+                    f"stacks.{other}.state_bucket",
+                    f"stacks.{name} is protected, and this one is not, but both have their state, "
+                    f"which holds secrets, in {stack.state_bucket}; give each a bucket of its own",
                 )
 
     def environment(self, name: str) -> Environment:

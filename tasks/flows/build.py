@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.adapters.docker import build_context
 from tasks.adapters.docker.buildx import BakeOrder, PushError
-from tasks.core.errors import InputError, RefusedError, RegistryError
+from tasks.core.errors import InputError, RegistryError
 from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import base_arguments, linked, target_keys
 from tasks.core.images.reference import is_loopback
 from tasks.core.images.tags import CACHE, IMAGES, build_tags
 from tasks.core.plan import Step
-from tasks.core.settings import matches
+from tasks.flows.protection import guard, guard_bases
 
 if TYPE_CHECKING:
     from tasks.adapters.docker.base_images import BaseImage, BaseImages
@@ -78,6 +79,11 @@ class BuildSubject:
     repository: str
 
     @property
+    def title(self) -> str:
+        """What messages call it: the environment."""
+        return self.name
+
+    @property
     def tags(self) -> tuple[str, ...]:
         """The tags that the images get in addition to their content keys."""
         return build_tags(
@@ -86,6 +92,15 @@ class BuildSubject:
             self.checkout.tag,
             dirty=self.checkout.dirty is not None,
         )
+
+    @property
+    def always_built(self) -> bool:
+        """Whether nothing that lies in a registry or a cache is taken for these images.
+
+        Whoever can push to the registry can put another image there under a content key, and other
+        layers into a cache.
+        """
+        return self.environment.protected
 
 
 @dataclass(frozen=True)
@@ -247,7 +262,7 @@ def plan_build(
         RegistryError: a registry cannot be reached, refused or failed.
         EngineError: the engine cannot be reached.
     """
-    guard(subject, tools.git)
+    guard(subject, tools.git, tools.buildx.root)
     check_line_ends(tools.git)
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
@@ -258,8 +273,11 @@ def plan_build(
         argument: tools.bases.look(reference)
         for argument, reference in base_arguments(definition.targets).items()
     }
-    guard_bases(subject, bases)
-    missing = () if registry_to_come else tools.registry.missing(_repositories(tools, names))
+    if subject.always_built:
+        guard_bases(subject.title, bases, tools.bases.standin_in)
+    wanted = _repositories(subject, tools, names)
+    missing = () if registry_to_come else tools.registry.missing(wanted)
+    fresh = fresh or subject.always_built
     plan = BuildPlan(subject, bases, (), definition, fresh, registry_to_come, missing)
     return replace(plan, images=_plan_images(plan, tools, names))
 
@@ -284,8 +302,7 @@ def _plan_images(plan: BuildPlan, tools: BuildTools, names: Sequence[str]) -> tu
     )
     keys = key(read=lambda name, _: sources[name])
     codes = key(read=lambda name, _: sources[name].without(THEMES))
-    if plan.fresh or plan.registry_to_come:
-        reason = "asked for with --rebuild" if plan.fresh else "the registry has yet to be started"
+    if reason := _build_reason(plan):
         return tuple(ImagePlan(name, keys[name], codes[name], "", tags, reason) for name in names)
     wanted = [(name, tag) for name in names for tag in (keys[name], *tags)]
     digests = dict(zip(wanted, tools.registry.digests(wanted), strict=True))
@@ -315,7 +332,8 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
         started = time.monotonic()
         fresh = baked.get(image.name)
         digest = fresh.digest if fresh else image.digest
-        cache = (CACHE,) if fresh and _inlines_cache(tools) else ()
+        inlines = not plan.subject.always_built and _inlines_cache(tools)
+        cache = (CACHE,) if fresh and inlines else ()
         if image.tags:
             tools.registry.tag(image.name, digest, (*image.tags, *cache))
         action: Action = "built" if fresh else "tagged" if image.tags else "unchanged"
@@ -386,68 +404,51 @@ def check_places(buildx: Buildx, definition: Definition) -> None:
         )
 
 
-def guard(subject: BuildSubject, git: Git) -> None:
-    """Refuse a checkout that a protected environment must not be built from.
-
-    Raises:
-        RefusedError: the tree is dirty, or the commit is on no branch of the environment.
-        InputError: a shallow clone cannot tell which branch the commit is on.
-    """
-    if not subject.environment.protected:
-        return
-    name, checkout = subject.name, subject.checkout
-    if checkout.unseen:
-        more = f", and {len(checkout.unseen) - 1} more" if checkout.unseen[1:] else ""
-        raise RefusedError(
-            f"{name} is protected: {checkout.unseen[0]} is not as committed{more}",
-            hint="git status does not show it (ignored? in a repository of its own?), but images "
-            "would hold it: commit it, remove it, or name it in the .dockerignore",
-        )
-    if checkout.dirty:
-        raise RefusedError(
-            f"{name} is protected: there are uncommitted changes",
-            hint="commit or stash them: git status",
-        )
-    allowed = ", ".join(subject.environment.branches)
-    if not matches(subject.environment, subject.branch):
-        raise RefusedError(
-            f"{name} is protected: {subject.branch} is none of its branches ({allowed})"
-        )
-    if not git.is_on(checkout.commit, subject.branch):
-        raise RefusedError(
-            f"{name} is protected: commit {checkout.short} is not on {subject.branch}",
-            hint="check that branch out, or merge the commit into it first",
-        )
-
-
-def guard_bases(subject: BuildSubject, bases: Mapping[str, BaseImage]) -> None:
-    """Refuse stand-ins for a protected environment.
-
-    Raises:
-        RefusedError: a base image is a stand-in.
-    """
-    used = sorted(base.standin for base in bases.values() if base.origin == "stand-in")
-    if subject.environment.protected and used:
-        raise RefusedError(
-            f"{subject.name} is protected: it takes no stand-ins (here: {', '.join(used)})",
-            hint="build where Docker Hub can be reached, or name your own copies by MAUTIC_IMAGE "
-            "and DEBIAN_IMAGE",
-        )
-
-
-def resolve_images(registry: Registry, tag: str) -> dict[str, str]:
+def resolve_images(
+    registry: Registry, tag: str, built: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """Return both images of a tag by digest: name to ``repository@digest``.
+
+    Args:
+        registry: where they are.
+        tag: the tag.
+        built: the digests that the build of that tag recorded, by name. They are taken in place
+            of the tag, which may have been moved meanwhile.
 
     Raises:
         RegistryError: one is missing, or the registry cannot be reached, refused or failed.
     """
-    digests = dict(zip(IMAGES, registry.digests((name, tag) for name in IMAGES), strict=True))
-    missing = [registry.repository(name) for name, digest in digests.items() if digest is None]
+    wanted = [(name, built.get(name, tag)) for name in IMAGES]
+    found = dict(zip(wanted, registry.digests(wanted), strict=True))
+    missing = [registry.repository(name) for (name, _), digest in found.items() if digest is None]
     if missing:
+        what = tag if not built else f"{tag} as build.json has it"
         raise RegistryError(
-            f"there is no image {tag} in {' and '.join(missing)}", hint="run inv build"
+            f"there is no image {what} in {' and '.join(missing)}", hint="run inv build"
         )
-    return {name: registry.reference(name, digest) for name, digest in digests.items() if digest}
+    return {name: registry.reference(name, digest) for (name, _), digest in found.items() if digest}
+
+
+def recorded_digests(path: Path, environment: str, tag: str) -> dict[str, str]:
+    """Return the digests in build.json, by image, where it is of that environment and tag.
+
+    Args:
+        path: build.json, which need not exist.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text())
+        if (found["environment"], found["tag"]) != (environment, tag):
+            return {}
+        return {name: str(image["digest"]) for name, image in found["images"].items()}
+    except FileNotFoundError:
+        return {}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path.name} cannot be read: {error}", hint="remove it, or run inv build"
+        ) from error
 
 
 def _chosen(definition: Definition, only: Sequence[str]) -> tuple[str, ...]:
@@ -460,9 +461,21 @@ def _chosen(definition: Definition, only: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in definition.published if not only or name in only)
 
 
-def _repositories(tools: BuildTools, names: Sequence[str]) -> tuple[str, ...]:
+def _repositories(
+    subject: BuildSubject, tools: BuildTools, names: Sequence[str]
+) -> tuple[str, ...]:
     """Return the repositories that a build of these images pushes to."""
-    return (*names, CACHE) if tools.buildx.exports_cache else tuple(names)
+    exports = not subject.always_built and tools.buildx.exports_cache
+    return (*names, CACHE) if exports else tuple(names)
+
+
+def _build_reason(plan: BuildPlan) -> str:
+    """Return why all images are built without a look at the registry, or an empty string."""
+    if plan.subject.always_built:
+        return f"{plan.subject.title} is protected: always built"
+    if plan.fresh:
+        return "asked for with --rebuild"
+    return "the registry has yet to be started" if plan.registry_to_come else ""
 
 
 def _decide(
@@ -495,7 +508,7 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: BuildTools) -> d
     def bake(activity: Activity, *, fresh: bool) -> dict[str, Baked]:
         with tools.registry.login() as login:
             return tools.buildx.bake(
-                {image.name: _order(image, tools) for image in missing},
+                {image.name: _order(image, plan.subject, tools) for image in missing},
                 variables=variables,
                 linked=sorted(links - set(names)),
                 login=login,
@@ -511,16 +524,17 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: BuildTools) -> d
             except PushError as error:
                 activity.say(f"{error.message}; trying again in {pause} s")
             time.sleep(pause)
-            fresh = False  # what was built just now is in the builder's cache
+            # What was built just now is in the builder's cache, but others may be, too.
+            fresh = subject.always_built
         return bake(activity, fresh=fresh)
 
 
-def _order(image: ImagePlan, tools: BuildTools) -> BakeOrder:
+def _order(image: ImagePlan, subject: BuildSubject, tools: BuildTools) -> BakeOrder:
     """Return the order for an image: tagged with its content key, with a cache in the registry."""
     registry = tools.registry
     reference = f"{registry.repository(image.name)}:{image.key}"
     exports, inlines = tools.buildx.exports_cache, _inlines_cache(tools)
-    if not exports and not inlines:
+    if subject.always_built or not (exports or inlines):
         return BakeOrder(reference)
     repository, tag = (image.name, CACHE) if inlines else (CACHE, image.name)
     cache = f"type=registry,ref={registry.repository(repository)}:{tag}"

@@ -114,7 +114,7 @@ class Doctor:
         environment: says whether stand-ins are allowed.
         work: shows a piece of work.
         tools: further programs to check.
-        addresses: returns the findings about the environment's stack.
+        addresses: returns the findings about the environment: its stack, and GitLab.
     """
 
     machine: Machine

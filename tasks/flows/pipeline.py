@@ -29,6 +29,8 @@ LOCAL_FILE = "docker/ci/gitlab-ci-local.yml"
 BAKE = "docker/ci/docker-bake.hcl"
 IMAGE = "ci"
 INFRA_IMAGE = "ci-infra"
+DIGESTS = {"CI_PROTECTED_DIGEST": IMAGE, "CI_INFRA_DIGEST": INFRA_IMAGE}
+"""The protected variables by which jobs with a role that matters take their image."""
 
 COLUMNS = ("job", "when", "environment", "on this machine")
 
@@ -49,6 +51,16 @@ class CiSubject(BuildSubject):
     def tags(self) -> tuple[str, ...]:
         """The tags that the image gets besides its content key."""
         return (LATEST,) if self.latest else ()
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{IMAGE}:{LATEST}"
+
+    @property
+    def always_built(self) -> bool:
+        """Whether jobs are to use it: those of the default branch give production's role to it."""
+        return self.latest
 
 
 @dataclass(frozen=True)
@@ -244,12 +256,18 @@ def local_argv(
         socket: the engine's socket.
     """
     mounted = f"/tmp/{settings.name}"  # noqa: S108 - in the job's container
+    repository, _, digest = image.partition("@")
+    variables = {
+        "CI_IMAGE": image,
+        **dict.fromkeys(("CI_PROTECTED_IMAGE", "CI_INFRA_IMAGE"), repository),
+        **dict.fromkeys(DIGESTS, digest),
+    }
     return [
         program,
         *("--file", LOCAL_FILE),
         *("--network", "host", "--volume", f"{socket}:{SOCKET}"),
         *("--volume", f"{settings}:{mounted}:ro"),
-        *("--variable", f"CI_IMAGE={image}", "--variable", f"CI_INFRA_IMAGE={image}"),
+        *(word for name, value in variables.items() for word in ("--variable", f"{name}={value}")),
         *("--variable", f"INVOKE_RUNTIME_CONFIG={mounted}"),
         # Made already, and GitLab's own registry is not here.
         *("--variable", "CI_IMAGE_DISABLED=true"),

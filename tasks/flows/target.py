@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from tasks.adapters.http import Response
 from tasks.core.environment import Holder, Owner, Record, Release, State
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 
@@ -34,6 +34,7 @@ class Request:
         tag: the images' tag; empty for a rollback to the release before the current one.
         commit: the tag's full commit, or empty if unknown.
         rollback: whether this goes back to a release that was deployed before.
+        pinned: whether a release of another commit is refused, as by a protected environment.
     """
 
     names: Names
@@ -42,6 +43,7 @@ class Request:
     tag: str
     commit: str = ""
     rollback: bool = False
+    pinned: bool = False
 
     @property
     def owner(self) -> Owner:
@@ -57,9 +59,18 @@ class Request:
 
         Raises:
             InputError: there is nothing to roll back to.
+            RefusedError: what it would roll back to is of another commit than is allowed.
             RegistryError: there are no images of that tag.
         """
         earlier = self._earlier(record.history if record else ()) if self.rollback else None
+        if earlier and self.pinned and earlier.commit != self.commit:
+            commit = earlier.commit or "COMMIT"
+            raise RefusedError(
+                f"{self.names.environment} is protected: {earlier.tag} was deployed from another "
+                "commit than is checked out, and chart and values would be those of the latter",
+                hint=f"git switch --detach {commit}, then: inv rollback --env "
+                f"{self.names.environment} --branch {self.names.branch} --to {earlier.tag}",
+            )
         if earlier is None:
             images = find_images(self.tag)
             earlier = Release(self.tag, self.commit, images["mautic"], images["nginx"], "", "")

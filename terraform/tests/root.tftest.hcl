@@ -228,6 +228,7 @@ run "protected_without_a_standby" {
   command = plan
   variables {
     protected = true
+    gitlab    = { project_path = "group/project" }
     files     = { backup = false }
   }
   expect_failures = [var.database, var.files]
@@ -237,7 +238,37 @@ run "protected_with_few_backups" {
   command = plan
   variables {
     protected = true
+    gitlab    = { project_path = "group/project" }
     database  = { backup_days = 3 }
   }
   expect_failures = [var.database]
+}
+
+run "a_role_for_terraforms_jobs" {
+  variables {
+    infrastructure = { state_bucket = "mautic-terraform-dev" }
+  }
+
+  assert {
+    condition     = output.ci_infrastructure_role_arn != null && local.boundary_arn == "arn:aws:iam::222233334444:policy/mocked"
+    error_message = "It exists, and all roles have its boundary."
+  }
+}
+
+run "nobodys_role_by_default" {
+  command = plan
+
+  assert {
+    condition     = output.ci_infrastructure_role_arn == null && local.boundary_arn == null
+    error_message = "Without a bucket of the stack's own there is no such role."
+  }
+}
+
+run "no_branch_gets_into_a_protected_stack" {
+  command = plan
+  variables {
+    protected = true
+    database  = { multi_az = true }
+  }
+  expect_failures = [var.gitlab]
 }

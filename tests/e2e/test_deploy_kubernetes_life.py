@@ -372,6 +372,8 @@ def test_prod_is_protected(deploys: Deploys) -> None:
     for args in (
         ("cleanup", *PROD, "--branch", "main"),
         ("deploy", *PROD, "--branch", OTHER),
+        ("deploy", *PROD, "--branch", "main", "--tag", "feature1"),
+        ("rollback", *PROD, "--branch", "main", "--to", "feature1"),
     ):
         done = deploys.run(*args)
         assert done.returncode == 3, done.stderr

@@ -21,6 +21,7 @@ from tests.support.kube_cli import (
 )
 from tests.support.node import Node
 from tests.support.platform import BRANCHES, MAIN, Audited, Upstream, audited
+from tests.support.suite import commit_all, git
 
 Object = dict[str, Any]
 
@@ -70,6 +71,7 @@ class Site:
         dev = settings["environments"][ENVIRONMENT]
         prod = {**dev, "branches": ["main"], "namespace": "{project}-prod", "protected": True}
         prod |= {"host": "mautic.example.com"}
+        prod |= {"registry": {"kind": "oci", "url": f"{self.env.registry}/prod"}}
         del prod["ttl"]
         settings["environments"]["prod"] = prod
         return settings
@@ -113,6 +115,7 @@ def site(
             (env.checkout / name).write_text(yaml.safe_dump(values))
         with_remote(env.checkout, (BRANCH,))
         upstream.pin(env.checkout)
+        commit_all(env.checkout, "values")
         made = Site(env, plane)
         own = scratch / "platform.yaml"
         access = {
@@ -233,11 +236,13 @@ def test_no_right_is_granted_that_no_task_uses(
 
 
 def test_main_deploys_production_and_a_branch_cannot(site: Site) -> None:
-    done = site.deploy("branch", "main", FIRST, env="prod")
+    tag = git(site.env.checkout, "rev-parse", "HEAD")[:8]
+    site.env.push(tag, "/prod")
+    done = site.deploy("branch", "main", tag, env="prod")
     assert done.returncode == 1
     assert "environment that you may deploy to" in done.stderr
     assert site.env.cluster.get("Namespace", f"{site.env.project}-prod") is None
-    site.deployed("main", "main", FIRST, env="prod")
+    site.deployed("main", "main", tag, env="prod")
     refused = site.run("branch", "status", "--branch", "main", env="prod")
     assert refused.returncode == 1
     assert "403" in refused.stderr

@@ -54,11 +54,13 @@ class Site:
         own = self.env.settings(**changes)
         dev = own["environments"][ENVIRONMENT]
         prod = {**dev, "branches": ["main"], "namespace": "{project}-prod", "protected": True}
-        prod |= {"host": "mautic.example.com"}
+        # A stack and a registry of its own: no unprotected environment has the same.
+        prod |= {"host": "mautic.example.com", "stack": f"{changes['stack']}-prod"}
+        prod |= {"registry": {"kind": "oci", "url": f"{self.env.registry}/prod"}}
         del prod["ttl"]
         return {
             **own,
-            "stacks": {changes["stack"]: {"region": REGION}},
+            "stacks": {name: {"region": REGION} for name in (dev["stack"], prod["stack"])},
             "environments": {ENVIRONMENT: dev, "prod": prod},
         }
 
@@ -218,7 +220,7 @@ def test_everything_of_a_stack_is_there(installed: Site) -> None:
         assert [subject["name"] for subject in binding["subjects"]] == [group]
 
 
-def test_branches_may_deploy_to_no_protected_environment(installed: Site) -> None:
+def test_jobs_deploy_to_the_environments_of_the_stack_alone(installed: Site) -> None:
     found = {
         name: (installed.cluster.get("ClusterRoleBinding", f"mautic-multidev-{name}") or {})
         for name in ("main", "branches")
@@ -227,7 +229,7 @@ def test_branches_may_deploy_to_no_protected_environment(installed: Site) -> Non
         name: one["metadata"]["annotations"]["mautic-multidev.io/environments"]
         for name, one in found.items()
     }
-    assert environments == {"main": "dev,prod", "branches": "dev"}
+    assert environments == {"main": "dev", "branches": "dev"}
 
 
 def test_status_follows_the_cluster(installed: Site) -> None:

@@ -140,6 +140,22 @@ def test_valid(terraform: Terraform) -> None:
     assert "Success" in done.stdout
 
 
+def test_every_role_of_a_stack_has_the_boundary() -> None:
+    """The attack: Terraform's jobs make a role without a boundary, and take it."""
+    own = TERRAFORM / "modules" / "infrastructure" / "main.tf"
+    for path in (TERRAFORM / "modules").rglob("*.tf"):
+        blocks = re.findall(r'^resource "aws_iam_role" .*?^}', path.read_text(), re.M | re.S)
+        wanted = "aws_iam_policy.own.arn" if path == own else "var.permissions_boundary"
+        for block in blocks:
+            assert re.search(rf"^  permissions_boundary += {re.escape(wanted)}$", block, re.M), path
+    root = (TERRAFORM / "main.tf").read_text()
+    for module, block in re.findall(r'^module "(\w+)" \{(.*?)^}', root, re.M | re.S):
+        source = re.search(r'"\./(modules/[^"]+)"', block)
+        assert source
+        if "permissions_boundary" in (TERRAFORM / source[1] / "variables.tf").read_text():
+            assert "permissions_boundary = local.boundary_arn" in block, module
+
+
 @pytest.mark.parametrize("name", MODULE_TESTS)
 def test_root_and_modules(tested: dict[str, str], name: str) -> None:
     assert tested[name] == ""

@@ -111,6 +111,7 @@ class Deploys:
         git(where, "commit", "--quiet", "--allow-empty", "-m", f"{self._number}", env=dates)
         sha = git(where, "rev-parse", "HEAD")
         self.env.push(sha[:8])
+        self.env.push(sha[:8], "/prod")
         return sha
 
     def add(self, path: Path) -> None:
@@ -140,6 +141,7 @@ class Deploys:
             "namespace": "{project}-prod",
             "host": "mautic.example.com",
             "values": ["helm/environments/prod.yaml", FAST],
+            "registry": {"kind": "oci", "url": f"{self.env.registry}/prod"},
             "protected": True,
         }
         del prod["ttl"]

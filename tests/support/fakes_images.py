@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from tasks.adapters.docker.base_images import BaseImage
 from tasks.adapters.docker.buildx import Baked, BakeOrder, Definition
@@ -170,19 +171,27 @@ class FakeBases(Calls):
         standin: its name, where there are only stand-ins.
         made: whether it is there already.
         digest: what the base is right now.
+        only_here: whether only this machine's engine has it.
+        renamed: whether what the registry has under its name is a stand-in.
     """
 
     standin: str = ""
     made: bool = True
     digest: str = "sha256:base"
+    only_here: bool = False
+    renamed: bool = False
 
     def look(self, reference: str) -> BaseImage:
         if not self.standin:
-            return BaseImage(f"{reference}@{self.digest}", self.digest, "registry")
+            origin: Literal["engine", "registry"] = "engine" if self.only_here else "registry"
+            return BaseImage(f"{reference}@{self.digest}", self.digest, origin)
         digest = self.digest if self.made else ""
         return BaseImage(
             f"standin/{self.standin}" if digest else "", digest, "stand-in", self.standin
         )
+
+    def standin_in(self, base: BaseImage) -> bool:
+        return self.renamed
 
     def resolve(self, reference: str) -> BaseImage:
         self.note(f"make {self.standin}")
@@ -197,15 +206,20 @@ class FakeGit(Calls):
     Attributes:
         crlf: files with other line ends than committed.
         is_there: whether the commit is on the branch.
+        not_committed: what a deploy reads and the commit has not.
     """
 
     crlf: list[str] = field(default_factory=list)
     is_there: bool = True
+    not_committed: list[str] = field(default_factory=list)
     remote: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         return self.crlf
+
+    def differing(self, files: object) -> list[str]:
+        return self.not_committed
 
     def is_on(self, commit: str, branch: str) -> bool:
         return self.is_there

@@ -15,6 +15,7 @@ import docker
 from docker.errors import ImageNotFound
 
 from tasks.adapters.docker.buildx import Buildx
+from tasks.adapters.docker.standins import STANDIN
 from tasks.adapters.process import Runner
 from tasks.core.images.content_key import content_key
 from tasks.core.redact import Redactor
@@ -67,7 +68,9 @@ def debian(engine: docker.DockerClient, suite: str = "trixie") -> str:
             with tempfile.TemporaryDirectory(dir="/var/tmp") as scratch:
                 tar = Path(scratch) / "root.tar"
                 run("sh", str(script), suite, str(tar))
-                run("docker", "import", "--change", 'CMD ["bash"]', str(tar), reference)
+                changes = ('CMD ["bash"]', f'LABEL {STANDIN}="true"')
+                named = [word for change in changes for word in ("--change", change)]
+                run("docker", "import", *named, str(tar), reference)
     return reference
 
 

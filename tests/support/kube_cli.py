@@ -234,9 +234,14 @@ class KubeEnv:
         found = names_of_all_styles(settings, ENVIRONMENT, branch)
         return next(each for each in found if each.style is style)
 
-    def push(self, tag: str) -> dict[str, str]:
-        """Push a mautic and an nginx image of one layerless kind each; return their digests."""
-        return {name: push(f"{self.registry}/{name}", tag) for name in ("mautic", "nginx")}
+    def push(self, tag: str, below: str = "") -> dict[str, str]:
+        """Push a mautic and an nginx image of one layerless kind each; return their digests.
+
+        Args:
+            tag: their tag.
+            below: where, below the registry's path: `/prod`; empty for that path itself.
+        """
+        return {name: push(f"{self.registry}{below}/{name}", tag) for name in ("mautic", "nginx")}
 
     def tags(self, name: str = "mautic") -> set[str]:
         """Return the tags of an image."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.adapters.docker.engine import Engine
-from tasks.adapters.docker.standins import Standins
+from tasks.adapters.docker.standins import STANDIN, Standins
 from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError
 from tasks.core.errors import RegistryError
 from tasks.core.images.reference import Reference, parse_reference
@@ -100,6 +100,16 @@ class BaseImages:
         self._found[reference] = made
         return made
 
+    def standin_in(self, base: BaseImage) -> bool:
+        """Return True if what a registry has under a base's digest says that it is a stand-in.
+
+        Raises:
+            RegistryError: its registry cannot be reached, refused or failed, or has no such image.
+        """
+        parsed = parse_reference(base.reference)
+        labels = self._registry(parsed.host).labels(parsed.repository, base.digest)
+        return STANDIN in labels
+
     def _look(self, parsed: Reference, reference: str) -> BaseImage:
         if parsed.digest:
             return BaseImage(reference, parsed.digest, "registry")
@@ -133,12 +143,14 @@ class BaseImages:
         host = parsed.host
         if host in self._unreachable:
             raise self._unreachable[host]
-        registry = self._registries.setdefault(host, OciRegistry(host, _PATIENCE))
         try:
-            return registry.digest(parsed.repository, parsed.wanted)
+            return self._registry(host).digest(parsed.repository, parsed.wanted)
         except UnreachableError as error:
             self._unreachable[host] = error
             raise
+
+    def _registry(self, host: str) -> OciRegistry:
+        return self._registries.setdefault(host, OciRegistry(host, _PATIENCE))
 
     def _stand_in(self, name: str, why: str) -> BaseImage:
         if not self._warned:

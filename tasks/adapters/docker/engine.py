@@ -292,22 +292,22 @@ class Engine:
                 if "progressDetail" not in event:
                     on_line(str(event.get("status", "")))
 
-    def load(self, tar: Path, reference: str) -> None:
+    def load(self, tar: Path, reference: str, *, labels: Sequence[str] = ()) -> None:
         """Create an image from the tar of a root file system.
 
         Args:
             tar: the root file system.
             reference: what to call the image, with a tag.
+            labels: labels that it gets, each with the value `true`.
 
         Raises:
             EngineError: the engine cannot be reached, failed, or its disk is full.
         """
+        # As in the official images; without a command `docker run` needs one.
+        changes = ['CMD ["bash"]', *(f'LABEL {label}="true"' for label in labels)]
         name, _, tag = reference.rpartition(":")
         with engine_errors(f"making image {reference}"), self._for_long() as api:
-            # As in the official images; without a command `docker run` needs one.
-            told = api.import_image_from_file(
-                str(tar), repository=name, tag=tag, changes=['CMD ["bash"]']
-            )
+            told = api.import_image_from_file(str(tar), repository=name, tag=tag, changes=changes)
         failed = [line for line in told.splitlines() if '"error"' in line]
         if failed:
             raise refused(f"making image {reference}", failed[-1])

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 DEBIAN = "debian"
 REGISTRY = "registry"
 
+STANDIN = "io.mautic-multidev.standin"
+"""The label of every stand-in, and of every image that is built on one."""
+
 _FOLDER = "docker/standins"
 _PATH = "standins"
 """Their path in a registry."""
@@ -223,7 +226,7 @@ class Standins:
             )
             if done.returncode != 0:
                 raise self._failure(done)
-            self._engine.load(tar, local)
+            self._engine.load(tar, local, labels=(STANDIN,))
         return local
 
     def _failure(self, done: Completed) -> CommandError | MissingToolError:

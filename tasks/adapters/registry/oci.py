@@ -135,6 +135,23 @@ class OciRegistry(Repositories):
             raise self._nonsense(answer, "a digest that is none")
         return digest
 
+    def labels(self, repository: str, reference: str) -> dict[str, str]:
+        """Return an image's labels; of an image for several platforms those of the first one.
+
+        Raises:
+            RegistryError: there is no such image, or the registry cannot be reached, refused or
+                failed.
+        """
+        answer = self._manifest("GET", repository, reference)
+        if answer.status_code == 404:
+            raise self._no_image(repository, reference)
+        manifest = self._json(answer)
+        if manifest.get("manifests"):
+            return self.labels(repository, manifest["manifests"][0]["digest"])
+        blob = f"{self._base(repository)}/blobs/{manifest['config']['digest']}"
+        config = self._json(self._call("GET", blob)).get("config") or {}
+        return dict(config.get("Labels") or {})
+
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
         """Add tags to an image; they are moved if other images have them.
 
@@ -274,7 +291,7 @@ class OciRegistry(Repositories):
         unsupported: bool = False,
     ) -> requests.Response:
         """Send a request with authorisation and return its answer; errors are raised."""
-        scope = path.rpartition("/manifests/")[0] or path
+        scope = re.split("/(?:manifests|blobs)/", path)[0]
         headers = dict(headers or {})
         known = self._authorisations.get(scope)
         if known:

@@ -16,8 +16,12 @@ from typing import Any
 from tasks.core.errors import InputError
 
 PREFIX = "content-"
-DIGITS = 16
-"""64 bits: among ten million images the odds of two alike are below one in 300,000."""
+DIGITS = 64
+"""The whole SHA-256: two trees of one key, one of them harmless, could be found for half of it.
+With the prefix a key is 72 characters of the 128 that a tag may have."""
+
+_FORMER_DIGITS = 16
+"""Keys of the suite's earlier versions, which are still removed with their branches."""
 
 MAIN = "."
 """The name of a target's main context."""
@@ -73,13 +77,14 @@ class Sources:
 def content_key(inputs: Any) -> str:
     """Return the content key of JSON-ready inputs; the order of a mapping's keys is ignored."""
     text = json.dumps([_FORMAT, inputs], sort_keys=True, separators=(",", ":"))
-    return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+    return PREFIX + hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_content_key(tag: str) -> bool:
     """Return True if a tag is a content key."""
     digits = tag.removeprefix(PREFIX)
-    return tag != digits and len(digits) == DIGITS and set(digits) <= set("0123456789abcdef")
+    is_key = tag != digits and len(digits) in {DIGITS, _FORMER_DIGITS}
+    return is_key and set(digits) <= set("0123456789abcdef")
 
 
 def linked(target: BakeTarget) -> dict[str, str]:

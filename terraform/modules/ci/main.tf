@@ -95,8 +95,9 @@ resource "aws_iam_openid_connect_provider" "gitlab" {
 resource "aws_iam_role" "this" {
   for_each = local.roles
 
-  name        = "${var.name}-ci-${each.key}"
-  description = "GitLab jobs of ${var.project_path} on ${join(", ", each.value.refs)}"
+  name                 = "${var.name}-ci-${each.key}"
+  description          = "GitLab jobs of ${var.project_path} on ${join(", ", each.value.refs)}"
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

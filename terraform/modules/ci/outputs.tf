@@ -8,6 +8,11 @@ output "branches_role_arn" {
   value       = one([for key, role in aws_iam_role.this : role.arn if key == "branches"])
 }
 
+output "main_subject" {
+  description = "The `sub` of the main branch's tokens."
+  value       = "${local.subject}${var.main_ref}"
+}
+
 output "provider_arn" {
   description = "The OIDC provider, for other stacks of the account."
   value       = local.provider_arn

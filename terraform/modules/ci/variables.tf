@@ -91,3 +91,9 @@ variable "parameter_path" {
     error_message = "parameter_path must start with '/' and end without one."
   }
 }
+
+variable "permissions_boundary" {
+  description = "Permissions boundary of the roles. Null: none."
+  type        = string
+  default     = null
+}

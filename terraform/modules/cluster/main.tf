@@ -55,7 +55,8 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_iam_role" "cluster" {
-  name = "${var.name}-cluster"
+  name                 = "${var.name}-cluster"
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -159,7 +160,8 @@ resource "aws_eks_access_entry" "member" {
 # --- nodes ---------------------------------------------------------------------------------------
 
 resource "aws_iam_role" "node" {
-  name = "${var.name}-node"
+  name                 = "${var.name}-node"
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -256,6 +258,8 @@ resource "aws_eks_node_group" "workers" {
 module "cni_identity" {
   source = "../pod-identity"
 
+  permissions_boundary = var.permissions_boundary
+
   name               = "${var.name}-vpc-cni"
   cluster_name       = aws_eks_cluster.this.name
   namespace          = "kube-system"
@@ -265,6 +269,8 @@ module "cni_identity" {
 
 module "efs_csi_identity" {
   source = "../pod-identity"
+
+  permissions_boundary = var.permissions_boundary
 
   name            = "${var.name}-efs-csi"
   cluster_name    = aws_eks_cluster.this.name

@@ -136,3 +136,9 @@ variable "tags" {
   type        = map(string)
   default     = {}
 }
+
+variable "permissions_boundary" {
+  description = "Permissions boundary of the roles. Null: none."
+  type        = string
+  default     = null
+}

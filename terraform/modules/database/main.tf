@@ -72,7 +72,8 @@ resource "aws_db_parameter_group" "this" {
 resource "aws_iam_role" "monitoring" {
   count = var.monitoring_seconds > 0 ? 1 : 0
 
-  name = "${var.name}-database-monitoring"
+  name                 = "${var.name}-database-monitoring"
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

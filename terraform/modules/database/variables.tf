@@ -113,3 +113,9 @@ variable "parameters" {
   type        = map(string)
   default     = {}
 }
+
+variable "permissions_boundary" {
+  description = "Permissions boundary of the roles. Null: none."
+  type        = string
+  default     = null
+}

@@ -223,7 +223,8 @@ resource "aws_cloudwatch_log_group" "flow" {
 resource "aws_iam_role" "flow" {
   count = var.flow_log_days > 0 ? 1 : 0
 
-  name = "${var.name}-flow-log"
+  name                 = "${var.name}-flow-log"
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -44,3 +44,9 @@ variable "flow_log_days" {
     error_message = "flow_log_days must be 0 or a period CloudWatch knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365."
   }
 }
+
+variable "permissions_boundary" {
+  description = "Permissions boundary of the roles. Null: none."
+  type        = string
+  default     = null
+}

@@ -3,7 +3,8 @@ data "aws_caller_identity" "current" {}
 # EKS hands these tags over when a pod asks for the role: were the association ever copied to
 # another service account, the role would still refuse.
 resource "aws_iam_role" "this" {
-  name = var.name
+  name                 = var.name
+  permissions_boundary = var.permissions_boundary
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -39,3 +39,9 @@ variable "managed_policy_arn" {
   type        = string
   default     = null
 }
+
+variable "permissions_boundary" {
+  description = "Permissions boundary of the roles. Null: none."
+  type        = string
+  default     = null
+}

@@ -8,11 +8,13 @@ import re
 import secrets
 import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tasks.adapters.docker.standins import STANDIN
 from tasks.core.errors import RegistryError
 from tasks.core.images.tags import removable
 from tasks.flows.build import resolve_images
@@ -21,6 +23,7 @@ from tests.integration.build_support import (
     build_json,
     forget_images,
     front_door,
+    put_image,
     tiny_base,
 )
 from tests.support.suite import Inv, git
@@ -57,7 +60,7 @@ def test_a_first_build_pushes_tags_and_records_both_images(
     for name in ("mautic", "nginx"):
         image = written["images"][name]
         key, *others = image["tags"]
-        assert re.fullmatch("content-[0-9a-f]{16}", key)
+        assert re.fullmatch("content-[0-9a-f]{64}", key)
         assert others == [commit[:8], f"branch.main.{commit[:8]}"]
         held = site.registry.tags(name)
         assert held == dict.fromkeys([*image["tags"], "cache"], image["digest"])
@@ -322,9 +325,94 @@ def test_a_shallow_clone_builds(site: Site, tmp_path: Path) -> None:
 PROTECTED = {"protected": True, "branches": ["main", "release/*"]}
 
 
-def test_a_protected_environment_takes_a_clean_commit_of_its_branch(site: Site) -> None:
+@pytest.fixture
+def published(site: Site, engine: docker.DockerClient) -> Iterator[str]:
+    """A protected environment, and a base that a registry has by its digest; the base's name."""
+    reference = f"{site.url}/base:1"
+    engine.images.get(site.base).tag(reference)
+    engine.api.push(reference)
+    site.environment, site.base = PROTECTED, reference
+    yield reference
+    engine.api.remove_image(reference, force=True)
+
+
+@pytest.mark.usefixtures("published")
+def test_a_protected_environment_takes_a_clean_commit_of_its_branch_and_builds_it(
+    site: Site,
+) -> None:
+    """The attack: others have pushed their own images under the very keys that it will have."""
+    plan = json.loads(site.build("--dry-run", "--format", "json").stdout)
+    foreign = {
+        name: put_image(*f"{site.url}/{name}".split("/", 1), image["content"], "foreign")
+        for name, image in plan["images"].items()
+    }
+    for _ in range(2):
+        for name, image in site.built().items():
+            assert image["action"] == "built"
+            assert image["digest"] != foreign[name]
+            assert "cache" not in site.registry.tags(name)
+
+
+def test_a_protected_environment_refuses_a_base_that_only_this_engine_has(site: Site) -> None:
+    """The attack: `docker tag`, by which a stand-in gets the name of a real base."""
     site.environment = PROTECTED
-    assert site.actions() == BUILT
+    done = site.build()
+    assert done.returncode == 3
+    assert f"is {site.base}, which only this machine's engine has" in done.stderr
+
+
+def test_a_protected_environment_refuses_a_stand_in_under_another_name(
+    site: Site, engine: docker.DockerClient, published: str
+) -> None:
+    told = engine.images.build(
+        fileobj=io.BytesIO(f'FROM {published}\nLABEL {STANDIN}="true"\n'.encode()), tag=published
+    )
+    assert told
+    engine.api.push(published)
+    done = site.build()
+    assert done.returncode == 3
+    assert "it takes no stand-ins, and DEBIAN_IMAGE is one under another name" in done.stderr
+
+
+@pytest.mark.usefixtures("published")
+def test_a_protected_environment_refuses_tags_that_are_not_of_its_commit(site: Site) -> None:
+    """The attack: `--tag` names images of a branch, or of nobody knows what."""
+    for tag in ("feature1", "latest"):
+        for name in ("mautic", "nginx"):
+            put_image(*f"{site.url}/{name}".split("/", 1), tag, "foreign")
+        done = site.inv(site.checkout, "deploy", "--tag", tag, "--dry-run", **site.options())
+        assert done.returncode == 3, done.stdout
+        assert f"not {tag}" in done.stderr
+
+
+@pytest.mark.usefixtures("published")
+def test_a_protected_environment_refuses_charts_and_values_that_git_does_not_have(
+    site: Site,
+) -> None:
+    """The attack: what a deploy reads is changed where `git status` does not look."""
+    values = "helm/environments/prod.yaml"
+    site.environment = {**PROTECTED, "values": [values]}
+    git(site.checkout, "update-index", "--assume-unchanged", values)
+    before = (site.checkout / values).read_text()
+    (site.checkout / values).write_text("sleeping: true")
+    assert git(site.checkout, "status", "--porcelain") == ""
+    assert f"{values} is not as committed" in site.build().stderr
+    (site.checkout / values).write_text(before)
+    (site.checkout / ".git" / "info" / "exclude").write_text("*.local.yaml\n")
+    added = "helm/mautic/templates/a.local.yaml"
+    (site.checkout / added).write_text("kind: ClusterRoleBinding")
+    done = site.inv(site.checkout, "deploy", "--dry-run", **site.options())
+    assert done.returncode == 3
+    assert f"{added} is not as committed" in done.stderr
+    (site.checkout / added).unlink()
+    gone = "helm/mautic/templates/networkpolicy.yaml"
+    git(site.checkout, "update-index", "--skip-worktree", gone)
+    policy = (site.checkout / gone).read_text()
+    (site.checkout / gone).unlink()
+    assert git(site.checkout, "status", "--porcelain") == ""
+    assert f"{gone} is not as committed" in site.build().stderr
+    (site.checkout / gone).write_text(policy)
+    assert site.build("--dry-run").returncode == 0
 
 
 def test_a_protected_environment_refuses_a_dirty_tree(site: Site) -> None:

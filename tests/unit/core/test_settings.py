@@ -30,6 +30,7 @@ LOCAL_ENVIRONMENT = {
     "host": "{slug}.localhost",
     "registry": {"kind": "oci", "url": "localhost:5050/mautic"},
 }
+ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic"
 SMALLEST = {"environments": {LOCAL: LOCAL_ENVIRONMENT}}
 
 
@@ -460,6 +461,7 @@ def with_dev_and_prod() -> Settings:
         "branches": ["main"],
         "namespace": "{project}-live",
         "host": "www.example.org",
+        "registry": {"url": "localhost:5050/live"},
         "protected": True,
     }
     return read({"environments": {"prod": prod, "dev": dev}})
@@ -549,6 +551,61 @@ def test_no_two_environments_share_a_branch_s_database(
         return
     with pytest.raises(SettingsError, match=r"environments\.qa: .*shares the database of a branch"):
         read(settings)
+
+
+PROD = {
+    **LOCAL_ENVIRONMENT,
+    "branches": ["main"],
+    "namespace": "{project}-prod",
+    "host": "www.example.org",
+    "protected": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("prod", "other", "reason"),
+    [
+        ({"registry": {"url": "r.example.org/a"}}, {}, ""),
+        ({}, {"protected": True}, ""),
+        ({}, {}, "images and build cache in localhost:5050/mautic: whoever builds for this one"),
+        ({"registry": {"url": "127.0.0.1:5050/mautic"}}, {}, "a path of its own"),
+        ({"registry": {"url": "localhost:5050/mautic/prod"}}, {}, ""),
+        (
+            {"registry": {"kind": "ecr", "url": ECR}},
+            {"registry": {"kind": "ecr", "url": ECR.replace(".ecr.", ".ecr-fips.")}},
+            "a path of its own",
+        ),
+        ({"stack": "prod"}, {"stack": "prod"}, "have stack prod: its roles may replace the images"),
+        ({"stack": "prod"}, {"stack": "dev"}, ""),
+    ],
+)
+def test_nothing_unprotected_writes_what_production_runs(
+    prod: dict[str, Any], other: dict[str, Any], reason: str
+) -> None:
+    """The attack: a branch's build pushes to the very path that production's images come from."""
+    ecr = {"registry": {"kind": "ecr"}}
+    own = {**PROD, **(ecr if "stack" in prod else {}), **prod}
+    local = {**LOCAL_ENVIRONMENT, **(ecr if "stack" in other else {}), **other}
+    stacks = {name: {"region": "eu-central-1"} for name in ("dev", "prod")}
+    settings = {"stacks": stacks, "environments": {LOCAL: local, "prod": own}}
+    if not reason:
+        read(base=settings)
+        return
+    with pytest.raises(
+        SettingsError, match=r"environments\.prod is protected, and this one is not"
+    ) as caught:
+        read(base=settings)
+    assert "environments.local." in caught.value.message
+    assert reason in caught.value.message
+
+
+def test_nothing_unprotected_reads_the_state_of_what_is_protected() -> None:
+    """The attack: the role of one stack's Terraform reads the secrets in the other's state."""
+    prod = {"region": "eu-central-1", "state_bucket": "states", "protected": True}
+    read({"stacks": {"prod": prod, "dev": {**prod, "state_bucket": "others", "protected": False}}})
+    read({"stacks": {"prod": prod, "next": prod}})
+    with pytest.raises(SettingsError, match=r"stacks\.dev\.state_bucket: stacks.prod is protected"):
+        read({"stacks": {"dev": {**prod, "protected": False}, "prod": prod}})
 
 
 # -- names by the settings ------------------------------------------------------------------------

@@ -11,7 +11,15 @@ from tasks.adapters.docker.buildx import PushError
 from tasks.core.errors import CommandError, InputError, RefusedError, RegistryError
 from tasks.core.images.content_key import is_content_key
 from tasks.flows import build as flow
-from tasks.flows.build import BuiltImage, plan_build, resolve_images, run_build
+from tasks.flows.build import (
+    BuiltImage,
+    plan_build,
+    recorded_digests,
+    resolve_images,
+    run_build,
+    write_record,
+)
+from tasks.flows.pipeline import ci_subject
 from tests.support.fakes_images import COMMIT, URL, Bench, a_subject, an_environment
 
 TAGS = ("1a2b3c4d", "branch.feature-x.1a2b3c4d")
@@ -127,6 +135,9 @@ def test_a_registry_to_come_is_not_asked(bench: Bench) -> None:
         ("branch", RefusedError, "feature/x is none of its branches"),
         ("commit", RefusedError, "commit 1a2b3c4d is not on feature/x"),
         ("stand-in", RefusedError, r"it takes no stand-ins \(here: debian\)"),
+        ("re-tagged", RefusedError, "DEBIAN_IMAGE is debian:trixie-slim.* only this machine's eng"),
+        ("pushed again", RefusedError, "no stand-ins, and DEBIAN_IMAGE is one under another name"),
+        ("values", RefusedError, "helm/environments/prod.yaml is not as committed, and 1 more"),
         ("line ends", InputError, "docker/a.sh has Windows line ends .* and 1 more"),
         ("no such image", InputError, "there is no image 'web'"),
         ("another folder", InputError, "a target is built from elsewhere, which its text does not"),
@@ -137,12 +148,16 @@ def test_what_must_not_be_built_is_refused_before_anything_is_asked_for(
     bench: Bench, case: str, error: type[Exception], message: str
 ) -> None:
     branches = ["main"] if case == "branch" else ["feature/*"]
-    protected = case in {"dirty", "branch", "commit", "stand-in"}
+    protected = error is RefusedError
     own = an_environment(branches=branches, protected=protected)
     subject = a_subject(own, dirty="0a1b2c3d" if case == "dirty" else None)
     bench.git.is_there = case != "commit"
     bench.git.crlf = ["docker/a.sh", "docker/b.sh"] if case == "line ends" else []
     bench.bases.standin = "debian" if case == "stand-in" else ""
+    bench.bases.only_here = case == "re-tagged"
+    bench.bases.renamed = case == "pushed again"
+    if case == "values":
+        bench.git.not_committed = ["helm/environments/prod.yaml", "helm/mautic/values.yaml"]
     if case == "another folder":
         bench.buildx.targets = {"web": {"context": "elsewhere"}, **bench.buildx.targets}
     if case == "no folder":
@@ -235,6 +250,37 @@ def test_a_registry_on_this_machine_gets_no_cache_from_the_engine_that_has_the_l
     assert not any("cache" in tags for tags in bench.registry.images.values())
 
 
+# -- what others could have written ---------------------------------------------------------------
+
+PROTECTED = a_subject(an_environment(branches=["feature/*"], protected=True, tags=["latest"]))
+
+
+def test_an_image_pushed_under_the_content_key_never_becomes_productions(bench: Bench) -> None:
+    """The attack: a branch pushes its own image under the key that production's build will have."""
+    (key, *_), *_ = [image.tags for image in build(bench).values()]
+    for name in ("mautic", "nginx"):
+        bench.registry.push(name, key, "sha256:foreign")
+    built = run_build(plan_build(PROTECTED, bench.tools), bench.tools)
+    assert actions(built) == {"mautic": "built", "nginx": "built"}
+    for name, image in built.items():
+        assert image.digest != "sha256:foreign"
+        assert bench.registry.images[name]["latest"] == image.digest
+
+
+@pytest.mark.parametrize("exports_cache", [True, False], ids=["apart", "in the image"])
+def test_a_protected_build_reads_and_writes_no_cache(bench: Bench, exports_cache: bool) -> None:
+    bench.buildx.exports_cache = exports_cache
+    for place in (("cache", "mautic"), ("mautic", "cache"), ("nginx", "cache")):
+        bench.registry.push(*place, "sha256:poisoned")
+    bench.buildx.fails = {"bake mautic nginx": [PUSH]}
+    plan = plan_build(PROTECTED, bench.tools)
+    assert {image.reason for image in plan.images} == {"dev is protected: always built"}
+    run_build(plan, bench.tools)
+    assert bench.buildx.fresh == [True, True]
+    assert {(order.cache_from, order.cache_to) for order in bench.buildx.orders} == {("", "")}
+    assert bench.registry.images["mautic"]["cache"] == "sha256:poisoned"
+
+
 # -- after a failure ------------------------------------------------------------------------------
 
 PUSH = PushError("the registry answered 500")
@@ -322,6 +368,41 @@ def test_a_deploy_finds_both_images_of_a_tag_by_digest(bench: Bench) -> None:
     }
 
 
+def test_a_tag_that_was_moved_after_the_build_is_not_what_a_deploy_finds(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """The attack: somebody moves production's tag between its build and its deploy."""
+    built = build(bench)
+    write_record(tmp_path / "build.json", SUBJECT, built)
+    bench.registry.push("mautic", TAGS[0], "sha256:foreign")
+    recorded = recorded_digests(tmp_path / "build.json", "dev", TAGS[0])
+    assert resolve_images(bench.registry, TAGS[0], recorded) == {
+        name: f"{URL}/{name}@{image.digest}" for name, image in built.items()
+    }
+    for digests in bench.registry.images["mautic"], bench.registry.images["nginx"]:
+        digests.clear()
+    with pytest.raises(RegistryError, match=r"no image 1a2b3c4d as build\.json has it in"):
+        resolve_images(bench.registry, TAGS[0], recorded)
+
+
+def test_another_environments_or_commits_build_json_says_nothing(
+    bench: Bench, tmp_path: Path
+) -> None:
+    path = tmp_path / "build.json"
+    assert recorded_digests(path, "dev", TAGS[0]) == {}
+    write_record(path, SUBJECT, build(bench))
+    assert set(recorded_digests(path, "dev", TAGS[0])) == {"mautic", "nginx"}
+    assert recorded_digests(path, "prod", TAGS[0]) == {}
+    assert recorded_digests(path, "dev", "ffffffff") == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"environment": "dev", "tag": "1a2b3c4d"}'])
+def test_a_damaged_build_json_is_no_guess(tmp_path: Path, text: str) -> None:
+    (tmp_path / "build.json").write_text(text)
+    with pytest.raises(InputError, match=r"build\.json cannot be read"):
+        recorded_digests(tmp_path / "build.json", "dev", TAGS[0])
+
+
 @pytest.mark.parametrize("gone", [["nginx"], ["mautic", "nginx"]])
 def test_images_that_are_not_there_are_named(bench: Bench, gone: list[str]) -> None:
     build(bench)
@@ -331,3 +412,28 @@ def test_images_that_are_not_there_are_named(bench: Bench, gone: list[str]) -> N
     with pytest.raises(RegistryError, match=f"there is no image 1a2b3c4d in {there}$") as caught:
         resolve_images(bench.registry, TAGS[0])
     assert caught.value.hint == "run inv build"
+
+
+# -- the image of GitLab's jobs -------------------------------------------------------------------
+
+
+def test_the_jobs_image_is_never_one_that_somebody_pushed_under_its_key(bench: Bench) -> None:
+    """The attack: `inv ci.image --latest` makes a foreign image the one that all jobs run in."""
+    checked = ci_subject(SUBJECT, latest=False)
+    run_build(plan_build(checked, bench.tools), bench.tools)
+    for name in bench.registry.images:
+        for tag in bench.registry.images[name]:
+            bench.registry.push(name, tag, "sha256:foreign")
+    published = ci_subject(SUBJECT, latest=True)
+    built = run_build(plan_build(published, bench.tools), bench.tools)
+    assert actions(built) == {"mautic": "built", "nginx": "built"}
+    for name, image in built.items():
+        assert bench.registry.images[name]["latest"] == image.digest != "sha256:foreign"
+    assert bench.buildx.fresh == [False, True]
+
+
+def test_the_jobs_image_is_built_on_no_stand_in(bench: Bench) -> None:
+    bench.bases.standin = "debian"
+    plan_build(ci_subject(SUBJECT, latest=False), bench.tools)
+    with pytest.raises(RefusedError, match="ci:latest is protected: it takes no stand-ins"):
+        plan_build(ci_subject(SUBJECT, latest=True), bench.tools)

@@ -267,6 +267,66 @@ def test_gitlab_stops_an_environment_when_the_suite_would() -> None:
     assert f"{amount}{unit[0]}" == OWN["environments"]["dev"]["ttl"]
 
 
+def is_trusted(definition: Mapping[str, Any]) -> bool:
+    """Return True if a job has a role that branches have not, or makes what such jobs run."""
+    role = definition.get("variables", {}).get("AWS_ROLE_ARN", "$DEV_AWS_ROLE_ARN")
+    return role != "$DEV_AWS_ROLE_ARN" or "ci.image" in " ".join(definition["script"])
+
+
+def mutable_images(pipeline: Pipeline) -> list[str]:
+    """Return the trusted jobs whose image somebody else than a maintainer may replace."""
+
+    def is_pinned(definition: Mapping[str, Any]) -> bool:
+        found = re.fullmatch(r"\$\w+@\$(\w+)", str(definition["image"]))
+        # A digest that is not in the file is the project's protected variable, or there is none.
+        written = {*DOCUMENT["variables"], *definition.get("variables", {})}
+        return found is not None and found[1] not in written
+
+    return sorted(
+        name
+        for name, definition in pipeline.definitions.items()
+        if is_trusted(definition) and not is_pinned(definition)
+    )
+
+
+def test_no_job_with_a_role_of_its_own_runs_an_image_that_may_be_replaced() -> None:
+    """The attack: a Developer pushes another image as the one that production's jobs run in."""
+    trusted = {name for name, one in FILE.definitions.items() if is_trusted(one)}
+    assert trusted == {
+        *("prod-build", "prod-deploy", "ci-image", "dev-drift", "prod-drift"),
+        *(f"{stack}-infra-{verb}" for stack in ("dev", "prod") for verb in ("plan", "apply")),
+    }
+    assert mutable_images(FILE) == []
+    by_tag = "$CI_PROTECTED_IMAGE:$CI_PROTECTED_DIGEST"
+    for image in ("$CI_IMAGE", "r.example.org/ci:latest", by_tag):
+        changed = {**DOCUMENT, ".protected": {"image": image}}
+        assert mutable_images(Pipeline(changed)) == ["ci-image", "prod-build", "prod-deploy"]
+
+
+def test_jobs_with_a_role_of_their_own_run_where_no_branch_does() -> None:
+    for name, definition in FILE.definitions.items():
+        tags = definition.get("tags", [])
+        assert (tags == ["$PROTECTED_RUNNER_TAG"]) is is_trusted(definition), name
+
+
+def test_a_schedule_on_another_branch_gets_no_role_of_the_infrastructure() -> None:
+    """The attack: a Developer's own schedule, on a branch of theirs."""
+    stacks = {"DEV_STACK": "dev", "PROD_STACK": "prod"}
+    assert set(on("schedule", BRANCH, **stacks)) == {"gc"}
+
+
+def test_every_stack_has_a_role_of_its_own() -> None:
+    for stack in ("dev", "prod"):
+        for name in (f"{stack}-infra-plan", f"{stack}-infra-apply", f"{stack}-drift"):
+            role = FILE.definitions[name]["variables"]["AWS_ROLE_ARN"]
+            assert role == f"${stack.upper()}_INFRA_AWS_ROLE_ARN"
+
+
+def test_what_checks_leave_behind_does_not_get_into_production() -> None:
+    needs = FILE.definitions["prod-deploy"]["needs"]
+    assert [one["job"] for one in needs if one.get("artifacts", True)] == ["prod-build"]
+
+
 def test_jobs_reach_aws_by_a_signed_token_and_a_role_of_their_ref() -> None:
     roles = {
         name: every_job()[name].variables["AWS_ROLE_ARN"] for name in ("dev-deploy", "prod-deploy")
@@ -474,6 +534,8 @@ def test_the_jobs_get_this_machines_engine_and_the_settings() -> None:
     assert argv[:3] == ["gcl", "--file", LOCAL_FILE]
     assert "/x.sock:/var/run/docker.sock" in argv
     assert "CI_IMAGE=r/ci@sha256:1" in argv
+    for name in ("PROTECTED", "INFRA"):
+        assert {f"CI_{name}_IMAGE=r/ci", f"CI_{name}_DIGEST=sha256:1"} <= set(argv)
     assert "INVOKE_RUNTIME_CONFIG=/tmp/s.json" in argv
     assert argv[-1] == "a"
 

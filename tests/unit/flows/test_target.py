@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.core.environment import Record, Release, State
-from tasks.core.errors import InputError, RegistryError
+from tasks.core.errors import InputError, RefusedError, RegistryError
 from tests.support.fakes import NAMES, RELEASE, REQUEST, a_record
 
 FOUND = {"mautic": "m@sha256:found", "nginx": "n@sha256:found"}
@@ -67,6 +67,15 @@ def test_where_there_is_nothing_to_go_back_to_the_releases_are_named(
         request.release(record, images)
     deployed = ", ".join(each.tag for each in record.history) if record else ""
     assert caught.value.hint == f"deployed so far: {deployed or 'nothing'}"
+
+
+def test_a_protected_environment_goes_back_to_what_is_checked_out_alone() -> None:
+    record = a_record(State.READY, replace(OLD, commit="0" * 40), NEW)
+    back = replace(REQUEST, tag="", rollback=True, pinned=True)
+    with pytest.raises(RefusedError, match="old was deployed from another commit") as caught:
+        back.release(record, images)
+    assert f"git switch --detach {'0' * 40}" in str(caught.value.hint)
+    assert replace(back, commit="0" * 40).release(record, images).tag == "old"
 
 
 def test_a_rollback_to_a_tag_that_was_forgotten_asks_the_registry() -> None:

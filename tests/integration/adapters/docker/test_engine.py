@@ -30,7 +30,7 @@ def made(engine: docker.DockerClient, tmp_path: Path) -> Iterator[str]:
         entry.size = 3
         archive.addfile(entry, io.BytesIO(b"you"))
     reference = f"mautic-multidev-test/engine-{secrets.token_hex(4)}:one"
-    Engine().load(tar, reference)
+    Engine().load(tar, reference, labels=("org.example.a", "org.example.b"))
     yield reference
     forget_images(engine, reference)
 
@@ -40,7 +40,8 @@ def test_an_image_of_a_root_file_system_is_known_and_has_a_command(
 ) -> None:
     found = Engine().image(made)
     assert found is not None
-    assert (found.digests, found.labels) == ((), {})
+    labels = {"org.example.a": "true", "org.example.b": "true"}
+    assert (found.digests, found.labels) == ((), labels)
     inspected = engine.api.inspect_image(made)
     assert (inspected["Id"], inspected["Config"]["Cmd"]) == (found.id, ["bash"])
     assert Engine().has_image(made)
