@@ -139,7 +139,7 @@ exempt() {
 }
 {
   exempt api '^/(?:api|oauth/v2)/'
-  exempt assets '^/(?:asset|assets|media|themes|app/assets|app/bundles/[a-z0-9_]+/Assets|plugins/[a-z0-9_]+/Assets)/'
+  exempt assets '^/(?:asset|assets|media|themes|app/assets|app/bundles/[A-Za-z0-9_]+/Assets|plugins/[A-Za-z0-9_]+/Assets)/'
   exempt forms '^/(?:form/|media/js/mautic-form(?:-src)?\.js)'
   exempt tracking '^/(?:mtc\.js|mtc(?:/event)?|mtracking\.gif|dwc|mailer/callback|plugin/[A-Za-z0-9_]+/tracking\.gif)(?:[?]|$)'
   exempt tracking '^/(?:(?:r|redirect|dwc|focus)/|email/(?!preview/))'

@@ -21,6 +21,11 @@ def cookie(password: str) -> str:
     return f"{_COOKIE}={_derived('cookie', password)}"
 
 
+def headers(password: str) -> dict[str, str]:
+    """Return what a request needs to pass the door; nothing without a password."""
+    return {"Cookie": cookie(password)} if password else {}
+
+
 def link(url: str, password: str, until: int) -> str:
     """Return a link that opens the door.
 

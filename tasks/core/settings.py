@@ -108,6 +108,17 @@ Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
 
+def hours_of(duration: str) -> int:
+    """Return the hours of a duration such as 12h, 7d or 2w.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not re.fullmatch(_DURATION, duration):
+        raise InputError(f"{duration!r} {PATTERNS[_DURATION]}")
+    return int(duration[:-1]) * _HOURS[duration[-1]]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -367,6 +378,19 @@ class Environment(_Strict):
         "`cleanup` removes a namespace with them. What came with the namespace, or stands in most "
         "other ones, need not be named.",
     )
+    door: Literal["login", "open"] | None = Field(
+        None,
+        description="`login`: nobody sees a page without the environment's password, which "
+        "`inv url --login` shows. `open`: everybody may. The default is `open` for a protected "
+        "environment and `login` for all others.",
+    )
+    door_exempt: tuple[Literal["api", "assets", "forms", "tracking"], ...] = Field(
+        (),
+        description="What everybody may reach although there is a door: `forms` (/form/…), "
+        "`tracking` (/mtc.js, /mtracking.gif, /r/…, /email/…, /focus/…, /dwc/…), `assets` "
+        "(downloads, images, style sheets, scripts) and `api` (/api/…, /oauth/v2/…, which have a "
+        "login of their own).",
+    )
     platform_namespace: Name = Field(
         "mautic-system", description="Kubernetes only: where the database Job runs."
     )
@@ -377,6 +401,11 @@ class Environment(_Strict):
     )
     patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
     limits: Limits = Field(Limits(), description="Compose only.")
+
+    @property
+    def has_door(self) -> bool:
+        """Whether a login stands in front of its sites."""
+        return self.door == "login" or (self.door is None and not self.protected)
 
     @property
     def gaps(self) -> tuple[str, ...]:
@@ -401,7 +430,7 @@ class Environment(_Strict):
     @property
     def ttl_hours(self) -> int | None:
         """The ttl in hours, or None if its branches do not expire."""
-        return int(self.ttl[:-1]) * _HOURS[self.ttl[-1]] if self.ttl else None
+        return hours_of(self.ttl) if self.ttl else None
 
     def expires_at(self, deployed_at: str) -> str:
         """Return when a deployment expires, or an empty string for never.

@@ -27,8 +27,8 @@ from tests.integration.image_support import (
     start_site,
 )
 
-PASSWORD = "A-word_of%20 its'own"  # noqa: S105 - of these tests alone
-PASSWORD_FILE = "/run/secrets/mautic/door_password"  # noqa: S105
+PASSWORD = "A-word_of%20 its'own"
+PASSWORD_FILE = "/run/secrets/mautic/door_password"
 MEBIBYTE = 1024 * 1024
 GUESSES = 30
 PROXIES = "172.16.0.0/12 192.168.0.0/16 10.0.0.0/8"
@@ -92,7 +92,11 @@ def _start(
 
     door = {"NGINX_DOOR_PASSWORD_FILE": PASSWORD_FILE, "NGINX_NOINDEX": "on"}
     proxied = {"NGINX_TRUSTED_PROXIES": PROXIES}
-    small = {"NGINX_CLIENT_RATE": "1r/m", "NGINX_CLIENT_BURST": "40", "NGINX_CLIENT_MAX_BODIES": "8"}
+    small = {
+        "NGINX_CLIENT_RATE": "1r/m",
+        "NGINX_CLIENT_BURST": "40",
+        "NGINX_CLIENT_MAX_BODIES": "8",
+    }
     return Sites(
         preview=start(**door, **proxied),
         exempting=start(
@@ -175,12 +179,24 @@ EXEMPT = [
     *("/form/submit?formId=1", "/form/generate.js?id=1", "/media/js/mautic-form.js", "/mtc.js"),
     *("/mtc", "/mtc/event", "/mtracking.gif?d=1", "/r/abc", "/email/5f3c.gif", "/email/view/5f3c"),
     *("/focus/1.js", "/plugin/Gmail/tracking.gif", "/dwc/slot", "/dwc?x=1", "/asset/12:offer.pdf"),
-    *("/media/images/logo.png", "/media/css/app.css", "/themes/blank/thumbnail.png", "/api/contacts"),
+    *(
+        "/media/images/logo.png",
+        "/media/css/app.css",
+        "/themes/blank/thumbnail.png",
+        "/api/contacts",
+    ),
     *("/oauth/v2/token", "/plugins/AcmeBundle/Assets/acme.js", "/redirect/abc", "/mailer/callback"),
 ]
 CLOSED = [
     *("/", "/s/login", "/s/dashboard", "/a-landing-page", "/formula", "/form", "/mtcx", "/apis"),
-    *("/%66orm/submit", "//form/submit", "/./form/submit", "/email/preview/1", "/emails", "/rabbit"),
+    *(
+        "/%66orm/submit",
+        "//form/submit",
+        "/./form/submit",
+        "/email/preview/1",
+        "/emails",
+        "/rabbit",
+    ),
     *("/s/form/submit", "/index.php?/form/submit", "/plugins/integrations/authcallback/X", "/r"),
     *("/passwordreset", "/api", "/?x=/form/submit", "/FORM/submit", "/s/assets/new"),
 ]
@@ -355,7 +371,9 @@ def disk_bytes(site: Site) -> int:
     return int(said.split()[-1])
 
 
-@pytest.mark.parametrize("target", ["/", "/form/submit", "/s/assets/new", "/s/_uploader/asset/upload"])
+@pytest.mark.parametrize(
+    "target", ["/", "/form/submit", "/s/assets/new", "/s/_uploader/asset/upload"]
+)
 def test_six_half_sent_requests_hold_a_small_part_of_the_disk(sites: Sites, target: str) -> None:
     before = disk_bytes(sites.production)
     with ExitStack() as held:
@@ -372,14 +390,13 @@ def test_six_half_sent_requests_hold_a_small_part_of_the_disk(sites: Sites, targ
 
 
 def test_bodies_of_unknown_length_end_at_the_same_limit(sites: Sites) -> None:
+    before = disk_bytes(sites.production)
     with socket.create_connection(("127.0.0.1", sites.production.port), timeout=10) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        chunk = b"100000\r\n" + b"x" * MEBIBYTE + b"\r\n"
-        with pytest.raises((ConnectionError, TimeoutError)):  # noqa: PT012
-            for _ in range(50):
-                connection.sendall(chunk)
-        # The answer may be lost with the connection.
-    assert sites.production.request("/", client()).status == 200
+        for _ in range(10):
+            connection.sendall(b"100000\r\n" + b"x" * MEBIBYTE + b"\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+        assert disk_bytes(sites.production) - before <= 3 * MEBIBYTE
 
 
 def test_files_are_for_users_of_mautic(sites: Sites) -> None:
@@ -427,11 +444,7 @@ def test_nobody_reads_in_php_fpm_s_status_what_others_ask_for(sites: Sites) -> N
     sites.production.request("/passwordreset?token=hush", client())
     for target in ("/fpm-status", "/fpm-status?full", "/fpm-status?json&full"):
         assert sites.production.probe_request(target).status == 403
-    ask = (
-        "exec 3<>/dev/tcp/127.0.0.1/8081 && "
-        "printf 'GET /fpm-status?full HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"
-    )
-    _, said = look(sites.production.nginx, "bash", "-c", ask)
+    said = sites.production.inner_request("/fpm-status?full")
     assert "listen queue" in said
     assert "hush" not in said
     assert "request uri" not in said
@@ -440,8 +453,14 @@ def test_nobody_reads_in_php_fpm_s_status_what_others_ask_for(sites: Sites) -> N
 @pytest.mark.parametrize(
     ("target", "value"),
     [
-        *((each, "SAMEORIGIN") for each in ("/s", "/s/login", "/%73/login", "//s//login", "/s/./x")),
-        *((each, "SAMEORIGIN") for each in ("/./s/login", "/%73%2flogin"[:4] + "/login?x=1", "/s?x")),
+        *(
+            (each, "SAMEORIGIN")
+            for each in ("/s", "/s/login", "/%73/login", "//s//login", "/s/./x")
+        ),
+        *(
+            (each, "SAMEORIGIN")
+            for each in ("/./s/login", "/%73%2flogin"[:4] + "/login?x=1", "/s?x")
+        ),
         *((each, None) for each in ("/a-landing-page", "/sales", "/form/1?next=/s/login", "/x/s/")),
     ],
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from tasks.core import door
 from tasks.core.environment import Release
 from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
@@ -76,6 +77,11 @@ def _values(context: ClusterContext, names: Names, release: Release) -> dict[str
         "database": {"name": names.database, "user": names.database_user},
         "secret": {"name": SECRET},
         "labels": {f"{PREFIX}slug": names.slug},
+        "door": {
+            "passwordKey": door.KEY if context.own.has_door else "",
+            "exempt": list(context.own.door_exempt),
+            "noindex": not context.own.protected,
+        },
     }
     if server := context.database_server:
         given = {"host": server.host, "port": server.port, "tlsCa": server.tls_ca}
