@@ -33,6 +33,7 @@ matches() {
   printf '%s\n' "$value" | grep -Eqx -- "$2" || refuse "$1 must be $3, not '$value'"
 }
 
+: "${NGINX_DOOR_PASSWORD_FILE:=}"
 matches NGINX_ACCESS_LOG 'on|off' 'on or off'
 matches NGINX_CLIENT_BURST '[1-9][0-9]*' 'a whole number'
 matches NGINX_CLIENT_CONNECTIONS '[1-9][0-9]*' 'a whole number'
