@@ -16,6 +16,7 @@ from tasks.adapters.docker.buildx import BakeOrder, PushError
 from tasks.core.errors import InputError, RefusedError, RegistryError
 from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import base_arguments, linked, target_keys
+from tasks.core.images.reference import is_loopback
 from tasks.core.images.tags import CACHE, IMAGES, build_tags
 from tasks.core.plan import Step
 from tasks.core.settings import matches
@@ -326,7 +327,7 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
         started = time.monotonic()
         fresh = baked.get(image.name)
         digest = fresh.digest if fresh else image.digest
-        cache = (CACHE,) if fresh and not tools.buildx.exports_cache else ()
+        cache = (CACHE,) if fresh and _inlines_cache(tools) else ()
         if image.tags:
             tools.registry.tag(image.name, digest, (*image.tags, *cache))
         action: Action = "built" if fresh else "tagged" if image.tags else "unchanged"
@@ -539,9 +540,10 @@ def _order(image: ImagePlan, tools: BuildTools) -> BakeOrder:
     """Return the order for an image: tagged with its content key, with a cache in the registry."""
     registry = tools.registry
     reference = f"{registry.repository(image.name)}:{image.key}"
-    # The engine's own builder can only write what it knows into the image itself.
-    exports = tools.buildx.exports_cache
-    repository, tag = (CACHE, image.name) if exports else (image.name, CACHE)
+    exports, inlines = tools.buildx.exports_cache, _inlines_cache(tools)
+    if not exports and not inlines:
+        return BakeOrder(reference)
+    repository, tag = (image.name, CACHE) if inlines else (CACHE, image.name)
     cache = f"type=registry,ref={registry.repository(repository)}:{tag}"
     # An image manifest, since ECR takes no other:
     # https://docs.docker.com/build/cache/backends/registry/
@@ -549,5 +551,15 @@ def _order(image: ImagePlan, tools: BuildTools) -> BakeOrder:
     return BakeOrder(
         reference,
         cache_from=cache if registry.digest(repository, tag) else "",
-        cache_to=f"{cache},{kinds}" if exports else "type=inline",
+        cache_to="type=inline" if inlines else f"{cache},{kinds}",
     )
+
+
+def _inlines_cache(tools: BuildTools) -> bool:
+    """Return True if the images themselves tell the builder which layers they were built from.
+
+    That is all that the engine's own builder can do. For a registry on this machine it is not
+    worth it: whoever builds from there has the layers in the engine, and after thousands of builds
+    an engine can take hours to prepare the export (https://github.com/moby/buildkit/issues/6008).
+    """
+    return not tools.buildx.exports_cache and not is_loopback(tools.registry.host)

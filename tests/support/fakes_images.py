@@ -108,7 +108,7 @@ class FakeBuildx(Calls):
 
     Attributes:
         pushed: of the images of a bake that fails, those that were pushed before.
-        variables: those of the last bake.
+        variables, orders: those of the last bake.
         fresh: whether each bake was to take nothing from a cache.
     """
 
@@ -120,6 +120,7 @@ class FakeBuildx(Calls):
     targets: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: TARGETS)
     pushed: Collection[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    orders: Collection[BakeOrder] = ()
     fresh: list[bool] = field(default_factory=list)
 
     @property
@@ -141,7 +142,7 @@ class FakeBuildx(Calls):
         fresh: bool,
         on_line: Callable[[str], None],
     ) -> dict[str, Baked]:
-        self.variables = variables
+        self.variables, self.orders = variables, orders.values()
         self.fresh.append(fresh)
         digests = {name: image_digest(order.reference) for name, order in orders.items()}
         try:

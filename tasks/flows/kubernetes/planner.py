@@ -17,7 +17,7 @@ from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.values import fingerprint, merge_values
-from tasks.flows.target import FindImages, Request
+from tasks.flows.target import FindImages, Request, new_secrets
 
 
 def plan_deploy(
@@ -52,6 +52,12 @@ def plan_deploy(
     history = tuple(revisions(cluster, names.release, names.namespace)) if exists else ()
     has_server = own.database is not None
     kept = keys_in_use(record, history, has_server=has_server)
+    # Who may read in a namespace is settled when it is made: CI jobs may not before.
+    seed = (
+        missing_keys(cluster, names, context.redactor, kept=kept)
+        if exists
+        else tuple(new_secrets())
+    )
     values["images"] |= _more_images(context, merged, base)
     plan = ClusterPlan(
         request=request,
@@ -60,7 +66,7 @@ def plan_deploy(
         values=values,
         fingerprint=fingerprint(context.root, own.values, values),
         history=history,
-        seed=missing_keys(cluster, names, context.redactor, kept=kept),
+        seed=seed,
         has_server=has_server,
         autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
         expires_at=own.expires_at(release.deployed_at),

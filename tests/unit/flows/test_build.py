@@ -228,6 +228,15 @@ def test_where_the_builder_keeps_its_cache_apart_no_image_is_tagged_for_it(bench
     ]
 
 
+def test_a_registry_on_this_machine_gets_no_cache_from_the_engine_that_has_the_layers(
+    bench: Bench,
+) -> None:
+    bench.registry.url = "localhost:5050/x"
+    build(bench)
+    assert {order.cache_to for order in bench.buildx.orders} == {""}
+    assert not any("cache" in tags for tags in bench.registry.images.values())
+
+
 # -- after a failure ------------------------------------------------------------------------------
 
 PUSH = PushError("the registry answered 500")
