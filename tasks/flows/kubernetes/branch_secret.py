@@ -48,7 +48,7 @@ def missing_keys(
         SuiteError: one of those is gone.
     """
     there = read_secret(cluster, names, redactor)
-    missing = tuple(key for key in _generated() if not there.get(key))
+    missing = tuple(key for key in new_branch_secrets() if not there.get(key))
     lost = [key for key in missing if key in kept]
     if lost:
         raise SuiteError(
@@ -88,7 +88,7 @@ def make_secret(
         redactor: gets every value.
         missing: the keys to generate.
     """
-    made = {key: value for key, value in _generated().items() if key in missing}
+    made = {key: value for key, value in new_branch_secrets().items() if key in missing}
     for value in made.values():
         redactor.add(value)
     values = {**read_secret(cluster, names, redactor), **made}
@@ -104,7 +104,7 @@ def door_password(context: ClusterContext, names: Names) -> str:
     return read_secret(context.cluster, names, context.redactor).get(door.KEY, "")
 
 
-def _generated() -> dict[str, str]:
+def new_branch_secrets() -> dict[str, str]:
     """Return a new value for every key of a branch's Secret."""
     return {**new_secrets(), REDIS_KEY: secrets.token_urlsafe(24)}
 
