@@ -149,24 +149,25 @@ door=open
 cookie=
 seal=
 if [ -n "$NGINX_DOOR_PASSWORD_FILE" ]; then
-  [ -s "$NGINX_DOOR_PASSWORD_FILE" ] && [ -r "$NGINX_DOOR_PASSWORD_FILE" ] ||
+  # A line break at its end is none of the password.
+  password=$(cat "$NGINX_DOOR_PASSWORD_FILE") && [ -n "$password" ] ||
     refuse "NGINX_DOOR_PASSWORD_FILE names $NGINX_DOOR_PASSWORD_FILE, in which is no password"
   door=login
-  # derived WORD: 64 hex digits that follow from the password.
+  # derived WORD: 64 hex digits that follow from the password. printf is the shell's own: nothing of
+  # it is an argument of a process.
   derived() {
-    { printf 'mautic-multidev %s\n' "$1" && cat "$NGINX_DOOR_PASSWORD_FILE"; } | sha256sum | cut -d ' ' -f 1
+    printf 'mautic-multidev %s\n%s' "$1" "$password" | sha256sum | cut -d ' ' -f 1
   }
   cookie=$(derived cookie)
   seal=$(derived seal)
   # The password is random: many rounds would only cost the server, at each wrong guess.
   # shellcheck disable=SC2016  # perl's variables
-  perl -e '
-    open my $file, "<", $ARGV[0] or die "$ARGV[0]: $!\n";
-    my $password = do { local $/; <$file> };
+  printf '%s' "$password" | perl -e '
+    my $password = do { local $/; <STDIN> };
     open my $random, "<", "/dev/urandom" or die "/dev/urandom: $!\n";
     read $random, my $salt, 8;
     print "preview:", crypt($password, "\$6\$rounds=1000\$" . unpack("H*", $salt) . "\$"), "\n";
-  ' "$NGINX_DOOR_PASSWORD_FILE" > "$conf/door.htpasswd"
+  ' > "$conf/door.htpasswd"
 fi
 robots_tag=
 [ "$NGINX_NOINDEX" = off ] || robots_tag='noindex, nofollow'

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 
 USER = "preview"
 """The user name at the door. Mautic never sees a login by this name."""
 KEY = "door_password"
 """The password's name among an environment's secrets."""
 _COOKIE = "mautic_door"
+
+
+def password_of(secrets: Mapping[str, str]) -> str:
+    """Return the password among an environment's secrets; empty if it is not there.
+
+    Made by hand, it may end with a line break, which nginx takes for none of it either.
+    """
+    return secrets.get(KEY, "").rstrip("\n")
 
 
 def cookie(password: str) -> str:

@@ -77,7 +77,7 @@ def sites(
 def _secrets(folder: Path) -> Mapping[str, Mapping[str, str]]:
     """Return the mount of a folder with the password; readable for the containers' uid 33."""
     folder.mkdir()
-    (folder / "door_password").write_text(PASSWORD)
+    (folder / "door_password").write_text(f"{PASSWORD}\n")
     for path in (folder, *folder.iterdir()):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return {str(folder): {"bind": str(Path(PASSWORD_FILE).parent), "mode": "ro"}}

@@ -101,7 +101,7 @@ def door_password(context: ClusterContext, names: Names) -> str:
     """Return the password of an environment's door; empty if it has none."""
     if not context.own.has_door:
         return ""
-    return read_secret(context.cluster, names, context.redactor).get(door.KEY, "")
+    return door.password_of(read_secret(context.cluster, names, context.redactor))
 
 
 def new_branch_secrets() -> dict[str, str]:

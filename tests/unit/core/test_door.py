@@ -19,6 +19,8 @@ def test_every_password_has_a_cookie_of_its_own_that_does_not_show_it() -> None:
     assert "one" not in one
     assert door.headers("one") == {"Cookie": one}
     assert door.headers("") == {}
+    assert door.password_of({"door_password": "one\n"}) == "one"
+    assert door.password_of({}) == ""
 
 
 def test_a_link_carries_its_end_and_a_seal_over_it() -> None:
