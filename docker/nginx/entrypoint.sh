@@ -2,6 +2,8 @@
 # Checks the NGINX_* settings, writes them where nginx.conf includes them, and runs nginx so that
 # SIGTERM as well as SIGQUIT lets requests in flight finish.
 set -eu
+# Some of what is written has the door's password in it.
+umask 077
 
 pid=
 stopping=
@@ -31,8 +33,15 @@ matches() {
   printf '%s\n' "$value" | grep -Eqx -- "$2" || refuse "$1 must be $3, not '$value'"
 }
 
+: "${NGINX_DOOR_PASSWORD_FILE:=}"
 matches NGINX_ACCESS_LOG 'on|off' 'on or off'
-matches NGINX_CLIENT_MAX_BODY_SIZE '[0-9]+[kKmMgG]?' 'a size such as 128m'
+matches NGINX_CLIENT_BURST '[1-9][0-9]*' 'a whole number'
+matches NGINX_CLIENT_CONNECTIONS '[1-9][0-9]*' 'a whole number'
+matches NGINX_CLIENT_MAX_BODIES '[1-9][0-9]*' 'a whole number'
+matches NGINX_CLIENT_MAX_BODY_SIZE '[0-9]+[kKmMgG]?' 'a size such as 2m'
+matches NGINX_CLIENT_RATE '[1-9][0-9]*r/[sm]' 'a rate such as 50r/s'
+matches NGINX_DOOR_EXEMPT '((api|assets|forms|tracking)( (api|assets|forms|tracking))*)?' 'some of api, assets, forms and tracking'
+matches NGINX_DOOR_PASSWORD_FILE '(/[a-zA-Z0-9/._-]+)?' 'the path of a file, or empty for no door'
 matches NGINX_FASTCGI_ADDRESS '([a-zA-Z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]+|unix:/[a-zA-Z0-9/._-]+' 'an address such as 127.0.0.1:9000'
 matches NGINX_FASTCGI_STATUS_ADDRESS '([a-zA-Z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]+|unix:/[a-zA-Z0-9/._-]+' 'an address such as 127.0.0.1:9001'
 matches NGINX_FASTCGI_TIMEOUT '[0-9]+(ms|s|m|h)?' 'a time such as 300s'
@@ -43,8 +52,13 @@ matches NGINX_REAL_IP_HEADER '[a-zA-Z0-9-]+' 'the name of a header'
 case $NGINX_REAL_IP_HEADER in [fF][oO][rR][wW][aA][rR][dD][eE][dD])
   refuse 'NGINX_REAL_IP_HEADER must not be Forwarded: nginx reads addresses alone, not for=…' ;;
 esac
+matches NGINX_LOGIN_BURST '[1-9][0-9]*' 'a whole number'
+matches NGINX_LOGIN_RATE '[1-9][0-9]*r/[sm]' 'a rate such as 20r/m'
+matches NGINX_NOINDEX 'on|off' 'on or off'
+matches NGINX_READY_PATH '/[a-zA-Z0-9/._-]*' 'a path such as /s/login'
 matches NGINX_SHUTDOWN_TIMEOUT '[0-9]+(ms|s|m)?' 'a time such as 15s'
 matches NGINX_STATIC_MAX_AGE '[0-9]+' 'a number of seconds'
+matches NGINX_UPLOAD_MAX_BODY_SIZE '[0-9]+[kKmMgG]?' 'a size such as 128m'
 matches NGINX_WORKER_CONNECTIONS '[1-9][0-9]*' 'a whole number'
 matches NGINX_WORKER_PROCESSES 'auto|[1-9][0-9]*' 'auto or a whole number'
 
@@ -105,6 +119,79 @@ for proxy in $(printf '%s' "$NGINX_TRUSTED_PROXIES" | tr ',' ' '); do
   echo "set_real_ip_from $proxy;" >> "$conf/real_ip.conf"
   echo "$proxy 1;" >> "$conf/trusted_peers.conf"
 done
+
+cat > "$conf/rates.conf" <<EOF
+limit_req_zone \$client zone=clients:4m rate=$NGINX_CLIENT_RATE;
+limit_req_zone \$guesser zone=logins:4m rate=$NGINX_LOGIN_RATE;
+EOF
+# What is too much is refused, not kept waiting: that would hold connections.
+cat > "$conf/limits.conf" <<EOF
+limit_conn connections $NGINX_CLIENT_CONNECTIONS;
+limit_conn bodies $NGINX_CLIENT_MAX_BODIES;
+limit_req zone=clients burst=$NGINX_CLIENT_BURST nodelay;
+limit_req zone=logins burst=$NGINX_LOGIN_BURST nodelay;
+EOF
+echo "client_max_body_size $NGINX_UPLOAD_MAX_BODY_SIZE;" > "$conf/upload.conf"
+
+# The door. Its password is read from a file, and is in no argument and no variable; what opens it is
+# derived from it, so that a new password closes it to everybody.
+exempt() {
+  case " $NGINX_DOOR_EXEMPT " in *" $1 "*) echo "\"~$2\" 1;" ;; esac
+}
+{
+  exempt api '^/(?:api|oauth/v2)/'
+  exempt assets '^/(?:asset|assets|media|themes|app/assets|app/bundles/[A-Za-z0-9_]+/Assets|plugins/[A-Za-z0-9_]+/Assets)/'
+  exempt forms '^/(?:form/|media/js/mautic-form(?:-src)?\.js)'
+  exempt tracking '^/(?:mtc\.js|mtc(?:/event)?|mtracking\.gif|dwc|mailer/callback|plugin/[A-Za-z0-9_]+/tracking\.gif)(?:[?]|$)'
+  exempt tracking '^/(?:(?:r|redirect|dwc|focus)/|email/(?!preview/))'
+} > "$conf/door_exempt.conf"
+door=open
+cookie=
+seal=
+if [ -n "$NGINX_DOOR_PASSWORD_FILE" ]; then
+  # A line break at its end is none of the password.
+  password=$(cat "$NGINX_DOOR_PASSWORD_FILE") && [ -n "$password" ] ||
+    refuse "NGINX_DOOR_PASSWORD_FILE names $NGINX_DOOR_PASSWORD_FILE, in which is no password"
+  door=login
+  # derived WORD: 64 hex digits that follow from the password. printf is the shell's own: nothing of
+  # it is an argument of a process.
+  derived() {
+    printf 'mautic-multidev %s\n%s' "$1" "$password" | sha256sum | cut -d ' ' -f 1
+  }
+  cookie=$(derived cookie)
+  seal=$(derived seal)
+  # The password is random: many rounds would only cost the server, at each wrong guess.
+  # shellcheck disable=SC2016  # perl's variables
+  printf '%s' "$password" | perl -e '
+    my $password = do { local $/; <STDIN> };
+    open my $random, "<", "/dev/urandom" or die "/dev/urandom: $!\n";
+    read $random, my $salt, 8;
+    print "preview:", crypt($password, "\$6\$rounds=1000\$" . unpack("H*", $salt) . "\$"), "\n";
+  ' > "$conf/door.htpasswd"
+fi
+robots_tag=
+[ "$NGINX_NOINDEX" = off ] || robots_tag='noindex, nofollow'
+cat >> "$conf/http.conf" <<EOF
+map \$host \$robots_tag {
+  default "$robots_tag";
+}
+map \$host \$ready_path {
+  default $NGINX_READY_PATH;
+}
+map \$host \$door {
+  default $door;
+}
+map \$host \$door_cookie {
+  default "$cookie";
+}
+map \$host \$door_seal {
+  default "$seal";
+}
+map \$cookie_mautic_door \$door_cookie_fits {
+  default 0;
+  "${cookie:-none}" 1;
+}
+EOF
 
 # A container without IPv6 cannot open [::].
 echo 'listen 8080 default_server;' > "$conf/listen_site.conf"

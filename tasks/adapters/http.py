@@ -35,19 +35,25 @@ class SiteClient:
         self._port = port
         self._host = host
 
-    def get(self, path: str, timeout_seconds: float = 30) -> Response:
+    def get(
+        self, path: str, headers: Mapping[str, str] | None = None, *, timeout_seconds: float = 30
+    ) -> Response:
         """Ask for a path, without following redirects.
+
+        Args:
+            headers: more of them.
 
         Raises:
             SuiteError: there was no response.
         """
         connection = http.client.HTTPConnection(self._address, self._port, timeout=timeout_seconds)
         try:
-            connection.request("GET", path, headers={"Host": self._host, "Accept": "*/*"})
+            own = {"Host": self._host, "Accept": "*/*"}
+            connection.request("GET", path, headers={**own, **(headers or {})})
             answer = connection.getresponse()
             body = answer.read(READ_MAX_BYTES).decode(errors="replace")
-            headers = {name.lower(): value for name, value in answer.getheaders()}
-            return Response(answer.status, headers, body)
+            given = {name.lower(): value for name, value in answer.getheaders()}
+            return Response(answer.status, given, body)
         except (OSError, http.client.HTTPException) as error:
             raise SuiteError(f"http://{self._host}{path} does not answer: {error}") from error
         finally:

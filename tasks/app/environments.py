@@ -12,9 +12,12 @@ from tasks.adapters.terminal.console import Console
 from tasks.app import images, wiring
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
+from tasks.core import door
 from tasks.core.environment import Owner
+from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
+from tasks.core.setting_values import hours_of
 from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
 from tasks.flows.deploy import DeployResult, run_deploy
 from tasks.flows.gc import SweepPlan, find_sweep, run_sweep
@@ -150,6 +153,41 @@ def _show_credentials(credentials: Credentials) -> None:
         return
     once.success(f"log in as {credentials.username} with the password {credentials.password}")
     once.say(f"  shown this once; later: {credentials.later}")
+
+
+def show_door(found: ExistingEnvironment, duration: str) -> None:
+    """Print how to pass an environment's door: the login, or a link that ends.
+
+    The session's console would mask the password.
+
+    Args:
+        found: the environment.
+        duration: how long the link is good, as in ``ttl``; empty for the login.
+
+    Raises:
+        InputError: there is no door, or the duration is none.
+        RefusedError: this is a CI job, whose log many people read.
+    """
+    hours = hours_of(duration) if duration else 0
+    if is_job(os.environ):
+        raise RefusedError(
+            "a job's log is no place for what opens the door", hint="ask on your own machine"
+        )
+    names = found.names
+    password = found.inspector.door_password(names)
+    if not password:
+        raise InputError(
+            f"no login stands in front of {names.branch} in {names.environment}",
+            hint="environments deployed from before have none until the next inv deploy; "
+            "`door` in invoke.yaml says who has one",
+        )
+    once = Console(Redactor())
+    if hours:
+        once.data(door.link(names.url, password, int(now().timestamp()) + hours * 3600))
+        return
+    once.data(names.url)
+    once.data(f"user: {door.USER}")
+    once.data(f"password: {password}")
 
 
 # -- removing -------------------------------------------------------------------------------------

@@ -163,12 +163,27 @@ def shell(
     _execute(session, env, branch, service, words)
 
 
-@task()
-def url(session: Session, env: str = "", branch: str | None = None) -> None:
+@task(
+    help={
+        "login": "and the login that stands in front of it",
+        "link": "a link that passes that login for so long: 12h, 7d, 2w",
+    }
+)
+def url(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    login: bool = False,
+    link: str = "",
+) -> None:
     """Print the URL of a branch's environment."""
     from tasks.app import environments
 
-    session.console.data(environments.find_existing(session, env, branch).names.url)
+    found = environments.find_existing(session, env, branch)
+    if login or link:
+        environments.show_door(found, link)
+    else:
+        session.console.data(found.names.url)
 
 
 def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:

@@ -21,7 +21,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
@@ -33,7 +32,6 @@ from tasks.core.images.reference import is_loopback
 from tasks.core.names import (
     COMPOSE_MAX,
     LABEL_MAX,
-    PROJECT_MAX,
     SLUG_MAX,
     Names,
     Style,
@@ -43,45 +41,32 @@ from tasks.core.names import (
     platform_name,
     stack_faults,
 )
+from tasks.core.setting_values import (
+    PATTERNS,
+    Count,
+    DatabaseHost,
+    Duration,
+    HostTemplate,
+    ImagePath,
+    Name,
+    ObjectGlob,
+    Port,
+    Project,
+    SecretArn,
+    Size,
+    Template,
+    Word,
+    hours_of,
+)
 
 LOCAL = "local"
 """The environment chosen outside CI when ``--env`` is not given."""
 
-_NAME = r"^[a-z][a-z0-9-]{0,19}$"
-_PROJECT = rf"^[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}$"
-_TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
-_HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
-_DURATION = r"^[1-9][0-9]*[hdw]$"
-_WORD = r"^\S+$"
-_SIZE = r"^[1-9][0-9]{0,5}[kmg]$"
-_OBJECT = r"^[a-z*]+/[a-z0-9.*?-]+$"
-DATABASE_HOST = (
-    r"^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?|"
-    r"\[[0-9A-Fa-f:.]+\])$"
-)
-"""As in docker/mautic/php/variables.json."""
-_PATH = r"^/\S+$"
-_ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
 _PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = rf"{_PART}(?:/{_PART})*"
 """https://github.com/distribution/reference, the grammar at the top of reference.go"""
-
-PATTERNS = {
-    _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
-    _PROJECT: f"must be a letter and at most {PROJECT_MAX - 1} more of a-z, 0-9 and '-'",
-    _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
-    _HOST: "must be made of a-z, 0-9, '.', '-', {slug}, {project} and {domain}",
-    DATABASE_HOST: "must be a host's name or address, without scheme and port",
-    _PATH: "must be the full path of a file in the mautic image",
-    _ARN: "must be the ARN of a secret of Secrets Manager",
-    _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
-    _WORD: "must be one word",
-    _SIZE: "must be a size: 512m, 2g",
-    _OBJECT: "must be kind/name in lower case, with * and ?",
-}
-"""Descriptions of patterns, for error messages and the documentation."""
 
 _KINDS = {
     "dict_type": "must hold keys and values",
@@ -93,22 +78,6 @@ _KINDS = {
     "tuple_type": "must be a list",
 }
 """pydantic's error types, which are in terms of Python, in terms of YAML."""
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Count = Annotated[int, Field(ge=1, le=100_000)]
-Name = Annotated[str, StringConstraints(pattern=_NAME)]
-Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
-Word = Annotated[str, StringConstraints(pattern=_WORD)]
-ObjectGlob = Annotated[str, StringConstraints(pattern=_OBJECT)]
-Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
-HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
-DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
-ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
-SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
-Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
-Size = Annotated[str, StringConstraints(pattern=_SIZE)]
-
-_HOURS = {"h": 1, "d": 24, "w": 168}
 
 
 class _Strict(BaseModel):
@@ -380,6 +349,19 @@ class Environment(_Strict):
         "`cleanup` removes a namespace with them. What came with the namespace, or stands in most "
         "other ones, need not be named.",
     )
+    door: Literal["login", "open"] | None = Field(
+        None,
+        description="`login`: nobody sees a page without the environment's password, which "
+        "`inv url --login` shows. `open`: everybody may. The default is `open` for a protected "
+        "environment and `login` for all others.",
+    )
+    door_exempt: tuple[Literal["api", "assets", "forms", "tracking"], ...] = Field(
+        (),
+        description="What everybody may reach although there is a door: `forms` (/form/…), "
+        "`tracking` (/mtc.js, /mtracking.gif, /r/…, /email/…, /focus/…, /dwc/…), `assets` "
+        "(downloads, images, style sheets, scripts) and `api` (/api/…, /oauth/v2/…, which have a "
+        "login of their own).",
+    )
     platform_namespace: Name = Field(
         "mautic-system", description="Kubernetes only: where the database Job runs."
     )
@@ -390,6 +372,11 @@ class Environment(_Strict):
     )
     patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
     limits: Limits = Field(Limits(), description="Compose only.")
+
+    @property
+    def has_door(self) -> bool:
+        """Whether a login stands in front of its sites."""
+        return self.door == "login" or (self.door is None and not self.protected)
 
     @property
     def gaps(self) -> tuple[str, ...]:
@@ -414,7 +401,7 @@ class Environment(_Strict):
     @property
     def ttl_hours(self) -> int | None:
         """The ttl in hours, or None if its branches do not expire."""
-        return int(self.ttl[:-1]) * _HOURS[self.ttl[-1]] if self.ttl else None
+        return hours_of(self.ttl) if self.ttl else None
 
     def expires_at(self, deployed_at: str) -> str:
         """Return when a deployment expires, or an empty string for never.

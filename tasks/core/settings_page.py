@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tasks.core.config_sources import variable
-from tasks.core.settings import NAMED, PATTERNS, Environment, Settings, models_in
+from tasks.core.setting_values import PATTERNS
+from tasks.core.settings import NAMED, Environment, Settings, models_in
 
 HEAD = """\
 # Configuration

@@ -63,6 +63,9 @@ def run_deploy(
                     activity.say,
                     names.url,
                     patience_seconds=deployer.smoke_seconds,
+                    as_stranger=(lambda path: deployer.get(names, path, stranger=True))
+                    if deployer.has_door
+                    else None,
                 )
         except RefusedError:
             raise
@@ -71,6 +74,8 @@ def run_deploy(
                 error, deployer=deployer, plan=plan, console=console, root=root
             ) from error
         credentials = deployer.finish(plan)
+    if credentials and deployer.has_door:
+        console.say("a login stands in front of the site: inv url --login")
     write_results(root, plan)
     write_timings(root, console.timings)
     return DeployResult(names.url, bool(steps), credentials)

@@ -13,6 +13,7 @@ from tasks.adapters.wait import wait_until
 from tasks.core.errors import SuiteError
 
 LOGIN = "/s/login"
+REFUSED = 401
 POLL_SECONDS = 0.5
 BUSY = 429
 
@@ -35,8 +36,9 @@ def smoke_test(
     url: str,
     *,
     patience_seconds: float,
+    as_stranger: Callable[[str], SiteResponse] | None = None,
 ) -> None:
-    """Check that the login page and its stylesheet are served.
+    """Check that the login page and its stylesheet are served, and by a door to nobody else.
 
     Args:
         get: requests a path of the site; raises SuiteError if there is no response.
@@ -44,6 +46,7 @@ def smoke_test(
         url: the site's URL, for messages and for resolving links.
         patience_seconds: how long each of the two may still fail although all services are healthy:
             the proxy caches names for a second, and on a busy machine the first page takes long.
+        as_stranger: requests a path without what opens the door; None for a site without one.
 
     Raises:
         SuiteError: a request failed; the message has its URL and the result.
@@ -58,6 +61,19 @@ def smoke_test(
     if style.status != 200 or not style.text:
         raise SuiteError(f"{url}{styles[0]} answers {style.status} instead of a stylesheet")
     say(f"{LOGIN} and {styles[0]} answer")
+    if as_stranger:
+        _check_door(as_stranger, url)
+
+
+def _check_door(as_stranger: Callable[[str], SiteResponse], url: str) -> None:
+    """Raise SuiteError if the login page is shown to somebody without the password."""
+    status = as_stranger(LOGIN).status
+    if status != REFUSED:
+        raise SuiteError(
+            f"{url}{LOGIN} answers {status} to a stranger, instead of asking for the password",
+            hint="images of nginx from before the door have none: build them again (inv build), "
+            "or set `door: open` for the environment",
+        )
 
 
 @dataclass

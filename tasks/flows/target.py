@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from tasks.adapters.http import Response
+from tasks.core import door
 from tasks.core.environment import Holder, Owner, Record, Release, State
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
@@ -186,6 +187,7 @@ def new_secrets() -> dict[str, str]:
         "db_root_password": secrets.token_urlsafe(24),
         "secret_key": secrets.token_hex(32),
         "admin_password": secrets.token_urlsafe(15),
+        door.KEY: secrets.token_urlsafe(15),
     }
 
 
@@ -224,8 +226,16 @@ class Deployer(Exclusive, Protocol[P]):
     def finish(self, plan: P) -> Credentials | None:
         """Record the deployment; return the administrator after the first one."""
 
-    def get(self, names: Names, path: str) -> Response:
-        """Ask the branch's site for a path, as a visitor would."""
+    @property
+    def has_door(self) -> bool:
+        """Whether a login stands in front of its sites."""
+
+    def get(self, names: Names, path: str, *, stranger: bool = False) -> Response:
+        """Ask the branch's site for a path, as a visitor would.
+
+        Args:
+            stranger: without what opens the door.
+        """
 
     def save_diagnostics(self, names: Names, folder: Path) -> None:
         """Write diagnostics of a failure into a folder, without secrets."""
@@ -448,6 +458,9 @@ class Inspector(Protocol):
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment; empty if it does not exist."""
+
+    def door_password(self, names: Names) -> str:
+        """Return the password of an environment's door; empty if it has none."""
 
     def logs(
         self,

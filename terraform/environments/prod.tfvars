@@ -2,7 +2,8 @@
 # The first block is yours to change; Terraform refuses the examples in it.
 account_id = "111122223333"
 region     = "eu-central-1"
-domain     = "mautic.example.org"
+# Not below the domain of the branches' stack: their code could set cookies for it.
+domain     = "mautic.example.com"
 admins     = ["arn:aws:iam::111122223333:role/administrators"]
 gitlab = {
   project_path = "group/project"

@@ -118,6 +118,9 @@ def test_it_ends_with_the_url_and_says_how_to_remove_it(shown: Shown) -> None:
 
 def test_a_browser_shows_the_login_page_whole(shown: Shown, browser: Chrome) -> None:
     """By the host name that was printed: a browser knows *.localhost without any DNS."""
+    link = shown.again("url", "--link", "1h")
+    assert link.returncode == 0, link.stderr
+    browser.get(link.stdout.strip())
     browser.get(f"{shown.url}/s/login")
     assert browser.find_element("css selector", "input[type=password]").is_displayed()
     SCREENSHOT.parent.mkdir(parents=True, exist_ok=True)

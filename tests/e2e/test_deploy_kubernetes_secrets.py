@@ -23,6 +23,8 @@ PLANTED = {
     "db_root_password": "planted-root-4711-password",
     "secret_key": "planted4711" * 6,
     "admin_password": "planted-admin-4711-password",
+    "door_password": "planted-door-4711-password",
+    "redis_password": "planted-redis-4711-password",
 }
 MARKS = (*PLANTED.values(), ADMIN_PASSWORD)
 

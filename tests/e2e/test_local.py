@@ -16,6 +16,7 @@ from subprocess import CompletedProcess, Popen, TimeoutExpired
 
 import docker
 import pytest
+import requests
 
 from tests.support.local import (
     PROJECT,
@@ -128,6 +129,44 @@ def test_first_deploy_serves_the_site_and_shows_the_password_once(world: World, 
     assert variables["ENVIRONMENT_SLUG"] == MAIN
     phases = json.loads((world.checkout / "artifacts" / "timings.json").read_text())
     assert [phase["phase"] for phase in phases][-1] == "smoke test"
+
+
+def test_a_stranger_is_asked_for_the_password_that_inv_url_shows(world: World, site: Site) -> None:
+    address = f"http://127.0.0.1:{world.http_port}"
+    host = {"Host": f"main.localhost:{world.http_port}"}
+
+    def status(path: str, auth: tuple[str, str] | None = None) -> int:
+        url = f"{address}{path}"
+        answer = requests.get(url, headers=host, auth=auth, timeout=30, allow_redirects=False)
+        return answer.status_code
+
+    assert "inv url --login" in site.done.stderr
+    for path in ("/", "/s/login", "/media/css/libraries.css", "/mtc.js"):
+        assert status(path) == 401, path
+    password = world.secrets(MAIN)["door_password"]
+    # Not through `world.ok`: it would be among what the other tests look for secrets in.
+    said = world.inv(world.checkout, "url", "--login", settings=world.settings()).stdout
+    assert said == f"http://main.localhost:{world.http_port}\nuser: preview\npassword: {password}\n"
+    assert status("/s/login", auth=("preview", password)) == 200
+    assert status("/s/login", auth=("preview", "wrong")) == 401
+
+    link = world.inv(world.checkout, "url", "--link", "1h", settings=world.settings()).stdout
+    visitor = requests.Session()
+    path = link.strip().removeprefix(f"http://main.localhost:{world.http_port}")
+    assert path.startswith("/.door?ticket=")
+    came = visitor.get(f"{address}{path}", headers=host, timeout=30)
+    assert came.history[0].status_code == 302
+    assert came.status_code == 200
+    assert world.run("url", "--link", "soon").returncode == 2
+    job = world.run(
+        "url",
+        "--env",
+        "local",
+        "--login",
+        env={"CI": "true", "GITLAB_CI": "true", "CI_JOB_ID": "1"},
+    )
+    assert job.returncode == 3
+    assert password not in job.stdout + job.stderr
 
 
 def test_a_second_deploy_changes_nothing(world: World, site: Site) -> None:

@@ -325,6 +325,14 @@ class Site:
         """Send a request to the port of the probes."""
         return self.request(target, port=self.probes_port)
 
+    def inner_request(self, target: str) -> str:
+        """Send a request to that port from within the container; return the whole answer."""
+        ask = f"printf 'GET {target} HTTP/1.0\\r\\n\\r\\n' >&3"
+        _, said = look(
+            self.nginx, "bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/8081 && {ask} && cat <&3"
+        )
+        return said
+
 
 def start_site(
     made: Containers,

@@ -21,7 +21,7 @@ from tasks.core.errors import MissingToolError
 from tasks.core.kubernetes.rights import needed
 from tasks.core.names import RELEASE_MAX
 from tasks.core.redact import Redactor
-from tasks.core.settings import DATABASE_HOST
+from tasks.core.setting_values import DATABASE_HOST
 from tasks.flows.kubernetes.services import service_of
 from tests.conftest import missing
 from tests.support.apirules import faults
@@ -394,6 +394,59 @@ def test_web_is_probed_as_a_visitor_would_see_it(chart: Chart) -> None:
         "http": 8080,
         "health": 8081,
     }
+
+
+def test_a_door_has_its_password_from_the_secret_alone(chart: Chart) -> None:
+    def nginx(**door: object) -> tuple[Object, dict[str, str], list[Object]]:
+        web = only(chart.objects({"door": door}), "Deployment", "web")["spec"]["template"]
+        found, fpm = containers(web)
+        assert "/run/secrets/mautic" in mounts(fpm)
+        variables = {each["name"]: each["value"] for each in found["env"]}
+        return found, variables, web["spec"]["volumes"]
+
+    found, variables, volumes = nginx(
+        passwordKey="door", exempt=["forms", "tracking"], noindex=True
+    )
+    assert variables["NGINX_DOOR_PASSWORD_FILE"] == "/run/secrets/mautic/door_password"
+    assert variables["NGINX_DOOR_EXEMPT"] == "forms tracking"
+    assert variables["NGINX_NOINDEX"] == "on"
+    # The probe need not open it.
+    assert variables["NGINX_READY_PATH"] == "/s/login"
+    ready = found["readinessProbe"]["httpGet"]
+    assert (ready["port"], ready["path"]) == ("health", "/ready")
+    assert mounts(found)["/run/secrets/mautic"] == ("door", False)
+    (volume,) = (each["secret"] for each in volumes if each["name"] == "door")
+    assert volume["items"] == [{"key": "door", "path": "door_password"}]
+
+    found, variables, volumes = nginx(passwordKey="")
+    assert not [name for name in variables if "DOOR" in name]
+    assert variables["NGINX_NOINDEX"] == "off"
+    assert "/run/secrets/mautic" not in mounts(found)
+    assert not [each for each in volumes if each["name"] == "door"]
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_no_container_may_fill_its_node_s_disk(chart: Chart, environment: str) -> None:
+    objects = chart.objects(overlay(PROD, GATEWAY), environment=environment)
+    for item, pod in pods(objects):
+        for each in (*pod["spec"].get("initContainers", []), *containers(pod)):
+            assert each["resources"]["limits"]["ephemeral-storage"], (name_of(item), each["name"])
+    for limits in of_kind(objects, "LimitRange"):
+        (limit,) = limits["spec"]["limits"]
+        assert limit["default"]["ephemeral-storage"]
+
+
+def test_production_is_by_https_alone_and_its_sessions_have_a_password(chart: Chart) -> None:
+    objects = chart.objects(overlay(PROD, GATEWAY), environment="prod")
+    nginx, fpm = containers(only(objects, "Deployment", "web")["spec"]["template"])
+    assert {"name": "NGINX_HSTS_MAX_AGE", "value": "31536000"} in nginx["env"]
+    given = {each["name"]: each for each in fpm["env"]}
+    reference = given["REDIS_PASSWORD"]["valueFrom"]["secretKeyRef"]
+    assert reference["key"] == "redis_password"
+    assert given["PHP_SESSION_SAVE_PATH"]["value"].endswith("&auth=$(REDIS_PASSWORD)")
+    (redis,) = containers(only(objects, "Deployment", "redis")["spec"]["template"])
+    assert "protected-mode no" not in str(redis["args"])
+    assert "requirepass" in str(redis["args"])
 
 
 def test_a_leaving_pod_serves_until_the_gateways_know(chart: Chart) -> None:

@@ -220,6 +220,17 @@ def test_secrets_are_mounted_read_only_where_they_are_read(
     }
     readers = dict.fromkeys(("database", "migrate", "fpm", "worker", "cron"), True)
     assert mounted == {**readers, "secrets": False}
+    # nginx has the password of its door, and no other.
+    door = {
+        (name, volume["target"], volume.get("read_only", False))
+        for name, service in configs["branch"]["services"].items()
+        for volume in service.get("volumes", [])
+        if volume["source"] == "door"
+    }
+    assert door == {("web", "/run/secrets/mautic", True), ("secrets", "/run/secrets/door", False)}
+    told = configs["branch"]["services"]["web"]["environment"]
+    assert told["NGINX_DOOR_PASSWORD_FILE"] == "/run/secrets/mautic/door_password"
+    assert (told["NGINX_DOOR_EXEMPT"], told["NGINX_NOINDEX"]) == ("", "on")
 
 
 def test_what_mautic_writes_and_others_read_is_shared_and_outlives_its_container(
@@ -411,6 +422,7 @@ def environment(
         **{"SLUG": slug, "BRANCH": f"{slug}/$HOME ü", "REPOSITORY": "/nowhere"},
         **{"SITE_URL": f"http://{slug}.localhost:{port}", "DATABASE": f"mautic_{slug}"},
         **{"DATABASE_USER": f"user_{slug}", "PLATFORM_NETWORK": platform.name},
+        "DOOR_PASSWORD_FILE": "",
     }
     project = Project(f"{platform.name}-{slug}", COMPOSE_FILE, variables, scratch)
     return Environment(project, int(port), engine)

@@ -412,6 +412,18 @@ WRONG = [
     Wrong("nginx", (), "NGINX_CLIENT_MAX_BODY_SIZE", "lots"),
     Wrong("nginx", (), "NGINX_CLIENT_MAX_BODY_SIZE", "1m; return 200"),
     Wrong("nginx", (), "NGINX_CLIENT_MAX_BODY_SIZE", "1m\n;autoindex on"),
+    Wrong("nginx", (), "NGINX_UPLOAD_MAX_BODY_SIZE", "1m; return 200"),
+    Wrong("nginx", (), "NGINX_CLIENT_RATE", "fast"),
+    Wrong("nginx", (), "NGINX_CLIENT_BURST", "0"),
+    Wrong("nginx", (), "NGINX_CLIENT_CONNECTIONS", "-1"),
+    Wrong("nginx", (), "NGINX_CLIENT_MAX_BODIES", "0"),
+    Wrong("nginx", (), "NGINX_LOGIN_RATE", "1r/h"),
+    Wrong("nginx", (), "NGINX_LOGIN_BURST", "none"),
+    Wrong("nginx", (), "NGINX_NOINDEX", "yes"),
+    Wrong("nginx", (), "NGINX_READY_PATH", "/s/login; return 200"),
+    Wrong("nginx", (), "NGINX_DOOR_EXEMPT", "forms,assets"),
+    Wrong("nginx", (), "NGINX_DOOR_PASSWORD_FILE", "/etc/motd;"),
+    Wrong("nginx", (), "NGINX_DOOR_PASSWORD_FILE", "/run/secrets/nothing"),
     Wrong("nginx", (), "NGINX_TRUSTED_PROXIES", "10.0.0.0/8 everybody"),
     Wrong("nginx", (), "NGINX_TRUSTED_PROXIES", "10.0.0.0/8;deny"),
     Wrong("nginx", (), "NGINX_WORKER_PROCESSES", "0"),
@@ -667,7 +679,7 @@ def test_settings_reach_nginx_php_and_php_fpm(made: Containers, images: dict[str
     kept = tuned.request("/media/css/app.css").headers["Cache-Control"]
     assert kept == "public, max-age=77"
     assert tuned.request("/").probe["memory_limit"] == "300M"
-    assert b"total processes:      3" in tuned.probe_request("/fpm-status").body
+    assert "total processes:      3" in tuned.inner_request("/fpm-status")
     assert '" 200 ' not in logs(tuned.nginx)
     processes = [row[-1] for row in tuned.nginx.top()["Processes"]]
     assert sum("worker process" in name for name in processes) == 3

@@ -89,6 +89,7 @@ class FakeDeployer(Calls):
     back: str | None = None
     newer: Sequence[str] = ()
     smoke_seconds: float = 0
+    has_door: bool = False
 
     def prepare(self, request: Request) -> None:
         self.note("prepare")
@@ -106,8 +107,8 @@ class FakeDeployer(Calls):
         self.plan = replace(self.plan, steps=(), record=record)
         return Credentials("admin", "secret", "later") if plan.is_first else None
 
-    def get(self, names: Names, path: str) -> Response:
-        self.note(f"get {path}")
+    def get(self, names: Names, path: str, *, stranger: bool = False) -> Response:
+        self.note(f"get {path}{' as a stranger' if stranger else ''}")
         return Response(200, {}, PAGES[path])
 
     def save_diagnostics(self, names: Names, folder: Path) -> None:

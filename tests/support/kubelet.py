@@ -194,7 +194,9 @@ class Play(threading.Thread):
                 container.wait("ContainerCreating")
         ports = [p["containerPort"] for c in self.containers for p in c.spec.get("ports", [])]
         if not self.jobs:
-            self.node.network.serve(self.ip, ports)
+            variables = {e["name"] for c in self.containers for e in c.spec.get("env", [])}
+            has_door = "NGINX_DOOR_PASSWORD_FILE" in variables
+            self.node.network.serve(self.ip, ports, has_door=has_door)
         for container in self.containers:
             self._begin(fates.run(self, container))
 

@@ -20,6 +20,7 @@ import requests
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
+from tasks.core import door
 from tests.support.suite import Inv, git
 
 PROJECT = "com.docker.compose.project"
@@ -128,12 +129,19 @@ class World:
         ]
 
     def get(self, slug: str, path: str) -> requests.Response:
-        """Ask a site for a path, through the proxy."""
+        """Ask a site for a path, through the proxy, with what opens its door."""
         return requests.get(
             f"http://127.0.0.1:{self.http_port}{path}",
-            headers={"Host": f"{slug}.localhost:{self.http_port}"},
+            headers={"Host": f"{slug}.localhost:{self.http_port}", **self._key(slug)},
             timeout=30,
         )
+
+    def _key(self, slug: str) -> dict[str, str]:
+        """Return the header that opens a site's door; nothing where there is no web container."""
+        web = self.containers(slug).get("web")
+        if web is None or web.status != "running":
+            return {}
+        return door.headers(read_secret(web, door.KEY))
 
     def variant(self, tag: str, mautic: str = "") -> str:
         """Push both images under another tag, made of the built ones; return the tag.
@@ -156,15 +164,15 @@ class World:
 
     def secrets(self, slug: str) -> dict[str, str]:
         """Return the values of a branch's secrets."""
-        names = ("db_password", "db_root_password", "secret_key", "admin_password")
+        readers = {
+            "db_password": "fpm",
+            "db_root_password": "database",
+            "secret_key": "fpm",
+            "admin_password": "fpm",
+            door.KEY: "web",
+        }
         there = self.containers(slug)
-        fpm, database = there["fpm"], there["database"]
-        found = {}
-        for name, container in zip(names, (fpm, database, fpm, fpm), strict=True):
-            item = container.exec_run(["cat", f"/run/secrets/mautic/{name}"])
-            assert item.exit_code == 0, item.output
-            found[name] = item.output.decode()
-        return found
+        return {name: read_secret(there[service], name) for name, service in readers.items()}
 
     def remove(self) -> None:
         """Remove everything that carries the project's name, whatever state it is in."""
@@ -185,6 +193,14 @@ class World:
                 if name.startswith(f"localhost:{self.registry_port}/"):
                     with contextlib.suppress(ImageNotFound, APIError):
                         self.engine.images.remove(name)
+
+
+def read_secret(container: Container, name: str) -> str:
+    """Return a secret that a container may read."""
+    item = container.exec_run(["cat", f"/run/secrets/mautic/{name}"])
+    assert item.exit_code == 0, item.output
+    text: str = item.output.decode()
+    return text
 
 
 def make_world(

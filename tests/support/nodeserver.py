@@ -188,13 +188,13 @@ class Network:
         with self._lock:
             return next(host for host in map(str, self._hosts) if host not in self._servers)
 
-    def serve(self, address: str, ports: Sequence[int]) -> None:
+    def serve(self, address: str, ports: Sequence[int], *, has_door: bool) -> None:
         """Serve the site on these ports of an address, where that is possible."""
         if self.refused:
             return
         servers = []
         for port in ports:
-            server = ThreadingHTTPServer((address, port), _Site)
+            server = ThreadingHTTPServer((address, port), _SiteWithDoor if has_door else _Site)
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, daemon=True, name=address).start()
             servers.append(server)
@@ -222,3 +222,11 @@ class _Site(_Handler):
     def do_GET(self) -> None:
         kind, body = PAGES.get(urlsplit(self.path).path, ("text/plain", ""))
         self.answer(200 if body else 404, kind, body or "not found")
+
+
+class _SiteWithDoor(_Site):
+    def do_GET(self) -> None:
+        if "mautic_door=" in self.headers.get("Cookie", ""):
+            super().do_GET()
+        else:
+            self.answer(401, "text/plain", "who are you?")

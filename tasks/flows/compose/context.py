@@ -11,6 +11,7 @@ from tasks.adapters.docker.engine import PROJECT, Container, Engine
 from tasks.adapters.files.lock import FileLock
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Work
+from tasks.core import door
 from tasks.core.environment import Holder, Owner
 from tasks.core.errors import InputError
 from tasks.core.names import Names
@@ -88,6 +89,10 @@ class ComposeContext:
                 hint=f"it has: {', '.join(sorted(services))}",
             )
         return services[service].id
+
+    def door_password(self, names: Names) -> str:
+        """Return the password of an environment's door; empty if it has none."""
+        return door.password_of(self.secrets(names)) if self.own.has_door else ""
 
     def secrets(self, names: Names) -> dict[str, str]:
         """Return the branch's secrets, and mask them from now on."""

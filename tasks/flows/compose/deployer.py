@@ -10,6 +10,7 @@ from pathlib import Path
 from tasks.adapters.docker.compose import Compose, execute
 from tasks.adapters.http import Response, SiteClient
 from tasks.adapters.terminal.console import Activity
+from tasks.core import door
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment import Holder, Owner, State
 from tasks.core.errors import CommandError, SuiteError
@@ -110,11 +111,17 @@ class ComposeDeployer:
         password = self.context.secrets(names)["admin_password"]
         return Credentials(ADMIN, password, f'inv shell --command "cat {SECRETS}/admin_password"')
 
-    def get(self, names: Names, path: str) -> Response:
+    @property
+    def has_door(self) -> bool:
+        """Whether a login stands in front of its sites."""
+        return self.context.own.has_door
+
+    def get(self, names: Names, path: str, *, stranger: bool = False) -> Response:
         """Ask the site for a path, through the proxy."""
         own = self.context.settings.platform
         host = names.url.partition("://")[2]
-        return SiteClient(own.address, own.http_port, host).get(path)
+        password = "" if stranger else self.context.door_password(names)
+        return SiteClient(own.address, own.http_port, host).get(path, door.headers(password))
 
     # -- after a failure ----------------------------------------------------------------------
 

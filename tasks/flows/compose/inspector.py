@@ -130,6 +130,10 @@ class ComposeInspector:
             return found
         return [*found, *self._scheduled(cron)]
 
+    def door_password(self, names: Names) -> str:
+        """Return the password of an environment's door; empty if it has none."""
+        return self.context.door_password(names)
+
     def _scheduled(self, cron: Container) -> Sequence[ServiceStatus]:
         try:
             done = compose.execute(

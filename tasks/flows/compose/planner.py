@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from tasks.adapters.docker.engine import Container
+from tasks.core import door
 from tasks.core.compose.reconcile import (
     RESTARTING,
     PresentService,
@@ -60,7 +61,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         changes=plan_changes(context, services, inventory),
         migration=done,
         migrate=migration_reason(done, inventory.record, release.mautic),
-        seed=_lacks_secrets(request, inventory),
+        seed=_lacks_secrets(context, request, inventory),
         leftovers=tuple(item.id for item in inventory.leftovers),
     )
 
@@ -109,7 +110,7 @@ def _database(context: ComposeContext, record: ComposeRecord | None) -> str:
     return context.base(setting)
 
 
-def _lacks_secrets(request: Request, inventory: Inventory) -> bool:
+def _lacks_secrets(context: ComposeContext, request: Request, inventory: Inventory) -> bool:
     volume = f"{request.names.namespace}_secrets"
     record = inventory.record
     if volume not in inventory.volumes:
@@ -120,5 +121,6 @@ def _lacks_secrets(request: Request, inventory: Inventory) -> bool:
                 hint=f"start over: inv cleanup --branch {request.names.branch}",
             )
         return True
-    # They are written before the record is updated.
-    return record is None or not record.migrated
+    # They are written before the record is updated. Environments from before the door lack its
+    # password.
+    return record is None or not record.migrated or door.KEY not in context.secrets(request.names)

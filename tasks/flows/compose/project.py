@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from tasks.adapters.docker.compose import Compose
 from tasks.adapters.docker.engine import PROJECT
+from tasks.core import door
 from tasks.core.compose.reconcile import WantedService, read_services
 from tasks.core.compose.record import RECORD, REPOSITORY
 from tasks.core.environment import Release
-from tasks.flows.compose.context import ComposeContext
+from tasks.flows.compose.context import SECRETS, ComposeContext
 from tasks.flows.compose.plan import MIGRATE
 from tasks.flows.compose.platform import MAIL_ADDRESS
 from tasks.flows.target import ADMIN, Request
@@ -41,6 +42,9 @@ def project(context: ComposeContext, request: Request, release: Release, databas
         "PLATFORM_NETWORK": platform.name,
         "ADMIN_USERNAME": ADMIN,
         "MAILER_DSN": f"smtp://{MAIL_ADDRESS}" if platform.has_mail() else "null://null",
+        "DOOR_PASSWORD_FILE": f"{SECRETS}/{door.KEY}" if context.own.has_door else "",
+        "DOOR_EXEMPT": " ".join(context.own.door_exempt),
+        "NOINDEX": "off" if context.own.protected else "on",
         "COMMIT": "",
         "OWNER": "",
         "DEPLOYED_AT": "",

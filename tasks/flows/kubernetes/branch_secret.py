@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import secrets
 from collections.abc import Collection, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Revision
+from tasks.core import door
 from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.manifests import SECRET, secret
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
+from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.target import new_secrets
+
+REDIS_KEY = "redis_password"
+"""The key that `redis.passwordKey` of the values files may name."""
 
 
 def read_secret(cluster: Cluster, names: Names, redactor: Redactor) -> dict[str, str]:
@@ -42,7 +48,7 @@ def missing_keys(
         SuiteError: one of those is gone.
     """
     there = read_secret(cluster, names, redactor)
-    missing = tuple(key for key in new_secrets() if not there.get(key))
+    missing = tuple(key for key in new_branch_secrets() if not there.get(key))
     lost = [key for key in missing if key in kept]
     if lost:
         raise SuiteError(
@@ -82,13 +88,25 @@ def make_secret(
         redactor: gets every value.
         missing: the keys to generate.
     """
-    made = {key: value for key, value in new_secrets().items() if key in missing}
+    made = {key: value for key, value in new_branch_secrets().items() if key in missing}
     for value in made.values():
         redactor.add(value)
     values = {**read_secret(cluster, names, redactor), **made}
     if made:
         cluster.apply(secret(names, values))
     return values
+
+
+def door_password(context: ClusterContext, names: Names) -> str:
+    """Return the password of an environment's door; empty if it has none."""
+    if not context.own.has_door:
+        return ""
+    return door.password_of(read_secret(context.cluster, names, context.redactor))
+
+
+def new_branch_secrets() -> dict[str, str]:
+    """Return a new value for every key of a branch's Secret."""
+    return {**new_secrets(), REDIS_KEY: secrets.token_urlsafe(24)}
 
 
 def secret_version(cluster: Cluster, names: Names) -> str:

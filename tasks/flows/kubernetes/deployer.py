@@ -14,6 +14,7 @@ from tasks.adapters.http import Response
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.terminal.console import Activity
 from tasks.adapters.wait import CLOCK
+from tasks.core import door
 from tasks.core.environment import Holder, Owner, State
 from tasks.core.errors import (
     ClusterError,
@@ -29,7 +30,12 @@ from tasks.core.kubernetes.objects import is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.names import Names
-from tasks.flows.kubernetes.branch_secret import make_secret, read_secret, secret_version
+from tasks.flows.kubernetes.branch_secret import (
+    door_password,
+    make_secret,
+    read_secret,
+    secret_version,
+)
 from tasks.flows.kubernetes.context import ClusterContext, branch_namespace
 from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.diagnostics import save_diagnostics
@@ -256,9 +262,17 @@ class ClusterDeployer:
         secrets = read_secret(self._cluster, names, self._context.redactor)
         return Credentials(ADMIN, secrets["admin_password"], later)
 
-    def get(self, names: Names, path: str) -> Response:
+    @property
+    def has_door(self) -> bool:
+        """Whether a login stands in front of its sites."""
+        return self._context.own.has_door
+
+    def get(self, names: Names, path: str, *, stranger: bool = False) -> Response:
         """Ask the site for a path, through the API server's proxy: there may be no DNS yet."""
+        password = "" if stranger else door_password(self._context, names)
         headers = {
+            # The proxy keeps Authorization for itself.
+            **door.headers(password),
             "Host": names.host,
             "X-Forwarded-Proto": self._context.own.scheme,
             "Accept": "*/*",

@@ -21,7 +21,7 @@ from tasks.core.kubernetes.objects import Object, annotations_of
 from tasks.core.names import Names, choose
 from tasks.core.settings import names_of_all_styles
 from tasks.flows import schedules
-from tasks.flows.kubernetes.branch_secret import read_secret
+from tasks.flows.kubernetes.branch_secret import door_password, read_secret
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.logs import show_logs
 from tasks.flows.kubernetes.services import (
@@ -114,6 +114,10 @@ class ClusterInspector:
             for item in self._cluster.find(kind, names.namespace, f"{INSTANCE}={names.release}")
         ]
         return [*workloads, *self._scheduled(names, now)]
+
+    def door_password(self, names: Names) -> str:
+        """Return the password of an environment's door; empty if it has none."""
+        return door_password(self._context, names)
 
     def _scheduled(self, names: Names, now: datetime) -> Sequence[ServiceStatus]:
         """Return the scheduled commands of the one pod that runs them, if it does."""

@@ -43,7 +43,7 @@ class ClusterPlan(DeployPlan):
     @property
     def makes_database(self) -> bool:
         """Whether database and user have to be created on the server, or get a new password."""
-        return self.has_server and (self.is_first or bool(self.seed))
+        return self.has_server and (self.is_first or "db_password" in self.seed)
 
     @property
     def quiesces(self) -> bool:

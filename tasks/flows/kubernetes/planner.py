@@ -6,17 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from tasks.core import door
 from tasks.core.environment import Release
 from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
 from tasks.core.names import Names
-from tasks.flows.kubernetes.branch_secret import keys_in_use, missing_keys
+from tasks.flows.kubernetes.branch_secret import (
+    keys_in_use,
+    missing_keys,
+    new_branch_secrets,
+)
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.values import fingerprint, merge_values
-from tasks.flows.target import FindImages, Request, new_secrets
+from tasks.flows.target import FindImages, Request
 
 
 def plan_deploy(
@@ -55,7 +60,7 @@ def plan_deploy(
     seed = (
         missing_keys(cluster, names, context.redactor, kept=kept)
         if exists
-        else tuple(new_secrets())
+        else tuple(new_branch_secrets())
     )
     values["images"] |= _more_images(context, merged, base)
     plan = ClusterPlan(
@@ -82,6 +87,11 @@ def _values(context: ClusterContext, names: Names, release: Release) -> dict[str
         "database": {"name": names.database, "user": names.database_user},
         "secret": {"name": SECRET},
         "labels": {f"{PREFIX}slug": names.slug},
+        "door": {
+            "passwordKey": door.KEY if context.own.has_door else "",
+            "exempt": list(context.own.door_exempt),
+            "noindex": not context.own.protected,
+        },
     }
     if server := context.database_server:
         given = {"host": server.host, "port": server.port, "tlsCa": server.tls_ca}

@@ -9,6 +9,13 @@ declare(strict_types=1);
 header('X-Probe: 1');
 header('Content-Type: application/json');
 
+// As Mautic does with everybody who is not logged in.
+if (str_starts_with($_SERVER['REQUEST_URI'], '/s/ajax') && !isset($_COOKIE['mautic_session'])) {
+    header('Location: /s/login', true, 302);
+
+    return;
+}
+
 if ('/slow' === strtok($_SERVER['REQUEST_URI'], '?')) {
     file_put_contents('/tmp/slow-started', 'yes');
     usleep(2_000_000);

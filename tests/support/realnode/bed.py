@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -21,6 +22,7 @@ from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tasks.adapters.process import Runner
+from tasks.core import door
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.settings import names_of, parse
@@ -235,9 +237,12 @@ class Bed:
         return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.pods(branch)}
 
     def get(self, branch: str, path: str) -> tuple[int, str]:
-        """Return the site's response to a GET through the API server."""
+        """Return the site's response to a GET through the API server, behind its door."""
         names = self.names(branch)
-        headers = {"Host": names.host, "Accept": "*/*"}
+        secret = self.cluster.get("Secret", "mautic", names.namespace)
+        assert secret
+        password = base64.b64decode(secret["data"][door.KEY]).decode()
+        headers = {"Host": names.host, "Accept": "*/*", **door.headers(password)}
         status, body = self.cluster.http(
             names.namespace, f"{names.release}-web", "http", path, headers
         )

@@ -22,6 +22,25 @@ def test_login_page_and_its_stylesheet_are_asked_for() -> None:
     assert said == ["/s/login and /media/a.css?v1 answer"]
 
 
+@pytest.mark.parametrize("status", [200, 302, 403, 500])
+def test_a_door_that_a_stranger_passes_is_none(status: int) -> None:
+    site = {"/s/login": _page(LOGIN), "/media/a.css?v1": _page("body {}")}
+
+    def test(answer: Response) -> None:
+        smoke_test(
+            site.__getitem__,
+            lambda _: None,
+            URL,
+            patience_seconds=0,
+            as_stranger={"/s/login": answer}.__getitem__,
+        )
+
+    test(_page("", 401))
+    with pytest.raises(SuiteError, match=f"answers {status} to a stranger") as caught:
+        test(_page(LOGIN, status))
+    assert "inv build" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("login", "style", "message"),
     [

@@ -100,6 +100,13 @@ def test_a_second_deploy_of_the_same_changes_nothing(deployed: Bench) -> None:
     assert deployed.compose.seen == []
 
 
+def test_an_environment_from_before_the_door_gets_its_password(deployed: Bench) -> None:
+    del deployed.engine.secrets["door_password"]
+    plan = deployed.deploy(FIRST)
+    assert [step.subject for step in plan.steps if step.verb == "create"] == ["secrets"]
+    assert deployed.compose.seen == ["run secrets"]
+
+
 def test_an_update_stops_what_works_on_the_database_while_it_is_migrated(deployed: Bench) -> None:
     deployed.deploy(SECOND)
     assert deployed.compose.seen == ["stop cron worker", "run migrate", "up cron fpm web worker"]

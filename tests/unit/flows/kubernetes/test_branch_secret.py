@@ -17,7 +17,10 @@ from tasks.flows.kubernetes.branch_secret import keys_in_use, missing_keys
 from tests.support.fakes import NAMES, RELEASE
 from tests.support.fakes_cluster import FakeCluster
 
-ALL = ("db_password", "db_root_password", "secret_key", "admin_password")
+ALL = (
+    *("db_password", "db_root_password", "secret_key", "admin_password"),
+    *("door_password", "redis_password"),
+)
 FIRST = ClusterRecord(State.DEPLOYING, NAMES.url)
 READY = ClusterRecord(State.READY, NAMES.url, revision=1, history=(RELEASE,))
 FAILED = Revision(1, "failed")
@@ -89,5 +92,5 @@ def test_an_empty_value_is_none() -> None:
 def test_what_can_be_made_anew_is() -> None:
     own, server = (keys_in_use(READY, (), has_server=each) for each in (False, True))
     assert missing(cluster_with(*ALL), own) == ()
-    assert missing(cluster_with(*ALL[:3]), own) == ("admin_password",)
-    assert missing(cluster_with("secret_key"), server) == (*ALL[:2], "admin_password")
+    assert missing(cluster_with(*ALL[:3]), own) == ALL[3:]
+    assert missing(cluster_with("secret_key"), server) == (*ALL[:2], *ALL[3:])

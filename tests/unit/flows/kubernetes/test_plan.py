@@ -34,6 +34,11 @@ def told(plan: ClusterPlan, *, exists: bool = True) -> list[tuple[str, str]]:
     return [(step.verb, step.reason) for step in decide(plan, exists=exists)]
 
 
+def test_another_secret_is_no_reason_to_change_the_database() -> None:
+    assert not replace(PLAN, seed=("door_password", "redis_password")).makes_database
+    assert replace(PLAN, seed=("db_password",)).makes_database
+
+
 def test_a_release_that_works_needs_nothing() -> None:
     assert told(PLAN) == []
     assert not PLAN.is_first

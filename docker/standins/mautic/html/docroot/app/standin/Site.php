@@ -51,6 +51,8 @@ final class Site
             ['GET', '/s/logout']       => $this->logout(),
             ['GET', '/s/dashboard']    => $this->asUser(fn (string $user) => $this->page->dashboard($user)),
             ['GET', '/s/files']        => $this->asUser(fn (string $user) => $this->files()),
+            // nginx asks it whether somebody is logged in.
+            ['GET', '/s/ajax']         => $this->asUser(fn (string $user) => $this->text(200, 'application/json', '{"success":0}')),
             ['POST', '/s/files']       => $this->asUser(fn (string $user) => $this->upload()),
             default                    => $this->refuse(404, 'There is no such page.'),
         };

@@ -1,0 +1,69 @@
+"""The kinds of values that a setting may have, with what is told of them when they are wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from tasks.core.errors import InputError
+from tasks.core.names import PROJECT_MAX
+
+_NAME = r"^[a-z][a-z0-9-]{0,19}$"
+_PROJECT = rf"^[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}$"
+_TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
+_HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
+_DURATION = r"^[1-9][0-9]*[hdw]$"
+_WORD = r"^\S+$"
+_SIZE = r"^[1-9][0-9]{0,5}[kmg]$"
+_OBJECT = r"^[a-z*]+/[a-z0-9.*?-]+$"
+DATABASE_HOST = (
+    r"^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?|"
+    r"\[[0-9A-Fa-f:.]+\])$"
+)
+"""As in docker/mautic/php/variables.json."""
+_PATH = r"^/\S+$"
+_ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
+
+PATTERNS = {
+    _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
+    _PROJECT: f"must be a letter and at most {PROJECT_MAX - 1} more of a-z, 0-9 and '-'",
+    _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
+    _HOST: "must be made of a-z, 0-9, '.', '-', {slug}, {project} and {domain}",
+    DATABASE_HOST: "must be a host's name or address, without scheme and port",
+    _PATH: "must be the full path of a file in the mautic image",
+    _ARN: "must be the ARN of a secret of Secrets Manager",
+    _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
+    _WORD: "must be one word",
+    _SIZE: "must be a size: 512m, 2g",
+    _OBJECT: "must be kind/name in lower case, with * and ?",
+}
+"""Descriptions of patterns, for error messages and the documentation."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
+Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
+Word = Annotated[str, StringConstraints(pattern=_WORD)]
+ObjectGlob = Annotated[str, StringConstraints(pattern=_OBJECT)]
+Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
+HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
+DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
+ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
+SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
+Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
+Size = Annotated[str, StringConstraints(pattern=_SIZE)]
+
+_HOURS = {"h": 1, "d": 24, "w": 168}
+
+
+def hours_of(duration: str) -> int:
+    """Return the hours of a duration such as 12h, 7d or 2w.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not re.fullmatch(_DURATION, duration):
+        raise InputError(f"{duration!r} {PATTERNS[_DURATION]}")
+    return int(duration[:-1]) * _HOURS[duration[-1]]

@@ -1,0 +1,472 @@
+"""What a stranger gets of a preview and of production: the door, and the limits of each client."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+
+from tasks.core.door import USER, cookie, link
+from tests.integration.image_support import (
+    Answer,
+    Builds,
+    Containers,
+    Site,
+    containers,
+    look,
+    probe_tree,
+    start_site,
+)
+
+PASSWORD = "A-word_of%20 its'own"
+PASSWORD_FILE = "/run/secrets/mautic/door_password"
+MEBIBYTE = 1024 * 1024
+GUESSES = 30
+PROXIES = "172.16.0.0/12 192.168.0.0/16 10.0.0.0/8"
+STATIC = {
+    "docroot/media/css/app.css": "body { color: teal }",
+    "docroot/media/js/app.js": "js",
+    "docroot/media/js/mautic-form.js": "js",
+    "docroot/media/images/logo.png": "release",
+    "docroot/app/assets/images/favicon.ico": "ico",
+    "docroot/app/bundles/CoreBundle/Assets/images/avatar.png": "png",
+    "docroot/plugins/AcmeBundle/Assets/acme.js": "js",
+    "docroot/themes/blank/thumbnail.png": "png",
+    "docroot/assets/build/main.js": "js",
+    "docroot/favicon.ico": "ico",
+    "docroot/robots.txt": "User-agent: *",
+}
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Sites of the same images, behind a proxy that is believed, and one that believes nobody."""
+
+    preview: Site
+    """With the door."""
+    exempting: Site
+    """With the door, and every exemption."""
+    production: Site
+    direct: Site
+    """Production without a proxy, with small limits."""
+
+
+@pytest.fixture(scope="module")
+def sites(
+    engine: docker.DockerClient, debian_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sites]:
+    folder = tmp_path_factory.mktemp("door")
+    builds = Builds(engine, debian_image)
+    try:
+        images = builds.images(builds.code(probe_tree(folder / "tree", STATIC)))
+        with containers(engine) as made:
+            yield _start(made, images, _secrets(folder / "secrets"))
+    finally:
+        builds.close()
+
+
+def _secrets(folder: Path) -> Mapping[str, Mapping[str, str]]:
+    """Return the mount of a folder with the password; readable for the containers' uid 33."""
+    folder.mkdir()
+    (folder / "door_password").write_text(f"{PASSWORD}\n")
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return {str(folder): {"bind": str(Path(PASSWORD_FILE).parent), "mode": "ro"}}
+
+
+def _start(
+    made: Containers, images: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]]
+) -> Sites:
+    def start(**variables: str) -> Site:
+        nginx = {"environment": variables, "volumes": secrets}
+        return start_site(made, images, nginx=nginx)
+
+    door = {"NGINX_DOOR_PASSWORD_FILE": PASSWORD_FILE, "NGINX_NOINDEX": "on"}
+    proxied = {"NGINX_TRUSTED_PROXIES": PROXIES}
+    small = {
+        "NGINX_CLIENT_RATE": "1r/m",
+        "NGINX_CLIENT_BURST": "40",
+        "NGINX_CLIENT_MAX_BODIES": "8",
+    }
+    return Sites(
+        preview=start(**door, **proxied),
+        exempting=start(
+            **door, **proxied, NGINX_DOOR_EXEMPT="forms tracking assets api", NGINX_LOGIN_BURST="3"
+        ),
+        production=start(**proxied, NGINX_HSTS_MAX_AGE="31536000"),
+        direct=start(**small),
+    )
+
+
+_ADDRESSES = itertools.count(1)
+
+
+def client() -> dict[str, str]:
+    """Return the header of a client that has never been here, as a proxy tells it."""
+    number = next(_ADDRESSES)
+    return {"X-Forwarded-For": f"203.0.{113 + number // 250}.{1 + number % 250}"}
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    """Return the header of an HTTP Basic login."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+RIGHT = basic(USER, PASSWORD)
+WRONG = basic(USER, PASSWORD[:-1])
+COOKIE = {"Cookie": cookie(PASSWORD)}
+
+
+# -- who sees what ---------------------------------------------------------------------------------
+
+ROUTES = [
+    *("/", "/index.php", "/index.php?page=1", "/s", "/s/login", "/s/dashboard?tmpl=list"),
+    *("/s/contacts", "/s/themes/export/blank", "/s/assets/new", "/s/./login", "//s//login"),
+    *("/%73/login", "/api/contacts", "/api/v2/contacts", "/oauth/v2/token", "/mtc.js", "/mtc"),
+    *("/mtc/event", "/mtracking.gif?d=abc", "/form/generate.js?id=1", "/form/submit?formId=1"),
+    *("/form/1", "/email/5f3c.gif", "/email/view/5f3c", "/email/unsubscribe/abc/jane@example.org"),
+    *("/focus/1.js", "/focus/1/viewpixel.gif", "/plugin/Gmail/tracking.gif", "/dwc/slot"),
+    *("/plugins/integrations/authcallback/Hubspot?code=1", "/saml/metadata.xml", "/passwordreset"),
+    *("/manifest.json", "/asset/12:offer.pdf", "/r/abc?ct=1", "/page/preview/1", "/a-landing-page"),
+    *("/installer", "/healthy", "/healthz/x", "/efconnect", "/s/_uploader/asset/upload"),
+]
+FILES = [
+    *("/media/css/app.css", "/media/css/app.css?v3f9a1b2c", "/media/js/app.js", "/favicon.ico"),
+    *("/media/images/logo.png", "/app/assets/images/favicon.ico", "/themes/blank/thumbnail.png"),
+    *("/app/bundles/CoreBundle/Assets/images/avatar.png", "/plugins/AcmeBundle/Assets/acme.js"),
+    *("/assets/build/main.js", "/robots.txt"),
+]
+URLS = [
+    # target, and the statuses for a stranger, for who has the password, and of production
+    *((target, 401, 200, 200) for target in (*ROUTES, *FILES)),
+    *((target, 404, 404, 404) for target in ("/.env", "/s/.git/HEAD", "/upgrade.php", "/vendor/x")),
+    ("/media/files/report.pdf", 404, 404, 404),
+    ("/s/..%2fhealthz", 404, 404, 404),
+    # Only what everybody knows: that nginx runs, and how bookmarks of old are written now.
+    ("/healthz", 200, 200, 200),
+    ("/index.php/s/login", 301, 301, 301),
+]
+
+
+def test_a_stranger_sees_nothing_of_a_preview_and_who_has_the_password_everything(
+    sites: Sites,
+) -> None:
+    assert len(URLS) >= 60
+    roles = [(sites.preview, {}), (sites.preview, COOKIE), (sites.production, {})]
+    wrong = []
+    for target, *statuses in URLS:
+        for (site, headers), status in zip(roles, statuses, strict=True):
+            answer = site.request(target, {**client(), **headers})
+            through = answer.from_php and target in ROUTES
+            if answer.status != status or (status == 401 and (answer.from_php or through)):
+                wrong.append((target, status, answer.status))
+            indexed = answer.headers["X-Robots-Tag"]
+            if indexed != (None if site is sites.production else "noindex, nofollow"):
+                wrong.append((target, "X-Robots-Tag", indexed))
+    assert wrong == []
+
+
+EXEMPT = [
+    *("/form/submit?formId=1", "/form/generate.js?id=1", "/media/js/mautic-form.js", "/mtc.js"),
+    *("/mtc", "/mtc/event", "/mtracking.gif?d=1", "/r/abc", "/email/5f3c.gif", "/email/view/5f3c"),
+    *("/focus/1.js", "/plugin/Gmail/tracking.gif", "/dwc/slot", "/dwc?x=1", "/asset/12:offer.pdf"),
+    *(
+        "/media/images/logo.png",
+        "/media/css/app.css",
+        "/themes/blank/thumbnail.png",
+        "/api/contacts",
+    ),
+    *("/oauth/v2/token", "/plugins/AcmeBundle/Assets/acme.js", "/redirect/abc", "/mailer/callback"),
+]
+CLOSED = [
+    *("/", "/s/login", "/s/dashboard", "/a-landing-page", "/formula", "/form", "/mtcx", "/apis"),
+    *(
+        "/%66orm/submit",
+        "//form/submit",
+        "/./form/submit",
+        "/email/preview/1",
+        "/emails",
+        "/rabbit",
+    ),
+    *("/s/form/submit", "/index.php?/form/submit", "/plugins/integrations/authcallback/X", "/r"),
+    *("/passwordreset", "/api", "/?x=/form/submit", "/FORM/submit", "/s/assets/new"),
+]
+
+
+@pytest.mark.parametrize(("targets", "status"), [(EXEMPT, 200), (CLOSED, 401)])
+def test_what_outsiders_must_reach_is_exempt_by_setting(
+    sites: Sites, targets: list[str], status: int
+) -> None:
+    answers = {each: sites.exempting.request(each, client()).status for each in targets}
+
+    assert answers == dict.fromkeys(targets, status)
+
+
+@pytest.mark.parametrize("target", ["/form/../s/login", "/form/..%2fs/login", "/r/%2e%2e/s/login"])
+def test_no_step_leads_from_what_is_exempt_to_what_is_not(sites: Sites, target: str) -> None:
+    assert sites.exempting.request(target, client()).status in {400, 404}
+
+
+# -- the password, and what it opens ---------------------------------------------------------------
+
+
+def test_the_password_is_asked_for_once(sites: Sites) -> None:
+    asked = sites.preview.request("/s/login", client())
+    assert asked.headers["WWW-Authenticate"] == 'Basic realm="Preview"'
+
+    answer = sites.preview.request("/s/login", {**client(), **RIGHT})
+    assert (answer.status, answer.from_php) == (200, True)
+    given = answer.headers["Set-Cookie"]
+    assert given == f"{cookie(PASSWORD)}; Path=/; HttpOnly; SameSite=Lax"
+    https = {**client(), **RIGHT, "X-Forwarded-Proto": "https"}
+    assert sites.preview.request("/", https).headers["Set-Cookie"] == f"{given}; Secure"
+
+    again = sites.preview.request("/s/login", {**client(), "Cookie": given.partition(";")[0]})
+    assert again.status == 200
+    assert again.headers["Set-Cookie"] is None
+
+
+@pytest.mark.parametrize("headers", [WRONG, basic("admin", PASSWORD), basic(USER, ""), {}])
+def test_whoever_does_not_know_it_gets_no_cookie(sites: Sites, headers: dict[str, str]) -> None:
+    # The last ones are answered before the door, or by it.
+    for target in ("/s/login", "/media/css/app.css", "/healthz", "/index.php/s", "/.env", "/.door"):
+        answer = sites.preview.request(target, {**client(), **headers})
+        assert answer.headers["Set-Cookie"] is None, target
+        assert not answer.from_php
+    # Here nothing is asked, so nothing is checked either.
+    exempt = sites.exempting.request("/form/1", {**client(), **headers})
+    assert (exempt.status, exempt.headers["Set-Cookie"]) == (200, None)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    ["", "x", cookie("another").partition("=")[2], "." * 22, f"{'A' * 22}.9999999999", "none"],
+)
+def test_a_cookie_of_ones_own_opens_nothing(sites: Sites, forged: str) -> None:
+    headers = {**client(), "Cookie": f"mautic_door={forged}"}
+
+    assert sites.preview.request("/s/login", headers).status == 401
+
+
+def test_mautic_s_own_logins_pass_the_door_and_the_door_s_is_none_of_them(sites: Sites) -> None:
+    own = basic("ada", "hers")
+    seen = sites.preview.request("/api/contacts", {**client(), **own, **COOKIE}).probe["server"]
+    assert seen["HTTP_AUTHORIZATION"] == own["Authorization"]
+    # Without the cookie it is taken for the door's.
+    assert sites.preview.request("/api/contacts", {**client(), **own}).status == 401
+    assert sites.exempting.request("/api/contacts", {**client(), **own}).status == 200
+
+    for headers in (RIGHT, {**RIGHT, **COOKIE}):
+        seen = sites.preview.request("/api/contacts", {**client(), **headers}).probe["server"]
+        assert seen.get("HTTP_AUTHORIZATION", "") == ""
+        assert seen.get("REMOTE_USER", "") == ""
+    bearer = {"Authorization": "Bearer abc"}
+    for site, more in ((sites.production, {}), (sites.preview, COOKIE)):
+        seen = site.request("/api/contacts", {**client(), **bearer, **more}).probe["server"]
+        assert seen["HTTP_AUTHORIZATION"] == "Bearer abc"
+
+
+def test_a_link_opens_until_its_time_is_over(sites: Sites) -> None:
+    def follow(until: int, password: str = PASSWORD) -> Answer:
+        target = link("http://x", password, until).removeprefix("http://x")
+        return sites.preview.request(target, client())
+
+    now = int(time.time())
+    answer = follow(now + 60)
+    assert (answer.status, answer.headers["Location"]) == (302, "/")
+    ticket = answer.headers["Set-Cookie"].partition(";")[0]
+    opened = sites.preview.request("/s/login", {**client(), "Cookie": ticket})
+    assert (opened.status, opened.headers["Set-Cookie"]) == (200, None)
+
+    for refused in (follow(now - 1), follow(now + 60, "another")):
+        assert (refused.status, refused.headers["Set-Cookie"]) == (403, None)
+    longer = re.sub(r"\d+$", str(now + 9999), ticket)
+    expired = link("", PASSWORD, now - 1).partition("=")[2]
+    for forged in (longer, f"mautic_door={expired}"):
+        assert sites.preview.request("/s/login", {**client(), "Cookie": forged}).status == 401
+    assert sites.production.request("/.door?ticket=x", client()).status == 404
+
+
+def test_the_password_is_in_no_argument_and_no_variable(sites: Sites) -> None:
+    sites.preview.nginx.reload()
+    assert PASSWORD not in str(sites.preview.nginx.attrs)
+    _, processes = look(sites.preview.nginx, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    assert PASSWORD not in processes
+    _, modes = look(sites.preview.nginx, "find", "/tmp/nginx", "-type", "f", "-perm", "/077")
+    assert modes == ""
+
+
+# -- guesses ---------------------------------------------------------------------------------------
+
+
+def test_thirty_wrong_passwords_in_a_row_are_slowed(sites: Sites) -> None:
+    me = client()
+    guesses = [sites.preview.request("/s/login", {**me, **WRONG}).status for _ in range(GUESSES)]
+
+    # One, as many more as are let through at once, and what comes in while they run.
+    assert guesses.count(401) <= 15
+    assert guesses.count(429) >= 15
+    assert sites.preview.request("/s/login", {**me, **RIGHT}).status == 429
+    assert sites.preview.request("/s/login", {**me, **COOKIE}).status == 200
+    assert sites.preview.request("/s/login", {**client(), **RIGHT}).status == 200
+
+
+@pytest.mark.parametrize("target", ["/s/login_check", "/s/%6cogin_check", "/passwordreset?x=1"])
+def test_thirty_logins_in_a_row_are_slowed(sites: Sites, target: str) -> None:
+    me = client()
+    statuses = [
+        sites.production.request(target, me, method="POST", body=b"_password=x").status
+        for _ in range(GUESSES)
+    ]
+
+    assert statuses.count(200) <= 15
+    assert statuses.count(429) >= 15
+    assert sites.production.request("/s/login", me).status == 200
+    assert sites.production.request(target, client(), method="POST", body=b"").status == 200
+
+
+def test_a_client_is_whoever_a_trusted_peer_says_and_nobody_else_s_word_counts(
+    sites: Sites,
+) -> None:
+    def login(site: Site, address: str) -> int:
+        headers = {"X-Forwarded-For": address}
+        return site.request("/s/login_check", headers, method="POST", body=b"x").status
+
+    forged = [login(sites.direct, f"198.51.100.{number}") for number in range(1, GUESSES)]
+    assert forged.count(429) >= 14
+    # Of IPv6 a client has a whole network.
+    network = [login(sites.production, f"2001:db8:7:8::{number}") for number in range(1, GUESSES)]
+    assert network.count(429) >= 14
+    assert login(sites.production, "2001:db8:7:9::1") == 200
+
+
+# -- what a request may cost -----------------------------------------------------------------------
+
+
+def half_sent(site: Site, target: str, size: int, sent: int) -> socket.socket:
+    """Send a request's header and a part of its body; return the open connection."""
+    connection = socket.create_connection(("127.0.0.1", site.port), timeout=10)
+    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    try:
+        connection.sendall(head.encode())
+        for _ in range(sent // MEBIBYTE):
+            connection.sendall(b"x" * MEBIBYTE)
+    except (ConnectionError, TimeoutError):
+        pass  # refused
+    return connection
+
+
+def disk_bytes(site: Site) -> int:
+    """Return what lies in nginx' temporary files, those without a name as well."""
+    _, said = look(site.nginx, "df", "--output=used", "-B1", "/tmp")
+    return int(said.split()[-1])
+
+
+@pytest.mark.parametrize(
+    "target", ["/", "/form/submit", "/s/assets/new", "/s/_uploader/asset/upload"]
+)
+def test_six_half_sent_requests_hold_a_small_part_of_the_disk(sites: Sites, target: str) -> None:
+    before = disk_bytes(sites.production)
+    with ExitStack() as held:
+        for _ in range(6):
+            held.enter_context(half_sent(sites.production, target, 100 * MEBIBYTE, 20 * MEBIBYTE))
+        time.sleep(0.5)
+        large = disk_bytes(sites.production) - before
+        for _ in range(6):
+            held.enter_context(half_sent(sites.production, target, 2 * MEBIBYTE, MEBIBYTE))
+        time.sleep(0.5)
+        small = disk_bytes(sites.production) - before
+    assert large <= MEBIBYTE
+    assert small <= 13 * MEBIBYTE
+
+
+def test_bodies_of_unknown_length_end_at_the_same_limit(sites: Sites) -> None:
+    before = disk_bytes(sites.production)
+    with socket.create_connection(("127.0.0.1", sites.production.port), timeout=10) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(10):
+            connection.sendall(b"100000\r\n" + b"x" * MEBIBYTE + b"\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+        assert disk_bytes(sites.production) - before <= 3 * MEBIBYTE
+
+
+def test_files_are_for_users_of_mautic(sites: Sites) -> None:
+    body = b"x" * (5 * MEBIBYTE)
+    user = {**client(), "Cookie": "mautic_session=1"}
+    for target in ("/s/_uploader/asset/upload", "/efconnect", "/s/contacts/import/new/1"):
+        answer = sites.production.request(target, user, method="POST", body=body)
+        assert (answer.status, answer.probe["body_bytes"]) == (200, len(body)), target
+        assert answer.probe["server"]["REQUEST_METHOD"] == "POST"
+        assert answer.probe["server"]["REQUEST_URI"] == target
+        stranger = sites.production.request(target, client(), method="POST", body=b"x")
+        assert (stranger.status, stranger.headers["Location"]) == (302, "/s/login")
+        assert sites.production.request(target, client()).from_php
+    # Anywhere else a user's are small, too.
+    assert sites.production.request("/", user, method="POST", body=b"").status == 200
+    half_sent(sites.production, "/form/submit", 5 * MEBIBYTE, 0).close()
+
+
+def test_one_client_gets_a_share_of_the_requests_and_connections(sites: Sites) -> None:
+    with ExitStack() as held:
+        for _ in range(8):
+            held.enter_context(half_sent(sites.direct, "/", 1000, 0))
+        time.sleep(0.3)
+        assert sites.direct.request("/", method="POST", body=b"x").status == 429
+        # Whoever only reads is not counted with them.
+        assert sites.direct.request("/").status in {200, 429}
+    statuses = [sites.direct.request("/").status for _ in range(50)]
+    assert statuses[-1] == 429
+    assert sites.direct.request("/healthz").status == 200
+
+
+# -- what a probe may know -------------------------------------------------------------------------
+
+
+def test_the_probe_of_a_site_with_a_door_goes_the_whole_way(sites: Sites) -> None:
+    answer = sites.preview.probe_request("/ready?x=1")
+
+    assert (answer.status, answer.from_php) == (200, True)
+    seen = answer.probe["server"]
+    assert (seen["REQUEST_URI"], seen.get("QUERY_STRING", "")) == ("/s/login", "")
+    assert sites.preview.probe_request("/fpm-ping").body == b"pong"
+
+
+def test_nobody_reads_in_php_fpm_s_status_what_others_ask_for(sites: Sites) -> None:
+    sites.production.request("/passwordreset?token=hush", client())
+    for target in ("/fpm-status", "/fpm-status?full", "/fpm-status?json&full"):
+        assert sites.production.probe_request(target).status == 403
+    said = sites.production.inner_request("/fpm-status?full")
+    assert "listen queue" in said
+    assert "hush" not in said
+    assert "request uri" not in said
+
+
+@pytest.mark.parametrize(
+    ("target", "value"),
+    [
+        *(
+            (each, "SAMEORIGIN")
+            for each in ("/s", "/s/login", "/%73/login", "//s//login", "/s/./x")
+        ),
+        *(
+            (each, "SAMEORIGIN")
+            for each in ("/./s/login", "/%73%2flogin"[:4] + "/login?x=1", "/s?x")
+        ),
+        *((each, None) for each in ("/a-landing-page", "/sales", "/form/1?next=/s/login", "/x/s/")),
+    ],
+)
+def test_the_administration_may_not_be_framed_however_its_path_is_written(
+    sites: Sites, target: str, value: str | None
+) -> None:
+    answer = sites.production.request(target, client())
+
+    assert (answer.status, answer.headers["X-Frame-Options"]) == (200, value)
