@@ -1,0 +1,230 @@
+"""The provisioner in tests: a real database server, and the program itself as a process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pymysql
+import requests
+
+from provisioner.server import Address, Login, set_up
+from tests.support.controlplane import ControlPlane, Pki, free_ports
+from tests.support.deploys import until
+from tests.support.images import standin
+from tests.support.suite import ROOT
+
+FOLDER = ROOT / "docker" / "platform" / "provisioner"
+LABEL = "io.mautic-multidev.test"
+ADMINISTRATOR = Login("root", "planted 'admin' \"pass\"word\\")
+PLATFORM = "mautic-system"
+ACCOUNT = f"system:serviceaccount:{PLATFORM}:mautic-provisioner"
+
+
+@dataclass
+class Database:
+    """A MariaDB on loopback, which speaks TLS.
+
+    Attributes:
+        address: where it is, with its authority.
+    """
+
+    container: Any
+    address: Address
+
+    def sql(
+        self, statement: str, login: Login = ADMINISTRATOR, database: str | None = None
+    ) -> list[Any]:
+        """Run a statement, and return the first column."""
+        connection = pymysql.connect(
+            host=self.address.host,
+            port=self.address.port,
+            user=login.user,
+            password=login.password,
+            database=database,
+            autocommit=True,
+            ssl_ca=self.address.ca,
+        )
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute(statement)
+            return [row[0] for row in cursor.fetchall()] if cursor.description else []
+
+    def names(self) -> set[str]:
+        """Return the names of all databases and users."""
+        return {
+            *self.sql("SELECT schema_name FROM information_schema.schemata"),
+            *self.sql("SELECT user FROM mysql.user"),
+        }
+
+    def stop(self) -> None:
+        """Stop the server; its data stay."""
+        self.container.pause()
+
+    def resume(self) -> None:
+        """Let the server answer again."""
+        self.container.unpause()
+
+
+@contextlib.contextmanager
+def running_database(engine: docker.DockerClient, scratch: Path) -> Iterator[Database]:
+    """Run a database server that takes connections by TLS alone from everybody but root."""
+    pki = Pki(scratch / "pki")
+    pki.issue("database", "database", server=True)
+    for file in ("database.crt", "database.key", "ca.crt"):
+        (pki.root / file).chmod(0o644)
+    for folder in (pki.root, *pki.root.parents):
+        if folder.stat().st_uid == os.getuid() and folder.is_relative_to("/tmp/pytest-of-root"):
+            folder.chmod(0o755)
+    (port,) = free_ports(1)
+    made = engine.containers.create(
+        standin(engine, "database"),
+        [
+            "mariadbd",
+            "--ssl-ca=/tls/ca.crt",
+            "--ssl-cert=/tls/database.crt",
+            "--ssl-key=/tls/database.key",
+        ],
+        labels={LABEL: "1"},
+        environment={"MYSQL_ROOT_PASSWORD": ADMINISTRATOR.password},
+        tmpfs={
+            "/var/lib/mysql": "uid=999,gid=999",
+            "/run/mysqld": "uid=999,gid=999",
+            "/tmp": "",
+        },
+        volumes={str(pki.root): {"bind": "/tls", "mode": "ro"}},
+        # The certificate is for the first one only.
+        ports={"3306/tcp": [("127.0.0.1", port), ("127.0.0.2", port)]},
+    )
+    database = Database(made, Address("127.0.0.1", port, str(pki.root / "ca.crt")))
+    try:
+        made.start()
+
+        def answers() -> bool:
+            try:
+                return database.sql("SELECT 1") == [1]
+            except (pymysql.MySQLError, OSError):
+                return False
+
+        until(answers, 60)
+        yield database
+    finally:
+        made.remove(force=True, v=True)
+
+
+def rules(database: Database, project: str = "mautic", **changes: Any) -> dict[str, Any]:
+    """Return rules for the environments dev and prod on a server."""
+    return {
+        "project": project,
+        "host": database.address.host,
+        "port": database.address.port,
+        "names": ["local", "dev", "prod"],
+        "environments": {
+            "dev": {
+                "namespace": "{project}-{slug}",
+                "reserved": [f"{project}-prod", f"{project}-platform", PLATFORM],
+                "protected": False,
+            },
+            "prod": {
+                "namespace": "{project}-prod",
+                "reserved": [f"{project}-platform", PLATFORM],
+                "protected": True,
+            },
+        },
+        **changes,
+    }
+
+
+class Process:
+    """The provisioner as a process, which can be killed and started again.
+
+    Args:
+        plane: the control plane.
+        database: the database server.
+        given: the rules.
+        scratch: an empty folder.
+    """
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        database: Database,
+        given: Mapping[str, Any],
+        scratch: Path,
+        kubeconfig: Path,
+    ) -> None:
+        self.log = scratch / "provisioner.log"
+        self._scratch = scratch
+        self._running: list[subprocess.Popen[bytes]] = []
+        (scratch / "rules.json").write_text(json.dumps(given))
+        self.own = Login(f"{given['project']}__provisioner"[:32], secrets.token_urlsafe(24))
+        login = scratch / "login"
+        login.mkdir()
+        (login / "username").write_text(self.own.user)
+        (login / "password").write_text(self.own.password)
+        self._environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{FOLDER}:{ROOT}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "KUBECONFIG": str(kubeconfig),
+            "PROVISIONER_RULES": str(scratch / "rules.json"),
+            "PROVISIONER_LOGIN": str(login),
+            "PROVISIONER_CA": database.address.ca,
+            "PROVISIONER_NAMESPACE": PLATFORM,
+        }
+        set_up(database.address, ADMINISTRATOR, self.own, f"{given['project']}_")
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start one, beside those that run."""
+        (port,) = free_ports(1)
+        health = f"http://127.0.0.1:{port}/healthz"
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "provisioner", "run"],
+                cwd=self._scratch,
+                env={**self._environ, "PROVISIONER_HEALTH": health},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._running.append(process)
+
+        def answers() -> bool:
+            assert process.poll() is None, self.log.read_text()[-3000:]
+            try:
+                return bool(requests.get(health, timeout=2).ok)
+            except requests.RequestException:
+                return False
+
+        if wait:
+            until(answers, 60)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """End all that run."""
+        for process in self._running:
+            process.send_signal(number)
+        for process in self._running:
+            process.wait(timeout=30)
+        self._running.clear()
+
+
+@contextlib.contextmanager
+def running_provisioner(*args: Any) -> Iterator[Process]:
+    """Run one provisioner; arguments as for ``Process``."""
+    made = Process(*args)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.kill()
+
+
