@@ -63,6 +63,7 @@ _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
 _PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = rf"{_PART}(?:/{_PART})*"
+_BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
 """https://github.com/distribution/reference, the grammar at the top of reference.go"""
 
 PATTERNS = {
@@ -76,6 +77,7 @@ PATTERNS = {
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
     _SIZE: "must be a size: 512m, 2g",
+    _BY_DIGEST: "must be an image by digest: registry.example.com/mautic/provisioner@sha256:…",
     _OBJECT: "must be kind/name in lower case, with * and ?",
 }
 """Descriptions of patterns, for error messages and the documentation."""
@@ -102,6 +104,7 @@ HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
 DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
 ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
+PinnedImage = Annotated[str, StringConstraints(pattern=_BY_DIGEST)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 
@@ -252,6 +255,12 @@ class Database(_Strict):
         "mautic-database-admin",
         description="Service account in the platform namespace that the Job runs as where "
         "`admin_secret_arn` is set.",
+    )
+    provisioner: PinnedImage = Field(
+        "",
+        description="Image, by digest, of the provisioner that gives each namespace its database: "
+        "`inv platform.image` makes it, `inv platform.apply` runs it. With it no CI job comes near "
+        "the administrator (docs/security.md). Empty: CI jobs run the Job.",
     )
 
 
@@ -601,6 +610,21 @@ def _may_meet(one: str, other: str) -> bool:
     return first.startswith(second) or second.startswith(first)
 
 
+def reserved_namespaces(settings: Settings, environment: str) -> frozenset[str]:
+    """Return the namespaces that no branch of an environment may have."""
+    own = settings.environment(environment)
+    fixed = {
+        other.namespace.replace("{project}", settings.project)
+        for name, other in settings.environments.items()
+        if name != environment and "{slug}" not in other.namespace
+    }
+    # The local platform is a Compose project of this name: no branch may be called like it.
+    fixed.add(platform_name(settings.project))
+    if own.target == "kubernetes":
+        fixed.add(own.platform_namespace)
+    return frozenset(fixed)
+
+
 def names_of(settings: Settings, environment: str, branch: str) -> Names:
     """Return a branch's names in an environment.
 
@@ -619,15 +643,6 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
             f"environments.{environment}.domain: is missing",
             hint=f"stack {own.stack} has it: inv infra.apply --stack {own.stack}",
         )
-    fixed = {
-        other.namespace.replace("{project}", settings.project)
-        for name, other in settings.environments.items()
-        if name != environment and "{slug}" not in other.namespace
-    }
-    # The local platform is a Compose project of this name: no branch may be called like it.
-    fixed.add(platform_name(settings.project))
-    if own.target == "kubernetes":
-        fixed.add(own.platform_namespace)
     origin = f"{own.scheme}://{{host}}"
     if own.target == "compose":
         port = settings.platform.http_port
@@ -640,7 +655,7 @@ def names_of(settings: Settings, environment: str, branch: str) -> Names:
         host=own.host.replace("{domain}", own.domain or ""),
         origin=origin,
         environments=settings.environments.keys(),
-        namespaces=fixed,
+        namespaces=reserved_namespaces(settings, environment),
         namespace_max=LABEL_MAX if own.target == "kubernetes" else COMPOSE_MAX,
     )
 

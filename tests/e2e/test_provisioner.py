@@ -8,15 +8,18 @@ import json
 import secrets
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import docker
 import pymysql
 import pytest
+from kubernetes import client, config
 
-from provisioner.server import Login
+from provisioner.cluster import Kubernetes
+from provisioner.reconcile import Reconciler
+from provisioner.rules import Rules
+from provisioner.server import Login, Server
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.process import Runner
@@ -207,9 +210,9 @@ def test_a_namespace_that_is_kept_gives_its_database_back_by_label(
     where = places.make(manifest(own), branch)
     places.ready(where)
     branch.patch("Namespace", where, None, {"metadata": {"labels": {LABEL: "removed"}}})
-    until(lambda: not places.record(where), SECONDS)
-    assert own.database not in database.names()
-    until(lambda: places.admin.get("Secret", SECRET, where) is None, SECONDS)
+    until(lambda: places.record(where).get("state") == "removed", SECONDS)
+    assert not database.names() & {own.database, own.database_user}
+    assert places.admin.get("Secret", SECRET, where) is None
     branch.patch("Namespace", where, None, {"metadata": {"labels": {LABEL: "provisioned"}}})
     places.ready(where)
     assert own.database in database.names()
@@ -272,9 +275,7 @@ def test_a_namespace_deleted_while_nobody_watches_takes_its_database_with_it(
     assert not database.names() & {own.database, own.database_user}
 
 
-def test_production_s_data_stay_when_its_namespace_goes(
-    places: Places, database: Database
-) -> None:
+def test_production_s_data_stay_when_its_namespace_goes(places: Places, database: Database) -> None:
     own = names_in("prod", "main")
     where = places.make(manifest(own))
     login = places.ready(where)
@@ -288,38 +289,92 @@ def test_production_s_data_stay_when_its_namespace_goes(
     assert database.sql("SHOW TABLES", after, own.database) == ["kept"]
 
 
-@pytest.mark.parametrize("number", range(6))
-def test_killed_at_any_point_it_goes_on(
-    places: Places, provisioner: Process, database: Database, number: int
-) -> None:
-    own = names_in("dev", some_branch())
-    provisioner.kill()
-    where = places.make(manifest(own))
-    # Cut off at another point of its start and of its work each time.
-    provisioner.start(wait=number == 5)
-    steps: tuple[Callable[[], object], ...] = (
-        lambda: True,
-        lambda: places.record(where),
-        lambda: places.admin.get("Secret", SECRET, where),
-        lambda: own.database in database.names(),
-        lambda: own.database_user in database.names(),
-        lambda: places.record(where).get("state") == "ready",
-    )
-    until(steps[number], SECONDS)
-    provisioner.kill()
-    provisioner.start()
-    login = places.ready(where)
-    database.sql("CREATE TABLE t (v INT)", login, own.database)
-    places.admin.delete("Namespace", where)
-    provisioner.kill()
-    provisioner.start()
-    places.gone(where)
-    assert not database.names() & {own.database, own.database_user}
-
-
-def test_two_at_once_do_no_harm(
+def test_killed_in_the_middle_it_goes_on_when_it_is_back(
     places: Places, provisioner: Process, database: Database
 ) -> None:
+    many = [names_in("dev", some_branch()) for _ in range(4)]
+    for own in many:
+        places.make(manifest(own))
+    until(lambda: many[0].database in database.names(), SECONDS)
+    provisioner.kill()
+    provisioner.start()
+    for own in many:
+        login = places.ready(own.namespace)
+        database.sql("CREATE TABLE t (v INT)", login, own.database)
+        places.admin.delete("Namespace", own.namespace)
+    provisioner.kill()
+    provisioner.start()
+    for own in many:
+        places.gone(own.namespace)
+        assert not database.names() & {own.database, own.database_user}
+
+
+class _KilledError(BaseException):
+    """The process ends here."""
+
+
+class Cut:
+    """Does what another object does, until its calls are used up."""
+
+    def __init__(self, whole: Any, left: list[int], *, after: bool) -> None:
+        self._whole, self._left, self._after = whole, left, after
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            self._left[0] -= 1
+            if self._left[0] == 0 and not self._after:
+                raise _KilledError
+            found = getattr(self._whole, name)(*args, **options)
+            if self._left[0] == 0:
+                raise _KilledError
+            return found
+
+        return call
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_cut_off_before_or_after_any_step_the_next_attempt_finishes(
+    plane: Audited, places: Places, provisioner: Process, database: Database, after: bool
+) -> None:
+    config.load_kube_config(str(plane.kubeconfig))
+    cluster = Kubernetes(client.CoreV1Api(), PLATFORM)
+    server = Server(database.address, lambda: provisioner.own, "mautic_")
+    given = Rules.from_json(json.dumps(rules(database)))
+    whole = Reconciler(given, server, cluster)
+
+    def cut_off(work: str, item: Object, calls: int) -> bool:
+        """Do a piece of work that is cut off at its n-th call; return whether it was."""
+        left = [calls]
+        parts = [Cut(one, left, after=after) for one in (server, cluster)]
+        try:
+            getattr(Reconciler(given, *parts), work)(item)  # type: ignore[arg-type]
+        except _KilledError:
+            return True
+        return False
+
+    calls, was_cut = 0, True
+    while was_cut:
+        calls += 1
+        own = names_in("dev", some_branch())
+        made = manifest(own)
+        # The process itself does not see it.
+        del made["metadata"]["labels"][LABEL]
+        where = places.make(made)
+        item = places.admin.get("Namespace", where)
+        assert item
+        was_cut = cut_off("provide", item, calls)
+        whole.provide(item)
+        login = places.login(where)
+        assert places.record(where)["state"] == "ready"
+        database.sql("CREATE TABLE t (v INT)", login, own.database)
+        was_cut |= cut_off("remove", item, calls)
+        whole.remove(item)
+        assert not places.record(where)
+        assert not database.names() & {own.database, own.database_user}
+    assert calls > 5
+
+
+def test_two_at_once_do_no_harm(places: Places, provisioner: Process, database: Database) -> None:
     provisioner.start()
     try:
         many = [names_in("dev", some_branch()) for _ in range(8)]
@@ -499,10 +554,10 @@ def test_the_provisioner_itself_is_kept_to_its_work(
     where = places.make(manifest(own))
     places.ready(where)
     for item in (
-        secret_in(where, "another"),
-        secret_in(PLATFORM, SECRET),
-        secret_in("kube-system", SECRET),
-        {**secret_in(where, "token"), "type": "kubernetes.io/service-account-token"},
+        secret_in(where, "another", "x"),
+        secret_in(PLATFORM, SECRET, "x"),
+        secret_in("kube-system", SECRET, "x"),
+        {**secret_in(where, "token", "x"), "type": "kubernetes.io/service-account-token"},
     ):
         with pytest.raises(ClusterError) as caught:
             thief.create(item)
@@ -521,7 +576,7 @@ def test_the_provisioner_itself_is_kept_to_its_work(
         thief.get("Secret", "mautic", where)
 
 
-def secret_in(where: str, name: str, password: str = "x") -> Object:
+def secret_in(where: str, name: str, password: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -151,7 +151,9 @@ def test_the_provisioner_cannot_log_in_without_tls(database: Database) -> None:
 
 def test_no_password_is_told(database: Database, server: Server) -> None:
     with pytest.raises(ServerError) as caught:
-        Server(database.address, lambda: Login(OWN.user, "wrong-one"), PREFIX).remove("mt_x", "mt_x")
+        Server(database.address, lambda: Login(OWN.user, "wrong-one"), PREFIX).remove(
+            "mt_x", "mt_x"
+        )
     assert "Access denied" in str(caught.value)
     assert "wrong-one" not in str(caught.value) + repr(caught.value.__cause__)
     assert OWN.password not in repr(OWN)

@@ -19,6 +19,7 @@ import pymysql
 import requests
 
 from provisioner.server import Address, Login, set_up
+from tasks.core.kubernetes.provisioner import provisioner_user
 from tests.support.controlplane import ControlPlane, Pki, free_ports
 from tests.support.deploys import until
 from tests.support.images import standin
@@ -166,7 +167,7 @@ class Process:
         self._scratch = scratch
         self._running: list[subprocess.Popen[bytes]] = []
         (scratch / "rules.json").write_text(json.dumps(given))
-        self.own = Login(f"{given['project']}__provisioner"[:32], secrets.token_urlsafe(24))
+        self.own = Login(provisioner_user(given["project"]), secrets.token_urlsafe(24))
         login = scratch / "login"
         login.mkdir()
         (login / "username").write_text(self.own.user)
@@ -226,5 +227,3 @@ def running_provisioner(*args: Any) -> Iterator[Process]:
         yield made
     finally:
         made.kill()
-
-

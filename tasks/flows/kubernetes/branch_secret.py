@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Revision
@@ -30,19 +30,25 @@ def read_secret(cluster: Cluster, names: Names, redactor: Redactor) -> dict[str,
 
 
 def missing_keys(
-    cluster: Cluster, names: Names, redactor: Redactor, *, kept: Collection[str]
+    cluster: Cluster,
+    names: Names,
+    redactor: Redactor,
+    *,
+    kept: Collection[str],
+    given: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return the keys that have yet to be generated.
 
     Args:
         redactor: told every value.
         kept: the keys that must be there, by ``keys_in_use``.
+        given: the keys whose values somebody else decides.
 
     Raises:
         SuiteError: one of those is gone.
     """
     there = read_secret(cluster, names, redactor)
-    missing = tuple(key for key in new_secrets() if not there.get(key))
+    missing = tuple(key for key in new_secrets() if key not in given and not there.get(key))
     lost = [key for key in missing if key in kept]
     if lost:
         raise SuiteError(
@@ -74,19 +80,24 @@ def keys_in_use(
 
 
 def make_secret(
-    cluster: Cluster, names: Names, redactor: Redactor, missing: Sequence[str]
+    cluster: Cluster,
+    names: Names,
+    redactor: Redactor,
+    missing: Sequence[str],
+    given: Mapping[str, str],
 ) -> dict[str, str]:
     """Generate what is not there yet, and return all; what is there stays as it is.
 
     Args:
         redactor: gets every value.
         missing: the keys to generate.
+        given: values that somebody else decides, by key.
     """
     made = {key: value for key, value in new_secrets().items() if key in missing}
     for value in made.values():
         redactor.add(value)
-    values = {**read_secret(cluster, names, redactor), **made}
-    if made:
+    values = {**read_secret(cluster, names, redactor), **made, **given}
+    if made or given:
         cluster.apply(secret(names, values))
     return values
 

@@ -12,7 +12,8 @@ Environment:
     PROVISIONER_ADMIN       setup: folder with the administrator's `username` and `password`, or
     PROVISIONER_ADMIN_ARN   setup: their secret in AWS Secrets Manager
 
-Exit status: 0 done, 1 the server is away or refuses, 64 used wrongly, 78 a setting is missing or wrong.
+Exit status: 0 done, 1 the server is away or refuses, 64 used wrongly, 78 a setting is missing or
+wrong.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ RECORDS = {MANAGED_BY: MANAGER, RECORD: "database"}
 PATIENCE_SECONDS = 10
 """How long one request to the API server may take."""
 
-State = Literal["creating", "waiting", "ready", "removing", "refused"]
+State = Literal["creating", "waiting", "ready", "removed", "refused"]
 
 
 class ClusterError(Exception):
@@ -37,7 +37,7 @@ class Record:
     Attributes:
         uid: the namespace's uid: another one of its name is another namespace.
         keep: whether the data outlives the namespace.
-        state: how far it is; ``inv deploy`` waits for ``ready``.
+        state: how far it is; ``inv deploy`` waits for ``ready``, ``inv cleanup`` for ``removed``.
         message: what it waits for, or why it refuses.
         secret: resource version of the Secret whose password the user has.
     """
@@ -141,7 +141,9 @@ class Kubernetes:
         """Delete a tenant's Secret, if it exists."""
         self._delete(self._api.delete_namespaced_secret, SECRET, namespace)
 
-    def tell(self, namespace: str, kind: Literal["Normal", "Warning"], reason: str, text: str) -> None:
+    def tell(
+        self, namespace: str, kind: Literal["Normal", "Warning"], reason: str, text: str
+    ) -> None:
         """Post an Event about a tenant's Secret; in a namespace that is going there is none."""
         now = dt.datetime.now(dt.UTC).isoformat()
         body = {
@@ -177,9 +179,7 @@ class Kubernetes:
     def records(self) -> Iterator[Record]:
         """Yield all records."""
         selector = ",".join(f"{key}={value}" for key, value in RECORDS.items())
-        found = self._call(
-            self._api.list_namespaced_config_map, self._own, label_selector=selector
-        )
+        found = self._call(self._api.list_namespaced_config_map, self._own, label_selector=selector)
         for item in found.items:
             yield Record.from_data(item.data)
 
@@ -268,5 +268,5 @@ def _password_in(data: dict[str, str]) -> str:
         text = base64.b64decode(data.get("password", ""), validate=True).decode("ascii")
     except ValueError:
         return ""
-    is_plain = 16 <= len(text) <= 128 and text.isprintable()  # noqa: PLR2004 - told in docs
+    is_plain = 16 <= len(text) <= 128 and text.isprintable()
     return text if is_plain else ""

@@ -34,6 +34,9 @@ def register(reconciler: Reconciler) -> kopf.OperatorRegistry:
         "labels": {MANAGED_BY: MANAGER, DATABASE: kopf.PRESENT},
     }
 
+    # A registry of one's own has no handlers to log in.
+    kopf.on.login(registry=registry)(kopf.login_via_client)
+
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
         own = f"provisioner.{PREFIX.rstrip('/')}"
@@ -94,4 +97,3 @@ async def _sweep_for_ever(reconciler: Reconciler) -> None:
         except (ServerError, ClusterError) as error:
             log.warning("sweep: %s", error)
         await asyncio.sleep(SWEEP_SECONDS)
-

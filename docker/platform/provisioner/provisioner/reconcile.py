@@ -38,8 +38,7 @@ class Reconciler:
     def reconcile(self, namespace: Object) -> None:
         """Do what a namespace's label asks for; errors as for ``provide``."""
         if (namespace["metadata"].get("labels") or {}).get(DATABASE) == UNWANTED:
-            self.remove(namespace)
-            self._cluster.delete_password(namespace["metadata"]["name"])
+            self.withdraw(namespace)
         else:
             self.provide(namespace)
 
@@ -57,6 +56,7 @@ class Reconciler:
         if known and known.uid != uid:
             # An earlier namespace of this name whose finalizer was torn off.
             self._drop(known)
+            self._cluster.forget(known)
             known = None
         try:
             tenant = identify(self._rules, namespace)
@@ -79,12 +79,20 @@ class Reconciler:
         self._cluster.tell(name, "Normal", "DatabaseReady", f"{tenant.database} is ready")
         log.info("%s: %s is ready", name, tenant.database)
 
-    def remove(self, namespace: Object) -> None:
-        """Drop what was made for a namespace, which is going; errors as for ``provide``."""
+    def withdraw(self, namespace: Object) -> None:
+        """Drop what a namespace has, which stays; errors as for ``provide``."""
         meta = namespace["metadata"]
-        known = self._cluster.record(meta["name"])
-        if known and known.uid == meta["uid"]:
+        known = self._known(namespace)
+        if known and known.state != "removed":
             self._drop(known)
+            self._cluster.delete_password(meta["name"])
+            self._cluster.write(known.now("removed"))
+
+    def remove(self, namespace: Object) -> None:
+        """Drop what a namespace has, which is going; errors as for ``provide``."""
+        if known := self._known(namespace):
+            self._drop(known)
+            self._cluster.forget(known)
 
     def sweep(self) -> None:
         """Drop what was made for namespaces that are gone; errors as for ``provide``."""
@@ -92,9 +100,21 @@ class Reconciler:
             if self._cluster.uid_of(record.namespace) != record.uid:
                 log.info("%s: is gone", record.namespace)
                 self._drop(record)
+                self._cluster.forget(record)
+
+    def _known(self, namespace: Object) -> Record | None:
+        """Return what a namespace has, or may have: an earlier suite's Jobs wrote no record."""
+        meta = namespace["metadata"]
+        known = self._cluster.record(meta["name"])
+        if known:
+            return known if known.uid == meta["uid"] else None
+        try:
+            return Record.of(identify(self._rules, namespace), "creating")
+        except ForeignError:
+            return None
 
     def _drop(self, record: Record) -> None:
-        """Drop a record's database and user, unless they are to be kept, and then the record."""
+        """Drop a record's database and user, unless they are to be kept."""
         rule = self._rules.environments.get(record.environment)
         if record.keep or (rule and rule.protected):
             log.info("%s: %s is kept", record.namespace, record.database)
@@ -105,7 +125,6 @@ class Reconciler:
                 self._wait(record, str(error))
                 raise
             log.info("%s: %s is dropped", record.namespace, record.database)
-        self._cluster.forget(record)
 
     def _refuse(self, known: Record | None, namespace: str, uid: str, why: str) -> None:
         """Say in the record why a namespace gets nothing; what it has stays recorded."""

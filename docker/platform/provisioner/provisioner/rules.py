@@ -1,9 +1,9 @@
 """Decides which database a namespace may have, from the namespace itself. No I/O.
 
 Whoever may create a namespace chooses its labels and annotations freely. Its name is the one thing
-that nobody can copy while the original exists. So the names of database and user are derived by the
-suite's own rule (``tasks.core.names``) from the branch that the annotations state, and count only if
-the same rule gives this very namespace for that branch.
+that nobody can copy while the original exists. So the names of database and user are derived by
+the suite's own rule (``tasks.core.names``) from the branch that the annotations state, and count
+only if the same rule gives this very namespace for that branch.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ def identify(rules: Rules, namespace: Object) -> Tenant:
             namespaces=rule.reserved,
         )
     except SuiteError as error:
-        raise ForeignError(f"the annotation {PREFIX}branch is no branch: {error.message}") from error
+        raise ForeignError(
+            f"the annotation {PREFIX}branch is no branch: {error.message}"
+        ) from error
     shown = branch[:SHOWN_MAX]
     if own.namespace != meta["name"]:
         raise ForeignError(f"the namespace of branch {shown!r} is {own.namespace}, not this one")

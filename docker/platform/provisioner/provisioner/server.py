@@ -14,7 +14,9 @@ DATABASE_MAX, USER_MAX = 64, 32
 """Limits of MySQL (8.4 manual, "Identifier Length Limits", "CREATE USER")."""
 SERVERS_OWN = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
 CONNECT_SECONDS = 5
-ANSWER_SECONDS = 60
+ANSWER_SECONDS = 30
+"""How long a statement may take, and a server that has taken the connection may say nothing. The
+server goes on with a statement whose client has gone, and the next attempt finds it done."""
 LOCK_SECONDS = 20
 """How long dropping a database waits for a table that a connection still uses."""
 UNKNOWN_VARIABLE = 1193
@@ -108,7 +110,7 @@ class Server:
 
 
 def set_up(address: Address, administrator: Login, own: Login, prefix: str) -> None:
-    """Create the provisioner's user, limited to a prefix as far as the server can; as administrator.
+    """Create the provisioner's user as administrator, limited to a prefix as far as can be.
 
     Neither MySQL nor MariaDB can limit CREATE USER to a prefix.
 
@@ -140,7 +142,9 @@ def checked_prefix(prefix: str) -> str:
         ValueError: it is not.
     """
     if not _PREFIX.fullmatch(prefix):
-        raise ValueError(f"{prefix[:DATABASE_MAX]!r} is no prefix: a-z, 0-9 and _, with _ at its end")
+        raise ValueError(
+            f"{prefix[:DATABASE_MAX]!r} is no prefix: a-z, 0-9 and _, with _ at its end"
+        )
     return prefix
 
 
@@ -187,7 +191,7 @@ def _connected(address: Address, login: Login) -> Iterator[Any]:
         raise ServerError(f"{where}: {_told(error)}") from error
 
     def run(statement: str, *values: str) -> Any:
-        # The values are quoted into the statement by the client, so only the server's words are told.
+        # The client quotes the values into the statement, so only the server's words are told.
         try:
             with connection.cursor() as cursor:
                 cursor.execute(statement, values)
