@@ -31,6 +31,8 @@ from tasks.flows.build import (
 if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
 
+PROVISIONER_BAKE = "docker/platform/provisioner/docker-bake.hcl"
+
 RECORD = ROOT / "build.json"
 """The result of a build of a branch's images, for later jobs."""
 
@@ -138,6 +140,22 @@ def job_image_build(
     subject = pipeline.ci_subject(subject_of(session, LOCAL, None, pipeline.BAKE), latest=latest)
     place = OciRegistry(registry) if registry else wiring.registry(session, subject.name)
     return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
+
+
+def provisioner_build(session: Session, env: str) -> Build:
+    """Return the build of the image of a cluster's provisioner of databases.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said; the image is pushed to its registry.
+    """
+    variables = {
+        "DEBIAN": session.settings.images.debian,
+        **_given("DEBIAN_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
+    }
+    subject = subject_of(session, env, None, PROVISIONER_BAKE)
+    registry = wiring.registry(session, subject.name)
+    return Build(session, subject, _tools(session, subject, PROVISIONER_BAKE, variables, registry))
 
 
 def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> BuildSubject:

@@ -61,7 +61,7 @@ def _run() -> int:
     rules, address = _rules_and_address()
     login = partial(login_in, Path(os.environ["PROVISIONER_LOGIN"]))
     login()  # what is wrong with it is told at once
-    config.load_config()
+    config.load_config()  # type: ignore[no-untyped-call]
     cluster = Kubernetes(client.CoreV1Api(), os.environ["PROVISIONER_NAMESPACE"])
     reconciler = Reconciler(rules, Server(address, login, rules.prefix), cluster)
     run(register(reconciler), os.environ.get("PROVISIONER_HEALTH", HEALTH))

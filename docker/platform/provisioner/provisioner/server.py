@@ -14,10 +14,10 @@ DATABASE_MAX, USER_MAX = 64, 32
 """Limits of MySQL (8.4 manual, "Identifier Length Limits", "CREATE USER")."""
 SERVERS_OWN = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
 CONNECT_SECONDS = 5
-ANSWER_SECONDS = 30
+ANSWER_SECONDS = 15
 """How long a statement may take, and a server that has taken the connection may say nothing. The
 server goes on with a statement whose client has gone, and the next attempt finds it done."""
-LOCK_SECONDS = 20
+LOCK_SECONDS = 5
 """How long dropping a database waits for a table that a connection still uses."""
 UNKNOWN_VARIABLE = 1193
 
