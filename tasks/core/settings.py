@@ -377,7 +377,8 @@ class Environment(_Strict):
         "other ones, need not be named.",
     )
     platform_namespace: Name = Field(
-        "mautic-system", description="Kubernetes only: where the database Job runs."
+        "mautic-system",
+        description="Kubernetes only: where the provisioner, or the database Job, runs.",
     )
     database: Database | None = Field(
         None,

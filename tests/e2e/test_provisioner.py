@@ -8,7 +8,7 @@ import json
 import secrets
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import docker
@@ -25,7 +25,13 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.process import Runner
 from tasks.core.environment import Owner, State
 from tasks.core.errors import ClusterError
-from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.manifests import (
+    DatabaseServer,
+    database_job,
+    database_secret,
+    namespace,
+)
+from tasks.core.kubernetes.provisioner import provisioner_user
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names, names
 from tasks.core.redact import Redactor
@@ -34,12 +40,14 @@ from tests.support.deploys import until
 from tests.support.platform import BRANCHES, MAIN, Audited, audited
 from tests.support.provisioner import (
     ACCOUNT,
+    ADMINISTRATOR,
     PLATFORM,
     Database,
+    Mounted,
     Process,
     rules,
+    running,
     running_database,
-    running_provisioner,
 )
 from tests.support.suite import ROOT
 
@@ -101,7 +109,13 @@ def provisioner(
     scratch = tmp_path_factory.mktemp("process")
     plane.pki.issue("provisioner", ACCOUNT)
     kubeconfig = plane.write_kubeconfig(scratch / "kubeconfig", "provisioner")
-    with running_provisioner(plane, database, rules(database), scratch, kubeconfig) as made:
+    own = Login(provisioner_user("mautic"), secrets.token_urlsafe(24))
+    mounted = Mounted(json.dumps(rules(database)), own, database.address.ca)
+    made = Process(mounted, scratch, kubeconfig)
+    said = made.set_up(ADMINISTRATOR)
+    assert ADMINISTRATOR.password not in said
+    assert own.password not in said
+    with running(made):
         yield made
 
 
@@ -541,6 +555,79 @@ def test_ci_reads_the_status_and_nothing_else(
             assert job.may(verb, "ConfigMap", PLATFORM) == (verb == "get"), verb
         for kind in ("Pod/exec", "Pod/log", "ServiceAccount/token"):
             assert not job.may("create", kind, PLATFORM), kind
+
+
+SERVER = DatabaseServer("db.example.com", 3306, "mautic-database-admin", PLATFORM, "mautic_")
+
+
+def variable(name: str, value: str) -> Callable[[Object, Object], None]:
+    """A Job with one variable more, or with another value."""
+
+    def change(_: Object, container: Object) -> None:
+        kept = [one for one in container["env"] if one["name"] != name]
+        container["env"] = [*kept, {"name": name, "value": value}]
+
+    return change
+
+
+def probe(_: Object, container: Object) -> None:
+    script = ["sh", "-c", "cat /run/secrets/admin/password >&2; exit 1"]
+    container["livenessProbe"] = {"exec": {"command": script}}
+
+
+def other_host(pod: Object, _: Object) -> None:
+    pod["hostAliases"] = [{"ip": "192.0.2.7", "hostnames": ["db.example.com"]}]
+
+
+def other_resolver(pod: Object, _: Object) -> None:
+    pod["dnsPolicy"], pod["dnsConfig"] = "None", {"nameservers": ["192.0.2.7"]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # An error message repeats the prefix, which is the password.
+        variable("MAUTIC_DB_PREFIX_FILE", "/run/secrets/admin/password"),
+        # A server that answers as the attacker wishes.
+        variable("MAUTIC_DB_PORT", "31306"),
+        variable("MAUTIC_DB_HOST_FILE", "/run/secrets/branch/password"),
+        other_host,
+        other_resolver,
+        probe,
+        # Another branch's database, by its names.
+        variable("MAUTIC_DB_DATABASE", "mautic_prod"),
+    ],
+    ids=["file", "port", "host-file", "host-alias", "resolver", "probe", "production"],
+)
+@pytest.mark.parametrize("verb", ["create", "drop"])
+def test_ways_of_the_database_job_to_the_administrator_are_closed(
+    branch: Cluster, verb: str, change: Callable[[Object, Object], None]
+) -> None:
+    job = database_job(names_in("dev", some_branch()), SERVER, f"x@sha256:{'a' * 64}", verb, 60)
+    pod = job["spec"]["template"]["spec"]
+    change(pod, pod["containers"][0])
+    with pytest.raises(ClusterError) as caught:
+        branch.create(job)
+    assert caught.value.status == 403
+
+
+def test_no_branch_reads_or_replaces_another_one_s_secret_there(
+    branch: Cluster, admin: Cluster
+) -> None:
+    """A patch that changes nothing answers with the whole object."""
+    victim = names_in("dev", some_branch())
+    admin.apply(database_secret(victim, SERVER, "planted"))
+    name = f"database-{victim.release}"
+    for attempt in (
+        lambda: branch.patch("Secret", name, PLATFORM, {"metadata": {"labels": {}}}),
+        lambda: branch.apply(database_secret(victim, SERVER, "replaced")),
+        lambda: branch.delete("Secret", name, PLATFORM),
+        lambda: branch.get("Secret", name, PLATFORM),
+    ):
+        with pytest.raises(ClusterError) as caught:
+            attempt()
+        assert caught.value.status == 403
+        assert base64.b64encode(b"planted").decode() not in caught.value.message
 
 
 def test_the_provisioner_itself_is_kept_to_its_work(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,8 @@ import docker
 import pymysql
 import requests
 
-from provisioner.server import Address, Login, set_up
-from tasks.core.kubernetes.provisioner import provisioner_user
-from tests.support.controlplane import ControlPlane, Pki, free_ports
+from provisioner.server import Address, Login
+from tests.support.controlplane import Pki, free_ports
 from tests.support.deploys import until
 from tests.support.images import standin
 from tests.support.suite import ROOT
@@ -145,44 +142,67 @@ def rules(database: Database, project: str = "mautic", **changes: Any) -> dict[s
     }
 
 
+@dataclass(frozen=True)
+class Mounted:
+    """What the provisioner's pod has in files.
+
+    Attributes:
+        rules: the text of rules.json.
+        own: its database user.
+        ca: file with the authorities of the database's certificate.
+    """
+
+    rules: str
+    own: Login
+    ca: str
+
+
 class Process:
     """The provisioner as a process, which can be killed and started again.
 
     Args:
-        plane: the control plane.
-        database: the database server.
-        given: the rules.
         scratch: an empty folder.
     """
 
-    def __init__(
-        self,
-        plane: ControlPlane,
-        database: Database,
-        given: Mapping[str, Any],
-        scratch: Path,
-        kubeconfig: Path,
-    ) -> None:
+    def __init__(self, mounted: Mounted, scratch: Path, kubeconfig: Path) -> None:
         self.log = scratch / "provisioner.log"
+        self.own = mounted.own
         self._scratch = scratch
         self._running: list[subprocess.Popen[bytes]] = []
-        (scratch / "rules.json").write_text(json.dumps(given))
-        self.own = Login(provisioner_user(given["project"]), secrets.token_urlsafe(24))
-        login = scratch / "login"
-        login.mkdir()
-        (login / "username").write_text(self.own.user)
-        (login / "password").write_text(self.own.password)
+        (scratch / "rules.json").write_text(mounted.rules)
         self._environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{FOLDER}:{ROOT}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "KUBECONFIG": str(kubeconfig),
             "PROVISIONER_RULES": str(scratch / "rules.json"),
-            "PROVISIONER_LOGIN": str(login),
-            "PROVISIONER_CA": database.address.ca,
+            "PROVISIONER_LOGIN": str(self._folder("login", mounted.own)),
+            "PROVISIONER_CA": mounted.ca,
             "PROVISIONER_NAMESPACE": PLATFORM,
         }
-        set_up(database.address, ADMINISTRATOR, self.own, f"{given['project']}_")
+
+    def _folder(self, name: str, login: Login) -> Path:
+        """Write a user as a mounted Secret has it."""
+        folder = self._scratch / name
+        folder.mkdir()
+        (folder / "username").write_text(login.user)
+        (folder / "password").write_text(login.password)
+        return folder
+
+    def set_up(self, administrator: Login) -> str:
+        """Run the Job's command to its end; return what it says."""
+        folder = self._folder("admin", administrator)
+        done = subprocess.run(
+            [sys.executable, "-m", "provisioner", "setup"],
+            cwd=self._scratch,
+            env={**self._environ, "PROVISIONER_ADMIN": str(folder)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
 
     def start(self, *, wait: bool = True) -> None:
         """Start one, beside those that run."""
@@ -219,11 +239,10 @@ class Process:
 
 
 @contextlib.contextmanager
-def running_provisioner(*args: Any) -> Iterator[Process]:
-    """Run one provisioner; arguments as for ``Process``."""
-    made = Process(*args)
+def running(process: Process) -> Iterator[Process]:
+    """Run one provisioner; all that run end with the block."""
     try:
-        made.start()
-        yield made
+        process.start()
+        yield process
     finally:
-        made.kill()
+        process.kill()
