@@ -162,8 +162,9 @@ class ClusterDeployer:
     def _hand_over(self, plan: ClusterPlan) -> None:
         """Leave the password of an environment that was made by a Job to the provisioner."""
         names = plan.request.names
-        found = self._context.namespace(plan.request.owner, names)
-        if found and plan.provisioned:
+        if not plan.provisioned:
+            return
+        if found := self._context.namespace(plan.request.owner, names):
             known = read_secret(self._cluster, names, self._context.redactor)
             hand_over(self._context, names, found, known.get("db_password", ""))
 

@@ -91,7 +91,8 @@ class Reconciler:
     def remove(self, namespace: Object) -> None:
         """Drop what a namespace has, which is going; errors as for ``provide``."""
         if known := self._known(namespace):
-            self._drop(known)
+            if known.state != "removed":
+                self._drop(known)
             self._cluster.forget(known)
 
     def sweep(self) -> None:
