@@ -327,8 +327,11 @@ def _provisioner(provisioner: Mapping[str, Any], where: str) -> Iterator[Platfor
     yield PlatformPart(title, "Deployment", PROVISIONER, where)
     yield PlatformPart(f"{title}: its database user", "Secret", PROVISIONER, where, "")
     yield PlatformPart(f"{title}: what it decides by", "ConfigMap", PROVISIONER, where)
-    yield PlatformPart(f"{title}: its rights", "ClusterRoleBinding", PROVISIONER)
-    yield PlatformPart(f"{title}: its records", "RoleBinding", PROVISIONER, where)
+    yield PlatformPart(f"{title}: its account", "ServiceAccount", PROVISIONER, where)
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        yield PlatformPart(f"{title}: its rights", kind, PROVISIONER)
+    for kind in ("Role", "RoleBinding"):
+        yield PlatformPart(f"{title}: its records", kind, PROVISIONER, where)
     yield from _guards(PROVISIONER_POLICIES)
 
 
