@@ -217,6 +217,7 @@ class ClusterPlatform:
             if release == CONTROLLER:
                 self._install_controller()
             else:
+                self._user.prepare()
                 self._install(RELEASE, self._chart.folder, self._chart.own)
             newest = self._history(release)[-1].number
             record[release] = f"{newest} {plan.prints[release]}"

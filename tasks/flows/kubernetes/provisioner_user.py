@@ -54,6 +54,15 @@ class ProvisionerUser:
             why = f"limited to {server.prefix}*, on {server.host}"
             yield Step("set up", f"database user {self._name}", why)
 
+    def prepare(self) -> None:
+        """Write its Secret, which the provisioner's pod mounts, unless there is one."""
+        server = self._inputs.server
+        if not self._inputs.provisioner or server is None:
+            return
+        if self._cluster.get("Secret", NAME, server.namespace) is None:
+            password = secrets.token_urlsafe(32)
+            self._cluster.apply(login_secret(server, self._name, password, made=False))
+
     def make(self) -> None:
         """Make it; a password that is there stays, and so does the provisioner's way in.
 
