@@ -63,76 +63,77 @@ class _Entry:
     path: str
 
 
-def find_differences(
-    ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]
-) -> list[str]:
-    """Return the paths whose files differ from HEAD, sorted.
-
-    Args:
-        ask: runs git.
-        root: the folder that paths are relative to.
-        built: what to compare.
-        known: paths that are known to differ; they are left out.
-
-    Raises:
-        InputError: a file cannot be part of an image.
-    """
-    committed = _tree(ask, root)
-    known = set(known)
-    new = []
-    changed = {}
-    for path in sorted(built.paths() - known):
-        entry = committed.get(path)
-        if entry is None:
-            new.append(path)
-        elif not _is_object(root / path, entry):
-            changed[path] = entry
-    as_checked_out = _checked_out(ask, root, changed)
-    return sorted([*new, *(path for path in changed if path not in as_checked_out)])
-
-
-def require_complete(ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]) -> None:
-    """Check that everything HEAD builds images from is checked out.
+class Comparison:
+    """What images are built from on disk, beside HEAD.
 
     Args:
         ask: runs git.
         root: the folder that paths are relative to.
         built: what images are built from.
-        known: paths that are known to differ: a deleted file is not missing.
+        known: paths that are known to differ.
 
     Raises:
-        InputError: something is missing; the hint is the command that fetches it.
+        InputError: a file cannot be part of an image.
     """
-    committed = _tree(ask, root)
-    for path, entry in committed.items():
-        if entry.mode == _REPOSITORY and built.holds(f"{path}/file"):
+
+    def __init__(self, ask: RunGit, root: Path, built: BuildInputs, known: Iterable[str]) -> None:
+        self._ask = ask
+        self._root = root
+        self._built = built
+        self._known = frozenset(known)
+        self._paths = sorted(built.paths())
+        self._committed = _tree(ask, root)
+
+    def differences(self) -> list[str]:
+        """Return the paths whose files differ, sorted; those that are known to are left out."""
+        new = []
+        changed = {}
+        for path in self._paths:
+            if path in self._known:
+                continue
+            entry = self._committed.get(path)
+            if entry is None:
+                new.append(path)
+            elif not _is_object(self._root / path, entry):
+                changed[path] = entry
+        as_checked_out = _checked_out(self._ask, self._root, changed)
+        return sorted([*new, *(path for path in changed if path not in as_checked_out)])
+
+    def require_complete(self) -> None:
+        """Check that everything HEAD builds images from is checked out; deleted files are not.
+
+        Raises:
+            InputError: something is missing; the hint is the command that fetches it.
+        """
+        for path, entry in self._committed.items():
+            if entry.mode == _REPOSITORY and self._built.holds(f"{path}/file"):
+                raise InputError(
+                    f"{path} is a submodule that is not here",
+                    hint="git submodule update --init --recursive (in GitLab CI: "
+                    "GIT_SUBMODULE_STRATEGY: recursive)",
+                )
+        for path in self._paths:
+            if _pointer(self._root / path):
+                raise InputError(
+                    f"{path} is only a pointer of Git LFS: its content is not here",
+                    hint="git lfs install && git lfs pull; in submodules: git submodule foreach "
+                    "--recursive git lfs pull (git-lfs is a package of its own)",
+                )
+        wanted = [path for path in self._committed if self._built.holds(path)]
+        for path in wanted:
+            if os.path.lexists(self._root / path):
+                continue
+            if not any(path == other or path.startswith(f"{other}/") for other in self._known):
+                raise InputError(
+                    f"{path} is committed, but not checked out",
+                    hint="git sparse-checkout disable, or git update-index --no-skip-worktree",
+                )
+        for path, name in _unfiltered(self._ask, self._root, wanted):
             raise InputError(
-                f"{path} is a submodule that is not here",
-                hint="git submodule update --init --recursive (in GitLab CI: "
-                "GIT_SUBMODULE_STRATEGY: recursive)",
+                f"{path} is kept by the filter {name!r}, which this clone does not have",
+                hint="set the filter up (git-crypt: git-crypt unlock), and check the file out "
+                "again",
             )
-    for path in sorted(built.paths()):
-        if _pointer(root / path):
-            raise InputError(
-                f"{path} is only a pointer of Git LFS: its content is not here",
-                hint="git lfs install && git lfs pull; in submodules: git submodule foreach "
-                "--recursive git lfs pull (git-lfs is a package of its own)",
-            )
-    known = tuple(known)
-    for path in committed:
-        if not built.holds(path) or os.path.lexists(root / path):
-            continue
-        if not any(path == other or path.startswith(f"{other}/") for other in known):
-            raise InputError(
-                f"{path} is committed, but not checked out",
-                hint="git sparse-checkout disable, or git update-index --no-skip-worktree",
-            )
-    lacking = _unfiltered(ask, root, [path for path in committed if built.holds(path)])
-    for path, name in lacking:
-        raise InputError(
-            f"{path} is kept by the filter {name!r}, which this clone does not have",
-            hint="set the filter up (git-crypt: git-crypt unlock), and check the file out again",
-        )
 
 
 def _tree(ask: RunGit, root: Path, commit: str = "HEAD", below: str = "") -> dict[str, _Entry]:

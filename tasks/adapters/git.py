@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.adapters.committed import BuildInputs, find_differences, require_complete
+from tasks.adapters.committed import BuildInputs, Comparison
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.repository import canonical
@@ -136,7 +136,7 @@ class Git:
                 "there is no commit yet", hint="commit something first: images are tagged by commit"
             ) from error
 
-    def checkout(self, built: BuildInputs) -> Checkout:
+    def checkout(self, built: BuildInputs, *, complete: bool = False) -> Checkout:
         """Return the commit that is checked out, and whether the tree is dirty.
 
         The tree is dirty if git says so, or if a file that images are built from differs from the
@@ -144,25 +144,20 @@ class Git:
 
         Args:
             built: what images are built from.
+            complete: refuse a checkout that lacks a file which images are built from.
 
         Raises:
-            InputError: no git repository, no commit yet, or a file that no image can hold.
+            InputError: no git repository, no commit yet, or a file that no image can hold; or
+                something is missing, and the hint is the command that fetches it.
         """
         commit = self.commit()
         status = self._git("status", *_STATUS)
-        unseen = find_differences(self._ask, self._root, built, self._changed(status))
+        found = Comparison(self._ask, self._root, built, self._changed(status))
+        if complete:
+            found.require_complete()
+        unseen = found.differences()
         dirty = self._fingerprint(status, unseen) if status or unseen else None
         return Checkout(commit, dirty, tuple(unseen))
-
-    def require_complete(self, built: BuildInputs) -> None:
-        """Check that everything HEAD builds images from is checked out.
-
-        Raises:
-            InputError: something is missing; the hint is the command that fetches it.
-        """
-        self._require_repository()
-        status = self._git("status", *_STATUS)
-        require_complete(self._ask, self._root, built, self._changed(status))
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         """Return the files that are committed with LF and checked out with CRLF.

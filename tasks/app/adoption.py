@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from tasks.adapters.docker.engine import Engine
 from tasks.adapters.identity import this_run
 from tasks.app import wiring
 from tasks.app.session import Session
 from tasks.core.errors import InputError
 from tasks.core.names import Names
-from tasks.flows.adopt import AdoptionPlan, Rewrite, plan_adoption, run_adoption
-from tasks.flows.compose import adoption as compose_adoption
-from tasks.flows.kubernetes import adoption as kubernetes_adoption
+from tasks.flows.adopt import AdoptionPlan, plan_adoption, run_adoption
 
 
 class BranchAdoption:
@@ -62,10 +57,4 @@ class BranchAdoption:
     def run(self, plan: AdoptionPlan) -> None:
         """Carry out the plan; errors as for ``run_adoption``."""
         me, warn = this_run("adopt"), self._session.console.warn
-        run_adoption(plan, self._target.remover, self._rewrite(), me=me, warn=warn)
-
-    def _rewrite(self) -> Rewrite:
-        environment = self._names.environment
-        if self._session.settings.environment(environment).target == "kubernetes":
-            return partial(kubernetes_adoption.adopt, wiring.cluster(self._session, environment)[0])
-        return partial(compose_adoption.adopt, Engine())
+        run_adoption(plan, self._target.adopter, me=me, warn=warn)

@@ -95,13 +95,8 @@ def deploy(session: Session, request: Request) -> DeployResult:
     action = "rollback" if request.rollback else "deploy"
     committed = session.git.committed(request.commit) if request.commit else 0
     me = this_run(action, request.tag, committed)
-    environment, console = request.names.environment, session.console
-    # Each kind of target carries out its own kind of plan.
-    if session.settings.environment(environment).target == "kubernetes":
-        cluster = wiring.kubernetes(session, environment).deployer
-        return run_deploy(cluster, request, me=me, console=console, root=ROOT)
-    local = wiring.local(session, environment).deployer
-    return run_deploy(local, request, me=me, console=console, root=ROOT)
+    deployer = wiring.target(session, request.names.environment).deployer
+    return run_deploy(deployer, request, me=me, console=session.console, root=ROOT)
 
 
 def show_deployed(session: Session, done: DeployResult, *, as_json: bool = False) -> None:

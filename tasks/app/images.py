@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.adapters.docker.build_context import built_from
 from tasks.adapters.docker.buildx import Buildx
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
@@ -21,7 +22,6 @@ from tasks.flows.build import (
     BuildSubject,
     BuildTools,
     BuiltImage,
-    checkout_of,
     plan_build,
     record,
     run_build,
@@ -116,7 +116,7 @@ def branch_build(session: Session, env: str, branch: str | None) -> Build:
         "MAUTIC_IMAGE": os.environ.get("MAUTIC_IMAGE") or images.mautic,
         **_given("DEBIAN_IMAGE"),
     }
-    subject = subject_of(session, env, branch)
+    subject = subject_of(session, env, branch, complete=True)
     registry = wiring.registry(session, subject.name)
     return Build(session, subject, _tools(session, subject, BAKE, variables, registry), RECORD)
 
@@ -137,7 +137,8 @@ def job_image_build(
         "INFRA": "yes" if infra else "",
         **_given("DEBIAN_IMAGE", "TERRAFORM_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
     }
-    subject = pipeline.ci_subject(subject_of(session, LOCAL, None, pipeline.BAKE), latest=latest)
+    own = subject_of(session, LOCAL, None, pipeline.BAKE, complete=True)
+    subject = pipeline.ci_subject(own, latest=latest)
     place = OciRegistry(registry) if registry else wiring.registry(session, subject.name)
     return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
 
@@ -153,20 +154,33 @@ def provisioner_build(session: Session, env: str) -> Build:
         "DEBIAN": session.settings.images.debian,
         **_given("DEBIAN_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
     }
-    subject = subject_of(session, env, None, PROVISIONER_BAKE)
+    subject = subject_of(session, env, None, PROVISIONER_BAKE, complete=True)
     registry = wiring.registry(session, subject.name)
     return Build(session, subject, _tools(session, subject, PROVISIONER_BAKE, variables, registry))
 
 
-def subject_of(session: Session, env: str, branch: str | None, bake: str = BAKE) -> BuildSubject:
-    """Return the subject of a build: environment, branch and checkout."""
+def subject_of(
+    session: Session, env: str, branch: str | None, bake: str = BAKE, *, complete: bool = False
+) -> BuildSubject:
+    """Return the subject of a build: environment, branch and checkout.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+        branch: what ``--branch`` said, or None when it was not given.
+        bake: the bake file.
+        complete: refuse a checkout that lacks a file which images are built from.
+
+    Raises:
+        InputError: as for ``Git.checkout``.
+    """
     names = session.names(env, branch)
     return BuildSubject(
         name=names.environment,
         environment=session.settings.environment(names.environment),
         branch=names.branch,
         slug=names.slug,
-        checkout=checkout_of(session.git, ROOT, bake),
+        checkout=session.git.checkout(built_from(ROOT, bake), complete=complete),
         repository=session.git.repository(),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.aws.eks import EksAccess
 from tasks.adapters.aws.session import Aws
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from tasks.flows.target import Target
 
 
-def target(
-    session: Session, environment: str, *, dry: bool = False
-) -> Target[ComposePlan] | Target[ClusterPlan]:
+def target(session: Session, environment: str, *, dry: bool = False) -> Target[Any]:
     """Return the target of an environment of invoke.yaml.
+
+    Any is the type of its plans: a deployer is given only those that it has made.
 
     Args:
         session: the run.
@@ -50,11 +50,11 @@ def target(
         dry: only look: images that have yet to be made are not made.
     """
     if session.settings.environment(environment).target == "kubernetes":
-        return kubernetes(session, environment, dry=dry)
-    return local(session, environment, dry=dry)
+        return _kubernetes(session, environment, dry=dry)
+    return _compose(session, environment, dry=dry)
 
 
-def kubernetes(session: Session, environment: str, *, dry: bool = False) -> Target[ClusterPlan]:
+def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[ClusterPlan]:
     """Return the cluster of an environment as its target; arguments as for ``target``."""
     from tasks.flows.kubernetes.context import ClusterContext
     from tasks.flows.kubernetes.target import kubernetes_target
@@ -101,7 +101,7 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
     )
 
 
-def local(session: Session, environment: str, *, dry: bool = False) -> Target[ComposePlan]:
+def _compose(session: Session, environment: str, *, dry: bool) -> Target[ComposePlan]:
     """Return this machine's Docker Engine as a target; arguments as for ``target``."""
     from tasks.flows.compose.context import ComposeContext
     from tasks.flows.compose.target import compose_target

@@ -79,7 +79,7 @@ def demo(
         deploy=lambda: environments.deploy(
             session, environments.request(session, LOCAL, names.branch)
         ),
-        inspector=wiring.local(session, LOCAL).inspector,
+        inspector=wiring.target(session, LOCAL).inspector,
         console=session.console,
     )
     environments.show_deployed(session, done)

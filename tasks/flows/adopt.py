@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from tasks.core.environment import Holder, Owner
+from tasks.core.environment import Holder
 from tasks.core.errors import RefusedError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.repository import is_same
-from tasks.flows.target import EnvironmentSummary, Exclusive, Inspector, Say, owner_of
+from tasks.flows.target import Adopter, EnvironmentSummary, Inspector, Say, owner_of
 from tasks.flows.views import no_environment_error
-
-
-class Rewrite(Protocol):
-    """Writes an environment's new owner, while its lock is held."""
-
-    def __call__(self, owner: Owner, names: Names, former: str, /) -> None:
-        """Write the owner; raise RefusedError if a part belongs to another repository."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +91,12 @@ def plan_adoption(inspector: Inspector, names: Names, repository: str, former: s
     return plan
 
 
-def run_adoption(
-    plan: AdoptionPlan, exclusive: Exclusive, rewrite: Rewrite, *, me: Holder, warn: Say
-) -> None:
+def run_adoption(plan: AdoptionPlan, adopter: Adopter, *, me: Holder, warn: Say) -> None:
     """Carry out a plan under the environment's lock.
 
     Raises:
         HeldError: another run holds the lock.
         RefusedError: a part of it belongs to another repository.
     """
-    with exclusive.exclusive(plan.names, me, warn):
-        rewrite(owner_of(plan.names, plan.repository), plan.names, plan.found.repository)
+    with adopter.exclusive(plan.names, me, warn):
+        adopter.adopt(owner_of(plan.names, plan.repository), plan.names, plan.found.repository)

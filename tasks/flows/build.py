@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from tasks.adapters.docker.buildx import BakeOrder, PushError
 from tasks.core.errors import InputError, RefusedError, RegistryError
 from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import base_arguments, linked, target_keys
+from tasks.core.images.reference import is_loopback
 from tasks.core.images.tags import CACHE, IMAGES, build_tags
 from tasks.core.plan import Step
 from tasks.core.settings import matches
@@ -240,67 +241,55 @@ def plan_build(
         registry_to_come: the registry has not been started yet, so it is empty.
 
     Raises:
-        InputError: ``only`` names an unknown image; or a build context is incomplete, or has a file
-            that no image can hold.
+        InputError: ``only`` names an unknown image; or a build context does not exist, or has a
+            file that no image can hold.
         RefusedError: the environment is protected, and must not be built from this tree or bases.
         RegistryError: a registry cannot be reached, refused or failed.
         EngineError: the engine cannot be reached.
     """
     guard(subject, tools.git)
     check_line_ends(tools.git)
-    tools.git.require_complete(build_context.built_from(tools.buildx.root, tools.buildx.file))
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
     definition = tools.buildx.definition({**tools.variables, **blank})
     check_places(tools.buildx, definition)
     names = _chosen(definition, only)
-    platform = tools.buildx.platform
     bases = {
         argument: tools.bases.look(reference)
         for argument, reference in base_arguments(definition.targets).items()
     }
     guard_bases(subject, bases)
-    repositories = () if registry_to_come else tools.registry.missing(_repositories(tools, names))
-    plan = partial(
-        BuildPlan,
-        subject=subject,
-        bases=bases,
-        definition=definition,
-        fresh=fresh,
-        registry_to_come=registry_to_come,
-        repositories=repositories,
-    )
-    if not all(base.digest for base in bases.values()):
-        reason = "its base has yet to be made"
-        return plan(
-            images=tuple(ImagePlan(name, "", "", "", subject.tags, reason) for name in names)
+    missing = () if registry_to_come else tools.registry.missing(_repositories(tools, names))
+    plan = BuildPlan(subject, bases, (), definition, fresh, registry_to_come, missing)
+    return replace(plan, images=_plan_images(plan, tools, names))
+
+
+def _plan_images(plan: BuildPlan, tools: BuildTools, names: Sequence[str]) -> tuple[ImagePlan, ...]:
+    """Return the plans of images, of a plan that lacks only them."""
+    tags = plan.subject.tags
+    if plan.unmade:
+        return tuple(
+            ImagePlan(name, "", "", "", tags, "its base has yet to be made") for name in names
         )
+    targets = plan.definition.targets
     sources = {
         name: build_context.read(tools.buildx.root, name, target)
-        for name, target in definition.targets.items()
+        for name, target in targets.items()
     }
     key = partial(
         target_keys,
-        definition.targets,
-        pins={argument: base.digest for argument, base in bases.items()},
-        platform=platform,
+        targets,
+        pins={argument: base.digest for argument, base in plan.bases.items()},
+        platform=tools.buildx.platform,
     )
     keys = key(read=lambda name, _: sources[name])
     codes = key(read=lambda name, _: sources[name].without(THEMES))
-    if fresh or registry_to_come:
-        reason = "asked for with --rebuild" if fresh else "the registry has yet to be started"
-        return plan(
-            images=tuple(
-                ImagePlan(name, keys[name], codes[name], "", subject.tags, reason) for name in names
-            )
-        )
-    wanted = [(name, tag) for name in names for tag in (keys[name], *subject.tags)]
+    if plan.fresh or plan.registry_to_come:
+        reason = "asked for with --rebuild" if plan.fresh else "the registry has yet to be started"
+        return tuple(ImagePlan(name, keys[name], codes[name], "", tags, reason) for name in names)
+    wanted = [(name, tag) for name in names for tag in (keys[name], *tags)]
     digests = dict(zip(wanted, tools.registry.digests(wanted), strict=True))
-    return plan(
-        images=tuple(
-            _decide(name, keys[name], codes[name], subject.tags, digests) for name in names
-        )
-    )
+    return tuple(_decide(name, keys[name], codes[name], tags, digests) for name in names)
 
 
 def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
@@ -326,7 +315,7 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
         started = time.monotonic()
         fresh = baked.get(image.name)
         digest = fresh.digest if fresh else image.digest
-        cache = (CACHE,) if fresh and not tools.buildx.exports_cache else ()
+        cache = (CACHE,) if fresh and _inlines_cache(tools) else ()
         if image.tags:
             tools.registry.tag(image.name, digest, (*image.tags, *cache))
         action: Action = "built" if fresh else "tagged" if image.tags else "unchanged"
@@ -361,15 +350,6 @@ def write_record(path: Path, subject: BuildSubject, built: Mapping[str, BuiltIma
     # It holds no secret, and later jobs may run as another user.
     Path(file.name).chmod(0o644)
     Path(file.name).replace(path)
-
-
-def checkout_of(git: Git, root: Path, bake: str) -> Checkout:
-    """Return the checkout, with regard to everything that a bake file's images are built from.
-
-    Raises:
-        InputError: no git repository, no commit yet, or a file that no image can hold.
-    """
-    return git.checkout(build_context.built_from(root, bake))
 
 
 def check_line_ends(git: Git) -> None:
@@ -539,9 +519,10 @@ def _order(image: ImagePlan, tools: BuildTools) -> BakeOrder:
     """Return the order for an image: tagged with its content key, with a cache in the registry."""
     registry = tools.registry
     reference = f"{registry.repository(image.name)}:{image.key}"
-    # The engine's own builder can only write what it knows into the image itself.
-    exports = tools.buildx.exports_cache
-    repository, tag = (CACHE, image.name) if exports else (image.name, CACHE)
+    exports, inlines = tools.buildx.exports_cache, _inlines_cache(tools)
+    if not exports and not inlines:
+        return BakeOrder(reference)
+    repository, tag = (image.name, CACHE) if inlines else (CACHE, image.name)
     cache = f"type=registry,ref={registry.repository(repository)}:{tag}"
     # An image manifest, since ECR takes no other:
     # https://docs.docker.com/build/cache/backends/registry/
@@ -549,5 +530,15 @@ def _order(image: ImagePlan, tools: BuildTools) -> BakeOrder:
     return BakeOrder(
         reference,
         cache_from=cache if registry.digest(repository, tag) else "",
-        cache_to=f"{cache},{kinds}" if exports else "type=inline",
+        cache_to="type=inline" if inlines else f"{cache},{kinds}",
     )
+
+
+def _inlines_cache(tools: BuildTools) -> bool:
+    """Return True if the images themselves tell the builder which layers they were built from.
+
+    That is all that the engine's own builder can do. For a registry on this machine it is not
+    worth it: whoever builds from there has the layers in the engine, and after thousands of builds
+    an engine can take hours to prepare the export (https://github.com/moby/buildkit/issues/6008).
+    """
+    return not tools.buildx.exports_cache and not is_loopback(tools.registry.host)

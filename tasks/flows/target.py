@@ -1,7 +1,8 @@
 """The ports of a target, where branches' environments run.
 
-A target has three ports: the deployer creates and changes environments, the remover removes them,
-the inspector only reads. A flow gets the one that it uses.
+A target has four ports: the deployer creates and changes environments, the remover removes them,
+the adopter gives them to another repository, the inspector only reads. A flow gets the one that it
+uses.
 """
 
 from __future__ import annotations
@@ -293,6 +294,25 @@ class Remover(Exclusive, Protocol):
         """
 
 
+# -- adopting -------------------------------------------------------------------------------------
+
+
+class Adopter(Exclusive, Protocol):
+    """Transfers environments to another repository."""
+
+    def adopt(self, owner: Owner, names: Names, former: str) -> None:
+        """Write an environment's new owner, while its lock is held.
+
+        Args:
+            owner: the new owner.
+            names: the branch's names.
+            former: the repository that owns it now.
+
+        Raises:
+            RefusedError: a part of it belongs to another repository.
+        """
+
+
 # -- reading --------------------------------------------------------------------------------------
 
 
@@ -429,4 +449,5 @@ class Target(Generic[P]):
 
     deployer: Deployer[P]
     remover: Remover
+    adopter: Adopter
     inspector: Inspector

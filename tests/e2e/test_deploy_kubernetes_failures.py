@@ -70,6 +70,8 @@ MYSQL = {
 }
 STEADY = {"patience": {"stability_seconds": 8}}
 """On a machine with much to do even what dies at once lives for seconds."""
+HEALS = {"patience": {"grace_seconds": 30}}
+"""On a machine with much to do a second attempt can take longer than the tests' patience."""
 FAILED = {
     "an image that is missing": Row(
         WEB + r"the image cannot be pulled \(ErrImagePull: .*: not found\)",
@@ -297,8 +299,10 @@ WORKS = {
     ),
     "readiness that flaps and settles": Row(fates={"web": "fpm=flapping"}),
     "a slow start": Row(fates={"web": "fpm=slow:4"}),
-    "a registry that is busy for a while": Row(fates={"web": "fpm=image-registry-busy:1"}),
-    "one early crash": Row(fates={"web": "fpm=crash-early:1"}),
+    "a registry that is busy for a while": Row(
+        fates={"web": "fpm=image-registry-busy:1"}, settings=HEALS
+    ),
+    "one early crash": Row(fates={"web": "fpm=crash-early:1"}, settings=HEALS),
     "a webhook that is away for a while": Row(
         prepare=fail_helm,
         settings={"patience": {"grace_seconds": 30}},

@@ -269,7 +269,7 @@ def test_results_are_left_for_later_jobs(life: Life, deploys: Deploys) -> None:
     assert lines["ENVIRONMENT_COMMIT"] == life.seen["sha"][1]
     assert lines["MAUTIC_IMAGE"] in life.seen["second serving"]
     phases = [one["phase"] for one in json.loads(life.seen["artifacts"]["timings"])]
-    assert phases == ["hold workers and crons", f"roll out {names.release}", "smoke test"]
+    assert phases == ["quiesce workers and crons", f"roll out {names.release}", "smoke test"]
 
 
 def test_two_branches_do_not_meet(life: Life, deploys: Deploys) -> None:

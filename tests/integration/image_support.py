@@ -227,7 +227,9 @@ def logs(container: Container) -> str:
     return text
 
 
-def look(container: Container, *argv: str) -> tuple[int, str]:
+def look(
+    container: Container, *argv: str, environment: Mapping[str, str] | None = None
+) -> tuple[int, str]:
     """Run a command that only looks in a running container; return its status and output.
 
     On a busy machine the engine now and then loses what a short command says (its status stays
@@ -236,7 +238,9 @@ def look(container: Container, *argv: str) -> tuple[int, str]:
     marked = '"$@" 2>&1; printf "\\n-- exit %s" "$?"'
 
     def said() -> re.Match[str] | None:
-        raw = container.exec_run(["sh", "-c", marked, "sh", *argv]).output.decode(errors="replace")
+        command = ["sh", "-c", marked, "sh", *argv]
+        done = container.exec_run(command, environment=dict(environment or {}))
+        raw = done.output.decode(errors="replace")
         return re.fullmatch(r"(.*)\n-- exit (\d+)", raw, re.DOTALL)
 
     match = until(f"output of {argv}", said)

@@ -10,6 +10,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.integration.image_support import look
 from tests.integration.standin_support import TEST_LABEL, container, pair, until
 from tests.support.images import standin
 
@@ -78,9 +79,9 @@ class Server:
             "SELECT schema_name FROM information_schema.schemata UNION SELECT user FROM mysql.user"
         )
         argv = ["mysql", "--host=127.0.0.1", "--user=root", "--skip-column-names", "-e", query]
-        done = self.database.exec_run(argv, environment={"MYSQL_PWD": ROOT_PASSWORD})
-        assert done.exit_code == 0, done.output
-        return set(done.output.decode().split())
+        status, said = look(self.database, *argv, environment={"MYSQL_PWD": ROOT_PASSWORD})
+        assert status == 0, said
+        return set(said.split())
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ RANDOM_DIGITS = 5
 """What the API server appends to a ``generateName``, which it cuts to make room."""
 
 LABELS = {"Namespace", "Service", "Job", "StatefulSet", "CronJob"}
-"""Kinds whose names must be DNS labels: by themselves, or for what is made of them."""
+"""Kinds whose names must be DNS labels, or become part of one."""
 
 
 def label_fault(what: str, name: str, limit: int = LABEL_MAX) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""AWS, played by moto's server in a process of its own."""
+"""A fake AWS: moto's server, in its own process."""
 
 from __future__ import annotations
 

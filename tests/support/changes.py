@@ -1,4 +1,4 @@
-"""Which tests a change touches: ``python -m tests.support.changes`` prints their files.
+"""Finds the tests that a change affects: ``python -m tests.support.changes`` prints their files.
 
 A test is touched by a change of a file that it reaches by imports, its own included. One that
 starts the command line reaches the commands that it names. Any other file is reached by the tests

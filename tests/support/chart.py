@@ -1,4 +1,4 @@
-"""Rendering the chart with a real Helm, and asking the result as a cluster would."""
+"""Renders the chart with a real Helm, and checks the result as a cluster would."""
 
 from __future__ import annotations
 

@@ -270,7 +270,7 @@ class Deploys:
         return self._api.json(ApiRequest("GET", path, query))
 
     def applied(self, path: str, manifest: Object, manager: str, *, dry: bool = True) -> Object:
-        """Return what an object is, or would be, when somebody applies this."""
+        """Return an object as it is, or would be, after a server-side apply."""
         query = {"fieldManager": manager, "force": "true", **({"dryRun": "All"} if dry else {})}
         return self._api.json(
             ApiRequest("PATCH", path, query, manifest, "application/apply-patch+yaml")
@@ -337,7 +337,7 @@ class Deploys:
 
 
 def until(condition: Callable[[], Any], seconds: float = SETTLE_SECONDS) -> Any:
-    """Wait for a condition and return what it came to."""
+    """Wait for a condition and return its value."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it never came"
@@ -346,7 +346,7 @@ def until(condition: Callable[[], Any], seconds: float = SETTLE_SECONDS) -> Any:
 
 
 class Lines(threading.Thread):
-    """Reads what a run writes, with the time at which each line came."""
+    """Reads the output of a run, with the time of each line."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(daemon=True)

@@ -146,6 +146,17 @@ class FakeRemover(Calls):
 
 
 @dataclass
+class FakeAdopter(Calls):
+    """A fake adopter that records each adoption."""
+
+    adopted: list[tuple[Owner, Names, str]] = field(default_factory=list)
+
+    def adopt(self, owner: Owner, names: Names, former: str) -> None:
+        self.note("adopt")
+        self.adopted.append((owner, names, former))
+
+
+@dataclass
 class FakeInspector:
     """A fake inspector of given environments."""
 

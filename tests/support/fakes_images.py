@@ -15,7 +15,7 @@ from tasks.adapters.docker.base_images import BaseImage
 from tasks.adapters.docker.buildx import Baked, BakeOrder, Definition
 from tasks.adapters.git import Checkout
 from tasks.adapters.terminal.console import Activity
-from tasks.core.errors import InputError, RegistryError
+from tasks.core.errors import RegistryError
 from tasks.core.settings import Environment, parse
 from tasks.flows.build import BuildSubject, BuildTools
 from tests.support.fakes import Calls
@@ -108,7 +108,7 @@ class FakeBuildx(Calls):
 
     Attributes:
         pushed: of the images of a bake that fails, those that were pushed before.
-        variables: those of the last bake.
+        variables, orders: those of the last bake.
         fresh: whether each bake was to take nothing from a cache.
     """
 
@@ -120,6 +120,7 @@ class FakeBuildx(Calls):
     targets: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: TARGETS)
     pushed: Collection[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    orders: Collection[BakeOrder] = ()
     fresh: list[bool] = field(default_factory=list)
 
     @property
@@ -141,7 +142,7 @@ class FakeBuildx(Calls):
         fresh: bool,
         on_line: Callable[[str], None],
     ) -> dict[str, Baked]:
-        self.variables = variables
+        self.variables, self.orders = variables, orders.values()
         self.fresh.append(fresh)
         digests = {name: image_digest(order.reference) for name, order in orders.items()}
         try:
@@ -195,22 +196,16 @@ class FakeGit(Calls):
 
     Attributes:
         crlf: files with other line ends than committed.
-        absent: a file that the commit has and the checkout has not, or an empty string.
         is_there: whether the commit is on the branch.
     """
 
     crlf: list[str] = field(default_factory=list)
-    absent: str = ""
     is_there: bool = True
     remote: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         return self.crlf
-
-    def require_complete(self, built: object) -> None:
-        if self.absent:
-            raise InputError(f"{self.absent} is not here")
 
     def is_on(self, commit: str, branch: str) -> bool:
         return self.is_there
@@ -240,7 +235,7 @@ def an_environment(name: str = "dev", **changes: object) -> Environment:
 
 
 def a_subject(environment: Environment | None = None, *, dirty: str | None = None) -> BuildSubject:
-    """Return what is built: a branch's commit."""
+    """Return the subject of a build: a branch's commit."""
     return BuildSubject(
         name="dev",
         environment=environment or an_environment(),
@@ -253,7 +248,7 @@ def a_subject(environment: Environment | None = None, *, dirty: str | None = Non
 
 @dataclass
 class Bench:
-    """The tools of a build, each played, and what the work was called."""
+    """Fakes of the tools of a build, and the titles of its work."""
 
     root: Path
     registry: FakeRegistry = field(default_factory=FakeRegistry)

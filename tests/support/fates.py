@@ -88,7 +88,7 @@ def become_ready(play: Play, container: Container) -> Steps:
 
 
 def wait(play: Play, container: Container) -> Steps:
-    """Write what it waits for, like the images' programs; `CODE/SECONDS` ends it."""
+    """Log what the container waits for, as the images' programs do; `CODE/SECONDS` ends it."""
     code, _, seconds = container.argument.partition("/")
     for _ in range(int(float(seconds) * PACE / 15)) if seconds else itertools.count():
         container.logs[-1].append(says(play, "waiting", code))

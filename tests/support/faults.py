@@ -1,4 +1,4 @@
-"""A proxy before the API server that misbehaves on demand."""
+"""A proxy in front of the API server that misbehaves on demand."""
 
 from __future__ import annotations
 

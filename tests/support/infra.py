@@ -211,7 +211,7 @@ class Stack:
 
 
 class Running:
-    """An `inv` that is at work; what it says on stderr is gathered."""
+    """A running `inv` whose stderr is collected."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -243,7 +243,7 @@ class Running:
         return _below(self.process.pid)
 
     def kill_all(self) -> None:
-        """Kill it and all it has started at once, as a host that goes down does."""
+        """Kill it and all its children at once, as a host that crashes would."""
         below = self.descendants()
         for pid in (self.process.pid, *below):
             os.kill(pid, signal.SIGSTOP)

@@ -252,7 +252,7 @@ ON = ("--env", ENVIRONMENT)
 
 
 def prepare_cluster(cluster: Cluster) -> None:
-    """Make what an administrator makes once: a storage class, and the platform namespace."""
+    """Create what an administrator creates once: a storage class and the platform namespace."""
     for manifest in (
         {
             "apiVersion": "storage.k8s.io/v1",

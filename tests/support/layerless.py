@@ -1,4 +1,4 @@
-"""Images without layers in a registry: enough of an image to be tagged, found and removed."""
+"""Images without layers, which a registry can still tag, find and remove."""
 
 from __future__ import annotations
 

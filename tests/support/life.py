@@ -20,7 +20,7 @@ from tests.support.suite import commit_all
 
 DOMAIN = "dev.mautic.test"
 NAMESPACE = "platform-of-tests"
-"""Not the default: what a deploy says of it can have come from Terraform alone."""
+"""Not the default, so a deploy that names it can only have it from Terraform."""
 
 VARIABLES = f"""
 platform_namespace = "{NAMESPACE}"

@@ -204,7 +204,7 @@ def make_world(
 
 
 def until_says(process: Popen[str], text: str, deadline_seconds: float = 120) -> str:
-    """Read a run's stderr until it says something; return what was read."""
+    """Read a run's stderr until it contains a text; return what was read."""
     read = ""
     deadline = time.monotonic() + deadline_seconds
     assert process.stderr is not None

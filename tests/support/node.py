@@ -1,4 +1,4 @@
-"""A node for the control plane of the tests: it registers, and plays the kubelet of its pods.
+"""A node for the control plane of the tests: it registers, and simulates the kubelet of its pods.
 
 A pod's annotation ``test.mautic-multidev/fate`` says what becomes of it, e.g. ``crash-loop``,
 ``slow:5`` or ``fpm=image-missing,nginx=slow:2``; without one its containers start and become
@@ -99,7 +99,7 @@ class Node:
             raise self.errors[0]
 
     def container(self, namespace: str, pod: str, name: str) -> Container | None:
-        """Return a container that is played here."""
+        """Return a container that is simulated on this node."""
         for play in list(self._plays.values()):
             if (play.namespace, play.name_) == (namespace, pod):
                 for container in (*play.inits, *play.containers):
@@ -124,7 +124,7 @@ class Node:
         self._api.json(ApiRequest("DELETE", KINDS["Pod"].path(namespace, pod), body=body))
 
     def missing_environment(self, pod: Object, container: Object) -> Iterator[str]:
-        """Yield what a container's environment refers to and the namespace lacks."""
+        """Yield the missing objects that a container's environment refers to."""
         namespace = pod["metadata"]["namespace"]
         for source in container.get("envFrom", []):
             for field, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):

@@ -93,9 +93,15 @@ def fail_helm(deploys: Deploys, branch: str, tag: str) -> None:
     where = f"/api/v1/namespaces/{names.namespace}/configmaps/probe"
     until(lambda: "failed calling webhook" in deploys.refusal(where, probe_map))
 
+    def failed() -> set[str]:
+        selector = f"owner=helm,name={names.release},status=failed"
+        found = deploys.cluster.find("Secret", names.namespace, selector)
+        return {secret["metadata"]["name"] for secret in found}
+
+    before = failed()
+
     def remove() -> None:
-        failed = f"owner=helm,name={names.release},status=failed"
-        until(lambda: deploys.cluster.find("Secret", names.namespace, failed))
+        until(lambda: failed() - before)
         deploys.delete(path)
 
     threading.Thread(target=remove, daemon=True).start()

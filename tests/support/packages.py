@@ -1,4 +1,4 @@
-"""Packages as small as they can be: wheels, and an index that serves them."""
+"""Minimal Python packages: wheels, and an index that serves them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments in a cluster that are nothing but their namespace, with a deploy's record in it."""
+"""Environments in a cluster that consist of a namespace with a deploy's record alone."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ PUBLISHED: Mapping[str, str] = {
 
 
 class Audited(ControlPlane):
-    """A control plane that writes down what CI jobs ask of it."""
+    """A control plane with an audit log of what CI jobs request."""
 
     @property
     def log(self) -> Path:
@@ -91,7 +91,7 @@ class Audited(ControlPlane):
         return Cluster("test", str(self.user(name, group)))
 
     def asked(self, user: str) -> Iterator[Object]:
-        """Yield what a user has asked for, as the audit log tells it."""
+        """Yield the requests of a user, from the audit log."""
         for line in self.log.read_text().splitlines():
             entry = json.loads(line)
             if entry["user"]["username"] == user and "objectRef" in entry:

@@ -1,4 +1,4 @@
-"""What every registry does for the flows, the played one and the real ones."""
+"""The contract of `Registry`, which the fake and the real ones must fulfil."""
 
 from __future__ import annotations
 

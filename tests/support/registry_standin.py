@@ -1,4 +1,4 @@
-"""A registry that asks who is there, and its token server, on loopback."""
+"""A registry that demands authentication, and its token server, on loopback."""
 
 from __future__ import annotations
 

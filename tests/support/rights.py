@@ -1,4 +1,4 @@
-"""Requests to an API server as the rights that they needed."""
+"""The rights that requests to an API server needed."""
 
 from __future__ import annotations
 

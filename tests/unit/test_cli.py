@@ -96,7 +96,10 @@ BAD_COMMAND_LINES = [
     (["--command-timeout", "x", "names"], "invalid literal for int()"),
     (["--collection", "nope", "names"], "Can't find any collection named 'nope'!"),
     (["names", "--format", "xml"], "--format 'xml': must be text or json"),
-    (["names", "--env", "lcoal"], "there is no environment 'lcoal' in invoke.yaml"),
+    (
+        ["names", "--branch", "main", "--env", "lcoal"],
+        "there is no environment 'lcoal' in invoke.yaml",
+    ),
     (["names", "--branch", "a..b"], "'a..b' is not a legal branch name"),
     (["names", "--branch", "x" * 100_000], "is 100000 bytes long"),
     (["names", "--branch", b"caf\xe9".decode(errors="surrogateescape")], "is not valid UTF-8"),
@@ -145,7 +148,7 @@ def test_a_settings_file_that_is_wrong(name: str, inv: InProcess, tmp_path: Path
     content, message = BAD_FILES[name]
     path = tmp_path / name
     path.write_bytes(content)
-    done = inv("-f", str(path), "names")
+    done = inv("-f", str(path), "names", "--branch", "main")
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ")
     assert message in done.stderr
@@ -157,7 +160,7 @@ def test_a_settings_file_that_cannot_be_opened(inv: InProcess, tmp_path: Path) -
     folder = tmp_path / "folder.yaml"
     folder.mkdir()
     for path, message in ((tmp_path / "no.yaml", "does not exist"), (folder, "Is a directory")):
-        done = inv("-f", str(path), "names")
+        done = inv("-f", str(path), "names", "--branch", "main")
         assert done.returncode == 2
         assert message in done.stderr
         assert str(path) in done.stderr

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import ipaddress
 import json
-import re
 import ssl
 import threading
 import uuid
@@ -28,7 +26,7 @@ from tasks.adapters.registry.repositories import Repositories
 from tasks.adapters.registry.trust import adapter
 from tasks.core.errors import RegistryError, reason_of
 from tasks.core.images.challenges import challenges
-from tasks.core.images.reference import HUB
+from tasks.core.images.reference import HUB, is_loopback
 
 if TYPE_CHECKING:
     import requests
@@ -369,17 +367,6 @@ class OciRegistry(Repositories):
             output=answer.text[:2000],
             hint=hint,
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return True if a registry's host[:port] is this machine."""
-    name = re.sub(r":\d+\Z", "", host).strip("[]")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -94,7 +94,9 @@ def _parse(line: str) -> _Pattern:
     is_usable = bool(text) and not _UNPORTABLE.search(text)
     # Go's filepath.Clean; Python's would keep two slashes at the start.
     text = posixpath.normpath(re.sub("^//+", "/", text)).removeprefix("/") or "/"
-    if not is_usable or (is_exception and text == "/"):
+    # An exception above the folder makes the builder leave out everything, if it has wildcards.
+    is_outside = text == ".." or text.startswith("../")
+    if not is_usable or (is_exception and (text == "/" or is_outside)):
         raise InputError(f"the pattern {line!r} of an ignore file cannot be used")
     return _Pattern(text, is_exception, _matcher(line, text))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -63,3 +64,14 @@ def parse_reference(text: str) -> Reference:
     if not re.fullmatch(r"[a-z0-9]+(?:[._-]+[a-z0-9]+|/[a-z0-9]+)*", path):
         raise InputError(f"{text!r} is not an image reference")
     return Reference(host, path, tag, digest, name)
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if a registry's host[:port] is this machine."""
+    name = re.sub(r":\d+\Z", "", host).strip("[]")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""The context that the deployer, remover and inspector of this machine's environments share."""
+"""The context that the ports of this machine's environments share."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.flows.compose.adopter import ComposeAdopter
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.deployer import ComposeDeployer
 from tasks.flows.compose.inspector import ComposeInspector
@@ -12,4 +13,9 @@ from tasks.flows.target import Target
 
 def compose_target(context: ComposeContext) -> Target[ComposePlan]:
     """Return this machine's Docker Engine as a target."""
-    return Target(ComposeDeployer(context), ComposeRemover(context), ComposeInspector(context))
+    return Target(
+        ComposeDeployer(context),
+        ComposeRemover(context),
+        ComposeAdopter(context),
+        ComposeInspector(context),
+    )

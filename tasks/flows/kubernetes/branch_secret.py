@@ -30,25 +30,19 @@ def read_secret(cluster: Cluster, names: Names, redactor: Redactor) -> dict[str,
 
 
 def missing_keys(
-    cluster: Cluster,
-    names: Names,
-    redactor: Redactor,
-    *,
-    kept: Collection[str],
-    given: Collection[str] = (),
+    cluster: Cluster, names: Names, redactor: Redactor, *, kept: Collection[str]
 ) -> tuple[str, ...]:
     """Return the keys that have yet to be generated.
 
     Args:
         redactor: told every value.
         kept: the keys that must be there, by ``keys_in_use``.
-        given: the keys whose values somebody else decides.
 
     Raises:
         SuiteError: one of those is gone.
     """
     there = read_secret(cluster, names, redactor)
-    missing = tuple(key for key in new_secrets() if key not in given and not there.get(key))
+    missing = tuple(key for key in new_secrets() if not there.get(key))
     lost = [key for key in missing if key in kept]
     if lost:
         raise SuiteError(

@@ -1,4 +1,4 @@
-"""The context that the deployer, remover and inspector of a cluster share."""
+"""The context that the ports of a cluster's environments share."""
 
 from __future__ import annotations
 

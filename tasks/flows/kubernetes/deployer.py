@@ -136,7 +136,7 @@ class ClusterDeployer:
         names = plan.request.names
         self._context.check_lock(names)
         if plan.quiesces:
-            with self._context.work("hold workers and crons") as activity:
+            with self._context.work("quiesce workers and crons") as activity:
                 quiesce(self._cluster, names, activity.say)
         self._context.check_lock(names)
         if plan.autoscaled:

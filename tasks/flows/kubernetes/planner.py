@@ -17,7 +17,7 @@ from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.provisioning import provisioner_problems
 from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.values import fingerprint, merge_values
-from tasks.flows.target import FindImages, Request
+from tasks.flows.target import FindImages, Request, new_secrets
 
 
 def plan_deploy(
@@ -52,6 +52,14 @@ def plan_deploy(
     history = tuple(revisions(cluster, names.release, names.namespace)) if exists else ()
     has_server = own.database is not None
     kept = keys_in_use(record, history, has_server=has_server)
+    # Who may read in a namespace is settled when it is made: CI jobs may not before.
+    seed = (
+        missing_keys(cluster, names, context.redactor, kept=kept)
+        if exists
+        else tuple(new_secrets())
+    )
+    if context.is_provisioned:
+        seed = tuple(key for key in seed if key != "db_password")
     values["images"] |= _more_images(context, merged, base)
     plan = ClusterPlan(
         request=request,
@@ -60,13 +68,7 @@ def plan_deploy(
         values=values,
         fingerprint=fingerprint(context.root, own.values, values),
         history=history,
-        seed=missing_keys(
-            cluster,
-            names,
-            context.redactor,
-            kept=kept,
-            given=("db_password",) if context.is_provisioned else (),
-        ),
+        seed=seed,
         has_server=has_server,
         provisioned=context.is_provisioned,
         autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],

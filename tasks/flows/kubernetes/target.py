@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tasks.flows.kubernetes.adopter import ClusterAdopter
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.deployer import ClusterDeployer
 from tasks.flows.kubernetes.inspector import ClusterInspector
@@ -24,5 +25,6 @@ def kubernetes_target(
     return Target(
         ClusterDeployer(context, find_images=find_images, base=base),
         ClusterRemover(context),
+        ClusterAdopter(context),
         ClusterInspector(context),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,8 +20,8 @@ from tasks.core.names import Names
 from tasks.flows.kubernetes.track import track
 
 APPLIED = "everything is applied"
-WARNING = "level=WARN"
-"""The mark of Helm's lines that must be shown."""
+_WARNING = re.compile(r'level=WARN (?!msg="(install|upgrade) failed")')
+"""Matches Helm's lines that must be shown; that it failed is told by its error, or a better one."""
 TELL_SECONDS = 2.0
 """How long a failure of Helm is held back for a better explanation: Helm only names the hook, the
 API the reason."""
@@ -59,7 +60,7 @@ def upgrade(
     def on_line(line: str) -> None:
         # Other lines are less useful than the rows of the workloads; and a warning that Helm was
         # interrupted is expected after an abort.
-        if activity.panel or (WARNING in line and not running.is_given_up):
+        if activity.panel or (is_warning(line) and not running.is_given_up):
             activity.line(line)
 
     def apply(started: OnStart) -> None:
@@ -93,6 +94,11 @@ def upgrade(
     _raise_cause(verdict)
     if running.error:
         raise running.error
+
+
+def is_warning(line: str) -> bool:
+    """Return True if a line of Helm's is a warning that nothing else tells of."""
+    return _WARNING.search(line) is not None
 
 
 def wait_settled(

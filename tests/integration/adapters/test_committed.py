@@ -83,11 +83,12 @@ class Place:
     def git(self) -> Git:
         return Git(Runner(Redactor()), self.root, {})
 
-    def checkout(self) -> Checkout:
-        return self.git.checkout(built_from(self.root, "docker/docker-bake.hcl"))
+    def checkout(self, *, complete: bool = False) -> Checkout:
+        built = built_from(self.root, "docker/docker-bake.hcl")
+        return self.git.checkout(built, complete=complete)
 
     def require_complete(self) -> None:
-        self.git.require_complete(built_from(self.root, "docker/docker-bake.hcl"))
+        self.checkout(complete=True)
 
     def state(self) -> tuple[str, tuple[str, ...]]:
         """Return the tag, and the content keys of what a builder would make."""

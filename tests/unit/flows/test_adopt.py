@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.core.environment import Owner, State
+from tasks.core.environment import State
 from tasks.core.errors import InputError, RefusedError
-from tasks.core.names import Names
 from tasks.flows.adopt import AdoptionPlan, plan_adoption, run_adoption
 from tasks.flows.target import EnvironmentSummary, owner_of, summarize
-from tests.support.fakes import ME, NAMES, RELEASE, FakeInspector, FakeRemover, a_record
+from tests.support.fakes import ME, NAMES, RELEASE, FakeAdopter, FakeInspector, a_record
 
 FORMER = "https://gitlab.example.org/old/mautic"
 NEW = "https://gitlab.example.org/new/mautic"
@@ -63,13 +62,9 @@ def test_what_is_ours_already_stays(repository: str) -> None:
 
 
 def test_it_is_written_down_while_the_lock_is_held() -> None:
-    remover, written = FakeRemover(), []
+    adopter = FakeAdopter()
 
-    def rewrite(owner: Owner, names: Names, former: str, /) -> None:
-        remover.note("write")
-        written.append((owner, names, former))
+    run_adoption(plan(FORMER), adopter, me=ME, warn=print)
 
-    run_adoption(plan(FORMER), remover, rewrite, me=ME, warn=print)
-
-    assert remover.seen == ["lock", "write", "unlock"]
-    assert written == [(owner_of(NAMES, NEW), NAMES, FORMER)]
+    assert adopter.seen == ["lock", "adopt", "unlock"]
+    assert adopter.adopted == [(owner_of(NAMES, NEW), NAMES, FORMER)]

@@ -127,7 +127,6 @@ def test_a_registry_to_come_is_not_asked(bench: Bench) -> None:
         ("branch", RefusedError, "feature/x is none of its branches"),
         ("commit", RefusedError, "commit 1a2b3c4d is not on feature/x"),
         ("stand-in", RefusedError, r"it takes no stand-ins \(here: debian\)"),
-        ("a file is missing", InputError, "docker/theme.css is not here"),
         ("line ends", InputError, "docker/a.sh has Windows line ends .* and 1 more"),
         ("no such image", InputError, "there is no image 'web'"),
         ("another folder", InputError, "a target is built from elsewhere, which its text does not"),
@@ -142,7 +141,6 @@ def test_what_must_not_be_built_is_refused_before_anything_is_asked_for(
     own = an_environment(branches=branches, protected=protected)
     subject = a_subject(own, dirty="0a1b2c3d" if case == "dirty" else None)
     bench.git.is_there = case != "commit"
-    bench.git.absent = "docker/theme.css" if case == "a file is missing" else ""
     bench.git.crlf = ["docker/a.sh", "docker/b.sh"] if case == "line ends" else []
     bench.bases.standin = "debian" if case == "stand-in" else ""
     if case == "another folder":
@@ -226,6 +224,15 @@ def test_where_the_builder_keeps_its_cache_apart_no_image_is_tagged_for_it(bench
         *("make mautic", "make nginx", "make cache", *BAKED),
         *(f"tag mautic {SET}", f"tag nginx {SET}"),
     ]
+
+
+def test_a_registry_on_this_machine_gets_no_cache_from_the_engine_that_has_the_layers(
+    bench: Bench,
+) -> None:
+    bench.registry.url = "localhost:5050/x"
+    build(bench)
+    assert {order.cache_to for order in bench.buildx.orders} == {""}
+    assert not any("cache" in tags for tags in bench.registry.images.values())
 
 
 # -- after a failure ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError, is_loopback
+from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError
 from tasks.core.errors import RegistryError, SettingsError
 from tests.integration.build_support import Answer, Request, front_door, put_image
 from tests.support.registry_contract import check_registry
@@ -392,25 +392,6 @@ def test_a_credential_helper_that_is_missing_is_named(
         pytest.raises(RegistryError, match="not-installed"),
     ):
         OciRegistry(f"{host}/m").digest("nginx", "1")
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("localhost", True),
-        ("localhost:5050", True),
-        ("registry.localhost:1", True),
-        ("127.0.0.1:5050", True),
-        ("127.8.8.8", True),
-        ("[::1]:5050", True),
-        ("registry.example.org", False),
-        ("localhost.example.org:5050", False),
-        ("10.0.0.1:5050", False),
-        ("docker.io", False),
-    ],
-)
-def test_only_this_machine_is_spoken_to_in_clear(host: str, loopback: bool) -> None:
-    assert is_loopback(host) is loopback
 
 
 def test_a_proxy_that_was_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,8 @@ def test_a_folder_is_pruned_where_nothing_below_it_can_be_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["!", "!/", "[", "[]", "a[", "[b-a]", "a\\", "\\d", "[[:alpha:]]", "[*]"]
+    "text",
+    ["!", "!/", "[", "[]", "a[", "[b-a]", "a\\", "\\d", "[[:alpha:]]", "[*]", "!../../*", "!.."],
 )
 def test_what_the_builder_refuses_or_reads_otherwise_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="of an ignore file cannot be used"):

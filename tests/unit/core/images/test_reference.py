@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.core.errors import InputError
-from tasks.core.images.reference import parse_reference
+from tasks.core.images.reference import is_loopback, parse_reference
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -50,3 +50,22 @@ def test_what_docker_refuses_is_refused(text: str) -> None:
 def test_a_pinned_reference_keeps_its_name_and_tag(text: str, pinned: str) -> None:
     assert parse_reference(text).at(DIGEST) == pinned
     assert parse_reference(pinned).digest == DIGEST
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("localhost:5050", True),
+        ("registry.localhost:1", True),
+        ("127.0.0.1:5050", True),
+        ("127.8.8.8", True),
+        ("[::1]:5050", True),
+        ("registry.example.org", False),
+        ("localhost.example.org:5050", False),
+        ("10.0.0.1:5050", False),
+        ("docker.io", False),
+    ],
+)
+def test_what_is_this_machine(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback

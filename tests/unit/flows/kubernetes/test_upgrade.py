@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from tasks.flows.kubernetes.upgrade import _Running
+from tasks.flows.kubernetes.upgrade import _Running, is_warning
 
 
 def test_a_helm_that_is_given_up_before_it_has_started_is_ended_when_it_does() -> None:
@@ -31,3 +31,9 @@ def test_a_helm_that_fails_for_any_reason_has_applied_nothing() -> None:
     running.start()
     running.end()
     assert isinstance(running.error, OSError)
+
+
+def test_helms_warnings_are_shown_but_not_that_it_failed() -> None:
+    assert is_warning('level=WARN msg="unable to find a match" name=x')
+    assert not is_warning('level=WARN msg="upgrade failed" name=x error="hooks failed"')
+    assert not is_warning('level=INFO msg="release was updated"')

@@ -10,7 +10,7 @@ from tasks.adapters.docker.engine import PROJECT, DockerObject
 from tasks.core.compose.record import RECORD, ComposeRecord, owner_labels
 from tasks.core.environment import State
 from tasks.core.errors import RefusedError
-from tasks.flows.compose.adoption import adopt
+from tasks.flows.compose.adopter import ComposeAdopter
 from tasks.flows.compose.inventory import write_record
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.target import compose_target
@@ -41,7 +41,8 @@ def target(engine: FakeEngine) -> Target[ComposePlan]:
 
 
 def give(engine: FakeEngine, repository: str, former: str) -> None:
-    adopt(engine, owner_of(NAMES, repository), NAMES, former)  # type: ignore[arg-type]
+    context, _ = a_context(engine, FakeCompose(engine))
+    ComposeAdopter(context).adopt(owner_of(NAMES, repository), NAMES, former)
 
 
 def test_only_who_has_adopted_it_may_touch_it_from_then_on(
