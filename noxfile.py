@@ -117,9 +117,13 @@ def lock(session: nox.Session) -> None:
     for name, options in {
         "requirements.lock": ("pyproject.toml",),
         "requirements-dev.lock": (
-            *("pyproject.toml", "--extra", "dev", "--constraint", "requirements.lock"),
+            *("pyproject.toml", "--extra", "dev", "--group", "provisioner"),
+            *("--constraint", "requirements.lock"),
         ),
         "requirements-install.lock": ("--group", "install"),
+        "docker/platform/provisioner/requirements.lock": (
+            *("--group", "provisioner", "--constraint", "requirements.lock"),
+        ),
     }.items():
         argv = ("uv", "pip", "compile", *common, *plain, *options, "-o", name)
         _run(session, *argv, *session.posargs)

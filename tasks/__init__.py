@@ -24,6 +24,7 @@ from tasks.commands.infra import apply, bootstrap, destroy, drift, output, plan,
 from tasks.commands.machine import demo, doctor, test
 from tasks.commands.names import names
 from tasks.commands.platform import apply as platform_apply
+from tasks.commands.platform import image as platform_image
 from tasks.commands.platform import status as platform_status
 
 namespace = Collection(
@@ -44,7 +45,7 @@ namespace = Collection(
     status,
     url,
 )
-namespace.add_collection(Collection("platform", platform_apply, platform_status))
+namespace.add_collection(Collection("platform", platform_apply, platform_image, platform_status))
 namespace.add_collection(
     Collection("infra", apply, bootstrap, destroy, drift, output, plan, unlock)
 )

@@ -31,6 +31,8 @@ from tasks.flows.build import (
 if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
 
+PROVISIONER_BAKE = "docker/platform/provisioner/docker-bake.hcl"
+
 
 @dataclass(frozen=True)
 class Build:
@@ -136,6 +138,22 @@ def job_image_build(
     subject = pipeline.ci_subject(own, latest=latest)
     place = OciRegistry(registry) if registry else wiring.registry(session, subject.name)
     return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
+
+
+def provisioner_build(session: Session, env: str) -> Build:
+    """Return the build of the image of a cluster's provisioner of databases.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said; the image is pushed to its registry.
+    """
+    variables = {
+        "DEBIAN": session.settings.images.debian,
+        **_given("DEBIAN_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
+    }
+    subject = subject_of(session, env, None, PROVISIONER_BAKE, complete=True)
+    registry = wiring.registry(session, subject.name)
+    return Build(session, subject, _tools(session, subject, PROVISIONER_BAKE, variables, registry))
 
 
 def subject_of(

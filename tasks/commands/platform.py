@@ -41,6 +41,27 @@ def apply(
         session.console.say("a new Gateway has its address within minutes: inv platform.status")
 
 
+@task()
+def image(session: Session, env: str = "", dry_run: bool = False, format: str = "text") -> None:
+    """Build and push the image of the provisioner of databases; print it by digest."""
+    from tasks.app import images
+
+    as_json = check_format(format)
+    job = images.provisioner_build(session, env)
+    # What lies under the same key may be somebody else's, and gets rights to every database.
+    plan = job.plan(fresh=True, dry=dry_run or session.dry)
+    if dry_run or session.dry:
+        session.console.plan(plan, as_json=as_json)
+        return
+    built = job.run(plan)
+    if as_json:
+        session.console.json(job.report(built))
+        return
+    for one in built.values():
+        session.console.data(f"{one.repository}@{one.digest}")
+    session.console.say("the environment takes it by `database.provisioner`: inv platform.apply")
+
+
 @task(help={"values": VALUES}, iterable=["values"])
 def status(
     session: Session, env: str = "", values: list[str] | None = None, format: str = "text"

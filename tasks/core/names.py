@@ -17,8 +17,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from tasks.core.display import is_active, visible
@@ -336,6 +336,56 @@ def names(
         style=style,
         slugs=(of_branch,),
     )
+
+
+@dataclass(frozen=True)
+class NamingRule:
+    """What the names of an environment's branches depend on, besides the branch.
+
+    The suite and the provisioner of databases, which gets it as JSON, derive names from the same.
+
+    Attributes:
+        namespaces: as for ``names``, by the value of the style.
+        hosts: likewise.
+    """
+
+    environment: str
+    project: str
+    namespace: str
+    host: str
+    origin: str
+    environments: Collection[str]
+    namespaces: Mapping[str, Collection[str]]
+    hosts: Mapping[str, Collection[str]]
+    namespace_max: int
+
+
+def names_by_rule(rule: NamingRule, branch: str) -> list[Names]:
+    """Return the different names that a branch's environment may bear, the present ones first.
+
+    Raises:
+        InputError: not a legal branch name.
+    """
+    present, former = (
+        names(
+            branch,
+            environment=rule.environment,
+            project=rule.project,
+            namespace=rule.namespace,
+            host=rule.host,
+            origin=rule.origin,
+            environments=rule.environments,
+            namespaces=rule.namespaces[style],
+            hosts=rule.hosts[style],
+            namespace_max=rule.namespace_max,
+            style=style,
+        )
+        for style in (Style.PRESENT, Style.FORMER)
+    )
+    if present.as_dict() == former.as_dict():
+        return [present]
+    slugs = tuple(dict.fromkeys((present.slug, former.slug)))
+    return [replace(present, slugs=slugs), replace(former, slugs=slugs)]
 
 
 def choose(candidates: Sequence[Names], namespace: str, style: str) -> Names | None:

@@ -24,6 +24,7 @@ DATABASE_HOST = (
 )
 """As in docker/mautic/php/variables.json."""
 _PATH = r"^/\S+$"
+_BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 
 PATTERNS = {
@@ -37,6 +38,7 @@ PATTERNS = {
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
     _SIZE: "must be a size: 512m, 2g",
+    _BY_DIGEST: "must be an image by digest: registry.example.com/mautic/provisioner@sha256:…",
     _OBJECT: "must be kind/name in lower case, with * and ?",
 }
 """Descriptions of patterns, for error messages and the documentation."""
@@ -52,6 +54,7 @@ HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
 DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
 ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
+PinnedImage = Annotated[str, StringConstraints(pattern=_BY_DIGEST)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 

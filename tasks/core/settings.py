@@ -12,7 +12,6 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -34,10 +33,11 @@ from tasks.core.names import (
     LABEL_MAX,
     SLUG_MAX,
     Names,
+    NamingRule,
     Style,
     faults,
     label_fault,
-    names,
+    names_by_rule,
     platform_name,
     stack_faults,
 )
@@ -50,6 +50,7 @@ from tasks.core.setting_values import (
     ImagePath,
     Name,
     ObjectGlob,
+    PinnedImage,
     Port,
     Project,
     SecretArn,
@@ -234,6 +235,12 @@ class Database(_Strict):
         description="Service account in the platform namespace that the Job runs as where "
         "`admin_secret_arn` is set.",
     )
+    provisioner: PinnedImage = Field(
+        "",
+        description="Image, by digest, of the provisioner that gives each namespace its database: "
+        "`inv platform.image` makes it, `inv platform.apply` runs it. With it no CI job comes near "
+        "the administrator (docs/security.md). Empty: CI jobs run the Job.",
+    )
 
 
 class PatienceSettings(_Strict):
@@ -363,7 +370,8 @@ class Environment(_Strict):
         "login of their own).",
     )
     platform_namespace: Name = Field(
-        "mautic-system", description="Kubernetes only: where the database Job runs."
+        "mautic-system",
+        description="Kubernetes only: where the provisioner, or the database Job, runs.",
     )
     database: Database | None = Field(
         None,
@@ -655,16 +663,11 @@ def names_of_all_styles(settings: Settings, environment: str, branch: str) -> li
 
     Arguments and errors are those of ``names_of``.
     """
-    present, former = (
-        _names_of(settings, environment, branch, style) for style in (Style.PRESENT, Style.FORMER)
-    )
-    if present.as_dict() == former.as_dict():
-        return [present]
-    slugs = tuple(dict.fromkeys((present.slug, former.slug)))
-    return [replace(present, slugs=slugs), replace(former, slugs=slugs)]
+    return names_by_rule(naming_rule(settings, environment), branch)
 
 
-def _names_of(settings: Settings, environment: str, branch: str, style: Style) -> Names:
+def naming_rule(settings: Settings, environment: str) -> NamingRule:
+    """Return what the names of an environment's branches depend on; errors as for ``names_of``."""
     own = settings.environment(environment)
     if "domain" in own.gaps:
         raise SettingsError(
@@ -679,34 +682,31 @@ def _names_of(settings: Settings, environment: str, branch: str, style: Style) -
     fixed = {other.namespace.replace("{project}", settings.project) for other in others}
     # The local platform is a Compose project of this name: no branch may be called like it.
     fixed.add(platform_name(settings.project))
-    hosts: set[str] = set()
-    if own.target == "kubernetes":
+    on_clusters = own.target == "kubernetes"
+    if on_clusters:
         fixed.add(own.platform_namespace)
-    if style is Style.PRESENT:
-        # Two environments may be of one cluster, whatever it is called in each.
-        on_clusters = own.target == "kubernetes"
-        fixed |= {
-            other.platform_namespace
-            for other in settings.environments.values()
-            if on_clusters and other.target == "kubernetes"
-        }
-        hosts = {_host_template(other).replace("{project}", settings.project) for other in others}
+    # Two environments may be of one cluster, whatever it is called in each.
+    platforms = {
+        other.platform_namespace
+        for other in settings.environments.values()
+        if on_clusters and other.target == "kubernetes"
+    }
+    hosts = {_host_template(other).replace("{project}", settings.project) for other in others}
     origin = f"{own.scheme}://{{host}}"
     if own.target == "compose":
         port = settings.platform.http_port
         origin = "http://{host}" if port == 80 else f"http://{{host}}:{port}"
-    return names(
-        branch,
+    present, former = Style.PRESENT.value, Style.FORMER.value
+    return NamingRule(
         environment=environment,
         project=settings.project,
         namespace=own.namespace,
         host=_host_template(own),
         origin=origin,
-        environments=settings.environments.keys(),
-        namespaces=fixed,
-        hosts=hosts,
-        style=style,
-        namespace_max=LABEL_MAX if own.target == "kubernetes" else COMPOSE_MAX,
+        environments=sorted(settings.environments),
+        namespaces={present: sorted(fixed | platforms), former: sorted(fixed)},
+        hosts={present: sorted(hosts), former: []},
+        namespace_max=LABEL_MAX if on_clusters else COMPOSE_MAX,
     )
 
 

@@ -36,6 +36,11 @@ run "repositories" {
     error_message = "Each repository by its name."
   }
 
+  assert {
+    condition     = aws_ecr_repository.provisioner.name == "mautic-dev/provisioner" && !contains(values(output.repository_arns), aws_ecr_repository.provisioner.arn)
+    error_message = "The provisioner's repository, which no role of CI may write."
+  }
+
   # no rule touches a tagged image
   assert {
     condition = alltrue([

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ AWS = PlatformInputs(
 )
 
 
+PROVISIONED = replace(
+    AWS,
+    provisioner=f"registry.example.com/provisioner@sha256:{'a' * 64}",
+    rules={"project": "mautic", "host": "db.example.com", "port": 3306},
+)
+
+
 @pytest.fixture(scope="session")
 def helm() -> Path:
     try:
@@ -73,7 +81,7 @@ def key(item: Object) -> tuple[str, str]:
     return item["kind"], item["metadata"]["name"]
 
 
-CASES = {"plain": PLAIN, "aws": AWS}
+CASES = {"plain": PLAIN, "aws": AWS, "provisioned": PROVISIONED}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -141,9 +149,11 @@ def test_a_gateway_of_another_controller_takes_its_certificate_from_a_secret(hel
     assert https["tls"]["certificateRefs"] == [{"group": "", "kind": "Secret", "name": "wildcard"}]
 
 
-def test_no_role_says_everything(helm: Path) -> None:
-    roles = [one for one in objects(helm, values(AWS)) if one["kind"] in {"Role", "ClusterRole"}]
-    assert len(roles) == 3
+@pytest.mark.parametrize(("inputs", "number"), [(AWS, 3), (PROVISIONED, 5)])
+def test_no_role_says_everything(helm: Path, inputs: PlatformInputs, number: int) -> None:
+    kinds = {"Role", "ClusterRole"}
+    roles = [one for one in objects(helm, values(inputs)) if one["kind"] in kinds]
+    assert len(roles) == number
     for role in roles:
         for rule in role["rules"]:
             words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
@@ -156,6 +166,39 @@ def test_a_job_may_do_in_a_branch_s_namespace_what_a_deploy_and_a_clean_up_do(he
         one for one in objects(helm, values(AWS)) if name_of(one) == "mautic-multidev-environment"
     )
     assert rights_of(role["rules"]) == all_rights()
+
+
+def test_with_a_provisioner_ci_jobs_only_look_at_the_platform_namespace(helm: Path) -> None:
+    (role,) = (
+        one for one in objects(helm, values(PROVISIONED)) if key(one) == ("Role", "mautic-multidev")
+    )
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get"}
+    kinds = {kind for rule in role["rules"] for kind in rule["resources"]}
+    assert kinds == {"configmaps", "deployments", "gateways"}
+
+
+def test_the_provisioner_s_pod_is_hardened_and_told_where_its_authorities_are(helm: Path) -> None:
+    for ca, told in (
+        ("", ""),
+        ("-----BEGIN", "/etc/provisioner/ca.pem"),
+        ("/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/ca-certificates.crt"),
+    ):
+        given = values(PROVISIONED)
+        given["provisioner"]["tlsCa"] = ca
+        made = {key(one): one for one in objects(helm, given)}
+        pod = made["Deployment", "mautic-provisioner"]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"name": "PROVISIONER_CA", "value": told} in container["env"]
+        data = made["ConfigMap", "mautic-provisioner"]["data"]
+        assert json.loads(data["rules.json"]) == PROVISIONED.rules
+        assert ("ca.pem" in data) == (told == "/etc/provisioner/ca.pem")
+        assert made["Deployment", "mautic-provisioner"]["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
@@ -177,6 +220,7 @@ def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
         ({"access": {"branches": {"environments": ["a'b"]}}}, "environments"),
         ({"access": {"registry": "x'/"}}, "registry"),
         ({"database": {"host": "a'b"}}, "host"),
+        ({"provisioner": {"image": "registry.example.com/provisioner:latest"}}, "image"),
     ],
 )
 def test_impossible_values_are_refused_by_name(helm: Path, given: Object, named: str) -> None:

@@ -147,7 +147,7 @@ class ControlPlane:
         self._root = root
         self._processes: list[subprocess.Popen[bytes]] = []
         self.pki = Pki(root / "pki")
-        self._etcd, self._peer, self._api, self._controllers, self._scheduler = _free_ports(5)
+        self._etcd, self._peer, self._api, self._controllers, self._scheduler = free_ports(5)
         self.url = f"https://127.0.0.1:{self._api}"
         self.kubeconfig = root / "admin.kubeconfig"
 
@@ -338,7 +338,8 @@ def _name(common: str, group: str | None) -> x509.Name:
     return x509.Name(attributes)
 
 
-def _free_ports(count: int) -> Sequence[int]:
+def free_ports(count: int) -> Sequence[int]:
+    """Return ports of loopback that nothing listens on."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

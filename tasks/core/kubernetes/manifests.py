@@ -10,7 +10,8 @@ from tasks.core.environment import Owner
 from tasks.core.errors import UnreadableError
 from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.names import LABEL_MAX, Names, shorten
+from tasks.core.names import LABEL_MAX, Names, database_prefix, shorten
+from tasks.core.settings import Settings
 
 PREFIX = "mautic-multidev.io/"
 MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
@@ -55,7 +56,31 @@ class DatabaseServer:
     tls_ca: str = ""
 
 
-def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) -> Object:
+def database_server(settings: Settings, environment: str) -> DatabaseServer | None:
+    """Return the server with an environment's databases, or None if each branch has its own."""
+    own = settings.environment(environment)
+    server = own.database
+    if server is None:
+        return None
+    return DatabaseServer(
+        server.host,
+        server.port,
+        server.admin_secret,
+        own.platform_namespace,
+        database_prefix(settings.project),
+        server.admin_secret_arn or "",
+        server.account,
+        server.tls_ca or "",
+    )
+
+
+def namespace(
+    owner: Owner,
+    names: Names,
+    record: ClusterRecord,
+    pipeline: str,
+    more: Mapping[str, str] | None = None,
+) -> Object:
     """Return a branch's namespace, with its owner and its record in labels and annotations.
 
     Labels are for selectors; annotations hold values that are too long for labels or have other
@@ -63,6 +88,7 @@ def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) 
 
     Args:
         pipeline: URL of the CI pipeline of this deploy, or an empty string.
+        more: further labels.
     """
     current = record.current
     return {
@@ -77,6 +103,7 @@ def namespace(owner: Owner, names: Names, record: ClusterRecord, pipeline: str) 
                 # The API server refuses every pod that is not hardened.
                 f"{POD_SECURITY}enforce": "restricted",
                 f"{POD_SECURITY}warn": "restricted",
+                **(more or {}),
             },
             "annotations": {
                 f"{PREFIX}branch": owner.branch,
@@ -130,7 +157,7 @@ def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Objec
         "kind": "Secret",
         "metadata": {"name": name, "namespace": names.namespace, "labels": MANAGED},
         "type": "Opaque",
-        "data": _encoded(values),
+        "data": encoded(values),
     }
 
 
@@ -145,7 +172,7 @@ def database_secret(names: Names, server: DatabaseServer, password: str) -> Obje
             "labels": MANAGED,
         },
         "type": "Opaque",
-        "data": _encoded({"password": password}),
+        "data": encoded({"password": password}),
     }
 
 
@@ -266,5 +293,6 @@ def _secret_volume(name: str, secret_name: str) -> Object:
     return {"name": name, "secret": {"secretName": secret_name, "defaultMode": 0o440}}
 
 
-def _encoded(values: Mapping[str, str]) -> dict[str, str]:
+def encoded(values: Mapping[str, str]) -> dict[str, str]:
+    """Return values as a Secret's data."""
     return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.core.errors import SettingsError
-from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX
+from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX, DatabaseServer, database_server
 from tasks.core.kubernetes.objects import Object, annotations_of
+from tasks.core.kubernetes.provisioner import NAME as PROVISIONER
+from tasks.core.kubernetes.provisioner import rules_of
 from tasks.core.settings import Settings
 
 RELEASE = "mautic-platform"
@@ -22,6 +24,9 @@ BUNDLE = "gateway.networking.k8s.io/bundle-version"
 """Annotation of every definition of the Gateway API (its pkg/consts)."""
 DEFINITION = "gateways.gateway.networking.k8s.io"
 RECORD = f"{PREFIX}platform"
+
+MAUTIC_CONFIG = "/var/www/html/config/"
+"""Where docker/mautic/config is in the mautic image."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -42,6 +47,10 @@ class PlatformInputs:
         database_secret: Secret of the platform namespace with the administrator's password; empty
             where the database Job fetches it by itself.
         database_account: account that the database Job runs as.
+        database_ca: ``database.tls_ca`` of the environment.
+        provisioner: image of the provisioner, by digest; empty for none.
+        rules: what the provisioner decides by.
+        server: the database server, where there is a provisioner.
         cluster: the EKS cluster's name.
         region: its AWS region.
         vpc_id: its VPC.
@@ -60,11 +69,22 @@ class PlatformInputs:
     database_host: str = ""
     database_secret: str = ""
     database_account: str = "mautic-database-admin"
+    database_ca: str = ""
+    provisioner: str = ""
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    server: DatabaseServer | None = None
     cluster: str = ""
     region: str = ""
     vpc_id: str = ""
     certificate_arn: str = ""
     storage_classes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def ca_file(self) -> str:
+        """The file with the authorities of the database's certificate, in the provisioner's pod."""
+        if self.database_ca.startswith(MAUTIC_CONFIG):
+            return "/etc/provisioner/ca.pem"
+        return self.database_ca
 
 
 def inputs_of(
@@ -102,6 +122,10 @@ def inputs_of(
         database_host=database.host if database else "",
         database_secret=database.admin_secret if database and not database.admin_secret_arn else "",
         database_account=parameters.get("platform/database-account", "mautic-database-admin"),
+        database_ca=(database.tls_ca or "") if database else "",
+        provisioner=database.provisioner if database else "",
+        rules=rules_of(settings, environment, here) if database and database.provisioner else {},
+        server=database_server(settings, environment),
         cluster=parameters.get("cluster/name", ""),
         region=parameters.get("region", ""),
         vpc_id=parameters.get("network/vpc-id", ""),
@@ -152,6 +176,8 @@ def values(inputs: PlatformInputs) -> dict[str, Any]:
     }
     if inputs.database_secret:
         given["database"]["adminSecret"] = inputs.database_secret
+    if inputs.provisioner:
+        given["provisioner"] = {"image": inputs.provisioner, "rules": dict(inputs.rules)}
     if on_aws:
         given["gateway"] = {
             "enabled": True,
@@ -228,7 +254,10 @@ class PlatformPart:
     remedy: str = "inv platform.apply"
 
 
-POLICIES = ("namespaces", "bindings", "services", "secrets", "jobs")
+POLICIES = ("namespaces", "bindings", "services")
+JOB_POLICIES = ("secrets", "jobs")
+PROVISIONER_POLICIES = ("provisioner-secrets", "provisioner-namespaces")
+"""The admission policies: always; where CI runs database Jobs; and where the provisioner runs."""
 
 
 def platform_parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[PlatformPart]:
@@ -242,7 +271,8 @@ def platform_parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[Pl
         *_foundations(merged, inputs),
         *_gateway(merged["gateway"], inputs.namespace),
         *_storage(merged["storageClasses"]),
-        *_access(merged["access"], inputs.namespace),
+        *_provisioner(merged["provisioner"], inputs.namespace),
+        *_access(merged, inputs.namespace),
     ]
 
 
@@ -290,7 +320,23 @@ def _storage(classes: Mapping[str, Any]) -> Iterator[PlatformPart]:
         yield PlatformPart("EFS driver", "CSIDriver", EFS_DRIVER, None, "", remedy)
 
 
-def _access(access: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
+def _provisioner(provisioner: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
+    if not provisioner["image"]:
+        return
+    title = "provisioner of databases"
+    yield PlatformPart(title, "Deployment", PROVISIONER, where)
+    yield PlatformPart(f"{title}: its database user", "Secret", PROVISIONER, where, "")
+    yield PlatformPart(f"{title}: what it decides by", "ConfigMap", PROVISIONER, where)
+    yield PlatformPart(f"{title}: its account", "ServiceAccount", PROVISIONER, where)
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        yield PlatformPart(f"{title}: its rights", kind, PROVISIONER)
+    for kind in ("Role", "RoleBinding"):
+        yield PlatformPart(f"{title}: its records", kind, PROVISIONER, where)
+    yield from _guards(PROVISIONER_POLICIES)
+
+
+def _access(merged: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
+    access, has_jobs = merged["access"], not merged["provisioner"]["image"]
     members = [name for name in ("main", "branches") if access[name]["group"]]
     for name in members:
         title = f"rights of {access[name]['group']}"
@@ -299,9 +345,14 @@ def _access(access: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
         return
     yield PlatformPart("rights in the cluster", "ClusterRole", "mautic-multidev")
     yield PlatformPart("rights in an environment", "ClusterRole", "mautic-multidev-environment")
-    yield PlatformPart("rights to database Jobs", "Role", "mautic-multidev", where)
-    yield PlatformPart("rights to database Jobs", "RoleBinding", "mautic-multidev", where)
-    for name in POLICIES:
+    title = "rights to database Jobs" if has_jobs else "rights to see the provisioner's records"
+    yield PlatformPart(title, "Role", "mautic-multidev", where)
+    yield PlatformPart(title, "RoleBinding", "mautic-multidev", where)
+    yield from _guards((*POLICIES, *JOB_POLICIES) if has_jobs else POLICIES)
+
+
+def _guards(names: Sequence[str]) -> Iterator[PlatformPart]:
+    for name in names:
         full = f"mautic-multidev-{name}"
         yield PlatformPart(f"guard of {name}", "ValidatingAdmissionPolicy", full)
         yield PlatformPart(f"guard of {name}", "ValidatingAdmissionPolicyBinding", full)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Revision
@@ -80,19 +80,24 @@ def keys_in_use(
 
 
 def make_secret(
-    cluster: Cluster, names: Names, redactor: Redactor, missing: Sequence[str]
+    cluster: Cluster,
+    names: Names,
+    redactor: Redactor,
+    missing: Sequence[str],
+    given: Mapping[str, str],
 ) -> dict[str, str]:
     """Generate what is not there yet, and return all; what is there stays as it is.
 
     Args:
         redactor: gets every value.
         missing: the keys to generate.
+        given: values that somebody else decides, by key.
     """
     made = {key: value for key, value in new_branch_secrets().items() if key in missing}
     for value in made.values():
         redactor.add(value)
-    values = {**read_secret(cluster, names, redactor), **made}
-    if made:
+    values = {**read_secret(cluster, names, redactor), **made, **given}
+    if made or given:
         cluster.apply(secret(names, values))
     return values
 

@@ -14,10 +14,11 @@ from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.terminal.console import Work
 from tasks.core.environment import ADOPT, Holder, Owner
 from tasks.core.errors import RefusedError
-from tasks.core.kubernetes.manifests import DatabaseServer, namespace, stated_owner
+from tasks.core.kubernetes.manifests import DatabaseServer, database_server, namespace, stated_owner
 from tasks.core.kubernetes.objects import Object
+from tasks.core.kubernetes.provisioner import DATABASE, wish
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.names import Names, database_prefix
+from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.settings import Environment, Settings
 from tasks.flows.kubernetes.access import grant_access
@@ -52,19 +53,12 @@ class ClusterContext:
     @property
     def database_server(self) -> DatabaseServer | None:
         """The server with the branches' databases, or None if each branch has its own."""
-        server = self.own.database
-        if server is None:
-            return None
-        return DatabaseServer(
-            server.host,
-            server.port,
-            server.admin_secret,
-            self.own.platform_namespace,
-            database_prefix(self.settings.project),
-            server.admin_secret_arn or "",
-            server.account,
-            server.tls_ca or "",
-        )
+        return database_server(self.settings, self.environment)
+
+    @property
+    def is_provisioned(self) -> bool:
+        """Whether the platform's provisioner makes the branches' databases, and no Job."""
+        return bool(self.own.database and self.own.database.provisioner)
 
     @contextlib.contextmanager
     def exclusive(self, names: Names, me: Holder, warn: Say) -> Iterator[None]:
@@ -114,9 +108,9 @@ class ClusterContext:
 
     def write_record(self, owner: Owner, names: Names, record: ClusterRecord) -> None:
         """Write the environment's record to the branch's namespace."""
-        self.cluster.apply(branch_namespace(owner, names, record))
+        self.cluster.apply(self.branch_namespace(owner, names, record))
 
-
-def branch_namespace(owner: Owner, names: Names, record: ClusterRecord) -> Object:
-    """Return the manifest of a branch's namespace."""
-    return namespace(owner, names, record, os.environ.get("CI_PIPELINE_URL", ""))
+    def branch_namespace(self, owner: Owner, names: Names, record: ClusterRecord) -> Object:
+        """Return the manifest of a branch's namespace."""
+        asks = {DATABASE: wish(record.state)} if self.is_provisioned else {}
+        return namespace(owner, names, record, os.environ.get("CI_PIPELINE_URL", ""), asks)

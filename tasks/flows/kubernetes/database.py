@@ -77,7 +77,7 @@ def run_database_job(
     cluster.apply(secret)
     try:
         cluster.create(job)
-        _wait(cluster, job, wait_seconds, say, HINTS[verb])
+        wait_for_job(cluster, job, wait_seconds, say, HINTS[verb])
     finally:
         cluster.delete("Job", name, server.namespace)
         cluster.delete("Secret", secret["metadata"]["name"], server.namespace)
@@ -101,10 +101,10 @@ class _Lines:
         """Ignore that its node is busy or unreachable: the API still knows how the Job ends."""
 
 
-def _wait(
+def wait_for_job(
     cluster: Cluster, job: Object, wait_seconds: int, say: Callable[[str], None], hint: str
 ) -> None:
-    """Return when the Job has succeeded; errors as for ``run_database_job``, with a hint."""
+    """Return when a Job has succeeded; errors as for ``run_database_job``, with a hint."""
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
     policy = Policy(
         grace=timedelta(seconds=wait_seconds),

@@ -36,11 +36,12 @@ from tasks.flows.kubernetes.branch_secret import (
     read_secret,
     secret_version,
 )
-from tasks.flows.kubernetes.context import ClusterContext, branch_namespace
+from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.diagnostics import save_diagnostics
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.planner import plan_deploy
+from tasks.flows.kubernetes.provisioning import hand_over, wait_for_database
 from tasks.flows.kubernetes.quiesce import quiesce
 from tasks.flows.kubernetes.releases import (
     delete_failed_pods,
@@ -96,7 +97,7 @@ class ClusterDeployer:
             record = ClusterRecord(State.DEPLOYING, names.url)
             # Another run may be faster. The owner is checked again under the lock.
             with contextlib.suppress(ConflictError):
-                self._cluster.create(branch_namespace(request.owner, names, record))
+                self._cluster.create(self._context.branch_namespace(request.owner, names, record))
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
         """Hold the Lease of the branch's namespace."""
@@ -121,11 +122,12 @@ class ClusterDeployer:
         """
         names = plan.request.names
         self._helm.look()
+        self._hand_over(plan)
         self._context.write_record(plan.request.owner, names, plan.before(State.DEPLOYING))
         # A run that was killed may have left its migration behind, whatever its release says.
         end_hooks(self._cluster, names.release, names.namespace)
         self._repair(plan)
-        self._make_database(plan, self._make_secret(plan))
+        self._make_database(plan, self._make_secret(plan, self._provisioned(plan)))
         try:
             self._release(plan)
         except RevisionExistsError:
@@ -163,12 +165,32 @@ class ClusterDeployer:
                 say=activity.say,
             )
 
-    def _make_secret(self, plan: ClusterPlan) -> dict[str, str]:
+    def _hand_over(self, plan: ClusterPlan) -> None:
+        """Leave the password of an environment that was made by a Job to the provisioner."""
+        names = plan.request.names
+        if not plan.provisioned:
+            return
+        if found := self._context.namespace(plan.request.owner, names):
+            known = read_secret(self._cluster, names, self._context.redactor)
+            hand_over(self._context, names, found, known.get("db_password", ""))
+
+    def _provisioned(self, plan: ClusterPlan) -> dict[str, str]:
+        """Wait for the database that the platform's provisioner makes; return its password."""
+        names = plan.request.names
+        if not plan.provisioned:
+            return {}
+        with self._context.work(f"wait for database {names.database}") as activity:
+            password = wait_for_database(self._context, names, activity.say)
+        self._context.redactor.add(password)
+        return {"db_password": password}
+
+    def _make_secret(self, plan: ClusterPlan, given: dict[str, str]) -> dict[str, str]:
         names, redactor = plan.request.names, self._context.redactor
-        if not plan.seed:
-            return read_secret(self._cluster, names, redactor)
+        there = read_secret(self._cluster, names, redactor)
+        if not plan.seed and given.items() <= there.items():
+            return there
         with self._context.work("make secrets"):
-            return make_secret(self._cluster, names, redactor, plan.seed)
+            return make_secret(self._cluster, names, redactor, plan.seed, given)
 
     def _make_database(self, plan: ClusterPlan, passwords: dict[str, str]) -> None:
         names, server = plan.request.names, self._context.database_server

@@ -25,6 +25,7 @@ class ClusterPlan(DeployPlan):
         history: Helm's revisions, the oldest first.
         seed: keys of the Secret that have to be made.
         has_server: whether the branch's database lives on a server of its own.
+        provisioned: whether the platform's provisioner makes it there.
         autoscaled: whether an autoscaler decides how many web pods there are.
         kept_off: scheduled commands that the images cannot run, by name.
         steps: what happens, in order; empty when everything is as it should be.
@@ -36,14 +37,16 @@ class ClusterPlan(DeployPlan):
     history: tuple[Revision, ...]
     seed: tuple[str, ...]
     has_server: bool
+    provisioned: bool = False
     autoscaled: bool = False
     kept_off: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
 
     @property
     def makes_database(self) -> bool:
-        """Whether database and user have to be created on the server, or get a new password."""
-        return self.has_server and (self.is_first or "db_password" in self.seed)
+        """Whether a Job has to create database and user on the server, or set a new password."""
+        made_here = self.has_server and not self.provisioned
+        return made_here and (self.is_first or "db_password" in self.seed)
 
     @property
     def quiesces(self) -> bool:
@@ -56,6 +59,8 @@ class ClusterPlan(DeployPlan):
         """Return the environment's record for a state of this deploy."""
         record = self.record or ClusterRecord(state, self.request.names.url)
         database = self.release.mautic if self.makes_database else record.database
+        if self.provisioned:
+            database = ""
         return replace(record, state=state, expires_at=self.expires_at, database=database)
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,6 +93,8 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("create", f"secret {SECRET}", ", ".join(plan.seed))
     if plan.makes_database:
         yield Step("create", f"database {names.database}")
+    if plan.provisioned and plan.is_first:
+        yield Step("create", f"database {names.database}", "by the platform's provisioner")
     if plan.quiesces:
         yield Step("hold", "workers and crons", "while the database is migrated")
     for name in plan.kept_off:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from tasks.flows.kubernetes.branch_secret import (
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
+from tasks.flows.kubernetes.provisioning import provisioner_problems
 from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.values import fingerprint, merge_values
 from tasks.flows.target import FindImages, Request
@@ -52,7 +53,7 @@ def plan_deploy(
     kept_off = tuple(unsupported_crons(merged, context.settings.images.php))
     if kept_off:
         values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
-    preflight(cluster, names.namespace, merged, exists=exists)
+    preflight(cluster, names.namespace, merged, exists=exists, more=_provisioner(context))
     history = tuple(revisions(cluster, names.release, names.namespace)) if exists else ()
     has_server = own.database is not None
     kept = keys_in_use(record, history, has_server=has_server)
@@ -62,6 +63,8 @@ def plan_deploy(
         if exists
         else tuple(new_branch_secrets())
     )
+    if context.is_provisioned:
+        seed = tuple(key for key in seed if key != "db_password")
     values["images"] |= _more_images(context, merged, base)
     plan = ClusterPlan(
         request=request,
@@ -72,11 +75,19 @@ def plan_deploy(
         history=history,
         seed=seed,
         has_server=has_server,
+        provisioned=context.is_provisioned,
         autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
         expires_at=own.expires_at(release.deployed_at),
         kept_off=kept_off,
     )
     return replace(plan, steps=tuple(decide(plan, exists=exists)))
+
+
+def _provisioner(context: ClusterContext) -> Iterator[str]:
+    """Yield why the platform's provisioner makes no database, where it is the one to."""
+    if context.is_provisioned:
+        platform = context.own.platform_namespace
+        yield from provisioner_problems(context.cluster, platform, context.environment)
 
 
 def _values(context: ClusterContext, names: Names, release: Release) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from tasks.core.plan import Step
 from tasks.flows.kubernetes.definitions import define, read_definitions
 from tasks.flows.kubernetes.platform_chart import PlatformChart
 from tasks.flows.kubernetes.platform_status import PartState, state_of
+from tasks.flows.kubernetes.provisioner_user import ProvisionerUser
 from tasks.flows.kubernetes.releases import repair, revisions
 from tasks.flows.kubernetes.upgrade import wait_settled
 
@@ -103,6 +104,7 @@ class ClusterPlatform:
         self._fetch = fetch
         self._work = work
         self._warn = warn
+        self._user = ProvisionerUser(cluster, inputs, work)
 
     # -- planning -----------------------------------------------------------------------------
 
@@ -133,6 +135,7 @@ class ClusterPlatform:
         for release in (CONTROLLER, RELEASE):
             if release in prints:
                 yield from self._release_steps(release, prints, record)
+        yield from self._user.steps()
 
     def _definitions_step(self) -> Iterator[Step]:
         wanted = self._chart.upstream["gatewayApi"].version
@@ -205,6 +208,8 @@ class ClusterPlatform:
         release = step.subject.removeprefix("release ")
         if step.verb == "define":
             self._define_gateway_api()
+        elif step.verb == "set up":
+            self._user.make()
         elif step.verb == "repair":
             self._repair(release)
         elif release in plan.prints:
@@ -212,6 +217,7 @@ class ClusterPlatform:
             if release == CONTROLLER:
                 self._install_controller()
             else:
+                self._user.prepare()
                 self._install(RELEASE, self._chart.folder, self._chart.own)
             newest = self._history(release)[-1].number
             record[release] = f"{newest} {plan.prints[release]}"

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.kubernetes.platform import (
     CONTROLLER,
+    MAUTIC_CONFIG,
     RELEASE,
     PlatformInputs,
     UpstreamFile,
@@ -31,6 +32,7 @@ class PlatformChart:
     """
 
     def __init__(self, root: Path, inputs: PlatformInputs, files: Sequence[Path]) -> None:
+        self._root = root
         self.folder = root / FOLDER
         self._inputs = inputs
         self._files = tuple(files)
@@ -39,11 +41,31 @@ class PlatformChart:
     def own(self) -> dict[str, Any]:
         """The chart's values that are not its defaults."""
         result: dict[str, Any] = values(self._inputs)
+        if self._inputs.provisioner:
+            result["provisioner"]["tlsCa"] = self._authority()
         for path in self._files:
             if not path.is_file():
                 raise InputError(f"there is no values file {path}")
             result = overlay(result, read_values(path))
         return result
+
+    def _authority(self) -> str:
+        """Return the certificates of the database's authorities: in PEM, or a file's path.
+
+        What is a file of the project in the mautic image is taken from the project. Any other file
+        must be in the provisioner's image as well.
+        """
+        path = self._inputs.database_ca
+        if not path.startswith(MAUTIC_CONFIG):
+            return path
+        file = self._root / "docker" / "mautic" / "config" / path.removeprefix(MAUTIC_CONFIG)
+        try:
+            return file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"database.tls_ca: {file.relative_to(self._root)} cannot be read",
+                hint="it holds the certificates of the authorities that signed the database's own",
+            ) from error
 
     @cached_property
     def merged(self) -> dict[str, Any]:

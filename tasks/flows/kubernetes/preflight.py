@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
@@ -12,12 +12,20 @@ from tasks.core.kubernetes.rights import needed
 from tasks.flows.kubernetes.access import may_grant_access
 
 
-def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, exists: bool) -> None:
+def preflight(
+    cluster: Cluster,
+    namespace: str,
+    values: Mapping[str, Any],
+    *,
+    exists: bool,
+    more: Iterable[str] = (),
+) -> None:
     """Check that a deploy can work.
 
     Args:
         values: the chart's merged values.
         exists: whether the namespace exists.
+        more: further problems.
 
     Raises:
         SuiteError: something is missing; the error names everything that is.
@@ -26,6 +34,7 @@ def preflight(cluster: Cluster, namespace: str, values: Mapping[str, Any], *, ex
         *_forbidden(cluster, namespace, values, exists=exists),
         *_classes(cluster, values),
         *_route(cluster, namespace, values.get("route") or {}),
+        *more,
     ]
     if problems:
         raise SuiteError(

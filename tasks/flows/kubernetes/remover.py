@@ -13,6 +13,7 @@ from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
+from tasks.flows.kubernetes.provisioning import withdraw_database
 from tasks.flows.kubernetes.removal import finish, inspect_namespace, removals
 from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
@@ -60,7 +61,7 @@ class ClusterRemover:
                 )
                 context.write_record(owner, names, begun)
 
-        drop = self._drop(names, record.database if record else "")
+        drop = self._drop(names, record)
         todo = removals(context.cluster, context.helm, names, inside, mark=mark, drop=drop)
         if inside.foreign:
             nothing = ClusterRecord(State.REMOVED, names.url)
@@ -72,14 +73,15 @@ class ClusterRemover:
             todo.append((Step("keep", f"namespace {names.namespace}", kept), without_messages(int)))
         return RemovalPlan(title, tuple(todo))
 
-    def _drop(self, names: Names, image: str) -> tuple[Step, Removal] | None:
-        """Return the step that drops the branch's database and user; None if there is none.
-
-        Args:
-            image: the image that created it, or an empty string.
-        """
-        server = self._context.database_server
-        if server is None or not image:
+    def _drop(self, names: Names, record: ClusterRecord | None) -> tuple[Step, Removal] | None:
+        """Return the step that drops the branch's database and user; None if there is none."""
+        server, step = self._context.database_server, _drop_step(names)
+        if server is None or record is None or record.state is State.REMOVED:
+            return None
+        if self._context.is_provisioned:
+            return step, partial(withdraw_database, self._context, names)
+        image = record.database
+        if not image:
             return None
 
         def drop(say: Say, /) -> None:
@@ -93,5 +95,8 @@ class ClusterRemover:
                 say=say,
             )
 
-        step = Step("remove", f"database {names.database}", f"and user {names.database_user}")
         return step, drop
+
+
+def _drop_step(names: Names) -> Step:
+    return Step("remove", f"database {names.database}", f"and user {names.database_user}")

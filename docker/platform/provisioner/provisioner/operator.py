@@ -1,0 +1,99 @@
+"""The operator: watches namespaces, and calls the reconciler for those that ask for a database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import kopf
+
+from provisioner.cluster import ClusterError
+from provisioner.reconcile import Reconciler
+from provisioner.rules import DATABASE, MANAGED_BY, MANAGER, PREFIX, ForeignError
+from provisioner.server import ServerError
+
+log = logging.getLogger("provisioner")
+
+AGAIN_SECONDS = 5
+SWEEP_SECONDS = 60
+WATCH_SECONDS = 300
+"""After which a watch is begun anew: a connection that has died silently is not noticed before."""
+WORKERS = 8
+"""How many namespaces are worked on at a time."""
+
+
+def register(reconciler: Reconciler) -> kopf.OperatorRegistry:
+    """Return the handlers of all namespaces that the suite made and that ask for a database."""
+    registry = kopf.OperatorRegistry()
+    ours: dict[str, Any] = {
+        "registry": registry,
+        "labels": {MANAGED_BY: MANAGER, DATABASE: kopf.PRESENT},
+    }
+
+    # A registry of one's own has no handlers to log in.
+    kopf.on.login(registry=registry)(kopf.login_via_client)
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
+        own = f"provisioner.{PREFIX.rstrip('/')}"
+        settings.persistence.finalizer = DATABASE
+        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=own)
+        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=own)
+        # The reconciler posts its own Events, where the branch's people see them.
+        settings.posting.enabled = False
+        settings.scanning.disabled = True  # no kinds but namespaces
+        settings.execution.max_workers = WORKERS
+        settings.watching.server_timeout = WATCH_SECONDS
+        settings.watching.client_timeout = WATCH_SECONDS + 60
+        memo.sweeper = asyncio.create_task(_sweep_for_ever(reconciler))
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(memo: kopf.Memo, **_: Any) -> None:
+        memo.sweeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await memo.sweeper
+
+    @kopf.on.create("namespaces", **ours)
+    @kopf.on.resume("namespaces", **ours)
+    @kopf.on.update("namespaces", **ours)
+    def provide(body: kopf.Body, **_: Any) -> None:
+        _attempt(partial(reconciler.reconcile, body))
+
+    @kopf.on.delete("namespaces", **ours)
+    def remove(body: kopf.Body, **_: Any) -> None:
+        _attempt(partial(reconciler.remove, body))
+
+    return registry
+
+
+def run(registry: kopf.OperatorRegistry, health: str) -> None:
+    """Run until a signal ends it.
+
+    Args:
+        health: URL on which it answers to probes.
+    """
+    # Two at once do no harm (reconcile.py), so no peer is asked.
+    kopf.run(registry=registry, standalone=True, clusterwide=True, liveness_endpoint=health)
+
+
+def _attempt(work: Callable[[], None]) -> None:
+    """Do a piece of work; what may heal is tried again."""
+    try:
+        work()
+    except ForeignError as error:
+        raise kopf.PermanentError(str(error)) from error
+    except (ServerError, ClusterError) as error:
+        raise kopf.TemporaryError(str(error), delay=AGAIN_SECONDS) from error
+
+
+async def _sweep_for_ever(reconciler: Reconciler) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(reconciler.sweep)
+        except (ServerError, ClusterError) as error:
+            log.warning("sweep: %s", error)
+        await asyncio.sleep(SWEEP_SECONDS)

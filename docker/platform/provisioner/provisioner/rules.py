@@ -1,0 +1,140 @@
+"""Decides which database a namespace may have, from the namespace itself. No I/O.
+
+Whoever may create a namespace chooses its labels and annotations freely. Its name is the one thing
+that nobody can copy while the original exists. So the names of database and user are derived by
+the suite's own rule (``tasks.core.names``) from the branch that the annotations state, and count
+only if the same rule gives this very namespace for that branch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.core.errors import SuiteError
+from tasks.core.names import Names, NamingRule, choose, database_prefix, names_by_rule
+
+Object = Mapping[str, Any]
+
+PREFIX = "mautic-multidev.io/"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "mautic-multidev"
+DATABASE = f"{PREFIX}database"
+"""The label of a namespace that asks for a database, and the finalizer of one that has it."""
+WANTED = "provisioned"
+UNWANTED = "removed"
+STYLE = f"{PREFIX}names"
+"""The annotation of a namespace with the style of its names."""
+SECRET = "mautic-database"  # noqa: S105 - the object's name
+SHOWN_MAX = 80
+"""How much of a stranger's text a message repeats."""
+
+
+class ForeignError(Exception):
+    """A namespace is not what it says it is, and gets nothing."""
+
+
+@dataclass(frozen=True)
+class EnvironmentRule:
+    """One environment of invoke.yaml whose databases live on this server.
+
+    Attributes:
+        names: what the names of its branches depend on.
+        protected: whether its data outlives the namespace.
+    """
+
+    names: NamingRule
+    protected: bool
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the platform's administrator has decided.
+
+    Attributes:
+        project: prefix of every name.
+        host: the database server.
+        environments: the environments by name.
+    """
+
+    project: str
+    host: str
+    port: int
+    environments: Mapping[str, EnvironmentRule]
+
+    @classmethod
+    def from_json(cls, text: str) -> Rules:
+        """Return the rules that ``tasks.core.kubernetes.provisioner`` wrote."""
+        data = json.loads(text)
+        environments = {
+            name: EnvironmentRule(NamingRule(**one["names"]), one["protected"])
+            for name, one in data["environments"].items()
+        }
+        return cls(data["project"], data["host"], data["port"], environments)
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of all databases and users of the project."""
+        return database_prefix(self.project)
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A namespace with the database that is its own.
+
+    Attributes:
+        keep: whether the data outlives the namespace.
+    """
+
+    namespace: str
+    uid: str
+    environment: str
+    database: str
+    user: str
+    keep: bool
+
+
+def identify(rules: Rules, namespace: Object) -> Tenant:
+    """Return the database that a namespace may have.
+
+    Raises:
+        ForeignError: none; the message says why.
+    """
+    meta = namespace["metadata"]
+    labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
+    if labels.get(MANAGED_BY) != MANAGER:
+        raise ForeignError(f"the namespace lacks the label {MANAGED_BY}={MANAGER}")
+    environment = labels.get(f"{PREFIX}environment", "")
+    rule = rules.environments.get(environment)
+    if rule is None:
+        raise ForeignError(f"the platform knows no environment {environment[:SHOWN_MAX]!r}")
+    branch = annotations.get(f"{PREFIX}branch", "")
+    try:
+        candidates = names_by_rule(rule.names, branch)
+    except SuiteError as error:
+        raise ForeignError(
+            f"the annotation {PREFIX}branch is no branch: {error.message}"
+        ) from error
+    shown = branch[:SHOWN_MAX]
+    own = _own_names(candidates, meta["name"], annotations.get(STYLE, ""), shown)
+    if own.slug != labels.get(f"{PREFIX}slug"):
+        raise ForeignError(f"the slug of branch {shown!r} is {own.slug}, not that of the label")
+    return Tenant(
+        own.namespace, meta["uid"], environment, own.database, own.database_user, rule.protected
+    )
+
+
+def _own_names(candidates: Sequence[Names], namespace: str, style: str, shown: str) -> Names:
+    """Return the names of a namespace, which keeps the style that it was made with.
+
+    Raises:
+        ForeignError: they are not its branch's.
+    """
+    if own := choose(candidates, namespace, style):
+        return own
+    places = list(dict.fromkeys(each.namespace for each in candidates))
+    if namespace in places:
+        raise ForeignError(f"the annotation {STYLE} is no style: {style[:SHOWN_MAX]!r}")
+    raise ForeignError(f"the namespace of branch {shown!r} is {' or '.join(places)}, not this one")

@@ -1,0 +1,122 @@
+"""The provisioner's image: hardened, complete, and with nothing to install or build by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from tests.integration.standin_support import container
+from tests.support.images import PREFIX, debian, has_image, key_of, machine_lock, run
+from tests.support.provisioner import ADMINISTRATOR, FOLDER, Database, running_database
+from tests.support.suite import ROOT
+
+HARDENED: dict[str, Any] = {
+    "read_only": True,
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges:true"],
+    "tmpfs": {"/tmp": "uid=65532,gid=65532"},
+}
+
+
+@pytest.fixture(scope="module")
+def image(engine: docker.DockerClient) -> str:
+    """The image, built if the engine lacks it."""
+    base = debian(engine)
+    parts = ("__init__", "display", "errors", "names")
+    core = [ROOT / "tasks" / "core" / f"{name}.py" for name in parts]
+    tag = key_of(FOLDER, ROOT / "docker" / "apt", *core, more=base)
+    reference = f"{PREFIX}/provisioner:{tag}"
+    with machine_lock("provisioner"):
+        if not has_image(engine, reference):
+            run(
+                *("docker", "buildx", "--builder", "default", "bake", "--load"),
+                *("--file", str(FOLDER / "docker-bake.hcl")),
+                *(f"--set=provisioner.tags={reference}", f"--set=provisioner.context={FOLDER}"),
+                f"--set=provisioner.contexts.apt={ROOT / 'docker' / 'apt'}",
+                f"--set=provisioner.contexts.core={ROOT / 'tasks' / 'core'}",
+                env={"DEBIAN_IMAGE": base},
+            )
+    return reference
+
+
+def result(made: Any) -> tuple[int, str]:
+    status = made.wait()["StatusCode"]
+    return status, made.logs().decode()
+
+
+def test_it_runs_as_nobody_and_holds_all_that_it_imports(
+    engine: docker.DockerClient, image: str
+) -> None:
+    script = (
+        "import os, shutil, botocore.session, provisioner.operator, provisioner.administrator\n"
+        "botocore.session.get_session().create_client('secretsmanager', region_name='eu-west-1')\n"
+        "print(os.getuid(), [shutil.which(one) for one in ('pip', 'gcc', 'curl', 'git')])"
+    )
+    argv = ["/opt/venv/bin/python", "-c", script]
+    with container(engine, image, argv[1:], entrypoint=argv[:1], **HARDENED) as made:
+        assert result(made) == (0, "65532 [None, None, None, None]\n")
+
+
+@pytest.fixture(scope="module")
+def database(
+    engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    with running_database(engine, tmp_path_factory.mktemp("database")) as made:
+        yield made
+
+
+def test_it_makes_its_user_as_the_job_does(
+    engine: docker.DockerClient, image: str, database: Database, tmp_path: Path
+) -> None:
+    address = database.address
+    files = {
+        "config/rules.json": (
+            f'{{"project": "mautic", "host": "{address.host}", "port": {address.port},'
+            ' "environments": {}}'
+        ),
+        "config/ca.pem": Path(address.ca).read_text(),
+        "login/username": "mautic__manager",
+        "login/password": "planted-password",
+        "admin/username": ADMINISTRATOR.user,
+        "admin/password": ADMINISTRATOR.password,
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    environment = {
+        "PROVISIONER_RULES": "/given/config/rules.json",
+        "PROVISIONER_LOGIN": "/given/login",
+        "PROVISIONER_ADMIN": "/given/admin",
+        "PROVISIONER_CA": "/given/config/ca.pem",
+    }
+    tmp_path.chmod(0o755)
+    options = {
+        **HARDENED,
+        "network_mode": "host",
+        "volumes": {str(tmp_path): {"bind": "/given", "mode": "ro"}},
+        "environment": environment,
+    }
+    with container(engine, image, ["setup"], **options) as made:
+        status, said = result(made)
+    assert (status, said) == (0, "provisioner: the user mautic__manager is limited to mautic_*\n")
+    assert "mautic__manager" in database.names()
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "said"),
+    [
+        (["setup"], 78, "a setting is missing or wrong: 'PROVISIONER_RULES'"),
+        (["drop"], 64, "say run or setup"),
+    ],
+)
+def test_used_wrongly_it_says_so(
+    engine: docker.DockerClient, image: str, argv: list[str], status: int, said: str
+) -> None:
+    with container(engine, image, argv, **HARDENED) as made:
+        found, text = result(made)
+    assert found == status, text
+    assert said in text
