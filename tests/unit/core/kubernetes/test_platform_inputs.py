@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import yaml
+
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.settings import parse
 
@@ -37,3 +41,16 @@ def test_branches_may_deploy_to_no_protected_environment_of_their_cluster() -> N
         assert found.main_environments == ("dev", "prod")
         assert found.branch_environments == ("dev",)
     assert inputs_of(settings, "elsewhere", {}).main_environments == ("elsewhere",)
+
+
+def test_the_provisioner_gets_the_rules_of_all_environments_of_its_server() -> None:
+    image = f"r.example.org/provisioner@sha256:{'a' * 64}"
+    database = {**DEV["database"], "provisioner": image}
+    given = {"dev": {**DEV, "database": database}, "prod": PROD, "elsewhere": ELSEWHERE}
+    settings = parse({"environments": given}, lambda _: "test")
+    found = inputs_of(settings, "dev", {})
+    assert found.provisioner == image
+    assert set(found.rules["environments"]) == {"dev", "prod"}
+    # Values of Helm are YAML, and rules.json is JSON.
+    assert yaml.safe_load(yaml.safe_dump(found.rules)) == json.loads(json.dumps(found.rules))
+    assert inputs_of(settings, "elsewhere", {}).rules == {}
