@@ -69,8 +69,11 @@ class Bench:
     server: FakeServer = field(default_factory=FakeServer)
     cluster: FakeKubernetes = field(default_factory=FakeKubernetes)
 
-    def reconcile(self, item: Any) -> Record:
+    def work(self, item: Any) -> None:
         Reconciler(RULES, self.server, self.cluster).reconcile(item)  # type: ignore[arg-type]
+
+    def reconcile(self, item: Any) -> Record:
+        self.work(item)
         return self.cluster.kept[item["metadata"]["name"]]
 
 
@@ -86,8 +89,19 @@ def test_nobody_gets_the_user_of_another_namespace(monkeypatch: pytest.MonkeyPat
     told = bench.cluster.kept[thief["metadata"]["name"]]
     assert (told.state, told.database, told.user) == ("refused", "", "")
     assert list(bench.server.users) == [for_all]
-    # The one that has it keeps it, and a present name is nobody else's.
     assert bench.reconcile(victim).state == "ready"
+
+
+def test_nobody_drops_the_user_of_another_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that asks for a removal, and has nothing, has not even been refused anything."""
+    for_all = names_of_all_styles(SETTINGS, "dev", COLLIDING[0])[1].database_user
+    bench = Bench()
+    victim, thief = (made(branch, style=Style.FORMER) for branch in COLLIDING)
+    bench.reconcile(victim)
+    monkeypatch.setattr("tasks.core.names._database_user", lambda *_: for_all)
+    thief["metadata"]["labels"]["mautic-multidev.io/database"] = "removed"
+    bench.work(thief)
+    assert list(bench.server.users) == [for_all]
 
 
 def test_a_namespace_keeps_the_user_that_it_has() -> None:

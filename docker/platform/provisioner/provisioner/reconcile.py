@@ -138,9 +138,11 @@ class Reconciler:
         if known:
             return known if known.uid == meta["uid"] else None
         try:
-            return Record.of(identify(self._rules, namespace), "creating")
+            tenant = identify(self._rules, namespace)
+            self._check(tenant, None)
         except ForeignError:
             return None
+        return Record.of(tenant, "creating")
 
     def _drop(self, record: Record) -> None:
         """Drop a record's database and user, unless they are to be kept."""
