@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
 
 BAKE = "docker/docker-bake.hcl"
-_BUILT_FROM = "docker"
-"""The folder with everything that images are built from."""
+BUILT_FROM = "docker"
+"""The folder with everything that images are built from, and the stand-ins are made from."""
 
 THEMES = "themes"
 """The folder of the build context that migrations do not depend on: themes."""
@@ -360,7 +360,7 @@ def check_line_ends(git: Git) -> None:
     Raises:
         InputError: a file has other line ends; the error names it.
     """
-    found = git.with_other_line_ends(_BUILT_FROM)
+    found = git.with_other_line_ends(BUILT_FROM)
     if found:
         more = f", and {len(found) - 1} more" if found[1:] else ""
         raise InputError(
