@@ -36,6 +36,9 @@ BUILT_FROM = "docker"
 THEMES = "themes"
 """The folder of the build context that migrations do not depend on: themes."""
 
+_OWN = ("docker/mautic/config", "docker/mautic/plugins", "docker/mautic/themes")
+"""Folders that the builder cannot do without; git keeps none that is empty."""
+
 PUSH_AGAIN_SECONDS = (1, 3)
 """Pauses before a push is retried. Docker retries layers, but not manifests; and a registry may
 answer 500, like CNCF's if two clients push the same tag at once."""
@@ -490,6 +493,10 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: BuildTools) -> d
         "VERSION": subject.checkout.tag,
         "CODE": next((image.code for image in missing if image.name == IMAGES[0]), ""),
     }
+    for folder in _OWN:
+        place = tools.buildx.root / folder
+        if place.parent.is_dir():
+            place.mkdir(exist_ok=True)
     links = {of for target in plan.definition.targets.values() for of in linked(target).values()}
 
     def bake(activity: Activity, *, fresh: bool) -> dict[str, Baked]:
