@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.adapters.committed import BuildInputs, Comparison
+from tasks.adapters.committed import BuildInputs, Comparison, not_checked_out
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.repository import canonical
@@ -167,6 +167,22 @@ class Git:
         unseen = found.differences()
         dirty = self._fingerprint(status, unseen) if status or unseen else None
         return Checkout(commit, dirty, tuple(unseen))
+
+    def require_checked_out(self, *folders: str) -> None:
+        """Check that a sparse checkout leaves nothing out; deleted files are not looked for.
+
+        Args:
+            folders: folders of the checkout, relative to it.
+
+        Raises:
+            InputError: a file is not checked out; the hint is the command that fetches it.
+        """
+        # Where there is no repository, nothing can be left out.
+        listed = self._run("ls-files", "-t", "-z", "--", *folders, check=False).stdout
+        for entry in listed.split("\0"):
+            tag, _, path = entry.partition(" ")
+            if tag == "S" and not os.path.lexists(self._root / path):
+                raise not_checked_out(path)
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         """Return the files that are committed with LF and checked out with CRLF.

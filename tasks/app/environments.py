@@ -15,7 +15,7 @@ from tasks.app.session import Session
 from tasks.core.environment import Owner
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
-from tasks.flows.build import guard
+from tasks.flows.build import BUILT_FROM, guard
 from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
 from tasks.flows.deploy import DeployResult, run_deploy
 from tasks.flows.gc import SweepPlan, find_sweep, run_sweep
@@ -30,6 +30,9 @@ from tasks.flows.target import (
     owner_of,
 )
 from tasks.flows.views import no_environment_error, now
+
+CHARTS = "helm"
+"""The folder with the charts and the values of environments."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,15 @@ def request(session: Session, env: str, branch: str | None, tag: str = "") -> Re
 
     Raises:
         RefusedError: the environment is protected, and what is checked out may not go there.
+        InputError: a sparse checkout leaves out a file that the deploy needs.
     """
     if tag:
         names = session.names(env, branch)
+        _require_files(session, names.environment)
         return Request(names, session.git.repository(), user_at_host(), tag)
     subject = images.subject_of(session, env, branch)
     guard(subject, session.git)
+    _require_files(session, subject.name)
     names, checkout = session.names_in(subject.name, subject.branch), subject.checkout
     return Request(names, subject.repository, user_at_host(), checkout.tag, checkout.commit)
 
@@ -84,10 +90,17 @@ def rollback_request(session: Session, env: str, branch: str | None, tag: str) -
     """Return the request to go back to the release of a tag; empty for the one before.
 
     Raises:
-        InputError: the branch has no environment.
+        InputError: the branch has no environment; or as for ``request``.
     """
     found = find_existing(session, env, branch)
+    _require_files(session, found.names.environment)
     return Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
+
+
+def _require_files(session: Session, environment: str) -> None:
+    """Check that everything a deploy reads is checked out."""
+    on_kubernetes = session.settings.environment(environment).target == "kubernetes"
+    session.git.require_checked_out(BUILT_FROM, *([CHARTS] if on_kubernetes else []))
 
 
 def deploy(session: Session, request: Request) -> DeployResult:

@@ -18,6 +18,7 @@ from tasks.core.settings import LOCAL
 from tasks.flows import pipeline
 from tasks.flows.build import (
     BAKE,
+    BUILT_FROM,
     BuildPlan,
     BuildSubject,
     BuildTools,
@@ -157,6 +158,7 @@ def subject_of(
         InputError: as for ``Git.checkout``.
     """
     names = session.names(env, branch)
+    session.git.require_checked_out(BUILT_FROM)
     return BuildSubject(
         name=names.environment,
         environment=session.settings.environment(names.environment),

@@ -40,6 +40,7 @@ from tasks.core.names import (
     platform_name,
     stack_faults,
 )
+from tasks.core.repository import canonical
 
 LOCAL = "local"
 """The environment chosen outside CI when ``--env`` is not given."""
@@ -50,6 +51,8 @@ _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
 _DURATION = r"^[1-9][0-9]*[hdw]$"
 _WORD = r"^\S+$"
+_VERSION = r"^[0-9]+\.[0-9]+$"
+_RELEASE = r"^[a-z]+$"
 _SIZE = r"^[1-9][0-9]{0,5}[kmg]$"
 _OBJECT = r"^[a-z*]+/[a-z0-9.*?-]+$"
 DATABASE_HOST = (
@@ -64,6 +67,12 @@ _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 _PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = rf"{_PART}(?:/{_PART})*"
 """https://github.com/distribution/reference, the grammar at the top of reference.go"""
+_REGISTRY = r"(?:localhost|[A-Za-z0-9-]*[.:\[][A-Za-z0-9.:\[\]-]*)"
+_IMAGE = (
+    rf"^(?:{_REGISTRY}/)?{_REPOSITORY}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
+    r"(?:@[a-z0-9]+:[0-9a-f]{32,})?$"
+)
+"""As in tasks/core/images/reference.py."""
 
 PATTERNS = {
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
@@ -75,6 +84,9 @@ PATTERNS = {
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
+    _VERSION: "must be a version: 8.4",
+    _IMAGE: "must be an image reference, its path in small letters: host/path:tag",
+    _RELEASE: "must be the name of a Debian release: trixie",
     _SIZE: "must be a size: 512m, 2g",
     _OBJECT: "must be kind/name in lower case, with * and ?",
 }
@@ -96,6 +108,9 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
+PhpVersion = Annotated[str, StringConstraints(pattern=_VERSION)]
+DebianRelease = Annotated[str, StringConstraints(pattern=_RELEASE)]
+ImageReference = Annotated[str, StringConstraints(pattern=_IMAGE)]
 ObjectGlob = Annotated[str, StringConstraints(pattern=_OBJECT)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
 HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
@@ -115,12 +130,14 @@ class _Strict(BaseModel):
 class Images(_Strict):
     """What the two images are made of."""
 
-    debian: Word = Field("trixie", description="Debian release of both images' base.")
-    php: Word = Field("8.4", description="PHP version, as Debian packages it in that release.")
-    mautic: Word = Field(
+    debian: DebianRelease = Field("trixie", description="Debian release of both images' base.")
+    php: PhpVersion = Field(
+        "8.4", description="PHP version, as Debian packages it in that release."
+    )
+    mautic: ImageReference = Field(
         "mautic/mautic:7.2-fpm", description="Image that Mautic's code is copied from."
     )
-    redis: Word = Field(
+    redis: ImageReference = Field(
         "redis:8", description="Image of the chart's Redis, where the values files enable it."
     )
     source: Literal["auto", "official", "standins"] = Field(
@@ -140,9 +157,13 @@ class PlatformSettings(_Strict):
     http_port: Port = Field(8080, description="Port of the proxy, part of every local URL.")
     registry_port: Port = Field(5050, description="Port of the local registry.")
     mail_port: Port = Field(8025, description="Port of the mail catcher's web page.")
-    registry_image: Word = Field("registry:3", description="Image of the local registry.")
-    database_image: Word = Field("mysql:8.4", description="Image of each branch's database.")
-    mail_image: Word = Field("axllent/mailpit:v1.27", description="Image of the mail catcher.")
+    registry_image: ImageReference = Field("registry:3", description="Image of the local registry.")
+    database_image: ImageReference = Field(
+        "mysql:8.4", description="Image of each branch's database."
+    )
+    mail_image: ImageReference = Field(
+        "axllent/mailpit:v1.27", description="Image of the mail catcher."
+    )
 
 
 class RegistrySettings(_Strict):
@@ -432,6 +453,16 @@ class Settings(_Strict):
     platform: PlatformSettings = Field(PlatformSettings(), description="The local platform.")
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
     environments: Mapping[Name, Environment] = Field(description="The environments, by name.")
+
+    @field_validator("repository")
+    @classmethod
+    def _address(cls, repository: str) -> str:
+        if repository and not re.match(r"https://[^/\s]+/\S+\Z|/", canonical(repository)):
+            raise ValueError(
+                "must be the address of a git repository: https://host/path, git@host:path or a "
+                "full path"
+            )
+        return repository
 
     @model_validator(mode="after")
     def _check(self) -> Settings:

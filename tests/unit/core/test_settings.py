@@ -22,6 +22,7 @@ from tasks.core.settings import (
 )
 from tasks.core.stack_outputs import defaults
 from tests.support.suite import ROOT
+from tests.unit.core.images.test_reference import TABLE
 
 OWN = yaml.safe_load((ROOT / "invoke.yaml").read_text())
 LOCAL_ENVIRONMENT = {
@@ -87,6 +88,19 @@ def test_a_ttl_is_hours_days_or_weeks(ttl: str, hours: int) -> None:
 )
 def test_a_registry_is_a_host_and_a_path(url: str) -> None:
     assert read(local(registry={"url": url})).environment(LOCAL).registry.url == url
+
+
+@pytest.mark.parametrize("text", TABLE)
+def test_an_image_may_be_any_reference(text: str) -> None:
+    assert read({"images": {"mautic": text}}).images.mautic == text
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "https://h/a/b.git", "git@h:a/b.git", "alias:b", "/srv/git/a b.git", "file:///srv/a"],
+)
+def test_a_repository_is_an_address_or_a_full_path(address: str) -> None:
+    assert read({"repository": address}).repository == address
 
 
 # -- what is wrong --------------------------------------------------------------------------------
@@ -168,7 +182,40 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         "platform.http_port in 1.yaml: must be less than or equal to 65535",
         None,
     ),
-    ({"images": {"debian": ""}}, "images.debian in 1.yaml: must be one word", None),
+    *(
+        ({"images": {"php": value}}, "images.php in 1.yaml: must be a version: 8.4", None)
+        for value in ("", "9", "8.4;id", "8.4.1", "8.4\n", "$(reboot)'\"")
+    ),
+    *(
+        (
+            {"images": {"debian": value}},
+            "images.debian in 1.yaml: must be the name of a Debian release: trixie",
+            None,
+        )
+        for value in ("", "../x", "Trixie", "trixie-slim", "13")
+    ),
+    *(
+        (
+            {group: {key: value}},
+            f"{group}.{key} in 1.yaml: must be an image reference, its path in small letters: "
+            "host/path:tag",
+            None,
+        )
+        for group, key, value in (
+            *(("images", "mautic", value) for value in ("Mautic/UPPER:1", "a:b:c", "a/")),
+            *(("images", "redis", "Redis"), ("platform", "registry_image", "registry:")),
+            *(("platform", "database_image", "a//b"), ("platform", "mail_image", "http://a/b")),
+        )
+    ),
+    *(
+        (
+            {"repository": value},
+            "repository in 1.yaml: must be the address of a git repository: https://host/path, "
+            "git@host:path or a full path",
+            None,
+        )
+        for value in ("not an url", "example", "https://", "https://host", "../m", "no: url")
+    ),
     (
         {"images": {"source": "hub"}},
         "images.source in 1.yaml: must be 'auto', 'official' or 'standins'",
