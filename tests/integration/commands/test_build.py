@@ -177,15 +177,13 @@ def test_a_setting_reaches_the_image_and_its_key(site: Site, engine: docker.Dock
     first = site.built()
     environ = engine.images.get(first["mautic"]["reference"]).attrs["Config"]["Env"]
     assert "PHP=8.2" in environ
-    site.images = {"php": "8.2; rm -rf / $(reboot)"}
-    second = site.build()
-    assert second.returncode == 2  # one word only: nothing for a shell
-    site.images = {"php": "$(reboot)'\""}
-    third = site.built()
-    assert third["mautic"]["action"] == "built"
-    assert third["nginx"]["action"] == "unchanged"
-    environ = engine.images.get(third["mautic"]["reference"]).attrs["Config"]["Env"]
-    assert "PHP=$(reboot)'\"" in environ
+    site.images = {"php": "8.3"}
+    second = site.built()
+    assert second["mautic"]["action"] == "built"
+    assert second["nginx"]["action"] == "unchanged"
+    for nothing_for_a_shell in ("8.2; rm -rf / $(reboot)", "$(reboot)'\""):
+        site.images = {"php": nothing_for_a_shell}
+        assert site.build().returncode == 2
 
 
 # -- base images ------------------------------------------------------------------------------
