@@ -120,6 +120,9 @@ SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 
+_Path = tuple[str, ...]
+"""The path of a key in the settings."""
+
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
 
@@ -435,6 +438,14 @@ class Environment(_Strict):
         return (datetime.fromisoformat(deployed_at) + timedelta(hours=self.ttl_hours)).isoformat()
 
 
+class _KeysError(ValueError):
+    """Values that are valid by themselves do not fit together."""
+
+    def __init__(self, message: str, keys: Iterable[_Path]) -> None:
+        super().__init__(message)
+        self.keys = tuple(keys)
+
+
 class Settings(_Strict):
     """Everything invoke.yaml may say."""
 
@@ -469,20 +480,24 @@ class Settings(_Strict):
         if not self.environments:
             raise ValueError("environments must name at least one environment")
         for name, environment in self.environments.items():
+            own = [("environments", name, key) for key in sorted(environment.model_fields_set)]
             if environment.stack not in {None, *self.stacks}:
-                raise ValueError(f"environments.{name}.stack: no stack {environment.stack!r}")
+                raise _KeysError(
+                    f"no stack {environment.stack!r}", [("environments", name, "stack")]
+                )
             if environment.stack is None and environment.gaps:
-                missing = environment.gaps[0]
-                raise ValueError(f"environments.{name}: needs {missing}, or a stack that has it")
+                missing = ("environments", name, *environment.gaps[0].split("."))
+                raise _KeysError("must be given, or a stack that has it", [missing])
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
-                    raise ValueError(
-                        f"environments.{name}: namespace and host must both use "
-                        "{slug}, or neither"
+                    raise _KeysError(
+                        "namespace and host must both use {slug}, or neither",
+                        [path for path in own if path[-1] in {"namespace", "host"}],
                     )
             if (environment.target == "kubernetes") != (environment.cluster is not None):
-                raise ValueError(
-                    f"environments.{name}: target kubernetes needs cluster, and only that one"
+                raise _KeysError(
+                    "target kubernetes needs cluster, and only that one",
+                    [path for path in own if path[-1] in {"target", "cluster"}],
                 )
         for where, fault in self._name_faults():
             raise ValueError(f"{where}: {fault} (project {self.project!r})")
@@ -575,6 +590,10 @@ def parse(merged: Mapping[str, Any], origin: Callable[[tuple[str, ...]], str]) -
         return Settings.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
+        raised = first.get("ctx", {}).get("error")
+        if isinstance(raised, _KeysError):
+            places = " and ".join(f"{'.'.join(keys)} in {origin(keys)}" for keys in raised.keys)
+            raise SettingsError(f"{places}: {raised}") from error
         # A wrong key of a mapping stands as "name.[key]".
         path = tuple(str(part) for part in first["loc"] if part != "[key]")
         key = ".".join(path) or "invoke.yaml"

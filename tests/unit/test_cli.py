@@ -147,6 +147,36 @@ def test_an_empty_branch_never_means_another_one(name: str, inv: InProcess) -> N
     assert "the branch name is empty" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "variable", "value", "message"),
+    [
+        (("build", "--dry-run"), "MAUTIC_IMAGE", "x y", "'x y' is not an image reference"),
+        (("build", "--dry-run"), "DEBIAN_IMAGE", "Up", "'Up' is not an image reference"),
+        (("ci.image", "--dry-run"), "TERRAFORM_IMAGE", "a:", "'a:' is not an image reference"),
+        (
+            ("names", "--branch", "x"),
+            "INVOKE_IMAGES_MAUTIC",
+            "Mautic/UPPER:1",
+            "must be an image reference",
+        ),
+        (
+            ("names", "--branch", "x"),
+            "INVOKE_ENVIRONMENTS_LOCAL_HOST",
+            "fixed.localhost",
+            "both use {slug}, or neither",
+        ),
+    ],
+)
+def test_a_bad_variable_is_named(
+    args: tuple[str, ...], variable: str, value: str, message: str, inv: InProcess
+) -> None:
+    done = inv(*args, env={variable: value})
+    assert done.returncode == 2, done.stderr
+    first = done.stderr.splitlines()[0]
+    assert f"the variable {variable}" in first
+    assert message in first
+
+
 BAD_FILES = {
     "broken.yaml": (b"a: [\n", "cannot be read: while parsing a flow node"),
     "list.yaml": (b"- 1\n", "must hold keys and values"),

@@ -277,12 +277,23 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     (
         local(host="localhost"),
-        "invoke.yaml: environments.local: namespace and host must both use {slug}, or neither",
+        "environments.local.host in 1.yaml: namespace and host must both use {slug}, or neither",
         None,
     ),
     (
         {"environments": {"Staging!": LOCAL_ENVIRONMENT}},
         "environments.Staging! in 1.yaml: must be a letter and at most 19 more of a-z, 0-9 and '-'",
+        None,
+    ),
+    (
+        local(namespace="{project}-live"),
+        "environments.local.host in invoke.yaml and environments.local.namespace in 1.yaml: "
+        "namespace and host must both use {slug}, or neither",
+        None,
+    ),
+    (
+        local(target="kubernetes"),
+        "environments.local.target in 1.yaml: target kubernetes needs cluster, and only that one",
         None,
     ),
     # stacks, registries and clusters by their kinds
@@ -297,7 +308,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         "stacks.Dev in 1.yaml: must be a letter and at most 19 more of a-z, 0-9 and '-'",
         None,
     ),
-    (local(stack="dev"), "invoke.yaml: environments.local.stack: no stack 'dev'", None),
+    (local(stack="dev"), "environments.local.stack in 1.yaml: no stack 'dev'", None),
     (
         local(registry={"kind": "ecr"}),
         "environments.local.registry in 1.yaml: kind ecr needs a url like "
@@ -317,17 +328,17 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     (
         local(registry={"kind": "ecr", "url": ""}),
-        "invoke.yaml: environments.local: needs registry.url, or a stack that has it",
+        "environments.local.registry.url in 1.yaml: must be given, or a stack that has it",
         None,
     ),
     (
         local(host="{slug}.{domain}"),
-        "invoke.yaml: environments.local: needs domain, or a stack that has it",
+        "environments.local.domain in 1.yaml: must be given, or a stack that has it",
         None,
     ),
     (
         local(target="kubernetes", cluster={"kind": "eks"}),
-        "invoke.yaml: environments.local: needs cluster.name, or a stack that has it",
+        "environments.local.cluster.name in 1.yaml: must be given, or a stack that has it",
         None,
     ),
     (
@@ -347,7 +358,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
             cluster={"kind": "context", "name": "mine"},
             database={"tls_ca": "/var/www/html/config/ca.pem"},
         ),
-        "invoke.yaml: environments.local: needs database.host, or a stack that has it",
+        "environments.local.database.host in 1.yaml: must be given, or a stack that has it",
         None,
     ),
     *(
