@@ -132,16 +132,21 @@ class Comparison:
             if os.path.lexists(self._root / path):
                 continue
             if not any(path == other or path.startswith(f"{other}/") for other in self._known):
-                raise InputError(
-                    f"{path} is committed, but not checked out",
-                    hint="git sparse-checkout disable, or git update-index --no-skip-worktree",
-                )
+                raise not_checked_out(path)
         for path, name in _unfiltered(self._ask, self._root, wanted):
             raise InputError(
                 f"{path} is kept by the filter {name!r}, which this clone does not have",
                 hint="set the filter up (git-crypt: git-crypt unlock), and check the file out "
                 "again",
             )
+
+
+def not_checked_out(path: str) -> InputError:
+    """Return the error for a file that a sparse checkout leaves out."""
+    return InputError(
+        f"{path} is committed, but not checked out",
+        hint="git sparse-checkout disable, or git update-index --no-skip-worktree",
+    )
 
 
 def _tree(ask: RunGit, root: Path, commit: str = "HEAD", below: str = "") -> dict[str, _Entry]:

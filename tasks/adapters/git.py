@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.adapters.committed import BuildInputs, Comparison
+from tasks.adapters.committed import BuildInputs, Comparison, not_checked_out
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.repository import canonical
@@ -28,6 +28,12 @@ _STATUS = (
     *("--untracked-files=all", "--ignore-submodules=none"),
 )
 """Every path that differs from HEAD, by itself, whatever a person has set; see git-status(1)."""
+
+_NEW = "??"
+"""How `git status` marks a file that is in no commit."""
+
+_READ = ("docker/", "helm/", "tasks/")
+"""Folders from which more than the images is read."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +145,9 @@ class Git:
     def checkout(self, built: BuildInputs, *, complete: bool = False) -> Checkout:
         """Return the commit that is checked out, and whether the tree is dirty.
 
-        The tree is dirty if git says so, or if a file that images are built from differs from the
-        commit's.
+        The tree is dirty if a committed file has changed, if a file that images are built from
+        differs from the commit's, or if there is a new file where the suite reads. A new file that
+        nothing reads, such as the log of a build, changes nothing.
 
         Args:
             built: what images are built from.
@@ -151,8 +158,10 @@ class Git:
                 something is missing, and the hint is the command that fetches it.
         """
         commit = self.commit()
-        status = self._git("status", *_STATUS)
-        found = Comparison(self._ask, self._root, built, self._changed(status))
+        prefix = self._git("rev-parse", "--show-prefix")
+        said = filter(None, self._git("status", *_STATUS).split("\0"))
+        status = [entry for entry in said if _counts(entry, prefix, built)]
+        found = Comparison(self._ask, self._root, built, _below(prefix, status))
         if complete:
             found.require_complete()
         unseen = found.differences()
@@ -168,6 +177,22 @@ class Git:
         self._require_repository()
         compared = Comparison(self._ask, self._root, files, ())
         return sorted({*compared.differences(), *compared.missing()})
+
+    def require_checked_out(self, *folders: str) -> None:
+        """Check that a sparse checkout leaves nothing out; deleted files are not looked for.
+
+        Args:
+            folders: folders of the checkout, relative to it.
+
+        Raises:
+            InputError: a file is not checked out; the hint is the command that fetches it.
+        """
+        # Where there is no repository, nothing can be left out.
+        listed = self._run("ls-files", "-t", "-z", "--", *folders, check=False).stdout
+        for entry in listed.split("\0"):
+            tag, _, path = entry.partition(" ")
+            if tag == "S" and not os.path.lexists(self._root / path):
+                raise not_checked_out(path)
 
     def with_other_line_ends(self, folder: str) -> list[str]:
         """Return the files that are committed with LF and checked out with CRLF.
@@ -339,32 +364,39 @@ class Git:
                 f"{self._root} is not a git repository", hint="run inv inside your checkout"
             )
 
-    def _changed(self, status: str) -> list[str]:
-        """Return the paths of the uncommitted changes, relative to the suite's folder.
+    def _fingerprint(self, status: Iterable[str], unseen: Iterable[str]) -> str:
+        """Return eight hex digits over the uncommitted changes, new files included.
 
         Args:
-            status: what `git status` says with the options of ``_STATUS``.
+            status: entries of `git status`.
+            unseen: the paths of changes that it does not show.
         """
-        prefix = self._git("rev-parse", "--show-prefix")
-        names = (entry[3:] for entry in filter(None, status.split("\0")))
-        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-
-    def _fingerprint(self, status: str, unseen: Iterable[str]) -> str:
-        """Return eight hex digits over the uncommitted changes, untracked files included.
-
-        Args:
-            status: what `git status` says with the options of ``_STATUS``.
-            unseen: the paths of those that it does not show.
-        """
-        digest = hashlib.sha256(status.encode(errors="surrogateescape"))
+        digest = hashlib.sha256("\0".join(status).encode(errors="surrogateescape"))
         top = Path(self._git("rev-parse", "--show-toplevel"))
-        for entry in filter(None, status.split("\0")):
-            name = entry[3:]  # two letters and a space stand before it
+        for entry in status:
             # Read here, because the output of git diff depends on the user's settings.
-            digest.update(_content(top / name))
+            digest.update(_content(top / _name(entry)))
         for path in unseen:
             digest.update(os.fsencode(f"{path}\0") + _content(self._root / path))
         return digest.hexdigest()[:8]
+
+
+def _name(entry: str) -> str:
+    """Return the path of an entry of `git status`, relative to the work tree's top."""
+    return entry[3:]  # two letters and a space stand before it
+
+
+def _below(prefix: str, status: Iterable[str]) -> list[str]:
+    """Return the paths of those entries of `git status` that lie below a folder, relative to it."""
+    names = map(_name, status)
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+
+def _counts(entry: str, prefix: str, built: BuildInputs) -> bool:
+    """Return True if an entry of `git status` is a change of what the suite reads."""
+    if not entry.startswith(_NEW):
+        return True
+    return any(path.startswith(_READ) or built.holds(path) for path in _below(prefix, [entry]))
 
 
 def _content(path: Path) -> bytes:

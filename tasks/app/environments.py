@@ -18,6 +18,7 @@ from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.setting_values import hours_of
+from tasks.flows.build import BUILT_FROM
 from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
 from tasks.flows.deploy import DeployResult, run_deploy
 from tasks.flows.gc import SweepPlan, find_sweep, run_sweep
@@ -36,6 +37,9 @@ from tasks.flows.views import no_environment_error, now
 
 if TYPE_CHECKING:
     from tasks.adapters.git import Checkout
+
+CHARTS = "helm"
+"""The folder with the charts and the values of environments."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,12 @@ def request(session: Session, env: str, branch: str | None, tag: str = "") -> Re
     Raises:
         RefusedError: the environment is protected, and what is checked out may not go there, or is
             not what the tag says.
+        InputError: a sparse checkout leaves out a file that the deploy needs.
     """
     names = session.names(env, branch)
     repository = session.git.repository()
     if tag and not session.settings.environment(names.environment).protected:
+        _require_files(session, names.environment)
         return Request(wiring.settled(session, names), repository, user_at_host(), tag)
     checkout = _guarded(session, names, tag)
     names = wiring.settled(session, names)
@@ -93,13 +99,14 @@ def rollback_request(session: Session, env: str, branch: str | None, tag: str) -
     A protected environment goes back to what is checked out alone: chart and values are read there.
 
     Raises:
-        InputError: the branch has no environment.
+        InputError: the branch has no environment; or as for ``request``.
         RefusedError: the environment is protected, and what is checked out may not go there, or is
             not what the tag says.
     """
     found = find_existing(session, env, branch)
     request = Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
     if not session.settings.environment(found.names.environment).protected:
+        _require_files(session, found.names.environment)
         return request
     checkout = _guarded(session, found.names, tag)
     return replace(request, commit=checkout.commit, pinned=True)
@@ -114,10 +121,17 @@ def _guarded(session: Session, names: Names, tag: str) -> Checkout:
         tag: the tag that was asked for, or an empty string.
     """
     subject = images.subject_of(session, names.environment, names.branch)
+    _require_files(session, names.environment)
     guard(subject, session.git, ROOT)
     if tag:
         guard_tag(subject.name, subject.checkout, tag)
     return subject.checkout
+
+
+def _require_files(session: Session, environment: str) -> None:
+    """Check that everything a deploy reads is checked out."""
+    on_kubernetes = session.settings.environment(environment).target == "kubernetes"
+    session.git.require_checked_out(BUILT_FROM, *([CHARTS] if on_kubernetes else []))
 
 
 def deploy(session: Session, request: Request) -> DeployResult:

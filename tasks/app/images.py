@@ -14,10 +14,13 @@ from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
 from tasks.app.paths import RECORD, ROOT
 from tasks.app.session import Session
+from tasks.core.errors import InputError
+from tasks.core.images.reference import parse_reference
 from tasks.core.settings import LOCAL
 from tasks.flows import pipeline
 from tasks.flows.build import (
     BAKE,
+    BUILT_FROM,
     BuildPlan,
     BuildSubject,
     BuildTools,
@@ -110,8 +113,8 @@ def branch_build(session: Session, env: str, branch: str | None) -> Build:
     variables = {
         "DEBIAN": images.debian,
         "PHP": images.php,
-        "MAUTIC_IMAGE": os.environ.get("MAUTIC_IMAGE") or images.mautic,
-        **_given("DEBIAN_IMAGE"),
+        "MAUTIC_IMAGE": images.mautic,
+        **_given("MAUTIC_IMAGE", "DEBIAN_IMAGE"),
     }
     subject = subject_of(session, env, branch, complete=True)
     registry = wiring.registry(session, subject.name)
@@ -172,6 +175,7 @@ def subject_of(
         InputError: as for ``Git.checkout``.
     """
     names = session.names(env, branch)
+    session.git.require_checked_out(BUILT_FROM)
     return BuildSubject(
         name=names.environment,
         environment=session.settings.environment(names.environment),
@@ -200,5 +204,16 @@ def _tools(
 
 
 def _given(*names: str) -> dict[str, str]:
-    """Return the variables among these that are set and not empty."""
-    return {name: os.environ[name] for name in names if os.environ.get(name)}
+    """Return the variables among these that are set and not empty.
+
+    Raises:
+        InputError: one that names an image has no image reference.
+    """
+    found = {name: os.environ[name] for name in names if os.environ.get(name)}
+    for name, value in found.items():
+        if name.endswith("_IMAGE"):
+            try:
+                parse_reference(value)
+            except InputError as error:
+                raise InputError(f"the variable {name}: {error}") from error
+    return found

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 import invoke
-from invoke import Program
+from invoke import Argument, Program
 from invoke.exceptions import Exit, ParseError, UnknownFileType
 
 from tasks.core.display import readable, visible
@@ -76,12 +76,32 @@ class SuiteConfig(invoke.Config):
             self._set(**{f"_{name}": whole})
 
 
+class _WholeNumber(Argument):
+    """An option of invoke's own that takes a number, with an error that names it."""
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        """Set the value as it was given."""
+        try:
+            super().set_value(value, cast)
+        except ValueError as error:
+            raise ParseError(f"--{self.name} {value!r}: must be a whole number") from error
+
+
 class Suite(Program):
     """invoke's program, except for the exit code of a bad command line (2 instead of 1)."""
 
+    def core_args(self) -> list[Argument]:
+        """Return invoke's own options."""
+        return [
+            _WholeNumber(names=one.names, kind=int, default=one.default, help=one.help)
+            if one.kind is int
+            else one
+            for one in super().core_args()
+        ]
+
     def parse_core(self, argv: list[str] | None) -> None:
         """Read invoke's own options."""
-        with _usage_errors(ValueError):
+        with _usage_errors():
             super().parse_core(argv)
 
     def parse_collection(self) -> None:
@@ -91,7 +111,7 @@ class Suite(Program):
 
     def parse_tasks(self) -> None:
         """Read the tasks' options."""
-        with _usage_errors(ValueError):
+        with _usage_errors():
             super().parse_tasks()
 
     def parse_cleanup(self) -> None:
@@ -104,12 +124,11 @@ class Suite(Program):
 
 
 @contextlib.contextmanager
-def _usage_errors(*more: type[Exception]) -> Iterator[None]:
-    """Exit with code 2 for invoke's errors about the command line, and for further exceptions."""
-    caught: tuple[type[Exception], ...] = (ParseError, *more)
+def _usage_errors() -> Iterator[None]:
+    """Exit with code 2 for invoke's errors about the command line."""
     try:
         yield
-    except caught as error:
+    except ParseError as error:
         raise Exit(visible(f"error: {error}"), code=2) from error
     except Exit as error:
         if error.code == 1:

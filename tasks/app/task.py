@@ -6,6 +6,7 @@ It is loaded with the commands, so it imports nothing that would slow down ``inv
 from __future__ import annotations
 
 import functools
+import re
 import shlex
 import signal
 import sys
@@ -67,6 +68,17 @@ def check_format(value: str) -> bool:
     if value not in {"text", "json"}:
         raise InputError(f"--format {value!r}: must be text or json")
     return value == "json"
+
+
+def whole_number(option: str, value: str) -> int:
+    """Return the number that an option was given.
+
+    Raises:
+        InputError: it is not a whole number, or less than 0.
+    """
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise InputError(f"--{option} {value!r}: must be a whole number, 0 or more")
+    return int(value)
 
 
 def forwarded_command(argv: list[str], command: str = "") -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
-from tasks.app.task import check_format, forwarded_command, task
+from tasks.app.task import check_format, forwarded_command, task, whole_number
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -49,7 +49,7 @@ def rollback(
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 
-@task()
+@task(help={"branch": "full branch name; must be given, also for the one that is checked out"})
 def cleanup(
     session: Session,
     branch: str,
@@ -123,15 +123,16 @@ def logs(
     branch: str | None = None,
     service: str = "",
     follow: bool = False,
-    tail: int = 100,
+    tail: str = "100",
 ) -> None:
     """Show what the services of a branch's environment write."""
     from tasks.app import environments
 
+    lines = whole_number("tail", tail)
     found, say = environments.find_existing(session, env, branch), session.console.data
     try:
         found.inspector.logs(
-            found.owner, found.names, say, service=service, follow=follow, tail=tail
+            found.owner, found.names, say, service=service, follow=follow, tail=lines
         )
     except KeyboardInterrupt:
         if not follow:

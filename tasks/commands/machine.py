@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, NoReturn
 from invoke.exceptions import Exit
 
 from tasks.app.task import check_format, forwarded_command, task
+from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
 
 ALONE = {"lint", "types", "unit", "changed", "docs", "lock"}
 """Sessions of noxfile.py that need only .venv, or skip what is missing."""
+
+SESSIONS = {"tests", "integration", "e2e", "node", "bench"} | ALONE
+"""All sessions of noxfile.py."""
 
 YES = "run the commands of a fix with sudo without asking"
 
@@ -100,6 +104,12 @@ def test(
     """Run lint, types and all tests; what follows -- goes to the sessions, e.g. to pytest."""
     from tasks.app import machine
 
+    for name in only or []:
+        if name not in SESSIONS:
+            raise InputError(
+                f"--only {name!r}: there is no such session",
+                hint=f"the sessions of noxfile.py: {', '.join(sorted(SESSIONS))}",
+            )
     wanted = [*(only or []), *(["changed"] if changed else [])]
     if not wanted or set(wanted) - ALONE:
         machine.fix_for_tests(session, yes=yes)

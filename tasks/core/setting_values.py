@@ -16,6 +16,8 @@ _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
 _DURATION = r"^[1-9][0-9]*[hdw]$"
 _WORD = r"^\S+$"
+_VERSION = r"^[0-9]+\.[0-9]+$"
+_RELEASE = r"^[a-z]+$"
 _SIZE = r"^[1-9][0-9]{0,5}[kmg]$"
 _OBJECT = r"^[a-z*]+/[a-z0-9.*?-]+$"
 DATABASE_HOST = (
@@ -26,6 +28,15 @@ DATABASE_HOST = (
 _PATH = r"^/\S+$"
 _BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
+_PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
+REPOSITORY = rf"{_PART}(?:/{_PART})*"
+"""https://github.com/distribution/reference, the grammar at the top of reference.go"""
+_REGISTRY = r"(?:localhost|[A-Za-z0-9-]*[.:\[][A-Za-z0-9.:\[\]-]*)"
+_IMAGE = (
+    rf"^(?:{_REGISTRY}/)?{REPOSITORY}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
+    r"(?:@[a-z0-9]+:[0-9a-f]{32,})?$"
+)
+"""As in tasks/core/images/reference.py."""
 
 PATTERNS = {
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
@@ -37,6 +48,9 @@ PATTERNS = {
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
+    _VERSION: "must be a version: 8.4",
+    _IMAGE: "must be an image reference, its path in small letters: host/path:tag",
+    _RELEASE: "must be the name of a Debian release: trixie",
     _SIZE: "must be a size: 512m, 2g",
     _BY_DIGEST: "must be an image by digest: registry.example.com/mautic/provisioner@sha256:…",
     _OBJECT: "must be kind/name in lower case, with * and ?",
@@ -48,6 +62,9 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
+PhpVersion = Annotated[str, StringConstraints(pattern=_VERSION)]
+DebianRelease = Annotated[str, StringConstraints(pattern=_RELEASE)]
+ImageReference = Annotated[str, StringConstraints(pattern=_IMAGE)]
 ObjectGlob = Annotated[str, StringConstraints(pattern=_OBJECT)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
 HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]

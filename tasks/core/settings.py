@@ -7,7 +7,6 @@ value is an error that names the key, its file and the nearest valid name.
 
 from __future__ import annotations
 
-import itertools
 import re
 import types
 import typing
@@ -41,15 +40,21 @@ from tasks.core.names import (
     platform_name,
     stack_faults,
 )
+from tasks.core.repository import canonical
+from tasks.core.setting_conflicts import shared_databases, shared_origins
 from tasks.core.setting_values import (
     PATTERNS,
+    REPOSITORY,
     Count,
     DatabaseHost,
+    DebianRelease,
     Duration,
     HostTemplate,
     ImagePath,
+    ImageReference,
     Name,
     ObjectGlob,
+    PhpVersion,
     PinnedImage,
     Port,
     Project,
@@ -65,9 +70,6 @@ LOCAL = "local"
 
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
-_PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
-_REPOSITORY = rf"{_PART}(?:/{_PART})*"
-"""https://github.com/distribution/reference, the grammar at the top of reference.go"""
 
 _KINDS = {
     "dict_type": "must hold keys and values",
@@ -80,6 +82,9 @@ _KINDS = {
 }
 """pydantic's error types, which are in terms of Python, in terms of YAML."""
 
+_Path = tuple[str, ...]
+"""The path of a key in the settings."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -88,12 +93,14 @@ class _Strict(BaseModel):
 class Images(_Strict):
     """What the two images are made of."""
 
-    debian: Word = Field("trixie", description="Debian release of both images' base.")
-    php: Word = Field("8.4", description="PHP version, as Debian packages it in that release.")
-    mautic: Word = Field(
+    debian: DebianRelease = Field("trixie", description="Debian release of both images' base.")
+    php: PhpVersion = Field(
+        "8.4", description="PHP version, as Debian packages it in that release."
+    )
+    mautic: ImageReference = Field(
         "mautic/mautic:7.2-fpm", description="Image that Mautic's code is copied from."
     )
-    redis: Word = Field(
+    redis: ImageReference = Field(
         "redis:8", description="Image of the chart's Redis, where the values files enable it."
     )
     source: Literal["auto", "official", "standins"] = Field(
@@ -113,9 +120,13 @@ class PlatformSettings(_Strict):
     http_port: Port = Field(8080, description="Port of the proxy, part of every local URL.")
     registry_port: Port = Field(5050, description="Port of the local registry.")
     mail_port: Port = Field(8025, description="Port of the mail catcher's web page.")
-    registry_image: Word = Field("registry:3", description="Image of the local registry.")
-    database_image: Word = Field("mysql:8.4", description="Image of each branch's database.")
-    mail_image: Word = Field("axllent/mailpit:v1.27", description="Image of the mail catcher.")
+    registry_image: ImageReference = Field("registry:3", description="Image of the local registry.")
+    database_image: ImageReference = Field(
+        "mysql:8.4", description="Image of each branch's database."
+    )
+    mail_image: ImageReference = Field(
+        "axllent/mailpit:v1.27", description="Image of the mail catcher."
+    )
 
 
 class RegistrySettings(_Strict):
@@ -154,7 +165,7 @@ class RegistrySettings(_Strict):
             raise ValueError(
                 f"must be in small letters after the host, as docker wants it: {small}"
             )
-        if path and not re.fullmatch(_REPOSITORY, path):
+        if path and not re.fullmatch(REPOSITORY, path):
             raise ValueError(
                 "must have a path of a-z and 0-9, with '/', '.', '-', '_' or '__' between them"
             )
@@ -422,6 +433,14 @@ class Environment(_Strict):
         return (datetime.fromisoformat(deployed_at) + timedelta(hours=self.ttl_hours)).isoformat()
 
 
+class _KeysError(ValueError):
+    """Values that are valid by themselves do not fit together."""
+
+    def __init__(self, message: str, keys: Iterable[_Path]) -> None:
+        super().__init__(message)
+        self.keys = tuple(keys)
+
+
 class Settings(_Strict):
     """Everything invoke.yaml may say."""
 
@@ -441,25 +460,39 @@ class Settings(_Strict):
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
     environments: Mapping[Name, Environment] = Field(description="The environments, by name.")
 
+    @field_validator("repository")
+    @classmethod
+    def _address(cls, repository: str) -> str:
+        if repository and not re.match(r"https://[^/\s]+/\S+\Z|/", canonical(repository)):
+            raise ValueError(
+                "must be the address of a git repository: https://host/path, git@host:path or a "
+                "full path"
+            )
+        return repository
+
     @model_validator(mode="after")
     def _check(self) -> Settings:
         if not self.environments:
             raise ValueError("environments must name at least one environment")
         for name, environment in self.environments.items():
+            own = [("environments", name, key) for key in sorted(environment.model_fields_set)]
             if environment.stack not in {None, *self.stacks}:
-                raise ValueError(f"environments.{name}.stack: no stack {environment.stack!r}")
+                raise _KeysError(
+                    f"no stack {environment.stack!r}", [("environments", name, "stack")]
+                )
             if environment.stack is None and environment.gaps:
-                missing = environment.gaps[0]
-                raise ValueError(f"environments.{name}: needs {missing}, or a stack that has it")
+                missing = ("environments", name, *environment.gaps[0].split("."))
+                raise _KeysError("must be given, or a stack that has it", [missing])
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
-                    raise ValueError(
-                        f"environments.{name}: namespace and host must both use "
-                        "{slug}, or neither"
+                    raise _KeysError(
+                        "namespace and host must both use {slug}, or neither",
+                        [path for path in own if path[-1] in {"namespace", "host"}],
                     )
             if (environment.target == "kubernetes") != (environment.cluster is not None):
-                raise ValueError(
-                    f"environments.{name}: target kubernetes needs cluster, and only that one"
+                raise _KeysError(
+                    "target kubernetes needs cluster, and only that one",
+                    [path for path in own if path[-1] in {"target", "cluster"}],
                 )
         for where, fault in self._name_faults():
             raise ValueError(f"{where}: {fault} (project {self.project!r})")
@@ -480,68 +513,11 @@ class Settings(_Strict):
                 of_branch = names_of(self, name, branch)
                 for fault in faults(of_branch, on_kubernetes=on_kubernetes):
                     yield f"environments.{name}", fault
-        yield from self._shared_databases()
-        yield from self._shared_origins()
+        yield from shared_databases(self)
+        yield from shared_origins(self)
         for name, stack in self.stacks.items():
             for fault in stack_faults(self.project, name, stack.region, stack.state_bucket):
                 yield f"stacks.{name}", fault
-
-    def _shared_databases(self) -> Iterator[tuple[str, str]]:
-        """Yield each environment that would share a branch's database with another one.
-
-        A database is named after project and branch only. Two environments of one namespace cannot
-        both have the branch, so they are allowed.
-        """
-        for (name, own), (other, theirs) in itertools.combinations(self.environments.items(), 2):
-            templates = {own.namespace, theirs.namespace}
-            server = own.server
-            pairs = itertools.product(own.branches, theirs.branches)
-            if (
-                server is not None
-                and server == theirs.server
-                and all("{slug}" in template for template in templates)
-                and (len(templates) > 1 or own.cluster != theirs.cluster)
-                and any(itertools.starmap(_may_meet, pairs))
-            ):
-                yield (
-                    f"environments.{other}",
-                    f"shares the database of a branch with environments.{name}: the same server, "
-                    "another namespace; give one of them another server, branches that the other "
-                    "does not match, or the other's namespace",
-                )
-
-    def _shared_origins(self) -> Iterator[tuple[str, str]]:
-        """Yield each unprotected environment that can write what a protected one runs.
-
-        Whoever may build for the one would choose what the other runs: its images and its build
-        cache lie in the registry, and a stack's roles may push to it.
-        """
-        for name, own in self.environments.items():
-            for other, theirs in self.environments.items():
-                if not own.protected or theirs.protected:
-                    continue
-                prefix = f"environments.{name} is protected, and this one is not, but both have"
-                if own.stack and own.stack == theirs.stack:
-                    yield (
-                        f"environments.{other}.stack",
-                        f"{prefix} stack {own.stack}: its roles may replace the images; give one "
-                        "of them a stack of its own (stacks.NAME, inv infra.apply --stack NAME)",
-                    )
-                elif own.registry.place and own.registry.place == theirs.registry.place:
-                    yield (
-                        f"environments.{other}.registry.url",
-                        f"{prefix} their images and build cache in {theirs.registry.url}: whoever "
-                        "builds for this one could replace them; give one of them a path of its "
-                        "own, which only its own jobs may push to",
-                    )
-        for (name, stack), (other, beside) in itertools.permutations(self.stacks.items(), 2):
-            is_shared = stack.state_bucket and stack.state_bucket == beside.state_bucket
-            if is_shared and stack.protected and not beside.protected:
-                yield (
-                    f"stacks.{other}.state_bucket",
-                    f"stacks.{name} is protected, and this one is not, but both have their state, "
-                    f"which holds secrets, in {stack.state_bucket}; give each a bucket of its own",
-                )
 
     def environment(self, name: str) -> Environment:
         """Return the environment of that name.
@@ -586,6 +562,10 @@ def parse(merged: Mapping[str, Any], origin: Callable[[tuple[str, ...]], str]) -
         return Settings.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
+        raised = first.get("ctx", {}).get("error")
+        if isinstance(raised, _KeysError):
+            places = " and ".join(f"{'.'.join(keys)} in {origin(keys)}" for keys in raised.keys)
+            raise SettingsError(f"{places}: {raised}") from error
         # A wrong key of a mapping stands as "name.[key]".
         path = tuple(str(part) for part in first["loc"] if part != "[key]")
         key = ".".join(path) or "invoke.yaml"
@@ -631,16 +611,6 @@ def choose_environment(
 def matches(environment: Environment, branch: str) -> bool:
     """Return True if a branch matches the environment's patterns."""
     return any(fnmatchcase(branch, pattern) for pattern in environment.branches)
-
-
-def _may_meet(one: str, other: str) -> bool:
-    """Return True if a branch may match both patterns, judged by their literal prefixes."""
-    first, second = (re.split(r"[*?[]", pattern)[0] for pattern in (one, other))
-    if first == one:
-        return fnmatchcase(one, other)
-    if second == other:
-        return fnmatchcase(other, one)
-    return first.startswith(second) or second.startswith(first)
 
 
 def names_of(settings: Settings, environment: str, branch: str) -> Names:

@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
 
 BAKE = "docker/docker-bake.hcl"
-_BUILT_FROM = "docker"
-"""The folder with everything that images are built from."""
+BUILT_FROM = "docker"
+"""The folder with everything that images are built from, and the stand-ins are made from."""
 
 THEMES = "themes"
 """The folder of the build context that migrations do not depend on: themes."""
+
+_OWN = ("docker/mautic/config", "docker/mautic/plugins", "docker/mautic/themes")
+"""Folders that the builder cannot do without; git keeps none that is empty."""
 
 PUSH_AGAIN_SECONDS = (1, 3)
 """Pauses before a push is retried. Docker retries layers, but not manifests; and a registry may
@@ -378,7 +381,7 @@ def check_line_ends(git: Git) -> None:
     Raises:
         InputError: a file has other line ends; the error names it.
     """
-    found = git.with_other_line_ends(_BUILT_FROM)
+    found = git.with_other_line_ends(BUILT_FROM)
     if found:
         more = f", and {len(found) - 1} more" if found[1:] else ""
         raise InputError(
@@ -503,6 +506,10 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: BuildTools) -> d
         "VERSION": subject.checkout.tag,
         "CODE": next((image.code for image in missing if image.name == IMAGES[0]), ""),
     }
+    for folder in _OWN:
+        place = tools.buildx.root / folder
+        if place.parent.is_dir():
+            place.mkdir(exist_ok=True)
     links = {of for target in plan.definition.targets.values() for of in linked(target).values()}
 
     def bake(activity: Activity, *, fresh: bool) -> dict[str, Baked]:

@@ -108,6 +108,31 @@ def test_nothing_of_our_own_changes_nothing(tmp_path: Path) -> None:
     assert modes(target).keys() == {".", "Core", "Core/Core.php"}
 
 
+@pytest.mark.parametrize("target", ["nowhere.css", "../blank/nowhere.css", "../../nowhere", "x"])
+@pytest.mark.parametrize("folder", ["plugins", "themes", "config"])
+def test_a_link_to_nothing_is_refused_by_its_name(tmp_path: Path, folder: str, target: str) -> None:
+    own = write(tmp_path / "own", {"a\nb/x": f"->{target}"})
+    image = write(tmp_path / "docroot", {f"{folder}/blank/blank.css": ""})
+
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        run(ADD, own, image / folder)
+
+    assert caught.value.stderr == (
+        f"docker/mautic/{folder}/a\nb/x is a link to {target}, which is not in the image\n"
+    )
+
+
+def test_links_may_lead_to_the_release_and_to_themes_that_come_later(tmp_path: Path) -> None:
+    plugins = write(tmp_path / "plugins", {"A/a": "->../Core/c", "A/t": "->../../themes/b/b.css"})
+    themes = write(tmp_path / "themes", {"b/x": "->../../plugins/Core/c", "b/all": "->../blank"})
+    image = write(tmp_path / "docroot", {"plugins/Core/c": "", "themes/blank/b.css": ""})
+
+    run(ADD, plugins, image / "plugins")
+    run(ADD, themes, image / "themes")
+
+    assert (image / "themes" / "b" / "all" / "b.css").exists()
+
+
 # -- select-static.sh -----------------------------------------------------------------------------
 
 RELEASE: dict[str, str | bytes] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -378,3 +379,39 @@ def test_in_a_ci_job_the_branch_and_the_environment_come_from_the_job(
     done = inv(checkout, "names", env={**job, "CI_COMMIT_BRANCH": "fix-1"}, settings=settings)
     assert done.returncode == 2
     assert "no environment's branches match 'fix-1'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("left_out", "command"),
+    [
+        ("docker/standins/debian.sh", "build --dry-run"),
+        ("docker/mautic/Dockerfile", "build --dry-run"),
+        ("docker/docker-bake.hcl", "build --dry-run"),
+        ("docker/compose.yaml", "deploy --dry-run"),
+        ("docker/compose.yaml", "deploy --dry-run --tag 1a2b3c4d"),
+        ("helm/mautic/Chart.yaml", "deploy --dry-run --env cluster --tag 1a2b3c4d"),
+    ],
+)
+def test_what_a_sparse_checkout_leaves_out_is_named(
+    inv: Inv, checkout: Path, left_out: str, command: str
+) -> None:
+    git(checkout, "status")  # which sees that the copied files are those of the index
+    git(checkout, "sparse-checkout", "set", "--no-cone", "/*", f"!/{left_out}")
+    own = {
+        "target": "kubernetes",
+        "branches": ["*"],
+        "host": "{slug}.example.org",
+        "registry": {"kind": "oci", "url": "registry.example.org/m"},
+        "cluster": {"kind": "context", "name": "nowhere"},
+    }
+    done = inv(checkout, *command.split(), settings={"environments": {"cluster": own}})
+    assert done.returncode == 2, done.stderr
+    assert f"{left_out} is committed, but not checked out" in done.stderr
+
+
+def test_a_sparse_checkout_without_whole_folders_is_told_by_name(inv: Inv, checkout: Path) -> None:
+    git(checkout, "status")  # which sees that the copied files are those of the index
+    git(checkout, "sparse-checkout", "set", "tasks", "docker/nginx", "docker/standins")
+    done = inv(checkout, "build", "--dry-run")
+    assert done.returncode == 2, done.stderr
+    assert re.search("docker/.* is committed, but not checked out", done.stderr)

@@ -14,8 +14,10 @@ from tasks import namespace
 from tasks.app.invoke_config import Suite
 from tasks.app.session import Session
 from tasks.app.task import task
+from tasks.commands.machine import SESSIONS
 from tasks.core import errors
 from tests.support.inprocess import InProcess
+from tests.support.suite import ROOT
 
 
 def tasks_of(collection: Any = namespace, prefix: str = "") -> dict[str, Any]:
@@ -45,6 +47,17 @@ def test_every_task_and_every_option_is_explained(name: str) -> None:
     assert len(first) <= 100
     unexplained = [argument.name for argument in ARGUMENTS[name] if not argument.help]
     assert unexplained == []
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_only_an_option_that_may_be_left_out_has_a_default(name: str) -> None:
+    required = [argument for argument in ARGUMENTS[name] if argument.positional]
+    assert [argument.name for argument in required if "default:" in argument.help] == []
+
+
+def test_the_sessions_that_inv_test_knows_are_those_of_nox() -> None:
+    found = re.findall(r"^@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.M)
+    assert set(found) == SESSIONS
 
 
 def test_list_names_every_task(inv: InProcess) -> None:
@@ -93,7 +106,13 @@ BAD_COMMAND_LINES = [
     (["--help", "nope"], "No idea what 'nope' is!"),
     (["--list", "nope"], "'nope' not found"),
     (["--list", "--list-format", "x"], "must be flat, nested or json"),
-    (["--command-timeout", "x", "names"], "invalid literal for int()"),
+    (["--command-timeout", "x", "names"], "--command-timeout 'x': must be a whole number"),
+    (["--list", "-D", "1.5"], "--list-depth '1.5': must be a whole number"),
+    (["logs", "--tail", "x"], "--tail 'x': must be a whole number, 0 or more"),
+    (["logs", "--tail=-3"], "--tail '-3': must be a whole number, 0 or more"),
+    (["logs", "--tail", ""], "--tail '': must be a whole number, 0 or more"),
+    (["test", "--only", "nope"], "--only 'nope': there is no such session"),
+    (["test", "--only", "unit", "--only", "untis"], "--only 'untis': there is no such session"),
     (["--collection", "nope", "names"], "Can't find any collection named 'nope'!"),
     (["names", "--format", "xml"], "--format 'xml': must be text or json"),
     (
@@ -126,6 +145,36 @@ def test_an_empty_branch_never_means_another_one(name: str, inv: InProcess) -> N
     done = inv(name, "--branch", "", *required)
     assert done.returncode == 2, done.stderr
     assert "the branch name is empty" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "variable", "value", "message"),
+    [
+        (("build", "--dry-run"), "MAUTIC_IMAGE", "x y", "'x y' is not an image reference"),
+        (("build", "--dry-run"), "DEBIAN_IMAGE", "Up", "'Up' is not an image reference"),
+        (("ci.image", "--dry-run"), "TERRAFORM_IMAGE", "a:", "'a:' is not an image reference"),
+        (
+            ("names", "--branch", "x"),
+            "INVOKE_IMAGES_MAUTIC",
+            "Mautic/UPPER:1",
+            "must be an image reference",
+        ),
+        (
+            ("names", "--branch", "x"),
+            "INVOKE_ENVIRONMENTS_LOCAL_HOST",
+            "fixed.localhost",
+            "both use {slug}, or neither",
+        ),
+    ],
+)
+def test_a_bad_variable_is_named(
+    args: tuple[str, ...], variable: str, value: str, message: str, inv: InProcess
+) -> None:
+    done = inv(*args, env={variable: value})
+    assert done.returncode == 2, done.stderr
+    first = done.stderr.splitlines()[0]
+    assert f"the variable {variable}" in first
+    assert message in first
 
 
 BAD_FILES = {

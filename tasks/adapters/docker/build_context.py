@@ -6,6 +6,7 @@ does not track them, and the Dockerfiles do not copy them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -79,6 +80,10 @@ class BuildContext:
     def _check_link(self, path: str) -> None:
         place = self.root / self.folder
         target = str((place / path).readlink())
+        if _is_circular(place / path):
+            raise InputError(
+                f"{Path(self.folder) / path} is a link to {target}, and leads to itself"
+            )
         written = os.path.normpath(Path(path).parent / target)
         real = os.path.relpath(os.path.realpath(place / path), os.path.realpath(place))
         is_outside = any(
@@ -199,6 +204,15 @@ def _context(root: Path, folder: str, dockerfile: str | None) -> BuildContext:
     return BuildContext(
         root, folder, own if dockerfile and own.is_file() else place / ".dockerignore"
     )
+
+
+def _is_circular(link: Path) -> bool:
+    """Return True if following a link never ends."""
+    try:
+        link.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -18,6 +18,7 @@ from tasks.core.engine_address import context_fault, full_disk, remedy
 from tasks.core.errors import (
     CommandError,
     EngineError,
+    InputError,
     MissingToolError,
     RegistryError,
     SuiteError,
@@ -38,6 +39,12 @@ _NOISE = re.compile(r"#\d+ (?:\.\.\.$|.*\d[kMG]?B / |.*\bpushing layer )")
 
 _SAID = re.compile(r"(?:#\d+ )?\d+\.\d+ ")
 """A line of a build step's own output, with its seconds."""
+
+
+_REFUSED_LINK = re.compile(
+    rf"^{_SAID.pattern}(docker/mautic/.+ is a link to .*, which is not in the image)$", re.MULTILINE
+)
+"""What docker/mautic/build/add.sh says of a link that leads to nothing."""
 
 
 class PushError(RegistryError):
@@ -185,6 +192,7 @@ class Buildx:
             RegistryError: a base image could not be pulled, or the registry refused the push.
             PushError: the push failed; what was built stays in the builder's cache.
             EngineError: the engine cannot be reached, or its disk is full.
+            InputError: a link of a plugin or theme, or of the configuration, leads to nothing.
             CommandError: a step of the build failed.
         """
         progress = _Progress()
@@ -275,6 +283,8 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
         return MissingToolError, "docker has no buildx plugin", DOCTOR
     if fault := full_disk(output):
         return (EngineError, *fault)
+    if building and (refused := _REFUSED_LINK.search(output)):
+        return InputError, refused[1], "put there what it leads to, or remove it"
     cause = output
     if building:
         own = (line for line in output.splitlines() if not _SAID.match(line))

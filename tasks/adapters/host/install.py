@@ -162,11 +162,14 @@ def uv_environment(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def _plain_environment() -> dict[str, str]:
-    """Return this environment without the variables of pip and uv, except uv's cache."""
+    """Return this environment without the variables of pip, uv and Python, except uv's cache.
+
+    Both start Python to build what has no wheel, and cannot be told to isolate it.
+    """
     return {
         name: text
         for name, text in os.environ.items()
-        if not name.startswith(("PIP_", "UV_")) or name == "UV_CACHE_DIR"
+        if not name.startswith(("PIP_", "UV_", "PYTHON")) or name == "UV_CACHE_DIR"
     }
 
 

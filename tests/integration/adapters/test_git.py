@@ -20,6 +20,17 @@ from tests.support.suite import commit_all, git
 NOTHING = BuiltFrom((), frozenset())
 """No image is built; for what the images hold see test_committed.py."""
 
+
+class Everything:
+    """Images are built from every file."""
+
+    def paths(self) -> frozenset[str]:
+        return frozenset()
+
+    def holds(self, path: str) -> bool:
+        return True
+
+
 SHARED = "https://gitlab.example.org/g/p"
 
 
@@ -39,7 +50,7 @@ def at(path: Path, **environ: str) -> Git:
 
 
 def dirt(path: Path) -> str | None:
-    return at(path).checkout(NOTHING).dirty
+    return at(path).checkout(Everything()).dirty
 
 
 # -- the branch -----------------------------------------------------------------------------------
@@ -220,6 +231,23 @@ def test_ignored_files_and_touched_files_are_not_dirt(repository: Path) -> None:
     (repository / "ignored").write_text("x")
     (repository / "file").touch()
     assert dirt(repository) is None
+
+
+def test_a_new_file_is_dirt_where_something_reads_it(repository: Path) -> None:
+    (repository / "build.log").write_text("one")
+    (repository / "notes").mkdir()
+    (repository / "notes" / "x").write_text("one")
+    assert at(repository).checkout(NOTHING).dirty is None
+    for folder in ("helm", "docker", "tasks"):
+        (repository / folder).mkdir()
+        (repository / folder / "x").write_text("one")
+        assert at(repository).checkout(NOTHING).dirty
+        shutil.rmtree(repository / folder)
+    (repository / "file").write_text("two\n")
+    first = at(repository).checkout(NOTHING)
+    (repository / "build.log").write_text("one, and two")
+    assert first.dirty
+    assert at(repository).checkout(NOTHING) == first
 
 
 def test_asking_changes_nothing(repository: Path) -> None:

@@ -36,7 +36,7 @@ UNCHANGED = {"mautic": "unchanged", "nginx": "unchanged"}
 def test_an_engine_that_is_down_is_named(site: Site) -> None:
     done = site.build(env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
     assert done.returncode == 1
-    assert "error: the Docker Engine cannot be reached" in done.stderr
+    assert "error: the Docker Engine does not answer at unix:///nowhere" in done.stderr
     assert "DOCKER_HOST" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -22,6 +22,7 @@ from tasks.core.settings import (
 )
 from tasks.core.stack_outputs import defaults
 from tests.support.suite import ROOT
+from tests.unit.core.images.test_reference import TABLE
 
 OWN = yaml.safe_load((ROOT / "invoke.yaml").read_text())
 LOCAL_ENVIRONMENT = {
@@ -88,6 +89,19 @@ def test_a_ttl_is_hours_days_or_weeks(ttl: str, hours: int) -> None:
 )
 def test_a_registry_is_a_host_and_a_path(url: str) -> None:
     assert read(local(registry={"url": url})).environment(LOCAL).registry.url == url
+
+
+@pytest.mark.parametrize("text", TABLE)
+def test_an_image_may_be_any_reference(text: str) -> None:
+    assert read({"images": {"mautic": text}}).images.mautic == text
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "https://h/a/b.git", "git@h:a/b.git", "alias:b", "/srv/git/a b.git", "file:///srv/a"],
+)
+def test_a_repository_is_an_address_or_a_full_path(address: str) -> None:
+    assert read({"repository": address}).repository == address
 
 
 # -- what is wrong --------------------------------------------------------------------------------
@@ -169,7 +183,40 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         "platform.http_port in 1.yaml: must be less than or equal to 65535",
         None,
     ),
-    ({"images": {"debian": ""}}, "images.debian in 1.yaml: must be one word", None),
+    *(
+        ({"images": {"php": value}}, "images.php in 1.yaml: must be a version: 8.4", None)
+        for value in ("", "9", "8.4;id", "8.4.1", "8.4\n", "$(reboot)'\"")
+    ),
+    *(
+        (
+            {"images": {"debian": value}},
+            "images.debian in 1.yaml: must be the name of a Debian release: trixie",
+            None,
+        )
+        for value in ("", "../x", "Trixie", "trixie-slim", "13")
+    ),
+    *(
+        (
+            {group: {key: value}},
+            f"{group}.{key} in 1.yaml: must be an image reference, its path in small letters: "
+            "host/path:tag",
+            None,
+        )
+        for group, key, value in (
+            *(("images", "mautic", value) for value in ("Mautic/UPPER:1", "a:b:c", "a/")),
+            *(("images", "redis", "Redis"), ("platform", "registry_image", "registry:")),
+            *(("platform", "database_image", "a//b"), ("platform", "mail_image", "http://a/b")),
+        )
+    ),
+    *(
+        (
+            {"repository": value},
+            "repository in 1.yaml: must be the address of a git repository: https://host/path, "
+            "git@host:path or a full path",
+            None,
+        )
+        for value in ("not an url", "example", "https://", "https://host", "../m", "no: url")
+    ),
     (
         {"images": {"source": "hub"}},
         "images.source in 1.yaml: must be 'auto', 'official' or 'standins'",
@@ -231,12 +278,23 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     (
         local(host="localhost"),
-        "invoke.yaml: environments.local: namespace and host must both use {slug}, or neither",
+        "environments.local.host in 1.yaml: namespace and host must both use {slug}, or neither",
         None,
     ),
     (
         {"environments": {"Staging!": LOCAL_ENVIRONMENT}},
         "environments.Staging! in 1.yaml: must be a letter and at most 19 more of a-z, 0-9 and '-'",
+        None,
+    ),
+    (
+        local(namespace="{project}-live"),
+        "environments.local.host in invoke.yaml and environments.local.namespace in 1.yaml: "
+        "namespace and host must both use {slug}, or neither",
+        None,
+    ),
+    (
+        local(target="kubernetes"),
+        "environments.local.target in 1.yaml: target kubernetes needs cluster, and only that one",
         None,
     ),
     # stacks, registries and clusters by their kinds
@@ -251,7 +309,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         "stacks.Dev in 1.yaml: must be a letter and at most 19 more of a-z, 0-9 and '-'",
         None,
     ),
-    (local(stack="dev"), "invoke.yaml: environments.local.stack: no stack 'dev'", None),
+    (local(stack="dev"), "environments.local.stack in 1.yaml: no stack 'dev'", None),
     (
         local(registry={"kind": "ecr"}),
         "environments.local.registry in 1.yaml: kind ecr needs a url like "
@@ -271,17 +329,17 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     (
         local(registry={"kind": "ecr", "url": ""}),
-        "invoke.yaml: environments.local: needs registry.url, or a stack that has it",
+        "environments.local.registry.url in 1.yaml: must be given, or a stack that has it",
         None,
     ),
     (
         local(host="{slug}.{domain}"),
-        "invoke.yaml: environments.local: needs domain, or a stack that has it",
+        "environments.local.domain in 1.yaml: must be given, or a stack that has it",
         None,
     ),
     (
         local(target="kubernetes", cluster={"kind": "eks"}),
-        "invoke.yaml: environments.local: needs cluster.name, or a stack that has it",
+        "environments.local.cluster.name in 1.yaml: must be given, or a stack that has it",
         None,
     ),
     (
@@ -301,7 +359,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
             cluster={"kind": "context", "name": "mine"},
             database={"tls_ca": "/var/www/html/config/ca.pem"},
         ),
-        "invoke.yaml: environments.local: needs database.host, or a stack that has it",
+        "environments.local.database.host in 1.yaml: must be given, or a stack that has it",
         None,
     ),
     *(

@@ -120,6 +120,15 @@ def test_what_has_to_be_there_first_is_made_first(bench: Bench) -> None:
     assert plan.unmade == ("debian:trixie-slim",)
 
 
+def test_folders_that_git_does_not_keep_are_there_for_the_builder(bench: Bench) -> None:
+    (bench.root / "docker" / "mautic").mkdir(parents=True)
+    plan = plan_build(SUBJECT, bench.tools)
+    assert list((bench.root / "docker" / "mautic").iterdir()) == []
+    run_build(plan, bench.tools)
+    made = {path.name for path in (bench.root / "docker" / "mautic").iterdir()}
+    assert made == {"config", "plugins", "themes"}
+
+
 def test_a_registry_to_come_is_not_asked(bench: Bench) -> None:
     bench.registry.repositories = set()
     plan = plan_build(SUBJECT, bench.tools, registry_to_come=True)

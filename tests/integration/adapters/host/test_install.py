@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -260,6 +260,15 @@ def test_uv_reaches_packages_as_pip_does(tmp_path: Path, monkeypatch: pytest.Mon
         *("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_KEYRING_PROVIDER", "PIP_NO_CACHE_DIR"),
         *("PIP_PROXY", "PIP_RETRIES", "PIP_TIMEOUT", "PIP_TRUSTED_HOST"),
     }
+
+
+@pytest.mark.parametrize("environment", [install.pip_environment, install.uv_environment])
+def test_pythons_own_variables_do_not_reach_the_python_that_builds_a_package(
+    environment: Callable[[Mapping[str, str]], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONWARNINGS"):
+        monkeypatch.setenv(name, "/nonexistent")
+    assert not {name for name in environment({}) if name.startswith("PYTHON")}
 
 
 def test_the_dev_lock_holds_all_of_the_other() -> None:

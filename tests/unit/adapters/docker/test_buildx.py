@@ -6,7 +6,7 @@ import pytest
 
 from tasks.adapters.docker.buildx import PushError, diagnose
 from tasks.adapters.process import Completed, Runner
-from tasks.core.errors import RegistryError
+from tasks.core.errors import InputError, RegistryError
 from tasks.core.redact import Redactor
 
 PUSH = "ERROR: failed to solve: failed to push r.example.com/m/nginx:1: "
@@ -33,3 +33,13 @@ def test_a_push_that_cannot_heal_is_not_tried_again(words: str, heals: bool) -> 
     error = diagnose(Runner(Redactor()), Completed(argv, 1, "", PUSH + words, 0.1))
     assert isinstance(error, RegistryError)
     assert isinstance(error, PushError) is heals
+
+
+@pytest.mark.parametrize("prefix", ["#12 0.345 ", "0.345 "])
+def test_a_link_that_the_build_refuses_is_bad_input(prefix: str) -> None:
+    refused = "docker/mautic/themes/a/x is a link to nowhere, which is not in the image"
+    output = f"#12 [mautic 9/9] RUN\n{prefix}{refused}\nERROR: did not complete successfully\n"
+    argv = ("docker", "buildx", "bake")
+    error = diagnose(Runner(Redactor()), Completed(argv, 1, "", output, 0.1))
+    assert isinstance(error, InputError)
+    assert error.message == refused

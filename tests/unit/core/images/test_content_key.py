@@ -217,6 +217,14 @@ def test_a_link_to_what_is_not_in_the_image_is_refused_by_its_name(
         project.keys()
 
 
+@pytest.mark.parametrize("target", ["link", "other", "../One/link"])
+def test_a_link_without_an_end_is_refused_by_its_name(project: Project, target: str) -> None:
+    project.path("mautic/plugins/One/link").symlink_to(target)
+    project.path("mautic/plugins/One/other").symlink_to("link")
+    with pytest.raises(InputError, match=f"plugins/One/link is a link to {target}, and leads to"):
+        project.keys()
+
+
 @pytest.mark.parametrize("target", ["One.php", ".", "../One", "nowhere", "../../plugins/One"])
 def test_a_link_within_the_image_counts_as_what_it_says(project: Project, target: str) -> None:
     before = project.keys()
