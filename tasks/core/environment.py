@@ -137,11 +137,12 @@ class Record:
     def from_json(cls, text: str) -> Self:
         """Return the record that ``to_json`` wrote.
 
-        Unknown fields are ignored: the branches of one project may have different versions of this
-        suite, and read each other's records.
+        The branches of one project may have different versions of this suite, and read each other's
+        records. So unknown fields are ignored, and an unknown state counts as an unfinished deploy.
         """
         data = _known(cls, json.loads(text))
-        data["state"] = State(data["state"])
+        state = data["state"]
+        data["state"] = State(state) if state in list(State) else State.DEPLOYING
         data["history"] = tuple(Release(**_known(Release, each)) for each in data["history"])
         return cls(**data)
 
