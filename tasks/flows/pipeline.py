@@ -28,7 +28,6 @@ LOCAL_FILE = "docker/ci/gitlab-ci-local.yml"
 
 BAKE = "docker/ci/docker-bake.hcl"
 IMAGE = "ci"
-INFRA_IMAGE = "ci-infra"
 
 COLUMNS = ("job", "when", "environment", "on this machine")
 

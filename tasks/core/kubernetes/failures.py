@@ -76,7 +76,8 @@ _UNANSWERED = "fail(ed|ure) (calling|to call) webhook|no endpoints available for
 
 # Reasons: kubelet's container states (pkg/kubelet/images/types.go, container/sync_result.go,
 # kuberuntime) and events (pkg/kubelet/events/event.go), the scheduler's PodScheduled condition,
-# the controllers' conditions and events, and the codes of the images' own words (core.words).
+# the controllers' conditions and events, and the codes of the images' own messages
+# (core.images.wait_messages).
 # Order matters: the first rule that fits a symptom is its rule, and of several failures the one
 # highest up is told.
 RULES: tuple[Rule, ...] = (
