@@ -89,7 +89,7 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
     if plan.makes_database:
         yield Step("create", f"database {names.database}")
     if plan.quiesces:
-        yield Step("hold", "workers and crons", "while the database is migrated")
+        yield Step("quiesce", "workers and crons", "while the database is migrated")
     for name in plan.kept_off:
         yield Step("keep off", f"cron {name}", NEEDS_IMAP)
     verb = "upgrade" if newest else "install"
