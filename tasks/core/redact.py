@@ -25,7 +25,7 @@ class Redactor:
                 line by line. Lines of fewer than 4 characters are ignored.
         """
         new = {part for part in (secret, *secret.splitlines()) if len(part) >= MIN_LENGTH}
-        # The longest first, so that of a secret that contains another one nothing remains.
+        # Longest first: a secret may contain another.
         self._secrets = sorted(new | set(self._secrets), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
