@@ -17,7 +17,7 @@ from tasks.core.settings import NAMED, PATTERNS, Environment, Settings, models_i
 HEAD = """\
 # Configuration
 
-<!-- Made from tasks/core/settings.py by `nox -s docs`; edit the descriptions there. -->
+<!-- Made from tasks/core/settings.py by `./inv test --only docs`; edit the descriptions there. -->
 
 The suite's settings stand in `invoke.yaml`. They are merged, the stronger last, from
 
