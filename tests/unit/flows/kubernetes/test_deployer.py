@@ -150,10 +150,10 @@ class Bench:
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     """Nothing is deployed yet.
 
-    The deployer gets its cluster, its Helm and its lock from the context. Where it imports a function
-    that watches the cluster in threads, that name is replaced by monkeypatch: ``track`` in the module
-    ``upgrade``, and ``run_database_job``. So are the clock of a second attempt, and how long a failure
-    of Helm is held back.
+    The deployer gets its cluster, its Helm and its lock from the context. Where it imports a
+    function that watches the cluster in threads, that name is replaced by monkeypatch: ``track`` in
+    the module ``upgrade``, and ``run_database_job``. So are the clock of a second attempt, and how
+    long a failure of Helm is held back.
     """
     helm = FakeHelm()
     seen, lock = helm.seen, Calls(helm.seen)
