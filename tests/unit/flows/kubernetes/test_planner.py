@@ -157,7 +157,7 @@ def database_passwords_gone(bench: Bench) -> None:
 MAKES_NAMESPACE = ("create", f"namespace {NAMESPACE}", "")
 MAKES_SECRET = ("create", "secret mautic", ", ".join(KEYS))
 MAKES_DATABASE = ("create", f"database {NAMES.database}", "")
-HOLDS = ("hold", "workers and crons", "while the database is migrated")
+QUIESCES = ("quiesce", "workers and crons", "while the database is migrated")
 
 
 def release(verb: str, reason: str) -> tuple[str, str, str]:
@@ -187,7 +187,13 @@ INSTALLS = release("install", "nothing is deployed")
         ),
         (deployed, REQUEST, False, (), []),
         (deployed, REQUEST, True, (), []),
-        (deployed, OTHER, True, (), [HOLDS, release("upgrade", "images: 1a2b3c4d becomes newer")]),
+        (
+            deployed,
+            OTHER,
+            True,
+            (),
+            [QUIESCES, release("upgrade", "images: 1a2b3c4d becomes newer")],
+        ),
         (
             chart_changed,
             REQUEST,
@@ -202,7 +208,7 @@ INSTALLS = release("install", "nothing is deployed")
             (),
             [
                 release("repair", "pending-upgrade, left by a dead run"),
-                HOLDS,
+                QUIESCES,
                 release("upgrade", "the last deploy was interrupted"),
             ],
         ),
@@ -384,7 +390,7 @@ def test_a_way_back_takes_the_recorded_images_and_asks_no_registry(bench: Bench)
     bench.remember(bench.record.succeeded(newer, 1, "f2"))
     plan = bench.plan(replace(REQUEST, tag="", rollback=True))
     assert plan.release.mautic == "m@sha256:1a2b3c4d"
-    assert [step.verb for step in plan.steps] == ["hold", "upgrade"]
+    assert [step.verb for step in plan.steps] == ["quiesce", "upgrade"]
     assert not [each for each in bench.cluster.asked if each.startswith("images")]
 
 
