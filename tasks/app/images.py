@@ -28,7 +28,7 @@ from tasks.flows.build import (
     plan_build,
     record,
     run_build,
-    write_record,
+    write_build_file,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Build:
         """Carry out a plan, and return the images; errors as for ``run_build``."""
         built = run_build(plan, self.tools)
         if self.file:
-            write_record(self.file, self.subject, built)
+            write_build_file(self.file, self.subject, built)
         return built
 
     def report(self, built: Mapping[str, BuiltImage]) -> dict[str, Any]:

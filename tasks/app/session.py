@@ -20,7 +20,7 @@ from tasks.adapters.terminal.console import Console
 from tasks.adapters.terminal.typed_word import confirm_by_typing
 from tasks.app.paths import ROOT
 from tasks.core import stack_outputs
-from tasks.core.config_sources import Level, merge, origin, variables
+from tasks.core.config_sources import PROJECT_FILE, Level, merge, origin, variables
 from tasks.core.errors import RefusedError, SettingsError
 from tasks.core.names import Names, check_branch
 from tasks.core.redact import Redactor
@@ -258,5 +258,5 @@ def _levels(config: invoke.Config) -> list[Level]:
 def _shown(path: str | None) -> str:
     """Return a configuration file's path, short where it is the project's own."""
     if path is None or Path(path).parent == ROOT:
-        return Path(path or "invoke.yaml").name
+        return Path(path or PROJECT_FILE).name
     return str(path)

@@ -25,7 +25,7 @@ def adopt(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Make a branch's environment this repository's: its own was renamed, or moved."""
+    """Take over an environment after this repository was renamed or moved."""
     from tasks.app.adoption import BranchAdoption
     from tasks.app.wiring import settled
 

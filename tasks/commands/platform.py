@@ -66,7 +66,7 @@ def image(session: Session, env: str = "", dry_run: bool = False, format: str = 
 def status(
     session: Session, env: str = "", values: list[str] | None = None, format: str = "text"
 ) -> None:
-    """Show what a cluster has of it, and what to do about the rest."""
+    """Show which parts of the platform a cluster has, and what to do about the rest."""
     from tasks.app.wiring import cluster_platform
     from tasks.flows.kubernetes.platform_status import COLUMNS, refuse, rows
 

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.core.errors import SettingsError
 
 PREFIX = "INVOKE_"
+PROJECT_FILE = "invoke.yaml"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def merge(levels: Sequence[Level]) -> dict[str, Any]:
 def origin(levels: Sequence[Level], path: Sequence[str]) -> str:
     """Return the name of the highest level that sets a key, or else one of its parents.
 
+    What nobody sets belongs into the project's own file.
+
     Args:
         levels: lowest precedence first.
         path: the key's path.
@@ -51,7 +54,7 @@ def origin(levels: Sequence[Level], path: Sequence[str]) -> str:
         found = setter(levels, path[:length])
         if found:
             return found
-    return levels[0].name
+    return PROJECT_FILE
 
 
 def setter(levels: Sequence[Level], path: Sequence[str]) -> str | None:

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from tasks.core.errors import UnreadableError
 from tasks.core.repository import is_same
@@ -107,6 +107,11 @@ class Release:
         return (self.mautic, self.nginx) == (other.mautic, other.nginx)
 
 
+def _known_state(value: object) -> object:
+    """Return a state that this version of the suite knows in place of one that it does not."""
+    return value if value in list(State) or not isinstance(value, str) else State.DEPLOYING
+
+
 @dataclass(frozen=True)
 class Record:
     """The stored record of an environment.
@@ -118,7 +123,7 @@ class Record:
         history: the successful deployments, the newest last.
     """
 
-    state: State
+    state: Annotated[State, BeforeValidator(_known_state)]
     url: str
     expires_at: str = ""
     history: tuple[Release, ...] = ()
@@ -146,8 +151,8 @@ class Record:
     def from_json(cls, text: str) -> Self:
         """Return the record that ``to_json`` wrote.
 
-        Unknown fields are ignored: the branches of one project may have different versions of this
-        suite, and read each other's records.
+        The branches of one project may have different versions of this suite, and read each other's
+        records. So unknown fields are ignored, and an unknown state counts as an unfinished deploy.
 
         Raises:
             UnreadableError: it is not what ``to_json`` writes, or a time in it is none.

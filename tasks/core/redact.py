@@ -53,7 +53,7 @@ class Redactor:
         """
         parts = {part for part in (secret, *secret.splitlines()) if len(part) >= MIN_LENGTH}
         new = {form for part in parts for form in _forms(part) if len(form) >= MIN_LENGTH}
-        # The longest first, so that of a secret that contains another one nothing remains.
+        # Longest first: a secret may contain another.
         self._forms = sorted(new | set(self._forms), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:

@@ -30,12 +30,6 @@ _OTHER_DOORS = {
 """Hosts for SSH on port 443, for users whose port 22 is blocked."""
 
 
-def ssh_host(url: str) -> str | None:
-    """Return the host of an SSH address, which may be an alias, or None for other addresses."""
-    scheme, host, _ = _parts(url)
-    return host if scheme in _SSH else None
-
-
 def canonical(url: str, resolve: Callable[[str], str] = str) -> str:
     """Return an address in one form: ``https://host/path``, without user and port; or a path.
 

@@ -18,7 +18,7 @@ from tasks.core.settings import NAMED, Environment, Settings, models_in
 HEAD = """\
 # Configuration
 
-<!-- Made from tasks/core/settings.py by `nox -s docs`; edit the descriptions there. -->
+<!-- Made from tasks/core/settings.py by `./inv test --only docs`; edit the descriptions there. -->
 
 The suite's settings stand in `invoke.yaml`. They are merged, the stronger last, from
 
@@ -32,7 +32,8 @@ The suite's settings stand in `invoke.yaml`. They are merged, the stronger last,
 
 The result is read strictly. An unknown key, a wrong type or an impossible value ends the run with
 exit code 2 and one line that names the key, where it stands and, if it is misspelt, the nearest
-valid name. So does an `INVOKE_*` variable that sets nothing. invoke's own keys (`run`, `sudo`,
+valid name. So does an `INVOKE_*` variable that sets nothing, and a key that a YAML file gives twice
+in one place. invoke's own keys (`run`, `sudo`,
 `tasks`, `timeouts`, `runners`) stay invoke's.
 
 Secrets never stand in these files.

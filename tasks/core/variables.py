@@ -13,15 +13,15 @@ _PREFIXES = ("GIT_", "DOCKER_", "COMPOSE_", "BUILDX_", "BUILDKIT_", "BAKE_")
 """Prefixes of variables that are inherited only if they are listed below."""
 
 _KEPT = re.compile(
-    # How git reaches a remote, whose settings it reads, who makes a commit. Not kept is what leads
-    # it to another repository, index or object store (`git rev-parse --local-env-vars`), which git
-    # sets for its hooks, and what changes how it reads paths and shows differences.
+    # How git reaches a remote, whose settings it reads, who makes a commit. Dropped: variables that
+    # redirect git to another repository, index or object store (`git rev-parse --local-env-vars`),
+    # which git sets for its hooks, and those that change how it reads paths and shows differences.
     r"GIT_(?:ASKPASS|ALLOW_PROTOCOL|AUTHOR_\w+|COMMITTER_\w+|CURL_VERBOSE|EXEC_PATH|HTTP_\w+"
     r"|DISCOVERY_ACROSS_FILESYSTEM|CONFIG_(?:COUNT|GLOBAL|KEY_\d+|NOSYSTEM|PARAMETERS|SYSTEM"
     r"|VALUE_\d+)|PROTOCOL_FROM_USER|PROXY_\w+|SSH|SSH_\w+|SSL_\w+|TERMINAL_PROMPT|TRACE\w*)"
     # Where the engine is, and the registries' credentials
-    # (https://docs.docker.com/reference/cli/docker/#environment-variables). Not kept are the
-    # default platform, content trust and the builder.
+    # (https://docs.docker.com/reference/cli/docker/#environment-variables). Dropped: the default
+    # platform, content trust and the builder.
     r"|DOCKER_(?:API_VERSION|AUTH_CONFIG|CERT_PATH|CONFIG|CONTEXT|CUSTOM_HEADERS|HOST|TLS"
     r"|TLS_VERIFY)"
 )

@@ -361,7 +361,7 @@ def record(subject: BuildSubject, built: Mapping[str, BuiltImage]) -> dict[str, 
     }
 
 
-def write_record(path: Path, subject: BuildSubject, built: Mapping[str, BuiltImage]) -> None:
+def write_build_file(path: Path, subject: BuildSubject, built: Mapping[str, BuiltImage]) -> None:
     """Write build.json atomically: two builds may end at the same time."""
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False

@@ -70,7 +70,7 @@ def run_deploy(
         except RefusedError:
             raise
         except SuiteError as error:
-            raise _failed(
+            raise _recover(
                 error, deployer=deployer, plan=plan, console=console, root=root
             ) from error
         credentials = deployer.finish(plan)
@@ -97,7 +97,7 @@ def _turn(deployer: Deployer[P], request: Request, me: Holder, console: Console)
         yield
 
 
-def _failed(
+def _recover(
     error: SuiteError,
     *,
     deployer: Deployer[P],
@@ -146,9 +146,7 @@ def _over_newer_schema(deployer: Deployer[P], request: Request, console: Console
     try:
         newer = deployer.newer_migrations(request.owner, request.names)
     except SuiteError as error:
-        console.warn(
-            f"whether the database is newer than {back} could not be asked: {error.message}"
-        )
+        console.warn(f"could not check whether the database is newer than {back}: {error.message}")
         return ""
     if not newer:
         return ""

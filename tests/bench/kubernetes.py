@@ -1,7 +1,7 @@
 """`inv deploy` to a cluster against plain Helm: deploys that are doomed, and good ones.
 
 Both sides deploy the same chart with the same values and images to the tests' control plane, whose
-node plays the pods. Ours is the whole command: start-up, lock, preflight, holding of workers,
+node plays the pods. Ours is the whole command: start-up, lock, preflight, quiescing of workers,
 tracking and smoke test; for a doomed deploy the evidence and the way back, too. Plain is
 `helm upgrade --install --wait` alone, which leaves the broken release as it is.
 """

@@ -326,7 +326,7 @@ class Seen:
     timings: list[Object]
     serving: set[str]
     before: set[str]
-    held: list[str]
+    quiesced: list[str]
     history: list[str]
     state: str
     migrations: list[str]
@@ -432,7 +432,7 @@ def run(deploys: Deploys, row: Row, branch: str, tag: str, checkout: Path) -> Se
         json.loads((checkout / "artifacts" / "timings.json").read_text()),
         deploys.serving(branch),
         before,
-        deploys.held(branch),
+        deploys.quiesced(branch),
         [one["status"] for one in deploys.history(branch)] if not row.first else [],
         record["state"],
         deploys.migrations(branch),
@@ -508,7 +508,7 @@ def test_a_deploy_that_fails(
         assert "which is running again" in hint
         assert "roll" in phases
         assert seen.serving == seen.before
-        assert seen.held == []
+        assert seen.quiesced == []
         assert seen.history[-1] == "deployed"
 
 
@@ -524,7 +524,7 @@ def test_a_deploy_that_works_in_spite_of(outcomes: Any, name: str) -> None:
     assert len(said) <= 20, said
     assert sorted(set(said)) == sorted(said)
     assert seen.serving != seen.before
-    assert seen.held == []
+    assert seen.quiesced == []
     assert seen.state == "ready"
 
 

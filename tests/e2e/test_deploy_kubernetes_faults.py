@@ -46,10 +46,10 @@ def through(proxy: FaultyProxy, tmp_path: Path, user: dict[str, Any] | None = No
 
 
 def check(deploys: Deploys, tag: str) -> None:
-    """Make sure that a tag serves, and nothing is left pending or held."""
+    """Make sure that a tag serves, and nothing is left pending or quiesced."""
     assert deploys.serving(BRANCH) >= {deploys.image(tag)}
     assert len(deploys.serving(BRANCH)) == 2
-    assert deploys.held(BRANCH) == []
+    assert deploys.quiesced(BRANCH) == []
     assert not PENDING & {one["status"] for one in deploys.history(BRANCH)}
 
 
@@ -104,7 +104,7 @@ def test_a_failure_that_helm_does_not_try_again_leaves_the_last_good_release(
     assert "Traceback" not in done.stderr
     assert "which is running again" in done.stderr
     assert deploys.serving(BRANCH) == before
-    assert deploys.held(BRANCH) == []
+    assert deploys.quiesced(BRANCH) == []
     assert not PENDING & {one["status"] for one in deploys.history(BRANCH)}
     again = deploys.deploy(BRANCH, "--tag", tag)
     assert again.returncode == 0, again.stderr
@@ -125,7 +125,7 @@ def test_a_revision_that_is_there_already_is_repaired_and_made_anew(
     assert done.returncode == 0, done.stderr
     assert f"repair release {deploys.names(branch).release}: pending-" in done.stderr
     assert deploys.image(tag) in deploys.serving(branch)
-    assert deploys.held(branch) == []
+    assert deploys.quiesced(branch) == []
     assert not PENDING & {one["status"] for one in deploys.history(branch)}
 
 

@@ -48,7 +48,7 @@ class Run:
         job = self.deploys.cluster.get("Job", name, PLATFORM)
         return bool(job and job["status"].get("active"))
 
-    def holds(self) -> bool:
+    def has_quiesced(self) -> bool:
         """Return True if the workers have been stopped for the migration."""
         names = self.deploys.names(self.branch)
         selector = f"{INSTANCE}={names.release},{COMPONENT}=worker"
@@ -82,7 +82,7 @@ NAMED = {
     "pending-install, helm told to end": Point(
         lambda run: run.is_release("pending-install"), SLOW_HOOK, first=True
     ),
-    "workers are held": Point(Run.holds, SLOW_HOOK),
+    "workers are quiesced": Point(Run.has_quiesced, SLOW_HOOK),
     "pending-upgrade": Point(lambda run: run.is_release("pending-upgrade"), SLOW_HOOK, helm=True),
     "pending-upgrade, helm told to end": Point(
         lambda run: run.is_release("pending-upgrade"), SLOW_HOOK
@@ -150,7 +150,7 @@ def check_next(deploys: Deploys, branch: str, tag: str) -> None:
     assert done.returncode == 0, done.stderr
     assert deploys.image(tag) in deploys.serving(branch)
     assert len(deploys.serving(branch)) == 2
-    assert deploys.held(branch) == []
+    assert deploys.quiesced(branch) == []
     history = [one["status"] for one in deploys.history(branch)]
     assert not PENDING & set(history)
     assert history[-1] == "deployed"

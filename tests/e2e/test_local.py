@@ -403,8 +403,8 @@ def _interrupt(run: Popen[str], *, twice: bool) -> None:
 
 @pytest.mark.parametrize(
     ("text", "twice"),
-    [("hold worker", False), ("  Recreate", False), ("  Recreate", True), ("  Starting", True)],
-    ids=["held", "replaced", "replaced, told twice", "started, told twice"],
+    [("quiesce worker", False), ("  Recreate", False), ("  Recreate", True), ("  Starting", True)],
+    ids=["quiesced", "replaced", "replaced, told twice", "started, told twice"],
 )
 def test_an_update_that_was_interrupted_is_finished_by_the_next_run(
     world: World, site: Site, v2: str, text: str, twice: bool

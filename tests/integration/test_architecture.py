@@ -15,4 +15,4 @@ def test_the_picture_of_the_rooms_is_drawn_from_its_source() -> None:
     source = ROOT / "docs" / "rooms.dot"
     argv = [str(draw), "--layout=dot", "--format=svg", str(source)]
     drawn = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-    assert (ROOT / "docs" / "rooms.svg").read_text() == drawn, "nox -s docs draws it again"
+    assert (ROOT / "docs" / "rooms.svg").read_text() == drawn, "run `./inv test --only docs`"

@@ -194,7 +194,7 @@ class Deploys:
         """Return True if a branch has a namespace."""
         return self.cluster.get("Namespace", self.names(branch).namespace) is not None
 
-    def held(self, branch: str) -> list[str]:
+    def quiesced(self, branch: str) -> list[str]:
         """Return the workers and crons that do not run."""
         where = self.names(branch).namespace
         crons = self.cluster.find("CronJob", where)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+import json
+import re
+from base64 import b64encode
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from gzip import compress
+from pathlib import Path
 from typing import Any
 
-from tests.support.fakes import Calls
+from tasks.adapters.terminal.console import Activity
+from tasks.core.kubernetes.manifests import record_of
+from tasks.core.redact import Redactor
+from tasks.core.settings import parse
+from tasks.flows.kubernetes.context import ClusterContext
+from tests.support.fakes import NAMES, Calls
 
-RELEASE, NAMESPACE = "mautic-feature-x", "mautic-feature-x"
+RELEASE, NAMESPACE = NAMES.release, NAMES.namespace
+_REQUIREMENT = re.compile(r"([\w./-]+)(?:=([^,]*)| in \(([^)]*)\))")
 
 
 @dataclass
@@ -18,9 +31,11 @@ class FakeCluster(Calls):
     Attributes:
         forbidden: what this user may not do, e.g. ``create Secret``; ``*`` for what it may not do
             everywhere.
+        asked: the questions in order; ``seen`` has only what changes something.
     """
 
     objects: dict[tuple[str, str | None, str], dict[str, Any]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
     forbidden: Collection[str] = ()
 
     def put(
@@ -37,7 +52,36 @@ class FakeCluster(Calls):
         metadata = {**known, "labels": labels or {}, **meta}
         self.objects[kind, namespace, name] = {"kind": kind, "metadata": metadata}
 
+    def keep(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Add an object by its manifest, or replace it."""
+        meta = manifest["metadata"]
+        known = {"uid": f"uid of {meta['name']}", "labels": {}}
+        version = {"resourceVersion": str(len(self.seen))}
+        kept = {**manifest, "metadata": {**known, **meta, **version}}
+        self.objects[manifest["kind"], meta.get("namespace"), meta["name"]] = kept
+        return kept
+
+    def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        record = record_of(manifest)
+        state = f": {record.state}" if record else ""
+        kind, meta = manifest["kind"], manifest["metadata"]
+        self.note(f"apply {kind} {meta['name']}{state}")
+        there = self.objects.get((kind, meta.get("namespace"), meta["name"]), {"metadata": {}})
+        return self.keep({**there, **manifest, "metadata": {**there["metadata"], **meta}})
+
+    def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        self.note(f"create {manifest['kind']} {manifest['metadata']['name']}")
+        return self.keep(manifest)
+
+    def patch(self, kind: str, name: str, namespace: str | None, changes: dict[str, Any]) -> None:
+        told = ", ".join(f"{key} {value}" for key, value in changes["spec"].items())
+        self.note(f"patch {kind} {name}: {told}")
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        self.asked.append(f"get {kind} {name}")
         found = self.objects.get((kind, namespace, name))
         if found and "deletionTimestamp" in found["metadata"]:
             # It has gone since it was listed.
@@ -54,12 +98,16 @@ class FakeCluster(Calls):
         *,
         metadata_only: bool = False,
     ) -> list[dict[str, Any]]:
-        wanted = dict(each.split("=") for each in selector.split(",") if each)
+        self.asked.append(f"find {kind}")
+        wanted = {
+            key: {value} if value else set(values.split(","))
+            for key, value, values in _REQUIREMENT.findall(selector)
+        }
         return [
             item
             for (own, place, _), item in self.objects.items()
             if (own, place) == (kind, namespace)
-            and wanted.items() <= item["metadata"]["labels"].items()
+            and all(item["metadata"]["labels"].get(key) in wanted[key] for key in wanted)
         ]
 
     def delete(
@@ -76,29 +124,41 @@ class FakeCluster(Calls):
         return self.objects.pop((kind, namespace, name), None) is not None
 
     def may(self, verb: str, kind: str, namespace: str | None = None) -> bool:
+        self.asked.append(f"may {verb} {kind}")
         return f"{verb} {kind}" not in self.forbidden
 
 
 @dataclass
 class FakeHelm(Calls):
-    """Keeps the revisions of one release as Helm does: each a Secret with its number and status."""
+    """Keeps the revisions of one release as Helm does: each a Secret with its number and status.
+
+    Attributes:
+        values: those of the last upgrade. One that fails leaves no revision.
+    """
 
     cluster: FakeCluster = field(default_factory=FakeCluster)
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self, *statuses: str) -> None:
         """Let the release have revisions of these statuses, the oldest first."""
         for number, status in enumerate(statuses, 1):
             self._put(number, status)
 
+    def look(self) -> None:
+        self.note("look for Helm")
+
+    def upgrade(
+        self, release: str, namespace: str, chart: Path, values: Mapping[str, Any], **_: object
+    ) -> None:
+        self.values = values
+        self.note("upgrade")
+        self._deploy()
+
     def rollback(
         self, release: str, namespace: str, revision: int, *, timeout_seconds: int
     ) -> None:
         self.note(f"rollback {revision}")
-        there = self.revisions
-        for number, status in there.items():
-            if status == "deployed":
-                self._put(number, "superseded")
-        self._put(max(there) + 1, "deployed")
+        self._deploy()
 
     def uninstall(self, release: str, namespace: str, *, timeout_seconds: int) -> None:
         self.note("uninstall")
@@ -111,13 +171,62 @@ class FakeHelm(Calls):
     @property
     def revisions(self) -> dict[int, str]:
         """The status of each revision."""
-        labels = [item["metadata"]["labels"] for item in self.cluster.find("Secret", NAMESPACE)]
+        found = self.cluster.find("Secret", NAMESPACE, "owner=helm")
+        labels = [item["metadata"]["labels"] for item in found]
         return {int(each["version"]): each["status"] for each in labels}
+
+    def _deploy(self) -> None:
+        there = self.revisions
+        for number, status in there.items():
+            if status == "deployed":
+                self._put(number, "superseded")
+        self._put(max(there, default=0) + 1, "deployed")
 
     def _put(self, number: int, status: str) -> None:
         labels = {"owner": "helm", "name": RELEASE, "version": str(number), "status": status}
         self.cluster.put("Secret", _stored(number), NAMESPACE, labels=labels)
+        packed = b64encode(compress(json.dumps({"info": {"status": status}}).encode()))
+        kept = self.cluster.objects["Secret", NAMESPACE, _stored(number)]
+        kept["data"] = {"release": b64encode(packed).decode()}
 
 
 def _stored(number: int) -> str:
     return f"sh.helm.release.v1.{RELEASE}.v{number}"
+
+
+def a_cluster_context(
+    cluster: FakeCluster, helm: FakeHelm, root: Path, *, php: str = "8.4", **own: Any
+) -> tuple[ClusterContext, list[str]]:
+    """Return the context of an environment in a fake cluster, and the titles of its work.
+
+    Args:
+        root: a checkout with the chart.
+        php: the images' version of PHP.
+        own: the environment's settings.
+    """
+    titles: list[str] = []
+
+    @contextlib.contextmanager
+    def work(title: str) -> Iterator[Activity]:
+        titles.append(title)
+        yield Activity(titles.append, lambda _: None)
+
+    local: Mapping[str, Any] = {
+        "target": "kubernetes",
+        "branches": ["*"],
+        "host": "{slug}.localhost",
+        "registry": {"url": "registry.example.org/x"},
+        "cluster": {"name": "fake"},
+        **own,
+    }
+    data = {"project": "mautic", "images": {"php": php}, "environments": {"local": local}}
+    context = ClusterContext(
+        settings=parse(data, lambda path: "test"),
+        environment="local",
+        cluster=cluster,  # type: ignore[arg-type]
+        helm=helm,  # type: ignore[arg-type]
+        root=root,
+        work=work,
+        redactor=Redactor(),
+    )
+    return context, titles

@@ -183,6 +183,10 @@ BAD_FILES = {
     "text.yaml": (b"words\n", "must hold keys and values"),
     "binary.yaml": (b"\xff\xfe\0", "cannot be read: 'utf-8' codec"),
     "object.yaml": (b"a: !!python/object/apply:os.system [id]\n", "could not determine"),
+    "twice.yaml": (
+        b"images:\n  php: '8.2'\n  debian: trixie\n  php: '8.4'\n",
+        "cannot be read: line 4: the key 'php' is given twice, first in line 2",
+    ),
     "misspelt.yaml": (b"projekt: x\n", "projekt in"),
     "wrong.yaml": (b"images: 3\n", "images in"),
     "number.yaml": (b"1: 2\n", "1 in"),
@@ -203,6 +207,17 @@ def test_a_settings_file_that_is_wrong(name: str, inv: InProcess, tmp_path: Path
     assert message in done.stderr
     assert str(path) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_key_that_overrides_a_merged_one_is_given_once(inv: InProcess, tmp_path: Path) -> None:
+    path = tmp_path / "merged.yaml"
+    path.write_text(
+        "environments:\n  local: &local {ttl: 1d, host: '{slug}.localhost'}\n"
+        "  other: {<<: *local, ttl: 2d, target: compose, branches: ['x'], namespace: 'x-{slug}',\n"
+        "          registry: {url: 'localhost:5050/x'}}\n"
+    )
+    done = inv("-f", str(path), "names", "--branch", "main", "--env", "other")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_settings_file_that_cannot_be_opened(inv: InProcess, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ class _End:
             self._told = held
             named = _named(self._cluster, found, held)
             self._say(f"waiting for the end of {self._kind.lower()}/{self._name}: {named}")
-        # Whoever has asked for its end cannot help what keeps all namespaces.
+        # The requester cannot fix what blocks every namespace.
         patient = self._patient and not unlisted
         still = now - self._moved
         if not patient and is_stuck(held, waited=waited, still=still, unlisted=unlisted):

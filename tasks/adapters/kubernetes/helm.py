@@ -124,7 +124,7 @@ class Helm:
             str(chart),
             "--install",
             "--hide-notes",
-            # The chart decides; what was held for a migration starts again this way.
+            # The chart decides; what was quiesced for a migration starts again this way.
             "--force-conflicts",
             f"--timeout={timeout_seconds}s",
             "--history-max=10",

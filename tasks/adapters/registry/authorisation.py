@@ -1,4 +1,4 @@
-"""The Authorization header that a registry's challenges and a login come to."""
+"""Builds the Authorization header from a registry's challenges and a login."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ask(Protocol):
 
 
 def authorise(asked: Iterable[Challenge], login: Login, ask: Ask) -> str:
-    """Return an Authorization header, or an empty string where the login opens none of the ways.
+    """Return an Authorization header, or an empty string if the login fits no challenge.
 
     Bearer goes before Basic in whatever order they come, as in containerd and dockerd.
 

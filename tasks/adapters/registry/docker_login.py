@@ -60,13 +60,13 @@ def login_to(host: str) -> Login:
     try:
         found = known.resolve_authconfig(None if host == HUB else host) or {}
     except (DockerException, ValueError, KeyError, TypeError) as error:
-        # A helper's answer is taken apart by the library, which raises what it comes upon.
+        # The library parses a helper's answer, and may raise anything.
         raise RegistryError(
             f"the password for {host} cannot be had from the credential store: "
             f"{error if isinstance(error, DockerException) else 'its answer makes no sense'}",
             hint=f"log in again: docker login {host}",
         ) from error
-    # Of a file the library gives small letters, of a store large ones.
+    # Keys are lower-case from a file, capitalised from a store.
     given = {key.lower(): value or "" for key, value in found.items()}
     return Login(
         given.get("username", ""), given.get("password", ""), given.get("identitytoken", "")

@@ -1,4 +1,4 @@
-"""Whose signature on a registry's certificate counts: the same as for docker."""
+"""Trusts the same certificate authorities for a registry as docker does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CERTS = Path("/etc/docker/certs.d")
 
 
 def adapter(host: str, **options: Any) -> HTTPAdapter:
-    """Return what carries requests to a registry by TLS.
+    """Return the HTTP adapter for a registry that is reached by TLS.
 
     It trusts the system's authorities, or those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``; those
     that requests trusts; and those of docker's ``certs.d`` for this registry.

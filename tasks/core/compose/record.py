@@ -65,7 +65,7 @@ def owner_labels(owner: Owner) -> dict[str, str]:
     return {PREFIX + name: value for name, value in asdict(owner).items()}
 
 
-def owner_of(labels: Mapping[str, str]) -> dict[str, str]:
+def labelled_owner(labels: Mapping[str, str]) -> dict[str, str]:
     """Return an object's owner from its labels, by the names of ``Owner``'s attributes."""
     return {
         key.removeprefix(PREFIX): value for key, value in labels.items() if key.startswith(PREFIX)

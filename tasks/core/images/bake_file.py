@@ -43,7 +43,7 @@ def build_folders(text: str) -> frozenset[BuildFolder]:
         named = _CONTEXTS.search(block)
         target["contexts"] = dict(enumerate(_NAMED.findall(named[1] if named else "")))
         if "inherits" in block:
-            # Then it is said by the one that it is inherited from.
+            # The parent target names the context.
             target.setdefault("context", "")
         found |= _of(target)
     return frozenset(found)

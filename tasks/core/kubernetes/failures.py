@@ -57,7 +57,7 @@ _PASSING_PULL = "|".join(
         r"connection (re|lost|closed|aborted|broken|timed|error)|connection force closed|"
         r"closed (the |idle |network )?connection|broken pipe|\bEOF\b|http2:|GOAWAY|stream error|"
         r"transport connection|TLS handshake|failed size validation|unexpected commit digest",
-        # A registry, or what stands before it, that has enough to do. Not every 5xx has a phrase:
+        # An overloaded registry or proxy. Not every 5xx has a phrase:
         # Cloudflare's 520 to 530 have none (containerd, core/remotes/docker; CRI-O; dockerd).
         r"too ?many ?requests|QPS exceeded|\bunavailable\b|bad gateway|internal server error|"
         r"status ?(code)?( \S+://\S+| \[[^\]]*\]| from (\w+ request to \S+|registry))?:? 5\d\d\b",
@@ -67,7 +67,7 @@ _PASSING_PULL = "|".join(
         r"^Back-off pulling image \"[^\"]*\"$",
     )
 )
-"""What kubelets and container runtimes say of a pull that the next attempt may be spared."""
+"""Pull errors of kubelets and container runtimes that a retry may not meet."""
 
 _UNCOUNTED = (
     "status unknown for quota|quota evaluation timed out|cannot be fulfilled on resourcequotas"
@@ -76,7 +76,8 @@ _UNANSWERED = "fail(ed|ure) (calling|to call) webhook|no endpoints available for
 
 # Reasons: kubelet's container states (pkg/kubelet/images/types.go, container/sync_result.go,
 # kuberuntime) and events (pkg/kubelet/events/event.go), the scheduler's PodScheduled condition,
-# the controllers' conditions and events, and the codes of the images' own words (core.words).
+# the controllers' conditions and events, and the codes of the images' own messages
+# (core.images.wait_messages).
 # Order matters: the first rule that fits a symptom is its rule, and of several failures the one
 # highest up is told.
 RULES: tuple[Rule, ...] = (
@@ -384,10 +385,10 @@ class Cause:
 
 
 def is_passing_refusal(words: str) -> bool:
-    """Return True if the API has not taken an object for a reason that may heal.
+    """Return True if the API rejected an object for a transient reason.
 
     Args:
-        words: the API's, or those of a program that passes them on.
+        words: the API's message, or the output of a program that repeats it.
     """
     return bool(re.search(f"{_UNCOUNTED}|{_UNANSWERED}", words))
 

@@ -236,7 +236,7 @@ def is_stuck(held: str, *, waited: float, still: float, unlisted: float = 0) -> 
         unlisted: seconds since ``has_discovery_failure`` has become true, or 0.
     """
     if unlisted > STILL_SECONDS:
-        # Whatever else moves, and whatever the group is called: most are of somebody's k8s.io.
+        # Other changes do not help. Nor does SERVED tell: most groups' names end in k8s.io.
         return waited > STUCK_SECONDS
     # A namespace whose controller has not said anything yet waits for that.
     served = held == AT_REST or any(part in held for part in SERVED)

@@ -84,7 +84,7 @@ class ComposeDeployer:
             self._make_secrets(compose)
         quiesced = [item for item in plan.changes if item.service in QUIESCED and plan.migrate]
         if any(item.verb != "create" for item in quiesced):
-            with self.context.work("hold worker and cron") as activity:
+            with self.context.work("quiesce worker and cron") as activity:
                 compose.stop([item.service for item in quiesced], activity.line)
         self._bring_up(plan, compose, [DATABASE], "database")
         self.context.secrets(names)

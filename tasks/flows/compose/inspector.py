@@ -18,9 +18,9 @@ from tasks.core.compose.record import (
     REPOSITORY,
     STYLE,
     ComposeRecord,
+    labelled_owner,
     newest,
 )
-from tasks.core.compose.record import owner_of as stated_owner
 from tasks.core.environment import Holder, Owner, observed_state
 from tasks.core.errors import DeadlineError, InputError, SettingsError, UnreadableError
 from tasks.core.names import Names, choose
@@ -63,7 +63,7 @@ class ComposeInspector:
                     found.append(read)
             except UnreadableError as error:
                 labels = own[0].labels if own else next(iter(volumes.values()))
-                found.append(unreadable(project, stated_owner(labels), error.message))
+                found.append(unreadable(project, labelled_owner(labels), error.message))
         return sorted(found, key=lambda item: item.title)
 
     def _read(

@@ -12,9 +12,9 @@ from tasks.core.compose.record import (
     RECORD,
     STYLE,
     ComposeRecord,
+    labelled_owner,
     newest,
     owner_labels,
-    owner_of,
 )
 from tasks.core.environment import ADOPT, Owner
 from tasks.core.errors import RefusedError, UnreadableError
@@ -98,7 +98,7 @@ def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
     ):
         for item in objects:
             accepted = [owner] if item.name == latest else owners
-            differences = [each.difference(owner_of(item.labels)) for each in accepted]
+            differences = [each.difference(labelled_owner(item.labels)) for each in accepted]
             if all(differences):
                 raise RefusedError(
                     f"{kind} {item.name} is not {owner.branch}'s: {differences[0]}",

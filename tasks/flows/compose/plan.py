@@ -74,7 +74,7 @@ class ComposePlan(DeployPlan):
 
     def _step(self, change: ServiceChange) -> Step:
         verb = self.verb(change)
-        reason = change.reason if verb == change.verb else "held while migrating"
+        reason = change.reason if verb == change.verb else "quiesced while migrating"
         return Step(verb, f"service {change.service}", reason)
 
 

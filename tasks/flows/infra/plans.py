@@ -18,7 +18,7 @@ from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.terraform_plan import PlanRecord, PlanSummary, read_record, refusal
 from tasks.flows.infra.context import FOLDER, StackContext
-from tasks.flows.infra.runs import carry_out, connect, outputs, plan_into, summary_of
+from tasks.flows.infra.runs import carry_out, initialise, outputs, plan_into, summary_of
 
 _SOURCES = (".tf", ".tf.json", ".tfvars", ".tfvars.json")
 
@@ -74,7 +74,7 @@ def open_plan(context: StackContext) -> PlanSummary:
         raise RefusedError(
             f"the saved plan of stack {context.name} is not applied: {reason}", hint=again
         )
-    connect(context)
+    initialise(context)
     return summary_of(context, context.plan)
 
 
@@ -127,7 +127,7 @@ def outputs_of(context: StackContext, name: str = "") -> dict[str, Any]:
     Raises:
         InputError: nothing has been applied yet, or there is no such output.
     """
-    connect(context)
+    initialise(context)
     found = outputs(context)
     if not found:
         raise InputError(

@@ -31,7 +31,7 @@ class StoppedError(SuiteError):
         self.exit_code = 128 + signum
 
 
-def connect(context: StackContext, *, rescue: bool = False) -> None:
+def initialise(context: StackContext, *, rescue: bool = False) -> None:
     """Initialise Terraform: download its provider and connect to the stack's state.
 
     Args:
@@ -59,7 +59,7 @@ def connect(context: StackContext, *, rescue: bool = False) -> None:
 
 def plan_into(context: StackContext, out: Path, *, destroy: bool = False) -> PlanSummary:
     """Make a plan, save it in a file, and return its summary."""
-    connect(context)
+    initialise(context)
     values = {"stack": context.name, "region": context.region}
     title = f"plan {'the destruction of ' if destroy else ''}{context.subject}"
     with _stoppable(context), context.console.work(title) as activity:

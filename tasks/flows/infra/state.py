@@ -10,7 +10,7 @@ from tasks.adapters.terminal.console import Console
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.plan import Step
 from tasks.flows.infra.context import StackContext
-from tasks.flows.infra.runs import connect
+from tasks.flows.infra.runs import initialise
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,6 @@ def run_unlock(plan: UnlockPlan, context: StackContext) -> None:
     Raises:
         SuiteError: Terraform failed.
     """
-    connect(context, rescue=True)
+    initialise(context, rescue=True)
     with context.console.work(plan.title):
         context.terraform.unlock(plan.lock_id)

@@ -57,7 +57,7 @@ from tasks.flows.kubernetes.values import chart, files
 from tasks.flows.target import ADMIN, Credentials, FindImages, Request, Say
 
 AGAIN_SECONDS = 2.0
-"""How long after a refusal that may heal the release is upgraded again."""
+"""Pause before retrying a transiently refused upgrade, in seconds."""
 
 
 class ClusterDeployer:
@@ -209,13 +209,13 @@ class ClusterDeployer:
             )
 
     def _roll_out(self, plan: ClusterPlan) -> None:
-        """Upgrade the release, again while the API refuses its objects for what may heal."""
+        """Upgrade the release; retry while the API refuses its objects for transient reasons."""
         names = plan.request.names
         deadline = CLOCK.monotonic() + self._context.own.patience.grace_seconds
         told: set[str] = set()
 
         def once(tell: Say, text: str, known: str = "") -> None:
-            """Tell what a second attempt would repeat."""
+            """Report each message once; a retry would repeat it."""
             if (known or text) not in told:
                 told.add(known or text)
                 tell(text)

@@ -96,7 +96,7 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
     if plan.provisioned and plan.is_first:
         yield Step("create", f"database {names.database}", "by the platform's provisioner")
     if plan.quiesces:
-        yield Step("hold", "workers and crons", "while the database is migrated")
+        yield Step("quiesce", "workers and crons", "while the database is migrated")
     for name in plan.kept_off:
         yield Step("keep off", f"cron {name}", NEEDS_IMAP)
     verb = "upgrade" if newest else "install"

@@ -57,7 +57,7 @@ def plan_deploy(
     history = tuple(revisions(cluster, names.release, names.namespace)) if exists else ()
     has_server = own.database is not None
     kept = keys_in_use(record, history, has_server=has_server)
-    # Who may read in a namespace is settled when it is made: CI jobs may not before.
+    # CI jobs get read rights only once the namespace exists.
     seed = (
         missing_keys(cluster, names, context.redactor, kept=kept)
         if exists

@@ -20,7 +20,7 @@ from tasks.core.kubernetes.objects import (
 )
 from tasks.core.names import Names
 
-HOLD_SECONDS = 600
+QUIESCE_SECONDS = 600
 """How long running scheduled commands may take to end."""
 POLL_SECONDS = 0.1
 
@@ -66,10 +66,10 @@ def quiesce(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
     wait_until(
         f"workers and crons of {names.release} still run",
         are_idle,
-        deadline_seconds=HOLD_SECONDS,
+        deadline_seconds=QUIESCE_SECONDS,
         poll_seconds=POLL_SECONDS,
         late=lambda _: DeadlineError(
-            f"{', '.join(sorted(busy))} in {where} did not end in {HOLD_SECONDS} s, and the "
+            f"{', '.join(sorted(busy))} in {where} did not end in {QUIESCE_SECONDS} s, and the "
             "database must not be migrated under it",
             hint="wait for it, or delete it, and deploy again",
         ),

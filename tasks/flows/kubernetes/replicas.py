@@ -7,16 +7,16 @@ from tasks.core.kubernetes.objects import Object
 
 
 def keep_replicas(cluster: Cluster, release: str, namespace: str) -> None:
-    """Make the number of web pods the suite's field as well as Helm's, at what it is.
+    """Share ownership of the web Deployment's spec.replicas without changing it.
 
-    With an autoscaler the chart states no number. One that Helm alone had stated would go with its
-    statement, and the API put its default in that place: 1, until the autoscaler has looked
+    With an autoscaler the chart sets no number. If Helm alone owned the field, the upgrade would
+    remove it, and the API would set its default, 1, until the autoscaler corrects it
     (https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership).
-    An autoscaler that changes the number takes the field over.
+    An autoscaler that changes the number takes over the field.
     """
     name = f"{release}-web"
     web = cluster.get("Deployment", name, namespace)
-    # An autoscaler leaves alone what has no pods: what sleeps must wake by the default.
+    # An HPA ignores 0 replicas, so a sleeping site must wake by the default.
     if web is None or not web["spec"].get("replicas") or not _is_stated_by_helm(web):
         return
     cluster.apply(

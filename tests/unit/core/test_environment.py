@@ -32,6 +32,15 @@ def test_what_a_newer_version_has_added_to_a_record_does_no_harm() -> None:
     assert Record.from_json(json.dumps(data)) == RECORD
 
 
+def test_a_state_that_only_a_newer_version_knows_is_taken_for_unfinished() -> None:
+    """Else this one record would end `inv list`; a deploy must not take it for working either."""
+    text = json.dumps({**asdict(RECORD), "state": "hibernating"})
+    record = Record.from_json(text)
+    assert record == replace(RECORD, state=State.DEPLOYING)
+    shown = observed_state(record, doing=None, stopped=False, complete=True)
+    assert shown is State.INTERRUPTED
+
+
 def test_an_owner_does_not_differ_from_itself() -> None:
     assert OWNER.difference(asdict(OWNER)) is None
 

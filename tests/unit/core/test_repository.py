@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.repository import canonical, is_same, ssh_host
+from tasks.core.repository import canonical, is_same
 
 SHARED = "https://gitlab.example.org/g/p"
 
@@ -94,16 +94,14 @@ def test_a_hoster_s_door_for_closed_networks_is_the_hoster(door: str, host: str)
 )
 def test_a_path_stays_a_path(url: str, shown: str) -> None:
     assert canonical(url) == shown
-    assert ssh_host(url) is None
+    assert canonical(url, lambda host: f"resolved {host}") == shown
 
 
 def test_only_ssh_has_aliases() -> None:
     hosts = {"work": "gitlab.example.org"}
     for url in ("work:g/p", "git@work:g/p.git", "ssh://git@work/g/p", "ssh://work:22/g/p"):
         assert canonical(url, lambda host: hosts[host]) == SHARED
-        assert ssh_host(url) == "work"
     assert canonical("https://work/g/p", lambda host: hosts[host]) == "https://work/g/p"
-    assert ssh_host("https://work/g/p") is None
 
 
 hosts = st.from_regex(r"[a-zA-Z][a-zA-Z0-9.-]{0,8}[a-z]", fullmatch=True)

@@ -403,6 +403,10 @@ def test_what_is_wrong_is_named(change: dict[str, Any], message: str, hint: str 
 def test_there_must_be_an_environment() -> None:
     with pytest.raises(SettingsError, match=r"^environments in invoke\.yaml: is missing$"):
         read(base={"project": "x"})
+    # What a stack sets comes before any file.
+    levels = [Level("the defaults of a stack", {}), Level("/etc/invoke.yaml", {})]
+    with pytest.raises(SettingsError, match=r"^environments in invoke\.yaml: is missing$"):
+        parse(merge(levels), functools.partial(origin, levels))
     with pytest.raises(SettingsError, match="at least one environment"):
         read(base={"environments": {}})
 

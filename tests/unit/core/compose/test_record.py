@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tasks.core.compose.record import PREFIX, ComposeRecord, newest, owner_labels, owner_of
+from tasks.core.compose.record import PREFIX, ComposeRecord, labelled_owner, newest, owner_labels
 from tasks.core.environment import Owner, Release, State
 
 OWNER = Owner("local", "feature-x-abc123", "feature/x", "git@example.org:a/b.git")
@@ -29,12 +29,12 @@ def test_a_record_of_an_earlier_version_is_read() -> None:
 
 
 def test_an_owner_knows_its_own_labels() -> None:
-    assert OWNER.difference(owner_of(owner_labels(OWNER))) is None
+    assert OWNER.difference(labelled_owner(owner_labels(OWNER))) is None
 
 
 def test_labels_of_others_do_not_make_an_owner() -> None:
     labels = {"branch": "feature/x", "com.docker.compose.project": "p"}
-    assert OWNER.difference(owner_of(labels)) == "it has no environment"
+    assert OWNER.difference(labelled_owner(labels)) == "it has no environment"
 
 
 def test_the_newest_record_is_the_one_of_the_largest_number() -> None:

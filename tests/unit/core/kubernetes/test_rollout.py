@@ -313,7 +313,7 @@ PASSING_PULLS = (
     "ref layer-sha256:0 locked for 2m1s (since 12:00): unavailable",
     "rpc error: code = Unavailable desc = error reading from server: EOF",
 )
-"""What the next attempt of a kubelet may be spared, of containerd, CRI-O and dockerd."""
+"""Pull errors of containerd, CRI-O and dockerd that a retry may not meet."""
 LASTING_PULLS = (
     f"{STATUS}403 Forbidden",
     f"{STATUS}401 Unauthorized",

@@ -75,7 +75,7 @@ def test_what_did_not_end_well_is_deployed_again(state: State, reason: str) -> N
         (
             {"release": NEWER, "fingerprint": "f2"},
             [
-                ("hold", "while the database is migrated"),
+                ("quiesce", "while the database is migrated"),
                 ("upgrade", "images: 1a2b3c4d becomes newer"),
             ],
         ),

@@ -1,4 +1,4 @@
-"""Holding workers and scheduled commands, on a real control plane with a scripted node."""
+"""Quiescing workers and scheduled commands, on a real control plane with a scripted node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.core.errors import DeadlineError
 from tasks.core.kubernetes.manifests import COMPONENT
 from tasks.core.names import Names
-from tasks.flows.kubernetes import quiesce as holding
+from tasks.flows.kubernetes import quiesce as quiescing
 from tasks.flows.kubernetes.quiesce import quiesce
 from tests.support.releases import RELEASE, Object, deployment, job
 
@@ -108,7 +108,7 @@ def test_a_command_that_does_not_end_is_named(
 ) -> None:
     apply(cluster, namespace, labelled(job("cron-import", fate="job-slow:60"), "cron", cron="x"))
     until(lambda: states(cluster, namespace) == ["running"])
-    monkeypatch.setattr(holding, "HOLD_SECONDS", 1)
+    monkeypatch.setattr(quiescing, "QUIESCE_SECONDS", 1)
 
     with pytest.raises(DeadlineError, match=r"pod/cron-import-\S+ \(cron x\) in \S+ did not end"):
         quiesce(cluster, names_in(namespace), lambda _: None)

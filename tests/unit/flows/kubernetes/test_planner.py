@@ -1,0 +1,401 @@
+"""What is asked of a cluster before a deploy, in which order, and the plan that is made of it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.core.environment import State
+from tasks.core.errors import InputError, RefusedError, SuiteError
+from tasks.core.kubernetes.manifests import secret
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.flows.kubernetes.context import branch_namespace
+from tasks.flows.kubernetes.plan import ClusterPlan
+from tasks.flows.kubernetes.planner import plan_deploy
+from tasks.flows.target import Request
+from tests.support.fakes import NAMES, REQUEST
+from tests.support.fakes_cluster import NAMESPACE, FakeCluster, FakeHelm, a_cluster_context
+from tests.support.suite import ROOT
+
+KEYS = ("db_password", "db_root_password", "secret_key", "admin_password")
+SERVER = {"host": "db.example.org"}
+FIRST = ClusterRecord(State.DEPLOYING, NAMES.url)
+OTHER = replace(REQUEST, tag="newer")
+VALUES = "values.yaml"
+GET, SECRET = f"get Namespace {NAMESPACE}", "get Secret mautic"
+
+
+@dataclass
+class Bench:
+    """A checkout, and a cluster that is asked for plans.
+
+    Attributes:
+        server: whether the branches' databases live on a server of their own.
+    """
+
+    root: Path
+    cluster: FakeCluster
+    helm: FakeHelm
+    server: bool = False
+    php: str = "8.4"
+
+    def plan(self, request: Request = REQUEST) -> ClusterPlan:
+        """Return a plan; whatever becomes of it, nothing has been written."""
+        own: dict[str, Any] = {"values": [VALUES], "database": SERVER if self.server else None}
+        context, titles = a_cluster_context(self.cluster, self.helm, self.root, php=self.php, **own)
+        self.cluster.asked.clear()
+        try:
+            return plan_deploy(context, request, find_images=self._images, base=self._base)
+        finally:
+            assert (self.cluster.seen, self.helm.seen, titles) == ([], [], [])
+            self.masked = context.redactor("planted") != "planted"
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Write the environment's values file."""
+        (self.root / VALUES).write_text(yaml.safe_dump(dict(values)))
+
+    def remember(self, record: ClusterRecord, request: Request = REQUEST) -> None:
+        """Let the namespace exist."""
+        self.cluster.keep(branch_namespace(request.owner, NAMES, record))
+
+    def store(self, *keys: str) -> None:
+        """Let the branch's Secret exist."""
+        self.cluster.keep(secret(NAMES, dict.fromkeys(keys, "planted")))
+
+    @property
+    def record(self) -> ClusterRecord:
+        """What a deploy that succeeded remembers."""
+        plan = self.plan()
+        return FIRST.succeeded(plan.release, 1, plan.fingerprint)
+
+    def deployed(self, state: State = State.READY) -> None:
+        """Let a release be there, whose deploy has ended in a state."""
+        self.store(*KEYS)
+        self.helm.record("deployed")
+        self.remember(replace(self.record, state=state))
+
+    def _images(self, tag: str) -> dict[str, str]:
+        self.cluster.asked.append(f"images {tag}")
+        return {"mautic": f"m@sha256:{tag}", "nginx": f"n@sha256:{tag}"}
+
+    def _base(self, reference: str) -> str:
+        self.cluster.asked.append(f"base {reference}")
+        return f"{reference}@sha256:1"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Nothing is deployed yet."""
+    (tmp_path / "helm").symlink_to(ROOT / "helm")
+    helm = FakeHelm()
+    made = Bench(tmp_path, helm.cluster, helm)
+    made.write({})
+    return made
+
+
+def nothing(_: Bench) -> None:
+    """Not even a namespace."""
+
+
+def namespace_alone(bench: Bench) -> None:
+    bench.remember(FIRST)
+
+
+def first_install_died(bench: Bench) -> None:
+    bench.remember(FIRST)
+    bench.store(*KEYS)
+    bench.helm.record("pending-install")
+
+
+def deployed(bench: Bench) -> None:
+    bench.deployed()
+
+
+def chart_changed(bench: Bench) -> None:
+    bench.deployed()
+    bench.write({"labels": {"team": "a"}})
+
+
+def upgrade_died(bench: Bench) -> None:
+    bench.deployed(State.DEPLOYING)
+    bench.helm.record("deployed", "pending-upgrade")
+
+
+def upgrade_failed(bench: Bench) -> None:
+    bench.deployed(State.FAILED)
+
+
+def rolled_back(bench: Bench) -> None:
+    bench.deployed(State.ROLLED_BACK)
+
+
+def cut_off_clean_up(bench: Bench) -> None:
+    bench.deployed(State.REMOVING)
+
+
+def revision_by_hand(bench: Bench) -> None:
+    bench.deployed()
+    bench.helm.record("superseded", "deployed")
+
+
+def admin_password_gone(bench: Bench) -> None:
+    bench.deployed()
+    bench.store(*KEYS[:3])
+
+
+def database_passwords_gone(bench: Bench) -> None:
+    bench.deployed()
+    bench.store(*KEYS[2:])
+
+
+MAKES_NAMESPACE = ("create", f"namespace {NAMESPACE}", "")
+MAKES_SECRET = ("create", "secret mautic", ", ".join(KEYS))
+MAKES_DATABASE = ("create", f"database {NAMES.database}", "")
+QUIESCES = ("quiesce", "workers and crons", "while the database is migrated")
+
+
+def release(verb: str, reason: str) -> tuple[str, str, str]:
+    return (verb, f"release {NAMES.release}", reason)
+
+
+INSTALLS = release("install", "nothing is deployed")
+
+
+@pytest.mark.parametrize(
+    ("situation", "request_", "server", "seed", "steps"),
+    [
+        (nothing, REQUEST, False, KEYS, [MAKES_NAMESPACE, MAKES_SECRET, INSTALLS]),
+        (nothing, REQUEST, True, KEYS, [MAKES_NAMESPACE, MAKES_SECRET, MAKES_DATABASE, INSTALLS]),
+        (namespace_alone, REQUEST, False, KEYS, [MAKES_SECRET, INSTALLS]),
+        (namespace_alone, REQUEST, True, KEYS, [MAKES_SECRET, MAKES_DATABASE, INSTALLS]),
+        (
+            first_install_died,
+            REQUEST,
+            True,
+            (),
+            [
+                release("repair", "pending-install, left by a dead run"),
+                MAKES_DATABASE,
+                release("upgrade", "nothing is deployed"),
+            ],
+        ),
+        (deployed, REQUEST, False, (), []),
+        (deployed, REQUEST, True, (), []),
+        (
+            deployed,
+            OTHER,
+            True,
+            (),
+            [QUIESCES, release("upgrade", "images: 1a2b3c4d becomes newer")],
+        ),
+        (
+            chart_changed,
+            REQUEST,
+            False,
+            (),
+            [release("upgrade", "the chart or its values changed")],
+        ),
+        (
+            upgrade_died,
+            OTHER,
+            False,
+            (),
+            [
+                release("repair", "pending-upgrade, left by a dead run"),
+                QUIESCES,
+                release("upgrade", "the last deploy was interrupted"),
+            ],
+        ),
+        (upgrade_failed, REQUEST, False, (), [release("upgrade", "the last deploy failed")]),
+        (rolled_back, REQUEST, False, (), [release("upgrade", "the last deploy was rolled back")]),
+        (cut_off_clean_up, REQUEST, False, (), [release("upgrade", "a clean-up was cut off")]),
+        (
+            revision_by_hand,
+            REQUEST,
+            False,
+            (),
+            [release("upgrade", "the chart or its values changed")],
+        ),
+        (
+            admin_password_gone,
+            REQUEST,
+            False,
+            KEYS[3:],
+            [
+                ("create", "secret mautic", "admin_password"),
+                release("upgrade", "the chart or its values changed"),
+            ],
+        ),
+        # A user on a server is given a new password there.
+        (
+            database_passwords_gone,
+            REQUEST,
+            True,
+            KEYS[:2],
+            [
+                ("create", "secret mautic", "db_password, db_root_password"),
+                MAKES_DATABASE,
+                release("upgrade", "the chart or its values changed"),
+            ],
+        ),
+    ],
+)
+def test_what_is_found_decides_what_is_done(
+    bench: Bench,
+    situation: Callable[[Bench], None],
+    request_: Request,
+    server: bool,
+    seed: tuple[str, ...],
+    steps: list[tuple[str, str, str]],
+) -> None:
+    bench.server = server
+    situation(bench)
+    plan = bench.plan(request_)
+    assert [(step.verb, step.subject, step.reason) for step in plan.steps] == steps
+    assert (plan.seed, plan.has_server) == (seed, server)
+
+
+@pytest.mark.parametrize(
+    ("situation", "asked"),
+    [
+        # The Secret of a namespace to come is not read: a CI job has no rights in it before.
+        (nothing, [GET, "images 1a2b3c4d", "may create Namespace", "may create RoleBinding"]),
+        (namespace_alone, [GET, "images 1a2b3c4d", "may * *", "find Secret", SECRET]),
+        (deployed, [GET, "images 1a2b3c4d", "may * *", "find Secret", SECRET]),
+    ],
+)
+def test_rights_are_asked_for_before_secrets_and_other_images_last(
+    bench: Bench, situation: Callable[[Bench], None], asked: list[str]
+) -> None:
+    bench.write({"redis": {"enabled": True}})
+    situation(bench)
+    bench.plan()
+    assert bench.cluster.asked == [*asked, "base redis:8"]
+    assert bench.masked is (situation is deployed)
+
+
+def test_a_namespace_of_somebody_else_is_refused_before_anything_else_is_asked(
+    bench: Bench,
+) -> None:
+    bench.remember(FIRST, replace(REQUEST, repository="git@example.org:other/b.git"))
+    bench.cluster.forbidden = ["* *", "create Secret"]
+    with pytest.raises(RefusedError, match="is not that of feature/x: its repository is"):
+        bench.plan()
+    assert bench.cluster.asked == [GET]
+
+
+def test_a_cluster_that_is_not_ready_is_told_before_secrets_that_are_gone(bench: Bench) -> None:
+    bench.deployed()
+    bench.store()
+    bench.write({"redis": {"enabled": True}, "media": {"storageClass": "shared"}})
+    with pytest.raises(SuiteError, match="not ready for this deploy: there is no storage class"):
+        bench.plan()
+    assert bench.cluster.asked == [
+        GET,
+        "images 1a2b3c4d",
+        "may * *",
+        "get StorageClass shared",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("server", "keys", "lost"),
+    [
+        (False, KEYS[1:], "db_password"),
+        (False, (), "db_password, db_root_password, secret_key"),
+        (True, KEYS[:2], "secret_key"),
+    ],
+)
+@pytest.mark.parametrize("situation", [deployed, first_install_died])
+def test_secrets_that_are_gone_from_under_a_release_are_not_made_anew(
+    bench: Bench, situation: Callable[[Bench], None], server: bool, keys: tuple[str, ...], lost: str
+) -> None:
+    bench.server = server
+    situation(bench)
+    bench.write({"redis": {"enabled": True}})
+    bench.store(*keys)
+    with pytest.raises(SuiteError, match=rf"the secrets of feature/x are gone \(.*: {lost}\)"):
+        bench.plan()
+    assert bench.cluster.asked[-1] == SECRET
+
+
+@pytest.mark.parametrize(
+    ("php", "enabled", "kept_off"),
+    [("8.4", True, ("email-fetch",)), ("8.4", False, ()), ("8.2", True, ())],
+)
+def test_a_cron_that_the_images_cannot_run_is_kept_off(
+    bench: Bench, php: str, enabled: bool, kept_off: tuple[str, ...]
+) -> None:
+    bench.php = php
+    bench.write({"crons": {"jobs": {"email-fetch": {"enabled": enabled}}}})
+    plan = bench.plan()
+    assert plan.kept_off == kept_off
+    said = [step.subject for step in plan.steps if step.verb == "keep off"]
+    assert said == [f"cron {name}" for name in kept_off]
+    jobs = plan.values.get("crons", {}).get("jobs", {})
+    assert jobs == {name: {"enabled": False} for name in kept_off}
+    # It is a part of the release's inputs: other images bring it back.
+    bench.php = "8.2" if php == "8.4" else "8.4"
+    assert (bench.plan().fingerprint == plan.fingerprint) is not enabled
+
+
+@pytest.mark.parametrize(
+    ("values", "autoscaled"),
+    [
+        ({}, False),
+        ({"web": {"autoscaling": {"enabled": True}}}, True),
+        ({"web": {"autoscaling": {"enabled": True}}, "sleeping": True}, False),
+    ],
+)
+def test_what_sleeps_is_not_autoscaled(
+    bench: Bench, values: dict[str, Any], autoscaled: bool
+) -> None:
+    bench.write(values)
+    assert bench.plan().autoscaled is autoscaled
+
+
+def test_only_images_that_nobody_has_named_are_looked_up(bench: Bench) -> None:
+    bench.write({"redis": {"enabled": True}, "mysql": {"enabled": True}})
+    found = bench.plan().values["images"]
+    assert set(found) == {"mautic", "nginx", "redis", "mysql"}
+    named = {"images": {"mysql": "mine@sha256:2"}, "mysql": {"enabled": True}}
+    bench.write(named)
+    assert set(bench.plan().values["images"]) == {"mautic", "nginx"}
+
+
+def test_the_server_s_address_is_given_to_the_chart_and_no_secret_is(bench: Bench) -> None:
+    bench.server = True
+    bench.deployed()
+    plan = bench.plan()
+    assert plan.values["database"] == {
+        "name": NAMES.database,
+        "user": NAMES.database_user,
+        "host": "db.example.org",
+        "port": 3306,
+        "tlsCa": "",
+    }
+    assert "planted" not in str(plan.as_dict())
+    assert base64.b64encode(b"planted").decode() not in str(plan.as_dict())
+
+
+def test_a_way_back_takes_the_recorded_images_and_asks_no_registry(bench: Bench) -> None:
+    bench.deployed()
+    newer = replace(bench.record.history[0], tag="newer", mautic="m@sha256:newer")
+    bench.remember(bench.record.succeeded(newer, 1, "f2"))
+    plan = bench.plan(replace(REQUEST, tag="", rollback=True))
+    assert plan.release.mautic == "m@sha256:1a2b3c4d"
+    assert [step.verb for step in plan.steps] == ["quiesce", "upgrade"]
+    assert not [each for each in bench.cluster.asked if each.startswith("images")]
+
+
+def test_a_way_back_without_an_earlier_release_is_refused(bench: Bench) -> None:
+    bench.deployed()
+    with pytest.raises(InputError, match="no earlier release of feature/x"):
+        bench.plan(replace(REQUEST, tag="", rollback=True))
+    assert bench.cluster.asked == [GET]
