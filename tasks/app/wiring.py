@@ -5,6 +5,7 @@ A run uses one target, so only that target's flows are imported.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -17,17 +18,20 @@ from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import Standins
 from tasks.adapters.files.download import fetch
 from tasks.adapters.files.lock import FileLock
+from tasks.adapters.gitlab import is_job
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm
+from tasks.adapters.kubernetes.token_access import TokenAccess
 from tasks.adapters.registry.ecr import EcrRegistry, region_of
 from tasks.adapters.registry.oci import OciRegistry
 from tasks.app.paths import RECORD, ROOT
 from tasks.app.session import Session
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, SettingsError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.names import Names, platform_name
+from tasks.core.settings import ClusterSettings
 from tasks.flows.build import recorded_digests, resolve_images
 
 if TYPE_CHECKING:
@@ -95,21 +99,40 @@ def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
     # Listing environments needs no Helm, and must not wait for a download of it.
     find = partial(find_helm, session.runner, ROOT, say=session.console.say)
     warn = session.console.warn
-    if own.cluster.kind == "context":
-        helm = Helm(session.runner, find, own.cluster.name, None)
-        return Cluster(own.cluster.name, say=warn), helm
-    eks = EksAccess(
-        session.aws(own.stack), own.cluster.name, root=ROOT, secret=session.redactor.add
-    )
+    name, token, secret = own.cluster.name, _id_token(own.cluster), session.redactor.add
+    access: EksAccess | TokenAccess
+    if own.cluster.kind == "eks":
+        access = EksAccess(session.aws(own.stack), name, root=ROOT, secret=secret, id_token=token)
+    elif token:
+        access = TokenAccess(name, token, secret=secret)
+    else:
+        return Cluster(name, say=warn), Helm(session.runner, find, name, None)
 
     def find_and_log_in() -> Path:
-        eks.write_kubeconfig()
+        access.write_kubeconfig()
         return find()
 
     return (
-        Cluster(eks.context, str(eks.kubeconfig), log_in=eks.log_in, say=warn),
-        Helm(session.runner, find_and_log_in, eks.context, str(eks.kubeconfig)),
+        Cluster(access.context, str(access.kubeconfig), log_in=access.log_in, say=warn),
+        Helm(session.runner, find_and_log_in, access.context, str(access.kubeconfig)),
     )
+
+
+def _id_token(cluster: ClusterSettings) -> str:
+    """Return the token that a job enters a cluster with; empty for a person's own credentials.
+
+    Raises:
+        SettingsError: a job lacks it. It must not enter by a weaker way instead.
+    """
+    if not cluster.token:
+        return ""
+    token = os.environ.get(cluster.token, "")
+    if not token and is_job(os.environ):
+        raise SettingsError(
+            f"this job has no {cluster.token}, which cluster.token names",
+            hint="`id_tokens` of the job makes it: docs/gitlab.md",
+        )
+    return token
 
 
 def _compose(session: Session, environment: str, *, dry: bool) -> Target[ComposePlan]:

@@ -28,6 +28,7 @@ DATABASE_HOST = (
 _PATH = r"^/\S+$"
 _BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
+_VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
 _PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 REPOSITORY = rf"{_PART}(?:/{_PART})*"
 """https://github.com/distribution/reference, the grammar at the top of reference.go"""
@@ -46,6 +47,7 @@ PATTERNS = {
     DATABASE_HOST: "must be a host's name or address, without scheme and port",
     _PATH: "must be the full path of a file in the mautic image",
     _ARN: "must be the ARN of a secret of Secrets Manager",
+    _VARIABLE: "must be the name of a variable: A-Z, 0-9 and '_'",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
     _VERSION: "must be a version: 8.4",
@@ -72,6 +74,7 @@ DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
 ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
 PinnedImage = Annotated[str, StringConstraints(pattern=_BY_DIGEST)]
+Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 

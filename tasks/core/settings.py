@@ -61,6 +61,7 @@ from tasks.core.setting_values import (
     SecretArn,
     Size,
     Template,
+    Variable,
     Word,
     hours_of,
 )
@@ -206,6 +207,13 @@ class ClusterSettings(_Strict):
         None,
         description="The context's or the EKS cluster's name. Needed but for `eks` with a stack, "
         "which publishes it.",
+    )
+    token: Variable | None = Field(
+        None,
+        description="Name of a variable with an ID token that the cluster's API server trusts, "
+        "such as `KUBE_ID_TOKEN` of .gitlab-ci.yml: jobs of each branch are then a user of their "
+        "own (docs/platform.md). Where the variable is not set, a person's own credentials are "
+        "used; a GitLab job without it is refused.",
     )
 
     @model_validator(mode="after")

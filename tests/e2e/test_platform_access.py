@@ -155,7 +155,7 @@ def entered(cluster: Cluster, slug: str, environment: str = "dev") -> str:
     made = made_namespace(slug, environment)
     cluster.create(made)
     name = str(made["metadata"]["name"])
-    grant_access(cluster, name, environment)
+    grant_access(cluster, name, environment, slug)
     return name
 
 
@@ -204,7 +204,7 @@ def test_a_branchs_job_gets_into_the_namespace_that_it_makes(
         pass
     # A scheduled clean-up runs as a job of the main branch.
     assert main.find("Secret", where)
-    grant_access(branch, where, "dev")  # once more is no error
+    grant_access(branch, where, "dev", "x")  # once more is no error
     for job in (branch, main):
         assert job.delete("Secret", "mautic", where) in {True, False}
     assert branch.delete("Namespace", where)
@@ -230,7 +230,7 @@ def test_without_a_platform_nobody_is_bound(plane: Audited, admin: Cluster) -> N
     """A cluster where everybody is an administrator needs none of it."""
     where = entered(admin, some_slug(), "qa")
     assert admin.get("RoleBinding", "mautic-multidev", where) is None
-    grant_access(plane.client("nobody", "nobodies"), where, "dev")
+    grant_access(plane.client("nobody", "nobodies"), where, "dev", "x")
     admin.delete("Namespace", where)
 
 
@@ -239,7 +239,7 @@ def test_a_namespace_that_was_entered_before_takes_one_look(
 ) -> None:
     where = entered(branch, some_slug())
     job = plane.client("job-that-comes-again", BRANCHES)
-    grant_access(job, where, "dev")
+    grant_access(job, where, "dev", "x")
     last = ("get", "namespaces")
     job.get("Namespace", where)
 

@@ -200,7 +200,7 @@ def test_a_namespace_gets_its_database_and_takes_it_with_it(
 ) -> None:
     own = names_in("dev", some_branch())
     where = places.make(manifest(own), branch)
-    grant_access(branch, where, "dev")
+    grant_access(branch, where, "dev", own.branch)
     login = places.ready(where)
     assert login.user == own.database_user
     database.sql("CREATE TABLE t (v INT)", login, own.database)

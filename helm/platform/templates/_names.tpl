@@ -7,13 +7,43 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_." }}
 {{- end }}
 
-{{/* The kinds of CI jobs that have rights, by their name: those with a group. */}}
+{{/* What the user name of a branch's CI jobs begins with; the branch follows. */}}
+{{- define "platform.user" -}}
+{{- with .Values.access.identity -}}
+{{ .prefix }}project_path:{{ .project }}:ref_type:branch:ref:
+{{- end -}}
+{{- end }}
+
+{{/*
+The kinds of CI jobs that have rights, by their name: environments and subjects of each. With identities, jobs of the
+main branch are users, and all others are the project's group, in which main's are as well.
+*/}}
 {{- define "platform.members" -}}
 {{- $members := dict -}}
+{{- $access := .Values.access -}}
+{{- if $access.identity.project -}}
+{{- $user := include "platform.user" . -}}
+{{- $users := list -}}
+{{- range $access.identity.main }}{{ $users = append $users (dict "kind" "User" "name" (print $user .)) }}{{ end -}}
+{{- $group := dict "kind" "Group" "name" (print $access.identity.prefix $access.identity.project) -}}
+{{- $_ := set $members "main" (dict "environments" $access.main.environments "subjects" $users) -}}
+{{- $_ := set $members "branches" (dict "environments" $access.branches.environments "subjects" (list $group)) -}}
+{{- else -}}
 {{- range $name := list "main" "branches" -}}
-{{- with get $.Values.access $name -}}
-{{- if .group }}{{ $_ := set $members $name . }}{{ end -}}
+{{- with get $access $name -}}
+{{- if .group -}}
+{{- $subjects := list (dict "kind" "Group" "name" .group) -}}
+{{- $_ := set $members $name (dict "environments" .environments "subjects" $subjects) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $members -}}
+{{- end }}
+
+{{/* The subjects of a binding. */}}
+{{- define "platform.subjects" -}}
+{{- range . }}
+- {apiGroup: rbac.authorization.k8s.io, kind: {{ .kind }}, name: {{ .name | quote }}}
+{{- end }}
 {{- end }}

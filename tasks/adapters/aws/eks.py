@@ -71,10 +71,21 @@ class EksAccess:
         aws: the cluster's region, and the credentials.
         root: the checkout, where Helm's exec plugin finds this suite.
         secret: called with every token, so that it is masked.
+        id_token: a token of the cluster's identity provider, in place of those that AWS's
+            credentials sign; empty for none.
     """
 
-    def __init__(self, aws: Aws, name: str, *, root: Path, secret: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        name: str,
+        *,
+        root: Path,
+        secret: Callable[[str], None],
+        id_token: str = "",
+    ) -> None:
         self._aws = aws
+        self._id_token = id_token
         self._name = name
         self._root = root
         self._secret = secret
@@ -116,6 +127,10 @@ class EksAccess:
             AwsError: there are no credentials to sign it with.
         """
         with self._signing:
+            if self._id_token:
+                self._secret(self._id_token)
+                # It is as good as the job is long, and there is no other.
+                return EksToken(self._id_token, datetime.max.replace(tzinfo=UTC))
             if self._token is None or self._token.expires_at - datetime.now(UTC) < EARLY:
                 self._token = sign_token(self._aws, self._name)
                 self._secret(self._token.value)
@@ -159,6 +174,8 @@ class EksAccess:
     def write_kubeconfig(self) -> None:
         """Write a kubeconfig for Helm that gets its tokens from this suite, as an exec plugin.
 
+        An ID token is in a file beside it instead.
+
         Raises:
             ClusterError: as for ``endpoint``.
             AwsError: AWS refused, or cannot be reached.
@@ -171,12 +188,16 @@ class EksAccess:
             "args": ["-I", "-X", "utf8", "-c", _PLUGIN, str(self._root), *place],
             "interactiveMode": "Never",
         }
+        user: dict[str, Any] = {"exec": plugin}
+        if self._id_token:
+            token = write_private(Path(self._folder.name) / "token", self._id_token.encode())
+            user = {"tokenFile": str(token)}
         cluster = {"server": self.endpoint.url, "certificate-authority": str(self._authority)}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": CONTEXT, "cluster": cluster}],
-            "users": [{"name": CONTEXT, "user": {"exec": plugin}}],
+            "users": [{"name": CONTEXT, "user": user}],
             "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
             "current-context": CONTEXT,
         }

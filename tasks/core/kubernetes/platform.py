@@ -13,7 +13,7 @@ from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX, DatabaseServer
 from tasks.core.kubernetes.objects import Object, annotations_of
 from tasks.core.kubernetes.provisioner import NAME as PROVISIONER
 from tasks.core.kubernetes.provisioner import rules_of
-from tasks.core.settings import Settings
+from tasks.core.settings import Settings, naming_rule
 
 RELEASE = "mautic-platform"
 CONTROLLER = "aws-load-balancer-controller"
@@ -42,6 +42,10 @@ class PlatformInputs:
         branch_environments: environments that jobs of other branches deploy to.
         main_group: Kubernetes group of jobs of the main branch.
         branch_group: Kubernetes group of jobs of other branches.
+        identity: path of the GitLab project whose jobs the API server knows as users, one per
+            branch; empty where it knows the groups alone.
+        main_ref: the branch whose jobs are of the main kind, with such users.
+        names: ``namespace`` and ``host`` of a branch by environment, as templates with ``{slug}``.
         registry: host and path that the environments' images come from.
         database_host: the database server.
         database_secret: Secret of the platform namespace with the administrator's password; empty
@@ -65,6 +69,9 @@ class PlatformInputs:
     branch_environments: tuple[str, ...] = ()
     main_group: str = ""
     branch_group: str = ""
+    identity: str = ""
+    main_ref: str = "main"
+    names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     registry: str = ""
     database_host: str = ""
     database_secret: str = ""
@@ -117,6 +124,13 @@ def inputs_of(
         ),
         main_group=parameters.get("cluster/groups/main", ""),
         branch_group=parameters.get("cluster/groups/branches", ""),
+        identity=parameters.get("cluster/identity/project", ""),
+        main_ref=parameters.get("cluster/identity/main-ref", "main"),
+        names={
+            name: _templates(settings, name)
+            for name, other in sorted(here.items())
+            if "domain" not in other.gaps
+        },
         # With several registries none can be enforced.
         registry=own.registry.url or "" if len(registries) == 1 else "",
         database_host=database.host if database else "",
@@ -132,6 +146,14 @@ def inputs_of(
         certificate_arn=parameters.get("dns/certificate-arn", ""),
         storage_classes=_classes(parameters.get("storage/classes", "{}")),
     )
+
+
+def _templates(settings: Settings, environment: str) -> Mapping[str, str]:
+    rule = naming_rule(settings, environment)
+    return {
+        key: template.replace("{project}", rule.project)
+        for key, template in (("namespace", rule.namespace), ("host", rule.host))
+    }
 
 
 def _classes(text: str) -> Mapping[str, Mapping[str, Any]]:
@@ -164,6 +186,8 @@ def values(inputs: PlatformInputs) -> dict[str, Any]:
         },
         "access": {
             "registry": inputs.registry,
+            "names": {name: dict(one) for name, one in inputs.names.items()},
+            "identity": {"project": inputs.identity, "main": [inputs.main_ref]},
             "main": {
                 "group": inputs.main_group,
                 "environments": list(inputs.main_environments),
@@ -255,9 +279,11 @@ class PlatformPart:
 
 
 POLICIES = ("namespaces", "bindings", "services")
+ROUTE_POLICIES = ("routes",)
 JOB_POLICIES = ("secrets", "jobs")
 PROVISIONER_POLICIES = ("provisioner-secrets", "provisioner-namespaces")
-"""The admission policies: always; where CI runs database Jobs; and where the provisioner runs."""
+"""The admission policies: always; where the names of environments are known; where CI runs database
+Jobs; and where the provisioner runs."""
 
 
 def platform_parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[PlatformPart]:
@@ -337,18 +363,29 @@ def _provisioner(provisioner: Mapping[str, Any], where: str) -> Iterator[Platfor
 
 def _access(merged: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
     access, has_jobs = merged["access"], not merged["provisioner"]["image"]
-    members = [name for name in ("main", "branches") if access[name]["group"]]
-    for name in members:
-        title = f"rights of {access[name]['group']}"
-        yield PlatformPart(title, "ClusterRoleBinding", f"mautic-multidev-{name}")
+    project = access["identity"]["project"]
+    members = {
+        name: f"{name} of {project}" if project else access[name]["group"]
+        for name in ("main", "branches")
+        if project or access[name]["group"]
+    }
+    for name, title in members.items():
+        yield PlatformPart(f"rights of {title}", "ClusterRoleBinding", f"mautic-multidev-{name}")
     if not members:
         return
     yield PlatformPart("rights in the cluster", "ClusterRole", "mautic-multidev")
     yield PlatformPart("rights in an environment", "ClusterRole", "mautic-multidev-environment")
+    names = ["mautic-multidev"]
+    if project:
+        for kind in ("ClusterRole", "ClusterRoleBinding"):
+            yield PlatformPart("right to see all environments", kind, "mautic-multidev-list")
+        names += ["mautic-multidev-jobs"] if has_jobs else []
     title = "rights to database Jobs" if has_jobs else "rights to see the provisioner's records"
-    yield PlatformPart(title, "Role", "mautic-multidev", where)
-    yield PlatformPart(title, "RoleBinding", "mautic-multidev", where)
-    yield from _guards((*POLICIES, *JOB_POLICIES) if has_jobs else POLICIES)
+    for name in names:
+        yield PlatformPart(title, "Role", name, where)
+        yield PlatformPart(title, "RoleBinding", name, where)
+    guards = (*POLICIES, *(ROUTE_POLICIES if access["names"] else ()))
+    yield from _guards((*guards, *JOB_POLICIES) if has_jobs else guards)
 
 
 def _guards(names: Sequence[str]) -> Iterator[PlatformPart]:

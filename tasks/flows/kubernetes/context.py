@@ -71,7 +71,7 @@ class ClusterContext:
         if self.cluster.get("Namespace", names.namespace) is None:
             yield
             return
-        grant_access(self.cluster, names.namespace, self.environment)
+        grant_access(self.cluster, names.namespace, self.environment, names.branch)
         wait = self.own.patience.turn_seconds
         with LeaseLock(self.cluster, names.namespace, me, wait_seconds=wait, say=warn) as lock:
             self.locks[names.namespace] = lock
