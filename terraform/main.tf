@@ -11,11 +11,15 @@ locals {
 
   parameter_path = "/mautic-multidev/${var.stack}"
 
-  # Kubernetes groups that CI enters the cluster with; the platform's RBAC says what they may do.
-  groups = {
-    main     = "mautic-multidev:main"
-    branches = "mautic-multidev:branches"
-  }
+  # Kubernetes groups that CI enters the cluster with; the platform's RBAC says what they may do. Where
+  # the cluster takes GitLab's tokens there are none: each branch is a user.
+  has_identity = var.gitlab.cluster_audience != null
+  members = local.has_identity ? {} : merge(
+    { main = { role_arn = module.ci.main_role_arn, groups = ["mautic-multidev:main"] } },
+    length(var.gitlab.branch_refs) == 0 ? {} : {
+      branches = { role_arn = module.ci.branches_role_arn, groups = ["mautic-multidev:branches"] }
+    },
+  )
 
   database_service_account = "mautic-database-admin"
 
@@ -82,12 +86,13 @@ module "cluster" {
   file_system_arn    = module.storage.file_system_arn
   tags               = local.tags
 
-  members = merge(
-    { main = { role_arn = module.ci.main_role_arn, groups = [local.groups.main] } },
-    length(var.gitlab.branch_refs) == 0 ? {} : {
-      branches = { role_arn = module.ci.branches_role_arn, groups = [local.groups.branches] }
-    },
-  )
+  members = local.members
+  identity = !local.has_identity ? null : {
+    issuer_url   = var.gitlab.url
+    audience     = var.gitlab.cluster_audience
+    project_path = var.gitlab.project_path
+    ref          = length(var.gitlab.branch_refs) == 0 ? var.gitlab.main_ref : null
+  }
 }
 
 module "database" {
@@ -206,7 +211,6 @@ module "parameters" {
       "registry/nginx"                   = module.registry.repository_urls["nginx"]
       "registry/cache"                   = module.registry.repository_urls["cache"]
       "cluster/name"                     = module.cluster.name
-      "cluster/groups/main"              = local.groups.main
       "network/vpc-id"                   = module.network.vpc_id
       "database/host"                    = module.database.host
       "database/port"                    = tostring(module.database.port)
@@ -223,9 +227,13 @@ module "parameters" {
       "platform/efs-csi-role-arn"        = module.cluster.efs_csi_role_arn
       "ci/main-role-arn"                 = module.ci.main_role_arn
     },
+    { for name, member in local.members : "cluster/groups/${name}" => member.groups[0] },
+    !local.has_identity ? {} : {
+      "cluster/identity/project"  = var.gitlab.project_path
+      "cluster/identity/main-ref" = var.gitlab.main_ref
+    },
     length(var.gitlab.branch_refs) == 0 ? {} : {
-      "cluster/groups/branches" = local.groups.branches
-      "ci/branches-role-arn"    = module.ci.branches_role_arn
+      "ci/branches-role-arn" = module.ci.branches_role_arn
     },
   )
 }

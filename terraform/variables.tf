@@ -247,7 +247,7 @@ variable "load_balancer" {
 # --- CI ------------------------------------------------------------------------------------------
 
 variable "gitlab" {
-  description = "The GitLab project whose jobs build and deploy: address, token audience, an existing OIDC provider, project path, main branch, patterns of branches."
+  description = "The GitLab project whose jobs build and deploy: address, token audience, an existing OIDC provider, project path, main branch, patterns of branches, audience of the tokens for the cluster."
   type = object({
     project_path = string
     url          = optional(string, "https://gitlab.com")
@@ -255,6 +255,9 @@ variable "gitlab" {
     provider_arn = optional(string)
     main_ref     = optional(string, "main")
     branch_refs  = optional(list(string), [])
+    # The `aud` of the tokens by which jobs enter the cluster, each branch as a user of its own. Null:
+    # they enter by their role in AWS, as one of two groups.
+    cluster_audience = optional(string)
   })
 
   validation {

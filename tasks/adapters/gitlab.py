@@ -29,8 +29,14 @@ POLL_SECONDS = 1.0
 LOGINS = "DOCKER_AUTH_CONFIG"
 """The CI/CD variable with a project's logins to other registries."""
 
-SECRETS = ("AWS_ID_TOKEN", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD", "CI_REPOSITORY_URL")
-"""GitLab's predefined variables that hold secrets."""
+SECRETS = (
+    "AWS_ID_TOKEN",
+    "KUBE_ID_TOKEN",
+    "CI_JOB_TOKEN",
+    "CI_REGISTRY_PASSWORD",
+    "CI_REPOSITORY_URL",
+)
+"""Variables of .gitlab-ci.yml, and GitLab's predefined ones, that hold secrets."""
 
 
 def is_job(environ: MutableMapping[str, str]) -> bool:

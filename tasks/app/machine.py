@@ -15,13 +15,16 @@ from tasks.adapters.host.venv import Venv
 from tasks.adapters.terminal.consent import ask_consent
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
-from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need
+from tasks.app.wiring import cluster
+from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need, Severity
+from tasks.core.doctor.cluster_access import CHECK, judge_access
 from tasks.core.doctor.gitlab import GitlabFacts, judge_gitlab
 from tasks.core.errors import SuiteError
 from tasks.core.settings import LOCAL
 from tasks.core.stack_outputs import origins
 from tasks.core.variables import python_variables
 from tasks.flows.doctor import Doctor, DoctorReport, FixPlan, refuse, stack_findings, stack_problem
+from tasks.flows.kubernetes.access import MEMBERS
 
 
 def doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
@@ -94,8 +97,30 @@ def _consent(session: Session, yes: bool, plan: FixPlan) -> bool:
 
 
 def _of_environment(session: Session, environment: str) -> tuple[Finding, ...]:
-    """Return the findings on an environment: its addresses, and GitLab where it is protected."""
-    return (*_addresses(session, environment), *_gitlab(session, environment))
+    """Return the findings on an environment: addresses, rights of jobs, GitLab if protected."""
+    return (
+        *_addresses(session, environment),
+        *_jobs_rights(session, environment),
+        *_gitlab(session, environment),
+    )
+
+
+def _jobs_rights(session: Session, environment: str) -> tuple[Finding, ...]:
+    """Return the finding on how jobs enter a cluster; none elsewhere, nor without its stack."""
+    own = session.settings.environment(environment)
+    if own.target != "kubernetes":
+        return ()
+    try:
+        own = session.settings_of(environment).environment(environment)
+    except SuiteError:
+        return ()  # `_addresses` tells of it
+    try:
+        access, _ = cluster(session, environment)
+        main, branches = (access.get("ClusterRoleBinding", name) for name in MEMBERS)
+    except SuiteError as error:
+        return (Finding(CHECK, Severity.WARNING, error.message, error.hint or ""),)
+    token = own.cluster.token if own.cluster else None
+    return (judge_access(main, branches, token),)
 
 
 def _gitlab(session: Session, environment: str) -> tuple[Finding, ...]:

@@ -163,6 +163,65 @@ run "api_for_some" {
   }
 }
 
+run "no_identity_unless_asked_for" {
+  module {
+    source = "./modules/cluster"
+  }
+
+  assert {
+    condition     = length(aws_eks_identity_provider_config.gitlab) == 0
+    error_message = "No tokens but AWS's."
+  }
+}
+
+run "each_branch_a_user" {
+  variables {
+    members  = {}
+    identity = { issuer_url = "https://gitlab.com", audience = "mautic-multidev", project_path = "group/project" }
+  }
+  module {
+    source = "./modules/cluster"
+  }
+
+  assert {
+    condition = [for one in aws_eks_identity_provider_config.gitlab : [
+      one.oidc[0].issuer_url, one.oidc[0].client_id,
+      one.oidc[0].username_claim, one.oidc[0].username_prefix, one.oidc[0].groups_claim, one.oidc[0].groups_prefix,
+    ]] == [["https://gitlab.com", "mautic-multidev", "sub", "gitlab:", "project_path", "gitlab:"]]
+    error_message = "The user is the token's sub, the group its project: what helm/platform expects."
+  }
+  assert {
+    condition     = [for one in aws_eks_identity_provider_config.gitlab : one.oidc[0].required_claims] == [tomap({ project_path = "group/project", ref_type = "branch" })]
+    error_message = "Other projects' tokens, and tags', are nobody's."
+  }
+}
+
+run "one_branch_a_user" {
+  variables {
+    members  = {}
+    identity = { issuer_url = "https://gitlab.com", audience = "mautic-multidev", project_path = "group/project", ref = "main" }
+  }
+  module {
+    source = "./modules/cluster"
+  }
+
+  assert {
+    condition     = aws_eks_identity_provider_config.gitlab[0].oidc[0].required_claims["ref"] == "main"
+    error_message = "Of a stack without branches only the main branch's tokens are taken."
+  }
+}
+
+run "a_gitlab_that_eks_cannot_ask" {
+  command = plan
+  variables {
+    identity = { issuer_url = "https://gitlab.company.org:8443", audience = "x", project_path = "group/*" }
+  }
+  module {
+    source = "./modules/cluster"
+  }
+  expect_failures = [var.identity]
+}
+
 run "wrong_values_1" {
   command = plan
   variables {

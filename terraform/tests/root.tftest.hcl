@@ -165,6 +165,21 @@ run "branches_kept_out" {
   }
 }
 
+run "jobs_as_users" {
+  variables {
+    gitlab = { project_path = "group/project", branch_refs = ["*"], cluster_audience = "mautic-multidev" }
+  }
+
+  assert {
+    condition     = length(local.members) == 0 && !anytrue([for name in output.parameter_names : strcontains(name, "cluster/groups")])
+    error_message = "No role of CI's gets into the cluster any more."
+  }
+  assert {
+    condition     = contains(output.parameter_names, "/mautic-multidev/dev/cluster/identity/project") && contains(output.parameter_names, "/mautic-multidev/dev/cluster/identity/main-ref")
+    error_message = "inv platform.apply reads whose users they are."
+  }
+}
+
 # The provider checks what it is given, mocked or not: names of roles, of the database, of its groups.
 run "longest_names" {
   command = plan

@@ -33,6 +33,7 @@ from tests.support.suite import commit_all
 Object = dict[str, Any]
 
 MINE, OTHER, MAIN = "feature/Mine", "feature/other", "main"
+ALIVE, GONE = "feature/alive", "feature/gone"
 VALUES = "helm/environments/alone.yaml"
 CHART: Object = {
     "web": {"minReadySeconds": 1, "drainSeconds": 1},
@@ -122,7 +123,7 @@ def site(
         Upstream(scratch / "upstream") as upstream,
     ):
         (env.checkout / VALUES).write_text(yaml.safe_dump(CHART))
-        with_remote(env.checkout, (MINE, OTHER))
+        with_remote(env.checkout, (MINE, OTHER, ALIVE))
         upstream.pin(env.checkout)
         commit_all(env.checkout, "values")
         own = scratch / "platform.yaml"
@@ -503,32 +504,32 @@ def test_no_branch_runs_a_job_beside_the_databases_administrator(site: Site) -> 
 
 
 def test_a_branch_lives_by_its_token_and_no_other_one_can_touch_it(site: Site) -> None:
-    site.ok(MINE, "deploy", "--branch", MINE, "--tag", "first")
-    site.ok(MINE, "deploy", "--branch", MINE, "--tag", "first")
-    names = site.env.names(MINE)
+    site.ok(ALIVE, "deploy", "--branch", ALIVE, "--tag", "first")
+    site.ok(ALIVE, "deploy", "--branch", ALIVE, "--tag", "first")
+    names = site.env.names(ALIVE)
     assert site.admin.get("HTTPRoute", f"{names.release}-web", names.namespace)
     for task in (
-        ("deploy", "--branch", MINE, "--tag", "first"),
-        ("cleanup", "--branch", MINE),
-        ("logs", "--branch", MINE),
-        ("console", "--branch", MINE, "--", "mautic:x"),
+        ("deploy", "--branch", ALIVE, "--tag", "first"),
+        ("cleanup", "--branch", ALIVE),
+        ("logs", "--branch", ALIVE),
+        ("console", "--branch", ALIVE, "--", "mautic:x"),
     ):
         done = site.run(OTHER, *task)
         assert done.returncode == 1, (task, done.stdout, done.stderr)
         assert "403" in done.stderr or "another branch's" in done.stderr
-    assert site.ok(MINE, "status", "--branch", MINE)
+    assert site.ok(ALIVE, "status", "--branch", ALIVE)
     rows = json.loads(site.ok(MAIN, "list", "--format", "json").stdout)
-    assert MINE in {row["branch"] for row in rows}
+    assert ALIVE in {row["branch"] for row in rows}
     said = "".join(site.env.said)
     assert "eyJ" not in said, "a token was shown"
-    site.ok(MINE, "cleanup", "--branch", MINE)
+    site.ok(ALIVE, "cleanup", "--branch", ALIVE)
     assert site.admin.get("Namespace", names.namespace) is None
 
 
 def test_a_scheduled_clean_up_of_main_removes_any_branch(site: Site) -> None:
-    site.ok("feature/gone", "deploy", "--branch", "feature/gone", "--tag", "first")
+    site.ok(GONE, "deploy", "--branch", GONE, "--tag", "first")
     site.ok(MAIN, "gc", "--yes")
-    assert site.admin.get("Namespace", site.place("feature/gone")) is None
+    assert site.admin.get("Namespace", site.place(GONE)) is None
 
 
 def test_a_job_without_its_token_does_not_enter_by_another_way(site: Site) -> None:

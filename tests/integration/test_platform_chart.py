@@ -38,6 +38,10 @@ AWS = PlatformInputs(
     branch_environments=("dev",),
     main_group=MAIN,
     branch_group=BRANCHES,
+    names={
+        "dev": {"namespace": "mautic-{slug}", "host": "{slug}.dev.example.com"},
+        "prod": {"namespace": "mautic-prod", "host": "mautic.example.com"},
+    },
     registry="123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic-dev",
     database_host="db.example.com",
     cluster="mautic-dev",
@@ -53,6 +57,8 @@ PROVISIONED = replace(
     provisioner=f"registry.example.com/provisioner@sha256:{'a' * 64}",
     rules={"project": "mautic", "host": "db.example.com", "port": 3306},
 )
+USERS = replace(AWS, main_group="", branch_group="", identity="group/project")
+PROVISIONED_USERS = replace(PROVISIONED, identity="group/project", main_ref="release/main")
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +87,13 @@ def key(item: Object) -> tuple[str, str]:
     return item["kind"], item["metadata"]["name"]
 
 
-CASES = {"plain": PLAIN, "aws": AWS, "provisioned": PROVISIONED}
+CASES = {
+    "plain": PLAIN,
+    "aws": AWS,
+    "provisioned": PROVISIONED,
+    "users": USERS,
+    "provisioned-users": PROVISIONED_USERS,
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -149,7 +161,7 @@ def test_a_gateway_of_another_controller_takes_its_certificate_from_a_secret(hel
     assert https["tls"]["certificateRefs"] == [{"group": "", "kind": "Secret", "name": "wildcard"}]
 
 
-@pytest.mark.parametrize(("inputs", "number"), [(AWS, 3), (PROVISIONED, 5)])
+@pytest.mark.parametrize(("inputs", "number"), [(AWS, 3), (PROVISIONED, 5), (USERS, 5)])
 def test_no_role_says_everything(helm: Path, inputs: PlatformInputs, number: int) -> None:
     kinds = {"Role", "ClusterRole"}
     roles = [one for one in objects(helm, values(inputs)) if one["kind"] in kinds]
@@ -166,6 +178,39 @@ def test_a_job_may_do_in_a_branch_s_namespace_what_a_deploy_and_a_clean_up_do(he
         one for one in objects(helm, values(AWS)) if name_of(one) == "mautic-multidev-environment"
     )
     assert rights_of(role["rules"]) == all_rights()
+
+
+def test_with_identities_no_right_is_a_group_s_but_to_make_namespaces(helm: Path) -> None:
+    """Old groups, which AWS's roles may still have, get none."""
+    made = objects(helm, values(PROVISIONED_USERS))
+    to_groups = {
+        (one["roleRef"]["name"], subject["name"])
+        for one in made
+        for subject in one.get("subjects", ())
+        if subject["kind"] == "Group"
+    }
+    assert to_groups == {("mautic-multidev", "gitlab:group/project")}
+    (main,) = (one for one in made if key(one) == ("ClusterRoleBinding", "mautic-multidev-main"))
+    user = "gitlab:project_path:group/project:ref_type:branch:ref:release/main"
+    assert [one["name"] for one in main["subjects"]] == [user]
+
+
+def test_a_policy_looks_at_everybody_who_may_have_rights(helm: Path) -> None:
+    for inputs, groups in (
+        (AWS, {MAIN, BRANCHES}),
+        (USERS, {"gitlab:group/project"}),
+        (PROVISIONED_USERS, {"gitlab:group/project", MAIN, BRANCHES}),
+    ):
+        policies = [
+            one
+            for one in objects(helm, values(inputs))
+            if one["kind"] == "ValidatingAdmissionPolicy" and "provisioner" not in name_of(one)
+        ]
+        assert len(policies) >= 4
+        for policy in policies:
+            (condition,) = policy["spec"]["matchConditions"]
+            listed = condition["expression"].partition(" in ")[2].removesuffix(")")
+            assert set(json.loads(listed)) == groups, name_of(policy)
 
 
 def test_with_a_provisioner_ci_jobs_only_look_at_the_platform_namespace(helm: Path) -> None:
@@ -219,6 +264,12 @@ def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
         ({"access": {"main": {"group": "a', 'system:masters"}}}, "group"),
         ({"access": {"branches": {"environments": ["a'b"]}}}, "environments"),
         ({"access": {"registry": "x'/"}}, "registry"),
+        ({"access": {"names": {"dev": {"namespace": "a'b", "host": "x"}}}}, "namespace"),
+        ({"access": {"names": {"dev": {"namespace": "a", "host": 'x"'}}}}, "host"),
+        ({"access": {"identity": {"project": "group/pro'ject"}}}, "project"),
+        ({"access": {"identity": {"project": "group/*"}}}, "project"),
+        ({"access": {"identity": {"prefix": "x' || "}}}, "prefix"),
+        ({"access": {"identity": {"main": ["m'"]}}}, "main"),
         ({"database": {"host": "a'b"}}, "host"),
         ({"provisioner": {"image": "registry.example.com/provisioner:latest"}}, "image"),
     ],

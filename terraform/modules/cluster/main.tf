@@ -157,6 +157,28 @@ resource "aws_eks_access_entry" "member" {
   kubernetes_groups = each.value.groups
 }
 
+# Or, in place of groups: each branch's jobs are a user of their own, by the token that GitLab signs.
+# Tokens of other projects, and of tags, are nobody's.
+resource "aws_eks_identity_provider_config" "gitlab" {
+  count = var.identity == null ? 0 : 1
+
+  cluster_name = aws_eks_cluster.this.name
+
+  oidc {
+    identity_provider_config_name = "gitlab"
+    issuer_url                    = var.identity.issuer_url
+    client_id                     = var.identity.audience
+    username_claim                = "sub"
+    username_prefix               = "gitlab:"
+    groups_claim                  = "project_path"
+    groups_prefix                 = "gitlab:"
+    required_claims = merge(
+      { project_path = var.identity.project_path, ref_type = "branch" },
+      var.identity.ref == null ? {} : { ref = var.identity.ref },
+    )
+  }
+}
+
 # --- nodes ---------------------------------------------------------------------------------------
 
 resource "aws_iam_role" "node" {

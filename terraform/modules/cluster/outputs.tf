@@ -2,7 +2,11 @@ output "name" {
   description = "The cluster's name, once people, CI and the suite can work in it."
   value       = aws_eks_cluster.this.name
 
-  depends_on = [aws_eks_access_policy_association.admin, aws_eks_access_entry.member]
+  depends_on = [
+    aws_eks_access_policy_association.admin,
+    aws_eks_access_entry.member,
+    aws_eks_identity_provider_config.gitlab,
+  ]
 }
 
 output "arn" {

@@ -104,6 +104,26 @@ variable "members" {
   }
 }
 
+variable "identity" {
+  description = "GitLab as the cluster's identity provider: its address, the `aud` of the tokens, the project, and the one branch whose tokens are taken (null: all). EKS reads the keys over the internet, at https:// without a port. Null: no tokens."
+  type = object({
+    issuer_url   = string
+    audience     = string
+    project_path = string
+    ref          = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.identity == null || can(regex("^https://[a-z0-9.-]+(/[A-Za-z0-9._~-]+)*$", var.identity.issuer_url))
+    error_message = "identity.issuer_url must start with https://, without a port and without a final slash: EKS takes no other."
+  }
+  validation {
+    condition     = var.identity == null || can(regex("^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$", var.identity.project_path))
+    error_message = "identity.project_path must be group/project, with subgroups if any."
+  }
+}
+
 variable "file_system_arn" {
   description = "The EFS file system that the CSI driver makes access points on."
   type        = string

@@ -338,7 +338,17 @@ def test_jobs_reach_aws_by_a_signed_token_and_a_role_of_their_ref() -> None:
     assert main["prod-deploy"].variables["AWS_ROLE_ARN"] == given["PROD_AWS_ROLE_ARN"]
     for name, definition in FILE.definitions.items():
         if "AWS_ROLE_ARN" in definition.get("variables", {}):
-            assert definition["id_tokens"] == {"AWS_ID_TOKEN": {"aud": "$CI_SERVER_URL"}}, name
+            assert definition["id_tokens"]["AWS_ID_TOKEN"] == {"aud": "$CI_SERVER_URL"}, name
+
+
+def test_only_jobs_of_a_cluster_have_a_token_for_it_and_it_is_no_other_s() -> None:
+    tokens = {name: one.get("id_tokens", {}) for name, one in FILE.definitions.items()}
+    with_one = {name for name, given in tokens.items() if "KUBE_ID_TOKEN" in given}
+    assert with_one == {"dev-deploy", "prod-deploy", "cleanup", "gc"}
+    for name, given in tokens.items():
+        assert given.keys() <= {"AWS_ID_TOKEN", "KUBE_ID_TOKEN"}, name
+        if name in with_one:
+            assert given["KUBE_ID_TOKEN"] == {"aud": "$KUBE_ID_AUDIENCE"}
 
 
 # -- where an environment lives -------------------------------------------------------------------
@@ -636,7 +646,11 @@ def test_outside_a_job_nothing_is_touched() -> None:
 def test_no_secret_of_a_job_is_shown_however_much_is_traced(inv: InProcess) -> None:
     hidden = {
         **{"CI_REGISTRY_PASSWORD": "registry-pass-1", "CI_JOB_TOKEN": "job-token-2"},
-        **{"AWS_ID_TOKEN": "aws.id.token-3", "MAUTIC_ADMIN_PASSWORD": "admin-pass-4"},
+        **{
+            "AWS_ID_TOKEN": "aws.id.token-3",
+            "KUBE_ID_TOKEN": "kube.id.token-5",
+            "MAUTIC_ADMIN_PASSWORD": "admin-pass-4",
+        },
     }
     env = {
         **{"CI": "true", "CI_JOB_ID": "1", "CI_DEBUG_TRACE": "true", "INVOKE_DEBUG": "1"},
