@@ -50,6 +50,10 @@ VALUES: Object = {
     "database": {"host": SERVER.host},
     "access": {
         "registry": REGISTRY,
+        "names": {
+            "dev": {"namespace": "mautic-{slug}", "host": "{slug}.dev.example.com"},
+            "prod": {"namespace": "mautic-prod", "host": "mautic.example.com"},
+        },
         "main": {"group": MAIN, "environments": ["dev", "prod"]},
         "branches": {"group": BRANCHES, "environments": ["dev"]},
     },
@@ -455,6 +459,37 @@ def test_no_way_in_beside_the_gateway_can_be_opened(branch: Cluster, spec: Objec
     branch.apply(service)
     service["spec"] |= spec
     assert "ClusterIP" in refused(branch.apply, service)
+    branch.delete("Namespace", where)
+
+
+def ingress(where: str, host: str) -> Object:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "web", "namespace": where},
+        "spec": {
+            "rules": [{"host": host}],
+            "defaultBackend": {"service": {"name": "web", "port": {"number": 80}}},
+        },
+    }
+
+
+def test_with_groups_too_a_host_name_is_its_namespaces(branch: Cluster, prod: str) -> None:
+    slug = some_slug()
+    where = entered(branch, slug)
+    own = f"{slug}.dev.example.com"
+    for host in ("mautic.example.com", f"{some_slug()}.dev.example.com", "*.dev.example.com"):
+        item = ingress(where, host)
+        del item["spec"]["defaultBackend"]
+        assert f"no host name but {own}" in refused(branch.create, item)
+    item = ingress(where, own)
+    assert "what no other route takes" in refused(branch.create, item)
+    del item["spec"]["defaultBackend"]
+    branch.create(item)
+    # The slug says which host name it is.
+    taken = {"metadata": {"labels": {"mautic-multidev.io/slug": "main"}}}
+    assert "keeps its slug" in refused(branch.patch, "Namespace", where, None, taken)
+    assert "that of its branch" in refused(branch.create, made(slug="main"))
     branch.delete("Namespace", where)
 
 

@@ -532,6 +532,13 @@ def test_a_scheduled_clean_up_of_main_removes_any_branch(site: Site) -> None:
     assert site.admin.get("Namespace", site.place(GONE)) is None
 
 
+def test_doctor_says_that_branches_are_told_apart(site: Site) -> None:
+    found = json.loads(site.run(MINE, "doctor", "--format", "json").stdout)["findings"]
+    (rights,) = (one for one in found if one["check"] == "jobs' rights")
+    assert rights["level"] == "ok"
+    assert "a user of their own" in rights["found"]
+
+
 def test_a_job_without_its_token_does_not_enter_by_another_way(site: Site) -> None:
     admin = {"KUBECONFIG": str(site.plane.kubeconfig), TOKEN: ""}
     done = site.run(MINE, "status", "--branch", MINE, CI="true", CI_JOB_ID="1", **admin)

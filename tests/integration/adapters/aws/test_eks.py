@@ -282,6 +282,22 @@ def test_helm_asks_us_for_its_token(
     assert len(eks_api) == 1
 
 
+def test_an_id_token_is_used_in_place_of_awss(eks_api: list[Request], webhook: Webhook) -> None:
+    masked: list[str] = []
+    token = "header.payload.signature"
+    own = EksAccess(Aws(REGION), NAME, root=ROOT, secret=masked.append, id_token=token)
+    with pytest.raises(ClusterError, match="401"):  # this API server knows AWS's alone
+        cluster_by(own).find("Namespace")
+    assert set(webhook.tokens) == set(masked) == {token}
+    own.write_kubeconfig()
+    written = own.kubeconfig.read_text()
+    assert token not in written
+    (user,) = json.loads(written)["users"]
+    file = Path(user["user"]["tokenFile"])
+    assert file.read_text() == token
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
 def plugin(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     code = "import sys; from tasks.adapters.aws.eks_token import main; sys.exit(main())"
     return subprocess.run(

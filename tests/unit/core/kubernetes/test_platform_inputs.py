@@ -6,7 +6,7 @@ import json
 
 import yaml
 
-from tasks.core.kubernetes.platform import inputs_of
+from tasks.core.kubernetes.platform import inputs_of, values
 from tasks.core.settings import parse
 
 DEV = {
@@ -54,3 +54,23 @@ def test_the_provisioner_gets_the_rules_of_all_environments_of_its_server() -> N
     # Values of Helm are YAML, and rules.json is JSON.
     assert yaml.safe_load(yaml.safe_dump(found.rules)) == json.loads(json.dumps(found.rules))
     assert inputs_of(settings, "elsewhere", {}).rules == {}
+
+
+def test_policies_get_the_names_of_all_environments_of_the_cluster() -> None:
+    given = {"dev": {**DEV, "host": "{slug}-{project}.dev.example.org"}, "prod": PROD}
+    settings = parse({"environments": {**given, "elsewhere": ELSEWHERE}}, lambda _: "test")
+    assert inputs_of(settings, "prod", {}).names == {
+        "dev": {"namespace": "mautic-{slug}", "host": "{slug}-mautic.dev.example.org"},
+        "prod": {"namespace": "mautic-prod", "host": "www.example.org"},
+    }
+
+
+def test_a_stack_says_whose_tokens_its_cluster_takes() -> None:
+    settings = parse({"environments": {"dev": DEV}}, lambda _: "test")
+    published = {
+        "cluster/identity/project": "group/project",
+        "cluster/identity/main-ref": "trunk",
+    }
+    access = values(inputs_of(settings, "dev", published))["access"]
+    assert access["identity"] == {"project": "group/project", "main": ["trunk"]}
+    assert values(inputs_of(settings, "dev", {}))["access"]["identity"]["project"] == ""
