@@ -15,7 +15,14 @@ import yaml
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.process import Runner
 from tasks.core.errors import MissingToolError, SettingsError
-from tasks.core.kubernetes.platform import PlatformInputs, platform_parts, upstream, values
+from tasks.core.kubernetes.platform import (
+    POLICIES,
+    ROUTE_POLICIES,
+    PlatformInputs,
+    platform_parts,
+    upstream,
+    values,
+)
 from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.values import overlay
 from tests.conftest import missing
@@ -201,16 +208,12 @@ def test_a_policy_looks_at_everybody_who_may_have_rights(helm: Path) -> None:
         (USERS, {"gitlab:group/project"}),
         (PROVISIONED_USERS, {"gitlab:group/project", MAIN, BRANCHES}),
     ):
-        policies = [
-            one
-            for one in objects(helm, values(inputs))
-            if one["kind"] == "ValidatingAdmissionPolicy" and "provisioner" not in name_of(one)
-        ]
-        assert len(policies) >= 4
-        for policy in policies:
+        found = {key(one): one for one in objects(helm, values(inputs))}
+        for name in (*POLICIES, *ROUTE_POLICIES):
+            policy = found["ValidatingAdmissionPolicy", f"mautic-multidev-{name}"]
             (condition,) = policy["spec"]["matchConditions"]
             listed = condition["expression"].partition(" in ")[2].removesuffix(")")
-            assert set(json.loads(listed)) == groups, name_of(policy)
+            assert set(json.loads(listed)) == groups, name
 
 
 def test_with_a_provisioner_ci_jobs_only_look_at_the_platform_namespace(helm: Path) -> None:

@@ -15,8 +15,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 
 {{/*
-The kinds of CI jobs that have rights, by their name: environments and subjects of each. With identities, jobs of the
-main branch are users, and all others are the project's group, in which main's are as well.
+The kinds of CI jobs that have rights, by their name: environments and subjects of each, and the group that all of them
+are in. With identities, jobs of the main branch are users, and all others are the project's group, in which main's are
+as well.
 */}}
 {{- define "platform.members" -}}
 {{- $members := dict -}}
@@ -25,20 +26,35 @@ main branch are users, and all others are the project's group, in which main's a
 {{- $user := include "platform.user" . -}}
 {{- $users := list -}}
 {{- range $access.identity.main }}{{ $users = append $users (dict "kind" "User" "name" (print $user .)) }}{{ end -}}
-{{- $group := dict "kind" "Group" "name" (print $access.identity.prefix $access.identity.project) -}}
-{{- $_ := set $members "main" (dict "environments" $access.main.environments "subjects" $users) -}}
-{{- $_ := set $members "branches" (dict "environments" $access.branches.environments "subjects" (list $group)) -}}
+{{- $group := print $access.identity.prefix $access.identity.project -}}
+{{- $all := list (dict "kind" "Group" "name" $group) -}}
+{{- $main := dict "environments" $access.main.environments "subjects" $users "group" $group -}}
+{{- $branches := dict "environments" $access.branches.environments "subjects" $all "group" $group -}}
+{{- $members = dict "main" $main "branches" $branches -}}
 {{- else -}}
 {{- range $name := list "main" "branches" -}}
 {{- with get $access $name -}}
 {{- if .group -}}
 {{- $subjects := list (dict "kind" "Group" "name" .group) -}}
-{{- $_ := set $members $name (dict "environments" .environments "subjects" $subjects) -}}
+{{- $_ := set $members $name (dict "environments" .environments "subjects" $subjects "group" .group) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $members -}}
+{{- end }}
+
+{{/*
+The groups that policies look at, as JSON. With identities also those of before: a binding for them may be left in some
+namespace, and as no user of a branch they are refused.
+*/}}
+{{- define "platform.groups" -}}
+{{- $groups := list -}}
+{{- range include "platform.members" . | fromYaml }}{{ $groups = append $groups .group }}{{ end -}}
+{{- range list .Values.access.main.group .Values.access.branches.group -}}
+{{- if . }}{{ $groups = append $groups . }}{{ end -}}
+{{- end -}}
+{{- $groups | uniq | toJson -}}
 {{- end }}
 
 {{/* The subjects of a binding. */}}
