@@ -636,6 +636,17 @@ def names_of_all_styles(settings: Settings, environment: str, branch: str) -> li
     return names_by_rule(naming_rule(settings, environment), branch)
 
 
+def same_cluster(settings: Settings, environment: str) -> dict[str, Environment]:
+    """Return the environments that live in an environment's cluster, itself included, by name."""
+    own = settings.environment(environment)
+    return {
+        name: other
+        for name, other in settings.environments.items()
+        if other.target == "kubernetes"
+        and (other.stack == own.stack if own.stack else other.cluster == own.cluster)
+    }
+
+
 def naming_rule(settings: Settings, environment: str) -> NamingRule:
     """Return what the names of an environment's branches depend on; errors as for ``names_of``."""
     own = settings.environment(environment)
