@@ -250,7 +250,8 @@ class Database(_Strict):
         "",
         description="Image, by digest, of the provisioner that gives each namespace its database: "
         "`inv platform.image` makes it, `inv platform.apply` runs it. With it no CI job comes near "
-        "the administrator (docs/security.md). Empty: CI jobs run the Job.",
+        "the administrator, and it furnishes all namespaces of the cluster with quota and network "
+        "policy (docs/security.md). Empty: CI jobs run the Job.",
     )
 
 

@@ -110,6 +110,15 @@ def admin(plane: Audited) -> Cluster:
         check=True,
         capture_output=True,
     )
+    for name in ("branches", "somebodys"):
+        priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1}
+        cluster._transport.json(
+            ApiRequest(
+                "POST",
+                "/apis/scheduling.k8s.io/v1/priorityclasses",
+                body={**priority, "metadata": {"name": name}},
+            )
+        )
     # The API server reads new policies after a moment.
     probe = plane.client("probe", BRANCHES)
     until(lambda: _is_refused(probe.create, made("probe", labels={FLOOR: "ready"})), SECONDS)
@@ -286,6 +295,18 @@ def test_no_kind_of_workload_runs_what_is_foreign_or_above_others(
     for name in ("system-node-critical", "system-cluster-critical", "somebodys"):
         said = refused(create, strong, workload(kind, where, pod_of(priorityClassName=name)))
         assert "the priority class is not one that the platform allows" in said
+
+
+def test_no_foreign_container_gets_into_a_pod_that_runs(where: str, strong: Cluster) -> None:
+    item = workload("Pod", where, pod_of())
+    made_ = strong.create(item)
+    beside = {**pod_of(FOREIGN)["containers"][0], "name": "x"}
+    del beside["resources"]
+    made_["spec"]["ephemeralContainers"] = [beside]
+    path = f"/api/v1/namespaces/{where}/pods/{item['metadata']['name']}/ephemeralcontainers"
+    said = refused(strong._transport.json, ApiRequest("PUT", path, body=made_))
+    assert f"not from a registry of this environment: {FOREIGN}" in said
+    strong.delete("Pod", item["metadata"]["name"], where)
 
 
 def test_ci_has_no_right_to_what_it_does_not_need(where: str, branch: Cluster) -> None:

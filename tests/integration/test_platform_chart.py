@@ -12,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from provisioner.floor import Floor
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.process import Runner
 from tasks.core.errors import MissingToolError, SettingsError
@@ -200,6 +201,22 @@ def test_the_provisioner_s_pod_is_hardened_and_told_where_its_authorities_are(he
         assert json.loads(data["rules.json"]) == PROVISIONED.rules
         assert ("ca.pem" in data) == (told == "/etc/provisioner/ca.pem")
         assert made["Deployment", "mautic-provisioner"]["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_the_provisioner_is_told_what_namespaces_stand_on(helm: Path) -> None:
+    given = values(PROVISIONED)
+    defaults = DEFAULTS["floor"]
+    for change, told in (
+        ({}, {key: defaults[key] for key in ("maxEnvironments", "quota", "limits")}),
+        (
+            {"quota": None, "limits": [], "maxEnvironments": 0},
+            {"maxEnvironments": 0, "limits": []},
+        ),
+    ):
+        made = {key(one): one for one in objects(helm, {**given, "floor": change})}
+        data = made["ConfigMap", "mautic-provisioner"]["data"]
+        assert json.loads(data["floor.json"]) == told
+        assert Floor.from_json(data["floor.json"]).max_environments == told["maxEnvironments"]
 
 
 def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:

@@ -173,6 +173,16 @@ def test_production_has_no_quota_and_is_not_counted() -> None:
     assert bench.cluster.kinds(item["metadata"]["name"]) == {"NetworkPolicy"}
 
 
+def test_without_quota_and_limits_there_are_none() -> None:
+    """Also if there were some before: Helm leaves out what is null."""
+    bench = Bench()
+    item = bench.make("x")
+    bench.furnisher.furnish(item)
+    played: Any = bench.cluster
+    Furnisher(RULES, Floor.from_json('{"maxEnvironments": 2}'), played).furnish(item)
+    assert bench.cluster.kinds("mautic-x") == {"NetworkPolicy"}
+
+
 @pytest.mark.parametrize("limit", [0, 2])
 def test_any_number_or_as_many_as_are_said(limit: int) -> None:
     bench = Bench(limit)

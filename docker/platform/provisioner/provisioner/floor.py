@@ -36,7 +36,8 @@ class Floor:
     def from_json(cls, text: str) -> Floor:
         """Return what the chart helm/platform wrote."""
         data = json.loads(text)
-        return cls(data["maxEnvironments"], data["quota"], data["limits"])
+        # Helm leaves out what the values set to null.
+        return cls(data["maxEnvironments"], data.get("quota", {}), data.get("limits", []))
 
     def limit_for(self, place: Place) -> int:
         """Return how many namespaces of a place's environment are furnished; 0 for any number."""

@@ -74,7 +74,7 @@ class Reconciler:
             place = self._furnisher.furnish(namespace)
         except (ForeignError, FullError) as error:
             meta = namespace["metadata"]
-            self._refuse(known, meta["name"], meta["uid"], str(error))
+            self._refuse(known, meta["name"], meta["uid"], str(error), "FloorRefused")
             raise
         done = Record.of_place(place, "ready")
         # Where there is a database, it must not be forgotten.
@@ -96,7 +96,7 @@ class Reconciler:
             tenant = identify(self._rules, namespace)
             self._check(tenant, known)
         except ForeignError as error:
-            self._refuse(known, name, uid, str(error))
+            self._refuse(known, name, uid, str(error), "DatabaseRefused")
             raise
         record = Record.of(tenant, "creating")
         if known is None or known.state != "ready" or not known.database:
@@ -197,12 +197,14 @@ class Reconciler:
                 raise
             log.info("%s: %s is dropped", record.namespace, record.database)
 
-    def _refuse(self, known: Record | None, namespace: str, uid: str, why: str) -> None:
-        """Say in the record why a namespace gets nothing; what it has stays recorded."""
+    def _refuse(
+        self, known: Record | None, namespace: str, uid: str, why: str, reason: str
+    ) -> None:
+        """Say in record and Event why a namespace gets nothing; what it has stays recorded."""
         record = known or Record(namespace, uid, "refused")
         if record != (told := record.now("refused", why)) or known is None:
             self._cluster.write(told)
-            self._cluster.tell(namespace, "Warning", "DatabaseRefused", why)
+            self._cluster.tell(namespace, "Warning", reason, why)
             log.warning("%s: refused: %s", namespace, why)
 
     def _wait(self, record: Record, why: str) -> None:
