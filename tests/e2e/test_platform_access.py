@@ -49,7 +49,7 @@ VALUES: Object = {
     "gatewayApi": {"install": False},
     "database": {"host": SERVER.host},
     "access": {
-        "registry": REGISTRY,
+        "registries": {"dev": [REGISTRY], "prod": [f"{REGISTRY}-prod"]},
         "names": {
             "dev": {"namespace": "mautic-{slug}", "host": "{slug}.dev.example.com"},
             "prod": {"namespace": "mautic-prod", "host": "mautic.example.com"},

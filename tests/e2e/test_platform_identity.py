@@ -132,6 +132,7 @@ def site(
                 {
                     "gateway": {"enabled": True, "redirect": False},
                     "gatewayApi": {"install": True},
+                    "floor": {"images": ["registry.example.com/"]},
                     "access": {"identity": {"project": PROJECT, "main": [MAIN]}},
                 }
             )

@@ -171,7 +171,9 @@ def provisioner(
     own = Login(login["username"], login["password"])
     plane.pki.issue("provisioner", ACCOUNT)
     kubeconfig = plane.write_kubeconfig(scratch / "kubeconfig", "provisioner")
-    mounted = Mounted(found["data"]["rules.json"], own, str(scratch / "ca.pem"))
+    mounted = Mounted(
+        found["data"]["rules.json"], own, str(scratch / "ca.pem"), found["data"]["floor.json"]
+    )
     made = Process(mounted, scratch, kubeconfig)
     made.set_up(ADMINISTRATOR)
     with running(made):

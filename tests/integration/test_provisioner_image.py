@@ -76,7 +76,7 @@ def test_it_makes_its_user_as_the_job_does(
     files = {
         "config/rules.json": (
             f'{{"project": "mautic", "host": "{address.host}", "port": {address.port},'
-            ' "environments": {}}'
+            ' "environments": {}, "others": {}}'
         ),
         "config/ca.pem": Path(address.ca).read_text(),
         "login/username": "mautic__manager",
