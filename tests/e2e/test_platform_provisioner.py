@@ -274,7 +274,8 @@ def test_without_an_answer_the_deploy_says_who_is_silent(
         provisioner.start()
     own = site.env.names("silent")
     assert done.returncode == 1
-    assert f"database {own.database} is not ready after 34 s: it has not answered" in done.stderr
+    told = f"namespace {own.namespace} is not furnished after 34 s: it has not answered"
+    assert told in done.stderr
     assert f"deployment/mautic-provisioner in {PLATFORM} has 1 of 1 pods ready" in done.stderr
     # What was asked for is there at the next attempt.
     site.ok("deploy", "--branch", "silent", "--tag", TAG)
