@@ -302,6 +302,8 @@ def test_no_foreign_container_gets_into_a_pod_that_runs(where: str, strong: Clus
     made_ = strong.create(item)
     beside = {**pod_of(FOREIGN)["containers"][0], "name": "x"}
     del beside["resources"]
+    # Whatever the scheduler has written since.
+    del made_["metadata"]["resourceVersion"]
     made_["spec"]["ephemeralContainers"] = [beside]
     path = f"/api/v1/namespaces/{where}/pods/{item['metadata']['name']}/ephemeralcontainers"
     said = refused(strong._transport.json, ApiRequest("PUT", path, body=made_))
