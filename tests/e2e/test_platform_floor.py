@@ -186,9 +186,10 @@ def made(slug: str, environment: str = "dev", labels: Object | None = None) -> O
 
 def entered(job: Cluster, environment: str = "dev") -> str:
     """Make a namespace as a deploy does, and get into it; return its name."""
-    item = made(f"b{secrets.token_hex(4)}", environment)
+    branch = f"b{secrets.token_hex(4)}"
+    item = made(branch, environment)
     job.create(item)
-    grant_access(job, item["metadata"]["name"], environment)
+    grant_access(job, item["metadata"]["name"], environment, branch)
     return str(item["metadata"]["name"])
 
 
