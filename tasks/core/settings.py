@@ -250,7 +250,8 @@ class Database(_Strict):
         "",
         description="Image, by digest, of the provisioner that gives each namespace its database: "
         "`inv platform.image` makes it, `inv platform.apply` runs it. With it no CI job comes near "
-        "the administrator (docs/security.md). Empty: CI jobs run the Job.",
+        "the administrator, and it furnishes all namespaces of the cluster with quota and network "
+        "policy (docs/security.md). Empty: CI jobs run the Job.",
     )
 
 
@@ -634,6 +635,17 @@ def names_of_all_styles(settings: Settings, environment: str, branch: str) -> li
     Arguments and errors are those of ``names_of``.
     """
     return names_by_rule(naming_rule(settings, environment), branch)
+
+
+def same_cluster(settings: Settings, environment: str) -> dict[str, Environment]:
+    """Return the environments that live in an environment's cluster, itself included, by name."""
+    own = settings.environment(environment)
+    return {
+        name: other
+        for name, other in settings.environments.items()
+        if other.target == "kubernetes"
+        and (other.stack == own.stack if own.stack else other.cluster == own.cluster)
+    }
 
 
 def naming_rule(settings: Settings, environment: str) -> NamingRule:

@@ -49,7 +49,7 @@ VALUES: Object = {
     "gatewayApi": {"install": False},
     "database": {"host": SERVER.host},
     "access": {
-        "registry": REGISTRY,
+        "registries": {"dev": [REGISTRY], "prod": [f"{REGISTRY}-prod"]},
         "main": {"group": MAIN, "environments": ["dev", "prod"]},
         "branches": {"group": BRANCHES, "environments": ["dev"]},
     },

@@ -124,6 +124,7 @@ def site(
         }
         gateway = {"enabled": True, "redirect": False}
         values = {"access": access, "gateway": gateway, "gatewayApi": {"install": True}}
+        values["floor"] = {"images": ["registry.example.com/"]}
         own.write_text(yaml.safe_dump(values))
         env.ok("platform.apply", *ON, "--values", str(own), settings=made.settings())
         env.cluster.create(

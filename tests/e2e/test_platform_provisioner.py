@@ -171,7 +171,9 @@ def provisioner(
     own = Login(login["username"], login["password"])
     plane.pki.issue("provisioner", ACCOUNT)
     kubeconfig = plane.write_kubeconfig(scratch / "kubeconfig", "provisioner")
-    mounted = Mounted(found["data"]["rules.json"], own, str(scratch / "ca.pem"))
+    mounted = Mounted(
+        found["data"]["rules.json"], own, str(scratch / "ca.pem"), found["data"]["floor.json"]
+    )
     made = Process(mounted, scratch, kubeconfig)
     made.set_up(ADMINISTRATOR)
     with running(made):
@@ -209,6 +211,8 @@ def test_a_deploy_waits_for_its_database_and_tells_what_happens(
 ) -> None:
     own = site.env.names("feature/x")
     done = site.ok("deploy", "--branch", "feature/x", "--tag", TAG)
+    assert f"wait for the floor of {own.namespace}" in done.stderr
+    assert quotas(site, own.namespace) == ["mautic-multidev-floor"]
     assert f"wait for database {own.database}" in done.stderr
     assert "provisioner: ready" in done.stderr
     password = site.secret("mautic", own.namespace)["db_password"]
@@ -226,6 +230,10 @@ def test_a_deploy_waits_for_its_database_and_tells_what_happens(
     assert "nothing" in _said(site.ok("cleanup", "--branch", "feature/x"))
 
 
+def quotas(site: Site, where: str) -> list[str]:
+    return [one["metadata"]["name"] for one in site.env.cluster.find("ResourceQuota", where)]
+
+
 def _said(done: CompletedProcess[str]) -> str:
     return (done.stdout + done.stderr).lower()
 
@@ -239,6 +247,8 @@ def test_an_environment_of_before_keeps_its_password_and_its_data(
     assert site.secret("mautic", own.namespace)["db_password"] == before
     login = Login(own.database_user, before)
     assert site.database.sql("SHOW TABLES", login, own.database) == ["kept"]
+    # The quota that a branch could change has gone with its chart.
+    assert quotas(site, own.namespace) == ["mautic-multidev-floor"]
 
 
 def test_a_namespace_that_stays_gives_its_database_back(site: Site, provisioner: Process) -> None:
@@ -264,7 +274,8 @@ def test_without_an_answer_the_deploy_says_who_is_silent(
         provisioner.start()
     own = site.env.names("silent")
     assert done.returncode == 1
-    assert f"database {own.database} is not ready after 34 s: it has not answered" in done.stderr
+    told = f"namespace {own.namespace} is not furnished after 34 s: it has not answered"
+    assert told in done.stderr
     assert f"deployment/mautic-provisioner in {PLATFORM} has 1 of 1 pods ready" in done.stderr
     # What was asked for is there at the next attempt.
     site.ok("deploy", "--branch", "silent", "--tag", TAG)

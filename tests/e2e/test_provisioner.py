@@ -17,6 +17,8 @@ import pytest
 from kubernetes import client, config
 
 from provisioner.cluster import Kubernetes
+from provisioner.floor import Floor
+from provisioner.furnish import Furnisher
 from provisioner.reconcile import Reconciler
 from provisioner.rules import Rules
 from provisioner.server import Login, Server
@@ -41,6 +43,7 @@ from tests.support.platform import BRANCHES, MAIN, Audited, audited
 from tests.support.provisioner import (
     ACCOUNT,
     ADMINISTRATOR,
+    FLOOR,
     PLATFORM,
     Database,
     Mounted,
@@ -240,6 +243,8 @@ def test_the_password_that_a_namespace_has_is_kept(places: Places, database: Dat
     places.admin.create(secret_in(where, SECRET, "the-password-of-before"))
     label = {"metadata": {"labels": {LABEL: "provisioned"}}}
     places.admin.patch("Namespace", where, None, label)
+    # It was furnished before it asked for a database, and so its record was ready before.
+    until(lambda: places.record(where).get("database") == own.database, SECONDS)
     until(lambda: places.record(where).get("state") == "ready", SECONDS)
     login = Login(own.database_user, "the-password-of-before")
     database.sql("CREATE TABLE kept (v INT)", login, own.database)
@@ -355,14 +360,16 @@ def test_cut_off_before_or_after_any_step_the_next_attempt_finishes(
     cluster = Kubernetes(client.CoreV1Api(), PLATFORM)
     server = Server(database.address, lambda: provisioner.own, "mautic_")
     given = Rules.from_json(json.dumps(rules(database)))
-    whole = Reconciler(given, server, cluster)
+    floor = Floor.from_json(json.dumps(FLOOR))
+    whole = Reconciler(given, server, cluster, Furnisher(given, floor, cluster))
 
     def cut_off(work: str, item: Object, calls: int) -> bool:
         """Do a piece of work that is cut off at its n-th call; return whether it was."""
         left = [calls]
         parts = [Cut(one, left, after=after) for one in (server, cluster)]
         try:
-            getattr(Reconciler(given, *parts), work)(item)  # type: ignore[arg-type]
+            furnisher = Furnisher(given, floor, parts[1])  # type: ignore[arg-type]
+            getattr(Reconciler(given, *parts, furnisher), work)(item)  # type: ignore[arg-type]
         except _KilledError:
             return True
         return False
@@ -373,10 +380,11 @@ def test_cut_off_before_or_after_any_step_the_next_attempt_finishes(
         own = names_in("dev", some_branch())
         made = manifest(own)
         # The process itself does not see it.
-        del made["metadata"]["labels"][LABEL]
+        made["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "somebody"
         where = places.make(made)
         item = places.admin.get("Namespace", where)
         assert item
+        item["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "mautic-multidev"
         was_cut = cut_off("provide", item, calls)
         whole.provide(item)
         login = places.login(where)

@@ -12,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from provisioner.floor import Floor
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.process import Runner
 from tasks.core.errors import MissingToolError, SettingsError
@@ -38,7 +39,8 @@ AWS = PlatformInputs(
     branch_environments=("dev",),
     main_group=MAIN,
     branch_group=BRANCHES,
-    registry="123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic-dev",
+    registries={"dev": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic-dev"},
+    images=("mysql", "redis"),
     database_host="db.example.com",
     cluster="mautic-dev",
     region="eu-central-1",
@@ -201,6 +203,22 @@ def test_the_provisioner_s_pod_is_hardened_and_told_where_its_authorities_are(he
         assert made["Deployment", "mautic-provisioner"]["spec"]["strategy"] == {"type": "Recreate"}
 
 
+def test_the_provisioner_is_told_what_namespaces_stand_on(helm: Path) -> None:
+    given = values(PROVISIONED)
+    defaults = DEFAULTS["floor"]
+    for change, told in (
+        ({}, {key: defaults[key] for key in ("maxEnvironments", "quota", "limits")}),
+        (
+            {"quota": None, "limits": [], "maxEnvironments": 0},
+            {"maxEnvironments": 0, "limits": []},
+        ),
+    ):
+        made = {key(one): one for one in objects(helm, {**given, "floor": change})}
+        data = made["ConfigMap", "mautic-provisioner"]["data"]
+        assert json.loads(data["floor.json"]) == told
+        assert Floor.from_json(data["floor.json"]).max_environments == told["maxEnvironments"]
+
+
 def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
     for role in objects(helm, values(AWS)):
         if key(role) in {("ClusterRole", "mautic-multidev"), ("Role", "mautic-multidev")}:
@@ -218,7 +236,12 @@ def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
         ({"storageClasses": {"x": {"provisioner": "p"}}}, "reclaimPolicy"),
         ({"access": {"main": {"group": "a', 'system:masters"}}}, "group"),
         ({"access": {"branches": {"environments": ["a'b"]}}}, "environments"),
-        ({"access": {"registry": "x'/"}}, "registry"),
+        ({"access": {"registries": {"dev": ["x'/"]}}}, "registries"),
+        ({"access": {"registries": {"dev'": []}}}, "propertyName"),
+        ({"access": {"registry": "registry.example.com"}}, "registry"),
+        ({"floor": {"images": ["a'b"]}}, "images"),
+        ({"floor": {"priorityClasses": ["a'b"]}}, "priorityClasses"),
+        ({"floor": {"maxEnvironments": -1}}, "maxEnvironments"),
         ({"database": {"host": "a'b"}}, "host"),
         ({"provisioner": {"image": "registry.example.com/provisioner:latest"}}, "image"),
     ],

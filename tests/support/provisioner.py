@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -28,6 +29,8 @@ FOLDER = ROOT / "docker" / "platform" / "provisioner"
 LABEL = "io.mautic-multidev.test"
 ADMINISTRATOR = Login("root", "planted 'admin' \"pass\"word\\")
 PLATFORM = "mautic-system"
+FLOOR = {"maxEnvironments": 0, "quota": {"pods": "40"}, "limits": []}
+"""What namespaces stand on, where a test has nothing else to say."""
 ACCOUNT = f"system:serviceaccount:{PLATFORM}:mautic-provisioner"
 
 
@@ -147,6 +150,7 @@ class Mounted:
 
     Attributes:
         rules: the text of rules.json.
+        floor: the text of floor.json.
         own: its database user.
         ca: file with the authorities of the database's certificate.
     """
@@ -154,6 +158,7 @@ class Mounted:
     rules: str
     own: Login
     ca: str
+    floor: str = json.dumps(FLOOR)
 
 
 class Process:
@@ -169,12 +174,14 @@ class Process:
         self._scratch = scratch
         self._running: list[subprocess.Popen[bytes]] = []
         (scratch / "rules.json").write_text(mounted.rules)
+        (scratch / "floor.json").write_text(mounted.floor)
         self._environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{FOLDER}:{ROOT}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "KUBECONFIG": str(kubeconfig),
             "PROVISIONER_RULES": str(scratch / "rules.json"),
+            "PROVISIONER_FLOOR": str(scratch / "floor.json"),
             "PROVISIONER_LOGIN": str(self._folder("login", mounted.own)),
             "PROVISIONER_CA": mounted.ca,
             "PROVISIONER_NAMESPACE": PLATFORM,
@@ -209,7 +216,7 @@ class Process:
         health = f"http://127.0.0.1:{port}/healthz"
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "provisioner", "run"],
+                [sys.executable, "-m", "provisioner", "operate"],
                 cwd=self._scratch,
                 env={**self._environ, "PROVISIONER_HEALTH": health},
                 stdin=subprocess.DEVNULL,

@@ -72,6 +72,8 @@ _PASSING_PULL = "|".join(
 _UNCOUNTED = (
     "status unknown for quota|quota evaluation timed out|cannot be fulfilled on resourcequotas"
 )
+_UNFURNISHED = "this namespace is not furnished yet"
+"""helm/platform, floor.yaml: an API server may see a label a moment after it was set."""
 _UNANSWERED = "fail(ed|ure) (calling|to call) webhook|no endpoints available for service"
 
 # Reasons: kubelet's container states (pkg/kubelet/images/types.go, container/sync_result.go,
@@ -390,7 +392,7 @@ def is_passing_refusal(words: str) -> bool:
     Args:
         words: the API's message, or the output of a program that repeats it.
     """
-    return bool(re.search(f"{_UNCOUNTED}|{_UNANSWERED}", words))
+    return bool(re.search(f"{_UNCOUNTED}|{_UNANSWERED}|{_UNFURNISHED}", words))
 
 
 def rule_for(symptom: Symptom) -> Rule | None:

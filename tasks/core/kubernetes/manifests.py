@@ -102,6 +102,7 @@ def namespace(
                 f"{PREFIX}slug": owner.slug,
                 # The API server refuses every pod that is not hardened.
                 f"{POD_SECURITY}enforce": "restricted",
+                f"{POD_SECURITY}enforce-version": "latest",
                 f"{POD_SECURITY}warn": "restricted",
                 **(more or {}),
             },

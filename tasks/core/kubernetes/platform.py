@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.core.errors import SettingsError
+from tasks.core.images.reference import parse_reference
 from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX, DatabaseServer, database_server
 from tasks.core.kubernetes.objects import Object, annotations_of
 from tasks.core.kubernetes.provisioner import NAME as PROVISIONER
 from tasks.core.kubernetes.provisioner import rules_of
-from tasks.core.settings import Settings
+from tasks.core.settings import Settings, same_cluster
 
 RELEASE = "mautic-platform"
 CONTROLLER = "aws-load-balancer-controller"
@@ -42,7 +43,8 @@ class PlatformInputs:
         branch_environments: environments that jobs of other branches deploy to.
         main_group: Kubernetes group of jobs of the main branch.
         branch_group: Kubernetes group of jobs of other branches.
-        registry: host and path that the environments' images come from.
+        registries: host and path that images come from, by environment.
+        images: repositories of the public images that the chart can use.
         database_host: the database server.
         database_secret: Secret of the platform namespace with the administrator's password; empty
             where the database Job fetches it by itself.
@@ -65,7 +67,8 @@ class PlatformInputs:
     branch_environments: tuple[str, ...] = ()
     main_group: str = ""
     branch_group: str = ""
-    registry: str = ""
+    registries: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
     database_host: str = ""
     database_secret: str = ""
     database_account: str = "mautic-database-admin"
@@ -100,13 +103,8 @@ def inputs_of(
         SettingsError: a published value cannot be read.
     """
     own = settings.environment(environment)
-    here = {
-        name: other
-        for name, other in settings.environments.items()
-        if other.target == "kubernetes"
-        and (other.stack == own.stack if own.stack else other.cluster == own.cluster)
-    }
-    registries = {other.registry.url for other in here.values()}
+    here = same_cluster(settings, environment)
+    public = (settings.platform.database_image, settings.images.redis)
     database = own.database
     return PlatformInputs(
         project=settings.project,
@@ -117,8 +115,8 @@ def inputs_of(
         ),
         main_group=parameters.get("cluster/groups/main", ""),
         branch_group=parameters.get("cluster/groups/branches", ""),
-        # With several registries none can be enforced.
-        registry=own.registry.url or "" if len(registries) == 1 else "",
+        registries={name: other.registry.url for name, other in here.items() if other.registry.url},
+        images=tuple(sorted({parse_reference(image).name for image in public})),
         database_host=database.host if database else "",
         database_secret=database.admin_secret if database and not database.admin_secret_arn else "",
         database_account=parameters.get("platform/database-account", "mautic-database-admin"),
@@ -163,7 +161,7 @@ def values(inputs: PlatformInputs) -> dict[str, Any]:
             "host": inputs.database_host,
         },
         "access": {
-            "registry": inputs.registry,
+            "registries": {name: [url] for name, url in inputs.registries.items()},
             "main": {
                 "group": inputs.main_group,
                 "environments": list(inputs.main_environments),
@@ -174,6 +172,8 @@ def values(inputs: PlatformInputs) -> dict[str, Any]:
             },
         },
     }
+    if inputs.images:
+        given["floor"] = {"images": list(inputs.images)}
     if inputs.database_secret:
         given["database"]["adminSecret"] = inputs.database_secret
     if inputs.provisioner:
@@ -254,10 +254,12 @@ class PlatformPart:
     remedy: str = "inv platform.apply"
 
 
-POLICIES = ("namespaces", "bindings", "services")
+POLICIES = ("namespaces", "bindings", "services", "floor-namespaces", "workloads", "pods")
 JOB_POLICIES = ("secrets", "jobs")
-PROVISIONER_POLICIES = ("provisioner-secrets", "provisioner-namespaces")
-"""The admission policies: always; where CI runs database Jobs; and where the provisioner runs."""
+FLOOR_POLICIES = ("floor-objects",)
+PROVISIONER_POLICIES = ("provisioner-secrets", "provisioner-namespaces", "provisioner-floor")
+"""The admission policies: of CI jobs always, where they run database Jobs, and where the
+provisioner runs; of the provisioner itself."""
 
 
 def platform_parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[PlatformPart]:
@@ -348,7 +350,7 @@ def _access(merged: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
     title = "rights to database Jobs" if has_jobs else "rights to see the provisioner's records"
     yield PlatformPart(title, "Role", "mautic-multidev", where)
     yield PlatformPart(title, "RoleBinding", "mautic-multidev", where)
-    yield from _guards((*POLICIES, *JOB_POLICIES) if has_jobs else POLICIES)
+    yield from _guards((*POLICIES, *(JOB_POLICIES if has_jobs else FLOOR_POLICIES)))
 
 
 def _guards(names: Sequence[str]) -> Iterator[PlatformPart]:

@@ -1,4 +1,4 @@
-"""The provisioner of databases, as the suite sees it: what it is given, and how far it is.
+"""The platform's provisioner, as the suite sees it: what it is given, and how far it is.
 
 docker/platform/provisioner is the other side. Names and labels stand in both: the image holds
 nothing of the suite but ``tasks.core.names``, and what that uses. A test compares them.
@@ -19,7 +19,7 @@ from tasks.core.kubernetes.manifests import (
     DatabaseServer,
     encoded,
 )
-from tasks.core.kubernetes.objects import Object, annotations_of
+from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
 from tasks.core.names import database_prefix
 from tasks.core.settings import Settings, naming_rule
 
@@ -31,7 +31,11 @@ DATABASE = f"{PREFIX}database"
 """The label of a namespace that asks for a database."""
 WANTED, UNWANTED = "provisioned", "removed"
 DATABASE_SECRET = "mautic-database"  # noqa: S105 - the object's name
-RULES = "rules.json"
+FLOOR = f"{PREFIX}floor"
+"""The label of a namespace that is furnished: only there workloads are admitted."""
+FURNISHED = "ready"
+RULES, FLOOR_RULES = "rules.json", "floor.json"
+"""What its ConfigMap holds; an older platform's lacks the second one."""
 MADE_FOR = f"{PREFIX}made-for"
 """The annotation of the Secret: for which server and prefix its user was made."""
 
@@ -40,7 +44,7 @@ _GONE = frozenset({State.REMOVING, State.REMOVED})
 
 
 @dataclass(frozen=True)
-class DatabaseStatus:
+class ProvisionerStatus:
     """How far the provisioner is with a namespace.
 
     Attributes:
@@ -61,12 +65,17 @@ class DatabaseStatus:
         return f"{self.state}: {self.message}" if self.message else self.state
 
 
-def status_of(record: Object | None) -> DatabaseStatus | None:
+def status_of(record: Object | None) -> ProvisionerStatus | None:
     """Return how far the provisioner is, from its record of a namespace."""
     if record is None:
         return None
     data = record.get("data") or {}
-    return DatabaseStatus(*(data.get(key, "") for key in ("uid", "state", "message", "secret")))
+    return ProvisionerStatus(*(data.get(key, "") for key in ("uid", "state", "message", "secret")))
+
+
+def is_furnished(namespace: Object | None) -> bool:
+    """Return True if a namespace has what every workload stands on."""
+    return namespace is not None and labels_of(namespace).get(FLOOR) == FURNISHED
 
 
 def record_name(namespace: str) -> str:
@@ -98,15 +107,15 @@ def rules_of(settings: Settings, environment: str, here: Mapping[str, Any]) -> d
     own = settings.environment(environment)
     if own.database is None:
         return {}
+    rules: dict[str, dict[str, Any]] = {"environments": {}, "others": {}}
+    for name, other in sorted(here.items()):
+        rule = {"names": asdict(naming_rule(settings, name)), "protected": other.protected}
+        rules["environments" if other.server == own.server else "others"][name] = rule
     return {
         "project": settings.project,
         "host": own.database.host,
         "port": own.database.port,
-        "environments": {
-            name: {"names": asdict(naming_rule(settings, name)), "protected": other.protected}
-            for name, other in sorted(here.items())
-            if other.server == own.server
-        },
+        **rules,
     }
 
 

@@ -20,7 +20,7 @@ from tasks.core.kubernetes.provisioner import DATABASE, wish
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
-from tasks.core.settings import Environment, Settings
+from tasks.core.settings import Environment, Settings, same_cluster
 from tasks.flows.kubernetes.access import grant_access
 from tasks.flows.target import Say
 
@@ -59,6 +59,12 @@ class ClusterContext:
     def is_provisioned(self) -> bool:
         """Whether the platform's provisioner makes the branches' databases, and no Job."""
         return bool(self.own.database and self.own.database.provisioner)
+
+    @property
+    def is_furnished(self) -> bool:
+        """Whether the platform's provisioner furnishes the cluster's namespaces."""
+        here = same_cluster(self.settings, self.environment).values()
+        return any(other.database and other.database.provisioner for other in here)
 
     @contextlib.contextmanager
     def exclusive(self, names: Names, me: Holder, warn: Say) -> Iterator[None]:

@@ -41,7 +41,11 @@ from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.diagnostics import save_diagnostics
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.planner import plan_deploy
-from tasks.flows.kubernetes.provisioning import hand_over, wait_for_database
+from tasks.flows.kubernetes.provisioning import (
+    hand_over,
+    wait_for_database,
+    wait_until_furnished,
+)
 from tasks.flows.kubernetes.quiesce import quiesce
 from tasks.flows.kubernetes.releases import (
     delete_failed_pods,
@@ -126,6 +130,7 @@ class ClusterDeployer:
         self._context.write_record(plan.request.owner, names, plan.before(State.DEPLOYING))
         # A run that was killed may have left its migration behind, whatever its release says.
         end_hooks(self._cluster, names.release, names.namespace)
+        self._furnished(plan)
         self._repair(plan)
         self._make_database(plan, self._make_secret(plan, self._provisioned(plan)))
         try:
@@ -173,6 +178,15 @@ class ClusterDeployer:
         if found := self._context.namespace(plan.request.owner, names):
             known = read_secret(self._cluster, names, self._context.redactor)
             hand_over(self._context, names, found, known.get("db_password", ""))
+
+    def _furnished(self, plan: ClusterPlan) -> None:
+        """Wait for the floor that the platform's provisioner puts into the namespace."""
+        if not plan.furnished:
+            return
+        with self._context.work(
+            f"wait for the floor of {plan.request.names.namespace}"
+        ) as activity:
+            wait_until_furnished(self._context, plan.request.names, activity.say)
 
     def _provisioned(self, plan: ClusterPlan) -> dict[str, str]:
         """Wait for the database that the platform's provisioner makes; return its password."""

@@ -26,6 +26,7 @@ class ClusterPlan(DeployPlan):
         seed: keys of the Secret that have to be made.
         has_server: whether the branch's database lives on a server of its own.
         provisioned: whether the platform's provisioner makes it there.
+        furnished: whether that furnishes the namespace, too.
         autoscaled: whether an autoscaler decides how many web pods there are.
         kept_off: scheduled commands that the images cannot run, by name.
         steps: what happens, in order; empty when everything is as it should be.
@@ -38,6 +39,7 @@ class ClusterPlan(DeployPlan):
     seed: tuple[str, ...]
     has_server: bool
     provisioned: bool = False
+    furnished: bool = False
     autoscaled: bool = False
     kept_off: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()

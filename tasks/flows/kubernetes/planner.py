@@ -53,7 +53,7 @@ def plan_deploy(
     kept_off = tuple(unsupported_crons(merged, context.settings.images.php))
     if kept_off:
         values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
-    preflight(cluster, names.namespace, merged, exists=exists, more=_provisioner(context))
+    preflight(cluster, names.namespace, merged, exists=exists, more=_provisioner(context, merged))
     history = tuple(revisions(cluster, names.release, names.namespace)) if exists else ()
     has_server = own.database is not None
     kept = keys_in_use(record, history, has_server=has_server)
@@ -76,6 +76,7 @@ def plan_deploy(
         seed=seed,
         has_server=has_server,
         provisioned=context.is_provisioned,
+        furnished=context.is_furnished,
         autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
         expires_at=own.expires_at(release.deployed_at),
         kept_off=kept_off,
@@ -83,11 +84,14 @@ def plan_deploy(
     return replace(plan, steps=tuple(decide(plan, exists=exists)))
 
 
-def _provisioner(context: ClusterContext) -> Iterator[str]:
-    """Yield why the platform's provisioner makes no database, where it is the one to."""
-    if context.is_provisioned:
-        platform = context.own.platform_namespace
-        yield from provisioner_problems(context.cluster, platform, context.environment)
+def _provisioner(context: ClusterContext, merged: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why the platform's provisioner does not do its part, where it has one."""
+    if not context.is_furnished:
+        return
+    platform = context.own.platform_namespace
+    yield from provisioner_problems(context.cluster, platform, context.environment)
+    if not merged["networkPolicy"]["enabled"]:
+        yield "networkPolicy.enabled is false, and the platform denies what no policy allows"
 
 
 def _values(context: ClusterContext, names: Names, release: Release) -> dict[str, Any]:
@@ -107,6 +111,9 @@ def _values(context: ClusterContext, names: Names, release: Release) -> dict[str
     if server := context.database_server:
         given = {"host": server.host, "port": server.port, "tlsCa": server.tls_ca}
         values["database"] |= given
+    if context.is_furnished:
+        # The platform's own are in the namespace, where no branch changes them.
+        values |= {"quota": {"enabled": False}, "limitRange": {"enabled": False}}
     if context.own.replicas:
         values["web"] = {"replicas": context.own.replicas}
     return values

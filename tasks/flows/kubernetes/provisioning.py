@@ -18,9 +18,11 @@ from tasks.core.kubernetes.objects import Object, labels_of, uid_of
 from tasks.core.kubernetes.provisioner import (
     DATABASE,
     DATABASE_SECRET,
+    FLOOR_RULES,
     NAME,
     UNWANTED,
-    DatabaseStatus,
+    ProvisionerStatus,
+    is_furnished,
     record_name,
     status_of,
 )
@@ -36,7 +38,7 @@ REMOVAL_SECONDS = 60
 
 
 def provisioner_problems(cluster: Cluster, platform: str, environment: str) -> Iterator[str]:
-    """Yield why no database can be expected, with the remedy.
+    """Yield why neither floor nor database can be expected, with the remedy.
 
     Args:
         platform: the platform namespace.
@@ -51,6 +53,10 @@ def provisioner_problems(cluster: Cluster, platform: str, environment: str) -> I
         return
     if found is None:
         yield f"there is no provisioner of databases in {platform}; {remedy}"
+        return
+    decided = cluster.get("ConfigMap", NAME, platform)
+    if decided is not None and FLOOR_RULES not in decided.get("data", {}):
+        yield f"the provisioner in {platform} does not furnish namespaces yet; {remedy}"
 
 
 def hand_over(context: ClusterContext, names: Names, found: Object, password: str) -> None:
@@ -69,6 +75,33 @@ def hand_over(context: ClusterContext, names: Names, found: Object, password: st
         context.cluster.create(secret(names, {"password": password}, DATABASE_SECRET))
 
 
+def wait_until_furnished(context: ClusterContext, names: Names, say: Say) -> None:
+    """Wait until a branch's namespace has its floor, without which no workload is admitted.
+
+    Args:
+        say: called with what the provisioner does, as that changes.
+
+    Raises:
+        SuiteError: it refuses, or is not done in time; the message says what it does.
+    """
+    cluster, where = context.cluster, names.namespace
+
+    def furnished(status: ProvisionerStatus | None) -> str:
+        if is_furnished(cluster.get("Namespace", where)):
+            return where
+        if status and status.state == "refused":
+            raise SuiteError(
+                f"the provisioner does not furnish {where}: {status.message}",
+                hint="an environment that nobody needs makes room: inv list, inv cleanup. The "
+                "limit is floor.maxEnvironments of helm/platform, and the platform must know this "
+                "environment: inv platform.apply",
+            )
+        return ""
+
+    wait = context.own.patience.grace_seconds + MARGIN_SECONDS
+    _wait(context, names, furnished, wait, say, f"namespace {where} is not furnished")
+
+
 def wait_for_database(context: ClusterContext, names: Names, say: Say) -> str:
     """Wait until a branch's database is ready; return its user's password.
 
@@ -80,7 +113,9 @@ def wait_for_database(context: ClusterContext, names: Names, say: Say) -> str:
     """
     cluster = context.cluster
 
-    def password(status: DatabaseStatus) -> str:
+    def password(status: ProvisionerStatus | None) -> str:
+        if status is None:
+            return ""
         if status.state == "refused":
             raise SuiteError(
                 f"the provisioner refuses a database for {names.namespace}: {status.message}",
@@ -106,9 +141,9 @@ def withdraw_database(context: ClusterContext, names: Names, say: Say) -> None:
     label = {"metadata": {"labels": {DATABASE: UNWANTED}}}
     context.cluster.patch("Namespace", names.namespace, None, label)
 
-    def is_removed(status: DatabaseStatus) -> str:
+    def is_removed(status: ProvisionerStatus | None) -> str:
         # Refused: it is not this namespace's, and nothing of it is touched.
-        return status.state if status.state in {"removed", "refused"} else ""
+        return status.state if status and status.state in {"removed", "refused"} else ""
 
     waiting_for = f"database {names.database} is not dropped"
     _wait(context, names, is_removed, REMOVAL_SECONDS, say, waiting_for)
@@ -117,7 +152,7 @@ def withdraw_database(context: ClusterContext, names: Names, say: Say) -> None:
 def _wait(
     context: ClusterContext,
     names: Names,
-    result: Callable[[DatabaseStatus], str],
+    result: Callable[[ProvisionerStatus | None], str],
     seconds: float,
     say: Say,
     waiting_for: str,
@@ -131,9 +166,9 @@ def _wait(
     def look() -> str:
         nonlocal told
         status = status_of(cluster.get("ConfigMap", record_name(names.namespace), platform))
-        if status is None or status.uid != uid:
-            return ""
-        if status.line != told:
+        if status and status.uid != uid:
+            status = None  # an earlier namespace's
+        if status and status.line != told:
             told = status.line
             say(f"provisioner: {told}")
         return result(status)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from provisioner.cluster import Password, Record
+from provisioner.floor import Floor
+from provisioner.furnish import Furnisher
 from provisioner.reconcile import Reconciler
 from provisioner.rules import ForeignError
 from tasks.core.kubernetes.manifests import STYLE
@@ -36,9 +38,18 @@ class FakeServer:
 
 @dataclass
 class FakeKubernetes:
-    """The records, and nothing else."""
+    """The records, and nothing else: what namespaces stand on has tests of its own."""
 
     kept: dict[str, Record] = field(default_factory=dict)
+
+    def put_floor(self, kind: str, manifest: Any) -> None:
+        pass
+
+    def remove_floor(self, kind: str, namespace: str) -> None:
+        pass
+
+    def mark_furnished(self, place: Any) -> None:
+        pass
 
     def record(self, namespace: str) -> Record | None:
         return self.kept.get(namespace)
@@ -70,7 +81,9 @@ class Bench:
     cluster: FakeKubernetes = field(default_factory=FakeKubernetes)
 
     def work(self, item: Any) -> None:
-        Reconciler(RULES, self.server, self.cluster).reconcile(item)  # type: ignore[arg-type]
+        cluster: Any = self.cluster
+        furnisher = Furnisher(RULES, Floor(0, {}, []), cluster)
+        Reconciler(RULES, self.server, cluster, furnisher).reconcile(item)
 
     def reconcile(self, item: Any) -> Record:
         self.work(item)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner import cluster as other_cluster
+from provisioner import floor as other_floor
 from provisioner import rules as other
 from provisioner.rules import ForeignError, Rules, identify
 from tasks.core.environment import Owner, State
@@ -77,10 +78,11 @@ def test_both_sides_mean_the_same() -> None:
     assert (own.DATABASE, own.DATABASE_SECRET) == (other.DATABASE, other.SECRET)
     assert (own.WANTED, own.UNWANTED) == (other.WANTED, other.UNWANTED)
     assert STYLE == other.STYLE
+    assert (own.FLOOR, own.FURNISHED) == (other_floor.FLOOR, other_floor.READY)
     assert own.record_name("mautic-x") == other_cluster.record_name("mautic-x")
     record = other_cluster.Record("mautic-x", "uid", "waiting", "for it", secret="7")
     seen = own.status_of({"data": record.to_data()})
-    assert seen == own.DatabaseStatus("uid", "waiting", "for it", "7")
+    assert seen == own.ProvisionerStatus("uid", "waiting", "for it", "7")
     assert other_cluster.Record.from_data(record.to_data()) == record
 
 

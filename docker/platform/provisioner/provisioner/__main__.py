@@ -1,14 +1,15 @@
 """The provisioner's commands.
 
-    python -m provisioner run     give namespaces their databases
-    python -m provisioner setup   as the database's administrator: create the user of `run`
+    python -m provisioner operate   furnish namespaces, and give them their databases
+    python -m provisioner setup     as the database's administrator: create the user of `operate`
 
 Environment:
     PROVISIONER_RULES       file: what the platform decided (rules.json)
+    PROVISIONER_FLOOR       operate: file: what every namespace stands on (floor.json)
     PROVISIONER_LOGIN       folder with `username` and `password` of the provisioner's database user
     PROVISIONER_CA          file with the authorities of the server's certificate; empty for no TLS
-    PROVISIONER_NAMESPACE   run: the platform namespace
-    PROVISIONER_HEALTH      run: URL on which it answers to probes
+    PROVISIONER_NAMESPACE   operate: the platform namespace
+    PROVISIONER_HEALTH      operate: URL on which it answers to probes
     PROVISIONER_ADMIN       setup: folder with the administrator's `username` and `password`, or
     PROVISIONER_ADMIN_ARN   setup: their secret in AWS Secrets Manager
 
@@ -35,11 +36,11 @@ HEALTH = "http://0.0.0.0:8080/healthz"
 def main(argv: list[str]) -> int:
     """Run a command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    if len(argv) != 1 or argv[0] not in {"run", "setup"}:
-        print("say run or setup", file=sys.stderr)  # noqa: T201
+    if len(argv) != 1 or argv[0] not in {"operate", "setup"}:
+        print("say operate or setup", file=sys.stderr)  # noqa: T201
         return USAGE
     try:
-        return _run() if argv[0] == "run" else _setup()
+        return _operate() if argv[0] == "operate" else _setup()
     except ServerError as error:
         print(f"provisioner: failed: {error}", file=sys.stderr)  # noqa: T201
         return FAILED
@@ -50,20 +51,24 @@ def main(argv: list[str]) -> int:
         return WRONG_SETTING
 
 
-def _run() -> int:
+def _operate() -> int:
     # kopf and the client are only needed here.
     from kubernetes import client, config
 
     from provisioner.cluster import Kubernetes
+    from provisioner.floor import Floor
+    from provisioner.furnish import Furnisher
     from provisioner.operator import register, run
     from provisioner.reconcile import Reconciler
 
     rules, address = _rules_and_address()
+    floor = Floor.from_json(Path(os.environ["PROVISIONER_FLOOR"]).read_text())
     login = partial(login_in, Path(os.environ["PROVISIONER_LOGIN"]))
     login()  # what is wrong with it is told at once
     config.load_config()  # type: ignore[no-untyped-call]
     cluster = Kubernetes(client.CoreV1Api(), os.environ["PROVISIONER_NAMESPACE"])
-    reconciler = Reconciler(rules, Server(address, login, rules.prefix), cluster)
+    server, furnisher = Server(address, login, rules.prefix), Furnisher(rules, floor, cluster)
+    reconciler = Reconciler(rules, server, cluster, furnisher)
     run(register(reconciler), os.environ.get("PROVISIONER_HEALTH", HEALTH))
     return 0
 

@@ -1,4 +1,4 @@
-"""The cluster: Secrets of tenants, and the records of the provisioner, which only it can write."""
+"""The cluster: Secrets and floors of namespaces, and records, which only the provisioner writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from provisioner.rules import MANAGED_BY, MANAGER, PREFIX, SECRET, Tenant
+from provisioner.floor import FLOOR, NAME, READY
+from provisioner.rules import MANAGED_BY, MANAGER, PREFIX, SECRET, Object, Place, Tenant
 
 CONFLICT, GONE = 409, 404
 COMPONENT = "mautic-provisioner"
@@ -51,6 +52,11 @@ class Record:
     user: str = ""
     keep: bool = False
     secret: str = ""
+
+    @classmethod
+    def of_place(cls, place: Place, state: State) -> Record:
+        """Return the record of a namespace that has no database."""
+        return cls(place.namespace, place.uid, state, environment=place.environment)
 
     @classmethod
     def of(cls, tenant: Tenant, state: State, *, message: str = "", secret: str = "") -> Record:
@@ -92,7 +98,15 @@ class Kubernetes:
 
     def __init__(self, api: client.CoreV1Api, own: str) -> None:
         self._api = api
+        self._network = client.NetworkingV1Api(api.api_client)
         self._own = own
+
+    def namespaces(self) -> list[Object]:
+        """Return all namespaces that say they are an environment's."""
+        selector = f"{MANAGED_BY}={MANAGER}"
+        found = self._call(self._api.list_namespace, label_selector=selector)
+        items: list[Object] = self._api.api_client.sanitize_for_serialization(found.items)
+        return items
 
     def uid_of(self, namespace: str) -> str | None:
         """Return a namespace's uid, or None if it does not exist."""
@@ -169,6 +183,52 @@ class Kubernetes:
             if not (isinstance(cause, ApiException) and cause.status in {403, GONE}):
                 raise
 
+    # -- the floor ------------------------------------------------------------------------------
+
+    def put_floor(self, kind: str, manifest: Object) -> None:
+        """Make an object of a namespace's floor what it has to be, whatever it is."""
+        where = manifest["metadata"]["namespace"]
+        requests = self._floor_requests(kind)
+        while True:
+            try:
+                # What is as it has to be stays as it is: the API server writes nothing.
+                self._call(requests.replace, NAME, where, manifest)
+            except _GoneError:
+                try:
+                    self._call(requests.create, where, manifest)
+                except _ChangedError:
+                    continue
+            return
+
+    def remove_floor(self, kind: str, namespace: str) -> None:
+        """Delete an object of a namespace's floor, if it exists."""
+        self._delete(self._floor_requests(kind).delete, NAME, namespace)
+
+    def mark_furnished(self, place: Place) -> None:
+        """Label a namespace as furnished: this very one, not another one of its name."""
+        meta = {"uid": place.uid, "labels": {FLOOR: READY}}
+        self._call(self._api.patch_namespace, place.namespace, {"metadata": meta})
+
+    def _floor_requests(self, kind: str) -> _Requests:
+        core, network = self._api, self._network
+        return {
+            "NetworkPolicy": _Requests(
+                network.create_namespaced_network_policy,
+                network.replace_namespaced_network_policy,
+                network.delete_namespaced_network_policy,
+            ),
+            "ResourceQuota": _Requests(
+                core.create_namespaced_resource_quota,
+                core.replace_namespaced_resource_quota,
+                core.delete_namespaced_resource_quota,
+            ),
+            "LimitRange": _Requests(
+                core.create_namespaced_limit_range,
+                core.replace_namespaced_limit_range,
+                core.delete_namespaced_limit_range,
+            ),
+        }[kind]
+
     # -- records --------------------------------------------------------------------------------
 
     def record(self, namespace: str) -> Record | None:
@@ -239,6 +299,15 @@ class Kubernetes:
             raise kind(f"the API server answers {error.status} {error.reason}") from error
         except (HTTPError, OSError) as error:
             raise ClusterError(f"the API server cannot be reached: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Requests:
+    """The requests that write objects of one kind."""
+
+    create: Callable[..., Any]
+    replace: Callable[..., Any]
+    delete: Callable[..., Any]
 
 
 class _ChangedError(ClusterError):

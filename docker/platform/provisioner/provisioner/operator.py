@@ -1,4 +1,4 @@
-"""The operator: watches namespaces, and calls the reconciler for those that ask for a database."""
+"""The operator: watches the namespaces of environments, and calls the reconciler for them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import kopf
 
 from provisioner.cluster import ClusterError
+from provisioner.furnish import FullError
 from provisioner.reconcile import Reconciler
 from provisioner.rules import DATABASE, MANAGED_BY, MANAGER, PREFIX, ForeignError
 from provisioner.server import ServerError
@@ -19,6 +20,8 @@ from provisioner.server import ServerError
 log = logging.getLogger("provisioner")
 
 AGAIN_SECONDS = 5
+ROOM_SECONDS = 15
+"""After which a namespace that there was no room for is looked at again."""
 SWEEP_SECONDS = 60
 WATCH_SECONDS = 300
 """After which a watch is begun anew: a connection that has died silently is not noticed before."""
@@ -27,12 +30,11 @@ WORKERS = 8
 
 
 def register(reconciler: Reconciler) -> kopf.OperatorRegistry:
-    """Return the handlers of all namespaces that the suite made and that ask for a database."""
+    """Return the handlers of all namespaces that the suite made."""
     registry = kopf.OperatorRegistry()
-    ours: dict[str, Any] = {
-        "registry": registry,
-        "labels": {MANAGED_BY: MANAGER, DATABASE: kopf.PRESENT},
-    }
+    ours: dict[str, Any] = {"registry": registry, "labels": {MANAGED_BY: MANAGER}}
+    # Only what has a database needs the finalizer, which comes with this handler.
+    with_database = {**ours, "labels": {**ours["labels"], DATABASE: kopf.PRESENT}}
 
     # A registry of one's own has no handlers to log in.
     kopf.on.login(registry=registry)(kopf.login_via_client)
@@ -60,10 +62,10 @@ def register(reconciler: Reconciler) -> kopf.OperatorRegistry:
     @kopf.on.create("namespaces", **ours)
     @kopf.on.resume("namespaces", **ours)
     @kopf.on.update("namespaces", **ours)
-    def provide(body: kopf.Body, **_: Any) -> None:
+    def reconcile(body: kopf.Body, **_: Any) -> None:
         _attempt(partial(reconciler.reconcile, body))
 
-    @kopf.on.delete("namespaces", **ours)
+    @kopf.on.delete("namespaces", **with_database)
     def remove(body: kopf.Body, **_: Any) -> None:
         _attempt(partial(reconciler.remove, body))
 
@@ -86,6 +88,8 @@ def _attempt(work: Callable[[], None]) -> None:
         work()
     except ForeignError as error:
         raise kopf.PermanentError(str(error)) from error
+    except FullError as error:
+        raise kopf.TemporaryError(str(error), delay=ROOM_SECONDS) from error
     except (ServerError, ClusterError) as error:
         raise kopf.TemporaryError(str(error), delay=AGAIN_SECONDS) from error
 

@@ -11,6 +11,7 @@ import logging
 from typing import Protocol
 
 from provisioner.cluster import Kubernetes, Record
+from provisioner.furnish import FullError, Furnisher
 from provisioner.rules import (
     DATABASE,
     STYLE,
@@ -37,19 +38,48 @@ class Databases(Protocol):
 
 
 class Reconciler:
-    """Gives namespaces their databases, and drops them."""
+    """Furnishes namespaces, gives them their databases, and drops these."""
 
-    def __init__(self, rules: Rules, server: Databases, cluster: Kubernetes) -> None:
+    def __init__(
+        self, rules: Rules, server: Databases, cluster: Kubernetes, furnisher: Furnisher
+    ) -> None:
         self._rules = rules
         self._server = server
         self._cluster = cluster
+        self._furnisher = furnisher
 
     def reconcile(self, namespace: Object) -> None:
-        """Do what a namespace's label asks for; errors as for ``provide``."""
-        if (namespace["metadata"].get("labels") or {}).get(DATABASE) == UNWANTED:
+        """Furnish a namespace, and do what its label asks for; errors as for both."""
+        asked = (namespace["metadata"].get("labels") or {}).get(DATABASE)
+        if asked == UNWANTED:
             self.withdraw(namespace)
-        else:
+            return
+        self.furnish(namespace, has_more=asked is not None)
+        if asked is not None:
             self.provide(namespace)
+
+    def furnish(self, namespace: Object, *, has_more: bool) -> None:
+        """Give a namespace its floor, and say so.
+
+        Args:
+            has_more: whether the namespace gets a database after it, whose record says all.
+
+        Raises:
+            ForeignError: the namespace is not what it says it is.
+            FullError: there is no room for it; the record says so.
+            ClusterError: the API server is away, or refuses.
+        """
+        known = self._current(namespace)
+        try:
+            place = self._furnisher.furnish(namespace)
+        except (ForeignError, FullError) as error:
+            meta = namespace["metadata"]
+            self._refuse(known, meta["name"], meta["uid"], str(error), "FloorRefused")
+            raise
+        done = Record.of_place(place, "ready")
+        # Where there is a database, it must not be forgotten.
+        if not has_more and known != done and not (known and known.database):
+            self._cluster.write(done)
 
     def provide(self, namespace: Object) -> None:
         """Give a namespace its database, user and Secret.
@@ -61,20 +91,15 @@ class Reconciler:
         """
         meta = namespace["metadata"]
         name, uid = meta["name"], meta["uid"]
-        known = self._cluster.record(name)
-        if known and known.uid != uid:
-            # An earlier namespace of this name whose finalizer was torn off.
-            self._drop(known)
-            self._cluster.forget(known)
-            known = None
+        known = self._current(namespace)
         try:
             tenant = identify(self._rules, namespace)
             self._check(tenant, known)
         except ForeignError as error:
-            self._refuse(known, name, uid, str(error))
+            self._refuse(known, name, uid, str(error), "DatabaseRefused")
             raise
         record = Record.of(tenant, "creating")
-        if known is None or known.state != "ready":
+        if known is None or known.state != "ready" or not known.database:
             self._cluster.write(record)
         password = self._cluster.ensure_password(tenant, self._rules.host, self._rules.port)
         done = Record.of(tenant, "ready", secret=password.version)
@@ -106,12 +131,27 @@ class Reconciler:
             self._cluster.forget(known)
 
     def sweep(self) -> None:
-        """Drop what was made for namespaces that are gone; errors as for ``provide``."""
+        """Restore all floors, and drop what was made for namespaces that are gone.
+
+        Errors as for ``provide``.
+        """
+        self._furnisher.sweep()
         for record in self._cluster.records():
             if self._cluster.uid_of(record.namespace) != record.uid:
                 log.info("%s: is gone", record.namespace)
                 self._drop(record)
                 self._cluster.forget(record)
+
+    def _current(self, namespace: Object) -> Record | None:
+        """Return a namespace's record; what an earlier one of its name has left is dropped."""
+        meta = namespace["metadata"]
+        known = self._cluster.record(meta["name"])
+        if known and known.uid != meta["uid"]:
+            # Its finalizer was torn off, or it had none.
+            self._drop(known)
+            self._cluster.forget(known)
+            return None
+        return known
 
     def _check(self, tenant: Tenant, known: Record | None) -> None:
         """Refuse names that are another namespace's, or other names than a namespace has.
@@ -157,12 +197,14 @@ class Reconciler:
                 raise
             log.info("%s: %s is dropped", record.namespace, record.database)
 
-    def _refuse(self, known: Record | None, namespace: str, uid: str, why: str) -> None:
-        """Say in the record why a namespace gets nothing; what it has stays recorded."""
+    def _refuse(
+        self, known: Record | None, namespace: str, uid: str, why: str, reason: str
+    ) -> None:
+        """Say in record and Event why a namespace gets nothing; what it has stays recorded."""
         record = known or Record(namespace, uid, "refused")
         if record != (told := record.now("refused", why)) or known is None:
             self._cluster.write(told)
-            self._cluster.tell(namespace, "Warning", "DatabaseRefused", why)
+            self._cluster.tell(namespace, "Warning", reason, why)
             log.warning("%s: refused: %s", namespace, why)
 
     def _wait(self, record: Record, why: str) -> None:

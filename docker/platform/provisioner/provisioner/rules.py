@@ -38,7 +38,7 @@ class ForeignError(Exception):
 
 @dataclass(frozen=True)
 class EnvironmentRule:
-    """One environment of invoke.yaml whose databases live on this server.
+    """One environment of invoke.yaml that lives in this cluster.
 
     Attributes:
         names: what the names of its branches depend on.
@@ -56,23 +56,28 @@ class Rules:
     Attributes:
         project: prefix of every name.
         host: the database server.
-        environments: the environments by name.
+        environments: the environments by name whose databases are on this server.
+        others: the cluster's other environments by name.
     """
 
     project: str
     host: str
     port: int
     environments: Mapping[str, EnvironmentRule]
+    others: Mapping[str, EnvironmentRule]
 
     @classmethod
     def from_json(cls, text: str) -> Rules:
         """Return the rules that ``tasks.core.kubernetes.provisioner`` wrote."""
         data = json.loads(text)
-        environments = {
-            name: EnvironmentRule(NamingRule(**one["names"]), one["protected"])
-            for name, one in data["environments"].items()
-        }
-        return cls(data["project"], data["host"], data["port"], environments)
+        environments, others = (
+            {
+                name: EnvironmentRule(NamingRule(**one["names"]), one["protected"])
+                for name, one in data[key].items()
+            }
+            for key in ("environments", "others")
+        )
+        return cls(data["project"], data["host"], data["port"], environments, others)
 
     @property
     def prefix(self) -> str:
@@ -96,18 +101,55 @@ class Tenant:
     keep: bool
 
 
+@dataclass(frozen=True)
+class Place:
+    """A namespace that is what it says it is.
+
+    Attributes:
+        protected: whether its environment is.
+    """
+
+    namespace: str
+    uid: str
+    environment: str
+    protected: bool
+
+
 def identify(rules: Rules, namespace: Object) -> Tenant:
     """Return the database that a namespace may have.
 
     Raises:
         ForeignError: none; the message says why.
     """
+    own, place = _identified(rules.environments, namespace)
+    return Tenant(
+        place.namespace,
+        place.uid,
+        place.environment,
+        own.database,
+        own.database_user,
+        place.protected,
+    )
+
+
+def place_of(rules: Rules, namespace: Object) -> Place:
+    """Return what a namespace is, whether or not it has a database.
+
+    Raises:
+        ForeignError: it is not what it says it is.
+    """
+    return _identified({**rules.others, **rules.environments}, namespace)[1]
+
+
+def _identified(
+    environments: Mapping[str, EnvironmentRule], namespace: Object
+) -> tuple[Names, Place]:
     meta = namespace["metadata"]
     labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
     if labels.get(MANAGED_BY) != MANAGER:
         raise ForeignError(f"the namespace lacks the label {MANAGED_BY}={MANAGER}")
     environment = labels.get(f"{PREFIX}environment", "")
-    rule = rules.environments.get(environment)
+    rule = environments.get(environment)
     if rule is None:
         raise ForeignError(f"the platform knows no environment {environment[:SHOWN_MAX]!r}")
     branch = annotations.get(f"{PREFIX}branch", "")
@@ -121,9 +163,7 @@ def identify(rules: Rules, namespace: Object) -> Tenant:
     own = _own_names(candidates, meta["name"], annotations.get(STYLE, ""), shown)
     if own.slug != labels.get(f"{PREFIX}slug"):
         raise ForeignError(f"the slug of branch {shown!r} is {own.slug}, not that of the label")
-    return Tenant(
-        own.namespace, meta["uid"], environment, own.database, own.database_user, rule.protected
-    )
+    return own, Place(own.namespace, meta["uid"], environment, rule.protected)
 
 
 def _own_names(candidates: Sequence[Names], namespace: str, style: str, shown: str) -> Names:

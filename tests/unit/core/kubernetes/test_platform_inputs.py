@@ -6,7 +6,7 @@ import json
 
 import yaml
 
-from tasks.core.kubernetes.platform import inputs_of
+from tasks.core.kubernetes.platform import inputs_of, values
 from tasks.core.settings import parse
 
 DEV = {
@@ -25,6 +25,7 @@ PROD = {
     "registry": {"url": "r.example.org/prod"},
     "protected": True,
 }
+QA = {**DEV, "namespace": "qa-{slug}", "database": None, "registry": {"url": "r.example.org/qa"}}
 ELSEWHERE = {
     **DEV,
     "cluster": {"name": "another"},
@@ -46,11 +47,25 @@ def test_branches_may_deploy_to_no_protected_environment_of_their_cluster() -> N
 def test_the_provisioner_gets_the_rules_of_all_environments_of_its_server() -> None:
     image = f"r.example.org/provisioner@sha256:{'a' * 64}"
     database = {**DEV["database"], "provisioner": image}
-    given = {"dev": {**DEV, "database": database}, "prod": PROD, "elsewhere": ELSEWHERE}
+    given = {"dev": {**DEV, "database": database}, "prod": PROD, "qa": QA, "elsewhere": ELSEWHERE}
     settings = parse({"environments": given}, lambda _: "test")
     found = inputs_of(settings, "dev", {})
     assert found.provisioner == image
     assert set(found.rules["environments"]) == {"dev", "prod"}
+    assert set(found.rules["others"]) == {"qa"}
     # Values of Helm are YAML, and rules.json is JSON.
     assert yaml.safe_load(yaml.safe_dump(found.rules)) == json.loads(json.dumps(found.rules))
     assert inputs_of(settings, "elsewhere", {}).rules == {}
+
+
+def test_each_environment_of_the_cluster_has_its_own_registry() -> None:
+    """Of several registries none was enforced."""
+    given = {"dev": DEV, "prod": PROD, "elsewhere": ELSEWHERE}
+    settings = parse({"environments": given}, lambda _: "test")
+    found = inputs_of(settings, "dev", {})
+    assert found.registries == {"dev": "r.example.org/dev", "prod": "r.example.org/prod"}
+    assert found.images == ("mysql", "redis")
+    assert values(found)["access"]["registries"] == {
+        "dev": ["r.example.org/dev"],
+        "prod": ["r.example.org/prod"],
+    }

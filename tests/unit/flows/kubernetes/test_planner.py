@@ -44,17 +44,21 @@ class Bench:
 
     Attributes:
         server: whether the branches' databases live on a server of their own.
+        provisioner: image of the platform's provisioner, which makes them there.
     """
 
     root: Path
     cluster: FakeCluster
     helm: FakeHelm
     server: bool = False
+    provisioner: str = ""
     php: str = "8.4"
 
     def plan(self, request: Request = REQUEST) -> ClusterPlan:
         """Return a plan; whatever becomes of it, nothing has been written."""
         own: dict[str, Any] = {"values": [VALUES], "database": SERVER if self.server else None}
+        if self.provisioner:
+            own["database"] = {**SERVER, "provisioner": self.provisioner}
         context, titles = a_cluster_context(self.cluster, self.helm, self.root, php=self.php, **own)
         self.cluster.asked.clear()
         try:
@@ -406,3 +410,50 @@ def test_a_way_back_without_an_earlier_release_is_refused(bench: Bench) -> None:
     with pytest.raises(InputError, match="no earlier release of feature/x"):
         bench.plan(replace(REQUEST, tag="", rollback=True))
     assert bench.cluster.asked == [GET]
+
+
+IMAGE = f"registry.example.org/provisioner@sha256:{'a' * 64}"
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "mautic-provisioner", "namespace": "mautic-system"},
+}
+
+
+def a_provisioner(bench: Bench, **data: str) -> None:
+    """Let the platform's provisioner be there."""
+    bench.cluster.keep(DEPLOYMENT)
+    meta = {"name": "mautic-provisioner", "namespace": "mautic-system"}
+    bench.cluster.keep({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
+
+
+def test_the_platform_s_quota_replaces_the_chart_s(bench: Bench) -> None:
+    bench.write({"quota": {"enabled": True}, "limitRange": {"enabled": True}})
+    alone = bench.plan()
+    assert not alone.furnished
+    assert not {"quota", "limitRange"} & alone.values.keys()
+    bench.provisioner = IMAGE
+    a_provisioner(bench, **{"floor.json": "{}"})
+    plan = bench.plan()
+    assert plan.furnished
+    assert plan.values["quota"] == plan.values["limitRange"] == {"enabled": False}
+
+
+def test_a_platform_that_furnishes_nothing_is_told_with_the_remedy(bench: Bench) -> None:
+    bench.provisioner = IMAGE
+    with pytest.raises(SuiteError, match="there is no provisioner"):
+        bench.plan()
+    a_provisioner(bench, **{"rules.json": "{}"})
+    with pytest.raises(SuiteError) as caught:
+        bench.plan()
+    assert "does not furnish namespaces yet" in caught.value.message
+    assert "inv platform.apply --env local" in caught.value.message
+
+
+def test_values_that_leave_a_site_without_traffic_are_refused(bench: Bench) -> None:
+    bench.write({"networkPolicy": {"enabled": False}})
+    bench.plan()
+    bench.provisioner = IMAGE
+    a_provisioner(bench, **{"floor.json": "{}"})
+    with pytest.raises(SuiteError, match=r"networkPolicy\.enabled is false"):
+        bench.plan()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import ClusterError, ConflictError, SuiteError
-from tasks.core.kubernetes.provisioner import DATABASE
+from tasks.core.kubernetes.provisioner import DATABASE, FLOOR
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.settings import names_of, parse
@@ -55,10 +55,11 @@ class Played:
         default_factory=lambda: {"spec": {"replicas": 1}, "status": {}}
     )
     made: list[Any] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Any:
         if kind == "Namespace":
-            return {"metadata": {"name": name, "uid": "u"}}
+            return {"metadata": {"name": name, "uid": "u", "labels": self.labels}}
         if kind == "Deployment":
             return self.deployment
         if kind == "Secret":
@@ -127,6 +128,38 @@ def test_a_refusal_ends_the_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     refused = {"uid": "u", "state": "refused", "message": "not this one"}
     with pytest.raises(SuiteError, match="refuses a database for mautic-x: not this one"):
         provisioning.wait_for_database(context(Played([refused])), NAMES, print)
+
+
+def test_a_namespace_without_its_floor_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SuiteError) as caught:
+        provisioning.wait_until_furnished(context(Played([None])), NAMES, print)
+    assert "namespace mautic-x is not furnished after 0 s: it has not answered" in (
+        caught.value.message
+    )
+    monkeypatch.setattr(provisioning, "MARGIN_SECONDS", 60)
+    played = Played([None, {"uid": "u", "state": "creating"}])
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        played.labels = {FLOOR: "ready"}
+
+    provisioning.wait_until_furnished(context(played), NAMES, say)
+    assert said == ["provisioner: creating"]
+
+
+def test_one_environment_too_many_ends_the_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provisioning, "MARGIN_SECONDS", 600)
+    full = {"uid": "u", "state": "refused", "message": "30 of 30 environments exist"}
+    with pytest.raises(SuiteError) as caught:
+        provisioning.wait_until_furnished(context(Played([full])), NAMES, print)
+    assert caught.value.message == (
+        "the provisioner does not furnish mautic-x: 30 of 30 environments exist"
+    )
+    assert "inv cleanup" in str(caught.value.hint)
+    # What has its floor keeps it, whatever else is refused.
+    furnished = Played([full], labels={FLOOR: "ready"})
+    provisioning.wait_until_furnished(context(furnished), NAMES, print)
 
 
 def test_a_clean_up_asks_by_label_and_waits_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,537 @@
+"""The floor that no CI job lifts: a real API server, real users, and the real provisioner.
+
+The provisioner's database server is away: namespaces that ask for no database need none.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from provisioner.server import Login
+from tasks.adapters.host.tools import find_helm
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.transport import ApiRequest
+from tasks.adapters.process import Runner
+from tasks.core.environment import Owner, State
+from tasks.core.errors import ClusterError, MissingToolError
+from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.provisioner import FLOOR, is_furnished, rules_of
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.redact import Redactor
+from tasks.core.settings import Settings, names_of, parse
+from tasks.flows.kubernetes.access import grant_access
+from tests.conftest import missing
+from tests.support.deploys import until
+from tests.support.platform import BRANCHES, MAIN, Audited, audited
+from tests.support.provisioner import ACCOUNT, PLATFORM, Mounted, Process, running
+from tests.support.suite import ROOT
+
+Object = dict[str, Any]
+
+REGISTRY = "registry.example.com/mautic/dev"
+OWN = f"{REGISTRY}/mautic@sha256:{'a' * 64}"
+FOREIGN = "evil.example.com/miner:latest"
+NAME = "mautic-multidev-floor"
+SECURITY = "pod-security.kubernetes.io/"
+SECONDS = 30
+"""How long the provisioner may take on a busy machine."""
+SOME = {
+    "target": "kubernetes",
+    "branches": ["*"],
+    "host": "{slug}.dev.example.com",
+    "cluster": {"name": "one"},
+    "database": {"host": "192.0.2.1"},
+    "registry": {"url": REGISTRY},
+}
+SETTINGS: Settings = parse(
+    {
+        "project": "mautic",
+        "environments": {
+            "dev": SOME,
+            # Another environment, without a registry that the platform knows, and with room for
+            # as many.
+            "qa": {
+                **SOME,
+                "namespace": "{project}-qa-{slug}",
+                "host": "{slug}.qa.example.com",
+                "database": None,
+            },
+        },
+    },
+    lambda _: "the test",
+)
+RULES = rules_of(SETTINGS, "dev", SETTINGS.environments)
+ROOM = 3
+VALUES: Object = {
+    "provisioner": {
+        "image": f"registry.example.com/provisioner@sha256:{'a' * 64}",
+        "rules": RULES,
+    },
+    "floor": {
+        "maxEnvironments": ROOM,
+        "priorityClasses": ["branches"],
+        "images": ["redis", "mirror.example.com/"],
+    },
+    "access": {
+        "registries": {"dev": [REGISTRY]},
+        "main": {"group": MAIN, "environments": ["dev", "qa"]},
+        "branches": {"group": BRANCHES, "environments": ["dev", "qa"]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
+    yield from audited(tmp_path_factory.mktemp("floor-plane"))
+
+
+@pytest.fixture(scope="module")
+def admin(plane: Audited) -> Cluster:
+    """The administrator, after the platform has been installed."""
+    try:
+        helm = find_helm(Runner(Redactor()), ROOT)
+    except MissingToolError as error:
+        missing(str(error))
+    cluster = Cluster("test", str(plane.kubeconfig))
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLATFORM}})
+    subprocess.run(
+        [
+            *(str(helm), "install", "mautic-platform", str(ROOT / "helm" / "platform")),
+            *(f"--namespace={PLATFORM}", f"--kubeconfig={plane.kubeconfig}", "--values=-"),
+        ],
+        input=json.dumps(VALUES),
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    for name in ("branches", "somebodys"):
+        priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1}
+        cluster._transport.json(
+            ApiRequest(
+                "POST",
+                "/apis/scheduling.k8s.io/v1/priorityclasses",
+                body={**priority, "metadata": {"name": name}},
+            )
+        )
+    # The API server reads new policies after a moment.
+    probe = plane.client("probe", BRANCHES)
+    until(lambda: _is_refused(probe.create, made("probe", labels={FLOOR: "ready"})), SECONDS)
+    return cluster
+
+
+def _is_refused(request: Callable[..., object], item: Object) -> bool:
+    try:
+        request(item)
+    except ClusterError as error:
+        return "furnished" in error.message
+    return False
+
+
+@pytest.fixture(scope="module")
+def provisioner(
+    plane: Audited, admin: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Process]:
+    scratch = tmp_path_factory.mktemp("process")
+    plane.pki.issue("provisioner", ACCOUNT)
+    kubeconfig = plane.write_kubeconfig(scratch / "kubeconfig", "provisioner")
+    decided = admin.get("ConfigMap", "mautic-provisioner", PLATFORM)
+    assert decided
+    data = decided["data"]
+    mounted = Mounted(
+        data["rules.json"], Login("mautic__manager", "x" * 24), "", data["floor.json"]
+    )
+    with running(Process(mounted, scratch, kubeconfig)) as made_:
+        yield made_
+
+
+@pytest.fixture(scope="module")
+def branch(plane: Audited, admin: Cluster) -> Cluster:
+    """A CI job of a branch."""
+    return plane.client("job-of-a-branch", BRANCHES)
+
+
+@pytest.fixture(scope="module")
+def strong(plane: Audited, admin: Cluster) -> Cluster:
+    """A CI job that somebody has given all rights: the policies still look at it."""
+    api = "rbac.authorization.k8s.io"
+    admin._transport.json(
+        ApiRequest(
+            "POST",
+            f"/apis/{api}/v1/clusterrolebindings",
+            body={
+                "metadata": {"name": "strong"},
+                "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "cluster-admin"},
+                "subjects": [{"apiGroup": api, "kind": "User", "name": "strong"}],
+            },
+        )
+    )
+    cluster = plane.client("strong", BRANCHES)
+    until(lambda: cluster.may("create", "Pod", "default"), SECONDS)
+    return cluster
+
+
+def made(slug: str, environment: str = "dev", labels: Object | None = None) -> Object:
+    """The namespace that a deploy makes."""
+    own = names_of(SETTINGS, environment, slug)
+    owner = Owner(environment, own.slug, own.branch, "https://git.example.com/mautic.git")
+    record = ClusterRecord(State.DEPLOYING, own.url)
+    return namespace(owner, own, record, "", labels)
+
+
+def entered(job: Cluster, environment: str = "dev") -> str:
+    """Make a namespace as a deploy does, and get into it; return its name."""
+    item = made(f"b{secrets.token_hex(4)}", environment)
+    job.create(item)
+    grant_access(job, item["metadata"]["name"], environment)
+    return str(item["metadata"]["name"])
+
+
+def furnished(admin: Cluster, where: str) -> None:
+    until(lambda: is_furnished(admin.get("Namespace", where)), SECONDS)
+
+
+@pytest.fixture(scope="module")
+def where(admin: Cluster, branch: Cluster, provisioner: Process) -> str:
+    """A branch's namespace, with its floor."""
+    name = entered(branch)
+    furnished(admin, name)
+    return name
+
+
+def refused(request: Callable[..., object], *args: Any) -> str:
+    """What the API says to a request that it must refuse."""
+    with pytest.raises(ClusterError) as caught:
+        request(*args)
+    assert caught.value.status in {403, 422}, caught.value.message
+    return caught.value.message
+
+
+# -- workloads of every kind ------------------------------------------------------------------
+
+
+def pod_of(image: str = OWN, **changes: Any) -> Object:
+    """A hardened pod."""
+    container = {
+        "name": "main",
+        "image": image,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "16Mi"},
+            "limits": {"memory": "16Mi"},
+        },
+    }
+    return {
+        "containers": [container],
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        **changes,
+    }
+
+
+def workload(kind: str, where: str, pod: Object) -> Object:
+    """A workload of a kind."""
+    labels = {"run": f"w{secrets.token_hex(4)}"}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    once = {"template": {"spec": {**pod, "restartPolicy": "Never"}}}
+    lasting = {"selector": {"matchLabels": labels}, "template": template}
+    api, spec = {
+        "Deployment": ("apps/v1", lasting),
+        "StatefulSet": ("apps/v1", {**lasting, "serviceName": "x"}),
+        "DaemonSet": ("apps/v1", lasting),
+        "ReplicaSet": ("apps/v1", lasting),
+        "Job": ("batch/v1", once),
+        "CronJob": ("batch/v1", {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": once}}),
+        "Pod": ("v1", pod),
+        "ReplicationController": ("v1", {"selector": labels, "template": template}),
+    }[kind]
+    meta = {"name": labels["run"], "namespace": where}
+    return {"apiVersion": api, "kind": kind, "metadata": meta, "spec": spec}
+
+
+PATHS = {
+    "DaemonSet": "apis/apps/v1/namespaces/{}/daemonsets",
+    "ReplicaSet": "apis/apps/v1/namespaces/{}/replicasets",
+    "ReplicationController": "api/v1/namespaces/{}/replicationcontrollers",
+}
+"""Kinds that the suite itself never makes."""
+OF_CI = ("Deployment", "StatefulSet", "Job", "CronJob")
+KINDS = (*OF_CI, "DaemonSet", "ReplicaSet", "Pod", "ReplicationController")
+
+
+def create(job: Cluster, item: Object) -> None:
+    """Create a workload of any kind."""
+    if path := PATHS.get(item["kind"]):
+        there = f"/{path.format(item['metadata']['namespace'])}"
+        job._transport.json(ApiRequest("POST", there, body=item))
+    else:
+        job.create(item)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_kind_of_workload_runs_what_is_foreign_or_above_others(
+    where: str, strong: Cluster, kind: str
+) -> None:
+    """Even with rights that CI jobs do not have."""
+    beside = {**pod_of(FOREIGN)["containers"][0], "name": "x"}
+    for pod in (
+        pod_of(FOREIGN),
+        pod_of(f"{REGISTRY}-evil/x"),
+        pod_of(REGISTRY),
+        pod_of("redis:5000/evil"),
+        pod_of("rediss"),
+        pod_of(initContainers=[beside]),
+        pod_of(volumes=[{"name": "x", "image": {"reference": FOREIGN}}]),
+    ):
+        said = refused(create, strong, workload(kind, where, pod))
+        assert "not from a registry of this environment: " in said
+    for name in ("system-node-critical", "system-cluster-critical", "somebodys"):
+        said = refused(create, strong, workload(kind, where, pod_of(priorityClassName=name)))
+        assert "the priority class is not one that the platform allows" in said
+
+
+def test_no_foreign_container_gets_into_a_pod_that_runs(where: str, strong: Cluster) -> None:
+    item = workload("Pod", where, pod_of())
+    made_ = strong.create(item)
+    beside = {**pod_of(FOREIGN)["containers"][0], "name": "x"}
+    del beside["resources"]
+    # Whatever the scheduler has written since.
+    del made_["metadata"]["resourceVersion"]
+    made_["spec"]["ephemeralContainers"] = [beside]
+    path = f"/api/v1/namespaces/{where}/pods/{item['metadata']['name']}/ephemeralcontainers"
+    said = refused(strong._transport.json, ApiRequest("PUT", path, body=made_))
+    assert f"not from a registry of this environment: {FOREIGN}" in said
+    strong.delete("Pod", item["metadata"]["name"], where)
+
+
+def test_ci_has_no_right_to_what_it_does_not_need(where: str, branch: Cluster) -> None:
+    for kind in ("Pod", "ReplicaSet"):
+        for verb in ("create", "update", "patch"):
+            assert not branch.may(verb, kind, where), (verb, kind)
+    for kind, path in PATHS.items():
+        item = workload(kind, where, pod_of())
+        there = f"/{path.format(where)}"
+        refused(branch._transport.json, ApiRequest("POST", there, body=item))
+
+
+@pytest.mark.parametrize("kind", OF_CI)
+def test_what_is_its_own_runs(where: str, branch: Cluster, admin: Cluster, kind: str) -> None:
+    for pod in (
+        pod_of(),
+        pod_of("redis:8@sha256:" + "b" * 64),
+        pod_of("mirror.example.com/any/thing:1"),
+        pod_of(priorityClassName="branches"),
+    ):
+        item = workload(kind, where, pod)
+        branch.create(item)
+        branch.delete(kind, item["metadata"]["name"], where)
+
+
+def test_an_environment_without_a_registry_runs_nothing(
+    branch: Cluster, admin: Cluster, provisioner: Process
+) -> None:
+    """Where environments differ, nobody's registry is taken for another's."""
+    name = entered(branch, "qa")
+    furnished(admin, name)
+    said = refused(branch.create, workload("Deployment", name, pod_of()))
+    assert "not from a registry of this environment" in said
+    branch.delete("Namespace", name)
+
+
+def test_what_was_there_before_may_end_and_its_pods_are_looked_at(
+    where: str, branch: Cluster, admin: Cluster
+) -> None:
+    item = workload("Deployment", where, pod_of(FOREIGN))
+    name = item["metadata"]["name"]
+    # As it was admitted before there were policies: a person is none of their business.
+    admin.create(item)
+
+    def told() -> bool:
+        events = [one["message"] for one in admin.find("Event", where)]
+        return any("not from a registry of this environment" in text for text in events)
+
+    until(told, SECONDS)
+    assert not [one for one in admin.find("Pod", where) if one["metadata"]["name"].startswith(name)]
+    other = pod_of("evil.example.com/another")["containers"]
+    change = {"spec": {"template": {"spec": {"containers": other}}}}
+    refused(branch.patch, "Deployment", name, where, change)
+    branch.patch("Deployment", name, where, {"spec": {"replicas": 0}})
+    branch.delete("Deployment", name, where)
+
+
+# -- before there is a floor ------------------------------------------------------------------
+
+
+def test_nothing_runs_before_a_namespace_is_furnished(
+    branch: Cluster, admin: Cluster, provisioner: Process
+) -> None:
+    provisioner.kill()
+    try:
+        refused(branch.create, made("liar", labels={FLOOR: "ready"}))
+        name = entered(branch)
+        for label in ("ready", "x", ""):
+            said = refused(
+                branch.patch, "Namespace", name, None, {"metadata": {"labels": {FLOOR: label}}}
+            )
+            assert "only the platform says that a namespace is furnished" in said
+        for kind in OF_CI:
+            said = refused(branch.create, workload(kind, name, pod_of()))
+            assert "this namespace is not furnished yet" in said
+    finally:
+        provisioner.start()
+    furnished(admin, name)
+    item = workload("Deployment", name, pod_of())
+    until(lambda: not _refuses(branch, item), SECONDS)
+    until(lambda: bool(admin.find("Pod", name)), SECONDS)
+    refused(branch.patch, "Namespace", name, None, {"metadata": {"labels": {FLOOR: None}}})
+    branch.delete("Namespace", name)
+
+
+def _refuses(job: Cluster, item: Object) -> bool:
+    """Return True while an API server has not seen the label yet."""
+    try:
+        job.create(item)
+    except ClusterError as error:
+        assert "not furnished yet" in error.message
+        return True
+    return False
+
+
+# -- the floor itself -------------------------------------------------------------------------
+
+OBJECTS = {
+    "ResourceQuota": {"spec": {"hard": {"pods": "1000"}}},
+    "LimitRange": {"spec": {"limits": [{"type": "Container", "default": {"memory": "99Gi"}}]}},
+    "NetworkPolicy": {"spec": {"egress": [{}], "ingress": [{}]}},
+}
+"""What a branch would make of each."""
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_a_branch_neither_removes_nor_opens_its_floor(
+    where: str, branch: Cluster, kind: str
+) -> None:
+    found = branch.get(kind, NAME, where)
+    assert found
+    for said in (
+        refused(branch.delete, kind, NAME, where),
+        refused(branch.patch, kind, NAME, where, OBJECTS[kind]),
+        refused(branch.patch, kind, NAME, where, {"metadata": {"finalizers": ["x.example/y"]}}),
+    ):
+        assert f"{NAME} is the platform's" in said
+    assert branch.get(kind, NAME, where) == found
+
+
+def test_the_quota_holds_and_what_no_policy_allows_is_denied(where: str, admin: Cluster) -> None:
+    quota = admin.get("ResourceQuota", NAME, where)
+    denied = admin.get("NetworkPolicy", NAME, where)
+    assert quota
+    assert denied
+    assert quota["spec"]["hard"]["pods"] == "40"
+    assert denied["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    greedy = pod_of()
+    greedy["containers"][0]["resources"]["requests"]["memory"] = "9Gi"
+    greedy["containers"][0]["resources"]["limits"]["memory"] = "9Gi"
+    assert "exceeded quota" in refused(admin.create, workload("Pod", where, greedy))
+
+
+def test_whoever_changes_the_floor_it_comes_back(
+    where: str, admin: Cluster, provisioner: Process
+) -> None:
+    before = {kind: (admin.get(kind, NAME, where) or {})["spec"] for kind in OBJECTS}
+    admin.delete("ResourceQuota", NAME, where)
+    for kind in ("LimitRange", "NetworkPolicy"):
+        admin.patch(kind, NAME, where, OBJECTS[kind])
+    # Each change of the namespace is a look at it; without one there is a sweep each minute.
+    note = {"metadata": {"annotations": {"looked-at": secrets.token_hex(2)}}}
+    admin.patch("Namespace", where, None, note)
+
+    def restored() -> bool:
+        found = {kind: admin.get(kind, NAME, where) for kind in OBJECTS}
+        return {kind: one and one["spec"] for kind, one in found.items()} == before
+
+    until(restored, SECONDS)
+
+
+@pytest.mark.parametrize("version", ["v1.24", "v1.36"])
+def test_a_branch_does_not_choose_an_old_pod_security(
+    where: str, branch: Cluster, admin: Cluster, strong: Cluster, version: str
+) -> None:
+    label = {f"{SECURITY}enforce-version": version}
+    said = refused(branch.create, made("old", labels=label))
+    assert "the latest version of the Pod Security Standard" in said
+    refused(branch.patch, "Namespace", where, None, {"metadata": {"labels": label}})
+    # Nor does it use one that was chosen before there was a policy.
+    admin.patch("Namespace", where, None, {"metadata": {"labels": label}})
+    try:
+        until(lambda: _is_old(branch, where), SECONDS)
+    finally:
+        label[f"{SECURITY}enforce-version"] = "latest"
+        # A deploy writes the label, and so mends it.
+        branch.patch("Namespace", where, None, {"metadata": {"labels": label}})
+    until(lambda: not _is_old(branch, where), SECONDS)
+
+
+def _is_old(job: Cluster, where: str) -> bool:
+    item = workload("Deployment", where, pod_of())
+    try:
+        job.create(item)
+    except ClusterError as error:
+        assert "does not enforce the latest restricted" in error.message
+        return True
+    job.delete("Deployment", item["metadata"]["name"], where)
+    return False
+
+
+def test_there_are_as_many_environments_as_there_is_room_for(
+    branch: Cluster, admin: Cluster, provisioner: Process
+) -> None:
+    def count() -> int:
+        found = admin.find("Namespace", None, "mautic-multidev.io/environment=qa")
+        return len(found)
+
+    until(lambda: count() == 0, SECONDS)
+    many = [entered(branch, "qa") for _ in range(ROOM)]
+    for name in many:
+        furnished(admin, name)
+    late = entered(branch, "qa")
+
+    def told() -> bool:
+        record = branch.get("ConfigMap", f"database-{late}", PLATFORM)
+        data = (record or {}).get("data", {})
+        return (data.get("state"), data.get("message")) == (
+            "refused",
+            f"{ROOM} of {ROOM} environments exist",
+        )
+
+    until(told, SECONDS)
+    assert not is_furnished(admin.get("Namespace", late))
+    refused(branch.create, workload("Deployment", late, pod_of()))
+    # Another environment has its own room.
+    other = entered(branch)
+    furnished(admin, other)
+    for name in (*many, late, other):
+        branch.delete("Namespace", name)
+
+
+def test_the_provisioner_is_kept_to_the_floor(where: str, plane: Audited, admin: Cluster) -> None:
+    """Even if somebody else ran under its account."""
+    plane.pki.issue("as-provisioner", ACCOUNT)
+    path = plane.write_kubeconfig(plane.pki.root / "as-provisioner.kubeconfig", "as-provisioner")
+    thief = Cluster("test", str(path))
+    spec = {"podSelector": {}, "ingress": [{}], "policyTypes": ["Ingress"]}
+    for name, there in (("open", where), (NAME, "kube-system"), (NAME, PLATFORM)):
+        meta = {"name": name, "namespace": there}
+        item = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+        refused(thief.create, {**item, "metadata": meta, "spec": spec})
+    for labels in ({"x": "y"}, {FLOOR: "ready", f"{SECURITY}enforce": "privileged"}):
+        refused(thief.patch, "Namespace", where, None, {"metadata": {"labels": labels}})
+    for kind in ("Pod", "Deployment", "NetworkPolicy", "ResourceQuota"):
+        assert not thief.may("list", kind, where)
