@@ -67,7 +67,7 @@ class Cloud:
             "target": "kubernetes",
             "branches": ["*"],
             "stack": ENVIRONMENT,
-            "values": ["helm/environments/dev.yaml"],
+            "values": ["helm/environments/dev.yaml", SUBNETS],
             "database": {"tls_ca": AUTHORITIES},
             "patience": {"stability_seconds": 1},
         }
@@ -114,6 +114,8 @@ def cloud(aws: Moto, _project: Path, tmp_path_factory: pytest.TempPathFactory) -
         kube_environment(eks.plane, node, "unused", _project, scratch) as env,
         eks.api(NAME) as (url, _),
     ):
+        network = {"networkPolicy": {"database": {"cidrs": ["10.20.52.0/24"]}}}
+        (env.checkout / SUBNETS).write_text(yaml.safe_dump(network))
         account = {"name": "mautic-database-admin", "namespace": PLATFORM}
         env.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
         variables = {

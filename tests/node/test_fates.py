@@ -198,7 +198,11 @@ FATES = {
     ),
     "a database host that is not there": Fate(
         r"database.*nowhere\.example\.com",
-        {**SERVER, "database": {"host": "nowhere.example.com"}},
+        {
+            **SERVER,
+            "database": {"host": "nowhere.example.com"},
+            "networkPolicy": {"database": {"cidrs": ["192.0.2.0/24"]}},
+        },
         first=True,
         shown=r"nowhere\.example\.com",
     ),
