@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.aws import ACCOUNT, REGION, Moto
 from tests.support.controlplane import needed_assets
@@ -28,6 +29,7 @@ AUTHORITIES = "/var/www/html/config/rds.pem"
 OCI = "application/vnd.oci.image.manifest.v1+json"
 ENVIRONMENT = "dev"
 ON = ("--env", ENVIRONMENT)
+SUBNETS = "helm/environments/subnets.yaml"
 PUBLISHED = {
     "region": REGION,
     "registry/url": URL,

@@ -220,6 +220,12 @@ def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
         ({"access": {"branches": {"environments": ["a'b"]}}}, "environments"),
         ({"access": {"registry": "x'/"}}, "registry"),
         ({"database": {"host": "a'b"}}, "host"),
+        ({"network": {"environments": {"a'b": {}}}}, "environments"),
+        ({"network": {"environments": {"dev": {"ingress": {"cidrs": ["a'b"]}}}}}, "cidrs"),
+        (
+            {"network": {"environments": {"dev": {"egress": {"namespaces": {"a'b": [1]}}}}}},
+            "egress",
+        ),
         ({"provisioner": {"image": "registry.example.com/provisioner:latest"}}, "image"),
     ],
 )

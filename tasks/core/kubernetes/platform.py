@@ -32,6 +32,19 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True)
+class EnvironmentChart:
+    """What the chart of an environment is made from.
+
+    Attributes:
+        files: its values files; the later ones win.
+        values: values of the settings, which override them.
+    """
+
+    files: tuple[str, ...]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class PlatformInputs:
     """Everything that a cluster's platform depends on; empty values are not used.
 
@@ -40,6 +53,7 @@ class PlatformInputs:
         namespace: the platform namespace.
         main_environments: environments that jobs of the main branch deploy to in this cluster.
         branch_environments: environments that jobs of other branches deploy to.
+        charts: the chart of each of these environments.
         main_group: Kubernetes group of jobs of the main branch.
         branch_group: Kubernetes group of jobs of other branches.
         registry: host and path that the environments' images come from.
@@ -63,6 +77,7 @@ class PlatformInputs:
     namespace: str
     main_environments: tuple[str, ...] = ()
     branch_environments: tuple[str, ...] = ()
+    charts: Mapping[str, EnvironmentChart] = field(default_factory=dict)
     main_group: str = ""
     branch_group: str = ""
     registry: str = ""
@@ -115,6 +130,7 @@ def inputs_of(
         branch_environments=tuple(
             sorted(name for name, other in here.items() if not other.protected)
         ),
+        charts={name: _chart_of(settings, name) for name in here},
         main_group=parameters.get("cluster/groups/main", ""),
         branch_group=parameters.get("cluster/groups/branches", ""),
         # With several registries none can be enforced.
@@ -132,6 +148,12 @@ def inputs_of(
         certificate_arn=parameters.get("dns/certificate-arn", ""),
         storage_classes=_classes(parameters.get("storage/classes", "{}")),
     )
+
+
+def _chart_of(settings: Settings, name: str) -> EnvironmentChart:
+    server = database_server(settings, name)
+    given = {"database": {"host": server.host, "port": server.port}} if server else {}
+    return EnvironmentChart(tuple(settings.environment(name).values), given)
 
 
 def _classes(text: str) -> Mapping[str, Mapping[str, Any]]:
@@ -254,7 +276,7 @@ class PlatformPart:
     remedy: str = "inv platform.apply"
 
 
-POLICIES = ("namespaces", "bindings", "services")
+POLICIES = ("namespaces", "bindings", "services", "networkpolicies")
 JOB_POLICIES = ("secrets", "jobs")
 PROVISIONER_POLICIES = ("provisioner-secrets", "provisioner-namespaces")
 """The admission policies: always; where CI runs database Jobs; and where the provisioner runs."""
