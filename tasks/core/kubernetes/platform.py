@@ -69,8 +69,8 @@ class PlatformInputs:
         region: its AWS region.
         vpc_id: its VPC.
         certificate_arn: certificate of the domain and of all names below it.
-        storage_classes: storage classes of the EFS driver by name: ``reclaimPolicy`` and
-            ``parameters`` of each.
+        storage_classes: storage classes of the EFS driver by name: ``reclaimPolicy``,
+            ``parameters`` and ``mountOptions`` of each.
     """
 
     project: str
@@ -160,7 +160,12 @@ def _classes(text: str) -> Mapping[str, Mapping[str, Any]]:
     try:
         found = json.loads(text)
         return {
-            name: {"reclaimPolicy": one["reclaimPolicy"], "parameters": dict(one["parameters"])}
+            name: {
+                "reclaimPolicy": one["reclaimPolicy"],
+                "parameters": dict(one["parameters"]),
+                # A stack of an older version publishes none.
+                "mountOptions": list(one.get("mountOptions", ())),
+            }
             for name, one in found.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
