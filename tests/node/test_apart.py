@@ -75,7 +75,7 @@ class Try:
         path: what is asked for, if connecting alone is no success.
         scheme: ``ssl`` or ``tcp``, for the path.
         listens: whether it must be reached where no policy stands in the way.
-        by: what refuses it, where that is no NetworkPolicy; or why this node cannot show it.
+        by: what refuses it, where that is no NetworkPolicy; or why nothing is there.
     """
 
     host: str
@@ -253,10 +253,17 @@ def all_tries(bed: Bed, image: str) -> dict[str, Try]:
     api = bed.cluster.get("Service", "kubernetes", "default")
     assert api
     slices = bed.api("GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices")
-    [at] = [item for item in slices["items"] if item["metadata"]["name"] == "kubernetes"]
-    server, port = at["endpoints"][0]["addresses"][0], at["ports"][0]["port"]
+    # A server that listens on loopback alone publishes no address.
+    places_of_api = [
+        (endpoint["addresses"][0], item["ports"][0]["port"])
+        for item in slices["items"]
+        if item["metadata"]["name"] == "kubernetes"
+        for endpoint in item["endpoints"]
+    ]
+    server, port = next(iter(places_of_api), (node, 6443))
     secrets_of_b = f"/api/v1/namespaces/{space}/secrets"
-    login, nothing = "authentication: pods have no token", "nothing answers there on this machine"
+    login = "authentication: pods have no token"
+    asks = login if places_of_api else "the API listens on the node's loopback"
     qualified = f"{space}.svc.cluster.local"
     return {
         "B's site by name": Try(f"{names.release}-web.{qualified}", 80, listens=True),
@@ -274,14 +281,14 @@ def all_tries(bed: Bed, image: str) -> dict[str, Try]:
         "B's scheduler": Try(cron, 8080, by="a scheduler listens nowhere"),
         "B's SSH": Try(web, 22, by="B has none"),
         "another namespace's pod": Try(other, 8080, listens=True),
-        "B's Secrets through the API": Try("kubernetes.default", 443, secrets_of_b, by=login),
+        "B's Secrets through the API": Try("kubernetes.default", 443, secrets_of_b, by=asks),
         "B's Secrets at the API's address": Try(
-            api["spec"]["clusterIP"], 443, secrets_of_b, by=login
+            api["spec"]["clusterIP"], 443, secrets_of_b, by=asks
         ),
-        "B's Secrets at the API's endpoint": Try(server, port, secrets_of_b, by=login),
-        "all Secrets through the API": Try("kubernetes.default", 443, "/api/v1/secrets", by=login),
+        "B's Secrets at the API's endpoint": Try(server, port, secrets_of_b, by=asks),
+        "all Secrets through the API": Try("kubernetes.default", 443, "/api/v1/secrets", by=asks),
         "all namespaces through the API": Try(
-            "kubernetes.default", 443, "/api/v1/namespaces", by=login
+            "kubernetes.default", 443, "/api/v1/namespaces", by=asks
         ),
         "the kubelet's pods": Try(node, 10250, "/pods", by=login),
         "the kubelet's logs": Try(node, 10250, "/logs/", by=login),
@@ -290,17 +297,19 @@ def all_tries(bed: Bed, image: str) -> dict[str, Try]:
         ),
         "the kubelet without a login": Try(node, 10255, "/pods", "tcp", by="it is off"),
         "etcd": Try(node, 2379, "/version", "tcp", by="it listens on loopback"),
-        "SSH of the node": Try(node, 22, by=nothing),
-        "the metadata service": Try(METADATA, 80, by=nothing),
-        "the agent of Pod Identity": Try("169.254.170.23", 80, by=nothing),
-        "other machines, 10.0.0.0/8": Try("10.1.2.3", 443, by=nothing),
-        "other machines, 172.16.0.0/12": Try("172.31.255.1", 443, by=nothing),
-        "other machines, 192.168.0.0/16": Try("192.168.0.1", 443, by=nothing),
-        "other machines, 100.64.0.0/10": Try("100.64.0.1", 443, by=nothing),
-        "the registry": Try(*registry(bed), by="" if registry(bed)[0] != node else nothing),
-        "the internet, HTTPS": Try(INTERNET, 443, by=nothing),
-        "the internet, mail": Try(INTERNET, 587, by=nothing),
-        "names of another resolver": Try(INTERNET, 53, by=nothing),
+        "SSH of the node": Try(node, 22),
+        "the metadata service": Try(METADATA, 80),
+        "the agent of Pod Identity": Try("169.254.170.23", 80),
+        "other machines, 10.0.0.0/8": Try("10.1.2.3", 443),
+        "other machines, 172.16.0.0/12": Try("172.31.255.1", 443),
+        "other machines, 192.168.0.0/16": Try("192.168.0.1", 443),
+        "other machines, 100.64.0.0/10": Try("100.64.0.1", 443),
+        "the registry": Try(
+            *registry(bed),
+        ),
+        "the internet, HTTPS": Try(INTERNET, 443),
+        "the internet, mail": Try(INTERNET, 587),
+        "names of another resolver": Try(INTERNET, 53),
     }
 
 
@@ -356,7 +365,7 @@ def test_a_branch_reaches_nothing_of_another_one_or_of_the_cluster(
     assert apart.places[0] == apart.places[1], "the tries went to pods that are gone"
     for whence, found in apart.after.items():
         rows = [
-            f"{name}: {apart.before[name]} -> {found[name]}" + (f" ({one.by})" if one.by else "")
+            f"{name}: {apart.before[name]} -> {found[name]} ({one.by or 'NetworkPolicy'})"
             for name, one in apart.tries.items()
         ]
         print("\n".join((f"from {whence}:", *rows)))  # noqa: T201 - for -s
