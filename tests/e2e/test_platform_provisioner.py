@@ -220,7 +220,7 @@ def test_a_deploy_waits_for_its_database_and_tells_what_happens(
         site.ok("deploy", "--branch", "feature/x", "--tag", TAG)
     )
     cleaned = site.ok("cleanup", "--branch", "feature/x")
-    assert f"remove database {own.database}" in cleaned.stderr
+    assert f"removed database {own.database}" in cleaned.stderr
     assert site.env.cluster.get("Namespace", own.namespace) is None
     assert not site.database.names() & {own.database, own.database_user}
     assert "nothing" in _said(site.ok("cleanup", "--branch", "feature/x"))

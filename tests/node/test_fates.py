@@ -26,7 +26,7 @@ POD = r"pod/\S+-{}-\S+ (?:init )?container {}: "
 WEB, NGINX = POD.format("web", "fpm"), POD.format("web", "nginx")
 SERVER: Mapping[str, Any] = {"mysql": {"enabled": False}}
 """A database that is not the release's own."""
-SECRET_KEY = "redis_password"
+SECRET_KEY = "cache_password"
 WAY_BACK: Mapping[str, int] = {"deadline_seconds": 60}
 """Of deploys whose database is away on the way back, too: what starts again waits for it."""
 

@@ -185,7 +185,7 @@ class FaultyProxy:
         self, handler: BaseHTTPRequestHandler, body: bytes | None
     ) -> http.client.HTTPResponse:
         upstream = http.client.HTTPSConnection(self._upstream, context=self._context, timeout=60)
-        kept = ("Content-Type", "Accept", "Authorization")
+        kept = ("Content-Type", "Accept", "Authorization", "Cookie")
         headers = {key: handler.headers[key] for key in kept if handler.headers.get(key)}
         upstream.request(handler.command, handler.path, body=body, headers=headers)
         return upstream.getresponse()

@@ -111,6 +111,17 @@ class ClusterContext:
         self.cluster.apply(self.branch_namespace(owner, names, record))
 
     def branch_namespace(self, owner: Owner, names: Names, record: ClusterRecord) -> Object:
-        """Return the manifest of a branch's namespace."""
-        asks = {DATABASE: wish(record.state)} if self.is_provisioned else {}
-        return namespace(owner, names, record, os.environ.get("CI_PIPELINE_URL", ""), asks)
+        """Return the manifest of a branch's namespace, which may ask for a database."""
+        return branch_namespace(owner, names, record, provisioned=self.is_provisioned)
+
+
+def branch_namespace(
+    owner: Owner, names: Names, record: ClusterRecord, *, provisioned: bool = False
+) -> Object:
+    """Return the manifest of a branch's namespace.
+
+    Args:
+        provisioned: the platform's provisioner makes its database.
+    """
+    asks = {DATABASE: wish(record.state)} if provisioned else {}
+    return namespace(owner, names, record, os.environ.get("CI_PIPELINE_URL", ""), asks)

@@ -23,7 +23,14 @@ from tests.support.fakes import NAMES, REQUEST
 from tests.support.fakes_cluster import NAMESPACE, FakeCluster, FakeHelm, a_cluster_context
 from tests.support.suite import ROOT
 
-KEYS = ("db_password", "db_root_password", "secret_key", "admin_password")
+KEYS = (
+    "db_password",
+    "db_root_password",
+    "secret_key",
+    "admin_password",
+    "door_password",
+    "redis_password",
+)
 SERVER = {"host": "db.example.org"}
 FIRST = ClusterRecord(State.DEPLOYING, NAMES.url)
 OTHER = replace(REQUEST, tag="newer")
@@ -146,7 +153,7 @@ def revision_by_hand(bench: Bench) -> None:
 
 def admin_password_gone(bench: Bench) -> None:
     bench.deployed()
-    bench.store(*KEYS[:3])
+    bench.store(*KEYS[:3], *KEYS[4:])
 
 
 def database_passwords_gone(bench: Bench) -> None:
@@ -226,7 +233,7 @@ INSTALLS = release("install", "nothing is deployed")
             admin_password_gone,
             REQUEST,
             False,
-            KEYS[3:],
+            KEYS[3:4],
             [
                 ("create", "secret mautic", "admin_password"),
                 release("upgrade", "the chart or its values changed"),
