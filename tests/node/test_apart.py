@@ -320,7 +320,7 @@ def all_tries(bed: Bed, image: str) -> dict[str, Try]:
         ),
         "the kubelet without a login": Try(node, 10255, "/pods", "tcp", by="it is off"),
         "etcd": Try(node, 2379, "/version", "tcp", by="it listens on loopback"),
-        "SSH of the node": Try(node, 22),
+        "SSH of the node": Try(node, 22, by="it has none"),
         "the metadata service": Try(METADATA, 80),
         "the agent of Pod Identity": Try("169.254.170.23", 80),
         "other machines, 10.0.0.0/8": Try("10.1.2.3", 443),
