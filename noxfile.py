@@ -6,6 +6,7 @@ is missing or has changed.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import sys
@@ -37,7 +38,7 @@ INTERRUPT_GRACE_SECONDS = 60.0
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style of Python, YAML, shell scripts and Dockerfiles."""
+    """Check the style of all files, and Terraform and the charts by checkov."""
     _run(session, "ruff", "format", "--check", ".")
     _run(session, "ruff", "check", ".")
     files = _files(session)
@@ -47,6 +48,7 @@ def lint(session: nox.Session) -> None:
     # GitLab's own schema, in the version that the lock pins: no network.
     schema = ("--builtin-schema", "vendor.gitlab-ci")
     _run(session, "check-jsonschema", *schema, ".gitlab-ci.yml")
+    _run(session, "python", "-m", "tests.support.checkov", str(_own_python(session, "checkov")))
 
 
 @nox.session
@@ -121,6 +123,7 @@ def lock(session: nox.Session) -> None:
             *("--constraint", "requirements.lock"),
         ),
         "requirements-install.lock": ("--group", "install"),
+        "requirements-checkov.lock": ("--group", "checkov"),
         "docker/platform/provisioner/requirements.lock": (
             *("--group", "provisioner", "--constraint", "requirements.lock"),
         ),
@@ -200,6 +203,26 @@ def _pytest(
         interrupt_timeout=INTERRUPT_GRACE_SECONDS,
         terminate_timeout=INTERRUPT_GRACE_SECONDS,
     )
+
+
+def _own_python(session: nox.Session, name: str) -> Path:
+    """Return the Python of a lock's own environment below .nox; make it unless it is there.
+
+    Args:
+        session: the session.
+        name: that of the lock, requirements-NAME.lock, and of the folder.
+    """
+    from tasks.adapters.host import install
+
+    lock, folder = ROOT / f"requirements-{name}.lock", ROOT / ".nox" / name
+    python = folder / "bin" / "python"
+    with lock.open() as handle:
+        # One at a time, if two sessions run at once.
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not install.is_copied(lock, folder):
+            _run(session, "python", "-I", "-m", "venv", "--clear", str(folder))
+            session.run(str(python), "-I", install.__file__, str(lock), env=_dropped())
+    return python
 
 
 def _node_modules(session: nox.Session) -> None:

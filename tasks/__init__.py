@@ -23,6 +23,7 @@ from tasks.commands.gc import gc
 from tasks.commands.infra import apply, bootstrap, destroy, drift, output, plan, unlock
 from tasks.commands.machine import demo, doctor, test
 from tasks.commands.names import names
+from tasks.commands.pins import pin
 from tasks.commands.platform import apply as platform_apply
 from tasks.commands.platform import image as platform_image
 from tasks.commands.platform import status as platform_status
@@ -45,6 +46,7 @@ namespace = Collection(
     status,
     url,
 )
+namespace.add_collection(Collection("images", pin))
 namespace.add_collection(Collection("platform", platform_apply, platform_image, platform_status))
 namespace.add_collection(
     Collection("infra", apply, bootstrap, destroy, drift, output, plan, unlock)

@@ -66,6 +66,7 @@ module "storage" {
   clients                = { cluster = module.cluster.security_group_id }
   backup                 = var.files.backup
   enforce_tls            = var.files.enforce_tls
+  driver                 = var.files.enforce_tls ? module.cluster.efs_csi_roles : null
   infrequent_access_days = var.files.infrequent_access_days
 }
 

@@ -189,7 +189,7 @@ variable "database" {
 # --- files ---------------------------------------------------------------------------------------
 
 variable "files" {
-  description = "The shared file system: daily backups, refusal of plain mounts, days until unread files move to cheaper storage."
+  description = "The shared file system: daily backups, whether only the cluster's driver may mount them, encrypted, days until unread files move to cheaper storage."
   type = object({
     backup                 = optional(bool, true)
     enforce_tls            = optional(bool, true)

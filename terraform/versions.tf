@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # Exact: there is no lock file (README.md, "Provider"), and 6.x renames attributes used here.
+      # Exact, as in .terraform.lock.hcl (README.md, "Provider"): 6.x renames attributes used here.
       version = "5.100.0"
     }
   }

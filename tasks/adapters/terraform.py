@@ -33,7 +33,15 @@ READ_SECONDS = 300.0
 
 _LOCKED = "Error acquiring the state lock"
 _LOCK_FIELD = re.compile(r"^\s*(ID|Operation|Who|Created):\s+(\S.*?)\s*$", re.MULTILINE)
+LOCK = ".terraform.lock.hcl"
+ADD = (
+    "terraform -chdir=terraform providers lock -platform=linux_amd64 -platform=linux_arm64 "
+    "-platform=darwin_arm64 -platform=darwin_amd64"
+)
+"""What completes the lock file; it asks the provider's own registry."""
+
 _NO_BUCKET = re.compile(r"NoSuchBucket|S3 bucket \S+ does not exist")
+_OTHER_PROVIDER = re.compile(r"doesn't[\s│]+match[\s│]+any[\s│]+of[\s│]+the[\s│]+checksums")
 _NO_PROVIDER = re.compile(r"Failed to (?:query available|resolve|install) provider")
 
 
@@ -127,14 +135,18 @@ class Terraform:
         Raises:
             InputError: there is no such bucket.
             MissingToolError: there is no Terraform, or the provider cannot be downloaded.
+            RefusedError: the provider has none of the lock file's checksums.
         """
-        options = {
+        options: dict[str, Any] = {
             "input": False,
             "reconfigure": True,
             "backend_config": dict(backend),
             # A folder without tests: the modules of Terraform's own tests are many.
             "test_directory": "modules",
         }
+        if (self._root / LOCK).exists():
+            # Whatever else it learns of the provider is for a person to commit.
+            options["lockfile"] = "readonly"
         self._run("init", options, on_line=on_line, deadline=INIT_SECONDS)
 
     def plan(
@@ -279,6 +291,13 @@ class Terraform:
             "command": self._runner.show(argv),
             "output": self._runner.redactor(output.strip()),
         }
+        if _OTHER_PROVIDER.search(output):
+            return RefusedError(
+                f"the AWS provider is none of those in {LOCK}",
+                hint="on another platform than those it has, add yours, and commit the file: "
+                f"{ADD}; on one that it has, the provider was replaced: find out by whom",
+                **told,
+            )
         if _NO_PROVIDER.search(output):
             return MissingToolError(
                 "terraform init cannot install the AWS provider",

@@ -27,6 +27,7 @@ from tasks.adapters.kubernetes.token_access import TokenAccess
 from tasks.adapters.registry.ecr import EcrRegistry, region_of
 from tasks.adapters.registry.oci import OciRegistry
 from tasks.app.paths import RECORD, ROOT
+from tasks.app.pins import read_pins
 from tasks.app.session import Session
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.kubernetes.platform import inputs_of
@@ -271,6 +272,7 @@ def bases(session: Session, standins: str) -> BaseImages:
         ),
         source=images.source,
         warn=session.console.warn,
+        pins=read_pins(ROOT),
     )
 
 

@@ -3,8 +3,8 @@
 account_id = "111122223333"
 region     = "eu-central-1"
 # Not below the domain of the branches' stack: their code could set cookies for it.
-domain     = "mautic.example.com"
-admins     = ["arn:aws:iam::111122223333:role/administrators"]
+domain = "mautic.example.com"
+admins = ["arn:aws:iam::111122223333:role/administrators"]
 gitlab = {
   project_path = "group/project"
   # In the same account as dev: the output oidc_provider_arn of that stack.

@@ -107,6 +107,18 @@ run "control_plane" {
     error_message = "The chart's NetworkPolicies are enforced."
   }
   assert {
+    condition = jsondecode(module.efs_csi_node_identity.policy).Statement == [
+      {
+        Sid       = "MountThroughAccessPoints"
+        Effect    = "Allow"
+        Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+        Resource  = ["arn:aws:elasticfilesystem:eu-central-1:222233334444:file-system/fs-0123456789abcdef0"]
+        Condition = { ArnLike = { "elasticfilesystem:AccessPointArn" = "arn:aws:elasticfilesystem:eu-central-1:222233334444:access-point/*" } }
+      },
+    ]
+    error_message = "Nodes mount through access points, and not as root."
+  }
+  assert {
     condition     = jsondecode(aws_eks_addon.on_nodes["aws-efs-csi-driver"].configuration_values).controller.deleteAccessPointRootDir
     error_message = "A deleted volume leaves no data behind."
   }

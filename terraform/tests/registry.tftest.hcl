@@ -37,7 +37,7 @@ run "repositories" {
   }
 
   assert {
-    condition     = aws_ecr_repository.provisioner.name == "mautic-dev/provisioner" && !contains(values(output.repository_arns), aws_ecr_repository.provisioner.arn)
+    condition     = aws_ecr_repository.provisioner.name == "mautic-dev/provisioner" && !contains(keys(output.repository_arns), "provisioner")
     error_message = "The provisioner's repository, which no role of CI may write."
   }
 

@@ -94,6 +94,16 @@ run "published_for_the_suite" {
     error_message = "It deletes only what the driver has made."
   }
 
+  # who mounts the files
+  assert {
+    condition     = { for one in jsondecode(module.storage.policy).Statement : one.Sid => one.Principal.AWS if one.Effect == "Allow" } == { NodesMountForPods = module.cluster.efs_csi_roles.node_role_arn, ControllerRemovesFolders = module.cluster.efs_csi_roles.controller_role_arn }
+    error_message = "The cluster's own driver, and nobody else."
+  }
+  assert {
+    condition     = alltrue([for class in jsondecode(jsonencode(module.storage.storage_classes)) : class.mountOptions == ["tls", "iam"]])
+    error_message = "With its role."
+  }
+
   # what the load balancer controller may do
   assert {
     condition = { for statement in jsondecode(local.load_balancer_policy).Statement : statement.Sid => statement.Resource } == {

@@ -50,6 +50,12 @@ run "file_system" {
     error_message = "Of this file system, and no more than to use it."
   }
 
+  # without the driver's roles
+  assert {
+    condition     = alltrue([for class in output.storage_classes : class.mountOptions == tolist(["tls"])])
+    error_message = "Encrypted."
+  }
+
   # storage classes
   assert {
     condition     = { for name, class in output.storage_classes : name => class.reclaimPolicy } == { efs-branch = "Delete", efs-prod = "Retain" }
@@ -71,6 +77,58 @@ run "file_system" {
   assert {
     condition     = output.storage_classes.efs-prod.parameters.basePath == "/prod"
     error_message = "Prod apart from branches."
+  }
+}
+
+run "mounted_by_the_driver_alone" {
+  variables {
+    driver = {
+      node_role_arn       = "arn:aws:iam::222233334444:role/node-driver"
+      controller_role_arn = "arn:aws:iam::222233334444:role/controller"
+    }
+  }
+  module {
+    source = "./modules/storage"
+  }
+
+  assert {
+    condition = { for one in jsondecode(aws_efs_file_system_policy.this[0].policy).Statement : one.Sid => one.Principal.AWS if one.Effect == "Allow" } == {
+      NodesMountForPods        = "arn:aws:iam::222233334444:role/node-driver"
+      ControllerRemovesFolders = "arn:aws:iam::222233334444:role/controller"
+    }
+    error_message = "Nobody is allowed but the driver's two roles."
+  }
+  assert {
+    condition = alltrue([
+      for one in jsondecode(aws_efs_file_system_policy.this[0].policy).Statement :
+      one.Condition == { Bool = { "elasticfilesystem:AccessedViaMountTarget" = "true" } } if one.Effect == "Allow"
+    ])
+    error_message = "Over mount targets only."
+  }
+  assert {
+    condition     = one([for one in jsondecode(aws_efs_file_system_policy.this[0].policy).Statement : one.Action if one.Sid == "NodesMountForPods"]) == ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+    error_message = "A node is nobody's root."
+  }
+  assert {
+    condition = { for one in jsondecode(aws_efs_file_system_policy.this[0].policy).Statement : one.Sid => jsonencode(one.Condition) if one.Effect == "Deny" } == {
+      NobodyElse              = jsonencode({ ArnNotEquals = { "aws:PrincipalArn" = ["arn:aws:iam::222233334444:role/node-driver", "arn:aws:iam::222233334444:role/controller"] } })
+      ThroughAccessPointsOnly = jsonencode({ ArnNotEquals = { "aws:PrincipalArn" = "arn:aws:iam::222233334444:role/controller" }, Null = { "elasticfilesystem:AccessPointArn" = "true" } })
+      NoRootButToRemove       = jsonencode({ ArnNotEquals = { "aws:PrincipalArn" = "arn:aws:iam::222233334444:role/controller" } })
+      NeverInPlain            = jsonencode({ Bool = { "aws:SecureTransport" = "false" } })
+    }
+    error_message = "Not anonymously, not past an access point, not as root, not in plain."
+  }
+  assert {
+    condition     = alltrue([for one in jsondecode(aws_efs_file_system_policy.this[0].policy).Statement : one.Principal == { AWS = "*" } && contains(one.Action, "elasticfilesystem:ClientRootAccess") && one.Resource == aws_efs_file_system.this.arn if one.Effect == "Deny"])
+    error_message = "Whoever else a policy of IAM allows it."
+  }
+  assert {
+    condition     = alltrue([for class in output.storage_classes : class.mountOptions == tolist(["tls", "iam"])])
+    error_message = "A mount says whose it is."
+  }
+  assert {
+    condition     = alltrue([for class in output.storage_classes : class.parameters.uid == "33" && class.parameters.gid == "33" && class.parameters.provisioningMode == "efs-ap"])
+    error_message = "Every access point replaces the user, root too."
   }
 }
 

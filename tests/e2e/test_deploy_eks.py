@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.aws import ACCOUNT, REGION, Moto
 from tests.support.controlplane import needed_assets
@@ -28,6 +29,7 @@ AUTHORITIES = "/var/www/html/config/rds.pem"
 OCI = "application/vnd.oci.image.manifest.v1+json"
 ENVIRONMENT = "dev"
 ON = ("--env", ENVIRONMENT)
+SUBNETS = "helm/environments/subnets.yaml"
 PUBLISHED = {
     "region": REGION,
     "registry/url": URL,
@@ -67,7 +69,7 @@ class Cloud:
             "target": "kubernetes",
             "branches": ["*"],
             "stack": ENVIRONMENT,
-            "values": ["helm/environments/dev.yaml"],
+            "values": ["helm/environments/dev.yaml", SUBNETS],
             "database": {"tls_ca": AUTHORITIES},
             "patience": {"stability_seconds": 1},
         }
@@ -114,6 +116,8 @@ def cloud(aws: Moto, _project: Path, tmp_path_factory: pytest.TempPathFactory) -
         kube_environment(eks.plane, node, "unused", _project, scratch) as env,
         eks.api(NAME) as (url, _),
     ):
+        network = {"networkPolicy": {"database": {"cidrs": ["10.20.52.0/24"]}}}
+        (env.checkout / SUBNETS).write_text(yaml.safe_dump(network))
         account = {"name": "mautic-database-admin", "namespace": PLATFORM}
         env.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
         variables = {

@@ -87,7 +87,7 @@ FAILED = {
     ),
     "a key of the Secret that is missing": Row(
         WEB + r"a Secret, .* missing \(\S+ couldn't find key cache_password in Secret \S+/mautic",
-        values=redis(host="redis.example.com", passwordKey="cache_password"),
+        values=redis(host="10.0.52.11", passwordKey="cache_password"),
     ),
     "a key to be mounted that is missing": Row(
         r"pod/\S+-migrate-\S+: a Secret or .* mounted is missing \(FailedMount: .*"

@@ -100,12 +100,14 @@ EVERYTHING: Values = overlay(
         "serviceAccount": {"annotations": {"example.com/role": "mautic"}},
         "service": {"annotations": {"example.com/health": "8081"}},
         "networkPolicy": {
+            "podIdentity": True,
+            "internet": {"enabled": True},
             "extraEgress": [
                 {
-                    "ports": [{"protocol": "TCP", "port": 80}],
-                    "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}],
+                    "ports": [{"protocol": "TCP", "port": 25}],
+                    "to": [{"ipBlock": {"cidr": "10.9.0.25/32"}}],
                 }
-            ]
+            ],
         },
         "quota": {"enabled": True},
         "limitRange": {"enabled": True},
@@ -135,7 +137,11 @@ OUTSIDE: Values = {
     "redis": {"host": "redis.example.com", "tls": True, "passwordKey": "redis_password"},
     "serviceAccount": {"create": False, "name": "given"},
     "media": {"existingClaim": "given"},
-    "networkPolicy": {"dns": {"cidrs": ["169.254.20.10/32"]}, "internet": {"ports": []}},
+    "networkPolicy": {
+        "dns": {"cidrs": ["169.254.20.10/32"]},
+        "internet": {"enabled": True, "ports": []},
+        "redis": {"namespaces": ["cache"]},
+    },
 }
 SLEEPING: Values = {"sleeping": True}
 POD: Values = {"crons": {"mode": "pod"}}
@@ -431,7 +437,7 @@ def test_no_container_may_fill_its_node_s_disk(chart: Chart, environment: str) -
     for item, pod in pods(objects):
         for each in (*pod["spec"].get("initContainers", []), *containers(pod)):
             assert each["resources"]["limits"]["ephemeral-storage"], (name_of(item), each["name"])
-    for limits in of_kind(objects, "LimitRange"):
+    for limits in of_kind(objects, "LimitRange").values():
         (limit,) = limits["spec"]["limits"]
         assert limit["default"]["ephemeral-storage"]
 
@@ -489,7 +495,12 @@ def test_an_autoscaler_replaces_the_number_of_replicas(chart: Chart) -> None:
     ],
 )
 def test_sessions_are_kept_in_redis(chart: Chart, redis: Values, path: str) -> None:
-    values = {"sessions": {"handler": "redis"}, "redis": redis, "images": {"redis": image("redis")}}
+    values = {
+        "sessions": {"handler": "redis"},
+        "redis": redis,
+        "images": {"redis": image("redis")},
+        "networkPolicy": {"redis": {"cidrs": ["10.1.60.0/24"]}},
+    }
     _, fpm = containers(only(chart.objects(values), "Deployment", "web")["spec"]["template"])
     env = {each["name"]: each for each in fpm["env"]}
     assert env["PHP_SESSION_SAVE_HANDLER"]["value"] == "redis"
@@ -762,7 +773,8 @@ def references(value: object) -> set[tuple[str, str]]:
 
 def test_the_migration_runs_first_and_needs_nothing_of_the_release(chart: Chart) -> None:
     job = only(chart.objects({"env": {"MAUTIC_BRAND_NAME": "$(x)"}}), "Job", "migrate")
-    assert job["metadata"]["annotations"] == {
+    annotations = job["metadata"]["annotations"]
+    assert {name: value for name, value in annotations.items() if "helm.sh" in name} == {
         "helm.sh/hook": "pre-install,pre-upgrade",
         "helm.sh/hook-weight": "0",
         "helm.sh/hook-delete-policy": "before-hook-creation",
@@ -1027,8 +1039,10 @@ def peers(peer: Object, workloads: dict[str, dict[str, str]]) -> set[str]:
 
 
 DNS = {("namespace kube-system", "UDP/53"), ("namespace kube-system", "TCP/53")}
-PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-INTERNET = {("0.0.0.0/0 but 169.254.0.0/16", f"TCP/{port}") for port in (443, 465, 587)}
+PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+OPEN = " but ".join(("0.0.0.0/0", *PRIVATE))
+INTERNET = {(OPEN, f"TCP/{port}") for port in (443, 465, 587)}
+DATABASE = {("10.1.52.0/24", "TCP/3306")}
 
 
 def test_only_the_gateway_reaches_the_site(chart: Chart) -> None:
@@ -1043,9 +1057,38 @@ def test_only_the_gateway_reaches_the_site(chart: Chart) -> None:
 
 
 def test_mautic_reaches_what_it_needs(chart: Chart) -> None:
-    reach = DNS | INTERNET | {(cidr, "TCP/3306") for cidr in PRIVATE}
-    expected = dict.fromkeys(("web", "worker", "cron", "migrate"), reach)
+    expected = dict.fromkeys(("web", "worker", "cron", "migrate"), DNS | DATABASE)
     assert allowed(chart.objects(), "egress") == expected
+    assert allowed(chart.objects(environment="dev"), "egress") == {
+        name: expected[name] for name in ("web", "worker", "cron", "migrate")
+    }
+
+
+def test_production_reaches_the_internet_and_no_private_or_link_local_address(
+    chart: Chart,
+) -> None:
+    assert allowed(chart.objects(PROD, environment="prod"), "egress")["web"] == (
+        DNS | DATABASE | INTERNET | {("redis", "TCP/6379")}
+    )
+
+
+def test_what_is_left_out_of_the_internet_cannot_be_shortened(chart: Chart) -> None:
+    given = {"internet": {"enabled": True, "ports": [443], "except": ["203.0.113.0/24"]}}
+    egress = allowed(chart.objects({"networkPolicy": given}), "egress")["web"]
+    assert egress - DNS - DATABASE == {(f"{OPEN} but 203.0.113.0/24", "TCP/443")}
+
+
+def test_a_server_with_an_address_needs_no_network(chart: Chart) -> None:
+    given: Values = {
+        "database": {"host": "10.7.0.5"},
+        "sessions": {"handler": "redis"},
+        "redis": {"host": "10.7.0.6"},
+        "networkPolicy": {"database": {"cidrs": []}},
+    }
+    assert allowed(chart.objects(given), "egress")["web"] - DNS == {
+        ("10.7.0.5/32", "TCP/3306"),
+        ("10.7.0.6/32", "TCP/6379"),
+    }
 
 
 def test_services_of_the_release_are_reached_by_mautic_only(chart: Chart) -> None:
@@ -1056,7 +1099,7 @@ def test_services_of_the_release_are_reached_by_mautic_only(chart: Chart) -> Non
     assert ingress["redis"] == {(name, "TCP/6379") for name in mautic}
     egress = allowed(objects, "egress")
     assert egress["mysql"] == egress["redis"] == set()
-    reach = DNS | INTERNET | {("mysql", "TCP/3306"), ("redis", "TCP/6379")}
+    reach = DNS | {("mysql", "TCP/3306"), ("redis", "TCP/6379")}
     assert {name: egress[name] for name in mautic} == dict.fromkeys(mautic, reach)
 
 
@@ -1064,9 +1107,9 @@ def test_the_network_can_be_opened_and_closed_further(chart: Chart) -> None:
     egress = allowed(chart.objects(OUTSIDE), "egress")["web"]
     assert not {peer for peer, _ in egress if peer.startswith("0.0.0.0/0")}
     assert ("169.254.20.10/32", "UDP/53") in egress
-    assert {(cidr, "TCP/6379") for cidr in PRIVATE} <= egress
+    assert ("namespace cache", "TCP/6379") in egress
     extra = allowed(chart.objects(EVERYTHING), "egress")["web"]
-    assert ("169.254.170.23/32", "TCP/80") in extra
+    assert {("169.254.170.23/32", "TCP/80"), ("10.9.0.25/32", "TCP/25")} <= extra
 
 
 def test_policies_can_be_left_out(chart: Chart) -> None:
@@ -1262,6 +1305,25 @@ WRONG: list[tuple[Values, str]] = [
     ({"route": {"kind": "httproute"}}, "route.gateway.name:"),
     ({"route": {"kind": "ingress"}}, "networkPolicy.gateway:"),
     ({"networkPolicy": {"gateway": {"cidrs": ["10.0.0.0"]}}}, "'/networkPolicy/gateway/cidrs/0'"),
+    ({"networkPolicy": {"database": {"cidrs": []}}}, "networkPolicy.database: cidrs or"),
+    (
+        {"sessions": {"handler": "redis"}, "redis": {"host": "r.example.com"}},
+        "networkPolicy.redis: cidrs or",
+    ),
+    ({"networkPolicy": {"database": {"cidrs": ["0.0.0.0/0"]}}}, "networkPolicy.database.cidrs:"),
+    ({"networkPolicy": {"dns": {"cidrs": ["::/0"]}}}, "networkPolicy.dns.cidrs:"),
+    *(
+        ({"networkPolicy": {"extraEgress": [rule]}}, f"networkPolicy.extraEgress[0]: {told}")
+        for rule, told in (
+            ({"ports": [{"port": 443}]}, "must say to whom"),
+            ({"to": [{}]}, "must say to whom"),
+            ({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}, "0.0.0.0/0 is no place"),
+            ({"to": [{"ipBlock": {"cidr": "168.0.0.0/5"}}]}, "168.0.0.0/5 is no place"),
+            ({"to": [{"ipBlock": {"cidr": "169.0.0.0/8"}}]}, "169.0.0.0/8 has link-local"),
+            ({"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}, "169.254.169.254/32 has"),
+            ({"to": [{"ipBlock": {"cidr": "FE80::/10"}}]}, "FE80::/10 has link-local"),
+        )
+    ),
     ({"labels": {"helm.sh/chart": "x"}}, "labels.helm.sh/chart:"),
     ({"quota": {"hard": {"pods": 4}}}, "'/quota/hard/pods'"),
     (

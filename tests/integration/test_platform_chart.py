@@ -145,6 +145,14 @@ def test_nothing_but_an_account_is_made_where_nothing_is_known(helm: Path) -> No
     assert made == {"ServiceAccount", "NetworkPolicy"}
 
 
+def test_volumes_are_mounted_as_the_stack_says(helm: Path) -> None:
+    made = [one for one in objects(helm, values(AWS)) if one["kind"] == "StorageClass"]
+    assert {name_of(one): one["mountOptions"] for one in made} == {
+        "efs-branch": ["tls", "iam"],
+        "efs-prod": ["tls", "iam"],
+    }
+
+
 def test_only_routes_of_the_suites_namespaces_get_to_the_gateway(helm: Path) -> None:
     (gateway,) = (one for one in objects(helm, values(AWS)) if one["kind"] == "Gateway")
     http, https = gateway["spec"]["listeners"]
@@ -298,6 +306,12 @@ def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
         ({"floor": {"priorityClasses": ["a'b"]}}, "priorityClasses"),
         ({"floor": {"maxEnvironments": -1}}, "maxEnvironments"),
         ({"database": {"host": "a'b"}}, "host"),
+        ({"network": {"environments": {"a'b": {}}}}, "environments"),
+        ({"network": {"environments": {"dev": {"ingress": {"cidrs": ["a'b"]}}}}}, "cidrs"),
+        (
+            {"network": {"environments": {"dev": {"egress": {"namespaces": {"a'b": [1]}}}}}},
+            "egress",
+        ),
         ({"provisioner": {"image": "registry.example.com/provisioner:latest"}}, "image"),
     ],
 )

@@ -110,7 +110,7 @@ def test_it_makes_its_user_as_the_job_does(
     ("argv", "status", "said"),
     [
         (["setup"], 78, "a setting is missing or wrong: 'PROVISIONER_RULES'"),
-        (["drop"], 64, "say run or setup"),
+        (["drop"], 64, "say operate or setup"),
     ],
 )
 def test_used_wrongly_it_says_so(

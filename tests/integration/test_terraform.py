@@ -16,13 +16,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from tasks.adapters.process import Runner
+from tasks.adapters.terraform import LOCK
+from tasks.adapters.terraform import Terraform as Adapter
+from tasks.core.errors import RefusedError
+from tasks.core.redact import Redactor
 from tests.conftest import missing
 from tests.support.suite import PASSED_ON, ROOT
 
@@ -87,6 +92,33 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     made = Terraform(program, work / "root", env)
     made.init("-backend=false")
     return made
+
+
+# -- the provider's lock file ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def locked(terraform: Terraform, tmp_path: Path) -> Terraform:
+    """Terraform in a folder with the provider's version and the lock file that git has."""
+    versions = (TERRAFORM / "versions.tf").read_text().partition("\nprovider ")[0]
+    (tmp_path / "versions.tf").write_text(versions)
+    shutil.copy(TERRAFORM / LOCK, tmp_path)
+    return replace(terraform, root=tmp_path)
+
+
+def test_the_lock_file_has_the_provider_that_is_used(locked: Terraform) -> None:
+    before = (locked.root / LOCK).read_bytes()
+    locked.init("-lockfile=readonly")
+    assert (locked.root / LOCK).read_bytes() == before
+
+
+def test_another_provider_than_the_locked_one_is_refused(locked: Terraform) -> None:
+    lock = locked.root / LOCK
+    lock.write_text(re.sub(r'"(h1:|zh:)....', r'"\g<1>0000', lock.read_text()))
+    adapter = Adapter(Runner(Redactor()), locked.root, "dev", locked.env)
+    with pytest.raises(RefusedError, match=r"is none of those in \.terraform\.lock\.hcl") as caught:
+        adapter.init({})
+    assert "providers lock -platform=" in str(caught.value.hint)
 
 
 @pytest.fixture(scope="session")

@@ -185,7 +185,7 @@ FATES = {
     "a key of the Secret that is missing": Fate(
         WEB + rf"a Secret, .* missing \(\S+ couldn't find key {SECRET_KEY} in Secret \S+/mautic",
         {"sessions": {"handler": "redis"}}
-        | {"redis": {"host": "redis.example.com", "passwordKey": SECRET_KEY}},
+        | {"redis": {"host": "192.0.2.11", "passwordKey": SECRET_KEY}},
     ),
     "a quota": Fate(
         r"replicaset/\S+: refused by a quota \(FailedCreate: .*exceeded quota",
@@ -198,7 +198,11 @@ FATES = {
     ),
     "a database host that is not there": Fate(
         r"database.*nowhere\.example\.com",
-        {**SERVER, "database": {"host": "nowhere.example.com"}},
+        {
+            **SERVER,
+            "database": {"host": "nowhere.example.com"},
+            "networkPolicy": {"database": {"cidrs": ["192.0.2.0/24"]}},
+        },
         first=True,
         shown=r"nowhere\.example\.com",
     ),

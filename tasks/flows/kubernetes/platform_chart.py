@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import InputError, SettingsError
+from tasks.core.kubernetes.network import network_rules
 from tasks.core.kubernetes.platform import (
     CONTROLLER,
     MAUTIC_CONFIG,
@@ -18,7 +19,7 @@ from tasks.core.kubernetes.platform import (
     upstream,
     values,
 )
-from tasks.flows.kubernetes.values import fingerprint_of, overlay, read_values
+from tasks.flows.kubernetes.values import fingerprint_of, merge_values, overlay, read_values
 
 FOLDER = Path("helm", "platform")
 
@@ -41,6 +42,7 @@ class PlatformChart:
     def own(self) -> dict[str, Any]:
         """The chart's values that are not its defaults."""
         result: dict[str, Any] = values(self._inputs)
+        result["network"] = {"environments": self._networks()}
         if self._inputs.provisioner:
             result["provisioner"]["tlsCa"] = self._authority()
         for path in self._files:
@@ -48,6 +50,13 @@ class PlatformChart:
                 raise InputError(f"there is no values file {path}")
             result = overlay(result, read_values(path))
         return result
+
+    def _networks(self) -> dict[str, Any]:
+        """Return what the NetworkPolicies of each environment may open."""
+        return {
+            name: network_rules(merge_values(self._root, chart.files, chart.values))
+            for name, chart in self._inputs.charts.items()
+        }
 
     def _authority(self) -> str:
         """Return the certificates of the database's authorities: in PEM, or a file's path.

@@ -344,6 +344,32 @@ module "efs_csi_identity" {
   })
 }
 
+# It mounts volumes for pods, as they say by the mount option "iam".
+module "efs_csi_node_identity" {
+  source = "../pod-identity"
+
+  permissions_boundary = var.permissions_boundary
+
+  name            = "${var.name}-efs-csi-node"
+  cluster_name    = aws_eks_cluster.this.name
+  namespace       = "kube-system"
+  service_account = "efs-csi-node-sa"
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "MountThroughAccessPoints"
+        Effect   = "Allow"
+        Action   = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+        Resource = [var.file_system_arn]
+        Condition = {
+          ArnLike = { "elasticfilesystem:AccessPointArn" = local.access_points }
+        }
+      },
+    ]
+  })
+}
+
 locals {
   access_points = "arn:${local.partition}:elasticfilesystem:${local.region}:${local.account}:access-point/*"
 
@@ -392,5 +418,5 @@ resource "aws_eks_addon" "on_nodes" {
   resolve_conflicts_on_update = "OVERWRITE"
 
   # A pod gets its role when it starts: the association must be older than the driver's pods.
-  depends_on = [aws_eks_node_group.workers, module.efs_csi_identity]
+  depends_on = [aws_eks_node_group.workers, module.efs_csi_identity, module.efs_csi_node_identity]
 }

@@ -29,6 +29,14 @@ output "efs_csi_role_arn" {
   value       = module.efs_csi_identity.role_arn
 }
 
+output "efs_csi_roles" {
+  description = "Roles of the EFS CSI driver, which alone mounts the files."
+  value = {
+    node_role_arn       = module.efs_csi_node_identity.role_arn
+    controller_role_arn = module.efs_csi_identity.role_arn
+  }
+}
+
 output "efs_csi_policy" {
   description = "What it may do, as JSON."
   value       = module.efs_csi_identity.policy

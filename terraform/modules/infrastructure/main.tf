@@ -22,13 +22,13 @@ resource "aws_iam_policy" "boundary" {
         Sid       = "NothingInIam"
         Effect    = "Allow"
         NotAction = ["iam:*", "organizations:*", "account:*"]
-        Resource  = "*"
+        Resource  = "*" # what a boundary allows, no role has by that
       },
       {
         Sid      = "WhatControllersAsk"
         Effect   = "Allow"
         Action   = ["iam:CreateServiceLinkedRole", "iam:GetRole", "iam:GetServerCertificate", "iam:ListAttachedRolePolicies", "iam:ListServerCertificates"]
-        Resource = "*"
+        Resource = "*" # the controllers look at certificates and roles of any name
       },
       {
         Sid      = "NotTheState"
@@ -55,13 +55,13 @@ resource "aws_iam_policy" "own" {
           "ssm:*TagsForResource", "secretsmanager:CreateSecret", "secretsmanager:DescribeSecret",
           "secretsmanager:RotateSecret", "secretsmanager:TagResource", "sts:GetCallerIdentity",
         ]
-        Resource = "*"
+        Resource = "*" # most of these take no resource when they create one; the Deny below keeps to this stack's tag
       },
       {
         Sid      = "Look"
         Effect   = "Allow"
         Action   = ["iam:Get*", "iam:List*"]
-        Resource = "*"
+        Resource = "*" # a plan reads every role and policy it refers to
       },
       {
         Sid    = "MakeBoundRoles"
@@ -107,7 +107,7 @@ resource "aws_iam_policy" "own" {
         Sid       = "NotOtherStacks"
         Effect    = "Deny"
         Action    = "*"
-        Resource  = "*"
+        Resource  = "*" # by tag: which resources these are is not known beforehand
         Condition = { StringNotEquals = { "aws:ResourceTag/Stack" = var.stack }, Null = { "aws:ResourceTag/Stack" = "false" } }
       },
     ]

@@ -10,6 +10,9 @@ locals {
     subPathPattern        = "$${.PVC.namespace}/$${.PVC.name}"
     ensureUniqueDirectory = "true"
   }
+
+  # By "iam" a mount says whose it is.
+  mount_options = var.driver == null ? ["tls"] : ["tls", "iam"]
 }
 
 resource "aws_kms_key" "this" {
@@ -89,31 +92,94 @@ resource "aws_efs_backup_policy" "this" {
   }
 }
 
-# Nodes mount without IAM: what they may reach is decided by the mount targets' security group and
-# by access points. This adds that nothing but a mount target may be used, and never in plain.
+locals {
+  client_actions = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientRootAccess", "elasticfilesystem:ClientWrite"]
+
+  node_role_arn       = try(var.driver.node_role_arn, null)
+  controller_role_arn = try(var.driver.controller_role_arn, null)
+
+  # Where the driver's roles are not known, whoever the mount targets' security group lets in may mount.
+  anybody = [
+    {
+      Sid       = "MountTargetsOnly"
+      Effect    = "Allow"
+      Principal = { AWS = "*" }
+      Action    = local.client_actions
+      Resource  = aws_efs_file_system.this.arn
+      Condition = { Bool = { "elasticfilesystem:AccessedViaMountTarget" = "true" } }
+    },
+  ]
+
+  # Deny beats what any policy of IAM allows, today's or tomorrow's. An anonymous mount has no aws:PrincipalArn, and
+  # so is not equal to any.
+  driver = [
+    {
+      Sid       = "NodesMountForPods"
+      Effect    = "Allow"
+      Principal = { AWS = local.node_role_arn }
+      Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+      Resource  = aws_efs_file_system.this.arn
+      Condition = { Bool = { "elasticfilesystem:AccessedViaMountTarget" = "true" } }
+    },
+    {
+      # The folder of a deleted volume lies outside every other access point.
+      Sid       = "ControllerRemovesFolders"
+      Effect    = "Allow"
+      Principal = { AWS = local.controller_role_arn }
+      Action    = local.client_actions
+      Resource  = aws_efs_file_system.this.arn
+      Condition = { Bool = { "elasticfilesystem:AccessedViaMountTarget" = "true" } }
+    },
+    {
+      Sid       = "NobodyElse"
+      Effect    = "Deny"
+      Principal = { AWS = "*" }
+      Action    = local.client_actions
+      Resource  = aws_efs_file_system.this.arn
+      Condition = { ArnNotEquals = { "aws:PrincipalArn" = [local.node_role_arn, local.controller_role_arn] } }
+    },
+    {
+      # An access point replaces the client's user by its own, root too.
+      Sid       = "ThroughAccessPointsOnly"
+      Effect    = "Deny"
+      Principal = { AWS = "*" }
+      Action    = local.client_actions
+      Resource  = aws_efs_file_system.this.arn
+      Condition = {
+        Null         = { "elasticfilesystem:AccessPointArn" = "true" }
+        ArnNotEquals = { "aws:PrincipalArn" = local.controller_role_arn }
+      }
+    },
+    {
+      Sid       = "NoRootButToRemove"
+      Effect    = "Deny"
+      Principal = { AWS = "*" }
+      Action    = ["elasticfilesystem:ClientRootAccess"]
+      Resource  = aws_efs_file_system.this.arn
+      Condition = { ArnNotEquals = { "aws:PrincipalArn" = local.controller_role_arn } }
+    },
+  ]
+}
+
 resource "aws_efs_file_system_policy" "this" {
   count = var.enforce_tls ? 1 : 0
 
   file_system_id = aws_efs_file_system.this.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
-      {
-        Sid       = "MountTargetsOnly"
-        Effect    = "Allow"
-        Principal = { AWS = "*" }
-        Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientRootAccess", "elasticfilesystem:ClientWrite"]
-        Resource  = aws_efs_file_system.this.arn
-        Condition = { Bool = { "elasticfilesystem:AccessedViaMountTarget" = "true" } }
-      },
-      {
-        Sid       = "NeverInPlain"
-        Effect    = "Deny"
-        Principal = { AWS = "*" }
-        Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientRootAccess", "elasticfilesystem:ClientWrite"]
-        Resource  = aws_efs_file_system.this.arn
-        Condition = { Bool = { "aws:SecureTransport" = "false" } }
-      },
-    ]
+    Statement = concat(
+      [for one in local.anybody : one if var.driver == null],
+      [for one in local.driver : one if var.driver != null],
+      [
+        {
+          Sid       = "NeverInPlain"
+          Effect    = "Deny"
+          Principal = { AWS = "*" }
+          Action    = local.client_actions
+          Resource  = aws_efs_file_system.this.arn
+          Condition = { Bool = { "aws:SecureTransport" = "false" } }
+        },
+      ],
+    )
   })
 }

@@ -33,8 +33,17 @@ variable "backup" {
   type        = bool
 }
 
+variable "driver" {
+  description = "The EFS CSI driver's roles, which alone may mount: nodes through access points, its controller also the whole, to remove the folders of deleted volumes. Null: whoever the clients' security groups let in."
+  type = object({
+    node_role_arn       = string
+    controller_role_arn = string
+  })
+  default = null
+}
+
 variable "enforce_tls" {
-  description = "Refuse every mount that is not encrypted. The CSI driver's are."
+  description = "Give the file system a policy: no mount that is not encrypted, and none but those of `driver`."
   type        = bool
   default     = true
 }

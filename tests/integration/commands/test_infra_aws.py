@@ -130,7 +130,7 @@ def life(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
 
 
 def test_a_whole_stack_is_planned(life: Life) -> None:
-    assert "112 to add" in life.planned.stdout
+    assert "115 to add" in life.planned.stdout
 
 
 def test_losing_data_takes_a_second_word(stack: Stack) -> None:

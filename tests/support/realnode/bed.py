@@ -276,8 +276,9 @@ class Bed:
         for item in self.cluster.find("Namespace"):
             if item["metadata"]["name"].startswith(f"{self.project}-"):
                 self.cluster.delete("Namespace", item["metadata"]["name"])
-        for image in self.engine.images.list():
-            for name in image.tags:
+        # As a list alone: to look at each would fail at one that another test removes meanwhile.
+        for image in self.engine.api.images():
+            for name in image["RepoTags"] or ():
                 if name.startswith(f"{self.registry}/{self.project}/"):
                     self.engine.images.remove(name)
 

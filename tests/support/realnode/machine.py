@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.adapters.kubernetes.transport import ApiRequest, Transport
-from tests.support.controlplane import ControlPlane, assets
+from tests.support.controlplane import ControlPlane, assets, free_ports
 from tests.support.realnode.addons import Addons
 
 PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy")
@@ -256,6 +256,7 @@ class RealNode:
         )
 
     def _start_proxy(self) -> None:
+        healthz, metrics = free_ports(2)
         config = {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
@@ -263,8 +264,8 @@ class RealNode:
             "clusterCIDR": PODS,
             "hostnameOverride": NAME,
             "mode": "nftables",
-            "healthzBindAddress": "127.0.0.1:0",
-            "metricsBindAddress": "127.0.0.1:0",
+            "healthzBindAddress": f"127.0.0.1:{healthz}",
+            "metricsBindAddress": f"127.0.0.1:{metrics}",
             # Limits of the machine: left as they are.
             "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s"}
             | {"tcpCloseWaitTimeout": "0s"},
@@ -272,6 +273,12 @@ class RealNode:
         path = self._root / "proxy.json"
         path.write_text(json.dumps(config))
         self._run("kube-proxy", f"--config={path}")
+        rules = ["nft", "list", "table", "ip", "kube-proxy"]
+
+        def has_rules() -> bool:
+            return subprocess.run(rules, capture_output=True, check=False).returncode == 0
+
+        _until(has_rules, f"kube-proxy serves no Services: see {self._root}/kube-proxy.log")
 
     def _end_containers(self) -> None:
         ctr = [str(self._folder / "ctr"), f"--address={self._socket}", "--namespace=k8s.io"]

@@ -283,3 +283,36 @@ def _entries(lock: Path) -> dict[str, str]:
     kept = [line for line in lock.read_text().splitlines() if not line.lstrip().startswith("#")]
     found = "\n".join(kept).replace(" \\\n", "").splitlines()
     return {line.split("==")[0]: line for line in found}
+
+
+WRITES = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_bytes(bytes(2000))"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        # As pip does, which is told of it; and as uv does, which is ended.
+        [sys.executable, "-c", WRITES],
+        ["dd", "if=/dev/zero", "bs=2000", "count=1", "of=big"],
+    ],
+    ids=["python", "program"],
+)
+def test_what_installs_writes_no_file_without_end(tmp_path: Path, program: list[str]) -> None:
+    code = (
+        "import os; from tasks.adapters.host import install; install.FILE_BYTES = 1000; "
+        "install.limit_files(); "
+        f"install._run({[*program, *(['big'] if program[0] == sys.executable else [])]!r}, "
+        "dict(os.environ), {})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "InstallError" in done.stderr
+    assert "File too large" in done.stderr or "is larger than 1000 bytes" in done.stderr
+    assert (tmp_path / "big").stat().st_size <= 1000

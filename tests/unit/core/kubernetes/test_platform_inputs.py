@@ -41,6 +41,9 @@ def test_branches_may_deploy_to_no_protected_environment_of_their_cluster() -> N
         found = inputs_of(settings, name, {})
         assert found.main_environments == ("dev", "prod")
         assert found.branch_environments == ("dev",)
+        for chart in (found.charts["dev"], found.charts["prod"]):
+            assert chart.values == {"database": {"host": "db.example.org", "port": 3306}}
+        assert found.charts.keys() == {"dev", "prod"}
     assert inputs_of(settings, "elsewhere", {}).main_environments == ("elsewhere",)
 
 

@@ -1,0 +1,72 @@
+"""The lock of public images: read by whatever resolves images, moved by `inv images.pin`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.adapters.registry.oci import OciRegistry, UnreachableError
+from tasks.app.paths import ROOT
+from tasks.core.errors import RegistryError
+from tasks.core.images.pins import LOCK, Pin, format_pins, parse_pins, public_images
+from tasks.core.images.reference import parse_reference
+from tasks.flows.pins import pinned, plan_pins
+
+if TYPE_CHECKING:
+    from tasks.app.session import Session
+
+
+def read_pins(root: Path) -> dict[str, str]:
+    """Return the lock's digests by reference; none without a lock.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    lock = root / LOCK
+    return parse_pins(lock.read_text()) if lock.exists() else {}
+
+
+def write_pins(root: Path, plan: Sequence[Pin]) -> None:
+    """Write the lock in one step, unless nothing has changed.
+
+    Raises:
+        RegistryError: some images have no new digest; the others' are written.
+    """
+    lock = root / LOCK
+    text = format_pins(pinned(plan))
+    if not lock.exists() or lock.read_text() != text:
+        fresh = lock.with_name(f".{lock.name}.new")
+        fresh.write_text(text)
+        fresh.replace(lock)
+    failed = [pin for pin in plan if pin.failure]
+    if failed:
+        raise RegistryError(
+            f"{len(failed)} of {len(plan)} images were not pinned anew: "
+            f"{failed[0].reference}: {failed[0].failure}",
+            hint="run inv images.pin where their registries can be reached",
+        )
+
+
+def plan(session: Session) -> list[Pin]:
+    """Return what happens to each image's digest; asks the registries."""
+    return plan_pins(public_images(session.settings), read_pins(ROOT), _registries())
+
+
+def _registries() -> Callable[[str], str | None]:
+    """Return a function that asks an image's registry for its digest; a dead one is asked once."""
+    known: dict[str, OciRegistry] = {}
+    dead: dict[str, UnreachableError] = {}
+
+    def ask(reference: str) -> str | None:
+        parsed = parse_reference(reference)
+        if parsed.host in dead:
+            raise dead[parsed.host]
+        registry = known.setdefault(parsed.host, OciRegistry(parsed.host))
+        try:
+            return registry.digest(parsed.repository, parsed.wanted)
+        except UnreachableError as error:
+            dead[parsed.host] = error
+            raise
+
+    return ask
