@@ -137,9 +137,9 @@ def site(
                 }
             )
         )
-        env.ok("platform.apply", *ON, "--values", str(own), settings=env.settings(database=None))
-        env.push("first")
         made = Site(env, plane)
+        env.ok("platform.apply", *ON, "--values", str(own), settings=made.settings())
+        env.push("first")
         for branch in (MINE, OTHER):
             entered(made, branch)
         yield made
