@@ -52,6 +52,7 @@ from tasks.core.setting_values import (
     HostTemplate,
     ImagePath,
     ImageReference,
+    KeyArn,
     Name,
     ObjectGlob,
     PhpVersion,
@@ -345,6 +346,12 @@ class Environment(_Strict):
         "stand-ins, `cleanup`, and a registry path or stack that an unprotected environment has, "
         "too. Its images are always built, without a cache.",
     )
+    signing_key: KeyArn | None = Field(
+        None,
+        description="Protected only: key of AWS KMS (ECC_NIST_P256, SIGN_VERIFY), by its ARN or "
+        "that of an alias. `inv build` signs with it what is stated of the images, and "
+        "`inv deploy` takes none that is not signed by it (docs/security.md).",
+    )
     stack: Name | None = Field(
         None,
         description="Stack whose addresses (registry, cluster, database, domain) it uses, read "
@@ -483,6 +490,11 @@ class Settings(_Strict):
             if environment.stack is None and environment.gaps:
                 missing = ("environments", name, *environment.gaps[0].split("."))
                 raise _KeysError("must be given, or a stack that has it", [missing])
+            if environment.signing_key and not environment.protected:
+                raise _KeysError(
+                    "signing_key is for protected environments: no other one's images are signed",
+                    [("environments", name, "signing_key")],
+                )
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
                     raise _KeysError(

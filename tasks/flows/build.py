@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tasks.adapters.git import Checkout, Git
     from tasks.adapters.terminal.console import Activity, Work
     from tasks.core.settings import Environment
+    from tasks.flows.attest import Attester
     from tasks.flows.registry_port import Registry
 
 BAKE = "docker/docker-bake.hcl"
@@ -55,6 +57,7 @@ class BuildTools:
         registry: where the images are pushed.
         variables: the bake file's variables: versions of Debian, PHP and Mautic.
         work: shows a long piece of work while it runs.
+        attester: states of each new image where it comes from and what is in it, or None.
     """
 
     git: Git
@@ -63,6 +66,7 @@ class BuildTools:
     bases: BaseImages
     variables: Mapping[str, str]
     work: Work
+    attester: Attester | None = None
 
 
 @dataclass(frozen=True)
@@ -329,7 +333,10 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
         plan = plan_build(plan.subject, tools, only=names, fresh=plan.fresh)
     missing = [image for image in plan.images if not image.digest]
     tools.registry.make(plan.repositories)
+    began = datetime.now(UTC)
     baked = _bake(plan, missing, tools) if missing else {}
+    # Before the tags: whoever finds an image by one finds what is stated of it, too.
+    _attest(plan, baked, tools, began)
     built: dict[str, BuiltImage] = {}
     for image in plan.images:
         started = time.monotonic()
@@ -348,6 +355,20 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
             time.monotonic() - started + (fresh.seconds if fresh else 0.0),
         )
     return built
+
+
+def _attest(
+    plan: BuildPlan, baked: Mapping[str, Baked], tools: BuildTools, began: datetime
+) -> None:
+    if tools.attester is None:
+        return
+    bases = {argument: base.reference for argument, base in plan.bases.items()}
+    for name, image in baked.items():
+        with tools.work(f"attest {name}") as activity:
+            found = tools.attester.attest(
+                tools.registry, plan.subject, name, image.digest, bases=bases, started=began
+            )
+            activity.outcome = f"{found} packages"
 
 
 def record(subject: BuildSubject, built: Mapping[str, BuiltImage]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tasks.flows.build import (
     recorded_digests,
     resolve_images,
     run_build,
-    write_record,
+    write_build_file,
 )
 from tasks.flows.pipeline import ci_subject
 from tests.support.fakes_images import COMMIT, URL, Bench, a_subject, an_environment
@@ -382,7 +382,7 @@ def test_a_tag_that_was_moved_after_the_build_is_not_what_a_deploy_finds(
 ) -> None:
     """The attack: somebody moves production's tag between its build and its deploy."""
     built = build(bench)
-    write_record(tmp_path / "build.json", SUBJECT, built)
+    write_build_file(tmp_path / "build.json", SUBJECT, built)
     bench.registry.push("mautic", TAGS[0], "sha256:foreign")
     recorded = recorded_digests(tmp_path / "build.json", "dev", TAGS[0])
     assert resolve_images(bench.registry, TAGS[0], recorded) == {
@@ -399,7 +399,7 @@ def test_another_environments_or_commits_build_json_says_nothing(
 ) -> None:
     path = tmp_path / "build.json"
     assert recorded_digests(path, "dev", TAGS[0]) == {}
-    write_record(path, SUBJECT, build(bench))
+    write_build_file(path, SUBJECT, build(bench))
     assert set(recorded_digests(path, "dev", TAGS[0])) == {"mautic", "nginx"}
     assert recorded_digests(path, "prod", TAGS[0]) == {}
     assert recorded_digests(path, "dev", "ffffffff") == {}
