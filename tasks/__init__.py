@@ -26,6 +26,7 @@ from tasks.commands.names import names
 from tasks.commands.platform import apply as platform_apply
 from tasks.commands.platform import image as platform_image
 from tasks.commands.platform import status as platform_status
+from tasks.commands.scan import scan
 
 namespace = Collection(
     demo,
@@ -41,6 +42,7 @@ namespace = Collection(
     list_,
     logs,
     rollback,
+    scan,
     shell,
     status,
     url,

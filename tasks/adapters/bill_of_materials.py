@@ -69,7 +69,11 @@ def read_bill(bill: Mapping[str, Any]) -> list[Package]:
     from packageurl import PackageURL
 
     try:
-        found = [PackageURL.from_string(one["purl"]) for one in bill["components"]]
+        if bill["bomFormat"] != "CycloneDX":
+            raise ValueError(f"it is of the format {bill['bomFormat']!r}")
+        # CycloneDX leaves an empty list out.
+        listed = bill.get("components", [])
+        found = [PackageURL.from_string(one["purl"]) for one in listed]
     except (KeyError, TypeError) as error:
         raise ValueError(f"it lacks {error}") from error
     return sorted(

@@ -26,6 +26,7 @@ from pydantic import (
 
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, SettingsError
+from tasks.core.images.findings import Threshold
 from tasks.core.images.reference import is_loopback
 from tasks.core.names import (
     COMPOSE_MAX,
@@ -50,6 +51,7 @@ from tasks.core.setting_values import (
     DebianRelease,
     Duration,
     HostTemplate,
+    IgnoredText,
     ImagePath,
     ImageReference,
     KeyArn,
@@ -351,6 +353,16 @@ class Environment(_Strict):
         description="Protected only: key of AWS KMS (ECC_NIST_P256, SIGN_VERIFY), by its ARN or "
         "that of an alias. `inv build` signs with it what is stated of the images, and "
         "`inv deploy` takes none that is not signed by it (docs/security.md).",
+    )
+    scan_severity: Threshold = Field(
+        "high",
+        description="Least severity of a finding in its images that makes `inv scan` fail; `none` "
+        "skips that. It reads ECR's scans.",
+    )
+    scan_ignore: tuple[IgnoredText, ...] = Field(
+        (),
+        description="Findings that can wait, each with its last day and the reason: "
+        "`CVE-2026-1234 until 2026-12-31: only in a tool that we do not run`.",
     )
     stack: Name | None = Field(
         None,

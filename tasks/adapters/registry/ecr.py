@@ -20,6 +20,7 @@ from tasks.adapters.aws.session import Aws
 from tasks.adapters.parallel import map_parallel
 from tasks.adapters.registry.attachments import Attachment
 from tasks.adapters.registry.docker_login import Login, logged_in
+from tasks.adapters.registry.ecr_scan import ImageScan, scan_in
 from tasks.adapters.registry.oci import MANIFESTS, OciRegistry
 from tasks.adapters.registry.repositories import Repositories
 from tasks.core.errors import AwsError, RegistryError
@@ -290,6 +291,50 @@ class EcrRegistry(Repositories):
     def _login(self) -> Login:
         token = self.token()
         return Login(token.user, token.password)
+
+    # -- scans ------------------------------------------------------------------------------------
+
+    def scan(self, repository: str, digest: str) -> ImageScan:
+        """Return the scan of an image as it is now.
+
+        Raises:
+            RegistryError: there is no such repository.
+            AwsError: AWS refused, or cannot be reached; or there is no such image.
+        """
+        pages = self._aws.client("ecr").get_paginator("describe_image_scan_findings")
+        options = {"registryId": self._account} if self._account else {}
+        try:
+            with self._aws.calling():
+                answers = list(
+                    pages.paginate(
+                        repositoryName=self._name(repository),
+                        imageId={"imageDigest": digest},
+                        PaginationConfig={"PageSize": PAGE},
+                        **options,
+                    )
+                )
+        except AwsError as error:
+            if error.code == "ScanNotFoundException":
+                return ImageScan()
+            if error.code == "RepositoryNotFoundException":
+                raise self._no_repository(repository) from error
+            raise
+        return scan_in(repository, answers)
+
+    def start_scan(self, repository: str, digest: str) -> None:
+        """Have an image scanned that never was, e.g. as it was pushed when scanning was off.
+
+        Enhanced scanning begins by itself.
+
+        Raises:
+            RegistryError: there is no such repository.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        try:
+            self._call("start_image_scan", repository, imageId={"imageDigest": digest})
+        except AwsError as error:
+            if error.code != "ValidationException":  # scanning is enhanced
+                raise
 
     # -- logging in -------------------------------------------------------------------------------
 
