@@ -27,8 +27,7 @@ def scan(
 ) -> None:
     """Show what ECR's scan found in the images; exit code 5 if it holds up a deploy."""
     from tasks.app.scan import ImageScanJob
-    from tasks.core.images.findings import COLUMNS
-    from tasks.flows.scan import refuse_vulnerable
+    from tasks.flows.scan import COLUMNS, refuse_vulnerable
 
     as_json = check_format(format)
     job = ImageScanJob(session, env, branch, tag=tag, severity=severity)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from tasks.adapters.bill_of_materials import read_bill, write_bill
 from tasks.adapters.registry.attachments import Attachment
+from tasks.adapters.registry.bill_of_materials import read_bill, write_bill
 from tasks.core.errors import RefusedError
 from tasks.core.images.attestation import (
     BILL_OF_MATERIALS,
@@ -83,7 +83,7 @@ class Attester:
         *,
         bases: Mapping[str, str],
         started: datetime,
-    ) -> int:
+    ) -> list[Package]:
         """Attach provenance and bill of materials to an image that was just pushed.
 
         Args:
@@ -95,7 +95,7 @@ class Attester:
             started: when the build began.
 
         Returns:
-            The number of packages in the image.
+            The packages in the image.
 
         Raises:
             RegistryError: the registry cannot be reached, refused or failed; or a database of
@@ -133,7 +133,7 @@ class Attester:
                 for kind, predicate in stated.items()
             ],
         )
-        return len(packages)
+        return packages
 
     def _attachment(self, statement: Statement) -> Attachment:
         envelope = Envelope(statement.payload())

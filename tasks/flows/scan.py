@@ -12,7 +12,9 @@ from tasks.core.images.findings import JudgedFinding, Threshold
 
 if TYPE_CHECKING:
     from tasks.adapters.terminal.console import Activity, Work
-    from tasks.core.images.findings import Finding
+    from tasks.core.images.findings import Vulnerability
+
+COLUMNS = ("severity", "image", "package", "version", "fixed in", "finding", "note")
 
 DEADLINE_SECONDS = 900.0
 """A scan of an image of this size takes a minute or two; the first one of a day may queue."""
@@ -32,7 +34,7 @@ class Scanner(Protocol):
         """Have an image scanned that never was."""
 
 
-def scan_images(scanner: Scanner, images: Mapping[str, str], work: Work) -> list[Finding]:
+def scan_images(scanner: Scanner, images: Mapping[str, str], work: Work) -> list[Vulnerability]:
     """Return what was found in images; wait for scans that are not over.
 
     Args:
@@ -45,7 +47,7 @@ def scan_images(scanner: Scanner, images: Mapping[str, str], work: Work) -> list
         DeadlineError: a scan takes too long.
         AwsError: AWS refused, or cannot be reached.
     """
-    found: list[Finding] = []
+    found: list[Vulnerability] = []
     for name, digest in images.items():
         with work(f"scan of {name}") as activity:
             scan = _ended(scanner, name, digest, activity)
@@ -105,7 +107,7 @@ def refuse_vulnerable(
     )
 
 
-def _per_image(findings: Iterable[Finding]) -> str:
+def _per_image(findings: Iterable[Vulnerability]) -> str:
     counts: dict[str, int] = {}
     for one in findings:
         counts[one.image] = counts.get(one.image, 0) + 1

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.core.images.findings import Finding
+from tasks.core.images.findings import Vulnerability
 
 ENDED = frozenset({"ACTIVE", "COMPLETE"})
 """``ACTIVE`` is what enhanced scanning calls an image that it has scanned, and goes on to scan."""
@@ -28,7 +28,7 @@ class ImageScan:
 
     status: str = ""
     description: str = ""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Vulnerability, ...] = ()
 
 
 def scan_in(image: str, pages: list[Mapping[str, Any]]) -> ImageScan:
@@ -50,10 +50,10 @@ def scan_in(image: str, pages: list[Mapping[str, Any]]) -> ImageScan:
     )
 
 
-def _findings(image: str, found: Mapping[str, Any]) -> Iterator[Finding]:
+def _findings(image: str, found: Mapping[str, Any]) -> Iterator[Vulnerability]:
     for basic in found.get("findings", []):
         attributes = {one["key"]: one.get("value", "") for one in basic.get("attributes", [])}
-        yield Finding(
+        yield Vulnerability(
             image,
             basic["name"],
             basic.get("severity", "UNDEFINED").lower(),
@@ -69,7 +69,7 @@ def _findings(image: str, found: Mapping[str, Any]) -> Iterator[Finding]:
         severity = enhanced.get("severity", "UNTRIAGED").lower()
         for package in details.get("vulnerablePackages") or [{}]:
             fixed = package.get("fixedInVersion", "")
-            yield Finding(
+            yield Vulnerability(
                 image,
                 details.get("vulnerabilityId") or enhanced.get("title", ""),
                 "undefined" if severity == "untriaged" else severity,

@@ -8,7 +8,6 @@ https://github.com/secure-systems-lab/dsse/blob/master/protocol.md for the envel
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -212,7 +211,7 @@ def envelope_in(text: bytes) -> Envelope:
             for one in found["signatures"]
         ]
         return Envelope(base64.b64decode(found["payload"], validate=True), signatures)
-    except (AttributeError, KeyError, TypeError, RecursionError, binascii.Error) as error:
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it lacks {error}") from error
 
 

@@ -18,7 +18,7 @@ IGNORED = r"^(\S+) until ([0-9]{4}-[0-9]{2}-[0-9]{2}): (\S.*)$"
 
 
 @dataclass(frozen=True)
-class Finding:
+class Vulnerability:
     """One vulnerability of one package in one image.
 
     Attributes:
@@ -58,7 +58,7 @@ class JudgedFinding:
         note: why it does not although it is severe enough; or that it is ignored no longer.
     """
 
-    finding: Finding
+    finding: Vulnerability
     blocks: bool
     note: str = ""
 
@@ -70,9 +70,6 @@ class JudgedFinding:
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready data."""
         return {**vars(self.finding), "blocks": self.blocks, "note": self.note}
-
-
-COLUMNS = ("severity", "image", "package", "version", "fixed in", "finding", "note")
 
 
 def parse_ignored(text: str) -> IgnoredFinding:
@@ -88,7 +85,7 @@ def parse_ignored(text: str) -> IgnoredFinding:
 
 
 def judge(
-    findings: Iterable[Finding],
+    findings: Iterable[Vulnerability],
     *,
     threshold: Threshold,
     ignored: Sequence[IgnoredFinding],

@@ -20,7 +20,7 @@ from tasks.core.images.attestation import (
     Statement,
     envelope_in,
 )
-from tasks.core.images.packages import COMPOSER_INSTALLED, DEBIAN_RELEASE, DEBIAN_STATUS
+from tasks.core.images.packages import COMPOSER_INSTALLED, DEBIAN_RELEASE, DEBIAN_STATUS, Package
 from tasks.flows.attest import (
     Attester,
     ExpectedSource,
@@ -70,7 +70,7 @@ def registry() -> FakeRegistry:
     return registry
 
 
-def attest(registry: FakeRegistry, key: Key | None = None) -> int:
+def attest(registry: FakeRegistry, key: Key | None = None) -> list[Package]:
     attester = Attester(read, key, "https://example.org/a/b/-/runners/7", parameters={"php": "8"})
     return attester.attest(
         registry, SUBJECT, "mautic", DIGEST, bases=BASES, started=datetime.now(UTC)
@@ -78,11 +78,12 @@ def attest(registry: FakeRegistry, key: Key | None = None) -> int:
 
 
 def test_what_is_stated_of_an_image_is_what_a_deploy_wants(registry: FakeRegistry) -> None:
-    assert attest(registry) == 2
+    stated = attest(registry)
     found = verify_images(registry, IMAGES, EXPECTED)["mautic"]
     assert (found.commit, found.bases, found.parameters) == (COMMIT, BASES, {"php": "8"})
     assert found.started <= found.finished
     packages = packages_of(registry, "mautic", DIGEST) or []
+    assert packages == sorted(stated)
     assert [(one.kind, one.name, one.version, one.source) for one in packages] == [
         ("composer", "symfony/console", "v7.3.1", ""),
         ("deb", "libc6", "2.41-12+deb13u1", "glibc"),

@@ -296,14 +296,15 @@ def test_no_job_with_a_role_of_its_own_runs_an_image_that_may_be_replaced() -> N
     """The attack: a Developer pushes another image as the one that production's jobs run in."""
     trusted = {name for name, one in FILE.definitions.items() if is_trusted(one)}
     assert trusted == {
-        *("prod-build", "prod-scan", "prod-deploy", "ci-image", "dev-drift", "prod-drift"),
+        *("prod-build", "prod-scan", "prod-deploy", "prod-rebuild"),
+        *("ci-image", "dev-drift", "prod-drift"),
         *(f"{stack}-infra-{verb}" for stack in ("dev", "prod") for verb in ("plan", "apply")),
     }
     assert mutable_images(FILE) == []
     by_tag = "$CI_PROTECTED_IMAGE:$CI_PROTECTED_DIGEST"
     for image in ("$CI_IMAGE", "r.example.org/ci:latest", by_tag):
         changed = {**DOCUMENT, ".protected": {"image": image}}
-        mutable = ["ci-image", "prod-build", "prod-deploy", "prod-scan"]
+        mutable = ["ci-image", "prod-build", "prod-deploy", "prod-rebuild", "prod-scan"]
         assert mutable_images(Pipeline(changed)) == mutable
 
 
@@ -311,6 +312,13 @@ def test_jobs_with_a_role_of_their_own_run_where_no_branch_does() -> None:
     for name, definition in FILE.definitions.items():
         tags = definition.get("tags", [])
         assert (tags == ["$PROTECTED_RUNNER_TAG"]) is is_trusted(definition), name
+
+
+def test_a_schedule_of_its_own_builds_productions_images_anew() -> None:
+    assert set(on("schedule", "main", SCHEDULE="rebuild")) == {"gc", "prod-rebuild"}
+    rebuilt = on("schedule", "main", SCHEDULE="rebuild")["prod-rebuild"]
+    assert rebuilt.commands == ("inv build --env prod --branch main",)
+    assert set(on("schedule", BRANCH, SCHEDULE="rebuild")) == {"gc"}
 
 
 def test_a_schedule_on_another_branch_gets_no_role_of_the_infrastructure() -> None:

@@ -11,11 +11,11 @@ import pytest
 from tasks.adapters.registry.ecr_scan import ImageScan
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import DeadlineError, RegistryError, VulnerableError
-from tasks.core.images.findings import Finding, JudgedFinding
+from tasks.core.images.findings import JudgedFinding, Vulnerability
 from tasks.flows import scan as flow
 from tasks.flows.scan import refuse_vulnerable, scan_images
 
-FOUND = Finding("mautic", "CVE-1", "high", "libc6", "1", "2")
+FOUND = Vulnerability("mautic", "CVE-1", "high", "libc6", "1", "2")
 
 
 @dataclass

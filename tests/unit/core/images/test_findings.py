@@ -6,15 +6,15 @@ from datetime import date
 
 import pytest
 
-from tasks.core.images.findings import Finding, Threshold, judge, parse_ignored
+from tasks.core.images.findings import Threshold, Vulnerability, judge, parse_ignored
 
 TODAY = date(2026, 11, 26)
 FOUND = [
-    Finding("nginx", "CVE-1", "low", "a", "1"),
-    Finding("nginx", "CVE-2", "high", "b", "1", "2"),
-    Finding("mautic", "CVE-3", "critical", "c", "1"),
-    Finding("mautic", "CVE-4", "undefined", "d", "1"),
-    Finding("mautic", "CVE-2", "high", "b", "1", "2"),
+    Vulnerability("nginx", "CVE-1", "low", "a", "1"),
+    Vulnerability("nginx", "CVE-2", "high", "b", "1", "2"),
+    Vulnerability("mautic", "CVE-3", "critical", "c", "1"),
+    Vulnerability("mautic", "CVE-4", "undefined", "d", "1"),
+    Vulnerability("mautic", "CVE-2", "high", "b", "1", "2"),
 ]
 
 
@@ -63,7 +63,10 @@ def test_the_longest_of_two_days_counts_and_the_reason_is_shown() -> None:
 
 def test_a_severity_that_nobody_knows_yet_counts() -> None:
     (judged,) = judge(
-        [Finding("nginx", "CVE-9", "apocalyptic")], threshold="critical", ignored=(), today=TODAY
+        [Vulnerability("nginx", "CVE-9", "apocalyptic")],
+        threshold="critical",
+        ignored=(),
+        today=TODAY,
     )
     assert judged.blocks
 
