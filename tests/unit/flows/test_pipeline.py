@@ -184,6 +184,7 @@ def test_tests_that_look_at_containers_wait_for_a_runner_that_can() -> None:
 
 def every_job() -> dict[str, PipelineJob]:
     more = {"DEV_STACK": "dev", "PROD_STACK": "prod", "ENGINE_RUNNER_TAG": "host"}
+    more |= {"SCHEDULE": "rebuild"}
     found: dict[str, PipelineJob] = {}
     for branch in (BRANCH, "main"):
         for event in ("push", "schedule"):
