@@ -27,6 +27,7 @@ from tasks.commands.pins import pin
 from tasks.commands.platform import apply as platform_apply
 from tasks.commands.platform import image as platform_image
 from tasks.commands.platform import status as platform_status
+from tasks.commands.scan import scan
 
 namespace = Collection(
     demo,
@@ -42,6 +43,7 @@ namespace = Collection(
     list_,
     logs,
     rollback,
+    scan,
     shell,
     status,
     url,

@@ -38,6 +38,14 @@ def this_run(action: str, commit: str = "", committed: int = 0) -> Holder:
     )
 
 
+def this_builder() -> str:
+    """Return who builds, as a URI: the runner of a GitLab job as GitLab names it, else the user."""
+    project, runner = os.environ.get("CI_PROJECT_URL"), os.environ.get("CI_RUNNER_ID")
+    if project and runner:
+        return f"{project}/-/runners/{runner}"
+    return f"urn:mautic-multidev:user:{user_at_host()}"
+
+
 def is_alive(pid: int) -> bool:
     """Return True if a process of any user exists on this host."""
     if pid <= 0:  # kill(2) takes these for groups of processes

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.docker.build_context import built_from
 from tasks.adapters.docker.buildx import Buildx
+from tasks.adapters.docker.image_files import read_image_files
+from tasks.adapters.identity import this_builder
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
 from tasks.app.paths import RECORD, ROOT
@@ -18,6 +21,7 @@ from tasks.core.errors import InputError
 from tasks.core.images.reference import parse_reference
 from tasks.core.settings import LOCAL
 from tasks.flows import pipeline
+from tasks.flows.attest import Attester
 from tasks.flows.build import (
     BAKE,
     BUILT_FROM,
@@ -117,8 +121,11 @@ def branch_build(session: Session, env: str, branch: str | None) -> Build:
         **_given("MAUTIC_IMAGE", "DEBIAN_IMAGE"),
     }
     subject = subject_of(session, env, branch, complete=True)
-    registry = wiring.registry(session, subject.name)
-    return Build(session, subject, _tools(session, subject, BAKE, variables, registry), RECORD)
+    tools = _tools(session, subject, BAKE, variables, wiring.registry(session, subject.name))
+    if subject.always_built:
+        chosen = {"debian": images.debian, "php": images.php}
+        tools = replace(tools, attester=_attester(session, subject.name, chosen))
+    return Build(session, subject, tools, RECORD)
 
 
 def job_image_build(
@@ -200,6 +207,16 @@ def _tools(
         bases=wiring.bases(session, wiring.standins(session, subject.name)),
         variables=variables,
         work=session.console.work,
+    )
+
+
+def _attester(session: Session, environment: str, parameters: Mapping[str, str]) -> Attester:
+    return Attester(
+        read=partial(read_image_files, session.runner),
+        signer=wiring.signing_key(session, environment),
+        builder=this_builder(),
+        invocation=os.environ.get("CI_JOB_URL", ""),
+        parameters=parameters,
     )
 
 

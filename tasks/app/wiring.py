@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.aws.eks import EksAccess
 from tasks.adapters.aws.session import Aws
+from tasks.adapters.aws.signing_key import SigningKey
 from tasks.adapters.docker.base_images import BaseImages
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import Standins
@@ -33,6 +34,7 @@ from tasks.core.errors import InputError, SettingsError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.names import Names, platform_name
 from tasks.core.settings import ClusterSettings
+from tasks.flows.attest import ExpectedSource, verify_images
 from tasks.flows.build import recorded_digests, resolve_images
 
 if TYPE_CHECKING:
@@ -217,9 +219,34 @@ def cluster_platform(session: Session, env: str, values: Sequence[str]) -> Clust
 
 
 def _find_images(session: Session, environment: str, tag: str) -> dict[str, str]:
-    """Return both images of a tag by digest, as this checkout's build.json or the registry says."""
+    """Return both images of a tag by digest, as this checkout's build.json or the registry says.
+
+    Those of a protected environment must be stated to come from what is checked out.
+    """
     built = recorded_digests(RECORD, environment, tag)
-    return resolve_images(registry(session, environment), tag, built)
+    place = registry(session, environment)
+    found = resolve_images(place, tag, built)
+    if session.settings.environment(environment).protected:
+        expected = ExpectedSource(
+            environment,
+            session.git.repository(),
+            session.git.commit(),
+            signing_key(session, environment),
+        )
+        digests = {name: reference.rpartition("@")[2] for name, reference in found.items()}
+        for name, source in verify_images(place, digests, expected).items():
+            session.console.say(f"{name}: built from {source.commit} by {source.builder}")
+    return found
+
+
+def signing_key(session: Session, environment: str) -> SigningKey | None:
+    """Return the key that signs what is stated of an environment's images, or None."""
+    own = session.settings.environment(environment)
+    if own.signing_key is None:
+        return None
+    # The key says where it is; it need not be where the rest of the stack is.
+    profile = session.settings.stack(own.stack).profile if own.stack else None
+    return SigningKey(Aws(own.signing_key.split(":")[3], profile), own.signing_key)
 
 
 def registry(session: Session, environment: str) -> Registry:

@@ -76,6 +76,12 @@ class HeldError(SuiteError):
     exit_code = 4
 
 
+class VulnerableError(SuiteError):
+    """A scanner has found something in an image that holds up its deploy."""
+
+    exit_code = 5
+
+
 class VanishedError(HeldError):
     """Another run has removed the environment and its lock while this run waited."""
 

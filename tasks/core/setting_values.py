@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from tasks.core.errors import InputError
+from tasks.core.images.findings import IGNORED, parse_ignored
 from tasks.core.names import PROJECT_MAX
 
 _NAME = r"^[a-z][a-z0-9-]{0,19}$"
@@ -29,6 +30,7 @@ _PATH = r"^/\S+$"
 _BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
+_KEY = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/\S+$"
 _PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 REPOSITORY = rf"{_PART}(?:/{_PART})*"
 """https://github.com/distribution/reference, the grammar at the top of reference.go"""
@@ -48,6 +50,9 @@ PATTERNS = {
     _PATH: "must be the full path of a file in the mautic image",
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _VARIABLE: "must be the name of a variable: A-Z, 0-9 and '_'",
+    _KEY: "must be the ARN of a key of KMS, or of an alias: arn:aws:kms:REGION:ACCOUNT:alias/NAME",
+    IGNORED: "must be the finding, the last day and the reason: CVE-2026-1234 until 2026-12-31: "
+    "only in a tool that we do not run",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
     _VERSION: "must be a version: 8.4",
@@ -58,6 +63,12 @@ PATTERNS = {
     _OBJECT: "must be kind/name in lower case, with * and ?",
 }
 """Descriptions of patterns, for error messages and the documentation."""
+
+
+def _of_a_day(text: str) -> str:
+    parse_ignored(text)
+    return text
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
@@ -73,6 +84,8 @@ HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
 DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
 ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
+IgnoredText = Annotated[str, StringConstraints(pattern=IGNORED), AfterValidator(_of_a_day)]
+KeyArn = Annotated[str, StringConstraints(pattern=_KEY)]
 PinnedImage = Annotated[str, StringConstraints(pattern=_BY_DIGEST)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]

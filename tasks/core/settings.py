@@ -26,6 +26,7 @@ from pydantic import (
 
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError, SettingsError
+from tasks.core.images.findings import Threshold
 from tasks.core.images.reference import is_loopback
 from tasks.core.names import (
     COMPOSE_MAX,
@@ -50,8 +51,10 @@ from tasks.core.setting_values import (
     DebianRelease,
     Duration,
     HostTemplate,
+    IgnoredText,
     ImagePath,
     ImageReference,
+    KeyArn,
     Name,
     ObjectGlob,
     PhpVersion,
@@ -354,6 +357,22 @@ class Environment(_Strict):
         "stand-ins, `cleanup`, and a registry path or stack that an unprotected environment has, "
         "too. Its images are always built, without a cache.",
     )
+    signing_key: KeyArn | None = Field(
+        None,
+        description="Protected only: key of AWS KMS (ECC_NIST_P256, SIGN_VERIFY), by its ARN or "
+        "that of an alias. `inv build` signs with it what is stated of the images, and "
+        "`inv deploy` takes none that is not signed by it (docs/security.md).",
+    )
+    scan_severity: Threshold = Field(
+        "high",
+        description="Least severity of a finding in its images that makes `inv scan` fail; `none` "
+        "skips that. It reads ECR's scans.",
+    )
+    scan_ignore: tuple[IgnoredText, ...] = Field(
+        (),
+        description="Findings that can wait, each with its last day and the reason: "
+        "`CVE-2026-1234 until 2026-12-31: only in a tool that we do not run`.",
+    )
     stack: Name | None = Field(
         None,
         description="Stack whose addresses (registry, cluster, database, domain) it uses, read "
@@ -492,6 +511,11 @@ class Settings(_Strict):
             if environment.stack is None and environment.gaps:
                 missing = ("environments", name, *environment.gaps[0].split("."))
                 raise _KeysError("must be given, or a stack that has it", [missing])
+            if environment.signing_key and not environment.protected:
+                raise _KeysError(
+                    "signing_key is for protected environments: no other one's images are signed",
+                    [("environments", name, "signing_key")],
+                )
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
                     raise _KeysError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.adapters.docker import build_context
 from tasks.adapters.docker.buildx import BakeOrder, PushError
-from tasks.core.errors import InputError, RegistryError
+from tasks.core.errors import InputError, RefusedError, RegistryError
 from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import base_arguments, linked, target_keys
+from tasks.core.images.packages import package_changes
 from tasks.core.images.reference import is_loopback
-from tasks.core.images.tags import CACHE, IMAGES, build_tags
+from tasks.core.images.tags import CACHE, IMAGES, LATEST, build_tags
 from tasks.core.plan import Step
+from tasks.flows.attest import packages_of
 from tasks.flows.protection import guard, guard_bases
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from tasks.adapters.docker.buildx import Baked, Buildx, Definition
     from tasks.adapters.git import Checkout, Git
     from tasks.adapters.terminal.console import Activity, Work
+    from tasks.core.images.packages import Package
     from tasks.core.settings import Environment
+    from tasks.flows.attest import Attester
     from tasks.flows.registry_port import Registry
 
 BAKE = "docker/docker-bake.hcl"
@@ -55,6 +60,7 @@ class BuildTools:
         registry: where the images are pushed.
         variables: the bake file's variables: versions of Debian, PHP and Mautic.
         work: shows a long piece of work while it runs.
+        attester: states of each new image where it comes from and what is in it, or None.
     """
 
     git: Git
@@ -63,6 +69,7 @@ class BuildTools:
     bases: BaseImages
     variables: Mapping[str, str]
     work: Work
+    attester: Attester | None = None
 
 
 @dataclass(frozen=True)
@@ -329,7 +336,11 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
         plan = plan_build(plan.subject, tools, only=names, fresh=plan.fresh)
     missing = [image for image in plan.images if not image.digest]
     tools.registry.make(plan.repositories)
+    began = datetime.now(UTC)
     baked = _bake(plan, missing, tools) if missing else {}
+    if tools.attester:
+        # Before the tags: whoever finds an image by one finds what is stated of it, too.
+        _attest(plan, baked, tools, tools.attester, began)
     built: dict[str, BuiltImage] = {}
     for image in plan.images:
         started = time.monotonic()
@@ -348,6 +359,46 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
             time.monotonic() - started + (fresh.seconds if fresh else 0.0),
         )
     return built
+
+
+def _attest(
+    plan: BuildPlan,
+    baked: Mapping[str, Baked],
+    tools: BuildTools,
+    attester: Attester,
+    began: datetime,
+) -> None:
+    """Attach what is stated of new images, and show which packages they have got by it."""
+    bases = {argument: base.reference for argument, base in plan.bases.items()}
+    tags = plan.subject.tags
+    former_tag = LATEST if LATEST in tags else tags[0]
+    for name, image in baked.items():
+        former = tools.registry.digest(name, former_tag)
+        with tools.work(f"attest {name}") as activity:
+            packages = attester.attest(
+                tools.registry, plan.subject, name, image.digest, bases=bases, started=began
+            )
+            activity.outcome = f"{len(packages)} packages"
+            for line in _changed(tools.registry, name, former, packages):
+                activity.say(f"{name}: {line}")
+
+
+def _changed(
+    registry: Registry, name: str, former: str | None, packages: Sequence[Package]
+) -> Iterator[str]:
+    """Yield a line for each package that the image before had in another version, or not."""
+    try:
+        before = packages_of(registry, name, former) if former else None
+    except RefusedError as error:
+        yield f"what the image before held is unknown: {error.message}"
+        return
+    if before is None:
+        return
+    changes = package_changes(before, packages)
+    for one in changes:
+        yield f"{one.name} {one.before or 'was not there'} → {one.after or 'is gone'}"
+    if not changes:
+        yield "the same packages as before"
 
 
 def record(subject: BuildSubject, built: Mapping[str, BuiltImage]) -> dict[str, Any]:

@@ -197,6 +197,9 @@ def local_settings(settings: Settings) -> Settings:
                 "namespace": local.namespace,
                 "host": local.host,
                 "registry": RegistrySettings(kind="oci", url=f"{local.registry.url}/{name}"),
+                # There is neither a scanner nor KMS.
+                "scan_severity": "none",
+                "signing_key": None,
                 "cluster": None,
                 "database": None,
                 "stack": None,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tasks.adapters.registry.attachments import Attachment
 
 
 class Registry(Protocol):
@@ -50,3 +53,9 @@ class Registry(Protocol):
 
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
         """Delete tags in this order, ignoring missing ones; return the number of deleted tags."""
+
+    def attach(self, repository: str, digest: str, files: Sequence[Attachment]) -> None:
+        """Attach files to an image, in place of those that were attached to it before."""
+
+    def attached(self, repository: str, digest: str) -> list[Attachment]:
+        """Return the files that are attached to an image; none if nothing ever was."""

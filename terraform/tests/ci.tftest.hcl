@@ -77,8 +77,9 @@ run "who_is_trusted" {
         Effect = "Allow"
         Action = [
           "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload",
-          "ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer",
-          "ecr:InitiateLayerUpload", "ecr:ListImages", "ecr:PutImage", "ecr:UploadLayerPart",
+          "ecr:DescribeImageScanFindings", "ecr:DescribeImages", "ecr:DescribeRepositories",
+          "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:ListImages",
+          "ecr:PutImage", "ecr:StartImageScan", "ecr:UploadLayerPart",
         ]
         Resource = [
           "arn:aws:ecr:eu-central-1:222233334444:repository/mautic-dev/cache",

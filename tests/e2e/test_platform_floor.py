@@ -410,7 +410,8 @@ def _refuses(job: Cluster, item: Object) -> bool:
 OBJECTS = {
     "ResourceQuota": {"spec": {"hard": {"pods": "1000"}}},
     "LimitRange": {"spec": {"limits": [{"type": "Container", "default": {"memory": "99Gi"}}]}},
-    "NetworkPolicy": {"spec": {"egress": [{}], "ingress": [{}]}},
+    # To its own namespace, which another policy of its own may.
+    "NetworkPolicy": {"spec": {"ingress": [{"from": [{"podSelector": {}}]}]}},
 }
 """What a branch would make of each."""
 

@@ -18,6 +18,7 @@ from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tasks.core.errors import ClusterError
 from tasks.core.names import Names
 from tasks.core.settings import names_of, parse
+from tests.support.attestations import attest_images
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv
 from tests.support.suite import commit_all, git
 
@@ -111,7 +112,8 @@ class Deploys:
         git(where, "commit", "--quiet", "--allow-empty", "-m", f"{self._number}", env=dates)
         sha = git(where, "rev-parse", "HEAD")
         self.env.push(sha[:8])
-        self.env.push(sha[:8], "/prod")
+        digests = self.env.push(sha[:8], "/prod")
+        attest_images(f"{self.env.registry}/prod", digests, sha, "prod", ORIGIN)
         return sha
 
     def add(self, path: Path) -> None:

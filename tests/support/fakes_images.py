@@ -15,6 +15,7 @@ from typing import Literal
 from tasks.adapters.docker.base_images import BaseImage
 from tasks.adapters.docker.buildx import Baked, BakeOrder, Definition
 from tasks.adapters.git import Checkout
+from tasks.adapters.registry.attachments import Attachment
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import RegistryError
 from tasks.core.settings import Environment, parse
@@ -36,11 +37,13 @@ class FakeRegistry(Calls):
     Attributes:
         images: the digest of each tag, by repository.
         repositories: those that exist; None where a push makes them.
+        files: what is attached to images, by repository and digest.
     """
 
     url: str = URL
     images: dict[str, dict[str, str]] = field(default_factory=dict)
     repositories: set[str] | None = None
+    files: dict[tuple[str, str], list[Attachment]] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -101,6 +104,15 @@ class FakeRegistry(Calls):
         self.note(f"delete {repository} {' '.join(tags)}")
         there = self.images.get(repository, {})
         return sum(there.pop(tag, None) is not None for tag in tags)
+
+    def attach(self, repository: str, digest: str, files: Sequence[Attachment]) -> None:
+        self.note(f"attach {repository}")
+        if self.digest(repository, digest) is None:
+            raise RegistryError(f"there is no image {digest} in {self.repository(repository)}")
+        self.files[repository, digest] = list(files)
+
+    def attached(self, repository: str, digest: str) -> list[Attachment]:
+        return self.files.get((repository, digest), [])
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import pytest
 
+from tasks.adapters.registry.attachments import Attachment
 from tasks.core.errors import RegistryError
 from tasks.flows.registry_port import Registry
 
@@ -43,3 +44,22 @@ def check_registry(registry: Registry, push: Push) -> None:
     assert registry.delete_tags("mautic", ["2", "latest"]) == 0
     assert registry.delete_tags("nowhere", ["1"]) == 0
     assert registry.tags("mautic") == {"1": one, "by-digest": one}
+
+
+def check_attachments(registry: Registry, push: Push) -> None:
+    """Check what is attached to images; arguments as for ``check_registry``."""
+    one, two = push("one", "1"), push("two", "2")
+    assert registry.attached("mautic", one) == []
+    for content in (b"first", b"second"):
+        files = [
+            Attachment("text/plain", content, {"title": "a"}),
+            Attachment("text/html", b"x" * 100_000),
+        ]
+        registry.attach("mautic", one, files)
+        assert registry.attached("mautic", one) == files
+    assert registry.attached("mautic", two) == []
+    # The image stays what it was.
+    assert registry.digest("mautic", "1") == one
+    missing = f"there is no image sha256:{'0' * 64} in {registry.repository('mautic')}"
+    with pytest.raises(RegistryError, match=f"^{missing}$"):
+        registry.attach("mautic", f"sha256:{'0' * 64}", files)

@@ -40,8 +40,8 @@ PURE = {
 """What of the standard library does no I/O."""
 
 HEAVY = {
-    *("boto3", "botocore", "docker", "kubernetes", "pydantic", "python_terraform", "requests"),
-    *("rich", "sh", "urllib3", "websocket", "yaml"),
+    *("boto3", "botocore", "cyclonedx", "docker", "kubernetes", "packageurl", "pydantic"),
+    *("python_terraform", "requests", "rich", "sh", "urllib3", "websocket", "yaml"),
 }
 """What costs start-up time: `inv --list` must not wait for it."""
 

@@ -31,6 +31,13 @@ DOCTOR = "`inv doctor` says what this machine needs"
 _QUICK_SECONDS = 60
 """Timeout of everything but a build."""
 
+NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+"""Variables of builds without BuildKit's own provenance, which would make an index of each image.
+
+ECR scans no index, and its digest is another one with every builder. What is stated of an image is
+attached to it instead (tasks/flows/attest.py).
+"""
+
 _VERTEX = re.compile(r"#(\d+) (?:\[([a-z0-9_-]+)[ \]])?")
 """A line of plain progress: a step's number; on its first line also its target."""
 
@@ -215,7 +222,7 @@ class Buildx:
                     argv += ["--set", f"{target}.cache-from={order.cache_from}"]
                 if order.cache_to:
                     argv += ["--set", f"{target}.cache-to={order.cache_to}"]
-            env = {**self._unset, **variables, **(login or {})}
+            env = {**self._unset, **variables, **NO_ATTESTATIONS, **(login or {})}
             self._docker([*argv, *orders], env=env, deadline=None, on_line=take)
             results: dict[str, Any] = json.loads(metadata.read_text())
         return {

@@ -13,12 +13,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from tasks.adapters.aws.session import Aws
 from tasks.adapters.parallel import map_parallel
-from tasks.adapters.registry.docker_login import logged_in
-from tasks.adapters.registry.oci import MANIFESTS
+from tasks.adapters.registry.attachments import Attachment
+from tasks.adapters.registry.docker_login import Login, logged_in
+from tasks.adapters.registry.ecr_scan import ImageScan, scan_in
+from tasks.adapters.registry.oci import MANIFESTS, OciRegistry
 from tasks.adapters.registry.repositories import Repositories
 from tasks.core.errors import AwsError, RegistryError
 
@@ -258,6 +261,80 @@ class EcrRegistry(Repositories):
                 hint="all others are gone; run the same again once the cause is",
             )
         return deleted
+
+    # -- what is attached to an image -------------------------------------------------------------
+
+    def attach(self, repository: str, digest: str, files: Sequence[Attachment]) -> None:
+        """Attach files to an image, in place of those that were attached to it before.
+
+        Raises:
+            RegistryError: there is no such image, or ECR cannot be reached, refused or failed.
+            AwsError: AWS gives no login.
+        """
+        self._oci.attach(repository, digest, files)
+
+    def attached(self, repository: str, digest: str) -> list[Attachment]:
+        """Return the files that are attached to an image; none if nothing ever was.
+
+        Raises:
+            RegistryError: what is there cannot be read; or ECR cannot be reached, refused or
+                failed.
+            AwsError: AWS gives no login.
+        """
+        return self._oci.attached(repository, digest)
+
+    @cached_property
+    def _oci(self) -> OciRegistry:
+        """The same registry by the OCI's API: ECR's own has no way to download a blob."""
+        return OciRegistry(self.url, login=self._login)
+
+    def _login(self) -> Login:
+        token = self.token()
+        return Login(token.user, token.password)
+
+    # -- scans ------------------------------------------------------------------------------------
+
+    def scan(self, repository: str, digest: str) -> ImageScan:
+        """Return the scan of an image as it is now.
+
+        Raises:
+            RegistryError: there is no such repository.
+            AwsError: AWS refused, or cannot be reached; or there is no such image.
+        """
+        pages = self._aws.client("ecr").get_paginator("describe_image_scan_findings")
+        options = {"registryId": self._account} if self._account else {}
+        try:
+            with self._aws.calling():
+                answers = list(
+                    pages.paginate(
+                        repositoryName=self._name(repository),
+                        imageId={"imageDigest": digest},
+                        PaginationConfig={"PageSize": PAGE},
+                        **options,
+                    )
+                )
+        except AwsError as error:
+            if error.code == "ScanNotFoundException":
+                return ImageScan()
+            if error.code == "RepositoryNotFoundException":
+                raise self._no_repository(repository) from error
+            raise
+        return scan_in(repository, answers)
+
+    def start_scan(self, repository: str, digest: str) -> None:
+        """Have an image scanned that never was, e.g. as it was pushed when scanning was off.
+
+        Enhanced scanning begins by itself.
+
+        Raises:
+            RegistryError: there is no such repository.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        try:
+            self._call("start_image_scan", repository, imageId={"imageDigest": digest})
+        except AwsError as error:
+            if error.code != "ValidationException":  # scanning is enhanced
+                raise
 
     # -- logging in -------------------------------------------------------------------------------
 

@@ -13,14 +13,15 @@ import re
 import ssl
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from tasks.adapters.connection_errors import causes, retry
 from tasks.adapters.parallel import map_parallel
+from tasks.adapters.registry import attachments
 from tasks.adapters.registry.authorisation import authorise
 from tasks.adapters.registry.docker_login import Login, login_to
 from tasks.adapters.registry.repositories import Repositories
@@ -83,11 +84,19 @@ class OciRegistry(Repositories):
         url: host, port and path without a scheme, e.g. ``localhost:5050/mautic``. A loopback
             address is spoken to over plain HTTP, every other one over TLS.
         patience: how long to try.
+        login: returns who asks; None for the user's login of the Docker configuration.
     """
 
-    def __init__(self, url: str, patience: RequestLimits | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        patience: RequestLimits | None = None,
+        *,
+        login: Callable[[], Login] | None = None,
+    ) -> None:
         super().__init__(url)
         self._patience = patience or RequestLimits()
+        self._find_login = login or partial(login_to, self.host)
         self._authorisations: dict[str, str] = {}
         self._authorising = threading.Lock()
 
@@ -167,10 +176,8 @@ class OciRegistry(Repositories):
         manifest = self._manifest("GET", repository, source)
         if manifest.status_code == 404:
             raise self._no_image(repository, source)
-        kind = manifest.headers.get("Content-Type", "")
-        if kind.partition(";")[0].strip() not in MANIFESTS:
-            raise self._nonsense(manifest, f"a manifest of the type {kind!r}")
-        map_parallel(lambda tag: self._put(repository, tag, manifest.content, kind), tags)
+        kind = self._kind(manifest)
+        map_parallel(lambda tag: self.put_manifest(repository, tag, manifest.content, kind), tags)
 
     def tags(self, repository: str) -> dict[str, str]:
         """Return every tag of a repository with its digest; empty when it does not exist.
@@ -219,7 +226,7 @@ class OciRegistry(Repositories):
                 "manifests": [],
                 "annotations": {"io.mautic-multidev.deleted": str(uuid.uuid4())},
             }
-            digest = self._put(repository, tag, json.dumps(empty).encode(), INDEX)
+            digest = self.put_manifest(repository, tag, json.dumps(empty).encode(), INDEX)
             self._call("DELETE", f"{self._base(repository)}/manifests/{digest}", missing=True)
         return True
 
@@ -234,6 +241,72 @@ class OciRegistry(Repositories):
         """
         return sum(self.delete_tag(repository, tag) for tag in tags)
 
+    # -- what is attached to an image ---------------------------------------------------------
+
+    def attach(self, repository: str, digest: str, files: Sequence[attachments.Attachment]) -> None:
+        """Attach files to an image, in place of those that were attached to it before.
+
+        Raises:
+            RegistryError: there is no such image, or the registry cannot be reached, refused or
+                failed.
+        """
+        attachments.attach(self, repository, digest, files)
+
+    def attached(self, repository: str, digest: str) -> list[attachments.Attachment]:
+        """Return the files that are attached to an image; none if nothing ever was.
+
+        Raises:
+            RegistryError: what is there cannot be read; or the registry cannot be reached, refused
+                or failed.
+        """
+        return attachments.attached(self, repository, digest)
+
+    def manifest(self, repository: str, reference: str) -> tuple[str, bytes]:
+        """Return media type and content of a manifest.
+
+        Raises:
+            RegistryError: there is none, or the registry cannot be reached, refused or failed.
+        """
+        found = self._manifest("GET", repository, reference)
+        if found.status_code == 404:
+            raise self._no_image(repository, reference)
+        return self._kind(found), found.content
+
+    def put_manifest(self, repository: str, reference: str, content: bytes, kind: str) -> str:
+        """Store a manifest under a tag or its digest, and return its digest.
+
+        Raises:
+            RegistryError: the registry cannot be reached, refused or failed.
+        """
+        path = f"{self._base(repository)}/manifests/{reference}"
+        self._call("PUT", path, {"Content-Type": kind}, content)
+        return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+    def blob(self, repository: str, digest: str) -> bytes:
+        """Return a blob.
+
+        Raises:
+            RegistryError: there is none, or the registry cannot be reached, refused or failed.
+        """
+        return self._call("GET", f"{self._base(repository)}/blobs/{digest}").content
+
+    def put_blob(self, repository: str, content: bytes) -> None:
+        """Store a blob, unless it is there.
+
+        Raises:
+            RegistryError: the registry cannot be reached, refused or failed.
+        """
+        base = f"{self._base(repository)}/blobs"
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if self._call("HEAD", f"{base}/{digest}", missing=True).ok:
+            return
+        begun = self._call("POST", f"{base}/uploads/")
+        # Where to, is the registry's to say; a query may be a part of it.
+        place = _below(urljoin(f"{base}/uploads/", begun.headers.get("Location", "")))
+        separator = "" if place.endswith("?") else "&"
+        kind = {"Content-Type": "application/octet-stream"}
+        self._call("PUT", f"{place}{separator}digest={digest}", kind, content)
+
     # -- HTTP ---------------------------------------------------------------------------------
 
     def _base(self, repository: str) -> str:
@@ -243,10 +316,12 @@ class OciRegistry(Repositories):
         path = f"{self._base(repository)}/manifests/{reference}"
         return self._call(method, path, {"Accept": ", ".join(MANIFESTS)}, missing=True)
 
-    def _put(self, repository: str, tag: str, manifest: bytes, kind: str) -> str:
-        path = f"{self._base(repository)}/manifests/{tag}"
-        self._call("PUT", path, {"Content-Type": kind}, manifest)
-        return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+    def _kind(self, manifest: requests.Response) -> str:
+        """Return a manifest's media type; raise RegistryError if it is of none."""
+        kind = manifest.headers.get("Content-Type", "")
+        if kind.partition(";")[0].strip() not in MANIFESTS:
+            raise self._nonsense(manifest, f"a manifest of the type {kind!r}")
+        return kind
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -382,8 +457,8 @@ class OciRegistry(Repositories):
 
     @cached_property
     def _login(self) -> Login:
-        """The user's login of the Docker configuration."""
-        return login_to(self.host)
+        """Who asks."""
+        return self._find_login()
 
     def _unauthorised(self) -> RegistryError:
         return RegistryError(

@@ -51,12 +51,14 @@ locals {
           "ecr:BatchCheckLayerAvailability",
           "ecr:BatchGetImage",
           "ecr:CompleteLayerUpload",
+          "ecr:DescribeImageScanFindings",
           "ecr:DescribeImages",
           "ecr:DescribeRepositories",
           "ecr:GetDownloadUrlForLayer",
           "ecr:InitiateLayerUpload",
           "ecr:ListImages",
           "ecr:PutImage",
+          "ecr:StartImageScan",
           "ecr:UploadLayerPart",
         ]
         Resource = sort(values(var.repository_arns))

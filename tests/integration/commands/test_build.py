@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ import pytest
 
 from tasks.adapters.docker.standins import STANDIN
 from tasks.core.errors import RegistryError
+from tasks.core.images.attestation import PROVENANCE, provenance_in
 from tasks.core.images.tags import removable
+from tasks.flows import attest
 from tasks.flows.build import resolve_images
 from tests.integration.build_support import (
     Site,
@@ -350,6 +353,68 @@ def test_a_protected_environment_takes_a_clean_commit_of_its_branch_and_builds_i
             assert image["action"] == "built"
             assert image["digest"] != foreign[name]
             assert "cache" not in site.registry.tags(name)
+
+
+STATUS = """\
+Package: libc6
+Status: install ok installed
+Architecture: amd64
+Version: 2.41-12
+"""
+
+
+def deployable(site: Site) -> subprocess.CompletedProcess[str]:
+    """Plan a deploy of the images in the registry, which `build.json` says nothing of."""
+    (site.checkout / "build.json").unlink(missing_ok=True)
+    return site.inv(site.checkout, "deploy", "--dry-run", **site.options())
+
+
+@pytest.mark.usefixtures("published")
+def test_production_runs_only_images_that_are_stated_to_be_of_its_commit(site: Site) -> None:
+    """The attacks: move production's tag to an image of one's own, or of another commit."""
+    site.write("nginx/own/status", STATUS)
+    with (site.checkout / "docker" / "nginx" / "Dockerfile").open("a") as file:
+        file.write("COPY own/status /var/lib/dpkg/status\n")
+    first = site.commit("a library")
+    site.environment = {**site.environment, "tags": ["short-sha", "latest"]}
+    done = site.build()
+    assert done.returncode == 0, done.stderr
+    assert "attest nginx: 1 packages" in done.stderr
+    assert "libc6" not in done.stderr  # there was no image before
+    old = build_json(site.checkout)["images"]
+    stated = attest.statements_of(site.registry, "mautic", old["mautic"]["digest"], None)
+    source = provenance_in(stated[PROVENANCE].predicate)
+    assert (source.commit[:8], source.environment, source.target) == (first, "local", "mautic")
+    assert source.bases["DEBIAN_IMAGE"].startswith(f"{site.base}@sha256:")
+
+    site.write("nginx/own/status", STATUS.replace("2.41-12", "2.41-12+deb13u1"))
+    second = site.commit("a newer one")
+    done = site.build()
+    assert done.returncode == 0, done.stderr
+    assert "nginx: libc6 2.41-12 → 2.41-12+deb13u1" in done.stderr
+    assert "mautic: the same packages as before" in done.stderr
+    new = build_json(site.checkout)["images"]
+    done = deployable(site)
+    assert done.returncode == 0, done.stderr
+    assert f"nginx: built from {second}" in done.stderr
+
+    # Of another commit, with everything that is stated of it.
+    site.registry.tag("nginx", old["nginx"]["digest"], [second])
+    done = deployable(site)
+    assert done.returncode == 3, done.stderr
+    assert f"its commit is {first}" in done.stderr
+    # Nobody knows whose.
+    put_image(*f"{site.url}/nginx".split("/", 1), second, "foreign")
+    done = deployable(site)
+    assert done.returncode == 3, done.stderr
+    assert "it has no provenance" in done.stderr
+    # With what is attached to the right one.
+    foreign = site.registry.digest("nginx", second) or ""
+    files = site.registry.attached("nginx", new["nginx"]["digest"])
+    site.registry.attach("nginx", foreign, files)
+    done = deployable(site)
+    assert done.returncode == 3, done.stderr
+    assert f"is stated of {new['nginx']['digest']}" in done.stderr
 
 
 def test_a_protected_environment_refuses_a_base_that_only_this_engine_has(site: Site) -> None:

@@ -13,20 +13,22 @@ from tasks.flows.target import Deployer, Remover
 from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
 from tests.support.fakes import NAMES, REQUEST, FakeDeployer, FakeRemover
 from tests.support.fakes_images import FakeRegistry, image_digest
-from tests.support.registry_contract import check_registry
+from tests.support.registry_contract import check_attachments, check_registry
 
 
 def test_the_registry() -> None:
     """The same is asked of real ones in tests/integration/adapters/registry."""
-    registry = FakeRegistry()
+    registries = [FakeRegistry(), FakeRegistry()]
 
     def push(content: str, /, *tags: str) -> str:
         digest = image_digest(content)
-        for tag in tags:
-            registry.push("mautic", tag, digest)
+        for registry in registries:
+            for tag in tags:
+                registry.push("mautic", tag, digest)
         return digest
 
-    check_registry(registry, push)
+    check_registry(registries[0], push)
+    check_attachments(registries[1], push)
 
 
 @pytest.fixture(params=["played", "Compose"])

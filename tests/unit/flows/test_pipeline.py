@@ -82,6 +82,7 @@ OF_MAIN = {
     **CHECKS,
     "prod-build": ("inv build --env prod --branch main",),
     "ci-image": ("inv ci.image --latest",),
+    "prod-scan": ("inv scan --env prod --branch main",),
     "prod-deploy": ("inv deploy --env prod --branch main",),
 }
 
@@ -130,7 +131,8 @@ def test_a_merge_request_of_a_fork_is_checked_and_nothing_else() -> None:
         ("DEV_BUILD_DISABLED", BRANCH, {"dev-build"}),
         ("DEV_RELEASE_DISABLED", BRANCH, {"dev-deploy", "cleanup"}),
         ("PROD_BUILD_DISABLED", "main", {"prod-build"}),
-        ("PROD_RELEASE_DISABLED", "main", {"prod-deploy"}),
+        ("PROD_RELEASE_DISABLED", "main", {"prod-scan", "prod-deploy"}),
+        ("PROD_SCAN_DISABLED", "main", {"prod-scan"}),
         ("CHECKS_DISABLED", BRANCH, {"lint", "unit"}),
         ("CI_IMAGE_DISABLED", "main", {"ci-image"}),
     ],
@@ -182,6 +184,7 @@ def test_tests_that_look_at_containers_wait_for_a_runner_that_can() -> None:
 
 def every_job() -> dict[str, PipelineJob]:
     more = {"DEV_STACK": "dev", "PROD_STACK": "prod", "ENGINE_RUNNER_TAG": "host"}
+    more |= {"SCHEDULE": "rebuild"}
     found: dict[str, PipelineJob] = {}
     for branch in (BRANCH, "main"):
         for event in ("push", "schedule"):
@@ -230,8 +233,9 @@ def test_deploys_start_as_soon_as_their_images_are_there() -> None:
     jobs = every_job()
     assert jobs["dev-build"].needs == ()
     assert jobs["dev-deploy"].needs == ("dev-build",)
-    # What goes to production has passed the checks.
-    assert set(jobs["prod-deploy"].needs) == {"prod-build", "lint", "unit"}
+    # What goes to production has passed the checks, and the scan of its images.
+    assert set(jobs["prod-deploy"].needs) == {"prod-build", "prod-scan", "lint", "unit"}
+    assert jobs["prod-scan"].needs == ("prod-build",)
 
 
 def test_a_deploy_that_gave_way_to_a_newer_one_is_no_failure() -> None:
@@ -293,20 +297,29 @@ def test_no_job_with_a_role_of_its_own_runs_an_image_that_may_be_replaced() -> N
     """The attack: a Developer pushes another image as the one that production's jobs run in."""
     trusted = {name for name, one in FILE.definitions.items() if is_trusted(one)}
     assert trusted == {
-        *("prod-build", "prod-deploy", "ci-image", "dev-drift", "prod-drift"),
+        *("prod-build", "prod-scan", "prod-deploy", "prod-rebuild"),
+        *("ci-image", "dev-drift", "prod-drift"),
         *(f"{stack}-infra-{verb}" for stack in ("dev", "prod") for verb in ("plan", "apply")),
     }
     assert mutable_images(FILE) == []
     by_tag = "$CI_PROTECTED_IMAGE:$CI_PROTECTED_DIGEST"
     for image in ("$CI_IMAGE", "r.example.org/ci:latest", by_tag):
         changed = {**DOCUMENT, ".protected": {"image": image}}
-        assert mutable_images(Pipeline(changed)) == ["ci-image", "prod-build", "prod-deploy"]
+        mutable = ["ci-image", "prod-build", "prod-deploy", "prod-rebuild", "prod-scan"]
+        assert mutable_images(Pipeline(changed)) == mutable
 
 
 def test_jobs_with_a_role_of_their_own_run_where_no_branch_does() -> None:
     for name, definition in FILE.definitions.items():
         tags = definition.get("tags", [])
         assert (tags == ["$PROTECTED_RUNNER_TAG"]) is is_trusted(definition), name
+
+
+def test_a_schedule_of_its_own_builds_productions_images_anew() -> None:
+    assert set(on("schedule", "main", SCHEDULE="rebuild")) == {"gc", "prod-rebuild"}
+    rebuilt = on("schedule", "main", SCHEDULE="rebuild")["prod-rebuild"]
+    assert rebuilt.commands == ("inv build --env prod --branch main",)
+    assert set(on("schedule", BRANCH, SCHEDULE="rebuild")) == {"gc"}
 
 
 def test_a_schedule_on_another_branch_gets_no_role_of_the_infrastructure() -> None:
@@ -532,6 +545,7 @@ def test_a_pipeline_tried_out_here_reaches_no_cluster() -> None:
         assert there.host == local.host
         assert there.protected is own.environments[name].protected
         assert there.tags == own.environments[name].tags
+        assert (there.scan_severity, there.signing_key) == ("none", None)
     # Written to a file and laid over invoke.yaml it means the same.
     levels = [Level("invoke.yaml", OWN), Level("home", json.loads(home.model_dump_json()))]
     assert parse(merge(levels), lambda path: origin(levels, path)) == home

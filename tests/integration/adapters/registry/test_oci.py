@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from tasks.adapters.registry.attachments import Attachment, attachment_tag
 from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError
 from tasks.core.errors import RegistryError, SettingsError
 from tests.integration.build_support import Answer, Request, front_door, put_image
-from tests.support.registry_contract import check_registry
+from tests.support.registry_contract import check_attachments, check_registry
 
 
 @pytest.fixture
@@ -39,6 +40,49 @@ def test_it_does_what_the_flows_count_on(place: OciRegistry) -> None:
         return digest
 
     check_registry(place, push)
+
+
+def test_files_are_attached_to_an_image(place: OciRegistry) -> None:
+    def push(content: str, /, *tags: str) -> str:
+        (digest,) = {put(place, "mautic", tag, content) for tag in tags}
+        return digest
+
+    check_attachments(place, push)
+
+
+def test_what_is_attached_is_found_by_its_tag_and_names_its_image(place: OciRegistry) -> None:
+    """By cosign's tag, and as a referrer where the registry has the API."""
+    digest = put(place, "mautic", "1", "one")
+    place.attach("mautic", digest, [Attachment("text/plain", b"x")])
+    tag = f"sha256-{digest.partition(':')[2]}.att"
+    assert set(place.tags("mautic")) == {"1", tag}
+    kind, written = place.manifest("mautic", tag)
+    subject = json.loads(written)["subject"]
+    assert (kind, subject["digest"]) == ("application/vnd.oci.image.manifest.v1+json", digest)
+    assert subject["size"] == len(place.manifest("mautic", digest)[1])
+
+
+@pytest.mark.parametrize("broken", ["content", "size", "manifest"])
+def test_what_is_attached_and_cannot_be_is_told(place: OciRegistry, broken: str) -> None:
+    digest = put(place, "mautic", "1", "one")
+    place.attach("mautic", digest, [Attachment("text/plain", b"right")])
+    tag = attachment_tag(digest)
+    kind, written = place.manifest("mautic", tag)
+
+    def fault(request: Request) -> Answer | None:
+        if broken == "content" and "/blobs/" in request.path:
+            return Answer(200, {}, b"wrong")
+        if request.method == "GET" and request.path.endswith(tag) and broken != "content":
+            changed = json.loads(written)
+            changed["layers"][0]["size"] = 10**12
+            body = json.dumps(changed).encode() if broken == "size" else b'{"layers": 7}'
+            return Answer(200, {"Content-Type": kind}, body)
+        return None
+
+    with front_door(place.host, fault) as (host, _):
+        behind = OciRegistry(place.url.replace(place.host, host))
+        with pytest.raises(RegistryError, match="what is attached to an image cannot be read"):
+            behind.attached("mautic", digest)
 
 
 def test_a_registry_that_is_there_answers(place: OciRegistry) -> None:
