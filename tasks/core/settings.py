@@ -213,10 +213,8 @@ class ClusterSettings(_Strict):
     )
     token: Variable | None = Field(
         None,
-        description="Name of a variable with an ID token that the cluster's API server trusts, "
-        "such as `KUBE_ID_TOKEN` of .gitlab-ci.yml: jobs of each branch are then a user of their "
-        "own (docs/platform.md). Where the variable is not set, a person's own credentials are "
-        "used; a GitLab job without it is refused.",
+        description="Variable with an ID token for its API server, such as `KUBE_ID_TOKEN`: each "
+        "branch's jobs are then a user (docs/platform.md). People go without; jobs may not.",
     )
 
     @model_validator(mode="after")
