@@ -213,8 +213,7 @@ class ClusterSettings(_Strict):
     )
     token: Variable | None = Field(
         None,
-        description="Variable with an ID token for its API server, such as `KUBE_ID_TOKEN`: each "
-        "branch's jobs are then a user (docs/platform.md). People go without; jobs may not.",
+        description="Variable that holds a job's ID token for its API server (docs/platform.md).",
     )
 
     @model_validator(mode="after")
