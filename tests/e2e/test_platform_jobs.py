@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.attestations import attest_images
 from tests.support.kube_cli import (
     ENVIRONMENT,
     ON,
@@ -237,8 +238,11 @@ def test_no_right_is_granted_that_no_task_uses(
 
 
 def test_main_deploys_production_and_a_branch_cannot(site: Site) -> None:
-    tag = git(site.env.checkout, "rev-parse", "HEAD")[:8]
-    site.env.push(tag, "/prod")
+    sha = git(site.env.checkout, "rev-parse", "HEAD")
+    tag = sha[:8]
+    digests = site.env.push(tag, "/prod")
+    repository = git(site.env.checkout, "remote", "get-url", "origin")
+    attest_images(f"{site.env.registry}/prod", digests, sha, "prod", repository)
     done = site.deploy("branch", "main", tag, env="prod")
     assert done.returncode == 1
     assert "environment that you may deploy to" in done.stderr
