@@ -10,9 +10,12 @@ import docker
 import pytest
 
 from tests.integration.standin_support import container
-from tests.support.images import PREFIX, debian, has_image, key_of, machine_lock, run
-from tests.support.provisioner import ADMINISTRATOR, FOLDER, Database, running_database
-from tests.support.suite import ROOT
+from tests.support.provisioner import (
+    ADMINISTRATOR,
+    Database,
+    provisioner_image,
+    running_database,
+)
 
 HARDENED: dict[str, Any] = {
     "read_only": True,
@@ -24,23 +27,7 @@ HARDENED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def image(engine: docker.DockerClient) -> str:
-    """The image, built if the engine lacks it."""
-    base = debian(engine)
-    parts = ("__init__", "display", "errors", "names")
-    core = [ROOT / "tasks" / "core" / f"{name}.py" for name in parts]
-    tag = key_of(FOLDER, ROOT / "docker" / "apt", *core, more=base)
-    reference = f"{PREFIX}/provisioner:{tag}"
-    with machine_lock("provisioner"):
-        if not has_image(engine, reference):
-            run(
-                *("docker", "buildx", "--builder", "default", "bake", "--load"),
-                *("--file", str(FOLDER / "docker-bake.hcl")),
-                *(f"--set=provisioner.tags={reference}", f"--set=provisioner.context={FOLDER}"),
-                f"--set=provisioner.contexts.apt={ROOT / 'docker' / 'apt'}",
-                f"--set=provisioner.contexts.core={ROOT / 'tasks' / 'core'}",
-                env={"DEBIAN_IMAGE": base},
-            )
-    return reference
+    return provisioner_image(engine)
 
 
 def result(made: Any) -> tuple[int, str]:
