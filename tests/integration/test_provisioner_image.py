@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
+import requests
 
 from tests.integration.standin_support import container
+from tests.support.controlplane import ControlPlane, free_ports
+from tests.support.deploys import until
 from tests.support.provisioner import (
     ADMINISTRATOR,
+    FLOOR,
     Database,
     provisioner_image,
     running_database,
@@ -91,6 +96,55 @@ def test_it_makes_its_user_as_the_job_does(
         status, said = result(made)
     assert (status, said) == (0, "provisioner: the user mautic__manager is limited to mautic_*\n")
     assert "mautic__manager" in database.names()
+
+
+def test_it_operates_as_its_pod_does(
+    engine: docker.DockerClient, image: str, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """Hardened, and as a user without a name."""
+    (port,) = free_ports(1)
+    files = {
+        "config/rules.json": (
+            '{"project": "mautic", "host": "192.0.2.1", "port": 3306,'
+            ' "environments": {}, "others": {}}'
+        ),
+        "config/floor.json": json.dumps(FLOOR),
+        "login/username": "mautic__manager",
+        "login/password": "planted-password",
+        "kubeconfig": control_plane.kubeconfig.read_text(),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    tmp_path.chmod(0o755)
+    pki = str(control_plane.pki.root)
+    options = {
+        **HARDENED,
+        "network_mode": "host",
+        "volumes": {
+            str(tmp_path): {"bind": "/given", "mode": "ro"},
+            pki: {"bind": pki, "mode": "ro"},
+        },
+        "environment": {
+            "KUBECONFIG": "/given/kubeconfig",
+            "PROVISIONER_RULES": "/given/config/rules.json",
+            "PROVISIONER_FLOOR": "/given/config/floor.json",
+            "PROVISIONER_LOGIN": "/given/login",
+            "PROVISIONER_NAMESPACE": "default",
+            "PROVISIONER_HEALTH": f"http://127.0.0.1:{port}/healthz",
+        },
+    }
+    with container(engine, image, ["operate"], **options) as made:
+
+        def answers() -> bool:
+            made.reload()
+            assert made.status != "exited", made.logs().decode()
+            try:
+                return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=2).ok
+            except requests.RequestException:
+                return False
+
+        until(answers, 60)
 
 
 @pytest.mark.parametrize(
