@@ -11,6 +11,12 @@ import docker
 import pytest
 import requests
 
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.core.environment import Owner, State
+from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.provisioner import is_furnished, rules_of
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.settings import names_of, parse
 from tests.integration.standin_support import container
 from tests.support.controlplane import ControlPlane, free_ports
 from tests.support.deploys import until
@@ -22,6 +28,23 @@ from tests.support.provisioner import (
     running_database,
 )
 
+SETTINGS = parse(
+    {
+        "project": "image-test",
+        "environments": {
+            "dev": {
+                "target": "kubernetes",
+                "branches": ["*"],
+                "host": "{slug}.dev.example.org",
+                "cluster": {"name": "one"},
+                "database": {"host": "192.0.2.1"},
+                "registry": {"url": "registry.example.org/dev"},
+            }
+        },
+    },
+    lambda _: "the test",
+)
+RULES = rules_of(SETTINGS, "dev", SETTINGS.environments)
 HARDENED: dict[str, Any] = {
     "read_only": True,
     "cap_drop": ["ALL"],
@@ -101,13 +124,10 @@ def test_it_makes_its_user_as_the_job_does(
 def test_it_operates_as_its_pod_does(
     engine: docker.DockerClient, image: str, control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    """Hardened, and as a user without a name."""
+    """Hardened, as a user without a name, and before an authority without key identifiers."""
     (port,) = free_ports(1)
     files = {
-        "config/rules.json": (
-            '{"project": "mautic", "host": "192.0.2.1", "port": 3306,'
-            ' "environments": {}, "others": {}}'
-        ),
+        "config/rules.json": json.dumps(RULES),
         "config/floor.json": json.dumps(FLOOR),
         "login/username": "mautic__manager",
         "login/password": "planted-password",
@@ -145,6 +165,16 @@ def test_it_operates_as_its_pod_does(
                 return False
 
         until(answers, 60)
+        own = names_of(SETTINGS, "dev", "plain")
+        owner = Owner("dev", own.slug, own.branch, "https://git.example.com/mautic.git")
+        admin = Cluster("test", str(control_plane.kubeconfig))
+        admin.create(namespace(owner, own, ClusterRecord(State.DEPLOYING, own.url), ""))
+        try:
+            until(lambda: is_furnished(admin.get("Namespace", own.namespace)), 60)
+        except AssertionError:
+            pytest.fail(made.logs().decode())
+        finally:
+            admin.delete("Namespace", own.namespace)
 
 
 @pytest.mark.parametrize(
