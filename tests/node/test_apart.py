@@ -570,7 +570,7 @@ def all_asks(bed: Bed, apart: Apart) -> dict[str, Ask]:
             ApiRequest("GET", path("Service", f"{site}:http", "proxy") + "/healthz")
         ),
         "delete B's policy": Ask(
-            ApiRequest("DELETE", path("NetworkPolicy", f"{other.release}-default-deny"))
+            ApiRequest("DELETE", path("NetworkPolicy", f"{other.release}-deny"))
         ),
         "B's host name, in B's namespace": Ask(made("Ingress", "of-a", theirs, spec=hijack)),
         "take B's lock": Ask(ApiRequest("DELETE", path("Lease", "mautic-multidev"))),
