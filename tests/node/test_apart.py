@@ -174,6 +174,7 @@ def from_own_pod(bed: Bed, told: Apart, image: str) -> Mapping[str, str]:
     until(lambda: phases() in (["Succeeded"], ["Failed"]), seconds=120)
     said = bed.cluster.logs(where, pods()[0]["metadata"]["name"], "main") or ""
     assert phases() == ["Succeeded"], said
+    told.jobs[A].cluster.delete("Job", meta["name"], where)
     return read(said, told)
 
 
@@ -395,6 +396,8 @@ def apart(bed: Bed) -> Iterator[Apart]:
         told.after["a web pod"] = from_web_pod(bed, told, **who)
         told.after["a pod of A's own making"] = from_own_pod(bed, told, image)
         told.places.append(places(bed))
+        # A clean-up keeps a namespace with what it has not made.
+        jobs[A].cluster.delete("Service", "detour", bed.names(A).namespace)
         yield told
 
 
