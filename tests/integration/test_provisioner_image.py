@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
+import requests
 
+from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.core.environment import Owner, State
+from tasks.core.kubernetes.manifests import namespace
+from tasks.core.kubernetes.provisioner import is_furnished, rules_of
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.settings import names_of, parse
 from tests.integration.standin_support import container
-from tests.support.images import PREFIX, debian, has_image, key_of, machine_lock, run
-from tests.support.provisioner import ADMINISTRATOR, FOLDER, Database, running_database
-from tests.support.suite import ROOT
+from tests.support.controlplane import ControlPlane, free_ports
+from tests.support.deploys import until
+from tests.support.provisioner import (
+    ADMINISTRATOR,
+    FLOOR,
+    Database,
+    provisioner_image,
+    running_database,
+)
 
+SETTINGS = parse(
+    {
+        "project": "image-test",
+        "environments": {
+            "dev": {
+                "target": "kubernetes",
+                "branches": ["*"],
+                "host": "{slug}.dev.example.org",
+                "cluster": {"name": "one"},
+                "database": {"host": "192.0.2.1"},
+                "registry": {"url": "registry.example.org/dev"},
+            }
+        },
+    },
+    lambda _: "the test",
+)
+RULES = rules_of(SETTINGS, "dev", SETTINGS.environments)
 HARDENED: dict[str, Any] = {
     "read_only": True,
     "cap_drop": ["ALL"],
@@ -24,23 +55,7 @@ HARDENED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def image(engine: docker.DockerClient) -> str:
-    """The image, built if the engine lacks it."""
-    base = debian(engine)
-    parts = ("__init__", "display", "errors", "names")
-    core = [ROOT / "tasks" / "core" / f"{name}.py" for name in parts]
-    tag = key_of(FOLDER, ROOT / "docker" / "apt", *core, more=base)
-    reference = f"{PREFIX}/provisioner:{tag}"
-    with machine_lock("provisioner"):
-        if not has_image(engine, reference):
-            run(
-                *("docker", "buildx", "--builder", "default", "bake", "--load"),
-                *("--file", str(FOLDER / "docker-bake.hcl")),
-                *(f"--set=provisioner.tags={reference}", f"--set=provisioner.context={FOLDER}"),
-                f"--set=provisioner.contexts.apt={ROOT / 'docker' / 'apt'}",
-                f"--set=provisioner.contexts.core={ROOT / 'tasks' / 'core'}",
-                env={"DEBIAN_IMAGE": base},
-            )
-    return reference
+    return provisioner_image(engine)
 
 
 def result(made: Any) -> tuple[int, str]:
@@ -104,6 +119,62 @@ def test_it_makes_its_user_as_the_job_does(
         status, said = result(made)
     assert (status, said) == (0, "provisioner: the user mautic__manager is limited to mautic_*\n")
     assert "mautic__manager" in database.names()
+
+
+def test_it_operates_as_its_pod_does(
+    engine: docker.DockerClient, image: str, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """Hardened, as a user without a name, and before an authority without key identifiers."""
+    (port,) = free_ports(1)
+    files = {
+        "config/rules.json": json.dumps(RULES),
+        "config/floor.json": json.dumps(FLOOR),
+        "login/username": "mautic__manager",
+        "login/password": "planted-password",
+        "kubeconfig": control_plane.kubeconfig.read_text(),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    tmp_path.chmod(0o755)
+    pki = str(control_plane.pki.root)
+    options = {
+        **HARDENED,
+        "network_mode": "host",
+        "volumes": {
+            str(tmp_path): {"bind": "/given", "mode": "ro"},
+            pki: {"bind": pki, "mode": "ro"},
+        },
+        "environment": {
+            "KUBECONFIG": "/given/kubeconfig",
+            "PROVISIONER_RULES": "/given/config/rules.json",
+            "PROVISIONER_FLOOR": "/given/config/floor.json",
+            "PROVISIONER_LOGIN": "/given/login",
+            "PROVISIONER_NAMESPACE": "default",
+            "PROVISIONER_HEALTH": f"http://127.0.0.1:{port}/healthz",
+        },
+    }
+    with container(engine, image, ["operate"], **options) as made:
+
+        def answers() -> bool:
+            made.reload()
+            assert made.status != "exited", made.logs().decode()
+            try:
+                return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=2).ok
+            except requests.RequestException:
+                return False
+
+        until(answers, 60)
+        own = names_of(SETTINGS, "dev", "plain")
+        owner = Owner("dev", own.slug, own.branch, "https://git.example.com/mautic.git")
+        admin = Cluster("test", str(control_plane.kubeconfig))
+        admin.create(namespace(owner, own, ClusterRecord(State.DEPLOYING, own.url), ""))
+        try:
+            until(lambda: is_furnished(admin.get("Namespace", own.namespace)), 60)
+        except AssertionError:
+            pytest.fail(made.logs().decode())
+        finally:
+            admin.delete("Namespace", own.namespace)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -68,14 +69,17 @@ class Pki:
         *,
         server: bool = False,
         names: Sequence[str] = (),
+        addresses: Sequence[str] = (),
     ) -> None:
         """Write `<file>.crt` and `<file>.key` for a user, or for a server on loopback.
 
         Args:
             names: more host names of the server.
+            addresses: more addresses of the server.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        self._write(file, key, self._sign(_name(user, group), key, server=server, names=names))
+        known = (*names, *map(ipaddress.ip_address, addresses))
+        self._write(file, key, self._sign(_name(user, group), key, server=server, known=known))
 
     def _sign(
         self,
@@ -84,7 +88,7 @@ class Pki:
         *,
         ca: bool = False,
         server: bool = False,
-        names: Sequence[str] = (),
+        known: Sequence[str | IPv4Address | IPv6Address] = (),
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -101,12 +105,12 @@ class Pki:
         if not ca:
             builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if server:
-            addresses = [ipaddress.ip_address(text) for text in ("127.0.0.1", "10.0.0.1")]
+            loopback = ("localhost", *map(ipaddress.ip_address, ("127.0.0.1", "10.0.0.1")))
             builder = builder.add_extension(
                 x509.SubjectAlternativeName(
                     [
-                        *map(x509.DNSName, ("localhost", *names)),
-                        *map(x509.IPAddress, addresses),
+                        x509.DNSName(each) if isinstance(each, str) else x509.IPAddress(each)
+                        for each in (*loopback, *known)
                     ]
                 ),
                 critical=False,
@@ -138,9 +142,13 @@ class ControlPlane:
         url: the API server's address.
         kubeconfig: an administrator's kubeconfig with the context ``test``.
         api_options: further options of the API server.
+        address: where it listens.
+        known_as: its other addresses.
     """
 
     api_options: tuple[str, ...] = ()
+    address = "127.0.0.1"
+    known_as: tuple[str, ...] = ()
 
     def __init__(self, programs: Path, root: Path) -> None:
         self._programs = programs
@@ -148,7 +156,7 @@ class ControlPlane:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.pki = Pki(root / "pki")
         self._etcd, self._peer, self._api, self._controllers, self._scheduler = free_ports(5)
-        self.url = f"https://127.0.0.1:{self._api}"
+        self.url = f"https://{self.address}:{self._api}"
         self.kubeconfig = root / "admin.kubeconfig"
 
     def start(self) -> None:
@@ -160,7 +168,8 @@ class ControlPlane:
 
     def start_bare(self) -> None:
         """Start only the API server, without controllers."""
-        self.pki.issue("apiserver", "kube-apiserver", server=True)
+        known_as = (self.address, *self.known_as)
+        self.pki.issue("apiserver", "kube-apiserver", server=True, addresses=known_as)
         self.pki.issue("front-proxy", "front-proxy-client")
         self.pki.issue("kubelet-client", "kube-apiserver-kubelet-client")
         for file, user, group in (
@@ -222,9 +231,9 @@ class ControlPlane:
         self._run(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{self._etcd}",
-            "--bind-address=127.0.0.1",
+            f"--bind-address={self.address}",
             f"--secure-port={self._api}",
-            "--advertise-address=127.0.0.1",
+            f"--advertise-address={self.address}",
             "--endpoint-reconciler-type=none",
             f"--tls-cert-file={pki / 'apiserver.crt'}",
             f"--tls-private-key-file={pki / 'apiserver.key'}",

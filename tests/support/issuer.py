@@ -25,6 +25,7 @@ from tests.support.suite import ROOT
 PROJECT = "group/project"
 AUDIENCE = "mautic-multidev"
 PREFIX = "gitlab:"
+SIGNER = "signer.json"
 
 
 def user_of(branch: str) -> str:
@@ -32,49 +33,23 @@ def user_of(branch: str) -> str:
     return f"{PREFIX}project_path:{PROJECT}:ref_type:branch:ref:{branch}"
 
 
-class Issuer:
-    """Publishes its key over TLS, with a certificate of its own authority, and signs tokens.
+class Signer:
+    """Signs tokens like GitLab's.
 
-    Attributes:
-        url: its address, the tokens' ``iss``.
-        authority: path of the authority's certificate.
+    Args:
+        url: the tokens' ``iss``.
+        key: the key.
     """
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        pki = Pki(folder / "pki")
-        pki.issue("server", "issuer", server=True)
-        self.authority = pki.root / "ca.crt"
-        self._key = new_key()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pki.root / "server.crt", pki.root / "server.key")
-        self._server = _Pages(("127.0.0.1", 0), _Handler)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
-        pages = {
-            "/.well-known/openid-configuration": {
-                "issuer": self.url,
-                "jwks_uri": f"{self.url}/jwks",
-                "response_types_supported": ["id_token"],
-                "subject_types_supported": ["public"],
-                "id_token_signing_alg_values_supported": ["RS256"],
-            },
-            "/jwks": KeySet([self._key]).as_dict(private=False),
-        }
-        self._server.pages = pages
+    def __init__(self, url: str, key: RSAKey) -> None:
+        self.url = url
+        self.key = key
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="issuer").start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    @classmethod
+    def read(cls, folder: Path) -> Signer:
+        """Return the signer of an issuer that another process runs in this folder."""
+        written = json.loads((folder / SIGNER).read_text())
+        return cls(written["url"], RSAKey.import_key(written["key"]))
 
     def token(
         self,
@@ -102,8 +77,56 @@ class Issuer:
             "exp": now + 3600,
             **claims,
         }
-        signing = key or self._key
-        return jwt.encode({"alg": "RS256", "kid": self._key.kid}, said, signing)
+        signing = key or self.key
+        return jwt.encode({"alg": "RS256", "kid": self.key.kid}, said, signing)
+
+
+class Issuer(Signer):
+    """Publishes its key over TLS, with a certificate of its own authority, and signs tokens.
+
+    Args:
+        folder: a folder to make, of which others make a Signer.
+
+    Attributes:
+        authority: path of the authority's certificate.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        pki = Pki(folder / "pki")
+        pki.issue("server", "issuer", server=True)
+        self.authority = pki.root / "ca.crt"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pki.root / "server.crt", pki.root / "server.key")
+        self._server = _Pages(("127.0.0.1", 0), _Handler)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        super().__init__(f"https://127.0.0.1:{self._server.server_address[1]}", new_key())
+        written = {"url": self.url, "key": self.key.as_dict(private=True)}
+        (folder / SIGNER).write_text(json.dumps(written))
+        pages = {
+            "/.well-known/openid-configuration": {
+                "issuer": self.url,
+                "jwks_uri": f"{self.url}/jwks",
+                "response_types_supported": ["id_token"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+            },
+            "/jwks": KeySet([self.key]).as_dict(private=False),
+        }
+        self._server.pages = pages
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True, name="issuer").start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def new_key() -> RSAKey:
@@ -139,15 +162,7 @@ class TrustingPlane(Audited):
         super().__init__(needed_assets(), root)
         self.issuer = issuer
         self._jobs = 0
-        config = documented()
-        (own,) = config["jwt"]
-        own["issuer"] |= {
-            "url": issuer.url,
-            "certificateAuthority": issuer.authority.read_text(),
-        }
-        file = root / "authentication.yaml"
-        file.write_text(yaml.safe_dump(config))
-        self.api_options = (f"--authentication-config={file}",)
+        self.api_options = (trusting(issuer, root / "authentication.yaml"),)
 
     def bearer(self, name: str, token: str) -> Path:
         """Return the path of a kubeconfig with a token."""
@@ -162,6 +177,15 @@ class TrustingPlane(Audited):
         self._jobs += 1
         token = self.issuer.token(branch, **claims)
         return Cluster("test", str(self.bearer(f"job-{self._jobs}", token)))
+
+
+def trusting(issuer: Issuer, file: Path) -> str:
+    """Write the API server's configuration for an issuer; return the option that names it."""
+    config = documented()
+    (own,) = config["jwt"]
+    own["issuer"] |= {"url": issuer.url, "certificateAuthority": issuer.authority.read_text()}
+    file.write_text(yaml.safe_dump(config))
+    return f"--authentication-config={file}"
 
 
 def documented() -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tasks.core.kubernetes.provisioner import rules_of
 from tasks.core.settings import parse
 from tests.support.controlplane import Pki, free_ports
 from tests.support.deploys import until
-from tests.support.images import standin
+from tests.support.images import PREFIX, debian, has_image, key_of, machine_lock, run, standin
 from tests.support.suite import ROOT
 
 FOLDER = ROOT / "docker" / "platform" / "provisioner"
@@ -32,6 +32,26 @@ PLATFORM = "mautic-system"
 FLOOR = {"maxEnvironments": 0, "quota": {"pods": "40"}, "limits": []}
 """What namespaces stand on, where a test has nothing else to say."""
 ACCOUNT = f"system:serviceaccount:{PLATFORM}:mautic-provisioner"
+
+
+def provisioner_image(engine: docker.DockerClient) -> str:
+    """Return the provisioner's image, built if the engine lacks it."""
+    base = debian(engine)
+    parts = ("__init__", "display", "errors", "names")
+    core = [ROOT / "tasks" / "core" / f"{name}.py" for name in parts]
+    tag = key_of(FOLDER, ROOT / "docker" / "apt", *core, more=base)
+    reference = f"{PREFIX}/provisioner:{tag}"
+    with machine_lock("provisioner"):
+        if not has_image(engine, reference):
+            run(
+                *("docker", "buildx", "--builder", "default", "bake", "--load"),
+                *("--file", str(FOLDER / "docker-bake.hcl")),
+                *(f"--set=provisioner.tags={reference}", f"--set=provisioner.context={FOLDER}"),
+                f"--set=provisioner.contexts.apt={ROOT / 'docker' / 'apt'}",
+                f"--set=provisioner.contexts.core={ROOT / 'tasks' / 'core'}",
+                env={"DEBIAN_IMAGE": base},
+            )
+    return reference
 
 
 @dataclass

@@ -2,8 +2,10 @@
 
 The node is the one that MAUTIC_NODE_CONTEXT names, a context of KUBECONFIG; MAUTIC_NODE_REGISTRY is
 then the host and port of a registry that both this machine and the node reach under that name.
-Without them a node is started on this machine for the time of the command, given root and its
-programs (KUBEBUILDER_ASSETS); where those are missing, too, that is said, and nothing is run.
+MAUTIC_NODE_ISSUER may name the folder of an issuer whose tokens the API server trusts
+(tests/support/issuer.py), and into whose cluster a platform may be installed. Without these a node
+is started on this machine for the time of the command, given root and its programs
+(KUBEBUILDER_ASSETS); where those are missing, too, that is said, and nothing is run.
 """
 
 from __future__ import annotations
@@ -26,10 +28,12 @@ import docker
 from tests.conftest import running_registry
 from tests.support.controlplane import assets
 from tests.support.images import debian
+from tests.support.issuer import Issuer
 from tests.support.realnode.machine import RealNode, lacking
 
 CONTEXT = "MAUTIC_NODE_CONTEXT"
 REGISTRY = "MAUTIC_NODE_REGISTRY"
+ISSUER = "MAUTIC_NODE_ISSUER"
 
 
 def main(argv: list[str]) -> int:
@@ -82,18 +86,19 @@ def node(folder: Path) -> Iterator[dict[str, str]]:
     engine = docker.from_env()
     root = Path(tempfile.mkdtemp(prefix=f"multidev-node-{secrets.token_hex(2)}-", dir="/var/tmp"))
     try:
-        with running_registry(engine) as registry:
+        with running_registry(engine) as registry, Issuer(root / "issuer") as issuer:
             pause = f"{registry}/pause:1"
             dockerfile = f'FROM {debian(engine)}\nENTRYPOINT ["/bin/sleep", "infinity"]\n'
             engine.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=pause, rm=True)
             for event in engine.images.push(pause, stream=True, decode=True):
                 assert "error" not in event, event
             engine.images.remove(pause)
-            with RealNode(folder, root, registry, pause) as made:
+            with RealNode(folder, root, registry, pause, issuer) as made:
                 yield {
                     "KUBECONFIG": str(made.plane.kubeconfig),
                     CONTEXT: "test",
                     REGISTRY: registry,
+                    ISSUER: str(root / "issuer"),
                 }
     finally:
         engine.close()

@@ -75,7 +75,7 @@ class Bed:
     def __post_init__(self) -> None:
         self.cluster = Cluster(self.context, None)
         self._api = Transport(self.context, None, 30)
-        self._helm = find_helm(Runner(Redactor()), ROOT)
+        self.helm = find_helm(Runner(Redactor()), ROOT)
         (self.checkout / VALUES).write_text(yaml.safe_dump(OWN))
         (self.checkout / THEME).parent.mkdir(parents=True)
         (self.checkout / THEME).write_text("/* first */\n")
@@ -120,34 +120,45 @@ class Bed:
         }
 
     def _environ(self) -> dict[str, str]:
-        path = f"{self._helm.parent}:{self.inv.environ()['PATH']}"
+        path = f"{self.helm.parent}:{self.inv.environ()['PATH']}"
         return {"KUBECONFIG": os.environ["KUBECONFIG"], "PATH": path}
 
     def run(
-        self, *args: str, settings: Object | None = None, stdin: str = "", timeout: float = 600
+        self,
+        *args: str,
+        settings: Object | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        timeout: float = 600,
     ) -> CompletedProcess[str]:
         """Run `inv` to its end."""
         done = self.inv(
             self.checkout,
             *args,
             settings=settings or self.settings(),
-            env=self._environ(),
+            env={**self._environ(), **(env or {})},
             stdin=stdin,
             timeout=timeout,
         )
         self.said += [done.stdout, done.stderr]
         return done
 
-    def ok(self, *args: str, settings: Object | None = None) -> CompletedProcess[str]:
+    def ok(self, *args: str, **options: Any) -> CompletedProcess[str]:
         """Run `inv` to its end; it must succeed."""
-        done = self.run(*args, settings=settings)
+        done = self.run(*args, **options)
         assert done.returncode == 0, f"inv {' '.join(args)}: {done.returncode}\n{done.stderr}"
         return done
 
-    def start(self, *args: str, settings: Object | None = None) -> Popen[str]:
+    def start(
+        self,
+        *args: str,
+        settings: Object | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Popen[str]:
         """Start `inv`."""
         settings = settings or self.settings()
-        return self.inv.start(self.checkout, *args, settings=settings, env=self._environ())
+        env = {**self._environ(), **(env or {})}
+        return self.inv.start(self.checkout, *args, settings=settings, env=env)
 
     def deploy(
         self, branch: str, *options: str, settings: Object | None = None
@@ -173,11 +184,13 @@ class Bed:
         (self.checkout / THEME).write_text(text)
         return commit_all(self.checkout, text)[:8]
 
-    def push_database(self) -> None:
-        """Push the image of the branches' databases."""
-        reference = f"{self.registry}/{self.project}/database"
-        self.engine.images.get(standin(self.engine, "database")).tag(reference, "1")
-        self._push(reference, "1")
+    def push(self, image: str, name: str) -> str:
+        """Push an image of this machine into the registry; return its reference by digest."""
+        repository = f"{self.registry}/{self.project}/{name}"
+        self.engine.images.get(image).tag(repository, "1")
+        self._push(repository, "1")
+        found = self.engine.images.get(f"{repository}:1").attrs["RepoDigests"]
+        return next(one for one in found if one.startswith(f"{repository}@"))
 
     def variant(self, tag: str, base: str, lines: str = "") -> str:
         """Push both images of a tag under another one, the mautic image with further lines."""
@@ -321,7 +334,7 @@ def real_bed(engine: docker.DockerClient, project: Path, scratch: Path) -> Itera
         scratch=scratch,
     )
     try:
-        made.push_database()
+        made.push(standin(engine, "database"), "database")
         yield made
     finally:
         made.remove()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tests.support.controlplane import ControlPlane, assets, free_ports
+from tests.support.issuer import Issuer, trusting
 from tests.support.realnode.addons import Addons
 
 PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy")
@@ -30,6 +31,8 @@ BRIDGE = "multidev0"
 GATEWAY = "10.247.0.1"
 PODS = "10.247.0.0/24"
 SERVICES = "10.248.0.0/16"
+API = "10.248.0.1"
+"""The API server's Service: the first address of that range."""
 READY_SECONDS = 120
 
 
@@ -45,10 +48,13 @@ def lacking() -> list[str]:
 
 
 class Plane(ControlPlane):
-    """A control plane whose pods are run by a real kubelet."""
+    """A control plane whose pods are run by a real kubelet, and reach it."""
 
+    address = GATEWAY
+    known_as = (API,)
     api_options = (
         f"--service-cluster-ip-range={SERVICES}",
+        "--endpoint-reconciler-type=lease",
         "--kubelet-preferred-address-types=InternalIP",
         "--allow-privileged=true",
     )
@@ -62,12 +68,13 @@ class RealNode:
         root: where its files go; on a file system that can be a layer of an overlay.
         registry: host and port on loopback of a registry without TLS, for images.
         pause: an image in it that does nothing, for the pods' own containers.
+        issuer: whose tokens the API server trusts.
 
     Attributes:
         plane: its control plane.
     """
 
-    def __init__(self, folder: Path, root: Path, registry: str, pause: str) -> None:
+    def __init__(self, folder: Path, root: Path, registry: str, pause: str, issuer: Issuer) -> None:
         self._folder = folder
         self._root = root
         self._registry = registry
@@ -79,12 +86,14 @@ class RealNode:
         self._containerd: subprocess.Popen[bytes] | None = None
         (root / "plane").mkdir()
         self.plane = Plane(folder, root / "plane")
+        trust = trusting(issuer, root / "authentication.yaml")
+        self.plane.api_options = (*Plane.api_options, trust)
         self._addons: Addons | None = None
 
     def __enter__(self) -> RealNode:
         try:
-            self.plane.start()
             self._lay_network()
+            self.plane.start()
             self._start_containerd()
             self._start_kubelet()
             self._start_proxy()
@@ -132,7 +141,7 @@ class RealNode:
     # -- its parts ----------------------------------------------------------------------------
 
     def _lay_network(self) -> None:
-        """Make the bridge that the first pod would make: the name server listens on it."""
+        """Make the bridge that the first pod would make: the name and API servers listen on it."""
         for words in (
             f"ip link add {BRIDGE} type bridge",
             f"ip addr add {GATEWAY}/24 dev {BRIDGE}",

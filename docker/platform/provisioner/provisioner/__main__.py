@@ -56,6 +56,7 @@ def _operate() -> int:
     from kubernetes import client, config
 
     from provisioner.cluster import Kubernetes
+    from provisioner.connection import relax
     from provisioner.floor import Floor
     from provisioner.furnish import Furnisher
     from provisioner.operator import register, run
@@ -66,7 +67,8 @@ def _operate() -> int:
     login = partial(login_in, Path(os.environ["PROVISIONER_LOGIN"]))
     login()  # what is wrong with it is told at once
     config.load_config()  # type: ignore[no-untyped-call]
-    cluster = Kubernetes(client.CoreV1Api(), os.environ["PROVISIONER_NAMESPACE"])
+    api = client.CoreV1Api(relax(client.ApiClient()))
+    cluster = Kubernetes(api, os.environ["PROVISIONER_NAMESPACE"])
     server, furnisher = Server(address, login, rules.prefix), Furnisher(rules, floor, cluster)
     reconciler = Reconciler(rules, server, cluster, furnisher)
     run(register(reconciler), os.environ.get("PROVISIONER_HEALTH", HEALTH))

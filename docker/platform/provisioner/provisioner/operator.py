@@ -12,6 +12,7 @@ from typing import Any
 import kopf
 
 from provisioner.cluster import ClusterError
+from provisioner.connection import log_in
 from provisioner.furnish import FullError
 from provisioner.reconcile import Reconciler
 from provisioner.rules import DATABASE, MANAGED_BY, MANAGER, PREFIX, ForeignError
@@ -37,7 +38,7 @@ def register(reconciler: Reconciler) -> kopf.OperatorRegistry:
     with_database = {**ours, "labels": {**ours["labels"], DATABASE: kopf.PRESENT}}
 
     # A registry of one's own has no handlers to log in.
-    kopf.on.login(registry=registry)(kopf.login_via_client)
+    kopf.on.login(registry=registry)(log_in)
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
