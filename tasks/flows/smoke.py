@@ -56,21 +56,26 @@ def smoke_test(
     styles = [path for path in stylesheets(page.text, url + LOGIN) if path]
     if not styles:
         raise SuiteError(f"{url}{LOGIN} is answered, but by a page that links no stylesheet")
-    # 404 is final; 429 and 5xx, of the site or a proxy in front of it, are not.
-    style = patience.ask(styles[0], lambda status: status < 500 and status != BUSY)
+    style = patience.ask(styles[0], _is_final)
     if style.status != 200 or not style.text:
         raise SuiteError(f"{url}{styles[0]} answers {style.status} instead of a stylesheet")
     say(f"{LOGIN} and {styles[0]} answer")
     if as_stranger:
-        _check_door(as_stranger, url)
+        _check_door(_Patience(as_stranger, say, url, patience_seconds))
 
 
-def _check_door(as_stranger: Callable[[str], SiteResponse], url: str) -> None:
+def _is_final(status: int) -> bool:
+    """Return True unless the site, or a proxy in front of it, is busy or failing: 429 and 5xx."""
+    return status < 500 and status != BUSY
+
+
+def _check_door(stranger: _Patience) -> None:
     """Raise SuiteError if the login page is shown to somebody without the password."""
-    status = as_stranger(LOGIN).status
+    status = stranger.ask(LOGIN, _is_final).status
     if status != REFUSED:
         raise SuiteError(
-            f"{url}{LOGIN} answers {status} to a stranger, instead of asking for the password",
+            f"{stranger.url}{LOGIN} answers {status} to a stranger, instead of asking for the "
+            "password",
             hint="images of nginx from before the door have none: build them again (inv build), "
             "or set `door: open` for the environment",
         )

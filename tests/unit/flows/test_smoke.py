@@ -41,6 +41,20 @@ def test_a_door_that_a_stranger_passes_is_none(status: int) -> None:
     assert "inv build" in (caught.value.hint or "")
 
 
+def test_a_stranger_is_patient_with_a_busy_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.flows.smoke.POLL_SECONDS", 0)
+    site = {"/s/login": _page(LOGIN), "/media/a.css?v1": _page("body {}")}
+    answers = iter([_page("", 429), _page("", 503), _page("", 401)])
+    smoke_test(
+        site.__getitem__,
+        lambda _: None,
+        URL,
+        patience_seconds=5,
+        as_stranger=lambda _: next(answers),
+    )
+    assert list(answers) == []
+
+
 @pytest.mark.parametrize(
     ("login", "style", "message"),
     [
