@@ -168,8 +168,9 @@ FATES = {
         | {"images": {"redis": "{registry}/none@sha256:" + "e" * 64}},
     ),
     "a variable that cannot be": Fate(
-        r"job/\S+-migrate: the Job failed .*exit code 64: mautic: FPM_PM must be static, dynamic "
-        r"or ondemand, not 'no-such-way'",
+        # All containers find it; which is told depends on who is looked at first.
+        r"(job/\S+-migrate: the Job failed|the container keeps crashing) .*exit code 64: mautic: "
+        r"FPM_PM must be static, dynamic or ondemand, not 'no-such-way'",
         lines="ENV FPM_PM=no-such-way",
     ),
     "a setting that php-fpm alone finds wrong": Fate(
@@ -192,7 +193,7 @@ FATES = {
         {"quota": {"hard": {"pods": "1"}}},
     ),
     "a pod that never becomes ready": Fate(
-        r"GET /no/such/page answered 404",
+        r"GET /ready answered 404",
         {"web": {"readiness": {"path": "/no/such/page"}}},
         patience={"deadline_seconds": 30},
     ),

@@ -20,8 +20,8 @@ from tests.support.suite import git
 
 BRANCH = "feature/Login"
 OTHER = "other"
-LINES_MAX = 20
-"""What a healthy deploy may print into a pipe."""
+LINES_MAX = 25
+"""What a healthy deploy may print into a pipe: 18 on a quiet machine, more where it has to wait."""
 
 
 @dataclass
