@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
-import json
 import secrets
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,14 +12,12 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters.host.tools import find_helm
 from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.kubernetes.transport import ApiRequest
-from tasks.adapters.process import Runner
 from tasks.core.environment import Owner, State
-from tasks.core.errors import ClusterError, MissingToolError, SuiteError
+from tasks.core.errors import ClusterError, SuiteError
 from tasks.core.kubernetes.manifests import (
     DatabaseServer,
     database_job,
@@ -29,14 +25,11 @@ from tasks.core.kubernetes.manifests import (
     namespace,
 )
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.names import Names, names
-from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.access import grant_access
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.values import merge_values
-from tests.conftest import missing
 from tests.support.deploys import until
-from tests.support.platform import BRANCHES, MAIN, Audited, audited
+from tests.support.platform import BRANCHES, MAIN, Audited, audited, install_chart, names_in
 from tests.support.rights import resource
 from tests.support.suite import ROOT
 
@@ -79,22 +72,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
 @pytest.fixture(scope="module")
 def admin(plane: Audited) -> Cluster:
     """The administrator, after the platform has been installed."""
-    try:
-        helm = find_helm(Runner(Redactor()), ROOT)
-    except MissingToolError as error:
-        missing(str(error))
-    cluster = Cluster("test", str(plane.kubeconfig))
-    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLATFORM}})
-    subprocess.run(
-        [
-            *(str(helm), "install", "mautic-platform", str(ROOT / "helm" / "platform")),
-            *(f"--namespace={PLATFORM}", f"--kubeconfig={plane.kubeconfig}", "--values=-"),
-        ],
-        input=json.dumps(VALUES),
-        text=True,
-        check=True,
-        capture_output=True,
-    )
+    cluster = install_chart(plane, VALUES)
     for where in (PLATFORM, "kube-system"):
         cluster.create(
             {
@@ -134,17 +112,6 @@ def branch(plane: Audited, admin: Cluster) -> Cluster:
 def main(plane: Audited, admin: Cluster) -> Cluster:
     """A CI job of the main branch."""
     return plane.client("job-of-main", MAIN)
-
-
-def names_in(environment: str, slug: str) -> Names:
-    fixed = environment == "prod"
-    return names(
-        slug,
-        environment=environment,
-        project="mautic",
-        namespace="{project}-prod" if fixed else "{project}-{slug}",
-        host="mautic.example.com" if fixed else "{slug}.dev.example.com",
-    )
 
 
 def made_namespace(slug: str, environment: str = "dev") -> Object:

@@ -5,32 +5,25 @@ The provisioner's database server is away: namespaces that ask for no database n
 
 from __future__ import annotations
 
-import json
 import secrets
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from provisioner.server import Login
-from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import ApiRequest
-from tasks.adapters.process import Runner
 from tasks.core.environment import Owner, State
-from tasks.core.errors import ClusterError, MissingToolError
+from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.provisioner import FLOOR, is_furnished, rules_of
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.redact import Redactor
 from tasks.core.settings import Settings, names_of, parse
 from tasks.flows.kubernetes.access import grant_access
-from tests.conftest import missing
 from tests.support.deploys import until
-from tests.support.platform import BRANCHES, MAIN, Audited, audited
+from tests.support.platform import BRANCHES, MAIN, Audited, audited, install_chart
 from tests.support.provisioner import ACCOUNT, PLATFORM, Mounted, Process, running
-from tests.support.suite import ROOT
 
 Object = dict[str, Any]
 
@@ -94,22 +87,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
 @pytest.fixture(scope="module")
 def admin(plane: Audited) -> Cluster:
     """The administrator, after the platform has been installed."""
-    try:
-        helm = find_helm(Runner(Redactor()), ROOT)
-    except MissingToolError as error:
-        missing(str(error))
-    cluster = Cluster("test", str(plane.kubeconfig))
-    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLATFORM}})
-    subprocess.run(
-        [
-            *(str(helm), "install", "mautic-platform", str(ROOT / "helm" / "platform")),
-            *(f"--namespace={PLATFORM}", f"--kubeconfig={plane.kubeconfig}", "--values=-"),
-        ],
-        input=json.dumps(VALUES),
-        text=True,
-        check=True,
-        capture_output=True,
-    )
+    cluster = install_chart(plane, VALUES)
     for name in ("branches", "somebodys"):
         priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1}
         cluster._transport.json(

@@ -14,22 +14,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import ApiRequest
-from tasks.adapters.process import Runner
 from tasks.core.environment import Owner, State
-from tasks.core.errors import ClusterError, MissingToolError
+from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.network import network_rules
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names, names
-from tasks.core.redact import Redactor
 from tasks.flows.kubernetes.access import grant_access
 from tasks.flows.kubernetes.values import merge_values
-from tests.conftest import missing
 from tests.support.chart import REQUIRED, image, overlay
-from tests.support.platform import BRANCHES, MAIN, Audited, audited
+from tests.support.platform import BRANCHES, MAIN, Audited, audited, found_helm, install_chart
 from tests.support.suite import ROOT
 
 Object = dict[str, Any]
@@ -90,28 +86,13 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
 
 @pytest.fixture(scope="module")
 def helm() -> Path:
-    try:
-        return find_helm(Runner(Redactor()), ROOT)
-    except MissingToolError as error:
-        missing(str(error))
+    return found_helm()
 
 
 @pytest.fixture(scope="module")
-def admin(plane: Audited, helm: Path) -> Cluster:
+def admin(plane: Audited) -> Cluster:
     """The administrator, after the platform has been installed."""
-    cluster = Cluster("test", str(plane.kubeconfig))
-    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLATFORM}})
-    subprocess.run(
-        [
-            *(str(helm), "install", "mautic-platform", str(ROOT / "helm" / "platform")),
-            *(f"--namespace={PLATFORM}", f"--kubeconfig={plane.kubeconfig}", "--values=-"),
-        ],
-        input=json.dumps(VALUES),
-        text=True,
-        check=True,
-        capture_output=True,
-    )
-    return cluster
+    return install_chart(plane, VALUES)
 
 
 @pytest.fixture(scope="module")

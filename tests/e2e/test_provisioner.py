@@ -7,7 +7,6 @@ import copy
 import json
 import secrets
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,9 +21,7 @@ from provisioner.furnish import Furnisher
 from provisioner.reconcile import Reconciler
 from provisioner.rules import Rules
 from provisioner.server import Login, Server
-from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.process import Runner
 from tasks.core.environment import Owner, State
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import (
@@ -35,11 +32,10 @@ from tasks.core.kubernetes.manifests import (
 )
 from tasks.core.kubernetes.provisioner import provisioner_user
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.names import Names, names
-from tasks.core.redact import Redactor
+from tasks.core.names import Names
 from tasks.flows.kubernetes.access import grant_access
 from tests.support.deploys import until
-from tests.support.platform import BRANCHES, MAIN, Audited, audited
+from tests.support.platform import BRANCHES, MAIN, Audited, audited, install_chart, names_in
 from tests.support.provisioner import (
     ACCOUNT,
     ADMINISTRATOR,
@@ -52,7 +48,6 @@ from tests.support.provisioner import (
     running,
     running_database,
 )
-from tests.support.suite import ROOT
 
 Object = dict[str, Any]
 
@@ -71,8 +66,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
 @pytest.fixture(scope="module")
 def admin(plane: Audited) -> Cluster:
     """The administrator, after the platform has been installed."""
-    cluster = Cluster("test", str(plane.kubeconfig))
-    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLATFORM}})
     values = {
         "provisioner": {"image": IMAGE},
         "access": {
@@ -80,18 +73,7 @@ def admin(plane: Audited) -> Cluster:
             "branches": {"group": BRANCHES, "environments": ["dev"]},
         },
     }
-    subprocess.run(
-        [
-            *(str(find_helm(Runner(Redactor()), ROOT)), "install", "mautic-platform"),
-            *(str(ROOT / "helm" / "platform"), f"--namespace={PLATFORM}"),
-            *(f"--kubeconfig={plane.kubeconfig}", "--values=-"),
-        ],
-        input=json.dumps(values),
-        text=True,
-        check=True,
-        capture_output=True,
-    )
-    return cluster
+    return install_chart(plane, values)
 
 
 @pytest.fixture(scope="module")
@@ -126,17 +108,6 @@ def provisioner(
 def branch(plane: Audited, admin: Cluster) -> Cluster:
     """A CI job of a branch."""
     return plane.client("job-of-a-branch", BRANCHES)
-
-
-def names_in(environment: str, slug: str) -> Names:
-    fixed = environment == "prod"
-    return names(
-        slug,
-        environment=environment,
-        project="mautic",
-        namespace="{project}-prod" if fixed else "{project}-{slug}",
-        host="mautic.example.com" if fixed else "{slug}.dev.example.com",
-    )
 
 
 def some_branch() -> str:

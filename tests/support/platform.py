@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,8 +19,15 @@ from typing import Any, Self
 
 import yaml
 
+from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.process import Runner
+from tasks.core.errors import MissingToolError
+from tasks.core.names import Names, names
+from tasks.core.redact import Redactor
+from tests.conftest import missing
 from tests.support.controlplane import ControlPlane, needed_assets
+from tests.support.suite import ROOT
 
 Object = dict[str, Any]
 
@@ -54,6 +62,44 @@ PUBLISHED: Mapping[str, str] = {
     ),
 }
 """What Terraform publishes of a stack, as far as the platform needs it."""
+
+
+def found_helm() -> Path:
+    """Return Helm, or skip the test where there is none."""
+    try:
+        return find_helm(Runner(Redactor()), ROOT)
+    except MissingToolError as error:
+        missing(str(error))
+
+
+def install_chart(plane: ControlPlane, values: Mapping[str, Any]) -> Cluster:
+    """Install helm/platform into its namespace, which is made; return the administrator."""
+    where = PUBLISHED["platform/namespace"]
+    cluster = Cluster("test", str(plane.kubeconfig))
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": where}})
+    subprocess.run(
+        [
+            *(str(found_helm()), "install", "mautic-platform", str(ROOT / "helm" / "platform")),
+            *(f"--namespace={where}", f"--kubeconfig={plane.kubeconfig}", "--values=-"),
+        ],
+        input=json.dumps(values),
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    return cluster
+
+
+def names_in(environment: str, slug: str) -> Names:
+    """Return a branch's names in `dev`, or in `prod`, which has one namespace for all."""
+    fixed = environment == "prod"
+    return names(
+        slug,
+        environment=environment,
+        project="mautic",
+        namespace="{project}-prod" if fixed else "{project}-{slug}",
+        host="mautic.example.com" if fixed else "{slug}.dev.example.com",
+    )
 
 
 class Audited(ControlPlane):
