@@ -12,15 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.support.controlplane import ControlPlane
+from tests.support.serving import Serving
 
 Only = Callable[[str, str], bool]
 
 
-class FaultyProxy:
+class FaultyProxy(Serving):
     """Forwards every request as the administrator, unless a fault is set.
 
     Attributes:
@@ -46,19 +45,6 @@ class FaultyProxy:
         self.requests: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="faults").start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def write_kubeconfig(self, path: Path, user: dict[str, object] | None = None) -> Path:
         """Write a kubeconfig with the context `test` that leads here."""

@@ -6,12 +6,10 @@ import http.server
 import json
 import re
 import ssl
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import yaml
 from joserfc import jwt
@@ -20,6 +18,7 @@ from joserfc.jwk import KeySet, RSAKey
 from tasks.adapters.kubernetes.cluster import Cluster
 from tests.support.controlplane import Pki, needed_assets
 from tests.support.platform import Audited
+from tests.support.serving import Serving
 from tests.support.suite import ROOT
 
 PROJECT = "group/project"
@@ -81,7 +80,7 @@ class Signer:
         return jwt.encode({"alg": "RS256", "kid": self.key.kid}, said, signing)
 
 
-class Issuer(Signer):
+class Issuer(Serving, Signer):
     """Publishes its key over TLS, with a certificate of its own authority, and signs tokens.
 
     Args:
@@ -114,19 +113,6 @@ class Issuer(Signer):
             "/jwks": KeySet([self.key]).as_dict(private=False),
         }
         self._server.pages = pages
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="issuer").start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def new_key() -> RSAKey:

@@ -6,17 +6,16 @@ import http.server
 import json
 import socket
 import ssl
-import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.support.controlplane import Pki
+from tests.support.serving import Serving
 
 EMPTY_LIST = {"kind": "List", "items": [], "metadata": {"resourceVersion": "1"}}
 
 
-class Misfit:
+class Misfit(Serving):
     """Speaks TLS with a certificate of its own authority, and answers all with an empty list.
 
     Attributes:
@@ -37,19 +36,6 @@ class Misfit:
         self.url = f"https://127.0.0.1:{self.port}"
         self.other_url = f"https://127.0.0.2:{self.port}"
         """The same server by an address that its certificate is not for."""
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="misfit").start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def kubeconfig(self, path: Path, **cluster: Any) -> Path:
         """Write a kubeconfig with the context `test` that leads here; return its path."""
