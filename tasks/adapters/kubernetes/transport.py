@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 
 from tasks.adapters.connection_errors import causes, is_permanent, retry
 from tasks.adapters.kubernetes.kubeconfig import client_from_kubeconfig
+from tasks.adapters.tls import SharedContext
 from tasks.core.errors import ClusterError, ConflictError, reason_of
 from tasks.core.kubernetes.objects import Object
 
@@ -342,26 +343,10 @@ class Transport:
         pool = client.rest_client.pool_manager.connection_pool_kw
         pool |= {"retries": Retry(0, read=False), "maxsize": CONNECTIONS}
         if client.configuration.verify_ssl:
-            pool["ssl_context"] = _verifying(client.configuration.ssl_ca_cert)
+            pool["ssl_context"] = context = SharedContext()
+            if not client.configuration.ssl_ca_cert:
+                context.load_default_certs()
         return client
-
-
-def _verifying(authority: str | None) -> ssl.SSLContext:
-    """Return a context that verifies certificates, whatever form their authority's own has.
-
-    Since Python 3.13 the default refuses authorities without key identifiers, as many of EKS' are
-    (github.com/kubernetes-client/python, issue 2394).
-
-    Args:
-        authority: file that is loaded by each connection; without one, the system's authorities.
-    """
-    from urllib3.util.ssl_ import create_urllib3_context
-
-    context = create_urllib3_context()
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not authority:
-        context.load_default_certs()
-    return context
 
 
 def refusal(request: ApiRequest, answer: ApiAnswer | Any) -> ClusterError:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.adapters.tls import SharedContext
 from tasks.core.errors import SettingsError, reason_of
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def adapter(host: str, **options: Any) -> HTTPAdapter:
     return Trusting(**options)
 
 
-def _context(host: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+def _context(host: str) -> SharedContext:
+    context = SharedContext()
+    context.load_default_certs()
     if not os.environ.get("SSL_CERT_FILE"):
         for path in SYSTEM:
             if Path(path).is_file():

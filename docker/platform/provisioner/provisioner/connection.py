@@ -35,7 +35,15 @@ def log_in(**given: Any) -> Connection | None:
 
 
 def relax(client: ApiClient) -> ApiClient:
-    """Give a client's connections a context of the same kind; return the client."""
+    """Give a client's connections a context of the same kind; return the client.
+
+    The context is complete: urllib3 would load what a connection names into it for every
+    connection anew, at which OpenSSL crashes when another thread reads it.
+    """
+    given, pool = client.configuration, client.rest_client.pool_manager.connection_pool_kw
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
+    context.load_verify_locations(given.ssl_ca_cert)
+    if given.cert_file:
+        context.load_cert_chain(given.cert_file, given.key_file)
+    pool |= {"ssl_context": context, "ca_certs": None, "cert_file": None, "key_file": None}
     return client
