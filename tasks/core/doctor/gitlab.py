@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from tasks.core.doctor.checks import Finding, Severity, version_of
 
-VERSION_MIN = (18, 2, 2)
+VERSION_MIN = (18, 4)
+"""The first one with `access: maintainer` for artifacts, which .gitlab-ci.yml says
+(https://docs.gitlab.com/ci/yaml/#artifactsaccess)."""
+
+_FORKS_APART = (18, 2, 2)
 """Before, a token of a merge request from a fork had the parent's project and branch as its `sub`
 (https://gitlab.com/gitlab-org/gitlab/-/issues/563038)."""
 
@@ -67,10 +71,15 @@ def judge_gitlab(facts: GitlabFacts, tag: str) -> tuple[Finding, ...]:
 def _version(version: str) -> Finding:
     if version_of(version) >= VERSION_MIN:
         return Finding(CHECK, Severity.OK, f"GitLab {version}")
+    why = (
+        "AWS cannot tell a fork's branch from this project's"
+        if version_of(version) < _FORKS_APART
+        else "it does not know `access: maintainer` of artifacts, and refuses the pipeline"
+    )
     return Finding(
         CHECK,
         Severity.PROBLEM,
-        f"GitLab {version}: AWS cannot tell a fork's branch from this project's",
+        f"GitLab {version}: {why}",
         f"upgrade it to {'.'.join(map(str, VERSION_MIN))} or later",
     )
 

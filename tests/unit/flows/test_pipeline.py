@@ -258,6 +258,42 @@ def test_a_saved_plan_is_for_the_job_that_applies_it_alone() -> None:
         assert FILE.definitions[f"{stack}-infra-plan"]["artifacts"]["access"] == "none"
 
 
+def readable_by_developers(pipeline: Pipeline) -> list[str]:
+    """Return the trusted jobs whose artifacts are for more people than maintainers."""
+    return sorted(
+        name
+        for name, definition in pipeline.definitions.items()
+        if is_trusted(definition)
+        and "artifacts" in definition
+        and definition["artifacts"].get("access") not in {"maintainer", "none"}
+    )
+
+
+def test_what_production_keeps_is_for_maintainers() -> None:
+    """The attack: a Developer downloads the logs that a failed deploy of production has left."""
+    kept = {
+        name for name, one in FILE.definitions.items() if is_trusted(one) and "artifacts" in one
+    }
+    plans = {"dev-infra-plan", "prod-infra-plan"}
+    assert kept == {"prod-build", "prod-deploy", "prod-rebuild", *plans}
+    assert readable_by_developers(FILE) == []
+    for access in ("developer", "all"):
+        changed = {**DOCUMENT, ".for-maintainers": {"artifacts": {"access": access}}}
+        assert readable_by_developers(Pipeline(changed)) == sorted(kept - plans)
+
+
+def test_the_deploy_gets_what_the_build_has_kept() -> None:
+    for env in ("dev", "prod"):
+        assert FILE.definitions[f"{env}-build"]["artifacts"]["paths"] == ["build.json"]
+        (needed,) = (
+            need
+            for need in FILE.definitions[f"{env}-deploy"]["needs"]
+            if need["job"] == f"{env}-build"
+        )
+        assert needed.get("artifacts", True)
+    assert FILE.definitions["dev-deploy"]["artifacts"]["access"] == "developer"
+
+
 def test_the_stop_job_exists_whenever_the_deploy_does() -> None:
     deploy, stop = (FILE.definitions[name]["rules"] for name in ("dev-deploy", "cleanup"))
     assert [rule["if"] for rule in deploy] == [rule["if"] for rule in stop]

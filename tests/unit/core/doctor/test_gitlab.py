@@ -7,13 +7,15 @@ import pytest
 from tasks.core.doctor.checks import Severity
 from tasks.core.doctor.gitlab import GitlabFacts, judge_gitlab
 
-GOOD = GitlabFacts("18.2.2-ee", forks=False, runners={"eight": True})
+GOOD = GitlabFacts("18.4.0-ee", forks=False, runners={"eight": True})
 
 
 @pytest.mark.parametrize(
     ("facts", "level", "found"),
     [
-        (GitlabFacts("18.2.2-ee"), Severity.OK, "GitLab 18.2.2-ee"),
+        (GitlabFacts("18.4.0-ee"), Severity.OK, "GitLab 18.4.0-ee"),
+        (GitlabFacts("18.3.6"), Severity.PROBLEM, "18.3.6: it does not know `access: maintainer`"),
+        (GitlabFacts("18.2.2-ee"), Severity.PROBLEM, "does not know `access: maintainer`"),
         (GitlabFacts("19.0.0-pre"), Severity.OK, "GitLab 19.0.0-pre"),
         (GitlabFacts("18.2.1"), Severity.PROBLEM, "cannot tell a fork's branch"),
         (GitlabFacts("17.11.7-ee"), Severity.PROBLEM, "cannot tell a fork's branch"),
