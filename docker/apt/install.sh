@@ -55,6 +55,16 @@ for package; do
   set -- "$@" "$package"
 done
 apt-get install -qq --yes --no-install-recommends "$@"
+# What of it Debian's security archive has, for the bill of materials: dpkg does not know where a
+# package came from.
+mkdir -p /usr/share/mautic-multidev
+# shellcheck disable=SC2016  # the first are dpkg's variables, the others awk's
+dpkg-query --show --showformat '${Package}\n' | xargs apt-cache policy | awk '
+  /^[^ ]/ { name = $1; sub(/:.*/, "", name) }
+  /^     [^ ]/ { installed = 0 }
+  /^ \*\*\*/ { version = $2; installed = 1 }
+  installed && $3 ~ /-security\// { print name, version; installed = 0 }
+' | sort -u > /usr/share/mautic-multidev/security-archive
 if [ -x /usr/sbin/update-ca-certificates ]; then
   update-ca-certificates
 fi

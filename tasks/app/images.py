@@ -55,12 +55,15 @@ class Build:
     tools: BuildTools
     file: Path | None = None
 
-    def plan(self, *, only: str = "", fresh: bool = False, dry: bool = False) -> BuildPlan:
+    def plan(
+        self, *, only: str = "", fresh: bool = False, if_changed: bool = False, dry: bool = False
+    ) -> BuildPlan:
         """Return what the build would do; the local platform's registry is started if needed.
 
         Args:
             only: build just this image; empty for all.
             fresh: build without any cache, and replace what is in the registry.
+            if_changed: keep what is there where the new images have the same packages and bases.
             dry: start nothing.
 
         Raises:
@@ -72,6 +75,7 @@ class Build:
             self.tools,
             only=(only,) if only else (),
             fresh=fresh,
+            if_changed=if_changed,
             registry_to_come=self._is_registry_to_come(dry=dry),
         )
 

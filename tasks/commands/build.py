@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     help={
         "only": "build just this image: mautic or nginx",
         "rebuild": "build without any cache, and replace what is in the registry",
+        "if_changed": "keep this commit's images unless packages or bases have changed",
     }
 )
 def build(
@@ -27,6 +28,7 @@ def build(
     branch: str | None = None,
     only: str = "",
     rebuild: bool = False,
+    if_changed: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -36,7 +38,7 @@ def build(
     as_json = check_format(format)
     dry = dry_run or session.dry
     job = images.branch_build(session, env, branch)
-    plan = job.plan(only=only, fresh=rebuild, dry=dry)
+    plan = job.plan(only=only, fresh=rebuild, if_changed=if_changed, dry=dry)
     _carry_out(session, job, plan, dry=dry, as_json=as_json)
 
 

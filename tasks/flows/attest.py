@@ -57,6 +57,18 @@ class Signer(Protocol):
 
 
 @dataclass(frozen=True)
+class ImageContents:
+    """What is in an image.
+
+    Attributes:
+        release: the code name of its Debian release, or an empty string.
+    """
+
+    packages: list[Package]
+    release: str = ""
+
+
+@dataclass(frozen=True)
 class Attester:
     """What it takes to state something of an image.
 
@@ -74,16 +86,29 @@ class Attester:
     invocation: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
+    def contents(self, registry: Registry, name: str, digest: str) -> ImageContents:
+        """Return what is in an image that was just pushed.
+
+        Raises:
+            RegistryError: the registry cannot be reached, refused or failed; or a database of
+                packages in the image cannot be read.
+            EngineError: the engine cannot be reached, or its disk is full.
+        """
+        with registry.login() as login:
+            files = self.read(registry.reference(name, digest), DATABASES, login)
+        return ImageContents(packages_in(files), release_of(files.get(DEBIAN_RELEASE, "")))
+
     def attest(
         self,
         registry: Registry,
         subject: BuildSubject,
         name: str,
         digest: str,
+        contents: ImageContents,
         *,
         bases: Mapping[str, str],
         started: datetime,
-    ) -> list[Package]:
+    ) -> None:
         """Attach provenance and bill of materials to an image that was just pushed.
 
         Args:
@@ -91,23 +116,16 @@ class Attester:
             subject: what was built, and for whom.
             name: the image's target.
             digest: its digest.
+            contents: what is in it.
             bases: the base images' references by digest, by build argument.
             started: when the build began.
 
-        Returns:
-            The packages in the image.
-
         Raises:
-            RegistryError: the registry cannot be reached, refused or failed; or a database of
-                packages in the image cannot be read.
-            EngineError: the engine cannot be reached, or its disk is full.
+            RegistryError: the registry cannot be reached, refused or failed.
             AwsError: the key cannot be used.
         """
         repository = registry.repository(name)
         finished = datetime.now(UTC)
-        with registry.login() as login:
-            files = self.read(registry.reference(name, digest), DATABASES, login)
-        packages = packages_in(files)
         provenance = Provenance(
             repository=subject.repository,
             commit=subject.checkout.commit,
@@ -120,11 +138,8 @@ class Attester:
             finished=finished.isoformat(timespec="seconds"),
             parameters=self.parameters,
         )
-        release = release_of(files.get(DEBIAN_RELEASE, ""))
-        stated = {
-            PROVENANCE: provenance.predicate(),
-            BILL_OF_MATERIALS: write_bill(repository, digest, packages, release=release),
-        }
+        bill = write_bill(repository, digest, contents.packages, release=contents.release)
+        stated = {PROVENANCE: provenance.predicate(), BILL_OF_MATERIALS: bill}
         registry.attach(
             name,
             digest,
@@ -133,7 +148,6 @@ class Attester:
                 for kind, predicate in stated.items()
             ],
         )
-        return packages
 
     def _attachment(self, statement: Statement) -> Attachment:
         envelope = Envelope(statement.payload())

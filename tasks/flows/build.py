@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,22 +15,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.adapters.docker import build_context
 from tasks.adapters.docker.buildx import BakeOrder, PushError
-from tasks.core.errors import InputError, RefusedError, RegistryError
+from tasks.core.errors import InputError, RegistryError
 from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import base_arguments, linked, target_keys
-from tasks.core.images.packages import package_changes
 from tasks.core.images.reference import is_loopback
 from tasks.core.images.tags import CACHE, IMAGES, LATEST, build_tags
 from tasks.core.plan import Step
-from tasks.flows.attest import packages_of
+from tasks.flows.attest import ExpectedSource
 from tasks.flows.protection import guard, guard_bases
+from tasks.flows.renewal import Difference, difference
 
 if TYPE_CHECKING:
     from tasks.adapters.docker.base_images import BaseImage, BaseImages
     from tasks.adapters.docker.buildx import Baked, Buildx, Definition
     from tasks.adapters.git import Checkout, Git
     from tasks.adapters.terminal.console import Activity, Work
-    from tasks.core.images.packages import Package
     from tasks.core.settings import Environment
     from tasks.flows.attest import Attester
     from tasks.flows.registry_port import Registry
@@ -155,6 +154,8 @@ class BuildPlan:
         bases: the base images, by build argument.
         images: the images, in the bake file's order.
         fresh: build without any cache, and replace existing images.
+        if_changed: keep the images of this commit that are there where the new ones have the same
+            packages and bases.
         registry_to_come: the local platform's registry has to be started first.
         repositories: those that have to be created first.
     """
@@ -166,6 +167,7 @@ class BuildPlan:
     fresh: bool
     registry_to_come: bool
     repositories: tuple[str, ...]
+    if_changed: bool = False
 
     @property
     def title(self) -> str:
@@ -226,6 +228,7 @@ class BuiltImage:
         repository: its full name in the registry.
         tags: all tags of the build, including those it had before.
         action: what was done.
+        difference: how it differs from the image before, or None where that is not asked.
     """
 
     repository: str
@@ -233,10 +236,11 @@ class BuiltImage:
     tags: tuple[str, ...]
     action: Action
     seconds: float
+    difference: Difference | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the image's entry in build.json."""
-        return {
+        entry = {
             "repository": self.repository,
             "digest": self.digest,
             "reference": f"{self.repository}@{self.digest}",
@@ -244,6 +248,7 @@ class BuiltImage:
             "action": self.action,
             "seconds": round(self.seconds, 2),
         }
+        return entry | ({"difference": self.difference.as_dict()} if self.difference else {})
 
     def row(self) -> tuple[str, str, str]:
         """Return action, short digest and seconds, as a row of a table."""
@@ -256,6 +261,7 @@ def plan_build(
     *,
     only: Sequence[str] = (),
     fresh: bool = False,
+    if_changed: bool = False,
     registry_to_come: bool = False,
 ) -> BuildPlan:
     """Return what a build would do. Reads only.
@@ -263,15 +269,24 @@ def plan_build(
     Args:
         only: build just these images; empty means all.
         fresh: build without any cache, and replace existing images.
+        if_changed: keep the images of this commit that are there where the new ones have the same
+            packages and bases.
         registry_to_come: the registry has not been started yet, so it is empty.
 
     Raises:
-        InputError: ``only`` names an unknown image; or a build context does not exist, or has a
+        InputError: ``if_changed``, and nothing is stated of these images; ``only`` names an
+            unknown image; or a build context does not exist, or has a
             file that no image can hold.
         RefusedError: the environment is protected, and must not be built from this tree or bases.
         RegistryError: a registry cannot be reached, refused or failed.
         EngineError: the engine cannot be reached.
     """
+    if if_changed and not tools.attester:
+        raise InputError(
+            f"--if-changed compares what is stated of images, and those of {subject.title} state "
+            "nothing",
+            hint="it is for a protected environment; elsewhere only what is new is built",
+        )
     guard(subject, tools.git, tools.buildx.root)
     check_line_ends(tools.git)
     # A label may name the commit, but a new commit alone makes no new image.
@@ -288,7 +303,9 @@ def plan_build(
     wanted = _repositories(subject, tools, names)
     missing = () if registry_to_come else tools.registry.missing(wanted)
     fresh = fresh or subject.always_built
-    plan = BuildPlan(subject, bases, (), definition, fresh, registry_to_come, missing)
+    plan = BuildPlan(
+        subject, bases, (), definition, fresh, registry_to_come, missing, if_changed=if_changed
+    )
     return replace(plan, images=_plan_images(plan, tools, names))
 
 
@@ -333,30 +350,41 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
             tools.bases.resolve(reference)
         names = [image.name for image in plan.images]
         # Content keys of images that are built on them are known only now.
-        plan = plan_build(plan.subject, tools, only=names, fresh=plan.fresh)
+        plan = plan_build(
+            plan.subject, tools, only=names, fresh=plan.fresh, if_changed=plan.if_changed
+        )
     missing = [image for image in plan.images if not image.digest]
     tools.registry.make(plan.repositories)
     began = datetime.now(UTC)
     baked = _bake(plan, missing, tools) if missing else {}
+    differences: Mapping[str, Difference] = {}
     if tools.attester:
         # Before the tags: whoever finds an image by one finds what is stated of it, too.
-        _attest(plan, baked, tools, tools.attester, began)
+        differences = _attest(plan, baked, tools, tools.attester, began)
     built: dict[str, BuiltImage] = {}
     for image in plan.images:
         started = time.monotonic()
-        fresh = baked.get(image.name)
+        fresh, differs = baked.get(image.name), differences.get(image.name)
         digest = fresh.digest if fresh else image.digest
+        kept = plan.if_changed and differs is not None and differs.is_none
+        if kept and differs:
+            # The push has moved the content key.
+            digest = differs.former
+            tools.registry.tag(image.name, digest, (image.key,))
         inlines = not plan.subject.always_built and _inlines_cache(tools)
         cache = (CACHE,) if fresh and inlines else ()
         if image.tags:
             tools.registry.tag(image.name, digest, (*image.tags, *cache))
         action: Action = "built" if fresh else "tagged" if image.tags else "unchanged"
+        if kept:
+            action = "unchanged"
         built[image.name] = BuiltImage(
             tools.registry.repository(image.name),
             digest,
             (image.key, *plan.subject.tags),
             action,
             time.monotonic() - started + (fresh.seconds if fresh else 0.0),
+            differs,
         )
     return built
 
@@ -367,38 +395,45 @@ def _attest(
     tools: BuildTools,
     attester: Attester,
     began: datetime,
-) -> None:
-    """Attach what is stated of new images, and show which packages they have got by it."""
+) -> dict[str, Difference]:
+    """Attach what is stated of new images; show, and return, how they differ from those before.
+
+    Where the plan keeps images that have not changed, nothing is attached to the new ones.
+    """
+    subject = plan.subject
     bases = {argument: base.reference for argument, base in plan.bases.items()}
-    tags = plan.subject.tags
-    former_tag = LATEST if LATEST in tags else tags[0]
+    # The marker names this commit; what is kept must be of it.
+    former_tag = subject.tags[-1] if plan.if_changed else _newest(subject.tags)
+    expected = ExpectedSource(
+        subject.name, subject.repository, subject.checkout.commit, attester.signer
+    )
+    found = {}
     for name, image in baked.items():
         former = tools.registry.digest(name, former_tag)
         with tools.work(f"attest {name}") as activity:
-            packages = attester.attest(
-                tools.registry, plan.subject, name, image.digest, bases=bases, started=began
+            contents = attester.contents(tools.registry, name, image.digest)
+            found[name] = difference(
+                tools.registry,
+                name,
+                former,
+                packages=contents.packages,
+                bases=bases,
+                expected=expected if plan.if_changed else None,
             )
-            activity.outcome = f"{len(packages)} packages"
-            for line in _changed(tools.registry, name, former, packages):
+            activity.outcome = f"{len(contents.packages)} packages"
+            for line in found[name].lines():
                 activity.say(f"{name}: {line}")
+            if plan.if_changed and found[name].is_none:
+                activity.say(f"{name}: kept as it is")
+                continue
+            attester.attest(
+                tools.registry, subject, name, image.digest, contents, bases=bases, started=began
+            )
+    return found
 
 
-def _changed(
-    registry: Registry, name: str, former: str | None, packages: Sequence[Package]
-) -> Iterator[str]:
-    """Yield a line for each package that the image before had in another version, or not."""
-    try:
-        before = packages_of(registry, name, former) if former else None
-    except RefusedError as error:
-        yield f"what the image before held is unknown: {error.message}"
-        return
-    if before is None:
-        return
-    changes = package_changes(before, packages)
-    for one in changes:
-        yield f"{one.name} {one.before or 'was not there'} → {one.after or 'is gone'}"
-    if not changes:
-        yield "the same packages as before"
+def _newest(tags: Sequence[str]) -> str:
+    return LATEST if LATEST in tags else tags[0]
 
 
 def record(subject: BuildSubject, built: Mapping[str, BuiltImage]) -> dict[str, Any]:
@@ -526,7 +561,8 @@ def _repositories(
 def _build_reason(plan: BuildPlan) -> str:
     """Return why all images are built without a look at the registry, or an empty string."""
     if plan.subject.always_built:
-        return f"{plan.subject.title} is protected: always built"
+        kept = ", and taken if packages or bases have changed" if plan.if_changed else ""
+        return f"{plan.subject.title} is protected: always built{kept}"
     if plan.fresh:
         return "asked for with --rebuild"
     return "the registry has yet to be started" if plan.registry_to_come else ""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tasks.adapters.git import Checkout
 from tasks.adapters.registry.oci import OciRegistry
 from tasks.core.repository import canonical
-from tasks.flows.attest import Attester
+from tasks.flows.attest import Attester, ImageContents
 from tests.support.fakes_images import a_subject
 
 
@@ -34,4 +34,6 @@ def attest_images(
     attester = Attester(lambda reference, paths, login: {}, None, "urn:mautic-multidev:user:test")
     now = datetime.now(UTC)
     for name, digest in digests.items():
-        attester.attest(OciRegistry(url), subject, name, digest, bases={}, started=now)
+        attester.attest(
+            OciRegistry(url), subject, name, digest, ImageContents([]), bases={}, started=now
+        )

@@ -9,6 +9,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 from tasks.core.images.packages import Package
 
+_ARCHIVE = "mautic-multidev:archive"
+"""A component's property: the archive of Debian's that had it, where that is the security one."""
+
 
 def write_bill(
     image: str, digest: str, packages: Iterable[Package], *, release: str = ""
@@ -21,6 +24,7 @@ def write_bill(
         packages: what is in it.
         release: the code name of its Debian release, or an empty string.
     """
+    from cyclonedx.model import Property
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output.json import JsonV1Dot6
@@ -44,6 +48,7 @@ def write_bill(
             package.version,
             {key: value for key, value in qualifiers.items() if value},
         )
+        archive = [Property(name=_ARCHIVE, value="security")] if package.is_security else []
         parts.append(
             Component(
                 name=name,
@@ -52,6 +57,7 @@ def write_bill(
                 type=ComponentType.LIBRARY,
                 purl=url,
                 bom_ref=url.to_string(),
+                properties=archive,
             )
         )
     bill.components.update(parts)
@@ -73,7 +79,10 @@ def read_bill(bill: Mapping[str, Any]) -> list[Package]:
             raise ValueError(f"it is of the format {bill['bomFormat']!r}")
         # CycloneDX leaves an empty list out.
         listed = bill.get("components", [])
-        found = [PackageURL.from_string(one["purl"]) for one in listed]
+        found = [
+            (PackageURL.from_string(one["purl"]), _is_security(one.get("properties", [])))
+            for one in listed
+        ]
     except (KeyError, TypeError) as error:
         raise ValueError(f"it lacks {error}") from error
     return sorted(
@@ -83,6 +92,11 @@ def read_bill(bill: Mapping[str, Any]) -> list[Package]:
             url.version or "",
             url.qualifiers.get("upstream", ""),
             url.qualifiers.get("arch", ""),
+            is_security,
         )
-        for url in found
+        for url, is_security in found
     )
+
+
+def _is_security(properties: Iterable[Mapping[str, Any]]) -> bool:
+    return any(one["name"] == _ARCHIVE and one["value"] == "security" for one in properties)

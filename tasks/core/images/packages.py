@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tasks.core.errors import RegistryError
@@ -13,7 +13,11 @@ from tasks.core.errors import RegistryError
 DEBIAN_STATUS = "var/lib/dpkg/status"
 DEBIAN_RELEASE = "usr/lib/os-release"
 COMPOSER_INSTALLED = "var/www/html/vendor/composer/installed.json"
-DATABASES = (DEBIAN_STATUS, DEBIAN_RELEASE, COMPOSER_INSTALLED)
+SECURITY_ARCHIVE = "usr/share/mautic-multidev/security-archive"
+"""Names and versions of the packages that Debian's security archive had when they were installed;
+docker/apt/install.sh writes it."""
+
+DATABASES = (DEBIAN_STATUS, DEBIAN_RELEASE, COMPOSER_INSTALLED, SECURITY_ARCHIVE)
 """The files of an image that say what is in it; an image may lack any of them."""
 
 PackageKind = Literal["composer", "deb"]
@@ -28,6 +32,7 @@ class Package:
         source: Debian's source package, by which its security tracker knows it; empty if it has
             the same name.
         architecture: Debian's, e.g. ``amd64``; empty with Composer.
+        is_security: whether Debian's security archive has this version.
     """
 
     kind: PackageKind
@@ -35,6 +40,7 @@ class Package:
     version: str
     source: str = ""
     architecture: str = ""
+    is_security: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,18 @@ class PackageChange:
     Attributes:
         before: the old version; empty if the package is new.
         after: the new version; empty if the package is gone.
+        is_security: whether Debian's security archive has the new version.
     """
 
     kind: PackageKind
     name: str
     before: str
     after: str
+    is_security: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the change as JSON-ready data."""
+        return asdict(self)
 
 
 def debian_packages(status: str) -> list[Package]:
@@ -106,7 +118,13 @@ def packages_in(files: Mapping[str, str]) -> list[Package]:
     Raises:
         RegistryError: one cannot be read.
     """
-    found = debian_packages(files.get(DEBIAN_STATUS, ""))
+    security = {
+        tuple(line.split()) for line in files.get(SECURITY_ARCHIVE, "").splitlines() if line
+    }
+    found = [
+        replace(one, is_security=(one.name, one.version) in security)
+        for one in debian_packages(files.get(DEBIAN_STATUS, ""))
+    ]
     if installed := files.get(COMPOSER_INSTALLED):
         found += composer_packages(installed)
     return found
@@ -114,11 +132,13 @@ def packages_in(files: Mapping[str, str]) -> list[Package]:
 
 def package_changes(before: Iterable[Package], after: Iterable[Package]) -> list[PackageChange]:
     """Return the packages that are new, gone or of another version."""
-    old, new = (
-        {(one.kind, one.name): one.version for one in packages} for packages in (before, after)
-    )
-    return [
-        PackageChange(kind, name, old.get((kind, name), ""), new.get((kind, name), ""))
-        for kind, name in sorted({*old, *new})
-        if old.get((kind, name)) != new.get((kind, name))
-    ]
+    old = {(one.kind, one.name): one.version for one in before}
+    new = {(one.kind, one.name): one for one in after}
+    changes = []
+    for kind, name in sorted({*old, *new}):
+        was, is_ = old.get((kind, name), ""), new.get((kind, name))
+        if is_ is None:
+            changes.append(PackageChange(kind, name, was, ""))
+        elif was != is_.version:
+            changes.append(PackageChange(kind, name, was, is_.version, is_.is_security))
+    return changes

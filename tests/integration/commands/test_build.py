@@ -373,8 +373,10 @@ def deployable(site: Site) -> subprocess.CompletedProcess[str]:
 def test_production_runs_only_images_that_are_stated_to_be_of_its_commit(site: Site) -> None:
     """The attacks: move production's tag to an image of one's own, or of another commit."""
     site.write("nginx/own/status", STATUS)
+    site.write("nginx/own/security", "libc6 2.41-12+deb13u1\n")
     with (site.checkout / "docker" / "nginx" / "Dockerfile").open("a") as file:
         file.write("COPY own/status /var/lib/dpkg/status\n")
+        file.write("COPY own/security /usr/share/mautic-multidev/security-archive\n")
     first = site.commit("a library")
     site.environment = {**site.environment, "tags": ["short-sha", "latest"]}
     done = site.build()
@@ -391,7 +393,7 @@ def test_production_runs_only_images_that_are_stated_to_be_of_its_commit(site: S
     second = site.commit("a newer one")
     done = site.build()
     assert done.returncode == 0, done.stderr
-    assert "nginx: libc6 2.41-12 → 2.41-12+deb13u1" in done.stderr
+    assert "nginx: libc6 2.41-12 → 2.41-12+deb13u1 (security archive)" in done.stderr
     assert "mautic: the same packages as before" in done.stderr
     new = build_json(site.checkout)["images"]
     done = deployable(site)
@@ -415,6 +417,63 @@ def test_production_runs_only_images_that_are_stated_to_be_of_its_commit(site: S
     done = deployable(site)
     assert done.returncode == 3, done.stderr
     assert f"is stated of {new['nginx']['digest']}" in done.stderr
+
+
+@pytest.mark.usefixtures("published")
+def test_a_rebuild_of_production_changes_only_what_has_other_packages(site: Site) -> None:
+    site.environment = {**site.environment, "tags": ["short-sha", "latest"]}
+    # Which version Debian has by now is said by a build argument: the commit stays the same.
+    status = STATUS.replace("2.41-12", "2.41-$PHP")
+    with (site.checkout / "docker" / "mautic" / "Dockerfile").open("a") as file:
+        file.write(f"COPY <<EOF /var/lib/dpkg/status\n{status}EOF\n")
+        file.write("COPY <<EOF /usr/share/mautic-multidev/security-archive\nlibc6 2.41-8.5\nEOF\n")
+    site.commit("a library")
+    site.images = {"php": "8.4"}
+    first = site.built()
+    tags = {name: site.registry.tags(name) for name in first}
+
+    done = site.build("--if-changed")
+    assert done.returncode == 0, done.stderr
+    for name, image in build_json(site.checkout)["images"].items():
+        assert f"{name}: the same packages as before" in done.stderr
+        assert (image["action"], image["digest"]) == ("unchanged", first[name]["digest"])
+        assert site.registry.tags(name) == tags[name]
+    assert deployable(site).returncode == 0
+
+    # Somebody else's image under this commit's tag, and no package that differs.
+    (tag,) = (tag for tag in tags["mautic"] if tag.startswith("branch."))
+    put_image(*f"{site.url}/mautic".split("/", 1), tag, "foreign")
+    done = site.build("--if-changed")
+    assert done.returncode == 0, done.stderr
+    assert "mautic: what the image before held is unknown" in done.stderr
+    images = build_json(site.checkout)["images"]
+    assert [images[name]["action"] for name in ("mautic", "nginx")] == ["built", "unchanged"]
+    assert site.registry.digest("mautic", tag) == images["mautic"]["digest"]
+    assert deployable(site).returncode == 0
+
+    site.images = {"php": "8.5"}
+    done = site.build("--if-changed")
+    assert done.returncode == 0, done.stderr
+    assert "mautic: libc6 2.41-8.4 → 2.41-8.5 (security archive)" in done.stderr
+    renewed = build_json(site.checkout)["images"]
+    assert [renewed[name]["action"] for name in ("mautic", "nginx")] == ["built", "unchanged"]
+    assert renewed["mautic"]["difference"]["packages"] == [
+        {
+            "kind": "deb",
+            "name": "libc6",
+            "before": "2.41-8.4",
+            "after": "2.41-8.5",
+            "is_security": True,
+        }
+    ]
+    assert site.registry.digest("mautic", "latest") == renewed["mautic"]["digest"]
+    assert deployable(site).returncode == 0
+
+
+def test_only_images_that_state_something_are_compared(site: Site) -> None:
+    done = site.build("--if-changed")
+    assert done.returncode == 2
+    assert "those of local state nothing" in done.stderr
 
 
 def test_a_protected_environment_refuses_a_base_that_only_this_engine_has(site: Site) -> None:

@@ -20,7 +20,13 @@ from tasks.core.images.attestation import (
     Statement,
     envelope_in,
 )
-from tasks.core.images.packages import COMPOSER_INSTALLED, DEBIAN_RELEASE, DEBIAN_STATUS, Package
+from tasks.core.images.packages import (
+    COMPOSER_INSTALLED,
+    DEBIAN_RELEASE,
+    DEBIAN_STATUS,
+    SECURITY_ARCHIVE,
+    Package,
+)
 from tasks.flows.attest import (
     Attester,
     ExpectedSource,
@@ -34,6 +40,7 @@ FILES = {
     DEBIAN_STATUS: "Package: libc6\nStatus: install ok installed\nVersion: 2.41-12+deb13u1\n"
     "Source: glibc\nArchitecture: amd64\n",
     DEBIAN_RELEASE: "VERSION_CODENAME=trixie\n",
+    SECURITY_ARCHIVE: "libc6 2.41-12+deb13u1\n",
     COMPOSER_INSTALLED: '{"packages": [{"name": "symfony/console", "version": "v7.3.1"}]}',
 }
 BASES = {"DEBIAN_IMAGE": f"debian:trixie-slim@sha256:{'b' * 64}"}
@@ -72,9 +79,10 @@ def registry() -> FakeRegistry:
 
 def attest(registry: FakeRegistry, key: Key | None = None) -> list[Package]:
     attester = Attester(read, key, "https://example.org/a/b/-/runners/7", parameters={"php": "8"})
-    return attester.attest(
-        registry, SUBJECT, "mautic", DIGEST, bases=BASES, started=datetime.now(UTC)
-    )
+    contents = attester.contents(registry, "mautic", DIGEST)
+    now = datetime.now(UTC)
+    attester.attest(registry, SUBJECT, "mautic", DIGEST, contents, bases=BASES, started=now)
+    return contents.packages
 
 
 def test_what_is_stated_of_an_image_is_what_a_deploy_wants(registry: FakeRegistry) -> None:
@@ -93,7 +101,8 @@ def test_what_is_stated_of_an_image_is_what_a_deploy_wants(registry: FakeRegistr
 def test_an_image_without_packages_has_a_bill_of_none(registry: FakeRegistry) -> None:
     attester = Attester(lambda reference, paths, login: {}, None, "urn:x")
     now = datetime.now(UTC)
-    attester.attest(registry, SUBJECT, "mautic", DIGEST, bases=BASES, started=now)
+    contents = attester.contents(registry, "mautic", DIGEST)
+    attester.attest(registry, SUBJECT, "mautic", DIGEST, contents, bases=BASES, started=now)
     verify_images(registry, IMAGES, EXPECTED)
     assert packages_of(registry, "mautic", DIGEST) == []
 

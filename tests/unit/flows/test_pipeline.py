@@ -354,7 +354,7 @@ def test_jobs_with_a_role_of_their_own_run_where_no_branch_does() -> None:
 def test_a_schedule_of_its_own_builds_productions_images_anew() -> None:
     assert set(on("schedule", "main", SCHEDULE="rebuild")) == {"gc", "prod-rebuild"}
     rebuilt = on("schedule", "main", SCHEDULE="rebuild")["prod-rebuild"]
-    assert rebuilt.commands == ("inv build --env prod --branch main",)
+    assert rebuilt.commands == ("inv build --env prod --branch main --if-changed",)
     assert set(on("schedule", BRANCH, SCHEDULE="rebuild")) == {"gc"}
 
 

@@ -10,6 +10,7 @@ from tasks.core.errors import RegistryError
 from tasks.core.images.packages import (
     COMPOSER_INSTALLED,
     DEBIAN_STATUS,
+    SECURITY_ARCHIVE,
     Package,
     PackageChange,
     composer_packages,
@@ -66,6 +67,14 @@ def test_what_composer_has_installed(version: int) -> None:
     assert composer_packages(text) == [CONSOLE]
     files = {DEBIAN_STATUS: STATUS, COMPOSER_INSTALLED: text}
     assert packages_in(files) == [*DEBIAN, CONSOLE]
+
+
+def test_what_the_security_archive_has_is_marked_in_this_version_alone() -> None:
+    archive = "libssl3t64 3.5.1-1+deb13u1\nbase-files 13.7\n"
+    found = packages_in({DEBIAN_STATUS: STATUS, SECURITY_ARCHIVE: archive})
+    assert [one.name for one in found if one.is_security] == ["libssl3t64"]
+    (change,) = package_changes([*DEBIAN[:2], Package("deb", "libssl3t64", "3.5.1-1")], found)
+    assert (change.before, change.after, change.is_security) == ("3.5.1-1", "3.5.1-1+deb13u1", True)
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"packages": [{}]}', "null"])
