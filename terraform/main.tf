@@ -190,6 +190,16 @@ module "load_balancer_identity" {
   policy          = local.load_balancer_policy
 }
 
+# Signs what is stated of images: signing_key of invoke.yaml.
+module "signing" {
+  source = "./modules/signing"
+  count  = var.signing == null ? 0 : 1
+
+  name          = local.name
+  signer_arn    = module.ci.main_role_arn
+  verifier_arns = var.signing.verifier_arns
+}
+
 module "budget" {
   source = "./modules/budget"
   count  = var.budget == null ? 0 : 1

@@ -83,6 +83,11 @@ output "ci_infrastructure_role_arn" {
   value       = one(module.infrastructure[*].role_arn)
 }
 
+output "signing_key_arn" {
+  description = "ARN of the alias of the key that signs what is stated of images: signing_key of invoke.yaml; null where `signing` is."
+  value       = one(module.signing[*].alias_arn)
+}
+
 output "oidc_provider_arn" {
   description = "GitLab's OIDC provider: gitlab.provider_arn of the account's other stacks."
   value       = module.ci.provider_arn

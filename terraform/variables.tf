@@ -274,6 +274,14 @@ variable "infrastructure" {
   default = null
 }
 
+variable "signing" {
+  description = "A key that signs what is stated of images, by the main branch's jobs alone: roles and users that deploy besides, and so check signatures. Null: no key."
+  type = object({
+    verifier_arns = optional(list(string), [])
+  })
+  default = null
+}
+
 # --- costs ---------------------------------------------------------------------------------------
 
 variable "budget" {

@@ -161,8 +161,9 @@ run "published_for_the_suite" {
 
 run "branches_kept_out" {
   variables {
-    gitlab = { project_path = "group/project" }
-    budget = { monthly_usd = 500, emails = ["ops@company.org"], by_stack = true }
+    gitlab  = { project_path = "group/project" }
+    budget  = { monthly_usd = 500, emails = ["ops@company.org"], by_stack = true }
+    signing = {}
   }
 
   assert {
@@ -172,6 +173,10 @@ run "branches_kept_out" {
   assert {
     condition     = module.budget[0].name == "mautic-dev"
     error_message = "An alarm where one is asked for."
+  }
+  assert {
+    condition     = length(module.signing) == 1 && output.signing_key_arn == module.signing[0].alias_arn
+    error_message = "A key that signs where one is asked for."
   }
 }
 
@@ -286,6 +291,10 @@ run "nobodys_role_by_default" {
   assert {
     condition     = output.ci_infrastructure_role_arn == null && local.boundary_arn == null
     error_message = "Without a bucket of the stack's own there is no such role."
+  }
+  assert {
+    condition     = output.signing_key_arn == null
+    error_message = "A key is made only where one is asked for."
   }
 }
 
