@@ -43,14 +43,14 @@ resource "aws_kms_key" "this" {
         Effect    = "Allow"
         Principal = { AWS = "arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:root" }
         Action    = local.administration
-        Resource  = "*"
+        Resource  = "*" # a key policy is about its own key
       },
       {
         Sid       = "Sign"
         Effect    = "Allow"
         Principal = { AWS = var.signer_arn }
         Action    = "kms:Sign"
-        Resource  = "*"
+        Resource  = "*" # a key policy is about its own key
         Condition = local.algorithm
       },
       {
@@ -58,7 +58,7 @@ resource "aws_kms_key" "this" {
         Effect    = "Allow"
         Principal = { AWS = sort(distinct(concat([var.signer_arn], var.verifier_arns))) }
         Action    = "kms:Verify"
-        Resource  = "*"
+        Resource  = "*" # a key policy is about its own key
         Condition = local.algorithm
       },
     ]
