@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app.paths import ROOT
 from tasks.core.errors import RegistryError
-from tasks.core.images.pins import LOCK, Pin, format_pins, parse_pins, public_images
+from tasks.core.images.pins import (
+    LOCK,
+    PIPELINE,
+    Pin,
+    engine_image,
+    format_pins,
+    parse_pins,
+    public_images,
+    with_engine_digest,
+)
 from tasks.core.images.reference import parse_reference
 from tasks.flows.pins import pinned, plan_pins
 
@@ -28,17 +37,16 @@ def read_pins(root: Path) -> dict[str, str]:
 
 
 def write_pins(root: Path, plan: Sequence[Pin]) -> None:
-    """Write the lock in one step, unless nothing has changed.
+    """Write the lock, and the pipeline's image, each in one step, unless nothing has changed.
 
     Raises:
         RegistryError: some images have no new digest; the others' are written.
     """
-    lock = root / LOCK
-    text = format_pins(pinned(plan))
-    if not lock.exists() or lock.read_text() != text:
-        fresh = lock.with_name(f".{lock.name}.new")
-        fresh.write_text(text)
-        fresh.replace(lock)
+    pins = pinned(plan)
+    _write(root / LOCK, format_pins(pins))
+    pipeline = root / PIPELINE
+    if pipeline.exists():
+        _write(pipeline, with_engine_digest(pipeline.read_text(), pins))
     failed = [pin for pin in plan if pin.failure]
     if failed:
         raise RegistryError(
@@ -50,7 +58,18 @@ def write_pins(root: Path, plan: Sequence[Pin]) -> None:
 
 def plan(session: Session) -> list[Pin]:
     """Return what happens to each image's digest; asks the registries."""
-    return plan_pins(public_images(session.settings), read_pins(ROOT), _registries())
+    pipeline = ROOT / PIPELINE
+    engine = engine_image(pipeline.read_text()) if pipeline.exists() else ()
+    wanted = sorted({*public_images(session.settings), *engine})
+    return plan_pins(wanted, read_pins(ROOT), _registries())
+
+
+def _write(path: Path, text: str) -> None:
+    if path.exists() and path.read_text() == text:
+        return
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text)
+    fresh.replace(path)
 
 
 def _registries() -> Callable[[str], str | None]:

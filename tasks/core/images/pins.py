@@ -23,6 +23,11 @@ _HEAD = """\
 """
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 
+PIPELINE = ".gitlab-ci.yml"
+"""GitLab reads no lock: the digest of the engine beside its build jobs stands there, too."""
+
+_ENGINE = re.compile(r"^(  DIND_IMAGE: )([^\s@]+)(@\S+)?$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -92,3 +97,28 @@ def parse_pins(text: str) -> dict[str, str]:
 def format_pins(pins: Mapping[str, str]) -> str:
     """Return the file's text."""
     return _HEAD + "".join(f"{name}@{digest}\n" for name, digest in sorted(pins.items()))
+
+
+def engine_image(pipeline: str) -> tuple[str, ...]:
+    """Return the image of the engine beside build jobs, by its tag; none if there is none.
+
+    Args:
+        pipeline: the text of .gitlab-ci.yml.
+    """
+    found = _ENGINE.search(pipeline)
+    return (found[2],) if found else ()
+
+
+def with_engine_digest(pipeline: str, pins: Mapping[str, str]) -> str:
+    """Return the text of .gitlab-ci.yml with the lock's digest of the engine's image.
+
+    Args:
+        pipeline: the text.
+        pins: the lock's digests by reference; without one of this image the text stays.
+    """
+
+    def pinned(found: re.Match[str]) -> str:
+        digest = pins.get(found[2])
+        return f"{found[1]}{found[2]}@{digest}" if digest else found[0]
+
+    return _ENGINE.sub(pinned, pipeline)

@@ -13,7 +13,7 @@ from tasks.adapters.docker.base_images import BaseImages
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import Standins
 from tasks.core.errors import RegistryError
-from tasks.core.images.pins import LOCK, parse_pins
+from tasks.core.images.pins import LOCK, PIPELINE, engine_image, parse_pins
 from tests.integration.build_support import put_image
 from tests.support.suite import Inv
 
@@ -61,7 +61,11 @@ def test_a_pin_that_its_registry_has_not_is_no_reason_to_take_the_tag(path: str)
 
 
 def test_pins_are_written_moved_and_kept(path: str, checkout: Path, inv: Inv) -> None:
-    images = {name: put(path, name, "first") for name in ("mautic", "redis", "mysql")}
+    images = {name: put(path, name, "first") for name in ("mautic", "redis", "mysql", "dind")}
+    pipeline = checkout / PIPELINE
+    text = pipeline.read_text()
+    shipped_pipeline = text.replace(*engine_image(text), f"{path}/dind:1")
+    pipeline.write_text(shipped_pipeline)
     settings = {
         "images": {name: f"{path}/{name}:1" for name in ("mautic", "redis")},
         "platform": {
@@ -83,7 +87,7 @@ def test_pins_are_written_moved_and_kept(path: str, checkout: Path, inv: Inv) ->
         return found
 
     planned = pin("--dry-run")
-    assert lock.read_text() == shipped
+    assert (lock.read_text(), pipeline.read_text()) == (shipped, shipped_pipeline)
     assert planned[f"{path}/mautic:1"]["after"] == images["mautic"]
     assert planned[f"{path}/mail:1"]["action"] == "failed"
 
@@ -94,19 +98,24 @@ def test_pins_are_written_moved_and_kept(path: str, checkout: Path, inv: Inv) ->
     held = parse_pins(lock.read_text())
     assert {name: held[f"{path}/{name}:1"] for name in images} == images
     assert f"{path}/mail:1" not in held
+    # GitLab reads no lock.
+    by_digest = f"{path}/dind:1@{images['dind']}"
+    assert pipeline.read_text() == shipped_pipeline.replace(f"{path}/dind:1", by_digest)
 
-    moved = put(path, "redis", "second")
+    moved, engine = put(path, "redis", "second"), put(path, "dind", "second")
     again = pin()
     assert {name: again[f"{path}/{name}:1"]["action"] for name in images} == {
+        "dind": "moved",
         "mautic": "unchanged",
         "mysql": "unchanged",
         "redis": "moved",
     }
     assert again[f"{path}/redis:1"]["before"] == images["redis"]
     assert parse_pins(lock.read_text())[f"{path}/redis:1"] == moved
-    written = lock.stat().st_mtime_ns
+    assert f"  DIND_IMAGE: {path}/dind:1@{engine}\n" in pipeline.read_text()
+    written = [file.stat().st_mtime_ns for file in (lock, pipeline)]
     pin()
-    assert lock.stat().st_mtime_ns == written
+    assert [file.stat().st_mtime_ns for file in (lock, pipeline)] == written
 
 
 def test_a_lock_that_cannot_be_read_stops_what_would_build_on_it(checkout: Path, inv: Inv) -> None:

@@ -9,9 +9,11 @@ from tasks.core.errors import RegistryError, SettingsError
 from tasks.core.images.pins import (
     TERRAFORM_IMAGE,
     Pin,
+    engine_image,
     format_pins,
     parse_pins,
     public_images,
+    with_engine_digest,
 )
 from tasks.core.settings import Settings
 from tasks.flows.pins import pinned, plan_pins
@@ -58,6 +60,18 @@ def test_every_public_image_is_pinned_once_and_those_by_digest_are_not() -> None
 
 def test_terraform_s_image_is_the_one_that_is_built_with() -> None:
     assert f'default = "{TERRAFORM_IMAGE}"' in (ROOT / "docker/ci/docker-bake.hcl").read_text()
+
+
+def test_the_engine_of_the_pipeline_is_pinned_where_gitlab_reads_it() -> None:
+    text = (ROOT / ".gitlab-ci.yml").read_text()
+    assert len(engine_image(text)) == 1
+    (image,) = engine_image(text)
+    once = with_engine_digest(text, {image: OLD})
+    assert yaml.safe_load(once)["variables"]["DIND_IMAGE"] == f"{image}@{OLD}"
+    assert engine_image(once) == (image,)
+    assert with_engine_digest(once, {image: NEW}) == once.replace(OLD, NEW)
+    assert with_engine_digest(once, {DEBIAN: NEW}) == once
+    assert engine_image("variables: {}\n") == ()
 
 
 def test_a_plan_says_what_becomes_of_each_digest() -> None:
