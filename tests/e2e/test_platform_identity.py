@@ -529,8 +529,12 @@ def test_a_branch_lives_by_its_token_and_no_other_one_can_touch_it(site: Site) -
     assert site.admin.get("Namespace", names.namespace) is None
 
 
-def with_hook(release: str, where: str, hook: Object) -> Object:
-    """Return Helm's record of a release that wants an object made before it is uninstalled."""
+def with_hook(release: str, where: str, hook: Object, *objects: Object) -> Object:
+    """Return Helm's record of a release that wants an object made before it is uninstalled.
+
+    Args:
+        objects: what its manifest names besides, to be deleted with it.
+    """
     hooks = [
         {
             "name": "h",
@@ -543,7 +547,7 @@ def with_hook(release: str, where: str, hook: Object) -> Object:
         **{"name": release, "namespace": where, "version": 1, "config": {}, "hooks": hooks},
         "info": {"status": "deployed", "description": "", "deleted": ""},
         "chart": {"metadata": {"name": "mautic", "version": "1.0.0", "apiVersion": "v2"}},
-        "manifest": "",
+        "manifest": yaml.safe_dump_all(objects),
     }
     text = base64.b64encode(gzip.compress(json.dumps(stored).encode())).decode()
     labels = {"name": release, "owner": "helm", "status": "deployed", "version": "1"}
@@ -567,16 +571,34 @@ def test_a_clean_up_with_more_rights_runs_nothing_that_a_branch_has_written(site
             "annotations": {"helm.sh/hook": "pre-delete"},
         },
     }
-    # The newest record is the one that is uninstalled, and a claim of nobody's keeps the namespace.
+    # The newest record is the one that Helm would uninstall, and a claim of nobody's keeps the
+    # namespace.
     job.delete("Secret", f"sh.helm.release.v1.{release}.v1", where)
-    job.create(with_hook(release, where, planted))
+    victim = {
+        **{"apiVersion": "v1", "kind": "ConfigMap"},
+        "metadata": {"name": "victim", "namespace": site.place(OTHER)},
+    }
+    role = {
+        **{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"},
+        "metadata": {"name": "victim"},
+    }
+    site.admin.create(victim)
+    site.admin.create(role)
+    job.create(with_hook(release, where, planted, victim, role))
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     meta = {"name": "mine", "namespace": where}
     job.create(
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": claim}
     )
-    done = site.ok(MAIN, "cleanup", "--branch", ALIVE)
+    # An administrator may delete all of it.
+    admin = {"KUBECONFIG": str(site.plane.kubeconfig), TOKEN: ""}
+    done = site.run(MAIN, "cleanup", "--branch", ALIVE, **admin)
+    assert done.returncode == 0, done.stderr
     assert "persistentvolumeclaim/mine" in done.stdout + done.stderr
+    for one in (victim, role):
+        meta = one["metadata"]
+        assert site.admin.get(one["kind"], meta["name"], meta.get("namespace")), "was deleted"
+        site.admin.delete(one["kind"], meta["name"], meta.get("namespace"))
     assert site.admin.find("Secret", where, f"owner=helm,name={release}") == []
     assert site.admin.get("ConfigMap", "planted", site.place(OTHER)) is None
 

@@ -1,4 +1,4 @@
-"""Helm: installs, rolls back and uninstalls releases, and converts its errors.
+"""Helm: installs and rolls back releases, and converts its errors.
 
 Of Helm 4's flags (helm.sh, v4 docs): it waits for hooks, but not for workloads. The suite tracks
 those itself, so that a doomed rollout ends in seconds and its diagnostics are saved before the
@@ -147,26 +147,6 @@ class Helm:
             str(revision),
             "--no-hooks",
             "--force-conflicts",
-            f"--timeout={timeout_seconds}s",
-            deadline=timeout_seconds,
-        )
-
-    def uninstall(self, release: str, namespace: str, *, timeout_seconds: int) -> None:
-        """Uninstall a release, if there is one, without the hooks that it names.
-
-        Whoever writes to the namespace may have written them into its Secret: they would be created
-        with the rights of whoever cleans up, in any namespace.
-
-        Its pods may take longer. Helm is not asked to wait for them, because it takes a terminating
-        pod for a failure (seen with 4.3.1 when several uninstalls run at once).
-        """
-        self._run(
-            "uninstall",
-            release,
-            namespace,
-            "--ignore-not-found",
-            "--no-hooks",
-            "--cascade=background",
             f"--timeout={timeout_seconds}s",
             deadline=timeout_seconds,
         )

@@ -25,7 +25,8 @@ from tasks.core.kubernetes.objects import (
     owners_of,
     uid_of,
 )
-from tasks.flows.kubernetes.pods import end_pod, end_pods
+from tasks.flows.kubernetes.pods import end_pod
+from tasks.flows.kubernetes.release_objects import delete_release
 from tasks.flows.kubernetes.replicas import keep_replicas
 
 HELM_SECONDS = 120
@@ -67,7 +68,7 @@ def repair(
     Args:
         history: its revisions, the oldest first; the newest one is pending.
         worked: the last revision that worked, or 0: then the last one that was deployed is used.
-            Without any the release is uninstalled.
+            Without any the release is deleted.
         say: called with what is waited for.
 
     Returns:
@@ -75,28 +76,24 @@ def repair(
 
     Raises:
         CommandError: Helm failed.
-        DeadlineError: a claim of the uninstalled release does not go.
+        DeadlineError: a pod or a claim of the deleted release does not go.
     """
     status = history[-1].status
     deployed = [each.number for each in history if each.status == "deployed"]
     before = worked or max(deployed, default=0)
     if not before:
-        helm.uninstall(release, namespace, timeout_seconds=HELM_SECONDS)
-        _wait_claims_gone(cluster, release, namespace, say)
-        return f"{status}: uninstalled"
+        delete_release(cluster, release, namespace, say, keep=True)
+        _wait_claims_gone(cluster, namespace, say)
+        return f"{status}: removed"
     roll_back_release(cluster, helm, release, namespace, before)
     return f"{status}: rolled back to revision {before}"
 
 
-def _wait_claims_gone(
-    cluster: Cluster, release: str, namespace: str, say: Callable[[str], None]
-) -> None:
-    """Wait until the claims of an uninstalled release are gone.
+def _wait_claims_gone(cluster: Cluster, namespace: str, say: Callable[[str], None]) -> None:
+    """Wait until the claims of a deleted release are gone.
 
-    Otherwise the next release would use terminating claims, which are gone a moment later. Pods
-    block their claims, so they are deleted with a short grace period.
+    Otherwise the next release would use terminating claims, which are gone a moment later.
     """
-    end_pods(cluster, release, namespace, say)
     for claim in cluster.find("PersistentVolumeClaim", namespace):
         meta = claim["metadata"]
         # Those of a StatefulSet are its own, and deleted a moment after it.
