@@ -529,6 +529,47 @@ def test_a_branch_lives_by_its_token_and_no_other_one_can_touch_it(site: Site) -
     assert site.admin.get("Namespace", names.namespace) is None
 
 
+def test_a_deploy_with_more_rights_lets_no_record_of_a_branch_reach_elsewhere(
+    site: Site,
+) -> None:
+    where, release = site.place(ALIVE), site.env.names(ALIVE).release
+    site.ok(ALIVE, "deploy", "--branch", ALIVE, "--tag", "first")
+    job = site.plane.job(ALIVE)
+    grab = {
+        **{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding"},
+        "metadata": {"name": "grab"},
+        "roleRef": {
+            **{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole"},
+            "name": "cluster-admin",
+        },
+        "subjects": [{"kind": "Group", "name": "x", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    elsewhere = {
+        **{"apiVersion": "v1", "kind": "ConfigMap"},
+        "metadata": {"name": "grab", "namespace": site.place(OTHER)},
+    }
+    # What worked, as the branch would have it, and an upgrade that was cut off.
+    name = f"sh.helm.release.v1.{release}.v1"
+    job.delete("Secret", name, where)
+    worked = with_hook(release, where, elsewhere, elsewhere, grab)
+    job.create(worked)
+    cut = with_hook(release, where, elsewhere)
+    cut["metadata"]["name"] = f"sh.helm.release.v1.{release}.v2"
+    cut["metadata"]["labels"] |= {"status": "pending-upgrade", "version": "2"}
+    job.create(cut)
+    admin = {"KUBECONFIG": str(site.plane.kubeconfig), TOKEN: ""}
+    done = site.run(MAIN, "deploy", "--branch", ALIVE, "--tag", "first", **admin)
+    made = [
+        site.admin.get("ClusterRoleBinding", "grab"),
+        site.admin.get("ConfigMap", "grab", site.place(OTHER)),
+    ]
+    assert made == [None, None]
+    assert done.returncode == 3, done.stderr
+    assert f"{name} in {where} names what is not of this release" in done.stderr
+    assert "clusterrolebinding/grab" in done.stderr
+    site.ok(ALIVE, "cleanup", "--branch", ALIVE)
+
+
 def with_hook(release: str, where: str, hook: Object, *objects: Object) -> Object:
     """Return Helm's record of a release that wants an object made before it is uninstalled.
 
@@ -574,13 +615,21 @@ def test_a_clean_up_with_more_rights_runs_nothing_that_a_branch_has_written(site
     # The newest record is the one that Helm would uninstall, and a claim of nobody's keeps the
     # namespace.
     job.delete("Secret", f"sh.helm.release.v1.{release}.v1", where)
+    # Helm asks for these marks before it deletes, in whatever namespace.
+    marks = {
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {
+            "meta.helm.sh/release-name": release,
+            "meta.helm.sh/release-namespace": where,
+        },
+    }
     victim = {
         **{"apiVersion": "v1", "kind": "ConfigMap"},
-        "metadata": {"name": "victim", "namespace": site.place(OTHER)},
+        "metadata": {"name": "victim", "namespace": site.place(OTHER), **marks},
     }
     role = {
         **{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"},
-        "metadata": {"name": "victim"},
+        "metadata": {"name": "victim", **marks},
     }
     site.admin.create(victim)
     site.admin.create(role)

@@ -132,6 +132,9 @@ class FakeCluster(Calls):
             return True
         return self.objects.pop((kind, namespace, name), None) is not None
 
+    def namespaced_kinds(self, api: str) -> frozenset[str]:
+        return frozenset({"ConfigMap", "Secret"} if api == "v1" else ())
+
     def may(self, verb: str, kind: str, namespace: str | None = None) -> bool:
         self.asked.append(f"may {verb} {kind}")
         return f"{verb} {kind}" not in self.forbidden

@@ -56,6 +56,7 @@ from tasks.flows.kubernetes.releases import (
 )
 from tasks.flows.kubernetes.replicas import keep_replicas
 from tasks.flows.kubernetes.services import choose_container
+from tasks.flows.kubernetes.stored_manifests import check_records
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files
 from tasks.flows.target import ADMIN, Credentials, FindImages, Request, Say
@@ -146,6 +147,7 @@ class ClusterDeployer:
         """Quiesce what must not run during a migration, and roll the release out."""
         names = plan.request.names
         self._context.check_lock(names)
+        check_records(self._cluster, names.release, names.namespace)
         if plan.quiesces:
             with self._context.work("quiesce workers and crons") as activity:
                 quiesce(self._cluster, names, activity.say)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from gzip import decompress
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
@@ -25,9 +22,11 @@ from tasks.core.kubernetes.objects import (
     owners_of,
     uid_of,
 )
+from tasks.core.kubernetes.stored_release import unpack
 from tasks.flows.kubernetes.pods import end_pod
 from tasks.flows.kubernetes.release_objects import delete_release
 from tasks.flows.kubernetes.replicas import keep_replicas
+from tasks.flows.kubernetes.stored_manifests import check_records
 
 HELM_SECONDS = 120
 HOOK = "helm.sh/hook"
@@ -108,8 +107,10 @@ def roll_back_release(
     """Roll a release back to a revision; return the number of the new revision.
 
     Raises:
+        RefusedError: Helm's records name what is not the release's own.
         CommandError: Helm failed.
     """
+    check_records(cluster, release, namespace)
     before = revisions(cluster, release, namespace)
     # The revision may have an autoscaler where the newest one has a number.
     keep_replicas(cluster, release, namespace)
@@ -170,5 +171,5 @@ def _recorded(cluster: Cluster, release: str, namespace: str, labelled: Revision
     found = cluster.get("Secret", revision_secret_name(release, labelled.number), namespace)
     if found is None:  # it has gone in the meantime
         return labelled
-    record = json.loads(decompress(b64decode(b64decode(found["data"]["release"]))))
+    record = unpack(found["data"]["release"])
     return replace(labelled, status=record["info"]["status"])
