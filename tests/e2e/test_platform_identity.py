@@ -553,9 +553,8 @@ def test_a_deploy_with_more_rights_lets_no_record_of_a_branch_reach_elsewhere(
     job.delete("Secret", name, where)
     worked = with_hook(release, where, elsewhere, elsewhere, grab)
     job.create(worked)
-    cut = with_hook(release, where, elsewhere)
-    cut["metadata"]["name"] = f"sh.helm.release.v1.{release}.v2"
-    cut["metadata"]["labels"] |= {"status": "pending-upgrade", "version": "2"}
+    cut = with_hook(release, where, elsewhere, version=2)
+    cut["metadata"]["labels"] |= {"status": "pending-upgrade"}
     job.create(cut)
     admin = {"KUBECONFIG": str(site.plane.kubeconfig), TOKEN: ""}
     done = site.run(MAIN, "deploy", "--branch", ALIVE, "--tag", "first", **admin)
@@ -570,7 +569,7 @@ def test_a_deploy_with_more_rights_lets_no_record_of_a_branch_reach_elsewhere(
     site.ok(ALIVE, "cleanup", "--branch", ALIVE)
 
 
-def with_hook(release: str, where: str, hook: Object, *objects: Object) -> Object:
+def with_hook(release: str, where: str, hook: Object, *objects: Object, version: int = 1) -> Object:
     """Return Helm's record of a release that wants an object made before it is uninstalled.
 
     Args:
@@ -585,17 +584,28 @@ def with_hook(release: str, where: str, hook: Object, *objects: Object) -> Objec
         }
     ]
     stored = {
-        **{"name": release, "namespace": where, "version": 1, "config": {}, "hooks": hooks},
+        **{
+            "name": release,
+            "namespace": where,
+            "version": version,
+            "apply_method": "ssa",
+            "config": {},
+            "hooks": hooks,
+        },
         "info": {"status": "deployed", "description": "", "deleted": ""},
         "chart": {"metadata": {"name": "mautic", "version": "1.0.0", "apiVersion": "v2"}},
         "manifest": yaml.safe_dump_all(objects),
     }
     text = base64.b64encode(gzip.compress(json.dumps(stored).encode())).decode()
-    labels = {"name": release, "owner": "helm", "status": "deployed", "version": "1"}
+    labels = {"name": release, "owner": "helm", "status": "deployed", "version": str(version)}
     return {
         **{"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1"},
         "metadata": {
-            **{"name": f"sh.helm.release.v1.{release}.v1", "namespace": where, "labels": labels}
+            **{
+                "name": f"sh.helm.release.v1.{release}.v{version}",
+                "namespace": where,
+                "labels": labels,
+            }
         },
         "stringData": {"release": text},
     }

@@ -159,6 +159,9 @@ class FakeHelm(Calls):
     def look(self) -> None:
         self.note("look for Helm")
 
+    def check(self, *_: object, **__: object) -> None:
+        self.note("check the values")
+
     def upgrade(
         self, release: str, namespace: str, chart: Path, values: Mapping[str, Any], **_: object
     ) -> None:

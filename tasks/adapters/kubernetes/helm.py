@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import OnStart, Runner
-from tasks.core.errors import CommandError, DeadlineError, RevisionExistsError, SuiteError
+from tasks.core.errors import (
+    CommandError,
+    DeadlineError,
+    InputError,
+    RevisionExistsError,
+    SuiteError,
+)
 
 REASON_LENGTH = 500
+CHECK_SECONDS = 60
+"""How long rendering a chart may take; usually it takes less than one."""
 EXISTS = "release: already exists"
 """Helm's error if a revision was created after it read the history (pkg/storage/driver,
 ``ErrReleaseExists``)."""
@@ -135,6 +143,39 @@ class Helm:
             on_line=on_line,
             on_start=on_start,
         )
+
+    def check(
+        self,
+        release: str,
+        namespace: str,
+        chart: Path,
+        values: Mapping[str, Any],
+        *,
+        files: tuple[Path, ...] = (),
+    ) -> None:
+        """Check that a chart takes its values, without asking the cluster.
+
+        Arguments are those of ``upgrade``.
+
+        Raises:
+            InputError: the chart refuses them; the message says which, and why.
+        """
+        try:
+            self._run(
+                "template",
+                release,
+                namespace,
+                str(chart),
+                *(f"--values={path}" for path in files),
+                "--values=-",
+                stdin=json.dumps(values),
+                deadline=CHECK_SECONDS,
+            )
+        except CommandError as error:
+            raise InputError(
+                f"the chart refuses its values{_reason(error.output or '')}",
+                hint="what runs was left as it is; correct the values files of the environment",
+            ) from error
 
     def rollback(
         self, release: str, namespace: str, revision: int, *, timeout_seconds: int

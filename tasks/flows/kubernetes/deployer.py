@@ -127,6 +127,7 @@ class ClusterDeployer:
         """
         names = plan.request.names
         self._helm.look()
+        self._check_values(plan)
         self._hand_over(plan)
         self._context.write_record(plan.request.owner, names, plan.before(State.DEPLOYING))
         # A run that was killed may have left its migration behind, whatever its release says.
@@ -142,6 +143,17 @@ class ClusterDeployer:
             found = revisions(self._cluster, names.release, names.namespace)
             self._repair(replace(plan, history=tuple(found)))
             self._release(plan)
+
+    def _check_values(self, plan: ClusterPlan) -> None:
+        """Check that the chart takes its values, before anything is changed or stopped."""
+        names, root = plan.request.names, self._context.root
+        self._helm.check(
+            names.release,
+            names.namespace,
+            chart(root),
+            plan.values,
+            files=files(root, self._context.own.values),
+        )
 
     def _release(self, plan: ClusterPlan) -> None:
         """Quiesce what must not run during a migration, and roll the release out."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.kubernetes.helm import Helm, Revision, revision_secret_name
+from tasks.adapters.kubernetes.stored_release import unpack
 from tasks.core.errors import ClusterError
 from tasks.core.images.wait_messages import last_message
 from tasks.core.kubernetes.manifests import INSTANCE, JOB_NAME
@@ -22,7 +23,6 @@ from tasks.core.kubernetes.objects import (
     owners_of,
     uid_of,
 )
-from tasks.core.kubernetes.stored_release import unpack
 from tasks.flows.kubernetes.pods import end_pod
 from tasks.flows.kubernetes.release_objects import delete_release
 from tasks.flows.kubernetes.replicas import keep_replicas

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.stored_release import Named, named_objects, unpack
 from tasks.core.errors import RefusedError, UnreadableError
-from tasks.core.kubernetes.stored_release import Named, named_objects, unpack
 
 SHOWN_MAX = 5
 """How many foreign objects are named."""
