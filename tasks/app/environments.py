@@ -17,7 +17,6 @@ from tasks.core.environment import Owner
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
-from tasks.core.setting_values import hours_of
 from tasks.flows.build import BUILT_FROM
 from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
 from tasks.flows.deploy import DeployResult, run_deploy
@@ -169,20 +168,19 @@ def _show_credentials(credentials: Credentials) -> None:
     once.say(f"  shown this once; later: {credentials.later}")
 
 
-def show_door(found: ExistingEnvironment, duration: str) -> None:
+def show_door(found: ExistingEnvironment, hours: int) -> None:
     """Print how to pass an environment's door: the login, or a link that ends.
 
     The session's console would mask the password.
 
     Args:
         found: the environment.
-        duration: how long the link is good, as in ``ttl``; empty for the login.
+        hours: how long the link is good; 0 for the login.
 
     Raises:
-        InputError: there is no door, or the duration is none.
+        InputError: there is no door.
         RefusedError: this is a CI job, whose log many people read.
     """
-    hours = hours_of(duration) if duration else 0
     if is_job(os.environ):
         raise RefusedError(
             "a job's log is no place for what opens the door", hint="ask on your own machine"

@@ -160,7 +160,11 @@ def provisioner_build(session: Session, env: str) -> Build:
     Args:
         session: the run.
         env: what ``--env`` said; the image is pushed to its registry.
+
+    Raises:
+        InputError: the environment is not in a cluster.
     """
+    wiring.cluster_environment(session, env)
     variables = {
         "DEBIAN": session.settings.images.debian,
         **_given("DEBIAN_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),

@@ -6,6 +6,7 @@ It is loaded with the commands, so it imports nothing that would slow down ``inv
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import shlex
 import signal
@@ -26,6 +27,33 @@ HELP = {
     "dry_run": "read only, and print the plan that a real run would execute",
 }
 """Help of the options that mean the same in every task."""
+
+LETTERS = {
+    "env": "e",
+    "branch": "b",
+    "format": "f",
+    "dry_run": "d",
+    "tag": "t",
+    "values": "v",
+    "yes": "y",
+}
+"""Letters of options that several tasks have; no other option of such a task has them."""
+
+
+class SharedLetters(invoke.Task[Any]):
+    """A task whose options have the same letters as in every other task.
+
+    invoke gives each the first letter that no option before it has.
+    """
+
+    def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
+        """Return an option's settings for the parser."""
+        options = inspect.signature(self.body).parameters
+        shared = {letter for option, letter in LETTERS.items() if option in options}
+        found = super().arg_opts(name, default, taken_names | shared)
+        if letter := LETTERS.get(name):
+            found["names"] = [found["names"][0], letter]
+        return found
 
 
 def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any], Any]:
@@ -54,7 +82,7 @@ def task(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Any
 
         names = set(body.__code__.co_varnames[: body.__code__.co_argcount])
         shared = {name: text for name, text in HELP.items() if name in names}
-        return invoke.task(help={**shared, **(help or {})}, **options)(run)
+        return invoke.task(help={**shared, **(help or {})}, klass=SharedLetters, **options)(run)
 
     return decorate
 

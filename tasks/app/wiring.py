@@ -33,7 +33,7 @@ from tasks.app.session import Session
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.names import Names, platform_name
-from tasks.core.settings import ClusterSettings
+from tasks.core.settings import ClusterSettings, Environment
 from tasks.flows.attest import ExpectedSource, verify_images
 from tasks.flows.build import recorded_digests, resolve_images
 
@@ -183,6 +183,27 @@ def platform(
     )
 
 
+def cluster_environment(session: Session, env: str) -> tuple[str, Environment]:
+    """Return name and settings of an environment that lives in a cluster.
+
+    Raises:
+        InputError: it does not.
+    """
+    environment, own = session.environment(env)
+    if own.target == "kubernetes":
+        return environment, own
+    there = sorted(
+        name
+        for name, other in session.settings.environments.items()
+        if other.target == "kubernetes"
+    )
+    raise InputError(
+        f"{environment} does not live in a cluster; of invoke.yaml, do: "
+        f"{', '.join(there) or 'none'}",
+        hint="name one with --env",
+    )
+
+
 def cluster_platform(session: Session, env: str, values: Sequence[str]) -> ClusterPlatform:
     """Return the platform of the cluster that an environment lives in.
 
@@ -196,12 +217,7 @@ def cluster_platform(session: Session, env: str, values: Sequence[str]) -> Clust
     """
     from tasks.flows.kubernetes.platform import ClusterPlatform
 
-    environment, own = session.environment(env)
-    if own.target != "kubernetes":
-        raise InputError(
-            f"{environment} does not live in a cluster",
-            hint="name an environment of target kubernetes: --env dev",
-        )
+    environment, own = cluster_environment(session, env)
     settings = session.settings_of(environment)
     place = settings.environment(environment).cluster
     access, helm = cluster(session, environment)

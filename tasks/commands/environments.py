@@ -179,10 +179,12 @@ def url(
 ) -> None:
     """Print the URL of a branch's environment."""
     from tasks.app import environments
+    from tasks.core.setting_values import hours_of
 
+    hours = hours_of(link) if link else 0
     found = environments.find_existing(session, env, branch)
     if login or link:
-        environments.show_door(found, link)
+        environments.show_door(found, hours)
     else:
         session.console.data(found.names.url)
 

@@ -181,7 +181,8 @@ FAILED = {
         {"web": "fpm=start-error"},
     ),
     "a pod that never becomes ready": Row(
-        NGINX + r"it does not become ready \(Unhealthy: readiness probe: GET /ready answered 500",
+        NGINX + r"it does not become ready \(Unhealthy: readiness probe: GET /ready "
+        r"\(Mautic's /s/login\) answered 500",
         {"web": "nginx=never-ready:500"},
         settings={"patience": {"deadline_seconds": 30}},
     ),

@@ -529,8 +529,52 @@ def test_a_branch_lives_by_its_token_and_no_other_one_can_touch_it(site: Site) -
     assert site.admin.get("Namespace", names.namespace) is None
 
 
-def with_hook(release: str, where: str, hook: Object) -> Object:
-    """Return Helm's record of a release that wants an object made before it is uninstalled."""
+def test_a_deploy_with_more_rights_lets_no_record_of_a_branch_reach_elsewhere(
+    site: Site,
+) -> None:
+    where, release = site.place(ALIVE), site.env.names(ALIVE).release
+    site.ok(ALIVE, "deploy", "--branch", ALIVE, "--tag", "first")
+    job = site.plane.job(ALIVE)
+    grab = {
+        **{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding"},
+        "metadata": {"name": "grab"},
+        "roleRef": {
+            **{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole"},
+            "name": "cluster-admin",
+        },
+        "subjects": [{"kind": "Group", "name": "x", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    elsewhere = {
+        **{"apiVersion": "v1", "kind": "ConfigMap"},
+        "metadata": {"name": "grab", "namespace": site.place(OTHER)},
+    }
+    # What worked, as the branch would have it, and an upgrade that was cut off.
+    name = f"sh.helm.release.v1.{release}.v1"
+    job.delete("Secret", name, where)
+    worked = with_hook(release, where, elsewhere, elsewhere, grab)
+    job.create(worked)
+    cut = with_hook(release, where, elsewhere, version=2)
+    cut["metadata"]["labels"] |= {"status": "pending-upgrade"}
+    job.create(cut)
+    admin = {"KUBECONFIG": str(site.plane.kubeconfig), TOKEN: ""}
+    done = site.run(MAIN, "deploy", "--branch", ALIVE, "--tag", "first", **admin)
+    made = [
+        site.admin.get("ClusterRoleBinding", "grab"),
+        site.admin.get("ConfigMap", "grab", site.place(OTHER)),
+    ]
+    assert made == [None, None]
+    assert done.returncode == 3, done.stderr
+    assert f"{name} in {where} names what is not of this release" in done.stderr
+    assert "clusterrolebinding/grab" in done.stderr
+    site.ok(ALIVE, "cleanup", "--branch", ALIVE)
+
+
+def with_hook(release: str, where: str, hook: Object, *objects: Object, version: int = 1) -> Object:
+    """Return Helm's record of a release that wants an object made before it is uninstalled.
+
+    Args:
+        objects: what its manifest names besides, to be deleted with it.
+    """
     hooks = [
         {
             "name": "h",
@@ -540,17 +584,28 @@ def with_hook(release: str, where: str, hook: Object) -> Object:
         }
     ]
     stored = {
-        **{"name": release, "namespace": where, "version": 1, "config": {}, "hooks": hooks},
+        **{
+            "name": release,
+            "namespace": where,
+            "version": version,
+            "apply_method": "ssa",
+            "config": {},
+            "hooks": hooks,
+        },
         "info": {"status": "deployed", "description": "", "deleted": ""},
         "chart": {"metadata": {"name": "mautic", "version": "1.0.0", "apiVersion": "v2"}},
-        "manifest": "",
+        "manifest": yaml.safe_dump_all(objects),
     }
     text = base64.b64encode(gzip.compress(json.dumps(stored).encode())).decode()
-    labels = {"name": release, "owner": "helm", "status": "deployed", "version": "1"}
+    labels = {"name": release, "owner": "helm", "status": "deployed", "version": str(version)}
     return {
         **{"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1"},
         "metadata": {
-            **{"name": f"sh.helm.release.v1.{release}.v1", "namespace": where, "labels": labels}
+            **{
+                "name": f"sh.helm.release.v1.{release}.v{version}",
+                "namespace": where,
+                "labels": labels,
+            }
         },
         "stringData": {"release": text},
     }
@@ -567,16 +622,42 @@ def test_a_clean_up_with_more_rights_runs_nothing_that_a_branch_has_written(site
             "annotations": {"helm.sh/hook": "pre-delete"},
         },
     }
-    # The newest record is the one that is uninstalled, and a claim of nobody's keeps the namespace.
+    # The newest record is the one that Helm would uninstall, and a claim of nobody's keeps the
+    # namespace.
     job.delete("Secret", f"sh.helm.release.v1.{release}.v1", where)
-    job.create(with_hook(release, where, planted))
+    # Helm asks for these marks before it deletes, in whatever namespace.
+    marks = {
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {
+            "meta.helm.sh/release-name": release,
+            "meta.helm.sh/release-namespace": where,
+        },
+    }
+    victim = {
+        **{"apiVersion": "v1", "kind": "ConfigMap"},
+        "metadata": {"name": "victim", "namespace": site.place(OTHER), **marks},
+    }
+    role = {
+        **{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"},
+        "metadata": {"name": "victim", **marks},
+    }
+    site.admin.create(victim)
+    site.admin.create(role)
+    job.create(with_hook(release, where, planted, victim, role))
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     meta = {"name": "mine", "namespace": where}
     job.create(
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": claim}
     )
-    done = site.ok(MAIN, "cleanup", "--branch", ALIVE)
+    # An administrator may delete all of it.
+    admin = {"KUBECONFIG": str(site.plane.kubeconfig), TOKEN: ""}
+    done = site.run(MAIN, "cleanup", "--branch", ALIVE, **admin)
+    assert done.returncode == 0, done.stderr
     assert "persistentvolumeclaim/mine" in done.stdout + done.stderr
+    for one in (victim, role):
+        meta = one["metadata"]
+        assert site.admin.get(one["kind"], meta["name"], meta.get("namespace")), "was deleted"
+        site.admin.delete(one["kind"], meta["name"], meta.get("namespace"))
     assert site.admin.find("Secret", where, f"owner=helm,name={release}") == []
     assert site.admin.get("ConfigMap", "planted", site.place(OTHER)) is None
 

@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from tasks.adapters.host.tools import find_helm
+from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.process import Runner
-from tasks.core.errors import MissingToolError
+from tasks.core.errors import InputError, MissingToolError
 from tasks.core.kubernetes.rights import needed
 from tasks.core.names import RELEASE_MAX
 from tasks.core.redact import Redactor
@@ -221,6 +222,18 @@ def test_the_validator_refuses_what_the_api_would(chart: Chart) -> None:
     item["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(item, VERSIONS[0], strict=True)
+
+
+def test_values_that_the_chart_refuses_are_told_without_a_cluster(
+    chart: Chart, tmp_path: Path
+) -> None:
+    helm = Helm(Runner(Redactor()), lambda: chart.helm, None, str(tmp_path / "none"))
+    helm.check("x", "x", CHART, REQUIRED)
+    lacking = {**REQUIRED, "networkPolicy": {"database": {"cidrs": []}}}
+    with pytest.raises(InputError, match=r"networkPolicy\.database: cidrs or namespaces must name"):
+        helm.check("x", "x", CHART, lacking)
+    with pytest.raises(InputError, match="nonsense"):
+        helm.check("x", "x", CHART, {**REQUIRED, "nonsense": 1})
 
 
 def test_the_same_values_give_the_same_bytes(chart: Chart) -> None:

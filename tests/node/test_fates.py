@@ -193,7 +193,7 @@ FATES = {
         {"quota": {"hard": {"pods": "1"}}},
     ),
     "a pod that never becomes ready": Fate(
-        r"GET /ready answered 404",
+        r"GET /ready \(Mautic's \S+\) answered 404",
         {"web": {"readiness": {"path": "/no/such/page"}}},
         patience={"deadline_seconds": 30},
     ),

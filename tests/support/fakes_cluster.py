@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.terminal.console import Activity
+from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import record_of
 from tasks.core.redact import Redactor
 from tasks.core.settings import parse
@@ -31,12 +32,14 @@ class FakeCluster(Calls):
     Attributes:
         forbidden: what this user may not do, e.g. ``create Secret``; ``*`` for what it may not do
             everywhere.
+        unserved: kinds that the cluster does not know.
         asked: the questions in order; ``seen`` has only what changes something.
     """
 
     objects: dict[tuple[str, str | None, str], dict[str, Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     forbidden: Collection[str] = ()
+    unserved: Collection[str] = ()
 
     def put(
         self,
@@ -99,6 +102,8 @@ class FakeCluster(Calls):
         metadata_only: bool = False,
     ) -> list[dict[str, Any]]:
         self.asked.append(f"find {kind}")
+        if kind in self.unserved:
+            raise ClusterError(f"there is no kind {kind}", status=404)
         wanted = {
             key: {value} if value else set(values.split(","))
             for key, value, values in _REQUIREMENT.findall(selector)
@@ -121,7 +126,14 @@ class FakeCluster(Calls):
         uid: str = "",
     ) -> bool:
         self.note(f"delete {kind} {name}")
+        if kind == "PersistentVolumeClaim" and (found := self.objects.get((kind, namespace, name))):
+            # Kubernetes keeps it until no pod uses it.
+            found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            return True
         return self.objects.pop((kind, namespace, name), None) is not None
+
+    def namespaced_kinds(self, api: str) -> frozenset[str]:
+        return frozenset({"ConfigMap", "Secret"} if api == "v1" else ())
 
     def may(self, verb: str, kind: str, namespace: str | None = None) -> bool:
         self.asked.append(f"may {verb} {kind}")
@@ -147,6 +159,9 @@ class FakeHelm(Calls):
     def look(self) -> None:
         self.note("look for Helm")
 
+    def check(self, *_: object, **__: object) -> None:
+        self.note("check the values")
+
     def upgrade(
         self, release: str, namespace: str, chart: Path, values: Mapping[str, Any], **_: object
     ) -> None:
@@ -159,14 +174,6 @@ class FakeHelm(Calls):
     ) -> None:
         self.note(f"rollback {revision}")
         self._deploy()
-
-    def uninstall(self, release: str, namespace: str, *, timeout_seconds: int) -> None:
-        self.note("uninstall")
-        for number in self.revisions:
-            del self.cluster.objects["Secret", NAMESPACE, _stored(number)]
-        for claim in self.cluster.find("PersistentVolumeClaim", NAMESPACE):
-            if "keep" not in claim["metadata"]["labels"]:
-                claim["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 
     @property
     def revisions(self) -> dict[int, str]:

@@ -13,7 +13,7 @@ from invoke import Collection
 from tasks import namespace
 from tasks.app.invoke_config import Suite
 from tasks.app.session import Session
-from tasks.app.task import task
+from tasks.app.task import LETTERS, task
 from tasks.commands.machine import SESSIONS
 from tasks.core import errors
 from tests.support.inprocess import InProcess
@@ -53,6 +53,15 @@ def test_every_task_and_every_option_is_explained(name: str) -> None:
 def test_only_an_option_that_may_be_left_out_has_a_default(name: str) -> None:
     required = [argument for argument in ARGUMENTS[name] if argument.positional]
     assert [argument.name for argument in required if "default:" in argument.help] == []
+
+
+def test_an_option_has_the_same_letter_in_every_task() -> None:
+    letters: dict[str, set[str]] = {}
+    for arguments in ARGUMENTS.values():
+        for option in arguments:
+            if option.name in LETTERS:
+                letters.setdefault(option.name, set()).update(option.names[1:])
+    assert letters == {name: {letter} for name, letter in LETTERS.items()}
 
 
 def test_the_sessions_that_inv_test_knows_are_those_of_nox() -> None:
@@ -119,6 +128,9 @@ BAD_COMMAND_LINES = [
         ["names", "--branch", "main", "--env", "lcoal"],
         "there is no environment 'lcoal' in invoke.yaml",
     ),
+    (["url", "--branch", "main", "--link", "soon"], "'soon'"),
+    (["platform.image"], "local does not live in a cluster; of invoke.yaml, do: dev, prod"),
+    (["platform.status"], "local does not live in a cluster; of invoke.yaml, do: dev, prod"),
     (["names", "--branch", "a..b"], "'a..b' is not a legal branch name"),
     (["names", "--branch", "x" * 100_000], "is 100000 bytes long"),
     (["names", "--branch", b"caf\xe9".decode(errors="surrogateescape")], "is not valid UTF-8"),

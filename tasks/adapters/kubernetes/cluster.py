@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from tasks.adapters.kubernetes.exec import Exec
 from tasks.adapters.kubernetes.kinds import KINDS, Kind
@@ -224,6 +224,21 @@ class Cluster:
             }
         )
         return bool(review["status"]["allowed"])
+
+    def namespaced_kinds(self, api: str) -> frozenset[str]:
+        """Return the kinds of an API, e.g. ``apps/v1``, whose objects live in namespaces.
+
+        There are none where the cluster does not serve the API.
+        """
+        root = "/api" if "/" not in api else "/apis"
+        try:
+            found = self._transport.json(ApiRequest("GET", f"{root}/{quote(api)}"))
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            return frozenset()
+        resources = found.get("resources") or ()
+        return frozenset(each["kind"] for each in resources if each["namespaced"])
 
     def version(self) -> str:
         """Return the API server's version, e.g. ``v1.36.2``."""

@@ -1,4 +1,4 @@
-"""Helm: installs, rolls back and uninstalls releases, and converts its errors.
+"""Helm: installs and rolls back releases, and converts its errors.
 
 Of Helm 4's flags (helm.sh, v4 docs): it waits for hooks, but not for workloads. The suite tracks
 those itself, so that a doomed rollout ends in seconds and its diagnostics are saved before the
@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.process import OnStart, Runner
-from tasks.core.errors import CommandError, DeadlineError, RevisionExistsError, SuiteError
+from tasks.core.errors import (
+    CommandError,
+    DeadlineError,
+    InputError,
+    RevisionExistsError,
+    SuiteError,
+)
 
 REASON_LENGTH = 500
+CHECK_SECONDS = 60
+"""How long rendering a chart may take; usually it takes less than one."""
 EXISTS = "release: already exists"
 """Helm's error if a revision was created after it read the history (pkg/storage/driver,
 ``ErrReleaseExists``)."""
@@ -136,6 +144,39 @@ class Helm:
             on_start=on_start,
         )
 
+    def check(
+        self,
+        release: str,
+        namespace: str,
+        chart: Path,
+        values: Mapping[str, Any],
+        *,
+        files: tuple[Path, ...] = (),
+    ) -> None:
+        """Check that a chart takes its values, without asking the cluster.
+
+        Arguments are those of ``upgrade``.
+
+        Raises:
+            InputError: the chart refuses them; the message says which, and why.
+        """
+        try:
+            self._run(
+                "template",
+                release,
+                namespace,
+                str(chart),
+                *(f"--values={path}" for path in files),
+                "--values=-",
+                stdin=json.dumps(values),
+                deadline=CHECK_SECONDS,
+            )
+        except CommandError as error:
+            raise InputError(
+                f"the chart refuses its values{_reason(error.output or '')}",
+                hint="what runs was left as it is; correct the values files of the environment",
+            ) from error
+
     def rollback(
         self, release: str, namespace: str, revision: int, *, timeout_seconds: int
     ) -> None:
@@ -147,26 +188,6 @@ class Helm:
             str(revision),
             "--no-hooks",
             "--force-conflicts",
-            f"--timeout={timeout_seconds}s",
-            deadline=timeout_seconds,
-        )
-
-    def uninstall(self, release: str, namespace: str, *, timeout_seconds: int) -> None:
-        """Uninstall a release, if there is one, without the hooks that it names.
-
-        Whoever writes to the namespace may have written them into its Secret: they would be created
-        with the rights of whoever cleans up, in any namespace.
-
-        Its pods may take longer. Helm is not asked to wait for them, because it takes a terminating
-        pod for a failure (seen with 4.3.1 when several uninstalls run at once).
-        """
-        self._run(
-            "uninstall",
-            release,
-            namespace,
-            "--ignore-not-found",
-            "--no-hooks",
-            "--cascade=background",
             f"--timeout={timeout_seconds}s",
             deadline=timeout_seconds,
         )

@@ -23,6 +23,7 @@ from tasks.adapters.connection_errors import causes, retry
 from tasks.adapters.parallel import map_parallel
 from tasks.adapters.registry import attachments
 from tasks.adapters.registry.authorisation import authorise
+from tasks.adapters.registry.bounded import bound
 from tasks.adapters.registry.docker_login import Login, login_to
 from tasks.adapters.registry.repositories import Repositories
 from tasks.adapters.registry.trust import adapter
@@ -333,6 +334,7 @@ class OciRegistry(Repositories):
         # Neither a proxy nor a password of ~/.netrc is for a registry on this machine.
         session.trust_env = not loopback
         session.auth = _keep
+        session.hooks["response"].append(bound)
         policy = retry(
             total=self._patience.retries,
             connect=min(self._patience.retries, CONNECT_RETRIES),

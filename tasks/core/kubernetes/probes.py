@@ -13,6 +13,11 @@ from tasks.core.kubernetes.objects import Object
 LENGTH = 200
 """How much of an unknown message is shown."""
 
+READY = "/ready"
+"""What nginx answers on the port of the probes where there is a door: as Mautic's page does."""
+READY_PATH = "/s/login"
+"""That page, unless NGINX_READY_PATH names another one (docker/nginx)."""
+
 _EVENT = re.compile(
     r"(?P<kind>Startup|Readiness|Liveness) probe "
     r"(?:failed|errored and resulted in \w+ state): (?P<answer>.*)",
@@ -40,13 +45,14 @@ def describe_answer(message: str, container: Object) -> str:
     port = _port(probe, container)
     said = _STATUS.search(got)
     if said:
-        words = f"{describe_request(probe)} answered {said[1]}"
+        words = f"{describe_request(probe, container)} answered {said[1]}"
     elif _REFUSED.search(got):
         words = f"no connection to port {port}" if port else "no connection"
     elif _TIMEOUT.search(got):
-        words = f"{describe_request(probe)} timed out after {probe.get('timeoutSeconds', 1)} s"
+        request = describe_request(probe, container)
+        words = f"{request} timed out after {probe.get('timeoutSeconds', 1)} s"
     elif _CUT.search(got):
-        words = f"{describe_request(probe)}: the connection was closed without an answer"
+        words = f"{describe_request(probe, container)}: the connection was closed without an answer"
     else:
         words = " ".join(got.split())[:LENGTH]
     return f"{kind} probe: {words}"
@@ -59,7 +65,7 @@ def describe_unanswered(container: Object, *, started: bool) -> str:
     if not name:
         return "it is not ready"
     kind = name.removesuffix("Probe")
-    return f"{kind} probe: {describe_request(container[name])} has not succeeded yet"
+    return f"{kind} probe: {describe_request(container[name], container)} has not succeeded yet"
 
 
 def parse_killing(message: str) -> tuple[str, str] | None:
@@ -73,10 +79,13 @@ def is_failure_of(message: str, kind: str) -> bool:
     return message.lower().startswith(f"{kind} probe ")
 
 
-def describe_request(probe: Object) -> str:
-    """Return a probe's request in a few words."""
+def describe_request(probe: Object, container: Object) -> str:
+    """Return a probe's request in a few words; with the page that nginx asks Mautic for in turn."""
     if http := probe.get("httpGet"):
-        return f"GET {http.get('path') or '/'}"
+        path = http.get("path") or "/"
+        env = {each["name"]: each.get("value", "") for each in container.get("env") or ()}
+        asked = env.get("NGINX_READY_PATH") or READY_PATH
+        return f"GET {path} (Mautic's {asked})" if path == READY else f"GET {path}"
     if tcp := probe.get("tcpSocket"):
         return f"a connection to port {tcp['port']}"
     if probe.get("exec"):

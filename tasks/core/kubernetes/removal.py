@@ -34,6 +34,25 @@ KINDS_OF_USERS = (
 )
 """Kinds of objects that others may have created in a branch's namespace."""
 
+CLAIM = "PersistentVolumeClaim"
+WORKLOADS = ("CronJob", "Job", "Deployment", "StatefulSet")
+"""Kinds that create pods, and would recreate them. Their dependents are deleted with them."""
+KINDS_OF_RELEASES = (
+    *WORKLOADS,
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "HTTPRoute",
+    "Ingress",
+    "NetworkPolicy",
+    "Service",
+    "ConfigMap",
+    "ServiceAccount",
+    "LimitRange",
+    "ResourceQuota",
+    CLAIM,
+)
+"""Kinds of the objects that the chart makes."""
+
 WORK = frozenset(
     {"PersistentVolumeClaim", "Deployment", "StatefulSet", "ReplicaSet", "Job", "CronJob", "Pod"}
 )

@@ -17,7 +17,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
         # Helm keeps its revisions in Secrets. Where it may not update one, it leaves it pending
         # and says nothing.
         "Secret": "get list create update patch delete",
-        "LimitRange ResourceQuota": "get create patch delete",
+        "LimitRange ResourceQuota": "get list create patch delete",
         "Pod": "list watch delete",
         "Pod/log": "get",
         # Over a websocket: a GET, which since Kubernetes 1.35 needs the right to create as well.
@@ -28,8 +28,8 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
         "ReplicaSet": "list watch",
         "CronJob": "get list create patch delete",
         "Job": "list watch create patch delete",
-        "HorizontalPodAutoscaler PodDisruptionBudget": "get create patch delete",
-        "Ingress NetworkPolicy HTTPRoute": "get create patch delete",
+        "HorizontalPodAutoscaler PodDisruptionBudget": "get list create patch delete",
+        "Ingress NetworkPolicy HTTPRoute": "get list create patch delete",
         "Lease": "get create update delete",
     }.items()
     for kind in kinds.split()

@@ -56,6 +56,7 @@ from tasks.flows.kubernetes.releases import (
 )
 from tasks.flows.kubernetes.replicas import keep_replicas
 from tasks.flows.kubernetes.services import choose_container
+from tasks.flows.kubernetes.stored_manifests import check_records
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files
 from tasks.flows.target import ADMIN, Credentials, FindImages, Request, Say
@@ -126,6 +127,7 @@ class ClusterDeployer:
         """
         names = plan.request.names
         self._helm.look()
+        self._check_values(plan)
         self._hand_over(plan)
         self._context.write_record(plan.request.owner, names, plan.before(State.DEPLOYING))
         # A run that was killed may have left its migration behind, whatever its release says.
@@ -142,10 +144,22 @@ class ClusterDeployer:
             self._repair(replace(plan, history=tuple(found)))
             self._release(plan)
 
+    def _check_values(self, plan: ClusterPlan) -> None:
+        """Check that the chart takes its values, before anything is changed or stopped."""
+        names, root = plan.request.names, self._context.root
+        self._helm.check(
+            names.release,
+            names.namespace,
+            chart(root),
+            plan.values,
+            files=files(root, self._context.own.values),
+        )
+
     def _release(self, plan: ClusterPlan) -> None:
         """Quiesce what must not run during a migration, and roll the release out."""
         names = plan.request.names
         self._context.check_lock(names)
+        check_records(self._cluster, names.release, names.namespace)
         if plan.quiesces:
             with self._context.work("quiesce workers and crons") as activity:
                 quiesce(self._cluster, names, activity.say)

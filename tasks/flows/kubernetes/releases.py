@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from gzip import decompress
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.kubernetes.helm import Helm, Revision, revision_secret_name
+from tasks.adapters.kubernetes.stored_release import unpack
 from tasks.core.errors import ClusterError
 from tasks.core.images.wait_messages import last_message
 from tasks.core.kubernetes.manifests import INSTANCE, JOB_NAME
@@ -25,8 +23,10 @@ from tasks.core.kubernetes.objects import (
     owners_of,
     uid_of,
 )
-from tasks.flows.kubernetes.pods import end_pod, end_pods
+from tasks.flows.kubernetes.pods import end_pod
+from tasks.flows.kubernetes.release_objects import delete_release
 from tasks.flows.kubernetes.replicas import keep_replicas
+from tasks.flows.kubernetes.stored_manifests import check_records
 
 HELM_SECONDS = 120
 HOOK = "helm.sh/hook"
@@ -67,7 +67,7 @@ def repair(
     Args:
         history: its revisions, the oldest first; the newest one is pending.
         worked: the last revision that worked, or 0: then the last one that was deployed is used.
-            Without any the release is uninstalled.
+            Without any the release is deleted.
         say: called with what is waited for.
 
     Returns:
@@ -75,28 +75,24 @@ def repair(
 
     Raises:
         CommandError: Helm failed.
-        DeadlineError: a claim of the uninstalled release does not go.
+        DeadlineError: a pod or a claim of the deleted release does not go.
     """
     status = history[-1].status
     deployed = [each.number for each in history if each.status == "deployed"]
     before = worked or max(deployed, default=0)
     if not before:
-        helm.uninstall(release, namespace, timeout_seconds=HELM_SECONDS)
-        _wait_claims_gone(cluster, release, namespace, say)
-        return f"{status}: uninstalled"
+        delete_release(cluster, release, namespace, say, keep=True)
+        _wait_claims_gone(cluster, namespace, say)
+        return f"{status}: removed"
     roll_back_release(cluster, helm, release, namespace, before)
     return f"{status}: rolled back to revision {before}"
 
 
-def _wait_claims_gone(
-    cluster: Cluster, release: str, namespace: str, say: Callable[[str], None]
-) -> None:
-    """Wait until the claims of an uninstalled release are gone.
+def _wait_claims_gone(cluster: Cluster, namespace: str, say: Callable[[str], None]) -> None:
+    """Wait until the claims of a deleted release are gone.
 
-    Otherwise the next release would use terminating claims, which are gone a moment later. Pods
-    block their claims, so they are deleted with a short grace period.
+    Otherwise the next release would use terminating claims, which are gone a moment later.
     """
-    end_pods(cluster, release, namespace, say)
     for claim in cluster.find("PersistentVolumeClaim", namespace):
         meta = claim["metadata"]
         # Those of a StatefulSet are its own, and deleted a moment after it.
@@ -111,8 +107,10 @@ def roll_back_release(
     """Roll a release back to a revision; return the number of the new revision.
 
     Raises:
+        RefusedError: Helm's records name what is not the release's own.
         CommandError: Helm failed.
     """
+    check_records(cluster, release, namespace)
     before = revisions(cluster, release, namespace)
     # The revision may have an autoscaler where the newest one has a number.
     keep_replicas(cluster, release, namespace)
@@ -173,5 +171,5 @@ def _recorded(cluster: Cluster, release: str, namespace: str, labelled: Revision
     found = cluster.get("Secret", revision_secret_name(release, labelled.number), namespace)
     if found is None:  # it has gone in the meantime
         return labelled
-    record = json.loads(decompress(b64decode(b64decode(found["data"]["release"]))))
+    record = unpack(found["data"]["release"])
     return replace(labelled, status=record["info"]["status"])

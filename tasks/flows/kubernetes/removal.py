@@ -14,14 +14,15 @@ from functools import partial
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
-from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.kubernetes.lease import NAME as LEASE
 from tasks.adapters.parallel import map_parallel
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import INSTANCE, MANAGED, PREFIX, SECRET
 from tasks.core.kubernetes.objects import Object, is_being_deleted, labels_of, uid_of
 from tasks.core.kubernetes.removal import (
+    CLAIM,
     KINDS_OF_USERS,
+    WORKLOADS,
     Contents,
     is_in_most_namespaces,
     is_ours,
@@ -30,11 +31,9 @@ from tasks.core.kubernetes.removal import (
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.flows.kubernetes.pods import GRACE_SECONDS, end_pod, end_pods
+from tasks.flows.kubernetes.release_objects import delete_release, delete_workloads
 from tasks.flows.target import Removal, Say
 
-HELM_SECONDS = 120
-WORKLOADS = ("CronJob", "Job", "Deployment", "StatefulSet")
-"""Kinds that create pods, and would recreate them. Their dependents are deleted with them."""
 ASKED_MAX = 30
 """How many objects are looked up in other namespaces; usually there are a few at most."""
 NEIGHBOURS_MAX = 10
@@ -88,7 +87,7 @@ def inspect_namespace(
     claims = tuple(
         VolumeClaim(item["metadata"]["name"], item["spec"].get("volumeName", ""))
         for item in own
-        if item["kind"] == "PersistentVolumeClaim"
+        if item["kind"] == CLAIM
     )
     works = any(item["kind"] in {*WORKLOADS, "Pod"} for item in own)
     rest = sort_contents(found, namespace=namespace, release=names.release, patterns=patterns)
@@ -100,7 +99,7 @@ def _all(cluster: Cluster, namespace: str, kinds: Iterable[str]) -> list[Object]
     """Return the objects of several kinds in a namespace; except for claims only metadata."""
 
     def find(kind: str) -> list[Object]:
-        whole = kind == "PersistentVolumeClaim"
+        whole = kind == CLAIM
         return cluster.find(kind, namespace, metadata_only=not whole)
 
     return [item for found in map_parallel(find, kinds) for item in found]
@@ -173,7 +172,6 @@ def _count_by_name(
 
 def removals(
     cluster: Cluster,
-    helm: Helm,
     names: Names,
     found: NamespaceInventory,
     *,
@@ -183,8 +181,8 @@ def removals(
     """Return the steps of a branch's removal with their actions, in order.
 
     The database is dropped before the namespace, which has its record, is deleted. Everything else
-    is deleted with the namespace, without Helm. If other people's objects are in it, the namespace
-    is kept, and only the branch's objects are removed.
+    is deleted with the namespace. If other people's objects are in it, the namespace is kept, and
+    only the branch's objects are removed: by their labels, since Helm's record may name others.
 
     Args:
         found: the content of the namespace.
@@ -192,7 +190,6 @@ def removals(
         drop: drops the branch's database, or None if there is none on a server.
     """
     todo: list[tuple[Step, Removal]] = []
-    # Read from the API, because Helm would have to be started for it.
     selector = f"owner=helm,name={names.release}"
     stored = bool(cluster.find("Secret", names.namespace, selector, metadata_only=True))
     has_release = stored or found.works
@@ -215,8 +212,7 @@ def removals(
         todo.append((step, partial(_remove_namespace, cluster, names.namespace, found.uid)))
         return [*todo, *claims]
     if has_release:
-        uninstall = helm if stored else None
-        todo.append((release, partial(_remove_release, cluster, uninstall, names)))
+        todo.append((release, partial(_remove_release, cluster, names)))
     todo += claims
     for kind, name in (("Secret", SECRET), ("Lease", LEASE)):
         if cluster.get(kind, name, names.namespace):
@@ -241,22 +237,14 @@ def _stop(
     # complete.
     mark()
     where, ours = names.namespace, f"{INSTANCE}={names.release}"
-    makers = [
-        (kind, item["metadata"]["name"])
-        for kind in WORKLOADS
-        for item in cluster.find(kind, where, ours, metadata_only=True)
-    ]
-    map_parallel(lambda each: cluster.delete(*each, where), makers)
-    map_parallel(lambda claim: cluster.delete("PersistentVolumeClaim", claim.name, where), claims)
+    delete_workloads(cluster, names.release, where)
+    map_parallel(lambda claim: cluster.delete(CLAIM, claim.name, where), claims)
     pods = cluster.find("Pod", where, ours, metadata_only=True)
     map_parallel(lambda pod: end_pod(cluster, pod, grace_seconds=GRACE_SECONDS), pods)
 
 
-def _remove_release(cluster: Cluster, helm: Helm | None, names: Names, say: Say) -> None:
-    """Uninstall a release, if there is one, and wait until its pods are gone."""
-    if helm:
-        helm.uninstall(names.release, names.namespace, timeout_seconds=HELM_SECONDS)
-    end_pods(cluster, names.release, names.namespace, say)
+def _remove_release(cluster: Cluster, names: Names, say: Say) -> None:
+    delete_release(cluster, names.release, names.namespace, say, keep=False)
 
 
 def _end_with_namespace(cluster: Cluster, names: Names, uid: str, say: Say) -> None:
@@ -292,7 +280,7 @@ def _end_going_pods(cluster: Cluster, names: Names, say: Say) -> None:
 def _remove_claim(cluster: Cluster, namespace: str, claim: VolumeClaim, say: Say) -> None:
     """Wait until a claim that is being deleted and its volume are gone."""
     try:
-        wait_gone(cluster, "PersistentVolumeClaim", claim.name, namespace, say=say)
+        wait_gone(cluster, CLAIM, claim.name, namespace, say=say)
     except ClusterError as error:
         # Deleted with its namespace, and so is a CI job's right to read it.
         if error.status != 403:

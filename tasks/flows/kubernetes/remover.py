@@ -62,7 +62,7 @@ class ClusterRemover:
                 context.write_record(owner, names, begun)
 
         drop = self._drop(names, record)
-        todo = removals(context.cluster, context.helm, names, inside, mark=mark, drop=drop)
+        todo = removals(context.cluster, names, inside, mark=mark, drop=drop)
         if inside.foreign:
             nothing = ClusterRecord(State.REMOVED, names.url)
             if record != nothing:

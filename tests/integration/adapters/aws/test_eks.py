@@ -25,7 +25,7 @@ from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.process import Runner
-from tasks.core.errors import AwsError, ClusterError
+from tasks.core.errors import AwsError, ClusterError, CommandError
 from tasks.core.redact import Redactor
 from tests.integration.build_support import Request
 from tests.support.aws import ACCOUNT, REGION, Moto
@@ -271,7 +271,9 @@ def test_helm_asks_us_for_its_token(
         own.context,
         str(own.kubeconfig),
     )
-    helm.uninstall("nothing", "default", timeout_seconds=30)
+    with pytest.raises(CommandError) as told:
+        helm.rollback("nothing", "default", 1, timeout_seconds=30)
+    assert "not found" in told.value.message
     assert webhook.tokens
     folder = own.kubeconfig.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

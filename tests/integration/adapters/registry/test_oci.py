@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import secrets
 import socket
 import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.adapters.registry.attachments import Attachment, attachment_tag
-from tasks.adapters.registry.oci import OciRegistry, RequestLimits, UnreachableError
+from tasks.adapters.registry.oci import INDEX, OciRegistry, RequestLimits, UnreachableError
 from tasks.core.errors import RegistryError, SettingsError
 from tests.integration.build_support import Answer, Request, front_door, put_image
 from tests.support.registry_contract import check_attachments, check_registry
+from tests.support.serving import Serving
+
+ENOUGH_BYTES = 64 << 20
 
 
 @pytest.fixture
@@ -292,6 +297,59 @@ def test_a_digest_and_a_type_are_what_they_should_be(registry: str) -> None:
             quick(f"{host}/m").digest("nginx", "1")
         with pytest.raises(RegistryError, match="a manifest of the type 'text/html'"):
             quick(f"{host}/m").tag("nginx", "1", ["2"])
+
+
+class Endless(Serving):
+    """Answers every GET with a body that never ends; a redirect, too.
+
+    Attributes:
+        sent: how many bytes it has sent.
+    """
+
+    def __init__(self, status: int) -> None:
+        outer = self
+        self.sent = 0
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", INDEX)
+                self.send_header("Location", "/storage")
+                self.end_headers()
+                part = b"[" * (1 << 16)
+                # A client that reads on would be given up after a while.
+                with contextlib.suppress(OSError):
+                    while outer.sent < ENOUGH_BYTES:
+                        outer.sent += self.wfile.write(part)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"localhost:{self._server.server_address[1]}"
+
+
+@pytest.mark.parametrize("status", [200, 307, 404, 500])
+@pytest.mark.parametrize(
+    ("ask", "limit"),
+    [
+        (lambda place: place.manifest("nginx", "1"), 4),
+        (lambda place: place.tags("nginx"), 16),
+        (lambda place: place.blob("nginx", "sha256:1"), 32),
+        (lambda place: place.ping(), 32),
+    ],
+    ids=["manifest", "tags", "blob", "ping"],
+)
+def test_an_answer_without_an_end_is_not_read_to_it(
+    ask: Callable[[OciRegistry], object], limit: int, status: int
+) -> None:
+    with Endless(status) as server:
+        place = OciRegistry(f"{server.host}/m", RequestLimits(connect=2, read=1, retries=0))
+        with pytest.raises(RegistryError) as told:
+            ask(place)
+    assert f"more than {limit} MiB, and was not read further" in told.value.message
+    # The rest is in the buffers of both sides.
+    assert server.sent < (limit + 16) << 20
 
 
 def test_too_many_requests_is_not_unreachable(registry: str) -> None:

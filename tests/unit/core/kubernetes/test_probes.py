@@ -88,3 +88,16 @@ def test_a_probe_that_ended_a_container_is_known_by_the_event() -> None:
     assert parse_killing("Stopping container fpm") is None
     assert is_failure_of("Startup probe failed: x", "startup")
     assert not is_failure_of("Readiness probe failed: x", "startup")
+
+
+@pytest.mark.parametrize(
+    ("env", "page"),
+    [([], "/s/login"), ([{"name": "NGINX_READY_PATH", "value": "/s/ping"}], "/s/ping")],
+)
+def test_the_page_behind_nginx_is_named(env: list[dict[str, str]], page: str) -> None:
+    probe = {"httpGet": {"port": 8081, "path": "/ready"}}
+    container = {**CONTAINER, "readinessProbe": probe, "env": env}
+    message = "Readiness probe failed: HTTP probe failed with statuscode: 500"
+    words = f"readiness probe: GET /ready (Mautic's {page})"
+    assert describe_answer(message, container) == f"{words} answered 500"
+    assert describe_unanswered(container, started=True) == f"{words} has not succeeded yet"

@@ -67,6 +67,7 @@ DEPLOYING, READY, FAILED, ROLLED_BACK = (
     for state in (State.DEPLOYING, State.READY, State.FAILED, State.ROLLED_BACK)
 )
 LOOK, LOCK, SEED, DATABASE = "look for Helm", "check lock", "apply Secret mautic", "database Job"
+CHECK = "check the values"
 MIGRATION = "delete Job migrate"
 REPLICAS = f"apply Deployment {NAMES.release}-web"
 HOLD = f"patch Deployment {NAMES.release}-worker: replicas 0"
@@ -74,6 +75,7 @@ UPGRADE, SETTLED, SERVES = "upgrade", "settled", "serves"
 BACK, FORGET = "rollback 1", f"delete Secret sh.helm.release.v1.{NAMES.release}.v2"
 ORDER = [
     LOOK,
+    CHECK,
     DEPLOYING,
     MIGRATION,
     *(REPLICAS, BACK, FORGET),
@@ -205,7 +207,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 
 def test_a_first_deploy_makes_secrets_then_the_database_then_the_release(bench: Bench) -> None:
     bench.deployer.apply(FIRST)
-    assert bench.seen == [LOOK, DEPLOYING, SEED, DATABASE, LOCK, LOCK, UPGRADE, SETTLED]
+    assert bench.seen == [LOOK, CHECK, DEPLOYING, SEED, DATABASE, LOCK, LOCK, UPGRADE, SETTLED]
     assert bench.state is State.DEPLOYING
     assert set(bench.secrets) == set(KEYS)
     assert bench.passwords == [bench.secrets["db_password"]]
@@ -222,13 +224,13 @@ def test_the_release_is_given_its_secret_by_name_and_version_only(bench: Bench) 
 def test_an_update_without_a_migration_quiesces_nothing(bench: Bench) -> None:
     bench.deployed()
     bench.deployer.apply(CHANGED)
-    assert bench.seen == [LOOK, DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED]
+    assert bench.seen == [LOOK, CHECK, DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED]
 
 
 def test_an_update_that_may_migrate_quiesces_what_works_on_the_database(bench: Bench) -> None:
     bench.deployed()
     bench.deployer.apply(NEWER_IMAGES)
-    assert bench.seen == [LOOK, DEPLOYING, LOCK, HOLD, LOCK, UPGRADE, SETTLED]
+    assert bench.seen == [LOOK, CHECK, DEPLOYING, LOCK, HOLD, LOCK, UPGRADE, SETTLED]
     assert bench.record == replace(RECORD, state=State.DEPLOYING)
 
 
@@ -253,7 +255,7 @@ def test_after_a_failed_step_no_other_one_is_taken(bench: Bench, failing: int) -
         bench.deployer.apply(EVERYTHING)
     assert bench.seen == ORDER[: failing + 1]
     # What has been begun is known, so the next deploy does not take it for working.
-    assert bench.state is (State.READY if ORDER[failing] == DEPLOYING else State.DEPLOYING)
+    assert bench.state is (State.READY if ORDER[failing] in {CHECK, DEPLOYING} else State.DEPLOYING)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_an_interrupted_deploy_ends_its_migration_and_a_failed_one_keeps_it_for_
     bench.fail(SETTLED, end)
     with pytest.raises(type(end)):
         bench.deployer.apply(CHANGED)
-    assert bench.seen == [LOOK, DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED, *ended]
+    assert bench.seen == [LOOK, CHECK, DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED, *ended]
 
 
 # -- apply: again ---------------------------------------------------------------------------------
@@ -284,7 +286,7 @@ def test_what_the_api_refuses_for_what_may_heal_is_tried_again_under_the_lock(
     bench.fail(UPGRADE, refusal(), refusal())
     bench.deployer.apply(CHANGED)
     again = [UPGRADE, LOCK]
-    assert bench.seen == [LOOK, DEPLOYING, LOCK, LOCK, *again, *again, UPGRADE, SETTLED]
+    assert bench.seen == [LOOK, CHECK, DEPLOYING, LOCK, LOCK, *again, *again, UPGRADE, SETTLED]
     assert bench.clock.slept == [AGAIN_SECONDS] * 2
     assert len([line for line in bench.told if line.startswith("trying again")]) == 1
 
@@ -328,7 +330,7 @@ def test_a_revision_that_appeared_meanwhile_is_repaired_and_the_release_made_onc
     bench.fail(UPGRADE, RevisionExistsError("release: already exists"))
     bench.deployer.apply(NEWER_IMAGES)
     once = [LOCK, HOLD, LOCK, UPGRADE]
-    assert bench.seen == [LOOK, DEPLOYING, *once, *repair, *once, SETTLED]
+    assert bench.seen == [LOOK, CHECK, DEPLOYING, *once, *repair, *once, SETTLED]
 
 
 def test_a_revision_that_appears_twice_is_a_failure(bench: Bench) -> None:

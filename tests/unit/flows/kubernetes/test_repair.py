@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tasks.core.errors import CommandError
+from tasks.core.kubernetes.manifests import INSTANCE
+from tasks.core.kubernetes.removal import KINDS_OF_RELEASES, WORKLOADS
+from tasks.flows.kubernetes.release_objects import POLICY
 from tasks.flows.kubernetes.releases import repair, revisions
 from tests.support.fakes_cluster import NAMESPACE, RELEASE, FakeCluster, FakeHelm
 
@@ -36,8 +39,14 @@ def secret(number: int) -> str:
 @pytest.mark.parametrize(
     ("statuses", "worked", "seen", "told", "left"),
     [
-        (["pending-install"], 0, ["uninstall"], "pending-install: uninstalled", {}),
-        (["failed", "pending-upgrade"], 0, ["uninstall"], "pending-upgrade: uninstalled", {}),
+        (["pending-install"], 0, [secret(1)], "pending-install: removed", {}),
+        (
+            ["failed", "pending-upgrade"],
+            0,
+            [secret(1), secret(2)],
+            "pending-upgrade: removed",
+            {},
+        ),
         (
             ["deployed", "pending-upgrade"],
             0,
@@ -88,22 +97,49 @@ def test_claims_that_go_with_the_release_are_waited_for_and_others_are_not(
     helm: FakeHelm,
 ) -> None:
     helm.record("pending-install")
-    helm.cluster.put(CLAIM, "media", NAMESPACE)
+    ours = {INSTANCE: RELEASE}
+    helm.cluster.put(CLAIM, "media", NAMESPACE, labels=ours)
     # A StatefulSet's own goes a moment later; it is taken for going.
-    helm.cluster.put(CLAIM, "data-0", NAMESPACE, ownerReferences=[{"kind": "StatefulSet"}])
-    helm.cluster.put(CLAIM, "somebody-elses", NAMESPACE, labels={"keep": "yes"})
+    owner = {"ownerReferences": [{"kind": "StatefulSet"}]}
+    helm.cluster.put(CLAIM, "data-0", NAMESPACE, labels=ours, deletionTimestamp="now", **owner)
+    helm.cluster.put(CLAIM, "kept", NAMESPACE, labels=ours, annotations={POLICY: "keep"})
+    helm.cluster.put(CLAIM, "somebody-elses", NAMESPACE)
     mend(helm)
-    assert helm.seen == ["uninstall", f"wait for {CLAIM} media", f"wait for {CLAIM} data-0"]
-    assert [item["metadata"]["name"] for item in helm.cluster.find(CLAIM, NAMESPACE)] == [
-        "somebody-elses"
+    assert helm.seen == [
+        f"delete {CLAIM} media",
+        secret(1),
+        f"wait for {CLAIM} media",
+        f"wait for {CLAIM} data-0",
     ]
+    there = helm.cluster.find(CLAIM, NAMESPACE)
+    assert [item["metadata"]["name"] for item in there] == ["kept", "somebody-elses"]
+
+
+def test_what_a_release_is_made_of_is_known_by_its_labels_alone(helm: FakeHelm) -> None:
+    """Its record may name anything: whoever writes to the namespace writes it."""
+    helm.record("pending-install")
+    ours = {INSTANCE: RELEASE}
+    for kind in KINDS_OF_RELEASES:
+        helm.cluster.put(kind, "own", NAMESPACE, labels=ours)
+        helm.cluster.put(kind, "own", "elsewhere", labels=ours)
+        helm.cluster.put(kind, "other", NAMESPACE, labels={INSTANCE: "other"})
+    helm.cluster.unserved = {"HTTPRoute"}
+    mend(helm)
+    deleted = [each for each in helm.seen if each.startswith("delete")]
+    kinds = [each.split()[1] for each in deleted]
+    assert set(kinds[: len(WORKLOADS)]) == set(WORKLOADS)
+    assert kinds[-1] == "Secret"
+    assert set(kinds) == {*KINDS_OF_RELEASES, "Secret"} - {"HTTPRoute"}
+    for kind in KINDS_OF_RELEASES:
+        assert (kind, "elsewhere", "own") in helm.cluster.objects
+        assert (kind, NAMESPACE, "other") in helm.cluster.objects
 
 
 @pytest.mark.parametrize("end", [CommandError("helm failed"), KeyboardInterrupt()])
 @pytest.mark.parametrize(
     ("statuses", "what", "seen"),
     [
-        (["pending-install"], "uninstall", ["uninstall"]),
+        (["pending-install"], secret(1), [secret(1)]),
         (["deployed", "pending-upgrade"], "rollback 1", ["rollback 1", secret(2)]),
     ],
 )
@@ -111,7 +147,7 @@ def test_a_repair_that_ends_early_has_changed_nothing_and_the_next_one_does_it(
     helm: FakeHelm, statuses: list[str], what: str, seen: list[str], end: BaseException
 ) -> None:
     helm.record(*statuses)
-    helm.fails = {what: [end]}
+    helm.fails = helm.cluster.fails = {what: [end]}
     before = helm.revisions
     with pytest.raises(type(end)):
         mend(helm)
