@@ -307,7 +307,7 @@ def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
         ({"floor": {"images": ["a'b"]}}, "images"),
         ({"floor": {"priorityClasses": ["a'b"]}}, "priorityClasses"),
         ({"floor": {"maxEnvironments": -1}}, "maxEnvironments"),
-        ({"floor": {"pods": {"nodeLabels": {"a'b": []}}}}, "nodeLabels"),
+        ({"floor": {"pods": {"nodeLabels": {"a'b": []}}}}, "propertyName"),
         ({"floor": {"pods": {"nodeLabels": {"a": ["b'"]}}}}, "nodeLabels"),
         ({"floor": {"pods": {"tolerations": [{"operator": "Exists"}]}}}, "tolerations"),
         ({"floor": {"pods": {"runtimeClasses": ["a'b"]}}}, "runtimeClasses"),
