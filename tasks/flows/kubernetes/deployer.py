@@ -173,6 +173,7 @@ class ClusterDeployer:
         names = plan.request.names
         if not (plan.history and plan.history[-1].is_pending):
             return
+        check_records(self._cluster, names.release, names.namespace)
         with self._context.work(f"repair release {names.release}") as activity:
             activity.outcome = repair(
                 self._cluster,
@@ -358,6 +359,7 @@ class ClusterDeployer:
         if record.current is None or not record.revision:
             return None
         with self._context.work(f"roll back to {record.current.tag}") as activity:
+            check_records(self._cluster, names.release, names.namespace)
             since = self._cluster.now()
             revision = roll_back_release(
                 self._cluster, self._helm, names.release, names.namespace, record.revision

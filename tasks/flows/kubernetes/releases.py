@@ -26,7 +26,6 @@ from tasks.core.kubernetes.objects import (
 from tasks.flows.kubernetes.pods import end_pod
 from tasks.flows.kubernetes.release_objects import delete_release
 from tasks.flows.kubernetes.replicas import keep_replicas
-from tasks.flows.kubernetes.stored_manifests import check_records
 
 HELM_SECONDS = 120
 HOOK = "helm.sh/hook"
@@ -63,6 +62,9 @@ def repair(
     say: Callable[[str], None],
 ) -> str:
     """Repair a release that a dead run left pending; only the lock's holder may do that.
+
+    Helm may apply what the records of a release name: a branch's are to be checked before
+    (``check_records``).
 
     Args:
         history: its revisions, the oldest first; the newest one is pending.
@@ -106,11 +108,12 @@ def roll_back_release(
 ) -> int:
     """Roll a release back to a revision; return the number of the new revision.
 
+    Helm applies what that revision's record names: a branch's are to be checked before
+    (``check_records``).
+
     Raises:
-        RefusedError: Helm's records name what is not the release's own.
         CommandError: Helm failed.
     """
-    check_records(cluster, release, namespace)
     before = revisions(cluster, release, namespace)
     # The revision may have an autoscaler where the newest one has a number.
     keep_replicas(cluster, release, namespace)
