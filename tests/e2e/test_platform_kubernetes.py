@@ -406,6 +406,17 @@ def test_a_release_that_a_dead_run_left_pending_is_repaired(installed: Site) -> 
     assert installed.cluster.find("Secret", where, pending) == []
 
 
+def test_a_first_release_that_a_dead_run_left_pending_is_made_again(installed: Site) -> None:
+    release, where = "mautic-platform", PLATFORM
+    leave_pending(installed.cluster, release, where)
+    for one in installed.cluster.find("Secret", where, f"owner=helm,name={release}"):
+        if one["metadata"]["labels"]["status"] != "pending-upgrade":
+            installed.cluster.delete("Secret", one["metadata"]["name"], where)
+    done = installed.ok("platform.apply")
+    assert "pending-upgrade: removed" in done.stderr
+    assert installed.plan() == []
+
+
 def test_a_controller_that_does_not_start_is_an_error_with_its_cause(installed: Site) -> None:
     node = installed.env.node
     before = node.decide
