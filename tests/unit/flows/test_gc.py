@@ -196,12 +196,21 @@ def test_a_misnamed_environment_goes_by_its_namespace_and_its_branch_s_own_one_s
     assert "feature/x in mautic-feature-x-0123456789: 1 objects removed" in said.getvalue()
 
 
-def test_misnamed_environments_are_swept_and_keep_no_image_tags(tmp_path: Path) -> None:
+def test_misnamed_environments_are_found_and_keep_no_image_tags() -> None:
     stray = replace(THERE, state=State.MISNAMED, slug="feature-x-0123456789", tag="")
+    registry = FakeRegistry()
+    for tag in ("gone", f"branch.{stray.slug}.gone"):
+        registry.push("nginx", tag, "x")
     found = find_sweep(
-        "dev", FakeInspector([], [stray]), FakeGit(tmp_path), names_of, tags=None, now=NOW
+        "local",
+        FakeInspector([], [stray]),
+        FakeGit(remote=frozenset({"main"})),  # type: ignore[arg-type]
+        names_of,
+        tags=registry,
+        now=NOW,
     )
     assert [item.summary for item in found.stale] == [stray]
+    assert [each.tags for each in found.leftovers] == [("gone", f"branch.{stray.slug}.gone")]
 
 
 @pytest.mark.parametrize("end", [None, SuiteError("in use")], ids=["", "one environment stays"])
