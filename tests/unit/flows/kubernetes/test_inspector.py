@@ -231,6 +231,8 @@ def called(branch: str, slug: str, name: str = "", **annotations: str) -> Object
 
 def test_made_up_digits_are_listed_and_what_others_call_theirs_is_not() -> None:
     slug = "evil-x-0123456789"
+    illegal = called("a/b", "a-b-0123456789")
+    illegal["metadata"]["annotations"][f"{PREFIX}branch"] = "a..b"
     cluster = Cluster()
     cluster.objects["Namespace"] = [
         environment("evil/x"),
@@ -240,7 +242,7 @@ def test_made_up_digits_are_listed_and_what_others_call_theirs_is_not() -> None:
         called("evil/z", "evil-z-0123456789", "mautic-two-evil-z-0123456789"),
         called("evil/z", "evil-z-0123456789", repository=""),
         called("two/z", "z-0123456789", "mautic-two-z-0123456789"),
-        called("a/b", "a-b-0123456789", branch="a..b"),
+        illegal,
         of_before("feature/x")[0],
     ]
     reserved, occupied = inspector(cluster).misnamed(f"{REPOSITORY}.git")
