@@ -75,12 +75,13 @@ def cleanup(
 def list_(session: Session, env: str = "", format: str = "text") -> None:
     """List all environments: state, commit, age, owner, URL."""
     from tasks.app import wiring
-    from tasks.flows.views import LIST_COLUMNS, list_rows, now, unreadable_lines
+    from tasks.flows.views import LIST_COLUMNS, list_rows, misnamed_lines, now, unreadable_lines
 
     as_json = check_format(format)
     environment, _ = session.environment(env)
-    found = wiring.target(session, environment).inspector.list()
-    for line in unreadable_lines(found):
+    inspector = wiring.target(session, environment).inspector
+    found = [*inspector.list(), *inspector.misnamed(session.git.repository())]
+    for line in (*unreadable_lines(found), *misnamed_lines(found)):
         session.console.warn(line)
     if as_json:
         session.console.json([asdict(item) for item in found])

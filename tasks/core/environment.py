@@ -56,6 +56,8 @@ class State(StrEnum):
     """A deploy or a clean-up was interrupted, and no run holds the lock."""
     UNREADABLE = "unreadable"
     """What is stored of it is damaged, so nothing is known of it and nothing is done to it."""
+    MISNAMED = "misnamed"
+    """Its namespace is not what the naming rule gives its branch: only `inv gc` touches it."""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,9 @@ BRANCH_MAX_BYTES = 4096
 _LONGEST_ROLE = "-database-monitoring"
 """The longest suffix that Terraform adds to a stack's name for a role (modules/database)."""
 
+_CUT_MIN = 40
+"""How much the policy of namespaces wants before the digits of a shortened name."""
+
 _HASHED_FORMERLY = re.compile(r"-[0-9a-f]{6}\Z")
 _HASHED = re.compile(r"-(?:[0-9a-f]{6}|[0-9a-f]{10})\Z")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -198,18 +201,28 @@ def slug(
     def is_taken(value: str) -> bool:
         return value == "default" or value.startswith("kube-") or is_reserved(value)
 
-    plain = re.sub(r"[^a-z0-9]+", "-", branch.lower()).strip("-")
+    plain = _plain(branch)
     is_plain = plain == branch and len(plain) <= SLUG_MAX and not style.hashed.search(plain)
     if is_plain and not is_taken(plain):
         return plain
-    if not plain or f"{plain}-".startswith("kube-"):
-        plain = f"branch-{plain}"
-    start = plain[: SLUG_MAX - style.digits - 1].strip("-")
+    start = _start(plain, style)
     hashed = branch
     while is_taken(found := f"{start}-{_digest(hashed, style)}"):
         # An environment has this name. No branch name has a NUL, so this stays unique.
         hashed += "\0"
     return found
+
+
+def _plain(branch: str) -> str:
+    """Return a branch's letters and digits, with hyphens between them."""
+    return re.sub(r"[^a-z0-9]+", "-", branch.lower()).strip("-")
+
+
+def _start(plain: str, style: Style) -> str:
+    """Return what stands before the digits in the slug of a branch that gets a hash."""
+    if not plain or f"{plain}-".startswith("kube-"):
+        plain = f"branch-{plain}"
+    return plain[: SLUG_MAX - style.digits - 1].strip("-")
 
 
 def _digest(text: str, style: Style) -> str:
@@ -401,6 +414,36 @@ def choose(candidates: Sequence[Names], namespace: str, style: str) -> Names | N
         # Environments that were deployed before styles were stored have the former one.
         fitting = [each for each in fitting if each.style == (style or Style.FORMER)]
     return fitting[0] if fitting else None
+
+
+def is_misnamed(rule: NamingRule, branch: str, slug: str, namespace: str) -> bool:
+    """Return True if a namespace has a branch's name in all but what only this rule can tell.
+
+    That is the digits of its hash, and whether its plain name is reserved. No admission policy can
+    compute them (helm/platform, guard.yaml), so a branch's job can make such namespaces. What other
+    projects or templates call their namespaces is none of them, even if one prefix begins with
+    another.
+
+    Args:
+        branch: the branch that the namespace states.
+        slug: the slug that it states.
+
+    Raises:
+        InputError: not a legal branch name.
+    """
+    if any(own.namespace == namespace for own in names_by_rule(rule, branch)):
+        return False
+    digits = f"[0-9a-f]{{{Style.PRESENT.digits}}}"
+    start = _start(_plain(branch), Style.PRESENT)
+    if "{slug}" not in rule.namespace or (
+        slug != branch and not re.fullmatch(f"{re.escape(start)}-{digits}", slug)
+    ):
+        return False
+    whole = rule.namespace.replace("{slug}", slug).replace("{project}", rule.project)
+    if len(whole) <= rule.namespace_max:
+        return namespace == whole
+    cut = re.fullmatch(f"(.{{{_CUT_MIN},}})-{digits}", namespace)
+    return cut is not None and whole.startswith(cut[1])
 
 
 def _database_user(database: str, key: str, style: Style) -> str:

@@ -35,6 +35,8 @@ SPARED = frozenset({State.DEPLOYING, State.CHANGING, State.UNREADABLE})
 """States of environments that are not swept: a run is changing them, or nothing of them is known.
 """
 
+MISNAMED = "its namespace is not what the naming rule gives its branch"
+
 COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
 TAG_COLUMNS = ("image", "tag of a branch that is gone")
 
@@ -89,7 +91,7 @@ class SweepPlan:
         """One step per environment, and one per repository with tags to be removed."""
         return (
             *(
-                Step("remove", f"environment {item.summary.branch}", item.reason)
+                Step("remove", f"environment {item.summary.title}", item.reason)
                 for item in self.stale
             ),
             *(
@@ -121,7 +123,7 @@ class SweepPlan:
         """Return the environments as rows: branch, age, last deploy, owner, reason."""
         return [
             (
-                item.summary.branch,
+                item.summary.title,
                 since(item.summary.created_at, now),
                 since(item.summary.deployed_at, now),
                 item.summary.owner or "-",
@@ -160,8 +162,9 @@ def find_sweep(
     # Read before the branches, so that one that is pushed and built now is not taken for deleted.
     found = {repository: tags.tags(repository) for repository in IMAGES} if tags else {}
     branches = git.remote_branches() | (git.branches() if inspector.is_private else frozenset())
-    there = inspector.list()
-    sweep = plan_sweep(environment, there, repository=git.repository(), branches=branches, now=now)
+    there, repository = inspector.list(), git.repository()
+    swept = [*there, *inspector.misnamed(repository)]
+    sweep = plan_sweep(environment, swept, repository=repository, branches=branches, now=now)
     # Anybody may have pushed a branch whose name the suite refuses: it has no environment.
     known = {*branches, *(item.branch for item in there)}
     slugs = {each for branch in filter(is_branch, known) for each in names_of(branch).slugs}
@@ -176,7 +179,7 @@ def plan_sweep(
     branches: Collection[str],
     now: datetime,
 ) -> SweepPlan:
-    """Return the plan to remove expired environments and those of deleted branches.
+    """Return the plan to remove environments: expired, misnamed, of deleted branches.
 
     Args:
         environment: the environment's name.
@@ -192,6 +195,8 @@ def plan_sweep(
         reasons = []
         if item.branch not in branches:
             reasons.append("its branch is gone")
+        if item.state is State.MISNAMED:
+            reasons.append(MISNAMED)
         if item.expires_at and parse_moment(item.expires_at) <= now:
             reasons.append("its time is over")
         if reasons:
@@ -296,6 +301,8 @@ class _CleanUps:
 
     def run(self, item: StaleEnvironment, activity: Activity) -> int:
         """Remove one environment; return the number of removed objects."""
+        if item.summary.state is State.MISNAMED:
+            return self.remover.remove_misnamed(item.summary, activity.line)
         names = self.names_of(item.summary.branch)
         owner = owner_of(names, item.summary.repository)
 
@@ -331,20 +338,20 @@ def _remove_stale(
 
         def tell(futures: Iterable[Future[int]]) -> None:
             for future in as_completed(futures):
-                branch = running[future].summary.branch
+                title = running[future].summary.title
                 try:
-                    activity.say(f"{branch}: {future.result()} objects removed")
+                    activity.say(f"{title}: {future.result()} objects removed")
                 except SuiteError as error:
-                    failed[branch] = error
-                    activity.say(f"{branch}: {' '.join(error.lines())}")
+                    failed[title] = error
+                    activity.say(f"{title}: {' '.join(error.lines())}")
 
         try:
             tell(running)
         except KeyboardInterrupt:
             # Running clean-ups are finished, no others are started.
             under_way = [each for each in running if not each.done() and not each.cancel()]
-            branches = sorted(running[each].summary.branch for each in under_way)
-            activity.say(f"interrupted; finishing {', '.join(branches) or 'nothing'}")
+            titles = sorted(running[each].summary.title for each in under_way)
+            activity.say(f"interrupted; finishing {', '.join(titles) or 'nothing'}")
             tell(under_way)
             raise
         finally:

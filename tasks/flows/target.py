@@ -314,6 +314,13 @@ class Remover(Exclusive, Protocol):
             RefusedError: a part of it has another owner.
         """
 
+    def remove_misnamed(self, found: EnvironmentSummary, say: Say) -> int:
+        """Remove an environment that has not its branch's name; return the number of objects.
+
+        Raises:
+            RefusedError: it has another owner by now.
+        """
+
 
 # -- adopting -------------------------------------------------------------------------------------
 
@@ -351,7 +358,7 @@ class EnvironmentSummary:
         owner: the user who deployed it last, user@host.
         deployed_at: the time of the last deploy.
         expires_at: when it expires.
-        namespace: of one that cannot be read, its namespace or Compose project.
+        namespace: of one that cannot be read or is misnamed, its namespace or Compose project.
         problem: why it cannot be read, or an empty string.
     """
 
@@ -371,7 +378,9 @@ class EnvironmentSummary:
 
     @property
     def title(self) -> str:
-        """The branch, or what is known instead."""
+        """The branch, or what is known instead; of a misnamed one both."""
+        if self.state is State.MISNAMED:
+            return f"{self.branch} in {self.namespace}"
         return self.branch or self.namespace
 
 
@@ -383,13 +392,31 @@ def unreadable(namespace: str, owner: Mapping[str, str], problem: str) -> Enviro
         owner: what it says of its owner, by the names of ``Owner``'s attributes.
         problem: why it cannot be read.
     """
+    return replace(_bare(namespace, owner, State.UNREADABLE), problem=problem)
+
+
+def misnamed(
+    namespace: str, owner: Mapping[str, str], *, deployed_by: str, created_at: str
+) -> EnvironmentSummary:
+    """Return an environment that has not its branch's name.
+
+    Args:
+        namespace: its namespace.
+        owner: what it says of its owner, by the names of ``Owner``'s attributes.
+        deployed_by: what it says of the user who deployed it.
+        created_at: when it was created.
+    """
+    bare = _bare(namespace, owner, State.MISNAMED)
+    return replace(bare, owner=deployed_by, created_at=created_at)
+
+
+def _bare(namespace: str, owner: Mapping[str, str], state: State) -> EnvironmentSummary:
+    """Return an environment of which no record is read."""
     known = {name: owner.get(name, "") for name in ("branch", "slug", "repository")}
     nothing = dict.fromkeys(
         ("url", "tag", "commit", "owner", "created_at", "deployed_at", "expires_at"), ""
     )
-    return EnvironmentSummary(
-        **known, **nothing, state=State.UNREADABLE, namespace=namespace, problem=problem
-    )
+    return EnvironmentSummary(**known, **nothing, state=state, namespace=namespace)
 
 
 def summarize(
@@ -447,7 +474,10 @@ class Inspector(Protocol):
         """Whether environments are only on this machine, so that branches may be unpushed."""
 
     def list(self) -> Sequence[EnvironmentSummary]:
-        """Return all environments."""
+        """Return all environments that have their branch's name."""
+
+    def misnamed(self, repository: str) -> Sequence[EnvironmentSummary]:
+        """Return a repository's environments that have not their branch's name."""
 
     def find_names(self, candidates: Sequence[Names]) -> Names:
         """Return those of a branch's names that its environment bears, or the first.

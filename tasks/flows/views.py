@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from tasks.core.environment import parse_moment
+from tasks.core.environment import State, parse_moment
 from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.flows.target import EnvironmentSummary, Inspector, ServiceStatus
@@ -47,6 +47,15 @@ def unreadable_lines(environments: Sequence[EnvironmentSummary]) -> list[str]:
         f"{item.title} in {item.namespace} cannot be read, and is left alone: {item.problem}"
         for item in environments
         if item.problem
+    ]
+
+
+def misnamed_lines(environments: Sequence[EnvironmentSummary]) -> list[str]:
+    """Return a line for each environment that has not its branch's name."""
+    return [
+        f"{item.title}: not the namespace that the naming rule gives the branch; inv gc removes it"
+        for item in environments
+        if item.state is State.MISNAMED
     ]
 
 

@@ -773,6 +773,42 @@ def test_a_scheduled_clean_up_of_main_removes_any_branch(site: Site) -> None:
         assert site.admin.get("Namespace", site.place(branch)) is None
 
 
+def test_namespaces_with_made_up_digits_are_listed_and_swept(site: Site) -> None:
+    own, repository = site.env.names(OTHER), origin(site.env)
+    start, job = own.slug[:-10], site.jobs[OTHER]
+
+    def occupy(digits: str, **changes: str) -> str:
+        slug = f"{start}{digits}"
+        named = {"name": own.namespace.replace(own.slug, slug), SLUG: slug}
+        item = site.made(OTHER, **{**named, REPOSITORY: repository, **changes})
+        job.create(item)
+        return str(item["metadata"]["name"])
+
+    occupied = {occupy("0123456789"), occupy("fedcba9876")}
+    theirs = occupy("aaaaaaaaaa", **{REPOSITORY: "https://git.example.com/another.git"})
+    # Another project's, whose prefix begins with this one's: there the name is right.
+    two = site.made(OTHER, **{"name": f"{site.env.project}-two-{own.slug}", REPOSITORY: repository})
+    site.admin.create(two)
+    kept = {theirs, str(two["metadata"]["name"]), own.namespace}
+    try:
+        done = site.ok(MAIN, "list", "--format", "json")
+        rows = json.loads(done.stdout)
+        found = {row["namespace"]: row for row in rows if row["state"] == "misnamed"}
+        assert found.keys() == occupied
+        assert {row["branch"] for row in found.values()} == {OTHER}
+        assert all(f"{OTHER} in {name}: " in done.stderr for name in occupied)
+        shown = site.ok(MAIN, "gc").stdout
+        assert all(name in shown for name in occupied)
+        assert not any(f"{name} " in shown for name in kept)
+        assert all(site.admin.get("Namespace", name) for name in occupied)
+        site.ok(MAIN, "gc", "--yes")
+        assert not any(site.admin.get("Namespace", name) for name in occupied)
+        assert all(site.admin.get("Namespace", name) for name in kept)
+    finally:
+        for name in {*occupied, *kept} - {own.namespace}:
+            site.admin.delete("Namespace", name)
+
+
 def test_doctor_says_that_branches_are_told_apart(site: Site) -> None:
     found = json.loads(site.run(MINE, "doctor", "--format", "json").stdout)["findings"]
     (rights,) = (one for one in found if one["check"] == "jobs' rights")

@@ -8,14 +8,16 @@ import json
 import secrets
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import docker
 import pymysql
 import pytest
+import requests
 from kubernetes import client, config
 
-from provisioner.cluster import Kubernetes
+from provisioner.cluster import Kubernetes, RefusedError
 from provisioner.floor import Floor
 from provisioner.furnish import Furnisher
 from provisioner.reconcile import Reconciler
@@ -653,6 +655,47 @@ def secret_in(where: str, name: str, password: str) -> Object:
         "type": "Opaque",
         "data": {"password": base64.b64encode(password.encode()).decode()},
     }
+
+
+def test_while_the_api_server_refuses_it_it_is_not_healthy(
+    plane: Audited, admin: Cluster, provisioner: Process, database: Database, tmp_path: Path
+) -> None:
+    user = "bound-for-a-while"
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": user},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "mautic-provisioner",
+        },
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+    }
+    plane.pki.issue(user, user)
+    kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig", user)
+    (tmp_path / "process").mkdir()
+    mounted = Mounted(json.dumps(rules(database)), provisioner.own, database.address.ca)
+    second = Process(mounted, tmp_path / "process", kubeconfig)
+    admin.create(binding)
+    try:
+        with running(second):
+            admin.delete("ClusterRoleBinding", user)
+            # Its watch goes on until it ends by itself; the next one would be refused.
+            until(lambda: second.answer() == requests.codes.server_error, SECONDS)
+            assert "the API server answers 403 Forbidden" in second.log.read_text()
+            admin.create(binding)
+            until(lambda: second.answer() == requests.codes.ok, SECONDS)
+    finally:
+        admin.delete("ClusterRoleBinding", user)
+
+
+def test_a_token_that_the_api_server_does_not_know_is_refused_too(plane: Audited) -> None:
+    stranger = client.Configuration(host=plane.url)
+    stranger.ssl_ca_cert = str(plane.pki.root / "ca.crt")
+    stranger.api_key = {"authorization": "Bearer expired"}
+    with pytest.raises(RefusedError, match="401 Unauthorized"):
+        Kubernetes(client.CoreV1Api(client.ApiClient(stranger)), PLATFORM).check_watch()
 
 
 def test_no_password_is_in_any_log(provisioner: Process, places: Places) -> None:

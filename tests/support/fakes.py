@@ -20,6 +20,7 @@ from tasks.flows.target import (
     EnvironmentSummary,
     RemovalPlan,
     Request,
+    Say,
     ServiceStatus,
     without_messages,
 )
@@ -145,6 +146,10 @@ class FakeRemover(Calls):
         todo = tuple((step, without_messages(lambda step=step: remove(step))) for step in self.left)
         return RemovalPlan(f"clean up {names.branch}", todo, self.under_way)
 
+    def remove_misnamed(self, found: EnvironmentSummary, say: Say) -> int:
+        self.note(f"remove {found.namespace}")
+        return 1
+
 
 @dataclass
 class FakeAdopter(Calls):
@@ -162,10 +167,14 @@ class FakeInspector:
     """A fake inspector of given environments."""
 
     found: list[EnvironmentSummary] = field(default_factory=list)
+    strays: list[EnvironmentSummary] = field(default_factory=list)
     is_private: bool = False
 
     def list(self) -> Sequence[EnvironmentSummary]:
         return self.found
+
+    def misnamed(self, repository: str) -> Sequence[EnvironmentSummary]:
+        return self.strays
 
     def find_names(self, candidates: Sequence[Names]) -> Names:
         return candidates[0]

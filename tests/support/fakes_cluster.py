@@ -156,9 +156,6 @@ class FakeHelm(Calls):
         for number, status in enumerate(statuses, 1):
             self._put(number, status)
 
-    def look(self) -> None:
-        self.note("look for Helm")
-
     def check(self, *_: object, **__: object) -> None:
         self.note("check the values")
 

@@ -189,6 +189,7 @@ class Process:
     """
 
     def __init__(self, mounted: Mounted, scratch: Path, kubeconfig: Path) -> None:
+        self.health = ""
         self.log = scratch / "provisioner.log"
         self.own = mounted.own
         self._scratch = scratch
@@ -233,12 +234,12 @@ class Process:
     def start(self, *, wait: bool = True) -> None:
         """Start one, beside those that run."""
         (port,) = free_ports(1)
-        health = f"http://127.0.0.1:{port}/healthz"
+        self.health = f"http://127.0.0.1:{port}/healthz"
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "provisioner", "operate"],
                 cwd=self._scratch,
-                env={**self._environ, "PROVISIONER_HEALTH": health},
+                env={**self._environ, "PROVISIONER_HEALTH": self.health},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -247,13 +248,17 @@ class Process:
 
         def answers() -> bool:
             assert process.poll() is None, self.log.read_text()[-3000:]
-            try:
-                return bool(requests.get(health, timeout=2).ok)
-            except requests.RequestException:
-                return False
+            return self.answer() == requests.codes.ok
 
         if wait:
             until(answers, 60)
+
+    def answer(self) -> int:
+        """Return what the last one that was started answers to a probe: a status; 0 for nothing."""
+        try:
+            return requests.get(self.health, timeout=5).status_code
+        except requests.RequestException:
+            return 0
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End all that run."""

@@ -7,7 +7,6 @@ rollback.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -21,7 +20,6 @@ from tasks.core.errors import (
     DeadlineError,
     InputError,
     RevisionExistsError,
-    SuiteError,
 )
 
 REASON_LENGTH = 500
@@ -85,18 +83,6 @@ class Helm:
             if self._found is None:
                 self._found = self._find()
         return str(self._found)
-
-    def look(self) -> None:
-        """Start to look for Helm in the background, which may run or download it.
-
-        Failures are ignored here: the first operation looks again, and fails then.
-        """
-
-        def find() -> None:
-            with contextlib.suppress(SuiteError):
-                _ = self._program
-
-        threading.Thread(target=find, name="find helm", daemon=True).start()
 
     def upgrade(
         self,

@@ -66,6 +66,10 @@ class ComposeInspector:
                 found.append(unreadable(project, labelled_owner(labels), error.message))
         return sorted(found, key=lambda item: item.title)
 
+    def misnamed(self, repository: str) -> Sequence[EnvironmentSummary]:
+        """Return none: whoever may use the engine owns the machine, and needs no other names."""
+        return ()
+
     def _read(
         self, project: str, own: Sequence[Container], volumes: Mapping[str, Mapping[str, str]]
     ) -> EnvironmentSummary | None:

@@ -16,7 +16,13 @@ from tasks.core.plan import Step
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import DATABASE
-from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
+from tasks.flows.target import (
+    EnvironmentSummary,
+    Removal,
+    RemovalPlan,
+    Say,
+    without_messages,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ class ComposeRemover:
         """Return the plan to remove everything of the branch from the engine."""
         todo = self._removals(self.context.inventory(owner, names), names)
         return RemovalPlan(f"clean up {names.branch} in {names.environment}", tuple(todo))
+
+    def remove_misnamed(self, found: EnvironmentSummary, say: Say) -> int:
+        """Return 0: the inspector finds none on an engine."""
+        return 0
 
     def _removals(self, inventory: Inventory, names: Names) -> Iterator[tuple[Step, Removal]]:
         engine = self.context.engine

@@ -90,7 +90,11 @@ class ClusterDeployer:
     # -- before -------------------------------------------------------------------------------
 
     def prepare(self, request: Request) -> None:
-        """Create the branch's namespace, which has the lock, if it does not exist."""
+        """Create the branch's namespace, which has the lock, if it does not exist.
+
+        Raises:
+            SuiteError: nothing would be deployed to it; it was not made.
+        """
         names = request.names
         found = self._context.namespace(request.owner, names)
         if found and is_being_deleted(found):
@@ -99,6 +103,8 @@ class ClusterDeployer:
                 wait_gone(self._cluster, "Namespace", where, say=activity.say, patient=True)
             found = None
         if found is None:
+            # What is refused leaves nothing behind. Under the lock it is planned again.
+            self.plan_deploy(request)
             record = ClusterRecord(State.DEPLOYING, names.url)
             # Another run may be faster. The owner is checked again under the lock.
             with contextlib.suppress(ConflictError):
@@ -113,9 +119,13 @@ class ClusterDeployer:
 
         Raises:
             RefusedError: the namespace has another owner.
+            InputError: the chart refuses its values.
             SuiteError: the cluster is not ready for it.
         """
-        return plan_deploy(self._context, request, find_images=self._find_images, base=self._base)
+        plan = plan_deploy(self._context, request, find_images=self._find_images, base=self._base)
+        if plan.steps:
+            self._check_values(plan)
+        return plan
 
     # -- deploying ----------------------------------------------------------------------------
 
@@ -126,8 +136,6 @@ class ClusterDeployer:
             SuiteError: it failed; the message names the cause.
         """
         names = plan.request.names
-        self._helm.look()
-        self._check_values(plan)
         self._hand_over(plan)
         self._context.write_record(plan.request.owner, names, plan.before(State.DEPLOYING))
         # A run that was killed may have left its migration behind, whatever its release says.
@@ -145,7 +153,7 @@ class ClusterDeployer:
             self._release(plan)
 
     def _check_values(self, plan: ClusterPlan) -> None:
-        """Check that the chart takes its values, before anything is changed or stopped."""
+        """Check that the chart takes its values."""
         names, root = plan.request.names, self._context.root
         self._helm.check(
             names.release,

@@ -18,8 +18,9 @@ from tasks.core.kubernetes.manifests import (
     stated_owner,
 )
 from tasks.core.kubernetes.objects import Object, annotations_of
-from tasks.core.names import Names, choose
-from tasks.core.settings import names_of_all_styles
+from tasks.core.names import Names, choose, is_branch, is_misnamed
+from tasks.core.repository import is_same
+from tasks.core.settings import names_of_all_styles, naming_rule
 from tasks.flows import schedules
 from tasks.flows.kubernetes.branch_secret import door_password, read_secret
 from tasks.flows.kubernetes.context import ClusterContext
@@ -31,7 +32,7 @@ from tasks.flows.kubernetes.services import (
     service_containers,
 )
 from tasks.flows.kubernetes.status import summary, workload_status
-from tasks.flows.target import EnvironmentSummary, ServiceStatus, unreadable
+from tasks.flows.target import EnvironmentSummary, ServiceStatus, misnamed, unreadable
 
 
 class ClusterInspector:
@@ -49,9 +50,7 @@ class ClusterInspector:
         Anybody with rights in one namespace may have damaged what is stored there: each is read
         separately, so that it cannot hide the others.
         """
-        ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
-        ours += f",{PREFIX}environment={self._context.environment}"
-        namespaces = self._cluster.find_all("Namespace", ours)
+        namespaces = self._namespaces()
         web, leases = (
             {item["metadata"]["namespace"]: item for item in found}
             for found in (
@@ -68,6 +67,29 @@ class ClusterInspector:
             except UnreadableError as error:
                 found.append(unreadable(name, stated_owner(item), error.message))
         return sorted(found, key=lambda item: item.title)
+
+    def misnamed(self, repository: str) -> Sequence[EnvironmentSummary]:
+        """Return a repository's namespaces that are not those of their branches."""
+        rule = naming_rule(self._context.settings, self._context.environment)
+        found = []
+        for item in self._namespaces():
+            name, owner = item["metadata"]["name"], stated_owner(item)
+            branch, slug = owner.get("branch", ""), owner.get("slug", "")
+            if (
+                is_same(owner.get("repository", ""), repository)
+                and is_branch(branch)  # or `list` says why it cannot be read
+                and is_misnamed(rule, branch, slug, name)
+            ):
+                by = annotations_of(item).get(f"{PREFIX}owner", "")
+                created_at = item["metadata"]["creationTimestamp"]
+                found.append(misnamed(name, owner, deployed_by=by, created_at=created_at))
+        return sorted(found, key=lambda item: item.title)
+
+    def _namespaces(self) -> Sequence[Object]:
+        """Return the namespaces that say they are of this environment."""
+        ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
+        ours += f",{PREFIX}environment={self._context.environment}"
+        return self._cluster.find_all("Namespace", ours)
 
     def _is_of_these_settings(self, found: Object) -> bool:
         """Return True if a namespace has the name that these settings give its branch.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from functools import partial
 
+from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.core.environment import Holder, Owner, State
-from tasks.core.errors import ClusterError
-from tasks.core.kubernetes.manifests import record_of
+from tasks.core.errors import ClusterError, RefusedError
+from tasks.core.kubernetes.manifests import record_of, stated_owner
 from tasks.core.kubernetes.objects import is_being_deleted, uid_of
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
@@ -17,7 +18,13 @@ from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
 from tasks.flows.kubernetes.provisioning import withdraw_database
 from tasks.flows.kubernetes.removal import finish, inspect_namespace, removals
-from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
+from tasks.flows.target import (
+    EnvironmentSummary,
+    Removal,
+    RemovalPlan,
+    Say,
+    without_messages,
+)
 
 
 class ClusterRemover:
@@ -81,6 +88,27 @@ class ClusterRemover:
             kept = f"it holds {', '.join(inside.foreign)} of somebody else"
             todo.append((Step("keep", f"namespace {names.namespace}", kept), without_messages(int)))
         return RemovalPlan(title, tuple(todo))
+
+    def remove_misnamed(self, found: EnvironmentSummary, say: Say) -> int:
+        """Remove a namespace that is not its branch's, with all that is in it.
+
+        No run of the suite works in it, so there is no lock, and nothing that it states of a
+        database is believed.
+
+        Raises:
+            RefusedError: it has another owner by now.
+            DeadlineError: it is not gone; the message names what blocks it.
+        """
+        cluster, where = self._context.cluster, found.namespace
+        item = cluster.get("Namespace", where)
+        if item is None:
+            return 0
+        owner = Owner(self._context.environment, found.slug, found.branch, found.repository)
+        if difference := owner.difference(stated_owner(item)):
+            raise RefusedError(f"namespace {where} has changed hands, and was kept: {difference}")
+        cluster.delete("Namespace", where, uid=uid_of(item))
+        wait_gone(cluster, "Namespace", where, uid=uid_of(item), say=say)
+        return 1
 
     def _drop(self, names: Names, record: ClusterRecord | None) -> tuple[Step, Removal] | None:
         """Return the step that drops the branch's database and user; None if there is none."""

@@ -30,14 +30,17 @@ from tasks.core.names import (
     PROJECT_MAX,
     SLUG_MAX,
     Names,
+    NamingRule,
     Style,
     check_branch,
     database_prefix,
     is_branch,
+    is_misnamed,
     names,
+    names_by_rule,
     slug,
 )
-from tasks.core.settings import Settings, names_of, parse
+from tasks.core.settings import Settings, names_of, naming_rule, parse
 from tests.support.apirules import faults, label_fault, subdomain_fault
 from tests.support.chart import name_of
 from tests.support.suite import ROOT
@@ -676,3 +679,70 @@ def test_templates_that_make_no_names_are_refused(
         parse({"project": "m", "environments": {name: own}}, lambda _: "invoke.yaml")
     assert caught.value.message.startswith(f"invoke.yaml: environments.{name}: ")
     assert told in caught.value.message
+
+
+RULE_KUBERNETES = {
+    "target": "kubernetes",
+    "branches": ["*"],
+    "registry": {"url": "registry.example.org/x"},
+    "cluster": {"name": "one"},
+    "host": "{slug}.example.org",
+}
+
+
+def rule_of(project: str = "mautic", **own: Any) -> NamingRule:
+    settings = {
+        "dev": {**RULE_KUBERNETES, **own},
+        "qa": {**RULE_KUBERNETES, "cluster": {"name": "2"}},
+    }
+    return naming_rule(parse({"project": project, "environments": settings}, lambda _: "x"), "dev")
+
+
+LONG_PROJECT = "p" * PROJECT_MAX
+LONG_SLUG = "feature-" + "x" * 21 + "-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("branch", "slug_of_it", "namespace_of_it", "expected"),
+    [
+        ("feature/x", "feature-x-0123456789", "mautic-feature-x-0123456789", True),
+        ("qa", "qa", "mautic-qa", True),
+        ("默认", "branch-0123456789", "mautic-branch-0123456789", True),
+        ("feature/x", "feature-x-012345678", "mautic-feature-x-012345678", False),
+        ("feature/x", "feature-y-0123456789", "mautic-feature-y-0123456789", False),
+        ("feature/x", "feature-x-0123456789", "mautic-feature-x-9876543210", False),
+        ("feature/x", "feature-x-0123456789", "mautic-two-feature-x-0123456789", False),
+        ("feature/x", "two-feature-x-0123456789", "mautic-two-feature-x-0123456789", False),
+        ("feature/x", "", "mautic-", False),
+        ("two", "two", "mautic-two", False),
+    ],
+)
+def test_what_only_the_rule_can_tell(
+    branch: str, slug_of_it: str, namespace_of_it: str, expected: bool
+) -> None:
+    assert is_misnamed(rule_of(), branch, slug_of_it, namespace_of_it) is expected
+
+
+def test_a_shortened_namespace_is_compared_up_to_its_digits() -> None:
+    rule, branch = rule_of(LONG_PROJECT), "feature/" + "x" * 60
+    own, *_ = names_by_rule(rule, branch)
+    start = own.namespace[:-10]
+    assert not is_misnamed(rule, branch, own.slug, own.namespace)
+    assert is_misnamed(rule, branch, own.slug, f"{start}0123456789")
+    assert is_misnamed(rule, branch, LONG_SLUG, f"{start}0123456789")
+    # The policy lets it be cut anywhere behind the 40th character.
+    assert is_misnamed(rule, branch, LONG_SLUG, f"{LONG_PROJECT}-0123456789")
+    assert not is_misnamed(rule, branch, LONG_SLUG, f"{LONG_PROJECT}-two-0123456789")
+
+
+@many
+@given(branch=anything.filter(is_branch))
+def test_what_the_rule_gives_is_never_misnamed(branch: str) -> None:
+    rule = rule_of()
+    for own in names_by_rule(rule, branch):
+        assert not is_misnamed(rule, branch, own.slug, own.namespace)
+
+
+def test_an_environment_with_one_namespace_for_all_has_no_misnamed_ones() -> None:
+    rule = rule_of(namespace="{project}-dev", host="example.org", branches=["main"])
+    assert not is_misnamed(rule, "feature/x", "feature-x-0123456789", "mautic-feature-x-0123456789")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.environment import State
-from tasks.core.errors import HeldError, RefusedError, SuiteError, VanishedError
+from tasks.core.errors import HeldError, InputError, RefusedError, SuiteError, VanishedError
 from tasks.flows.deploy import DeployResult, run_deploy
 from tests.support.fakes import (
     ME,
@@ -56,6 +56,17 @@ def test_a_first_deploy_is_remembered_after_its_site_has_answered(tmp_path: Path
     ]
     phases = json.loads((tmp_path / "artifacts" / "timings.json").read_text())
     assert [each["phase"] for each in phases] == ["smoke test"]
+
+
+def test_what_is_refused_while_it_is_planned_leaves_no_evidence_and_rolls_nothing_back(
+    tmp_path: Path,
+) -> None:
+    deployer = FakeDeployer(fails={"plan": [InputError("the chart refuses its values")]})
+    with pytest.raises(InputError, match="refuses its values") as caught:
+        deploy(deployer, tmp_path)
+    assert caught.value.exit_code == 2
+    assert deployer.seen == [*BEGUN, "unlock"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_as_it_should_be_is_tested_and_not_touched(tmp_path: Path) -> None:

@@ -169,6 +169,50 @@ def test_what_was_deployed_anew_meanwhile_is_left_alone(tmp_path: Path) -> None:
     assert remover.seen == []
 
 
+def test_a_misnamed_environment_goes_by_its_namespace_and_its_branch_s_own_one_stays(
+    tmp_path: Path,
+) -> None:
+    stray = replace(THERE, state=State.MISNAMED, namespace="mautic-feature-x-0123456789")
+    theirs = replace(stray, repository="theirs")
+    found = plan_sweep(
+        "dev", [THERE, stray, theirs], repository="ours", branches={"feature/x"}, now=NOW
+    )
+    assert [item.summary for item in found.stale] == [stray]
+    (step,) = found.steps
+    assert step.subject == "environment feature/x in mautic-feature-x-0123456789"
+    assert step.reason == "its namespace is not what the naming rule gives its branch"
+    remover, (console, said) = FakeRemover(), a_console()
+    run_sweep(
+        found,
+        remover,
+        FakeInspector([THERE], [stray]),
+        names_of,
+        tags=None,
+        me=ME,
+        console=console,
+        root=tmp_path,
+    )
+    assert remover.seen == ["remove mautic-feature-x-0123456789"]
+    assert "feature/x in mautic-feature-x-0123456789: 1 objects removed" in said.getvalue()
+
+
+def test_misnamed_environments_are_found_and_keep_no_image_tags() -> None:
+    stray = replace(THERE, state=State.MISNAMED, slug="feature-x-0123456789", tag="")
+    registry = FakeRegistry()
+    for tag in ("gone", f"branch.{stray.slug}.gone"):
+        registry.push("nginx", tag, "x")
+    found = find_sweep(
+        "local",
+        FakeInspector([], [stray]),
+        FakeGit(remote=frozenset({"main"})),  # type: ignore[arg-type]
+        names_of,
+        tags=registry,
+        now=NOW,
+    )
+    assert [item.summary for item in found.stale] == [stray]
+    assert [each.tags for each in found.leftovers] == [("gone", f"branch.{stray.slug}.gone")]
+
+
 @pytest.mark.parametrize("end", [None, SuiteError("in use")], ids=["", "one environment stays"])
 def test_image_tags_go_whatever_becomes_of_the_environments(
     tmp_path: Path, end: SuiteError | None

@@ -71,7 +71,7 @@ def _operate() -> int:
     cluster = Kubernetes(api, os.environ["PROVISIONER_NAMESPACE"])
     server, furnisher = Server(address, login, rules.prefix), Furnisher(rules, floor, cluster)
     reconciler = Reconciler(rules, server, cluster, furnisher)
-    run(register(reconciler), os.environ.get("PROVISIONER_HEALTH", HEALTH))
+    run(register(reconciler, cluster.check_watch), os.environ.get("PROVISIONER_HEALTH", HEALTH))
     return 0
 
 

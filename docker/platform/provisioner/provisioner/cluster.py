@@ -7,6 +7,7 @@ import datetime as dt
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from http import HTTPStatus
 from typing import Any, Literal
 
 from kubernetes import client
@@ -29,6 +30,10 @@ State = Literal["creating", "waiting", "ready", "removed", "refused"]
 
 class ClusterError(Exception):
     """The API server is away, or refuses."""
+
+
+class RefusedError(ClusterError):
+    """The API server does not know who asks, or gives them no right."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,24 @@ class Kubernetes:
         found = self._call(self._api.list_namespace, label_selector=selector)
         items: list[Object] = self._api.api_client.sanitize_for_serialization(found.items)
         return items
+
+    def check_watch(self) -> None:
+        """Ask for what the operator lives by: a list and a watch of namespaces.
+
+        Raises:
+            RefusedError: the API server refuses one of them.
+            ClusterError: it is away.
+        """
+        self._call(self._api.list_namespace, limit=1)
+        begun = self._call(
+            self._api.list_namespace,
+            watch=True,
+            # Its answer begins with whatever there is: nothing.
+            field_selector="metadata.name=",
+            timeout_seconds=1,
+            _preload_content=False,
+        )
+        begun.close()
 
     def uid_of(self, namespace: str) -> str | None:
         """Return a namespace's uid, or None if it does not exist."""
@@ -294,7 +317,12 @@ class Kubernetes:
         try:
             return request(*args, _request_timeout=PATIENCE_SECONDS, **options)
         except ApiException as error:
-            kinds = {CONFLICT: _ChangedError, GONE: _GoneError}
+            kinds = {
+                CONFLICT: _ChangedError,
+                GONE: _GoneError,
+                HTTPStatus.UNAUTHORIZED: RefusedError,
+                HTTPStatus.FORBIDDEN: RefusedError,
+            }
             kind = kinds.get(error.status, ClusterError)
             raise kind(f"the API server answers {error.status} {error.reason}") from error
         except (HTTPError, OSError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import kopf
 
-from provisioner.cluster import ClusterError
+from provisioner.cluster import ClusterError, RefusedError
 from provisioner.connection import log_in
 from provisioner.furnish import FullError
 from provisioner.reconcile import Reconciler
@@ -26,12 +26,18 @@ ROOM_SECONDS = 15
 SWEEP_SECONDS = 60
 WATCH_SECONDS = 300
 """After which a watch is begun anew: a connection that has died silently is not noticed before."""
+HEALTH_SECONDS = 3
+"""How long a probe waits for the API server: less than the kubelet waits for the probe."""
 WORKERS = 8
 """How many namespaces are worked on at a time."""
 
 
-def register(reconciler: Reconciler) -> kopf.OperatorRegistry:
-    """Return the handlers of all namespaces that the suite made."""
+def register(reconciler: Reconciler, check: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Return the handlers of all namespaces that the suite made.
+
+    Args:
+        check: raises RefusedError if the API server refuses what the operator lives by.
+    """
     registry = kopf.OperatorRegistry()
     ours: dict[str, Any] = {"registry": registry, "labels": {MANAGED_BY: MANAGER}}
     # Only what has a database needs the finalizer, which comes with this handler.
@@ -59,6 +65,18 @@ def register(reconciler: Reconciler) -> kopf.OperatorRegistry:
         memo.sweeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await memo.sweeper
+
+    @kopf.on.probe(registry=registry)
+    async def may_watch(**_: Any) -> None:
+        # kopf itself answers 200 for as long as it runs, and tries a refused watch again and again.
+        # Not in one of its workers, which may all be waiting for the database.
+        try:
+            await asyncio.wait_for(asyncio.to_thread(check), HEALTH_SECONDS)
+        except RefusedError as error:
+            raise kopf.PermanentError(str(error)) from error
+        except (ClusterError, TimeoutError) as error:
+            # It is away for everybody, and a new start would not bring it back.
+            log.warning("health: %s", error or "the API server takes its time")
 
     @kopf.on.create("namespaces", **ours)
     @kopf.on.resume("namespaces", **ours)

@@ -17,6 +17,7 @@ from tasks.core.errors import (
     CommandError,
     ConflictError,
     HeldError,
+    InputError,
     RefusedError,
     RevisionExistsError,
     SuiteError,
@@ -24,13 +25,15 @@ from tasks.core.errors import (
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, record_of, secret
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.rollout import Verdict
+from tasks.flows.deploy import run_deploy
 from tasks.flows.kubernetes.context import branch_namespace
 from tasks.flows.kubernetes.deployer import AGAIN_SECONDS, ClusterDeployer
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.releases import HOOK
 from tests.support.clock import PlayedClock
-from tests.support.fakes import NAMES, RELEASE, REQUEST, Calls
+from tests.support.fakes import ME, NAMES, RELEASE, REQUEST, Calls, a_console
 from tests.support.fakes_cluster import NAMESPACE, FakeCluster, FakeHelm, a_cluster_context
+from tests.support.suite import ROOT
 
 KEYS = (
     "db_password",
@@ -40,6 +43,7 @@ KEYS = (
     "door_password",
     "redis_password",
 )
+IMAGES = {"mautic": RELEASE.mautic, "nginx": RELEASE.nginx}
 NEWER: Release = replace(RELEASE, tag="newer", mautic="m@sha256:2")
 RECORD = ClusterRecord(State.READY, NAMES.url, revision=1, fingerprint="f1", history=(RELEASE,))
 FIRST = ClusterPlan(
@@ -66,7 +70,7 @@ DEPLOYING, READY, FAILED, ROLLED_BACK = (
     f"apply Namespace {NAMESPACE}: {state}"
     for state in (State.DEPLOYING, State.READY, State.FAILED, State.ROLLED_BACK)
 )
-LOOK, LOCK, SEED, DATABASE = "look for Helm", "check lock", "apply Secret mautic", "database Job"
+LOCK, SEED, DATABASE = "check lock", "apply Secret mautic", "database Job"
 CHECK = "check the values"
 MIGRATION = "delete Job migrate"
 REPLICAS = f"apply Deployment {NAMES.release}-web"
@@ -74,8 +78,6 @@ HOLD = f"patch Deployment {NAMES.release}-worker: replicas 0"
 UPGRADE, SETTLED, SERVES = "upgrade", "settled", "serves"
 BACK, FORGET = "rollback 1", f"delete Secret sh.helm.release.v1.{NAMES.release}.v2"
 ORDER = [
-    LOOK,
-    CHECK,
     DEPLOYING,
     MIGRATION,
     *(REPLICAS, BACK, FORGET),
@@ -164,6 +166,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     the module ``upgrade``, and ``run_database_job``. So are the clock of a second attempt, and how
     long a failure of Helm is held back.
     """
+    (tmp_path / "helm").symlink_to(ROOT / "helm")
     helm = FakeHelm()
     seen, lock = helm.seen, Calls(helm.seen)
     helm.cluster.seen = seen
@@ -171,7 +174,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     server = {"host": "db.example.org"}
     context, told = a_cluster_context(helm.cluster, helm, tmp_path, database=server)
     context.locks[NAMESPACE] = lock  # type: ignore[assignment]
-    deployer = ClusterDeployer(context, find_images=lambda _: {}, base=str)
+    deployer = ClusterDeployer(context, find_images=lambda _: IMAGES, base=str)
     made = Bench(helm, PlayedClock(), deployer, told, lock)
 
     def track(
@@ -207,7 +210,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 
 def test_a_first_deploy_makes_secrets_then_the_database_then_the_release(bench: Bench) -> None:
     bench.deployer.apply(FIRST)
-    assert bench.seen == [LOOK, CHECK, DEPLOYING, SEED, DATABASE, LOCK, LOCK, UPGRADE, SETTLED]
+    assert bench.seen == [DEPLOYING, SEED, DATABASE, LOCK, LOCK, UPGRADE, SETTLED]
     assert bench.state is State.DEPLOYING
     assert set(bench.secrets) == set(KEYS)
     assert bench.passwords == [bench.secrets["db_password"]]
@@ -224,13 +227,13 @@ def test_the_release_is_given_its_secret_by_name_and_version_only(bench: Bench) 
 def test_an_update_without_a_migration_quiesces_nothing(bench: Bench) -> None:
     bench.deployed()
     bench.deployer.apply(CHANGED)
-    assert bench.seen == [LOOK, CHECK, DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED]
+    assert bench.seen == [DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED]
 
 
 def test_an_update_that_may_migrate_quiesces_what_works_on_the_database(bench: Bench) -> None:
     bench.deployed()
     bench.deployer.apply(NEWER_IMAGES)
-    assert bench.seen == [LOOK, CHECK, DEPLOYING, LOCK, HOLD, LOCK, UPGRADE, SETTLED]
+    assert bench.seen == [DEPLOYING, LOCK, HOLD, LOCK, UPGRADE, SETTLED]
     assert bench.record == replace(RECORD, state=State.DEPLOYING)
 
 
@@ -247,7 +250,7 @@ def test_all_steps_are_taken_in_one_order(bench: Bench) -> None:
     assert sorted(kept) == sorted(KEYS[1:3])
 
 
-@pytest.mark.parametrize("failing", range(1, len(ORDER)))
+@pytest.mark.parametrize("failing", range(len(ORDER)))
 def test_after_a_failed_step_no_other_one_is_taken(bench: Bench, failing: int) -> None:
     everything(bench)
     bench.fail(ORDER[failing], BROKEN, after=ORDER[:failing].count(ORDER[failing]))
@@ -255,7 +258,7 @@ def test_after_a_failed_step_no_other_one_is_taken(bench: Bench, failing: int) -
         bench.deployer.apply(EVERYTHING)
     assert bench.seen == ORDER[: failing + 1]
     # What has been begun is known, so the next deploy does not take it for working.
-    assert bench.state is (State.READY if ORDER[failing] in {CHECK, DEPLOYING} else State.DEPLOYING)
+    assert bench.state is (State.READY if ORDER[failing] == DEPLOYING else State.DEPLOYING)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,7 @@ def test_an_interrupted_deploy_ends_its_migration_and_a_failed_one_keeps_it_for_
     bench.fail(SETTLED, end)
     with pytest.raises(type(end)):
         bench.deployer.apply(CHANGED)
-    assert bench.seen == [LOOK, CHECK, DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED, *ended]
+    assert bench.seen == [DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED, *ended]
 
 
 # -- apply: again ---------------------------------------------------------------------------------
@@ -286,7 +289,7 @@ def test_what_the_api_refuses_for_what_may_heal_is_tried_again_under_the_lock(
     bench.fail(UPGRADE, refusal(), refusal())
     bench.deployer.apply(CHANGED)
     again = [UPGRADE, LOCK]
-    assert bench.seen == [LOOK, CHECK, DEPLOYING, LOCK, LOCK, *again, *again, UPGRADE, SETTLED]
+    assert bench.seen == [DEPLOYING, LOCK, LOCK, *again, *again, UPGRADE, SETTLED]
     assert bench.clock.slept == [AGAIN_SECONDS] * 2
     assert len([line for line in bench.told if line.startswith("trying again")]) == 1
 
@@ -330,7 +333,7 @@ def test_a_revision_that_appeared_meanwhile_is_repaired_and_the_release_made_onc
     bench.fail(UPGRADE, RevisionExistsError("release: already exists"))
     bench.deployer.apply(NEWER_IMAGES)
     once = [LOCK, HOLD, LOCK, UPGRADE]
-    assert bench.seen == [LOOK, CHECK, DEPLOYING, *once, *repair, *once, SETTLED]
+    assert bench.seen == [DEPLOYING, *once, *repair, *once, SETTLED]
 
 
 def test_a_revision_that_appears_twice_is_a_failure(bench: Bench) -> None:
@@ -449,10 +452,51 @@ def test_only_a_namespace_that_is_not_there_is_made(bench: Bench) -> None:
     bench.deployer.prepare(REQUEST)
     assert bench.state is State.DEPLOYING
     bench.deployer.prepare(REQUEST)
-    assert bench.seen == [MAKES]
+    assert bench.seen == [CHECK, MAKES]
 
 
 def test_of_two_runs_that_make_the_namespace_one_is_faster(bench: Bench) -> None:
     bench.fail(MAKES, ConflictError("it exists"))
     bench.deployer.prepare(REQUEST)
-    assert bench.seen == [MAKES]
+    assert bench.seen == [CHECK, MAKES]
+
+
+REFUSED = InputError("the chart refuses its values")
+
+
+def test_values_that_the_chart_refuses_are_told_before_there_is_a_namespace(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.fail(CHECK, REFUSED, REFUSED)
+    with pytest.raises(InputError, match="refuses its values"):
+        bench.deployer.plan_deploy(REQUEST)  # as --dry-run does
+    with pytest.raises(InputError, match="refuses its values"):
+        run_deploy(bench.deployer, REQUEST, me=ME, console=a_console()[0], root=tmp_path)
+    assert bench.seen == [CHECK, CHECK]
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_values_that_the_chart_refuses_touch_nothing_of_what_runs(bench: Bench) -> None:
+    bench.deployed()
+    bench.fail(CHECK, REFUSED)
+    bench.deployer.prepare(REQUEST)
+    with pytest.raises(InputError, match="refuses its values"):
+        bench.deployer.plan_deploy(REQUEST)
+    assert bench.seen == [CHECK]
+    assert bench.record == RECORD
+
+
+def test_a_deploy_that_the_cluster_is_not_ready_for_makes_no_namespace(bench: Bench) -> None:
+    bench.cluster.forbidden = {"create Namespace"}
+    with pytest.raises(SuiteError, match="you may not create namespaces"):
+        bench.deployer.prepare(REQUEST)
+    assert bench.seen == []
+
+
+def test_what_is_as_it_should_be_needs_no_helm(bench: Bench) -> None:
+    fingerprint = bench.deployer.plan_deploy(REQUEST).fingerprint
+    bench.deployed(replace(RECORD, fingerprint=fingerprint))
+    bench.cluster.keep(secret(NAMES, dict.fromkeys(KEYS, "planted")))
+    bench.seen.clear()
+    assert bench.deployer.plan_deploy(REQUEST).steps == ()
+    assert bench.seen == []

@@ -22,7 +22,7 @@ from tasks.flows.gc import plan_leftovers, plan_sweep
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.target import EnvironmentSummary
-from tasks.flows.views import list_rows, unreadable_lines
+from tasks.flows.views import list_rows, misnamed_lines, unreadable_lines
 from tests.unit.core.test_names import TWINS
 
 Object = dict[str, Any]
@@ -216,6 +216,42 @@ def test_no_annotation_ends_the_list(
     assert {"evil/x", "main"} == {item.branch for item in found}
     assert list_rows(found, NOW)
     plan_sweep("dev", found, repository=REPOSITORY, branches=(), now=NOW)
+
+
+# -- names that no rule gives ---------------------------------------------------------------------
+
+
+def called(branch: str, slug: str, name: str = "", **annotations: str) -> Object:
+    """Return a namespace that states a branch, but bears another slug, and maybe another name."""
+    made = environment(branch, **annotations)
+    made["metadata"]["labels"][f"{PREFIX}slug"] = slug
+    made["metadata"]["name"] = name or f"mautic-{slug}"
+    return made
+
+
+def test_made_up_digits_are_listed_and_what_others_call_theirs_is_not() -> None:
+    slug = "evil-x-0123456789"
+    illegal = called("a/b", "a-b-0123456789")
+    illegal["metadata"]["annotations"][f"{PREFIX}branch"] = "a..b"
+    cluster = Cluster()
+    cluster.objects["Namespace"] = [
+        environment("evil/x"),
+        called("evil/x", slug, owner="eve@host", record="{"),
+        called("dev", "dev"),  # reserved: an environment's name
+        called("evil/y", "evil-y-0123456789", repository="https://example.org/a/another"),
+        called("evil/z", "evil-z-0123456789", "mautic-two-evil-z-0123456789"),
+        called("evil/z", "evil-z-0123456789", repository=""),
+        called("two/z", "z-0123456789", "mautic-two-z-0123456789"),
+        illegal,
+        of_before("feature/x")[0],
+    ]
+    reserved, occupied = inspector(cluster).misnamed(f"{REPOSITORY}.git")
+    assert (occupied.branch, occupied.state) == ("evil/x", State.MISNAMED)
+    assert (occupied.namespace, occupied.owner) == (f"mautic-{slug}", "eve@host")
+    assert (reserved.branch, reserved.namespace) == ("dev", "mautic-dev")
+    (line,) = misnamed_lines([*listed(cluster), occupied])
+    assert line.startswith(f"evil/x in mautic-{slug}: ")
+    assert list_rows([occupied], NOW)[0][:2] == (f"evil/x in mautic-{slug}", "misnamed")
 
 
 # -- names of before ------------------------------------------------------------------------------
