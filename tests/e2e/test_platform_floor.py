@@ -15,7 +15,7 @@ from provisioner.server import Login
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import ApiRequest
 from tasks.core.environment import Owner, State
-from tasks.core.errors import ClusterError
+from tasks.core.errors import ClusterError, ConflictError
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.provisioner import FLOOR, is_furnished, rules_of
 from tasks.core.kubernetes.record import ClusterRecord
@@ -70,6 +70,15 @@ VALUES: Object = {
         "maxEnvironments": ROOM,
         "priorityClasses": ["branches"],
         "images": ["redis", "mirror.example.com/"],
+        "pods": {
+            "nodeLabels": {"example.com/pool": ["branches", "more"]},
+            "tolerations": [{"key": "branches", "operator": "Exists", "effect": "NoSchedule"}],
+            "runtimeClasses": ["own"],
+            "schedulers": ["packing"],
+            "csiDrivers": ["secrets.example.com"],
+            "tokenAudiences": ["sts.example.com"],
+            "terminationGracePeriodSeconds": 300,
+        },
     },
     "access": {
         "registries": {"dev": [REGISTRY]},
@@ -97,6 +106,11 @@ def admin(plane: Audited) -> Cluster:
                 body={**priority, "metadata": {"name": name}},
             )
         )
+    for name in ("own", "foreign"):
+        runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": name}
+        path = "/apis/node.k8s.io/v1/runtimeclasses"
+        body = {**runtime, "metadata": {"name": name}}
+        cluster._transport.json(ApiRequest("POST", path, body=body))
     # The API server reads new policies after a moment.
     probe = plane.client("probe", BRANCHES)
     until(lambda: _is_refused(probe.create, made("probe", labels={FLOOR: "ready"})), SECONDS)
@@ -254,6 +268,20 @@ def create(job: Cluster, item: Object) -> None:
         job.create(item)
 
 
+def admitted(job: Cluster, item: Object) -> None:
+    """Create what must be admitted; two that count on one quota at once are told to try again."""
+
+    def is_made() -> bool:
+        try:
+            job.create(item)
+        except ConflictError as error:
+            assert "resourcequotas" in error.message
+            return False
+        return True
+
+    until(is_made, SECONDS)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_kind_of_workload_runs_what_is_foreign_or_above_others(
     where: str, strong: Cluster, kind: str
@@ -274,6 +302,188 @@ def test_no_kind_of_workload_runs_what_is_foreign_or_above_others(
     for name in ("system-node-critical", "system-cluster-critical", "somebodys"):
         said = refused(create, strong, workload(kind, where, pod_of(priorityClassName=name)))
         assert "the priority class is not one that the platform allows" in said
+
+
+def on_nodes(operator: str, *values: str, label: str = "example.com/pool") -> Object:
+    """A term that selects nodes."""
+    return {"matchExpressions": [{"key": label, "operator": operator, "values": list(values)}]}
+
+
+def affinity(kind: str, term: Object, *, preferred: bool = False) -> Object:
+    """A pod's affinity of a kind, with one term."""
+    when = f"{'preferred' if preferred else 'required'}DuringSchedulingIgnoredDuringExecution"
+    key = "preference" if kind == "nodeAffinity" else "podAffinityTerm"
+    said: Any = [{"weight": 1, key: term}] if preferred else [term]
+    if kind == "nodeAffinity" and not preferred:
+        said = {"nodeSelectorTerms": said}
+    return {"affinity": {kind: {when: said}}}
+
+
+def volume(**source: Any) -> Object:
+    return {"volumes": [{"name": "x", **source}]}
+
+
+def token(audience: str) -> Object:
+    source = {"serviceAccountToken": {"path": "token", "audience": audience}}
+    return volume(projected={"sources": [source]})
+
+
+BESIDE = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}
+CLAIM = {
+    "accessModes": ["ReadWriteOnce"],
+    "storageClassName": "somebodys",
+    "resources": {"requests": {"storage": "1Mi"}},
+}
+BEYOND: tuple[tuple[str, Object], ...] = (
+    ("does not name its node", {"nodeName": "control-plane"}),
+    ("chooses no nodes", {"nodeSelector": {"node-role.kubernetes.io/control-plane": ""}}),
+    ("chooses no nodes", {"nodeSelector": {"example.com/pool": "production"}}),
+    ("chooses no nodes", affinity("nodeAffinity", on_nodes("In", "branches", "production"))),
+    ("chooses no nodes", affinity("nodeAffinity", on_nodes("NotIn", "branches"))),
+    ("chooses no nodes", affinity("nodeAffinity", on_nodes("In", "x", label="a"), preferred=True)),
+    (
+        "chooses no nodes",
+        affinity(
+            "nodeAffinity",
+            {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["one"]}]},
+        ),
+    ),
+    # Keeps the pods of all others from its nodes.
+    ("of its own namespace", affinity("podAntiAffinity", {**BESIDE, "namespaceSelector": {}})),
+    ("of its own namespace", affinity("podAffinity", {**BESIDE, "namespaces": ["default"]})),
+    (
+        "of its own namespace",
+        affinity("podAntiAffinity", {**BESIDE, "namespaceSelector": {}}, preferred=True),
+    ),
+    ("a toleration", {"tolerations": [{"operator": "Exists"}]}),
+    ("a toleration", {"tolerations": [{"key": "branches", "operator": "Exists"}]}),
+    (
+        "a toleration",
+        {"tolerations": [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]},
+    ),
+    ("the runtime class", {"runtimeClassName": "foreign"}),
+    ("the scheduler", {"schedulerName": "somebodys"}),
+    ("at most 300 s to end", {"terminationGracePeriodSeconds": 301}),
+    ("kind of volume", volume(csi={"driver": "disks.example.com"})),
+    ("kind of volume", volume(ephemeral={"volumeClaimTemplate": {"spec": CLAIM}})),
+    ("a pod's token", token("sts.amazonaws.com")),
+)
+"""What of a pod the platform does not name, each with what is said of it."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_kind_of_workload_asks_for_what_the_platform_does_not_name(
+    where: str, strong: Cluster, kind: str
+) -> None:
+    for message, changes in BEYOND:
+        assert message in refused(create, strong, workload(kind, where, pod_of(**changes))), changes
+
+
+@pytest.mark.parametrize("kind", OF_CI)
+def test_what_the_platform_names_may_be_asked_for(where: str, branch: Cluster, kind: str) -> None:
+    for changes in (
+        {"nodeSelector": {"example.com/pool": "branches"}},
+        affinity("nodeAffinity", on_nodes("In", "branches", "more")),
+        affinity("nodeAffinity", on_nodes("In", "more"), preferred=True),
+        affinity("podAntiAffinity", BESIDE, preferred=True),
+        {"tolerations": VALUES["floor"]["pods"]["tolerations"]},
+        {"runtimeClassName": "own", "schedulerName": "packing"},
+        {"terminationGracePeriodSeconds": 300},
+        # Of one's own pod alone: no other one asks this file.
+        {"hostAliases": [{"ip": "192.0.2.1", "hostnames": ["example.com"]}]},
+        volume(csi={"driver": "secrets.example.com"}),
+        token("sts.example.com"),
+        volume(
+            projected={
+                "sources": [
+                    {"serviceAccountToken": {"path": "token"}},
+                    {"configMap": {"name": "x", "optional": True}},
+                ]
+            }
+        ),
+    ):
+        item = workload(kind, where, pod_of(**changes))
+        admitted(branch, item)
+        branch.delete(kind, item["metadata"]["name"], where)
+
+
+def test_no_pod_of_a_template_of_before_names_its_node(where: str, admin: Cluster) -> None:
+    item = workload("ReplicaSet", where, pod_of(nodeName="control-plane"))
+    create(admin, item)
+
+    def told() -> bool:
+        events = [one["message"] for one in admin.find("Event", where)]
+        return any("a pod does not name its node" in text for text in events)
+
+    until(told, SECONDS)
+    admin.delete("ReplicaSet", item["metadata"]["name"], where)
+
+
+@pytest.mark.parametrize("kind", OF_CI)
+def test_no_branch_makes_what_nobody_can_remove(where: str, branch: Cluster, kind: str) -> None:
+    """Neither as an object, nor by what a controller makes of it."""
+    stays = ["example.com/stays"]
+    item = workload(kind, where, pod_of())
+    item["metadata"]["finalizers"] = stays
+    assert "only controllers put finalizers on objects" in refused(branch.create, item)
+    item = workload(kind, where, pod_of())
+    spec = item["spec"]["jobTemplate"]["spec"] if kind == "CronJob" else item["spec"]
+    spec["template"].setdefault("metadata", {})["finalizers"] = stays
+    assert "only controllers put finalizers on pods" in refused(branch.create, item)
+    del spec["template"]["metadata"]["finalizers"]
+    if kind == "StatefulSet":
+        claim = {"metadata": {"name": "x", "finalizers": stays}, "spec": CLAIM}
+        spec["volumeClaimTemplates"] = [claim]
+        assert "only controllers put finalizers on claims" in refused(branch.create, item)
+        del spec["volumeClaimTemplates"]
+    admitted(branch, item)
+    name, patch = item["metadata"]["name"], {"metadata": {"finalizers": stays}}
+    assert "put finalizers on objects" in refused(branch.patch, kind, name, where, patch)
+    branch.delete(kind, name, where)
+
+
+def test_no_branch_makes_a_namespace_that_stays(where: str, branch: Cluster) -> None:
+    stays = {"finalizers": ["example.com/stays"]}
+    item = made("stays")
+    item["metadata"] |= stays
+    assert "put finalizers on objects" in refused(branch.create, item)
+    item = {**made("stays"), "spec": stays}
+    assert "no finalizer but that of Kubernetes" in refused(branch.create, item)
+    assert "put finalizers" in refused(branch.patch, "Namespace", where, None, {"metadata": stays})
+    meta = {"name": "kept", "namespace": where}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": CLAIM}
+    refused(branch.create, {**claim, "metadata": {**meta, **stays}})
+    # It has the API server's own.
+    admitted(branch, claim)
+    branch.patch("PersistentVolumeClaim", "kept", where, {"metadata": {"labels": {"a": "b"}}})
+    branch.delete("PersistentVolumeClaim", "kept", where)
+
+
+def test_no_budget_holds_up_a_node_s_drain(where: str, branch: Cluster) -> None:
+    item: Object = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "web", "namespace": where},
+    }
+    selector = {"selector": {"matchLabels": {"run": "x"}}}
+    for spec in (
+        {"maxUnavailable": 0},
+        {"maxUnavailable": "0%"},
+        {"minAvailable": "100%"},
+        {"minAvailable": 1},
+        {},
+    ):
+        said = refused(branch.create, {**item, "spec": {**selector, **spec}})
+        assert "lets a node's drain take at least one pod" in said
+    admitted(branch, {**item, "spec": {**selector, "maxUnavailable": 1}})
+    patch = {"spec": {"maxUnavailable": 0}}
+    refused(branch.patch, "PodDisruptionBudget", "web", where, patch)
+    branch.patch("PodDisruptionBudget", "web", where, {"spec": {"maxUnavailable": "25%"}})
+    # Of a pod that two select, none lets it go.
+    other = {**item, "metadata": {"name": "other", "namespace": where}}
+    said = refused(branch.create, {**other, "spec": {**selector, "maxUnavailable": 1}})
+    assert "exceeded quota" in said
+    branch.delete("PodDisruptionBudget", "web", where)
 
 
 def test_no_foreign_container_gets_into_a_pod_that_runs(where: str, strong: Cluster) -> None:
@@ -309,7 +519,7 @@ def test_what_is_its_own_runs(where: str, branch: Cluster, admin: Cluster, kind:
         pod_of(priorityClassName="branches"),
     ):
         item = workload(kind, where, pod)
-        branch.create(item)
+        admitted(branch, item)
         branch.delete(kind, item["metadata"]["name"], where)
 
 
@@ -403,9 +613,12 @@ def test_a_branch_neither_removes_nor_opens_its_floor(
     for said in (
         refused(branch.delete, kind, NAME, where),
         refused(branch.patch, kind, NAME, where, OBJECTS[kind]),
-        refused(branch.patch, kind, NAME, where, {"metadata": {"finalizers": ["x.example/y"]}}),
     ):
         assert f"{NAME} is the platform's" in said
+    # Two policies refuse this, and the API server names one of them.
+    stays = {"metadata": {"finalizers": ["x.example/y"]}}
+    said = refused(branch.patch, kind, NAME, where, stays)
+    assert f"{NAME} is the platform's" in said or "only controllers put finalizers" in said
     assert branch.get(kind, NAME, where) == found
 
 
@@ -420,6 +633,12 @@ def test_the_quota_holds_and_what_no_policy_allows_is_denied(where: str, admin: 
     greedy["containers"][0]["resources"]["requests"]["memory"] = "9Gi"
     greedy["containers"][0]["resources"]["limits"]["memory"] = "9Gi"
     assert "exceeded quota" in refused(admin.create, workload("Pod", where, greedy))
+    # The node's own disk, by one container and by many; an emptyDir counts as its pod's containers.
+    for size, said in (("5Gi", "maximum ephemeral-storage usage per Container"), ("4Gi", "quota")):
+        (one,) = pod_of()["containers"]
+        one["resources"]["limits"] |= {"ephemeral-storage": size}
+        many = [{**one, "name": f"c{number}"} for number in range(11)]
+        assert said in refused(admin.create, workload("Pod", where, pod_of(containers=many)))
 
 
 def test_whoever_changes_the_floor_it_comes_back(

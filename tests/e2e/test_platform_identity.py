@@ -29,13 +29,14 @@ from tasks.flows.kubernetes.access import grant_access
 from tests.support.issuer import PREFIX, PROJECT, Issuer, TrustingPlane, new_key, user_of
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv, kube_environment, with_remote
 from tests.support.node import Node
+from tests.support.planting import origin
 from tests.support.platform import Upstream
 from tests.support.suite import commit_all
 
 Object = dict[str, Any]
 
 MINE, OTHER, MAIN = "feature/Mine", "feature/other", "main"
-ALIVE, GONE = "feature/alive", "feature/gone"
+ALIVE, GONE, SHUT = "feature/alive", "feature/gone", "feature/shut"
 VALUES = "helm/environments/alone.yaml"
 CHART: Object = {
     "web": {"minReadySeconds": 1, "drainSeconds": 1},
@@ -135,7 +136,10 @@ def site(
                     "gateway": {"enabled": True, "redirect": False},
                     "gatewayApi": {"install": True},
                     "floor": {"images": ["registry.example.com/"]},
-                    "access": {"identity": {"project": PROJECT, "main": [MAIN]}},
+                    "access": {
+                        "identity": {"project": PROJECT, "main": [MAIN]},
+                        "annotations": [NAMED],
+                    },
                 }
             )
         )
@@ -283,6 +287,7 @@ def test_what_lies_in_another_branch_s_namespace_stays_as_it_is(site: Site) -> N
 # -- namespaces -------------------------------------------------------------------------------
 
 BRANCH, SLUG = "mautic-multidev.io/branch", "mautic-multidev.io/slug"
+REPOSITORY = "mautic-multidev.io/repository"
 
 
 def test_another_branch_s_namespace_cannot_be_changed_or_removed(site: Site) -> None:
@@ -298,6 +303,22 @@ def test_another_branch_s_namespace_cannot_be_changed_or_removed(site: Site) -> 
     for value in (OTHER, None):
         own = {"metadata": {"annotations": {BRANCH: value}}}
         refused(site.mine.patch, "Namespace", site.place(MINE), None, own)
+
+
+def test_a_namespace_stays_its_repository_s_but_for_an_adoption(site: Site) -> None:
+    """Else the main branch's `inv gc` would take it for somebody else's."""
+    where = site.place(MINE)
+    found = site.admin.get("Namespace", where) or {}
+    before = found["metadata"]["annotations"][REPOSITORY]
+    for value in ("https://git.example.com/other", "", None):
+        patch = {"metadata": {"annotations": {REPOSITORY: value}}}
+        said = refused(site.mine.patch, "Namespace", where, None, patch)
+        assert "stays that of its repository" in said
+    for who, value in ((site.main, "https://git.example.com/moved"), (site.main, before)):
+        who.patch("Namespace", where, None, {"metadata": {"annotations": {REPOSITORY: value}}})
+    # A hoster ignores case.
+    patch = {"metadata": {"annotations": {REPOSITORY: before.upper()}}}
+    site.mine.patch("Namespace", where, None, patch)
 
 
 @pytest.mark.parametrize(
@@ -403,6 +424,26 @@ def test_nobody_is_bound_but_the_branch_and_main(site: Site) -> None:
 
 # -- host names -------------------------------------------------------------------------------
 
+NAMED = "example.com/harmless"
+"""An annotation that the platform names."""
+REACHING = (
+    "konghq.com/host-aliases",
+    "konghq.com/plugins",
+    "nginx.ingress.kubernetes.io/auth-secret",
+    "nginx.ingress.kubernetes.io/auth-url",
+    "nginx.ingress.kubernetes.io/server-snippet",
+    "alb.ingress.kubernetes.io/group.name",
+    "alb.ingress.kubernetes.io/certificate-arn",
+    "alb.ingress.kubernetes.io/auth-idp-oidc",
+    "traefik.ingress.kubernetes.io/router.middlewares",
+    "haproxy.org/backend-config-snippet",
+    "cert-manager.io/cluster-issuer",
+    "getambassador.io/config",
+    "tailscale.com/expose",
+    "kubernetes.io/ingress.class",
+)
+"""What controllers take for orders, beyond a route's own host name or namespace."""
+
 
 def route(site: Site, where: str, *hosts: str, **spec: Any) -> Object:
     parent = {"name": "mautic", "namespace": PLATFORM}
@@ -432,12 +473,20 @@ def ingress(where: str, *hosts: str | None, **spec: Any) -> Object:
     }
 
 
+def with_paths(item: Object, paths: list[Object]) -> Object:
+    item["spec"]["rules"][0]["http"]["paths"] = paths
+    return item
+
+
 def test_a_route_has_its_own_branch_s_host_name_alone(site: Site) -> None:
     where, own = site.place(MINE), site.env.names(MINE).host
     other = site.env.names(OTHER).host
     mirror = {"type": "RequestMirror"}
     mirror_to = {"requestMirror": {"backendRef": {"name": "web", "namespace": site.place(OTHER)}}}
     elsewhere = {"name": "web", "namespace": site.place(OTHER), "port": 80}
+    here = {"name": "web", "port": 80}
+    (a_path,) = ingress(where, own)["spec"]["rules"][0]["http"]["paths"]
+    bucket = {"apiGroup": "example.com", "kind": "Bucket", "name": "x"}
     for item in (
         *(
             route(site, where, host)
@@ -451,6 +500,30 @@ def test_a_route_has_its_own_branch_s_host_name_alone(site: Site) -> None:
         route(site, where, own, parentRefs=[]),
         route(site, where, own, rules=[{"backendRefs": [elsewhere]}]),
         route(site, where, own, rules=[{"filters": [{**mirror, **mirror_to}]}]),
+        *(
+            route(site, where, own, rules=rules)
+            for one in (
+                {**mirror, **mirror_to},
+                # To whom it sends what it takes; a definition that checks nothing takes any type.
+                {"type": "RequestRedirect", **mirror_to},
+                {"type": "ExtensionRef", "extensionRef": {"kind": "SnippetsFilter", "name": "x"}},
+                {"type": "ExternalAuth", "externalAuth": {"backendRef": elsewhere}},
+                {"type": "CORS", "cors": {}},
+                {"requestMirror": mirror_to["requestMirror"]},
+            )
+            for rules in (
+                [{"filters": [one], "backendRefs": [here]}],
+                [{"backendRefs": [here, {**here, "filters": [one]}]}],
+            )
+        ),
+        route(site, where, own, rules=[{"backendRefs": [{**here, "kind": "ServiceImport"}]}]),
+        route(site, where, own, rules=[{"backendRefs": [{**here, "group": "example.com"}]}]),
+        # A load balancer has room for so many.
+        route(site, where, own, rules=[{"backendRefs": [here]}] * 5),
+        route(site, where, own, rules=[{"backendRefs": [here], "matches": [{}] * 5}]),
+        ingress(where, *[own] * 5),
+        with_paths(ingress(where, own), [a_path] * 5),
+        with_paths(ingress(where, own), [{**a_path, "backend": {"resource": bucket}}]),
         ingress(where, other),
         ingress(where, own, other),
         ingress(where, None),
@@ -468,10 +541,33 @@ def test_a_route_has_its_own_branch_s_host_name_alone(site: Site) -> None:
             "nginx.ingress.kubernetes.io/configuration-snippet",
             "alb.ingress.kubernetes.io/conditions.web",
             "external-dns.alpha.kubernetes.io/hostname",
+            *REACHING,
         ):
             patch = {"metadata": {"annotations": {key: other}}}
             assert "route" in refused(site.mine.patch, item["kind"], "taken", where, patch)
+        # What the platform names, and what a controller has written, hinders nobody.
+        for who, key in ((site.mine, NAMED), (site.admin, REACHING[0]), (site.mine, NAMED)):
+            patch = {"metadata": {"annotations": {key: secrets.token_hex(2)}}}
+            who.patch(item["kind"], "taken", where, patch)
+        patch = {"metadata": {"annotations": {REACHING[0]: other}}}
+        refused(site.mine.patch, item["kind"], "taken", where, patch)
         site.mine.delete(item["kind"], "taken", where)
+
+
+def test_a_route_may_change_headers_and_addresses(site: Site) -> None:
+    where, own = site.place(MINE), site.env.names(MINE).host
+    changes = {"set": [{"name": "x-one", "value": "two"}]}
+    filters = [
+        {"type": "RequestHeaderModifier", "requestHeaderModifier": changes},
+        {"type": "ResponseHeaderModifier", "responseHeaderModifier": changes},
+        {"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}},
+        {"type": "URLRewrite", "urlRewrite": {"hostname": own}},
+    ]
+    backend = {"name": "web", "port": 80, "filters": filters}
+    matches = [{"path": {"type": "PathPrefix", "value": "/"}}] * 4
+    rule = {"matches": matches, "filters": filters, "backendRefs": [backend]}
+    site.mine.create(route(site, where, own, rules=[rule] * 4))
+    site.mine.delete("HTTPRoute", "taken", where)
 
 
 def test_no_service_makes_a_dns_record_and_no_namespace_lets_another_s_routes_in(
@@ -488,7 +584,13 @@ def test_no_service_makes_a_dns_record_and_no_namespace_lets_another_s_routes_in
         },
         "spec": {"ports": [{"port": 80}]},
     }
-    assert "DNS" in refused(site.mine.create, service)
+    assert "annotation external-dns" in refused(site.mine.create, service)
+    for key in REACHING:
+        service["metadata"]["annotations"] = {NAMED: "x", key: "x"}
+        assert f"annotation {key}" in refused(site.mine.create, service)
+    service["metadata"]["annotations"] = {NAMED: "x"}
+    site.mine.create(service)
+    site.mine.delete("Service", "named", where)
     path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{where}/referencegrants"
     assert site.mine._transport.attempt(ApiRequest("POST", path, body={})).status == 403
 
@@ -583,8 +685,11 @@ def test_a_clean_up_with_more_rights_runs_nothing_that_a_branch_has_written(site
 
 def test_a_scheduled_clean_up_of_main_removes_any_branch(site: Site) -> None:
     site.ok(GONE, "deploy", "--branch", GONE, "--tag", "first")
+    # Of a branch that lets nobody in: the job of the main branch lets itself in.
+    site.plane.job(SHUT).create(site.made(SHUT, **{REPOSITORY: origin(site.env)}))
     site.ok(MAIN, "gc", "--yes")
-    assert site.admin.get("Namespace", site.place(GONE)) is None
+    for branch in (GONE, SHUT):
+        assert site.admin.get("Namespace", site.place(branch)) is None
 
 
 def test_doctor_says_that_branches_are_told_apart(site: Site) -> None:

@@ -313,6 +313,8 @@ POLICIES = (
     "floor-namespaces",
     "workloads",
     "pods",
+    "finalizers",
+    "disruptionbudgets",
 )
 ROUTE_POLICIES = ("routes",)
 JOB_POLICIES = ("secrets", "jobs")

@@ -65,6 +65,11 @@ def may_grant_access(cluster: Cluster, namespace: str) -> bool:
     return cluster.may("create", "RoleBinding", namespace)
 
 
+def can_enter(cluster: Cluster, namespace: str) -> bool:
+    """Return True if nobody is bound in a namespace yet, and this user may bind roles there."""
+    return not _is_bound(cluster, namespace) and may_grant_access(cluster, namespace)
+
+
 def _is_bound(cluster: Cluster, namespace: str) -> bool:
     """Return True if this user can see the binding."""
     try:

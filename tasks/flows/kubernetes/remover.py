@@ -6,11 +6,13 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from tasks.core.environment import Holder, Owner, State
+from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import record_of
 from tasks.core.kubernetes.objects import is_being_deleted, uid_of
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
 from tasks.core.plan import Step
+from tasks.flows.kubernetes.access import can_enter
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
 from tasks.flows.kubernetes.provisioning import withdraw_database
@@ -50,7 +52,14 @@ class ClusterRemover:
             step = Step("remove", f"namespace {names.namespace}", "which is going already")
             rest = partial(finish, context.cluster, names, uid_of(found))
             return RemovalPlan(title, ((step, rest),), under_way=True)
-        inside = inspect_namespace(context.cluster, names, context.own.cluster_objects)
+        try:
+            inside = inspect_namespace(context.cluster, names, context.own.cluster_objects)
+        except ClusterError as error:
+            if error.status != 403 or not can_enter(context.cluster, names.namespace):
+                raise
+            # Its branch has let nobody in. `exclusive` does, before this is planned once more.
+            step = Step("remove", f"namespace {names.namespace}", "which nobody is bound in yet")
+            return RemovalPlan(title, ((step, without_messages(int)),))
         record = record_of(found)
 
         def mark() -> None:
