@@ -169,20 +169,31 @@ def _show_credentials(credentials: Credentials) -> None:
     once.say(f"  shown this once; later: {credentials.later}")
 
 
-def show_door(found: ExistingEnvironment, duration: str) -> None:
+def show_door(session: Session, found: ExistingEnvironment, duration: str) -> None:
     """Print how to pass an environment's door: the login, or a link that ends.
 
     The session's console would mask the password.
 
     Args:
+        session: the run.
         found: the environment.
         duration: how long the link is good, as in ``ttl``; empty for the login.
 
     Raises:
-        InputError: there is no door, or the duration is none.
+        InputError: there is no door, the duration is none, or no link opens this door.
         RefusedError: this is a CI job, whose log many people read.
     """
     hours = hours_of(duration) if duration else 0
+    if pool := session.settings.environment(found.names.environment).door_oidc:
+        asks = door.pool_host(pool.user_pool_arn, pool.domain)
+        if hours:
+            raise InputError(
+                f"no link opens {found.names.url}: the load balancer asks for a login at {asks}",
+                hint="a link opens the password of `door: login`; add a user to the user pool",
+            )
+        session.console.data(found.names.url)
+        session.console.data(f"login: your own, at {asks}")
+        return
     if is_job(os.environ):
         raise RefusedError(
             "a job's log is no place for what opens the door", hint="ask on your own machine"

@@ -182,7 +182,7 @@ def url(
 
     found = environments.find_existing(session, env, branch)
     if login or link:
-        environments.show_door(found, link)
+        environments.show_door(session, found, link)
     else:
         session.console.data(found.names.url)
 

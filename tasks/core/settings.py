@@ -59,11 +59,14 @@ from tasks.core.setting_values import (
     ObjectGlob,
     PhpVersion,
     PinnedImage,
+    PoolClient,
+    PoolDomain,
     Port,
     Project,
     SecretArn,
     Size,
     Template,
+    UserPoolArn,
     Variable,
     Word,
     hours_of,
@@ -321,6 +324,19 @@ class Stack(_Strict):
     protected: bool = Field(False, description="Refuses `inv infra.destroy`.")
 
 
+class DoorOidc(_Strict):
+    """The user pool of Amazon Cognito that asks visitors for their login."""
+
+    user_pool_arn: UserPoolArn = Field(description="Its ARN.")
+    client_id: PoolClient = Field(
+        description="ID of its client, which has a secret, the grant `authorization_code`, and "
+        "the callback URL `https://HOST/oauth2/idpresponse` of every site."
+    )
+    domain: PoolDomain = Field(
+        description="Its domain: the prefix of one at Amazon, or a whole name of its own."
+    )
+
+
 class Environment(_Strict):
     """One place where branches, or one branch, are deployed."""
 
@@ -392,18 +408,22 @@ class Environment(_Strict):
         "`cleanup` removes a namespace with them. What came with the namespace, or stands in most "
         "other ones, need not be named.",
     )
-    door: Literal["login", "open"] | None = Field(
+    door: Literal["login", "oidc", "open"] | None = Field(
         None,
         description="`login`: nobody sees a page without the environment's password, which "
-        "`inv url --login` shows. `open`: everybody may. The default is `open` for a protected "
-        "environment and `login` for all others.",
+        "`inv url --login` shows. `oidc`: without a login that the load balancer asks a user pool "
+        "for (Kubernetes on AWS, with `door_oidc`). `open`: everybody may. The default is `open` "
+        "for a protected environment and `login` for all others.",
+    )
+    door_oidc: DoorOidc | None = Field(
+        None, description="Needed by `door: oidc`, and only there. None of it is secret."
     )
     door_exempt: tuple[Literal["api", "assets", "forms", "tracking"], ...] = Field(
         (),
         description="What everybody may reach although there is a door: `forms` (/form/…), "
         "`tracking` (/mtc.js, /mtracking.gif, /r/…, /email/…, /focus/…, /dwc/…), `assets` "
         "(downloads, images, style sheets, scripts) and `api` (/api/…, /oauth/v2/…, which have a "
-        "login of their own).",
+        "login of their own). With `door: oidc` a little less (docs/security.md).",
     )
     platform_namespace: Name = Field(
         "mautic-system",
@@ -420,6 +440,11 @@ class Environment(_Strict):
     @property
     def has_door(self) -> bool:
         """Whether a login stands in front of its sites."""
+        return self.has_password or self.door == "oidc"
+
+    @property
+    def has_password(self) -> bool:
+        """Whether nginx asks for the environment's password."""
         return self.door == "login" or (self.door is None and not self.protected)
 
     @property
@@ -456,6 +481,17 @@ class Environment(_Strict):
         if not self.ttl_hours:
             return ""
         return (datetime.fromisoformat(deployed_at) + timedelta(hours=self.ttl_hours)).isoformat()
+
+
+def _oidc_fault(own: Environment) -> str:
+    """Return what does not fit the load balancer's login, or an empty string."""
+    if (own.door == "oidc") != (own.door_oidc is not None):
+        return "door: oidc needs door_oidc, and only that one"
+    if own.door == "oidc" and own.target != "kubernetes":
+        return "door: oidc is the login of a cluster's load balancer: target must be kubernetes"
+    if own.door == "oidc" and own.scheme != "https":
+        return "door: oidc needs scheme https: the load balancer asks for no login without TLS"
+    return ""
 
 
 class _KeysError(ValueError):
@@ -513,6 +549,8 @@ class Settings(_Strict):
                     "signing_key is for protected environments: no other one's images are signed",
                     [("environments", name, "signing_key")],
                 )
+            if fault := _oidc_fault(environment):
+                raise _KeysError(fault, [path for path in own if path[-1] in {"door", "door_oidc"}])
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
                     raise _KeysError(
