@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import http.client
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tasks.adapters.tls import SharedContext
 from tasks.core.errors import SuiteError
 
 READ_MAX_BYTES = 4 * 1024 * 1024
@@ -55,7 +55,8 @@ class SiteClient:
             if self._tls:
                 # Asks the address, and checks the certificate of the host.
                 plain = socket.create_connection((self._address, self._port), timeout_seconds)
-                context = ssl.create_default_context()
+                context = SharedContext()
+                context.load_default_certs()
                 connection.sock = context.wrap_socket(plain, server_hostname=self._host)
             own = {"Host": self._host, "Accept": "*/*"}
             connection.request("GET", path, headers={**own, **(headers or {})})

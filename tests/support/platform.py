@@ -155,6 +155,9 @@ def audited(root: Path) -> Iterator[Audited]:
         made.stop()
 
 
+LISTENER_RULES = ("ListenerRuleConfiguration", "listenerruleconfigurations", "Namespaced")
+
+
 class Upstream:
     """Serves small files in place of upstream's, and names them in a checkout.
 
@@ -194,6 +197,8 @@ class Upstream:
         ]
         group = "gateway.networking.k8s.io"
         found = [_definition(group, *each, bundle=version) for each in kinds]
+        # Of a load balancer's controller that is there already.
+        found.append(_definition("gateway.k8s.aws", *LISTENER_RULES))
         text = "# a comment first, as in upstream's file\n" + yaml.safe_dump_all(found)
         (self.folder / "gateway-api.yaml").write_text(text)
 
