@@ -387,7 +387,11 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     # the login at a load balancer
     *(
-        (local(door="oidc", door_oidc=POOL | change), f"environments.local.{told}", None)
+        (
+            local(door="oidc", door_oidc=POOL | change),
+            f"environments.local.{told}",
+            "valid names: user_pool_arn, client_id, domain" if "secret" in change else None,
+        )
         for change, told in (
             (
                 {"user_pool_arn": "arn:aws:iam::123456789012:role/x"},

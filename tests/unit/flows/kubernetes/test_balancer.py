@@ -12,7 +12,7 @@ import pytest
 from tasks.core.errors import SuiteError
 from tasks.flows.kubernetes.balancer import balancer
 from tests.support.controlplane import Pki
-from tests.support.fakes_cluster import NAMESPACE, NAMES, FakeCluster
+from tests.support.fakes_cluster import NAMES, NAMESPACE, FakeCluster
 from tests.support.serving import Serving
 
 ASKED = "https://previews.auth.eu-west-3.amazoncognito.com/oauth2/authorize"
