@@ -1426,7 +1426,7 @@ WRONG: list[tuple[Values, str]] = [
     (overlay(OIDC, {"door": {"passwordKey": "x"}}), "door.passwordKey: must be empty"),
     (overlay(OIDC, {"route": {"kind": "ingress"}}), "route.kind: must be httproute"),
     (overlay(OIDC, {"route": {"kind": "none"}}), "route.kind: must be httproute"),
-    (overlay(OIDC, {"route": GATEWAY["route"]}) | GATEWAY, "route.gateway.sectionName:"),
+    (OIDC | GATEWAY, "route.gateway.sectionName:"),
     (overlay(OIDC, {"site": {"url": "http://x.example.com"}}), "site.url: must be https"),
     ({"door": {"oidc": {"userPoolArn": "arn:aws:iam::1:role/x"}}}, "'/door/oidc/userPoolArn'"),
     ({"door": {"oidc": {"secret": "x"}}}, "'/door/oidc': additional properties 'secret'"),
