@@ -30,7 +30,7 @@ from tests.support.issuer import PREFIX, PROJECT, Issuer, TrustingPlane, new_key
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv, kube_environment, with_remote
 from tests.support.node import Node
 from tests.support.planting import origin
-from tests.support.platform import Upstream
+from tests.support.platform import Upstream, definition
 from tests.support.suite import commit_all
 
 Object = dict[str, Any]
@@ -146,6 +146,9 @@ def site(
             )
         )
         made = Site(env, plane)
+        # As the controller of a load balancer brings it.
+        kind = ("ListenerRuleConfiguration", "listenerruleconfigurations", "Namespaced")
+        made.admin.create(definition("gateway.k8s.aws", *kind))
         env.ok("platform.apply", *ON, "--values", str(own), settings=made.settings())
         env.push("first")
         for branch in (MINE, OTHER):
