@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from tasks.core.errors import InputError
 from tasks.core.images.findings import IGNORED, parse_ignored
@@ -100,6 +100,13 @@ PinnedImage = Annotated[str, StringConstraints(pattern=_BY_DIGEST)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
+
+
+class Strict(BaseModel):
+    """Settings that take no unknown key, never change, and are not repeated in errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
 
 _HOURS = {"h": 1, "d": 24, "w": 168}
 

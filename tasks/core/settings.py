@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -42,7 +41,8 @@ from tasks.core.names import (
     stack_faults,
 )
 from tasks.core.repository import canonical
-from tasks.core.setting_conflicts import shared_databases, shared_origins
+from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_origins
+from tasks.core.setting_door import DoorOidc
 from tasks.core.setting_values import (
     PATTERNS,
     REPOSITORY,
@@ -59,14 +59,12 @@ from tasks.core.setting_values import (
     ObjectGlob,
     PhpVersion,
     PinnedImage,
-    PoolClient,
-    PoolDomain,
     Port,
     Project,
     SecretArn,
     Size,
+    Strict,
     Template,
-    UserPoolArn,
     Variable,
     Word,
     hours_of,
@@ -93,11 +91,7 @@ _Path = tuple[str, ...]
 """The path of a key in the settings."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class Images(_Strict):
+class Images(Strict):
     """What the two images are made of."""
 
     debian: DebianRelease = Field("trixie", description="Debian release of both images' base.")
@@ -120,7 +114,7 @@ class Images(_Strict):
     )
 
 
-class PlatformSettings(_Strict):
+class PlatformSettings(Strict):
     """The local platform: one registry, one proxy and one mail catcher for all branches."""
 
     address: Word = Field("127.0.0.1", description="Address the published ports listen on.")
@@ -136,7 +130,7 @@ class PlatformSettings(_Strict):
     )
 
 
-class RegistrySettings(_Strict):
+class RegistrySettings(Strict):
     """Where an environment's images are pushed to."""
 
     kind: Literal["oci", "ecr"] = Field(
@@ -201,7 +195,7 @@ class RegistrySettings(_Strict):
         return self
 
 
-class ClusterSettings(_Strict):
+class ClusterSettings(Strict):
     """The Kubernetes cluster an environment lives in."""
 
     kind: Literal["context", "eks"] = Field(
@@ -226,7 +220,7 @@ class ClusterSettings(_Strict):
         return self
 
 
-class Database(_Strict):
+class Database(Strict):
     """The database server that every branch gets a database of its own on."""
 
     host: DatabaseHost = Field(
@@ -266,7 +260,7 @@ class Database(_Strict):
     )
 
 
-class PatienceSettings(_Strict):
+class PatienceSettings(Strict):
     """How long a deploy may take, and what is waited for.
 
     Compose uses `stability_seconds` and `smoke_seconds` alone.
@@ -292,7 +286,7 @@ class PatienceSettings(_Strict):
     turn_seconds: Count = Field(1800, description="How long to wait for another run to finish.")
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """What the services of a branch on this machine may use."""
 
     database_memory: Size = Field("1g", description="Memory of the database.")
@@ -308,7 +302,7 @@ class Limits(_Strict):
     log_max_size: Size = Field("10m", description="Size of a service's log; three are kept.")
 
 
-class Stack(_Strict):
+class Stack(Strict):
     """One set of AWS infrastructure, as `inv infra.*` makes it with Terraform."""
 
     region: Word = Field(description="AWS region.")
@@ -324,20 +318,7 @@ class Stack(_Strict):
     protected: bool = Field(False, description="Refuses `inv infra.destroy`.")
 
 
-class DoorOidc(_Strict):
-    """The user pool of Amazon Cognito that asks visitors for their login."""
-
-    user_pool_arn: UserPoolArn = Field(description="Its ARN.")
-    client_id: PoolClient = Field(
-        description="ID of its client, which has a secret, the grant `authorization_code`, and "
-        "the callback URL `https://HOST/oauth2/idpresponse` of every site."
-    )
-    domain: PoolDomain = Field(
-        description="Its domain: the prefix of one at Amazon, or a whole name of its own."
-    )
-
-
-class Environment(_Strict):
+class Environment(Strict):
     """One place where branches, or one branch, are deployed."""
 
     target: Literal["compose", "kubernetes"] = Field(description="What runs it.")
@@ -416,7 +397,7 @@ class Environment(_Strict):
         "for a protected environment and `login` for all others.",
     )
     door_oidc: DoorOidc | None = Field(
-        None, description="Needed by `door: oidc`, and only there. None of it is secret."
+        None, description="Needed by `door: oidc`, and only there; nothing of it is secret."
     )
     door_exempt: tuple[Literal["api", "assets", "forms", "tracking"], ...] = Field(
         (),
@@ -483,17 +464,6 @@ class Environment(_Strict):
         return (datetime.fromisoformat(deployed_at) + timedelta(hours=self.ttl_hours)).isoformat()
 
 
-def _oidc_fault(own: Environment) -> str:
-    """Return what does not fit the load balancer's login, or an empty string."""
-    if (own.door == "oidc") != (own.door_oidc is not None):
-        return "door: oidc needs door_oidc, and only that one"
-    if own.door == "oidc" and own.target != "kubernetes":
-        return "door: oidc is the login of a cluster's load balancer: target must be kubernetes"
-    if own.door == "oidc" and own.scheme != "https":
-        return "door: oidc needs scheme https: the load balancer asks for no login without TLS"
-    return ""
-
-
 class _KeysError(ValueError):
     """Values that are valid by themselves do not fit together."""
 
@@ -502,7 +472,7 @@ class _KeysError(ValueError):
         self.keys = tuple(keys)
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """Everything invoke.yaml may say."""
 
     project: Project = Field(
@@ -544,13 +514,9 @@ class Settings(_Strict):
             if environment.stack is None and environment.gaps:
                 missing = ("environments", name, *environment.gaps[0].split("."))
                 raise _KeysError("must be given, or a stack that has it", [missing])
-            if environment.signing_key and not environment.protected:
-                raise _KeysError(
-                    "signing_key is for protected environments: no other one's images are signed",
-                    [("environments", name, "signing_key")],
-                )
-            if fault := _oidc_fault(environment):
-                raise _KeysError(fault, [path for path in own if path[-1] in {"door", "door_oidc"}])
+            if fault := keys_fault(environment):
+                message, keys = fault
+                raise _KeysError(message, [path for path in own if path[-1] in keys])
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
                     raise _KeysError(
