@@ -24,7 +24,11 @@ def keys_fault(own: Environment) -> tuple[str, set[str]] | None:
         fault = "door: oidc is the login of a cluster's load balancer: target must be kubernetes"
     elif own.door == "oidc" and own.scheme != "https":
         fault = "door: oidc needs scheme https: the load balancer asks for no login without TLS"
-    return (fault, {"door", "door_oidc"}) if fault else None
+    if fault:
+        return fault, {"door", "door_oidc"}
+    if (own.target == "kubernetes") != (own.cluster is not None):
+        return "target kubernetes needs cluster, and only that one", {"target", "cluster"}
+    return None
 
 
 def shared_databases(settings: Settings) -> Iterator[tuple[str, str]]:

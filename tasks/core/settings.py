@@ -523,11 +523,6 @@ class Settings(Strict):
                         "namespace and host must both use {slug}, or neither",
                         [path for path in own if path[-1] in {"namespace", "host"}],
                     )
-            if (environment.target == "kubernetes") != (environment.cluster is not None):
-                raise _KeysError(
-                    "target kubernetes needs cluster, and only that one",
-                    [path for path in own if path[-1] in {"target", "cluster"}],
-                )
         for where, fault in self._name_faults():
             raise ValueError(f"{where}: {fault} (project {self.project!r})")
         return self
