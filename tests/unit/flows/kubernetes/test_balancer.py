@@ -6,13 +6,21 @@ import http.server
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tasks.core.errors import SuiteError
 from tasks.flows.kubernetes.balancer import balancer
+from tasks.flows.kubernetes.deployer import ClusterDeployer
 from tests.support.controlplane import Pki
-from tests.support.fakes_cluster import NAMES, NAMESPACE, FakeCluster
+from tests.support.fakes_cluster import (
+    NAMES,
+    NAMESPACE,
+    FakeCluster,
+    FakeHelm,
+    a_cluster_context,
+)
 from tests.support.serving import Serving
 
 ASKED = "https://previews.auth.eu-west-3.amazoncognito.com/oauth2/authorize"
@@ -74,6 +82,21 @@ def test_whoever_has_no_certificate_of_the_site_is_not_its_load_balancer(served:
 
 
 @pytest.mark.parametrize("change", [{"protocol": "HTTP"}, {"address": ""}])
+def test_a_deployer_asks_the_load_balancer_for_a_stranger(
+    served: _Serving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(served.authority))
+    arn = "arn:aws:cognito-idp:eu-west-3:123456789012:userpool/eu-west-3_AbC123"
+    pool = {"user_pool_arn": arn, "client_id": "4f9ab", "domain": "previews"}
+    for more, host in (({"door": "oidc", "door_oidc": pool}, urlsplit(ASKED).hostname), ({}, "")):
+        context, _ = a_cluster_context(_cluster(served.port), FakeHelm(), tmp_path, **more)
+        deployer = ClusterDeployer(context, find_images=lambda _: {}, base=str)
+        assert (deployer.has_door, deployer.login_host) == (True, host)
+        if host:
+            answer = deployer.get(NAMES, "/s/login", stranger=True)
+            assert answer.headers["location"].startswith(f"https://{host}/oauth2/authorize?")
+
+
 def test_a_gateway_that_is_not_ready_is_told(change: dict[str, str]) -> None:
     with pytest.raises(SuiteError, match="platform/mautic has no address for HTTPS yet"):
         balancer(_cluster(443, **change), NAMES)  # type: ignore[arg-type]
