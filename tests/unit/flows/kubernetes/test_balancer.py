@@ -81,7 +81,6 @@ def test_whoever_has_no_certificate_of_the_site_is_not_its_load_balancer(served:
         balancer(_cluster(served.port), NAMES).get("/s/login")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("change", [{"protocol": "HTTP"}, {"address": ""}])
 def test_a_deployer_asks_the_load_balancer_for_a_stranger(
     served: _Serving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -97,6 +96,7 @@ def test_a_deployer_asks_the_load_balancer_for_a_stranger(
             assert answer.headers["location"].startswith(f"https://{host}/oauth2/authorize?")
 
 
+@pytest.mark.parametrize("change", [{"protocol": "HTTP"}, {"address": ""}])
 def test_a_gateway_that_is_not_ready_is_told(change: dict[str, str]) -> None:
     with pytest.raises(SuiteError, match="platform/mautic has no address for HTTPS yet"):
         balancer(_cluster(443, **change), NAMES)  # type: ignore[arg-type]
