@@ -514,8 +514,8 @@ class Settings(Strict):
             if environment.stack is None and environment.gaps:
                 missing = ("environments", name, *environment.gaps[0].split("."))
                 raise _KeysError("must be given, or a stack that has it", [missing])
-            if fault := keys_fault(environment):
-                message, keys = fault
+            if contradiction := keys_fault(environment):
+                message, keys = contradiction
                 raise _KeysError(message, [path for path in own if path[-1] in keys])
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
