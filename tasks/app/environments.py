@@ -168,19 +168,30 @@ def _show_credentials(credentials: Credentials) -> None:
     once.say(f"  shown this once; later: {credentials.later}")
 
 
-def show_door(found: ExistingEnvironment, hours: int) -> None:
+def show_door(session: Session, found: ExistingEnvironment, hours: int) -> None:
     """Print how to pass an environment's door: the login, or a link that ends.
 
     The session's console would mask the password.
 
     Args:
+        session: the run.
         found: the environment.
         hours: how long the link is good; 0 for the login.
 
     Raises:
-        InputError: there is no door.
+        InputError: there is no door, or no link opens this door.
         RefusedError: this is a CI job, whose log many people read.
     """
+    if pool := session.settings.environment(found.names.environment).door_oidc:
+        asks = door.pool_host(pool.user_pool_arn, pool.domain)
+        if hours:
+            raise InputError(
+                f"no link opens {found.names.url}: the load balancer asks for a login at {asks}",
+                hint="a link opens the password of `door: login`; add a user to the user pool",
+            )
+        session.console.data(found.names.url)
+        session.console.data(f"login: your own, at {asks}")
+        return
     if is_job(os.environ):
         raise RefusedError(
             "a job's log is no place for what opens the door", hint="ask on your own machine"

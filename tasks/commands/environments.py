@@ -185,7 +185,7 @@ def url(
     hours = hours_of(link) if link else 0
     found = environments.find_existing(session, env, branch)
     if login or link:
-        environments.show_door(found, hours)
+        environments.show_door(session, found, hours)
     else:
         session.console.data(found.names.url)
 

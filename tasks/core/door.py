@@ -1,5 +1,6 @@
 """The door of an environment: one password, and what opens it instead of the password.
 
+With ``door: oidc`` there is no password: the load balancer sends visitors to a user pool. Otherwise
 nginx derives the same from the same file (docker/nginx/entrypoint.sh), so that cookies and tickets
 need no state, and a new password makes all of them void.
 """
@@ -48,6 +49,17 @@ def link(url: str, password: str, until: int) -> str:
     digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
     seal = base64.urlsafe_b64encode(digest).decode().rstrip("=")
     return f"{url}/.door?ticket={seal}.{until}"
+
+
+def pool_host(arn: str, domain: str) -> str:
+    """Return the host name of the page at which a user pool of Amazon Cognito asks for a login.
+
+    Args:
+        arn: the user pool's.
+        domain: its own domain, or the prefix of one of Amazon's.
+    """
+    region = arn.split(":")[3]
+    return domain if "." in domain else f"{domain}.auth.{region}.amazoncognito.com"
 
 
 def _derived(purpose: str, password: str) -> str:

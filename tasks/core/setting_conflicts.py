@@ -1,4 +1,4 @@
-"""What two environments of one project must not share."""
+"""What the keys of one environment, and those of two, must not say together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,26 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasks.core.settings import Settings
+    from tasks.core.settings import Environment, Settings
+
+
+def keys_fault(own: Environment) -> tuple[str, set[str]] | None:
+    """Return what keys of an environment contradict each other, and which; None if none do."""
+    if own.signing_key and not own.protected:
+        told = "signing_key is for protected environments: no other one's images are signed"
+        return told, {"signing_key"}
+    fault = ""
+    if (own.door == "oidc") != (own.door_oidc is not None):
+        fault = "door: oidc needs door_oidc, and only that one"
+    elif own.door == "oidc" and own.target != "kubernetes":
+        fault = "door: oidc is the login of a cluster's load balancer: target must be kubernetes"
+    elif own.door == "oidc" and own.scheme != "https":
+        fault = "door: oidc needs scheme https: the load balancer asks for no login without TLS"
+    if fault:
+        return fault, {"door", "door_oidc"}
+    if (own.target == "kubernetes") != (own.cluster is not None):
+        return "target kubernetes needs cluster, and only that one", {"target", "cluster"}
+    return None
 
 
 def shared_databases(settings: Settings) -> Iterator[tuple[str, str]]:

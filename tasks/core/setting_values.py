@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from tasks.core.errors import InputError
 from tasks.core.images.findings import IGNORED, parse_ignored
@@ -31,6 +31,9 @@ _BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
 _KEY = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/\S+$"
+_POOL = r"^arn:aws:cognito-idp:[a-z0-9-]+:[0-9]{12}:userpool/[a-z0-9-]+_[A-Za-z0-9]+$"
+_CLIENT = r"^[a-z0-9]{1,128}$"
+_DOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 _PART = r"[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
 REPOSITORY = rf"{_PART}(?:/{_PART})*"
 """https://github.com/distribution/reference, the grammar at the top of reference.go"""
@@ -51,6 +54,10 @@ PATTERNS = {
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _VARIABLE: "must be the name of a variable: A-Z, 0-9 and '_'",
     _KEY: "must be the ARN of a key of KMS, or of an alias: arn:aws:kms:REGION:ACCOUNT:alias/NAME",
+    _POOL: "must be the ARN of a user pool of Cognito: "
+    "arn:aws:cognito-idp:REGION:ACCOUNT:userpool/ID",
+    _CLIENT: "must be the ID of a client of the user pool: a-z and 0-9",
+    _DOMAIN: "must be the prefix of the user pool's domain at Amazon, or a domain of its own",
     IGNORED: "must be the finding, the last day and the reason: CVE-2026-1234 until 2026-12-31: "
     "only in a tool that we do not run",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
@@ -85,11 +92,21 @@ DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
 ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
 IgnoredText = Annotated[str, StringConstraints(pattern=IGNORED), AfterValidator(_of_a_day)]
+UserPoolArn = Annotated[str, StringConstraints(pattern=_POOL)]
+PoolClient = Annotated[str, StringConstraints(pattern=_CLIENT)]
+PoolDomain = Annotated[str, StringConstraints(pattern=_DOMAIN)]
 KeyArn = Annotated[str, StringConstraints(pattern=_KEY)]
 PinnedImage = Annotated[str, StringConstraints(pattern=_BY_DIGEST)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
+
+
+class Strict(BaseModel):
+    """Settings that take no unknown key, never change, and are not repeated in errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
 
 _HOURS = {"h": 1, "d": 24, "w": 168}
 

@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -42,7 +41,8 @@ from tasks.core.names import (
     stack_faults,
 )
 from tasks.core.repository import canonical
-from tasks.core.setting_conflicts import shared_databases, shared_origins
+from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_origins
+from tasks.core.setting_door import DoorOidc
 from tasks.core.setting_values import (
     PATTERNS,
     REPOSITORY,
@@ -63,6 +63,7 @@ from tasks.core.setting_values import (
     Project,
     SecretArn,
     Size,
+    Strict,
     Template,
     Variable,
     Word,
@@ -90,11 +91,7 @@ _Path = tuple[str, ...]
 """The path of a key in the settings."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class Images(_Strict):
+class Images(Strict):
     """What the two images are made of."""
 
     debian: DebianRelease = Field("trixie", description="Debian release of both images' base.")
@@ -117,7 +114,7 @@ class Images(_Strict):
     )
 
 
-class PlatformSettings(_Strict):
+class PlatformSettings(Strict):
     """The local platform: one registry, one proxy and one mail catcher for all branches."""
 
     address: Word = Field("127.0.0.1", description="Address the published ports listen on.")
@@ -133,7 +130,7 @@ class PlatformSettings(_Strict):
     )
 
 
-class RegistrySettings(_Strict):
+class RegistrySettings(Strict):
     """Where an environment's images are pushed to."""
 
     kind: Literal["oci", "ecr"] = Field(
@@ -198,7 +195,7 @@ class RegistrySettings(_Strict):
         return self
 
 
-class ClusterSettings(_Strict):
+class ClusterSettings(Strict):
     """The Kubernetes cluster an environment lives in."""
 
     kind: Literal["context", "eks"] = Field(
@@ -223,7 +220,7 @@ class ClusterSettings(_Strict):
         return self
 
 
-class Database(_Strict):
+class Database(Strict):
     """The database server that every branch gets a database of its own on."""
 
     host: DatabaseHost = Field(
@@ -263,7 +260,7 @@ class Database(_Strict):
     )
 
 
-class PatienceSettings(_Strict):
+class PatienceSettings(Strict):
     """How long a deploy may take, and what is waited for.
 
     Compose uses `stability_seconds` and `smoke_seconds` alone.
@@ -289,7 +286,7 @@ class PatienceSettings(_Strict):
     turn_seconds: Count = Field(1800, description="How long to wait for another run to finish.")
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """What the services of a branch on this machine may use."""
 
     database_memory: Size = Field("1g", description="Memory of the database.")
@@ -305,7 +302,7 @@ class Limits(_Strict):
     log_max_size: Size = Field("10m", description="Size of a service's log; three are kept.")
 
 
-class Stack(_Strict):
+class Stack(Strict):
     """One set of AWS infrastructure, as `inv infra.*` makes it with Terraform."""
 
     region: Word = Field(description="AWS region.")
@@ -321,7 +318,7 @@ class Stack(_Strict):
     protected: bool = Field(False, description="Refuses `inv infra.destroy`.")
 
 
-class Environment(_Strict):
+class Environment(Strict):
     """One place where branches, or one branch, are deployed."""
 
     target: Literal["compose", "kubernetes"] = Field(description="What runs it.")
@@ -392,18 +389,22 @@ class Environment(_Strict):
         "`cleanup` removes a namespace with them. What came with the namespace, or stands in most "
         "other ones, need not be named.",
     )
-    door: Literal["login", "open"] | None = Field(
+    door: Literal["login", "oidc", "open"] | None = Field(
         None,
         description="`login`: nobody sees a page without the environment's password, which "
-        "`inv url --login` shows. `open`: everybody may. The default is `open` for a protected "
-        "environment and `login` for all others.",
+        "`inv url --login` shows. `oidc`: without a login that the load balancer asks a user pool "
+        "for (Kubernetes on AWS, with `door_oidc`). `open`: everybody may. The default is `open` "
+        "for a protected environment and `login` for all others.",
+    )
+    door_oidc: DoorOidc | None = Field(
+        None, description="Needed by `door: oidc`, and only there; nothing of it is secret."
     )
     door_exempt: tuple[Literal["api", "assets", "forms", "tracking"], ...] = Field(
         (),
         description="What everybody may reach although there is a door: `forms` (/form/…), "
         "`tracking` (/mtc.js, /mtracking.gif, /r/…, /email/…, /focus/…, /dwc/…), `assets` "
         "(downloads, images, style sheets, scripts) and `api` (/api/…, /oauth/v2/…, which have a "
-        "login of their own).",
+        "login of their own). With `door: oidc` a little less (docs/security.md).",
     )
     platform_namespace: Name = Field(
         "mautic-system",
@@ -420,6 +421,11 @@ class Environment(_Strict):
     @property
     def has_door(self) -> bool:
         """Whether a login stands in front of its sites."""
+        return self.has_password or self.door == "oidc"
+
+    @property
+    def has_password(self) -> bool:
+        """Whether nginx asks for the environment's password."""
         return self.door == "login" or (self.door is None and not self.protected)
 
     @property
@@ -466,7 +472,7 @@ class _KeysError(ValueError):
         self.keys = tuple(keys)
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """Everything invoke.yaml may say."""
 
     project: Project = Field(
@@ -508,22 +514,15 @@ class Settings(_Strict):
             if environment.stack is None and environment.gaps:
                 missing = ("environments", name, *environment.gaps[0].split("."))
                 raise _KeysError("must be given, or a stack that has it", [missing])
-            if environment.signing_key and not environment.protected:
-                raise _KeysError(
-                    "signing_key is for protected environments: no other one's images are signed",
-                    [("environments", name, "signing_key")],
-                )
+            if contradiction := keys_fault(environment):
+                message, keys = contradiction
+                raise _KeysError(message, [path for path in own if path[-1] in keys])
             for value in (environment.namespace, environment.host):
                 if ("{slug}" in value) != ("{slug}" in environment.namespace):
                     raise _KeysError(
                         "namespace and host must both use {slug}, or neither",
                         [path for path in own if path[-1] in {"namespace", "host"}],
                     )
-            if (environment.target == "kubernetes") != (environment.cluster is not None):
-                raise _KeysError(
-                    "target kubernetes needs cluster, and only that one",
-                    [path for path in own if path[-1] in {"target", "cluster"}],
-                )
         for where, fault in self._name_faults():
             raise ValueError(f"{where}: {fault} (project {self.project!r})")
         return self

@@ -66,6 +66,7 @@ def run_deploy(
                     as_stranger=(lambda path: deployer.get(names, path, stranger=True))
                     if deployer.has_door
                     else None,
+                    login_host=deployer.login_host,
                 )
         except RefusedError:
             raise

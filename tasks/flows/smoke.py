@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from html.parser import HTMLParser
@@ -14,6 +14,7 @@ from tasks.core.errors import SuiteError
 
 LOGIN = "/s/login"
 REFUSED = 401
+REDIRECT = 302
 POLL_SECONDS = 0.5
 BUSY = 429
 
@@ -24,6 +25,10 @@ class SiteResponse(Protocol):
     @property
     def status(self) -> int:
         """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, by their names in lower case."""
 
     @property
     def text(self) -> str:
@@ -37,6 +42,7 @@ def smoke_test(
     *,
     patience_seconds: float,
     as_stranger: Callable[[str], SiteResponse] | None = None,
+    login_host: str = "",
 ) -> None:
     """Check that the login page and its stylesheet are served, and by a door to nobody else.
 
@@ -47,12 +53,13 @@ def smoke_test(
         patience_seconds: how long each of the two may still fail although all services are healthy:
             the proxy caches names for a second, and on a busy machine the first page takes long.
         as_stranger: requests a path without what opens the door; None for a site without one.
+        login_host: where a load balancer sends strangers; empty where the door has a password.
 
     Raises:
         SuiteError: a request failed; the message has its URL and the result.
     """
     patience = _Patience(get, say, url, patience_seconds)
-    page = patience.ask(LOGIN, lambda status: status == 200)
+    page = patience.ask(LOGIN, lambda answer: answer.status == 200)
     styles = [path for path in stylesheets(page.text, url + LOGIN) if path]
     if not styles:
         raise SuiteError(f"{url}{LOGIN} is answered, but by a page that links no stylesheet")
@@ -61,12 +68,16 @@ def smoke_test(
         raise SuiteError(f"{url}{styles[0]} answers {style.status} instead of a stylesheet")
     say(f"{LOGIN} and {styles[0]} answer")
     if as_stranger:
-        _check_door(_Patience(as_stranger, say, url, patience_seconds))
+        stranger = _Patience(as_stranger, say, url, patience_seconds)
+        if login_host:
+            _check_balancer(stranger, login_host)
+        else:
+            _check_door(stranger)
 
 
-def _is_final(status: int) -> bool:
+def _is_final(answer: SiteResponse) -> bool:
     """Return True unless the site, or a proxy in front of it, is busy or failing: 429 and 5xx."""
-    return status < 500 and status != BUSY
+    return answer.status < 500 and answer.status != BUSY
 
 
 def _check_door(stranger: _Patience) -> None:
@@ -81,6 +92,27 @@ def _check_door(stranger: _Patience) -> None:
         )
 
 
+def _check_balancer(stranger: _Patience, login_host: str) -> None:
+    """Raise SuiteError if the load balancer shows the login page to somebody without a login.
+
+    It learns of a route some time after the API server: until then any answer is waited for.
+    """
+
+    def is_asked(answer: SiteResponse) -> bool:
+        if answer.status == REDIRECT:
+            to = urlsplit(answer.headers.get("location", ""))
+            return (to.scheme, to.hostname) == ("https", login_host)
+        return answer.status == REFUSED
+
+    stranger.ask(
+        LOGIN,
+        is_asked,
+        told=f" to a stranger, instead of sending him to {login_host}",
+        hint="the load balancer's controller has not taken the route's filter; its log, and the "
+        "status of the HTTPRoute, say why. This machine must reach the load balancer",
+    )
+
+
 @dataclass
 class _Patience:
     get: Callable[[str], SiteResponse]
@@ -89,26 +121,38 @@ class _Patience:
     seconds: float
     said: str = ""
 
-    def ask(self, path: str, is_final: Callable[[int], bool]) -> SiteResponse:
-        """Request a path until the response is final; report once per reason for waiting."""
+    def ask(
+        self,
+        path: str,
+        is_final: Callable[[SiteResponse], bool],
+        *,
+        told: str = "",
+        hint: str = "a site that is only slow needs a larger patience.smoke_seconds in invoke.yaml",
+    ) -> SiteResponse:
+        """Request a path until the response is final; report once per reason for waiting.
+
+        Args:
+            told: what to add to the status of a response that is not.
+            hint: the error's.
+        """
         return wait_until(
             f"{self.url}{path} does not answer",
-            partial(self._look, path, is_final),
+            partial(self._look, path, is_final, told),
             deadline_seconds=self.seconds,
             poll_seconds=POLL_SECONDS,
             late=lambda _: SuiteError(
-                f"{self.said}, after {self.seconds:.0f} s of waiting",
-                hint="a site that is only slow needs a larger patience.smoke_seconds in "
-                "invoke.yaml",
+                f"{self.said}, after {self.seconds:.0f} s of waiting", hint=hint
             ),
         )
 
-    def _look(self, path: str, is_final: Callable[[int], bool]) -> SiteResponse | None:
+    def _look(
+        self, path: str, is_final: Callable[[SiteResponse], bool], told: str
+    ) -> SiteResponse | None:
         try:
             answer = self.get(path)
-            if is_final(answer.status):
+            if is_final(answer):
                 return answer
-            problem = f"{self.url}{path} answers {answer.status}"
+            problem = f"{self.url}{path} answers {answer.status}{told}"
         except SuiteError as error:
             problem = error.message
         if problem != self.said:

@@ -230,6 +230,10 @@ class Deployer(Exclusive, Protocol[P]):
     def has_door(self) -> bool:
         """Whether a login stands in front of its sites."""
 
+    @property
+    def login_host(self) -> str:
+        """Where a load balancer sends strangers for their login; empty for the door's password."""
+
     def get(self, names: Names, path: str, *, stranger: bool = False) -> Response:
         """Ask the branch's site for a path, as a visitor would.
 

@@ -30,7 +30,7 @@ from tests.support.issuer import PREFIX, PROJECT, Issuer, TrustingPlane, new_key
 from tests.support.kube_cli import ENVIRONMENT, ON, PLATFORM, KubeEnv, kube_environment, with_remote
 from tests.support.node import Node
 from tests.support.planting import origin
-from tests.support.platform import Upstream
+from tests.support.platform import Upstream, definition
 from tests.support.suite import commit_all
 
 Object = dict[str, Any]
@@ -46,6 +46,7 @@ CHART: Object = {
     "networkPolicy": {"gateway": {"cidrs": ["10.20.0.0/16"]}},
 }
 TOKEN = "KUBE_ID_TOKEN"
+POOL = "arn:aws:cognito-idp:eu-west-3:123456789012:userpool/eu-west-3_AbC123"
 
 
 class Site:
@@ -139,11 +140,15 @@ def site(
                     "access": {
                         "identity": {"project": PROJECT, "main": [MAIN]},
                         "annotations": [NAMED],
+                        "userPools": [POOL],
                     },
                 }
             )
         )
         made = Site(env, plane)
+        # As the controller of a load balancer brings it.
+        kind = ("ListenerRuleConfiguration", "listenerruleconfigurations", "Namespaced")
+        made.admin.create(definition("gateway.k8s.aws", *kind))
         env.ok("platform.apply", *ON, "--values", str(own), settings=made.settings())
         env.push("first")
         for branch in (MINE, OTHER):
@@ -510,6 +515,15 @@ def test_a_route_has_its_own_branch_s_host_name_alone(site: Site) -> None:
                 {"type": "ExternalAuth", "externalAuth": {"backendRef": elsewhere}},
                 {"type": "CORS", "cors": {}},
                 {"requestMirror": mirror_to["requestMirror"]},
+                *(
+                    {"type": "ExtensionRef", "extensionRef": LOGIN | change, **more}
+                    for change, more in (
+                        ({"group": "example.com"}, {}),
+                        ({"kind": "TargetGroupConfiguration"}, {}),
+                        ({}, mirror_to),
+                    )
+                ),
+                {"type": "RequestMirror", "extensionRef": LOGIN},
             )
             for rules in (
                 [{"filters": [one], "backendRefs": [here]}],
@@ -520,7 +534,8 @@ def test_a_route_has_its_own_branch_s_host_name_alone(site: Site) -> None:
         route(site, where, own, rules=[{"backendRefs": [{**here, "group": "example.com"}]}]),
         # A load balancer has room for so many.
         route(site, where, own, rules=[{"backendRefs": [here]}] * 5),
-        route(site, where, own, rules=[{"backendRefs": [here], "matches": [{}] * 5}]),
+        route(site, where, own, rules=[{"backendRefs": [here], "matches": [{}] * 5}] * 3),
+        route(site, where, own, rules=[{"backendRefs": [here], "matches": [{}] * 21}]),
         ingress(where, *[own] * 5),
         with_paths(ingress(where, own), [a_path] * 5),
         with_paths(ingress(where, own), [{**a_path, "backend": {"resource": bucket}}]),
@@ -568,6 +583,57 @@ def test_a_route_may_change_headers_and_addresses(site: Site) -> None:
     rule = {"matches": matches, "filters": filters, "backendRefs": [backend]}
     site.mine.create(route(site, where, own, rules=[rule] * 4))
     site.mine.delete("HTTPRoute", "taken", where)
+
+
+LOGIN = {"group": "gateway.k8s.aws", "kind": "ListenerRuleConfiguration", "name": "taken"}
+
+
+def asking(where: str, **spec: Any) -> Object:
+    """A login at the load balancer; its own spec is the chart's."""
+    pool = {"userPoolArn": POOL, "userPoolClientId": "4711", "userPoolDomain": "previews"}
+    action = {"type": "authenticate-cognito", "authenticateCognitoConfig": pool}
+    return {
+        "apiVersion": "gateway.k8s.aws/v1",
+        "kind": "ListenerRuleConfiguration",
+        "metadata": {"name": "taken", "namespace": where},
+        "spec": {"actions": [action], **spec},
+    }
+
+
+def test_a_load_balancer_s_login_asks_a_user_pool_of_the_platform_and_does_nothing_else(
+    site: Site,
+) -> None:
+    where, own, other = site.place(MINE), site.env.names(MINE).host, site.env.names(OTHER).host
+    (cognito,) = asking(where)["spec"]["actions"]
+    elsewhere = {**cognito["authenticateCognitoConfig"], "userPoolArn": f"{POOL}x"}
+    answer = {"statusCode": 200, "contentType": "text/html", "messageBody": "mine"}
+    hosts = {"field": "host-header", "hostHeaderConfig": {"values": [other]}}
+    for spec in (
+        {"conditions": [hosts]},
+        {"conditions": []},
+        {"tags": {"a": "b"}},
+        {"actions": []},
+        {"actions": [cognito, cognito]},
+        {"actions": [cognito, {"type": "fixed-response", "fixedResponseConfig": answer}]},
+        {"actions": [{"type": "fixed-response", "fixedResponseConfig": answer}]},
+        {"actions": [{"type": "redirect", "redirectConfig": {"query": "x"}}]},
+        {"actions": [{"type": "authenticate-oidc", "authenticateOIDCConfig": {"secret": {}}}]},
+        {"actions": [{**cognito, "authenticateCognitoConfig": elsewhere}]},
+        {"actions": [{**cognito, "fixedResponseConfig": answer}]},
+        {"actions": [{"type": "authenticate-cognito"}]},
+    ):
+        assert "listenerrules" in refused(site.mine.create, asking(where, **spec)), spec
+    refused(site.mine.create, asking(site.place(OTHER)))
+    site.mine.create(asking(where))
+    change = {"spec": {"conditions": [hosts]}}
+    refused(site.mine.patch, "ListenerRuleConfiguration", "taken", where, change)
+    filters = [{"type": "ExtensionRef", "extensionRef": LOGIN}]
+    matches = [{"path": {"type": "PathPrefix", "value": "/"}}] * 20
+    backends = [{"name": "web", "port": 80}]
+    rules = [{"matches": matches, "filters": filters, "backendRefs": backends}] * 2
+    site.mine.create(route(site, where, own, rules=rules))
+    site.mine.delete("HTTPRoute", "taken", where)
+    site.mine.delete("ListenerRuleConfiguration", "taken", where)
 
 
 def test_no_service_makes_a_dns_record_and_no_namespace_lets_another_s_routes_in(

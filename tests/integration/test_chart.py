@@ -79,6 +79,18 @@ INGRESS: Values = {
     "route": {"kind": "ingress", "ingress": {"className": "nginx", "tlsSecret": "wildcard"}},
     "networkPolicy": {"gateway": {"namespaces": ["ingress"]}},
 }
+POOL = "arn:aws:cognito-idp:eu-west-3:123456789012:userpool/eu-west-3_AbC123"
+OIDC: Values = overlay(
+    GATEWAY,
+    {
+        "door": {
+            "oidc": {"userPoolArn": POOL, "clientId": "4711", "domain": "previews"},
+            "exempt": ["api", "assets", "forms", "tracking"],
+            "noindex": True,
+        },
+        "route": {"gateway": {"sectionName": "https"}},
+    },
+)
 EVERYTHING: Values = overlay(
     overlay(overlay(REDIS, MYSQL), GATEWAY),
     {
@@ -154,6 +166,7 @@ GRID: dict[str, tuple[Values, dict[str, Any]]] = {
     "prod": (overlay(PROD, GATEWAY), {"environment": "prod"}),
     "everything": (EVERYTHING, {}),
     "ingress": (INGRESS, {}),
+    "oidc": (OIDC, {}),
     "outside": (OUTSIDE, {}),
     "sleeping": (overlay(EVERYTHING, SLEEPING), {}),
     "mysql": (MYSQL, {}),
@@ -208,7 +221,7 @@ def test_every_object_fits_the_api(chart: Chart, version: str) -> None:
     kinds = set()
     for item in unique.values():
         kinds.add(item["kind"])
-        if item["kind"] != "HTTPRoute":  # not one of Kubernetes' own kinds
+        if "gateway" not in item["apiVersion"]:  # not one of Kubernetes' own kinds
             kubernetes_validate.validate(item, version, strict=True)
     assert kinds >= {
         *("ConfigMap", "CronJob", "Deployment", "HorizontalPodAutoscaler", "Ingress", "Job"),
@@ -581,6 +594,112 @@ def test_a_route_leads_to_the_service(chart: Chart) -> None:
         "http": 80,
         "health": 8081,
     }
+
+
+def test_a_load_balancer_asks_a_user_pool_for_the_login(chart: Chart) -> None:
+    objects = chart.objects(OIDC)
+    asks = only(objects, "ListenerRuleConfiguration", "web")
+    (action,) = asks["spec"].pop("actions")
+    assert asks["spec"] == {}
+    assert action == {
+        "type": "authenticate-cognito",
+        "authenticateCognitoConfig": {
+            "userPoolArn": POOL,
+            "userPoolClientId": "4711",
+            "userPoolDomain": "previews",
+            "onUnauthenticatedRequest": "authenticate",
+            "authenticationRequestExtraParams": {},
+        },
+    }
+    spec = only(objects, "HTTPRoute", "web")["spec"]
+    assert [each["sectionName"] for each in spec["parentRefs"]] == ["https"]
+    behind, before = spec["rules"]
+    to = {"group": "gateway.k8s.aws", "kind": asks["kind"], "name": name_of(asks)}
+    assert behind["filters"] == [{"type": "ExtensionRef", "extensionRef": to}]
+    assert behind["matches"][0] == {"path": {"type": "PathPrefix", "value": "/"}}
+    assert "filters" not in before
+    assert behind["backendRefs"] == before["backendRefs"]
+    # As many as the platform lets a route have.
+    assert max(len(behind["matches"]), len(before["matches"])) <= 20
+
+    nginx, _ = containers(only(objects, "Deployment", "web")["spec"]["template"])
+    variables = {each["name"]: each["value"] for each in nginx["env"]}
+    assert not [name for name in variables if "DOOR" in name]
+    assert variables["NGINX_NOINDEX"] == "on"
+    closed = only(chart.objects(overlay(OIDC, {"door": {"exempt": []}})), "HTTPRoute", "web")
+    (rule,) = closed["spec"]["rules"]
+    assert (len(rule["matches"]), len(rule["filters"])) == (1, 1)
+    for values in (GATEWAY, overlay(GATEWAY, {"door": {"exempt": ["forms"]}})):
+        assert "ListenerRuleConfiguration" not in {item["kind"] for item in chart.objects(values)}
+        (rule,) = only(chart.objects(values), "HTTPRoute", "web")["spec"]["rules"]
+        assert "filters" not in rule
+
+
+PATHS = [
+    *(
+        "/",
+        "/s/login",
+        "/form",
+        "/form/",
+        "/form/submit",
+        "/formula",
+        "/mtc",
+        "/mtc/",
+        "/mtc/event",
+    ),
+    *("/mtc/other", "/mtc.js", "/mtcx", "/mtracking.gif", "/mtracking.gif/x", "/r", "/r/abc"),
+    *("/redirect", "/redirect/abc", "/rabbit", "/dwc", "/dwc/", "/dwc/slot", "/dwcx", "/focus"),
+    *("/focus/1.js", "/email", "/email/", "/email/5f3c.gif", "/email/view/5f3c", "/email/preview"),
+    *("/email/preview/", "/email/preview/1", "/emails", "/mailer/callback", "/mailer/callback/x"),
+    *("/plugin/Gmail/tracking.gif", "/plugin/Gmail/x", "/asset", "/asset/12:offer.pdf", "/assets"),
+    *("/assets/build/main.js", "/media", "/media/css/app.css", "/media/js/mautic-form.js"),
+    *("/media/js/mautic-form-src.js", "/media/js/mautic-form.jsx", "/media/js/app.js", "/themes"),
+    *("/themes/blank/thumbnail.png", "/app", "/app/assets", "/app/assets/x", "/app/bundles/A/B/x"),
+    *("/app/bundles/CoreBundle/Assets/x.png", "/plugins/AcmeBundle/Assets/x.js", "/plugins/x"),
+    *("/api", "/api/contacts", "/apis", "/oauth", "/oauth/v2", "/oauth/v2/token", "/oauth2/x"),
+]
+LEFT_BEHIND = {
+    *("/plugin/Gmail/tracking.gif", "/app/bundles/CoreBundle/Assets/x.png"),
+    *("/plugins/AcmeBundle/Assets/x.js", "/media/js/mautic-form.jsx", "/email/preview"),
+}
+"""What nginx lets through and a prefix or an exact path cannot say."""
+
+
+def open_paths(route: Object) -> set[str]:
+    """What the load balancer asks no login for: exact paths go first, then longer prefixes."""
+
+    def rank(path: str, match: Object) -> tuple[bool, int]:
+        wanted = match["path"]["value"]
+        if match["path"]["type"] == "Exact":
+            return (path == wanted, 0)
+        bare = wanted.removesuffix("/")
+        return (False, len(wanted) if path == bare or path.startswith(f"{bare}/") else -1)
+
+    return {
+        path
+        for path in PATHS
+        if "filters"
+        not in max(
+            route["spec"]["rules"], key=lambda rule: max(rank(path, m) for m in rule["matches"])
+        )
+    }
+
+
+@pytest.mark.parametrize("kinds", [["api"], ["assets"], ["forms"], ["tracking"], "all"])
+def test_a_load_balancer_exempts_no_more_than_nginx(chart: Chart, kinds: list[str] | str) -> None:
+    exempt = list(OIDC["door"]["exempt"] if kinds == "all" else kinds)
+    text = (ROOT / "docker" / "nginx" / "entrypoint.sh").read_text()
+    rules = re.findall(r"^  exempt (\w+) '(.+)'$", text, re.MULTILINE)
+    assert {kind for kind, _ in rules} == set(OIDC["door"]["exempt"])
+    by_nginx = {
+        path for path in PATHS for kind, rule in rules if kind in exempt and re.search(rule, path)
+    }
+    assert by_nginx
+    values = overlay(OIDC, {"door": {"exempt": exempt}})
+    route = only(chart.objects(values), "HTTPRoute", "web")
+    # A prefix of assets covers it.
+    left = LEFT_BEHIND - ({"/media/js/mautic-form.jsx"} if "assets" in exempt else set())
+    assert open_paths(route) == by_nginx - left
 
 
 def test_an_ingress_leads_to_the_service(chart: Chart) -> None:
@@ -1216,7 +1335,7 @@ def test_a_variable_of_the_values_wins_and_no_container_has_one_twice(
     assert dict(variables(migrate, objects))["MAUTIC_BOTH_FILE"] == "/run/secrets/mautic/two"
 
 
-@pytest.mark.parametrize("values", [{}, EVERYTHING, INGRESS, POD, OUTSIDE])
+@pytest.mark.parametrize("values", [{}, EVERYTHING, INGRESS, POD, OUTSIDE, OIDC])
 def test_a_deploy_asks_for_the_rights_to_what_the_chart_makes(chart: Chart, values: Values) -> None:
     asked = set(needed(overlay(DEFAULTS, overlay(REQUIRED, values))))
     made = {item["kind"] for item in chart.objects(values)}
@@ -1317,6 +1436,14 @@ WRONG: list[tuple[Values, str]] = [
     ({"route": {"kind": "loadbalancer"}}, "'/route/kind'"),
     ({"route": {"kind": "httproute"}}, "route.gateway.name:"),
     ({"route": {"kind": "ingress"}}, "networkPolicy.gateway:"),
+    (overlay(OIDC, {"door": {"oidc": {"domain": ""}}}), "door.oidc: needs"),
+    (overlay(OIDC, {"door": {"passwordKey": "x"}}), "door.passwordKey: must be empty"),
+    (overlay(OIDC, {"route": {"kind": "ingress"}}), "route.kind: must be httproute"),
+    (overlay(OIDC, {"route": {"kind": "none"}}), "route.kind: must be httproute"),
+    (OIDC | GATEWAY, "route.gateway.sectionName:"),
+    (overlay(OIDC, {"site": {"url": "http://x.example.com"}}), "site.url: must be https"),
+    ({"door": {"oidc": {"userPoolArn": "arn:aws:iam::1:role/x"}}}, "'/door/oidc/userPoolArn'"),
+    ({"door": {"oidc": {"secret": "x"}}}, "'/door/oidc': additional properties 'secret'"),
     ({"networkPolicy": {"gateway": {"cidrs": ["10.0.0.0"]}}}, "'/networkPolicy/gateway/cidrs/0'"),
     ({"networkPolicy": {"database": {"cidrs": []}}}, "networkPolicy.database: cidrs or"),
     (

@@ -60,6 +60,7 @@ AWS = PlatformInputs(
 )
 
 
+POOL = "arn:aws:cognito-idp:eu-west-3:123456789012:userpool/eu-west-3_AbC123"
 PROVISIONED = replace(
     AWS,
     provisioner=f"registry.example.com/provisioner@sha256:{'a' * 64}",
@@ -193,7 +194,16 @@ def test_a_job_may_do_in_a_branch_s_namespace_what_a_deploy_and_a_clean_up_do(he
     (role,) = (
         one for one in objects(helm, values(AWS)) if name_of(one) == "mautic-multidev-environment"
     )
+    # Those to the kind of a load balancer's login are for clusters whose platform names user pools.
+    pools = {each for each in all_rights() if each[0] == "gateway.k8s.aws"}
+    assert pools
+    assert rights_of(role["rules"]) == all_rights() - pools
+    given = overlay(values(AWS), {"access": {"userPools": [POOL]}})
+    made = {key(one): one for one in objects(helm, given)}
+    role = made["ClusterRole", "mautic-multidev-environment"]
     assert rights_of(role["rules"]) == all_rights()
+    known = {(part.kind, part.name) for part in platform_parts(overlay(DEFAULTS, given), AWS)}
+    assert set(made) - known == set()
 
 
 def test_with_identities_no_right_is_a_group_s_but_to_make_namespaces(helm: Path) -> None:
@@ -315,6 +325,7 @@ def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
         ({"floor": {"pods": {"csiDrivers": ['a"b']}}}, "csiDrivers"),
         ({"floor": {"pods": {"tokenAudiences": ['a"b']}}}, "tokenAudiences"),
         ({"access": {"annotations": ["a'b"]}}, "annotations"),
+        ({"access": {"userPools": ["arn:aws:iam::1:role/x"]}}, "userPools"),
         ({"database": {"host": "a'b"}}, "host"),
         ({"network": {"environments": {"a'b": {}}}}, "environments"),
         ({"network": {"environments": {"dev": {"ingress": {"cidrs": ["a'b"]}}}}}, "cidrs"),

@@ -91,6 +91,7 @@ class FakeDeployer(Calls):
     newer: Sequence[str] = ()
     smoke_seconds: float = 0
     has_door: bool = False
+    login_host: str = ""
 
     def prepare(self, request: Request) -> None:
         self.note("prepare")

@@ -193,7 +193,7 @@ class Upstream:
             ("HTTPRoute", "httproutes", "Namespaced"),
         ]
         group = "gateway.networking.k8s.io"
-        found = [_definition(group, *each, bundle=version) for each in kinds]
+        found = [definition(group, *each, bundle=version) for each in kinds]
         text = "# a comment first, as in upstream's file\n" + yaml.safe_dump_all(found)
         (self.folder / "gateway-api.yaml").write_text(text)
 
@@ -218,7 +218,7 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Keep the test's output clean."""
 
 
-def _definition(group: str, kind: str, plural: str, scope: str, *, bundle: str = "") -> Object:
+def definition(group: str, kind: str, plural: str, scope: str, *, bundle: str = "") -> Object:
     """A definition that takes any object; its status is a part of its own, as upstream's."""
     meta: Object = {"name": f"{plural}.{group}"}
     if bundle:
@@ -290,7 +290,7 @@ def _controller() -> Mapping[str, str]:
         "metadata": {"name": "{{ .Values.serviceAccount.name }}"},
     }
     text = yaml.safe_dump_all([account, deployment]).replace("'{{ .Values.replicaCount }}'", "2")
-    defined = [_definition("gateway.k8s.aws", *each) for each in kinds]
+    defined = [definition("gateway.k8s.aws", *each) for each in kinds]
     return {
         "Chart.yaml": yaml.safe_dump(
             {"apiVersion": "v2", "name": "aws-load-balancer-controller", "version": "3.5.0"}

@@ -45,6 +45,22 @@
 {{- if and (eq $v.route.kind "httproute") (not $v.route.gateway.name) -}}
 {{- $wrong = append $wrong "route.gateway.name: must be given when route.kind is httproute" -}}
 {{- end -}}
+{{- with $v.door.oidc.userPoolArn -}}
+{{- if or (not $v.door.oidc.clientId) (not $v.door.oidc.domain) -}}
+{{- $wrong = append $wrong "door.oidc: needs userPoolArn, clientId and domain" -}}
+{{- end -}}
+{{- if $v.door.passwordKey -}}
+{{- $wrong = append $wrong "door.passwordKey: must be empty when door.oidc is given: the load balancer asks for the login" -}}
+{{- end -}}
+{{- if ne $v.route.kind "httproute" -}}
+{{- $wrong = append $wrong "route.kind: must be httproute when door.oidc is given: the login is a filter of it" -}}
+{{- else if not $v.route.gateway.sectionName -}}
+{{- $wrong = append $wrong "route.gateway.sectionName: must name the HTTPS listener when door.oidc is given: no other asks for a login" -}}
+{{- end -}}
+{{- if ne (urlParse $v.site.url).scheme "https" -}}
+{{- $wrong = append $wrong "site.url: must be https when door.oidc is given: the load balancer asks for no login without TLS" -}}
+{{- end -}}
+{{- end -}}
 {{- if and (ne $v.route.kind "none") $v.networkPolicy.enabled (not $v.networkPolicy.gateway.namespaces) (not $v.networkPolicy.gateway.cidrs) -}}
 {{- $wrong = append $wrong "networkPolicy.gateway: namespaces or cidrs must name the gateway, or nobody reaches the site" -}}
 {{- end -}}

@@ -52,6 +52,7 @@ KINDS: Mapping[str, Kind] = {
     "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
     "LoadBalancerConfiguration": Kind("gateway.k8s.aws/v1", "loadbalancerconfigurations"),
     "TargetGroupConfiguration": Kind("gateway.k8s.aws/v1", "targetgroupconfigurations"),
+    "ListenerRuleConfiguration": Kind("gateway.k8s.aws/v1", "listenerruleconfigurations"),
     "Ingress": Kind("networking.k8s.io/v1", "ingresses"),
     "HorizontalPodAutoscaler": Kind("autoscaling/v2", "horizontalpodautoscalers"),
     "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),

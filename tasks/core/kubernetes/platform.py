@@ -317,11 +317,13 @@ POLICIES = (
     "disruptionbudgets",
 )
 ROUTE_POLICIES = ("routes",)
+POOL_POLICIES = ("listenerrules",)
 JOB_POLICIES = ("secrets", "jobs")
 FLOOR_POLICIES = ("floor-objects",)
 PROVISIONER_POLICIES = ("provisioner-secrets", "provisioner-namespaces", "provisioner-floor")
-"""The admission policies: of CI jobs always, where the names of environments are known, where they
-run database Jobs, and where the provisioner runs; of the provisioner itself."""
+"""The admission policies: of CI jobs always, where the names of environments are known, where user
+pools are named, where they run database Jobs, and where the provisioner runs; of the provisioner
+itself."""
 
 
 def platform_parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[PlatformPart]:
@@ -423,7 +425,10 @@ def _access(merged: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
         yield PlatformPart(title, "Role", name, where)
         yield PlatformPart(title, "RoleBinding", name, where)
     routes = ROUTE_POLICIES if access["names"] else ()
-    yield from _guards((*POLICIES, *routes, *(JOB_POLICIES if has_jobs else FLOOR_POLICIES)))
+    pools = POOL_POLICIES if access["userPools"] else ()
+    yield from _guards(
+        (*POLICIES, *routes, *pools, *(JOB_POLICIES if has_jobs else FLOOR_POLICIES))
+    )
 
 
 def _guards(names: Sequence[str]) -> Iterator[PlatformPart]:

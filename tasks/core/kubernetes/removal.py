@@ -42,6 +42,7 @@ KINDS_OF_RELEASES = (
     "HorizontalPodAutoscaler",
     "PodDisruptionBudget",
     "HTTPRoute",
+    "ListenerRuleConfiguration",
     "Ingress",
     "NetworkPolicy",
     "Service",
@@ -52,6 +53,8 @@ KINDS_OF_RELEASES = (
     CLAIM,
 )
 """Kinds of the objects that the chart makes."""
+KINDS_BY_SETTING = frozenset({"ListenerRuleConfiguration"})
+"""Those of them that jobs have a right to only where the platform's values say so."""
 
 WORK = frozenset(
     {"PersistentVolumeClaim", "Deployment", "StatefulSet", "ReplicaSet", "Job", "CronJob", "Pod"}

@@ -30,6 +30,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
         "Job": "list watch create patch delete",
         "HorizontalPodAutoscaler PodDisruptionBudget": "get list create patch delete",
         "Ingress NetworkPolicy HTTPRoute": "get list create patch delete",
+        "ListenerRuleConfiguration": "get list create patch delete",
         "Lease": "get create update delete",
     }.items()
     for kind in kinds.split()
@@ -49,6 +50,8 @@ def needed(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         "ResourceQuota": values["quota"]["enabled"],
         "HTTPRoute": route == "httproute",
         "Ingress": route == "ingress",
+        # The platform grants these where it names user pools.
+        "ListenerRuleConfiguration": bool(values["door"]["oidc"]["userPoolArn"]),
     }
     return tuple(
         (verb, kind) for kind, verbs in RIGHTS.items() if made.get(kind, True) for verb in verbs

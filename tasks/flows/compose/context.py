@@ -92,7 +92,7 @@ class ComposeContext:
 
     def door_password(self, names: Names) -> str:
         """Return the password of an environment's door; empty if it has none."""
-        return door.password_of(self.secrets(names)) if self.own.has_door else ""
+        return door.password_of(self.secrets(names)) if self.own.has_password else ""
 
     def secrets(self, names: Names) -> dict[str, str]:
         """Return the branch's secrets, and mask them from now on."""

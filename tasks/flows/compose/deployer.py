@@ -116,6 +116,11 @@ class ComposeDeployer:
         """Whether a login stands in front of its sites."""
         return self.context.own.has_door
 
+    @property
+    def login_host(self) -> str:
+        """Where strangers are sent: nowhere, nginx asks for the password."""
+        return ""
+
     def get(self, names: Names, path: str, *, stranger: bool = False) -> Response:
         """Ask the site for a path, through the proxy."""
         own = self.context.settings.platform

@@ -42,7 +42,7 @@ def project(context: ComposeContext, request: Request, release: Release, databas
         "PLATFORM_NETWORK": platform.name,
         "ADMIN_USERNAME": ADMIN,
         "MAILER_DSN": f"smtp://{MAIL_ADDRESS}" if platform.has_mail() else "null://null",
-        "DOOR_PASSWORD_FILE": f"{SECRETS}/{door.KEY}" if context.own.has_door else "",
+        "DOOR_PASSWORD_FILE": f"{SECRETS}/{door.KEY}" if context.own.has_password else "",
         "DOOR_EXEMPT": " ".join(context.own.door_exempt),
         "NOINDEX": "off" if context.own.protected else "on",
         "COMMIT": "",

@@ -104,7 +104,7 @@ def make_secret(
 
 def door_password(context: ClusterContext, names: Names) -> str:
     """Return the password of an environment's door; empty if it has none."""
-    if not context.own.has_door:
+    if not context.own.has_password:
         return ""
     return door.password_of(read_secret(context.cluster, names, context.redactor))
 

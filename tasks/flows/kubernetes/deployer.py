@@ -30,6 +30,7 @@ from tasks.core.kubernetes.objects import is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.names import Names
+from tasks.flows.kubernetes.balancer import balancer
 from tasks.flows.kubernetes.branch_secret import (
     door_password,
     make_secret,
@@ -326,8 +327,19 @@ class ClusterDeployer:
         """Whether a login stands in front of its sites."""
         return self._context.own.has_door
 
+    @property
+    def login_host(self) -> str:
+        """Where the load balancer sends strangers; empty where nginx asks for the password."""
+        pool = self._context.own.door_oidc
+        return door.pool_host(pool.user_pool_arn, pool.domain) if pool else ""
+
     def get(self, names: Names, path: str, *, stranger: bool = False) -> Response:
-        """Ask the site for a path, through the API server's proxy: there may be no DNS yet."""
+        """Ask the site for a path, through the API server's proxy: there may be no DNS yet.
+
+        A stranger asks the load balancer where that one asks for the login: nginx would not.
+        """
+        if stranger and self.login_host:
+            return balancer(self._cluster, names).get(path)
         password = "" if stranger else door_password(self._context, names)
         headers = {
             # The proxy keeps Authorization for itself.

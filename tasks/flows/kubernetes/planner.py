@@ -103,11 +103,14 @@ def _values(context: ClusterContext, names: Names, release: Release) -> dict[str
         "secret": {"name": SECRET},
         "labels": {f"{PREFIX}slug": names.slug},
         "door": {
-            "passwordKey": door.KEY if context.own.has_door else "",
+            "passwordKey": door.KEY if context.own.has_password else "",
             "exempt": list(context.own.door_exempt),
             "noindex": not context.own.protected,
         },
     }
+    if pool := context.own.door_oidc:
+        given_pool = {"userPoolArn": pool.user_pool_arn, "clientId": pool.client_id}
+        values["door"]["oidc"] = {**given_pool, "domain": pool.domain}
     if server := context.database_server:
         given = {"host": server.host, "port": server.port, "tlsCa": server.tls_ca}
         values["database"] |= given

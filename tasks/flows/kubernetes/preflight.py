@@ -10,6 +10,7 @@ from tasks.adapters.parallel import map_parallel
 from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.rights import needed
 from tasks.flows.kubernetes.access import may_grant_access
+from tasks.flows.kubernetes.balancer import https_listener
 
 
 def preflight(
@@ -33,7 +34,7 @@ def preflight(
     problems = [
         *_forbidden(cluster, namespace, values, exists=exists),
         *_classes(cluster, values),
-        *_route(cluster, namespace, values.get("route") or {}),
+        *_route(cluster, namespace, values),
         *more,
     ]
     if problems:
@@ -71,7 +72,8 @@ def _classes(cluster: Cluster, values: Mapping[str, Any]) -> Iterator[str]:
             yield f"there is no storage class {name} ({where}.storageClass)"
 
 
-def _route(cluster: Cluster, own: str, route: Mapping[str, Any]) -> Iterator[str]:
+def _route(cluster: Cluster, own: str, values: Mapping[str, Any]) -> Iterator[str]:
+    route = values.get("route") or {}
     if route.get("kind") == "ingress":
         name = (route.get("ingress") or {}).get("className")
         if name and not cluster.get("IngressClass", name):
@@ -79,5 +81,11 @@ def _route(cluster: Cluster, own: str, route: Mapping[str, Any]) -> Iterator[str
     if route.get("kind") == "httproute":
         gateway = route.get("gateway") or {}
         name, namespace = gateway.get("name", ""), gateway.get("namespace") or own
-        if not cluster.get("Gateway", name, namespace):
+        found, section = cluster.get("Gateway", name, namespace), gateway.get("sectionName", "")
+        if not found:
             yield f"there is no gateway {namespace}/{name} (route.gateway)"
+        elif values["door"]["oidc"]["userPoolArn"] and not https_listener(found, section):
+            yield (
+                f"the gateway {namespace}/{name} has no HTTPS listener {section!r} "
+                "(route.gateway.sectionName), and door: oidc needs one"
+            )

@@ -14,7 +14,12 @@ from tasks.adapters.parallel import map_parallel
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import INSTANCE
 from tasks.core.kubernetes.objects import Object, annotations_of, owners_of, uid_of
-from tasks.core.kubernetes.removal import CLAIM, KINDS_OF_RELEASES, WORKLOADS
+from tasks.core.kubernetes.removal import (
+    CLAIM,
+    KINDS_BY_SETTING,
+    KINDS_OF_RELEASES,
+    WORKLOADS,
+)
 from tasks.flows.kubernetes.pods import end_pods
 
 POLICY = "helm.sh/resource-policy"
@@ -65,8 +70,8 @@ def _find(
         try:
             return cluster.find(kind, namespace, f"{INSTANCE}={release}", metadata_only=True)
         except ClusterError as error:
-            # The cluster does not serve such a kind: it has no Gateway API.
-            if error.status != 404:
+            # The cluster does not serve such a kind, or the platform does not use it.
+            if error.status != 404 and not (error.status == 403 and kind in KINDS_BY_SETTING):
                 raise
             return []
 

@@ -44,6 +44,7 @@ def test_a_link_carries_its_end_and_a_seal_over_it() -> None:
         ("open", False, False),
         ("login", True, True),
         ("login", False, True),
+        ("oidc", True, True),
     ],
 )
 def test_there_is_a_door_unless_it_is_production_or_said_otherwise(
@@ -60,6 +61,13 @@ def test_there_is_a_door_unless_it_is_production_or_said_otherwise(
         }
     )
     assert own.has_door is has_door
+    assert own.has_password is (has_door and given != "oidc")
+
+
+def test_a_user_pool_asks_at_amazon_s_domain_or_its_own() -> None:
+    arn = "arn:aws:cognito-idp:eu-west-3:123456789012:userpool/eu-west-3_AbC123"
+    assert door.pool_host(arn, "previews") == "previews.auth.eu-west-3.amazoncognito.com"
+    assert door.pool_host(arn, "login.example.com") == "login.example.com"
 
 
 def test_a_duration_has_a_number_and_a_unit() -> None:

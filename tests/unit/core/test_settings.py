@@ -35,6 +35,14 @@ ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mautic"
 SMALLEST = {"environments": {LOCAL: LOCAL_ENVIRONMENT}}
 
 
+POOL = {
+    "user_pool_arn": "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_AbC123",
+    "client_id": "4f9ab",
+    "domain": "previews",
+}
+CLUSTER = {"target": "kubernetes", "cluster": {"kind": "context", "name": "mine"}}
+
+
 def read(*more: Mapping[str, Any], base: Mapping[str, Any] = SMALLEST) -> Settings:
     """Read the settings of invoke.yaml with the files `1.yaml`, `2.yaml`… on top."""
     files = [Level(f"{number}.yaml", data) for number, data in enumerate(more, start=1)]
@@ -375,6 +383,54 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         local(target="kubernetes", database={"host": "db", "tls_ca": "config/ca.pem"}),
         "environments.local.database.tls_ca in 1.yaml: must be the full path of a file in the "
         "mautic image",
+        None,
+    ),
+    # the login at a load balancer
+    *(
+        (
+            local(door="oidc", door_oidc=POOL | change),
+            f"environments.local.{told}",
+            "valid names: user_pool_arn, client_id, domain" if "secret" in change else None,
+        )
+        for change, told in (
+            (
+                {"user_pool_arn": "arn:aws:iam::123456789012:role/x"},
+                "door_oidc.user_pool_arn in 1.yaml: must be the ARN of a user pool of Cognito: "
+                "arn:aws:cognito-idp:REGION:ACCOUNT:userpool/ID",
+            ),
+            (
+                {"client_id": "a b"},
+                "door_oidc.client_id in 1.yaml: must be the ID of a client of the user pool: "
+                "a-z and 0-9",
+            ),
+            (
+                {"domain": "https://login.example.com"},
+                "door_oidc.domain in 1.yaml: must be the prefix of the user pool's domain at "
+                "Amazon, or a domain of its own",
+            ),
+            ({"secret": "x"}, "door_oidc.secret in 1.yaml: is not a setting"),
+        )
+    ),
+    (
+        local(door="oidc"),
+        "environments.local.door in 1.yaml: door: oidc needs door_oidc, and only that one",
+        None,
+    ),
+    (
+        local(door_oidc=POOL),
+        "environments.local.door_oidc in 1.yaml: door: oidc needs door_oidc, and only that one",
+        None,
+    ),
+    (
+        local(door="oidc", door_oidc=POOL),
+        "environments.local.door in 1.yaml and environments.local.door_oidc in 1.yaml: door: oidc "
+        "is the login of a cluster's load balancer: target must be kubernetes",
+        None,
+    ),
+    (
+        local(door="oidc", door_oidc=POOL, scheme="http", **CLUSTER),
+        "environments.local.door in 1.yaml and environments.local.door_oidc in 1.yaml: door: oidc "
+        "needs scheme https: the load balancer asks for no login without TLS",
         None,
     ),
     # missing and several

@@ -43,6 +43,57 @@ def test_a_door_that_a_stranger_passes_is_none(status: int) -> None:
     assert "inv build" in (caught.value.hint or "")
 
 
+ASKS = "previews.auth.eu-west-3.amazoncognito.com"
+
+
+def _ask(*answers: Response) -> None:
+    site = {"/s/login": _page(LOGIN), "/media/a.css?v1": _page("body {}")}
+    left = iter(answers)
+    smoke_test(
+        site.__getitem__,
+        lambda _: None,
+        URL,
+        patience_seconds=5 if len(answers) > 1 else 0,
+        as_stranger=lambda _: next(left),
+        login_host=ASKS,
+    )
+    assert not list(left)
+
+
+def _moved(to: str, status: int = 302) -> Response:
+    return Response(status, {"location": to}, "")
+
+
+@pytest.mark.parametrize("answer", [_moved(f"https://{ASKS}/oauth2/authorize?x=1"), _page("", 401)])
+def test_a_load_balancer_sends_a_stranger_to_the_user_pool(
+    monkeypatch: pytest.MonkeyPatch, answer: Response
+) -> None:
+    monkeypatch.setattr("tasks.flows.smoke.POLL_SECONDS", 0)
+    _ask(answer)
+    # It learns of the route later than the API server.
+    _ask(_page("", 404), _page(LOGIN), _moved("/s/login"), answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _page(LOGIN),
+        _page("", 403),
+        _page("", 404),
+        _moved("/s/login"),
+        _moved(f"http://{ASKS}/oauth2/authorize"),
+        _moved(f"https://{ASKS}.example.com/"),
+        _moved(f"https://example.com/?x=https://{ASKS}"),
+        _moved(f"https://{ASKS}/", 301),
+        Response(302, {}, ""),
+    ],
+)
+def test_nothing_else_of_a_load_balancer_is_a_login(answer: Response) -> None:
+    with pytest.raises(SuiteError, match=f"answers {answer.status} to a stranger, instead of") as e:
+        _ask(answer)
+    assert "the status of the HTTPRoute" in (e.value.hint or "")
+
+
 def test_a_stranger_is_patient_with_a_busy_site(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.flows.smoke.POLL_SECONDS", 0)
     site = {"/s/login": _page(LOGIN), "/media/a.css?v1": _page("body {}")}

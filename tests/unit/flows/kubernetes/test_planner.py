@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,14 @@ class Bench:
     server: bool = False
     provisioner: str = ""
     php: str = "8.4"
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def plan(self, request: Request = REQUEST) -> ClusterPlan:
         """Return a plan; whatever becomes of it, nothing has been written."""
         own: dict[str, Any] = {"values": [VALUES], "database": SERVER if self.server else None}
         if self.provisioner:
             own["database"] = {**SERVER, "provisioner": self.provisioner}
+        own |= self.more
         context, titles = a_cluster_context(self.cluster, self.helm, self.root, php=self.php, **own)
         self.cluster.asked.clear()
         try:
@@ -393,6 +395,18 @@ def test_the_server_s_address_is_given_to_the_chart_and_no_secret_is(bench: Benc
     }
     assert "planted" not in str(plan.as_dict())
     assert base64.b64encode(b"planted").decode() not in str(plan.as_dict())
+
+
+def test_where_a_load_balancer_asks_for_the_login_nginx_has_no_password(bench: Bench) -> None:
+    arn = "arn:aws:cognito-idp:eu-west-3:123456789012:userpool/eu-west-3_AbC123"
+    pool = {"user_pool_arn": arn, "client_id": "4f9ab", "domain": "previews"}
+    bench.more = {"door": "oidc", "door_oidc": pool, "door_exempt": ["forms"]}
+    assert bench.plan().values["door"] == {
+        "passwordKey": "",
+        "oidc": {"userPoolArn": arn, "clientId": "4f9ab", "domain": "previews"},
+        "exempt": ["forms"],
+        "noindex": True,
+    }
 
 
 def test_a_way_back_takes_the_recorded_images_and_asks_no_registry(bench: Bench) -> None:

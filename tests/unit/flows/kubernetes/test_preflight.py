@@ -13,11 +13,14 @@ from tests.support.fakes_cluster import NAMESPACE, FakeCluster
 
 VALUES: dict[str, Any] = {
     "route": {"kind": "httproute", "gateway": {"name": "door", "namespace": "platform"}},
+    "door": {"oidc": {"userPoolArn": ""}},
     "limitRange": {"enabled": True},
     "quota": {"enabled": True},
     "media": {"storageClass": "shared"},
     "mysql": {"storageClass": "fast"},
 }
+LOGIN: dict[str, Any] = {"door": {"oidc": {"userPoolArn": "arn"}}}
+OWN = {"name": "own"}
 ALL = "* *"
 """What a CI job lacks; whoever has all rights is asked about none of them."""
 
@@ -28,6 +31,8 @@ def cluster() -> FakeCluster:
     made = FakeCluster()
     made.put("Gateway", "door", "platform")
     made.put("Gateway", "own", NAMESPACE)
+    listeners = [{"name": "http", "protocol": "HTTP"}, {"name": "https", "protocol": "HTTPS"}]
+    made.objects["Gateway", NAMESPACE, "own"]["spec"] = {"listeners": listeners}
     made.put("StorageClass", "shared")
     made.put("StorageClass", "fast")
     made.put("IngressClass", "public")
@@ -76,6 +81,17 @@ def problems(cluster: Any, values: dict[str, Any], *, exists: bool = True) -> li
             ["there is no ingress class x (route.ingress.className)"],
         ),
         ({"route": {"kind": "none"}}, []),
+        (LOGIN | {"route": {"kind": "httproute", "gateway": OWN | {"sectionName": "https"}}}, []),
+        *(
+            (
+                LOGIN | {"route": {"kind": "httproute", "gateway": OWN | {"sectionName": name}}},
+                [
+                    f"the gateway {NAMESPACE}/own has no HTTPS listener {name!r} "
+                    "(route.gateway.sectionName), and door: oidc needs one"
+                ],
+            )
+            for name in ("http", "x")
+        ),
     ],
 )
 def test_classes_and_gateways(
@@ -130,6 +146,7 @@ def test_rights(cluster: FakeCluster, exists: bool, forbidden: list[str], told: 
         ({"limitRange": {"enabled": False}}, "LimitRange"),
         ({"route": {"kind": "ingress"}}, "HTTPRoute"),
         ({}, "Ingress"),
+        ({}, "ListenerRuleConfiguration"),
     ],
 )
 def test_what_is_not_made_needs_no_right(
