@@ -17,9 +17,13 @@ final class Cleaner
     private const AT = '(?:@|%(?:25)*40|&#0*64;|&#x0*40;|&commat;)';
     /** After the @: a host with a top level of letters. "logo@2x.png" is a picture. */
     private const HOST = '(?!\d(?:\.\d)?x\.(?:avif|gif|jpe?g|png|svg|webp)\b)((?:[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?\.)+[\p{L}][\p{L}\p{N}-]+)';
-    private const ADDRESS = '/([^\s@<>"\'(),:;\[\]{}\\\\\/=?&|#%!]+)'.self::AT.self::HOST.'/iu';
-    /** International, or with blanks, brackets or hyphens as people write them. */
-    private const PHONE = '/(?<![\p{L}\p{N}.\/#_-])(?:(?:\+|00)\d[\d ().\/-]{6,}\d|\(?0\d{1,4}\)?[ .\/-]\d[\d .\/-]{4,}\d|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?![\p{L}\p{N}])/u';
+    /** Before the @: looked at from its first letter on alone, so that long words cost no more than others. */
+    private const LOCAL = '(?<![^\s@<>"\'(),:;\[\]{}\\\\\/=?&|#%!])((?:[^\s@<>"\'(),:;\[\]{}\\\\\/=?&|#%!]|%(?!(?:25)*40)[0-9a-f]{2})++)';
+    private const ADDRESS = '/'.self::LOCAL.self::AT.self::HOST.'/iu';
+    /** Also what is no proper address: "a@example.org@example.net". */
+    private const LIKE_ADDRESS = '/(?<=[\p{L}\p{N}._+~*$"-])'.self::AT.self::HOST.'/iu';
+    /** International, or with blanks, brackets or hyphens as people write them; dates look much alike. */
+    private const PHONE = '/(?<![\p{L}\p{N}.\/#_-])(?!\d{1,2}([.\/-])\d{1,2}\1\d{2,4}\b)(?:(?:\+|00)\d[\d ().\/-]{6,}\d|\(?0\d{1,4}\)?[ .\/-]\d[\d .\/-]{4,}\d|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?![\p{L}\p{N}])/u';
     private const DEPTH = 64;
 
     private readonly string $site;
@@ -39,7 +43,16 @@ final class Cleaner
     /** Replaces addresses of mail. */
     public function addresses(string $text): string
     {
-        return self::mayHaveAddress($text) ? self::replaced(self::ADDRESS, fn (array $found): string => $this->address($found), $text) : $text;
+        if (!self::mayHaveAddress($text)) {
+            return $text;
+        }
+        $text = self::replaced(self::ADDRESS, function (array $found): string {
+            return self::isOurs($found[2]) ? $found[0] : $this->pseudonyms->email(rawurldecode($found[1])."@{$found[2]}");
+        }, $text);
+
+        return self::replaced(self::LIKE_ADDRESS, function (array $found): string {
+            return self::isOurs($found[1]) ? $found[0] : '@'.$this->pseudonyms->domain($found[1]);
+        }, $text);
     }
 
     /** Replaces addresses of mail, and the source's own site. */
@@ -96,11 +109,15 @@ final class Cleaner
     /** Says whether a text holds an address of mail that is not below example.com. */
     public static function hasForeignAddress(string $text): bool
     {
-        if (!self::mayHaveAddress($text) || !preg_match_all('/(?<=[\p{L}\p{N}._+~*$-])'.self::AT.self::HOST.'/iu', $text, $found)) {
-            return PREG_NO_ERROR !== preg_last_error();
+        if (!self::mayHaveAddress($text)) {
+            return false;
+        }
+        if (false === preg_match_all(self::LIKE_ADDRESS, $text, $found)) {
+            // It cannot be looked through, and so not be let out.
+            return true;
         }
         foreach ($found[1] as $host) {
-            if (!preg_match('/(?:^|\.)example\.com$/i', $host)) {
+            if (!self::isOurs($host)) {
                 return true;
             }
         }
@@ -197,10 +214,9 @@ final class Cleaner
         };
     }
 
-    /** @param array<int, string> $found */
-    private function address(array $found): string
+    private static function isOurs(string $host): bool
     {
-        return preg_match('/(?:^|\.)example\.com$/i', $found[2]) ? $found[0] : $this->pseudonyms->email("{$found[1]}@{$found[2]}");
+        return (bool) preg_match('/(?:^|\.)example\.com$/iD', $host);
     }
 
     private function phones(string $text): string

@@ -118,8 +118,7 @@ final class Masking
             }
             $rows = [];
             foreach ($tables as $table) {
-                $rows[$table->plain] = $this->table($table, $source, $subset, $masks, $seed, array_sum($rows));
-                $source->release();
+                $rows[$table->plain] = $this->table($table, $subset, $masks, $seed, array_sum($rows));
             }
             $made = $seed->finish();
         } finally {
@@ -142,7 +141,7 @@ final class Masking
     }
 
     /** @return int how many rows went along */
-    private function table(SourceTable $table, Source $source, Subset $subset, ColumnMasks $masks, SeedFile $seed, int $before): int
+    private function table(SourceTable $table, Subset $subset, ColumnMasks $masks, SeedFile $seed, int $before): int
     {
         $positions = $table->positions();
         $mask = $kinds = [];
@@ -160,36 +159,34 @@ final class Masking
         $start = 'INSERT INTO '.Source::identifier($table->name)." ({$names}) VALUES ";
         $statement = '';
         $count = 0;
-        foreach ($subset->queries($table) as $query) {
-            foreach ($source->rows($query) as $row) {
-                if (null !== $watch) {
-                    $row = $watch($row);
-                }
-                $masked = $row;
-                foreach ($mask as $i => $each) {
-                    if (null !== $row[$i]) {
-                        $masked[$i] = $each($row[$i], $row);
-                    }
-                }
-                foreach ($masked as $i => $value) {
-                    if (null === $value) {
-                        $masked[$i] = 'NULL';
-                    } elseif ('text' === $kinds[$i]) {
-                        $this->scan->look($value, $table, $table->columns[$i]);
-                        $masked[$i] = "'".strtr($value, self::ESCAPED)."'";
-                    } elseif ('bytes' === $kinds[$i]) {
-                        $masked[$i] = "x'".bin2hex($value)."'";
-                    }
-                }
-                $statement .= ('' === $statement ? $start.'(' : ',(').implode(',', $masked).')';
-                if (strlen($statement) > self::STATEMENT_BYTES) {
-                    $seed->write("{$statement};\n");
-                    $statement = '';
-                    $this->waiting->breakOnSignal();
-                    $this->report($table, $before + $count);
-                }
-                ++$count;
+        foreach ($subset->rows($table) as $row) {
+            if (null !== $watch) {
+                $row = $watch($row);
             }
+            $masked = $row;
+            foreach ($mask as $i => $each) {
+                if (null !== $row[$i]) {
+                    $masked[$i] = $each($row[$i], $row);
+                }
+            }
+            foreach ($masked as $i => $value) {
+                if (null === $value) {
+                    $masked[$i] = 'NULL';
+                } elseif ('text' === $kinds[$i]) {
+                    $this->scan->look($value, $table, $table->columns[$i]);
+                    $masked[$i] = "'".strtr($value, self::ESCAPED)."'";
+                } elseif ('bytes' === $kinds[$i]) {
+                    $masked[$i] = "x'".bin2hex($value)."'";
+                }
+            }
+            $statement .= ('' === $statement ? $start.'(' : ',(').implode(',', $masked).')';
+            if (strlen($statement) > self::STATEMENT_BYTES) {
+                $seed->write("{$statement};\n");
+                $statement = '';
+                $this->waiting->breakOnSignal();
+                $this->report($table, $before + $count);
+            }
+            ++$count;
         }
         if ('' !== $statement) {
             $seed->write("{$statement};\n");

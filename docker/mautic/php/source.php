@@ -159,7 +159,8 @@ final class Source
     {
         $made = $unknown = $key = [];
         foreach ($columns as $column) {
-            $isGenerated = str_contains(strtoupper((string) $column['EXTRA']), 'GENERATED') && !str_contains(strtoupper((string) $column['EXTRA']), 'DEFAULT_GENERATED');
+            // MySQL marks a default that is an expression much alike.
+            $isGenerated = (bool) preg_match('/(?<!DEFAULT_)GENERATED/i', (string) $column['EXTRA']);
             $rule = $rules->rule($plain, $column['COLUMN_NAME']);
             $length = $column['CHARACTER_MAXIMUM_LENGTH'];
             $octets = $column['CHARACTER_OCTET_LENGTH'];
@@ -169,7 +170,9 @@ final class Source
             );
             $why = match (true) {
                 null === $rule => '',
-                $isGenerated, 'generated' === $rule => $isGenerated === ('generated' === $rule) || $isGenerated ? null : ' (is not generated)',
+                $isGenerated => null,
+                'generated' === $rule => ' (is not generated)',
+                'hash' === $rule && !$each->isNumber() && !$each->isText() => ' (cannot be hashed)',
                 $each->isBytes() && 'null' !== $rule && !str_starts_with($rule, 'const:') => ' (bytes can only be null or const)',
                 'null' === $rule && !$each->isNullable && !$each->isText() => ' (cannot be null)',
                 default => null,

@@ -14,6 +14,8 @@ require_once '/opt/mautic/source.php';
 final class Subset
 {
     private const CHUNK = 500;
+    /** Rows that are read in one go: about a second's work. */
+    private const BATCH = 20_000;
 
     /** @var array<int, true>|null null: all of them */
     private ?array $contacts = null;
@@ -52,22 +54,39 @@ final class Subset
         return null === $this->contacts ? null : count($this->contacts);
     }
 
-    /** @return Generator<string> the questions for a table's rows, in an order that is always the same */
-    public function queries(SourceTable $table): Generator
+    /**
+     * Reads the rows of a table that go along, in an order that is always the same, and lets go of the
+     * table's definition every now and then.
+     *
+     * @return Generator<list<string|null>>
+     */
+    public function rows(SourceTable $table): Generator
     {
-        $columns = implode(', ', array_map(static fn (SourceColumn $column): string => 'bit' === $column->type ? 't.'.Source::identifier($column->name).' + 0' : 't.'.Source::identifier($column->name), $table->columns));
+        $columns = implode(', ', array_map(static fn (SourceColumn $column): string => 't.'.Source::identifier($column->name).('bit' === $column->type ? ' + 0' : ''), $table->columns));
         $select = "SELECT {$columns} FROM ".Source::identifier($table->name).' t';
         $order = implode(', ', array_map(static fn (string $name): string => 't.'.Source::identifier($name), $table->key));
         [$join, $column, $ids] = $this->filter($table);
-        if (null === $ids) {
-            yield $select.('' === $order ? '' : " ORDER BY {$order}");
-
-            return;
-        }
-        foreach (array_chunk(array_keys($ids), self::CHUNK) as $chunk) {
-            $in = implode(',', $chunk);
-            // Rows of a contact lie together in its index, and in the key's order there.
-            yield "{$select}{$join} WHERE {$column} IN ({$in}) ORDER BY ".implode(', ', array_filter([$column, $order]));
+        if (null !== $ids) {
+            foreach (array_chunk(array_keys($ids), self::CHUNK) as $chunk) {
+                $in = implode(',', $chunk);
+                // Rows of a contact lie together in its index, and in the key's order there.
+                yield from $this->source->rows("{$select}{$join} WHERE {$column} IN ({$in}) ORDER BY ".implode(', ', array_filter([$column, $order])));
+                $this->source->release();
+            }
+        } elseif (1 === count($table->key) && $table->columns[$key = $table->positions()[$table->key[0]]]->isNumber()) {
+            $after = '';
+            do {
+                $count = 0;
+                foreach ($this->source->rows("{$select}{$after} ORDER BY {$order} LIMIT ".self::BATCH) as $row) {
+                    ++$count;
+                    $after = " WHERE {$order} > {$row[$key]}";
+                    yield $row;
+                }
+                $this->source->release();
+            } while (self::BATCH === $count);
+        } else {
+            yield from $this->source->rows($select.('' === $order ? '' : " ORDER BY {$order}"));
+            $this->source->release();
         }
     }
 
