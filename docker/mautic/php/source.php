@@ -94,7 +94,7 @@ final class Source
         }
         // In the order of the rules; forms' answers last.
         $order = array_flip($rules->order());
-        uksort($found, static fn (string $a, string $b): int => [$order[$a] ?? PHP_INT_MAX, $a] <=> [$order[$b] ?? PHP_INT_MAX, $b]);
+        uksort($found, static fn (string $a, string $b): int => [$order[$a] ?? count($order), $a] <=> [$order[$b] ?? count($order), $b]);
 
         return $found;
     }
