@@ -177,10 +177,23 @@ final class MaskingRules
         return array_values(array_diff($bundles, $this->own['plugins'], $this->project['plugins'] ?? []));
     }
 
-    /** @return list<string> the tables in which the order matters: others name rows of theirs */
-    public function order(): array
+    /**
+     * What tables are read in the order of: those with contacts first, for they name rows of others, which
+     * in turn others belong to.
+     *
+     * @return list<int> to be compared with another table's
+     */
+    public function turn(string $table): array
     {
-        return array_keys($this->tables);
+        $parent = $this->through($table)[0] ?? null;
+        $phase = match (true) {
+            null !== $this->contact($table) => 0,
+            $this->isNamed($table) => 2,
+            null !== $parent && $this->isNamed($parent) => 3,
+            default => 1,
+        };
+
+        return [$phase, array_search($table, array_keys($this->tables), true) ?: 0];
     }
 
     private function add(string $name, mixed $table): void

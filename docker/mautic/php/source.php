@@ -92,9 +92,7 @@ final class Source
         if ([] !== $unknown) {
             throw new Stop('without a rule, so nothing is read: '.implode(', ', $unknown).'. Give them one in MAUTIC_MASK_RULES', Stop::FAILED);
         }
-        // In the order of the rules; forms' answers last.
-        $order = array_flip($rules->order());
-        uksort($found, static fn (string $a, string $b): int => [$order[$a] ?? count($order), $a] <=> [$order[$b] ?? count($order), $b]);
+        uksort($found, static fn (string $a, string $b): int => [$rules->turn($a), $a] <=> [$rules->turn($b), $b]);
 
         return $found;
     }
