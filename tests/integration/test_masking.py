@@ -85,10 +85,24 @@ class Server:
 
     def mask(self, database: str, **environment: str) -> tuple[int, str, Path]:
         """Run the role; return exit status, output, and the folder of the seed."""
+        folder = self.folder()
+        given = {**self.environment(database, folder), **environment}
+        done = self.client.exec_run(["mautic", "database", "mask"], environment=given)
+        said = done.output.decode()
+        assert SALT not in said
+        assert KEY not in said
+        return done.exit_code, said, folder
+
+    def folder(self) -> Path:
+        """Make a folder that the container may write to."""
         folder = self.shared / secrets.token_hex(4)
         folder.mkdir()
         folder.chmod(0o777)
-        given = {
+        return folder
+
+    def environment(self, database: str, folder: Path) -> dict[str, str]:
+        """Return the settings of a run."""
+        return {
             "MAUTIC_DB_HOST": "127.0.0.1",
             "MAUTIC_DB_PORT": str(self.port),
             "MAUTIC_DB_DATABASE": database,
@@ -98,13 +112,7 @@ class Server:
             "MAUTIC_MASK_FOLDER": f"/shared/{folder.name}",
             "MAUTIC_MASK_SALT_FILE": self.file(SALT),
             "MAUTIC_MASK_KEY_FILE": self.file(KEY),
-            **environment,
         }
-        done = self.client.exec_run(["mautic", "database", "mask"], environment=given)
-        said = done.output.decode()
-        assert SALT not in said
-        assert KEY not in said
-        return done.exit_code, said, folder
 
     def file(self, content: str) -> str:
         """Write a file; return its name in the container."""
@@ -451,11 +459,10 @@ def test_settings_are_refused_by_name(
 def test_a_seed_that_was_changed_or_cut_off_is_noticed(server: Server, newest: Seed) -> None:
     whole = (newest.folder / "seed.sql.gz.enc").read_bytes()
     assert b"INSERT" not in whole
-    folder = server.shared / secrets.token_hex(4)
-    folder.mkdir()
-    folder.chmod(0o777)
+    assert len(whole) > 2 * 16_384, "several frames"
+    folder = server.folder()
     changed = whole[:-200] + bytes([whole[-200] ^ 1]) + whole[-199:]
-    for damaged in (whole[:-1], changed, whole + b"x", b""):
+    for damaged in (whole[:-1], whole[: 38 + 16_384 + 17], changed, whole + b"x", b""):
         (folder / "seed.sql.gz.enc").write_bytes(damaged)
         status, said, _ = server.unseal(folder)
         assert status == FAILED
@@ -468,12 +475,10 @@ def test_a_seed_that_was_changed_or_cut_off_is_noticed(server: Server, newest: S
 def test_what_a_killed_run_has_left_is_written_over_and_a_seed_is_not(
     server: Server, newest: Seed
 ) -> None:
-    folder = server.shared / secrets.token_hex(4)
-    folder.mkdir()
-    folder.chmod(0o777)
-    left = folder / ".seed.sql.gz.enc.unfinished"
-    left.write_bytes(b"x" * 10_000_000)
-    left.chmod(0o666)
+    folder = server.folder()
+    for name in (".seed.sql.gz.enc.unfinished", "seed.sql.gz.enc"):
+        (folder / name).write_bytes(b"x" * 10_000_000)
+        (folder / name).chmod(0o666)
     here = {"MAUTIC_MASK_FOLDER": f"/shared/{folder.name}"}
     status, said, _ = server.mask(newest.source, **here)
     assert status == 0, said
@@ -481,7 +486,32 @@ def test_what_a_killed_run_has_left_is_written_over_and_a_seed_is_not(
     assert server.unseal(folder)[0] == 0
     status, said, _ = server.mask(newest.source, **here)
     assert status == WRONG
-    assert "has a seed.sql.gz.enc already" in said
+    assert "has a seed already" in said
+
+
+def test_a_run_that_is_stopped_leaves_nothing(server: Server, newest: Seed) -> None:
+    """It is stopped while it waits for a table that somebody has locked."""
+    folder = server.folder()
+    script = 'mautic database mask; echo "$?" >"/shared/$1/status"'
+    waits = (
+        "SELECT COUNT(*) FROM information_schema.processlist"
+        " WHERE user = 'reader' AND state LIKE 'Waiting for table%'"
+    )
+    with closing(server.connect(newest.source)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLES leads WRITE")
+        server.client.exec_run(
+            ["sh", "-c", script, "sh", folder.name],
+            environment=server.environment(newest.source, folder),
+            detach=True,
+        )
+        until("run that waits", lambda: server.ask(waits) == [(1,)])
+        assert (folder / ".seed.sql.gz.enc.unfinished").exists()
+        stopped = server.client.exec_run(["pkill", "-TERM", "-f", "/opt/mautic/mask.php"])
+        assert stopped.exit_code == 0
+        cursor.execute("UNLOCK TABLES")
+    status = folder / "status"
+    until("end", lambda: status.exists() and status.read_text() == "143\n")
+    assert list(folder.iterdir()) == [status]
 
 
 def test_a_subset_takes_contacts_with_all_that_belongs_to_them(server: Server) -> None:

@@ -88,10 +88,9 @@ final class Masking
         $this->rules = MaskingRules::load((string) MauticEnvironment::get('MAUTIC_MASK_RULES'));
         $canaries = (string) MauticEnvironment::get('MAUTIC_MASK_CANARIES');
         $this->scan = new Scan(preg_split('/\R/', $canaries, -1, PREG_SPLIT_NO_EMPTY));
-        foreach ([SeedFile::NAME, self::MANIFEST] as $name) {
-            if (file_exists("{$this->folder}/{$name}")) {
-                throw new Stop("MAUTIC_MASK_FOLDER: {$this->folder} has a {$name} already", Stop::WRONG_SETTING);
-            }
+        // Written last: without it a seed is what a run that was killed has left.
+        if (file_exists("{$this->folder}/".self::MANIFEST)) {
+            throw new Stop("MAUTIC_MASK_FOLDER: {$this->folder} has a seed already", Stop::WRONG_SETTING);
         }
     }
 

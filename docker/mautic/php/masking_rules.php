@@ -28,7 +28,8 @@ require_once '/opt/mautic/waiting.php';
  */
 final class MaskingRules
 {
-    public const CUSTOM = ['keep', 'null', 'hash', 'text.lorem', 'text.scrub', 'url.strip', 'php.keep', 'php.empty', 'php.rewrite', 'json.keep', 'json.empty', 'date.month', 'generated',
+    /** What a project may choose from, beside const:TEXT. */
+    private const CHOICE = ['keep', 'null', 'hash', 'text.lorem', 'text.scrub', 'url.strip', 'php.keep', 'php.empty', 'php.rewrite', 'json.keep', 'json.empty', 'date.month', 'generated',
         'fake.email', 'fake.phone', 'fake.url', 'fake.first_name', 'fake.last_name', 'fake.company', 'fake.street', 'fake.city', 'fake.zip', 'fake.ip', 'site.rewrite'];
     /** A contact's own column is never kept under such a name. */
     private const DENIED = '/birth|ssn|iban|vat|tax|pass|token|secret|salary/i';
@@ -210,7 +211,7 @@ final class MaskingRules
         }
         $rules = self::byColumn(is_array($table['columns'] ?? null) ? $table['columns'] : []);
         foreach ($rules as $column => $rule) {
-            if (!in_array($rule, self::CUSTOM, true) && !str_starts_with($rule, 'const:')) {
+            if (!in_array($rule, self::CHOICE, true) && !str_starts_with($rule, 'const:')) {
                 throw $wrong("'{$rule}' of {$column} is no rule");
             }
             // A project may tell more of a table, and may take more away; it cannot let out what is masked.

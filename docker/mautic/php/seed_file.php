@@ -7,7 +7,7 @@ require_once '/opt/mautic/waiting.php';
 /**
  * A seed: SQL, a statement a line, compressed (gzip) and encrypted as it comes.
  *
- *   MAGIC, 24 bytes of libsodium's secretstream header, then frames of 65,536 bytes and a tag of 17 each
+ *   MAGIC, 24 bytes of libsodium's secretstream header, then frames of 16,384 bytes and a tag of 17 each
  *   (XChaCha20-Poly1305); the last one, which may be shorter, says that it is the last
  *
  * A frame that was changed, moved or left out, and an end that was cut off, are noticed. The file has its
@@ -17,7 +17,7 @@ final class SeedFile
 {
     public const NAME = 'seed.sql.gz.enc';
     public const MAGIC = "mautic-seed 1\n";
-    public const FRAME_BYTES = 65_536;
+    public const FRAME_BYTES = 16_384;
     /** Of pseudonyms, higher levels make little less, at thrice the time. */
     private const LEVEL = 1;
 
