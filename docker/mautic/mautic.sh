@@ -7,7 +7,8 @@
 #   migrate            installs Mautic into an empty database, or migrates it; once
 #   wait               ends when the database is migrated
 #   console ARG…       bin/console
-#   database VERB      create or drop a branch's database and user on a server
+#   database VERB      create or drop a branch's database and user on a server; mask one into a seed,
+#                      unseal a seed (from stdin, to stdout)
 # Anything else is run as it is.
 set -eu
 cd /var/www/html
@@ -97,9 +98,13 @@ case $role in
     supervise TERM php /opt/mautic/wait.php
     ;;
   database)
-    case ${2:-} in create | drop) ;; *) refuse "database needs create or drop" ;; esac
+    case ${2:-} in
+      create | drop) program=database ;;
+      mask | unseal) program=mask ;;
+      *) refuse "database needs create, drop, mask or unseal" ;;
+    esac
     [ $# -eq 2 ] || refuse "database takes one argument"
-    supervise TERM php /opt/mautic/database.php "$2"
+    supervise TERM php "/opt/mautic/$program.php" "$2"
     ;;
   *) exec "$@" ;;
 esac

@@ -1,0 +1,129 @@
+<?php
+
+declare(strict_types=1);
+
+require_once '/opt/mautic/waiting.php';
+
+/**
+ * A seed: SQL, a statement a line, compressed (gzip) and encrypted as it comes.
+ *
+ *   MAGIC, 24 bytes of libsodium's secretstream header, then frames of 16,384 bytes and a tag of 17 each
+ *   (XChaCha20-Poly1305); the last one, which may be shorter, says that it is the last
+ *
+ * A frame that was changed, moved or left out, and an end that was cut off, are noticed. The file has its
+ * name once it is whole.
+ */
+final class SeedFile
+{
+    public const NAME = 'seed.sql.gz.enc';
+    public const MAGIC = "mautic-seed 1\n";
+    public const FRAME_BYTES = 16_384;
+    /** Of pseudonyms, higher levels make little less, at thrice the time. */
+    private const LEVEL = 1;
+
+    /** @var resource|null */
+    private $file;
+    private string $state;
+    private string $frame = '';
+    private DeflateContext $deflate;
+    private HashContext $text;
+    private HashContext $bytes;
+    private int $size = 0;
+
+    public function __construct(private readonly string $folder, #[SensitiveParameter] string $key)
+    {
+        // What a run that was killed has left is written over; what another is writing is not.
+        $file = @fopen($this->unfinished(), 'cb') ?: throw new Stop("{$this->unfinished()} cannot be made: ".(error_get_last()['message'] ?? ''), Stop::FAILED);
+        if (!flock($file, LOCK_EX | LOCK_NB)) {
+            throw new Stop("{$this->unfinished()} is being written by another run", Stop::FAILED);
+        }
+        ftruncate($file, 0);
+        $this->file = $file;
+        $this->deflate = deflate_init(ZLIB_ENCODING_GZIP, ['level' => self::LEVEL]);
+        $this->text = hash_init('sha256');
+        $this->bytes = hash_init('sha256');
+        [$this->state, $header] = sodium_crypto_secretstream_xchacha20poly1305_init_push($key);
+        $this->put(self::MAGIC.$header);
+    }
+
+    public function write(string $text): void
+    {
+        hash_update($this->text, $text);
+        $this->encrypt(deflate_add($this->deflate, $text, ZLIB_NO_FLUSH));
+    }
+
+    /** @return array{sql_sha256: string, file_sha256: string, bytes: int} */
+    public function finish(): array
+    {
+        $this->encrypt(deflate_add($this->deflate, '', ZLIB_FINISH));
+        $this->put(sodium_crypto_secretstream_xchacha20poly1305_push($this->state, $this->frame, '', SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_TAG_FINAL));
+        if (!fflush($this->file) || !fsync($this->file) || !fclose($this->file) || !rename($this->unfinished(), "{$this->folder}/".self::NAME)) {
+            throw new Stop("{$this->folder}/".self::NAME.' cannot be written', Stop::FAILED);
+        }
+        $this->file = null;
+
+        return ['sql_sha256' => hash_final($this->text), 'file_sha256' => hash_final($this->bytes), 'bytes' => $this->size];
+    }
+
+    /** Removes what was written of a seed that will not be whole. */
+    public function discard(): void
+    {
+        if (null !== $this->file) {
+            fclose($this->file);
+            unlink($this->unfinished());
+            $this->file = null;
+        }
+    }
+
+    /**
+     * Decrypts a seed, part by part.
+     *
+     * @param resource $file
+     *
+     * @return Generator<string> SQL; what has come is right, but it is a whole seed only with the last part
+     */
+    public static function read($file, #[SensitiveParameter] string $key): Generator
+    {
+        $header = SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_HEADERBYTES;
+        $start = (string) stream_get_contents($file, strlen(self::MAGIC) + $header);
+        if (!str_starts_with($start, self::MAGIC) || strlen($start) !== strlen(self::MAGIC) + $header) {
+            throw new Stop('this is no seed', Stop::FAILED);
+        }
+        $state = sodium_crypto_secretstream_xchacha20poly1305_init_pull(substr($start, -$header), $key);
+        $inflate = inflate_init(ZLIB_ENCODING_GZIP);
+        do {
+            $frame = (string) stream_get_contents($file, self::FRAME_BYTES + SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_ABYTES);
+            $found = strlen($frame) < SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_ABYTES ? false : sodium_crypto_secretstream_xchacha20poly1305_pull($state, $frame);
+            if (false === $found) {
+                throw new Stop('the seed is damaged, cut off, or of another key', Stop::FAILED);
+            }
+            yield inflate_add($inflate, $found[0]);
+        } while (SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_TAG_FINAL !== $found[1]);
+        if ('' !== (string) stream_get_contents($file, 1)) {
+            throw new Stop('the seed goes on after its end', Stop::FAILED);
+        }
+    }
+
+    private function unfinished(): string
+    {
+        return "{$this->folder}/.".self::NAME.'.unfinished';
+    }
+
+    private function encrypt(string $bytes): void
+    {
+        $this->frame .= $bytes;
+        for ($at = 0; strlen($this->frame) - $at > self::FRAME_BYTES; $at += self::FRAME_BYTES) {
+            $this->put(sodium_crypto_secretstream_xchacha20poly1305_push($this->state, substr($this->frame, $at, self::FRAME_BYTES)));
+        }
+        $this->frame = substr($this->frame, $at);
+    }
+
+    private function put(string $bytes): void
+    {
+        hash_update($this->bytes, $bytes);
+        $this->size += strlen($bytes);
+        if (strlen($bytes) !== @fwrite($this->file, $bytes)) {
+            throw new Stop("{$this->unfinished()} cannot be written: ".(error_get_last()['message'] ?? ''), Stop::FAILED);
+        }
+    }
+}

@@ -1,0 +1,568 @@
+"""`mautic database mask`: on a real server, with the recorded schemas of Mautic's lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+import pytest
+
+from tests.integration.standin_support import container, pair, until
+from tests.support.controlplane import free_ports
+from tests.support.images import standin
+from tests.support.masking import (
+    CANARY,
+    REMOVING,
+    REPLACING,
+    ROWS,
+    RULES,
+    SITE,
+    TEXTS,
+    VERSIONS,
+    columns,
+    fill,
+)
+
+if TYPE_CHECKING:
+    import docker
+
+ROOT_PASSWORD = "of the root"
+READER = "of the reader"
+SALT, OTHER_SALT, KEY = "s" * 40, "t" * 40, "0f" * 32
+WRONG, FAILED = 78, 1
+ADDRESS = r"[\w.+-]+(?:@|%40|&#64;)(?:[\w-]+\.)+[a-z]{2,}"
+
+
+@dataclass
+class Server:
+    """A database server, and the image beside it.
+
+    Attributes:
+        client: a container of the mautic image.
+        port: the server's, on loopback.
+        shared: a folder that the container has as /shared.
+        root: the administrator's connection, once there is one.
+    """
+
+    client: Any
+    port: int
+    shared: Path
+    root: pymysql.Connection[Any] | None = None
+
+    def connect(self, database: str | None = None) -> pymysql.Connection[Any]:
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="root",
+            password=ROOT_PASSWORD,
+            database=database,
+            charset="utf8mb4",
+            autocommit=True,
+        )
+
+    def ask(self, question: str, database: str = "mysql") -> list[tuple[Any, ...]]:
+        self.root = self.root or self.connect()
+        self.root.select_db(database)
+        with self.root.cursor() as cursor:
+            cursor.execute(question)
+            return list(cursor.fetchall())
+
+    def source(self, version: str = VERSIONS[-1]) -> str:
+        """Make a full database that the reader may only read; return its name."""
+        name = f"source_{secrets.token_hex(4)}"
+        with closing(self.connect()) as connection:
+            fill(connection, name, version)
+        self.ask(f"GRANT SELECT ON `{name}`.* TO reader")
+        return name
+
+    def mask(self, database: str, **environment: str) -> tuple[int, str, Path]:
+        """Run the role; return exit status, output, and the folder of the seed."""
+        folder = self.folder()
+        given = {**self.environment(database, folder), **environment}
+        done = self.client.exec_run(["mautic", "database", "mask"], environment=given)
+        said = done.output.decode()
+        assert SALT not in said
+        assert KEY not in said
+        return done.exit_code, said, folder
+
+    def folder(self) -> Path:
+        """Make a folder that the container may write to."""
+        folder = self.shared / secrets.token_hex(4)
+        folder.mkdir()
+        folder.chmod(0o777)
+        return folder
+
+    def environment(self, database: str, folder: Path) -> dict[str, str]:
+        """Return the settings of a run."""
+        return {
+            "MAUTIC_DB_HOST": "127.0.0.1",
+            "MAUTIC_DB_PORT": str(self.port),
+            "MAUTIC_DB_DATABASE": database,
+            "MAUTIC_DB_USER": "reader",
+            "MAUTIC_DB_PASSWORD": READER,
+            "MAUTIC_SITE_URL": SITE,
+            "MAUTIC_MASK_FOLDER": f"/shared/{folder.name}",
+            "MAUTIC_MASK_SALT_FILE": self.file(SALT),
+            "MAUTIC_MASK_KEY_FILE": self.file(KEY),
+        }
+
+    def file(self, content: str) -> str:
+        """Write a file; return its name in the container."""
+        path = self.shared / f"{secrets.token_hex(4)}.txt"
+        path.write_text(content)
+        return f"/shared/{path.name}"
+
+    def unseal(self, folder: Path, key: str = KEY) -> tuple[int, str, str]:
+        """Decrypt a seed; return exit status, what was said, and the SQL."""
+        script = 'mautic database unseal <"$1/seed.sql.gz.enc" >"$1/seed.sql"'
+        done = self.client.exec_run(
+            ["sh", "-c", script, "sh", f"/shared/{folder.name}"],
+            environment={"MAUTIC_MASK_KEY_FILE": self.file(key)},
+        )
+        return done.exit_code, done.output.decode(), (folder / "seed.sql").read_text()
+
+    def load(self, sql: str) -> str:
+        """Load a seed's SQL into a database of its own, a statement a line; return its name."""
+        name = f"seed_{secrets.token_hex(4)}"
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+            cursor.execute(f"USE {name}")
+            for line in sql.splitlines():
+                cursor.execute(line)
+        return name
+
+
+@pytest.fixture(scope="module")
+def server(
+    engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    shared = tmp_path_factory.mktemp("masking")
+    for folder in (shared, *shared.parents[:2]):
+        folder.chmod(0o755)
+    (port,) = free_ports(1)
+    with (
+        container(
+            engine,
+            standin(engine, "database"),
+            environment={"MYSQL_ROOT_PASSWORD": ROOT_PASSWORD},
+            ports={"3306/tcp": ("127.0.0.1", port)},
+            tmpfs={
+                "/var/lib/mysql": "uid=999,gid=999",
+                "/tmp": "",
+                "/run/mysqld": "uid=999,gid=999",
+            },
+        ),
+        container(
+            engine,
+            pair(engine)[0],
+            ["sleep", "3600"],
+            network_mode="host",
+            volumes={str(shared): {"bind": "/shared", "mode": "rw"}},
+        ) as client,
+    ):
+        made = Server(client, port, shared)
+
+        def answers() -> bool:
+            try:
+                return made.ask("SELECT 1") == [(1,)]
+            except pymysql.MySQLError:
+                return False
+
+        until("database", answers)
+        made.ask(f"CREATE USER reader IDENTIFIED BY '{READER}'")
+        yield made
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A seed, and what it was made of.
+
+    Attributes:
+        source: the database that was read.
+        folder: where it lies.
+        manifest: what its manifest says.
+        sql: what is in it.
+        database: what was loaded from it.
+    """
+
+    source: str
+    folder: Path
+    manifest: dict[str, Any]
+    sql: str
+    database: str
+
+
+def seed(server: Server, source: str, salt: str = SALT, **environment: str) -> Seed:
+    """Mask a database, and load what comes of it."""
+    status, said, folder = server.mask(
+        source, MAUTIC_MASK_SALT_FILE=server.file(salt), **environment
+    )
+    assert status == 0, said
+    status, said, sql = server.unseal(folder)
+    assert status == 0, said
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return Seed(source, folder, manifest, sql, server.load(sql))
+
+
+@pytest.fixture(scope="module")
+def seeds(server: Server) -> dict[str, Seed]:
+    """A seed of each version."""
+    return {version: seed(server, server.source(version)) for version in VERSIONS}
+
+
+@pytest.fixture(scope="module")
+def newest(seeds: dict[str, Seed]) -> Seed:
+    return seeds[VERSIONS[-1]]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_seed_holds_every_row_that_goes_along_and_nobody(
+    server: Server, seeds: dict[str, Seed], version: str
+) -> None:
+    made = seeds[version]
+    for text in (made.sql, json.dumps(made.manifest)):
+        assert set(re.findall(CANARY, text)) == set()
+    addresses = set(re.findall(ADDRESS, made.sql, re.I))
+    assert len(addresses) > 100
+    assert [each for each in addresses if not each.lower().endswith("example.com")] == []
+    assert "mautic.shop.test" not in made.sql
+    assert "https://site.example.com/x" in made.sql
+
+    tables = [row[0] for row in server.ask("SHOW TABLES", made.source)]
+    assert sorted(tables) == sorted(row[0] for row in server.ask("SHOW TABLES", made.database))
+    for table in tables:
+        (before,), (after,) = (
+            server.ask(f"SELECT COUNT(*) FROM `{table}`", database)[0]  # noqa: S608
+            for database in (made.source, made.database)
+        )
+        assert before >= ROWS
+        gone = RULES["tables"].get(table, {}).get("empty", False)
+        assert after == (0 if gone else before), table
+        assert made.manifest["rows"].get(table) == (None if gone else before)
+    assert made.manifest["unreadable_values"] == 0
+    assert made.manifest["file_sha256"] == sha256(made.folder / "seed.sql.gz.enc")
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def values(server: Server, database: str, rules: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Return the values of text columns with certain rules, by column, in the rows' order."""
+    with closing(server.connect(database)) as connection, connection.cursor() as cursor:
+        wanted = [
+            each
+            for each in columns(cursor, database)
+            if each.rule.startswith(rules) and each.kind in TEXTS and not each.generated
+        ]
+        found = {}
+        for each in wanted:
+            cursor.execute(f"SELECT `{each.name}` FROM `{each.table}`")  # noqa: S608
+            found[f"{each.table}.{each.name}"] = [row[0] for row in cursor.fetchall()]
+    return found
+
+
+def test_no_masked_value_is_its_source(server: Server, newest: Seed) -> None:
+    before = values(server, newest.source, REMOVING)
+    after = values(server, newest.database, REMOVING)
+    assert len(before) > 100
+    for column, each in before.items():
+        old = {str(value) for value in each if value is not None and len(str(value)) >= 8}
+        assert old & {str(value) for value in after[column]} == set(), column
+
+
+def test_the_same_salt_gives_the_same_bytes_and_another_no_pseudonym_in_common(
+    server: Server, newest: Seed
+) -> None:
+    status, said, again = server.mask(newest.source)
+    assert status == 0, said
+    assert server.unseal(again)[2] == newest.sql
+    manifest = json.loads((again / "manifest.json").read_text())
+    other = seed(server, newest.source, OTHER_SALT)
+    for key in ("sql_sha256", "salt_id"):
+        assert manifest[key] == newest.manifest[key] != other.manifest[key]
+    assert newest.manifest["rules_sha256"] == other.manifest["rules_sha256"]
+    first, second = (
+        {value for each in found.values() for value in each if value}
+        for found in (values(server, made.database, REPLACING) for made in (newest, other))
+    )
+    assert len(first) > 100
+    assert first & second == set()
+
+
+def test_what_was_joined_stays_joined(server: Server, newest: Seed) -> None:
+    for joined in (
+        "email_stats s ON s.lead_id = l.id AND s.email_address = l.email",
+        "companies c ON c.id = l.id AND c.companyname = l.company",
+        "form_results_1_contact f ON f.submission_id = l.id AND f.your_mail = l.email",
+        "users u ON u.id = l.created_by"
+        " AND CONCAT(u.first_name, ' ', u.last_name) = l.created_by_user",
+        "users u ON u.id = l.id AND l.generated_email_domain = SUBSTRING_INDEX(l.email, '@', -1)",
+    ):
+        found = server.ask(f"SELECT COUNT(*) FROM leads l JOIN {joined}", newest.database)  # noqa: S608
+        assert found == [(ROWS,)], joined
+    domains = "SELECT COUNT(DISTINCT generated_email_domain) FROM leads"
+    assert server.ask(domains, newest.database) == [(1,)]
+    answers = "SELECT DISTINCT colour, gone FROM form_results_1_contact"
+    assert server.ask(answers, newest.database) == [("kept red", None)]
+    lengths = "SELECT CHAR_LENGTH(text) FROM lead_notes ORDER BY id"
+    assert server.ask(lengths, newest.database) == server.ask(lengths, newest.source)
+
+
+def references(server: Server, database: str) -> list[tuple[str, str, str, str]]:
+    """Return table and column of each foreign key, and what they refer to."""
+    found = server.ask(
+        "SELECT table_name, column_name, referenced_table_name, referenced_column_name"
+        " FROM information_schema.key_column_usage"
+        " WHERE table_schema = DATABASE() AND referenced_table_name IS NOT NULL",
+        database,
+    )
+    assert len(found) > 100
+    return [*found, ("form_results_1_contact", "submission_id", "form_submissions", "id")]
+
+
+def orphans(server: Server, database: str) -> list[tuple[str, str]]:
+    """Return the columns that refer to rows that are not there."""
+    lost = []
+    for table, column, parent, key in references(server, database):
+        question = (
+            f"SELECT COUNT(*) FROM `{table}` t LEFT JOIN `{parent}` p ON p.`{key}` = t.`{column}`"  # noqa: S608
+            f" WHERE t.`{column}` IS NOT NULL AND p.`{key}` IS NULL"
+        )
+        if server.ask(question, database) != [(0,)]:
+            lost.append((table, column))
+    return lost
+
+
+def test_no_row_refers_to_one_that_is_left_out(server: Server, newest: Seed) -> None:
+    assert orphans(server, newest.database) == []
+
+
+def test_serialised_values_stay_readable(server: Server, newest: Seed) -> None:
+    found = values(server, newest.database, ("php.", "json."))
+    assert len(found) > 50
+    check = """foreach (json_decode(stream_get_contents(STDIN)) as [$rule, $value]) {
+        $read = 'php' === $rule ? @unserialize($value, ['allowed_classes' => false])
+            : json_decode($value, true);
+        echo json_encode($read), "\\n";
+    }"""
+    pairs = [
+        ["php" if each.startswith(("a:", "s:")) else "json", each]
+        for column in found.values()
+        for each in column
+        if each
+    ]
+    (server.shared / "values.json").write_text(json.dumps(pairs))
+    (server.shared / "check.php").write_text(f"<?php {check}")
+    done = server.client.exec_run(["sh", "-c", "php /shared/check.php </shared/values.json"])
+    read = [json.loads(line) for line in done.output.decode().splitlines()]
+    assert len(read) == len(pairs)
+    assert all(isinstance(each, (dict, list)) for each in read)
+    actions = [each for each in read if isinstance(each, dict) and each.get("to")]
+    assert actions
+    for each in actions:
+        assert each["to"] == "sink@example.com"
+        assert each["email"] == 12
+        assert each["password"] == ""
+        assert each["site"] == "https://site.example.com/form/1"
+        assert each["list"][1:4] == [7, True, None]
+        assert each["name"].startswith("kept \u00fc c")
+
+
+def test_a_new_table_column_or_plugin_ends_the_run_by_name(server: Server) -> None:
+    database = server.source()
+    for change in (
+        "CREATE TABLE custom_item (id INT PRIMARY KEY, name TEXT)",
+        "ALTER TABLE companies ADD nickname VARCHAR(50)",
+        "ALTER TABLE page_hits ADD score INT",
+        "UPDATE plugins SET bundle = 'AcmeBundle' WHERE id = 2",
+    ):
+        server.ask(change, database)
+
+    status, said, folder = server.mask(database)
+
+    assert status == FAILED
+    named = ("table custom_item", "companies.nickname", "page_hits.score", "plugin AcmeBundle")
+    for each in named:
+        assert each in said
+    assert list(folder.iterdir()) == []
+
+    rules = {
+        "tables": {
+            "custom_item": {"columns": {"keep": ["id"], "text.lorem": ["name"]}},
+            "companies": {"columns": {"null": ["nickname"]}},
+            "page_hits": {"columns": {"keep": ["score"]}},
+        },
+        "plugins": ["AcmeBundle"],
+    }
+    server.ask("INSERT INTO custom_item VALUES (1, 'Kanarie123456 is here')", database)
+    status, said, folder = server.mask(database, MAUTIC_MASK_RULES=server.file(json.dumps(rules)))
+    assert status == 0, said
+    _, _, sql = server.unseal(folder)
+    assert not re.search(CANARY, sql)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["rows"]["custom_item"] == 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        ({"tables": {"leads": {"columns": {"keep": ["email"]}}}}, "email has a rule already"),
+        ({"tables": {"audit_log": {"columns": {"keep": ["details"]}}}}, "audit_log"),
+        ({"tables": {"x": {"columns": {"kep": ["a"]}}}}, "'kep' of a is no rule"),
+        ({"tables": {"x": {"columns": {"keep": ["a"]}, "mode": "keep"}}}, "x: must have columns"),
+        ({"table": {}}, "must be a JSON object with tables and plugins"),
+    ],
+)
+def test_the_projects_rules_let_out_nothing_that_is_masked(
+    server: Server, newest: Seed, rules: dict[str, Any], named: str
+) -> None:
+    file = server.file(json.dumps(rules))
+    status, said, folder = server.mask(newest.source, MAUTIC_MASK_RULES=file)
+    assert (status, list(folder.iterdir())) == (WRONG, [])
+    assert named in said
+
+
+def test_a_canary_in_what_would_leave_ends_the_run_by_column(server: Server, newest: Seed) -> None:
+    canaries = server.file("not there\nkept\n")
+    status, said, folder = server.mask(newest.source, MAUTIC_MASK_CANARIES_FILE=canaries)
+    assert (status, list(folder.iterdir())) == (FAILED, [])
+    assert "a canary would leave in leads.title" in said
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"MAUTIC_MASK_SALT_FILE": ""}, "MAUTIC_MASK_SALT_FILE is not set"),
+        ({"MAUTIC_MASK_SALT": SALT}, "MAUTIC_MASK_SALT is not read"),
+        ({"MAUTIC_MASK_KEY": KEY}, "MAUTIC_MASK_KEY is not read"),
+        ({"MAUTIC_MASK_CONTACTS": "many"}, "MAUTIC_MASK_CONTACTS must be a whole number"),
+        ({"MAUTIC_MASK_FOLDER": ""}, "MAUTIC_MASK_FOLDER is not set"),
+    ],
+)
+def test_settings_are_refused_by_name(
+    server: Server, newest: Seed, environment: dict[str, str], named: str
+) -> None:
+    status, said, _ = server.mask(newest.source, **environment)
+    assert status == WRONG
+    assert named in said
+
+
+def test_a_seed_that_was_changed_or_cut_off_is_noticed(server: Server, newest: Seed) -> None:
+    whole = (newest.folder / "seed.sql.gz.enc").read_bytes()
+    assert b"INSERT" not in whole
+    assert len(whole) > 2 * 16_384, "several frames"
+    folder = server.folder()
+    changed = whole[:-200] + bytes([whole[-200] ^ 1]) + whole[-199:]
+    for damaged in (whole[:-1], whole[: 38 + 16_384 + 17], changed, whole + b"x", b""):
+        (folder / "seed.sql.gz.enc").write_bytes(damaged)
+        status, said, _ = server.unseal(folder)
+        assert status == FAILED
+        assert "seed" in said
+    (folder / "seed.sql.gz.enc").write_bytes(whole)
+    assert server.unseal(folder)[0] == 0
+    assert server.unseal(folder, "1f" * 32)[0] == FAILED
+
+
+def test_what_a_killed_run_has_left_is_written_over_and_a_seed_is_not(
+    server: Server, newest: Seed
+) -> None:
+    folder = server.folder()
+    for name in (".seed.sql.gz.enc.unfinished", "seed.sql.gz.enc"):
+        (folder / name).write_bytes(b"x" * 10_000_000)
+        (folder / name).chmod(0o666)
+    here = {"MAUTIC_MASK_FOLDER": f"/shared/{folder.name}"}
+    status, said, _ = server.mask(newest.source, **here)
+    assert status == 0, said
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "seed.sql.gz.enc"]
+    assert server.unseal(folder)[0] == 0
+    status, said, _ = server.mask(newest.source, **here)
+    assert status == WRONG
+    assert "has a seed already" in said
+
+
+def test_a_run_that_is_stopped_leaves_nothing(server: Server, newest: Seed) -> None:
+    """It is stopped while it waits for a table that somebody has locked."""
+    folder = server.folder()
+    script = 'mautic database mask; echo "$?" >"/shared/$1/status"'
+    waits = (
+        "SELECT COUNT(*) FROM information_schema.processlist"
+        " WHERE user = 'reader' AND state LIKE 'Waiting for table%'"
+    )
+    with closing(server.connect(newest.source)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLES leads WRITE")
+        server.client.exec_run(
+            ["sh", "-c", script, "sh", folder.name],
+            environment=server.environment(newest.source, folder),
+            detach=True,
+        )
+        until("run that waits", lambda: server.ask(waits) == [(1,)])
+        assert (folder / ".seed.sql.gz.enc.unfinished").exists()
+        stopped = server.client.exec_run(["pkill", "-TERM", "-f", "/opt/mautic/mask.php"])
+        assert stopped.exit_code == 0
+        cursor.execute("UNLOCK TABLES")
+    status = folder / "status"
+    until("end", lambda: status.exists() and status.read_text() == "143\n")
+    assert list(folder.iterdir()) == [status]
+
+
+def test_a_subset_takes_contacts_with_all_that_belongs_to_them(server: Server) -> None:
+    database = server.source()
+    with closing(server.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0")
+        # Of another contact's device and address, and a segment of one contact.
+        cursor.execute("UPDATE page_hits SET device_id = id % 3 + 1, ip_id = id % 3 + 1")
+        cursor.execute(
+            "INSERT INTO leads (id, is_published, points) SELECT 10 + seq, 1, 0 FROM seq_1_to_500"
+        )
+        cursor.execute(
+            "INSERT INTO lead_lists_leads (leadlist_id, lead_id, date_added, manually_removed,"
+            " manually_added) SELECT 1, 10 + seq, NOW(), 0, 0 FROM seq_1_to_500"
+        )
+        cursor.execute("UPDATE users SET email = 'kanarie800003@people.test' WHERE id = 3")
+        cursor.execute("DELETE FROM campaign_leads")
+        cursor.execute("DELETE FROM lead_lists_leads WHERE lead_id <= 3")
+
+        # A plugin's own table, whose rows alone name an address.
+        cursor.execute(
+            "CREATE TABLE acme_visits (id INT PRIMARY KEY, lead_id BIGINT UNSIGNED,"
+            " ip_id INT UNSIGNED, FOREIGN KEY (ip_id) REFERENCES ip_addresses (id))"
+        )
+        cursor.execute(
+            "INSERT INTO ip_addresses (id, ip_address) VALUES (9, '192.0.2.9'), (10, '192.0.2.10')"
+        )
+        cursor.execute("INSERT INTO acme_visits VALUES (1, 3, 9), (2, 999, 9)")
+
+    visits = {"contact": "lead_id", "columns": {"keep": ["id", "lead_id", "ip_id"]}}
+    rules = {"tables": {"acme_visits": visits}}
+    limits = {
+        "MAUTIC_MASK_CONTACTS": "20",
+        "MAUTIC_MASK_PER_GROUP": "2",
+        "MAUTIC_MASK_RULES": server.file(json.dumps(rules)),
+    }
+    made = seed(server, database, **limits)
+
+    assert made.manifest["contacts"] == made.manifest["rows"]["leads"] == 20
+    assert not re.search(CANARY, made.sql)
+    taken = {row[0] for row in server.ask("SELECT id FROM leads", made.database)}
+    assert 3 in taken, "the contact of a user"
+    assert len(taken & set(range(11, 511))) >= 2, "of the segment"
+    assert orphans(server, made.database) == []
+    assert server.ask("SELECT COUNT(*) FROM email_stats_devices", made.database)[0][0] > 0
+    assert server.ask("SELECT lead_id FROM acme_visits", made.database) == [(3,)]
+    named = {row[0] for row in server.ask("SELECT id FROM ip_addresses", made.database)}
+    assert 9 in named
+    assert 10 not in named
+    again = server.mask(database, **limits)[2]
+    assert (
+        json.loads((again / "manifest.json").read_text())["sql_sha256"]
+        == (made.manifest["sql_sha256"])
+    )
