@@ -209,7 +209,7 @@ class Helm:
             raise
 
 
-def revision_secret_name(release: str, revision: int) -> str:
+def revision_secret_name(release: str, revision: int | str) -> str:
     """Return the name of the Secret that Helm keeps a revision in."""
     return f"sh.helm.release.v1.{release}.v{revision}"
 

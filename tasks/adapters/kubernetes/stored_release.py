@@ -14,9 +14,12 @@ import zlib
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import UnreadableError
+
+if TYPE_CHECKING:
+    from yaml.nodes import Node
 
 RECORD_MAX_BYTES = 64 << 20
 """How long an unpacked record may be; a Secret holds 1 MiB, which may unpack to a thousand."""
@@ -25,6 +28,11 @@ _GZIP = 31
 _SEPARATOR = re.compile(r"\n---[^\n]*(?:\n|\Z)")
 """What separates documents for Helm's client (k8s.io/apimachinery, splitYAMLDocument): more than
 YAML's own marker, so that text could otherwise hide a second document."""
+
+_FIELDS = frozenset({"hooks", "info", "manifest", "name", "namespace", "version"})
+"""The fields of a record that Helm acts by."""
+DEPTH_MAX = 100
+"""How deep a manifest may be nested; schemas of custom kinds, the deepest there are, stay below."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def unpack(packed: str) -> dict[str, Any]:
         text = unzip.decompress(b64decode(b64decode(packed)), RECORD_MAX_BYTES)
         if unzip.unconsumed_tail or not unzip.eof:
             raise UnreadableError(f"it is cut off, or has more than {RECORD_MAX_BYTES} bytes")
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_once)
     except (binascii.Error, zlib.error, ValueError, RecursionError) as error:
         raise UnreadableError("it is no gzipped JSON") from error
     if not isinstance(found, dict):
@@ -64,26 +72,82 @@ def unpack(packed: str) -> dict[str, Any]:
     return found
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON in which no key is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
 def named_objects(record: dict[str, Any]) -> Iterator[Named]:
     """Yield the objects that a record's manifest names; those of hooks are never used.
 
+    What Helm could read in another way is not read at all: its JSON takes keys in any case, its
+    YAML merges keys in another order and decodes those of other types, and an object with `items`
+    is a list to it, whatever its kind (k8s.io/apimachinery, unstructured; seen with 4.3.1).
+
     Raises:
-        UnreadableError: the manifest is no list of objects.
+        UnreadableError: the manifest is no list of objects, or could be read in another way.
     """
     import yaml
 
+    for key in record:
+        if key != key.casefold() and key.casefold() in _FIELDS:
+            raise UnreadableError(f"its field {key!r} is another one for Helm")
     manifest = record.get("manifest") or ""
     if not isinstance(manifest, str):
         raise UnreadableError("its manifest is no text")
     for part in _SEPARATOR.split(f"\n{manifest}"):
         try:
-            item = yaml.load(part, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            item = _compose(part)
+        except (yaml.YAMLError, ValueError) as error:
             raise UnreadableError("its manifest is no YAML") from error
-        if item is None:
-            continue
-        meta = item.get("metadata") if isinstance(item, dict) else None
-        if not isinstance(meta, dict):
-            raise UnreadableError("its manifest has something that is no object")
-        words = (item.get("apiVersion"), item.get("kind"), meta.get("name"), meta.get("namespace"))
-        yield Named(*(str(word or "") for word in words))
+        if item is not None:
+            fields = _fields(item)
+            if any(key.casefold() == "items" for key in fields):
+                raise UnreadableError("its manifest has a list of objects")
+            meta = _fields(fields.get("metadata"))
+            parts = (fields.get("apiVersion"), fields.get("kind"))
+            yield Named(*map(_text, (*parts, meta.get("name"), meta.get("namespace"))))
+
+
+def _compose(document: str) -> Node | None:
+    """Return a document's root, or None if it is empty.
+
+    The depth is looked at first, without recursion: a deep document would end the process.
+    """
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    depth = 0
+    for event in yaml.parse(document, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH_MAX:
+            raise UnreadableError("its manifest is nested too deeply")
+    root: Node | None = yaml.compose(document, Loader=loader)
+    return root
+
+
+def _fields(node: Node | None) -> dict[str, Node]:
+    """Return a mapping's values, if every key of it is plain text and there once."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        raise UnreadableError("its manifest has something that is no object")
+    fields: dict[str, Node] = {}
+    for key, value in node.value:
+        name = _text(key)
+        if name in fields or name == "<<":
+            raise UnreadableError(f"its manifest has the key {name!r} twice, or merged")
+        fields[name] = value
+    return fields
+
+
+def _text(node: Node | None) -> str:
+    if node is None:
+        return ""
+    if node.tag != "tag:yaml.org,2002:str":
+        raise UnreadableError("its manifest has something else where text belongs")
+    return str(node.value)

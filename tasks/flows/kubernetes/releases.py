@@ -9,7 +9,7 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.kubernetes.helm import Helm, Revision, revision_secret_name
 from tasks.adapters.kubernetes.stored_release import unpack
-from tasks.core.errors import ClusterError
+from tasks.core.errors import ClusterError, UnreadableError
 from tasks.core.images.wait_messages import last_message
 from tasks.core.kubernetes.manifests import INSTANCE, JOB_NAME
 from tasks.core.kubernetes.objects import (
@@ -43,8 +43,10 @@ def revisions(cluster: Cluster, release: str, namespace: str) -> list[Revision]:
     """
     selector = f"owner=helm,name={release}"
     found = cluster.find("Secret", namespace, selector, metadata_only=True)
-    labels = (item["metadata"]["labels"] for item in found)
-    unsorted = (Revision(int(each["version"]), each["status"]) for each in labels)
+    labels = [item["metadata"]["labels"] for item in found]
+    # What has no number is not of Helm's making.
+    numbered = [each for each in labels if each.get("version", "").isdecimal()]
+    unsorted = (Revision(int(each["version"]), each.get("status", "")) for each in numbered)
     ordered = sorted(unsorted, key=lambda revision: revision.number)
     if ordered and ordered[-1].status == "failed":
         ordered[-1] = _recorded(cluster, release, namespace, ordered[-1])
@@ -174,5 +176,10 @@ def _recorded(cluster: Cluster, release: str, namespace: str, labelled: Revision
     found = cluster.get("Secret", revision_secret_name(release, labelled.number), namespace)
     if found is None:  # it has gone in the meantime
         return labelled
-    record = unpack(found["data"]["release"])
-    return replace(labelled, status=record["info"]["status"])
+    try:
+        record = unpack((found.get("data") or {}).get("release", ""))
+    except UnreadableError:  # nor is it for Helm
+        return labelled
+    info = record.get("info")
+    status = info.get("status") if isinstance(info, dict) else None
+    return replace(labelled, status=status) if isinstance(status, str) else labelled

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.helm import revision_secret_name
 from tasks.adapters.kubernetes.stored_release import Named, named_objects, unpack
 from tasks.core.errors import RefusedError, UnreadableError
+from tasks.core.kubernetes.objects import Object, labels_of
 
 SHOWN_MAX = 5
 """How many foreign objects are named."""
@@ -27,9 +31,10 @@ def check_records(cluster: Cluster, release: str, namespace: str) -> None:
             known[item.api] = cluster.namespaced_kinds(item.api)
         return item.namespace not in {"", namespace} or item.kind not in known[item.api]
 
-    for secret in cluster.find("Secret", namespace, f"owner=helm,name={release}"):
+    for secret in _records(cluster, release, namespace):
         name = secret["metadata"]["name"]
         try:
+            _check_name(secret, release)
             packed = (secret.get("data") or {}).get("release", "")
             foreign = sorted(
                 {str(item) for item in named_objects(unpack(packed)) if is_foreign(item)}
@@ -46,6 +51,27 @@ def check_records(cluster: Cluster, release: str, namespace: str) -> None:
                 f"{', '.join(foreign[:SHOWN_MAX])}{more}",
                 hint=_hint(name, namespace),
             )
+
+
+def _records(cluster: Cluster, release: str, namespace: str) -> Iterator[Object]:
+    """Yield the Secrets that Helm reads: it lists them by labels, and takes one by its name."""
+    labelled = cluster.find("Secret", namespace, f"owner=helm,name={release}")
+    yield from labelled
+    known = {each["metadata"]["name"] for each in labelled}
+    start = revision_secret_name(release, "")
+    for each in cluster.find("Secret", namespace, metadata_only=True):
+        name = each["metadata"]["name"]
+        if name.startswith(start) and name not in known:
+            found = cluster.get("Secret", name, namespace)
+            if found is not None:
+                yield found
+
+
+def _check_name(secret: Object, release: str) -> None:
+    """Check that a record is of the revision that its labels say."""
+    version = labels_of(secret).get("version", "")
+    if secret["metadata"]["name"] != revision_secret_name(release, version):
+        raise UnreadableError(f"its labels are those of another revision ({version or 'none'})")
 
 
 def _hint(name: str, namespace: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 from base64 import b64encode
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 
@@ -21,10 +23,16 @@ def packed(content: bytes) -> str:
     return b64encode(b64encode(gzip.compress(content))).decode()
 
 
-def check(data: dict[str, str]) -> None:
+FIRST = f"sh.helm.release.v1.{RELEASE}.v1"
+LABELS = {"owner": "helm", "name": RELEASE, "version": "1", "status": "deployed"}
+
+
+def check(
+    data: dict[str, str], name: str = FIRST, labels: Mapping[str, str] = MappingProxyType(LABELS)
+) -> None:
     cluster = FakeCluster()
-    cluster.put("Secret", "v1", NAMESPACE, labels={"owner": "helm", "name": RELEASE})
-    cluster.objects["Secret", NAMESPACE, "v1"]["data"] = data
+    cluster.put("Secret", name, NAMESPACE, labels=dict(labels))
+    cluster.objects["Secret", NAMESPACE, name]["data"] = data
     check_records(cluster, RELEASE, NAMESPACE)  # type: ignore[arg-type]
 
 
@@ -51,8 +59,6 @@ def test_what_is_the_release_s_own_passes(manifest: str) -> None:
         (ELSEWHERE, "configmap/a in namespace kube-system"),
         (f"{OWN}---\n{ELSEWHERE}", "configmap/a in namespace kube-system"),
         (GLOBAL, "namespace/prod"),
-        # Helm takes a list apart.
-        (f"apiVersion: v1\nkind: List\nmetadata: {{}}\nitems: [{{{GLOBAL!r}: x}}]", "list/"),
         ("apiVersion: no.such/v1\nkind: Thing\nmetadata: {name: x}", "thing/x"),
         # For YAML one document, for Helm two.
         (f"{ELSEWHERE}---x: y\n{OWN}", "configmap/a in namespace kube-system"),
@@ -63,7 +69,63 @@ def test_what_is_not_is_refused_by_name(manifest: str, named: str) -> None:
     with pytest.raises(RefusedError) as told:
         check_manifest(manifest)
     assert f"names what is not of this release: {named}" in told.value.message
-    assert f"kubectl delete secret v1 --namespace {NAMESPACE}" in (told.value.hint or "")
+    assert f"kubectl delete secret {FIRST} --namespace {NAMESPACE}" in (told.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        # An object with items is a list, of whatever kind it says it is.
+        f"apiVersion: v1\nkind: List\nmetadata: {{}}\nitems: [{{{GLOBAL!r}: x}}]",
+        f"{OWN}items: [{{metadata: {{name: a, namespace: kube-system}}}}]",
+        f"{OWN}Items: []",
+        # Helm lets the later one win.
+        OWN.replace("name: own", f"name: own, namespace: {NAMESPACE}, <<: {{namespace: other}}"),
+        OWN.replace("name: own", f"name: own, namespace: {NAMESPACE}, namespace: other"),
+        f"{OWN}metadata: {{name: own, namespace: other}}\n",
+        f"{OWN}? !!binary bWV0YWRhdGE=\n: {{name: own, namespace: other}}\n",
+        OWN.replace("name: own", "name: own, !!binary bmFtZXNwYWNl : other"),
+        OWN.replace("own", "!!bool x"),
+        OWN.replace("own", "!!timestamp x"),
+        OWN.replace("own", "{a: b}"),
+        # Either would end the process, or hold it up for years.
+        f"a: {'[' * 100_000}",
+        "- " * 30_000,
+        "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9 if n else 'x')}]\n" for n in range(12))
+        + "kind: ConfigMap\napiVersion: v1\nmetadata: {name: *a11}\n",
+    ],
+    ids=range(14),
+)
+def test_what_helm_could_read_in_another_way_is_refused(manifest: str) -> None:
+    with pytest.raises(RefusedError, match="cannot be read"):
+        check_manifest(manifest)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        f'{{"Manifest": {json.dumps(ELSEWHERE)}}}',
+        f'{{"manifest": {json.dumps(OWN)}, "MANIFEST": {json.dumps(ELSEWHERE)}}}',
+        f'{{"manife\\u017ft": {json.dumps(ELSEWHERE)}}}',
+        f'{{"manifest": {json.dumps(ELSEWHERE)}, "manifest": {json.dumps(OWN)}}}',
+    ],
+)
+def test_a_field_that_helm_knows_by_another_name_is_refused(record: str) -> None:
+    with pytest.raises(RefusedError, match="cannot be read"):
+        check({"release": packed(record.encode())})
+
+
+def test_a_record_under_the_name_of_another_revision_is_refused() -> None:
+    """Helm lists by labels, and rolls back to what bears the name."""
+    good = {"release": packed(json.dumps({"manifest": OWN}).encode())}
+    for name, labels in (
+        (FIRST, {**LABELS, "version": "2"}),
+        (FIRST, {"owner": "helm", "name": RELEASE}),
+        (FIRST, {}),
+        ("decoy", LABELS),
+    ):
+        with pytest.raises(RefusedError, match="its labels are those of another revision"):
+            check(good, name, labels)
 
 
 @pytest.mark.parametrize(
