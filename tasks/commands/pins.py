@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @task()
 def pin(session: Session, dry_run: bool = False, format: str = "text") -> None:
-    """Write today's digests of all base images to docker/images.lock, to be committed."""
+    """Write today's digests of others' images to docker/images.lock and .gitlab-ci.yml."""
     as_json = check_format(format)
     plan = pins.plan(session)
     if as_json:

@@ -26,7 +26,9 @@ _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 PIPELINE = ".gitlab-ci.yml"
 """GitLab reads no lock: the digest of the engine beside its build jobs stands there, too."""
 
-_ENGINE = re.compile(r"^(  DIND_IMAGE: )([^\s@]+)(@\S+)?$", re.MULTILINE)
+_ENGINE = re.compile(
+    r"""^(\s+DIND_IMAGE:\s+["']?)([^\s@"'#]+)(@[^\s"'#]+)?(?=["']?\s*(?:#.*)?$)""", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)

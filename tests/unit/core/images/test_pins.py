@@ -74,6 +74,21 @@ def test_the_engine_of_the_pipeline_is_pinned_where_gitlab_reads_it() -> None:
     assert engine_image("variables: {}\n") == ()
 
 
+@pytest.mark.parametrize(
+    ("written", "pinned"),
+    [
+        ("  DIND_IMAGE: docker:29-dind", f"  DIND_IMAGE: docker:29-dind@{NEW}"),
+        ('    DIND_IMAGE: "docker:29-dind"', f'    DIND_IMAGE: "docker:29-dind@{NEW}"'),
+        ("  DIND_IMAGE:  'docker:29-dind'", f"  DIND_IMAGE:  'docker:29-dind@{NEW}'"),
+        (f"  DIND_IMAGE: docker:29-dind@{OLD} # x", f"  DIND_IMAGE: docker:29-dind@{NEW} # x"),
+    ],
+)
+def test_the_engine_is_found_however_it_is_written(written: str, pinned: str) -> None:
+    text = f"variables:\n{written}\nother: x\n"
+    assert engine_image(text) == ("docker:29-dind",)
+    assert with_engine_digest(text, {"docker:29-dind": NEW}) == text.replace(written, pinned)
+
+
 def test_a_plan_says_what_becomes_of_each_digest() -> None:
     def ask(reference: str) -> str | None:
         if reference == "redis:8":
