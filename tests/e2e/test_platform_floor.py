@@ -21,7 +21,7 @@ from tasks.core.kubernetes.provisioner import FLOOR, is_furnished, rules_of
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.settings import Settings, names_of, parse
 from tasks.flows.kubernetes.access import grant_access
-from tests.support.deploys import until
+from tests.support.deploys import COMPONENT, until
 from tests.support.platform import BRANCHES, MAIN, Audited, audited, install_chart
 from tests.support.provisioner import ACCOUNT, PLATFORM, Mounted, Process, running
 
@@ -328,6 +328,14 @@ def token(audience: str) -> Object:
     return volume(projected={"sources": [source]})
 
 
+def probed(group: str, seconds: int) -> Object:
+    """Containers that a failed probe ends, in as many seconds."""
+    (one,) = pod_of()["containers"]
+    probe = {"exec": {"command": ["false"]}, "terminationGracePeriodSeconds": seconds}
+    sidecar = {"restartPolicy": "Always"} if group == "initContainers" else {}
+    return {group: [{**one, **sidecar, "name": "probed", "livenessProbe": probe}]}
+
+
 BESIDE = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}
 CLAIM = {
     "accessModes": ["ReadWriteOnce"],
@@ -364,6 +372,8 @@ BEYOND: tuple[tuple[str, Object], ...] = (
     ("the runtime class", {"runtimeClassName": "foreign"}),
     ("the scheduler", {"schedulerName": "somebodys"}),
     ("at most 300 s to end", {"terminationGracePeriodSeconds": 301}),
+    ("at most 300 s to end", probed("containers", 301)),
+    ("at most 300 s to end", probed("initContainers", 301)),
     ("kind of volume", volume(csi={"driver": "disks.example.com"})),
     ("kind of volume", volume(ephemeral={"volumeClaimTemplate": {"spec": CLAIM}})),
     ("a pod's token", token("sts.amazonaws.com")),
@@ -389,6 +399,7 @@ def test_what_the_platform_names_may_be_asked_for(where: str, branch: Cluster, k
         {"tolerations": VALUES["floor"]["pods"]["tolerations"]},
         {"runtimeClassName": "own", "schedulerName": "packing"},
         {"terminationGracePeriodSeconds": 300},
+        probed("containers", 300),
         # Of one's own pod alone: no other one asks this file.
         {"hostAliases": [{"ip": "192.0.2.1", "hostnames": ["example.com"]}]},
         volume(csi={"driver": "secrets.example.com"}),
@@ -465,7 +476,8 @@ def test_no_budget_holds_up_a_node_s_drain(where: str, branch: Cluster) -> None:
         "kind": "PodDisruptionBudget",
         "metadata": {"name": "web", "namespace": where},
     }
-    selector = {"selector": {"matchLabels": {"run": "x"}}}
+    # As the chart's own.
+    selector = {"selector": {"matchLabels": {COMPONENT: "web", "run": "x"}}}
     for spec in (
         {"maxUnavailable": 0},
         {"maxUnavailable": "0%"},
@@ -475,7 +487,14 @@ def test_no_budget_holds_up_a_node_s_drain(where: str, branch: Cluster) -> None:
     ):
         said = refused(branch.create, {**item, "spec": {**selector, **spec}})
         assert "lets a node's drain take at least one pod" in said
+    # Over pods that nothing scales it lets none go.
+    like = {"matchExpressions": [{"key": COMPONENT, "operator": "In", "values": ["web"]}]}
+    for wide in ({}, {"matchLabels": {"run": "x"}}, {"matchLabels": {COMPONENT: "job"}}, like):
+        said = refused(branch.create, {**item, "spec": {"selector": wide, "maxUnavailable": 1}})
+        assert "a PodDisruptionBudget is for web pods" in said
     admitted(branch, {**item, "spec": {**selector, "maxUnavailable": 1}})
+    patch: Object = {"spec": {"selector": {"matchLabels": {COMPONENT: "job"}}}}
+    refused(branch.patch, "PodDisruptionBudget", "web", where, patch)
     patch = {"spec": {"maxUnavailable": 0}}
     refused(branch.patch, "PodDisruptionBudget", "web", where, patch)
     branch.patch("PodDisruptionBudget", "web", where, {"spec": {"maxUnavailable": "25%"}})
@@ -484,6 +503,29 @@ def test_no_budget_holds_up_a_node_s_drain(where: str, branch: Cluster) -> None:
     said = refused(branch.create, {**other, "spec": {**selector, "maxUnavailable": 1}})
     assert "exceeded quota" in said
     branch.delete("PodDisruptionBudget", "web", where)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_is_scaled_has_web_pods(where: str, strong: Cluster, kind: str) -> None:
+    """A StatefulSet can leave its pods behind, a Job or DaemonSet cannot be scaled."""
+    item = workload(kind, where, pod_of())
+    spec = item["spec"]["jobTemplate"]["spec"] if kind == "CronJob" else item["spec"]
+    holder = item if kind == "Pod" else spec["template"]
+    labels = holder.setdefault("metadata", {}).setdefault("labels", {})
+    labels[COMPONENT] = "web"
+    if kind == "Deployment":
+        admitted(strong, item)
+        strong.delete(kind, item["metadata"]["name"], where)
+        return
+    assert "only a Deployment has web pods" in refused(create, strong, item)
+    if kind == "CronJob":
+        del labels[COMPONENT]
+        admitted(strong, item)
+        labels[COMPONENT] = "web"
+        patch, name = {"spec": item["spec"]}, item["metadata"]["name"]
+        said = refused(strong.patch, kind, name, where, patch)
+        assert "only a Deployment has web pods" in said
+        strong.delete(kind, name, where)
 
 
 def test_no_foreign_container_gets_into_a_pod_that_runs(where: str, strong: Cluster) -> None:
@@ -639,6 +681,26 @@ def test_the_quota_holds_and_what_no_policy_allows_is_denied(where: str, admin: 
         one["resources"]["limits"] |= {"ephemeral-storage": size}
         many = [{**one, "name": f"c{number}"} for number in range(11)]
         assert said in refused(admin.create, workload("Pod", where, pod_of(containers=many)))
+
+
+def test_no_volume_of_a_branch_outlives_it(where: str, branch: Cluster) -> None:
+    meta = {"name": "stays", "namespace": where}
+    item = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
+    said = refused(branch.create, {**item, "spec": {**CLAIM, "storageClassName": "efs-prod"}})
+    assert "exceeded quota" in said
+    assert "efs-prod" in said
+
+
+def test_no_branch_takes_the_room_for_what_a_clean_up_makes(where: str, branch: Cluster) -> None:
+    """The main branch's job makes its Lease and binding, if they are not there."""
+    meta = {"name": "other", "namespace": where}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": {}}
+    assert "the Lease of a namespace is mautic-multidev" in refused(branch.create, lease)
+    bound = branch.get("RoleBinding", "mautic-multidev", where)
+    assert bound
+    assert "a binding is named mautic-multidev" in refused(
+        branch.create, {**bound, "metadata": meta}
+    )
 
 
 def test_whoever_changes_the_floor_it_comes_back(

@@ -400,7 +400,7 @@ def binding(where: str, *subjects: tuple[str, str]) -> Object:
     return {
         "apiVersion": f"{api}/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": f"own-{secrets.token_hex(3)}", "namespace": where},
+        "metadata": {"name": "mautic-multidev", "namespace": where},
         "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "mautic-multidev-environment"},
         "subjects": [{"apiGroup": api, "kind": kind, "name": name} for kind, name in subjects],
     }

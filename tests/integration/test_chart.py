@@ -45,6 +45,7 @@ from tests.support.chart import (
     template_of,
     violations,
 )
+from tests.support.rights import resource
 
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 RELEASE = "mautic-feature-x"
@@ -188,6 +189,26 @@ def rendered(request: pytest.FixtureRequest, chart: Chart) -> list[Object]:
     """The objects of each combination of values."""
     values, options = GRID[request.param]
     return chart.objects(values, **options)
+
+
+# -- room ------------------------------------------------------------------------------------------
+
+
+def test_a_branch_with_everything_has_room_in_the_floor_s_quota(chart: Chart) -> None:
+    """With each scheduled command as a CronJob, and the floor's own objects beside it."""
+    platform = yaml.safe_load((ROOT / "helm" / "platform" / "values.yaml").read_text())
+    jobs = DEFAULTS["crons"]["jobs"]
+    crons = {"mode": "cronjobs", "jobs": {name: {"enabled": True} for name in jobs}}
+    objects = chart.objects(overlay(EVERYTHING, {"crons": crons}))
+    assert len(of_kind(objects, "CronJob")) >= len(jobs)
+    quota = platform["floor"]["quota"]
+    for kind in {item["kind"] for item in objects}:
+        group, plural = resource(kind)
+        name = f"{plural}.{group}".strip(".")
+        number = len(of_kind(objects, kind)) + 1
+        # One budget is all that there is.
+        number -= kind == "PodDisruptionBudget"
+        assert number <= int(quota.get(f"count/{name}") or quota[name]), kind
 
 
 # -- valid, for Helm and for Kubernetes ------------------------------------------------------------

@@ -288,6 +288,21 @@ def test_the_provisioner_is_told_what_namespaces_stand_on(helm: Path) -> None:
         assert Floor.from_json(data["floor.json"]).max_environments == told["maxEnvironments"]
 
 
+def test_the_quota_counts_every_kind_that_a_job_may_create(helm: Path) -> None:
+    given = overlay(values(PROVISIONED), {"access": {"userPools": [POOL]}})
+    roles = {("ClusterRole", "mautic-multidev"), ("ClusterRole", "mautic-multidev-environment")}
+    rules = [rule for one in objects(helm, given) if key(one) in roles for rule in one["rules"]]
+    made = {
+        f"{plural}.{group}".strip(".")
+        for group, plural, verb in rights_of(rules)
+        # To run a command in a pod makes no object, and a namespace has no quota around it.
+        if verb == "create" and "/" not in plural and plural != "namespaces"
+    }
+    assert {"leases.coordination.k8s.io", "rolebindings.rbac.authorization.k8s.io"} <= made
+    counted = {one.removeprefix("count/") for one in DEFAULTS["floor"]["quota"]}
+    assert made - counted == set()
+
+
 def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
     for role in objects(helm, values(AWS)):
         if key(role) in {("ClusterRole", "mautic-multidev"), ("Role", "mautic-multidev")}:
