@@ -43,6 +43,9 @@ CONNECTIONS = 64
 NOT_READY = "not yet ready to handle request"
 """In a 403: the admission plugins of an API server that has just started are not synced yet
 (k8s.io/apiserver, pkg/admission)."""
+CONTENDED = "cannot be fulfilled on resourcequotas"
+"""In a 409: the quota's count has changed while the API server added an object to it. The object is
+neither made nor there (k8s.io/apiserver, pkg/admission/plugin/resourcequota)."""
 WORDS_LENGTH = 300
 """How much of a foreign response is shown."""
 WATCH_SECONDS = 30
@@ -316,7 +319,8 @@ class Transport:
                     continue
                 if isinstance(error, ConflictError):
                     error.repeated = repeated
-                if error.status not in BUSY and NOT_READY not in error.message:
+                passing = any(words in error.message for words in (NOT_READY, CONTENDED))
+                if error.status not in BUSY and not passing:
                     raise error
                 asked = retry().parse_retry_after(answer.headers.get("Retry-After") or "0")
                 pause = max(pause, asked)

@@ -43,12 +43,10 @@ def grant_access(cluster: Cluster, namespace: str, environment: str, branch: str
     subjects = _subjects(cluster, environment, branch)
     if not subjects:
         return
-    wait_until(
-        f"rolebinding/{NAME} in {namespace} cannot be made",
-        lambda: _bind(cluster, namespace, subjects),
-        deadline_seconds=EFFECT_SECONDS,
-        poll_seconds=POLL_SECONDS,
-    )
+    try:
+        cluster.create(_binding(namespace, subjects))
+    except ConflictError:
+        return  # another run was faster
     wait_until(
         f"rolebinding/{NAME} in {namespace} has no effect",
         lambda: cluster.may("update", "Lease", namespace),
@@ -80,16 +78,6 @@ def _is_bound(cluster: Cluster, namespace: str) -> bool:
         if error.status == 403:  # there may be no platform either, and nothing to bind
             return False
         raise
-
-
-def _bind(cluster: Cluster, namespace: str, subjects: list[tuple[str, str]]) -> bool:
-    """Create the binding; return False if it is not there yet."""
-    try:
-        cluster.create(_binding(namespace, subjects))
-    except ConflictError:
-        # Another run was faster, or the quota's own count has just changed.
-        return _is_bound(cluster, namespace)
-    return True
 
 
 def _subjects(cluster: Cluster, environment: str, branch: str) -> list[tuple[str, str]]:

@@ -170,6 +170,17 @@ def test_an_api_server_that_has_just_started_is_asked_again(
     assert proxy.failed == 2
 
 
+def test_a_quota_whose_count_has_just_changed_is_asked_again(
+    proxy: FaultyProxy, shaky: Cluster, namespace: str
+) -> None:
+    """It says 409, as an object that is there does, of one that is not."""
+    words = 'Operation cannot be fulfilled on resourcequotas "floor": it has been modified'
+    proxy.fail(409, times=2, words=words)
+
+    assert shaky.create(config_map(namespace))["metadata"]["uid"]
+    assert proxy.failed == 2
+
+
 def test_an_object_whose_answer_was_lost_is_made_once(
     proxy: FaultyProxy, shaky: Cluster, namespace: str
 ) -> None:
