@@ -43,6 +43,7 @@ class ClusterInspector:
     def __init__(self, context: ClusterContext) -> None:
         self._context = context
         self._cluster = context.cluster
+        self._listed: Sequence[Object] | None = None
 
     def list(self) -> Sequence[EnvironmentSummary]:
         """Return all environments, with three requests regardless of their number.
@@ -50,7 +51,7 @@ class ClusterInspector:
         Anybody with rights in one namespace may have damaged what is stored there: each is read
         separately, so that it cannot hide the others.
         """
-        namespaces = self._namespaces()
+        self._listed = namespaces = self._namespaces()
         web, leases = (
             {item["metadata"]["namespace"]: item for item in found}
             for found in (
@@ -69,10 +70,13 @@ class ClusterInspector:
         return sorted(found, key=lambda item: item.title)
 
     def misnamed(self, repository: str) -> Sequence[EnvironmentSummary]:
-        """Return a repository's namespaces that are not those of their branches."""
+        """Return a repository's namespaces that are not those of their branches.
+
+        They are among those that ``list`` has read, if it was called before.
+        """
         rule = naming_rule(self._context.settings, self._context.environment)
         found = []
-        for item in self._namespaces():
+        for item in self._namespaces() if self._listed is None else self._listed:
             name, owner = item["metadata"]["name"], stated_owner(item)
             branch, slug = owner.get("branch", ""), owner.get("slug", "")
             if (
