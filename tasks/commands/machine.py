@@ -113,6 +113,7 @@ def test(
     wanted = [*(only or []), *(["changed"] if changed else [])]
     if not wanted or set(wanted) - ALONE:
         machine.fix_for_tests(session, yes=yes)
-    sessions = [word for name in wanted for word in ("--session", name)]
+    # nox takes the last `--session` alone, with all names that follow it.
+    sessions = ["--session", *wanted] if wanted else []
     words = forwarded_command(sys.argv)
     raise Exit(code=machine.run_nox(session, [*sessions, *(["--", *words] if words else [])]))
