@@ -79,8 +79,7 @@ def list_(session: Session, env: str = "", format: str = "text") -> None:
 
     as_json = check_format(format)
     environment, _ = session.environment(env)
-    inspector = wiring.target(session, environment).inspector
-    found = [*inspector.list(), *inspector.misnamed(session.git.repository())]
+    found = wiring.target(session, environment).inspector.list(session.git.repository())
     for line in (*unreadable_lines(found), *misnamed_lines(found)):
         session.console.warn(line)
     if as_json:

@@ -162,8 +162,9 @@ def find_sweep(
     # Read before the branches, so that one that is pushed and built now is not taken for deleted.
     found = {repository: tags.tags(repository) for repository in IMAGES} if tags else {}
     branches = git.remote_branches() | (git.branches() if inspector.is_private else frozenset())
-    there, repository = inspector.list(), git.repository()
-    swept = [*there, *inspector.misnamed(repository)]
+    repository = git.repository()
+    swept = inspector.list(repository)
+    there = [item for item in swept if item.state is not State.MISNAMED]
     sweep = plan_sweep(environment, swept, repository=repository, branches=branches, now=now)
     # Anybody may have pushed a branch whose name the suite refuses: it has no environment.
     known = {*branches, *(item.branch for item in there)}

@@ -477,11 +477,12 @@ class Inspector(Protocol):
     def is_private(self) -> bool:
         """Whether environments are only on this machine, so that branches may be unpushed."""
 
-    def list(self) -> Sequence[EnvironmentSummary]:
-        """Return all environments that have their branch's name."""
+    def list(self, repository: str = "") -> Sequence[EnvironmentSummary]:
+        """Return all environments that have their branch's name.
 
-    def misnamed(self, repository: str) -> Sequence[EnvironmentSummary]:
-        """Return a repository's environments that have not their branch's name."""
+        Args:
+            repository: add those of this repository that have not; empty for none.
+        """
 
     def find_names(self, candidates: Sequence[Names]) -> Names:
         """Return those of a branch's names that its environment bears, or the first.

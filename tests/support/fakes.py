@@ -171,11 +171,8 @@ class FakeInspector:
     strays: list[EnvironmentSummary] = field(default_factory=list)
     is_private: bool = False
 
-    def list(self) -> Sequence[EnvironmentSummary]:
-        return self.found
-
-    def misnamed(self, repository: str) -> Sequence[EnvironmentSummary]:
-        return self.strays
+    def list(self, repository: str = "") -> Sequence[EnvironmentSummary]:
+        return [*self.found, *self.strays] if repository else self.found
 
     def find_names(self, candidates: Sequence[Names]) -> Names:
         return candidates[0]

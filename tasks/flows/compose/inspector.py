@@ -46,8 +46,11 @@ class ComposeInspector:
 
     is_private: ClassVar = True
 
-    def list(self) -> Sequence[EnvironmentSummary]:
-        """Return the environments of this project on the engine, by branch."""
+    def list(self, repository: str = "") -> Sequence[EnvironmentSummary]:
+        """Return the environments of this project on the engine, by branch.
+
+        Whoever may use the engine owns the machine, and needs no other names than the rule's.
+        """
         engine = self.context.engine
         containers: dict[str, list[Container]] = {}
         for item in engine.containers(BRANCH):
@@ -65,10 +68,6 @@ class ComposeInspector:
                 labels = own[0].labels if own else next(iter(volumes.values()))
                 found.append(unreadable(project, labelled_owner(labels), error.message))
         return sorted(found, key=lambda item: item.title)
-
-    def misnamed(self, repository: str) -> Sequence[EnvironmentSummary]:
-        """Return none: whoever may use the engine owns the machine, and needs no other names."""
-        return ()
 
     def _read(
         self, project: str, own: Sequence[Container], volumes: Mapping[str, Mapping[str, str]]

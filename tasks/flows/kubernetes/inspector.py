@@ -43,15 +43,16 @@ class ClusterInspector:
     def __init__(self, context: ClusterContext) -> None:
         self._context = context
         self._cluster = context.cluster
-        self._listed: Sequence[Object] | None = None
 
-    def list(self) -> Sequence[EnvironmentSummary]:
+    def list(self, repository: str = "") -> Sequence[EnvironmentSummary]:
         """Return all environments, with three requests regardless of their number.
 
         Anybody with rights in one namespace may have damaged what is stored there: each is read
         separately, so that it cannot hide the others.
         """
-        self._listed = namespaces = self._namespaces()
+        ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
+        ours += f",{PREFIX}environment={self._context.environment}"
+        namespaces = self._cluster.find_all("Namespace", ours)
         web, leases = (
             {item["metadata"]["namespace"]: item for item in found}
             for found in (
@@ -67,16 +68,16 @@ class ClusterInspector:
                     found.append(summary(item, web.get(name), leases.get(name), now))
             except UnreadableError as error:
                 found.append(unreadable(name, stated_owner(item), error.message))
-        return sorted(found, key=lambda item: item.title)
+        misnamed = self._misnamed(namespaces, repository) if repository else ()
+        return [*sorted(found, key=lambda item: item.title), *misnamed]
 
-    def misnamed(self, repository: str) -> Sequence[EnvironmentSummary]:
-        """Return a repository's namespaces that are not those of their branches.
-
-        They are among those that ``list`` has read, if it was called before.
-        """
+    def _misnamed(
+        self, namespaces: Sequence[Object], repository: str
+    ) -> Sequence[EnvironmentSummary]:
+        """Return those of a repository's namespaces that are not those of their branches."""
         rule = naming_rule(self._context.settings, self._context.environment)
         found = []
-        for item in self._namespaces() if self._listed is None else self._listed:
+        for item in namespaces:
             name, owner = item["metadata"]["name"], stated_owner(item)
             branch, slug = owner.get("branch", ""), owner.get("slug", "")
             if (
@@ -88,12 +89,6 @@ class ClusterInspector:
                 created_at = item["metadata"]["creationTimestamp"]
                 found.append(misnamed(name, owner, deployed_by=by, created_at=created_at))
         return sorted(found, key=lambda item: item.title)
-
-    def _namespaces(self) -> Sequence[Object]:
-        """Return the namespaces that say they are of this environment."""
-        ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
-        ours += f",{PREFIX}environment={self._context.environment}"
-        return self._cluster.find_all("Namespace", ours)
 
     def _is_of_these_settings(self, found: Object) -> bool:
         """Return True if a namespace has the name that these settings give its branch.

@@ -265,9 +265,9 @@ def test_tags_are_read_before_branches_and_branches_before_environments(is_priva
     seen: list[str] = []
 
     class Inspector(FakeInspector):
-        def list(self) -> Sequence[EnvironmentSummary]:
+        def list(self, repository: str = "") -> Sequence[EnvironmentSummary]:
             seen.append("environments")
-            return super().list()
+            return super().list(repository)
 
     class Registry(FakeRegistry):
         def tags(self, repository: str) -> dict[str, str]:

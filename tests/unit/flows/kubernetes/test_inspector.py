@@ -245,7 +245,8 @@ def test_made_up_digits_are_listed_and_what_others_call_theirs_is_not() -> None:
         illegal,
         of_before("feature/x")[0],
     ]
-    reserved, occupied = inspector(cluster).misnamed(f"{REPOSITORY}.git")
+    everything = inspector(cluster).list(f"{REPOSITORY}.git")
+    reserved, occupied = (item for item in everything if item.state is State.MISNAMED)
     assert (occupied.branch, occupied.state) == ("evil/x", State.MISNAMED)
     assert (occupied.namespace, occupied.owner) == (f"mautic-{slug}", "eve@host")
     assert (reserved.branch, reserved.namespace) == ("dev", "mautic-dev")
