@@ -189,46 +189,70 @@ def verify_images(
         RegistryError: the registry cannot be reached, refused or failed.
         AwsError: the key cannot be used.
     """
-    found = {}
-    for name, digest in images.items():
-        stated = statements_of(registry, name, digest, expected.signer)
-        for kind, title in ((PROVENANCE, "provenance"), (BILL_OF_MATERIALS, "bill of materials")):
-            if kind not in stated:
-                raise _refused(expected, registry, name, digest, f"it has no {title}")
-        try:
-            read_bill(stated[BILL_OF_MATERIALS].predicate)
-            provenance = provenance_in(stated[PROVENANCE].predicate)
-        except ValueError as error:
-            raise _refused(
-                expected, registry, name, digest, f"what is stated of it makes no sense: {error}"
-            ) from error
-        for title, is_, must in (
-            ("repository", provenance.repository, expected.repository),
-            ("commit", provenance.commit, expected.commit),
-            ("environment", provenance.environment, expected.environment),
-            ("image", provenance.target, name),
-        ):
-            if is_ != must:
-                raise _refused(
-                    expected, registry, name, digest, f"its {title} is {is_}, and must be {must}"
-                )
-        found[name] = provenance
-    return found
+    return {
+        name: verify_source(
+            name,
+            registry.reference(name, digest),
+            statements_of(registry, name, digest, expected.signer),
+            expected,
+        )
+        for name, digest in images.items()
+    }
 
 
-def packages_of(registry: Registry, name: str, digest: str) -> list[Package] | None:
-    """Return the packages in an image by its bill of materials, or None where it has none.
+def verify_source(
+    name: str, reference: str, stated: Mapping[str, Statement], expected: ExpectedSource
+) -> Provenance:
+    """Check what is stated of one image; return where it comes from.
+
+    Args:
+        name: the image.
+        reference: its reference by digest.
+        stated: the statements, by type; their signatures are checked already.
+        expected: what it must have been built from.
 
     Raises:
-        RefusedError: what is stated of it is of another image, or makes no sense.
-        RegistryError: the registry cannot be reached, refused or failed.
+        RefusedError: as for ``verify_images``.
     """
-    stated = statements_of(registry, name, digest, None).get(BILL_OF_MATERIALS)
+
+    def refused(why: str) -> RefusedError:
+        return RefusedError(f"{expected.environment} is protected: {reference}: {why}", hint=_AGAIN)
+
+    for kind, title in ((PROVENANCE, "provenance"), (BILL_OF_MATERIALS, "bill of materials")):
+        if kind not in stated:
+            raise refused(f"it has no {title}")
     try:
-        return read_bill(stated.predicate) if stated else None
+        read_bill(stated[BILL_OF_MATERIALS].predicate)
+        provenance = provenance_in(stated[PROVENANCE].predicate)
+    except ValueError as error:
+        raise refused(f"what is stated of it makes no sense: {error}") from error
+    for title, is_, must in (
+        ("repository", provenance.repository, expected.repository),
+        ("commit", provenance.commit, expected.commit),
+        ("environment", provenance.environment, expected.environment),
+        ("image", provenance.target, name),
+    ):
+        if is_ != must:
+            raise refused(f"its {title} is {is_}, and must be {must}")
+    return provenance
+
+
+def packages_in_bill(reference: str, stated: Mapping[str, Statement]) -> list[Package] | None:
+    """Return the packages in an image by its bill of materials, or None where it has none.
+
+    Args:
+        reference: the image's reference by digest.
+        stated: what is stated of it, by type.
+
+    Raises:
+        RefusedError: the bill of materials makes no sense.
+    """
+    bill = stated.get(BILL_OF_MATERIALS)
+    try:
+        return read_bill(bill.predicate) if bill else None
     except ValueError as error:
         raise RefusedError(
-            f"the bill of materials of {registry.reference(name, digest)} makes no sense: {error}"
+            f"the bill of materials of {reference} makes no sense: {error}"
         ) from error
 
 
@@ -275,12 +299,3 @@ def statements_of(
 
 
 _AGAIN = "build it anew, where only this environment's builds can push: inv build"
-
-
-def _refused(
-    expected: ExpectedSource, registry: Registry, name: str, digest: str, why: str
-) -> RefusedError:
-    return RefusedError(
-        f"{expected.environment} is protected: {registry.reference(name, digest)}: {why}",
-        hint=_AGAIN,
-    )

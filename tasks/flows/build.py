@@ -169,6 +169,10 @@ class BuildPlan:
     repositories: tuple[str, ...]
     if_changed: bool = False
 
+    def keeps(self, found: Difference) -> bool:
+        """Return True if the image before a new one stays in its place."""
+        return self.if_changed and found.is_none
+
     @property
     def title(self) -> str:
         """The plan's title."""
@@ -366,18 +370,15 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
         started = time.monotonic()
         fresh, differs = baked.get(image.name), differences.get(image.name)
         digest = fresh.digest if fresh else image.digest
-        kept = plan.if_changed and differs is not None and differs.is_none
-        if kept and differs:
+        action: Action = "built" if fresh else "tagged" if image.tags else "unchanged"
+        if differs and plan.keeps(differs):
             # The push has moved the content key.
-            digest = differs.former
+            digest, action = differs.former, "unchanged"
             tools.registry.tag(image.name, digest, (image.key,))
         inlines = not plan.subject.always_built and _inlines_cache(tools)
         cache = (CACHE,) if fresh and inlines else ()
         if image.tags:
             tools.registry.tag(image.name, digest, (*image.tags, *cache))
-        action: Action = "built" if fresh else "tagged" if image.tags else "unchanged"
-        if kept:
-            action = "unchanged"
         built[image.name] = BuiltImage(
             tools.registry.repository(image.name),
             digest,
@@ -423,7 +424,7 @@ def _attest(
             activity.outcome = f"{len(contents.packages)} packages"
             for line in found[name].lines():
                 activity.say(f"{name}: {line}")
-            if plan.if_changed and found[name].is_none:
+            if plan.keeps(found[name]):
                 activity.say(f"{name}: kept as it is")
                 continue
             attester.attest(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import RefusedError
 from tasks.core.images.attestation import PROVENANCE, provenance_in
 from tasks.core.images.packages import Package, PackageChange, package_changes
-from tasks.flows.attest import ExpectedSource, packages_of, statements_of, verify_images
+from tasks.flows.attest import (
+    ExpectedSource,
+    packages_in_bill,
+    statements_of,
+    verify_source,
+)
 
 if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
@@ -28,7 +33,7 @@ class Difference:
 
     former: str = ""
     packages: Sequence[PackageChange] = ()
-    bases: Mapping[str, tuple[str, str]] | None = None
+    bases: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     unknown: str = ""
 
     @property
@@ -40,7 +45,7 @@ class Difference:
         """Yield a line for each thing that differs."""
         if self.unknown:
             yield f"what the image before held is unknown: {self.unknown}"
-        for name, (before, after) in (self.bases or {}).items():
+        for name, (before, after) in self.bases.items():
             yield f"{name} {before or 'was not there'} → {after or 'is gone'}"
         for one in self.packages:
             origin = " (security archive)" if one.is_security else ""
@@ -53,7 +58,7 @@ class Difference:
         return {
             "former": self.former,
             "packages": [one.as_dict() for one in self.packages],
-            "bases": {name: list(both) for name, both in (self.bases or {}).items()},
+            "bases": {name: list(both) for name, both in self.bases.items()},
             "unknown": self.unknown,
         }
 
@@ -84,14 +89,15 @@ def difference(
     if former is None:
         return Difference()
     try:
+        stated = statements_of(registry, name, former, expected.signer if expected else None)
+        reference = registry.reference(name, former)
         if expected:
-            verify_images(registry, {name: former}, expected)
-        before = packages_of(registry, name, former)
-        stated = statements_of(registry, name, former, None).get(PROVENANCE)
-        old = provenance_in(stated.predicate).bases if stated else {}
+            verify_source(name, reference, stated, expected)
+        before, provenance = packages_in_bill(reference, stated), stated.get(PROVENANCE)
+        old = provenance_in(provenance.predicate).bases if provenance else {}
     except (RefusedError, ValueError) as error:
         return Difference(former, unknown=str(error))
-    if before is None or stated is None:
+    if before is None or provenance is None:
         # Built before images stated anything: there is nothing to compare.
         return Difference()
     changed = {

@@ -30,7 +30,7 @@ from tasks.core.images.packages import (
 from tasks.flows.attest import (
     Attester,
     ExpectedSource,
-    packages_of,
+    packages_in_bill,
     statements_of,
     verify_images,
 )
@@ -85,12 +85,17 @@ def attest(registry: FakeRegistry, key: Key | None = None) -> list[Package]:
     return contents.packages
 
 
+def packages_of(registry: FakeRegistry) -> list[Package] | None:
+    stated = statements_of(registry, "mautic", DIGEST, None)
+    return packages_in_bill(registry.reference("mautic", DIGEST), stated)
+
+
 def test_what_is_stated_of_an_image_is_what_a_deploy_wants(registry: FakeRegistry) -> None:
     stated = attest(registry)
     found = verify_images(registry, IMAGES, EXPECTED)["mautic"]
     assert (found.commit, found.bases, found.parameters) == (COMMIT, BASES, {"php": "8"})
     assert found.started <= found.finished
-    packages = packages_of(registry, "mautic", DIGEST) or []
+    packages = packages_of(registry) or []
     assert packages == sorted(stated)
     assert [(one.kind, one.name, one.version, one.source) for one in packages] == [
         ("composer", "symfony/console", "v7.3.1", ""),
@@ -104,7 +109,7 @@ def test_an_image_without_packages_has_a_bill_of_none(registry: FakeRegistry) ->
     contents = attester.contents(registry, "mautic", DIGEST)
     attester.attest(registry, SUBJECT, "mautic", DIGEST, contents, bases=BASES, started=now)
     verify_images(registry, IMAGES, EXPECTED)
-    assert packages_of(registry, "mautic", DIGEST) == []
+    assert packages_of(registry) == []
 
 
 def test_the_bill_of_materials_names_packages_as_scanners_do(registry: FakeRegistry) -> None:
@@ -123,7 +128,7 @@ def test_an_image_of_which_nothing_is_stated_is_refused(registry: FakeRegistry) 
     """The attack: push an image of one's own, and move production's tag to it."""
     with pytest.raises(RefusedError, match=r"dev is protected: .*it has no provenance"):
         verify_images(registry, IMAGES, EXPECTED)
-    assert packages_of(registry, "mautic", DIGEST) is None
+    assert packages_of(registry) is None
 
 
 @pytest.mark.parametrize(
