@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+from collections.abc import Callable
 from typing import Any
 
 
@@ -28,16 +29,15 @@ class SharedContext(ssl.SSLContext):
 
     def load_verify_locations(self, *args: Any, **named: Any) -> None:
         """Load authorities, as the base class does, unless they are loaded."""
-        with self._loading:
-            given = ("authorities", *args, *named.items())
-            if given not in self._loaded:
-                super().load_verify_locations(*args, **named)
-                self._loaded.add(given)
+        self._load(super().load_verify_locations, *args, **named)
 
     def load_cert_chain(self, *args: Any, **named: Any) -> None:
         """Load the client's certificate, as the base class does, unless it is loaded."""
+        self._load(super().load_cert_chain, *args, **named)
+
+    def _load(self, load: Callable[..., None], *args: Any, **named: Any) -> None:
         with self._loading:
-            given = ("certificate", *args, *named.items())
+            given = (load.__name__, *args, *named.items())
             if given not in self._loaded:
-                super().load_cert_chain(*args, **named)
+                load(*args, **named)
                 self._loaded.add(given)

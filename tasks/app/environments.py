@@ -183,14 +183,14 @@ def show_door(session: Session, found: ExistingEnvironment, hours: int) -> None:
         RefusedError: this is a CI job, whose log many people read.
     """
     if pool := session.settings.environment(found.names.environment).door_oidc:
-        asks = door.pool_host(pool.user_pool_arn, pool.domain)
         if hours:
             raise InputError(
-                f"no link opens {found.names.url}: the load balancer asks for a login at {asks}",
+                f"no link opens {found.names.url}: the load balancer asks for a login at "
+                f"{pool.host}",
                 hint="a link opens the password of `door: login`; add a user to the user pool",
             )
         session.console.data(found.names.url)
-        session.console.data(f"login: your own, at {asks}")
+        session.console.data(f"login: your own, at {pool.host}")
         return
     if is_job(os.environ):
         raise RefusedError(

@@ -46,11 +46,14 @@ class SharedLetters(invoke.Task[Any]):
     invoke gives each the first letter that no option before it has.
     """
 
+    @functools.cached_property
+    def _shared(self) -> set[str]:
+        options = inspect.signature(self.body).parameters
+        return {letter for option, letter in LETTERS.items() if option in options}
+
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
         """Return an option's settings for the parser."""
-        options = inspect.signature(self.body).parameters
-        shared = {letter for option, letter in LETTERS.items() if option in options}
-        found = super().arg_opts(name, default, taken_names | shared)
+        found = super().arg_opts(name, default, taken_names | self._shared)
         if letter := LETTERS.get(name):
             found["names"] = [found["names"][0], letter]
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tasks.core import door
 from tasks.core.setting_values import PoolClient, PoolDomain, Strict, UserPoolArn
 
 
@@ -18,3 +19,8 @@ class DoorOidc(Strict):
     domain: PoolDomain = Field(
         description="Its domain: the prefix of one at Amazon, or a whole name of its own."
     )
+
+    @property
+    def host(self) -> str:
+        """The host name of the page at which it asks."""
+        return door.pool_host(self.user_pool_arn, self.domain)

@@ -132,13 +132,11 @@ def packages_in(files: Mapping[str, str]) -> list[Package]:
 
 def package_changes(before: Iterable[Package], after: Iterable[Package]) -> list[PackageChange]:
     """Return the packages that are new, gone or of another version."""
-    old = {(one.kind, one.name): one.version for one in before}
-    new = {(one.kind, one.name): one for one in after}
+    old, new = ({(one.kind, one.name): one for one in packages} for packages in (before, after))
     changes = []
-    for kind, name in sorted({*old, *new}):
-        was, is_ = old.get((kind, name), ""), new.get((kind, name))
-        if is_ is None:
-            changes.append(PackageChange(kind, name, was, ""))
-        elif was != is_.version:
-            changes.append(PackageChange(kind, name, was, is_.version, is_.is_security))
+    for key in sorted({*old, *new}):
+        absent = Package(*key, version="")
+        was, now = old.get(key, absent), new.get(key, absent)
+        if was.version != now.version:
+            changes.append(PackageChange(*key, was.version, now.version, now.is_security))
     return changes

@@ -331,7 +331,7 @@ class ClusterDeployer:
     def login_host(self) -> str:
         """Where the load balancer sends strangers; empty where nginx asks for the password."""
         pool = self._context.own.door_oidc
-        return door.pool_host(pool.user_pool_arn, pool.domain) if pool else ""
+        return pool.host if pool else ""
 
     def get(self, names: Names, path: str, *, stranger: bool = False) -> Response:
         """Ask the site for a path, through the API server's proxy: there may be no DNS yet.

@@ -7,7 +7,7 @@ would then be deleted with the rights of whoever cleans up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import map_parallel
@@ -63,9 +63,7 @@ def delete_release(
     _delete(cluster, revisions)
 
 
-def _find(
-    cluster: Cluster, kinds: tuple[str, ...] | list[str], release: str, namespace: str
-) -> list[Object]:
+def _find(cluster: Cluster, kinds: Sequence[str], release: str, namespace: str) -> list[Object]:
     def find(kind: str) -> list[Object]:
         try:
             return cluster.find(kind, namespace, f"{INSTANCE}={release}", metadata_only=True)

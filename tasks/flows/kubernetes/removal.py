@@ -209,7 +209,7 @@ def removals(
         passing = "; ".join(f"{shown}, {how}" for shown, how in found.passing.items())
         with_it = f"with {passing}" if passing else ""
         step = Step("remove", f"namespace {names.namespace}", with_it)
-        todo.append((step, partial(_remove_namespace, cluster, names.namespace, found.uid)))
+        todo.append((step, partial(remove_namespace, cluster, names.namespace, found.uid)))
         return [*todo, *claims]
     if has_release:
         todo.append((release, partial(_remove_release, cluster, names)))
@@ -290,7 +290,7 @@ def _remove_claim(cluster: Cluster, namespace: str, claim: VolumeClaim, say: Say
         wait_gone(cluster, "PersistentVolume", claim.volume, say=say)
 
 
-def _remove_namespace(cluster: Cluster, name: str, uid: str, say: Say) -> None:
+def remove_namespace(cluster: Cluster, name: str, uid: str, say: Say) -> None:
     """Delete a namespace and wait until it is gone.
 
     It is identified by its uid: another run may create one of the same name at once.

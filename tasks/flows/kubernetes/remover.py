@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from functools import partial
 
-from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.core.environment import Holder, Owner, State
 from tasks.core.errors import ClusterError, RefusedError
 from tasks.core.kubernetes.manifests import record_of, stated_owner
@@ -17,7 +16,12 @@ from tasks.flows.kubernetes.access import can_enter
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
 from tasks.flows.kubernetes.provisioning import withdraw_database
-from tasks.flows.kubernetes.removal import finish, inspect_namespace, removals
+from tasks.flows.kubernetes.removal import (
+    finish,
+    inspect_namespace,
+    removals,
+    remove_namespace,
+)
 from tasks.flows.target import (
     EnvironmentSummary,
     Removal,
@@ -106,8 +110,7 @@ class ClusterRemover:
         owner = Owner(self._context.environment, found.slug, found.branch, found.repository)
         if difference := owner.difference(stated_owner(item)):
             raise RefusedError(f"namespace {where} has changed hands, and was kept: {difference}")
-        cluster.delete("Namespace", where, uid=uid_of(item))
-        wait_gone(cluster, "Namespace", where, uid=uid_of(item), say=say)
+        remove_namespace(cluster, where, uid_of(item), say)
         return 1
 
     def _drop(self, names: Names, record: ClusterRecord | None) -> tuple[Step, Removal] | None:
