@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.adapters.files.whole import write_whole
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app.paths import ROOT
 from tasks.core.errors import RegistryError
@@ -65,11 +66,8 @@ def plan(session: Session) -> list[Pin]:
 
 
 def _write(path: Path, text: str) -> None:
-    if path.exists() and path.read_text() == text:
-        return
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text)
-    fresh.replace(path)
+    if not path.exists() or path.read_text() != text:
+        write_whole(path, text)
 
 
 def _registries() -> Callable[[str], str | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.adapters.docker import build_context
 from tasks.adapters.docker.buildx import BakeOrder, PushError
+from tasks.adapters.files.whole import write_whole
 from tasks.core.errors import InputError, RegistryError
 from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import base_arguments, linked, target_keys
@@ -450,14 +450,7 @@ def record(subject: BuildSubject, built: Mapping[str, BuiltImage]) -> dict[str, 
 
 def write_build_file(path: Path, subject: BuildSubject, built: Mapping[str, BuiltImage]) -> None:
     """Write build.json atomically: two builds may end at the same time."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        json.dump(record(subject, built), file, indent=2)
-        file.write("\n")
-    # It holds no secret, and later jobs may run as another user.
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    write_whole(path, json.dumps(record(subject, built), indent=2) + "\n")
 
 
 def check_line_ends(git: Git) -> None:

@@ -1,0 +1,20 @@
+"""Files that appear in one step: readers see the old text or the new one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of mode 0644 in one step; two runs may do so at the same time.
+
+    It is for what holds no secret, and is read by other users: jobs that come later.
+    """
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        file.write(text)
+    fresh = Path(file.name)
+    fresh.chmod(0o644)
+    fresh.replace(path)
