@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.support.aws import ACCOUNT, REGION, Moto
 from tests.support.controlplane import needed_assets
-from tests.support.eks import Eks
+from tests.support.eks import Eks, admit_database
 from tests.support.kube_cli import PLATFORM, KubeEnv, kube_environment
 from tests.support.node import Node
 
@@ -29,7 +28,6 @@ AUTHORITIES = "/var/www/html/config/rds.pem"
 OCI = "application/vnd.oci.image.manifest.v1+json"
 ENVIRONMENT = "dev"
 ON = ("--env", ENVIRONMENT)
-SUBNETS = "helm/environments/subnets.yaml"
 PUBLISHED = {
     "region": REGION,
     "registry/url": URL,
@@ -69,7 +67,7 @@ class Cloud:
             "target": "kubernetes",
             "branches": ["*"],
             "stack": ENVIRONMENT,
-            "values": ["helm/environments/dev.yaml", SUBNETS],
+            "values": ["helm/environments/dev.yaml", admit_database(self.env.checkout)],
             "database": {"tls_ca": AUTHORITIES},
             "patience": {"stability_seconds": 1},
         }
@@ -116,8 +114,6 @@ def cloud(aws: Moto, _project: Path, tmp_path_factory: pytest.TempPathFactory) -
         kube_environment(eks.plane, node, "unused", _project, scratch) as env,
         eks.api(NAME) as (url, _),
     ):
-        network = {"networkPolicy": {"database": {"cidrs": ["10.20.52.0/24"]}}}
-        (env.checkout / SUBNETS).write_text(yaml.safe_dump(network))
         account = {"name": "mautic-database-admin", "namespace": PLATFORM}
         env.cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
         variables = {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+import yaml
 
 from tests.integration.build_support import Answer, Request, front_door
 from tests.support.aws import Moto
@@ -22,6 +23,14 @@ from tests.support.controlplane import ControlPlane
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+def admit_database(checkout: Path) -> str:
+    """Write the values that let a branch reach the stack's database; return their file's path."""
+    path = "helm/environments/subnets.yaml"
+    values = {"networkPolicy": {"database": {"cidrs": ["10.20.52.0/24"]}}}
+    (checkout / path).write_text(yaml.safe_dump(values))
+    return path
 
 
 def url_of(token: str) -> str:

@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +22,9 @@ from tests.support.kubelet import Container
 
 FOLLOW_SECONDS = 0.1
 """How often a followed log is read."""
+
+POD_RANGES = ipaddress.IPv4Network("10.208.0.0/12")
+RANGES_TRIED = 50
 
 PAGES: Mapping[str, tuple[str, str]] = {
     "/s/login": (
@@ -161,20 +164,26 @@ class Network:
     """
 
     def __init__(self) -> None:
-        third = random.randrange(256)  # noqa: S311 - several test runs must not meet
-        self._range = ipaddress.ip_network(f"10.214.{third}.0/24")
-        self._hosts = itertools.cycle(self._range.hosts())
+        self._range = ""
+        self._hosts: Iterator[ipaddress.IPv4Address] = iter(())
         self._lock = threading.Lock()
         self._servers: dict[str, list[ThreadingHTTPServer]] = {}
         self.refused = "not started"
 
     def start(self) -> None:
-        """Make the range this machine's own, if that is allowed."""
-        if os.geteuid() != 0 or not shutil.which("ip"):
-            self.refused = "pods' addresses need root and the program ip"
-            return
-        done = self._route("replace")
-        self.refused = done.stderr.strip() if done.returncode else ""
+        """Make a range this machine's own, if that is allowed: one that no other node has."""
+        # A range without its route still gives pods addresses.
+        for number in random.sample(range(POD_RANGES.num_addresses // 256), RANGES_TRIED):
+            found = ipaddress.IPv4Network((int(POD_RANGES.network_address) + 256 * number, 24))
+            self._range, self._hosts = str(found), itertools.cycle(found.hosts())
+            if os.geteuid() != 0 or not shutil.which("ip"):
+                self.refused = "pods' addresses need root and the program ip"
+                return
+            # `add` fails where the route is there: another run's, which must not lose it to us.
+            done = self._route("add")
+            self.refused = done.stderr.strip() if done.returncode else ""
+            if "File exists" not in self.refused:
+                return
 
     def stop(self) -> None:
         """Close all sites and give the range back."""
@@ -211,7 +220,7 @@ class Network:
 
     def _route(self, action: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["ip", "route", action, "local", str(self._range), "dev", "lo"],
+            ["ip", "route", action, "local", self._range, "dev", "lo"],
             capture_output=True,
             text=True,
             check=False,

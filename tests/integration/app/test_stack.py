@@ -22,7 +22,7 @@ from tests.integration.build_support import (
 )
 from tests.support.aws import ACCOUNT, REGION, Moto
 from tests.support.controlplane import needed_assets
-from tests.support.eks import Eks
+from tests.support.eks import Eks, admit_database
 from tests.support.suite import Inv
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ class Stack:
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Return settings with one more environment."""
-        own = {"target": "kubernetes", "branches": ["*"], "stack": self.name}
+        own = {
+            **{"target": "kubernetes", "branches": ["*"], "stack": self.name},
+            "values": [admit_database(self.checkout)],
+        }
         return {
             "stacks": {self.name: {"region": REGION}},
             "environments": {ENVIRONMENT: {**own, **changes}},

@@ -22,7 +22,7 @@ import pytest
 from tests.conftest import missing
 from tests.support.aws import ACCOUNT, Moto
 from tests.support.controlplane import needed_assets
-from tests.support.eks import Eks
+from tests.support.eks import Eks, admit_database
 from tests.support.infra import CLOUD, NO_PROVIDER, Stack
 from tests.support.life import DOMAIN, NAMESPACE, Life, rds
 from tests.support.suite import Inv
@@ -49,7 +49,7 @@ OCI = "application/vnd.oci.image.manifest.v1+json"
 TAG = "1a2b3c4d"
 ENVIRONMENT = "cloud"
 OWN = {"target": "kubernetes", "branches": ["*"], "stack": "dev"}
-"""All that is said of the environment: the rest is Terraform's."""
+"""What is said of the environment, but for its values: the rest is Terraform's."""
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +91,11 @@ def use(
         code: the exit code it must have; None takes any.
         variables: further variables of the run.
     """
+    own = {**OWN, "values": [admit_database(life.stack.checkout)]}
     done = life.stack.inv(
         life.stack.checkout,
         *(task, "--env", ENVIRONMENT, *args, "--format", "json"),
-        settings={**life.stack.settings(), "environments": {ENVIRONMENT: OWN}},
+        settings={**life.stack.settings(), "environments": {ENVIRONMENT: own}},
         env={**life.stack.environ(), **variables},
     )
     assert code in {None, done.returncode}, done.stderr
