@@ -8,7 +8,9 @@
 #   wait               ends when the database is migrated
 #   console ARG…       bin/console
 #   database VERB      create or drop a branch's database and user on a server; mask one into a seed,
-#                      unseal a seed (from stdin, to stdout)
+#                      unseal a seed (from stdin, to stdout); dump it (to stdout), load a dump (from
+#                      stdin), reset it, or say what content it has
+#   uploads VERB       dump what was uploaded (to stdout), or load it (from stdin)
 # Anything else is run as it is.
 set -eu
 cd /var/www/html
@@ -101,10 +103,16 @@ case $role in
     case ${2:-} in
       create | drop) program=database ;;
       mask | unseal) program=mask ;;
-      *) refuse "database needs create, drop, mask or unseal" ;;
+      dump) program=dump ;;
+      load | reset | content) program=load ;;
+      *) refuse "database needs create, drop, mask, unseal, dump, load, reset or content" ;;
     esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php "/opt/mautic/$program.php" "$2"
+    ;;
+  uploads)
+    shift
+    supervise TERM php /opt/mautic/uploads.php "$@"
     ;;
   *) exec "$@" ;;
 esac
