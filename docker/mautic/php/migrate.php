@@ -19,6 +19,7 @@ declare(strict_types=1);
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/migrations.php';
+require_once '/opt/mautic/database_lock.php';
 
 final class Migration
 {
@@ -27,7 +28,6 @@ final class Migration
     private const SCRATCH = self::PROJECT.'/var/tmp/install';
     /** A row in one of these is somebody's work; the installer fills others by itself. */
     private const CONTENT = ['leads', 'companies', 'lead_lists', 'campaigns', 'emails', 'forms', 'pages', 'assets'];
-    private const LOCK_SECONDS = 5;
     private const STOP_GRACE_SECONDS = 15;
 
     private readonly Waiting $waiting;
@@ -44,7 +44,7 @@ final class Migration
     {
         $this->requireSettings(['MAUTIC_SITE_URL', 'MAUTIC_SECRET_KEY']);
         $this->connect((int) MauticEnvironment::get('MAUTIC_MIGRATE_WAIT', '120'));
-        $this->lock((int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
+        DatabaseLock::take($this->database, $this->parameters['db_name'], $this->waiting, (int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
         if ($this->migrations->rows('users') > 0) {
             $this->say('Mautic is installed');
         } else {
@@ -68,25 +68,7 @@ final class Migration
     private function connect(int $waitSeconds): void
     {
         $this->database = $this->waiting->connectAs($this->parameters, microtime(true) + $waitSeconds);
-        // The connection holds the lock and is idle while the commands run.
-        $this->database->exec('SET SESSION wait_timeout = 86400');
         $this->migrations = new Migrations($this->database, (string) $this->parameters['db_table_prefix']);
-    }
-
-    private function lock(int $waitSeconds): void
-    {
-        $name = $this->database->quote(Migrations::lockName($this->parameters['db_name']));
-        $deadline = time() + $waitSeconds;
-        // Asked without patience first: whoever has to wait says so at once.
-        for ($seconds = 0; 1 !== (int) $this->database->query("SELECT GET_LOCK({$name}, {$seconds})")->fetchColumn(); $seconds = min(self::LOCK_SECONDS, $waitSeconds)) {
-            $this->waiting->breakOnSignal();
-            $holder = $this->database->query("SELECT IS_USED_LOCK({$name})")->fetchColumn();
-            $sentence = "another migration runs (database connection {$holder})";
-            if (time() >= $deadline) {
-                throw new Stop("{$sentence} (after {$waitSeconds} s)", Stop::IN_VAIN, 'migration-lock');
-            }
-            $this->waiting->on('migration-lock', $sentence);
-        }
     }
 
     private function install(): void

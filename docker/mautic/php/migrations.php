@@ -20,15 +20,6 @@ final class Migrations
     }
 
     /**
-     * The name of the lock that whoever migrates a database holds. Locks belong to the server, not to
-     * the database; their names have at most 64 characters.
-     */
-    public static function lockName(string $database): string
-    {
-        return 'mautic-migrate:'.substr(hash('sha256', $database), 0, 32);
-    }
-
-    /**
      * The migrations of this image that the database has no record of. Records of migrations that
      * this image does not have are fine: older code may run on a newer schema.
      *

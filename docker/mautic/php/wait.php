@@ -13,6 +13,7 @@ declare(strict_types=1);
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/migrations.php';
+require_once '/opt/mautic/database_lock.php';
 
 runOrExit('wait', static function (): void {
     $parameters = mauticParameters();
@@ -25,7 +26,7 @@ runOrExit('wait', static function (): void {
         try {
             $missing = (new Migrations($database, (string) $parameters['db_table_prefix']))->missing();
             $isUsed = $database->prepare('SELECT IS_USED_LOCK(?)');
-            $isUsed->execute([Migrations::lockName($parameters['db_name'])]);
+            $isUsed->execute([DatabaseLock::name($parameters['db_name'])]);
             $isBusy = null !== $isUsed->fetchColumn();
             if ([] === $missing && !$isBusy) {
                 return;
