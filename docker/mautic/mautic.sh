@@ -4,11 +4,11 @@
 #   worker QUEUE…      consumes message queues
 #   cron               runs Mautic's scheduled commands
 #   cron status        what became of them, as JSON; to be asked beside it
-#   migrate            installs Mautic into an empty database, or migrates it; once
+#   migrate            installs Mautic into an empty database, or fills it from a seed, or migrates it; once
 #   wait               ends when the database is migrated
 #   console ARG…       bin/console
 #   database VERB      create or drop a branch's database and user on a server; mask one into a seed,
-#                      unseal a seed (from stdin, to stdout)
+#                      unseal a seed (from stdin, to stdout); clone a seed on the same server
 # Anything else is run as it is.
 set -eu
 cd /var/www/html
@@ -101,7 +101,8 @@ case $role in
     case ${2:-} in
       create | drop) program=database ;;
       mask | unseal) program=mask ;;
-      *) refuse "database needs create, drop, mask or unseal" ;;
+      clone) program=clone ;;
+      *) refuse "database needs create, drop, mask, unseal or clone" ;;
     esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php "/opt/mautic/$program.php" "$2"

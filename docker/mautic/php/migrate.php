@@ -3,7 +3,7 @@
 declare(strict_types=1);
 
 /**
- * Installs Mautic into an empty database, or brings an installed one to this release.
+ * Installs Mautic into an empty database, or fills it from a seed, or brings an installed one to this release.
  *
  * Safe to run again and twice at once: everything happens under a lock held in the database. Data is
  * never dropped: mautic:install --force would do that without a word, so it runs only where there is
@@ -11,15 +11,17 @@ declare(strict_types=1);
  * takes a second or more.
  *
  * Environment: MAUTIC_DB_*, MAUTIC_SECRET_KEY, MAUTIC_SITE_URL, for the first installation also
- * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
+ * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}, and MAUTIC_SEED, the database of a seed, to copy that in place of
+ * installing; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a step failed, 65 the database has content but no user, 75 no database in
- * time or another migration holds the lock, 77 the database refuses us or its host is unknown, 78 a
- * setting is missing, 143 stopped by a signal.
+ * time or another migration holds the lock, 77 the database refuses us, its host is unknown or there is
+ * no such seed, 78 a setting is missing, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/migrations.php';
 require_once '/opt/mautic/database_lock.php';
+require_once '/opt/mautic/seed_clone.php';
 
 final class Migration
 {
@@ -48,7 +50,9 @@ final class Migration
         if ($this->migrations->rows('users') > 0) {
             $this->say('Mautic is installed');
         } else {
-            $this->install();
+            $this->requireNoContent();
+            $seed = MauticEnvironment::get('MAUTIC_SEED');
+            null === $seed ? $this->install() : (new SeedClone($this->parameters, $this->database, $this->waiting))->run($seed);
         }
         $this->migrate();
         $this->console('the plugins', ['mautic:plugins:reload']);
@@ -71,13 +75,17 @@ final class Migration
         $this->migrations = new Migrations($this->database, (string) $this->parameters['db_table_prefix']);
     }
 
-    private function install(): void
+    private function requireNoContent(): void
     {
         foreach (self::CONTENT as $table) {
             if ($this->migrations->rows($table) > 0) {
                 throw new Stop("the database {$this->parameters['db_name']} has rows in {$this->parameters['db_table_prefix']}{$table} but no user: installing would drop them. Restore the table users, or give an empty database", Stop::HAS_CONTENT);
             }
         }
+    }
+
+    private function install(): void
+    {
         $this->requireSettings(['MAUTIC_ADMIN_USERNAME', 'MAUTIC_ADMIN_EMAIL', 'MAUTIC_ADMIN_PASSWORD']);
         if ($this->migrations->rows('users') === 0 || $this->migrations->rows('roles') !== null) {
             $this->say('an earlier installation was cut off before its first user; installing again');

@@ -148,6 +148,12 @@ final class Source
         return '`'.str_replace('`', '``', $name).'`';
     }
 
+    /** @param string $extra as SHOW COLUMNS and information_schema have it; MySQL marks a default that is an expression much alike */
+    public static function isGenerated(string $extra): bool
+    {
+        return (bool) preg_match('/(?<!DEFAULT_)GENERATED/i', $extra);
+    }
+
     /**
      * @param list<array<string, string|null>> $columns
      *
@@ -157,8 +163,7 @@ final class Source
     {
         $made = $unknown = $key = [];
         foreach ($columns as $column) {
-            // MySQL marks a default that is an expression much alike.
-            $isGenerated = (bool) preg_match('/(?<!DEFAULT_)GENERATED/i', (string) $column['EXTRA']);
+            $isGenerated = self::isGenerated((string) $column['EXTRA']);
             $rule = $rules->rule($plain, $column['COLUMN_NAME']);
             $length = $column['CHARACTER_MAXIMUM_LENGTH'];
             $octets = $column['CHARACTER_OCTET_LENGTH'];
