@@ -8,7 +8,8 @@
 #   wait               ends when the database is migrated
 #   console ARG…       bin/console
 #   database VERB      create or drop a branch's database and user on a server; mask one into a seed,
-#                      unseal a seed (from stdin, to stdout); clone a seed on the same server
+#                      unseal a seed (from stdin, to stdout); clone a seed on the same server; take a
+#                      snapshot, list snapshots, restore one
 # Anything else is run as it is.
 set -eu
 cd /var/www/html
@@ -102,7 +103,8 @@ case $role in
       create | drop) program=database ;;
       mask | unseal) program=mask ;;
       clone) program=clone ;;
-      *) refuse "database needs create, drop, mask, unseal or clone" ;;
+      snapshot | snapshots | restore) program=snapshot ;;
+      *) refuse "database needs create, drop, mask, unseal, clone, snapshot, snapshots or restore" ;;
     esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php "/opt/mautic/$program.php" "$2"

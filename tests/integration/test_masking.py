@@ -1,16 +1,18 @@
-"""`mautic database mask` and `clone`: on a real server, with the recorded schemas of Mautic."""
+"""`mautic database mask`, `clone`, snapshots: on a real server, with recorded schemas of Mautic."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 ROOT_PASSWORD = "of the root"
 READER = "of the reader"
 SALT, OTHER_SALT, KEY = "s" * 40, "t" * 40, "0f" * 32
-WRONG, FAILED = 78, 1
+WRONG, REFUSED, FAILED = 78, 77, 1
 ADDRESS = r"[\w.+-]+(?:@|%40|&#64;)(?:[\w-]+\.)+[a-z]{2,}"
 
 
@@ -854,3 +856,138 @@ def test_content_without_users_is_not_taken_for_an_empty_database(
     status, said = branch.run(armed(server), "migrate")
     assert status == 65, said
     assert server.ask("SELECT COUNT(*) FROM leads", branch.name) == [(1,)]
+
+
+# --- snapshots --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def work(branch: Branch) -> Branch:
+    """A branch with a whole Mautic's tables, and rows in all of them."""
+    with closing(branch.server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {branch.name}")
+        fill(connection, branch.name, VERSIONS[-1])
+    return branch
+
+
+def state(server: Server, database: str) -> dict[str, object]:
+    """Return what tells a database from another: rows by checksum, tables, foreign keys."""
+    tables = [
+        row[0]
+        for row in server.ask(
+            "SELECT table_name FROM information_schema.tables"  # noqa: S608
+            f" WHERE table_schema = '{database}' ORDER BY table_name"
+        )
+    ]
+    sums = server.ask("CHECKSUM TABLE " + ", ".join(f"`{table}`" for table in tables), database)
+    return {
+        "rows": [(name.partition(".")[2], value) for name, value in sums],
+        "keys": sorted(references(server, database)),
+    }
+
+
+def snapshots(branch: Branch) -> list[dict[str, Any]]:
+    status, said = branch.run("", "database", "snapshots")
+    assert status == 0, said
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def test_a_snapshot_brings_back_rows_tables_and_keys(work: Branch) -> None:
+    before = state(work.server, work.name)
+    status, said = work.run("", "database", "snapshot", MAUTIC_SNAPSHOT_REASON="before a try")
+    assert status == 0, said
+    for statement in (
+        "SET SESSION foreign_key_checks = 0",
+        "DELETE FROM leads WHERE id > 1",
+        "UPDATE emails SET subject = 'changed'",
+        "DROP TABLE webhook_logs",
+        "CREATE TABLE made_by_a_migration (id INT PRIMARY KEY)",
+        "ALTER TABLE forms DROP COLUMN alias",
+        "SET SESSION foreign_key_checks = 1",
+    ):
+        work.server.ask(statement, work.name)
+    assert state(work.server, work.name) != before
+    for _ in range(2):
+        status, said = work.run("", "database", "restore")
+        assert status == 0, said
+        assert state(work.server, work.name) == before
+    (kept,) = snapshots(work)
+    assert (kept["name"], kept["why"]) == ("0", "before a try")
+    assert kept["tables"] == len(before["rows"])  # type: ignore[arg-type]
+    assert work.databases() == [work.name, f"{work.name}__0"]
+
+
+def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:
+    for number in range(4):
+        work.server.ask(f"UPDATE stages SET name = 'stage {number}'", work.name)  # noqa: S608
+        time.sleep(1)
+        status, said = work.run(
+            "",
+            *("database", "snapshot"),
+            MAUTIC_SNAPSHOTS="2",
+            MAUTIC_SNAPSHOT_REASON=f"number {number}",
+        )
+        assert status == 0, said
+    kept = snapshots(work)
+    assert [each["why"] for each in kept] == ["number 2", "number 3"]
+    for each, number in zip(kept, (2, 3), strict=True):
+        status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT=each["name"])
+        assert status == 0, said
+        ((name,),) = work.server.ask("SELECT DISTINCT name FROM stages", work.name)
+        assert name == f"stage {number}"
+    missing = next(name for name in "0123456789" if name not in {each["name"] for each in kept})
+    status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT=missing)
+    assert status == REFUSED
+    assert f"has no snapshot {missing}, but {kept[0]['name']}, {kept[1]['name']}" in said
+
+
+def test_all_tables_of_a_snapshot_are_of_one_moment(work: Branch) -> None:
+    """A writer writes to two tables all the time; the snapshot has as many of each, or one off."""
+    for table in ("first_of_all", "zero_of_all"):
+        work.server.ask(f"CREATE TABLE {table} (id INT AUTO_INCREMENT PRIMARY KEY)", work.name)
+    stop = Event()
+
+    def write() -> None:
+        with closing(work.server.connect(work.name)) as connection, connection.cursor() as cursor:
+            while not stop.is_set():
+                cursor.execute("INSERT INTO first_of_all VALUES ()")
+                cursor.execute("INSERT INTO zero_of_all VALUES ()")
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        status, said = work.run("", "database", "snapshot")
+    finally:
+        stop.set()
+        writer.join()
+    assert status == 0, said
+    (first,), (zero,) = (
+        work.server.ask(f"SELECT COUNT(*) FROM {table}", f"{work.name}__0")[0]  # noqa: S608
+        for table in ("first_of_all", "zero_of_all")
+    )
+    assert first > 0
+    assert first - zero in {0, 1}
+
+
+@pytest.mark.parametrize("verb", ["snapshot", "restore"])
+def test_a_killed_run_leaves_the_old_or_the_new_and_the_next_one_finishes(
+    work: Branch, verb: str
+) -> None:
+    before = state(work.server, work.name)
+    status, said = work.run("", "database", "snapshot")
+    assert status == 0, said
+    work.server.ask("UPDATE stages SET name = 'changed'", work.name)
+    changed = state(work.server, work.name)
+    environment = work.environment("", MAUTIC_SNAPSHOTS="9")
+    for _ in range(6):
+        seconds = random.uniform(0.1, 1.2)  # noqa: S311
+        argv = ["timeout", "--signal=KILL", f"{seconds:.2f}"]
+        argv += ["php", "/opt/mautic/snapshot.php", verb]
+        work.server.client.exec_run(argv, environment=environment)
+        assert state(work.server, work.name) in (before, changed)
+        assert all(each["rows"] for each in snapshots(work))
+    status, said = work.run("", "database", verb, MAUTIC_SNAPSHOTS="9")
+    assert status == 0, said
+    if verb == "restore":
+        assert state(work.server, work.name) == before
+    assert {name[-3:] for name in work.databases()} & {"__n", "__o"} == set()

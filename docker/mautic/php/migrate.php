@@ -12,7 +12,8 @@ declare(strict_types=1);
  *
  * Environment: MAUTIC_DB_*, MAUTIC_SECRET_KEY, MAUTIC_SITE_URL, for the first installation also
  * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}, and MAUTIC_SEED, the database of a seed, to copy that in place of
- * installing; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
+ * installing; MAUTIC_SNAPSHOTS, how many points in time are kept, one before each run of migrations (0: none);
+ * MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a step failed, 65 the database has content but no user, 75 no database in
  * time or another migration holds the lock, 77 the database refuses us, its host is unknown or there is
@@ -22,6 +23,7 @@ require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/migrations.php';
 require_once '/opt/mautic/database_lock.php';
 require_once '/opt/mautic/seed_clone.php';
+require_once '/opt/mautic/snapshots.php';
 
 final class Migration
 {
@@ -49,6 +51,7 @@ final class Migration
         DatabaseLock::take($this->database, $this->parameters['db_name'], $this->waiting, (int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
         if ($this->migrations->rows('users') > 0) {
             $this->say('Mautic is installed');
+            $this->takeSnapshot();
         } else {
             $this->requireNoContent();
             $seed = MauticEnvironment::get('MAUTIC_SEED');
@@ -73,6 +76,26 @@ final class Migration
     {
         $this->database = $this->waiting->connectAs($this->parameters, microtime(true) + $waitSeconds);
         $this->migrations = new Migrations($this->database, (string) $this->parameters['db_table_prefix']);
+    }
+
+    /** Before migrations that have something to do, where snapshots are asked for. */
+    private function takeSnapshot(): void
+    {
+        $most = (int) MauticEnvironment::get('MAUTIC_SNAPSHOTS', '0');
+        $missing = $this->migrations->missing();
+        if (0 === $most || [] === $missing) {
+            return;
+        }
+        $snapshots = new Snapshots($this->parameters, $this->database, $this->waiting);
+        try {
+            $snapshots->take(null === $missing ? 'before all migrations' : sprintf('before %d migrations', count($missing)), $most);
+        } catch (Stop $e) {
+            if (Obstacle::ACCESS_DENIED !== $e->reason) {
+                throw $e;
+            }
+            // A server that was made before snapshots were known: as good as it was then.
+            $this->say("no snapshot: {$e->getMessage()}");
+        }
     }
 
     private function requireNoContent(): void
