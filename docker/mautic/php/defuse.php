@@ -40,69 +40,103 @@ final class Administrator
 }
 
 /**
- * Takes out of a copy of a Mautic's database what would reach somebody, whatever it was made from.
+ * Takes out of a copy of a Mautic's database what would reach somebody, whatever it is made from.
  *
- * What sends is unpublished (defuse.json), the masked source's address becomes the branch's own, and of all
- * users one alone has a password. A rule whose table is missing has nothing to do; a column that is missing
- * in a table ends it, for then nobody knows what that table does.
+ * While rows are copied, what sends is unpublished (defuse.json), and the masked source's address becomes
+ * the branch's own: selections(). Afterwards the same happens inside serialised values, and one of all
+ * users gets a password: finish(). A rule whose table is missing has nothing to do; a column that is
+ * missing in a table ends it, for then nobody knows what that table does.
  */
 final class Defuse
 {
     private const RULES = '/opt/mautic/defuse.json';
     private const TEXT = ['char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext', 'json'];
 
-    /** @var array<string, array<string, array<string, string>>> rows of information_schema, by table and column */
+    /** @var array<string, array<string, array{isText: bool, isKey: bool}>> stored columns, by table and name */
     private array $columns = [];
+    /** @var array<string, array<string, string>> expressions of defuse.json, by table and column */
+    private array $rules = [];
+    private readonly SiteAddress $address;
+    /** That the masked source's address may be in a text. */
+    private readonly string $hasAddress;
 
     /**
-     * @param PDO    $server the copy is its database
-     * @param string $prefix of the tables' names
-     */
-    public function __construct(private readonly PDO $server, private readonly string $prefix, private readonly Waiting $waiting)
-    {
-        $found = $this->server->query('SELECT c.table_name, c.column_name, c.data_type, c.extra, c.column_key FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name) WHERE c.table_schema = DATABASE() AND t.table_type = \'BASE TABLE\' ORDER BY c.ordinal_position');
-        foreach ($found->fetchAll(PDO::FETCH_NUM) as [$table, $column, $type, $extra, $key]) {
-            $this->columns[$table][$column] = ['type' => strtolower($type), 'extra' => $extra, 'key' => $key];
-        }
-    }
-
-    /** @param string $siteUrl the branch's own */
-    public function run(string $siteUrl, Administrator $administrator): void
-    {
-        $said = [];
-        foreach (json_decode((string) file_get_contents(self::RULES), true, 8, JSON_THROW_ON_ERROR) as $rule) {
-            if (0 < $changed = $this->apply($rule)) {
-                $said[] = "{$changed} {$rule['table']}";
-            }
-            $this->waiting->breakOnSignal();
-        }
-        $this->waiting->say('made harmless: '.implode(', ', $said));
-        $this->admit($administrator);
-        $this->rewrite(new SiteAddress(Pseudonyms::SITE, rtrim($siteUrl, '/')));
-    }
-
-    /**
-     * @param array{table: string, is?: array<string, string|int>, not?: array<string, string|int>, set: array<string, string|int|null>} $rule
+     * @param PDO    $server  the copy is its database, and has its tables
+     * @param string $prefix  of the tables' names
+     * @param string $siteUrl the branch's own
      *
-     * @return int how many rows changed
+     * @throws Stop when a rule does not fit the tables
      */
-    private function apply(array $rule): int
+    public function __construct(private readonly PDO $server, private readonly string $prefix, string $siteUrl)
+    {
+        $this->address = new SiteAddress(Pseudonyms::SITE, rtrim($siteUrl, '/'));
+        $host = basename(Pseudonyms::SITE);
+        $this->hasAddress = ' LIKE '.$server->quote("%{$host}%");
+        $found = $server->query('SELECT table_name, column_name, data_type, extra, column_key, character_maximum_length FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position');
+        foreach ($found->fetchAll(PDO::FETCH_NUM) as [$table, $column, $type, $extra, $key, $length]) {
+            if (!Source::isGenerated($extra)) {
+                $isText = in_array(strtolower($type), self::TEXT, true) && (null === $length || $length >= strlen($host));
+                $this->columns[$table][$column] = ['isText' => $isText, 'isKey' => 'PRI' === $key];
+            }
+        }
+        foreach (json_decode((string) file_get_contents(self::RULES), true, 8, JSON_THROW_ON_ERROR) as $rule) {
+            $this->learn($rule);
+        }
+    }
+
+    /**
+     * Says what each stored column of a table is filled with.
+     *
+     * @return array<string, string> expressions by the columns' names, both as they stand in a statement
+     */
+    public function selections(string $table): array
+    {
+        $selections = [];
+        foreach ($this->columns[$table] as $name => $column) {
+            $value = Source::identifier($name);
+            $selections[$value] = $this->rules[$table][$name] ?? ($column['isText'] ? $this->rewritten($value) : $value);
+        }
+
+        return $selections;
+    }
+
+    public function finish(Administrator $administrator): void
+    {
+        $this->admit($administrator);
+        foreach ($this->columns as $table => $columns) {
+            $texts = array_map(Source::identifier(...), array_keys(array_filter($columns, static fn (array $column): bool => $column['isText'])));
+            $conditions = array_map(fn (string $value): string => self::isSerialised($value)." AND {$value}{$this->hasAddress}", $texts);
+            $name = Source::identifier($table);
+            // Most tables have none: they are looked through once.
+            if ([] === $texts || false === $this->server->query("SELECT 1 FROM {$name} WHERE ".implode(' OR ', $conditions).' LIMIT 1')->fetchColumn()) {
+                continue;
+            }
+            array_map(fn (string $value, string $condition) => $this->rewriteSerialised($table, $value, $condition), $texts, $conditions);
+        }
+    }
+
+    /** @param array{table: string, is?: array<string, string|int>, not?: array<string, string|int>, set: array<string, string|int|null>} $rule */
+    private function learn(array $rule): void
     {
         $table = $this->prefix.$rule['table'];
         if (!isset($this->columns[$table])) {
-            return 0;
+            return;
         }
-        $given = ['is' => $rule['is'] ?? [], 'not' => $rule['not'] ?? []];
-        if ([] !== $missing = array_diff_key($rule['set'] + $given['is'] + $given['not'], $this->columns[$table])) {
+        $named = $rule['set'] + ($rule['is'] ?? []) + ($rule['not'] ?? []);
+        if ([] !== $missing = array_diff_key($named, $this->columns[$table])) {
             throw new Stop("the seed's {$table} has no column ".implode(', ', array_keys($missing)).': whether it is harmless cannot be told', Stop::FAILED);
         }
-        $pairs = fn (array $values, string $operator): array => array_map(
-            fn (string $column, string|int|null $value): string => Source::identifier($column).$operator.(null === $value ? 'NULL' : $this->server->quote((string) $value)),
-            array_keys($values), $values,
-        );
-        $where = [...$pairs($given['is'], ' = '), ...$pairs($given['not'], ' <> ')];
-
-        return (int) $this->server->exec('UPDATE '.Source::identifier($table).' SET '.implode(', ', $pairs($rule['set'], ' = ')).([] === $where ? '' : ' WHERE '.implode(' AND ', $where)));
+        $literal = fn (string|int|null $value): string => null === $value ? 'NULL' : $this->server->quote((string) $value);
+        $when = ['TRUE'];
+        foreach ($rule['is'] ?? [] as $column => $value) {
+            $when[] = Source::identifier($column)." <=> {$literal($value)}";
+        }
+        foreach ($rule['not'] ?? [] as $column => $value) {
+            $when[] = 'NOT '.Source::identifier($column)." <=> {$literal($value)}";
+        }
+        foreach ($rule['set'] as $column => $value) {
+            $this->rules[$table][$column] = 'IF('.implode(' AND ', $when).", {$literal($value)}, ".Source::identifier($column).')';
+        }
     }
 
     /** Gives the environment's administrator the place of one of the seed's. */
@@ -121,52 +155,33 @@ final class Defuse
             ->execute([$administrator->username, $administrator->email, $administrator->hash(), $id]);
     }
 
-    private function rewrite(SiteAddress $address): void
+    private function rewritten(string $value): string
     {
-        foreach ($this->columns as $table => $columns) {
-            $texts = array_filter($columns, static fn (array $column): bool => in_array($column['type'], self::TEXT, true) && !Source::isGenerated($column['extra']));
-            $has = $this->having(array_keys($texts), $address);
-            if ([] === $texts || false === $this->server->query('SELECT 1 FROM '.Source::identifier($table).' WHERE '.implode(' OR ', $has).' LIMIT 1')->fetchColumn()) {
-                continue;
-            }
-            foreach ($has as $column => $condition) {
-                $this->rewriteColumn($table, $column, $condition, $address);
-            }
-            $this->waiting->breakOnSignal();
-        }
-    }
-
-    /**
-     * @param list<string> $columns
-     *
-     * @return array<string, string> by column, the condition that the address may be in it
-     */
-    private function having(array $columns, SiteAddress $address): array
-    {
-        $host = $this->server->quote('%'.basename((string) array_key_first($address->forms)).'%');
-
-        return array_combine($columns, array_map(static fn (string $column): string => Source::identifier($column)." LIKE {$host}", $columns));
-    }
-
-    private function rewriteColumn(string $table, string $column, string $condition, SiteAddress $address): void
-    {
-        [$name, $value] = [Source::identifier($table), Source::identifier($column)];
-        // Serialised values have lengths in them, so each is read and written anew; all others are changed where they are.
-        $isSerialised = "LEFT({$value}, 2) IN ('a:', 'O:', 's:')";
         $replaced = $value;
-        foreach ($address->forms as $old => $new) {
+        foreach ($this->address->forms as $old => $new) {
             $replaced = "REPLACE({$replaced}, {$this->server->quote($old)}, {$this->server->quote($new)})";
         }
-        $this->server->exec("UPDATE {$name} SET {$value} = {$replaced} WHERE {$condition} AND NOT {$isSerialised}");
-        $keys = array_keys(array_filter($this->columns[$table], static fn (array $each): bool => 'PRI' === $each['key'])) ?: [$column];
-        $selected = implode(', ', array_map(Source::identifier(...), $keys));
-        $same = implode(' AND ', array_map(static fn (string $key): string => Source::identifier($key).' = ?', $keys));
+
+        return "IF({$value}{$this->hasAddress} AND NOT ".self::isSerialised($value).", {$replaced}, {$value})";
+    }
+
+    /** Values with lengths in them are read and written anew. */
+    private static function isSerialised(string $value): string
+    {
+        return "LEFT({$value}, 2) IN ('a:', 'O:', 's:')";
+    }
+
+    private function rewriteSerialised(string $table, string $value, string $condition): void
+    {
+        $name = Source::identifier($table);
+        $keys = array_map(Source::identifier(...), array_keys(array_filter($this->columns[$table], static fn (array $column): bool => $column['isKey']))) ?: [$value];
+        $same = implode(' AND ', array_map(static fn (string $key): string => "{$key} = ?", $keys));
         $select = $this->server->prepare("SELECT {$value} FROM {$name} WHERE {$same}");
         $update = $this->server->prepare("UPDATE {$name} SET {$value} = ? WHERE {$same}");
         // One at a time: designed content may be large.
-        foreach ($this->server->query("SELECT {$selected} FROM {$name} WHERE {$condition} AND {$isSerialised}")->fetchAll(PDO::FETCH_NUM) as $row) {
+        foreach ($this->server->query('SELECT '.implode(', ', $keys)." FROM {$name} WHERE {$condition}")->fetchAll(PDO::FETCH_NUM) as $row) {
             $select->execute($row);
-            $update->execute([$address->replace((string) $select->fetchColumn()), ...$row]);
+            $update->execute([$this->address->replace((string) $select->fetchColumn()), ...$row]);
         }
     }
 }

@@ -54,10 +54,11 @@ final class SeedClone
         $this->waiting->say("copying {$seed}");
         try {
             $this->server->exec('USE '.Source::identifier($copy));
-            $filled = $this->define($seed, $tables);
-            $rows = $this->fill($seed, $copy, $filled);
+            $this->define($seed, $tables);
+            $defuse = new Defuse($this->server, $this->prefix, (string) $this->parameters['site_url']);
+            $rows = $this->fill($seed, $copy, $tables, $defuse);
             $copied = microtime(true);
-            (new Defuse($this->server, $this->prefix, $this->waiting))->run((string) $this->parameters['site_url'], $administrator);
+            $defuse->finish($administrator);
         } finally {
             $this->server->exec('USE '.Source::identifier($this->database));
         }
@@ -65,9 +66,7 @@ final class SeedClone
         $this->waiting->say(sprintf('%d rows of %d tables from %s: copied in %.1f s, all in %.1f s', $rows, count($tables), $seed, $copied - $started, microtime(true) - $started));
     }
 
-    /**
-     * @return list<string> the seed's tables, the largest first
-     */
+    /** @return list<string> the seed's tables, the largest first */
     private function tables(string $seed): array
     {
         $found = $this->server->prepare("SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND table_type = 'BASE TABLE' ORDER BY data_length + index_length DESC, table_name");
@@ -84,43 +83,36 @@ final class SeedClone
      * Makes the tables, empty.
      *
      * @param list<string> $tables
-     *
-     * @return array<string, string> the columns of those that get rows, for a statement
      */
-    private function define(string $seed, array $tables): array
+    private function define(string $seed, array $tables): void
     {
         foreach (self::OPENING as $statement) {
             $this->server->exec($statement);
         }
-        $rules = MaskingRules::load('');
-        $filled = [];
         foreach ($tables as $table) {
             $this->waiting->breakOnSignal();
-            $name = Source::identifier($seed).'.'.Source::identifier($table);
-            $this->server->exec($this->server->query("SHOW CREATE TABLE {$name}")->fetch(PDO::FETCH_NUM)[1]);
-            // Queues, tokens and the like, whatever the seed has of them.
-            if (!str_starts_with($table, $this->prefix) || !$rules->isEmpty(substr($table, strlen($this->prefix)))) {
-                $columns = $this->server->query("SHOW COLUMNS FROM {$name}")->fetchAll(PDO::FETCH_ASSOC);
-                $stored = array_filter($columns, static fn (array $column): bool => !Source::isGenerated($column['Extra']));
-                $filled[$table] = implode(', ', array_map(Source::identifier(...), array_column($stored, 'Field')));
-            }
+            $this->server->exec($this->server->query('SHOW CREATE TABLE '.Source::identifier($seed).'.'.Source::identifier($table))->fetch(PDO::FETCH_NUM)[1]);
         }
-
-        return $filled;
     }
 
     /**
-     * @param array<string, string> $tables their columns
+     * @param list<string> $tables
      *
      * @return int how many rows there are now
      */
-    private function fill(string $seed, string $copy, array $tables): int
+    private function fill(string $seed, string $copy, array $tables, Defuse $defuse): int
     {
         [$from, $to] = [Source::identifier($seed), Source::identifier($copy)];
+        $rules = MaskingRules::load('');
         $statements = $counts = [];
-        foreach ($tables as $table => $columns) {
+        foreach ($tables as $table) {
+            // Queues, tokens and the like, whatever the seed has of them.
+            if (str_starts_with($table, $this->prefix) && $rules->isEmpty(substr($table, strlen($this->prefix)))) {
+                continue;
+            }
             $name = Source::identifier($table);
-            $statements[] = "INSERT INTO {$to}.{$name} ({$columns}) SELECT {$columns} FROM {$from}.{$name}";
+            $selections = $defuse->selections($table);
+            $statements[] = "INSERT INTO {$to}.{$name} (".implode(', ', array_keys($selections)).') SELECT '.implode(', ', $selections)." FROM {$from}.{$name}";
             $counts[] = 'SELECT '.$this->server->quote($table).", (SELECT COUNT(*) FROM {$from}.{$name}), (SELECT COUNT(*) FROM {$to}.{$name})";
         }
         (new Connections($this->parameters, self::OPENING, self::CONNECTIONS, $this->waiting))->run($statements, $this->server);
