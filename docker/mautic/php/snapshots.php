@@ -50,6 +50,7 @@ final class Snapshots
         $name = $free[0];
         $started = microtime(true);
         $tables = TableCopy::tables($this->server, $this->database);
+        TableCopy::endOrphans($this->server, $this->parameters);
         $copy = (new Swap($this->server, $this->database, $this->waiting))->remake("__{$name}");
         $lock = $this->lock($tables);
         try {
@@ -105,6 +106,7 @@ final class Snapshots
         $from = "{$this->database}__{$found['name']}";
         $tables = array_values(array_diff(TableCopy::tables($this->server, $from), [self::LABEL]));
         $swap = new Swap($this->server, $this->database, $this->waiting);
+        TableCopy::endOrphans($this->server, $this->parameters);
         $rows = $this->copy($from, $swap->begin(), $tables);
         $swap->finish();
         $this->waiting->say(sprintf('snapshot %s of %s is back: %d rows of %d tables in %.1f s', $found['name'], $found['taken_at'], $rows, count($tables), microtime(true) - $started));

@@ -39,6 +39,21 @@ final class TableCopy
         return $found->fetchAll(PDO::FETCH_COLUMN);
     }
 
+    /**
+     * Ends what a run that was killed has left: statements that still fill its tables. To be called before
+     * these are dropped, which would wait for them.
+     *
+     * @param array<string, mixed> $parameters
+     */
+    public static function endOrphans(PDO $server, #[SensitiveParameter] array $parameters): void
+    {
+        // Without a right to see others', a user sees its own connections.
+        $mine = $server->query('SHOW FULL PROCESSLIST')->fetchAll(PDO::FETCH_ASSOC);
+        $start = "INSERT INTO `{$parameters['db_name']}__";
+        $orphans = array_filter($mine, static fn (array $each): bool => $each['User'] === $parameters['db_user'] && str_starts_with((string) $each['Info'], $start));
+        Connections::end($server, array_map('intval', array_column($orphans, 'Id')));
+    }
+
     /** Makes the tables, empty, each by its own definition; the connection uses the new database from then on. */
     public function define(): void
     {
@@ -63,7 +78,6 @@ final class TableCopy
      */
     public function fill(Closure $selections): int
     {
-        $this->endOrphans();
         [$from, $to] = [Source::identifier($this->from), Source::identifier($this->to)];
         $statements = $counts = [];
         foreach ($this->tables as $table) {
@@ -87,15 +101,5 @@ final class TableCopy
         }
 
         return $rows;
-    }
-
-    /** A run that was killed may have left statements that still fill its tables. */
-    private function endOrphans(): void
-    {
-        // Without a right to see others', a user sees its own connections.
-        $mine = $this->server->query('SHOW FULL PROCESSLIST')->fetchAll(PDO::FETCH_ASSOC);
-        $start = 'INSERT INTO '.Source::identifier($this->to).'.';
-        $orphans = array_filter($mine, fn (array $each): bool => $each['User'] === $this->parameters['db_user'] && str_starts_with((string) $each['Info'], $start));
-        Connections::end($this->server, array_map('intval', array_column($orphans, 'Id')));
     }
 }
