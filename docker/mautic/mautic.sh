@@ -4,12 +4,13 @@
 #   worker QUEUE…      consumes message queues
 #   cron               runs Mautic's scheduled commands
 #   cron status        what became of them, as JSON; to be asked beside it
-#   migrate            installs Mautic into an empty database, or migrates it; once
+#   migrate            installs Mautic into an empty database, or fills it from a seed, or migrates it; once
 #   wait               ends when the database is migrated
 #   console ARG…       bin/console
 #   database VERB      create or drop a branch's database and user on a server; mask one into a seed,
-#                      unseal a seed (from stdin, to stdout); dump it (to stdout), load a dump (from
-#                      stdin), reset it, or say what content it has
+#                      unseal a seed (from stdin, to stdout); clone a seed on the same server; dump the
+#                      database (to stdout), load a dump (from stdin), reset it, or say what content it has;
+#                      take a snapshot, list snapshots, restore one
 #   uploads VERB       dump what was uploaded (to stdout), or load it (from stdin)
 # Anything else is run as it is.
 set -eu
@@ -103,9 +104,11 @@ case $role in
     case ${2:-} in
       create | drop) program=database ;;
       mask | unseal) program=mask ;;
+      clone) program=clone ;;
       dump) program=dump ;;
       load | reset | content) program=load ;;
-      *) refuse "database needs create, drop, mask, unseal, dump, load, reset or content" ;;
+      snapshot | snapshots | restore) program=snapshot ;;
+      *) refuse "database needs create, drop, mask, seed, unseal, clone, dump, load, reset, content, snapshot, snapshots or restore" ;;
     esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php "/opt/mautic/$program.php" "$2"

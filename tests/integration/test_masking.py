@@ -1,15 +1,18 @@
-"""`mautic database mask`: on a real server, with the recorded schemas of Mautic's lines."""
+"""`mautic database mask`, `clone`, snapshots: on a real server, with recorded schemas of Mautic."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -29,6 +32,7 @@ from tests.support.masking import (
     VERSIONS,
     columns,
     fill,
+    php,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 ROOT_PASSWORD = "of the root"
 READER = "of the reader"
 SALT, OTHER_SALT, KEY = "s" * 40, "t" * 40, "0f" * 32
-WRONG, FAILED = 78, 1
+WRONG, REFUSED, FAILED = 78, 77, 1
 ADDRESS = r"[\w.+-]+(?:@|%40|&#64;)(?:[\w-]+\.)+[a-z]{2,}"
 
 
@@ -566,3 +570,427 @@ def test_a_subset_takes_contacts_with_all_that_belongs_to_them(server: Server) -
         json.loads((again / "manifest.json").read_text())["sql_sha256"]
         == (made.manifest["sql_sha256"])
     )
+
+
+# --- clone ------------------------------------------------------------------------------------
+
+OWN_SITE = "https://feature-x.dev.shop.test"
+ADMINISTRATOR = (
+    "the administrator's own password, which is longer than bcrypt takes: 72 bytes, no more"
+)
+REACHING: dict[str, str] = {
+    "emails": "email_type = 'list' AND is_published = 1",
+    "sms_messages": "sms_type = 'list' AND is_published = 1",
+    "campaigns": "is_published = 1",
+    "campaign_lead_event_log": "is_scheduled = 1",
+    "webhooks": "is_published = 1 OR webhook_url <> 'https://sink.invalid/' OR secret <> 'masked'",
+    "reports": "is_scheduled = 1 OR to_address IS NOT NULL",
+    "monitoring": "is_published = 1",
+    "plugin_integration_settings": "name <> 'GrapesJsBuilder' AND (is_published = 1"
+    " OR api_keys <> 'a:0:{}' OR feature_settings <> 'a:0:{}')",
+    "pages": "head_script IS NOT NULL OR footer_script IS NOT NULL",
+    "forms": "cached_html IS NOT NULL",
+    "users": "password <> '!' AND username <> 'chief'",
+}
+"""Rows that would reach somebody, by table."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch's database, and its user, who may read seeds.
+
+    Attributes:
+        server: where it is.
+        name: of both.
+    """
+
+    server: Server
+    name: str
+
+    def environment(self, seed: str, **more: str) -> dict[str, str]:
+        """Return the settings of a run."""
+        return {
+            "MAUTIC_DB_HOST": "127.0.0.1",
+            "MAUTIC_DB_PORT": str(self.server.port),
+            "MAUTIC_DB_DATABASE": self.name,
+            "MAUTIC_DB_USER": self.name,
+            "MAUTIC_DB_PASSWORD": READER,
+            "MAUTIC_SITE_URL": OWN_SITE,
+            "MAUTIC_SECRET_KEY": KEY,
+            "MAUTIC_ADMIN_USERNAME": "chief",
+            "MAUTIC_ADMIN_EMAIL": "chief@shop.test",
+            "MAUTIC_ADMIN_PASSWORD": ADMINISTRATOR,
+            "MAUTIC_SEED": seed,
+            **more,
+        }
+
+    def run(self, seed: str, *role: str, **more: str) -> tuple[int, str]:
+        """Run a role, the clone without one; return exit status and output."""
+        argv = ["mautic", *(role or ("database", "clone"))]
+        done = self.server.client.exec_run(argv, environment=self.environment(seed, **more))
+        return done.exit_code, done.output.decode()
+
+    def start(self, seed: str) -> Path:
+        """Start a clone; return the file that will have its exit status."""
+        status = self.server.folder() / "status"
+        script = 'mautic database clone; echo "$?" >"/shared/$1/status"'
+        self.server.client.exec_run(
+            ["sh", "-c", script, "sh", status.parent.name],
+            environment=self.environment(seed),
+            detach=True,
+        )
+        return status
+
+    def waits(self, for_what: str = "Waiting for table") -> bool:
+        """Say whether one of its statements waits for a table."""
+        question = (
+            "SELECT COUNT(*) > 0 FROM information_schema.processlist"  # noqa: S608
+            f" WHERE user = '{self.name}' AND state LIKE '{for_what}%'"
+        )
+        return self.server.ask(question) == [(1,)]
+
+    def databases(self) -> list[str]:
+        """Return its database and those beside it."""
+        found = self.server.ask(f"SHOW DATABASES LIKE '{self.name}%'")
+        return [row[0] for row in found]
+
+    def users(self) -> list[str]:
+        return [row[0] for row in self.server.ask("SELECT username FROM users", self.name)]
+
+    def is_admitted(self) -> bool:
+        """Say whether the administrator may log in, as Symfony checks it."""
+        ((password,),) = self.server.ask(
+            "SELECT password FROM users WHERE username = 'chief'", self.name
+        )
+        check = (
+            "exit((int) !password_verify(base64_encode(hash('sha512', $argv[1], true)), $argv[2]));"
+        )
+        argv = ["php", "-r", check, "--", ADMINISTRATOR, password]
+        return bool(self.server.client.exec_run(argv).exit_code == 0)
+
+
+@pytest.fixture
+def branch(server: Server) -> Branch:
+    """A branch with somebody's work in it."""
+    name = f"mt_{secrets.token_hex(4)}"
+    pattern = name.replace("_", r"\_")
+    for statement in (
+        f"CREATE DATABASE {name}",
+        f"CREATE TABLE {name}.users (id INT PRIMARY KEY, username VARCHAR(50))",
+        f"INSERT INTO {name}.users VALUES (1, 'before')",  # noqa: S608
+        f"CREATE USER {name} IDENTIFIED BY '{READER}'",
+        f"GRANT ALL ON `{pattern}`.* TO {name}",
+        f"GRANT ALL ON `{pattern}\\_\\_%`.* TO {name}",
+        rf"GRANT SELECT ON `seed\_%`.* TO {name}",
+    ):
+        server.ask(statement)
+    return Branch(server, name)
+
+
+def armed(server: Server, version: str = VERSIONS[-1]) -> str:
+    """Make a seed in which everything is published, and full of the masked site's address."""
+    name = f"seed_{secrets.token_hex(4)}"
+    with closing(server.connect()) as connection, connection.cursor() as cursor:
+        fill(connection, name, version)
+        text = "<a href='https://site.example.com/x?y=1'>\u00fc</a> https%3A%2F%2Fsite.example.com"
+        tree = {"https://site.example.com/k": [text, php({"deep": text}), 7, None]}
+        data = r'{"u": "https:\/\/site.example.com\/form\/1"}'
+        for table, column, value in (
+            ("emails", "custom_html", text),
+            ("emails", "content", php(tree)),
+            ("focus", "properties", php(tree)),
+            ("page_hits", "url", "https://site.example.com/p/1"),
+            ("lead_event_log", "properties", data),
+            ("notifications", "message", text),
+        ):
+            cursor.execute(f"UPDATE {table} SET {column} = %s WHERE id < 3", (value,))  # noqa: S608
+        for statement in (
+            "UPDATE emails SET email_type = 'list' WHERE id = 1",
+            "UPDATE sms_messages SET sms_type = 'list' WHERE id = 1",
+            "UPDATE plugin_integration_settings SET name = 'GrapesJsBuilder' WHERE id = 3",
+            # One who is no administrator has the name that ours is to have.
+            "UPDATE roles SET is_admin = 0 WHERE id = 1",
+            "UPDATE users SET username = 'chief', email = 'chief@shop.test' WHERE id = 1",
+        ):
+            cursor.execute(statement)
+    return name
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_clone_has_the_seeds_rows_and_reaches_nobody(
+    server: Server, branch: Branch, version: str
+) -> None:
+    made = armed(server, version)
+    tables = [row[0] for row in server.ask("SHOW TABLES", made)]
+    checksums = f"CHECKSUM TABLE {', '.join(f'`{table}`' for table in tables)}"
+    before = server.ask(checksums, made)
+
+    status, said = branch.run(made)
+
+    assert status == 0, said
+    assert ADMINISTRATOR not in said
+    assert branch.databases() == [branch.name]
+    assert server.ask(checksums, made) == before, "the seed is only read"
+    assert [row[0] for row in server.ask("SHOW TABLES", branch.name)] == tables
+    for table in tables:
+        gone = RULES["tables"].get(table, {}).get("empty", False)
+        rows = server.ask(f"SELECT COUNT(*) FROM `{table}`", branch.name)  # noqa: S608
+        assert rows == [(0 if gone else server.ask(f"SELECT COUNT(*) FROM `{table}`", made)[0][0],)]  # noqa: S608
+    assert sorted(references(server, branch.name)) == sorted(references(server, made))
+    elsewhere = (
+        "SELECT COUNT(*) FROM information_schema.referential_constraints WHERE constraint_schema"
+        " = DATABASE() AND unique_constraint_schema <> DATABASE()"
+    )
+    assert server.ask(elsewhere, branch.name) == [(0,)]
+
+    for table, condition in REACHING.items():
+        question = f"SELECT COUNT(*) FROM {table} WHERE {condition}"  # noqa: S608
+        assert server.ask(question, made)[0][0] > 0, f"{table}: there was something to do"
+        assert server.ask(question, branch.name) == [(0,)], table
+    published = "SELECT SUM(is_published) FROM {}"
+    for table, left in (("emails", 2), ("sms_messages", 2), ("plugin_integration_settings", 1)):
+        assert server.ask(published.format(table), branch.name) == [(left,)]
+    assert server.ask("SELECT username, email FROM users WHERE id < 3", branch.name) == [
+        ("1.chief", "1.chief@shop.test"),
+        ("chief", "chief@shop.test"),
+    ]
+    assert branch.is_admitted()
+
+    for table, column in (("emails", "custom_html"), ("page_hits", "url")):
+        ((value,), *_) = server.ask(f"SELECT {column} FROM {table}", branch.name)  # noqa: S608
+        assert OWN_SITE in value
+    text = f"<a href='{OWN_SITE}/x?y=1'>\u00fc</a> https%3A%2F%2Ffeature-x.dev.shop.test"
+    tree = php({f"{OWN_SITE}/k": [text, php({"deep": text}), 7, None]})
+    for column in ("emails.content", "focus.properties"):
+        table, name = column.split(".")
+        assert server.ask(f"SELECT {name} FROM {table} WHERE id = 1", branch.name) == [(tree,)]  # noqa: S608
+    assert server.ask("SELECT properties FROM lead_event_log WHERE id = 1", branch.name) == [
+        (r'{"u": "https:\/\/feature-x.dev.shop.test\/form\/1"}',)
+    ]
+    for found in values(server, branch.name, ("",)).values():
+        assert "site.example.com" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("statement", "status", "named"),
+    [
+        ("ALTER TABLE emails RENAME COLUMN email_type TO kind", FAILED, "emails has no column"),
+        ("UPDATE roles SET is_admin = 0", FAILED, "no user who is an administrator"),
+        ("DROP TABLE migrations", 77, "lacks the table migrations"),
+        (None, 77, "lacks the table users, roles, migrations"),
+    ],
+)
+def test_a_seed_that_cannot_be_made_harmless_changes_nothing(
+    server: Server, branch: Branch, statement: str | None, status: int, named: str
+) -> None:
+    made = armed(server) if statement else server.source()
+    if statement:
+        server.ask(statement, made)
+    done, said = branch.run(made)
+    assert (done, branch.users()) == (status, ["before"])
+    assert named in said
+
+
+@pytest.mark.parametrize("name", ["MAUTIC_SEED", "MAUTIC_ADMIN_PASSWORD"])
+def test_a_clone_without_a_setting_is_refused_by_name(branch: Branch, name: str) -> None:
+    done, said = branch.run("seed_none", **{name: ""})
+    assert (done, branch.users()) == (WRONG, ["before"])
+    assert name in said
+
+
+@pytest.mark.parametrize(("signal", "lock"), [("KILL", "seed"), ("KILL", "own"), ("TERM", "seed")])
+def test_a_clone_that_ends_in_the_middle_leaves_the_old_data_and_the_next_one_finishes(
+    server: Server, branch: Branch, signal: str, lock: str
+) -> None:
+    """It ends while it copies a table that somebody has locked, or while it waits to swap."""
+    made = armed(server)
+    locked = {"seed": f"{made}.leads", "own": f"{branch.name}.users"}[lock]
+    with closing(server.connect(made)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES {locked} WRITE")
+        status = branch.start(made)
+        until("statement that waits", branch.waits)
+        argv = ["pkill", f"-{signal}", "-f", "/opt/mautic/clone.php"]
+        assert server.client.exec_run(argv).exit_code == 0
+        until("end", status.exists)
+        if signal == "TERM":
+            assert not branch.waits(), "what was under way has ended as well"
+            assert status.read_text() == "143\n"
+        cursor.execute("UNLOCK TABLES")
+    # The server may have had the one statement already that puts the new tables in place.
+    assert branch.users() == ["before"] or (lock == "own" and branch.is_admitted())
+    done, said = branch.run(made)
+    assert (done, branch.databases()) == (0, [branch.name]), said
+    assert branch.is_admitted()
+
+
+def test_an_empty_database_is_filled_from_the_seed_once_and_migrated(
+    server: Server, branch: Branch
+) -> None:
+    made = armed(server)
+    server.ask(f"DROP TABLE {branch.name}.users")
+    both = [Thread(target=lambda: ended.append(branch.run(made, "migrate"))) for _ in range(2)]
+    ended: list[tuple[int, str]] = []
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert [status for status, _ in ended] == [0, 0], ended
+    assert sorted("all in" in said for _, said in ended) == [False, True]
+    assert branch.is_admitted()
+    assert server.ask("SELECT COUNT(*) FROM leads", branch.name) == [(ROWS,)]
+    recorded = [row[0] for row in server.ask("SELECT version FROM migrations", branch.name)]
+    assert "Mautic\\Migrations\\Version20260401000000" in recorded
+
+    server.ask("UPDATE leads SET lastname = 'changed here'", branch.name)
+    status, said = branch.run(made, "migrate")
+    assert (status, "Mautic is installed" in said) == (0, True), said
+    assert server.ask("SELECT DISTINCT lastname FROM leads", branch.name) == [("changed here",)]
+
+
+def test_content_without_users_is_not_taken_for_an_empty_database(
+    server: Server, branch: Branch
+) -> None:
+    server.ask("DELETE FROM users", branch.name)
+    server.ask("CREATE TABLE leads (id INT PRIMARY KEY)", branch.name)
+    server.ask("INSERT INTO leads VALUES (1)", branch.name)
+    status, said = branch.run(armed(server), "migrate")
+    assert status == 65, said
+    assert server.ask("SELECT COUNT(*) FROM leads", branch.name) == [(1,)]
+
+
+# --- snapshots --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def work(branch: Branch) -> Branch:
+    """A branch with a whole Mautic's tables, and rows in all of them."""
+    with closing(branch.server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {branch.name}")
+        fill(connection, branch.name, VERSIONS[-1])
+    return branch
+
+
+def state(server: Server, database: str) -> dict[str, object]:
+    """Return what tells a database from another: rows by checksum, tables, foreign keys."""
+    tables = [
+        row[0]
+        for row in server.ask(
+            "SELECT table_name FROM information_schema.tables"  # noqa: S608
+            f" WHERE table_schema = '{database}' ORDER BY table_name"
+        )
+    ]
+    sums = server.ask("CHECKSUM TABLE " + ", ".join(f"`{table}`" for table in tables), database)
+    return {
+        "rows": [(name.partition(".")[2], value) for name, value in sums],
+        "keys": sorted(references(server, database)),
+    }
+
+
+def snapshots(branch: Branch) -> list[dict[str, Any]]:
+    status, said = branch.run("", "database", "snapshots")
+    assert status == 0, said
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def test_a_snapshot_brings_back_rows_tables_and_keys(work: Branch) -> None:
+    before = state(work.server, work.name)
+    status, said = work.run("", "database", "snapshot", MAUTIC_SNAPSHOT_REASON="before a try")
+    assert status == 0, said
+    for statement in (
+        "SET SESSION foreign_key_checks = 0",
+        "DELETE FROM leads WHERE id > 1",
+        "UPDATE emails SET subject = 'changed'",
+        "DROP TABLE webhook_logs",
+        "CREATE TABLE made_by_a_migration (id INT PRIMARY KEY)",
+        "ALTER TABLE forms DROP COLUMN alias",
+        "SET SESSION foreign_key_checks = 1",
+    ):
+        work.server.ask(statement, work.name)
+    assert state(work.server, work.name) != before
+    for _ in range(2):
+        status, said = work.run("", "database", "restore")
+        assert status == 0, said
+        assert state(work.server, work.name) == before
+    (kept,) = snapshots(work)
+    assert (kept["name"], kept["why"]) == ("0", "before a try")
+    assert kept["tables"] == len(before["rows"])  # type: ignore[arg-type]
+    assert work.databases() == [work.name, f"{work.name}__0"]
+
+
+def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:
+    for number in range(4):
+        work.server.ask(f"UPDATE stages SET name = 'stage {number}'", work.name)  # noqa: S608
+        time.sleep(1)
+        status, said = work.run(
+            "",
+            *("database", "snapshot"),
+            MAUTIC_SNAPSHOTS="2",
+            MAUTIC_SNAPSHOT_REASON=f"number {number}",
+        )
+        assert status == 0, said
+    kept = snapshots(work)
+    assert [each["why"] for each in kept] == ["number 2", "number 3"]
+    for each, number in zip(kept, (2, 3), strict=True):
+        status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT=each["name"])
+        assert status == 0, said
+        ((name,),) = work.server.ask("SELECT DISTINCT name FROM stages", work.name)
+        assert name == f"stage {number}"
+    missing = next(name for name in "0123456789" if name not in {each["name"] for each in kept})
+    status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT=missing)
+    assert status == REFUSED
+    assert f"has no snapshot {missing}, but {kept[0]['name']}, {kept[1]['name']}" in said
+
+
+def test_all_tables_of_a_snapshot_are_of_one_moment(work: Branch) -> None:
+    """A writer writes to two tables all the time; the snapshot has as many of each, or one off."""
+    for table in ("first_of_all", "zero_of_all"):
+        work.server.ask(f"CREATE TABLE {table} (id INT AUTO_INCREMENT PRIMARY KEY)", work.name)
+    stop = Event()
+
+    def write() -> None:
+        with closing(work.server.connect(work.name)) as connection, connection.cursor() as cursor:
+            while not stop.is_set():
+                cursor.execute("INSERT INTO first_of_all VALUES ()")
+                cursor.execute("INSERT INTO zero_of_all VALUES ()")
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        status, said = work.run("", "database", "snapshot")
+    finally:
+        stop.set()
+        writer.join()
+    assert status == 0, said
+    (first,), (zero,) = (
+        work.server.ask(f"SELECT COUNT(*) FROM {table}", f"{work.name}__0")[0]  # noqa: S608
+        for table in ("first_of_all", "zero_of_all")
+    )
+    assert first > 0
+    assert first - zero in {0, 1}
+
+
+@pytest.mark.parametrize("verb", ["snapshot", "restore"])
+def test_a_killed_run_leaves_the_old_or_the_new_and_the_next_one_finishes(
+    work: Branch, verb: str
+) -> None:
+    before = state(work.server, work.name)
+    status, said = work.run("", "database", "snapshot")
+    assert status == 0, said
+    work.server.ask("UPDATE stages SET name = 'changed'", work.name)
+    changed = state(work.server, work.name)
+    environment = work.environment("", MAUTIC_SNAPSHOTS="9")
+    running = f"SELECT 1 FROM information_schema.processlist WHERE user = '{work.name}'"  # noqa: S608
+    for _ in range(6):
+        seconds = random.uniform(0.1, 1.2)  # noqa: S311
+        argv = ["timeout", "--signal=KILL", f"{seconds:.2f}"]
+        argv += ["php", "/opt/mautic/snapshot.php", verb]
+        work.server.client.exec_run(argv, environment=environment)
+        # What the server was told goes on without whoever told it.
+        until("end of its statements", lambda: not work.server.ask(running))
+        assert state(work.server, work.name) in (before, changed)
+        assert all(each["rows"] for each in snapshots(work))
+    status, said = work.run("", "database", verb, MAUTIC_SNAPSHOTS="9")
+    assert status == 0, said
+    if verb == "restore":
+        assert state(work.server, work.name) == before
+    assert {name[-3:] for name in work.databases()} & {"__n", "__o"} == set()

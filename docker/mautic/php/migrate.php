@@ -3,7 +3,7 @@
 declare(strict_types=1);
 
 /**
- * Installs Mautic into an empty database, or brings an installed one to this release.
+ * Installs Mautic into an empty database, or fills it from a seed, or brings an installed one to this release.
  *
  * Safe to run again and twice at once: everything happens under a lock held in the database. Data is
  * never dropped: mautic:install --force would do that without a word, so it runs only where there is
@@ -11,15 +11,19 @@ declare(strict_types=1);
  * takes a second or more.
  *
  * Environment: MAUTIC_DB_*, MAUTIC_SECRET_KEY, MAUTIC_SITE_URL, for the first installation also
- * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
+ * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}, and MAUTIC_SEED, the database of a seed, to copy that in place of
+ * installing; MAUTIC_SNAPSHOTS, how many points in time are kept, one before each run of migrations (0: none);
+ * MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a step failed, 65 the database has content but no user, 75 no database in
- * time or another migration holds the lock, 77 the database refuses us or its host is unknown, 78 a
- * setting is missing, 143 stopped by a signal.
+ * time or another migration holds the lock, 77 the database refuses us, its host is unknown or there is
+ * no such seed, 78 a setting is missing, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/migrations.php';
 require_once '/opt/mautic/database_lock.php';
+require_once '/opt/mautic/seed_clone.php';
+require_once '/opt/mautic/snapshots.php';
 
 final class Migration
 {
@@ -45,8 +49,11 @@ final class Migration
         DatabaseLock::take($this->database, $this->parameters['db_name'], $this->waiting, (int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
         if ($this->migrations->rows('users') > 0) {
             $this->say('Mautic is installed');
+            $this->takeSnapshot();
         } else {
-            $this->install();
+            $this->requireNoContent();
+            $seed = MauticEnvironment::get('MAUTIC_SEED');
+            null === $seed ? $this->install() : (new SeedClone($this->parameters, $this->database, $this->waiting))->run($seed);
         }
         $this->migrate();
         $this->console('the plugins', ['mautic:plugins:reload']);
@@ -69,13 +76,37 @@ final class Migration
         $this->migrations = new Migrations($this->database, (string) $this->parameters['db_table_prefix']);
     }
 
-    private function install(): void
+    /** Before migrations that have something to do, where snapshots are asked for. */
+    private function takeSnapshot(): void
+    {
+        $most = (int) MauticEnvironment::get('MAUTIC_SNAPSHOTS', '0');
+        $missing = $this->migrations->missing();
+        if (0 === $most || [] === $missing) {
+            return;
+        }
+        $snapshots = new Snapshots($this->parameters, $this->database, $this->waiting);
+        try {
+            $snapshots->take(null === $missing ? 'before all migrations' : sprintf('before %d migrations', count($missing)), $most);
+        } catch (Stop $e) {
+            if (Obstacle::ACCESS_DENIED !== $e->reason) {
+                throw $e;
+            }
+            // A server that was made before snapshots were known: as good as it was then.
+            $this->say("no snapshot: {$e->getMessage()}");
+        }
+    }
+
+    private function requireNoContent(): void
     {
         foreach ($this->migrations->content() as $table => $rows) {
             if ($rows > 0) {
                 throw new Stop("the database {$this->parameters['db_name']} has rows in {$this->parameters['db_table_prefix']}{$table} but no user: installing would drop them. Restore the table users, or give an empty database", Stop::HAS_CONTENT);
             }
         }
+    }
+
+    private function install(): void
+    {
         $this->requireSettings(['MAUTIC_ADMIN_USERNAME', 'MAUTIC_ADMIN_EMAIL', 'MAUTIC_ADMIN_PASSWORD']);
         if ($this->migrations->rows('users') === 0 || $this->migrations->rows('roles') !== null) {
             $this->say('an earlier installation was cut off before its first user; installing again');

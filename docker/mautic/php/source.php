@@ -156,6 +156,12 @@ final class Source
         return '`'.str_replace('`', '``', $name).'`';
     }
 
+    /** @param string $extra as SHOW COLUMNS and information_schema have it; MySQL marks a default that is an expression much alike */
+    public static function isGenerated(string $extra): bool
+    {
+        return (bool) preg_match('/(?<!DEFAULT_)GENERATED/i', $extra);
+    }
+
     /**
      * @param list<array<string, string|null>> $columns
      *

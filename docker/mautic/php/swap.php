@@ -91,6 +91,20 @@ final class Swap
         $this->drop(self::NEW);
     }
 
+    /**
+     * Makes another database beside the branch's own, empty, whatever was there.
+     *
+     * @return string its name
+     *
+     * @throws Stop when the branch's user may not make it
+     */
+    public function remake(string $suffix): string
+    {
+        $this->drop($suffix);
+
+        return $this->make($suffix);
+    }
+
     private function rename(string $statement): void
     {
         $this->server->exec('SET SESSION lock_wait_timeout = '.self::LOCK_SECONDS);

@@ -243,6 +243,12 @@ RULES: tuple[Rule, ...] = (
         "read the database's own log",
     ),
     _rule(
+        "there is no such seed",
+        "seed-missing",
+        Patience.NONE,
+        "load the seed into the database server, or deploy with other data",
+    ),
+    _rule(
         "another migration holds the lock",
         "migration-lock",
         Patience.DEADLINE,

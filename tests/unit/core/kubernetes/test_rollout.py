@@ -279,6 +279,7 @@ CODES = {
     "database-too-many-connections": "the database has no connection left",
     "database-starting": "the database is not ready",
     "migration-lock": "another migration holds the lock",
+    "seed-missing": "there is no such seed",
     "migration": "the migration has not run",
 }
 PULL = 'failed to resolve reference "r/mautic:1": '
@@ -928,7 +929,7 @@ def test_what_has_no_row_is_benign(reason: str, message: str) -> None:
 
 # -- what waits says so ----------------------------------------------------------------------------
 
-FOR_GOOD = frozenset({"database-access-denied", "database-unknown", "database-tls"})
+FOR_GOOD = frozenset({"database-access-denied", "database-unknown", "database-tls", "seed-missing"})
 """What no wait mends: whoever says so, and however."""
 
 
@@ -948,7 +949,7 @@ def test_a_program_that_waits_is_given_the_time_that_its_reason_deserves(code: s
     snapshot = of_words(f"migrate: waiting [{code}]: why", since=5)
 
     assert bool(told(snapshot, after=6).cause) == (code in FOR_GOOD)
-    assert bool(told(snapshot, after=66).cause) == code.startswith("database")
+    assert bool(told(snapshot, after=66).cause) == code.startswith(("database", "seed"))
     assert told(snapshot, after=601).cause
 
 
