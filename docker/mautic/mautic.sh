@@ -7,8 +7,8 @@
 #   migrate            installs Mautic into an empty database, or migrates it; once
 #   wait               ends when the database is migrated
 #   console ARG…       bin/console
-#   database VERB      create or drop a branch's database and user on a server; mask one into a seed,
-#                      unseal a seed (from stdin, to stdout)
+#   database VERB      create or drop a branch's database and user on a server; mask one into a seed, or
+#                      seed: the same to stdout; unseal a seed (from stdin, to stdout)
 # Anything else is run as it is.
 set -eu
 cd /var/www/html
@@ -100,8 +100,8 @@ case $role in
   database)
     case ${2:-} in
       create | drop) program=database ;;
-      mask | unseal) program=mask ;;
-      *) refuse "database needs create, drop, mask or unseal" ;;
+      mask | seed | unseal) program=mask ;;
+      *) refuse "database needs create, drop, mask, seed or unseal" ;;
     esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php "/opt/mautic/$program.php" "$2"
