@@ -96,8 +96,15 @@ def complete_manifest(program: str, id_: str, source: str) -> str:
         program: the program's manifest, JSON.
         id_: the seed's id.
         source: the environment it was made of.
+
+    Raises:
+        SuiteError: the program's is none.
     """
-    return json.dumps({"id": id_, "source": source, **json.loads(program)}, indent=2) + "\n"
+    try:
+        found = json.loads(program)
+        return json.dumps({**found, "id": id_, "source": source}, indent=2) + "\n"
+    except (ValueError, TypeError) as error:
+        raise SuiteError(f"what masked {source} ended without a manifest") from error
 
 
 def read_manifest(text: str, id_: str) -> Seed:

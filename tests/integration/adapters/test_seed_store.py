@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.adapters.aws.seed_bucket import SeedBucket
 from tasks.adapters.aws.session import Aws
-from tasks.adapters.seed_store import SeedBucket, SeedFolder, SeedStore
+from tasks.adapters.seed_store import SeedFolder, SeedStore
 from tasks.core.errors import AwsError, InputError, SuiteError
 from tests.support.aws import REGION, Moto
 
