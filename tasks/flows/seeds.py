@@ -25,6 +25,7 @@ from tasks.core.seeds import (
 )
 
 COLUMNS = ("seed", "source", "Mautic", "contacts", "rows", "size")
+SWEEP_COLUMNS = ("seed", "reason")
 
 
 class Masking(Protocol):
@@ -170,14 +171,14 @@ class SeedSweep:
         return tuple(Step("remove", f"seed {id_}", why) for id_, why in self.gone.items())
 
 
-def plan_sweep(kept: KeptSeeds, lifetime: timedelta, now: datetime) -> SeedSweep:
+def plan_seed_sweep(kept: KeptSeeds, lifetime: timedelta, now: datetime) -> SeedSweep:
     """Return the plan to remove seeds whose time is over, and what cut-off runs have left."""
     over = {each.id: "older than its lifetime" for each in expired(kept.whole, lifetime, now)}
     left = {id_: "of a run that was cut off" for id_ in kept.unfinished if abandoned(id_, now)}
     return SeedSweep({**over, **left})
 
 
-def run_sweep(store: SeedStore, sweep: SeedSweep) -> None:
+def run_seed_sweep(store: SeedStore, sweep: SeedSweep) -> None:
     """Remove seeds, manifests first: what has none is no seed."""
     for id_ in sweep.gone:
         store.remove(id_, [MANIFEST, DATA])

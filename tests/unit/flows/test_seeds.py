@@ -18,8 +18,8 @@ from tasks.flows.seeds import (
     SeedOrder,
     find_seeds,
     make_seed,
-    plan_sweep,
-    run_sweep,
+    plan_seed_sweep,
+    run_seed_sweep,
 )
 
 NOW = datetime(2026, 11, 27, 7, 12, 5, tzinfo=UTC)
@@ -132,9 +132,9 @@ def test_a_sweep_takes_what_is_over_and_leaves_the_newest(store: SeedFolder) -> 
     store.write("20261120t000000", DATA, [b"of a run that was killed"])
     store.write("20261127t071000", DATA, [b"of a run that goes on"])
     store.write("somebody-elses", "notes", [b"x"])
-    sweep = plan_sweep(find_seeds(store), timedelta(days=30), NOW)
+    sweep = plan_seed_sweep(find_seeds(store), timedelta(days=30), NOW)
     assert list(sweep.gone) == ["20260829t071205", "20261018t071205", "20261120t000000"]
     assert [step.subject for step in sweep.steps] == [f"seed {id_}" for id_ in sweep.gone]
-    run_sweep(store, sweep)
+    run_seed_sweep(store, sweep)
     assert set(store.parts()) == {"20261126t071205", "20261127t071000", "somebody-elses"}
-    assert plan_sweep(find_seeds(store), timedelta(days=30), NOW).steps == ()
+    assert plan_seed_sweep(find_seeds(store), timedelta(days=30), NOW).steps == ()
