@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from tasks.adapters.seed_store import SeedStore
+from tasks.adapters.seed_store import CHUNK_BYTES, SeedStore
 from tasks.core.errors import SuiteError
 from tasks.core.plan import Step
 from tasks.core.seeds import (
@@ -31,8 +32,15 @@ SWEEP_COLUMNS = ("seed", "reason")
 class Masking(Protocol):
     """Runs ``mautic database seed`` beside the source's database."""
 
-    def __call__(self, given: bytes, say: Callable[[str], None], /) -> Iterator[bytes]:
-        """Yield what it writes to stdout; lines of stderr go to ``say``.
+    def __call__(
+        self, line: bytes, take: Callable[[bytes], object], on_line: Callable[[str], None], /
+    ) -> None:
+        """Run it.
+
+        Args:
+            line: its standard input.
+            take: called with what it writes to its standard output, part by part.
+            on_line: called with every line of its standard error.
 
         Raises:
             SuiteError: it fails, or the connection to it does.
@@ -93,9 +101,7 @@ def make_seed(
     say: Callable[[str], None],
     now: datetime,
 ) -> Seed:
-    """Make a seed of a source, and keep it.
-
-    Nothing is kept of one that fails; what a killed run leaves has no manifest.
+    """Make a seed of a source, and keep it; one that fails is not kept.
 
     Raises:
         SuiteError: it cannot be made or kept, or is not what its manifest says.
@@ -104,6 +110,7 @@ def make_seed(
     if id_ in store.parts():
         raise SuiteError(f"another seed was begun in this second: {id_}", hint="run it again")
     last: deque[str] = deque(maxlen=1)
+    digest = hashlib.sha256()
 
     def hear(line: str) -> None:
         # One line late, for the last one is the manifest.
@@ -111,28 +118,22 @@ def make_seed(
             say(last[0])
         last.append(line)
 
-    digest = hashlib.sha256()
+    # What passes here is encrypted, and goes to the store once it is known to be whole.
+    with tempfile.TemporaryFile() as file:
 
-    def chunks() -> Iterator[bytes]:
-        for chunk in masking(order.line(), hear):
+        def take(chunk: bytes) -> None:
             digest.update(chunk)
-            yield chunk
+            file.write(chunk)
 
-    store.write(id_, DATA, chunks())
-    try:
+        masking(order.line(), take, hear)
         manifest = complete_manifest(last[0] if last else "", id_, order.source)
         seed = read_manifest(manifest, id_)
-        _check_whole(seed, digest.hexdigest())
-        store.write(id_, MANIFEST, [manifest.encode()])
-    except BaseException:
-        store.remove(id_, [DATA])
-        raise
+        if seed.sha256 != digest.hexdigest():
+            raise SuiteError(f"not all of seed {id_} has come: {seed.size} bytes were sent")
+        file.seek(0)
+        store.write(id_, DATA, iter(lambda: file.read(CHUNK_BYTES), b""))
+    store.write(id_, MANIFEST, [manifest.encode()])
     return seed
-
-
-def _check_whole(seed: Seed, digest: str) -> None:
-    if seed.sha256 != digest:
-        raise SuiteError(f"what came of seed {seed.id} is not what was sent")
 
 
 def find_seeds(store: SeedStore) -> KeptSeeds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,14 +48,17 @@ class Program:
             **manifest,
         }
 
-    def __call__(self, given: bytes, say: Callable[[str], None]) -> Iterator[bytes]:
-        self.asked.append(given)
-        say("mask: 25 rows so far")
-        yield from BYTES
+    def __call__(
+        self, line: bytes, take: Callable[[bytes], object], on_line: Callable[[str], None]
+    ) -> None:
+        self.asked.append(line)
+        on_line("mask: 25 rows so far")
+        for each in BYTES:
+            take(each)
         if self._error:
             raise self._error
-        say("mask: done")
-        say(json.dumps(self._manifest))
+        on_line("mask: done")
+        on_line(json.dumps(self._manifest))
 
 
 @pytest.fixture
@@ -99,8 +102,10 @@ def test_a_seed_that_fails_leaves_nothing(store: SeedFolder, program: Program) -
 
 
 def test_a_program_that_ends_in_silence_has_made_no_seed(store: SeedFolder) -> None:
-    def silent(given: bytes, say: Callable[[str], None]) -> Iterator[bytes]:
-        yield from BYTES
+    def silent(
+        line: bytes, take: Callable[[bytes], object], on_line: Callable[[str], None]
+    ) -> None:
+        take(b"one")
 
     with pytest.raises(SuiteError, match="without a manifest"):
         make_seed(store, ORDER, silent, print, NOW)
