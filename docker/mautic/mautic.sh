@@ -7,10 +7,10 @@
 #   migrate            installs Mautic into an empty database, or fills it from a seed, or migrates it; once
 #   wait               ends when the database is migrated
 #   console ARG…       bin/console
-#   database VERB      create or drop a branch's database and user on a server; mask one into a seed,
-#                      unseal a seed (from stdin, to stdout); clone a seed on the same server; dump the
-#                      database (to stdout), load a dump (from stdin), reset it, or say what content it has;
-#                      take a snapshot, list snapshots, restore one
+#   database VERB      create or drop a branch's database and user on a server; mask one into a seed, or
+#                      seed: the same to stdout; unseal a seed (from stdin, to stdout); clone a seed on
+#                      the same server; dump the database (to stdout), load a dump (from stdin), reset it,
+#                      or say what content it has; take a snapshot, list snapshots, restore one
 #   uploads VERB       dump what was uploaded (to stdout), or load it (from stdin)
 # Anything else is run as it is.
 set -eu
@@ -103,7 +103,7 @@ case $role in
   database)
     case ${2:-} in
       create | drop) program=database ;;
-      mask | unseal) program=mask ;;
+      mask | seed | unseal) program=mask ;;
       clone) program=clone ;;
       dump) program=dump ;;
       load | reset | content) program=load ;;

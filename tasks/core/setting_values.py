@@ -30,6 +30,7 @@ _PATH = r"^/\S+$"
 _BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
+_SEED_STORE = r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*|[^\s:]*)$"
 _KEY = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/\S+$"
 _POOL = r"^arn:aws:cognito-idp:[a-z0-9-]+:[0-9]{12}:userpool/[a-z0-9-]+_[A-Za-z0-9]+$"
 _CLIENT = r"^[a-z0-9]{1,128}$"
@@ -52,6 +53,7 @@ PATTERNS = {
     DATABASE_HOST: "must be a host's name or address, without scheme and port",
     _PATH: "must be the full path of a file in the mautic image",
     _ARN: "must be the ARN of a secret of Secrets Manager",
+    _SEED_STORE: "must be a folder, or s3://BUCKET or s3://BUCKET/PREFIX",
     _VARIABLE: "must be the name of a variable: A-Z, 0-9 and '_'",
     _KEY: "must be the ARN of a key of KMS, or of an alias: arn:aws:kms:REGION:ACCOUNT:alias/NAME",
     _POOL: "must be the ARN of a user pool of Cognito: "
@@ -98,6 +100,7 @@ PoolDomain = Annotated[str, StringConstraints(pattern=_DOMAIN)]
 KeyArn = Annotated[str, StringConstraints(pattern=_KEY)]
 PinnedImage = Annotated[str, StringConstraints(pattern=_BY_DIGEST)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
+SeedStoreAddress = Annotated[str, StringConstraints(pattern=_SEED_STORE)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 

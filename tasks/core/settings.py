@@ -62,6 +62,7 @@ from tasks.core.setting_values import (
     Port,
     Project,
     SecretArn,
+    SeedStoreAddress,
     Size,
     Strict,
     Template,
@@ -302,6 +303,30 @@ class Limits(Strict):
     log_max_size: Size = Field("10m", description="Size of a service's log; three are kept.")
 
 
+class SeedSettings(Strict):
+    """Masked copies of an environment's data: where they are kept, and what they are made with."""
+
+    store: SeedStoreAddress = Field(
+        "",
+        description="Where: `s3://bucket/prefix`, or a folder outside of git. Empty: there are "
+        "none.",
+    )
+    stack: Word | None = Field(
+        None, description="Stack whose region and profile lead to the bucket; else boto3's search."
+    )
+    lifetime: Duration = Field(
+        "30d", description="How long a seed is kept; the newest of each source stays."
+    )
+    key: Variable = Field(
+        "MAUTIC_SEED_KEY",
+        description="Variable that holds the key they are encrypted with: 64 hexadecimal digits.",
+    )
+    rules: Word = Field(
+        "masking.yaml",
+        description="File with the project's own rules of masking, where there is one.",
+    )
+
+
 class Stack(Strict):
     """One set of AWS infrastructure, as `inv infra.*` makes it with Terraform."""
 
@@ -488,6 +513,7 @@ class Settings(Strict):
     )
     images: Images = Field(Images(), description="What the images are made of.")
     platform: PlatformSettings = Field(PlatformSettings(), description="The local platform.")
+    seeds: SeedSettings = Field(SeedSettings(), description="Masked copies of data.")
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
     environments: Mapping[Name, Environment] = Field(description="The environments, by name.")
 
@@ -505,6 +531,8 @@ class Settings(Strict):
     def _check(self) -> Settings:
         if not self.environments:
             raise ValueError("environments must name at least one environment")
+        if self.seeds.stack not in {None, *self.stacks}:
+            raise _KeysError(f"no stack {self.seeds.stack!r}", [("seeds", "stack")])
         for name, environment in self.environments.items():
             own = [("environments", name, key) for key in sorted(environment.model_fields_set)]
             if environment.stack not in {None, *self.stacks}:

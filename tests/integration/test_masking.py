@@ -97,6 +97,23 @@ class Server:
         assert KEY not in said
         return done.exit_code, said, folder
 
+    def stream(self, database: str, line: str) -> tuple[int, str, Path]:
+        """Run the role that writes to stdout; return exit status, stderr, and its folder."""
+        folder = self.folder()
+        script = 'mautic database seed <"$1" >"/shared/$2/seed.sql.gz.enc" 2>"/shared/$2/said"'
+        done = self.client.exec_run(
+            ["sh", "-c", script, "sh", self.file(line), folder.name],
+            environment={
+                name: value
+                for name, value in self.environment(database, folder).items()
+                if not name.startswith("MAUTIC_MASK_")
+            },
+        )
+        said = (folder / "said").read_text()
+        assert KEY not in said
+        assert SALT not in said
+        return done.exit_code, said, folder
+
     def folder(self) -> Path:
         """Make a folder that the container may write to."""
         folder = self.shared / secrets.token_hex(4)
@@ -445,7 +462,7 @@ def test_a_canary_in_what_would_leave_ends_the_run_by_column(server: Server, new
 @pytest.mark.parametrize(
     ("environment", "named"),
     [
-        ({"MAUTIC_MASK_SALT_FILE": ""}, "MAUTIC_MASK_SALT_FILE is not set"),
+        ({"MAUTIC_MASK_KEY_FILE": ""}, "MAUTIC_MASK_KEY_FILE is not set"),
         ({"MAUTIC_MASK_SALT": SALT}, "MAUTIC_MASK_SALT is not read"),
         ({"MAUTIC_MASK_KEY": KEY}, "MAUTIC_MASK_KEY is not read"),
         ({"MAUTIC_MASK_CONTACTS": "many"}, "MAUTIC_MASK_CONTACTS must be a whole number"),
@@ -457,6 +474,44 @@ def test_settings_are_refused_by_name(
 ) -> None:
     status, said, _ = server.mask(newest.source, **environment)
     assert status == WRONG
+    assert named in said
+
+
+def test_a_seed_may_go_to_stdout_with_all_settings_from_stdin(server: Server, newest: Seed) -> None:
+    given = {"key": KEY, "salt": SALT, "contacts": 0, "rules": {}}
+    status, said, folder = server.stream(newest.source, json.dumps(given) + "\n")
+    assert status == 0, said
+    manifest = json.loads(said.splitlines()[-1])
+    for key in ("rows", "migrations", "rules_sha256", "salt_id", "sql_sha256"):
+        assert manifest[key] == newest.manifest[key]
+    assert manifest["file_sha256"] == sha256(folder / "seed.sql.gz.enc")
+    assert server.unseal(folder)[2] == newest.sql
+
+    # Without a salt there is one that nobody has.
+    status, said, folder = server.stream(newest.source, json.dumps({"key": KEY}))
+    assert status == 0, said
+    other = json.loads(said.splitlines()[-1])
+    assert other["salt_id"] != newest.manifest["salt_id"]
+    assert other["sql_sha256"] != newest.manifest["sql_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("", "stdin must be a line of JSON"),
+        ('"x"', "stdin must be a line of JSON"),
+        ('{"key": "x"}', "key must hold 64 hexadecimal digits"),
+        ("{}", "key must be a text"),
+        (f'{{"key": "{KEY}", "salt": "short"}}', "salt must hold at least 32 characters"),
+        (f'{{"key": "{KEY}", "secret": 1}}', "an object with key, salt"),
+        (f'{{"key": "{KEY}", "contacts": -1}}', "contacts must be a whole number"),
+        (f'{{"key": "{KEY}", "canaries": [1]}}', "canaries must be a list of texts"),
+        (f'{{"key": "{KEY}", "rules": {{"x": 1}}}}', "rules must be a JSON object with tables"),
+    ],
+)
+def test_what_stdin_says_is_checked(server: Server, newest: Seed, line: str, named: str) -> None:
+    status, said, folder = server.stream(newest.source, line)
+    assert (status, (folder / "seed.sql.gz.enc").read_bytes()) == (WRONG, b"")
     assert named in said
 
 

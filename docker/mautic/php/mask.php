@@ -6,7 +6,9 @@ declare(strict_types=1);
  * Makes a seed of a Mautic's database: people's data masked, for environments that nobody may be reached from.
  *
  *   mask.php mask     reads the database, and writes MAUTIC_MASK_FOLDER/seed.sql.gz.enc and manifest.json
- *   mask.php unseal   writes the SQL of a seed to stdout
+ *   mask.php seed     the same to stdout, and the manifest as the last line on stderr; what MAUTIC_MASK_* say to
+ *                     the others is a line of JSON on stdin: key, and salt, rules, contacts, per_group, canaries
+ *   mask.php unseal   writes the SQL of a seed from stdin to stdout
  *
  * Runs where the database is: only what is masked leaves. It reads in one snapshot, with no right but
  * SELECT, row by row; masks each value by its rule (masking_rules.php, masking.json); looks once more at
@@ -16,20 +18,21 @@ declare(strict_types=1);
  *
  * Environment: MAUTIC_DB_* and MAUTIC_SITE_URL of the source; MAUTIC_DB_WAIT in seconds; MAUTIC_MASK_FOLDER,
  * which is there and has no seed; MAUTIC_MASK_SALT_FILE, at least 32 characters that are nowhere else and
- * stay with the source; MAUTIC_MASK_KEY_FILE, 64 hexadecimal digits; MAUTIC_MASK_RULES, a file of the
- * project's own rules; MAUTIC_MASK_CONTACTS, how many contacts go along (0: all), MAUTIC_MASK_PER_GROUP at
- * least of each segment and campaign; MAUTIC_MASK_CANARIES_FILE, lines that must not be found.
+ * stay with the source (without it a random salt, which nobody keeps); MAUTIC_MASK_KEY_FILE, 64 hexadecimal
+ * digits; MAUTIC_MASK_RULES, a file of the project's own rules; MAUTIC_MASK_CONTACTS, how many contacts go
+ * along (0: all), MAUTIC_MASK_PER_GROUP at least of each segment and campaign; MAUTIC_MASK_CANARIES_FILE,
+ * lines that must not be found.
  *
  * Exit status: 0 done, 1 something has no rule, the scan found something, or a statement failed, 64 used
  * wrongly, 75 no database in time, 77 the database refuses us or its host is unknown, 78 a setting is
  * missing or wrong, 143 stopped by a signal.
  */
 require_once '/opt/mautic/waiting.php';
-require_once '/opt/mautic/masking_rules.php';
+require_once '/opt/mautic/mask_settings.php';
 require_once '/opt/mautic/subset.php';
-require_once '/opt/mautic/seed_file.php';
 require_once '/opt/mautic/inserts.php';
 require_once '/opt/mautic/migrations.php';
+require_once '/opt/mautic/seed_output.php';
 
 /** Looks at what is about to be written, whatever masked it. */
 final class Scan
@@ -60,36 +63,18 @@ final class Scan
 
 final class Masking
 {
-    private const MANIFEST = 'manifest.json';
     private const REPORT_SECONDS = 15;
 
     private readonly Waiting $waiting;
-    private readonly string $folder;
-    private readonly string $salt;
-    private readonly string $key;
     private readonly string $site;
-    private readonly int $contacts;
-    private readonly int $perGroup;
-    private readonly MaskingRules $rules;
     private readonly Scan $scan;
     private float $reported;
 
-    public function __construct()
+    public function __construct(private readonly MaskSettings $settings, private readonly SeedOutput $output)
     {
         $this->waiting = new Waiting('mask');
-        $this->folder = self::required('MAUTIC_MASK_FOLDER');
-        $this->site = self::required('MAUTIC_SITE_URL');
-        $this->salt = secretOf('MAUTIC_MASK_SALT', '/\A.{32,}\z/s', 'hold at least 32 characters');
-        $this->key = keyOf('MAUTIC_MASK_KEY');
-        $this->contacts = self::number('MAUTIC_MASK_CONTACTS', MauticEnvironment::get('MAUTIC_MASK_CONTACTS', '0'));
-        $this->perGroup = self::number('MAUTIC_MASK_PER_GROUP', MauticEnvironment::get('MAUTIC_MASK_PER_GROUP', '5'));
-        $this->rules = MaskingRules::load((string) MauticEnvironment::get('MAUTIC_MASK_RULES'));
-        $canaries = (string) MauticEnvironment::get('MAUTIC_MASK_CANARIES');
-        $this->scan = new Scan(preg_split('/\R/', $canaries, -1, PREG_SPLIT_NO_EMPTY));
-        // Written last: without it a seed is what a run that was killed has left.
-        if (file_exists("{$this->folder}/".self::MANIFEST)) {
-            throw new Stop("MAUTIC_MASK_FOLDER: {$this->folder} has a seed already", Stop::WRONG_SETTING);
-        }
+        $this->site = MaskSettings::required('MAUTIC_SITE_URL');
+        $this->scan = new Scan($settings->canaries);
     }
 
     /** @param array<string, mixed> $parameters Mautic's parameters, as in local.php */
@@ -100,15 +85,15 @@ final class Masking
         $database = $this->waiting->connectAs($parameters, $started + (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60'));
         $source = new Source($database, (string) $parameters['db_table_prefix']);
         $source->begin();
-        $tables = $source->tables($this->rules);
-        $pseudonyms = new Pseudonyms($this->salt);
-        $subset = new Subset($source, $this->rules, $pseudonyms);
-        if ($this->contacts > 0) {
-            $subset->choose($this->contacts, $this->perGroup);
+        $tables = $source->tables($this->settings->rules);
+        $pseudonyms = new Pseudonyms($this->settings->salt);
+        $subset = new Subset($source, $this->settings->rules, $pseudonyms);
+        if ($this->settings->contacts > 0) {
+            $subset->choose($this->settings->contacts, $this->settings->perGroup);
         }
-        $masks = new ColumnMasks($this->rules, $pseudonyms, $this->site);
-        $seed = new SeedFile($this->folder, $this->key);
+        $masks = new ColumnMasks($this->settings->rules, $pseudonyms, $this->site);
         try {
+            $seed = new SeedFile($this->output->open(), $this->settings->key);
             $seed->write(Inserts::OPENING);
             foreach ($source->definitions() as $definition) {
                 $seed->write("{$definition};\n");
@@ -118,23 +103,24 @@ final class Masking
                 $rows[$table->plain] = $this->table($table, $subset, $masks, $seed, array_sum($rows));
             }
             $made = $seed->finish();
-        } finally {
-            $seed->discard();
+            $this->waiting->say(sprintf('%d rows of %d tables in %.1f s, %d bytes', array_sum($rows), count($rows), microtime(true) - $started, $made['bytes']));
+            $this->output->finish([
+                'format' => trim(SeedFile::MAGIC),
+                'mautic' => Migrations::mautic(),
+                // By which the loader knows what this seed still needs; cleaned as the table itself is.
+                'migrations' => isset($tables['migrations']) ? array_map($masks->cleaner->addresses(...), $source->column("SELECT version FROM {$source->quoted('migrations')} ORDER BY version")) : [],
+                'rules_sha256' => $this->settings->rules->hash(),
+                'salt_id' => $pseudonyms->saltId(),
+                'contacts' => $subset->count() ?? 'all',
+                'rows' => $rows,
+                'unreadable_values' => $masks->cleaner->unreadable,
+                'scan' => ['values' => $this->scan->values, 'addresses_outside_example_com' => 0, 'canaries' => 0],
+                'seconds' => round(microtime(true) - $started, 1),
+            ] + $made);
+        } catch (Throwable $e) {
+            $this->output->discard();
+            throw $e;
         }
-        $this->writeManifest([
-            'format' => trim(SeedFile::MAGIC),
-            'mautic' => Migrations::mautic(),
-            // By which the loader knows what this seed still needs; cleaned as the table itself is.
-            'migrations' => isset($tables['migrations']) ? array_map($masks->cleaner->addresses(...), $source->column("SELECT version FROM {$source->quoted('migrations')} ORDER BY version")) : [],
-            'rules_sha256' => $this->rules->hash(),
-            'salt_id' => $pseudonyms->saltId(),
-            'contacts' => $subset->count() ?? 'all',
-            'rows' => $rows,
-            'unreadable_values' => $masks->cleaner->unreadable,
-            'scan' => ['values' => $this->scan->values, 'addresses_outside_example_com' => 0, 'canaries' => 0],
-            'seconds' => round(microtime(true) - $started, 1),
-        ] + $made);
-        $this->waiting->say(sprintf('%d rows of %d tables in %.1f s, %d bytes', array_sum($rows), count($rows), microtime(true) - $started, $made['bytes']));
     }
 
     /** @return int how many rows went along */
@@ -185,56 +171,21 @@ final class Masking
             $this->waiting->say("{$rows} rows so far, in {$table->name}");
         }
     }
-
-    /** @param array<string, mixed> $manifest */
-    private function writeManifest(array $manifest): void
-    {
-        $text = json_encode($manifest, JSON_THROW_ON_ERROR | JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES)."\n";
-        $unfinished = "{$this->folder}/.".self::MANIFEST;
-        if (strlen($text) !== @file_put_contents($unfinished, $text) || !rename($unfinished, "{$this->folder}/".self::MANIFEST)) {
-            throw new Stop("{$this->folder}/".self::MANIFEST.' cannot be written', Stop::FAILED);
-        }
-    }
-
-    private static function required(string $name): string
-    {
-        return MauticEnvironment::get($name) ?? throw new Stop("{$name} is not set", Stop::WRONG_SETTING);
-    }
-
-    private static function number(string $name, string $value): int
-    {
-        return preg_match('/\A\d{1,9}\z/', $value) ? (int) $value : throw new Stop("{$name} must be a whole number, not '{$value}'", Stop::WRONG_SETTING);
-    }
-}
-
-/** Reads a secret from the file that NAME_FILE names; a variable would be seen by whoever may look at the Job. */
-function secretOf(string $name, string $pattern, string $must): string
-{
-    if ('' !== (string) getenv($name)) {
-        throw new Stop("{$name} is not read: give {$name}_FILE, the name of a file that holds it", Stop::WRONG_SETTING);
-    }
-    $value = MauticEnvironment::get($name) ?? throw new Stop("{$name}_FILE is not set", Stop::WRONG_SETTING);
-
-    return preg_match($pattern, $value) ? $value : throw new Stop("{$name}_FILE must {$must}", Stop::WRONG_SETTING);
-}
-
-function keyOf(string $name): string
-{
-    return sodium_hex2bin(secretOf($name, '/\A[0-9a-f]{64}\z/i', 'hold 64 hexadecimal digits'));
 }
 
 runOrExit('mask', static function () use ($argv): void {
     try {
         match ($argv[1] ?? '') {
-            'mask' => (new Masking())->run(mauticParameters()),
+            'mask' => (new Masking(MaskSettings::fromEnvironment(), new SeedFolder(MaskSettings::required('MAUTIC_MASK_FOLDER'))))->run(mauticParameters()),
+            'seed' => (new Masking(MaskSettings::fromInput((string) fgets(STDIN)), new SeedStream()))->run(mauticParameters()),
             'unseal' => (static function (): void {
-                foreach (SeedFile::read(STDIN, keyOf('MAUTIC_MASK_KEY')) as $part) {
+                foreach (SeedFile::read(STDIN, MaskSettings::keyFromFile()) as $part) {
                     if (strlen($part) !== @fwrite(STDOUT, $part)) {
                         throw new Stop('nobody reads any more', Stop::FAILED);
                     }
                 }
             })(),
-            default => throw new Stop('say mask or unseal', Stop::USAGE),
+            default => throw new Stop('say mask, seed or unseal', Stop::USAGE),
         };
     } catch (WrongVariable $e) {
         throw new Stop($e->getMessage(), Stop::WRONG_SETTING);

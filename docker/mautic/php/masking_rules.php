@@ -60,17 +60,25 @@ final class MaskingRules
     /** @param string $file what the project adds, as JSON; may be empty */
     public static function load(string $file): self
     {
-        $own = json_decode((string) file_get_contents(self::FILE), true, 16, JSON_THROW_ON_ERROR);
         $text = '' === $file ? '{}' : @file_get_contents($file);
         if (false === $text) {
             throw new Stop("MAUTIC_MASK_RULES: {$file} cannot be read", Stop::WRONG_SETTING);
         }
-        $project = json_decode($text, true, 16);
+
+        return self::with(json_decode($text, true, 16), "MAUTIC_MASK_RULES: {$file}");
+    }
+
+    /**
+     * @param mixed  $project what the project adds
+     * @param string $where   where that stands
+     */
+    public static function with(mixed $project, string $where): self
+    {
         if (!is_array($project) || [] !== array_diff_key($project, ['tables' => 0, 'plugins' => 0])) {
-            throw new Stop("MAUTIC_MASK_RULES: {$file} must be a JSON object with tables and plugins", Stop::WRONG_SETTING);
+            throw new Stop("{$where} must be a JSON object with tables and plugins", Stop::WRONG_SETTING);
         }
 
-        return new self($own, $project);
+        return new self(json_decode((string) file_get_contents(self::FILE), true, 16, JSON_THROW_ON_ERROR), $project);
     }
 
     /** Identifies the rules: the same hash, the same rules. */

@@ -10,19 +10,15 @@ require_once '/opt/mautic/waiting.php';
  *   MAGIC, 24 bytes of libsodium's secretstream header, then frames of 16,384 bytes and a tag of 17 each
  *   (XChaCha20-Poly1305); the last one, which may be shorter, says that it is the last
  *
- * A frame that was changed, moved or left out, and an end that was cut off, are noticed. The file has its
- * name once it is whole.
+ * A frame that was changed, moved or left out, and an end that was cut off, are noticed.
  */
 final class SeedFile
 {
-    public const NAME = 'seed.sql.gz.enc';
     public const MAGIC = "mautic-seed 1\n";
     public const FRAME_BYTES = 16_384;
     /** Of pseudonyms, higher levels make little less, at thrice the time. */
     private const LEVEL = 1;
 
-    /** @var resource|null */
-    private $file;
     private string $state;
     private string $frame = '';
     private DeflateContext $deflate;
@@ -30,15 +26,9 @@ final class SeedFile
     private HashContext $bytes;
     private int $size = 0;
 
-    public function __construct(private readonly string $folder, #[SensitiveParameter] string $key)
+    /** @param resource $file */
+    public function __construct(private $file, #[SensitiveParameter] string $key)
     {
-        // What a run that was killed has left is written over; what another is writing is not.
-        $file = @fopen($this->unfinished(), 'cb') ?: throw new Stop("{$this->unfinished()} cannot be made: ".(error_get_last()['message'] ?? ''), Stop::FAILED);
-        if (!flock($file, LOCK_EX | LOCK_NB)) {
-            throw new Stop("{$this->unfinished()} is being written by another run", Stop::FAILED);
-        }
-        ftruncate($file, 0);
-        $this->file = $file;
         $this->deflate = deflate_init(ZLIB_ENCODING_GZIP, ['level' => self::LEVEL]);
         $this->text = hash_init('sha256');
         $this->bytes = hash_init('sha256');
@@ -57,22 +47,11 @@ final class SeedFile
     {
         $this->encrypt(deflate_add($this->deflate, '', ZLIB_FINISH));
         $this->put(sodium_crypto_secretstream_xchacha20poly1305_push($this->state, $this->frame, '', SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_TAG_FINAL));
-        if (!fflush($this->file) || !fsync($this->file) || !fclose($this->file) || !rename($this->unfinished(), "{$this->folder}/".self::NAME)) {
-            throw new Stop("{$this->folder}/".self::NAME.' cannot be written', Stop::FAILED);
+        if (!fflush($this->file)) {
+            throw self::unwritable();
         }
-        $this->file = null;
 
         return ['sql_sha256' => hash_final($this->text), 'file_sha256' => hash_final($this->bytes), 'bytes' => $this->size];
-    }
-
-    /** Removes what was written of a seed that will not be whole. */
-    public function discard(): void
-    {
-        if (null !== $this->file) {
-            fclose($this->file);
-            unlink($this->unfinished());
-            $this->file = null;
-        }
     }
 
     /**
@@ -104,11 +83,6 @@ final class SeedFile
         }
     }
 
-    private function unfinished(): string
-    {
-        return "{$this->folder}/.".self::NAME.'.unfinished';
-    }
-
     private function encrypt(string $bytes): void
     {
         $this->frame .= $bytes;
@@ -123,7 +97,12 @@ final class SeedFile
         hash_update($this->bytes, $bytes);
         $this->size += strlen($bytes);
         if (strlen($bytes) !== @fwrite($this->file, $bytes)) {
-            throw new Stop("{$this->unfinished()} cannot be written: ".(error_get_last()['message'] ?? ''), Stop::FAILED);
+            throw self::unwritable();
         }
+    }
+
+    private static function unwritable(): Stop
+    {
+        return new Stop('the seed cannot be written: '.(error_get_last()['message'] ?? ''), Stop::FAILED);
     }
 }

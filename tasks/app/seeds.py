@@ -1,0 +1,90 @@
+"""Puts together what makes, lists and removes seeds."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tasks.adapters.aws.seed_bucket import SeedBucket
+from tasks.adapters.seed_store import SeedFolder, SeedStore
+from tasks.app.paths import ROOT
+from tasks.app.session import Session
+from tasks.core.errors import InputError, SettingsError
+from tasks.core.setting_values import hours_of
+from tasks.flows.seeds import SeedOrder, SeedSweep, find_seeds, plan_seed_sweep
+from tasks.flows.views import now
+
+_KEY = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def seed_store(session: Session) -> SeedStore:
+    """Return where the project keeps its seeds.
+
+    Raises:
+        SettingsError: the settings do not say.
+    """
+    own = session.settings.seeds
+    if not own.store:
+        raise SettingsError(
+            "seeds.store is not set: nowhere to keep seeds",
+            hint="set it to s3://BUCKET/PREFIX, or to a folder (docs/data.md)",
+        )
+    if not own.store.startswith("s3://"):
+        return SeedFolder(ROOT / Path(own.store).expanduser())
+    bucket, _, prefix = own.store.removeprefix("s3://").partition("/")
+    return SeedBucket(session.aws(own.stack), bucket, prefix)
+
+
+def seed_lifetime(session: Session) -> timedelta:
+    """Return how long a seed is kept."""
+    return timedelta(hours=hours_of(session.settings.seeds.lifetime))
+
+
+def seed_sweep(session: Session) -> SeedSweep:
+    """Return the plan to remove seeds whose time is over; an empty one where none are kept."""
+    if not session.settings.seeds.store:
+        return SeedSweep({})
+    kept = find_seeds(seed_store(session))
+    return plan_seed_sweep(kept, seed_lifetime(session), now())
+
+
+def seed_order(session: Session, source: str, contacts: int) -> SeedOrder:
+    """Return the order for a seed of an environment.
+
+    Args:
+        session: the run; its redactor hides the key from now on.
+        source: the environment.
+        contacts: how many contacts go along; 0 for all.
+
+    Raises:
+        InputError: there is no key, or the rules cannot be read.
+    """
+    own = session.settings.seeds
+    key = os.environ.get(own.key, "")
+    session.redactor.add(key)
+    if not _KEY.fullmatch(key):
+        raise InputError(
+            f"the variable {own.key} must hold the seeds' key, 64 hexadecimal digits"
+            if key
+            else f"the variable {own.key}, which holds the seeds' key, is not set",
+            hint="make one with `openssl rand -hex 32`, and keep it as a masked variable of CI",
+        )
+    return SeedOrder(source, key, _rules(ROOT / own.rules), contacts)
+
+
+def _rules(path: Path) -> dict[str, Any]:
+    """Return the project's own rules; none where there is no such file."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path.name} must hold keys and values: tables and plugins")
+    return found

@@ -1,0 +1,151 @@
+"""Seeds: masked copies of an environment's data, from which branches get theirs.
+
+A seed is kept as two files below its id, an encrypted one and its manifest; it is whole once the
+manifest is there. docs/images.md ("A masked seed") says how it is made.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tasks.core.errors import InputError, SuiteError
+
+DATA = "seed.sql.gz.enc"
+MANIFEST = "manifest.json"
+FORMAT = "mautic-seed 1"
+
+_ID = re.compile(r"[0-9]{8}t[0-9]{6}")
+_UNFINISHED_FOR = timedelta(days=1)
+"""No run takes as long: 100 million rows are masked in half an hour."""
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One seed, by its manifest.
+
+    Attributes:
+        id: when it was made; part of the name of the database it is loaded into.
+        source: the environment it was made of.
+        mautic: Mautic's version there, or an empty string if its release does not say.
+        contacts: how many contacts went along, or ``all``.
+        rows: of all tables.
+        size: of the encrypted file, in bytes.
+        sha256: of the encrypted file.
+        rules: hash of the rules it was masked by.
+        manifest: the whole manifest.
+    """
+
+    id: str
+    source: str
+    mautic: str
+    contacts: str
+    rows: int
+    size: int
+    sha256: str
+    rules: str
+    manifest: str
+
+    @property
+    def made_at(self) -> datetime:
+        """When it was made, in UTC."""
+        return made_at(self.id)
+
+    def expires_at(self, lifetime: timedelta) -> datetime:
+        """Return when it may be removed."""
+        return self.made_at + lifetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is shown of it as JSON-ready data."""
+        return {
+            **{"id": self.id, "source": self.source, "mautic": self.mautic},
+            **{"contacts": self.contacts, "rows": self.rows, "bytes": self.size},
+            **{"rules_sha256": self.rules, "made_at": self.made_at.isoformat()},
+        }
+
+
+def new_id(now: datetime) -> str:
+    """Return the id of a seed that is made now, in UTC; ids sort by time."""
+    return now.astimezone(UTC).strftime("%Y%m%dt%H%M%S")
+
+
+def made_at(id_: str) -> datetime:
+    """Return when a seed was made, in UTC."""
+    return datetime.strptime(id_, "%Y%m%dt%H%M%S").replace(tzinfo=UTC)
+
+
+def check_id(text: str) -> str:
+    """Return the id of a seed.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not _ID.fullmatch(text):
+        raise InputError(f"{text!r} is no seed's id", hint="`inv db.seeds` lists them")
+    return text
+
+
+def complete_manifest(program: str, id_: str, source: str) -> str:
+    """Return the manifest that is kept, made of the one that ``database mask`` writes.
+
+    Args:
+        program: the program's manifest, JSON.
+        id_: the seed's id.
+        source: the environment it was made of.
+
+    Raises:
+        SuiteError: the program's is none.
+    """
+    try:
+        found = json.loads(program)
+        return json.dumps({**found, "id": id_, "source": source}, indent=2) + "\n"
+    except (ValueError, TypeError) as error:
+        raise SuiteError(f"what masked {source} ended without a manifest") from error
+
+
+def read_manifest(text: str, id_: str) -> Seed:
+    """Return the seed that a manifest describes.
+
+    Args:
+        text: the manifest as it is kept.
+        id_: the id below which it is kept.
+
+    Raises:
+        SuiteError: it is no manifest of that seed, or of a format that this version cannot read.
+    """
+    try:
+        found = json.loads(text)
+        if (found["id"], found["format"]) != (id_, FORMAT):
+            raise SuiteError(f"the manifest is of {found['id']}, {found['format']}")
+        return Seed(
+            id=id_,
+            source=str(found["source"]),
+            mautic=str(found["mautic"] or ""),
+            contacts=str(found["contacts"]),
+            rows=sum(int(count) for count in found["rows"].values()),
+            size=int(found["bytes"]),
+            sha256=str(found["file_sha256"]),
+            rules=str(found["rules_sha256"]),
+            manifest=text,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SuiteError(f"the manifest of seed {id_} cannot be read: {error!r}") from error
+
+
+def expired(seeds: Sequence[Seed], lifetime: timedelta, now: datetime) -> list[Seed]:
+    """Return the seeds whose time is over; the newest of each source stays whatever its age."""
+    newest = {seed.source: seed.id for seed in sorted(seeds, key=lambda seed: seed.id)}
+    return [
+        seed
+        for seed in seeds
+        if seed.expires_at(lifetime) <= now and newest[seed.source] != seed.id
+    ]
+
+
+def abandoned(id_: str, now: datetime) -> bool:
+    """Return True if what is kept below an id without a manifest is of a run long over."""
+    return bool(_ID.fullmatch(id_)) and now - made_at(id_) > _UNFINISHED_FOR

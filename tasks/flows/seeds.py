@@ -1,0 +1,185 @@
+"""Makes, lists and removes seeds, wherever they are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from tasks.adapters.seed_store import CHUNK_BYTES, SeedStore
+from tasks.core.errors import SuiteError
+from tasks.core.plan import Step
+from tasks.core.seeds import (
+    DATA,
+    MANIFEST,
+    Seed,
+    abandoned,
+    complete_manifest,
+    expired,
+    new_id,
+    read_manifest,
+)
+
+COLUMNS = ("seed", "source", "Mautic", "contacts", "rows", "size")
+SWEEP_COLUMNS = ("seed", "reason")
+
+
+class Masking(Protocol):
+    """Runs ``mautic database seed`` beside the source's database."""
+
+    def __call__(
+        self, line: bytes, take: Callable[[bytes], object], on_line: Callable[[str], None], /
+    ) -> None:
+        """Run it.
+
+        Args:
+            line: its standard input.
+            take: called with what it writes to its standard output, part by part.
+            on_line: called with every line of its standard error.
+
+        Raises:
+            SuiteError: it fails, or the connection to it does.
+        """
+
+
+@dataclass(frozen=True)
+class SeedOrder:
+    """What a seed is to be made of.
+
+    Attributes:
+        source: the environment.
+        key: what it is encrypted with, 64 hexadecimal digits.
+        rules: the project's own rules.
+        contacts: how many contacts go along; 0 for all.
+    """
+
+    source: str
+    key: str
+    rules: Mapping[str, Any]
+    contacts: int = 0
+
+    def line(self) -> bytes:
+        """Return the line of JSON that the program reads."""
+        given = {"key": self.key, "rules": dict(self.rules), "contacts": self.contacts}
+        return json.dumps(given).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class KeptSeeds:
+    """What a store holds.
+
+    Attributes:
+        whole: the seeds, the oldest first.
+        broken: why others cannot be read, by id.
+        unfinished: ids of runs that are going on, or were cut off.
+    """
+
+    whole: tuple[Seed, ...]
+    broken: Mapping[str, str]
+    unfinished: tuple[str, ...]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each seed."""
+        return [
+            (
+                *(each.id, each.source, each.mautic, each.contacts),
+                *(f"{each.rows:,}", f"{each.size / 1e6:,.1f} MB"),
+            )
+            for each in self.whole
+        ]
+
+
+def make_seed(
+    store: SeedStore,
+    order: SeedOrder,
+    masking: Masking,
+    say: Callable[[str], None],
+    now: datetime,
+) -> Seed:
+    """Make a seed of a source, and keep it; one that fails is not kept.
+
+    Raises:
+        SuiteError: it cannot be made or kept, or is not what its manifest says.
+    """
+    id_ = new_id(now)
+    if id_ in store.parts():
+        raise SuiteError(f"another seed was begun in this second: {id_}", hint="run it again")
+    last: deque[str] = deque(maxlen=1)
+    digest = hashlib.sha256()
+
+    def hear(line: str) -> None:
+        # One line late, for the last one is the manifest.
+        if last:
+            say(last[0])
+        last.append(line)
+
+    # What passes here is encrypted, and goes to the store once it is known to be whole.
+    with tempfile.TemporaryFile() as file:
+
+        def take(chunk: bytes) -> None:
+            digest.update(chunk)
+            file.write(chunk)
+
+        masking(order.line(), take, hear)
+        manifest = complete_manifest(last[0] if last else "", id_, order.source)
+        seed = read_manifest(manifest, id_)
+        if seed.sha256 != digest.hexdigest():
+            raise SuiteError(f"not all of seed {id_} has come: {seed.size} bytes were sent")
+        file.seek(0)
+        store.write(id_, DATA, iter(lambda: file.read(CHUNK_BYTES), b""))
+    store.write(id_, MANIFEST, [manifest.encode()])
+    return seed
+
+
+def find_seeds(store: SeedStore) -> KeptSeeds:
+    """Return what a store holds.
+
+    Raises:
+        SuiteError: it cannot be read.
+    """
+    whole, broken, unfinished = [], {}, []
+    for id_, names in sorted(store.parts().items()):
+        if not {DATA, MANIFEST} & names:
+            continue  # of somebody else
+        if MANIFEST not in names:
+            unfinished.append(id_)
+            continue
+        try:
+            whole.append(read_manifest(b"".join(store.read(id_, MANIFEST)).decode(), id_))
+        except (SuiteError, UnicodeDecodeError) as error:
+            broken[id_] = str(error)
+    return KeptSeeds(tuple(whole), broken, tuple(unfinished))
+
+
+@dataclass(frozen=True)
+class SeedSweep:
+    """Seeds that nobody needs any more.
+
+    Attributes:
+        gone: their ids, with the reason.
+    """
+
+    gone: Mapping[str, str]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """One step per seed."""
+        return tuple(Step("remove", f"seed {id_}", why) for id_, why in self.gone.items())
+
+
+def plan_seed_sweep(kept: KeptSeeds, lifetime: timedelta, now: datetime) -> SeedSweep:
+    """Return the plan to remove seeds whose time is over, and what cut-off runs have left."""
+    over = {each.id: "older than its lifetime" for each in expired(kept.whole, lifetime, now)}
+    left = {id_: "of a run that was cut off" for id_ in kept.unfinished if abandoned(id_, now)}
+    return SeedSweep({**over, **left})
+
+
+def run_seed_sweep(store: SeedStore, sweep: SeedSweep) -> None:
+    """Remove seeds, manifests first: what has none is no seed."""
+    for id_ in sweep.gone:
+        store.remove(id_, [MANIFEST, DATA])

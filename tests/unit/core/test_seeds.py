@@ -1,0 +1,89 @@
+"""Seeds by their manifests."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasks.core.errors import InputError, SuiteError
+from tasks.core.seeds import (
+    Seed,
+    abandoned,
+    check_id,
+    complete_manifest,
+    expired,
+    new_id,
+    read_manifest,
+)
+
+MADE = datetime(2026, 11, 27, 7, 12, 5, tzinfo=UTC)
+ID = "20261127t071205"
+PROGRAM = {
+    "format": "mautic-seed 1",
+    "mautic": "7.0.0",
+    "contacts": "all",
+    "rows": {"leads": 10_000, "emails": 20},
+    "bytes": 1_000,
+    "file_sha256": "ab" * 32,
+    "rules_sha256": "cd" * 32,
+}
+
+
+def seed(id_: str, source: str = "prod") -> Seed:
+    return read_manifest(complete_manifest(json.dumps(PROGRAM), id_, source), id_)
+
+
+def test_a_manifest_says_what_a_seed_is() -> None:
+    found = seed(ID)
+    assert (found.id, found.source, found.mautic) == (ID, "prod", "7.0.0")
+    assert (found.contacts, found.rows, found.size) == ("all", 10_020, 1_000)
+    assert found.made_at == MADE
+    assert found.as_dict()["made_at"] == "2026-11-27T07:12:05+00:00"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "mautic-seed 9"},
+        {"id": "20261127t071206"},
+        {"rows": []},
+        {"rows": {"leads": "many"}},
+        {"bytes": None},
+    ],
+)
+def test_a_manifest_of_something_else_is_refused(change: dict[str, Any]) -> None:
+    text = json.dumps({"id": ID, "source": "prod", **PROGRAM, **change})
+    with pytest.raises(SuiteError, match="manifest"):
+        read_manifest(text, ID)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"x"', "{}"])
+def test_what_is_no_manifest_is_refused(text: str) -> None:
+    with pytest.raises(SuiteError, match=f"the manifest of seed {ID} cannot be read"):
+        read_manifest(text, ID)
+
+
+def test_ids_sort_by_time_and_fit_a_database() -> None:
+    assert new_id(MADE) == ID < new_id(MADE + timedelta(seconds=1))
+    assert check_id(ID) == ID
+    for wrong in ("", "20261127", f"{ID}/..", f"{ID}\n", "../20261127t071205"):
+        with pytest.raises(InputError, match="is no seed's id"):
+            check_id(wrong)
+
+
+def test_the_newest_seed_of_a_source_does_not_expire() -> None:
+    old, older = seed("20260101t000000"), seed("20250101t000000")
+    only = seed("20250101t000000", "stage")
+    fresh = seed("20261126t000000")
+    assert expired([older, old, only], timedelta(days=30), MADE) == [older]
+    assert expired([older, old, fresh], timedelta(days=30), MADE) == [older, old]
+    assert expired([fresh], timedelta(), MADE) == []
+
+
+def test_what_a_killed_run_left_is_known_after_a_day() -> None:
+    assert not abandoned(ID, MADE + timedelta(hours=23))
+    assert abandoned(ID, MADE + timedelta(hours=25))
+    assert not abandoned("somebody-elses", MADE + timedelta(days=900))

@@ -1,0 +1,145 @@
+"""Seeds are made whole or not at all, listed, and swept away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.adapters.seed_store import SeedFolder
+from tasks.core.errors import SuiteError
+from tasks.core.seeds import DATA, MANIFEST
+from tasks.flows.seeds import (
+    SeedOrder,
+    find_seeds,
+    make_seed,
+    plan_seed_sweep,
+    run_seed_sweep,
+)
+
+NOW = datetime(2026, 11, 27, 7, 12, 5, tzinfo=UTC)
+ORDER = SeedOrder("prod", "ab" * 32, {"plugins": ["AcmeBundle"]}, contacts=50)
+BYTES = [b"one", b"two"]
+
+
+class Program:
+    """Stands for the program in a container.
+
+    Attributes:
+        asked: the lines it was given.
+    """
+
+    def __init__(self, error: BaseException | None = None, **manifest: Any) -> None:
+        self.asked: list[bytes] = []
+        self._error = error
+        self._manifest = {
+            "format": "mautic-seed 1",
+            "mautic": "7.0.0",
+            "contacts": 50,
+            "rows": {"leads": 50},
+            "bytes": 6,
+            "file_sha256": hashlib.sha256(b"".join(BYTES)).hexdigest(),
+            "rules_sha256": "cd" * 32,
+            **manifest,
+        }
+
+    def __call__(
+        self, line: bytes, take: Callable[[bytes], object], on_line: Callable[[str], None]
+    ) -> None:
+        self.asked.append(line)
+        on_line("mask: 25 rows so far")
+        for each in BYTES:
+            take(each)
+        if self._error:
+            raise self._error
+        on_line("mask: done")
+        on_line(json.dumps(self._manifest))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SeedFolder:
+    return SeedFolder(tmp_path / "seeds")
+
+
+def make(store: SeedFolder, program: Program | None = None, now: datetime = NOW) -> list[str]:
+    """Make a seed; return what was said."""
+    said: list[str] = []
+    make_seed(store, ORDER, program or Program(), said.append, now)
+    return said
+
+
+def test_a_seed_is_kept_with_its_manifest(store: SeedFolder) -> None:
+    program = Program()
+    assert make(store, program) == ["mask: 25 rows so far", "mask: done"]
+    (asked,) = program.asked
+    assert asked.endswith(b"}\n")
+    assert json.loads(asked) == {"key": ORDER.key, "rules": dict(ORDER.rules), "contacts": 50}
+    (seed,) = find_seeds(store).whole
+    assert (seed.source, seed.contacts, seed.rows) == ("prod", "50", 50)
+    assert b"".join(store.read(seed.id, DATA)) == b"onetwo"
+    assert ORDER.key not in seed.manifest
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        Program(SuiteError("exit status 1")),
+        Program(KeyboardInterrupt()),
+        Program(file_sha256="00" * 32),
+        Program(format="mautic-seed 9"),
+        Program(rows=None),
+    ],
+)
+def test_a_seed_that_fails_leaves_nothing(store: SeedFolder, program: Program) -> None:
+    with pytest.raises((SuiteError, KeyboardInterrupt)):
+        make(store, program)
+    assert store.parts() == {}
+
+
+def test_a_program_that_ends_in_silence_has_made_no_seed(store: SeedFolder) -> None:
+    def silent(
+        line: bytes, take: Callable[[bytes], object], on_line: Callable[[str], None]
+    ) -> None:
+        take(b"one")
+
+    with pytest.raises(SuiteError, match="without a manifest"):
+        make_seed(store, ORDER, silent, print, NOW)
+    assert store.parts() == {}
+
+
+def test_two_in_one_second_do_not_mix(store: SeedFolder) -> None:
+    make(store)
+    with pytest.raises(SuiteError, match="another seed was begun in this second"):
+        make(store)
+    assert len(find_seeds(store).whole) == 1
+
+
+def test_what_is_no_whole_seed_is_told_apart(store: SeedFolder) -> None:
+    make(store)
+    store.write("20261127t080000", DATA, [b"x"])
+    store.write("20261127t090000", MANIFEST, [b"\xff"])
+    store.write("somebody-elses", "notes", [b"x"])
+    kept = find_seeds(store)
+    assert [seed.id for seed in kept.whole] == ["20261127t071205"]
+    assert kept.unfinished == ("20261127t080000",)
+    assert list(kept.broken) == ["20261127t090000"]
+    assert [row[0] for row in kept.rows()] == ["20261127t071205"]
+
+
+def test_a_sweep_takes_what_is_over_and_leaves_the_newest(store: SeedFolder) -> None:
+    for days in (90, 40, 1):
+        make(store, now=NOW - timedelta(days=days))
+    store.write("20261120t000000", DATA, [b"of a run that was killed"])
+    store.write("20261127t071000", DATA, [b"of a run that goes on"])
+    store.write("somebody-elses", "notes", [b"x"])
+    sweep = plan_seed_sweep(find_seeds(store), timedelta(days=30), NOW)
+    assert list(sweep.gone) == ["20260829t071205", "20261018t071205", "20261120t000000"]
+    assert [step.subject for step in sweep.steps] == [f"seed {id_}" for id_ in sweep.gone]
+    run_seed_sweep(store, sweep)
+    assert set(store.parts()) == {"20261126t071205", "20261127t071000", "somebody-elses"}
+    assert plan_seed_sweep(find_seeds(store), timedelta(days=30), NOW).steps == ()
