@@ -794,6 +794,35 @@ def test_compose_and_the_chart_run_the_same_table() -> None:
     assert compose == DEFAULTS["crons"]["jobs"]
 
 
+UNSEEDED = {
+    *("segments-update", "messages-send", "broadcasts-send", "reports-scheduler"),
+    *("webhooks-process", "email-fetch", "social-monitoring", "maintenance-cleanup"),
+    *("integration-fetchleads", "integration-pushactivity"),
+}
+"""Commands that are off over masked data."""
+
+
+@pytest.mark.parametrize("mode", [{}, POD])
+def test_data_of_a_seed_is_copied_by_the_migration_and_turns_commands_off(
+    chart: Chart, mode: Values
+) -> None:
+    names = DEFAULTS["crons"]["jobs"]
+    # Also those that are off anyway; one of them by name even over a seed.
+    jobs = {name: {"enabled": True} for name in names} | {"email-fetch": {"seeded": True}}
+    jobs["email-fetch"]["enabled"] = True
+    seeded = overlay(mode, {"data": {"seed": "mautic_seed__2026"}, "crons": {"jobs": jobs}})
+    objects = chart.objects(seeded)
+    env = containers(only(objects, "Job", "migrate")["spec"]["template"])[0]["env"]
+    assert {"name": "MAUTIC_SEED", "value": "mautic_seed__2026"} in env
+    if mode:
+        on = {name for name, job in cron_table(objects).items() if job.get("enabled", True)}
+    else:
+        prefix = f"{RELEASE}-cron-"
+        on = {name.removeprefix(prefix) for name in of_kind(objects, "CronJob")}
+    assert on == (names.keys() - UNSEEDED) | {"email-fetch"}
+    assert "MAUTIC_SEED" not in json.dumps(chart.objects(mode))
+
+
 def cron_table(objects: list[Object]) -> dict[str, Any]:
     """The table that the one pod of crons reads."""
     found = [item for item in of_kind(objects, "ConfigMap").values() if "cron.json" in item["data"]]

@@ -1233,6 +1233,29 @@ def test_due_jobs_take_turns_and_never_run_twice_at_once(
     assert "never" not in said
 
 
+def test_jobs_that_are_not_for_masked_data_are_off_in_an_environment_of_a_seed(
+    made: Containers, images: dict[str, str]
+) -> None:
+    script = """
+        require '/opt/mautic/jobs.php';
+        $on = array_filter(Job::fromEnvironment(), static fn (Job $job) => null !== $job->schedule);
+        echo implode(' ', array_keys($on));
+    """
+    changes = {"email-fetch": {"seeded": True, "enabled": True}, "segments-update": "@hourly"}
+    on = {}
+    for seed in ("", "mautic_seed__2026"):
+        status, said = made.finish(
+            images["mautic"],
+            *("php", "-r", script),
+            environment={"MAUTIC_SEED": seed, "MAUTIC_CRON_JOBS": json.dumps(changes)},
+        )
+        assert status == 0, said
+        on[seed] = set(said.split())
+    off = {"broadcasts-send", "messages-send", "reports-scheduler", "webhooks-process"}
+    assert on[""] - on["mautic_seed__2026"] == off | {"segments-update"}
+    assert {"email-fetch", "campaigns-trigger", "custom-fields"} <= on["mautic_seed__2026"]
+
+
 def test_a_long_job_keeps_no_other_from_its_turn(made: Containers, images: dict[str, str]) -> None:
     table = {"long": LONG, "other": {"schedule": "3 * * * *", "command": ["second"]}}
     said = clocked(made, images["mautic"], table, ["+1 minute"] * 20, parallel=2)

@@ -15,7 +15,7 @@ declare(strict_types=1);
  * Every minute, that of the start included, the due jobs join a queue, which is worked off
  * MAUTIC_CRON_PARALLEL at a time. A job that still waits or runs is left out; one that waited longer
  * than its startingDeadlineSeconds has missed its run; one that runs longer than its
- * activeDeadlineSeconds, or MAUTIC_CRON_TIMEOUT, is ended. Schedules are in the time zone
+ * activeDeadlineSeconds, or MAUTIC_CRON_TIMEOUT, is ended. With MAUTIC_SEED, a job with `seeded` false is off. Schedules are in the time zone
  * MAUTIC_CRON_TIME_ZONE, PHP's own without it. Nothing begins in the first MAUTIC_CRON_DELAY seconds.
  *
  * Exit status: 0 done, or stopped by a signal, 75 no scheduler has run here, 78 a setting or a job is

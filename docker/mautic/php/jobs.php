@@ -7,7 +7,7 @@ require_once __DIR__.'/schedule.php';
 /** A scheduled command. */
 final class Job
 {
-    private const KEYS = ['schedule', 'command', 'enabled', 'activeDeadlineSeconds', 'startingDeadlineSeconds'];
+    private const KEYS = ['schedule', 'command', 'enabled', 'seeded', 'activeDeadlineSeconds', 'startingDeadlineSeconds'];
 
     /**
      * @param Schedule|null $schedule                null when the job is switched off
@@ -61,6 +61,8 @@ final class Job
      */
     public static function readTable(array $table): array
     {
+        // Masked data of another Mautic.
+        $isSeeded = '' !== (string) getenv('MAUTIC_SEED');
         $jobs = [];
         foreach ($table as $name => $entry) {
             $command = $entry['command'] ?? null;
@@ -71,8 +73,10 @@ final class Job
             if (null !== $schedule && !is_string($schedule)) {
                 throw new InvalidArgumentException("the schedule of the job {$name} must be a text or null");
             }
-            if (!is_bool($entry['enabled'] ?? true)) {
-                throw new InvalidArgumentException("enabled of the job {$name} must be true or false");
+            foreach (['enabled', 'seeded'] as $key) {
+                if (!is_bool($entry[$key] ?? true)) {
+                    throw new InvalidArgumentException("{$key} of the job {$name} must be true or false");
+                }
             }
             foreach (['activeDeadlineSeconds', 'startingDeadlineSeconds'] as $key) {
                 $seconds = $entry[$key] ?? 1;
@@ -86,7 +90,7 @@ final class Job
             $parsed = null === $schedule ? null : Schedule::parse($schedule);
             $jobs[$name] = new self(
                 (string) $name,
-                ($entry['enabled'] ?? true) ? $parsed : null,
+                ($entry['enabled'] ?? true) && (($entry['seeded'] ?? true) || !$isSeeded) ? $parsed : null,
                 $schedule ?? '',
                 $command,
                 $entry['activeDeadlineSeconds'] ?? null,

@@ -132,7 +132,7 @@ final class Source
         }
     }
 
-    /** Says whether the server computes a column, from what information_schema has as EXTRA. */
+    /** Says whether the server computes a column, from what information_schema has as EXTRA, and SHOW COLUMNS as Extra. */
     public static function isGenerated(string $extra): bool
     {
         // MySQL marks a default that is an expression much alike.
@@ -154,12 +154,6 @@ final class Source
     public static function identifier(string $name): string
     {
         return '`'.str_replace('`', '``', $name).'`';
-    }
-
-    /** @param string $extra as SHOW COLUMNS and information_schema have it; MySQL marks a default that is an expression much alike */
-    public static function isGenerated(string $extra): bool
-    {
-        return (bool) preg_match('/(?<!DEFAULT_)GENERATED/i', $extra);
     }
 
     /**
