@@ -462,13 +462,9 @@ def test_a_page_of_another_site_makes_the_catcher_do_nothing(sites: Sites) -> No
     send_mail(sites, "kept")
     proxied = {**COOKIE, "Host": "x.example.com", "X-Forwarded-Proto": "https"}
     for origin in (
-        *("https://y.example.com", "https://x.example.com.evil.org", "https://x.example.com:8443"),
-        *(
-            "http://x.example.com",
-            "https://xaexample.com",
-            "null",
-            "https://x.example.com https://",
-        ),
+        *("https://y.example.com", "https://x.example.com.evil.org", "https://xaexample.com"),
+        *("https://x.example.com:8443", "http://x.example.com", "null"),
+        "https://x.example.com https://",
     ):
         foreign = {**client(), **proxied, "Origin": origin}
         answer = sites.preview.request(MAILS, foreign, method="DELETE")
