@@ -33,7 +33,7 @@ matches() {
   printf '%s\n' "$value" | grep -Eqx -- "$2" || refuse "$1 must be $3, not '$value'"
 }
 
-: "${NGINX_DOOR_PASSWORD_FILE:=}"
+: "${NGINX_DOOR_PASSWORD_FILE:=}" "${NGINX_MAIL_ADDRESS:=}"
 matches NGINX_ACCESS_LOG 'on|off' 'on or off'
 matches NGINX_CLIENT_BURST '[1-9][0-9]*' 'a whole number'
 matches NGINX_CLIENT_CONNECTIONS '[1-9][0-9]*' 'a whole number'
@@ -54,6 +54,7 @@ case $NGINX_REAL_IP_HEADER in [fF][oO][rR][wW][aA][rR][dD][eE][dD])
 esac
 matches NGINX_LOGIN_BURST '[1-9][0-9]*' 'a whole number'
 matches NGINX_LOGIN_RATE '[1-9][0-9]*r/[sm]' 'a rate such as 20r/m'
+matches NGINX_MAIL_ADDRESS '(([a-zA-Z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]+)?' 'an address such as mail:8025, or empty for no mails'
 matches NGINX_NOINDEX 'on|off' 'on or off'
 matches NGINX_READY_PATH '/[a-zA-Z0-9/._-]*' 'a path such as /s/login'
 matches NGINX_SHUTDOWN_TIMEOUT '[0-9]+(ms|s|m)?' 'a time such as 15s'
@@ -169,9 +170,32 @@ if [ -n "$NGINX_DOOR_PASSWORD_FILE" ]; then
     print "preview:", crypt($password, "\$6\$rounds=1000\$" . unpack("H*", $salt) . "\$"), "\n";
   ' > "$conf/door.htpasswd"
 fi
+# Mails are for whoever has opened the door: without one they are shown to nobody. The catcher is
+# looked up with each request, as nginx does not start with a name that it cannot find; and by its
+# whole name, as nginx does not read the domain to search in.
+catcher=
+resolver=
+if [ "$door" = login ] && [ -n "$NGINX_MAIL_ADDRESS" ]; then
+  domain=
+  while read -r word value _; do
+    case $word:$value in
+      nameserver:*%*) ;;
+      nameserver:*:*) resolver="$resolver [$value]" ;;
+      nameserver:*) resolver="$resolver $value" ;;
+      search:*) domain=$value ;;
+    esac
+  done < /etc/resolv.conf
+  name=${NGINX_MAIL_ADDRESS%:*}
+  case $name in *[.:]*) domain= ;; esac
+  catcher=$name${domain:+.$domain}:${NGINX_MAIL_ADDRESS##*:}
+fi
 robots_tag=
 [ "$NGINX_NOINDEX" = off ] || robots_tag='noindex, nofollow'
 cat >> "$conf/http.conf" <<EOF
+${resolver:+resolver$resolver;}
+map \$host \$mail_catcher {
+  default "$catcher";
+}
 map \$host \$robots_tag {
   default "$robots_tag";
 }

@@ -37,6 +37,8 @@ from tasks.flows.views import no_environment_error, now
 if TYPE_CHECKING:
     from tasks.adapters.git import Checkout
 
+MAIL = "mail"
+"""The service that catches an environment's mail in a cluster."""
 CHARTS = "helm"
 """The folder with the charts and the values of environments."""
 
@@ -166,6 +168,13 @@ def _show_credentials(credentials: Credentials) -> None:
         return
     once.success(f"log in as {credentials.username} with the password {credentials.password}")
     once.say(f"  shown this once; later: {credentials.later}")
+
+
+def mail_url(session: Session, found: ExistingEnvironment) -> str:
+    """Return where nginx shows the mails that an environment has caught; empty if nowhere."""
+    own = session.settings.environment(found.names.environment)
+    is_shown = own.has_password and any(part.service == MAIL for part in found.parts)
+    return f"{found.names.url}{door.MAIL_PATH}" if is_shown else ""
 
 
 def show_door(session: Session, found: ExistingEnvironment, hours: int) -> None:

@@ -100,7 +100,8 @@ def status(
     from tasks.flows.views import STATUS_COLUMNS, status_rows
 
     as_json = check_format(format)
-    parts = environments.find_existing(session, env, branch).parts
+    found = environments.find_existing(session, env, branch)
+    parts = found.parts
     if as_json:
         session.console.json([asdict(part) for part in parts])
         return
@@ -108,6 +109,8 @@ def status(
     session.console.table(STATUS_COLUMNS, status_rows(services))
     if scheduled := [part for part in parts if not part.image]:
         session.console.table(schedules.COLUMNS, schedules.rows(scheduled))
+    if mail_url := environments.mail_url(session, found):
+        session.console.say(f"mails are shown there and not sent: {mail_url}")
 
 
 @task(

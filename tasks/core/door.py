@@ -15,6 +15,8 @@ USER = "preview"
 """The user name at the door. Mautic never sees a login by this name."""
 KEY = "door_password"
 """The password's name among an environment's secrets."""
+MAIL_PATH = "/_mail/"
+"""Where nginx shows the mails that an environment has caught, to whoever has opened its door."""
 _COOKIE = "mautic_door"
 
 

@@ -127,7 +127,7 @@ class PlatformSettings(Strict):
         "mysql:8.4", description="Image of each branch's database."
     )
     mail_image: ImageReference = Field(
-        "axllent/mailpit:v1.27", description="Image of the mail catcher."
+        "axllent/mailpit:v1.27", description="Image of the mail catchers, here and in a cluster."
     )
 
 

@@ -77,6 +77,8 @@ def run_deploy(
         credentials = deployer.finish(plan)
     if credentials and deployer.has_door:
         console.say("a login stands in front of the site: inv url --login")
+    if plan.mail_url:
+        console.say(f"mails are shown there and not sent: {plan.mail_url}")
     write_results(root, plan)
     write_timings(root, console.timings)
     return DeployResult(names.url, bool(steps), credentials)

@@ -117,12 +117,14 @@ class DeployPlan(ABC):
         release: the images, the user and the time.
         record: the previous record, or None.
         expires_at: when the environment expires, or an empty string.
+        mail_url: where the mails are shown that the environment sends; empty if nowhere.
     """
 
     request: Request
     release: Release
     record: Record | None
     expires_at: str
+    mail_url: str = ""
 
     @property
     @abstractmethod

@@ -69,7 +69,7 @@ VALUES: Object = {
     "floor": {
         "maxEnvironments": ROOM,
         "priorityClasses": ["branches"],
-        "images": ["redis", "mirror.example.com/"],
+        "images": ["axllent/mailpit", "redis", "mirror.example.com/"],
         "pods": {
             "nodeLabels": {"example.com/pool": ["branches", "more"]},
             "tolerations": [{"key": "branches", "operator": "Exists", "effect": "NoSchedule"}],
@@ -294,6 +294,7 @@ def test_no_kind_of_workload_runs_what_is_foreign_or_above_others(
         pod_of(REGISTRY),
         pod_of("redis:5000/evil"),
         pod_of("rediss"),
+        pod_of("axllent/mailpit-evil"),
         pod_of(initContainers=[beside]),
         pod_of(volumes=[{"name": "x", "image": {"reference": FOREIGN}}]),
     ):
@@ -557,6 +558,7 @@ def test_what_is_its_own_runs(where: str, branch: Cluster, admin: Cluster, kind:
     for pod in (
         pod_of(),
         pod_of("redis:8@sha256:" + "b" * 64),
+        pod_of("axllent/mailpit@sha256:" + "b" * 64),
         pod_of("mirror.example.com/any/thing:1"),
         pod_of(priorityClassName="branches"),
     ):

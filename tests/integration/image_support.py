@@ -294,7 +294,8 @@ class Site:
         """Send a request whose target goes over the wire byte by byte as it is given."""
         connection = http.client.HTTPConnection(host, port or self.port, timeout=30)
         try:
-            connection.putrequest(method, target, skip_accept_encoding=True)
+            own_host = "Host" in (headers or {})
+            connection.putrequest(method, target, skip_host=own_host, skip_accept_encoding=True)
             for name, value in (headers or {}).items():
                 connection.putheader(name, value)
             if body is not None:

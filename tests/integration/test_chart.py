@@ -18,7 +18,9 @@ import yaml
 from tasks.adapters.host.tools import find_helm
 from tasks.adapters.kubernetes.helm import Helm
 from tasks.adapters.process import Runner
+from tasks.core.door import MAIL_PATH
 from tasks.core.errors import InputError, MissingToolError
+from tasks.core.kubernetes.mail import catches_mail
 from tasks.core.kubernetes.rights import needed
 from tasks.core.names import RELEASE_MAX
 from tasks.core.redact import Redactor
@@ -157,6 +159,7 @@ OUTSIDE: Values = {
         "redis": {"namespaces": ["cache"]},
     },
 }
+CATCHER: Values = {"mail": {"catcher": {"enabled": True}}, "door": {"passwordKey": "door"}}
 SLEEPING: Values = {"sleeping": True}
 POD: Values = {"crons": {"mode": "pod"}}
 PROD: Values = {"images": {"redis": image("redis")}}
@@ -171,6 +174,7 @@ GRID: dict[str, tuple[Values, dict[str, Any]]] = {
     "outside": (OUTSIDE, {}),
     "sleeping": (overlay(EVERYTHING, SLEEPING), {}),
     "mysql": (MYSQL, {}),
+    "catcher": (overlay(overlay(MYSQL, GATEWAY), CATCHER), {}),
     "pod": (overlay(overlay(EVERYTHING, POD), {"mysql": {"enabled": True}}), {}),
     "long": (EVERYTHING, {"release": "mautic-" + "long-branch-name-" * 2 + "0a1b2c"}),
 }
@@ -1014,12 +1018,18 @@ def test_what_the_pods_name_is_made_or_given(rendered: list[Object]) -> None:
 def test_secrets_are_named_and_never_rendered(rendered: list[Object]) -> None:
     assert not of_kind(rendered, "Secret")
     secret = re.compile("PASSWORD|SECRET|TOKEN|DSN")
+    # The release's own catcher asks for no login.
+    catcher = ("MAUTIC_MAILER_DSN", f"smtp://{RELEASE}-mail:1025")
     for config in of_kind(rendered, "ConfigMap").values():
-        assert all(not secret.search(name) or name.endswith("_FILE") for name in config["data"])
+        for name, value in config["data"].items():
+            known = name.endswith("_FILE") or (name, value) == catcher
+            assert known or not secret.search(name), name
     for item, pod in pods(rendered):
         for each in containers(pod):
             assert "secretRef" not in json.dumps(each.get("envFrom", [])), name_of(item)
             for variable in each.get("env", []):
+                if (variable["name"], variable.get("value")) == catcher:
+                    continue
                 if secret.search(variable["name"]) and not variable["name"].endswith("_FILE"):
                     assert "secretKeyRef" in variable["valueFrom"], (name_of(item), variable)
 
@@ -1039,7 +1049,8 @@ def test_every_secret_file_that_is_named_is_mounted(rendered: list[Object]) -> N
             files = {value for name, value in env.items() if name.endswith("_FILE")}
             assert {Path(value).name for value in files} <= keys, name_of(item)
             if each["name"] == "nginx":
-                assert not files
+                door = any(volume["name"] == "door" for volume in pod["spec"]["volumes"])
+                assert files == ({"/run/secrets/mautic/door_password"} if door else set())
 
 
 def test_only_the_migration_sees_the_administrators_password(chart: Chart) -> None:
@@ -1241,9 +1252,8 @@ def test_only_the_gateway_reaches_the_site(chart: Chart) -> None:
 def test_mautic_reaches_what_it_needs(chart: Chart) -> None:
     expected = dict.fromkeys(("web", "worker", "cron", "migrate"), DNS | DATABASE)
     assert allowed(chart.objects(), "egress") == expected
-    assert allowed(chart.objects(environment="dev"), "egress") == {
-        name: expected[name] for name in ("web", "worker", "cron", "migrate")
-    }
+    catches = {name: peers | {("mail", "TCP/1025")} for name, peers in expected.items()}
+    assert allowed(chart.objects(environment="dev"), "egress") == {**catches, "mail": set()}
 
 
 def test_production_reaches_the_internet_and_no_private_or_link_local_address(
@@ -1285,6 +1295,35 @@ def test_services_of_the_release_are_reached_by_mautic_only(chart: Chart) -> Non
     assert {name: egress[name] for name in mautic} == dict.fromkeys(mautic, reach)
 
 
+def test_a_catcher_is_written_to_by_mautic_shown_by_nginx_and_reaches_nobody(chart: Chart) -> None:
+    mautic = {"web", "worker", "cron", "migrate"}
+    for door in (True, False):
+        given = overlay(CATCHER, {} if door else {"door": {"passwordKey": ""}})
+        objects = chart.objects(given)
+        reading = {("web", "TCP/8025")} if door else set()
+        assert allowed(objects, "ingress")["mail"] == reading | {
+            (name, "TCP/1025") for name in mautic
+        }
+        egress = allowed(objects, "egress")
+        assert egress["mail"] == set()
+        for name in mautic:
+            shown = {("mail", "TCP/8025")} if door and name == "web" else set()
+            assert egress[name] - DNS - DATABASE == {("mail", "TCP/1025")} | shown
+
+
+def test_whoever_catches_its_mail_reaches_no_mail_server(chart: Chart) -> None:
+    internet = {"enabled": True, "ports": [25, 443, 465, 587, 2525]}
+    opened: Values = {"networkPolicy": {"internet": internet}}
+    egress = allowed(chart.objects(overlay(CATCHER, opened)), "egress")["worker"]
+    assert egress - DNS - DATABASE == {("mail", "TCP/1025"), (OPEN, "TCP/443")}
+    # Nothing left is nothing open.
+    alone: Values = {"networkPolicy": {"internet": {"enabled": True, "ports": [587]}}}
+    egress = allowed(chart.objects(overlay(CATCHER, alone)), "egress")["worker"]
+    assert egress - DNS - DATABASE == {("mail", "TCP/1025")}
+    egress = allowed(chart.objects(alone), "egress")["worker"]
+    assert egress - DNS - DATABASE == {(OPEN, "TCP/587")}
+
+
 def test_the_network_can_be_opened_and_closed_further(chart: Chart) -> None:
     egress = allowed(chart.objects(OUTSIDE), "egress")["web"]
     assert not {peer for peer, _ in egress if peer.startswith("0.0.0.0/0")}
@@ -1297,6 +1336,85 @@ def test_the_network_can_be_opened_and_closed_further(chart: Chart) -> None:
 def test_policies_can_be_left_out(chart: Chart) -> None:
     objects = chart.objects({"networkPolicy": {"enabled": False}})
     assert not of_kind(objects, "NetworkPolicy")
+
+
+# -- mail ------------------------------------------------------------------------------------------
+
+
+def mailers(objects: list[Object]) -> dict[str, set[str]]:
+    """Return where each component's Mautic sends mail: the variable's value, or its file."""
+    found: dict[str, set[str]] = {}
+    for item, template in pods(objects):
+        for container in containers(template):
+            given = dict(variables(container, objects))
+            if "MAUTIC_SITE_URL" in given and container["name"] != "wait-for-migration":
+                names = ("MAUTIC_MAILER_DSN", "MAUTIC_MAILER_DSN_FILE")
+                told = {given[name] for name in names if name in given}
+                found.setdefault(component_of(item), set()).update(told)
+    return found
+
+
+@pytest.mark.parametrize("values", [CATCHER, overlay(POD, CATCHER), overlay(MYSQL, CATCHER)])
+def test_everything_that_mautic_sends_is_caught(chart: Chart, values: Values) -> None:
+    objects = chart.objects(values)
+    own = {f"smtp://{RELEASE}-mail:1025"}
+    assert mailers(objects) == dict.fromkeys(("web", "worker", "cron", "migrate"), own)
+    ports = {
+        each["name"]: each["port"] for each in only(objects, "Service", "mail")["spec"]["ports"]
+    }
+    assert ports == {"smtp": 1025, "http": 8025}
+    (catcher,) = containers(only(objects, "Deployment", "mail")["spec"]["template"])
+    told = {each["name"]: each["value"] for each in catcher["env"]}
+    assert (told["MP_WEBROOT"], told["MP_MAX_MESSAGES"]) == (MAIL_PATH, "500")
+    assert not [name for name in told if re.search("RELAY|FORWARD|WEBHOOK|CORS", name)]
+    nginx, _ = (
+        each
+        for each in containers(only(objects, "Deployment", "web")["spec"]["template"])
+        if each["name"] != "wait-for-migration"
+    )
+    shown = {each["name"]: each["value"] for each in nginx["env"]}
+    assert shown["NGINX_MAIL_ADDRESS"] == f"{RELEASE}-mail:8025"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, set()),
+        (PROD, set()),
+        (
+            {"secret": {"files": {"MAUTIC_MAILER_DSN": "mailer_dsn"}}},
+            {"/run/secrets/mautic/mailer_dsn"},
+        ),
+    ],
+)
+def test_without_a_catcher_mail_goes_where_the_secret_says(
+    chart: Chart, values: Values, told: set[str]
+) -> None:
+    enabled = CATCHER if told else {}
+    environment = "prod" if values is PROD else None
+    objects = chart.objects(overlay(enabled, values), environment=environment)
+    assert mailers(objects) == dict.fromkeys(("web", "worker", "cron", "migrate"), told)
+    for kind in ("Deployment", "Service", "NetworkPolicy"):
+        assert not [name for name in of_kind(objects, kind) if name.endswith("-mail")]
+    assert "NGINX_MAIL_ADDRESS" not in json.dumps(objects)
+
+
+def test_the_chart_and_the_suite_mean_the_same_by_a_catcher(chart: Chart) -> None:
+    for enabled in (True, False):
+        for files in ({"MAUTIC_MAILER_DSN": "mailer_dsn"}, {}):
+            given: Values = {
+                "mail": {"catcher": {"enabled": enabled}},
+                "secret": {"files": files},
+            }
+            made = f"{RELEASE}-mail" in of_kind(chart.objects(given), "Deployment")
+            assert catches_mail(overlay(DEFAULTS, given)) is made
+
+
+def test_a_catcher_without_a_door_is_shown_to_nobody(chart: Chart) -> None:
+    for door in ({"passwordKey": ""}, OIDC["door"] | {"passwordKey": ""}):
+        objects = chart.objects(overlay(overlay(OIDC, CATCHER), {"door": door}))
+        assert of_kind(objects, "Deployment")[f"{RELEASE}-mail"]
+        assert "NGINX_MAIL_ADDRESS" not in json.dumps(objects)
 
 
 # -- storage ---------------------------------------------------------------------------------------
@@ -1477,6 +1595,8 @@ WRONG: list[tuple[Values, str]] = [
     ({"sessions": {"handler": "memcached"}}, "'/sessions/handler'"),
     ({"sessions": {"handler": "redis"}}, "sessions.handler: redis needs"),
     ({"redis": {"enabled": True}}, "images.redis:"),
+    ({"mail": {"catcher": {"maxMessages": 0}}}, "'/mail/catcher/maxMessages'"),
+    ({"mail": {"catcher": {"relay": "smtp.example.com"}}}, "'/mail/catcher'"),
     (overlay(REDIS, {"redis": {"host": "r"}}), "redis.host:"),
     (overlay(REDIS, {"redis": {"tls": True}}), "redis.tls:"),
     (overlay(MYSQL, {"database": {"host": "db"}}), "database.host:"),
@@ -1569,6 +1689,12 @@ def test_missing_values_are_all_named(chart: Chart) -> None:
     said = chart.refusal({}, required=False)
     for told in ("'mautic', 'nginx'", "'/site': missing property 'url'", "'/secret': missing"):
         assert told in said
+
+
+def test_a_catcher_needs_its_image(chart: Chart) -> None:
+    images = {name: image(name) for name in ("mautic", "nginx")}
+    given = {**overlay(REQUIRED, CATCHER), "images": images}
+    assert "images.mail: must be given" in chart.refusal(given, required=False)
 
 
 def test_contradictions_are_told_together(chart: Chart) -> None:

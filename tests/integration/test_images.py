@@ -422,6 +422,7 @@ WRONG = [
     Wrong("nginx", (), "NGINX_NOINDEX", "yes"),
     Wrong("nginx", (), "NGINX_READY_PATH", "/s/login; return 200"),
     Wrong("nginx", (), "NGINX_DOOR_EXEMPT", "forms,assets"),
+    Wrong("nginx", (), "NGINX_MAIL_ADDRESS", "mail:8025/x;"),
     Wrong("nginx", (), "NGINX_DOOR_PASSWORD_FILE", "/etc/motd;"),
     Wrong("nginx", (), "NGINX_DOOR_PASSWORD_FILE", "/run/secrets/nothing"),
     Wrong("nginx", (), "NGINX_TRUSTED_PROXIES", "10.0.0.0/8 everybody"),

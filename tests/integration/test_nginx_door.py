@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import re
+import smtplib
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from email.message import EmailMessage
 from pathlib import Path
 
 import docker
 import pytest
+from docker.models.containers import Container
 
-from tasks.core.door import USER, cookie, link
+from tasks.core.door import MAIL_PATH, USER, cookie, link
 from tests.integration.image_support import (
+    HARDENED,
     Answer,
     Builds,
     Containers,
@@ -25,10 +30,13 @@ from tests.integration.image_support import (
     look,
     probe_tree,
     start_site,
+    until,
 )
+from tests.support.images import mailpit
 
 PASSWORD = "A-word_of%20 its'own"
 PASSWORD_FILE = "/run/secrets/mautic/door_password"
+DOMAIN = "feature-x.svc.example.internal"
 MEBIBYTE = 1024 * 1024
 GUESSES = 30
 PROXIES = "172.16.0.0/12 192.168.0.0/16 10.0.0.0/8"
@@ -60,6 +68,8 @@ class Sites:
     """A preview whose load balancer asks for the login."""
     direct: Site
     """Production without a proxy, with small limits."""
+    catcher: Container
+    """What catches the mails of all of them; only the preview is told its right name."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +81,7 @@ def sites(
     try:
         images = builds.images(builds.code(probe_tree(folder / "tree", STATIC)))
         with containers(engine) as made:
-            yield _start(made, images, _secrets(folder / "secrets"))
+            yield _start(engine, made, images, _secrets(folder / "secrets"))
     finally:
         builds.close()
 
@@ -86,11 +96,28 @@ def _secrets(folder: Path) -> Mapping[str, Mapping[str, str]]:
 
 
 def _start(
-    made: Containers, images: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]]
+    engine: docker.DockerClient,
+    made: Containers,
+    images: Mapping[str, str],
+    secrets: Mapping[str, Mapping[str, str]],
 ) -> Sites:
+    network = made.network()
+
     def start(**variables: str) -> Site:
         nginx = {"environment": variables, "volumes": secrets}
+        # As in a pod, a name without a dot is one of the namespace.
+        nginx |= {"network": network, "dns_search": [DOMAIN]}
         return start_site(made, images, nginx=nginx)
+
+    def catch_mail() -> Container:
+        options = {"user": "65534:65534", "tmpfs": {"/tmp": ""}, **HARDENED}
+        variables = {"MP_WEBROOT": MAIL_PATH, "MP_MAX_MESSAGES": "3"}
+        ports = {"1025/tcp": ("127.0.0.1", None)}
+        catcher = made.start(mailpit(engine), environment=variables, ports=ports, **options)
+        engine.networks.get(network).connect(catcher, aliases=[f"mail.{DOMAIN}"])
+        until("mail catcher", lambda: look(catcher, "/mailpit", "readyz")[0] == 0)
+        catcher.reload()
+        return catcher
 
     door = {"NGINX_DOOR_PASSWORD_FILE": PASSWORD_FILE, "NGINX_NOINDEX": "on"}
     proxied = {"NGINX_TRUSTED_PROXIES": PROXIES}
@@ -99,14 +126,16 @@ def _start(
         "NGINX_CLIENT_BURST": "40",
         "NGINX_CLIENT_MAX_BODIES": "8",
     }
+    mail = {"NGINX_MAIL_ADDRESS": "mail:8025"}
+    exempting = {"NGINX_DOOR_EXEMPT": "forms tracking assets api", "NGINX_LOGIN_BURST": "3"}
     return Sites(
-        preview=start(**door, **proxied),
-        exempting=start(
-            **door, **proxied, NGINX_DOOR_EXEMPT="forms tracking assets api", NGINX_LOGIN_BURST="3"
-        ),
-        production=start(**proxied, NGINX_HSTS_MAX_AGE="31536000"),
-        balanced=start(**proxied, NGINX_NOINDEX="on"),
+        preview=start(**door, **proxied, **mail),
+        exempting=start(**door, **proxied, **exempting, NGINX_MAIL_ADDRESS="nobody.invalid:8025"),
+        production=start(**proxied, **mail, NGINX_HSTS_MAX_AGE="31536000"),
+        balanced=start(**proxied, **mail, NGINX_NOINDEX="on"),
         direct=start(**small),
+        # Last: nginx starts without it.
+        catcher=catch_mail(),
     )
 
 
@@ -127,6 +156,14 @@ def basic(user: str, password: str) -> dict[str, str]:
 RIGHT = basic(USER, PASSWORD)
 WRONG = basic(USER, PASSWORD[:-1])
 COOKIE = {"Cookie": cookie(PASSWORD)}
+MAILS = f"{MAIL_PATH}api/v1/messages"
+EVENTS = f"{MAIL_PATH}api/events"
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
 # -- who sees what ---------------------------------------------------------------------------------
@@ -333,6 +370,135 @@ def test_the_password_is_in_no_argument_and_no_variable(sites: Sites) -> None:
     assert PASSWORD not in processes
     _, modes = look(sites.preview.nginx, "find", "/tmp/nginx", "-type", "f", "-perm", "/077")
     assert modes == ""
+
+
+# -- the mails -------------------------------------------------------------------------------------
+
+
+def send_mail(sites: Sites, subject: str, html: str = "<p>Hello</p>") -> None:
+    """Have the catcher take a mail as Mautic sends it."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "us@example.com", "jane@example.org", subject
+    mail.set_content("Hello")
+    mail.add_alternative(html, subtype="html")
+    port = int(sites.catcher.ports["1025/tcp"][0]["HostPort"])
+    with smtplib.SMTP("127.0.0.1", port, timeout=10) as smtp:
+        smtp.send_message(mail)
+
+
+def mails(sites: Sites) -> dict[str, str]:
+    """Return the ids of the mails that the preview shows, by subject."""
+    answer = sites.preview.request(MAILS, {**client(), **COOKIE})
+    assert answer.status == 200, answer.body
+    return {each["Subject"]: each["ID"] for each in json.loads(answer.body)["messages"]}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("/_mail", "/_mail/", MAILS, "/_mail/view/latest", "//_mail/api/v1/messages"),
+        *("/%5fmail/api/v1/messages", "/./_mail/", "/_mail/?x=/form/submit"),
+    ],
+)
+def test_a_stranger_sees_no_mail_and_where_there_is_no_door_nobody_does(
+    sites: Sites, target: str
+) -> None:
+    send_mail(sites, "for few")
+    statuses = {301} if target == "/_mail" else {401}
+    for site in (sites.preview, sites.exempting):
+        answer = site.request(target, client())
+        assert answer.status in statuses
+        assert b"for few" not in answer.body
+    statuses = {301} if target == "/_mail" else {404}
+    for site in (sites.production, sites.balanced):
+        for headers in ({}, COOKIE, RIGHT):
+            answer = site.request(target, {**client(), **headers})
+            assert answer.status in statuses
+            assert not answer.from_php
+
+
+def test_no_exemption_leads_to_the_mails(sites: Sites) -> None:
+    for prefix in ("/form", "/api", "/email", "/r", "/media"):
+        for step in ("/../_mail/", "/%2e%2e/_mail/", "/..%2f_mail/"):
+            answer = sites.exempting.request(f"{prefix}{step}", client())
+            assert answer.status in {400, 404}, (prefix, step)
+
+
+def test_whoever_has_opened_the_door_reads_the_mails(sites: Sites) -> None:
+    send_mail(sites, "welcome", "<script>alert(1)</script>")
+    page = sites.preview.request("/_mail/", {**client(), **COOKIE})
+    assert (page.status, page.from_php) == (200, False)
+    assert page.headers["X-Robots-Tag"] == "noindex, nofollow"
+    assert page.headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert page.headers["Content-Security-Policy"] is None
+    assert page.headers.get_all("Referrer-Policy") == ["strict-origin-when-cross-origin"]
+
+    key = mails(sites)["welcome"]
+    # What it shows may have been written by anybody: on this site it runs nothing.
+    for target in (f"view/{key}.html", f"%76iew/{key}.html", f"api/v1/message/{key}"):
+        answer = sites.preview.request(f"{MAIL_PATH}{target}", {**client(), **COOKIE})
+        assert answer.headers["Content-Security-Policy"] == "sandbox"
+        if not target.startswith("%"):
+            assert (answer.status, b"alert(1)" in answer.body) == (200, True), target
+
+
+def test_the_catcher_learns_nothing_of_what_opens_the_door_or_mautic(sites: Sites) -> None:
+    headers = {"Cookie": f"{COOKIE['Cookie']}; mautic_session=hush", **basic("ada", "hush")}
+    target = "/_mail/api/v1/seen"
+    answer = sites.preview.request(target, {**client(), **headers, "Host": "x.example.com:8443"})
+    assert answer.status == 200
+    seen = json.loads(answer.body)
+    assert (seen["Host"], seen.get("Cookie"), seen.get("Authorization")) == (
+        "x.example.com:8443",
+        None,
+        None,
+    )
+    # The first page may be this one.
+    first = sites.preview.request("/_mail/", {**client(), **RIGHT})
+    assert (first.status, first.headers["Set-Cookie"].partition(";")[0]) == (200, cookie(PASSWORD))
+
+
+def test_a_page_of_another_site_makes_the_catcher_do_nothing(sites: Sites) -> None:
+    send_mail(sites, "kept")
+    proxied = {**COOKIE, "Host": "x.example.com", "X-Forwarded-Proto": "https"}
+    for origin in (
+        *("https://y.example.com", "https://x.example.com.evil.org", "https://xaexample.com"),
+        *("https://x.example.com:8443", "http://x.example.com", "null"),
+        "https://x.example.com https://",
+    ):
+        foreign = {**client(), **proxied, "Origin": origin}
+        answer = sites.preview.request(MAILS, foreign, method="DELETE")
+        assert answer.status == 403, origin
+        assert sites.preview.request(EVENTS, {**foreign, **UPGRADE}).status == 403
+    assert "kept" in mails(sites)
+
+    own = {**client(), **proxied, "Origin": "https://x.example.com"}
+    assert sites.preview.request(MAILS, own, method="DELETE").status == 200
+    assert mails(sites) == {}
+
+
+def test_new_mails_show_by_themselves(sites: Sites) -> None:
+    headers = {"Host": "x.example.com", "Origin": "http://x.example.com", **UPGRADE}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **COOKIE}.items())
+    with socket.create_connection(("127.0.0.1", sites.preview.port), timeout=10) as connection:
+        connection.sendall(f"GET {EVENTS} HTTP/1.1\r\n{lines}\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
+        for number in range(2):
+            send_mail(sites, f"news {number}")
+            assert connection.recv(100) == b"\x81\x03new"
+
+
+def test_a_site_whose_catcher_is_away_goes_on(sites: Sites) -> None:
+    for target in ("/_mail/", MAILS):
+        assert sites.exempting.request(target, {**client(), **COOKIE}).status == 502
+    assert sites.exempting.request("/s/login", {**client(), **COOKIE}).status == 200
+
+
+def test_the_stand_in_for_mailpit_takes_its_variables(sites: Sites) -> None:
+    for number in range(5):
+        send_mail(sites, f"number {number}")
+    # MP_MAX_MESSAGES, below MP_WEBROOT.
+    assert set(mails(sites)) == {"number 2", "number 3", "number 4"}
 
 
 # -- guesses ---------------------------------------------------------------------------------------

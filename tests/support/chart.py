@@ -23,7 +23,7 @@ def image(name: str) -> str:
 
 
 REQUIRED: Values = {
-    "images": {"mautic": image("mautic"), "nginx": image("nginx")},
+    "images": {"mautic": image("mautic"), "nginx": image("nginx"), "mail": image("mail")},
     "site": {"url": "https://feature-x.example.com"},
     "database": {"host": "db.example.com"},
     "networkPolicy": {"database": {"cidrs": ["10.1.52.0/24"]}},

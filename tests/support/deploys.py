@@ -35,6 +35,8 @@ FAST_VALUES = {
     "web": {"minReadySeconds": 1, "drainSeconds": 1},
     # Images of PHP 8.4 cannot run it.
     "crons": {"jobs": {"email-fetch": {"enabled": True}}},
+    # tests/e2e/test_platform_jobs.py has it.
+    "mail": {"catcher": {"enabled": False}},
 }
 SHIFTING = frozenset({"events", "leases", "endpoints", "endpointslices"})
 """Kinds that the cluster itself writes at any time."""

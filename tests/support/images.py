@@ -95,6 +95,21 @@ def standin(engine: docker.DockerClient, target: str) -> str:
     return reference
 
 
+def mailpit(engine: docker.DockerClient) -> str:
+    """Return the stand-in for Mailpit's image, built if the engine lacks it."""
+    base, apt = debian(engine), ROOT / "docker" / "apt"
+    folder = Path(__file__).parent / "mailpit"
+    reference = f"{PREFIX}/mailpit:{key_of(folder, apt, more=base)}"
+    with machine_lock("mailpit"):
+        if not has_image(engine, reference):
+            run(
+                *("docker", "buildx", "--builder", "default", "build", "--load"),
+                *(f"--tag={reference}", f"--build-arg=DEBIAN_IMAGE={base}"),
+                *(f"--build-context=apt={apt}", str(folder)),
+            )
+    return reference
+
+
 def run(*argv: str, env: dict[str, str] | None = None) -> str:
     """Run a program of the tests' own set-up; its whole output is in the failure."""
     done = subprocess.run(

@@ -66,6 +66,21 @@ annotations:
 {{- if .Values.redis.enabled }}{{ include "mautic.name" (list . "redis") }}{{ else }}{{ .Values.redis.host }}{{ end }}
 {{- end }}
 
+{{/* "true" where the release catches its own mail: no Secret says where mail goes. */}}
+{{- define "mautic.catchesMail" -}}
+{{- if and .Values.mail.catcher.enabled (not (get .Values.secret.files "MAUTIC_MAILER_DSN")) }}true{{ end }}
+{{- end }}
+
+{{/* "true" where nginx shows the mails: to whoever has opened its door. */}}
+{{- define "mautic.showsMail" -}}
+{{- if and (include "mautic.catchesMail" .) .Values.door.passwordKey }}true{{ end }}
+{{- end }}
+
+{{/* Below which path mails are shown, as nginx knows it (docker/nginx/nginx.conf). */}}
+{{- define "mautic.mailPath" -}}
+/_mail/
+{{- end }}
+
 {{- define "mautic.mediaClaim" -}}
 {{- .Values.media.existingClaim | default (include "mautic.name" (list . "media")) }}
 {{- end }}

@@ -10,6 +10,9 @@
 {{- with .Values.database.tlsCa }}
 {{- $_ := set $env "MAUTIC_DB_TLS_CA_FILE" . }}
 {{- end }}
+{{- if include "mautic.catchesMail" . }}
+{{- $_ := set $env "MAUTIC_MAILER_DSN" (printf "smtp://%s:1025" (include "mautic.name" (list . "mail"))) }}
+{{- end }}
 {{- range $name, $key := .Values.secret.files }}
 {{- if $key }}
 {{- $_ := set $env (printf "%s_FILE" $name) (printf "/run/secrets/mautic/%s" $key) }}

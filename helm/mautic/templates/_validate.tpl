@@ -20,6 +20,9 @@
 {{- if and $v.redis.enabled (not $v.images.redis) -}}
 {{- $wrong = append $wrong "images.redis: must be given when redis.enabled" -}}
 {{- end -}}
+{{- if and (include "mautic.catchesMail" .) (not $v.images.mail) -}}
+{{- $wrong = append $wrong "images.mail: must be given when mail.catcher.enabled" -}}
+{{- end -}}
 {{- if and $v.redis.enabled $v.redis.host -}}
 {{- $wrong = append $wrong "redis.host: must be empty when redis.enabled" -}}
 {{- end -}}

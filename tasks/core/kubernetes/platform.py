@@ -126,7 +126,8 @@ def inputs_of(
     """
     own = settings.environment(environment)
     here = same_cluster(settings, environment)
-    public = (settings.platform.database_image, settings.images.redis)
+    platform = settings.platform
+    public = (platform.database_image, platform.mail_image, settings.images.redis)
     database = own.database
     return PlatformInputs(
         project=settings.project,

@@ -29,6 +29,7 @@ class ClusterPlan(DeployPlan):
         furnished: whether that furnishes the namespace, too.
         autoscaled: whether an autoscaler decides how many web pods there are.
         kept_off: scheduled commands that the images cannot run, by name.
+        no_catcher: why there is no mail catcher although the values want one.
         steps: what happens, in order; empty when everything is as it should be.
     """
 
@@ -42,6 +43,7 @@ class ClusterPlan(DeployPlan):
     furnished: bool = False
     autoscaled: bool = False
     kept_off: tuple[str, ...] = ()
+    no_catcher: str = ""
     steps: tuple[Step, ...] = ()
 
     @property
@@ -101,6 +103,8 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("quiesce", "workers and crons", "while the database is migrated")
     for name in plan.kept_off:
         yield Step("keep off", f"cron {name}", NEEDS_IMAP)
+    if plan.no_catcher:
+        yield Step("keep off", "mail catcher", f"{plan.no_catcher}; mails are discarded")
     verb = "upgrade" if newest else "install"
     yield Step(verb, f"release {names.release}", _reason(plan))
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from tasks.core import door
 from tasks.core.environment import Release
+from tasks.core.errors import EngineError, RegistryError
 from tasks.core.kubernetes.crons import unsupported_crons
+from tasks.core.kubernetes.mail import catches_mail
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import (
@@ -66,6 +68,15 @@ def plan_deploy(
     if context.is_provisioned:
         seed = tuple(key for key in seed if key != "db_password")
     values["images"] |= _more_images(context, merged, base)
+    no_catcher = ""
+    if catches_mail(merged) and not merged["images"].get("mail"):
+        try:
+            values["images"]["mail"] = base(context.settings.platform.mail_image)
+        except (EngineError, RegistryError) as error:
+            # As with Compose: such a branch is of use, too, and discards its mails.
+            no_catcher = error.message
+            values["mail"] = {"catcher": {"enabled": False}}
+    shows_mail = catches_mail(merged) and not no_catcher and context.own.has_password
     plan = ClusterPlan(
         request=request,
         release=release,
@@ -80,6 +91,8 @@ def plan_deploy(
         autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
         expires_at=own.expires_at(release.deployed_at),
         kept_off=kept_off,
+        no_catcher=no_catcher,
+        mail_url=f"{names.url}{door.MAIL_PATH}" if shows_mail else "",
     )
     return replace(plan, steps=tuple(decide(plan, exists=exists)))
 

@@ -44,6 +44,7 @@ OWN: Object = {
     "workerDefaults": LITTLE,
     "crons": {"pod": LITTLE},
     "migrate": {**LITTLE, "waitResources": LITTLE["resources"]},
+    "mail": {"catcher": {"enabled": False}},
 }
 """What one small node is given: everything in the branch's namespace, and room for many of them."""
 

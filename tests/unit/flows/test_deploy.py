@@ -69,6 +69,13 @@ def test_what_is_refused_while_it_is_planned_leaves_no_evidence_and_rolls_nothin
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_mails_are_shown_is_said_last(tmp_path: Path) -> None:
+    deployer = FakeDeployer(plan=replace(PLAN, mail_url="https://x.example.com/_mail/"))
+    _, said = deploy(deployer, tmp_path)
+    assert said.endswith("mails are shown there and not sent: https://x.example.com/_mail/\n")
+    assert "_mail" not in deploy(FakeDeployer(), tmp_path)[1]
+
+
 def test_what_is_as_it_should_be_is_tested_and_not_touched(tmp_path: Path) -> None:
     plan = replace(PLAN, steps=(), record=a_record(State.READY, RELEASE))
     deployer = FakeDeployer(plan=plan)

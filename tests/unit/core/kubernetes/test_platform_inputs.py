@@ -87,7 +87,7 @@ def test_each_environment_of_the_cluster_has_its_own_registry() -> None:
     settings = parse({"environments": given}, lambda _: "test")
     found = inputs_of(settings, "dev", {})
     assert found.registries == {"dev": "r.example.org/dev", "prod": "r.example.org/prod"}
-    assert found.images == ("mysql", "redis")
+    assert found.images == ("axllent/mailpit", "mysql", "redis")
     assert values(found)["access"]["registries"] == {
         "dev": ["r.example.org/dev"],
         "prod": ["r.example.org/prod"],

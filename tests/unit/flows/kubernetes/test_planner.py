@@ -12,7 +12,13 @@ import pytest
 import yaml
 
 from tasks.core.environment import State
-from tasks.core.errors import InputError, RefusedError, SuiteError
+from tasks.core.errors import (
+    EngineError,
+    InputError,
+    RefusedError,
+    RegistryError,
+    SuiteError,
+)
 from tasks.core.kubernetes.manifests import secret
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.flows.kubernetes.context import branch_namespace
@@ -45,6 +51,7 @@ class Bench:
     Attributes:
         server: whether the branches' databases live on a server of their own.
         provisioner: image of the platform's provisioner, which makes them there.
+        lacking: what is said instead of a public image's digest.
     """
 
     root: Path
@@ -52,6 +59,7 @@ class Bench:
     helm: FakeHelm
     server: bool = False
     provisioner: str = ""
+    lacking: SuiteError | None = None
     php: str = "8.4"
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -99,6 +107,8 @@ class Bench:
 
     def _base(self, reference: str) -> str:
         self.cluster.asked.append(f"base {reference}")
+        if self.lacking:
+            raise self.lacking
         return f"{reference}@sha256:1"
 
 
@@ -380,6 +390,55 @@ def test_only_images_that_nobody_has_named_are_looked_up(bench: Bench) -> None:
     named = {"images": {"mysql": "mine@sha256:2"}, "mysql": {"enabled": True}}
     bench.write(named)
     assert set(bench.plan().values["images"]) == {"mautic", "nginx"}
+
+
+CATCHER: dict[str, Any] = {"mail": {"catcher": {"enabled": True}}}
+MAILPIT = "axllent/mailpit:v1.27"
+
+
+@pytest.mark.parametrize(
+    ("values", "asked", "shown"),
+    [
+        ({}, False, False),
+        (CATCHER, True, True),
+        ({**CATCHER, "images": {"mail": "mine@sha256:2"}}, False, True),
+        ({**CATCHER, "secret": {"files": {"MAUTIC_MAILER_DSN": "dsn"}}}, False, False),
+    ],
+)
+def test_a_catcher_is_looked_up_where_one_is_wanted(
+    bench: Bench, values: dict[str, Any], asked: bool, shown: bool
+) -> None:
+    bench.write(values)
+    plan = bench.plan()
+    assert (f"base {MAILPIT}" in bench.cluster.asked) is asked
+    assert plan.values["images"].get("mail") == (f"{MAILPIT}@sha256:1" if asked else None)
+    assert "mail" not in plan.values
+    assert plan.mail_url == (f"{NAMES.url}/_mail/" if shown else "")
+
+
+@pytest.mark.parametrize("door", ["open", "login"])
+def test_mails_are_told_of_where_a_door_is_before_them(bench: Bench, door: str) -> None:
+    bench.write(CATCHER)
+    bench.more = {"door": door}
+    assert bool(bench.plan().mail_url) is (door == "login")
+
+
+@pytest.mark.parametrize("error", [EngineError, RegistryError])
+def test_a_catcher_that_cannot_be_had_is_left_out_and_mails_are_discarded(
+    bench: Bench, error: type[SuiteError]
+) -> None:
+    bench.write(CATCHER)
+    bench.lacking = error("the registry docker.io cannot be reached")
+    plan = bench.plan()
+    assert "mail" not in plan.values["images"]
+    assert plan.values["mail"] == {"catcher": {"enabled": False}}
+    assert plan.mail_url == ""
+    (said,) = (step for step in plan.steps if step.verb == "keep off")
+    assert said.subject == "mail catcher"
+    assert said.reason == "the registry docker.io cannot be reached; mails are discarded"
+    # Once it can be had, it is a change.
+    bench.lacking = None
+    assert bench.plan().fingerprint != plan.fingerprint
 
 
 def test_the_server_s_address_is_given_to_the_chart_and_no_secret_is(bench: Bench) -> None:
