@@ -43,6 +43,8 @@ from tasks.core.names import (
 from tasks.core.repository import canonical
 from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_origins
 from tasks.core.setting_door import DoorOidc
+from tasks.core.setting_limits import Limits
+from tasks.core.setting_seeds import SeedSettings
 from tasks.core.setting_values import (
     PATTERNS,
     REPOSITORY,
@@ -62,8 +64,6 @@ from tasks.core.setting_values import (
     Port,
     Project,
     SecretArn,
-    SeedStoreAddress,
-    Size,
     Strict,
     Template,
     Variable,
@@ -285,46 +285,6 @@ class PatienceSettings(Strict):
     )
     migration_seconds: Count = Field(1800, description="How long a migration may take.")
     turn_seconds: Count = Field(1800, description="How long to wait for another run to finish.")
-
-
-class Limits(Strict):
-    """What the services of a branch on this machine may use."""
-
-    database_memory: Size = Field("1g", description="Memory of the database.")
-    database_buffer_pool: Size = Field(
-        "256m", description="The database's cache (`innodb_buffer_pool_size`), a part of that."
-    )
-    fpm_memory: Size = Field("1g", description="Memory of php-fpm.")
-    migrate_memory: Size = Field("1g", description="Memory of an installation or a migration.")
-    cron_memory: Size = Field("768m", description="Memory of the scheduled commands.")
-    worker_memory: Size = Field("512m", description="Memory of the workers.")
-    web_memory: Size = Field("512m", description="Memory of nginx.")
-    mautic_pids: Count = Field(128, description="Processes of each of Mautic's services.")
-    log_max_size: Size = Field("10m", description="Size of a service's log; three are kept.")
-
-
-class SeedSettings(Strict):
-    """Masked copies of an environment's data: where they are kept, and what they are made with."""
-
-    store: SeedStoreAddress = Field(
-        "",
-        description="Where: `s3://bucket/prefix`, or a folder outside of git. Empty: there are "
-        "none.",
-    )
-    stack: Word | None = Field(
-        None, description="Stack whose region and profile lead to the bucket; else boto3's search."
-    )
-    lifetime: Duration = Field(
-        "30d", description="How long a seed is kept; the newest of each source stays."
-    )
-    key: Variable = Field(
-        "MAUTIC_SEED_KEY",
-        description="Variable that holds the key they are encrypted with: 64 hexadecimal digits.",
-    )
-    rules: Word = Field(
-        "masking.yaml",
-        description="File with the project's own rules of masking, where there is one.",
-    )
 
 
 class Stack(Strict):

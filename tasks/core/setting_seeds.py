@@ -1,0 +1,31 @@
+"""The settings of seeds."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tasks.core.setting_values import Duration, SeedStoreAddress, Strict, Variable, Word
+
+
+class SeedSettings(Strict):
+    """Masked copies of an environment's data: where they are kept, and what they are made with."""
+
+    store: SeedStoreAddress = Field(
+        "",
+        description="Where: `s3://bucket/prefix`, or a folder outside of git. Empty: there are "
+        "none.",
+    )
+    stack: Word | None = Field(
+        None, description="Stack whose region and profile lead to the bucket; else boto3's search."
+    )
+    lifetime: Duration = Field(
+        "30d", description="How long a seed is kept; the newest of each source stays."
+    )
+    key: Variable = Field(
+        "MAUTIC_SEED_KEY",
+        description="Variable that holds the key they are encrypted with: 64 hexadecimal digits.",
+    )
+    rules: Word = Field(
+        "masking.yaml",
+        description="File with the project's own rules of masking, where there is one.",
+    )
