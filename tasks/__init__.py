@@ -29,6 +29,7 @@ from tasks.commands.platform import apply as platform_apply
 from tasks.commands.platform import image as platform_image
 from tasks.commands.platform import status as platform_status
 from tasks.commands.scan import scan
+from tasks.commands.seeds import seed
 
 namespace = Collection(
     demo,
@@ -49,7 +50,7 @@ namespace = Collection(
     status,
     url,
 )
-namespace.add_collection(Collection("db", copy, dump, load, reset))
+namespace.add_collection(Collection("db", copy, dump, load, reset, seed))
 namespace.add_collection(Collection("images", pin))
 namespace.add_collection(Collection("platform", platform_apply, platform_image, platform_status))
 namespace.add_collection(

@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tasks.adapters.aws.seed_bucket import SeedBucket
 from tasks.adapters.seed_store import SeedFolder, SeedStore
+from tasks.app.data import find_place
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
 from tasks.core.errors import InputError, SettingsError
+from tasks.core.seeds import Seed
 from tasks.core.setting_values import hours_of
-from tasks.flows.seeds import SeedOrder, SeedSweep, find_seeds, plan_seed_sweep
+from tasks.flows.data import mask
+from tasks.flows.seeds import (
+    SeedOrder,
+    SeedPlan,
+    SeedSweep,
+    find_seeds,
+    make_seed,
+    plan_seed_sweep,
+)
 from tasks.flows.views import now
 
 _KEY = re.compile(r"[0-9a-fA-F]{64}")
@@ -88,3 +99,28 @@ def _rules(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path.name} must hold keys and values: tables and plugins")
     return found
+
+
+def plan(session: Session, env: str, branch: str | None, contacts: int) -> SeedPlan:
+    """Return what ``make`` would do; reads only. Errors as for ``make``."""
+    store = seed_store(session)
+    place = find_place(session, env, branch)
+    seed_order(session, place.names.environment, contacts)
+    return SeedPlan(place.names.environment, place.names.database, contacts, str(store))
+
+
+def make(session: Session, env: str, branch: str | None, contacts: int) -> Seed:
+    """Make a seed of a branch's environment, and keep it.
+
+    Raises:
+        SettingsError: the settings do not say where.
+        InputError: there is no key, no such environment, or the rules cannot be read.
+        SuiteError: it failed; nothing is kept then.
+    """
+    store = seed_store(session)
+    place = find_place(session, env, branch)
+    order = seed_order(session, place.names.environment, contacts)
+    with session.console.work(f"mask {place.names.database}") as activity:
+        seed = make_seed(store, order, partial(mask, place), activity.line, now())
+        activity.outcome = f"{seed.rows:,} rows, {seed.size / 1e6:.1f} MB"
+    return seed

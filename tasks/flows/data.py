@@ -32,6 +32,7 @@ RESET_DATABASE = ("mautic", "database", "reset")
 CONTENT = ("mautic", "database", "content")
 DUMP_UPLOADS = ("mautic", "uploads", "dump")
 LOAD_UPLOADS = ("mautic", "uploads", "load")
+MASK = ("mautic", "database", "seed")
 MIGRATE = (
     *("env", f"MAUTIC_ADMIN_USERNAME={ADMIN}", "MAUTIC_ADMIN_EMAIL=admin@example.com"),
     # By stdin: in argv everybody could read it.
@@ -155,6 +156,13 @@ def _compare(told: dict[str, Any], came: Member, name: str) -> None:
     """
     if member_of(told) != came:
         raise SuiteError(f"not all of {name} has come: {told['bytes']} bytes were sent")
+
+
+def mask(
+    place: Place, line: bytes, take: Callable[[bytes], None], on_line: Callable[[str], None]
+) -> None:
+    """Run the program that masks a branch's database; see ``tasks.flows.seeds.Masking``."""
+    run_program(place, MASK, take=take, on_line=on_line, source=[line])
 
 
 # -- in -------------------------------------------------------------------------------------------
@@ -310,6 +318,28 @@ def _run(
         said.append(line)
         if activity and not WHOLE.fullmatch(line):
             activity.line(line)
+
+    run_program(place, words, take=take, on_line=tell, source=source)
+
+
+def run_program(
+    place: Place,
+    words: Sequence[str],
+    *,
+    take: Callable[[bytes], None],
+    on_line: Callable[[str], None],
+    source: Iterable[bytes] = (),
+) -> None:
+    """Run a program of the image; arguments as for ``DataPort.pipe``.
+
+    Raises:
+        SuiteError: it failed; the message is its own.
+    """
+    said: list[str] = []
+
+    def tell(line: str) -> None:
+        said.append(line)
+        on_line(line)
 
     status = place.data.pipe(
         place.owner, place.names, words, source=source, take=take, on_line=tell

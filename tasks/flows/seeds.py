@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -33,7 +33,7 @@ class Masking(Protocol):
     """Runs ``mautic database seed`` beside the source's database."""
 
     def __call__(
-        self, line: bytes, take: Callable[[bytes], object], on_line: Callable[[str], None], /
+        self, line: bytes, take: Callable[[bytes], None], on_line: Callable[[str], None], /
     ) -> None:
         """Run it.
 
@@ -67,6 +67,41 @@ class SeedOrder:
         """Return the line of JSON that the program reads."""
         given = {"key": self.key, "rules": dict(self.rules), "contacts": self.contacts}
         return json.dumps(given).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """What making a seed does.
+
+    Attributes:
+        source: the environment.
+        database: the database that is read.
+        contacts: how many contacts go along; 0 for all.
+        store: where it is kept.
+    """
+
+    source: str
+    database: str
+    contacts: int
+    store: str
+
+    @property
+    def title(self) -> str:
+        """The plan's title."""
+        return f"make a seed of {self.source}"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in order."""
+        who = f"{self.contacts} contacts" if self.contacts else "all contacts"
+        return (
+            Step("mask", f"database {self.database}", f"{who}, where it is"),
+            Step("keep", f"the seed in {self.store}", "encrypted"),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {"title": self.title, **asdict(self), "steps": [asdict(each) for each in self.steps]}
 
 
 @dataclass(frozen=True)

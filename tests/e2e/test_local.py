@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess, Popen, TimeoutExpired
+from typing import Any
 
 import docker
 import pytest
 import requests
+import yaml
 
 from tasks.adapters.files.lock import state_folder
 from tests.support.local import (
@@ -443,6 +445,58 @@ def test_a_branch_gets_anothers_data_and_is_emptied(world: World, site: Site, co
         done = world.run(*verb, "--branch", copied, settings=protected)
         assert done.returncode == 3, done.stderr
         assert "is protected" in done.stderr
+
+
+SEED_RULES = {
+    "plugins": ["AcmeBundle"],
+    "tables": {
+        "standin_counters": {"columns": {"keep": ["name", "value"]}},
+        "standin_migration_log": {"columns": {"keep": ["id", "version", "ran_at"]}},
+    },
+}
+"""The tables that the application has and Mautic has not."""
+
+
+def test_a_seed_is_made_where_the_data_is_and_kept_encrypted(
+    world: World, copied: str, tmp_path: Path
+) -> None:
+    key, store = "0f" * 32, tmp_path / "seeds"
+    env = {"MAUTIC_SEED_KEY": key}
+    settings = {**world.settings(), "seeds": {"store": str(store)}}
+
+    def seed(*options: str, **more: Any) -> CompletedProcess[str]:
+        given = {"env": env, "settings": settings, **more}
+        done = world.run("db.seed", *options, **given)
+        assert key not in done.stdout + done.stderr
+        return done
+
+    assert "there are no seeds" in seed("--list").stderr
+    without = seed("--branch", copied, env={})
+    assert (without.returncode, "MAUTIC_SEED_KEY" in without.stderr) == (2, True)
+    nowhere = seed("--branch", copied, settings=world.settings())
+    assert (nowhere.returncode, "seeds.store is not set" in nowhere.stderr) == (2, True)
+
+    rules = world.checkout / "masking.yaml"
+    refused = seed("--branch", copied)
+    assert refused.returncode == 1
+    assert "standin_counters" in refused.stderr
+    assert not store.exists()
+    rules.write_text(yaml.safe_dump(SEED_RULES))
+    try:
+        plan = seed("--branch", copied, "--dry-run")
+        assert plan.returncode == 0, plan.stderr
+        assert str(store) in plan.stdout
+        assert not store.exists()
+        made = seed("--branch", copied)
+    finally:
+        rules.unlink()
+    assert made.returncode == 0, made.stderr
+    (id_,) = made.stdout.split()
+    folder = store / id_
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "seed.sql.gz.enc"]
+    assert b"INSERT" not in (folder / "seed.sql.gz.enc").read_bytes()
+    (listed,) = json.loads(seed("--list", "--format", "json").stdout)
+    assert (listed["id"], listed["source"]) == (id_, "local")
 
 
 def test_a_changed_theme_is_served_without_a_migration(world: World, site: Site) -> None:

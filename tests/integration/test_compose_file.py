@@ -20,7 +20,7 @@ from tasks.adapters.docker.buildx import Buildx, Definition
 from tasks.adapters.docker.compose import Compose
 from tasks.adapters.process import Runner
 from tasks.core.redact import Redactor
-from tasks.core.settings import Limits
+from tasks.core.setting_limits import Limits
 from tasks.core.variables import compose_variables
 from tests.integration.standin_support import (
     COMPOSE_FILE,

@@ -49,7 +49,7 @@ class Program:
         }
 
     def __call__(
-        self, line: bytes, take: Callable[[bytes], object], on_line: Callable[[str], None]
+        self, line: bytes, take: Callable[[bytes], None], on_line: Callable[[str], None]
     ) -> None:
         self.asked.append(line)
         on_line("mask: 25 rows so far")
@@ -102,9 +102,7 @@ def test_a_seed_that_fails_leaves_nothing(store: SeedFolder, program: Program) -
 
 
 def test_a_program_that_ends_in_silence_has_made_no_seed(store: SeedFolder) -> None:
-    def silent(
-        line: bytes, take: Callable[[bytes], object], on_line: Callable[[str], None]
-    ) -> None:
+    def silent(line: bytes, take: Callable[[bytes], None], on_line: Callable[[str], None]) -> None:
         take(b"one")
 
     with pytest.raises(SuiteError, match="without a manifest"):

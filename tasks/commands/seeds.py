@@ -1,0 +1,53 @@
+"""inv db.seed: masked copies of an environment's data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.app.task import check_format, task, whole_number
+
+if TYPE_CHECKING:
+    from tasks.app.session import Session
+
+
+@task(
+    name="seed",
+    help={
+        "contacts": "how many contacts go along, with what belongs to them (default: all)",
+        "list": "only list the seeds that are kept",
+    },
+)
+def seed(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    contacts: str = "0",
+    list: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Make a masked, encrypted copy of a branch's data, and keep it where seeds are kept."""
+    from tasks.app import seeds
+    from tasks.flows.seeds import COLUMNS, find_seeds
+
+    as_json = check_format(format)
+    if list:
+        kept = find_seeds(seeds.seed_store(session))
+        for id_, why in kept.broken.items():
+            session.console.warn(f"seed {id_}: {why}")
+        if as_json:
+            session.console.json([each.as_dict() for each in kept.whole])
+        elif kept.whole:
+            session.console.table(COLUMNS, kept.rows())
+        else:
+            session.console.say("there are no seeds; make one: inv db.seed --env ENVIRONMENT")
+        return
+    number = whole_number("contacts", contacts)
+    if dry_run or session.dry:
+        session.console.plan(seeds.plan(session, env, branch, number), as_json=as_json)
+        return
+    made = seeds.make(session, env, branch, number)
+    if as_json:
+        session.console.json(made.as_dict())
+    else:
+        session.console.data(made.id)
