@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ from dataclasses import dataclass, field
 from subprocess import CompletedProcess
 from typing import Any
 
+import docker
 import pytest
 
 from tasks.core.errors import ClusterError
 from tests.support.deploys import Lines, until
-from tests.support.realnode.bed import ON, SERVED_THEME, Bed, Object
+from tests.support.images import mailpit
+from tests.support.realnode.bed import LITTLE, ON, SERVED_THEME, Bed, Object
 from tests.support.suite import git
 
 BRANCH = "feature/Login"
@@ -156,6 +159,83 @@ def test_a_branch_reaches_its_own_database_alone(bed: Bed, whose: str) -> None:
     code = " ".join(CONNECT.replace("{host}", host).split())
     done = bed.ok("shell", *ON, "--branch", BRANCH, "--command", f"php -r '{code}'")
     assert done.stdout.strip().startswith("reached" if whose == BRANCH else "not reached")
+
+
+# -- mail -----------------------------------------------------------------------------------------
+
+SEND = """
+$where = parse_url(getenv("MAUTIC_MAILER_DSN"));
+$smtp = stream_socket_client("tcp://{$where["host"]}:{$where["port"]}", $code, $words, 10);
+foreach (["HELO x", "MAIL FROM:<us@example.com>", "RCPT TO:<jane@example.org>", "DATA",
+          "Subject: SUBJECT\\r\\n\\r\\nHello\\r\\n.", "QUIT"] as $line) {
+    echo fgets($smtp);
+    fwrite($smtp, $line."\\r\\n");
+}
+echo fgets($smtp);
+"""
+REACH = """
+import socket
+for host, port in PLACES:
+    try:
+        socket.create_connection((host, port), 3).close()
+        print("reached", host, port)
+    except OSError:
+        pass
+"""
+
+
+def test_what_a_branch_sends_is_caught_and_shown_behind_its_door(
+    bed: Bed, engine: docker.DockerClient
+) -> None:
+    branch, names = "mailing", bed.names("mailing")
+    settings = bed.settings(
+        {
+            "mail": {"catcher": {"enabled": True, **LITTLE}},
+            "images": {"mail": bed.push(mailpit(engine), "mailpit")},
+        }
+    )
+    done = bed.deploy(branch, "--tag", bed.build(), settings=settings)
+    assert done.returncode == 0, done.stderr
+    assert f"mails are shown there and not sent: {names.url}/_mail/" in done.stderr
+    try:
+        sent = set()
+        for component, container in (("web", "fpm"), ("worker", "worker"), ("cron", "cron")):
+            (pod, *_) = bed.pods(branch, component)
+            sent.add(f"from {component}")
+            argv = ["php", "-r", SEND.replace("SUBJECT", f"from {component}")]
+            status, said = bed.cluster.output(
+                names.namespace, pod["metadata"]["name"], container, argv
+            )
+            assert (status, said.count(b"\n250 ")) == (0, 4), said
+        if os.environ.get("MAUTIC_CODE_IMAGE"):
+            # Mautic's own, as it is configured.
+            words = ("mailer:test", "jane@example.org", "--from=us@example.com")
+            bed.ok("console", *ON, "--branch", branch, "--", *words, "--subject=from Mautic")
+            sent.add("from Mautic")
+        status, found = bed.get(branch, "/_mail/api/v1/messages")
+        assert status == 200
+        assert {mail["Subject"] for mail in json.loads(found)["messages"]} == sent
+        status, found = bed.get(branch, "/_mail/")
+        assert (status, "Mailpit" in found) == (200, True)
+
+        # It reaches nobody; that its node is reached is the node's own business.
+        (pod,) = bed.pods(branch, "mail")
+        ports = {"web": 8080, "mysql": 3306}
+        places = [
+            (each["status"]["podIP"], port)
+            for component, port in ports.items()
+            for each in bed.pods(branch, component)
+        ]
+        assert len(places) == len(ports)
+        code = REACH.replace("PLACES", repr(places))
+        argv = ["/usr/bin/python3", "-c", code]
+        assert bed.cluster.output(names.namespace, pod["metadata"]["name"], "mail", argv) == (
+            0,
+            b"",
+        )
+    finally:
+        bed.ok("cleanup", *ON, "--branch", branch)
+    assert not bed.exists(branch)
 
 
 # -- ways to fail, and back -----------------------------------------------------------------------
