@@ -476,6 +476,16 @@ def test_a_seed_is_made_where_the_data_is_and_kept_encrypted(
     nowhere = seed("--branch", copied, settings=world.settings())
     assert (nowhere.returncode, "seeds.store is not set" in nowhere.stderr) == (2, True)
 
+    # What the rules for custom fields and forms follow from; the application has none.
+    ask(
+        world,
+        copied,
+        "CREATE TABLE lead_fields (id INT PRIMARY KEY, object VARCHAR(9), alias VARCHAR(9),"
+        " type VARCHAR(9), is_unique_identifer INT);"
+        "CREATE TABLE form_fields (id INT PRIMARY KEY, form_id INT, alias VARCHAR(9),"
+        " type VARCHAR(9), mapped_object VARCHAR(9), mapped_field VARCHAR(9),"
+        " lead_field VARCHAR(9))",
+    )
     rules = world.checkout / "masking.yaml"
     refused = seed("--branch", copied)
     assert refused.returncode == 1
