@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -499,11 +498,11 @@ class Severed:
         self._listener = socket.create_server(("127.0.0.1", 0))
 
     def __enter__(self) -> dict[str, str]:
-        text = Path(self._site.plane.kubeconfig).read_text()
-        (port,) = set(re.findall(r"server: https://127\.0\.0\.1:(\d+)", text))
-        self._port = int(port)
-        own = self._listener.getsockname()[1]
-        self._kubeconfig.write_text(text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{own}"))
+        url = self._site.plane.url
+        self._port = int(url.rpartition(":")[2])
+        own = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        text = self._site.plane.kubeconfig.read_text()
+        self._kubeconfig.write_text(text.replace(url, own))
         threading.Thread(target=self._serve, daemon=True).start()
         return {"KUBECONFIG": str(self._kubeconfig)}
 

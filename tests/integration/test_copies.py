@@ -381,3 +381,52 @@ def test_two_at_once_both_end_with_one_of_the_two(
             assert second.wait() == 0
     assert branch.ask("SELECT COUNT(*) FROM audit_log")[0][0] in (ROWS, BIG_ROWS + ROWS)
     assert branch.beside() == set()
+
+
+MEDIA = "/var/www/html/docroot/media"
+
+
+def test_uploads_come_back_as_they_were_or_stay(server: Server) -> None:
+    client = server.branch().client
+
+    def shell(script: str, user: str = "33") -> str:
+        argv = ["docker", "exec", "--user", user, "--workdir", MEDIA, client, "sh", "-euc", script]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+    def uploads(*words: str, sent: bytes = b"") -> tuple[int, bytes, str]:
+        argv = ["docker", "exec", "-i", client, "mautic", "uploads", *words]
+        done = subprocess.run(argv, input=sent, capture_output=True, check=False)
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    def seen() -> str:
+        return shell("find . -path ./css -prune -o -printf '%P %l\n' -type f -exec cat {} + | sort")
+
+    shell("mkdir -p files images dashboards; chown -R 33:33 .", "0")
+    shell("echo p >images/p; mkdir -p 'files/a b/ü'; cd 'files/a b/ü'; echo one >x; ln -s x l")
+    before = seen()
+    status, tar, said = uploads("dump")
+    assert status == 0
+    told = json.loads(said.rsplit("uploads: whole ", 1)[1])
+    assert told == {"bytes": len(tar), "sha256": hashlib.sha256(tar).hexdigest()}
+    size, digest = str(told["bytes"]), told["sha256"]
+
+    shell("rm -r 'files/a b'; echo other >images/p; echo new >dashboards/new")
+    other = seen()
+    damaged = tar[:600] + b"!" + tar[601:]
+    for sent, words in (
+        (tar[:700], (size, digest)),
+        (damaged, (size, digest)),
+        (tar, (size, "0" * 64)),
+        (b"no tar" * 999, (str(6 * 999), hashlib.sha256(b"no tar" * 999).hexdigest())),
+    ):
+        status, _, said = uploads("load", *words, sent=sent)
+        assert status == FAILED, said
+        assert "nothing was changed" in said
+        assert "PHP" not in said
+        assert seen() == other
+    # More may follow on the same stream: it is not waited for.
+    status, _, said = uploads("load", size, digest, sent=tar + b"more")
+    assert status == 0, said
+    assert seen() == before
+    for words in ((), ("load",), ("load", "x", digest), ("drop",)):
+        assert uploads(*words)[0] == 64

@@ -60,10 +60,22 @@ final class Uploads
 
     public function load(int $size, string $sha256): void
     {
+        try {
+            $this->unpack($size, $sha256);
+        } catch (Stop $e) {
+            $this->discard();
+            throw $e;
+        }
+        array_map($this->swap(...), self::FOLDERS);
+        $this->waiting->say('the files are in place');
+    }
+
+    private function unpack(int $size, string $sha256): void
+    {
+        $this->discard();
         foreach (self::FOLDERS as $folder) {
-            self::remove(self::path($folder, self::NEW));
             if (!@mkdir(self::path($folder, self::NEW))) {
-                throw new Stop(self::path($folder, self::NEW).' cannot be made', Stop::FAILED);
+                throw new Stop(self::path($folder, self::NEW).' cannot be made; nothing was changed', Stop::FAILED);
             }
         }
         $where = 'flags=rh;s,^\./\([^/]*\),./\1/'.self::NEW.',';
@@ -77,8 +89,13 @@ final class Uploads
         if (0 !== $status) {
             throw new Stop("tar ended with status {$status}; nothing was changed", Stop::FAILED);
         }
-        array_map($this->swap(...), self::FOLDERS);
-        $this->waiting->say('the files are in place');
+    }
+
+    private function discard(): void
+    {
+        foreach (self::FOLDERS as $folder) {
+            self::remove(self::path($folder, self::NEW));
+        }
     }
 
     /** @param resource $pipe */
