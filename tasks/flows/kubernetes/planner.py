@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.core import door
 from tasks.core.environment import Release
+from tasks.core.environment_data import choose, seed_database
 from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
 from tasks.core.names import Names
@@ -48,7 +49,9 @@ def plan_deploy(
     exists = found is not None
     record = record_of(found) if found else None
     release = request.release(record, find_images)
+    data = choose(request.data, own.data, record, protected=own.protected)
     values = _values(context, names, release)
+    values["data"] = {"seed": seed_database(data, context.settings.project)}
     merged = merge_values(context.root, own.values, values)
     kept_off = tuple(unsupported_crons(merged, context.settings.images.php))
     if kept_off:
@@ -80,6 +83,7 @@ def plan_deploy(
         autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
         expires_at=own.expires_at(release.deployed_at),
         kept_off=kept_off,
+        data=data,
     )
     return replace(plan, steps=tuple(decide(plan, exists=exists)))
 
