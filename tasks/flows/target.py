@@ -140,9 +140,12 @@ class DeployPlan(ABC):
         verb = "roll back" if self.request.rollback else "deploy"
         names = self.request.names
         title = f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
-        if self.request.data not in {"", self.data}:
-            title += f", which keeps its data ({self.data})"
-        return title
+        return f"{title}, {self.kept}" if self.kept else title
+
+    @property
+    def kept(self) -> str:
+        """That the environment has other data already than was asked for; empty if not."""
+        return "" if self.request.data in {"", self.data} else f"which keeps its data ({self.data})"
 
     @property
     def is_first(self) -> bool:
