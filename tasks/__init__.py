@@ -8,6 +8,7 @@ from invoke import Collection
 from tasks.commands.adopt import adopt
 from tasks.commands.build import build, image
 from tasks.commands.ci import explain, local
+from tasks.commands.data import copy, dump, load, reset
 from tasks.commands.environments import (
     cleanup,
     console,
@@ -48,6 +49,7 @@ namespace = Collection(
     status,
     url,
 )
+namespace.add_collection(Collection("db", copy, dump, load, reset))
 namespace.add_collection(Collection("images", pin))
 namespace.add_collection(Collection("platform", platform_apply, platform_image, platform_status))
 namespace.add_collection(

@@ -8,7 +8,9 @@
 #   wait               ends when the database is migrated
 #   console ARG…       bin/console
 #   database VERB      create or drop a branch's database and user on a server; mask one into a seed,
-#                      unseal a seed (from stdin, to stdout); clone a seed on the same server
+#                      unseal a seed (from stdin, to stdout); clone a seed on the same server; dump it (to
+#                      stdout), load a dump (from stdin), reset it, or say what content it has
+#   uploads VERB       dump what was uploaded (to stdout), or load it (from stdin)
 # Anything else is run as it is.
 set -eu
 cd /var/www/html
@@ -102,10 +104,16 @@ case $role in
       create | drop) program=database ;;
       mask | unseal) program=mask ;;
       clone) program=clone ;;
-      *) refuse "database needs create, drop, mask, unseal or clone" ;;
+      dump) program=dump ;;
+      load | reset | content) program=load ;;
+      *) refuse "database needs create, drop, mask, unseal, clone, dump, load, reset or content" ;;
     esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php "/opt/mautic/$program.php" "$2"
+    ;;
+  uploads)
+    shift
+    supervise TERM php /opt/mautic/uploads.php "$@"
     ;;
   *) exec "$@" ;;
 esac

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,9 @@ LOOK_SECONDS = 0.5
 
 TAIL_SECONDS = 0.1
 """How often the output of a detached program is read."""
+
+PIPE_BYTES = 1 << 16
+"""How much of a program's output is taken at once."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -407,6 +410,79 @@ class Runner:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = process.wait(LOOK_SECONDS)
                     return status if status >= 0 else 128 - status
+
+    def pipe(
+        self,
+        argv: Sequence[str],
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Run a program that reads and writes bytes; return its exit status.
+
+        A signal to this process ends it.
+
+        Args:
+            argv: the program, looked up on PATH, and its arguments.
+            source: its standard input, read as fast as it takes it.
+            take: called with what it writes to its standard output, part by part.
+            on_line: called with every line of its standard error, redacted, from another thread.
+
+        Raises:
+            MissingToolError: the program is not on PATH.
+            Exception: raised by ``source`` or ``take``; the program was ended.
+        """
+        full = [self.find(argv[0]), *argv[1:]]
+        with _gate.closed():
+            process = subprocess.Popen(
+                full,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment({}),
+                start_new_session=True,  # Ctrl-C on the terminal is for this process
+            )
+        failures: list[BaseException] = []
+
+        def feed() -> None:
+            assert process.stdin  # noqa: S101 - for the type
+            try:
+                # It may end before it has read everything.
+                with contextlib.suppress(BrokenPipeError), process.stdin:
+                    for data in source:
+                        process.stdin.write(data)
+            except Exception as error:
+                failures.append(error)
+                process.terminate()
+
+        def tell() -> None:
+            assert process.stderr  # noqa: S101 - for the type
+            for line in process.stderr:
+                on_line(self.redactor(line.decode(errors="replace").rstrip("\r\n")))
+
+        threads = [threading.Thread(target=each, daemon=True) for each in (feed, tell)]
+        try:
+            _gate.give_back()
+            for thread in threads:
+                thread.start()
+            assert process.stdout  # noqa: S101 - for the type
+            while data := os.read(process.stdout.fileno(), PIPE_BYTES):
+                take(data)
+            status = process.wait()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(GRACE_SECONDS)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.kill()
+                process.wait()
+            raise
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        return status
 
     def find(self, program: str) -> str:
         """Return the path of a program.

@@ -1,15 +1,15 @@
 """The ports of a target, where branches' environments run.
 
-A target has four ports: the deployer creates and changes environments, the remover removes them,
-the adopter gives them to another repository, the inspector only reads. A flow gets the one that it
-uses.
+A target has five ports: the deployer creates and changes environments, the remover removes them,
+the adopter gives them to another repository, the inspector only reads, the data port runs programs
+on what a branch has stored. A flow gets those that it uses.
 """
 
 from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -547,6 +547,40 @@ class Inspector(Protocol):
         """
 
 
+# -- data -----------------------------------------------------------------------------------------
+
+
+class DataPort(Protocol):
+    """Runs the image's programs on a branch's data, inside its environment."""
+
+    def pipe(
+        self,
+        owner: Owner,
+        names: Names,
+        words: Sequence[str],
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Run a command in the PHP container; return its exit status.
+
+        Args:
+            owner: the owner that the environment must have.
+            names: the branch's names.
+            words: the command.
+            source: its standard input.
+            take: called with what it writes to its standard output, part by part.
+            on_line: called with every line of its standard error.
+
+        Raises:
+            SuiteError: no PHP container runs, or the connection broke off.
+        """
+
+    def admin_password(self, names: Names) -> str:
+        """Return the password of the first administrator, and mask it from now on."""
+
+
 @dataclass(frozen=True)
 class Target(Generic[P]):
     """Where the branches of one environment of invoke.yaml run."""
@@ -555,3 +589,4 @@ class Target(Generic[P]):
     remover: Remover
     adopter: Adopter
     inspector: Inspector
+    data: DataPort

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tasks.adapters.files.lock import state_folder
 from tasks.core.repository import canonical
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv, with_remote
@@ -367,6 +374,163 @@ def test_a_namespace_is_adopted_by_who_says_whose_it_is(site: KubeEnv) -> None:
         assert is_there(site, theirs)
     finally:
         remove(site, theirs)
+
+
+# -- its data ---------------------------------------------------------------------------------
+
+MAUTIC = """#!{python}
+import hashlib, json, os, pathlib, sys
+
+state = pathlib.Path({state!r})
+words = sys.argv[1:]
+
+
+def told(program, data, **more):
+    more.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    print(program + ": whole " + json.dumps(more), file=sys.stderr)
+
+
+def put(name, data):
+    (state / "new").write_bytes(data)
+    (state / "new").rename(state / name)
+
+
+if words == ["database", "content"]:
+    there = (state / "database").read_bytes()
+    print(json.dumps({{"leads": 2}} if there else {{}}))
+elif words == ["database", "dump"]:
+    data = (state / "database").read_bytes()
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+    told("dump", data, mautic="7.0.0", migrations=["one"], rows=dict(leads=2))
+elif words == ["uploads", "dump"]:
+    data = (state / "uploads").read_bytes()
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+    if not (state / "silent").exists():
+        told("uploads", data)
+elif words == ["database", "load"]:
+    data = sys.stdin.buffer.read()
+    if data == b"damaged":
+        sys.exit("load: the dump is damaged")
+    put("database", data)
+elif words == ["database", "reset"]:
+    put("database", b"")
+elif words[:2] == ["uploads", "load"]:
+    data = sys.stdin.buffer.read(int(words[2]))
+    assert hashlib.sha256(data).hexdigest() == words[3]
+    put("uploads", data)
+elif words == ["migrate"]:
+    put("migrated", os.environ["MAUTIC_ADMIN_PASSWORD"].encode())
+else:
+    sys.exit(64)
+"""
+"""The programs of the image, on files."""
+
+
+@pytest.fixture
+def data(site: KubeEnv, tmp_path: Path) -> Iterator[Path]:
+    """The folder that a branch's data is in: bytes that are no text, more than go at once."""
+    (program,) = (site.plane.pki.root / "programs").iterdir()
+    hidden = program.rename(site.plane.pki.root / "hidden")
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "database").write_bytes(secrets.token_bytes(3_000_001))
+    (state / "uploads").write_bytes(secrets.token_bytes(70_000))
+    program.write_text(MAUTIC.format(python=sys.executable, state=str(state)))
+    program.chmod(0o755)
+    try:
+        yield state
+    finally:
+        hidden.rename(program)
+        shutil.rmtree(state_folder(os.environ) / "snapshots" / site.names(MAIN).namespace, True)
+
+
+def test_data_goes_into_a_file_and_comes_back(site: KubeEnv, data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.zip"
+    before = {name: (data / name).read_bytes() for name in ("database", "uploads")}
+    site.ok("db.dump", str(file), *ON)
+    with zipfile.ZipFile(file) as archive:
+        assert archive.read("database.sql.gz") == before["database"]
+        assert archive.read("uploads.tar") == before["uploads"]
+
+    refused = site.run("db.load", str(file), *ON)
+    assert refused.returncode == 3
+    assert "main has data: 2 leads" in refused.stderr
+    (data / "database").write_bytes(b"other")
+    done = site.ok("db.load", str(file), *ON, "--replace")
+    assert {name: (data / name).read_bytes() for name in before} == before
+    password = (data / "migrated").read_text()
+    assert len(password) >= 20
+    assert password not in done.stderr + done.stdout
+    with zipfile.ZipFile(done.stderr.split("what was there: ")[1].split()[0]) as archive:
+        assert archive.read("database.sql.gz") == b"other"
+
+    site.ok("db.reset", *ON, "--replace")
+    assert (data / "database").read_bytes() == b""
+    site.ok("db.load", str(file), *ON)
+    assert (data / "database").read_bytes() == before["database"]
+
+
+def test_what_does_not_come_whole_is_no_dump(site: KubeEnv, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "dumps"
+    folder.mkdir()
+    (data / "silent").touch()
+    done = site.run("db.dump", str(folder / "own.zip"), *ON)
+    assert done.returncode == 1
+    assert "did not say that it has written everything" in done.stderr
+    (data / "silent").unlink()
+    with Severed(site, tmp_path / "kubeconfig") as env:
+        done = site.run("db.dump", str(folder / "own.zip"), *ON, env=env)
+    assert done.returncode == 1
+    assert "the connection to fpm broke off" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(folder.iterdir()) == []
+
+
+class Severed:
+    """Passes connections to the API server on, and cuts each after a million bytes of answer."""
+
+    LIMIT_BYTES = 1_000_000
+
+    def __init__(self, site: KubeEnv, kubeconfig: Path) -> None:
+        self._site, self._kubeconfig = site, kubeconfig
+        self._listener = socket.create_server(("127.0.0.1", 0))
+
+    def __enter__(self) -> dict[str, str]:
+        url = self._site.plane.url
+        self._port = int(url.rpartition(":")[2])
+        own = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        text = self._site.plane.kubeconfig.read_text()
+        self._kubeconfig.write_text(text.replace(url, own))
+        threading.Thread(target=self._serve, daemon=True).start()
+        return {"KUBECONFIG": str(self._kubeconfig)}
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+                for source, sink, limit in (
+                    (client, server, 0),
+                    (server, client, self.LIMIT_BYTES),
+                ):
+                    threading.Thread(
+                        target=self._pass, args=(source, sink, limit), daemon=True
+                    ).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, limit: int) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while (data := source.recv(65536)) and not (limit and passed > limit):
+                sink.sendall(data)
+                passed += len(data)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 # -- support ------------------------------------------------------------------------------------

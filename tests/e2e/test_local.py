@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import docker
 import pytest
 import requests
 
+from tasks.adapters.files.lock import state_folder
 from tests.support.local import (
     PROJECT,
     SERVICE,
@@ -292,6 +294,168 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
     unknown = world.run("rollback", "--to", "nosuchtag")
     assert unknown.returncode == 1
     assert "nosuchtag" in unknown.stderr
+
+
+QUERY = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER"
+PICTURE = "docroot/media/images/own.png"
+
+
+def ask(world: World, branch: str, statements: str) -> list[str]:
+    """Run SQL as a branch's user; return the words of the answer."""
+    command = f'{QUERY} $MYSQL_DATABASE -e "{statements}"'
+    options = ("--branch", branch, "--service", "database", "--command", command)
+    return world.ok("shell", *options).stdout.split()
+
+
+def pictures(world: World, branch: str) -> str:
+    """Return what is in a branch's own pictures; nginx may still have the old ones open."""
+    return world.ok("shell", "--branch", branch, "--command", f"cat {PICTURE}*").stdout
+
+
+@pytest.fixture(scope="module")
+def copied(world: World, site: Site) -> Iterator[str]:
+    """A branch with contacts and a picture."""
+    branch = "copied"
+    world.ok("deploy", "--branch", branch, "--tag", world.tag())
+    ask(world, branch, "CREATE TABLE leads (id INT PRIMARY KEY); INSERT INTO leads VALUES (1), (2)")
+    world.ok("shell", "--branch", branch, "--command", f"printf own > {PICTURE}")
+    yield branch
+    for name in (branch, "another"):
+        shutil.rmtree(state_folder(os.environ) / "snapshots" / world.namespace(name), True)
+
+
+def test_data_goes_into_a_file_and_comes_back_as_it_was(
+    world: World, copied: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.zip"
+    manifest = json.loads(
+        world.ok("db.dump", str(file), "--branch", copied, "--format", "json").stdout
+    )
+    assert manifest["branch"] == copied
+    assert manifest["rows"]["leads"] == 2
+    assert manifest["migrations"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(file) as archive:
+        assert archive.namelist() == ["database.sql.gz", "uploads.tar", "manifest.json"]
+        assert archive.testzip() is None
+    assert list(tmp_path.iterdir()) == [file]
+
+    load = ("db.load", str(file), "--branch", copied)
+    refused = world.run(*load)
+    assert refused.returncode == 3
+    assert "has data: 2 leads" in refused.stderr
+    assert "--replace" in refused.stderr
+    ask(
+        world,
+        copied,
+        "INSERT INTO leads VALUES (3); CREATE TABLE stray (id INT); DROP TABLE page_hits",
+    )
+    world.ok(
+        "shell",
+        "--branch",
+        copied,
+        "--command",
+        f"printf other > {PICTURE}; printf x > {PICTURE}.x",
+    )
+    plan = world.ok(*load, "--replace", "--dry-run").stdout
+    assert [line.split()[0] for line in plan.splitlines()[1:]] == [
+        *("save", "replace", "replace", "migrate")
+    ]
+    assert "3" in ask(world, copied, "SELECT * FROM leads")
+
+    done = world.ok(*load, "--replace")
+    assert ask(world, copied, "SELECT * FROM leads; SHOW TABLES LIKE 'stray'") == ["1", "2"]
+    assert pictures(world, copied) == "own"
+    assert done.stdout.split() == [f"http://{copied}.localhost:{world.http_port}"]
+    snapshot = Path(done.stderr.split("what was there: ")[1].split()[0])
+    assert snapshot.stat().st_mode & 0o777 == 0o600
+    world.ok("db.load", str(snapshot), "--branch", copied, "--replace")
+    assert ask(world, copied, "SELECT * FROM leads; SHOW TABLES LIKE 'stray'") == [*"123", "stray"]
+    assert pictures(world, copied) == "otherx"
+    world.ok(*load, "--replace")
+
+
+def test_a_file_that_is_not_whole_changes_nothing(
+    world: World, copied: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.zip"
+    world.ok("db.dump", str(file), "--branch", copied)
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    for content, status in (
+        (whole[:middle], 1),
+        (whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :], 1),
+        (b"", 1),
+    ):
+        file.write_bytes(content)
+        done = world.run("db.load", str(file), "--branch", copied, "--replace")
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "what was there" not in done.stderr
+    missing = world.run("db.load", str(tmp_path / "none.zip"), "--branch", copied)
+    assert missing.returncode == 2
+    nowhere = world.run("db.dump", str(tmp_path / "none" / "x.zip"), "--branch", copied)
+    assert nowhere.returncode == 2
+    assert ask(world, copied, "SELECT * FROM leads") == ["1", "2"]
+
+
+def test_interrupted_or_killed_the_data_is_the_old_or_the_new(
+    world: World, copied: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.zip"
+    fill = "INSERT INTO leads SELECT seq FROM seq_3_to_300000"
+    ask(world, copied, fill)
+    dump = world.start("db.dump", str(file), "--branch", copied)
+    until_says(dump, "dump ")
+    _interrupt(dump, twice=False)
+    assert dump.returncode == 130
+    assert list(tmp_path.iterdir()) == []
+    world.ok("db.dump", str(file), "--branch", copied)
+    ask(world, copied, "DELETE FROM leads WHERE id > 2")
+
+    load = ("db.load", str(file), "--branch", copied, "--replace")
+    for text, signum in (
+        ("what was there", signal.SIGKILL),
+        ("what was there", signal.SIGINT),
+        ("load the uploads", signal.SIGKILL),
+        ("migrate", signal.SIGKILL),
+    ):
+        run = world.start(*load)
+        until_says(run, text)
+        os.kill(run.pid, signum)
+        run.communicate()
+        assert run.returncode != 0
+        assert ask(world, copied, "SELECT COUNT(*) FROM leads") in (["2"], ["300000"])
+    world.ok(*load)
+    assert ask(world, copied, "SELECT COUNT(*) FROM leads") == ["300000"]
+    databases = ask(world, copied, "SHOW DATABASES")
+    assert not [name for name in databases if "__" in name]
+    ask(world, copied, "DELETE FROM leads WHERE id > 2")
+
+
+def test_a_branch_gets_anothers_data_and_is_emptied(world: World, site: Site, copied: str) -> None:
+    other = "another"
+    world.ok("deploy", "--branch", other, "--tag", world.tag())
+    own = world.run("db.copy", "--from", other, "--branch", other)
+    assert own.returncode == 2
+    plan = world.ok("db.copy", "--from", copied, "--branch", other, "--dry-run").stdout
+    assert f"of {copied}" in plan
+    world.ok("db.copy", "--from", copied, "--branch", other)
+    assert ask(world, other, "SELECT * FROM leads") == ["1", "2"]
+    assert pictures(world, other) == "own"
+
+    assert world.run("db.reset", "--branch", other).returncode == 3
+    world.ok("db.reset", "--branch", other, "--replace")
+    assert ask(world, other, "SHOW TABLES LIKE 'leads'; SELECT username FROM users") == ["admin"]
+    assert world.get(other, "/s/login").status_code == 200
+    world.ok("cleanup", "--branch", other)
+    protected = {**world.settings()}
+    environments = protected["environments"]
+    environments["local"] = {**environments["local"], "protected": True, "branches": [copied]}
+    for verb in (("db.reset",), ("db.load", "x.zip"), ("db.copy", "--from", MAIN)):
+        done = world.run(*verb, "--branch", copied, settings=protected)
+        assert done.returncode == 3, done.stderr
+        assert "is protected" in done.stderr
 
 
 def test_a_changed_theme_is_served_without_a_migration(world: World, site: Site) -> None:

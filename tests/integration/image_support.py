@@ -19,6 +19,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
+from tests.integration.standin_support import finish
 from tests.support.suite import ROOT
 
 LABELS = {"io.mautic-multidev.test": "1"}
@@ -186,15 +187,8 @@ class Containers:
         return self.start(image, *command, **{"tmpfs": NGINX_TMPFS, **HARDENED, **options})
 
     def finish(self, image: str, *command: str, **options: Any) -> tuple[int, str]:
-        """Run a hardened container of the mautic image to its end; return its status and output.
-
-        On a busy machine the engine now and then loses what a short container says (its status
-        stays right), so one that fails without a word is run again.
-        """
-        status, said = finish(self.mautic(image, *command, **options))
-        if status and not said:
-            return finish(self.mautic(image, *command, **options))
-        return status, said
+        """Run a hardened container of the mautic image to its end; return its status and output."""
+        return finish(self.mautic(image, *command, **options))
 
     def network(self) -> str:
         """Make a network; return its name."""
@@ -219,12 +213,6 @@ def containers(engine: docker.DockerClient) -> Iterator[Containers]:
         yield made
     finally:
         made.close()
-
-
-def finish(container: Container, deadline_seconds: float = 60) -> tuple[int, str]:
-    """Wait for a container to end; return its exit status and everything it said."""
-    status = container.wait(timeout=deadline_seconds)["StatusCode"]
-    return status, logs(container)
 
 
 def logs(container: Container) -> str:

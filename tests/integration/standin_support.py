@@ -87,6 +87,21 @@ def container(
         made.remove(force=True, v=True)
 
 
+def finish(made: Any, deadline_seconds: float = 60) -> tuple[int, str]:
+    """Wait for a container to end; return its exit status and everything it said.
+
+    On a busy machine the engine now and then loses what a short container says (its status stays
+    right), so one that fails without a word is started again.
+    """
+    status = made.wait(timeout=deadline_seconds)["StatusCode"]
+    said: str = made.logs().decode(errors="replace")
+    if status and not said:
+        made.start()
+        status = made.wait(timeout=deadline_seconds)["StatusCode"]
+        said = made.logs().decode(errors="replace")
+    return status, said
+
+
 def output(engine: docker.DockerClient, image: str, command: list[str], **options: Any) -> str:
     """Run a command in a container until it ends; return what it wrote to stdout."""
     with container(engine, image, command, **options) as made:

@@ -78,10 +78,14 @@ class Server:
         query = (
             "SELECT schema_name FROM information_schema.schemata UNION SELECT user FROM mysql.user"
         )
-        argv = ["mysql", "--host=127.0.0.1", "--user=root", "--skip-column-names", "-e", query]
+        return set(self.root(query).split())
+
+    def root(self, statements: str) -> str:
+        """Run statements as the administrator; return the answer."""
+        argv = ["mysql", "--host=127.0.0.1", "--user=root", "--skip-column-names", "-e", statements]
         status, said = look(self.database, *argv, environment={"MYSQL_PWD": ROOT_PASSWORD})
         assert status == 0, said
-        return set(said.split())
+        return said
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +175,31 @@ def test_two_branches_users_cannot_see_each_others_database(
             assert server.sql(mine, statement)[0] == 1, statement
 
 
+def test_the_user_may_fill_databases_beside_its_own_and_read_what_all_may_read(
+    server: Server, branch: Callable[[str], str]
+) -> None:
+    """Those that `mautic database load` moves tables from and to; masked data is read only."""
+    first, second = branch("x_y"), branch("x1y")
+    for beside in (f"mt_{first}__n", f"mt_{first}__0"):
+        assert server.sql(first, f"CREATE DATABASE {beside}") == (0, "")
+        assert server.sql(first, f"CREATE TABLE {beside}.t (v INT)") == (0, "")
+        assert server.sql(second, f"SELECT * FROM {beside}.t")[0] == 1  # noqa: S608
+    for refused in (f"mt_{first}_n", "mt_x1y__n", "mt_xay__n", "mt_seed__1"):
+        assert server.sql(first, f"CREATE DATABASE {refused}")[0] == 1, refused
+    seeds = server.ok("create", "seed")
+    assert "no dump can be loaded" in seeds
+    # Its own user may read what is beside it, and no more.
+    assert server.sql("seed", "CREATE DATABASE mt_seed__1")[0] == 1
+    server.root("CREATE DATABASE mt_seed__1; CREATE TABLE mt_seed__1.t (v INT)")
+    assert server.sql(first, "SELECT COUNT(*) FROM mt_seed__1.t") == (0, "0")
+    assert server.sql(first, "INSERT INTO mt_seed__1.t VALUES (1)")[0] == 1
+    server.ok("drop", first)
+    server.ok("drop", "seed")
+    left = {name for name in server.names() if name.startswith(("mt_x_y", "mt_seed"))}
+    assert left == {"mt_seed__1"}
+    server.root("DROP DATABASE mt_seed__1")
+
+
 def test_created_twice_keeps_the_data_and_takes_the_new_password(
     server: Server, branch: Callable[[str], str]
 ) -> None:
@@ -213,6 +242,7 @@ def test_drop_removes_both_though_somebody_is_connected(
         {"MAUTIC_DB_DATABASE": "mt_X"},
         {"MAUTIC_DB_DATABASE": "mt_x`; DROP DATABASE mysql; --"},
         {"MAUTIC_DB_DATABASE": "mt_x\n"},
+        {"MAUTIC_DB_DATABASE": "mt_x__n"},
         {"MAUTIC_DB_DATABASE": f"mt_{'x' * 62}"},
         {"MAUTIC_DB_USER": "root"},
         {"MAUTIC_DB_USER": "mt_x'@'%"},

@@ -17,7 +17,7 @@ from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.provisioner import is_furnished, rules_of
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.settings import names_of, parse
-from tests.integration.standin_support import container
+from tests.integration.standin_support import container, finish
 from tests.support.controlplane import ControlPlane, free_ports
 from tests.support.deploys import until
 from tests.support.provisioner import (
@@ -58,11 +58,6 @@ def image(engine: docker.DockerClient) -> str:
     return provisioner_image(engine)
 
 
-def result(made: Any) -> tuple[int, str]:
-    status = made.wait()["StatusCode"]
-    return status, made.logs().decode()
-
-
 def test_it_runs_as_nobody_and_holds_all_that_it_imports(
     engine: docker.DockerClient, image: str
 ) -> None:
@@ -73,7 +68,7 @@ def test_it_runs_as_nobody_and_holds_all_that_it_imports(
     )
     argv = ["/opt/venv/bin/python", "-c", script]
     with container(engine, image, argv[1:], entrypoint=argv[:1], **HARDENED) as made:
-        assert result(made) == (0, "65532 [None, None, None, None]\n")
+        assert finish(made) == (0, "65532 [None, None, None, None]\n")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +111,7 @@ def test_it_makes_its_user_as_the_job_does(
         "environment": environment,
     }
     with container(engine, image, ["setup"], **options) as made:
-        status, said = result(made)
+        status, said = finish(made)
     assert (status, said) == (0, "provisioner: the user mautic__manager is limited to mautic_*\n")
     assert "mautic__manager" in database.names()
 
@@ -188,6 +183,6 @@ def test_used_wrongly_it_says_so(
     engine: docker.DockerClient, image: str, argv: list[str], status: int, said: str
 ) -> None:
     with container(engine, image, argv, **HARDENED) as made:
-        found, text = result(made)
+        found, text = finish(made)
     assert found == status, text
     assert said in text

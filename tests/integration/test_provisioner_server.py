@@ -69,6 +69,29 @@ def test_a_tenant_has_its_own_database_and_no_other(
     assert not database.names() & {first, second}
 
 
+def test_a_tenant_has_databases_beside_its_own_and_they_go_with_it(
+    server: Server, database: Database, name: str
+) -> None:
+    first, second = f"{name}_b", f"{name}xb"
+    for tenant in (first, second):
+        server.provide(tenant, tenant, NASTY)
+    for beside in (f"{first}__n", f"{first}__o"):
+        database.sql(f"CREATE DATABASE {beside}", Login(first, NASTY))
+    for refused in (f"{second}__n", f"{name}ab__n", "mt_seed__1"):
+        with pytest.raises(pymysql.MySQLError):
+            database.sql(f"CREATE DATABASE {refused}", Login(first, NASTY))
+    database.sql("CREATE DATABASE mt_seed__1")
+    assert "mt_seed__1" in database.sql("SHOW DATABASES", Login(first, NASTY))
+    server.provide("mt_seed", "mt_seed", NASTY)
+    with pytest.raises(pymysql.MySQLError):
+        database.sql("CREATE TABLE mt_seed__1.t (v INT)", Login("mt_seed", NASTY))
+    for tenant in (first, second, "mt_seed"):
+        server.remove(tenant, tenant)
+    left = {each for each in database.names() if each.startswith((name, "mt_seed"))}
+    assert left == {"mt_seed__1"}
+    database.sql("DROP DATABASE mt_seed__1")
+
+
 def test_the_provisioner_s_user_reaches_nothing_outside_its_prefix(database: Database) -> None:
     """The administrator's grant, not this program, is what holds."""
     database.sql("CREATE DATABASE IF NOT EXISTS other_app")
@@ -100,6 +123,7 @@ def test_the_provisioner_s_user_reaches_nothing_outside_its_prefix(database: Dat
         ("mt_X", "mt_x"),
         ("mt_x`; DROP DATABASE mysql; --", "mt_x"),
         ("mt_x\n", "mt_x"),
+        ("mt_x__n", "mt_x"),
         (f"mt_{'x' * 62}", "mt_x"),
         ("mt_x", "root"),
         ("mt_x", "mt_x'@'%"),

@@ -18,7 +18,7 @@ import docker
 import pytest
 import requests
 
-from tests.integration.standin_support import TEST_LABEL, container, output, pair, until
+from tests.integration.standin_support import TEST_LABEL, container, finish, output, pair, until
 from tests.support.images import standin
 from tests.support.suite import ROOT
 from tests.support.verbs import used
@@ -524,8 +524,9 @@ def test_database_refuses_what_cannot_be_right(
     server: Callable[..., Any], environment: dict[str, str], sentence: str
 ) -> None:
     made = server(**environment)
-    assert made.wait()["StatusCode"] == 1
-    assert sentence in made.logs().decode()
+    status, said = finish(made)
+    assert status == 1
+    assert sentence in said
 
 
 def test_database_killed_while_preparing_begins_again(server: Callable[..., Any]) -> None:
@@ -575,8 +576,9 @@ def test_database_does_not_touch_foreign_files(
     path = f"/var/lib/mysql/{file}"
     output(engine, image, ["touch", path], volumes=volume, network_mode="none")
     made = server(MYSQL_ROOT_PASSWORD="r")
-    assert made.wait()["StatusCode"] == 1
-    assert sentence in made.logs().decode()
+    status, said = finish(made)
+    assert status == 1
+    assert sentence in said
     left = output(
         engine, image, ["ls", "-A", "/var/lib/mysql"], volumes=volume, network_mode="none"
     )

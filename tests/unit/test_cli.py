@@ -153,7 +153,12 @@ def test_bad_input_is_exit_code_2_and_one_line(
 @pytest.mark.parametrize("name", WITH_BRANCH)
 def test_an_empty_branch_never_means_another_one(name: str, inv: InProcess) -> None:
     """`inv cleanup --branch "$BRANCH"` with an empty variable must not remove what is here."""
-    required = ("--from", "git@example.com:a/b.git") if name == "adopt" else ()
+    required = {
+        "adopt": ("--from", "git@example.com:a/b.git"),
+        "db.copy": ("--from", "main"),
+        "db.dump": ("--file", "x.zip"),
+        "db.load": ("--file", "x.zip"),
+    }.get(name, ())
     done = inv(name, "--branch", "", *required)
     assert done.returncode == 2, done.stderr
     assert "the branch name is empty" in done.stderr

@@ -40,6 +40,16 @@ final class SourceColumn
     {
         return in_array($this->type, self::TEXTS, true);
     }
+
+    /** @return 'number'|'bytes'|'text' how a value is written in SQL */
+    public function kind(): string
+    {
+        return match (true) {
+            $this->isNumber() => 'number',
+            $this->isBytes() => 'bytes',
+            default => 'text',
+        };
+    }
 }
 
 /** Turns rules into functions, a column each. */

@@ -5,7 +5,9 @@ declare(strict_types=1);
 /**
  * Makes a branch's database and user on a database server, or drops both. Safe to run again.
  *
- *   database.php create   the user gets the password given, and all rights on that database alone
+ *   database.php create   the user gets the password given, all rights on that database and on those beside
+ *                         it (its name, two underscores, a character: swap.php), and may read the masked
+ *                         data that all branches share (the prefix, "seed", two underscores, an id)
  *   database.php drop     open connections are ended
  *
  * Environment, each also as NAME_FILE: MAUTIC_DB_HOST, MAUTIC_DB_PORT; MAUTIC_DB_DATABASE and
@@ -36,6 +38,7 @@ final class BranchDatabase
     private PDO $server;
     private string $database;
     private string $user;
+    private readonly string $prefix;
 
     public function __construct()
     {
@@ -43,7 +46,11 @@ final class BranchDatabase
         if (!preg_match('/\A[a-z][a-z0-9_]*_\z/', $prefix)) {
             throw new Stop("MAUTIC_DB_PREFIX must be a-z, 0-9 and _ and end with _, not '{$prefix}'", Stop::WRONG_SETTING);
         }
+        $this->prefix = $prefix;
         $this->database = $this->name('MAUTIC_DB_DATABASE', $prefix, self::DATABASE_LENGTH);
+        if (str_contains(substr($this->database, strlen($prefix)), '__')) {
+            throw new Stop("MAUTIC_DB_DATABASE must not have __ in it, not '{$this->database}': those are beside others", Stop::WRONG_SETTING);
+        }
         $this->user = $this->name('MAUTIC_DB_USER', $prefix, self::USER_LENGTH);
         $this->waiting = new Waiting('database');
     }
@@ -58,7 +65,9 @@ final class BranchDatabase
         $this->server->exec("CREATE USER IF NOT EXISTS {$account} IDENTIFIED BY {$secret}");
         // It may be there already with the password of an environment that was there before.
         $this->server->exec("ALTER USER {$account} IDENTIFIED BY {$secret}");
-        $this->server->exec("GRANT ALL PRIVILEGES ON `{$this->pattern()}`.* TO {$account}");
+        foreach ($this->grants() as $pattern => $rights) {
+            $this->server->exec("GRANT {$rights} ON `{$pattern}`.* TO {$account}");
+        }
         $this->say("{$this->database} and its user {$this->user} are there");
     }
 
@@ -69,7 +78,9 @@ final class BranchDatabase
         $this->server->exec("DROP USER IF EXISTS {$this->account()}");
         $this->endConnections();
         $this->server->exec('SET SESSION lock_wait_timeout = '.self::LOCK_SECONDS);
-        $this->server->exec("DROP DATABASE IF EXISTS `{$this->database}`");
+        foreach ([...$this->beside(), $this->database] as $name) {
+            $this->server->exec("DROP DATABASE IF EXISTS `{$name}`");
+        }
         $this->say("{$this->database} and its user {$this->user} are gone");
     }
 
@@ -101,8 +112,10 @@ final class BranchDatabase
 
     private function endConnections(): void
     {
+        $beside = $this->beside();
         foreach ($this->server->query('SHOW FULL PROCESSLIST')->fetchAll(PDO::FETCH_ASSOC) as $connection) {
-            if ($connection['db'] !== $this->database && $connection['User'] !== $this->user) {
+            $isOnIt = $connection['db'] === $this->database || in_array($connection['db'], $beside, true);
+            if (!$isOnIt && $connection['User'] !== $this->user) {
                 continue;
             }
             try {
@@ -117,21 +130,60 @@ final class BranchDatabase
     }
 
     /**
-     * The database's name as GRANT takes it: _ stands for any character there, and mautic_a_b would be
-     * open to the user of mautic_a1b. A server with partial_revokes takes the name as it is.
+     * What the user may do, by the names of databases as GRANT takes them: _ stands for any character there,
+     * and mautic_a_b would be open to the user of mautic_a1b. A server with partial_revokes takes names as
+     * they are: no pattern, so those beside it are named one by one, and none may be read that has no name yet.
+     *
+     * @return array<string, string>
      */
-    private function pattern(): string
+    private function grants(): array
     {
         try {
-            $literal = (bool) $this->server->query('SELECT @@GLOBAL.partial_revokes')->fetchColumn();
+            $isLiteral = (bool) $this->server->query('SELECT @@GLOBAL.partial_revokes')->fetchColumn();
         } catch (PDOException $e) {
             if (self::UNKNOWN_VARIABLE !== $e->errorInfo[1]) {
                 throw $e;
             }
-            $literal = false;
+            $isLiteral = false;
+        }
+        if ($isLiteral) {
+            $beside = array_map(fn (string $each): string => "{$this->database}__{$each}", ['n', 'o', ...range('0', '9')]);
+            $reads = [];
+        } else {
+            $beside = [self::escaped("{$this->database}__").'%'];
+            $reads = [self::escaped("{$this->prefix}seed__").'%' => 'SELECT'];
+        }
+        if (strlen($beside[0]) > self::DATABASE_LENGTH || $this->isNamedAsSeeds()) {
+            $this->say("{$this->database} can have no databases beside it, because of its name: no dump can be loaded into it");
+            $beside = [];
         }
 
-        return $literal ? $this->database : str_replace('_', '\_', $this->database);
+        return [$isLiteral ? $this->database : self::escaped($this->database) => 'ALL PRIVILEGES']
+            + array_fill_keys($beside, 'ALL PRIVILEGES') + $reads;
+    }
+
+    /** @return list<string> the databases beside the branch's own */
+    private function beside(): array
+    {
+        if ($this->isNamedAsSeeds()) {
+            return [];
+        }
+        $start = "{$this->database}__";
+        $found = $this->server->prepare('SELECT schema_name FROM information_schema.schemata WHERE LEFT(schema_name, ?) = ?');
+        $found->execute([strlen($start), $start]);
+
+        return $found->fetchAll(PDO::FETCH_COLUMN);
+    }
+
+    /** The databases beside this one would be those of the masked data of all branches. */
+    private function isNamedAsSeeds(): bool
+    {
+        return "{$this->prefix}seed" === $this->database;
+    }
+
+    private static function escaped(string $name): string
+    {
+        return str_replace('_', '\_', $name);
     }
 
     private function account(): string

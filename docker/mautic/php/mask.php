@@ -28,6 +28,8 @@ require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/masking_rules.php';
 require_once '/opt/mautic/subset.php';
 require_once '/opt/mautic/seed_file.php';
+require_once '/opt/mautic/inserts.php';
+require_once '/opt/mautic/migrations.php';
 
 /** Looks at what is about to be written, whatever masked it. */
 final class Scan
@@ -59,11 +61,7 @@ final class Scan
 final class Masking
 {
     private const MANIFEST = 'manifest.json';
-    private const STATEMENT_BYTES = 262_144;
     private const REPORT_SECONDS = 15;
-    private const ESCAPED = ['\\' => '\\\\', "'" => "\\'", "\n" => '\\n', "\r" => '\\r', "\0" => '\\0', "\x1a" => '\\Z'];
-    /** Made for whoever loads it: tables come in no order, rows are as the source has them. */
-    private const OPENING = "SET NAMES utf8mb4;\nSET SESSION foreign_key_checks = 0, unique_checks = 0, time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO';\n";
 
     private readonly Waiting $waiting;
     private readonly string $folder;
@@ -111,7 +109,7 @@ final class Masking
         $masks = new ColumnMasks($this->rules, $pseudonyms, $this->site);
         $seed = new SeedFile($this->folder, $this->key);
         try {
-            $seed->write(self::OPENING);
+            $seed->write(Inserts::OPENING);
             foreach ($source->definitions() as $definition) {
                 $seed->write("{$definition};\n");
             }
@@ -125,7 +123,7 @@ final class Masking
         }
         $this->writeManifest([
             'format' => trim(SeedFile::MAGIC),
-            'mautic' => json_decode((string) @file_get_contents('/var/www/html/docroot/app/release_metadata.json'), true)['version'] ?? null,
+            'mautic' => Migrations::mautic(),
             // By which the loader knows what this seed still needs; cleaned as the table itself is.
             'migrations' => isset($tables['migrations']) ? array_map($masks->cleaner->addresses(...), $source->column("SELECT version FROM {$source->quoted('migrations')} ORDER BY version")) : [],
             'rules_sha256' => $this->rules->hash(),
@@ -146,17 +144,11 @@ final class Masking
         $mask = $kinds = [];
         foreach ($table->columns as $i => $column) {
             $mask[$i] = $masks->mask($column, $positions);
-            $kinds[$i] = match (true) {
-                $column->isNumber() => 'number',
-                $column->isBytes() => 'bytes',
-                default => 'text',
-            };
+            $kinds[$i] = $column->kind();
         }
         $watch = $subset->watch($table);
         $mask = array_filter($mask);
-        $names = implode(', ', array_map(static fn (SourceColumn $column): string => Source::identifier($column->name), $table->columns));
-        $start = 'INSERT INTO '.Source::identifier($table->name)." ({$names}) VALUES ";
-        $statement = '';
+        $inserts = new Inserts($table->name, array_map(static fn (SourceColumn $column): string => $column->name, $table->columns), $kinds);
         $count = 0;
         foreach ($subset->rows($table) as $row) {
             if (null !== $watch) {
@@ -169,27 +161,18 @@ final class Masking
                 }
             }
             foreach ($masked as $i => $value) {
-                if (null === $value) {
-                    $masked[$i] = 'NULL';
-                } elseif ('text' === $kinds[$i]) {
+                if (null !== $value && 'text' === $kinds[$i]) {
                     $this->scan->look($value, $table, $table->columns[$i]);
-                    $masked[$i] = "'".strtr($value, self::ESCAPED)."'";
-                } elseif ('bytes' === $kinds[$i]) {
-                    $masked[$i] = "x'".bin2hex($value)."'";
                 }
             }
-            $statement .= ('' === $statement ? $start.'(' : ',(').implode(',', $masked).')';
-            if (strlen($statement) > self::STATEMENT_BYTES) {
-                $seed->write("{$statement};\n");
-                $statement = '';
+            if ('' !== $statements = $inserts->add($masked)) {
+                $seed->write($statements);
                 $this->waiting->breakOnSignal();
                 $this->report($table, $before + $count);
             }
             ++$count;
         }
-        if ('' !== $statement) {
-            $seed->write("{$statement};\n");
-        }
+        $seed->write($inserts->rest());
         $this->waiting->breakOnSignal();
 
         return $count;

@@ -28,8 +28,6 @@ final class Migration
     private const PROJECT = '/var/www/html';
     /** Where the installer may write: a scratch folder inside the project, on a tmpfs. */
     private const SCRATCH = self::PROJECT.'/var/tmp/install';
-    /** A row in one of these is somebody's work; the installer fills others by itself. */
-    private const CONTENT = ['leads', 'companies', 'lead_lists', 'campaigns', 'emails', 'forms', 'pages', 'assets'];
     private const STOP_GRACE_SECONDS = 15;
 
     private readonly Waiting $waiting;
@@ -77,8 +75,8 @@ final class Migration
 
     private function requireNoContent(): void
     {
-        foreach (self::CONTENT as $table) {
-            if ($this->migrations->rows($table) > 0) {
+        foreach ($this->migrations->content() as $table => $rows) {
+            if ($rows > 0) {
                 throw new Stop("the database {$this->parameters['db_name']} has rows in {$this->parameters['db_table_prefix']}{$table} but no user: installing would drop them. Restore the table users, or give an empty database", Stop::HAS_CONTENT);
             }
         }

@@ -14,9 +14,26 @@ final class Migrations
     /** Doctrine records classes; Mautic gives them this namespace (app/config/config.php). */
     private const NAMESPACE = 'Mautic\\Migrations\\';
 
+    /** A row in one of these is somebody's work; the installer fills others by itself. */
+    private const CONTENT = ['leads', 'companies', 'lead_lists', 'campaigns', 'emails', 'forms', 'pages', 'assets'];
+
     /** @param string $prefix of the tables' names */
     public function __construct(private readonly PDO $database, private readonly string $prefix)
     {
+    }
+
+    /** The version of Mautic's code in this image; null where it does not say. */
+    public static function mautic(): ?string
+    {
+        return json_decode((string) @file_get_contents('/var/www/html/docroot/app/release_metadata.json'), true)['version'] ?? null;
+    }
+
+    /** @return list<string> what the database has seen; empty when there is no table for records */
+    public function recorded(): array
+    {
+        return $this->has('migrations')
+            ? $this->database->query("SELECT version FROM {$this->quoted('migrations')} ORDER BY version")->fetchAll(PDO::FETCH_COLUMN)
+            : [];
     }
 
     /**
@@ -27,21 +44,24 @@ final class Migrations
      */
     public function missing(): ?array
     {
-        $recorded = $this->has('migrations')
-            ? $this->database->query("SELECT version FROM {$this->quoted('migrations')}")->fetchAll(PDO::FETCH_COLUMN)
-            : null;
         $ours = array_map(
             static fn (string $file): string => self::NAMESPACE.basename($file, '.php'),
             glob(self::FOLDER.'/Version*.php') ?: [],
         );
 
-        return null === $recorded ? null : array_values(array_diff($ours, $recorded));
+        return $this->has('migrations') ? array_values(array_diff($ours, $this->recorded())) : null;
     }
 
     /** The number of rows of one of Mautic's tables; null when there is no such table. */
     public function rows(string $table): ?int
     {
         return $this->has($table) ? (int) $this->database->query("SELECT COUNT(*) FROM {$this->quoted($table)}")->fetchColumn() : null;
+    }
+
+    /** @return array<string, int> rows by table, of those that hold somebody's work */
+    public function content(): array
+    {
+        return array_combine(self::CONTENT, array_map(fn (string $table): int => $this->rows($table) ?? 0, self::CONTENT));
     }
 
     private function has(string $table): bool

@@ -100,14 +100,15 @@ final class Source
     /**
      * The tables' definitions, also of those of which no row goes along.
      *
+     * @param bool $counted whether they say what the next id will be, which tells how many rows there were
+     *
      * @return Generator<string, string> a statement in one line, by the table's name
      */
-    public function definitions(): Generator
+    public function definitions(bool $counted = false): Generator
     {
         foreach ($this->column("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name") as $name) {
             $statement = $this->database->query('SHOW CREATE TABLE '.self::identifier($name))->fetch(PDO::FETCH_NUM)[1];
-            // What the next id will be tells how many rows there were.
-            yield $name => preg_replace(['/ AUTO_INCREMENT=\d+/', '/\R\s*/'], ['', ' '], $statement);
+            yield $name => preg_replace($counted ? '/\R\s*/' : ['/ AUTO_INCREMENT=\d+/', '/\R\s*/'], $counted ? ' ' : ['', ' '], $statement);
             $this->release();
         }
     }
@@ -131,6 +132,13 @@ final class Source
         }
     }
 
+    /** Says whether the server computes a column, from what information_schema has as EXTRA. */
+    public static function isGenerated(string $extra): bool
+    {
+        // MySQL marks a default that is an expression much alike.
+        return (bool) preg_match('/(?<!DEFAULT_)GENERATED/i', $extra);
+    }
+
     /** @return list<string> */
     public function column(string $query): array
     {
@@ -146,12 +154,6 @@ final class Source
     public static function identifier(string $name): string
     {
         return '`'.str_replace('`', '``', $name).'`';
-    }
-
-    /** @param string $extra as SHOW COLUMNS and information_schema have it; MySQL marks a default that is an expression much alike */
-    public static function isGenerated(string $extra): bool
-    {
-        return (bool) preg_match('/(?<!DEFAULT_)GENERATED/i', $extra);
     }
 
     /**
@@ -194,7 +196,7 @@ final class Source
     }
 
     /** @return array<string, list<array<string, string|null>>> rows of information_schema, by table */
-    private function schema(): array
+    public function schema(): array
     {
         $tables = [];
         foreach ($this->all('SELECT t.table_name AS TABLE_NAME, t.table_type AS TABLE_TYPE, c.column_name AS COLUMN_NAME, c.data_type AS DATA_TYPE, c.is_nullable AS IS_NULLABLE, c.character_maximum_length AS CHARACTER_MAXIMUM_LENGTH, c.character_octet_length AS CHARACTER_OCTET_LENGTH, c.extra AS EXTRA, c.column_key AS COLUMN_KEY FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name) WHERE t.table_schema = DATABASE() ORDER BY t.table_name, c.ordinal_position') as $row) {

@@ -5,6 +5,7 @@
 #   MYSQL_ROOT_PASSWORD   required at the first start; root may connect from anywhere
 #   MYSQL_DATABASE        created at the first start
 #   MYSQL_USER, MYSQL_PASSWORD  created at the first start with all rights on MYSQL_DATABASE and nothing else
+# Files /docker-entrypoint-initdb.d/*.sql, a statement a line, are run after that, also at the first start only.
 # Nothing listens before everything is in place, so whoever can connect finds a finished database.
 set -eu
 umask 027
@@ -49,6 +50,9 @@ statements() {
     printf "CREATE USER %s@'%%' IDENTIFIED BY %s;\n" "$(literal "$user")" "$(literal "$password")"
     [ -z "$database" ] || printf "GRANT ALL ON %s.* TO %s@'%%';\n" "$(pattern "$database")" "$(literal "$user")"
   fi
+  for file in /docker-entrypoint-initdb.d/*.sql; do
+    [ ! -f "$file" ] || cat "$file"
+  done
 }
 
 prepare() {

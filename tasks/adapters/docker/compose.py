@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,20 @@ def execute(
     """
     argv = ["docker", "exec", container, *words]
     return runner.run(argv, deadline=deadline_seconds, check=check)
+
+
+def pipe(
+    runner: Runner,
+    container: str,
+    words: Sequence[str],
+    *,
+    source: Iterable[bytes],
+    take: Callable[[bytes], None],
+    on_line: Callable[[str], None],
+) -> int:
+    """Run a command in a container that reads and writes bytes; as ``Runner.pipe``."""
+    argv = ["docker", "exec", "--interactive", container, *words]
+    return runner.pipe(argv, source=source, take=take, on_line=on_line)
 
 
 def interact(runner: Runner, container: str, words: Sequence[str]) -> int:

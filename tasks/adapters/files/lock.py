@@ -43,16 +43,23 @@ def lock_folder(environ: Mapping[str, str], shared: Path = SHARED) -> Path:
         environ: where XDG_STATE_HOME and, for a user id without a name, HOME are read.
         shared: the folder of all users.
     """
-    if shared.is_dir():
-        return shared
+    return shared if shared.is_dir() else state_folder(environ) / "locks"
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Return the user's own folder for what the suite keeps on this machine.
+
+    Args:
+        environ: as for ``lock_folder``.
+    """
     named = environ.get("XDG_STATE_HOME", "")
     if named.startswith("/"):  # the specification has relative paths ignored
-        return Path(named) / "mautic-multidev" / "locks"
+        return Path(named) / "mautic-multidev"
     try:
         home = pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         home = environ.get("HOME", "/")
-    return Path(home) / ".local" / "state" / "mautic-multidev" / "locks"
+    return Path(home) / ".local" / "state" / "mautic-multidev"
 
 
 class FileLock:

@@ -6,7 +6,7 @@ the cluster reported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -311,6 +311,22 @@ class Cluster:
         """
         path = KINDS["Pod"].path(namespace, pod, "exec")
         return Exec(self._transport, path, container, argv).output()
+
+    def pipe(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        argv: Sequence[str],
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Run a command in a container that reads and writes bytes; as ``Exec.pipe``."""
+        path = KINDS["Pod"].path(namespace, pod, "exec")
+        run = Exec(self._transport, path, container, argv)
+        return run.pipe(source=source, take=take, on_line=on_line)
 
     def http(
         self, namespace: str, service: str, port: str, path: str, headers: Mapping[str, str]

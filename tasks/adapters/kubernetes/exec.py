@@ -16,7 +16,7 @@ import sys
 import termios
 import threading
 import tty
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.kubernetes.transport import Transport
@@ -32,6 +32,8 @@ PING_SECONDS = 30.0
 CHUNK_BYTES = 32 * 1024
 SILENT_SECONDS = 60.0
 """Timeout of a silent command without a terminal: its container, or node, may hang."""
+PIPE_SILENT_SECONDS = 900.0
+"""The same of one that reads bytes: it may be busy with what it has, and take no more."""
 
 
 class Exec:
@@ -102,6 +104,77 @@ class Exec:
         finally:
             socket.close(timeout=1)
 
+    def pipe(
+        self,
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Run a command that reads and writes bytes to its end; return its exit status.
+
+        An API server before 1.30 cannot tell it that ``source`` has ended: it must know by itself.
+
+        Args:
+            source: its standard input, read as fast as it takes it.
+            take: called with what it writes to its standard output, part by part.
+            on_line: called with every line of its standard error.
+
+        Raises:
+            ClusterError: it could not be started, or the connection broke off, which it notices
+                after ``PIPE_SILENT_SECONDS`` at the latest.
+            Exception: raised by ``source`` or ``take``; the connection was closed.
+        """
+        query = [("container", self._container)]
+        query += [(name, "true") for name in ("stdin", "stdout", "stderr")]
+        query += [("command", word) for word in self._argv]
+        socket = self._transport.websocket(self._path, query)
+        socket.settimeout(PIPE_SILENT_SECONDS)
+        failures: list[Exception] = []
+        lines = _Lines(on_line)
+        feeder = threading.Thread(
+            target=self._feed, args=(socket, source, failures), daemon=True, name="stdin"
+        )
+        feeder.start()
+
+        def receive(channel: int, data: bytes) -> None:
+            (take if channel == STDOUT else lines.add)(data)
+
+        try:
+            status = self._receive(socket, receive)
+        except ClusterError:
+            if failures:
+                raise failures[0] from None
+            raise
+        finally:
+            self._ended.set()
+            socket.close(timeout=1)
+            lines.end()
+        if failures:
+            raise failures[0]
+        return status
+
+    def _feed(self, socket: WebSocket, source: Iterable[bytes], failures: list[Exception]) -> None:
+        """Send everything, then keep the connection alive."""
+        from websocket import WebSocketException
+
+        # The receiving thread reports a lost connection.
+        with contextlib.suppress(WebSocketException, OSError):
+            try:
+                for data in source:
+                    for start in range(0, len(data), CHUNK_BYTES):
+                        socket.send_binary(bytes([STDIN]) + data[start : start + CHUNK_BYTES])
+            except (WebSocketException, OSError):
+                raise
+            except Exception as error:
+                failures.append(error)
+                socket.close(timeout=1)
+                return
+            if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
+                socket.send_binary(bytes([CLOSE, STDIN]))
+            while not self._ended.wait(PING_SECONDS):
+                socket.ping()
+
     def _wake(self, why: bytes) -> None:
         os.write(self._wake_write, why)
 
@@ -167,6 +240,23 @@ class Exec:
                     sources.remove(0)
                     if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
                         socket.send_binary(bytes([CLOSE, STDIN]))
+
+
+class _Lines:
+    """Makes lines of what a command writes."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def add(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._on_line(line.decode(errors="replace"))
+
+    def end(self) -> None:
+        if self._rest:
+            self.add(b"\n")
 
 
 def _show(channel: int, data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.flows.compose.adopter import ComposeAdopter
 from tasks.flows.compose.context import ComposeContext
+from tasks.flows.compose.data import ComposeData
 from tasks.flows.compose.deployer import ComposeDeployer
 from tasks.flows.compose.inspector import ComposeInspector
 from tasks.flows.compose.plan import ComposePlan
@@ -18,4 +19,5 @@ def compose_target(context: ComposeContext) -> Target[ComposePlan]:
         ComposeRemover(context),
         ComposeAdopter(context),
         ComposeInspector(context),
+        ComposeData(context),
     )

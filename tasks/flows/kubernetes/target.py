@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tasks.flows.kubernetes.adopter import ClusterAdopter
 from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.data import ClusterData
 from tasks.flows.kubernetes.deployer import ClusterDeployer
 from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.kubernetes.plan import ClusterPlan
@@ -27,4 +28,5 @@ def kubernetes_target(
         ClusterRemover(context),
         ClusterAdopter(context),
         ClusterInspector(context),
+        ClusterData(context),
     )

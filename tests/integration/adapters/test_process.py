@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -534,3 +534,43 @@ def test_a_process_is_alive_until_it_has_ended() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as program:
         assert identity.is_alive(program.pid)
     assert not identity.is_alive(program.pid)
+
+
+# -- bytes ------------------------------------------------------------------------------------
+
+
+def test_bytes_pass_through_a_program_as_they_are(runner: Runner) -> None:
+    came, lines = bytearray(), list[str]()
+    code = """
+        import sys
+        while data := sys.stdin.buffer.read(1000):
+            sys.stdout.buffer.write(data)
+        print(sys.argv[1], "told", file=sys.stderr)
+        sys.exit(5)
+    """
+    sent = bytes(range(256)) * 4000
+    parts = (sent[start : start + 70_000] for start in range(0, len(sent), 70_000))
+    status = runner.pipe(python(code, SECRET), source=parts, take=came.extend, on_line=lines.append)
+    assert (status, bytes(came), lines) == (5, sent, [f"{MASK} told"])
+    # It need not read what it is sent.
+    assert runner.pipe(["true"], source=iter([sent]), take=came.extend, on_line=lines.append) == 0
+
+
+@pytest.mark.parametrize("side", ["source", "take"])
+def test_a_program_ends_when_its_bytes_cannot_be_given_or_taken(runner: Runner, side: str) -> None:
+    def fail(*_: bytes) -> None:
+        raise ValueError(side)
+
+    def source() -> Iterator[bytes]:
+        yield b"first"
+        if side == "source":
+            fail()
+        yield b"second"
+
+    with pytest.raises(ValueError, match=side):
+        runner.pipe(
+            ["sh", "-c", "echo some; exec sleep 600"],
+            source=source(),
+            take=fail if side == "take" else lambda _: None,
+            on_line=print,
+        )

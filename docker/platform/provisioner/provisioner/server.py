@@ -66,9 +66,15 @@ class Server:
         self._address = address
         self._login = login
         self._prefix = checked_prefix(prefix)
+        # A branch of this name has no databases beside it: those are the masked data.
+        self._seeds = f"{prefix}seed"
 
     def provide(self, database: str, user: str, password: str) -> None:
-        """Create a database, and its user with all rights on it alone; both may exist.
+        """Create a database, and its user; both may exist.
+
+        The user gets all rights on the database and on those beside it, ``DATABASE__?``, which its
+        tables are moved from and to, and may read the masked data that all branches share,
+        ``PREFIXseed__*``. No branch's database has two underscores in a row in its name.
 
         Raises:
             ServerError: the server is away, or refuses.
@@ -86,15 +92,24 @@ class Server:
             # It may exist with the password of an environment that was there before.
             run(f"ALTER USER {account} IDENTIFIED BY %s", password)
             run(f"GRANT ALL PRIVILEGES ON `{_pattern(database)}`.* TO {account}")
+            beside = _pattern(f"{database}__")
+            if len(beside) < DATABASE_MAX and database != self._seeds:
+                run(f"GRANT ALL PRIVILEGES ON `{beside}%%`.* TO {account}")
+            run(f"GRANT SELECT ON `{_pattern(f'{self._seeds}__')}%%`.* TO {account}")
 
     def remove(self, database: str, user: str) -> None:
-        """Drop a user and its database, if they exist; errors as for ``provide``."""
+        """Drop a user, its database and those beside it; errors as for ``provide``."""
         login = self._login()
         self._check(login, database, user)
         with _connected(self._address, login) as run:
             # First the user: nobody comes in again while open connections come to their end.
             run(f"DROP USER IF EXISTS {_account(user)}")
             run(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+            found = "SELECT schema_name FROM information_schema.schemata"
+            found += " WHERE LEFT(schema_name, CHAR_LENGTH(%s)) = %s LIMIT 1"
+            start = f"{database}__"
+            while database != self._seeds and (name := run(found, start, start)):
+                run(f"DROP DATABASE IF EXISTS `{name}`")
             run(f"DROP DATABASE IF EXISTS `{database}`")
 
     def _check(self, login: Login, database: str, user: str) -> None:
@@ -104,6 +119,7 @@ class Server:
                 and len(name) <= limit
                 and name.startswith(self._prefix)
                 and name not in {self._prefix, login.user, *SERVERS_OWN}
+                and not (name == database and "__" in name.removeprefix(self._prefix))
             )
             if not is_allowed:
                 raise ValueError(f"{name[:DATABASE_MAX]!r} is no name of {self._prefix}")

@@ -1,0 +1,179 @@
+<?php
+
+declare(strict_types=1);
+
+/**
+ * Changes everything that is in Mautic's database.
+ *
+ *   load.php load      reads a dump (dump.php) from stdin, and puts it in the place of what is there
+ *   load.php reset     takes everything away: `mautic migrate` installs anew then
+ *   load.php content   says what is there, as JSON, and changes nothing
+ *
+ * The tables are filled in a database beside the branch's own and take its tables' places in one statement
+ * (swap.php), so that whoever is killed leaves what was there or what was to come; the same command again
+ * finishes. A dump that was cut off or damaged changes nothing. A migration that is at work is waited for.
+ *
+ * Environment: MAUTIC_DB_*; in seconds MAUTIC_DB_WAIT, MAUTIC_MIGRATE_LOCK_WAIT for a migration, and
+ * MAUTIC_DB_SWAP_WAIT for tables that are in use.
+ *
+ * Exit status: 0 done, 1 the dump is damaged or a statement failed, 75 no database in time, a migration
+ * holds the lock or tables stay in use, 77 the database refuses us or its host is unknown, 78 a setting is
+ * missing or wrong, 143 stopped by a signal.
+ */
+require_once '/opt/mautic/waiting.php';
+require_once '/opt/mautic/database_lock.php';
+require_once '/opt/mautic/ending.php';
+require_once '/opt/mautic/inserts.php';
+require_once '/opt/mautic/migrations.php';
+require_once '/opt/mautic/swap.php';
+
+/** The statements of a dump. */
+final class DumpReader
+{
+    private const CHUNK_BYTES = 65_536;
+
+    /** @param resource $file */
+    public function __construct(private $file, private readonly Waiting $waiting)
+    {
+    }
+
+    /**
+     * Reads up to the end of the dump, and not to the end of the file: who sends it may be unable to end it.
+     *
+     * @return Generator<string> a statement each; only with the last one it is known that all were right
+     *
+     * @throws Stop when something is missing or wrong
+     */
+    public function statements(): Generator
+    {
+        $inflate = inflate_init(ZLIB_ENCODING_GZIP);
+        $ending = new Ending();
+        $pending = '';
+        $said = null;
+        do {
+            $bytes = (string) fread($this->file, self::CHUNK_BYTES);
+            $this->waiting->breakOnSignal();
+            if ('' === $bytes && feof($this->file)) {
+                throw new Stop('the dump is cut off; nothing was changed', Stop::FAILED);
+            }
+            $text = '' === $bytes ? '' : @inflate_add($inflate, $bytes);
+            if (false === $text) {
+                throw new Stop('this is no dump, or it is damaged; nothing was changed', Stop::FAILED);
+            }
+            $lines = explode("\n", $pending.$text);
+            $pending = array_pop($lines);
+            foreach ($lines as $line) {
+                if (null !== $said) {
+                    throw new Stop('the dump goes on after its end; nothing was changed', Stop::FAILED);
+                }
+                if (Ending::isOne($line)) {
+                    $said = "{$line}\n";
+                    continue;
+                }
+                $ending->add("{$line}\n");
+                yield $line;
+            }
+        } while (ZLIB_STREAM_END !== inflate_get_status($inflate));
+        if ('' !== $pending || $said !== $ending->line()) {
+            throw new Stop('the dump is not whole; nothing was changed', Stop::FAILED);
+        }
+    }
+}
+
+final class Load
+{
+    private const REPORT_SECONDS = 15;
+    /** What is committed at once: a disk is waited for with each. */
+    private const TRANSACTION_BYTES = 16_777_216;
+    /** What a dump holds; anything else was not written by one. */
+    private const ALLOWED = '/\A(?:CREATE TABLE|INSERT INTO) `(?:[^`]|``)+` \(/';
+
+    private readonly Waiting $waiting;
+    private readonly string $database;
+    private readonly PDO $server;
+
+    /** @param array<string, mixed> $parameters Mautic's parameters, as in local.php */
+    public function __construct(private readonly array $parameters)
+    {
+        $this->waiting = new Waiting('load');
+        $this->database = $parameters['db_name'];
+        $this->server = $this->waiting->connectAs($parameters, microtime(true) + self::seconds('MAUTIC_DB_WAIT', '60'));
+    }
+
+    public function load(): void
+    {
+        $swap = $this->swap();
+        $this->server->exec('USE '.Source::identifier($swap->begin()));
+        try {
+            $this->fill();
+        } catch (Stop|PDOException $e) {
+            $this->server->exec('USE '.Source::identifier($this->database));
+            $swap->discard();
+            throw $e;
+        }
+        $this->server->exec('USE '.Source::identifier($this->database));
+        $this->waiting->say("{$swap->finish()} tables are in place");
+    }
+
+    public function reset(): void
+    {
+        $swap = $this->swap();
+        $swap->begin();
+        $swap->finish();
+        $this->waiting->say("{$this->database} is empty");
+    }
+
+    public function content(): void
+    {
+        $migrations = new Migrations($this->server, (string) $this->parameters['db_table_prefix']);
+        echo json_encode(array_filter($migrations->content()), JSON_THROW_ON_ERROR | JSON_FORCE_OBJECT), "\n";
+    }
+
+    private function swap(): Swap
+    {
+        DatabaseLock::take($this->server, $this->database, $this->waiting, self::seconds('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
+
+        return new Swap($this->server, $this->database, $this->waiting, self::seconds('MAUTIC_DB_SWAP_WAIT', '120'));
+    }
+
+    private function fill(): void
+    {
+        $opening = explode("\n", rtrim(Inserts::OPENING));
+        $reported = microtime(true);
+        $bytes = $pending = 0;
+        $this->server->exec('SET autocommit = 0');
+        foreach ((new DumpReader(STDIN, $this->waiting))->statements() as $statement) {
+            if (!preg_match(self::ALLOWED, $statement) && !in_array($statement, $opening, true)) {
+                throw new Stop('the dump has a statement that is none of a dump: '.substr($statement, 0, 60), Stop::FAILED);
+            }
+            $this->server->exec($statement);
+            $bytes += strlen($statement);
+            $pending += strlen($statement);
+            if ($pending > self::TRANSACTION_BYTES) {
+                $this->server->exec('COMMIT');
+                $pending = 0;
+            }
+            if (microtime(true) - $reported >= self::REPORT_SECONDS) {
+                $reported = microtime(true);
+                $this->waiting->say(sprintf('%d MB of SQL so far', $bytes / 1e6));
+            }
+        }
+        $this->server->exec('COMMIT');
+        $this->server->exec('SET autocommit = 1');
+    }
+
+    private static function seconds(string $name, string $default): int
+    {
+        return (int) MauticEnvironment::get($name, $default);
+    }
+}
+
+runOrExit('load', static function () use ($argv): void {
+    $load = new Load(mauticParameters());
+    match ($argv[1] ?? '') {
+        'load' => $load->load(),
+        'reset' => $load->reset(),
+        'content' => $load->content(),
+        default => throw new Stop('say load, reset or content', Stop::USAGE),
+    };
+});

@@ -1,0 +1,127 @@
+"""A dump as a file: a ZIP that is written, and read, as a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tasks.core.dump_manifest import DATABASE, MANIFEST, UPLOADS, Manifest, Member, read_manifest
+from tasks.core.errors import InputError, SuiteError, UnreadableError
+
+CHUNK_BYTES = 1 << 20
+
+
+class DumpWriter:
+    """Writes the files of a dump, one after the other."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self.members: dict[str, Member] = {}
+
+    @contextlib.contextmanager
+    def member(self, name: str) -> Iterator[Callable[[bytes], None]]:
+        """Yield what takes a file's bytes; what they were is in ``members`` afterwards."""
+        digest, size = hashlib.sha256(), 0
+        # Its size is not known before: it may be more than 4 GiB.
+        with self._archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as file:
+
+            def take(data: bytes) -> None:
+                nonlocal size
+                file.write(data)
+                digest.update(data)
+                size += len(data)
+
+            yield take
+        self.members[name] = Member(size, digest.hexdigest())
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest, which is the last file."""
+        self._archive.writestr(MANIFEST, manifest.to_json())
+
+
+@contextlib.contextmanager
+def new_dump(path: Path) -> Iterator[DumpWriter]:
+    """Write a dump, of mode 0600; it has its name once it is whole.
+
+    Raises:
+        InputError: there is no such folder.
+        SuiteError: it cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is no folder")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise SuiteError(f"{path} cannot be written: {error.strerror}") from error
+    fresh = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                yield DumpWriter(archive)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        raise SuiteError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+class DumpFile:
+    """A dump that is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def manifest(self) -> Manifest:
+        """Return what it says of itself.
+
+        Raises:
+            InputError: there is no such file.
+            UnreadableError: it is no dump, or is not whole.
+        """
+        with self._open() as archive:
+            if archive.namelist() != [DATABASE, UPLOADS, MANIFEST]:
+                raise UnreadableError(f"{self.path} is no dump of this suite")
+            return read_manifest(archive.read(MANIFEST))
+
+    def check(self, manifest: Manifest) -> None:
+        """Read all of it, and compare it with its manifest.
+
+        Raises:
+            UnreadableError: it differs.
+        """
+        for name, expected in manifest.members.items():
+            digest, size = hashlib.sha256(), 0
+            for data in self.read(name):
+                digest.update(data)
+                size += len(data)
+            if Member(size, digest.hexdigest()) != expected:
+                raise UnreadableError(
+                    f"{self.path} is damaged: {name} has not the checksum of its manifest"
+                )
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a file in it.
+
+        Raises:
+            UnreadableError: it is damaged.
+        """
+        with self._open() as archive, archive.open(name) as file:
+            while data := file.read(CHUNK_BYTES):
+                yield data
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[zipfile.ZipFile]:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                yield archive
+        except FileNotFoundError as error:
+            raise InputError(f"there is no file {self.path}") from error
+        except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise UnreadableError(f"{self.path} cannot be read: {error}") from error

@@ -1,0 +1,101 @@
+"""Puts together what is done with a branch's data as a whole: dump, load, copy, reset."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.adapters.files.dump_file import DumpFile
+from tasks.adapters.files.lock import state_folder
+from tasks.adapters.identity import this_run
+from tasks.app import wiring
+from tasks.app.environments import find_existing
+from tasks.app.session import Session
+from tasks.core.errors import InputError
+from tasks.flows.data import ChangePlan, Place, change, dump, plan_change, refuse_protected
+
+SNAPSHOTS = "snapshots"
+"""The folder of dumps that are made before data is replaced, in that of the suite's state."""
+
+
+def find_place(session: Session, env: str, branch: str | None) -> Place:
+    """Return a branch's environment, which must exist; arguments as for ``find_existing``."""
+    found = find_existing(session, env, branch)
+    target = wiring.target(session, found.names.environment)
+    return Place(found.owner, found.names, target.data, target.deployer)
+
+
+def writable_place(session: Session, env: str, branch: str | None) -> Place:
+    """Return a branch's environment whose data may be replaced.
+
+    Raises:
+        RefusedError: the environment is protected.
+        InputError: the branch has no environment.
+    """
+    names = session.names(env, branch)
+    protected = session.settings.environment(names.environment).protected
+    refuse_protected(names, protected=protected)
+    return find_place(session, env, branch)
+
+
+@dataclass(frozen=True)
+class DataChange:
+    """A load, a copy or a reset of a branch's data.
+
+    Attributes:
+        source: what is loaded, in a few words; empty for a reset.
+        replace: whether what is there may be replaced.
+    """
+
+    session: Session
+    place: Place
+    verb: str
+    source: str = ""
+    replace: bool = True
+
+    def plan(self) -> ChangePlan:
+        """Return what would be done; reads only."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        snapshot = _snapshots() / self.place.names.namespace / f"{stamp}.zip"
+        return plan_change(self.place, self.verb, self.source, snapshot, replace=self.replace)
+
+    def run(self, path: Path | None) -> ChangePlan:
+        """Do it with the dump at a path, or None for a reset; return what was done."""
+        file = DumpFile(path) if path else None
+        me = this_run(self.verb)
+        return change(self.place, self.plan, file, me=me, console=self.session.console)
+
+
+def title_of(path: Path) -> str:
+    """Return what a dump holds, in a few words; errors as for ``DumpFile.manifest``."""
+    return DumpFile(path).manifest().title
+
+
+@contextlib.contextmanager
+def passing_dump(session: Session, place: Place) -> Iterator[Path]:
+    """Dump a branch into a file that is removed again."""
+    folder = _snapshots()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".copy-") as name:
+        path = Path(name) / "dump.zip"
+        dump(place, path, session.console)
+        yield path
+
+
+def refuse_itself(target: Place, source: Place) -> None:
+    """Refuse to copy a branch onto itself.
+
+    Raises:
+        InputError: they are the same.
+    """
+    if target.names.namespace == source.names.namespace:
+        raise InputError(f"{target.names.branch} cannot be copied onto itself")
+
+
+def _snapshots() -> Path:
+    return state_folder(os.environ) / SNAPSHOTS

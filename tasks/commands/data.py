@@ -1,0 +1,121 @@
+"""A branch's data as a whole: into a file, from a file, from another branch, away."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.app.task import check_format, task
+
+if TYPE_CHECKING:
+    from tasks.app.data import DataChange
+    from tasks.app.session import Session
+
+
+@task(help={"file": "the file to write: a ZIP; one that is there is replaced"})
+def dump(
+    session: Session,
+    file: str,
+    env: str = "",
+    branch: str | None = None,
+    format: str = "text",
+) -> None:
+    """Write a branch's database and uploads into a file."""
+    from tasks.app import data
+    from tasks.flows.data import dump as write
+
+    as_json = check_format(format)
+    manifest = write(data.find_place(session, env, branch), Path(file), session.console)
+    if as_json:
+        session.console.json(asdict(manifest))
+    else:
+        session.console.success(f"{file}: {manifest.title}")
+
+
+@task(
+    help={
+        "file": "a file that inv db.dump has written",
+        "replace": "also over data that is there, which is saved to a file first",
+    }
+)
+def load(
+    session: Session,
+    file: str,
+    env: str = "",
+    branch: str | None = None,
+    replace: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Put a file's database and uploads in the place of a branch's, and migrate them."""
+    from tasks.app import data
+
+    as_json = check_format(format)
+    place = data.writable_place(session, env, branch)
+    path = Path(file)
+    loading = data.DataChange(session, place, "load", data.title_of(path), replace)
+    _change(session, loading, path, dry=dry_run or session.dry, as_json=as_json)
+
+
+@task(
+    help={
+        "from": "full name of the branch whose data is copied",
+        "replace": "also over data that is there, which is saved to a file first",
+    }
+)
+def copy(
+    session: Session,
+    from_: str,
+    env: str = "",
+    branch: str | None = None,
+    replace: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Put another branch's database and uploads in the place of a branch's, and migrate them."""
+    from tasks.app import data
+
+    as_json = check_format(format)
+    place = data.writable_place(session, env, branch)
+    other = data.find_place(session, place.names.environment, from_)
+    data.refuse_itself(place, other)
+    copying = data.DataChange(session, place, "copy", f"of {from_}", replace)
+    if dry_run or session.dry:
+        _change(session, copying, None, dry=True, as_json=as_json)
+        return
+    copying.plan()  # refused before anything is read
+    with data.passing_dump(session, other) as path:
+        _change(session, copying, path, dry=False, as_json=as_json)
+
+
+@task(help={"replace": "also data that is there, which is saved to a file first"})
+def reset(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    replace: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Empty a branch's database, and install Mautic in it anew; uploads stay."""
+    from tasks.app import data
+
+    as_json = check_format(format)
+    place = data.writable_place(session, env, branch)
+    resetting = data.DataChange(session, place, "reset", "", replace)
+    _change(session, resetting, None, dry=dry_run or session.dry, as_json=as_json)
+
+
+def _change(
+    session: Session, change: DataChange, path: Path | None, *, dry: bool, as_json: bool
+) -> None:
+    """Change a branch's data, or only print the plan."""
+    if dry:
+        session.console.plan(change.plan(), as_json=as_json)
+        return
+    done = change.run(path)
+    if as_json:
+        session.console.json(done.as_dict())
+    else:
+        session.console.data(done.names.url)

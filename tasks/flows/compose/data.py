@@ -1,0 +1,38 @@
+"""Runs the image's programs on a branch's data, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tasks.adapters.docker import compose
+from tasks.core.environment import Owner
+from tasks.core.names import Names
+from tasks.flows.compose.context import PHP, ComposeContext
+
+
+@dataclass(frozen=True)
+class ComposeData:
+    """Runs programs in PHP's container; errors as for ``DataPort``."""
+
+    context: ComposeContext
+
+    def pipe(
+        self,
+        owner: Owner,
+        names: Names,
+        words: Sequence[str],
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Run a command in PHP's container; return its exit status."""
+        container = self.context.container(owner, names, PHP)
+        return compose.pipe(
+            self.context.runner, container, words, source=source, take=take, on_line=on_line
+        )
+
+    def admin_password(self, names: Names) -> str:
+        """Return the password of the first administrator, and mask it from now on."""
+        return self.context.secrets(names)["admin_password"]

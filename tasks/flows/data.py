@@ -1,0 +1,364 @@
+"""A branch's data as a whole: dumped into a file, loaded from one, copied, taken away.
+
+Bytes pass through this run in parts, never as a whole. What they were is said at the end by the
+program that sent them, so that a connection that broke off is no end. What a load has not put in
+place yet changes nothing: docker/mautic/php/load.php and uploads.php.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.adapters.files.dump_file import DumpFile, new_dump
+from tasks.adapters.terminal.console import Activity, Console
+from tasks.core.dump_manifest import DATABASE, UPLOADS, Manifest, Member, member_of
+from tasks.core.environment import Holder, Owner
+from tasks.core.errors import RefusedError, SuiteError
+from tasks.core.names import Names
+from tasks.core.plan import Step
+from tasks.flows.smoke import smoke_test
+from tasks.flows.target import ADMIN, DataPort, Deployer
+
+DUMP_DATABASE = ("mautic", "database", "dump")
+LOAD_DATABASE = ("mautic", "database", "load")
+RESET_DATABASE = ("mautic", "database", "reset")
+CONTENT = ("mautic", "database", "content")
+DUMP_UPLOADS = ("mautic", "uploads", "dump")
+LOAD_UPLOADS = ("mautic", "uploads", "load")
+MIGRATE = (
+    *("env", f"MAUTIC_ADMIN_USERNAME={ADMIN}", "MAUTIC_ADMIN_EMAIL=admin@example.com"),
+    # By stdin: in argv everybody could read it.
+    *("sh", "-c", "read -r MAUTIC_ADMIN_PASSWORD; export MAUTIC_ADMIN_PASSWORD; mautic migrate"),
+)
+PROGRESS_SECONDS = 5.0
+WHOLE = re.compile(r"(?:dump|uploads): whole (\{.*\})")
+"""What the programs of the image say once they have written everything."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A branch's environment, and the ports to it."""
+
+    owner: Owner
+    names: Names
+    data: DataPort
+    deployer: Deployer[Any]
+
+
+@dataclass(frozen=True)
+class ChangePlan:
+    """What a load, a copy or a reset does.
+
+    Attributes:
+        verb: for the title.
+        content: rows that are there now, by table.
+        snapshot: where what is there is saved first, or None.
+        source: what is loaded, in a few words; empty if everything is taken away.
+    """
+
+    verb: str
+    names: Names
+    content: dict[str, int]
+    snapshot: Path | None
+    source: str
+
+    @property
+    def title(self) -> str:
+        """The plan's title."""
+        return f"{self.verb} the data of {self.names.branch} in {self.names.environment}"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in order."""
+        database = f"database {self.names.database}"
+        there = ", ".join(f"{count} {table}" for table, count in self.content.items())
+        steps = []
+        if self.snapshot:
+            steps.append(Step("save", f"what is there to {self.snapshot}", there))
+        if self.source:
+            steps.append(Step("replace", database, self.source))
+            steps.append(Step("replace", "uploads"))
+        else:
+            steps.append(Step("empty", database))
+        steps.append(Step("migrate", database, "to the release that runs"))
+        return tuple(steps)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {
+            "title": self.title,
+            "branch": self.names.branch,
+            "content": self.content,
+            "snapshot": str(self.snapshot) if self.snapshot else None,
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+# -- out ------------------------------------------------------------------------------------------
+
+
+def dump(place: Place, path: Path, console: Console) -> Manifest:
+    """Write a branch's database and uploads into a file.
+
+    Raises:
+        SuiteError: it failed; there is no file then, or the one that was there before.
+    """
+    with new_dump(path) as writer:
+        with console.work(f"dump {place.names.database}") as activity:
+            with writer.member(DATABASE) as take:
+                told = _send_out(place, DUMP_DATABASE, take, activity)
+            _compare(told, writer.members[DATABASE], DATABASE)
+            activity.outcome = _size(writer.members[DATABASE].bytes)
+        with console.work(f"dump the uploads of {place.names.branch}") as activity:
+            with writer.member(UPLOADS) as take:
+                files = _send_out(place, DUMP_UPLOADS, take, activity)
+            _compare(files, writer.members[UPLOADS], UPLOADS)
+            activity.outcome = _size(writer.members[UPLOADS].bytes)
+        manifest = Manifest(
+            branch=place.names.branch,
+            environment=place.names.environment,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            mautic=told.get("mautic") or "",
+            migrations=tuple(told["migrations"]),
+            rows=told["rows"],
+            members=writer.members,
+        )
+        writer.finish(manifest)
+    return manifest
+
+
+def _send_out(
+    place: Place, words: Sequence[str], take: Callable[[bytes], None], activity: Activity
+) -> dict[str, Any]:
+    """Run a program that writes bytes; return what it said of them at its end."""
+    said: list[str] = []
+    _run(place, words, _Progress(activity).counting(take), said, activity)
+    found = [match[1] for match in map(WHOLE.fullmatch, said) if match]
+    if not found:
+        raise SuiteError(f"{' '.join(words)} did not say that it has written everything")
+    told: dict[str, Any] = json.loads(found[-1])
+    return told
+
+
+def _compare(told: dict[str, Any], came: Member, name: str) -> None:
+    """Check that what was sent has come.
+
+    Raises:
+        SuiteError: something was lost on its way.
+    """
+    if member_of(told) != came:
+        raise SuiteError(f"not all of {name} has come: {told['bytes']} bytes were sent")
+
+
+# -- in -------------------------------------------------------------------------------------------
+
+
+def content(place: Place) -> dict[str, int]:
+    """Return the number of rows that hold somebody's work, by table; empty if there are none."""
+    answer = bytearray()
+    said: list[str] = []
+    _run(place, CONTENT, answer.extend, said)
+    found: dict[str, int] = json.loads(answer)
+    return found
+
+
+def refuse_protected(names: Names, *, protected: bool) -> None:
+    """Refuse to change the data of a protected environment.
+
+    Raises:
+        RefusedError: it is protected.
+    """
+    if protected:
+        raise RefusedError(
+            f"{names.environment} is protected: its data is not replaced by this suite",
+            hint="inv db.dump reads it",
+        )
+
+
+def plan_change(
+    place: Place, verb: str, source: str, snapshot: Path, *, replace: bool = True
+) -> ChangePlan:
+    """Return what a load, a copy or a reset would do; reads only.
+
+    Args:
+        place: the branch's environment.
+        verb: which of them.
+        source: what is loaded, in a few words; empty if everything is taken away.
+        snapshot: where what is there would be saved.
+        replace: whether there may be something.
+
+    Raises:
+        RefusedError: the branch has data, and ``replace`` is not set.
+    """
+    there = content(place)
+    if there and not replace:
+        rows = ", ".join(f"{count} {table}" for table, count in there.items())
+        raise RefusedError(
+            f"{place.names.branch} has data: {rows}",
+            hint="with --replace it is saved to a file, and replaced",
+        )
+    return ChangePlan(verb, place.names, there, snapshot if there else None, source)
+
+
+def change(
+    place: Place,
+    find_plan: Callable[[], ChangePlan],
+    file: DumpFile | None,
+    *,
+    me: Holder,
+    console: Console,
+) -> ChangePlan:
+    """Replace a branch's data by that of a file, or take it away; then migrate and look at it.
+
+    Args:
+        place: the branch's environment.
+        find_plan: returns the plan, once the environment's lock is held.
+        file: what is loaded; None takes everything away.
+        me: this run, as the holder of the lock.
+        console: shows progress.
+
+    Raises:
+        SuiteError: it failed; the message says what became of the data.
+    """
+    names = place.names
+    manifest = file.manifest() if file else None
+    if file and manifest:
+        with console.work(f"check {file.path}"):
+            file.check(manifest)
+    with place.deployer.exclusive(names, me, console.warn):
+        plan = find_plan()
+        if plan.snapshot:
+            plan.snapshot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            dump(place, plan.snapshot, console)
+            console.say(f"what was there: {plan.snapshot}")
+        if file and manifest:
+            _load(place, file, manifest, console)
+        else:
+            with console.work(f"empty {names.database}") as activity:
+                _run(place, RESET_DATABASE, _ignore, [], activity)
+        try:
+            _revive(place, console)
+        except SuiteError as error:
+            back = f"inv db.load {plan.snapshot} --replace --branch {names.branch}"
+            raise SuiteError(
+                f"{plan.verb}: the data is in place, but {error.message}",
+                hint=f"what was there before: {back}" if plan.snapshot else error.hint,
+                output=error.output,
+            ) from error
+    return plan
+
+
+def _load(place: Place, file: DumpFile, manifest: Manifest, console: Console) -> None:
+    with console.work(f"load {place.names.database}") as activity:
+        source = _Progress(activity).counted(file.read(DATABASE))
+        _run(place, LOAD_DATABASE, _ignore, [], activity, source)
+    with console.work(f"load the uploads of {place.names.branch}") as activity:
+        files = manifest.members[UPLOADS]
+        source = _Progress(activity).counted(file.read(UPLOADS))
+        words = (*LOAD_UPLOADS, str(files.bytes), files.sha256)
+        _run(place, words, _ignore, [], activity, source)
+
+
+def _revive(place: Place, console: Console) -> None:
+    """Migrate the database to the release that runs, and look at the site."""
+    names, deployer = place.names, place.deployer
+    password = place.data.admin_password(names)
+    with console.work(f"migrate {names.database}") as activity:
+        _run(place, MIGRATE, _ignore, [], activity, [f"{password}\n".encode()])
+    with console.work("smoke test") as activity:
+        smoke_test(
+            lambda path: deployer.get(names, path),
+            activity.say,
+            names.url,
+            patience_seconds=deployer.smoke_seconds,
+        )
+
+
+# -- internals ------------------------------------------------------------------------------------
+
+
+def _run(
+    place: Place,
+    words: Sequence[str],
+    take: Callable[[bytes], None],
+    said: list[str],
+    activity: Activity | None = None,
+    source: Iterable[bytes] = (),
+) -> None:
+    """Run a program of the image.
+
+    Args:
+        place: where.
+        words: the command.
+        take: called with what it writes.
+        said: gets the lines of its standard error.
+        activity: shows them.
+        source: what it reads.
+
+    Raises:
+        SuiteError: it failed; the message is its own.
+    """
+
+    def tell(line: str) -> None:
+        said.append(line)
+        if activity and not WHOLE.fullmatch(line):
+            activity.line(line)
+
+    status = place.data.pipe(
+        place.owner, place.names, words, source=source, take=take, on_line=tell
+    )
+    if status:
+        told = said[-1].partition(": ")[2] if said else ""
+        hint = ""
+        if status == 64 or (status == 78 and "database needs" in told):
+            hint = "the release that runs is of an image from before these verbs: deploy it anew"
+        raise SuiteError(
+            told or f"{' '.join(words[:3])} ended with exit status {status}",
+            hint=hint or None,
+            output="\n".join(said),
+        )
+
+
+class _Progress:
+    """Says now and then how many bytes have passed."""
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+        self._bytes = 0
+        self._said_at = time.monotonic()
+
+    def counting(self, take: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """Return a function that counts, and passes on, what it is called with."""
+
+        def counted(data: bytes) -> None:
+            take(data)
+            self._count(data)
+
+        return counted
+
+    def counted(self, source: Iterable[bytes]) -> Iterable[bytes]:
+        """Yield what a source yields, counted."""
+        for data in source:
+            yield data
+            self._count(data)
+
+    def _count(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if time.monotonic() - self._said_at >= PROGRESS_SECONDS:
+            self._said_at = time.monotonic()
+            self._activity.line(_size(self._bytes))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
+def _ignore(_: bytes) -> None:
+    """Take what nobody needs."""

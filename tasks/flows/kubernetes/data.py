@@ -1,0 +1,47 @@
+"""Runs the image's programs on a branch's data, in a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from tasks.core.environment import Owner
+from tasks.core.names import Names
+from tasks.flows.kubernetes.branch_secret import read_secret
+from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.services import choose_container
+
+
+class ClusterData:
+    """Runs programs in PHP's container of a pod of web; errors as for ``DataPort``."""
+
+    def __init__(self, context: ClusterContext) -> None:
+        self._context = context
+
+    def pipe(
+        self,
+        owner: Owner,
+        names: Names,
+        words: Sequence[str],
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Run a command in PHP's container of the newest ready pod; return its exit status."""
+        self._context.namespace(owner, names)
+        cluster = self._context.cluster
+        place = choose_container(cluster, names, "")
+        redactor = self._context.redactor
+        return cluster.pipe(
+            names.namespace,
+            place.pod,
+            place.container,
+            words,
+            source=source,
+            take=take,
+            on_line=lambda line: on_line(redactor(line)),
+        )
+
+    def admin_password(self, names: Names) -> str:
+        """Return the password of the first administrator, and mask it from now on."""
+        return read_secret(self._context.cluster, names, self._context.redactor)["admin_password"]

@@ -1,0 +1,432 @@
+"""`mautic database dump|load|reset`: on a real server, with the recorded schemas of Mautic."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+import pytest
+
+from tests.integration.standin_support import container, pair, until
+from tests.support.controlplane import free_ports
+from tests.support.images import standin
+from tests.support.masking import ROWS, VERSIONS, fill
+
+if TYPE_CHECKING:
+    import docker
+
+ROOT_PASSWORD = "of the root"
+PASSWORD = "of the branch"
+FAILED, IN_VAIN, REFUSED, UNSUPPORTED = 1, 75, 77, 65
+BIG_ROWS = 15_000
+KILLS = 5
+
+
+@dataclass
+class Branch:
+    """A branch's database, and the image beside it.
+
+    Attributes:
+        name: of the database and of its user.
+        client: name of the container of the mautic image.
+    """
+
+    name: str
+    client: str
+    port: int
+
+    def argv(self, verb: str) -> list[str]:
+        given = {
+            "MAUTIC_DB_HOST": "127.0.0.1",
+            "MAUTIC_DB_PORT": str(self.port),
+            "MAUTIC_DB_DATABASE": self.name,
+            "MAUTIC_DB_USER": self.name,
+            "MAUTIC_DB_PASSWORD": PASSWORD,
+            "MAUTIC_SITE_URL": "https://a.test",
+            "MAUTIC_DB_SWAP_WAIT": "1",
+            "MAUTIC_MIGRATE_LOCK_WAIT": "60",
+        }
+        options = [each for name, value in given.items() for each in ("--env", f"{name}={value}")]
+        return ["docker", "exec", "-i", *options, self.client, "mautic", "database", verb]
+
+    def run(self, verb: str, sent: bytes = b"") -> tuple[int, bytes, str]:
+        """Run a verb; return exit status, stdout and stderr."""
+        done = subprocess.run(self.argv(verb), input=sent, capture_output=True, check=False)
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    def ok(self, verb: str, sent: bytes = b"") -> bytes:
+        status, out, said = self.run(verb, sent)
+        assert status == 0, said
+        return out
+
+    def connect(self, user: str = "root") -> pymysql.Connection[Any]:
+        password = ROOT_PASSWORD if user == "root" else PASSWORD
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user=user, password=password, autocommit=True
+        )
+
+    def ask(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements in the branch's database; return the last one's answer."""
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(f"USE `{self.name}`")
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def beside(self) -> set[str]:
+        """Return the databases beside the branch's own."""
+        return {name for (name,) in self.ask("SHOW DATABASES") if name.startswith(f"{self.name}__")}
+
+    def tables(self) -> set[str]:
+        return {name for (name,) in self.ask("SHOW TABLES")}
+
+
+class Server:
+    """A database server, and a container of the mautic image that reaches it."""
+
+    def __init__(self, client: str, port: int) -> None:
+        self._client, self._port = client, port
+
+    def branch(self, version: str = "") -> Branch:
+        """Create a branch's database, full of a Mautic's tables, or empty."""
+        made = Branch(f"mt_{secrets.token_hex(4)}", self._client, self._port)
+        with closing(made.connect()) as connection, connection.cursor() as cursor:
+            if version:
+                fill(connection, made.name, version)
+            else:
+                cursor.execute(f"CREATE DATABASE {made.name}")
+            cursor.execute(f"CREATE USER {made.name} IDENTIFIED BY '{PASSWORD}'")
+            pattern = made.name.replace("_", r"\_")
+            for own in (pattern, rf"{pattern}\_\_%"):
+                cursor.execute(f"GRANT ALL ON `{own}`.* TO {made.name}")
+        return made
+
+
+@pytest.fixture(scope="module")
+def server(engine: docker.DockerClient) -> Iterator[Server]:
+    (port,) = free_ports(1)
+    with (
+        container(
+            engine,
+            standin(engine, "database"),
+            environment={"MYSQL_ROOT_PASSWORD": ROOT_PASSWORD},
+            ports={"3306/tcp": ("127.0.0.1", port)},
+            tmpfs={
+                "/var/lib/mysql": "uid=999,gid=999",
+                "/tmp": "",
+                "/run/mysqld": "uid=999,gid=999",
+            },
+        ),
+        container(engine, pair(engine)[0], ["sleep", "3600"], network_mode="host") as client,
+    ):
+        made = Server(client.name, port)
+
+        def answers() -> bool:
+            try:
+                Branch("", "", port).connect().close()
+            except pymysql.MySQLError:
+                return False
+            return True
+
+        until("database", answers)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def source(server: Server) -> Branch:
+    """A full database, that tests only read."""
+    made = server.branch(VERSIONS[-1])
+    made.ask(
+        r"INSERT INTO leads (is_published, points, date_added, lastname, internal) VALUES"
+        r" (1, 0, NOW(), 'new\nline \\ \' \0 \Z end \r`', NULL)",
+        "CREATE TABLE odd (`a``b` VARBINARY(9), f DOUBLE, d DECIMAL(20,10), t TIMESTAMP(6) NULL,"
+        " e ENUM('x', 'it''s'), b BIT(12)) COMMENT 'two\\nlines'",
+        "INSERT INTO odd VALUES (x'00ff0a27', 0.1e-7, 1234567890.0123456789,"
+        " '2024-05-17 10:11:12.654321', 'it''s', b'101010101010'),"
+        " (NULL, NULL, NULL, NULL, 'x', 0)",
+        "ALTER TABLE odd ADD id INT AUTO_INCREMENT PRIMARY KEY, AUTO_INCREMENT = 77",
+    )
+    return made
+
+
+def content(branch: Branch) -> dict[str, Any]:
+    """Return each table's definition and rows."""
+    with closing(branch.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"USE `{branch.name}`")
+        found = {}
+        for table in branch.tables():
+            cursor.execute(f"SHOW CREATE TABLE `{table}`")
+            definition = cursor.fetchall()[0][1]
+            cursor.execute(f"SELECT * FROM `{table}`")  # noqa: S608
+            found[table] = (definition, cursor.fetchall())
+        return found
+
+
+@pytest.fixture(scope="module")
+def dump(source: Branch) -> bytes:
+    return source.ok("dump")
+
+
+def test_a_dump_is_the_same_in_another_database(
+    server: Server, source: Branch, dump: bytes
+) -> None:
+    status, again, said = source.run("dump")
+    assert status == 0
+    assert again == dump
+    told = json.loads(said.rsplit("dump: whole ", 1)[1])
+    assert told["bytes"] == len(dump)
+    assert told["sha256"] == hashlib.sha256(dump).hexdigest()
+    assert told["rows"]["leads"] == ROWS + 1
+    assert len(told["migrations"]) == ROWS
+    assert told["mautic"]
+
+    other = server.branch()
+    other.ok("load", dump)
+    assert content(other) == content(source)
+    assert other.beside() == set()
+    # Over what is there: nothing of it is left, and foreign keys are the branch's own.
+    other.ask("CREATE TABLE stranger (id INT PRIMARY KEY)", "DELETE FROM audit_log")
+    other.ok("load", dump)
+    assert content(other) == content(source)
+    keys = (
+        "SELECT COUNT(*), SUM(unique_constraint_schema = DATABASE()) FROM"
+        " information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
+    )
+    assert other.ask(keys) == source.ask(keys)
+    assert other.ok("dump") == dump
+
+
+def test_a_dump_is_one_moment_and_holds_nobody_up(source: Branch) -> None:
+    """Rows that come after it has begun are not in it, and a table's definition may change."""
+    with subprocess.Popen(
+        source.argv("dump"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout
+        assert running.stdout.read(10)
+        source.ask("SET lock_wait_timeout = 5", "ALTER TABLE odd COMMENT 'another'")
+        running.stdout.read()
+        assert running.wait() == 0
+    source.ask("ALTER TABLE odd COMMENT 'two\\nlines'")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda whole: whole[: len(whole) // 2], "cut off"),
+        (lambda whole: whole[:-8], "cut off"),
+        (lambda _: b"", "cut off"),
+        (lambda _: b"SET x = 1;\n" * 999, "no dump"),
+        (lambda whole: whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:], ""),
+        (lambda whole: packed([b"DROP DATABASE mysql;\n", *lines(whole)]), "none of a dump"),
+        (lambda whole: packed(lines(whole)[:-1]), "not whole"),
+        (lambda whole: packed(lines(whole)[:-2] + lines(whole)[-1:]), "not whole"),
+        (lambda whole: packed([*lines(whole), b"SET NAMES utf8mb4;\n"]), "after its end"),
+        (lambda whole: packed([b"INSERT INTO `users` (x) VALUES (1);\n", *lines(whole)]), ""),
+    ],
+)
+def test_a_damaged_dump_changes_nothing(
+    server: Server, dump: bytes, change: Any, named: str
+) -> None:
+    branch = server.branch()
+    branch.ask("CREATE TABLE mine (v INT)", "INSERT INTO mine VALUES (7)")
+    status, _, said = branch.run("load", change(dump))
+    assert status == FAILED, said
+    assert named in said
+    assert "PHP" not in said
+    assert branch.ask("SELECT v FROM mine") == [(7,)]
+    assert branch.tables() == {"mine"}
+    assert branch.beside() == set()
+
+
+def lines(whole: bytes) -> list[bytes]:
+    return gzip.decompress(whole).splitlines(keepends=True)
+
+
+def packed(text: Sequence[bytes]) -> bytes:
+    return gzip.compress(b"".join(text))
+
+
+def test_a_reset_leaves_nothing(server: Server, dump: bytes) -> None:
+    branch = server.branch()
+    branch.ok("reset")
+    branch.ok("load", dump)
+    assert json.loads(branch.ok("content"))["leads"] == ROWS + 1
+    branch.ok("reset")
+    assert branch.tables() == branch.beside() == set()
+    assert json.loads(branch.ok("content")) == {}
+    branch.ok("load", dump)
+    assert branch.tables()
+
+
+def test_what_is_in_the_way_is_named_and_nothing_is_changed(server: Server, dump: bytes) -> None:
+    branch = server.branch()
+    branch.ask("CREATE TABLE mine (v INT)", "INSERT INTO mine VALUES (7)")
+    with closing(branch.connect(branch.name)) as busy, busy.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{branch.name}`.mine READ")
+        for verb, sent in (("load", dump), ("reset", b"")):
+            status, _, said = branch.run(verb, sent)
+            assert status == IN_VAIN
+            assert "failed [database-in-use]: tables of" in said
+        cursor.execute("UNLOCK TABLES")
+    assert branch.tables() == {"mine"}
+
+    branch.ask("CREATE VIEW seen AS SELECT v FROM mine")
+    for verb, sent, expected in (("load", dump, FAILED), ("reset", b"", FAILED)):
+        status, _, said = branch.run(verb, sent)
+        assert (status, "view seen" in said) == (expected, True)
+    status, out, said = branch.run("dump")
+    assert (status, out, "view seen" in said) == (UNSUPPORTED, b"", True)
+    branch.ask("DROP VIEW seen")
+
+    pattern = branch.name.replace("_", r"\_") + r"\_\_%"
+    branch.ask(f"REVOKE ALL ON `{pattern}`.* FROM {branch.name}")
+    status, _, said = branch.run("load", dump)
+    assert status == REFUSED
+    assert "Deploy the branch again" in said
+    assert branch.ask("SELECT v FROM mine") == [(7,)]
+
+
+@pytest.fixture(scope="module")
+def big(server: Server) -> tuple[Branch, bytes]:
+    """A database that takes a while, and its dump."""
+    branch = server.branch(VERSIONS[-1])
+    branch.ask(
+        "INSERT INTO audit_log (user_id, user_name, bundle, object, object_id, action, details,"
+        " date_added, ip_address) SELECT 1, 'x', 'b', 'o', seq, 'a', REPEAT(MD5(seq), 9), NOW(),"
+        " '::1' FROM seq_1_to_15000"
+    )
+    return branch, branch.ok("dump")
+
+
+@pytest.mark.parametrize("verb", ["load", "reset"])
+def test_killed_anywhere_it_is_the_old_or_the_new_and_the_same_again_finishes(
+    server: Server, big: tuple[Branch, bytes], dump: bytes, verb: str
+) -> None:
+    _, sent = big
+    branch = server.branch()
+    branch.ok("load", dump)
+    old = branch.tables()
+    started = time.monotonic()
+    branch.ok(verb, sent)
+    seconds = time.monotonic() - started
+    new = branch.tables()
+    seen = set()
+    for turn in range(KILLS):
+        branch.ok("load", dump)
+        with subprocess.Popen(
+            branch.argv(verb), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as running:
+            assert running.stdin
+            if turn % 2:
+                time.sleep(seconds * turn / KILLS)
+            try:
+                # Sent in two parts, so that it is surely cut in the middle of the others.
+                running.stdin.write(sent[: len(sent) * turn // KILLS])
+                running.stdin.flush()
+                if turn % 2:
+                    running.stdin.write(sent[len(sent) * turn // KILLS :])
+                    running.stdin.flush()
+            except BrokenPipeError:
+                pass
+            time.sleep(0.1 * (turn % 3))
+            killed = [
+                "docker",
+                "exec",
+                "-u",
+                "0",
+                branch.client,
+                "pkill",
+                "-KILL",
+                "-f",
+                "load.php",
+            ]
+            subprocess.run(killed, check=False)
+        tables = branch.tables()
+        assert tables in (old, new), turn
+        seen.add(tables == old)
+        if verb == "load":
+            count = branch.ask("SELECT COUNT(*) FROM audit_log")
+            assert count in ([(ROWS,)], [(BIG_ROWS + ROWS,)]), turn
+        branch.ok(verb, sent)
+        assert branch.tables() == new
+        assert branch.beside() == set()
+    assert verb == "reset" or True in seen
+
+
+def test_two_at_once_both_end_with_one_of_the_two(
+    server: Server, big: tuple[Branch, bytes], dump: bytes
+) -> None:
+    _, other = big
+    branch = server.branch()
+    with subprocess.Popen(branch.argv("load"), stdin=subprocess.PIPE) as first:
+        assert first.stdin
+        first.stdin.write(other[:-100])
+        first.stdin.flush()
+        with subprocess.Popen(branch.argv("load"), stdin=subprocess.PIPE) as second:
+            assert second.stdin
+            first.stdin.write(other[-100:])
+            first.stdin.close()
+            second.stdin.write(dump)
+            second.stdin.close()
+            assert first.wait() == 0
+            assert second.wait() == 0
+    assert branch.ask("SELECT COUNT(*) FROM audit_log")[0][0] in (ROWS, BIG_ROWS + ROWS)
+    assert branch.beside() == set()
+
+
+MEDIA = "/var/www/html/docroot/media"
+
+
+def test_uploads_come_back_as_they_were_or_stay(server: Server) -> None:
+    client = server.branch().client
+
+    def shell(script: str, user: str = "33") -> str:
+        argv = ["docker", "exec", "--user", user, "--workdir", MEDIA, client, "sh", "-euc", script]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+    def uploads(*words: str, sent: bytes = b"") -> tuple[int, bytes, str]:
+        argv = ["docker", "exec", "-i", client, "mautic", "uploads", *words]
+        done = subprocess.run(argv, input=sent, capture_output=True, check=False)
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    def seen() -> str:
+        return shell("find . -path ./css -prune -o -printf '%P %l\n' -type f -exec cat {} + | sort")
+
+    shell("mkdir -p files images dashboards; chown -R 33:33 .", "0")
+    shell("echo p >images/p; mkdir -p 'files/a b/ü'; cd 'files/a b/ü'; echo one >x; ln -s x l")
+    before = seen()
+    status, tar, said = uploads("dump")
+    assert status == 0
+    told = json.loads(said.rsplit("uploads: whole ", 1)[1])
+    assert told == {"bytes": len(tar), "sha256": hashlib.sha256(tar).hexdigest()}
+    size, digest = str(told["bytes"]), told["sha256"]
+
+    shell("rm -r 'files/a b'; echo other >images/p; echo new >dashboards/new")
+    other = seen()
+    damaged = tar[:600] + b"!" + tar[601:]
+    for sent, words in (
+        (tar[:700], (size, digest)),
+        (damaged, (size, digest)),
+        (tar, (size, "0" * 64)),
+        (b"no tar" * 999, (str(6 * 999), hashlib.sha256(b"no tar" * 999).hexdigest())),
+    ):
+        status, _, said = uploads("load", *words, sent=sent)
+        assert status == FAILED, said
+        assert "nothing was changed" in said
+        assert "PHP" not in said
+        assert seen() == other
+    # More may follow on the same stream: it is not waited for.
+    status, _, said = uploads("load", size, digest, sent=tar + b"more")
+    assert status == 0, said
+    assert seen() == before
+    for words in ((), ("load",), ("load", "x", digest), ("drop",)):
+        assert uploads(*words)[0] == 64

@@ -1,0 +1,66 @@
+"""A dump as a file: whole or not there, and damage is noticed."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.adapters.files.dump_file import DumpFile, DumpWriter, new_dump
+from tasks.core.dump_manifest import DATABASE, UPLOADS, Member
+from tasks.core.errors import InputError, SuiteError, UnreadableError
+from tests.unit.core.test_dump_manifest import MANIFEST
+
+
+def fill(writer: DumpWriter) -> None:
+    for name, parts in ((DATABASE, (b"\x00\xff", b"")), (UPLOADS, (b"files",))):
+        with writer.member(name) as take:
+            for part in parts:
+                take(part)
+    writer.finish(replace(MANIFEST, members=writer.members))
+
+
+def test_a_dump_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "own.zip"
+    path.write_text("an older one")
+    with new_dump(path) as writer:
+        fill(writer)
+        assert path.read_text() == "an older one"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    found = DumpFile(path)
+    manifest = found.manifest()
+    found.check(manifest)
+    assert manifest.members[DATABASE].bytes == 2
+    assert b"".join(found.read(DATABASE)) == b"\x00\xff"
+    wrong = replace(manifest, members={**manifest.members, DATABASE: Member(2, "0" * 64)})
+    with pytest.raises(UnreadableError, match="is damaged"):
+        found.check(wrong)
+
+
+@pytest.mark.parametrize("failure", [SuiteError("lost"), KeyboardInterrupt(), OSError("full")])
+def test_what_ends_before_its_end_leaves_no_file(tmp_path: Path, failure: BaseException) -> None:
+    with (
+        pytest.raises((SuiteError, KeyboardInterrupt)),
+        new_dump(tmp_path / "own.zip") as writer,
+        writer.member(DATABASE) as take,
+    ):
+        take(b"half")
+        raise failure
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_dump_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.zip"
+    with pytest.raises(InputError):
+        DumpFile(path).manifest()
+    with pytest.raises(InputError), new_dump(tmp_path / "none" / "own.zip"):
+        pass
+    path.write_bytes(b"PK")
+    with pytest.raises(UnreadableError):
+        DumpFile(path).manifest()
+    with new_dump(path) as writer, writer.member(DATABASE) as take:
+        take(b"alone")
+    with pytest.raises(UnreadableError):
+        DumpFile(path).manifest()
