@@ -14,6 +14,7 @@ from tasks.app.paths import ROOT
 from tasks.app.session import Session
 from tasks.core import door
 from tasks.core.environment import Owner
+from tasks.core.environment_data import check_choice
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
@@ -76,22 +77,31 @@ def find_existing(session: Session, env: str, branch: str | None) -> ExistingEnv
 # -- deploying ------------------------------------------------------------------------------------
 
 
-def request(session: Session, env: str, branch: str | None, tag: str = "") -> Request:
+def request(
+    session: Session, env: str, branch: str | None, tag: str = "", data: str = ""
+) -> Request:
     """Return the request to deploy the images of a tag, or of what is checked out.
+
+    Args:
+        data: what a new environment begins with, or an empty string for its setting.
 
     Raises:
         RefusedError: the environment is protected, and what is checked out may not go there, or is
             not what the tag says.
-        InputError: a sparse checkout leaves out a file that the deploy needs.
+        InputError: a sparse checkout leaves out a file that the deploy needs, or there is no such
+            data.
     """
+    if data:
+        check_choice(data)
     names = session.names(env, branch)
     repository = session.git.repository()
     if tag and not session.settings.environment(names.environment).protected:
         _require_files(session, names.environment)
-        return Request(wiring.settled(session, names), repository, user_at_host(), tag)
+        names = wiring.settled(session, names)
+        return Request(names, repository, user_at_host(), tag, data=data)
     checkout = _guarded(session, names, tag)
     names = wiring.settled(session, names)
-    return Request(names, repository, user_at_host(), checkout.tag, checkout.commit)
+    return Request(names, repository, user_at_host(), checkout.tag, checkout.commit, data=data)
 
 
 def rollback_request(session: Session, env: str, branch: str | None, tag: str) -> Request:

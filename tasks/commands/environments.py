@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from tasks.flows.target import Request
 
 
-@task(help={"tag": "tag of the images (default: that of the commit checked out)"})
+@task(
+    help={
+        "tag": "tag of the images (default: that of the commit checked out)",
+        "data": "what a new environment begins with: empty, or seed:ID (default: its setting)",
+    }
+)
 def deploy(
     session: Session,
     env: str = "",
     branch: str | None = None,
     tag: str = "",
+    data: str = "",
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -28,7 +34,7 @@ def deploy(
     from tasks.app import environments
 
     as_json = check_format(format)
-    request = environments.request(session, env, branch, tag)
+    request = environments.request(session, env, branch, tag, data)
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 

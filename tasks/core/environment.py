@@ -123,12 +123,15 @@ class Record:
         url: the site's URL.
         expires_at: when it may be swept away, ISO 8601, or an empty string.
         history: the successful deployments, the newest last.
+        data: what its database began with (``environment_data``), or an empty string if it is
+            older than that choice.
     """
 
     state: Annotated[State, BeforeValidator(_known_state)]
     url: str
     expires_at: str = ""
     history: tuple[Release, ...] = ()
+    data: str = ""
 
     @property
     def current(self) -> Release | None:

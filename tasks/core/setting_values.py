@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from tasks.core.environment_data import CHOICE
 from tasks.core.errors import InputError
 from tasks.core.images.findings import IGNORED, parse_ignored
 from tasks.core.names import PROJECT_MAX
@@ -46,6 +47,7 @@ _IMAGE = (
 """As in tasks/core/images/reference.py."""
 
 PATTERNS = {
+    CHOICE: "must be empty, or seed:ID of a seed",
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
     _PROJECT: f"must be a letter and at most {PROJECT_MAX - 1} more of a-z, 0-9 and '-'",
     _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
@@ -101,6 +103,14 @@ KeyArn = Annotated[str, StringConstraints(pattern=_KEY)]
 PinnedImage = Annotated[str, StringConstraints(pattern=_BY_DIGEST)]
 Variable = Annotated[str, StringConstraints(pattern=_VARIABLE)]
 SeedStoreAddress = Annotated[str, StringConstraints(pattern=_SEED_STORE)]
+DataChoice = Annotated[
+    str,
+    StringConstraints(pattern=CHOICE),
+    Field(
+        description="What a new branch's database begins with, unless `inv deploy --data` says "
+        "otherwise: `empty`, a fresh installation, or `seed:ID`, masked data."
+    ),
+]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 

@@ -50,6 +50,7 @@ from tasks.core.setting_values import (
     REPOSITORY,
     Count,
     DatabaseHost,
+    DataChoice,
     DebianRelease,
     Duration,
     HostTemplate,
@@ -96,9 +97,7 @@ class Images(Strict):
     """What the two images are made of."""
 
     debian: DebianRelease = Field("trixie", description="Debian release of both images' base.")
-    php: PhpVersion = Field(
-        "8.4", description="PHP version, as Debian packages it in that release."
-    )
+    php: PhpVersion = Field("8.4", description="PHP version that Debian packages in that release.")
     mautic: ImageReference = Field(
         "mautic/mautic:7.2-fpm", description="Image that Mautic's code is copied from."
     )
@@ -367,6 +366,7 @@ class Environment(Strict):
     replicas: Count | None = Field(
         None, description="Kubernetes only: web pods; overrides the values files."
     )
+    data: DataChoice = "empty"
     cluster_objects: tuple[ObjectGlob, ...] = Field(
         (),
         description="Kubernetes only: objects, as globs of `kind/name` "

@@ -51,6 +51,8 @@ def run_deploy(
         steps = plan.steps
         if not steps:
             console.say(f"{plan.title}: everything is as it should be")
+        elif plan.kept:
+            console.warn(plan.title)
         for step in steps:
             reason = f" ({step.reason})" if step.reason else ""
             console.say(f"  {step.verb:<7} {step.subject}{reason}")

@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from tasks.adapters.http import Response
 from tasks.core import door
 from tasks.core.environment import Holder, Owner, Record, Release, State
+from tasks.core.environment_data import EMPTY
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.plan import Step
@@ -36,6 +37,7 @@ class Request:
         commit: the tag's full commit, or empty if unknown.
         rollback: whether this goes back to a release that was deployed before.
         pinned: whether a release of another commit is refused, as by a protected environment.
+        data: what a new environment's database begins with, or an empty string for the default.
     """
 
     names: Names
@@ -45,6 +47,7 @@ class Request:
     commit: str = ""
     rollback: bool = False
     pinned: bool = False
+    data: str = ""
 
     @property
     def owner(self) -> Owner:
@@ -118,6 +121,7 @@ class DeployPlan(ABC):
         record: the previous record, or None.
         expires_at: when the environment expires, or an empty string.
         mail_url: where the mails are shown that the environment sends; empty if nowhere.
+        data: what its database begins with, or has begun with.
     """
 
     request: Request
@@ -125,6 +129,7 @@ class DeployPlan(ABC):
     record: Record | None
     expires_at: str
     mail_url: str = ""
+    data: str = EMPTY
 
     @property
     @abstractmethod
@@ -136,7 +141,13 @@ class DeployPlan(ABC):
         """The plan's title."""
         verb = "roll back" if self.request.rollback else "deploy"
         names = self.request.names
-        return f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
+        title = f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
+        return f"{title}, {self.kept}" if self.kept else title
+
+    @property
+    def kept(self) -> str:
+        """That the environment has other data already than was asked for; empty if not."""
+        return "" if self.request.data in {"", self.data} else f"which keeps its data ({self.data})"
 
     @property
     def is_first(self) -> bool:
@@ -157,6 +168,7 @@ class DeployPlan(ABC):
             "tag": self.release.tag,
             "commit": self.release.commit,
             "images": self.images,
+            "data": self.data,
             "steps": [asdict(step) for step in self.steps],
         }
 

@@ -175,8 +175,9 @@ def test_a_stranger_is_asked_for_the_password_that_inv_url_shows(world: World, s
 
 def test_a_second_deploy_changes_nothing(world: World, site: Site) -> None:
     before = {name: item.id for name, item in world.containers(MAIN).items()}
-    done = world.ok("deploy", "--tag", world.tag())
+    done = world.ok("deploy", "--tag", world.tag(), "--data", "seed:1")
     assert "everything is as it should be" in done.stderr
+    assert "which keeps its data (empty)" in done.stderr
     assert "password" not in done.stderr
     assert {name: item.id for name, item in world.containers(MAIN).items()} == before
 
@@ -232,7 +233,11 @@ def test_console_and_shell_pass_words_and_exit_status_on(world: World, site: Sit
 
 def test_branches_stand_side_by_side_and_go_alone(world: World, site: Site) -> None:
     branch = "feature/Side_by-side"
-    deployed = world.ok("deploy", "--branch", branch, "--tag", world.tag())
+    to_it = ("deploy", "--branch", branch, "--tag", world.tag())
+    planned = world.ok(*to_it, "--data", "seed:1", "--dry-run").stdout
+    assert "with data of seed:1" in planned
+    assert "there is no such data" in world.run(*to_it, "--data", "copy").stderr
+    deployed = world.ok(*to_it)
     url = deployed.stdout.splitlines()[-1]
     slug = url.removeprefix("http://").partition(".")[0]
     assert world.get(slug, "/s/login").status_code == 200
@@ -248,8 +253,8 @@ def test_branches_stand_side_by_side_and_go_alone(world: World, site: Site) -> N
     assert "only_main" not in tables.split()
     world.ok(*on_database, query.format("DROP TABLE only_main"))
 
-    planned = world.ok("cleanup", "--branch", branch, "--dry-run").stdout
-    assert f"volume {world.namespace(slug)}_database" in planned
+    removing = world.ok("cleanup", "--branch", branch, "--dry-run").stdout
+    assert f"volume {world.namespace(slug)}_database" in removing
     assert len(world.containers(slug)) == len(SERVICES)
     removed = world.ok("cleanup", "--branch", branch)
     assert f"removed volume {world.namespace(slug)}_database" in removed.stderr

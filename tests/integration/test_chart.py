@@ -58,6 +58,7 @@ RULES: Values = json.loads((CHART / "variables.json").read_text())
 VALID = {
     RULES["MAUTIC_MIGRATE_WAIT"]["pattern"]: "77",
     RULES["MAUTIC_DB_OWN"]["pattern"]: "0",
+    RULES["MAUTIC_SNAPSHOTS"]["pattern"]: "7",
     RULES["MAUTIC_LOCALE"]["pattern"]: "fr",
     RULES["MAUTIC_WORKER_MEMORY_LIMIT"]["pattern"]: "77M",
     RULES["MAUTIC_CRON_TIME_ZONE"]["pattern"]: "Asia/Tokyo",

@@ -17,6 +17,7 @@ from tasks.core.compose.reconcile import (
     sort_services,
 )
 from tasks.core.compose.record import CODE, ComposeRecord
+from tasks.core.environment_data import choose
 from tasks.core.errors import RegistryError, SuiteError
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
@@ -49,7 +50,8 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
     inventory = context.inventory(request.owner, request.names)
     release = request.release(inventory.record, find_images)
     database = _database(context, inventory.record)
-    services = wanted_services(context, request, release, database)
+    data = choose(request.data, context.own.data, inventory.record, protected=context.own.protected)
+    services = wanted_services(context, request, release, database, data)
     done = migration(services, _code(context, release.mautic))
     return ComposePlan(
         request=request,
@@ -63,6 +65,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         migrate=migration_reason(done, inventory.record, release.mautic),
         seed=_lacks_secrets(context, request, inventory),
         leftovers=tuple(item.id for item in inventory.leftovers),
+        data=data,
     )
 
 

@@ -10,13 +10,16 @@ from tasks.core import door
 from tasks.core.compose.reconcile import WantedService, read_services
 from tasks.core.compose.record import RECORD, REPOSITORY
 from tasks.core.environment import Release
+from tasks.core.environment_data import seed_database
 from tasks.flows.compose.context import SECRETS, ComposeContext
 from tasks.flows.compose.plan import MIGRATE
 from tasks.flows.compose.platform import MAIL_ADDRESS
 from tasks.flows.target import ADMIN, Request
 
 
-def project(context: ComposeContext, request: Request, release: Release, database: str) -> Compose:
+def project(
+    context: ComposeContext, request: Request, release: Release, database: str, data: str
+) -> Compose:
     """Return a branch's Compose project for a release.
 
     Args:
@@ -24,6 +27,7 @@ def project(context: ComposeContext, request: Request, release: Release, databas
         release: its images. Without a time, labels about the deployment are left out, so that
             services can be compared.
         database: the database's image.
+        data: what the branch's database begins with.
     """
     names, owner = request.names, request.owner
     platform = context.platform
@@ -41,6 +45,7 @@ def project(context: ComposeContext, request: Request, release: Release, databas
         "DATABASE_USER": names.database_user,
         "PLATFORM_NETWORK": platform.name,
         "ADMIN_USERNAME": ADMIN,
+        "SEED": seed_database(data, context.settings.project),
         "MAILER_DSN": f"smtp://{MAIL_ADDRESS}" if platform.has_mail() else "null://null",
         "DOOR_PASSWORD_FILE": f"{SECRETS}/{door.KEY}" if context.own.has_password else "",
         "DOOR_EXEMPT": " ".join(context.own.door_exempt),
@@ -68,11 +73,12 @@ def _labelled(context: ComposeContext, request: Request) -> str:
 
 
 def wanted_services(
-    context: ComposeContext, request: Request, release: Release, database: str
+    context: ComposeContext, request: Request, release: Release, database: str, data: str
 ) -> dict[str, WantedService]:
     """Return the wanted services of a release, without labels about the deployment.
 
     Arguments as for ``project``.
     """
     anonymous = replace(release, deployed_at="")
-    return read_services(project(context, request, anonymous, database).config(profiles=[MIGRATE]))
+    compose = project(context, request, anonymous, database, data)
+    return read_services(compose.config(profiles=[MIGRATE]))

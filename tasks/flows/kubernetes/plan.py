@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.adapters.kubernetes.helm import Revision
 from tasks.core.environment import State
+from tasks.core.environment_data import EMPTY
 from tasks.core.kubernetes.crons import NEEDS_IMAP
 from tasks.core.kubernetes.manifests import SECRET
 from tasks.core.kubernetes.record import ClusterRecord
@@ -65,7 +66,9 @@ class ClusterPlan(DeployPlan):
         database = self.release.mautic if self.makes_database else record.database
         if self.provisioned:
             database = ""
-        return replace(record, state=state, expires_at=self.expires_at, database=database)
+        return replace(
+            record, state=state, expires_at=self.expires_at, database=database, data=self.data
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
@@ -99,6 +102,8 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("create", f"database {names.database}")
     if plan.provisioned and plan.is_first:
         yield Step("create", f"database {names.database}", "by the platform's provisioner")
+    if plan.is_first and plan.data != EMPTY:
+        yield Step("fill", f"database {names.database}", f"with data of {plan.data}")
     if plan.quiesces:
         yield Step("quiesce", "workers and crons", "while the database is migrated")
     for name in plan.kept_off:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.core import door
 from tasks.core.environment import Release
+from tasks.core.environment_data import choose, seed_database
 from tasks.core.errors import EngineError, RegistryError
 from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.mail import catches_mail
@@ -50,7 +51,9 @@ def plan_deploy(
     exists = found is not None
     record = record_of(found) if found else None
     release = request.release(record, find_images)
+    data = choose(request.data, own.data, record, protected=own.protected)
     values = _values(context, names, release)
+    values["data"] = {"seed": seed_database(data, context.settings.project)}
     merged = merge_values(context.root, own.values, values)
     kept_off = tuple(unsupported_crons(merged, context.settings.images.php))
     if kept_off:
@@ -93,6 +96,7 @@ def plan_deploy(
         kept_off=kept_off,
         no_catcher=no_catcher,
         mail_url=f"{names.url}{door.MAIL_PATH}" if shows_mail else "",
+        data=data,
     )
     return replace(plan, steps=tuple(decide(plan, exists=exists)))
 

@@ -49,6 +49,14 @@ def test_the_database_is_there_before_it_is_migrated_and_the_services_come_after
     ]
 
 
+def test_a_new_database_is_filled_before_it_is_migrated() -> None:
+    plan = replace(PLAN, migrate="it was never migrated", data="seed:1")
+    assert "fill" not in {step.verb for step in plan.steps}
+    new = [(step.verb, step.reason) for step in replace(plan, record=None).steps]
+    filled = new.index(("fill", "with data of seed:1"))
+    assert new[filled + 1] == ("migrate", "it was never migrated")
+
+
 def test_what_works_on_the_database_is_restarted_around_a_migration() -> None:
     steps = {step.subject: step.verb for step in replace(PLAN, migrate="new image").steps}
     assert steps == {

@@ -55,6 +55,16 @@ def test_a_first_deploy_makes_everything() -> None:
     ]
 
 
+def test_a_new_database_is_filled_and_one_that_has_data_keeps_it() -> None:
+    seeded = replace(PLAN, record=None, history=(), data="seed:1")
+    assert ("fill", "with data of seed:1") in told(seeded)
+    assert seeded.before(State.DEPLOYING).data == seeded.as_dict()["data"] == "seed:1"
+    asked = replace(PLAN, request=replace(REQUEST, data="seed:1"))
+    assert told(asked) == []
+    assert asked.title.endswith("(1a2b3c4d), which keeps its data (empty)")
+    assert "keeps" not in replace(asked, data="seed:1").title
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
@@ -96,7 +106,8 @@ def test_what_has_changed_is_said(
 
 def test_the_record_of_a_deploy_under_way_knows_how_to_drop_the_database() -> None:
     before = PLAN.before(State.DEPLOYING)
-    assert before == replace(RECORD, state=State.DEPLOYING, expires_at="2026-02-01")
+    said = {"state": State.DEPLOYING, "expires_at": "2026-02-01", "data": "empty"}
+    assert before == replace(RECORD, **said)
     first = replace(PLAN, record=None, seed=("db_password",)).before(State.DEPLOYING)
     assert (first.database, first.url, first.history) == (RELEASE.mautic, NAMES.url, ())
 
