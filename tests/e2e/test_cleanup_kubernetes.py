@@ -56,7 +56,9 @@ def clean(site: KubeEnv, branch: str, **changes: Any) -> CompletedProcess[str]:
 @pytest.fixture
 def everywhere(site: KubeEnv) -> Iterator[str]:
     """The name of a ConfigMap that all namespaces have."""
-    others = [item["metadata"]["name"] for item in site.cluster.find("Namespace")]
+    found = [item["metadata"] for item in site.cluster.find("Namespace")]
+    # Those of the module before may still be going.
+    others = [meta["name"] for meta in found if "deletionTimestamp" not in meta]
     for namespace in others:
         put(site, "ConfigMap", namespace, "mesh-root")
     yield "mesh-root"

@@ -22,7 +22,7 @@ import pytest
 from tasks.adapters.files.lock import state_folder
 from tasks.core.repository import canonical
 from tests.support.faults import FaultyProxy
-from tests.support.kube_cli import ON, PLATFORM, KubeEnv, with_remote
+from tests.support.kube_cli import MAIL, ON, PLATFORM, KubeEnv, with_remote
 from tests.support.planting import is_there, listed, origin, plant, remove
 from tests.support.terminal import Terminal
 
@@ -114,8 +114,10 @@ def test_status_shows_what_runs(site: KubeEnv) -> None:
         part["service"]: part
         for part in json.loads(site.ok("status", *ON, "--format", "json").stdout)
     }
-    assert {"web", "worker-email", "worker-hit", "cron"} <= parts.keys()
+    assert {"web", "worker-email", "worker-hit", "cron", "mail"} <= parts.keys()
     assert (parts["web"]["state"], parts["web"]["health"]) == ("running", "1/1 ready")
+    assert parts.pop("mail")["image"] == MAIL
+    assert "https://main.dev.example.com/_mail/\n" in site.ok("status", *ON).stderr
     assert {part["tag"] for part in parts.values() if part["image"]} == {FIRST}
     # The one pod of the scheduled commands was asked about each of them.
     told = parts["cron-import"]
@@ -139,7 +141,7 @@ def test_logs_come_from_every_container_with_its_name(site: KubeEnv) -> None:
     release = site.names(MAIN).release
     assert all(line.startswith(f"{release}-") and " | " in line for line in lines)
     seen = {line.partition(" | ")[0].split()[1] for line in lines}
-    assert seen == {"nginx", "fpm", "worker", "cron", "migrate"}
+    assert seen == {"nginx", "fpm", "worker", "cron", "migrate", "mail"}
     for service, containers in {
         "web": {"nginx", "fpm"},
         "nginx": {"nginx"},
