@@ -103,8 +103,8 @@ def _rules(path: Path) -> dict[str, Any]:
 
 def plan(session: Session, env: str, branch: str | None, contacts: int) -> SeedPlan:
     """Return what ``make`` would do; reads only. Errors as for ``make``."""
-    store = seed_store(session)
     place = find_place(session, env, branch)
+    store = seed_store(session)
     seed_order(session, place.names.environment, contacts)
     return SeedPlan(place.names.environment, place.names.database, contacts, str(store))
 
@@ -117,8 +117,8 @@ def make(session: Session, env: str, branch: str | None, contacts: int) -> Seed:
         InputError: there is no key, no such environment, or the rules cannot be read.
         SuiteError: it failed; nothing is kept then.
     """
-    store = seed_store(session)
     place = find_place(session, env, branch)
+    store = seed_store(session)
     order = seed_order(session, place.names.environment, contacts)
     with session.console.work(f"mask {place.names.database}") as activity:
         seed = make_seed(store, order, partial(mask, place), activity.line, now())
