@@ -9,8 +9,9 @@
 #   console ARG…       bin/console
 #   database VERB      create or drop a branch's database and user on a server; mask one into a seed, or
 #                      seed: the same to stdout; unseal a seed (from stdin, to stdout); clone a seed on
-#                      the same server; dump the database (to stdout), load a dump (from stdin), reset it,
-#                      or say what content it has; take a snapshot, list snapshots, restore one
+#                      the same server, or sow one (from stdin); dump the database (to stdout), load a
+#                      dump (from stdin), reset it, or say what content it has; take a snapshot, list
+#                      snapshots, restore one
 #   uploads VERB       dump what was uploaded (to stdout), or load it (from stdin)
 # Anything else is run as it is.
 set -eu
@@ -105,10 +106,11 @@ case $role in
       create | drop) program=database ;;
       mask | seed | unseal) program=mask ;;
       clone) program=clone ;;
+      sow) program=sow ;;
       dump) program=dump ;;
       load | reset | content) program=load ;;
       snapshot | snapshots | restore) program=snapshot ;;
-      *) refuse "database needs create, drop, mask, seed, unseal, clone, dump, load, reset, content, snapshot, snapshots or restore" ;;
+      *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, load, reset, content, snapshot, snapshots or restore" ;;
     esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php "/opt/mautic/$program.php" "$2"

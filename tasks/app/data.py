@@ -17,7 +17,16 @@ from tasks.app import wiring
 from tasks.app.environments import find_existing
 from tasks.app.session import Session
 from tasks.core.errors import InputError
-from tasks.flows.data import ChangePlan, Place, change, dump, plan_change, refuse_protected
+from tasks.flows.data import (
+    ChangePlan,
+    DumpSource,
+    Place,
+    Source,
+    change,
+    dump,
+    plan_change,
+    refuse_protected,
+)
 
 SNAPSHOTS = "snapshots"
 """The folder of dumps that are made before data is replaced, in that of the suite's state."""
@@ -48,43 +57,42 @@ class DataChange:
     """A load, a copy or a reset of a branch's data.
 
     Attributes:
-        source: what is loaded, in a few words; empty for a reset.
+        title: what is loaded, in a few words; empty for a reset.
+        has_uploads: whether uploads are replaced as well.
         replace: whether what is there may be replaced.
     """
 
     session: Session
     place: Place
     verb: str
-    source: str = ""
+    title: str = ""
+    has_uploads: bool = False
     replace: bool = True
 
     def plan(self) -> ChangePlan:
         """Return what would be done; reads only."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         snapshot = _snapshots() / self.place.names.namespace / f"{stamp}.zip"
-        return plan_change(self.place, self.verb, self.source, snapshot, replace=self.replace)
+        return plan_change(
+            *(self.place, self.verb, self.title, snapshot),
+            has_uploads=self.has_uploads,
+            replace=self.replace,
+        )
 
-    def run(self, path: Path | None) -> ChangePlan:
-        """Do it with the dump at a path, or None for a reset; return what was done."""
-        file = DumpFile(path) if path else None
+    def run(self, source: Source | None) -> ChangePlan:
+        """Do it, and return what was done."""
         me = this_run(self.verb)
-        return change(self.place, self.plan, file, me=me, console=self.session.console)
-
-
-def title_of(path: Path) -> str:
-    """Return what a dump holds, in a few words; errors as for ``DumpFile.manifest``."""
-    return DumpFile(path).manifest().title
+        return change(self.place, self.plan, source, me=me, console=self.session.console)
 
 
 @contextlib.contextmanager
-def passing_dump(session: Session, place: Place) -> Iterator[Path]:
+def passing_dump(session: Session, place: Place) -> Iterator[DumpSource]:
     """Dump a branch into a file that is removed again."""
     folder = _snapshots()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".copy-") as name:
         path = Path(name) / "dump.zip"
-        dump(place, path, session.console)
-        yield path
+        yield DumpSource(DumpFile(path), dump(place, path, session.console))
 
 
 def refuse_itself(target: Place, source: Place) -> None:

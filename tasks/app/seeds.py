@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tasks.adapters.aws.seed_bucket import SeedBucket
+from tasks.adapters.files.dump_file import DumpFile
 from tasks.adapters.seed_store import SeedFolder, SeedStore
 from tasks.app.data import find_place
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
 from tasks.core.errors import InputError, SettingsError
-from tasks.core.seeds import Seed
+from tasks.core.seeds import MANIFEST, Seed, check_id, read_manifest
 from tasks.core.setting_values import hours_of
-from tasks.flows.data import mask
+from tasks.flows.data import DumpSource, SeedSource, Source, mask
 from tasks.flows.seeds import (
     SeedOrder,
     SeedPlan,
@@ -73,17 +74,41 @@ def seed_order(session: Session, source: str, contacts: int) -> SeedOrder:
     Raises:
         InputError: there is no key, or the rules cannot be read.
     """
-    own = session.settings.seeds
-    key = os.environ.get(own.key, "")
+    rules = _rules(ROOT / session.settings.seeds.rules)
+    return SeedOrder(source, _key(session), rules, contacts)
+
+
+def find_source(session: Session, named: str) -> Source:
+    """Return what ``inv db.load`` was given: a dump's file, or ``seed:ID``.
+
+    Raises:
+        InputError: there is no such file or seed, or no key for it.
+        SettingsError: the settings do not say where seeds are kept.
+        UnreadableError: it is no dump, or is not whole.
+        SuiteError: the seed's manifest cannot be read.
+    """
+    kind, _, id_ = named.partition(":")
+    if kind != "seed":
+        file = DumpFile(Path(named))
+        return DumpSource(file, file.manifest())
+    store = seed_store(session)
+    text = b"".join(store.read(check_id(id_), MANIFEST)).decode(errors="replace")
+    return SeedSource(store, read_manifest(text, id_), _key(session))
+
+
+def _key(session: Session) -> str:
+    """Return the key of seeds; the redactor hides it from now on."""
+    name = session.settings.seeds.key
+    key = os.environ.get(name, "")
     session.redactor.add(key)
     if not _KEY.fullmatch(key):
         raise InputError(
-            f"the variable {own.key} must hold the seeds' key, 64 hexadecimal digits"
+            f"the variable {name} must hold the seeds' key, 64 hexadecimal digits"
             if key
-            else f"the variable {own.key}, which holds the seeds' key, is not set",
+            else f"the variable {name}, which holds the seeds' key, is not set",
             hint="make one with `openssl rand -hex 32`, and keep it as a masked variable of CI",
         )
-    return SeedOrder(source, key, _rules(ROOT / own.rules), contacts)
+    return key
 
 
 def _rules(path: Path) -> dict[str, Any]:

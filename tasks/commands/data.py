@@ -11,6 +11,7 @@ from tasks.app.task import check_format, task
 if TYPE_CHECKING:
     from tasks.app.data import DataChange
     from tasks.app.session import Session
+    from tasks.flows.data import Source
 
 
 @task(help={"file": "the file to write: a ZIP; one that is there is replaced"})
@@ -35,7 +36,7 @@ def dump(
 
 @task(
     help={
-        "file": "a file that inv db.dump has written",
+        "file": "a file that inv db.dump has written, or seed:ID (inv db.seed --list)",
         "replace": "also over data that is there, which is saved to a file first",
     }
 )
@@ -48,14 +49,15 @@ def load(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Put a file's database and uploads in the place of a branch's, and migrate them."""
+    """Put a dump, or a seed, in the place of a branch's data, and migrate it."""
     from tasks.app import data
+    from tasks.app.seeds import find_source
 
     as_json = check_format(format)
     place = data.writable_place(session, env, branch)
-    path = Path(file)
-    loading = data.DataChange(session, place, "load", data.title_of(path), replace)
-    _change(session, loading, path, dry=dry_run or session.dry, as_json=as_json)
+    source = find_source(session, file)
+    loading = data.DataChange(session, place, "load", source.title, source.has_uploads, replace)
+    _change(session, loading, source, dry=dry_run or session.dry, as_json=as_json)
 
 
 @task(
@@ -80,13 +82,13 @@ def copy(
     place = data.writable_place(session, env, branch)
     other = data.find_place(session, place.names.environment, from_)
     data.refuse_itself(place, other)
-    copying = data.DataChange(session, place, "copy", f"of {from_}", replace)
+    copying = data.DataChange(session, place, "copy", f"of {from_}", True, replace)
     if dry_run or session.dry:
         _change(session, copying, None, dry=True, as_json=as_json)
         return
     copying.plan()  # refused before anything is read
-    with data.passing_dump(session, other) as path:
-        _change(session, copying, path, dry=False, as_json=as_json)
+    with data.passing_dump(session, other) as source:
+        _change(session, copying, source, dry=False, as_json=as_json)
 
 
 @task(help={"replace": "also data that is there, which is saved to a file first"})
@@ -103,18 +105,18 @@ def reset(
 
     as_json = check_format(format)
     place = data.writable_place(session, env, branch)
-    resetting = data.DataChange(session, place, "reset", "", replace)
+    resetting = data.DataChange(session, place, "reset", replace=replace)
     _change(session, resetting, None, dry=dry_run or session.dry, as_json=as_json)
 
 
 def _change(
-    session: Session, change: DataChange, path: Path | None, *, dry: bool, as_json: bool
+    session: Session, change: DataChange, source: Source | None, *, dry: bool, as_json: bool
 ) -> None:
     """Change a branch's data, or only print the plan."""
     if dry:
         session.console.plan(change.plan(), as_json=as_json)
         return
-    done = change.run(path)
+    done = change.run(source)
     if as_json:
         session.console.json(done.as_dict())
     else:

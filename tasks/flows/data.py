@@ -7,6 +7,8 @@ place yet changes nothing: docker/mautic/php/load.php and uploads.php.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import re
 import time
@@ -14,15 +16,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tasks.adapters.files.dump_file import DumpFile, new_dump
+from tasks.adapters.seed_store import SeedStore
 from tasks.adapters.terminal.console import Activity, Console
 from tasks.core.dump_manifest import DATABASE, UPLOADS, Manifest, Member, member_of
 from tasks.core.environment import Holder, Owner
-from tasks.core.errors import RefusedError, SuiteError
+from tasks.core.errors import RefusedError, SuiteError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.plan import Step
+from tasks.core.seeds import DATA, Seed
 from tasks.flows.smoke import smoke_test
 from tasks.flows.target import ADMIN, DataPort, Deployer
 
@@ -33,8 +37,10 @@ CONTENT = ("mautic", "database", "content")
 DUMP_UPLOADS = ("mautic", "uploads", "dump")
 LOAD_UPLOADS = ("mautic", "uploads", "load")
 MASK = ("mautic", "database", "seed")
+SOW = ("mautic", "database", "sow")
+ADMIN_EMAIL = "admin@example.com"
 MIGRATE = (
-    *("env", f"MAUTIC_ADMIN_USERNAME={ADMIN}", "MAUTIC_ADMIN_EMAIL=admin@example.com"),
+    *("env", f"MAUTIC_ADMIN_USERNAME={ADMIN}", f"MAUTIC_ADMIN_EMAIL={ADMIN_EMAIL}"),
     # By stdin: in argv everybody could read it.
     *("sh", "-c", "read -r MAUTIC_ADMIN_PASSWORD; export MAUTIC_ADMIN_PASSWORD; mautic migrate"),
 )
@@ -53,6 +59,96 @@ class Place:
     deployer: Deployer[Any]
 
 
+class Source(Protocol):
+    """What a branch's data is replaced by."""
+
+    @property
+    def title(self) -> str:
+        """A few words, for plans."""
+
+    @property
+    def has_uploads(self) -> bool:
+        """Whether uploads are replaced as well."""
+
+    def check(self, console: Console) -> None:
+        """Look at all of it, before anything is changed.
+
+        Raises:
+            SuiteError: it is damaged, or not there any more.
+        """
+
+    def put(self, place: Place, console: Console) -> None:
+        """Put it in the place of what the branch has; errors as for ``change``."""
+
+
+@dataclass(frozen=True)
+class DumpSource:
+    """A dump."""
+
+    file: DumpFile
+    manifest: Manifest
+    has_uploads: bool = True
+
+    @property
+    def title(self) -> str:
+        """The manifest's title."""
+        return self.manifest.title
+
+    def check(self, console: Console) -> None:
+        """Compare the file with its manifest."""
+        with console.work(f"check {self.file.path}"):
+            self.file.check(self.manifest)
+
+    def put(self, place: Place, console: Console) -> None:
+        """Load the database, then the uploads."""
+        with console.work(f"load {place.names.database}") as activity:
+            source = _Progress(activity).counted(self.file.read(DATABASE))
+            _run(place, LOAD_DATABASE, _ignore, [], activity, source)
+        with console.work(f"load the uploads of {place.names.branch}") as activity:
+            files = self.manifest.members[UPLOADS]
+            source = _Progress(activity).counted(self.file.read(UPLOADS))
+            words = (*LOAD_UPLOADS, str(files.bytes), files.sha256)
+            _run(place, words, _ignore, [], activity, source)
+
+
+@dataclass(frozen=True)
+class SeedSource:
+    """A seed, as it is kept.
+
+    Attributes:
+        key: what it is encrypted with, 64 hexadecimal digits.
+    """
+
+    store: SeedStore
+    seed: Seed
+    key: str
+    has_uploads: bool = False
+
+    @property
+    def title(self) -> str:
+        """The seed in a few words."""
+        return f"seed {self.seed.id} of {self.seed.source} ({self.seed.rows:,} rows, masked)"
+
+    def check(self, console: Console) -> None:
+        """Compare the seed with its manifest."""
+        digest = hashlib.sha256()
+        with console.work(f"check seed {self.seed.id}"):
+            for chunk in self.store.read(self.seed.id, DATA):
+                digest.update(chunk)
+            if digest.hexdigest() != self.seed.sha256:
+                raise UnreadableError(f"seed {self.seed.id} is not what its manifest says")
+
+    def put(self, place: Place, console: Console) -> None:
+        """Decrypt it beside the branch's database, and clone it from there."""
+        admin = {"username": ADMIN, "email": ADMIN_EMAIL}
+        admin["password"] = place.data.admin_password(place.names)
+        given = {"key": self.key, "bytes": self.seed.size, "admin": admin}
+        line = json.dumps(given).encode() + b"\n"
+        with console.work(f"sow {place.names.database}") as activity:
+            stored = _Progress(activity).counted(self.store.read(self.seed.id, DATA))
+            _run(place, SOW, _ignore, [], activity, itertools.chain([line], stored))
+
+
 @dataclass(frozen=True)
 class ChangePlan:
     """What a load, a copy or a reset does.
@@ -62,6 +158,7 @@ class ChangePlan:
         content: rows that are there now, by table.
         snapshot: where what is there is saved first, or None.
         source: what is loaded, in a few words; empty if everything is taken away.
+        has_uploads: whether uploads are replaced as well.
     """
 
     verb: str
@@ -69,6 +166,7 @@ class ChangePlan:
     content: dict[str, int]
     snapshot: Path | None
     source: str
+    has_uploads: bool
 
     @property
     def title(self) -> str:
@@ -85,8 +183,9 @@ class ChangePlan:
             steps.append(Step("save", f"what is there to {self.snapshot}", there))
         if self.source:
             steps.append(Step("replace", database, self.source))
+        if self.has_uploads:
             steps.append(Step("replace", "uploads"))
-        else:
+        if not self.source:
             steps.append(Step("empty", database))
         steps.append(Step("migrate", database, "to the release that runs"))
         return tuple(steps)
@@ -191,7 +290,13 @@ def refuse_protected(names: Names, *, protected: bool) -> None:
 
 
 def plan_change(
-    place: Place, verb: str, source: str, snapshot: Path, *, replace: bool = True
+    place: Place,
+    verb: str,
+    source: str,
+    snapshot: Path,
+    *,
+    has_uploads: bool,
+    replace: bool = True,
 ) -> ChangePlan:
     """Return what a load, a copy or a reset would do; reads only.
 
@@ -200,6 +305,7 @@ def plan_change(
         verb: which of them.
         source: what is loaded, in a few words; empty if everything is taken away.
         snapshot: where what is there would be saved.
+        has_uploads: whether uploads are replaced as well.
         replace: whether there may be something.
 
     Raises:
@@ -212,23 +318,24 @@ def plan_change(
             f"{place.names.branch} has data: {rows}",
             hint="with --replace it is saved to a file, and replaced",
         )
-    return ChangePlan(verb, place.names, there, snapshot if there else None, source)
+    kept = snapshot if there else None
+    return ChangePlan(verb, place.names, there, kept, source, has_uploads)
 
 
 def change(
     place: Place,
     find_plan: Callable[[], ChangePlan],
-    file: DumpFile | None,
+    source: Source | None,
     *,
     me: Holder,
     console: Console,
 ) -> ChangePlan:
-    """Replace a branch's data by that of a file, or take it away; then migrate and look at it.
+    """Replace a branch's data, or take it away; then migrate and look at it.
 
     Args:
         place: the branch's environment.
         find_plan: returns the plan, once the environment's lock is held.
-        file: what is loaded; None takes everything away.
+        source: what comes in its place; None takes everything away.
         me: this run, as the holder of the lock.
         console: shows progress.
 
@@ -236,18 +343,16 @@ def change(
         SuiteError: it failed; the message says what became of the data.
     """
     names = place.names
-    manifest = file.manifest() if file else None
-    if file and manifest:
-        with console.work(f"check {file.path}"):
-            file.check(manifest)
+    if source:
+        source.check(console)
     with place.deployer.exclusive(names, me, console.warn):
         plan = find_plan()
         if plan.snapshot:
             plan.snapshot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             dump(place, plan.snapshot, console)
             console.say(f"what was there: {plan.snapshot}")
-        if file and manifest:
-            _load(place, file, manifest, console)
+        if source:
+            source.put(place, console)
         else:
             with console.work(f"empty {names.database}") as activity:
                 _run(place, RESET_DATABASE, _ignore, [], activity)
@@ -261,17 +366,6 @@ def change(
                 output=error.output,
             ) from error
     return plan
-
-
-def _load(place: Place, file: DumpFile, manifest: Manifest, console: Console) -> None:
-    with console.work(f"load {place.names.database}") as activity:
-        source = _Progress(activity).counted(file.read(DATABASE))
-        _run(place, LOAD_DATABASE, _ignore, [], activity, source)
-    with console.work(f"load the uploads of {place.names.branch}") as activity:
-        files = manifest.members[UPLOADS]
-        source = _Progress(activity).counted(file.read(UPLOADS))
-        words = (*LOAD_UPLOADS, str(files.bytes), files.sha256)
-        _run(place, words, _ignore, [], activity, source)
 
 
 def _revive(place: Place, console: Console) -> None:

@@ -1049,3 +1049,62 @@ def test_a_killed_run_leaves_the_old_or_the_new_and_the_next_one_finishes(
     if verb == "restore":
         assert state(work.server, work.name) == before
     assert {name[-3:] for name in work.databases()} & {"__n", "__o"} == set()
+
+
+# --- sow --------------------------------------------------------------------------------------
+
+
+def sow(branch: Branch, content: bytes, **given: Any) -> tuple[int, str]:
+    """Sow bytes by a pipe that nobody ends; return exit status and what was said."""
+    admin = {"username": "chief", "email": "chief@shop.test", "password": ADMINISTRATOR}
+    line = json.dumps({"key": KEY, "bytes": len(content), "admin": admin, **given}).encode()
+    path = branch.server.shared / f"{secrets.token_hex(4)}.seed"
+    path.write_bytes(line + b"\n" + content)
+    script = 'f=$(mktemp -u); mkfifo "$f"; exec 3<>"$f"; cat "$1" >&3 & mautic database sow <&3'
+    environment = {
+        name: value
+        for name, value in branch.environment("").items()
+        if not name.startswith(("MAUTIC_ADMIN_", "MAUTIC_SEED"))
+    }
+    done = branch.server.client.exec_run(
+        ["sh", "-c", script, "sh", f"/shared/{path.name}"], environment=environment
+    )
+    said = done.output.decode()
+    assert KEY not in said
+    assert ADMINISTRATOR not in said
+    return done.exit_code, said
+
+
+def test_a_seed_is_sown_with_no_right_but_the_branch_s(work: Branch, newest: Seed) -> None:
+    content = (newest.folder / "seed.sql.gz.enc").read_bytes()
+    status, said = sow(work, content)
+    assert status == 0, said
+    for table in ("leads", "email_stats", "page_hits"):
+        assert work.server.ask(f"SELECT COUNT(*) FROM {table}", work.name) == [  # noqa: S608
+            (newest.manifest["rows"][table],)
+        ]
+    assert work.is_admitted()
+    for table, reaches in REACHING.items():
+        question = f"SELECT COUNT(*) FROM {table} WHERE {reaches}"  # noqa: S608
+        assert work.server.ask(question, work.name) == [(0,)], table
+    assert work.databases() == [work.name]
+
+
+def test_a_seed_that_is_not_whole_or_of_another_key_changes_nothing(
+    work: Branch, newest: Seed
+) -> None:
+    content = (newest.folder / "seed.sql.gz.enc").read_bytes()
+    before = state(work.server, work.name)
+    changed = content[:-200] + bytes([content[-200] ^ 1]) + content[-199:]
+    for damaged, given in (
+        (content[:-50], {}),
+        (changed, {}),
+        (content + b"x", {}),
+        (content, {"key": "1f" * 32}),
+        (content, {"key": "short"}),
+        (content, {"admin": None}),
+    ):
+        status, said = sow(work, damaged, **given)
+        assert status in {FAILED, WRONG}, said
+        assert state(work.server, work.name) == before
+        assert work.databases() == [work.name]

@@ -23,7 +23,7 @@ declare(strict_types=1);
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/database_lock.php';
 require_once '/opt/mautic/ending.php';
-require_once '/opt/mautic/inserts.php';
+require_once '/opt/mautic/loader.php';
 require_once '/opt/mautic/migrations.php';
 require_once '/opt/mautic/swap.php';
 
@@ -82,12 +82,6 @@ final class DumpReader
 
 final class Load
 {
-    private const REPORT_SECONDS = 15;
-    /** What is committed at once: a disk is waited for with each. */
-    private const TRANSACTION_BYTES = 16_777_216;
-    /** What a dump holds; anything else was not written by one. */
-    private const ALLOWED = '/\A(?:CREATE TABLE|INSERT INTO) `(?:[^`]|``)+` \(/';
-
     private readonly Waiting $waiting;
     private readonly string $database;
     private readonly PDO $server;
@@ -105,7 +99,7 @@ final class Load
         $swap = $this->swap();
         $this->server->exec('USE '.Source::identifier($swap->begin()));
         try {
-            $this->fill();
+            (new Loader($this->server, $this->waiting))->run((new DumpReader(STDIN, $this->waiting))->statements());
         } catch (Stop|PDOException $e) {
             $this->server->exec('USE '.Source::identifier($this->database));
             $swap->discard();
@@ -134,32 +128,6 @@ final class Load
         DatabaseLock::take($this->server, $this->database, $this->waiting, self::seconds('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
 
         return new Swap($this->server, $this->database, $this->waiting, self::seconds('MAUTIC_DB_SWAP_WAIT', '120'));
-    }
-
-    private function fill(): void
-    {
-        $opening = explode("\n", rtrim(Inserts::OPENING));
-        $reported = microtime(true);
-        $bytes = $pending = 0;
-        $this->server->exec('SET autocommit = 0');
-        foreach ((new DumpReader(STDIN, $this->waiting))->statements() as $statement) {
-            if (!preg_match(self::ALLOWED, $statement) && !in_array($statement, $opening, true)) {
-                throw new Stop('the dump has a statement that is none of a dump: '.substr($statement, 0, 60), Stop::FAILED);
-            }
-            $this->server->exec($statement);
-            $bytes += strlen($statement);
-            $pending += strlen($statement);
-            if ($pending > self::TRANSACTION_BYTES) {
-                $this->server->exec('COMMIT');
-                $pending = 0;
-            }
-            if (microtime(true) - $reported >= self::REPORT_SECONDS) {
-                $reported = microtime(true);
-                $this->waiting->say(sprintf('%d MB of SQL so far', $bytes / 1e6));
-            }
-        }
-        $this->server->exec('COMMIT');
-        $this->server->exec('SET autocommit = 1');
     }
 
     private static function seconds(string $name, string $default): int

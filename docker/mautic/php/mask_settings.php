@@ -81,7 +81,8 @@ final class MaskSettings
         return MauticEnvironment::get($name) ?? throw new Stop("{$name}_FILE is not set", Stop::WRONG_SETTING);
     }
 
-    private static function key(#[SensitiveParameter] string $value, string $name): string
+    /** @return string the bytes of a key */
+    public static function key(#[SensitiveParameter] string $value, string $name): string
     {
         return preg_match('/\A[0-9a-f]{64}\z/i', $value) ? sodium_hex2bin($value) : throw new Stop("{$name} must hold 64 hexadecimal digits", Stop::WRONG_SETTING);
     }

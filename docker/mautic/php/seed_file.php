@@ -55,13 +55,34 @@ final class SeedFile
     }
 
     /**
-     * Decrypts a seed, part by part.
+     * Decrypts a seed, statement by statement.
      *
      * @param resource $file
      *
+     * @return Generator<string> a line each, without its end
+     */
+    public static function lines($file, #[SensitiveParameter] string $key, ?int $bytes): Generator
+    {
+        $pending = '';
+        foreach (self::read($file, $key, $bytes) as $text) {
+            $lines = explode("\n", $pending.$text);
+            $pending = array_pop($lines);
+            yield from $lines;
+        }
+        if ('' !== $pending) {
+            throw new Stop('the seed ends in the middle of a statement', Stop::FAILED);
+        }
+    }
+
+    /**
+     * Decrypts a seed, part by part.
+     *
+     * @param resource $file
+     * @param int|null $bytes how many the seed has, where whoever sends it may be unable to end the file
+     *
      * @return Generator<string> SQL; what has come is right, but it is a whole seed only with the last part
      */
-    public static function read($file, #[SensitiveParameter] string $key): Generator
+    public static function read($file, #[SensitiveParameter] string $key, ?int $bytes = null): Generator
     {
         $header = SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_HEADERBYTES;
         $start = (string) stream_get_contents($file, strlen(self::MAGIC) + $header);
@@ -70,15 +91,17 @@ final class SeedFile
         }
         $state = sodium_crypto_secretstream_xchacha20poly1305_init_pull(substr($start, -$header), $key);
         $inflate = inflate_init(ZLIB_ENCODING_GZIP);
+        $left = null === $bytes ? PHP_INT_MAX : $bytes - strlen($start);
         do {
-            $frame = (string) stream_get_contents($file, self::FRAME_BYTES + SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_ABYTES);
+            $frame = (string) stream_get_contents($file, min($left, self::FRAME_BYTES + SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_ABYTES));
+            $left -= strlen($frame);
             $found = strlen($frame) < SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_ABYTES ? false : sodium_crypto_secretstream_xchacha20poly1305_pull($state, $frame);
             if (false === $found) {
                 throw new Stop('the seed is damaged, cut off, or of another key', Stop::FAILED);
             }
             yield inflate_add($inflate, $found[0]);
         } while (SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_TAG_FINAL !== $found[1]);
-        if ('' !== (string) stream_get_contents($file, 1)) {
+        if (null === $bytes ? '' !== (string) stream_get_contents($file, 1) : 0 !== $left) {
             throw new Stop('the seed goes on after its end', Stop::FAILED);
         }
     }

@@ -181,7 +181,8 @@ final class Swap
         return $name;
     }
 
-    private function drop(string $suffix): void
+    /** Drops a database beside the branch's own, if there is one. */
+    public function drop(string $suffix): void
     {
         $name = $this->database.$suffix;
         $this->allowed('DROP DATABASE IF EXISTS '.self::quoted($name), $name);

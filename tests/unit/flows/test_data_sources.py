@@ -1,0 +1,124 @@
+"""What comes in the place of a branch's data: a seed, checked and handed on with its key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tasks.adapters.seed_store import SeedFolder
+from tasks.adapters.terminal.console import Console
+from tasks.core.environment import Owner
+from tasks.core.errors import InputError, SuiteError, UnreadableError
+from tasks.core.names import Names
+from tasks.core.redact import Redactor
+from tasks.core.seeds import DATA, complete_manifest, new_id, read_manifest
+from tasks.flows.data import Place, SeedSource
+
+KEY = "ab" * 32
+CONTENT = [b"one" * 100_000, b"two"]
+ID = new_id(datetime(2026, 11, 27, 7, 12, 5, tzinfo=UTC))
+NAMES = Names("feature-x", "dev", "feature-x", "m-feature-x", "h", "http://h", "r", "m_x", "m_x")
+
+
+class Container:
+    """Stands for the PHP container of a branch.
+
+    Attributes:
+        asked: the commands, with all that they were sent.
+        status: the exit status of the next one.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[str, ...], bytes]] = []
+        self.status = 0
+
+    def pipe(
+        self,
+        owner: Owner,
+        names: Names,
+        words: Sequence[str],
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        self.asked.append((tuple(words), b"".join(source)))
+        if self.status:
+            on_line("sow: the seed is damaged, cut off, or of another key")
+        return self.status
+
+    def admin_password(self, names: Names) -> str:
+        return "the administrator's"
+
+
+@pytest.fixture
+def container() -> Container:
+    return Container()
+
+
+@pytest.fixture
+def place(container: Container) -> Place:
+    owner = Owner("dev", "feature-x", "feature-x", "https://git.example.org/m")
+    return Place(owner, NAMES, container, cast("Any", None))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> SeedSource:
+    store = SeedFolder(tmp_path)
+    store.write(ID, DATA, CONTENT)
+    whole = b"".join(CONTENT)
+    program = {
+        **{"format": "mautic-seed 1", "mautic": "7.0.0", "contacts": "all", "rows": {"leads": 2}},
+        **{"bytes": len(whole), "file_sha256": hashlib.sha256(whole).hexdigest()},
+        "rules_sha256": "cd" * 32,
+    }
+    manifest = complete_manifest(json.dumps(program), ID, "prod")
+    return SeedSource(store, read_manifest(manifest, ID), KEY)
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(Redactor())
+
+
+def test_a_seed_goes_to_the_program_behind_a_line_that_says_how_to_read_it(
+    source: SeedSource, place: Place, container: Container, console: Console
+) -> None:
+    source.check(console)
+    source.put(place, console)
+    ((words, sent),) = container.asked
+    assert words == ("mautic", "database", "sow")
+    line, _, content = sent.partition(b"\n")
+    assert content == b"".join(CONTENT)
+    given = json.loads(line)
+    assert (given["key"], given["bytes"]) == (KEY, len(content))
+    assert given["admin"]["password"] == "the administrator's"
+    assert KEY not in " ".join(words)
+    assert not source.has_uploads
+    assert ID in source.title
+
+
+def test_a_seed_that_was_changed_is_noticed_before_anything_is_sent(
+    source: SeedSource, container: Container, console: Console
+) -> None:
+    source.store.write(ID, DATA, [b"other"])
+    with pytest.raises(UnreadableError, match=f"seed {ID} is not what its manifest says"):
+        source.check(console)
+    source.store.remove(ID, [DATA])
+    with pytest.raises(InputError, match=f"of seed {ID}"):
+        source.check(console)
+    assert container.asked == []
+
+
+def test_the_programs_own_words_are_the_error(
+    source: SeedSource, place: Place, container: Container, console: Console
+) -> None:
+    container.status = 1
+    with pytest.raises(SuiteError, match="the seed is damaged, cut off, or of another key"):
+        source.put(place, console)
