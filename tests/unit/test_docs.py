@@ -76,6 +76,7 @@ INTERNAL = {
     "MAUTIC_IMAGE",  # a build argument
     "MAUTIC_INSTALL_CONFIG",  # from migrate to the installer it starts
     "PHP_BINARY",  # PHP's constants
+    "PHP_INT_MAX",
     "PHP_VERSION",
 }
 """Names in docker/ that are no settings of the images."""

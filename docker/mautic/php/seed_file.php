@@ -91,7 +91,7 @@ final class SeedFile
         }
         $state = sodium_crypto_secretstream_xchacha20poly1305_init_pull(substr($start, -$header), $key);
         $inflate = inflate_init(ZLIB_ENCODING_GZIP);
-        $left = null === $bytes ? PHP_INT_MAX : $bytes - strlen($start);
+        $left = ($bytes ?? PHP_INT_MAX) - strlen($start);
         do {
             $frame = (string) stream_get_contents($file, min($left, self::FRAME_BYTES + SODIUM_CRYPTO_SECRETSTREAM_XCHACHA20POLY1305_ABYTES));
             $left -= strlen($frame);
