@@ -49,7 +49,7 @@ def test_on_a_terminal_work_is_shown_live_and_leaves_one_line(inv: Inv) -> None:
     live_lines = [line for line in drawn if "x" * 10 in line]
     assert live_lines, "the last line of the work is shown while it runs"
     assert max(len(line) for line in live_lines) <= 80
-    assert any("build [images] 0 s" in line for line in drawn)
+    assert any(re.search(r"build \[images\] \d+ s", line) for line in drawn)
     assert any(re.fullmatch(r"✓ build \[images\]: 2 pushed \(\d+\.\d s\)", line) for line in drawn)
     assert "[bold]not markup[/bold]" in drawn
     assert "[red]step" in terminal.text
