@@ -31,7 +31,7 @@ final class Loader
         $this->server->exec('SET autocommit = 0');
         foreach ($statements as $statement) {
             if (!preg_match(self::ALLOWED, $statement) && !in_array($statement, $opening, true)) {
-                throw new Stop('there is a statement that is none of ours: '.substr($statement, 0, 60), Stop::FAILED);
+                throw new Stop('a statement is none of a dump, or of a seed: '.substr($statement, 0, 60), Stop::FAILED);
             }
             $this->server->exec($statement);
             $bytes += strlen($statement);
