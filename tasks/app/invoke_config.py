@@ -126,9 +126,17 @@ class Suite(Program):
         ]
 
     def parse_core(self, argv: list[str] | None) -> None:
-        """Read invoke's own options."""
+        """Read invoke's own options, and `--help` right after a task.
+
+        invoke itself would take that for the value of an argument that the task needs: `inv
+        db.dump --help` would write a file of this name.
+        """
         with _usage_errors():
             super().parse_core(argv)
+        task, *rest = self.core.unparsed or [""]
+        if rest[:1] in (["--help"], ["-h"]):
+            self.args.help.value = task
+            self.core.unparsed.clear()
 
     def parse_collection(self) -> None:
         """Load the tasks and read ``--list`` and ``--help``."""

@@ -77,6 +77,17 @@ def test_list_names_every_task(inv: InProcess) -> None:
         assert re.search(rf"^\s+{re.escape(name.replace('_', '-'))}\b", done.stdout, re.M), name
 
 
+@pytest.mark.parametrize("words", [("--help",), ("-h",)])
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_help_after_a_task_is_never_an_argument_of_it(
+    name: str, words: tuple[str, ...], inv: InProcess
+) -> None:
+    name = name.replace("_", "-")
+    done = inv(name, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Usage: inv [--core-opts] {name} " in done.stdout
+
+
 # -- exit codes -----------------------------------------------------------------------------------
 
 
