@@ -107,4 +107,6 @@ class SeedFolder(SeedStore):
 
 def no_such_part(id_: str, name: str, store: SeedStore) -> InputError:
     """Return the error for a part that is not kept."""
-    return InputError(f"{store} has no {name} of seed {id_}", hint="`inv db.seeds` lists them")
+    return InputError(
+        f"{store} has no {name} of seed {id_}", hint="`inv db.seed --list` shows them"
+    )

@@ -15,8 +15,9 @@ from tasks.adapters.seed_store import SeedFolder, SeedStore
 from tasks.app.data import find_place
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
+from tasks.core.display import megabytes
 from tasks.core.errors import InputError, SettingsError
-from tasks.core.seeds import MANIFEST, Seed, check_id, read_manifest
+from tasks.core.seeds import Seed, check_id
 from tasks.core.setting_values import hours_of
 from tasks.flows.data import DumpSource, SeedSource, Source, mask
 from tasks.flows.seeds import (
@@ -26,6 +27,7 @@ from tasks.flows.seeds import (
     find_seeds,
     make_seed,
     plan_seed_sweep,
+    stored_seed,
 )
 from tasks.flows.views import now
 
@@ -92,8 +94,7 @@ def find_source(session: Session, named: str) -> Source:
         file = DumpFile(Path(named))
         return DumpSource(file, file.manifest())
     store = seed_store(session)
-    text = b"".join(store.read(check_id(id_), MANIFEST)).decode(errors="replace")
-    return SeedSource(store, read_manifest(text, id_), _key(session))
+    return SeedSource(store, stored_seed(store, check_id(id_)), _key(session))
 
 
 def _key(session: Session) -> str:
@@ -147,5 +148,5 @@ def make(session: Session, env: str, branch: str | None, contacts: int) -> Seed:
     order = seed_order(session, place.names.environment, contacts)
     with session.console.work(f"mask {place.names.database}") as activity:
         seed = make_seed(store, order, partial(mask, place), activity.line, now())
-        activity.outcome = f"{seed.rows:,} rows, {seed.size / 1e6:.1f} MB"
+        activity.outcome = f"{seed.rows:,} rows, {megabytes(seed.size)}"
     return seed

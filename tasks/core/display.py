@@ -53,6 +53,11 @@ def visible_lines(text: str) -> list[str]:
     return [visible(first), *(visible(x if x[:1] in {"", " "} else f"  {x}") for x in rest)]
 
 
+def megabytes(count: int) -> str:
+    """Return a number of bytes in millions, for a person."""
+    return f"{count / 1e6:.1f} MB"
+
+
 def readable(text: str) -> str:
     """Return a program's whole output: no escape sequences, every character seen."""
     return "\n".join(visible(plain(line)) for line in text.split("\n"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -78,6 +79,15 @@ def read_manifest(text: bytes) -> Manifest:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableError(f"its {MANIFEST} is damaged: {error!r}") from error
+
+
+def measure(chunks: Iterable[bytes]) -> Member:
+    """Return size and checksum of bytes that come in parts."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+    return Member(size, digest.hexdigest())
 
 
 def member_of(found: Mapping[str, Any]) -> Member:

@@ -85,7 +85,7 @@ def check_id(text: str) -> str:
         InputError: it is none.
     """
     if not _ID.fullmatch(text):
-        raise InputError(f"{text!r} is no seed's id", hint="`inv db.seeds` lists them")
+        raise InputError(f"{text!r} is no seed's id", hint="`inv db.seed --list` shows them")
     return text
 
 

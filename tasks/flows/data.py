@@ -7,7 +7,6 @@ place yet changes nothing: docker/mautic/php/load.php and uploads.php.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
@@ -21,7 +20,8 @@ from typing import Any, Protocol
 from tasks.adapters.files.dump_file import DumpFile, new_dump
 from tasks.adapters.seed_store import SeedStore
 from tasks.adapters.terminal.console import Activity, Console
-from tasks.core.dump_manifest import DATABASE, UPLOADS, Manifest, Member, member_of
+from tasks.core.display import megabytes
+from tasks.core.dump_manifest import DATABASE, UPLOADS, Manifest, Member, measure, member_of
 from tasks.core.environment import Holder, Owner
 from tasks.core.errors import RefusedError, SuiteError, UnreadableError
 from tasks.core.names import Names
@@ -103,12 +103,12 @@ class DumpSource:
         """Load the database, then the uploads."""
         with console.work(f"load {place.names.database}") as activity:
             source = _Progress(activity).counted(self.file.read(DATABASE))
-            _run(place, LOAD_DATABASE, _ignore, [], activity, source)
+            _run(place, LOAD_DATABASE, _ignore, activity, source)
         with console.work(f"load the uploads of {place.names.branch}") as activity:
             files = self.manifest.members[UPLOADS]
             source = _Progress(activity).counted(self.file.read(UPLOADS))
             words = (*LOAD_UPLOADS, str(files.bytes), files.sha256)
-            _run(place, words, _ignore, [], activity, source)
+            _run(place, words, _ignore, activity, source)
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,8 @@ class SeedSource:
 
     def check(self, console: Console) -> None:
         """Compare the seed with its manifest."""
-        digest = hashlib.sha256()
         with console.work(f"check seed {self.seed.id}"):
-            for chunk in self.store.read(self.seed.id, DATA):
-                digest.update(chunk)
-            if digest.hexdigest() != self.seed.sha256:
+            if measure(self.store.read(self.seed.id, DATA)).sha256 != self.seed.sha256:
                 raise UnreadableError(f"seed {self.seed.id} is not what its manifest says")
 
     def put(self, place: Place, console: Console) -> None:
@@ -146,7 +143,7 @@ class SeedSource:
         line = json.dumps(given).encode() + b"\n"
         with console.work(f"sow {place.names.database}") as activity:
             stored = _Progress(activity).counted(self.store.read(self.seed.id, DATA))
-            _run(place, SOW, _ignore, [], activity, itertools.chain([line], stored))
+            _run(place, SOW, _ignore, activity, itertools.chain([line], stored))
 
 
 @dataclass(frozen=True)
@@ -215,12 +212,12 @@ def dump(place: Place, path: Path, console: Console) -> Manifest:
             with writer.member(DATABASE) as take:
                 told = _send_out(place, DUMP_DATABASE, take, activity)
             _compare(told, writer.members[DATABASE], DATABASE)
-            activity.outcome = _size(writer.members[DATABASE].bytes)
+            activity.outcome = megabytes(writer.members[DATABASE].bytes)
         with console.work(f"dump the uploads of {place.names.branch}") as activity:
             with writer.member(UPLOADS) as take:
                 files = _send_out(place, DUMP_UPLOADS, take, activity)
             _compare(files, writer.members[UPLOADS], UPLOADS)
-            activity.outcome = _size(writer.members[UPLOADS].bytes)
+            activity.outcome = megabytes(writer.members[UPLOADS].bytes)
         manifest = Manifest(
             branch=place.names.branch,
             environment=place.names.environment,
@@ -238,8 +235,7 @@ def _send_out(
     place: Place, words: Sequence[str], take: Callable[[bytes], None], activity: Activity
 ) -> dict[str, Any]:
     """Run a program that writes bytes; return what it said of them at its end."""
-    said: list[str] = []
-    _run(place, words, _Progress(activity).counting(take), said, activity)
+    said = _run(place, words, _Progress(activity).counting(take), activity)
     found = [match[1] for match in map(WHOLE.fullmatch, said) if match]
     if not found:
         raise SuiteError(f"{' '.join(words)} did not say that it has written everything")
@@ -261,7 +257,7 @@ def mask(
     place: Place, line: bytes, take: Callable[[bytes], None], on_line: Callable[[str], None]
 ) -> None:
     """Run the program that masks a branch's database; see ``tasks.flows.seeds.Masking``."""
-    run_program(place, MASK, take=take, on_line=on_line, source=[line])
+    _run_program(place, MASK, take=take, on_line=on_line, source=[line])
 
 
 # -- in -------------------------------------------------------------------------------------------
@@ -270,8 +266,7 @@ def mask(
 def content(place: Place) -> dict[str, int]:
     """Return the number of rows that hold somebody's work, by table; empty if there are none."""
     answer = bytearray()
-    said: list[str] = []
-    _run(place, CONTENT, answer.extend, said)
+    _run(place, CONTENT, answer.extend)
     found: dict[str, int] = json.loads(answer)
     return found
 
@@ -355,7 +350,7 @@ def change(
             source.put(place, console)
         else:
             with console.work(f"empty {names.database}") as activity:
-                _run(place, RESET_DATABASE, _ignore, [], activity)
+                _run(place, RESET_DATABASE, _ignore, activity)
         try:
             _revive(place, console)
         except SuiteError as error:
@@ -373,7 +368,7 @@ def _revive(place: Place, console: Console) -> None:
     names, deployer = place.names, place.deployer
     password = place.data.admin_password(names)
     with console.work(f"migrate {names.database}") as activity:
-        _run(place, MIGRATE, _ignore, [], activity, [f"{password}\n".encode()])
+        _run(place, MIGRATE, _ignore, activity, [f"{password}\n".encode()])
     with console.work("smoke test") as activity:
         smoke_test(
             lambda path: deployer.get(names, path),
@@ -390,18 +385,16 @@ def _run(
     place: Place,
     words: Sequence[str],
     take: Callable[[bytes], None],
-    said: list[str],
     activity: Activity | None = None,
     source: Iterable[bytes] = (),
-) -> None:
-    """Run a program of the image.
+) -> list[str]:
+    """Run a program of the image; return the lines of its standard error.
 
     Args:
         place: where.
         words: the command.
         take: called with what it writes.
-        said: gets the lines of its standard error.
-        activity: shows them.
+        activity: shows the lines.
         source: what it reads.
 
     Raises:
@@ -409,22 +402,23 @@ def _run(
     """
 
     def tell(line: str) -> None:
-        said.append(line)
         if activity and not WHOLE.fullmatch(line):
             activity.line(line)
 
-    run_program(place, words, take=take, on_line=tell, source=source)
+    return _run_program(place, words, take=take, on_line=tell, source=source)
 
 
-def run_program(
+def _run_program(
     place: Place,
     words: Sequence[str],
     *,
     take: Callable[[bytes], None],
     on_line: Callable[[str], None],
-    source: Iterable[bytes] = (),
-) -> None:
-    """Run a program of the image; arguments as for ``DataPort.pipe``.
+    source: Iterable[bytes],
+) -> list[str]:
+    """Run a program of the image; return the lines that went to ``on_line``.
+
+    Arguments are as for ``DataPort.pipe``.
 
     Raises:
         SuiteError: it failed; the message is its own.
@@ -448,6 +442,7 @@ def run_program(
             hint=hint or None,
             output="\n".join(said),
         )
+    return said
 
 
 class _Progress:
@@ -477,11 +472,7 @@ class _Progress:
         self._bytes += len(data)
         if time.monotonic() - self._said_at >= PROGRESS_SECONDS:
             self._said_at = time.monotonic()
-            self._activity.line(_size(self._bytes))
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"
+            self._activity.line(megabytes(self._bytes))
 
 
 def _ignore(_: bytes) -> None:

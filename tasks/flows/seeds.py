@@ -171,6 +171,17 @@ def make_seed(
     return seed
 
 
+def stored_seed(store: SeedStore, id_: str) -> Seed:
+    """Return a seed that is kept.
+
+    Raises:
+        InputError: there is none of that id.
+        SuiteError: its manifest cannot be read.
+    """
+    # What is no UTF-8 is no JSON of ours either.
+    return read_manifest(b"".join(store.read(id_, MANIFEST)).decode(errors="replace"), id_)
+
+
 def find_seeds(store: SeedStore) -> KeptSeeds:
     """Return what a store holds.
 
@@ -185,8 +196,8 @@ def find_seeds(store: SeedStore) -> KeptSeeds:
             unfinished.append(id_)
             continue
         try:
-            whole.append(read_manifest(b"".join(store.read(id_, MANIFEST)).decode(), id_))
-        except (SuiteError, UnicodeDecodeError) as error:
+            whole.append(stored_seed(store, id_))
+        except SuiteError as error:
             broken[id_] = str(error)
     return KeptSeeds(tuple(whole), broken, tuple(unfinished))
 

@@ -1011,6 +1011,7 @@ def test_all_tables_of_a_snapshot_are_of_one_moment(work: Branch) -> None:
     writer = Thread(target=write)
     writer.start()
     try:
+        until("first row", lambda: work.server.ask("SELECT 1 FROM zero_of_all LIMIT 1", work.name))
         status, said = work.run("", "database", "snapshot")
     finally:
         stop.set()

@@ -24,6 +24,7 @@ from typing import Any
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 BINARY, CLOSING, PING, PONG = 2, 8, 9, 10
 PROTOCOL = "v5.channel.k8s.io"
+ANSWER_SECONDS = 5.0
 # RFC 6455, 1.3
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -66,7 +67,8 @@ class _Session:
             words = f'OCI runtime exec failed: exec: "{argv[0]}": {error.strerror}'
             self._status({"status": "Failure", "reason": "InternalError", "message": words})
             return
-        threading.Thread(target=self._feed, args=(stdin, process), daemon=True).start()
+        feeder = threading.Thread(target=self._feed, args=(stdin, process), daemon=True)
+        feeder.start()
         readers = [
             threading.Thread(target=self._pass_on, args=(channel, output), daemon=True)
             for channel, output in outputs
@@ -77,18 +79,18 @@ class _Session:
         for reader in readers:
             reader.join()
         code = code if code >= 0 else 128 - code
-        if code == 0:
-            self._status({"metadata": {}, "status": "Success"})
-            return
-        self._status(
-            {
-                "metadata": {},
+        status: dict[str, Any] = {"metadata": {}, "status": "Success"}
+        if code:
+            status |= {
                 "status": "Failure",
                 "reason": "NonZeroExitCode",
                 "message": f"command terminated with non-zero exit code {code}",
                 "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
             }
-        )
+        self._status(status)
+        # Closed with bytes unread, a connection is reset, and what was sent last may be lost: the
+        # other side answers the end first (RFC 6455, 7.1.1).
+        feeder.join(ANSWER_SECONDS)
 
     def _start(
         self, argv: Sequence[str], env: Mapping[str, str], *, tty: bool
@@ -132,7 +134,9 @@ class _Session:
                 elif opcode == CLOSING:
                     break
                 elif data[0] == STDIN:
-                    os.write(stdin, data[1:])
+                    # The command may have ended, and the rest is nobody's.
+                    with contextlib.suppress(OSError):
+                        os.write(stdin, data[1:])
                 elif data[0] == RESIZE:
                     size = json.loads(data[1:])
                     packed = struct.pack("HHHH", size["Height"], size["Width"], 0, 0)

@@ -21,6 +21,7 @@ final class Snapshots
     private const LOCK_TIMEOUT = 1205;
 
     private readonly string $database;
+    private readonly Swap $swap;
 
     /**
      * @param array<string, mixed> $parameters Mautic's parameters, as in local.php
@@ -29,6 +30,7 @@ final class Snapshots
     public function __construct(#[SensitiveParameter] private readonly array $parameters, private readonly PDO $server, private readonly Waiting $waiting)
     {
         $this->database = $parameters['db_name'];
+        $this->swap = new Swap($server, $this->database, $waiting);
     }
 
     /**
@@ -52,7 +54,7 @@ final class Snapshots
         $started = microtime(true);
         $tables = TableCopy::tables($this->server, $this->database);
         TableCopy::endOrphans($this->server, $this->parameters);
-        $copy = (new Swap($this->server, $this->database, $this->waiting))->remake("__{$name}");
+        $copy = $this->swap->remake("__{$name}");
         $lock = $this->lock($tables);
         try {
             $rows = $this->copy($this->database, $copy, $tables);
@@ -106,10 +108,9 @@ final class Snapshots
         $started = microtime(true);
         $from = "{$this->database}__{$found['name']}";
         $tables = array_values(array_diff(TableCopy::tables($this->server, $from), [self::LABEL]));
-        $swap = new Swap($this->server, $this->database, $this->waiting);
         TableCopy::endOrphans($this->server, $this->parameters);
-        $rows = $this->copy($from, $swap->begin(), $tables);
-        $swap->finish();
+        $rows = $this->copy($from, $this->swap->begin(), $tables);
+        $this->swap->finish();
         $this->waiting->say(sprintf('snapshot %s of %s is back: %d rows of %d tables in %.1f s', $found['name'], $found['taken_at'], $rows, count($tables), microtime(true) - $started));
     }
 
@@ -163,6 +164,6 @@ final class Snapshots
         $label = Source::identifier("{$this->database}__{$name}").'.'.self::LABEL;
         // First what makes it one: cut off in between, it is the next run's leavings.
         $this->server->exec("DROP TABLE IF EXISTS {$label}");
-        $this->server->exec('DROP DATABASE IF EXISTS '.Source::identifier("{$this->database}__{$name}"));
+        $this->swap->drop("__{$name}");
     }
 }

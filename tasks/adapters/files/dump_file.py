@@ -10,7 +10,15 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tasks.core.dump_manifest import DATABASE, MANIFEST, UPLOADS, Manifest, Member, read_manifest
+from tasks.core.dump_manifest import (
+    DATABASE,
+    MANIFEST,
+    UPLOADS,
+    Manifest,
+    Member,
+    measure,
+    read_manifest,
+)
 from tasks.core.errors import InputError, SuiteError, UnreadableError
 
 CHUNK_BYTES = 1 << 20
@@ -97,11 +105,7 @@ class DumpFile:
             UnreadableError: it differs.
         """
         for name, expected in manifest.members.items():
-            digest, size = hashlib.sha256(), 0
-            for data in self.read(name):
-                digest.update(data)
-                size += len(data)
-            if Member(size, digest.hexdigest()) != expected:
+            if measure(self.read(name)) != expected:
                 raise UnreadableError(
                     f"{self.path} is damaged: {name} has not the checksum of its manifest"
                 )
