@@ -53,6 +53,8 @@ class Exec:
         self._container = container
         self._argv = argv
         self._ended = threading.Event()
+        # Before Python 3.13 two threads must not use one TLS connection at the same moment.
+        self._using = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self) -> int:
@@ -163,7 +165,8 @@ class Exec:
             try:
                 for data in source:
                     for start in range(0, len(data), CHUNK_BYTES):
-                        socket.send_binary(bytes([STDIN]) + data[start : start + CHUNK_BYTES])
+                        with self._using:
+                            socket.send_binary(bytes([STDIN]) + data[start : start + CHUNK_BYTES])
             except (WebSocketException, OSError):
                 raise
             except Exception as error:
@@ -171,9 +174,11 @@ class Exec:
                 socket.close(timeout=1)
                 return
             if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
-                socket.send_binary(bytes([CLOSE, STDIN]))
+                with self._using:
+                    socket.send_binary(bytes([CLOSE, STDIN]))
             while not self._ended.wait(PING_SECONDS):
-                socket.ping()
+                with self._using:
+                    socket.ping()
 
     def _wake(self, why: bytes) -> None:
         os.write(self._wake_write, why)
@@ -200,7 +205,9 @@ class Exec:
 
         with contextlib.suppress(WebSocketException, OSError):
             while True:
-                opcode, frame = socket.recv_data_frame(True)
+                _wait_readable(socket)
+                with self._using:
+                    opcode, frame = socket.recv_data_frame(True)
                 if opcode == ABNF.OPCODE_CLOSE:
                     return
                 if opcode == ABNF.OPCODE_BINARY and frame.data:
@@ -240,6 +247,13 @@ class Exec:
                     sources.remove(0)
                     if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
                         socket.send_binary(bytes([CLOSE, STDIN]))
+
+
+def _wait_readable(socket: WebSocket) -> None:
+    """Wait until something has come, at most for the socket's timeout."""
+    pending = getattr(socket.sock, "pending", lambda: 0)
+    if not pending() and not select.select([socket.sock], [], [], socket.gettimeout())[0]:
+        raise TimeoutError
 
 
 class _Lines:
