@@ -252,7 +252,7 @@ class Exec:
 def _wait_readable(socket: WebSocket) -> None:
     """Wait until something has come, at most for the socket's timeout."""
     pending = getattr(socket.sock, "pending", lambda: 0)
-    if not pending() and not select.select([socket.sock], [], [], socket.gettimeout())[0]:
+    if not pending() and not select.select([socket.fileno()], [], [], socket.gettimeout())[0]:
         raise TimeoutError
 
 
