@@ -251,8 +251,9 @@ class Exec:
 
 def _wait_readable(socket: WebSocket) -> None:
     """Wait until something has come, at most for the socket's timeout."""
-    pending = getattr(socket.sock, "pending", lambda: 0)
-    if not pending() and not select.select([socket.fileno()], [], [], socket.gettimeout())[0]:
+    connection: Any = socket.sock
+    pending = getattr(connection, "pending", lambda: 0)
+    if not pending() and not select.select([connection], [], [], socket.gettimeout())[0]:
         raise TimeoutError
 
 
