@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,20 +125,28 @@ def rehearsing(
     return Rehearsing(session, plan, SuiteStage(session, names, image, tag), place, source)
 
 
+def check_report(path: Path) -> None:
+    """Check that a report can be written, before anything is done that takes long.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"--out {path}: there is no folder {path.parent}")
+
+
 def write_report(path: Path, done: Rehearsal) -> None:
     """Write what came of a rehearsal into a file: JSON if its name ends so, else Markdown.
 
     Raises:
         InputError: it cannot be written.
     """
-    import json
-
     is_json = path.suffix == ".json"
     text = json.dumps(done.as_dict(), indent=2) + "\n" if is_json else done.markdown()
     try:
         path.write_text(text)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        raise InputError(f"--out {path}: it cannot be written: {error.strerror}") from error
 
 
 def _source(session: Session, id_: str, contacts: int) -> SeedSource:

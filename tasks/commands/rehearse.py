@@ -39,6 +39,9 @@ def rehearse(
 
     as_json = check_format(format)
     number = whole_number("contacts", contacts)
+    report = Path(out) if out else None
+    if report:
+        app.check_report(report)
     rehearsing = app.rehearsing(
         session, env, branch, mautic=mautic, seed=seed, contacts=number, keep=keep
     )
@@ -46,10 +49,10 @@ def rehearse(
         session.console.plan(rehearsing.plan, as_json=as_json)
         return
     done = rehearsing.run()
-    if out:
-        app.write_report(Path(out), done)
     if as_json:
         session.console.json(done.as_dict())
     else:
         show(session.console, done)
+    if report:
+        app.write_report(report, done)
     refuse_failures(done)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from tasks.adapters.terminal.console import Activity, Console
 from tasks.core.environment import Holder
-from tasks.core.errors import RefusedError, UnfitError
+from tasks.core.errors import RefusedError, SuiteError, UnfitError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.rehearsal import (
@@ -160,8 +160,7 @@ def rehearse(
             checks=checks,
         )
         if done.failures:
-            place.deployer.save_diagnostics(names, evidence)
-            console.say(f"the logs: {evidence}")
+            _save(place, evidence, console)
     return done
 
 
@@ -232,6 +231,15 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     seconds[name] = round(time.monotonic() - started, 1)
+
+
+def _save(place: Place, evidence: Path, console: Console) -> None:
+    """Save the logs; what was found out is more important than they are."""
+    try:
+        place.deployer.save_diagnostics(place.names, evidence)
+        console.say(f"the logs: {evidence}")
+    except (SuiteError, OSError) as error:
+        console.warn(f"not all of the logs could be saved: {error}")
 
 
 def _has_failed(migrated: Migrated) -> bool:
