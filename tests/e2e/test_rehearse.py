@@ -15,9 +15,9 @@ import docker
 import pytest
 import yaml
 
+from tests.support.controlplane import free_ports
 from tests.support.images import standin
 from tests.support.local import World, make_world, until_says
-from tests.support.controlplane import free_ports
 
 KEY = "0f" * 32
 ENV = {"MAUTIC_SEED_KEY": KEY}
@@ -137,7 +137,7 @@ def later(
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
         base = standin(engine, "mautic")
-        (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY --chmod=755 html/ /var/www/html/\n")
+        (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY html/ /var/www/html/\n")
         tag = f"rehearsed-mautic:{folder.name}"
         engine.images.build(path=str(folder), tag=tag, rm=True)
         made.append(tag)
