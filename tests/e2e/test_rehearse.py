@@ -39,6 +39,7 @@ TABLES = (
     "INSERT INTO roles VALUES (1, 1);"
     "ALTER TABLE users ADD COLUMN role_id INT;"
     "UPDATE users SET role_id = 1;"
+    "INSERT INTO page_hits (url, date_hit) VALUES ('https://x/', NOW()), ('https://x/', NOW());"
 )
 """What masking and cloning look at, besides what the application has."""
 QUERY = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER"
@@ -202,11 +203,13 @@ def test_a_page_and_a_scheduled_command_that_fail_are_named(
 def test_a_migration_that_fails_ends_it_and_the_logs_are_kept(
     rehearsals: Rehearsals, later: Callable[..., str]
 ) -> None:
-    image = later("failing", {FAILING: ["ALTER TABLE {nowhere} ADD COLUMN x INT"], SKIPPED: []})
+    # Over no data it does what it is to do.
+    unique = "ALTER TABLE {page_hits} ADD UNIQUE KEY one (url(99))"
+    image = later("failing", {FAILING: [unique], SKIPPED: []})
     done = rehearsals.run("rehearse", "--mautic", image)
     assert done.returncode == 6, done.stderr
     assert f"migration {FAILING}: " in done.stderr
-    assert "nowhere" in done.stderr
+    assert "Duplicate entry" in done.stderr
     assert SKIPPED not in done.stdout
     assert "/s/contacts" not in done.stdout
     (logs,) = (rehearsals.world.checkout / "artifacts" / "rehearsals").glob("*")[-1:]

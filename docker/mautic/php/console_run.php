@@ -15,7 +15,11 @@ final class ConsoleRun
     private const LONGEST_LINE = 300;
     private const TIMED_OUT = 124;
 
-    private function __construct(public readonly int $status, public readonly float $seconds, public readonly string $output)
+    /**
+     * @param string $output the end of what went to stdout
+     * @param string $errors the end of what went to stderr
+     */
+    private function __construct(public readonly int $status, public readonly float $seconds, public readonly string $output, public readonly string $errors)
     {
     }
 
@@ -34,18 +38,23 @@ final class ConsoleRun
         $started = microtime(true);
         $process = proc_open(
             [PHP_BINARY, 'bin/console', '--no-interaction', ...$arguments],
-            [['file', '/dev/null', 'r'], ['pipe', 'w'], ['redirect', 1]],
+            [['file', '/dev/null', 'r'], ['pipe', 'w'], ['pipe', 'w']],
             $pipes,
             self::PROJECT,
         );
         if (false === $process) {
             throw new Stop("{$arguments[0]} could not be started", Stop::FAILED);
         }
-        stream_set_blocking($pipes[1], false);
-        $output = '';
+        array_walk($pipes, static fn ($pipe) => stream_set_blocking($pipe, false));
+        $said = [1 => '', 2 => ''];
+        $listen = static function () use ($pipes, &$said): void {
+            foreach ($pipes as $number => $pipe) {
+                $said[$number] = substr($said[$number].stream_get_contents($pipe), -self::KEPT_BYTES);
+            }
+        };
         $killAt = $ended = null;
         while (($status = proc_get_status($process))['running']) {
-            $output = substr($output.stream_get_contents($pipes[1]), -self::KEPT_BYTES);
+            $listen();
             if (null === $killAt && ($waiting->isStopping() || microtime(true) - $started > $limitSeconds)) {
                 $ended = $waiting->isStopping() ? null : self::TIMED_OUT;
                 proc_terminate($process, SIGTERM);
@@ -56,9 +65,9 @@ final class ConsoleRun
             $meanwhile();
         }
         $waiting->breakOnSignal();
-        $output = substr($output.stream_get_contents($pipes[1]), -self::KEPT_BYTES);
+        $listen();
 
-        return new self($ended ?? ($status['signaled'] ? 128 + $status['termsig'] : $status['exitcode']), microtime(true) - $started, $output);
+        return new self($ended ?? ($status['signaled'] ? 128 + $status['termsig'] : $status['exitcode']), microtime(true) - $started, $said[1], $said[2]);
     }
 
     /** The line that says why it failed; empty when it did not. */
@@ -67,8 +76,11 @@ final class ConsoleRun
         if (0 === $this->status) {
             return '';
         }
-        // Colours and frames say nothing.
-        $lines = array_values(array_filter(array_map('trim', explode("\n", preg_replace('/\e\[[0-9;]*m/', '', $this->output))), 'strlen'));
+        if (self::TIMED_OUT === $this->status) {
+            return 'it took too long, and was ended';
+        }
+        // Exceptions go to stderr; what a command itself has found out often goes to stdout.
+        $lines = [...self::lines($this->errors), ...self::lines($this->output)];
         // Symfony says where an exception is from, and on the next line what it says.
         foreach ($lines as $number => $line) {
             if (preg_match('/^In \S+ line \d+:$/', $line) && isset($lines[$number + 1])) {
@@ -77,7 +89,13 @@ final class ConsoleRun
         }
         $told = preg_grep('/error|exception|fail|denied/i', $lines) ?: $lines;
 
-        return self::short(self::TIMED_OUT === $this->status ? 'it took too long, and was ended' : (reset($told) ?: "exit status {$this->status}"));
+        return self::short(reset($told) ?: "exit status {$this->status}");
+    }
+
+    /** @return list<string> those that say something, without colours and frames */
+    private static function lines(string $text): array
+    {
+        return array_values(array_filter(array_map(trim(...), explode("\n", preg_replace('/\e\[[0-9;]*m/', '', $text))), strlen(...)));
     }
 
     private static function short(string $line): string

@@ -46,7 +46,7 @@ final class Rehearsal
             $this->tell(['migration' => substr((string) strrchr($class, '\\'), 1)]
                 + ['outcome' => 0 !== $run->status ? 'failed' : ($this->isSkipped($run) ? 'skipped' : 'done')]
                 // What the console takes to start is none of the migration's.
-                + ['seconds' => round(preg_match('/\(took ([0-9.]+)ms/', $run->output, $took) ? $took[1] / 1000 : $run->seconds, 3)]
+                + ['seconds' => round(preg_match('/\(took ([0-9.]+)ms/', $run->output.$run->errors, $took) ? $took[1] / 1000 : $run->seconds, 3)]
                 + $probe->end()
                 + ['rebuilt' => $versions->rebuilt($before), 'error' => $run->error()]);
             if (0 !== $run->status) {
@@ -102,7 +102,7 @@ final class Rehearsal
 
     private function isSkipped(ConsoleRun $run): bool
     {
-        return (bool) preg_match('/skipped/i', $run->output);
+        return (bool) preg_match('/skipped/i', $run->output.$run->errors);
     }
 
     /** @param list<string> $arguments of bin/console */
