@@ -16,37 +16,22 @@ import pytest
 import yaml
 
 from tests.support.controlplane import free_ports
-from tests.support.images import standin
 from tests.support.local import World, make_world, until_says
-
-KEY = "0f" * 32
-ENV = {"MAUTIC_SEED_KEY": KEY}
-OWN = "rehearse/main"
-RULES = {
-    "plugins": ["AcmeBundle"],
-    "tables": {
-        "standin_counters": {"columns": {"keep": ["name", "value"]}},
-        "standin_migration_log": {"columns": {"keep": ["id", "version", "ran_at"]}},
-    },
-}
-"""The tables that the application has and Mautic has not."""
-TABLES = (
-    "CREATE TABLE lead_fields (id INT PRIMARY KEY, object VARCHAR(9), alias VARCHAR(9),"
-    " type VARCHAR(9), is_unique_identifer INT);"
-    "CREATE TABLE form_fields (id INT PRIMARY KEY, form_id INT, alias VARCHAR(9),"
-    " type VARCHAR(9), mapped_object VARCHAR(9), mapped_field VARCHAR(9), lead_field VARCHAR(9));"
-    "CREATE TABLE roles (id INT PRIMARY KEY, is_admin INT);"
-    "INSERT INTO roles VALUES (1, 1);"
-    "ALTER TABLE users ADD COLUMN role_id INT;"
-    "UPDATE users SET role_id = 1;"
-    "INSERT INTO page_hits (url, date_hit) VALUES ('https://x/', NOW()), ('https://x/', NOW());"
+from tests.support.rehearsals import (
+    BAD,
+    ENV,
+    FAILING,
+    GOOD,
+    KEY,
+    LOCKING,
+    REBUILDING,
+    RULES,
+    SKIPPED,
+    fill,
+    later_release,
 )
-"""What masking and cloning look at, besides what the application has."""
-QUERY = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER"
 
-LOCKING, REBUILDING, FAILING, SKIPPED = (f"Version2099010100000{n}" for n in range(4))
-SLOW = ["LOCK TABLES {page_hits} WRITE", "DO SLEEP(1)", "UNLOCK TABLES"]
-GOOD = {LOCKING: SLOW, REBUILDING: ["ALTER TABLE {page_hits} FORCE"], SKIPPED: []}
+OWN = "rehearse/main"
 BROKEN_PAGE = """<?php
 declare(strict_types=1);
 if ('/s/reports' === strtok($_SERVER['REQUEST_URI'], '?')) {
@@ -106,7 +91,7 @@ def rehearsals(
     try:
         world.ok("build")
         world.ok("deploy")
-        command = f'{QUERY} $MYSQL_DATABASE -e "{TABLES}"'
+        command = fill("/run/secrets/mautic")
         world.ok("shell", "--service", "database", "--command", command)
         rules.write_text(yaml.safe_dump(RULES))
         done = made.run("db.seed")
@@ -125,24 +110,9 @@ def later(
     """Makes an image with a later release of the application."""
     made = []
 
-    def make(
-        name: str, migrations: dict[str, list[str]], files: dict[str, str] | None = None
-    ) -> str:
-        folder = tmp_path_factory.mktemp(name)
-        all_files = dict(files or {})
-        for version, statements in migrations.items():
-            listed = ", ".join(f"'{each}'" for each in statements)
-            all_files[f"docroot/app/migrations/{version}.php"] = f"<?php return [{listed}];\n"
-        for path, text in all_files.items():
-            target = folder / "html" / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
-        base = standin(engine, "mautic")
-        (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY html/ /var/www/html/\n")
-        tag = f"rehearsed-mautic:{folder.name}"
-        engine.images.build(path=str(folder), tag=tag, rm=True)
-        made.append(tag)
-        return tag
+    def make(name: str, *content: Any) -> str:
+        made.append(later_release(engine, tmp_path_factory.mktemp(name), *content))
+        return made[-1]
 
     yield make
     for tag in made:
@@ -203,17 +173,15 @@ def test_a_page_and_a_scheduled_command_that_fail_are_named(
 def test_a_migration_that_fails_ends_it_and_the_logs_are_kept(
     rehearsals: Rehearsals, later: Callable[..., str]
 ) -> None:
-    # Over no data it does what it is to do.
-    unique = "ALTER TABLE {page_hits} ADD UNIQUE KEY one (url(99))"
-    image = later("failing", {FAILING: [unique], SKIPPED: []})
+    image = later("failing", BAD)
     done = rehearsals.run("rehearse", "--mautic", image)
     assert done.returncode == 6, done.stderr
     assert f"migration {FAILING}: " in done.stderr
     assert "Duplicate entry" in done.stderr
     assert SKIPPED not in done.stdout
     assert "/s/contacts" not in done.stdout
-    (logs,) = (rehearsals.world.checkout / "artifacts" / "rehearsals").glob("*")[-1:]
-    assert any(logs.iterdir())
+    logs = sorted((rehearsals.world.checkout / "artifacts" / "rehearsals").iterdir())
+    assert any(logs[-1].iterdir())
     assert rehearsals.left() == []
 
 
