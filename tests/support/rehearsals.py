@@ -1,4 +1,4 @@
-"""What the tests of rehearsals share: a seed's tables and rules, and later releases of the stand-in."""
+"""What the tests of rehearsals share: a seed's tables and rules, and later releases."""
 
 from __future__ import annotations
 
