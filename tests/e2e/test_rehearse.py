@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.support.controlplane import free_ports
-from tests.support.local import World, make_world, until_says
+from tests.support.local import SERVICE, World, make_world, until_says
 from tests.support.rehearsals import (
     BAD,
     ENV,
@@ -201,6 +201,13 @@ def test_interrupted_it_leaves_nothing_and_kept_it_stands_in_the_way_of_another(
 
     kept = rehearsals.run("rehearse", "--mautic", later("kept", {SKIPPED: []}), "--keep")
     assert kept.returncode == 0, kept.stderr
+    there = {
+        container.labels[SERVICE]: container.status
+        for container in rehearsals.world.engine.containers.list(all=True, ignore_removed=True)
+        if container.name.startswith(f"{rehearsals.world.project}-rehearse-main")
+    }
+    held = {name for name, state in there.items() if state != "running"}
+    assert (held, len(there)) == ({"worker", "cron"}, 5)
     again = rehearsals.run("rehearse")
     assert (again.returncode, f"--branch {OWN}" in again.stderr) == (3, True)
     (found,) = [
