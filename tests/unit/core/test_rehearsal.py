@@ -72,6 +72,7 @@ def test_the_tag_of_its_images_is_no_branchs() -> None:
         ("6.0", ["mautic/mautic:6.0-fpm", "bookworm", "8.2"]),
         ("our.example.org/mautic:1", ["our.example.org/mautic:1"]),
         ("mautic-code:7.0.0", ["mautic-code:7.0.0"]),
+        ("our.example.org/mautic", ["our.example.org/mautic"]),
     ],
 )
 def test_another_mautic_brings_its_debian_and_php(mautic: str, variables: list[str]) -> None:
