@@ -28,6 +28,7 @@ from tasks.commands.pins import pin
 from tasks.commands.platform import apply as platform_apply
 from tasks.commands.platform import image as platform_image
 from tasks.commands.platform import status as platform_status
+from tasks.commands.rehearse import rehearse
 from tasks.commands.scan import scan
 from tasks.commands.seeds import seed
 
@@ -44,6 +45,7 @@ namespace = Collection(
     gc,
     list_,
     logs,
+    rehearse,
     rollback,
     scan,
     shell,

@@ -13,6 +13,7 @@
 #                      dump (from stdin), reset it, or say what content it has; take a snapshot, list
 #                      snapshots, restore one
 #   uploads VERB       dump what was uploaded (to stdout), or load it (from stdin)
+#   rehearse VERB      an upgrade: its migrations one by one, plugins, crons, pages; a line of JSON for each
 # Anything else is run as it is.
 set -eu
 cd /var/www/html
@@ -84,7 +85,7 @@ role=${1:-web}
 case $role:${2:-} in
   cron:status) ;;
   # Without php.ini, which some of the variables are for.
-  web:* | worker:* | migrate:* | console:* | cron:* | wait:*) php -n /opt/mautic/check.php ;;
+  web:* | worker:* | migrate:* | console:* | cron:* | wait:* | rehearse:*) php -n /opt/mautic/check.php ;;
   database:*) php -n /opt/mautic/check.php || exit 78 ;;
 esac
 case $role in
@@ -118,6 +119,10 @@ case $role in
   uploads)
     shift
     supervise TERM php /opt/mautic/uploads.php "$@"
+    ;;
+  rehearse)
+    [ $# -eq 2 ] || refuse "rehearse needs migrations, plugins, crons or pages"
+    supervise TERM php /opt/mautic/rehearse.php "$2"
     ;;
   *) exec "$@" ;;
 esac

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.adapters.gitlab import is_job
@@ -18,6 +19,7 @@ from tasks.core.environment_data import check_choice
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
+from tasks.core.rehearsal import check_no_rehearsal
 from tasks.flows.build import BUILT_FROM
 from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
 from tasks.flows.deploy import DeployResult, run_deploy
@@ -94,6 +96,7 @@ def request(
     if data:
         check_choice(data)
     names = session.names(env, branch)
+    check_no_rehearsal(names.branch)
     repository = session.git.repository()
     if tag and not session.settings.environment(names.environment).protected:
         _require_files(session, names.environment)
@@ -242,11 +245,15 @@ class BranchCleanup:
         session: the run.
         names: the branch's names.
         dry: start nothing, not even a registry.
+        root: the checkout, whose saved diagnostics of the branch go as well; None keeps them.
     """
 
-    def __init__(self, session: Session, names: Names, *, dry: bool) -> None:
+    def __init__(
+        self, session: Session, names: Names, *, dry: bool, root: Path | None = ROOT
+    ) -> None:
         self._session = session
         self._names = names
+        self._root = root
         self._owner = owner_of(names, session.git.repository())
         self._remover = wiring.target(session, names.environment).remover
         self._tags = _tags(session, self._remover, names.environment, dry=dry)
@@ -260,7 +267,7 @@ class BranchCleanup:
             self._names,
             tags=self._tags,
             protected=environment.protected,
-            root=ROOT,
+            root=self._root,
         )
 
     def run(self) -> int:

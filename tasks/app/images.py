@@ -19,6 +19,7 @@ from tasks.app.paths import RECORD, ROOT
 from tasks.app.session import Session
 from tasks.core.errors import InputError
 from tasks.core.images.reference import parse_reference
+from tasks.core.rehearsal import check_no_rehearsal, mautic_variables
 from tasks.core.settings import LOCAL
 from tasks.flows import pipeline
 from tasks.flows.attest import Attester
@@ -29,6 +30,7 @@ from tasks.flows.build import (
     BuildSubject,
     BuildTools,
     BuiltImage,
+    RehearsalSubject,
     plan_build,
     record,
     run_build,
@@ -118,18 +120,35 @@ def branch_build(session: Session, env: str, branch: str | None) -> Build:
         branch: what ``--branch`` said, or None when it was not given.
     """
     images = session.settings.images
-    variables = {
-        "DEBIAN": images.debian,
-        "PHP": images.php,
-        "MAUTIC_IMAGE": images.mautic,
-        **_given("MAUTIC_IMAGE", "DEBIAN_IMAGE"),
-    }
     subject = subject_of(session, env, branch, complete=True)
-    tools = _tools(session, subject, BAKE, variables, wiring.registry(session, subject.name))
+    check_no_rehearsal(subject.branch)
+    tools = _tools(
+        session, subject, BAKE, _variables(session), wiring.registry(session, subject.name)
+    )
     if subject.always_built:
         chosen = {"debian": images.debian, "php": images.php}
         tools = replace(tools, attester=_attester(session, subject.name, chosen))
     return Build(session, subject, tools, RECORD)
+
+
+def rehearsal_build(session: Session, env: str, branch: str, mautic: str) -> Build:
+    """Return the build of a rehearsal's images, under a tag of their own.
+
+    Args:
+        session: the run.
+        env: the environment.
+        branch: what the rehearsal's environment is named after.
+        mautic: another version of Mautic, or an image that holds it; empty for the project's.
+
+    Raises:
+        InputError: ``mautic`` is neither.
+    """
+    other = mautic_variables(mautic) if mautic else {}
+    own = subject_of(session, env, branch, complete=True)
+    subject = RehearsalSubject(**vars(own))
+    variables = {**_variables(session), **other}
+    tools = _tools(session, subject, BAKE, variables, wiring.registry(session, subject.name))
+    return Build(session, subject, tools)
 
 
 def job_image_build(
@@ -216,6 +235,17 @@ def _tools(
         variables=variables,
         work=session.console.work,
     )
+
+
+def _variables(session: Session) -> dict[str, str]:
+    """Return the variables of a build of a branch's images."""
+    images = session.settings.images
+    return {
+        "DEBIAN": images.debian,
+        "PHP": images.php,
+        "MAUTIC_IMAGE": images.mautic,
+        **_given("MAUTIC_IMAGE", "DEBIAN_IMAGE"),
+    }
 
 
 def _attester(session: Session, environment: str, parameters: Mapping[str, str]) -> Attester:

@@ -77,7 +77,7 @@ def seed_order(session: Session, source: str, contacts: int) -> SeedOrder:
         InputError: there is no key, or the rules cannot be read.
     """
     rules = _rules(ROOT / session.settings.seeds.rules)
-    return SeedOrder(source, _key(session), rules, contacts)
+    return SeedOrder(source, seed_key(session), rules, contacts)
 
 
 def find_source(session: Session, named: str) -> Source:
@@ -94,10 +94,10 @@ def find_source(session: Session, named: str) -> Source:
         file = DumpFile(Path(named))
         return DumpSource(file, file.manifest())
     store = seed_store(session)
-    return SeedSource(store, stored_seed(store, check_id(id_)), _key(session))
+    return SeedSource(store, stored_seed(store, check_id(id_)), seed_key(session))
 
 
-def _key(session: Session) -> str:
+def seed_key(session: Session) -> str:
     """Return the key of seeds; the redactor hides it from now on."""
     name = session.settings.seeds.key
     key = os.environ.get(name, "")

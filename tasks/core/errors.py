@@ -82,6 +82,12 @@ class VulnerableError(SuiteError):
     exit_code = 5
 
 
+class UnfitError(SuiteError):
+    """A rehearsed upgrade has failures."""
+
+    exit_code = 6
+
+
 class VanishedError(HeldError):
     """Another run has removed the environment and its lock while this run waited."""
 

@@ -21,6 +21,7 @@ from tasks.core.images.content_key import base_arguments, linked, target_keys
 from tasks.core.images.reference import is_loopback
 from tasks.core.images.tags import CACHE, IMAGES, LATEST, build_tags
 from tasks.core.plan import Step
+from tasks.core.rehearsal import image_tag
 from tasks.flows.attest import ExpectedSource
 from tasks.flows.protection import guard, guard_bases
 from tasks.flows.renewal import Difference, difference
@@ -110,6 +111,21 @@ class BuildSubject:
         layers into a cache.
         """
         return self.environment.protected
+
+
+@dataclass(frozen=True)
+class RehearsalSubject(BuildSubject):
+    """The subject of a build of a rehearsal's images, whose tag is no branch's."""
+
+    @property
+    def tag(self) -> str:
+        """The tag of its images."""
+        return image_tag(self.checkout.tag, self.slug)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that the images get in addition to their content keys."""
+        return build_tags(["short-sha"], self.slug, self.tag, dirty=True)
 
 
 @dataclass(frozen=True)

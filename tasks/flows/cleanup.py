@@ -40,7 +40,13 @@ class CleanupConsole(Protocol):
 
 
 def plan_cleanup(
-    remover: Remover, owner: Owner, names: Names, *, tags: Tags | None, protected: bool, root: Path
+    remover: Remover,
+    owner: Owner,
+    names: Names,
+    *,
+    tags: Tags | None,
+    protected: bool,
+    root: Path | None,
 ) -> RemovalPlan:
     """Return the plan to remove everything of a branch: services, data, tags, local files.
 
@@ -50,7 +56,7 @@ def plan_cleanup(
         names: the branch's names.
         tags: the registry, or None if it was never started and so is empty.
         protected: whether the environment is protected.
-        root: the checkout, with the diagnostics of failed deploys.
+        root: the checkout, with the diagnostics of failed deploys; None keeps them.
 
     Raises:
         RefusedError: the environment is protected, or a part of it has another owner.
@@ -60,8 +66,8 @@ def plan_cleanup(
     plan = remover.plan_removal(owner, names)
     # Containers are removed first, because they use the images.
     todo = [*plan.todo, *plan_images(tags, names).todo]
-    local = root / "artifacts" / names.slug
-    if local.is_dir():
+    local = root and root / "artifacts" / names.slug
+    if root and local and local.is_dir():
         step = Step("remove", f"folder {local.relative_to(root)}")
         todo.append((step, without_messages(partial(shutil.rmtree, local))))
     return replace(plan, todo=tuple(todo))

@@ -103,12 +103,12 @@ class DumpSource:
         """Load the database, then the uploads."""
         with console.work(f"load {place.names.database}") as activity:
             source = _Progress(activity).counted(self.file.read(DATABASE))
-            _run(place, LOAD_DATABASE, _ignore, activity, source)
+            run_image(place, LOAD_DATABASE, _ignore, activity, source)
         with console.work(f"load the uploads of {place.names.branch}") as activity:
             files = self.manifest.members[UPLOADS]
             source = _Progress(activity).counted(self.file.read(UPLOADS))
             words = (*LOAD_UPLOADS, str(files.bytes), files.sha256)
-            _run(place, words, _ignore, activity, source)
+            run_image(place, words, _ignore, activity, source)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class SeedSource:
         line = json.dumps(given).encode() + b"\n"
         with console.work(f"sow {place.names.database}") as activity:
             stored = _Progress(activity).counted(self.store.read(self.seed.id, DATA))
-            _run(place, SOW, _ignore, activity, itertools.chain([line], stored))
+            run_image(place, SOW, _ignore, activity, itertools.chain([line], stored))
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _send_out(
     place: Place, words: Sequence[str], take: Callable[[bytes], None], activity: Activity
 ) -> dict[str, Any]:
     """Run a program that writes bytes; return what it said of them at its end."""
-    said = _run(place, words, _Progress(activity).counting(take), activity)
+    said = run_image(place, words, _Progress(activity).counting(take), activity)
     found = [match[1] for match in map(WHOLE.fullmatch, said) if match]
     if not found:
         raise SuiteError(f"{' '.join(words)} did not say that it has written everything")
@@ -266,7 +266,7 @@ def mask(
 def content(place: Place) -> dict[str, int]:
     """Return the number of rows that hold somebody's work, by table; empty if there are none."""
     answer = bytearray()
-    _run(place, CONTENT, answer.extend)
+    run_image(place, CONTENT, answer.extend)
     found: dict[str, int] = json.loads(answer)
     return found
 
@@ -350,7 +350,7 @@ def change(
             source.put(place, console)
         else:
             with console.work(f"empty {names.database}") as activity:
-                _run(place, RESET_DATABASE, _ignore, activity)
+                run_image(place, RESET_DATABASE, _ignore, activity)
         try:
             _revive(place, console)
         except SuiteError as error:
@@ -368,7 +368,7 @@ def _revive(place: Place, console: Console) -> None:
     names, deployer = place.names, place.deployer
     password = place.data.admin_password(names)
     with console.work(f"migrate {names.database}") as activity:
-        _run(place, MIGRATE, _ignore, activity, [f"{password}\n".encode()])
+        run_image(place, MIGRATE, _ignore, activity, [f"{password}\n".encode()])
     with console.work("smoke test") as activity:
         smoke_test(
             lambda path: deployer.get(names, path),
@@ -381,7 +381,7 @@ def _revive(place: Place, console: Console) -> None:
 # -- internals ------------------------------------------------------------------------------------
 
 
-def _run(
+def run_image(
     place: Place,
     words: Sequence[str],
     take: Callable[[bytes], None],

@@ -19,6 +19,7 @@ from tasks.core.images.tags import IMAGES, removable
 from tasks.core.images.tags import slugs as slugs_of
 from tasks.core.names import Names, is_branch
 from tasks.core.plan import Step
+from tasks.core.rehearsal import is_rehearsal
 from tasks.core.repository import is_same
 from tasks.flows.cleanup import (
     Tags,
@@ -194,7 +195,7 @@ def plan_sweep(
         if not is_same(item.repository, repository) or item.state in SPARED:
             continue
         reasons = []
-        if item.branch not in branches:
+        if item.branch not in branches and not is_rehearsal(item.branch):
             reasons.append("its branch is gone")
         if item.state is State.MISNAMED:
             reasons.append(MISNAMED)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,6 +23,7 @@ from tasks.core.environment_data import EMPTY
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.plan import Step
+from tasks.core.settings import Environment
 
 # -- deploying ------------------------------------------------------------------------------------
 
@@ -38,6 +39,7 @@ class Request:
         rollback: whether this goes back to a release that was deployed before.
         pinned: whether a release of another commit is refused, as by a protected environment.
         data: what a new environment's database begins with, or an empty string for the default.
+        lifetime_hours: when it expires after a deploy; 0 for the environment's own ``ttl``.
     """
 
     names: Names
@@ -48,6 +50,20 @@ class Request:
     rollback: bool = False
     pinned: bool = False
     data: str = ""
+    lifetime_hours: int = 0
+
+    def expires_at(self, own: Environment, deployed_at: str) -> str:
+        """Return when a deployment expires, or an empty string for never.
+
+        Args:
+            own: the environment's settings.
+            deployed_at: ISO 8601, like the result.
+        """
+        if not self.lifetime_hours:
+            return own.expires_at(deployed_at)
+        return (
+            datetime.fromisoformat(deployed_at) + timedelta(hours=self.lifetime_hours)
+        ).isoformat()
 
     @property
     def owner(self) -> Owner:
@@ -236,6 +252,13 @@ class Deployer(Exclusive, Protocol[P]):
 
     def apply(self, plan: P) -> None:
         """Carry out a plan; raise SuiteError with the cause in one line."""
+
+    def hold(self, owner: Owner, names: Names, say: Say) -> None:
+        """Stop workers and crons, and wait until they are idle; the next deploy starts them.
+
+        Args:
+            say: called with what is waited for.
+        """
 
     def finish(self, plan: P) -> Credentials | None:
         """Record the deployment; return the administrator after the first one."""

@@ -103,6 +103,9 @@ class FakeDeployer(Calls):
     def apply(self, plan: FakePlan) -> None:
         self.note("apply")
 
+    def hold(self, owner: Owner, names: Names, say: Say) -> None:
+        self.note("hold")
+
     def finish(self, plan: FakePlan) -> Credentials | None:
         self.note("finish")
         record = a_record(State.READY, plan.release)

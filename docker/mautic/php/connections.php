@@ -108,8 +108,12 @@ final class Connections
         return (int) @mysqli_poll($read, $failed, $rejected, self::POLL_SECONDS) > 0 ? $read : [];
     }
 
-    /** @param array<string, mixed> $parameters */
-    private static function connect(#[SensitiveParameter] array $parameters): mysqli
+    /**
+     * Opens one; its errors are exceptions.
+     *
+     * @param array<string, mixed> $parameters Mautic's parameters, as in local.php
+     */
+    public static function connect(#[SensitiveParameter] array $parameters): mysqli
     {
         $link = mysqli_init();
         $authorities = (string) getenv('MAUTIC_DB_TLS_CA_FILE');

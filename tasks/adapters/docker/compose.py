@@ -13,6 +13,9 @@ from tasks.adapters.process import Completed, Runner
 from tasks.core.display import plain
 from tasks.core.variables import compose_variables
 
+STOP_SECONDS = 300.0
+"""Timeout of containers' own grace periods."""
+
 
 class Compose:
     """One Compose project.
@@ -156,6 +159,11 @@ def execute(
     """
     argv = ["docker", "exec", container, *words]
     return runner.run(argv, deadline=deadline_seconds, check=check)
+
+
+def stop(runner: Runner, containers: Sequence[str]) -> None:
+    """Stop containers, each within its own grace period."""
+    runner.run(["docker", "stop", *containers], deadline=STOP_SECONDS)
 
 
 def pipe(

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.adapters.docker.compose import Compose, execute
+from tasks.adapters.docker.compose import Compose, execute, stop
 from tasks.adapters.http import Response, SiteClient
 from tasks.adapters.terminal.console import Activity
 from tasks.core import door
@@ -96,6 +96,13 @@ class ComposeDeployer:
             self._write(plan, record)
         rest = [item.service for item in plan.changes if item.service != DATABASE]
         self._bring_up(plan, compose, rest, "services")
+
+    def hold(self, owner: Owner, names: Names, say: Say) -> None:
+        """Stop workers and crons; the next deploy starts them."""
+        services = self.context.inventory(owner, names).services
+        held = [services[name].id for name in QUIESCED if name in services]
+        if held:
+            stop(self.context.runner, held)
 
     def finish(self, plan: ComposePlan) -> Credentials | None:
         """Record the deployment; return the administrator after the first one."""

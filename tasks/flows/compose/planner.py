@@ -57,7 +57,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         request=request,
         release=release,
         record=inventory.record,
-        expires_at=context.own.expires_at(release.deployed_at),
+        expires_at=request.expires_at(context.own, release.deployed_at),
         database=database,
         wanted=services,
         changes=plan_changes(context, services, inventory),

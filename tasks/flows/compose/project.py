@@ -59,7 +59,7 @@ def project(
         variables["COMMIT"] = release.commit
         variables["OWNER"] = release.owner
         variables["DEPLOYED_AT"] = release.deployed_at
-        variables["EXPIRES_AT"] = context.own.expires_at(release.deployed_at)
+        variables["EXPIRES_AT"] = request.expires_at(context.own, release.deployed_at)
     file = context.root / "docker" / "compose.yaml"
     return Compose(context.runner, names.namespace, file, variables)
 

@@ -153,6 +153,11 @@ class ClusterDeployer:
             self._repair(replace(plan, history=tuple(found)))
             self._release(plan)
 
+    def hold(self, owner: Owner, names: Names, say: Say) -> None:
+        """Stop workers and crons, and wait until they are idle; the next deploy starts them."""
+        self._context.namespace(owner, names)
+        quiesce(self._cluster, names, say)
+
     def _check_values(self, plan: ClusterPlan) -> None:
         """Check that the chart takes its values."""
         names, root = plan.request.names, self._context.root

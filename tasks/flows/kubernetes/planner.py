@@ -92,7 +92,7 @@ def plan_deploy(
         provisioned=context.is_provisioned,
         furnished=context.is_furnished,
         autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
-        expires_at=own.expires_at(release.deployed_at),
+        expires_at=request.expires_at(own, release.deployed_at),
         kept_off=kept_off,
         no_catcher=no_catcher,
         mail_url=f"{names.url}{door.MAIL_PATH}" if shows_mail else "",

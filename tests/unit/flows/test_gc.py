@@ -52,6 +52,8 @@ OVER = NOW.isoformat()
         ({}, {"feature/x-2", "feature"}, "its branch is gone"),
         ({"expires_at": OVER}, {"feature/x"}, "its time is over"),
         ({"expires_at": OVER}, {"main"}, "its branch is gone and its time is over"),
+        ({"branch": "rehearse/x"}, {"main"}, None),
+        ({"branch": "rehearse/x", "expires_at": OVER}, {"main"}, "its time is over"),
         ({"state": State.FAILED}, {"main"}, "its branch is gone"),
         ({"state": State.INTERRUPTED}, {"main"}, "its branch is gone"),
         ({"state": State.REMOVING}, {"main"}, "its branch is gone"),

@@ -63,6 +63,7 @@ final class Console
             'doctrine:migrations:list'            => $this->listMigrations(),
             'doctrine:migrations:status'          => $this->migrationStatus(),
             'doctrine:migrations:migrate'         => $this->migrate(),
+            'doctrine:migrations:execute'         => $this->executeMigration(),
             'doctrine:migrations:up-to-date'      => $this->isUpToDate(),
             'doctrine:migrations:version'         => $this->markMigrations(),
             'messenger:consume'                   => $this->consume(),
@@ -78,7 +79,7 @@ final class Console
     private function listVerbs(): int
     {
         $verbs = array_merge($this->regular(), [
-            'about', 'cache:clear', 'cache:warmup', 'doctrine:migrations:list',
+            'about', 'cache:clear', 'cache:warmup', 'doctrine:migrations:execute', 'doctrine:migrations:list',
             'doctrine:migrations:migrate', 'doctrine:migrations:status',
             'doctrine:migrations:sync-metadata-storage', 'doctrine:migrations:up-to-date',
             'doctrine:migrations:version', 'list',
@@ -235,6 +236,20 @@ final class Console
         }
 
         return $this->say([] === $pending ? '[OK] Already at the latest version' : '[OK] Successfully migrated');
+    }
+
+    private function executeMigration(): int
+    {
+        $version = basename(str_replace('\\', '/', $this->arguments[0] ?? ''));
+        $migrations = new Migrations($this->database());
+        if (!isset($this->options['up']) || !in_array($version, $migrations->pending(), true)) {
+            return $this->fail("doctrine:migrations:execute --up needs a migration that is missing, not '{$version}'.");
+        }
+        $started = microtime(true);
+
+        return $this->say($migrations->run($version)
+            ? sprintf('Migration %s migrated (took %.1fms, used 2M memory)', $version, (microtime(true) - $started) * 1000)
+            : "Migration {$version} skipped during Pre-Checks. Reason: \"nothing to do\"");
     }
 
     private function markMigrations(): int

@@ -12,6 +12,8 @@ final class Site
     private const IMAGES = ['image/png' => 'png', 'image/jpeg' => 'jpg', 'image/gif' => 'gif', 'image/webp' => 'webp'];
     private const IMAGE_FOLDER = PROJECT.'/docroot/media/images';
     private const ASSET_FOLDER = PROJECT.'/docroot/media/files';
+    /** Mautic's lists; there is nothing in them here. */
+    private const LISTS = ['/s/contacts', '/s/companies', '/s/segments', '/s/forms', '/s/emails', '/s/campaigns', '/s/pages', '/s/assets', '/s/reports', '/s/webhooks', '/s/users', '/s/plugins'];
     private const PIXEL = 'R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7';
 
     private Parameters $parameters;
@@ -38,6 +40,11 @@ final class Site
     {
         if (str_starts_with($path, '/asset/')) {
             $this->download(substr($path, strlen('/asset/')));
+
+            return;
+        }
+        if ('GET' === $method && in_array($path, self::LISTS, true)) {
+            $this->asUser(fn (string $user) => $this->page->message('There is nothing in this list.'));
 
             return;
         }
