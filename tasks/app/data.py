@@ -17,6 +17,7 @@ from tasks.app import wiring
 from tasks.app.environments import find_existing
 from tasks.app.session import Session
 from tasks.core.errors import InputError
+from tasks.core.names import Names
 from tasks.flows.data import (
     ChangePlan,
     DumpSource,
@@ -95,14 +96,18 @@ def passing_dump(session: Session, place: Place) -> Iterator[DumpSource]:
         yield DumpSource(DumpFile(path), dump(place, path, session.console))
 
 
-def refuse_itself(target: Place, source: Place) -> None:
+def refuse_itself(target: Names, source: str) -> None:
     """Refuse to copy a branch onto itself.
+
+    Args:
+        target: the names of the branch that gets the data.
+        source: the branch that is copied.
 
     Raises:
         InputError: they are the same.
     """
-    if target.names.namespace == source.names.namespace:
-        raise InputError(f"{target.names.branch} cannot be copied onto itself")
+    if target.branch == source:
+        raise InputError(f"{source} cannot be copied onto itself")
 
 
 def _snapshots() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,18 +94,26 @@ def request(
         InputError: a sparse checkout leaves out a file that the deploy needs, or there is no such
             data.
     """
-    if data:
-        check_choice(data)
+    choice = check_choice(data) if data else ""
     names = session.names(env, branch)
     check_no_rehearsal(names.branch)
     repository = session.git.repository()
     if tag and not session.settings.environment(names.environment).protected:
         _require_files(session, names.environment)
         names = wiring.settled(session, names)
-        return Request(names, repository, user_at_host(), tag, data=data)
+        return _choosing(session, Request(names, repository, user_at_host(), tag), choice)
     checkout = _guarded(session, names, tag)
     names = wiring.settled(session, names)
-    return Request(names, repository, user_at_host(), checkout.tag, checkout.commit, data=data)
+    request = Request(names, repository, user_at_host(), checkout.tag, checkout.commit)
+    return _choosing(session, request, choice)
+
+
+def _choosing(session: Session, request: Request, choice: str) -> Request:
+    """Return a request with the choice of data, and what finds it."""
+    # Which itself looks for environments.
+    from tasks.app import beginning
+
+    return replace(request, data=choice, resolve=partial(beginning.find, session, request.names))
 
 
 def rollback_request(session: Session, env: str, branch: str | None, tag: str) -> Request:
@@ -156,7 +165,15 @@ def deploy(session: Session, request: Request) -> DeployResult:
     committed = session.git.committed(request.commit) if is_ranked else 0
     me = this_run(action, request.tag, committed)
     deployer = wiring.target(session, request.names.environment).deployer
-    return run_deploy(deployer, request, me=me, console=session.console, root=ROOT)
+    from tasks.app import beginning
+
+    return run_deploy(
+        *(deployer, request),
+        me=me,
+        console=session.console,
+        root=ROOT,
+        beginning=beginning.Bringer(session),
+    )
 
 
 def show_deployed(session: Session, done: DeployResult, *, as_json: bool = False) -> None:

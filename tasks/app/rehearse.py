@@ -10,6 +10,7 @@ from pathlib import Path
 from tasks.adapters.identity import this_run, user_at_host
 from tasks.app import environments, images, seeds, wiring
 from tasks.app.paths import ROOT
+from tasks.app.seed_key import seed_key
 from tasks.app.session import Session
 from tasks.core.environment_data import EMPTY
 from tasks.core.errors import InputError, RefusedError
@@ -160,7 +161,7 @@ def _source(session: Session, id_: str, contacts: int) -> SeedSource:
     fitting = [seed for seed in found if not contacts or seed.contacts == str(contacts)]
     if not fitting:
         raise InputError(_lack(found, contacts), hint=_remedy(contacts))
-    return SeedSource(store, fitting[-1], seeds.seed_key(session))
+    return SeedSource(store, fitting[-1], seed_key(session))
 
 
 def _lack(found: list[Seed], contacts: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ from tasks.adapters.files.dump_file import DumpFile
 from tasks.adapters.seed_store import SeedFolder, SeedStore
 from tasks.app.data import find_place
 from tasks.app.paths import ROOT
+from tasks.app.seed_key import seed_key
 from tasks.app.session import Session
 from tasks.core.display import megabytes
 from tasks.core.errors import InputError, SettingsError
@@ -26,12 +25,11 @@ from tasks.flows.seeds import (
     SeedSweep,
     find_seeds,
     make_seed,
+    newest_id,
     plan_seed_sweep,
     stored_seed,
 )
 from tasks.flows.views import now
-
-_KEY = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def seed_store(session: Session) -> SeedStore:
@@ -93,23 +91,23 @@ def find_source(session: Session, named: str) -> Source:
     if kind != "seed":
         file = DumpFile(Path(named))
         return DumpSource(file, file.manifest())
+    return find_seed(session, check_id(id_))
+
+
+def find_seed(session: Session, id_: str) -> SeedSource:
+    """Return a seed that is kept, with its key.
+
+    Args:
+        session: the run; its redactor hides the key from now on.
+        id_: its id; empty for the newest.
+
+    Raises:
+        InputError: there is no such seed, or no key for it.
+        SettingsError: the settings do not say where seeds are kept.
+        SuiteError: the store, or the seed's manifest, cannot be read.
+    """
     store = seed_store(session)
-    return SeedSource(store, stored_seed(store, check_id(id_)), seed_key(session))
-
-
-def seed_key(session: Session) -> str:
-    """Return the key of seeds; the redactor hides it from now on."""
-    name = session.settings.seeds.key
-    key = os.environ.get(name, "")
-    session.redactor.add(key)
-    if not _KEY.fullmatch(key):
-        raise InputError(
-            f"the variable {name} must hold the seeds' key, 64 hexadecimal digits"
-            if key
-            else f"the variable {name}, which holds the seeds' key, is not set",
-            hint="make one with `openssl rand -hex 32`, and keep it as a masked variable of CI",
-        )
-    return key
+    return SeedSource(store, stored_seed(store, id_ or newest_id(store)), seed_key(session))
 
 
 def _rules(path: Path) -> dict[str, Any]:

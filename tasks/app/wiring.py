@@ -29,9 +29,11 @@ from tasks.adapters.registry.ecr import EcrRegistry, region_of
 from tasks.adapters.registry.oci import OciRegistry
 from tasks.app.paths import RECORD, ROOT
 from tasks.app.pins import read_pins
+from tasks.app.seed_key import has_seed_key, seed_key
 from tasks.app.session import Session
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.kubernetes.platform import inputs_of
+from tasks.core.kubernetes.provisioner import fingerprint_of_key
 from tasks.core.names import Names, platform_name
 from tasks.core.settings import ClusterSettings, Environment
 from tasks.flows.attest import ExpectedSource, verify_images
@@ -213,7 +215,7 @@ def cluster_platform(session: Session, env: str, values: Sequence[str]) -> Clust
         values: values files for helm/platform.
 
     Raises:
-        InputError: the environment is not in a cluster.
+        InputError: the environment is not in a cluster, or what should be the key of seeds is none.
     """
     from tasks.flows.kubernetes.platform import ClusterPlatform
 
@@ -221,9 +223,11 @@ def cluster_platform(session: Session, env: str, values: Sequence[str]) -> Clust
     settings = session.settings_of(environment)
     place = settings.environment(environment).cluster
     access, helm = cluster(session, environment)
+    published = session.parameters(own.stack) if own.stack else {}
+    known = fingerprint_of_key(seed_key(session)) if has_seed_key(session) else ""
     return ClusterPlatform(
         title=(place.name if place else None) or environment,
-        inputs=inputs_of(settings, environment, session.parameters(own.stack) if own.stack else {}),
+        inputs=inputs_of(settings, environment, published, known),
         files=[Path(name) for name in values],
         cluster=access,
         helm=helm,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @task(
     help={
         "tag": "tag of the images (default: that of the commit checked out)",
-        "data": "what a new environment begins with: empty, or seed:ID (default: its setting)",
+        "data": "what a new environment begins with: empty, seed (the newest), seed:ID, or another "
+        "branch's full name (default: its setting)",
     }
 )
 def deploy(

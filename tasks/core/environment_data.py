@@ -1,34 +1,73 @@
-"""The data that a new environment begins with: a fresh installation's, or that of a seed."""
+"""The data that a new environment begins with: none, that of a seed, or that of another branch.
+
+A choice is written as ``empty``, ``seed:ID`` or ``branch:NAME``; of a branch whose own data is that
+of a seed, ``branch:NAME:ID``. No branch has a colon in its name. Asked for is also ``seed``, the
+newest one.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from tasks.core.environment import Record
 from tasks.core.errors import InputError, RefusedError
-from tasks.core.names import database_prefix
+from tasks.core.names import check_branch, database_prefix
 
 EMPTY = "empty"
 """The choice of a fresh installation."""
+SEED, BRANCH = "seed", "branch"
+"""The kinds of the others."""
 
-CHOICE = r"^(empty|seed:[a-z0-9]{1,32})$"
-"""A choice of data, as `inv deploy --data` and the settings take it."""
+CHOICE = r"^(empty|seed(:[a-z0-9]{1,32})?)$"
+"""A choice of data, as the settings take it."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What an environment's database begins with, or has begun with.
+
+    Attributes:
+        choice: as it is recorded.
+        title: in a few words what comes, and how much; empty once it is there.
+    """
+
+    choice: str = EMPTY
+    title: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``empty``, ``seed`` or ``branch``."""
+        return self.choice.partition(":")[0]
+
+
+NOTHING = Data()
+
+Resolve = Callable[[str], Data]
+"""Looks for the data of a choice, which is not ``empty``; raises SuiteError if it is not there."""
 
 
 def check_choice(choice: str) -> str:
-    """Return a choice of data, ``empty`` or ``seed:ID``.
+    """Return the choice that `inv deploy --data` was given: ``empty``, ``seed[:ID]`` or a branch.
 
     Raises:
-        InputError: it is neither.
+        InputError: it is none of them.
     """
-    if not re.fullmatch(CHOICE, choice):
+    if re.fullmatch(CHOICE, choice):
+        return choice
+    kind, _, name = choice.rpartition(":")
+    if kind not in {"", BRANCH}:
         raise InputError(
-            f"--data {choice}: there is no such data", hint="give empty, or seed:ID of a seed"
+            f"--data {choice}: there is no such data",
+            hint="give empty, seed, seed:ID (inv db.seed --list), or a branch's full name",
         )
-    return choice
+    return f"{BRANCH}:{check_branch(name)}"
 
 
-def choose(wanted: str, default: str, record: Record | None, *, protected: bool) -> str:
+def choose(
+    wanted: str, default: str, record: Record | None, *, protected: bool, resolve: Resolve
+) -> Data:
     """Return the data of an environment: what it has, else what is wanted, else the default.
 
     Args:
@@ -36,19 +75,40 @@ def choose(wanted: str, default: str, record: Record | None, *, protected: bool)
         default: the environment's setting.
         record: what is stored of it, or None. Once a deploy has succeeded its data stays.
         protected: whether it is production's own.
+        resolve: finds what is chosen.
 
     Raises:
-        RefusedError: a protected environment would get a seed.
+        RefusedError: a protected environment would get other data than its own.
+        SuiteError: what is chosen is not there.
     """
     if record and record.current:
-        return record.data or EMPTY
+        return Data(record.data or EMPTY)
     chosen = wanted or (record.data if record else "") or default
-    if protected and chosen != EMPTY:
-        raise RefusedError(f"a protected environment gets no data of a seed ({chosen})")
-    return chosen
+    if chosen == EMPTY:
+        return NOTHING
+    if protected:
+        raise RefusedError(f"a protected environment begins with no other data ({chosen})")
+    return resolve(chosen)
+
+
+def copied(branch: str, begun_with: str) -> str:
+    """Return the choice of a branch's data.
+
+    Args:
+        branch: its full name.
+        begun_with: the choice that its own data began with.
+    """
+    seed = seed_id(begun_with)
+    return f"{BRANCH}:{branch}:{seed}" if seed else f"{BRANCH}:{branch}"
+
+
+def seed_id(choice: str) -> str:
+    """Return the id of the seed that a choice's data is of, or an empty string."""
+    kind, _, rest = choice.partition(":")
+    return {SEED: rest, BRANCH: rest.partition(":")[2]}.get(kind, "")
 
 
 def seed_database(choice: str, project: str) -> str:
-    """Return the database of the seed that a choice names, or an empty string for ``empty``."""
-    kind, _, id_ = choice.partition(":")
-    return f"{database_prefix(project)}seed__{id_}" if kind == "seed" else ""
+    """Return the database of the seed that a choice's data is of, or an empty string."""
+    id_ = seed_id(choice)
+    return f"{database_prefix(project)}seed__{id_}" if id_ else ""

@@ -47,7 +47,7 @@ _IMAGE = (
 """As in tasks/core/images/reference.py."""
 
 PATTERNS = {
-    CHOICE: "must be empty, or seed:ID of a seed",
+    CHOICE: "must be empty, seed (the newest), or seed:ID",
     _NAME: "must be a letter and at most 19 more of a-z, 0-9 and '-'",
     _PROJECT: f"must be a letter and at most {PROJECT_MAX - 1} more of a-z, 0-9 and '-'",
     _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
@@ -108,7 +108,8 @@ DataChoice = Annotated[
     StringConstraints(pattern=CHOICE),
     Field(
         description="What a new branch's database begins with, unless `inv deploy --data` says "
-        "otherwise: `empty`, a fresh installation, or `seed:ID`, masked data."
+        "otherwise: `empty`, a fresh installation, `seed`, the newest masked data there is, or "
+        "`seed:ID`."
     ),
 ]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]

@@ -11,7 +11,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.seeds import DATA, Seed
 from tasks.flows.smoke import smoke_test
-from tasks.flows.target import ADMIN, DataPort, Deployer
+from tasks.flows.target import ADMIN, DataPort, Deployer, SeedServer
 
 DUMP_DATABASE = ("mautic", "database", "dump")
 LOAD_DATABASE = ("mautic", "database", "load")
@@ -174,7 +174,7 @@ class ChangePlan:
     def steps(self) -> tuple[Step, ...]:
         """The steps in order."""
         database = f"database {self.names.database}"
-        there = ", ".join(f"{count} {table}" for table, count in self.content.items())
+        there = content_title(self.content)
         steps = []
         if self.snapshot:
             steps.append(Step("save", f"what is there to {self.snapshot}", there))
@@ -271,6 +271,11 @@ def content(place: Place) -> dict[str, int]:
     return found
 
 
+def content_title(rows: Mapping[str, int]) -> str:
+    """Return what ``content`` found, in a few words."""
+    return ", ".join(f"{count} {table}" for table, count in rows.items())
+
+
 def refuse_protected(names: Names, *, protected: bool) -> None:
     """Refuse to change the data of a protected environment.
 
@@ -308,9 +313,8 @@ def plan_change(
     """
     there = content(place)
     if there and not replace:
-        rows = ", ".join(f"{count} {table}" for table, count in there.items())
         raise RefusedError(
-            f"{place.names.branch} has data: {rows}",
+            f"{place.names.branch} has data: {content_title(there)}",
             hint="with --replace it is saved to a file, and replaced",
         )
     kept = snapshot if there else None
@@ -363,12 +367,50 @@ def change(
     return plan
 
 
+def fill(place: Place, source: Source, console: Console) -> None:
+    """Put data in the place of a fresh installation, and migrate it; the lock is held.
+
+    Raises:
+        SuiteError: it failed.
+    """
+    source.check(console)
+    source.put(place, console)
+    _migrate(place, console)
+
+
+def plant(server: SeedServer, source: SeedSource, console: Console) -> None:
+    """Load a seed into the server that branches share, unless it is there.
+
+    It is not read before: one that is damaged leaves nothing.
+
+    Raises:
+        SuiteError: it failed; the message is the program's own.
+    """
+    seed, said = source.seed, [""]
+
+    def tell(line: str) -> None:
+        said.append(line.partition(": ")[2])
+        activity.line(said[-1])
+
+    given = json.dumps({"id": seed.id, "key": source.key, "bytes": seed.size}).encode() + b"\n"
+    with console.work(f"load seed {seed.id} into the database server") as activity:
+        stored = _Progress(activity).counted(source.store.read(seed.id, DATA))
+        status = server.plant(itertools.chain([given], stored), tell)
+        if status:
+            raise SuiteError(said[-1] or f"what loads seeds ended with exit status {status}")
+
+
+def _migrate(place: Place, console: Console) -> None:
+    """Migrate the database to the release that runs."""
+    password = place.data.admin_password(place.names)
+    with console.work(f"migrate {place.names.database}") as activity:
+        run_image(place, MIGRATE, _ignore, activity, [f"{password}\n".encode()])
+
+
 def _revive(place: Place, console: Console) -> None:
     """Migrate the database to the release that runs, and look at the site."""
     names, deployer = place.names, place.deployer
-    password = place.data.admin_password(names)
-    with console.work(f"migrate {names.database}") as activity:
-        run_image(place, MIGRATE, _ignore, activity, [f"{password}\n".encode()])
+    _migrate(place, console)
     with console.work("smoke test") as activity:
         smoke_test(
             lambda path: deployer.get(names, path),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from tasks.adapters.terminal.console import Console
 from tasks.core.environment import Holder
@@ -31,8 +32,32 @@ class DeployResult:
     credentials: Credentials | None
 
 
+class Beginning(Protocol):
+    """Brings the data that a new environment begins with."""
+
+    def plant(self, plan: DeployPlan) -> None:
+        """Load the seed of a plan into the server that branches share, unless it is there.
+
+        Raises:
+            SuiteError: it failed; there is no part of it.
+        """
+
+    def fill(self, plan: DeployPlan) -> None:
+        """Put the data of a plan in the place of a fresh installation, and migrate it.
+
+        Raises:
+            SuiteError: it failed; the next deploy does it anew.
+        """
+
+
 def run_deploy(
-    deployer: Deployer[P], request: Request, *, me: Holder, console: Console, root: Path
+    deployer: Deployer[P],
+    request: Request,
+    *,
+    me: Holder,
+    console: Console,
+    root: Path,
+    beginning: Beginning,
 ) -> DeployResult:
     """Deploy a branch, and return when its site answers.
 
@@ -40,6 +65,7 @@ def run_deploy(
         me: this run, as the holder of the environment's lock.
         console: shows progress.
         root: the checkout; diagnostics, timings and ``deploy.env`` are written there.
+        beginning: brings the data that was chosen.
 
     Raises:
         SuiteError: it failed; the message is the cause, the hint has the state of the site.
@@ -57,8 +83,12 @@ def run_deploy(
             reason = f" ({step.reason})" if step.reason else ""
             console.say(f"  {step.verb:<7} {step.subject}{reason}")
         try:
+            if plan.plants:
+                beginning.plant(plan)
             if steps:
                 deployer.apply(plan)
+            if plan.fills:
+                beginning.fill(plan)
             with console.work("smoke test") as activity:
                 smoke_test(
                     lambda path: deployer.get(names, path),

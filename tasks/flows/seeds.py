@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from tasks.adapters.seed_store import CHUNK_BYTES, SeedStore
-from tasks.core.errors import SuiteError
+from tasks.core.errors import InputError, SuiteError
 from tasks.core.plan import Step
 from tasks.core.seeds import (
     DATA,
@@ -180,6 +180,21 @@ def stored_seed(store: SeedStore, id_: str) -> Seed:
     """
     # What is no UTF-8 is no JSON of ours either.
     return read_manifest(b"".join(store.read(id_, MANIFEST)).decode(errors="replace"), id_)
+
+
+def newest_id(store: SeedStore) -> str:
+    """Return the id of the newest seed that is whole.
+
+    Raises:
+        InputError: there is none.
+        SuiteError: the store cannot be read.
+    """
+    whole = [id_ for id_, names in store.parts().items() if {DATA, MANIFEST} <= names]
+    if not whole:
+        raise InputError(
+            f"there are no seeds in {store}", hint="make one: inv db.seed --env ENVIRONMENT"
+        )
+    return max(whole)
 
 
 def find_seeds(store: SeedStore) -> KeptSeeds:

@@ -2,7 +2,8 @@
 
 A target has five ports: the deployer creates and changes environments, the remover removes them,
 the adopter gives them to another repository, the inspector only reads, the data port runs programs
-on what a branch has stored. A flow gets those that it uses.
+on what a branch has stored. Where branches share a database server, one more loads seeds into it. A
+flow gets those that it uses.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -19,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from tasks.adapters.http import Response
 from tasks.core import door
 from tasks.core.environment import Holder, Owner, Record, Release, State
-from tasks.core.environment_data import EMPTY
+from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.plan import Step
@@ -40,6 +41,7 @@ class Request:
         pinned: whether a release of another commit is refused, as by a protected environment.
         data: what a new environment's database begins with, or an empty string for the default.
         lifetime_hours: when it expires after a deploy; 0 for the environment's own ``ttl``.
+        resolve: finds that data.
     """
 
     names: Names
@@ -51,6 +53,7 @@ class Request:
     pinned: bool = False
     data: str = ""
     lifetime_hours: int = 0
+    resolve: Resolve = field(default=Data, compare=False)
 
     def expires_at(self, own: Environment, deployed_at: str) -> str:
         """Return when a deployment expires, or an empty string for never.
@@ -138,6 +141,7 @@ class DeployPlan(ABC):
         expires_at: when the environment expires, or an empty string.
         mail_url: where the mails are shown that the environment sends; empty if nowhere.
         data: what its database begins with, or has begun with.
+        clones: whether the migration makes that, of a seed on the same server.
     """
 
     request: Request
@@ -145,7 +149,8 @@ class DeployPlan(ABC):
     record: Record | None
     expires_at: str
     mail_url: str = ""
-    data: str = EMPTY
+    data: Data = NOTHING
+    clones: bool = False
 
     @property
     @abstractmethod
@@ -163,12 +168,32 @@ class DeployPlan(ABC):
     @property
     def kept(self) -> str:
         """That the environment has other data already than was asked for; empty if not."""
-        return "" if self.request.data in {"", self.data} else f"which keeps its data ({self.data})"
+        there = self.data.choice
+        if self.is_first or self.request.data in {"", there}:
+            return ""
+        return f"which keeps its data ({there})"
 
     @property
     def is_first(self) -> bool:
         """Whether nothing was ever deployed successfully."""
         return self.record is None or self.record.current is None
+
+    @property
+    def fills(self) -> bool:
+        """Whether data is put in the place of the fresh installation that it begins as."""
+        return self.is_first and not self.clones and self.data.choice != EMPTY
+
+    @property
+    def plants(self) -> bool:
+        """Whether a seed is loaded into the server first, for the migration to clone it."""
+        return self.is_first and self.clones
+
+    @property
+    def filling(self) -> tuple[Step, ...]:
+        """The step in which a new environment gets its data; none if it stays as installed."""
+        if not self.is_first or self.data.choice == EMPTY:
+            return ()
+        return (Step("fill", f"database {self.request.names.database}", self.data.title),)
 
     @property
     def images(self) -> dict[str, str]:
@@ -184,7 +209,7 @@ class DeployPlan(ABC):
             "tag": self.release.tag,
             "commit": self.release.commit,
             "images": self.images,
-            "data": self.data,
+            "data": self.data.choice,
             "steps": [asdict(step) for step in self.steps],
         }
 
@@ -605,13 +630,36 @@ class DataPort(Protocol):
     def admin_password(self, names: Names) -> str:
         """Return the password of the first administrator, and mask it from now on."""
 
+    def begun_with(self, owner: Owner, names: Names) -> str:
+        """Return the choice (``environment_data``) that a branch's data began with."""
+
+
+class SeedServer(Protocol):
+    """A database server with the seeds that its branches' databases are cloned from."""
+
+    def plant(self, source: Iterable[bytes], on_line: Callable[[str], None]) -> int:
+        """Load a seed, unless it is there; return the exit status of what does it.
+
+        Args:
+            source: a line of JSON with the seed's id, key and bytes, then the seed, sealed.
+            on_line: called with every line that is said.
+
+        Raises:
+            SuiteError: nothing there loads seeds, or the connection broke off.
+        """
+
 
 @dataclass(frozen=True)
 class Target(Generic[P]):
-    """Where the branches of one environment of invoke.yaml run."""
+    """Where the branches of one environment of invoke.yaml run.
+
+    Attributes:
+        seeds: what loads seeds, where branches share a server.
+    """
 
     deployer: Deployer[P]
     remover: Remover
     adopter: Adopter
     inspector: Inspector
     data: DataPort
+    seeds: SeedServer | None = None

@@ -234,9 +234,17 @@ def test_console_and_shell_pass_words_and_exit_status_on(world: World, site: Sit
 def test_branches_stand_side_by_side_and_go_alone(world: World, site: Site) -> None:
     branch = "feature/Side_by-side"
     to_it = ("deploy", "--branch", branch, "--tag", world.tag())
-    planned = world.ok(*to_it, "--data", "seed:1", "--dry-run").stdout
-    assert "with data of seed:1" in planned
-    assert "there is no such data" in world.run(*to_it, "--data", "copy").stderr
+    planned = world.ok(*to_it, "--data", MAIN, "--dry-run").stdout
+    assert f"(from {MAIN}: " in planned
+    for data, told in (
+        ("dump:1", "there is no such data"),
+        ("nowhere", "nowhere has no environment"),
+        (branch, "cannot be copied onto itself"),
+        ("seed", "seeds.store is not set"),
+    ):
+        refused = world.run(*to_it, "--data", data)
+        assert (refused.returncode, told in refused.stderr) == (2, True), refused.stderr
+    assert branch not in world.ok("list").stdout
     deployed = world.ok(*to_it)
     url = deployed.stdout.splitlines()[-1]
     slug = url.removeprefix("http://").partition(".")[0]
@@ -458,6 +466,29 @@ def test_a_branch_gets_anothers_data_and_is_emptied(world: World, site: Site, co
         done = world.run(*verb, "--branch", copied, settings=protected)
         assert done.returncode == 3, done.stderr
         assert "is protected" in done.stderr
+
+
+def test_a_new_branch_begins_with_anothers_data_even_after_it_was_cut_off(
+    world: World, copied: str
+) -> None:
+    other = "begins"
+    to_it = ("deploy", "--branch", other, "--tag", world.tag())
+    cut_off = world.start(*to_it, "--data", copied)
+    until_says(cut_off, "dump the uploads")
+    os.kill(cut_off.pid, signal.SIGKILL)
+    cut_off.communicate()
+    assert ask(world, other, "SHOW TABLES LIKE 'leads'") == []
+    # The choice is remembered.
+    done = world.ok(*to_it)
+    assert f"(from {copied}: 2 leads)" in done.stderr
+    assert "log in as admin" in done.stderr
+    assert ask(world, other, "SELECT * FROM leads") == ["1", "2"]
+    assert pictures(world, other) == "own"
+    ask(world, other, "INSERT INTO leads VALUES (3)")
+    kept = world.ok(*to_it, "--data", "empty")
+    assert f"which keeps its data (branch:{copied})" in kept.stderr
+    assert ask(world, other, "SELECT * FROM leads") == ["1", "2", "3"]
+    world.ok("cleanup", "--branch", other)
 
 
 SEED_RULES = {

@@ -819,6 +819,8 @@ def test_data_of_a_seed_is_copied_by_the_migration_and_turns_commands_off(
     objects = chart.objects(seeded)
     env = containers(only(objects, "Job", "migrate")["spec"]["template"])[0]["env"]
     assert {"name": "MAUTIC_SEED", "value": "mautic_seed__2026"} in env
+    filled = chart.objects(overlay(seeded, {"data": {"clone": False}}))
+    assert "MAUTIC_SEED" not in json.dumps(only(filled, "Job", "migrate"))
     if mode:
         on = {name for name, job in cron_table(objects).items() if job.get("enabled", True)}
     else:

@@ -256,7 +256,7 @@ def test_what_mautic_writes_and_others_read_is_shared_and_outlives_its_container
     assert services["fpm"]["environment"]["PHP_SESSION_SAVE_PATH"] == sessions["target"]
 
 
-def test_the_seed_is_named_to_the_migration_and_the_commands_alone(tmp_path: Path) -> None:
+def test_the_seed_is_named_to_the_commands_alone(tmp_path: Path) -> None:
     seed = "mautic_seed__2026"
     config = Project("test-seed", COMPOSE_FILE, {**BRANCH, "SEED": seed}, tmp_path).config()
     told = {
@@ -264,7 +264,7 @@ def test_the_seed_is_named_to_the_migration_and_the_commands_alone(tmp_path: Pat
         for name, service in config["services"].items()
         if (service.get("environment") or {}).get("MAUTIC_SEED") == seed
     }
-    assert told == {"migrate", "cron"}
+    assert told == {"cron"}
 
 
 def test_networks_keep_apart_what_need_not_meet(configs: dict[str, dict[str, Any]]) -> None:

@@ -176,7 +176,8 @@ def test_it_operates_as_its_pod_does(
     ("argv", "status", "said"),
     [
         (["setup"], 78, "a setting is missing or wrong: 'PROVISIONER_RULES'"),
-        (["drop"], 64, "say operate or setup"),
+        (["plant"], 78, "a setting is missing or wrong: 'PROVISIONER_RULES'"),
+        (["drop"], 64, "say operate, setup or plant"),
     ],
 )
 def test_used_wrongly_it_says_so(

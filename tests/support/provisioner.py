@@ -231,6 +231,18 @@ class Process:
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
+    def plant(self, given: bytes) -> tuple[int, str]:
+        """Run what loads a seed, as an exec into the pod does; return its status and words."""
+        done = subprocess.run(
+            [sys.executable, "-m", "provisioner", "plant"],
+            cwd=self._scratch,
+            env=self._environ,
+            input=given,
+            capture_output=True,
+            check=False,
+        )
+        return done.returncode, done.stderr.decode()
+
     def start(self, *, wait: bool = True) -> None:
         """Start one, beside those that run."""
         (port,) = free_ports(1)

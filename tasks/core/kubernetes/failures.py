@@ -246,7 +246,7 @@ RULES: tuple[Rule, ...] = (
         "there is no such seed",
         "seed-missing",
         Patience.NONE,
-        "load the seed into the database server, or deploy with other data",
+        "run the deploy again, which loads it, or deploy with other data",
     ),
     _rule(
         "another migration holds the lock",

@@ -113,13 +113,14 @@ class PlatformInputs:
 
 
 def inputs_of(
-    settings: Settings, environment: str, parameters: Mapping[str, str]
+    settings: Settings, environment: str, parameters: Mapping[str, str], seed_key: str = ""
 ) -> PlatformInputs:
     """Return the inputs for the platform of an environment's cluster.
 
     Args:
         settings: the settings, including the stack's.
         parameters: what the stack's Terraform has published; empty without a stack.
+        seed_key: SHA-256 of the key of the seeds that the provisioner loads; empty for none.
 
     Raises:
         SettingsError: a published value cannot be read.
@@ -153,7 +154,9 @@ def inputs_of(
         database_account=parameters.get("platform/database-account", "mautic-database-admin"),
         database_ca=(database.tls_ca or "") if database else "",
         provisioner=database.provisioner if database else "",
-        rules=rules_of(settings, environment, here) if database and database.provisioner else {},
+        rules=rules_of(settings, environment, here, seed_key)
+        if database and database.provisioner
+        else {},
         server=database_server(settings, environment),
         cluster=parameters.get("cluster/name", ""),
         region=parameters.get("region", ""),

@@ -7,6 +7,7 @@ nothing of the suite but ``tasks.core.names``, and what that uses. A test compar
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -38,6 +39,9 @@ RULES, FLOOR_RULES = "rules.json", "floor.json"
 """What its ConfigMap holds; an older platform's lacks the second one."""
 MADE_FOR = f"{PREFIX}made-for"
 """The annotation of the Secret: for which server and prefix its user was made."""
+
+PLANT = ("/opt/venv/bin/python", "-m", "provisioner", "plant")
+"""Its program that loads a seed; helm/platform lets CI jobs run no other."""
 
 _USER_ID = 65532
 _GONE = frozenset({State.REMOVING, State.REMOVED})
@@ -97,12 +101,15 @@ def provisioner_user(project: str) -> str:
     return f"{database_prefix(project)}_manager"
 
 
-def rules_of(settings: Settings, environment: str, here: Mapping[str, Any]) -> dict[str, Any]:
+def rules_of(
+    settings: Settings, environment: str, here: Mapping[str, Any], seed_key: str = ""
+) -> dict[str, Any]:
     """Return what the provisioner decides by: ``provisioner.rules.Rules`` reads it.
 
     Args:
         environment: the environment whose server it is.
         here: the environments of the same cluster, by name.
+        seed_key: SHA-256 of the key of the seeds that it loads; empty for none.
     """
     own = settings.environment(environment)
     if own.database is None:
@@ -116,7 +123,29 @@ def rules_of(settings: Settings, environment: str, here: Mapping[str, Any]) -> d
         "host": own.database.host,
         "port": own.database.port,
         **rules,
+        **({"seedKey": seed_key} if seed_key else {}),
     }
+
+
+def takes_seeds(config: Object | None) -> bool:
+    """Return True if a provisioner loads seeds, by its ConfigMap."""
+    rules = json.loads((config or {}).get("data", {}).get(RULES, "{}"))
+    return bool(rules.get("seedKey"))
+
+
+def has_seed(record: Object | None) -> bool:
+    """Return True if a seed is on the server, by the provisioner's record of it."""
+    return bool(record) and (record or {}).get("data", {}).get("state") == "ready"
+
+
+def seed_record_name(id_: str) -> str:
+    """Return the name of the ConfigMap with the record of a seed."""
+    return f"seed-{id_}"
+
+
+def fingerprint_of_key(key: str) -> str:
+    """Return what the provisioner knows of the key of seeds, 64 hexadecimal digits: its SHA-256."""
+    return hashlib.sha256(bytes.fromhex(key)).hexdigest()
 
 
 def made_for(server: DatabaseServer) -> str:

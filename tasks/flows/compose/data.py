@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tasks.adapters.docker import compose
 from tasks.core.environment import Owner
+from tasks.core.environment_data import EMPTY
 from tasks.core.names import Names
 from tasks.flows.compose.context import PHP, ComposeContext
 
@@ -36,3 +37,8 @@ class ComposeData:
     def admin_password(self, names: Names) -> str:
         """Return the password of the first administrator, and mask it from now on."""
         return self.context.secrets(names)["admin_password"]
+
+    def begun_with(self, owner: Owner, names: Names) -> str:
+        """Return the choice that a branch's data began with."""
+        record = self.context.inventory(owner, names).record
+        return (record.data if record else "") or EMPTY

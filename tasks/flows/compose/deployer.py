@@ -61,7 +61,7 @@ class ComposeDeployer:
     def apply(self, plan: ComposePlan) -> None:
         """Carry out the plan."""
         names = plan.request.names
-        compose = project(self.context, plan.request, plan.release, plan.database, plan.data)
+        compose = project(self.context, plan.request, plan.release, plan.database, plan.data.choice)
         # From here on they are masked in all output.
         self.context.secrets(names)
         self._pull(plan)
@@ -74,7 +74,7 @@ class ComposeDeployer:
             expires_at=plan.expires_at,
             database_image=self.context.settings.platform.database_image,
             database=plan.database,
-            data=plan.data,
+            data=plan.data.choice,
             # Services that will be replaced are left out: if this run is interrupted, the next one
             # must not take them for up to date.
             services={name: at for name, at in record.services.items() if name not in replaced},
@@ -155,8 +155,8 @@ class ComposeDeployer:
         if record.current is None:
             return None
         release = record.current
-        compose = project(self.context, request, release, plan.database, plan.data)
-        services = wanted_services(self.context, request, release, plan.database, plan.data)
+        compose = project(self.context, request, release, plan.database, plan.data.choice)
+        services = wanted_services(self.context, request, release, plan.database, plan.data.choice)
         changes = plan_changes(self.context, services, inventory)
         back = replace(plan, release=release, wanted=services, changes=changes, migrate="")
         self._bring_up(back, compose, [item.service for item in changes], "the release before")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tasks.core.compose.reconcile import ServiceChange, WantedService, short_reference
 from tasks.core.compose.record import ComposeRecord
-from tasks.core.environment_data import EMPTY
 from tasks.core.plan import Step
 from tasks.flows.target import DeployPlan
 
@@ -63,10 +62,8 @@ class ComposePlan(DeployPlan):
         steps.append(services.pop(DATABASE))
         if self.migrate:
             database = f"database {self.request.names.database}"
-            if self.is_first and self.data != EMPTY:
-                steps.append(Step("fill", database, f"with data of {self.data}"))
             steps.append(Step("migrate", database, self.migrate))
-        steps += services.values()
+        steps += [*services.values(), *self.filling]
         return tuple(steps) if any(step.verb != "keep" for step in steps) else ()
 
     def verb(self, change: ServiceChange) -> str:

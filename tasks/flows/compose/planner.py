@@ -50,8 +50,12 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
     inventory = context.inventory(request.owner, request.names)
     release = request.release(inventory.record, find_images)
     database = _database(context, inventory.record)
-    data = choose(request.data, context.own.data, inventory.record, protected=context.own.protected)
-    services = wanted_services(context, request, release, database, data)
+    data = choose(
+        *(request.data, context.own.data, inventory.record),
+        protected=context.own.protected,
+        resolve=request.resolve,
+    )
+    services = wanted_services(context, request, release, database, data.choice)
     done = migration(services, _code(context, release.mautic))
     return ComposePlan(
         request=request,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from tasks.core.environment import Owner
+from tasks.core.environment_data import EMPTY
+from tasks.core.kubernetes.manifests import record_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import read_secret
 from tasks.flows.kubernetes.context import ClusterContext
@@ -45,3 +47,9 @@ class ClusterData:
     def admin_password(self, names: Names) -> str:
         """Return the password of the first administrator, and mask it from now on."""
         return read_secret(self._context.cluster, names, self._context.redactor)["admin_password"]
+
+    def begun_with(self, owner: Owner, names: Names) -> str:
+        """Return the choice that a branch's data began with."""
+        found = self._context.namespace(owner, names)
+        record = record_of(found) if found else None
+        return (record.data if record else "") or EMPTY

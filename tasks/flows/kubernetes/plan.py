@@ -8,7 +8,6 @@ from typing import Any
 
 from tasks.adapters.kubernetes.helm import Revision
 from tasks.core.environment import State
-from tasks.core.environment_data import EMPTY
 from tasks.core.kubernetes.crons import NEEDS_IMAP
 from tasks.core.kubernetes.manifests import SECRET
 from tasks.core.kubernetes.record import ClusterRecord
@@ -67,7 +66,11 @@ class ClusterPlan(DeployPlan):
         if self.provisioned:
             database = ""
         return replace(
-            record, state=state, expires_at=self.expires_at, database=database, data=self.data
+            record,
+            state=state,
+            expires_at=self.expires_at,
+            database=database,
+            data=self.data.choice,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,8 +105,6 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("create", f"database {names.database}")
     if plan.provisioned and plan.is_first:
         yield Step("create", f"database {names.database}", "by the platform's provisioner")
-    if plan.is_first and plan.data != EMPTY:
-        yield Step("fill", f"database {names.database}", f"with data of {plan.data}")
     if plan.quiesces:
         yield Step("quiesce", "workers and crons", "while the database is migrated")
     for name in plan.kept_off:
@@ -111,7 +112,9 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
     if plan.no_catcher:
         yield Step("keep off", "mail catcher", f"{plan.no_catcher}; mails are discarded")
     verb = "upgrade" if newest else "install"
-    yield Step(verb, f"release {names.release}", _reason(plan))
+    rolled_out = Step(verb, f"release {names.release}", _reason(plan))
+    # What a migration clones is there before anything runs.
+    yield from (*plan.filling, rolled_out) if plan.clones else (rolled_out, *plan.filling)
 
 
 _LAST_DEPLOY = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.core import door
 from tasks.core.environment import Release
-from tasks.core.environment_data import choose, seed_database
+from tasks.core.environment_data import SEED, choose, seed_database, seed_id
 from tasks.core.errors import EngineError, RegistryError
 from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.mail import catches_mail
@@ -24,6 +24,7 @@ from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tasks.flows.kubernetes.preflight import preflight
 from tasks.flows.kubernetes.provisioning import provisioner_problems
 from tasks.flows.kubernetes.releases import revisions
+from tasks.flows.kubernetes.seed_server import is_loaded, loads_seeds
 from tasks.flows.kubernetes.values import fingerprint, merge_values
 from tasks.flows.target import FindImages, Request
 
@@ -51,9 +52,18 @@ def plan_deploy(
     exists = found is not None
     record = record_of(found) if found else None
     release = request.release(record, find_images)
-    data = choose(request.data, own.data, record, protected=own.protected)
+    data = choose(
+        *(request.data, own.data, record), protected=own.protected, resolve=request.resolve
+    )
+    clones = data.kind == SEED and loads_seeds(context)
+    if clones and data.title:
+        there = "is" if is_loaded(context, seed_id(data.choice)) else "is loaded first"
+        data = replace(data, title=f"{data.title}, which {there} on the server")
     values = _values(context, names, release)
-    values["data"] = {"seed": seed_database(data, context.settings.project)}
+    values["data"] = {
+        "seed": seed_database(data.choice, context.settings.project),
+        "clone": clones,
+    }
     merged = merge_values(context.root, own.values, values)
     kept_off = tuple(unsupported_crons(merged, context.settings.images.php))
     if kept_off:
@@ -97,6 +107,7 @@ def plan_deploy(
         no_catcher=no_catcher,
         mail_url=f"{names.url}{door.MAIL_PATH}" if shows_mail else "",
         data=data,
+        clones=clones,
     )
     return replace(plan, steps=tuple(decide(plan, exists=exists)))
 

@@ -11,6 +11,7 @@ from tasks.flows.kubernetes.deployer import ClusterDeployer
 from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.remover import ClusterRemover
+from tasks.flows.kubernetes.seed_server import ClusterSeedServer
 from tasks.flows.target import FindImages, Target
 
 
@@ -29,4 +30,5 @@ def kubernetes_target(
         ClusterAdopter(context),
         ClusterInspector(context),
         ClusterData(context),
+        ClusterSeedServer(context),
     )

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tasks.core.environment import Record, State
-from tasks.core.environment_data import check_choice, choose, seed_database
+from tasks.core.environment_data import (
+    Data,
+    check_choice,
+    choose,
+    copied,
+    seed_database,
+)
 from tasks.core.errors import InputError, RefusedError
 from tests.support.fakes import RELEASE
 
@@ -15,14 +21,25 @@ LIVING = Record(State.READY, "", history=(RELEASE,), data=SEED)
 OLDER = Record(State.READY, "", history=(RELEASE,))
 
 
-@pytest.mark.parametrize("choice", ["empty", SEED])
-def test_there_are_two_kinds_of_data(choice: str) -> None:
+@pytest.mark.parametrize("choice", ["empty", "seed", SEED, "branch:feature/x"])
+def test_there_are_three_kinds_of_data(choice: str) -> None:
     assert check_choice(choice) == choice
 
 
-@pytest.mark.parametrize("choice", ["", "seed", "seed:", "seed:A", "seed:a_b", "full", "seed:a\n"])
+def test_what_is_no_other_kind_is_a_branch() -> None:
+    assert check_choice("feature/x") == "branch:feature/x"
+    assert check_choice("branch:seed") == "branch:seed"
+
+
+@pytest.mark.parametrize("choice", ["seed:", "seed:A", "seed:a_b", "seed:a\n", "dump:a"])
 def test_other_data_is_refused(choice: str) -> None:
     with pytest.raises(InputError, match="there is no such data"):
+        check_choice(choice)
+
+
+@pytest.mark.parametrize("choice", ["", "a..b", "branch:"])
+def test_what_git_would_refuse_is_no_branch(choice: str) -> None:
+    with pytest.raises(InputError, match="branch name"):
         check_choice(choice)
 
 
@@ -40,18 +57,40 @@ def test_other_data_is_refused(choice: str) -> None:
 def test_data_is_chosen_until_a_deploy_has_succeeded(
     wanted: str, record: Record | None, chosen: str
 ) -> None:
-    assert choose(wanted, "empty", record, protected=False) == chosen
+    assert chosen_of(wanted, "empty", record) == chosen
+
+
+def chosen_of(wanted: str, default: str, record: Record | None, *, protected: bool = False) -> str:
+    found = choose(wanted, default, record, protected=protected, resolve=Data)
+    return found.choice
 
 
 def test_the_setting_counts_where_nothing_is_wanted() -> None:
-    assert choose("", SEED, None, protected=False) == SEED
-    assert choose("empty", SEED, None, protected=False) == "empty"
+    assert chosen_of("", SEED, None) == SEED
+    assert chosen_of("empty", SEED, None) == "empty"
 
 
-def test_production_gets_no_seed() -> None:
-    assert choose("", "empty", None, protected=True) == "empty"
+def test_what_comes_is_looked_for_only_as_long_as_it_may_come() -> None:
+    newest = Data(SEED, "from seed 20260102t030405")
+    assert choose("seed", "empty", None, protected=False, resolve=lambda _: newest) == newest
+    for record, wanted in ((LIVING, "seed"), (None, "empty")):
+        data = choose(wanted, "seed", record, protected=False, resolve=lambda _: newest)
+        assert not data.title
+
+
+def test_production_gets_no_other_data() -> None:
+    assert chosen_of("", "empty", None, protected=True) == "empty"
     with pytest.raises(RefusedError, match="seed:20260102t030405"):
-        choose(SEED, "empty", None, protected=True)
+        chosen_of(SEED, "empty", None, protected=True)
+
+
+def test_a_copy_of_masked_data_is_masked_data() -> None:
+    assert copied("main", "empty") == "branch:main"
+    once = copied("main", SEED)
+    twice = copied("feature/x", once)
+    assert (once, twice) == (f"branch:main:{SEED[5:]}", f"branch:feature/x:{SEED[5:]}")
+    assert seed_database(twice, "m") == seed_database(SEED, "m") == "m_seed__20260102t030405"
+    assert seed_database(copied("main", "empty"), "m") == ""
 
 
 def test_a_seed_is_in_a_database_that_no_branch_has() -> None:

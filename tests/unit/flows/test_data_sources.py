@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ from tasks.core.errors import InputError, SuiteError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.seeds import DATA, complete_manifest, new_id, read_manifest
-from tasks.flows.data import Place, SeedSource
+from tasks.flows.data import Place, SeedSource, plant
 
 KEY = "ab" * 32
 CONTENT = [b"one" * 100_000, b"two"]
@@ -122,3 +123,33 @@ def test_the_programs_own_words_are_the_error(
     container.status = 1
     with pytest.raises(SuiteError, match="the seed is damaged, cut off, or of another key"):
         source.put(place, console)
+
+
+@dataclass
+class Server:
+    """Stands for the program that loads seeds into a server.
+
+    Attributes:
+        status: its exit status.
+        sent: what it was sent.
+    """
+
+    status: int = 0
+    sent: bytes = b""
+
+    def plant(self, source: Iterable[bytes], on_line: Callable[[str], None]) -> int:
+        self.sent = b"".join(source)
+        on_line("plant: the seed is damaged")
+        return self.status
+
+
+def test_a_seed_is_handed_to_the_server_behind_what_it_is(
+    source: SeedSource, console: Console
+) -> None:
+    server = Server()
+    plant(server, source, console)
+    line, _, content = server.sent.partition(b"\n")
+    assert json.loads(line) == {"id": ID, "key": KEY, "bytes": len(content)}
+    assert content == b"".join(CONTENT)
+    with pytest.raises(SuiteError, match="the seed is damaged"):
+        plant(Server(status=1), source, console)

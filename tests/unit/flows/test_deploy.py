@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from tasks.core.environment import State
+from tasks.core.environment_data import Data
 from tasks.core.errors import HeldError, InputError, RefusedError, SuiteError, VanishedError
 from tasks.flows.deploy import DeployResult, run_deploy
+from tasks.flows.target import DeployPlan
 from tests.support.fakes import (
     ME,
     NAMES,
@@ -28,13 +30,63 @@ BACK = ["diagnostics", "roll back"]
 FAILURE = SuiteError("it broke", hint="mend it")
 
 
+@dataclass(frozen=True)
+class Bringer:
+    """Notes what it is asked for, among the deployer's calls."""
+
+    deployer: FakeDeployer
+
+    def plant(self, plan: DeployPlan) -> None:
+        self.deployer.note(f"plant {plan.data.choice}")
+
+    def fill(self, plan: DeployPlan) -> None:
+        self.deployer.note(f"fill with {plan.data.choice}")
+
+
 def deploy(
     deployer: FakeDeployer, root: Path, *, rollback: bool = False
 ) -> tuple[DeployResult, str]:
     console, said = a_console()
     request = replace(REQUEST, rollback=rollback)
-    done = run_deploy(deployer, request, me=ME, console=console, root=root)
+
+    done = run_deploy(
+        *(deployer, request), me=ME, console=console, root=root, beginning=Bringer(deployer)
+    )
     return done, said.getvalue()
+
+
+SEEDED = replace(PLAN, data=Data("seed:1", "from seed 1"))
+
+
+def test_data_is_put_in_before_the_site_is_looked_at_and_only_once(tmp_path: Path) -> None:
+    deployer = FakeDeployer(plan=SEEDED)
+    deploy(deployer, tmp_path)
+    filled = [*BEGUN, "apply", "fill with seed:1", *SMOKE, "finish", "unlock"]
+    assert deployer.seen == filled
+    deploy(deployer, tmp_path)
+    assert deployer.seen[len(filled) :] == [*BEGUN, *SMOKE, "finish", "unlock"]
+
+
+def test_a_filling_that_was_cut_off_is_done_anew(tmp_path: Path) -> None:
+    cut_off = SuiteError("the connection broke off")
+    deployer = FakeDeployer(plan=SEEDED, fails={"fill with seed:1": [cut_off]})
+    with pytest.raises(SuiteError, match="was not deployed: the connection broke off"):
+        deploy(deployer, tmp_path)
+    assert "finish" not in deployer.seen
+    deployer.fails.clear()
+    deploy(deployer, tmp_path)
+    assert deployer.seen.count("fill with seed:1") == 2
+
+
+def test_what_the_migration_clones_is_loaded_before_and_not_put_in_once_more(
+    tmp_path: Path,
+) -> None:
+    deployer = FakeDeployer(plan=replace(SEEDED, clones=True))
+    deploy(deployer, tmp_path)
+    planted = [*BEGUN, "plant seed:1", "apply", *SMOKE, "finish", "unlock"]
+    assert deployer.seen == planted
+    deploy(deployer, tmp_path)
+    assert deployer.seen[len(planted) :] == [*BEGUN, *SMOKE, "finish", "unlock"]
 
 
 def test_a_first_deploy_is_remembered_after_its_site_has_answered(tmp_path: Path) -> None:

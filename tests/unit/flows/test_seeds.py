@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from tasks.adapters.seed_store import SeedFolder
-from tasks.core.errors import SuiteError
+from tasks.core.errors import InputError, SuiteError
 from tasks.core.seeds import DATA, MANIFEST
 from tasks.flows.seeds import (
     SeedOrder,
     find_seeds,
     make_seed,
+    newest_id,
     plan_seed_sweep,
     run_seed_sweep,
 )
@@ -141,3 +142,14 @@ def test_a_sweep_takes_what_is_over_and_leaves_the_newest(store: SeedFolder) -> 
     run_seed_sweep(store, sweep)
     assert set(store.parts()) == {"20261126t071205", "20261127t071000", "somebody-elses"}
     assert plan_seed_sweep(find_seeds(store), timedelta(days=30), NOW).steps == ()
+
+
+def test_the_newest_seed_is_the_last_that_is_whole(tmp_path: Path) -> None:
+    store = SeedFolder(tmp_path)
+    with pytest.raises(InputError, match="there are no seeds in"):
+        newest_id(store)
+    for id_ in ("20260301t000000", "20260201t000000"):
+        for name in (DATA, MANIFEST):
+            store.write(id_, name, [b"x"])
+    store.write("20260401t000000", DATA, [b"x"])
+    assert newest_id(store) == "20260301t000000"

@@ -2,19 +2,21 @@
 
     python -m provisioner operate   furnish namespaces, and give them their databases
     python -m provisioner setup     as the database's administrator: create the user of `operate`
+    python -m provisioner plant     in the pod of `operate`, for a deploy: load the seed on stdin,
+                                    behind a line of JSON with its id, key and bytes
 
 Environment:
     PROVISIONER_RULES       file: what the platform decided (rules.json)
     PROVISIONER_FLOOR       operate: file: what every namespace stands on (floor.json)
     PROVISIONER_LOGIN       folder with `username` and `password` of the provisioner's database user
     PROVISIONER_CA          file with the authorities of the server's certificate; empty for no TLS
-    PROVISIONER_NAMESPACE   operate: the platform namespace
+    PROVISIONER_NAMESPACE   operate, plant: the platform namespace
     PROVISIONER_HEALTH      operate: URL on which it answers to probes
     PROVISIONER_ADMIN       setup: folder with the administrator's `username` and `password`, or
     PROVISIONER_ADMIN_ARN   setup: their secret in AWS Secrets Manager
 
-Exit status: 0 done, 1 the server is away or refuses, 64 used wrongly, 78 a setting is missing or
-wrong.
+Exit status: 0 done, 1 the server is away or refuses, or the seed is none of the project's, 64 used
+wrongly, 78 a setting is missing or wrong.
 """
 
 from __future__ import annotations
@@ -24,10 +26,14 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provisioner.administrator import login_in, login_of
 from provisioner.rules import Rules
 from provisioner.server import Address, Server, ServerError, set_up
+
+if TYPE_CHECKING:
+    from provisioner.cluster import Kubernetes
 
 FAILED, USAGE, WRONG_SETTING = 1, 64, 78
 HEALTH = "http://0.0.0.0:8080/healthz"
@@ -36,11 +42,12 @@ HEALTH = "http://0.0.0.0:8080/healthz"
 def main(argv: list[str]) -> int:
     """Run a command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    if len(argv) != 1 or argv[0] not in {"operate", "setup"}:
-        print("say operate or setup", file=sys.stderr)  # noqa: T201
+    commands = {"operate": _operate, "setup": _setup, "plant": _plant}
+    if len(argv) != 1 or argv[0] not in commands:
+        print("say operate, setup or plant", file=sys.stderr)  # noqa: T201
         return USAGE
     try:
-        return _operate() if argv[0] == "operate" else _setup()
+        return commands[argv[0]]()
     except ServerError as error:
         print(f"provisioner: failed: {error}", file=sys.stderr)  # noqa: T201
         return FAILED
@@ -52,27 +59,53 @@ def main(argv: list[str]) -> int:
 
 
 def _operate() -> int:
-    # kopf and the client are only needed here.
-    from kubernetes import client, config
-
-    from provisioner.cluster import Kubernetes
-    from provisioner.connection import relax
+    # kopf is only needed here.
     from provisioner.floor import Floor
     from provisioner.furnish import Furnisher
     from provisioner.operator import register, run
     from provisioner.reconcile import Reconciler
+    from provisioner.seeds import Seeds
+
+    floor = Floor.from_json(Path(os.environ["PROVISIONER_FLOOR"]).read_text())
+    rules, server, cluster = _server_and_cluster()
+    reconciler = Reconciler(rules, server, cluster, Furnisher(rules, floor, cluster))
+    sweeps = (reconciler.sweep, Seeds(rules.seed_key, server, cluster).sweep)
+    registry = register(reconciler, cluster.check_watch, sweeps)
+    run(registry, os.environ.get("PROVISIONER_HEALTH", HEALTH))
+    return 0
+
+
+def _plant() -> int:
+    from provisioner.cluster import ClusterError
+    from provisioner.seed_file import SeedError
+    from provisioner.seeds import Seeds
+
+    def say(text: str) -> None:
+        print(f"plant: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    rules, server, cluster = _server_and_cluster()
+    try:
+        Seeds(rules.seed_key, server, cluster).plant(sys.stdin.buffer, say)
+    except (SeedError, ServerError, ClusterError) as error:
+        say(str(error))
+        return FAILED
+    return 0
+
+
+def _server_and_cluster() -> tuple[Rules, Server, Kubernetes]:
+    """Return what the platform has decided, and the clients of both servers."""
+    from kubernetes import client, config
+
+    from provisioner.cluster import Kubernetes
+    from provisioner.connection import relax
 
     rules, address = _rules_and_address()
-    floor = Floor.from_json(Path(os.environ["PROVISIONER_FLOOR"]).read_text())
     login = partial(login_in, Path(os.environ["PROVISIONER_LOGIN"]))
     login()  # what is wrong with it is told at once
     config.load_config()  # type: ignore[no-untyped-call]
     api = client.CoreV1Api(relax(client.ApiClient()))
     cluster = Kubernetes(api, os.environ["PROVISIONER_NAMESPACE"])
-    server, furnisher = Server(address, login, rules.prefix), Furnisher(rules, floor, cluster)
-    reconciler = Reconciler(rules, server, cluster, furnisher)
-    run(register(reconciler, cluster.check_watch), os.environ.get("PROVISIONER_HEALTH", HEALTH))
-    return 0
+    return rules, Server(address, login, rules.prefix), cluster
 
 
 def _setup() -> int:

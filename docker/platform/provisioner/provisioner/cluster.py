@@ -22,6 +22,8 @@ COMPONENT = "mautic-provisioner"
 RECORD = f"{PREFIX}record"
 RECORDS = {MANAGED_BY: MANAGER, RECORD: "database"}
 """The labels of records."""
+SEEDS = {MANAGED_BY: MANAGER, RECORD: "seed"}
+"""Those of seeds' records."""
 PATIENCE_SECONDS = 10
 """How long one request to the API server may take."""
 
@@ -80,6 +82,20 @@ class Record:
     def now(self, state: State, message: str = "") -> Record:
         """Return the record in another state."""
         return replace(self, state=state, message=message)
+
+
+@dataclass(frozen=True)
+class SeedRecord:
+    """A seed on the database server; a ConfigMap in the provisioner's own namespace.
+
+    Attributes:
+        state: ``loading``, also after a run that was cut off, or ``ready``.
+        asked_at: when a deploy has asked for it last, ISO 8601.
+    """
+
+    seed: str
+    state: str
+    asked_at: str
 
 
 @dataclass(frozen=True)
@@ -268,11 +284,11 @@ class Kubernetes:
 
     def write(self, record: Record) -> None:
         """Write a record, whether or not there is one."""
-        name = record_name(record.namespace)
-        body = {
-            "metadata": {"name": name, "namespace": self._own, "labels": RECORDS},
-            "data": record.to_data(),
-        }
+        self._write(record_name(record.namespace), RECORDS, record.to_data())
+
+    def _write(self, name: str, labels: dict[str, str], data: dict[str, str]) -> None:
+        meta = {"name": name, "namespace": self._own, "labels": labels}
+        body = {"metadata": meta, "data": data}
         while True:
             try:
                 if self._read(self._api.read_namespaced_config_map, name, self._own):
@@ -297,6 +313,26 @@ class Kubernetes:
             )
         except _ChangedError:
             self.forget(record)
+
+    def seed(self, id_: str) -> SeedRecord | None:
+        """Return the record of a seed, or None."""
+        found = self._read(self._api.read_namespaced_config_map, seed_name(id_), self._own)
+        return SeedRecord(**found.data) if found else None
+
+    def seeds(self) -> list[SeedRecord]:
+        """Return the records of all seeds."""
+        selector = ",".join(f"{key}={value}" for key, value in SEEDS.items())
+        found = self._call(self._api.list_namespaced_config_map, self._own, label_selector=selector)
+        return [SeedRecord(**item.data) for item in found.items]
+
+    def write_seed(self, record: SeedRecord) -> None:
+        """Write the record of a seed, whether or not there is one."""
+        self._write(seed_name(record.seed), SEEDS, asdict(record))
+
+    def forget_seed(self, record: SeedRecord) -> None:
+        """Delete the record of a seed, if it exists."""
+        name = seed_name(record.seed)
+        self._delete(self._api.delete_namespaced_config_map, name, self._own)
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -349,6 +385,11 @@ class _GoneError(ClusterError):
 def record_name(namespace: str) -> str:
     """Return the name of a namespace's record."""
     return f"database-{namespace}"
+
+
+def seed_name(id_: str) -> str:
+    """Return the name of a seed's record."""
+    return f"seed-{id_}"
 
 
 def _this(found: Any) -> client.V1Preconditions:

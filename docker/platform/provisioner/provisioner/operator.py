@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,11 +32,14 @@ WORKERS = 8
 """How many namespaces are worked on at a time."""
 
 
-def register(reconciler: Reconciler, check: Callable[[], None]) -> kopf.OperatorRegistry:
+def register(
+    reconciler: Reconciler, check: Callable[[], None], sweeps: Sequence[Callable[[], None]]
+) -> kopf.OperatorRegistry:
     """Return the handlers of all namespaces that the suite made.
 
     Args:
         check: raises RefusedError if the API server refuses what the operator lives by.
+        sweeps: called again and again, one after the other.
     """
     registry = kopf.OperatorRegistry()
     ours: dict[str, Any] = {"registry": registry, "labels": {MANAGED_BY: MANAGER}}
@@ -58,7 +61,7 @@ def register(reconciler: Reconciler, check: Callable[[], None]) -> kopf.Operator
         settings.execution.max_workers = WORKERS
         settings.watching.server_timeout = WATCH_SECONDS
         settings.watching.client_timeout = WATCH_SECONDS + 60
-        memo.sweeper = asyncio.create_task(_sweep_for_ever(reconciler))
+        memo.sweeper = asyncio.create_task(_sweep_for_ever(sweeps))
 
     @kopf.on.cleanup(registry=registry)
     async def stop(memo: kopf.Memo, **_: Any) -> None:
@@ -113,10 +116,11 @@ def _attempt(work: Callable[[], None]) -> None:
         raise kopf.TemporaryError(str(error), delay=AGAIN_SECONDS) from error
 
 
-async def _sweep_for_ever(reconciler: Reconciler) -> None:
+async def _sweep_for_ever(sweeps: Sequence[Callable[[], None]]) -> None:
     while True:
-        try:
-            await asyncio.to_thread(reconciler.sweep)
-        except (ServerError, ClusterError) as error:
-            log.warning("sweep: %s", error)
+        for sweep in sweeps:
+            try:
+                await asyncio.to_thread(sweep)
+            except (ServerError, ClusterError) as error:
+                log.warning("sweep: %s", error)
         await asyncio.sleep(SWEEP_SECONDS)

@@ -58,6 +58,7 @@ class Rules:
         host: the database server.
         environments: the environments by name whose databases are on this server.
         others: the cluster's other environments by name.
+        seed_key: SHA-256 of the key of the seeds that are loaded; empty for none.
     """
 
     project: str
@@ -65,6 +66,7 @@ class Rules:
     port: int
     environments: Mapping[str, EnvironmentRule]
     others: Mapping[str, EnvironmentRule]
+    seed_key: str = ""
 
     @classmethod
     def from_json(cls, text: str) -> Rules:
@@ -77,7 +79,8 @@ class Rules:
             }
             for key in ("environments", "others")
         )
-        return cls(data["project"], data["host"], data["port"], environments, others)
+        place = (data["project"], data["host"], data["port"])
+        return cls(*place, environments, others, data.get("seedKey", ""))
 
     @property
     def prefix(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import secrets
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,16 @@ ANSWER_SECONDS = 15
 server goes on with a statement whose client has gone, and the next attempt finds it done."""
 LOCK_SECONDS = 5
 """How long dropping a database waits for a table that a connection still uses."""
+LOADING_SECONDS = 900
+"""The same while a seed is loaded: for a statement, and for another run that loads one."""
+TRANSACTION_BYTES = 16 << 20
+"""What is committed at once of a seed: a disk is waited for with each."""
 UNKNOWN_VARIABLE = 1193
+NEW = "__n"
+"""What the name of a database ends with that a seed is being loaded into."""
 
 _NAME = re.compile(r"[a-z0-9_]+")
+_SEED = re.compile(r"[0-9]{8}t[0-9]{6}")
 _PREFIX = re.compile(r"[a-z][a-z0-9_]*_")
 
 
@@ -112,6 +120,80 @@ class Server:
                 run(f"DROP DATABASE IF EXISTS `{name}`")
             run(f"DROP DATABASE IF EXISTS `{database}`")
 
+    def plant(
+        self, seed: str, statements: Callable[[], Iterable[bytes]], say: Callable[[str], None]
+    ) -> bool:
+        """Load a seed into a database of its own, which all branches may read.
+
+        It appears there whole, in one step; what a run that was killed has left counts for nothing.
+        One is loaded at a time. What it is made of comes from whoever has the key, and is run by a
+        user who reaches seeds alone.
+
+        Args:
+            seed: its id.
+            statements: returns them; not called where the seed is there.
+            say: called with what is waited for.
+
+        Returns:
+            False if it was there already.
+
+        Raises:
+            ServerError: the server is away, or refuses.
+            ValueError: the id is none.
+        """
+        database = self._seed_database(seed)
+        new = f"{database}{NEW}"
+        login = self._login()
+        loader = Login(f"{self._prefix}_seeds", secrets.token_urlsafe(24))
+        account = _account(loader.user)
+        with _connected(self._address, login, LOADING_SECONDS) as run:
+            if run("SELECT GET_LOCK(%s, 0)", self._seeds) != 1:
+                say("another run loads a seed; waiting for it")
+                if run("SELECT GET_LOCK(%s, %s)", self._seeds, str(LOADING_SECONDS - 5)) != 1:
+                    raise ServerError("another run has been loading a seed all the time")
+            if _tables(run, database):
+                return False
+            run(f"DROP DATABASE IF EXISTS `{new}`")
+            run(f"CREATE DATABASE `{new}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+            run(f"DROP USER IF EXISTS {account}")
+            run(f"CREATE USER {account} IDENTIFIED BY %s", loader.password)
+            try:
+                run(f"GRANT ALL PRIVILEGES ON `{_pattern(f'{self._seeds}__')}%%`.* TO {account}")
+                with _connected(self._address, loader, LOADING_SECONDS) as load:
+                    load(f"USE `{new}`")
+                    _load(load, statements())
+            finally:
+                run(f"DROP USER IF EXISTS {account}")
+            run(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+            moves = (f"`{new}`.`{name}` TO `{database}`.`{name}`" for name in _tables(run, new))
+            run("RENAME TABLE " + ", ".join(moves))
+            run(f"DROP DATABASE `{new}`")
+        return True
+
+    def uproot(self, seed: str, is_over: Callable[[], bool]) -> bool:
+        """Drop a seed, and what is left of a run that loaded it; errors as for ``plant``.
+
+        Args:
+            seed: its id.
+            is_over: asked once no seed is being loaded; False if it stays.
+
+        Returns:
+            Whether it was dropped: not if a seed is being loaded.
+        """
+        database = self._seed_database(seed)
+        with _connected(self._address, self._login()) as run:
+            if run("SELECT GET_LOCK(%s, 0)", self._seeds) != 1 or not is_over():
+                return False
+            run(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+            for name in (f"{database}{NEW}", database):
+                run(f"DROP DATABASE IF EXISTS `{name}`")
+        return True
+
+    def _seed_database(self, seed: str) -> str:
+        if not _SEED.fullmatch(seed):
+            raise ValueError(f"{seed[:DATABASE_MAX]!r} is no seed's id")
+        return f"{self._seeds}__{seed}"
+
     def _check(self, login: Login, database: str, user: str) -> None:
         for name, limit in ((database, DATABASE_MAX), (user, USER_MAX)):
             is_allowed = (
@@ -185,8 +267,33 @@ def _is_literal(run: Any) -> bool:
         raise
 
 
+def _tables(run: Any, database: str) -> list[str]:
+    """Return the names of a database's tables; none where there is no such database."""
+    found = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
+    found += " AND table_name > %s ORDER BY table_name LIMIT 1"
+    names: list[str] = []
+    while name := run(found, database, names[-1] if names else ""):
+        names.append(name)
+    return names
+
+
+def _load(run: Any, statements: Iterable[bytes]) -> None:
+    """Run a seed's statements in the database that a connection uses."""
+    size = 0
+    run("SET autocommit = 0")
+    for statement in statements:
+        run(statement)
+        size += len(statement)
+        if size > TRANSACTION_BYTES:
+            run("COMMIT")
+            size = 0
+    run("COMMIT")
+
+
 @contextmanager
-def _connected(address: Address, login: Login) -> Iterator[Any]:
+def _connected(
+    address: Address, login: Login, answer_seconds: int = ANSWER_SECONDS
+) -> Iterator[Any]:
     """Connect, and yield what runs a statement and returns its first value."""
     try:
         connection = pymysql.connect(
@@ -196,8 +303,8 @@ def _connected(address: Address, login: Login) -> Iterator[Any]:
             password=login.password,
             charset="utf8mb4",
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=ANSWER_SECONDS,
-            write_timeout=ANSWER_SECONDS,
+            read_timeout=answer_seconds,
+            write_timeout=answer_seconds,
             autocommit=True,
             local_infile=False,
             **_tls(address.ca),
@@ -206,15 +313,21 @@ def _connected(address: Address, login: Login) -> Iterator[Any]:
         where = f"{address.host}:{address.port}, as {login.user}"
         raise ServerError(f"{where}: {_told(error)}") from error
 
-    def run(statement: str, *values: str) -> Any:
+    def run(statement: str | bytes, *values: str) -> Any:
         # The client quotes the values into the statement, so only the server's words are told.
         try:
             with connection.cursor() as cursor:
-                cursor.execute(statement, values)
+                # What comes in bytes is complete, and its percent signs are its own.
+                cursor.execute(statement, values if isinstance(statement, str) else None)
                 row = cursor.fetchone() if cursor.description else None
                 return row[0] if row else None
         except (pymysql.MySQLError, OSError) as error:
-            raise ServerError(f"{statement.split(' ', 1)[0]}: {_told(error)}") from error
+            verb = (
+                statement
+                if isinstance(statement, str)
+                else statement[:32].decode("ascii", "replace")
+            )
+            raise ServerError(f"{verb.split(' ', 1)[0]}: {_told(error)}") from error
 
     with closing(connection):
         yield run

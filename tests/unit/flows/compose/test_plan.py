@@ -9,6 +9,7 @@ import pytest
 from tasks.core.compose.reconcile import ServiceChange, WantedService
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment import State
+from tasks.core.environment_data import Data
 from tasks.flows.compose.plan import ComposePlan, migration, migration_reason
 from tests.support.fakes import NAMES, RELEASE, REQUEST
 
@@ -49,12 +50,13 @@ def test_the_database_is_there_before_it_is_migrated_and_the_services_come_after
     ]
 
 
-def test_a_new_database_is_filled_before_it_is_migrated() -> None:
-    plan = replace(PLAN, migrate="it was never migrated", data="seed:1")
-    assert "fill" not in {step.verb for step in plan.steps}
-    new = [(step.verb, step.reason) for step in replace(plan, record=None).steps]
-    filled = new.index(("fill", "with data of seed:1"))
-    assert new[filled + 1] == ("migrate", "it was never migrated")
+def test_a_new_database_is_filled_when_everything_runs() -> None:
+    plan = replace(PLAN, data=Data("seed:1", "from seed 1"))
+    assert plan.steps == ()
+    # Nothing else is missing where an earlier run was cut off.
+    steps = replace(plan, record=replace(RECORD, history=())).steps
+    assert (steps[-1].verb, steps[-1].reason) == ("fill", "from seed 1")
+    assert {step.verb for step in steps[:-1]} == {"keep"}
 
 
 def test_what_works_on_the_database_is_restarted_around_a_migration() -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -25,7 +25,7 @@ from tasks.core.errors import (
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, record_of, secret
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.rollout import Verdict
-from tasks.flows.deploy import run_deploy
+from tasks.flows.deploy import Beginning, run_deploy
 from tasks.flows.kubernetes.context import branch_namespace
 from tasks.flows.kubernetes.deployer import AGAIN_SECONDS, ClusterDeployer
 from tasks.flows.kubernetes.plan import ClusterPlan
@@ -465,6 +465,10 @@ def test_of_two_runs_that_make_the_namespace_one_is_faster(bench: Bench) -> None
 REFUSED = InputError("the chart refuses its values")
 
 
+NOTHING = cast("Beginning", None)
+"""Nothing is brought to what is refused."""
+
+
 def test_values_that_the_chart_refuses_are_told_before_there_is_a_namespace(
     bench: Bench, tmp_path: Path
 ) -> None:
@@ -472,7 +476,9 @@ def test_values_that_the_chart_refuses_are_told_before_there_is_a_namespace(
     with pytest.raises(InputError, match="refuses its values"):
         bench.deployer.plan_deploy(REQUEST)  # as --dry-run does
     with pytest.raises(InputError, match="refuses its values"):
-        run_deploy(bench.deployer, REQUEST, me=ME, console=a_console()[0], root=tmp_path)
+        run_deploy(
+            bench.deployer, REQUEST, me=ME, console=a_console()[0], root=tmp_path, beginning=NOTHING
+        )
     assert bench.seen == [CHECK, CHECK]
     assert not (tmp_path / "artifacts").exists()
 

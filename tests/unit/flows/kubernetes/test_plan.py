@@ -8,6 +8,7 @@ import pytest
 
 from tasks.adapters.kubernetes.helm import Revision
 from tasks.core.environment import Release, State
+from tasks.core.environment_data import Data
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tests.support.fakes import NAMES, RELEASE, REQUEST
@@ -56,13 +57,17 @@ def test_a_first_deploy_makes_everything() -> None:
 
 
 def test_a_new_database_is_filled_and_one_that_has_data_keeps_it() -> None:
-    seeded = replace(PLAN, record=None, history=(), data="seed:1")
-    assert ("fill", "with data of seed:1") in told(seeded)
+    seed = Data("seed:1", "from seed 1")
+    seeded = replace(PLAN, record=None, history=(), data=seed)
+    fill, install = ("fill", "from seed 1"), ("install", "nothing is deployed")
+    assert told(seeded)[-2:] == [install, fill]
+    assert told(replace(seeded, clones=True))[-2:] == [fill, install]
     assert seeded.before(State.DEPLOYING).data == seeded.as_dict()["data"] == "seed:1"
     asked = replace(PLAN, request=replace(REQUEST, data="seed:1"))
     assert told(asked) == []
     assert asked.title.endswith("(1a2b3c4d), which keeps its data (empty)")
-    assert "keeps" not in replace(asked, data="seed:1").title
+    assert "keeps" not in replace(asked, data=seed).title
+    assert "keeps" not in replace(seeded, request=replace(REQUEST, data="seed")).title
 
 
 @pytest.mark.parametrize(

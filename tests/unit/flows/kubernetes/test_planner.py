@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from tasks.core.environment import State
+from tasks.core.environment_data import Data
 from tasks.core.errors import (
     EngineError,
     InputError,
@@ -530,3 +532,53 @@ def test_values_that_leave_a_site_without_traffic_are_refused(bench: Bench) -> N
     a_provisioner(bench, **{"floor.json": "{}"})
     with pytest.raises(SuiteError, match=r"networkPolicy\.enabled is false"):
         bench.plan()
+
+
+# -- data -------------------------------------------------------------------------------------
+
+ID = "20260102t030405"
+SEEDED = replace(
+    REQUEST, data="seed", resolve=lambda choice: Data(f"{choice}:{ID}", f"from seed {ID}")
+)
+
+
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    meta = {"name": name, "namespace": "mautic-system"}
+    return {"kind": "ConfigMap", "metadata": meta, "data": data}
+
+
+def test_a_server_of_its_own_is_filled_and_no_migration_clones(bench: Bench) -> None:
+    plan = bench.plan(SEEDED)
+    assert plan.values["data"] == {"seed": f"mautic_seed__{ID}", "clone": False}
+    assert (plan.fills, plan.plants) == (True, False)
+    assert plan.steps[-1].reason == f"from seed {ID}"
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("", "is loaded first"), ("loading", "is loaded first"), ("ready", "is")]
+)
+def test_a_platform_that_takes_seeds_loads_it_once(bench: Bench, state: str, told: str) -> None:
+    bench.server, bench.provisioner = True, f"p@sha256:{'a' * 64}"
+    bench.cluster.put("Deployment", "mautic-provisioner", "mautic-system")
+    config = config_map("mautic-provisioner", **{"rules.json": "{}", "floor.json": "{}"})
+    bench.cluster.keep(config)
+    assert bench.plan(SEEDED).fills
+    config["data"]["rules.json"] = json.dumps({"seedKey": "ab"})
+    bench.cluster.keep(config)
+    if state:
+        bench.cluster.keep(config_map(f"seed-{ID}", state=state))
+    plan = bench.plan(SEEDED)
+    assert (plan.fills, plan.plants) == (False, True)
+    assert plan.values["data"]["clone"]
+    (fill,) = plan.filling
+    assert fill.reason == f"from seed {ID}, which {told} on the server"
+
+
+def test_data_that_is_there_is_not_looked_for(bench: Bench) -> None:
+    bench.deployed()
+
+    def unknown(choice: str) -> Data:
+        raise AssertionError(choice)
+
+    plan = bench.plan(replace(SEEDED, resolve=unknown))
+    assert (plan.steps, plan.data.choice) == ((), "empty")

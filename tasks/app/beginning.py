@@ -1,0 +1,68 @@
+"""Puts together what a new environment's database begins with: a seed, or another branch's data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.app import data, wiring
+from tasks.app.seeds import find_seed
+from tasks.app.session import Session
+from tasks.core.environment_data import SEED, Data, copied, seed_id
+from tasks.core.names import Names
+from tasks.flows.data import Place, content, content_title, fill, plant
+from tasks.flows.target import DeployPlan
+
+
+def find(session: Session, names: Names, choice: str) -> Data:
+    """Return the data that a choice other than ``empty`` means now.
+
+    Args:
+        session: the run.
+        names: the new environment's.
+        choice: ``seed``, or a choice as it is recorded.
+
+    Raises:
+        InputError: there is no such seed or no key, or the other branch has no environment.
+        SettingsError: the settings do not say where seeds are kept.
+        SuiteError: the store or the other environment cannot be read.
+    """
+    kind, _, name = choice.partition(":")
+    if kind == SEED:
+        source = find_seed(session, name)
+        return Data(f"{SEED}:{source.seed.id}", f"from {source.title}")
+    branch = name.partition(":")[0]
+    other = _other(session, names, branch)
+    begun_with = other.data.begun_with(other.owner, other.names)
+    return Data(copied(branch, begun_with), f"from {branch}: {content_title(content(other))}")
+
+
+@dataclass(frozen=True)
+class Bringer:
+    """Brings the data that a new environment begins with; errors as for ``Beginning``."""
+
+    session: Session
+
+    def plant(self, plan: DeployPlan) -> None:
+        """Load the seed of a plan into the server that branches share."""
+        server = wiring.target(self.session, plan.request.names.environment).seeds
+        assert server, "a plan that clones is of such a target"  # noqa: S101 - for the type
+        source = find_seed(self.session, seed_id(plan.data.choice))
+        plant(server, source, self.session.console)
+
+    def fill(self, plan: DeployPlan) -> None:
+        """Put the data of a plan in the place of a fresh installation."""
+        names, console = plan.request.names, self.session.console
+        target = wiring.target(self.session, names.environment)
+        place = Place(plan.request.owner, names, target.data, target.deployer)
+        name = plan.data.choice.split(":")[1]
+        if plan.data.kind == SEED:
+            fill(place, find_seed(self.session, name), console)
+            return
+        with data.passing_dump(self.session, _other(self.session, names, name)) as source:
+            fill(place, source, console)
+
+
+def _other(session: Session, names: Names, branch: str) -> Place:
+    """Return the environment that another branch has beside a new one."""
+    data.refuse_itself(names, branch)
+    return data.find_place(session, names.environment, branch)
