@@ -825,7 +825,15 @@ def test_data_of_a_seed_is_copied_by_the_migration_and_turns_commands_off(
         prefix = f"{RELEASE}-cron-"
         on = {name.removeprefix(prefix) for name in of_kind(objects, "CronJob")}
     assert on == (names.keys() - UNSEEDED) | {"email-fetch"}
+    assert len(nowhere(objects)) == 5
     assert "MAUTIC_SEED" not in json.dumps(chart.objects(mode))
+    assert nowhere(chart.objects(mode)) == set()
+
+
+def nowhere(objects: list[Object]) -> set[str]:
+    """Return the settings that lead to a port where nobody listens."""
+    _, fpm = containers(only(objects, "Deployment", "web")["spec"]["template"])
+    return {each["name"] for each in fpm["env"] if each.get("value") == "http://127.0.0.1:9/"}
 
 
 def cron_table(objects: list[Object]) -> dict[str, Any]:

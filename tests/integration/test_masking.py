@@ -638,7 +638,7 @@ REACHING: dict[str, str] = {
     "sms_messages": "sms_type = 'list' AND is_published = 1",
     "campaigns": "is_published = 1",
     "campaign_lead_event_log": "is_scheduled = 1",
-    "webhooks": "is_published = 1 OR webhook_url <> 'https://sink.invalid/' OR secret <> 'masked'",
+    "webhooks": "is_published = 1 OR webhook_url <> 'http://127.0.0.1:9/' OR secret <> 'masked'",
     "reports": "is_scheduled = 1 OR to_address IS NOT NULL",
     "monitoring": "is_published = 1",
     "plugin_integration_settings": "name <> 'GrapesJsBuilder' AND (is_published = 1"
