@@ -832,8 +832,10 @@ def test_data_of_a_seed_is_copied_by_the_migration_and_turns_commands_off(
 
 def nowhere(objects: list[Object]) -> set[str]:
     """Return the settings that lead to a port where nobody listens."""
-    _, fpm = containers(only(objects, "Deployment", "web")["spec"]["template"])
-    return {each["name"] for each in fpm["env"] if each.get("value") == "http://127.0.0.1:9/"}
+    given = [
+        name for item in of_kind(objects, "ConfigMap").values() for name in item["data"].items()
+    ]
+    return {name for name, value in given if value == "http://127.0.0.1:9/"}
 
 
 def cron_table(objects: list[Object]) -> dict[str, Any]:
