@@ -13,7 +13,7 @@ final class Turn
     private const AT_ONCE = 2;
     private const REPORT_SECONDS = 15;
     /** It is for speed alone: after this time one goes on without. */
-    private const MOST_SECONDS = 600;
+    private const MOST_SECONDS = 3600;
 
     private string $name = '';
 
