@@ -100,12 +100,12 @@ def reset(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Empty a branch's database, and install Mautic in it anew; uploads stay."""
+    """Take a branch's data and uploads away, and install Mautic in its database anew."""
     from tasks.app import data
 
     as_json = check_format(format)
     place = data.writable_place(session, env, branch)
-    resetting = data.DataChange(session, place, "reset", replace=replace)
+    resetting = data.DataChange(session, place, "reset", has_uploads=True, replace=replace)
     _change(session, resetting, None, dry=dry_run or session.dry, as_json=as_json)
 
 

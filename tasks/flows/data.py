@@ -36,6 +36,7 @@ RESET_DATABASE = ("mautic", "database", "reset")
 CONTENT = ("mautic", "database", "content")
 DUMP_UPLOADS = ("mautic", "uploads", "dump")
 LOAD_UPLOADS = ("mautic", "uploads", "load")
+RESET_UPLOADS = ("mautic", "uploads", "reset")
 MASK = ("mautic", "database", "seed")
 SOW = ("mautic", "database", "sow")
 ADMIN_EMAIL = "admin@example.com"
@@ -180,10 +181,10 @@ class ChangePlan:
             steps.append(Step("save", f"what is there to {self.snapshot}", there))
         if self.source:
             steps.append(Step("replace", database, self.source))
-        if self.has_uploads:
-            steps.append(Step("replace", "uploads"))
         if not self.source:
             steps.append(Step("empty", database))
+        if self.has_uploads:
+            steps.append(Step("replace" if self.source else "empty", "uploads"))
         steps.append(Step("migrate", database, "to the release that runs"))
         return tuple(steps)
 
@@ -355,6 +356,8 @@ def change(
         else:
             with console.work(f"empty {names.database}") as activity:
                 run_image(place, RESET_DATABASE, _ignore, activity)
+            with console.work(f"remove the uploads of {names.branch}") as activity:
+                run_image(place, RESET_UPLOADS, _ignore, activity)
         try:
             _revive(place, console)
         except SuiteError as error:

@@ -827,7 +827,17 @@ def test_data_of_a_seed_is_copied_by_the_migration_and_turns_commands_off(
         prefix = f"{RELEASE}-cron-"
         on = {name.removeprefix(prefix) for name in of_kind(objects, "CronJob")}
     assert on == (names.keys() - UNSEEDED) | {"email-fetch"}
+    assert len(nowhere(objects)) == 5
     assert "MAUTIC_SEED" not in json.dumps(chart.objects(mode))
+    assert nowhere(chart.objects(mode)) == set()
+
+
+def nowhere(objects: list[Object]) -> set[str]:
+    """Return the settings that lead to a port where nobody listens."""
+    given = [
+        name for item in of_kind(objects, "ConfigMap").values() for name in item["data"].items()
+    ]
+    return {name for name, value in given if value == "http://127.0.0.1:9/"}
 
 
 def cron_table(objects: list[Object]) -> dict[str, Any]:

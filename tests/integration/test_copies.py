@@ -428,5 +428,8 @@ def test_uploads_come_back_as_they_were_or_stay(server: Server) -> None:
     status, _, said = uploads("load", size, digest, sent=tar + b"more")
     assert status == 0, said
     assert seen() == before
-    for words in ((), ("load",), ("load", "x", digest), ("drop",)):
+    for words in ((), ("load",), ("load", "x", digest), ("drop",), ("reset", "now")):
         assert uploads(*words)[0] == 64
+    shell("mkdir files/.mautic-old; echo left by a killed run >files/.mautic-old/x")
+    assert uploads("reset")[0] == 0
+    assert shell("find files images dashboards -mindepth 1") == ""

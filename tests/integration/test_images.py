@@ -1908,6 +1908,8 @@ ERRORS = [
     (2006, "MySQL server has gone away", "database-starting"),
     (1053, "Server shutdown in progress", "database-starting"),
 ]
+STATEMENTS = [(1064, "You have an error in your SQL syntax", ""), (1062, "Duplicate entry '1'", "")]
+"""Errors of statements: in the middle of the work they say nothing of the server."""
 
 
 def test_a_drivers_error_is_told_by_its_reason(made: Containers, images: dict[str, str]) -> None:
@@ -1919,14 +1921,18 @@ def test_a_drivers_error_is_told_by_its_reason(made: Containers, images: dict[st
             $said[] = Obstacle::of($error);
             $error->errorInfo = ['HY000', $number, $text];
             $said[] = Obstacle::of($error);
+            $work[] = Obstacle::ofWork($error);
         }
-        echo json_encode($said);
+        echo json_encode([$said, $work]);
     """
-    table = json.dumps([row[:2] for row in ERRORS])
+    table = json.dumps([row[:2] for row in [*ERRORS, *STATEMENTS]])
     status, said = made.finish(images["mautic"], "php", "-r", script, environment={"TABLE": table})
 
     assert status == 0, said
-    assert json.loads(said) == [reason for *_, reason in ERRORS for _ in range(2)]
+    connecting, working = json.loads(said)
+    waited = [*ERRORS, *[(*row[:2], "database-starting") for row in STATEMENTS]]
+    assert connecting == [reason for *_, reason in waited for _ in range(2)]
+    assert working == [reason for *_, reason in [*ERRORS, *STATEMENTS]]
 
 
 NOWHERE: dict[str, Any] = {"network_mode": "none"}

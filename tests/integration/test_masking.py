@@ -638,7 +638,7 @@ REACHING: dict[str, str] = {
     "sms_messages": "sms_type = 'list' AND is_published = 1",
     "campaigns": "is_published = 1",
     "campaign_lead_event_log": "is_scheduled = 1",
-    "webhooks": "is_published = 1 OR webhook_url <> 'https://sink.invalid/' OR secret <> 'masked'",
+    "webhooks": "is_published = 1 OR webhook_url <> 'http://127.0.0.1:9/' OR secret <> 'masked'",
     "reports": "is_scheduled = 1 OR to_address IS NOT NULL",
     "monitoring": "is_published = 1",
     "plugin_integration_settings": "name <> 'GrapesJsBuilder' AND (is_published = 1"
@@ -1109,3 +1109,21 @@ def test_a_seed_that_is_not_whole_or_of_another_key_changes_nothing(
         assert status in {FAILED, WRONG}, said
         assert state(work.server, work.name) == before
         assert work.databases() == [work.name]
+
+
+def test_no_more_than_two_clones_of_a_server_are_made_at_once(
+    server: Server, branch: Branch
+) -> None:
+    made = armed(server)
+    with closing(server.connect()) as one, closing(server.connect()) as other:
+        for number, connection in enumerate((one, other)):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT GET_LOCK(%s, 0)", (f"mautic-clone:{number}",))
+        status = branch.start(made)
+        turn = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '{}__n'"
+        until("clone", lambda: server.ask(turn.format(branch.name)) == [(1,)])
+        time.sleep(2)
+        assert not status.exists()
+        assert server.ask("SHOW TABLES", f"{branch.name}__n") == []
+    until("end", status.exists)
+    assert (status.read_text(), branch.is_admitted()) == ("0\n", True)

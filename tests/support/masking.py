@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import pymysql
 
@@ -109,6 +110,7 @@ class Canaries:
             tree = self._tree(rule)
             return php(tree) if rule.startswith("php.") else json.dumps(tree)
         free = f"Ask {self.address()} or <a href='{SITE}/x'>us</a> 'now'\\\nor \u00fc"
+        free += SITE.replace("/", r"\/") + quote(f" {SITE}/y", safe="")
         texts = {
             "keep": f"kept {self.address()}" if column.length > 100 else f"k{self._count}",
             "text.scrub": free,

@@ -37,7 +37,9 @@ final class Cleaner
      */
     public function __construct(private readonly Pseudonyms $pseudonyms, string $siteUrl, private readonly array $keys, private readonly array $fields)
     {
-        $this->site = '~(?:https?:)?//'.preg_quote((string) preg_replace('~^https?://~', '', rtrim($siteUrl, '/')), '~').'(?![\w.-])~i';
+        $place = preg_quote((string) preg_replace('~^https?://~', '', rtrim($siteUrl, '/')), '~');
+        // As it is, inside JSON, or inside another address.
+        $this->site = '~(?:https?(?::|%3A))?(?:(?:\\\\?/){2}|(?:%2F){2})'.strtr($place, ['/' => '(?:\\\\?/|%2F)', '\:' => '(?::|%3A)']).'(?![\w.-])~i';
     }
 
     /** Replaces addresses of mail. */
@@ -58,7 +60,11 @@ final class Cleaner
     /** Replaces addresses of mail, and the source's own site. */
     public function site(string $text): string
     {
-        return $this->addresses(self::replaced($this->site, static fn (): string => Pseudonyms::SITE, $text));
+        return $this->addresses(self::replaced($this->site, static fn (array $found): string => match (true) {
+            str_contains($found[0], '\\/') => str_replace('/', '\\/', Pseudonyms::SITE),
+            str_contains($found[0], '//') => Pseudonyms::SITE,
+            default => rawurlencode(Pseudonyms::SITE),
+        }, $text));
     }
 
     /** Replaces addresses of mail, telephone numbers, and the source's own site. */

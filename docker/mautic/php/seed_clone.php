@@ -6,6 +6,7 @@ require_once '/opt/mautic/defuse.php';
 require_once '/opt/mautic/masking_rules.php';
 require_once '/opt/mautic/swap.php';
 require_once '/opt/mautic/table_copy.php';
+require_once '/opt/mautic/turn.php';
 
 /**
  * Makes a branch's database from a seed on the same server: masked data of another Mautic, which this
@@ -43,6 +44,8 @@ final class SeedClone
         $swap = new Swap($this->server, $this->database, $this->waiting);
         TableCopy::endOrphans($this->server, $this->parameters);
         $copy = new TableCopy($this->parameters, $this->server, $this->waiting, $seed, $swap->begin(), $tables);
+        $turn = new Turn($this->server, $this->waiting);
+        $turn->take();
         $this->waiting->say("copying {$seed}");
         try {
             $copy->define();
@@ -53,6 +56,7 @@ final class SeedClone
             $copied = microtime(true);
             $defuse->finish($administrator);
         } finally {
+            $turn->release();
             $this->server->exec('USE '.Source::identifier($this->database));
         }
         $swap->finish();

@@ -8,6 +8,7 @@ declare(strict_types=1);
  *   uploads.php dump                  a tar of media/files, images and dashboards; then stderr has
  *                                     "uploads: whole " and JSON: bytes and sha256 of it
  *   uploads.php load BYTES SHA256     reads such a tar from stdin, and no more than that
+ *   uploads.php reset                 takes everything away
  *
  * It is unpacked beside what is there and moved into its place once all of it has come and is right: cut
  * off before that, nothing is changed. Whoever is killed while it is moved runs it again.
@@ -70,7 +71,14 @@ final class Uploads
         $this->waiting->say('the files are in place');
     }
 
-    private function unpack(int $size, string $sha256): void
+    public function reset(): void
+    {
+        $this->begin();
+        array_map($this->swap(...), self::FOLDERS);
+        $this->waiting->say('the uploads are gone');
+    }
+
+    private function begin(): void
     {
         $this->discard();
         foreach (self::FOLDERS as $folder) {
@@ -78,6 +86,11 @@ final class Uploads
                 throw new Stop(self::path($folder, self::NEW).' cannot be made; nothing was changed', Stop::FAILED);
             }
         }
+    }
+
+    private function unpack(int $size, string $sha256): void
+    {
+        $this->begin();
         $where = 'flags=rh;s,^\./\([^/]*\),./\1/'.self::NEW.',';
         [$tar, $pipe] = $this->tar(['--extract', '--file=-', "--transform={$where}", '--no-same-owner'], 0);
         try {
@@ -185,7 +198,8 @@ runOrExit('uploads', static function () use ($argv): void {
     $given = array_slice($argv, 1);
     match (true) {
         ['dump'] === $given => (new Uploads())->dump(),
+        ['reset'] === $given => (new Uploads())->reset(),
         3 === count($given) && 'load' === $given[0] && preg_match('/\A\d{1,18}\z/', $given[1]) && preg_match('/\A[0-9a-f]{64}\z/', $given[2]) => (new Uploads())->load((int) $given[1], $given[2]),
-        default => throw new Stop('say dump, or load BYTES SHA256', Stop::USAGE),
+        default => throw new Stop('say dump, load BYTES SHA256, or reset', Stop::USAGE),
     };
 });

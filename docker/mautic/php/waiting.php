@@ -57,6 +57,8 @@ final class Obstacle
     ];
     /** The client's own "cannot connect"; only its text says why. */
     private const NO_CONNECTION = [2002, 2003, 2005];
+    /** The server stops, or has closed the connection. */
+    private const GONE = [1053, 1927, 2006, 2013, 4031];
 
     public static function of(PDOException $error): string
     {
@@ -72,6 +74,14 @@ final class Obstacle
             (bool) preg_match('/refused|No such file/', $text) => self::REFUSED,
             default => self::UNREACHABLE,
         };
+    }
+
+    /** As of(), in the middle of the work: empty where a statement failed, and not the connection. */
+    public static function ofWork(PDOException $error): string
+    {
+        $number = (int) ($error->errorInfo[1] ?? $error->getCode());
+
+        return isset(self::ERRORS[$number]) || in_array($number, [...self::NO_CONNECTION, ...self::GONE], true) ? self::of($error) : '';
     }
 
     public static function isPermanent(string $reason): bool
@@ -240,6 +250,6 @@ function runOrExit(string $name, Closure $program): void
         $exit($e->getMessage(), $e->getCode(), $e->reason);
     } catch (PDOException $e) {
         // In the middle of the work: a statement failed, or the server is gone.
-        $exit("the database failed: {$e->getMessage()}", Stop::FAILED, Obstacle::of($e));
+        $exit("the database failed: {$e->getMessage()}", Stop::FAILED, Obstacle::ofWork($e));
     }
 }

@@ -13,6 +13,12 @@
 {{- if include "mautic.catchesMail" . }}
 {{- $_ := set $env "MAUTIC_MAILER_DSN" (printf "smtp://%s:1025" (include "mautic.name" (list . "mail"))) }}
 {{- end }}
+{{- if .Values.data.seed }}
+{{- /* Mautic would look up its makers for updates, languages and plugins; port 9 is closed in the container itself. */}}
+{{- range list "SYSTEM_UPDATE_URL" "STATS_UPDATE_URL" "TRANSLATIONS_LIST_URL" "TRANSLATIONS_FETCH_URL" "MARKETPLACE_ALLOWLIST_URL" }}
+{{- $_ := set $env (printf "MAUTIC_%s" .) "http://127.0.0.1:9/" }}
+{{- end }}
+{{- end }}
 {{- range $name, $key := .Values.secret.files }}
 {{- if $key }}
 {{- $_ := set $env (printf "%s_FILE" $name) (printf "/run/secrets/mautic/%s" $key) }}

@@ -56,7 +56,7 @@ class Pages(BaseHTTPRequestHandler):
             case ["api", "events"]:
                 self.events()
             case ["api", "v1", "messages"]:
-                found = [self.summary(key) for key in reversed(CAUGHT)]
+                found = [self.summary(key) for key in reversed(list(CAUGHT))]
                 self.json({"total": len(found), "messages": found})
             case ["api", "v1", "message", key] if key in CAUGHT:
                 self.json({**self.summary(key), "HTML": self.html(key)})
