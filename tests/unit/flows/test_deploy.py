@@ -159,8 +159,8 @@ def test_older_code_over_a_newer_schema_is_told(tmp_path: Path) -> None:
     deployer = FakeDeployer(fails={"apply": [FAILURE]}, back="old", known=(), recorded=newer)
     with pytest.raises(SuiteError) as caught:
         deploy(deployer, tmp_path)
-    assert "over a database with 7 migrations that old does not know" in str(caught.value.hint)
-    assert "(Version2, Version3, Version4, Version5, Version6 and 2 more)" in str(caught.value.hint)
+    told = "7 migrations (Version2, Version3, Version4, Version5, Version6 and 2 more)"
+    assert f"over a database with {told} that old does not know" in str(caught.value.hint)
 
 
 BEFORE = replace(RELEASE, tag="old", mautic="m@sha256:0", migration="Version1")
