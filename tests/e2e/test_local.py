@@ -538,7 +538,7 @@ def test_a_changed_theme_is_served_without_a_migration(world: World, site: Site)
     world.ok("deploy", "--tag", world.tag())
 
 
-HALF = f'USER 0\nRUN echo \'<?php return ["ALTER TABLE users ADD half INT", "NO SQL"];\''
+HALF = 'USER 0\nRUN echo \'<?php return ["ALTER TABLE users ADD half INT", "NO SQL"];\''
 HALF += f" > {CODE}/app/migrations/{LATER}.php\nUSER 33:33"
 
 
