@@ -23,6 +23,7 @@ class Point:
         migration: the newest migration that its data has seen; empty if unknown.
         open: whether migrations that began after it have not ended.
         half: whether it was itself taken of what such migrations had left.
+        replaced: whether it is what a restore has replaced.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Point:
     migration: str = ""
     open: bool = False
     half: bool = False
+    replaced: bool = False
 
     @property
     def title(self) -> str:

@@ -130,14 +130,14 @@ def plan_restore(place: Place, name: str) -> RestorePlan:
 
     Args:
         place: the branch's environment.
-        name: which; empty for the newest one.
+        name: which; empty for the newest that was taken: the same again does the same.
 
     Raises:
         InputError: there is no such snapshot.
         RefusedError: it is of a newer release than runs, or half migrated.
     """
     points, branch = find_points(place), place.names.branch
-    found = [each for each in points if name in {"", each.name}]
+    found = [each for each in points if (each.name == name if name else not each.replaced)]
     if not found:
         there = ", ".join(each.name for each in points)
         raise InputError(

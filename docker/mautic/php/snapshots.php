@@ -18,6 +18,7 @@ final class Snapshots
 {
     private const LABEL = 'mautic_multidev_snapshot';
     private const MARK = 'mautic_multidev_migration';
+    private const REPLACED = 'replaced by snapshot ';
     private const DIGITS = 10;
     /** One is left for what is about to be taken. */
     public const MOST = self::DIGITS - 1;
@@ -76,9 +77,10 @@ final class Snapshots
      * All of them, the oldest first.
      *
      * `mautic` and `release` are those that took it, `migration` is the newest one that its data has
-     * seen. `open`: migrations that began after it have not ended; `half`: it is itself from between.
+     * seen. `open`: migrations that began after it have not ended; `half`: it is itself from between;
+     * `replaced`: it is what a restore has replaced.
      *
-     * @return list<array{name: string, taken_at: string, mautic: string, release: string, why: string, tables: int, rows: int, migration: string, open: bool, half: bool}>
+     * @return list<array{name: string, taken_at: string, mautic: string, release: string, why: string, tables: int, rows: int, migration: string, open: bool, half: bool, replaced: bool}>
      */
     public function all(): array
     {
@@ -101,6 +103,7 @@ final class Snapshots
                     'migration' => $this->newest($database),
                     'open' => [$name, $label['taken_at']] === $open,
                     'half' => null !== $this->mark($database),
+                    'replaced' => str_starts_with($label['why'], self::REPLACED),
                 ];
             }
         }
@@ -113,7 +116,7 @@ final class Snapshots
      * Puts the tables of a snapshot in the place of the branch's own, in one step; the snapshot stays, and what
      * was there becomes one, which costs nothing.
      *
-     * @param string $name which; an empty string is the newest
+     * @param string $name which; an empty string is the newest that was taken, so that the same again does the same
      *
      * @throws Stop when there is no such snapshot; then nothing has changed
      */
@@ -121,7 +124,8 @@ final class Snapshots
     {
         $all = $this->all();
         $names = array_column($all, 'name');
-        $found = '' === $name ? end($all) : current(array_filter($all, static fn (array $each): bool => $each['name'] === $name));
+        $fits = array_filter($all, static fn (array $each): bool => '' === $name ? !$each['replaced'] : $each['name'] === $name);
+        $found = end($fits);
         if (false === $found) {
             throw new Stop([] === $all ? "{$this->database} has no snapshot" : "{$this->database} has no snapshot {$name}, but ".implode(', ', $names), Stop::REFUSED, 'snapshot-missing');
         }
@@ -135,7 +139,7 @@ final class Snapshots
         $there = TableCopy::tables($this->server, $this->database);
         $this->swap->finish("__{$kept}");
         if ([] !== $there) {
-            $this->label("{$this->database}__{$kept}", "replaced by snapshot {$name}", count($there), $this->rows("{$this->database}__{$kept}", $there));
+            $this->label("{$this->database}__{$kept}", self::REPLACED.$name, count($there), $this->rows("{$this->database}__{$kept}", $there));
             $this->waiting->say("what was there is snapshot {$kept} now");
         }
         $this->waiting->say(sprintf('snapshot %s of %s is back: %d rows of %d tables in %.1f s', $name, $found['taken_at'], $rows, count($tables), microtime(true) - $started));
