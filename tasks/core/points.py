@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ class Migrations:
     @property
     def newest(self) -> str:
         """The newest one that the code has; empty if it has none."""
-        return max(self.known, default="")
+        return max(self.known, key=_time, default="")
 
     @property
     def newer(self) -> tuple[str, ...]:
@@ -90,13 +91,26 @@ def read_migrations(text: str) -> Migrations:
 def newer_than(recorded: Sequence[str], newest: str) -> tuple[str, ...]:
     """Return the migrations that a database has seen and that a release came before.
 
-    Their names begin with their date: of an earlier release only the newest one is stored.
+    Their names hold their time: of an earlier release only the newest one is stored.
 
     Args:
         recorded: what the database has seen.
         newest: the newest one that the release has.
     """
-    return tuple(name for name in sorted(recorded) if name > newest)
+    return tuple(name for name in sorted(recorded, key=_time) if is_newer(name, newest))
+
+
+def is_newer(migration: str, than: str) -> bool:
+    """Return True if a migration is newer than another."""
+    return _time(migration) > _time(than)
+
+
+def _time(migration: str) -> str:
+    """Return the digits of a migration's name, its time.
+
+    Mautic has a Versionzz20230929183000, which is not the newest.
+    """
+    return re.sub(r"\D", "", migration)
 
 
 def point_for(points: Sequence[Point], newest: str) -> Point | None:
@@ -107,7 +121,7 @@ def point_for(points: Sequence[Point], newest: str) -> Point | None:
         newest: the newest migration that the release has.
     """
     fits = [each for each in points if each.migration and not each.half]
-    return next((each for each in reversed(fits) if each.migration <= newest), None)
+    return next((each for each in reversed(fits) if not is_newer(each.migration, newest)), None)
 
 
 def point_of(points: Sequence[Point], release: Release) -> Point | None:

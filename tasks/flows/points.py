@@ -18,6 +18,7 @@ from tasks.core.plan import Step
 from tasks.core.points import (
     Migrations,
     Point,
+    is_newer,
     newer_than,
     point_for,
     point_of,
@@ -147,8 +148,7 @@ def plan_restore(place: Place, name: str) -> RestorePlan:
     point = found[-1]
     if point.half:
         raise RefusedError(f"{point.title} is half migrated: no release runs on it")
-    known = find_migrations(place).known
-    if point.migration and point.migration > max(known, default=""):
+    if is_newer(point.migration, find_migrations(place).newest):
         raise RefusedError(
             f"{point.title} has been migrated up to {point.migration}, which the release that runs "
             "does not know",

@@ -176,12 +176,13 @@ final class Snapshots
         return $this->server->query('SELECT snapshot, taken_at FROM '.Source::identifier($database).'.'.self::MARK)->fetch(PDO::FETCH_NUM) ?: null;
     }
 
+    /** By the time in their names: Mautic has a Versionzz20230929183000 that is not the newest. */
     private function newest(string $database): string
     {
         $table = $this->parameters['db_table_prefix'].'migrations';
 
         return $this->has($database, $table)
-            ? Migrations::shortName((string) $this->server->query('SELECT MAX(version) FROM '.Source::identifier($database).'.'.Source::identifier($table))->fetchColumn())
+            ? Migrations::shortName((string) $this->server->query('SELECT version FROM '.Source::identifier($database).'.'.Source::identifier($table)." ORDER BY REGEXP_REPLACE(version, '[^0-9]', '') DESC LIMIT 1")->fetchColumn())
             : '';
     }
 

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.core.environment import Record, State
 from tasks.core.errors import RefusedError, SuiteError
-from tasks.core.points import Point
+from tasks.core.points import Migrations, Point
 from tasks.flows.points import plan_rollback
 from tests.support.fakes import PLAN, RELEASE, REQUEST, FakeDeployer, a_record
 
@@ -36,6 +36,14 @@ def test_a_database_that_is_not_newer_is_left_alone() -> None:
     for request in (BACK, WITH_DATA):
         plan = plan_rollback(going_back(SAME, POINT), request)
         assert plan.request.restore is None
+
+
+def test_migrations_are_ordered_by_their_time_and_not_by_their_name() -> None:
+    """Mautic 5.1 has one whose name is behind those of all that came later."""
+    old = ("Version20240101000000", "Versionzz20230929183000")
+    assert Migrations("5.1.0", old, old).newest == old[0]
+    with pytest.raises(RefusedError, match=r"1 migration \(Version20250101000000\)"):
+        plan_rollback(going_back((*old, "Version20250101000000"), migration=old[0]), BACK)
 
 
 def test_a_newer_database_is_refused_with_the_names_and_the_ways() -> None:
