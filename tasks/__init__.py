@@ -8,7 +8,7 @@ from invoke import Collection
 from tasks.commands.adopt import adopt
 from tasks.commands.build import build, image
 from tasks.commands.ci import explain, local
-from tasks.commands.data import copy, dump, load, reset
+from tasks.commands.data import copy, dump, load, reset, restore, snapshot, snapshots
 from tasks.commands.environments import (
     cleanup,
     console,
@@ -52,7 +52,9 @@ namespace = Collection(
     status,
     url,
 )
-namespace.add_collection(Collection("db", copy, dump, load, reset, seed))
+namespace.add_collection(
+    Collection("db", copy, dump, load, reset, restore, seed, snapshot, snapshots)
+)
 namespace.add_collection(Collection("images", pin))
 namespace.add_collection(Collection("platform", platform_apply, platform_image, platform_status))
 namespace.add_collection(

@@ -1,4 +1,4 @@
-"""Puts together what is done with a branch's data as a whole: dump, load, copy, reset."""
+"""Puts together what is done with a branch's data: dump, load, copy, reset, points in time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tasks.app.environments import find_existing
 from tasks.app.session import Session
 from tasks.core.errors import InputError
 from tasks.core.names import Names
+from tasks.core.points import Point
 from tasks.flows.data import (
     ChangePlan,
     DumpSource,
@@ -28,6 +29,7 @@ from tasks.flows.data import (
     plan_change,
     refuse_protected,
 )
+from tasks.flows.points import RestorePlan, plan_restore, restore, take
 
 SNAPSHOTS = "snapshots"
 """The folder of dumps that are made before data is replaced, in that of the suite's state."""
@@ -84,6 +86,37 @@ class DataChange:
         """Do it, and return what was done."""
         me = this_run(self.verb)
         return change(self.place, self.plan, source, me=me, console=self.session.console)
+
+
+@dataclass(frozen=True)
+class Restore:
+    """The way back to a snapshot.
+
+    Attributes:
+        name: which; empty for the newest.
+    """
+
+    session: Session
+    place: Place
+    name: str
+
+    def plan(self) -> RestorePlan:
+        """Return what would be done; reads only."""
+        return plan_restore(self.place, self.name)
+
+    def run(self) -> RestorePlan:
+        """Do it, and return what was done."""
+        me = this_run("restore")
+        return restore(self.place, self.plan, me=me, console=self.session.console)
+
+
+def take_snapshot(session: Session, place: Place, why: str) -> Point:
+    """Take a snapshot now, and return it.
+
+    Args:
+        why: what it is taken for.
+    """
+    return take(place, why, me=this_run("snapshot"), console=session.console)
 
 
 @contextlib.contextmanager

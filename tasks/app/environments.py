@@ -23,6 +23,7 @@ from tasks.core.redact import Redactor
 from tasks.core.rehearsal import check_no_rehearsal
 from tasks.flows.build import BUILT_FROM
 from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
+from tasks.flows.data import refuse_protected as refuse_data_change
 from tasks.flows.deploy import DeployResult, run_deploy
 from tasks.flows.gc import SweepPlan, find_sweep, run_sweep
 from tasks.flows.protection import guard, guard_tag
@@ -116,19 +117,41 @@ def _choosing(session: Session, request: Request, choice: str) -> Request:
     return replace(request, data=choice, resolve=partial(beginning.find, session, request.names))
 
 
-def rollback_request(session: Session, env: str, branch: str | None, tag: str) -> Request:
+def rollback_request(
+    session: Session,
+    env: str,
+    branch: str | None,
+    tag: str,
+    *,
+    with_data: bool = False,
+    keep_data: bool = False,
+) -> Request:
     """Return the request to go back to the release of a tag; empty for the one before.
 
     A protected environment goes back to what is checked out alone: chart and values are read there.
 
+    Args:
+        with_data: also to the data from before the migrations that the release does not know.
+        keep_data: leave the data as it is, whatever has migrated it.
+
     Raises:
         InputError: the branch has no environment; or as for ``request``.
         RefusedError: the environment is protected, and what is checked out may not go there, or is
-            not what the tag says.
+            not what the tag says, or its data should go back.
     """
+    if with_data and keep_data:
+        raise InputError("--with-data and --keep-data are opposites: give one of them")
     found = find_existing(session, env, branch)
-    request = Request(found.names, found.owner.repository, user_at_host(), tag=tag, rollback=True)
-    if not session.settings.environment(found.names.environment).protected:
+    request = Request(
+        *(found.names, found.owner.repository, user_at_host(), tag),
+        rollback=True,
+        with_data=with_data,
+        keep_data=keep_data,
+    )
+    protected = session.settings.environment(found.names.environment).protected
+    if with_data:
+        refuse_data_change(found.names, protected=protected)
+    if not protected:
         _require_files(session, found.names.environment)
         return request
     checkout = _guarded(session, found.names, tag)

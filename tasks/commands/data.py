@@ -1,4 +1,4 @@
-"""A branch's data as a whole: into a file, from a file, from another branch, away."""
+"""A branch's data as a whole: into a file, from a file, from another branch, away, and back."""
 
 from __future__ import annotations
 
@@ -107,6 +107,68 @@ def reset(
     place = data.writable_place(session, env, branch)
     resetting = data.DataChange(session, place, "reset", has_uploads=True, replace=replace)
     _change(session, resetting, None, dry=dry_run or session.dry, as_json=as_json)
+
+
+@task()
+def snapshots(
+    session: Session, env: str = "", branch: str | None = None, format: str = "text"
+) -> None:
+    """List the points in time of a branch's database."""
+    from tasks.app import data
+    from tasks.flows.points import COLUMNS, find_points, rows
+
+    as_json = check_format(format)
+    place = data.find_place(session, env, branch)
+    found = find_points(place)
+    if as_json:
+        session.console.json([asdict(each) for each in found])
+    elif found:
+        session.console.table(COLUMNS, rows(found))
+    else:
+        session.console.say(f"{place.names.branch} has no snapshots; take one: inv db.snapshot")
+
+
+@task(help={"why": "what it is taken for, which is shown with it"})
+def snapshot(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    why: str = "by hand",
+    format: str = "text",
+) -> None:
+    """Take a snapshot of a branch's database, beside it on its server; writers wait meanwhile."""
+    from tasks.app import data
+
+    as_json = check_format(format)
+    taken = data.take_snapshot(session, data.find_place(session, env, branch), why)
+    if as_json:
+        session.console.json(asdict(taken))
+    else:
+        session.console.data(taken.name)
+
+
+@task(positional=["name"], help={"name": "which one (inv db.snapshots); the newest without it"})
+def restore(
+    session: Session,
+    name: str = "",
+    env: str = "",
+    branch: str | None = None,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Put a snapshot in the place of a branch's database; what was there becomes a snapshot."""
+    from tasks.app import data
+
+    as_json = check_format(format)
+    restoring = data.Restore(session, data.writable_place(session, env, branch), name)
+    if dry_run or session.dry:
+        session.console.plan(restoring.plan(), as_json=as_json)
+        return
+    done = restoring.run()
+    if as_json:
+        session.console.json(done.as_dict())
+    else:
+        session.console.data(done.names.url)
 
 
 def _change(

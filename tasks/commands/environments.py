@@ -39,12 +39,23 @@ def deploy(
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 
-@task(help={"to": "tag of the release to go back to (default: the one before the current)"})
+@task(
+    help={
+        "to": "tag of the release to go back to (default: the one before the current; after a "
+        "deploy that has not ended, the current)",
+        "with_data": "also to the snapshot from before the migrations that it does not know; "
+        "what was written since is kept as a snapshot",
+        "keep_data": "leave the data as it is, even where the database is newer than the release "
+        "(else that is refused)",
+    }
+)
 def rollback(
     session: Session,
     env: str = "",
     branch: str | None = None,
     to: str = "",
+    with_data: bool = False,
+    keep_data: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -52,7 +63,9 @@ def rollback(
     from tasks.app import environments
 
     as_json = check_format(format)
-    request = environments.rollback_request(session, env, branch, to)
+    request = environments.rollback_request(
+        session, env, branch, to, with_data=with_data, keep_data=keep_data
+    )
     _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
 
 
@@ -202,10 +215,11 @@ def url(
 def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
     """Deploy what a request asks for, or only print the plan."""
     from tasks.app import environments, wiring
+    from tasks.flows.deploy import find_plan
 
     if dry:
         deployer = wiring.target(session, request.names.environment, dry=True).deployer
-        session.console.plan(deployer.plan_deploy(request), as_json=as_json)
+        session.console.plan(find_plan(deployer, request), as_json=as_json)
         return
     environments.show_deployed(session, environments.deploy(session, request), as_json=as_json)
 

@@ -95,6 +95,7 @@ class Release:
         nginx: the nginx image, by digest.
         owner: the user who deployed it, user@host.
         deployed_at: ISO 8601, UTC.
+        migration: the newest migration that its code has; empty if that is unknown.
     """
 
     tag: str
@@ -103,6 +104,7 @@ class Release:
     nginx: str
     owner: str
     deployed_at: str
+    migration: str = ""
 
     def same_images(self, other: Release) -> bool:
         """Return True if both run the same images."""

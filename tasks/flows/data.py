@@ -258,7 +258,7 @@ def mask(
     place: Place, line: bytes, take: Callable[[bytes], None], on_line: Callable[[str], None]
 ) -> None:
     """Run the program that masks a branch's database; see ``tasks.flows.seeds.Masking``."""
-    _run_program(place, MASK, take=take, on_line=on_line, source=[line])
+    run_program(place, MASK, take=take, on_line=on_line, source=[line])
 
 
 # -- in -------------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ def change(
             with console.work(f"remove the uploads of {names.branch}") as activity:
                 run_image(place, RESET_UPLOADS, _ignore, activity)
         try:
-            _revive(place, console)
+            revive(place, console)
         except SuiteError as error:
             back = f"inv db.load {plan.snapshot} --replace --branch {names.branch}"
             raise SuiteError(
@@ -410,7 +410,7 @@ def _migrate(place: Place, console: Console) -> None:
         run_image(place, MIGRATE, _ignore, activity, [f"{password}\n".encode()])
 
 
-def _revive(place: Place, console: Console) -> None:
+def revive(place: Place, console: Console) -> None:
     """Migrate the database to the release that runs, and look at the site."""
     names, deployer = place.names, place.deployer
     _migrate(place, console)
@@ -450,10 +450,10 @@ def run_image(
         if activity and not WHOLE.fullmatch(line):
             activity.line(line)
 
-    return _run_program(place, words, take=take, on_line=tell, source=source)
+    return run_program(place, words, take=take, on_line=tell, source=source)
 
 
-def _run_program(
+def run_program(
     place: Place,
     words: Sequence[str],
     *,

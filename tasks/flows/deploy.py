@@ -13,6 +13,8 @@ from typing import Protocol
 from tasks.adapters.terminal.console import Console
 from tasks.core.environment import Holder
 from tasks.core.errors import RefusedError, SuiteError, VanishedError
+from tasks.core.points import Point, told
+from tasks.flows.points import find_way_back, plan_rollback, with_migration
 from tasks.flows.smoke import smoke_test
 from tasks.flows.target import Credentials, Deployer, DeployPlan, P, Request
 
@@ -73,7 +75,7 @@ def run_deploy(
     names = request.names
     with _turn(deployer, request, me, console):
         # Planned under the lock, so that nothing changes between plan and execution.
-        plan = deployer.plan_deploy(request)
+        plan = find_plan(deployer, request)
         steps = plan.steps
         if not steps:
             console.say(f"{plan.title}: everything is as it should be")
@@ -106,6 +108,7 @@ def run_deploy(
             raise _recover(
                 error, deployer=deployer, plan=plan, console=console, root=root
             ) from error
+        plan = with_migration(deployer, plan, console)
         credentials = deployer.finish(plan)
     if credentials and deployer.has_door:
         console.say("a login stands in front of the site: inv url --login")
@@ -114,6 +117,11 @@ def run_deploy(
     write_results(root, plan)
     write_timings(root, console.timings)
     return DeployResult(names.url, bool(steps), credentials)
+
+
+def find_plan(deployer: Deployer[P], request: Request) -> P:
+    """Return what a deploy or a rollback would do; reads only."""
+    return plan_rollback(deployer, request) if request.rollback else deployer.plan_deploy(request)
 
 
 @contextlib.contextmanager
@@ -156,9 +164,11 @@ def _recover(
         console.warn(f"not all of the evidence could be saved: {second}")
     became = "nothing was running before, so nothing was rolled back"
     try:
-        back = deployer.roll_back(plan)
+        point = _way_back(deployer, plan, console)
+        back = deployer.roll_back(plan, point)
         if back:
             became = f"rolled back to {back}, which is running again"
+            became += f", with its data: {point.title}" if point else ""
             became += _over_newer_schema(deployer, plan.request, console, back)
     except SuiteError as second:
         became = f"and the rollback failed, too: {second.message}"
@@ -169,30 +179,40 @@ def _recover(
     )
 
 
-SHOWN_MIGRATIONS = 5
-"""How many migrations are named."""
+def _way_back(deployer: Deployer[P], plan: P, console: Console) -> Point | None:
+    """Return the snapshot that an automatic rollback restores, and say so; None if there is none.
+
+    It was taken in this deploy, while workers and crons were held, so that nearly nothing was
+    written since: what visitors did. Without one the older code still runs again: what has failed
+    serves nobody. That is told as an error's part.
+    """
+    try:
+        point = find_way_back(deployer, plan)
+    except SuiteError as error:
+        console.warn(f"the data stays as it is: its snapshots cannot be read ({error.message})")
+        return None
+    if point:
+        console.warn(
+            f"the data goes back as well, to {point.title}; "
+            "what was written since is kept as a snapshot: inv db.snapshots"
+        )
+    return point
 
 
 def _over_newer_schema(deployer: Deployer[P], request: Request, console: Console, back: str) -> str:
-    """Warn about older code on a migrated database; return the same for the error's hint.
-
-    Migrations are never undone, so the older release may fail on the newer schema.
-    """
+    """Warn about older code on a migrated database; return the same for the error's hint."""
     try:
-        newer = deployer.newer_migrations(request.owner, request.names)
+        newer = deployer.migrations(request.owner, request.names).newer
     except SuiteError as error:
         console.warn(f"could not check whether the database is newer than {back}: {error.message}")
         return ""
     if not newer:
         return ""
-    names = ", ".join(newer[-SHOWN_MIGRATIONS:])
-    more = f" and {len(newer) - SHOWN_MIGRATIONS} more" if len(newer) > SHOWN_MIGRATIONS else ""
-    what = f"{len(newer)} migration{'s' if len(newer) > 1 else ''} that {back} does not know"
     console.warn(
-        f"the database has {what} ({names}{more}): older code runs over a newer schema; "
-        "deploy newer code soon, or restore a backup"
+        f"THE DATABASE IS NEWER THAN THE CODE: it has {told(newer)} that {back} does not know, and "
+        "there is no snapshot from before them; deploy newer code soon, or restore a backup"
     )
-    return f", over a database with {what} ({names}{more})"
+    return f", over a database with {told(newer)} that {back} does not know"
 
 
 def write_results(root: Path, plan: DeployPlan) -> None:

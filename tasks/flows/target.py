@@ -24,6 +24,7 @@ from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.plan import Step
+from tasks.core.points import Migrations, Point
 from tasks.core.settings import Environment
 
 # -- deploying ------------------------------------------------------------------------------------
@@ -42,6 +43,9 @@ class Request:
         data: what a new environment's database begins with, or an empty string for the default.
         lifetime_hours: when it expires after a deploy; 0 for the environment's own ``ttl``.
         resolve: finds that data.
+        with_data: whether a rollback also goes back to the data from before the migrations.
+        keep_data: whether a rollback leaves the data as it is, whatever has migrated it.
+        restore: the snapshot that it puts in the place of the data, once that is found.
     """
 
     names: Names
@@ -54,6 +58,9 @@ class Request:
     data: str = ""
     lifetime_hours: int = 0
     resolve: Resolve = field(default=Data, compare=False)
+    with_data: bool = False
+    keep_data: bool = False
+    restore: Point | None = None
 
     def expires_at(self, own: Environment, deployed_at: str) -> str:
         """Return when a deployment expires, or an empty string for never.
@@ -85,7 +92,7 @@ class Request:
             RefusedError: what it would roll back to is of another commit than is allowed.
             RegistryError: there are no images of that tag.
         """
-        earlier = self._earlier(record.history if record else ()) if self.rollback else None
+        earlier = self._earlier(record) if self.rollback else None
         if earlier and self.pinned and earlier.commit != self.commit:
             commit = earlier.commit or "COMMIT"
             raise RefusedError(
@@ -100,13 +107,18 @@ class Request:
         deployed_at = datetime.now(UTC).isoformat(timespec="seconds")
         return replace(earlier, owner=self.deployed_by, deployed_at=deployed_at)
 
-    def _earlier(self, history: Sequence[Release]) -> Release | None:
+    def _earlier(self, record: Record | None) -> Release | None:
         """Return the recorded release that a rollback deploys, or None if its tag is not recorded.
+
+        After a deploy that has not ended well, the last one that did is an earlier one.
 
         Raises:
             InputError: there is no earlier release, or it is the current one.
         """
+        history = record.history if record else ()
         current = history[-1] if history else None
+        if record and current and record.state in UNFINISHED and self.tag in {"", current.tag}:
+            return current
         for release in reversed(history[:-1]):
             if release.tag == self.tag or (not self.tag and not release.same_images(history[-1])):
                 return release
@@ -117,6 +129,10 @@ class Request:
             f"there is no earlier release of {self.names.branch} to go back to",
             hint=f"deployed so far: {tags}",
         )
+
+
+UNFINISHED = frozenset({State.DEPLOYING, State.FAILED})
+"""The stored states of an environment whose last deploy has not ended well, nor was rolled back."""
 
 
 def owner_of(names: Names, repository: str) -> Owner:
@@ -306,18 +322,35 @@ class Deployer(Exclusive, Protocol[P]):
     def save_diagnostics(self, names: Names, folder: Path) -> None:
         """Write diagnostics of a failure into a folder, without secrets."""
 
-    def roll_back(self, plan: P) -> str | None:
+    def roll_back(self, plan: P, point: Point | None = None) -> str | None:
         """Roll back to the last working release; return its tag, or None if there is none.
 
+        Args:
+            plan: what has failed.
+            point: the snapshot that is put in the place of the data before, while workers and crons
+                are held.
+
         Raises:
-            SuiteError: it does not come up either.
+            SuiteError: it does not come up either, or the data cannot be restored.
         """
 
-    def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has executed and the running code lacks.
+    def migrations(self, owner: Owner, names: Names) -> Migrations:
+        """Return the migrations of the running code and of the database.
 
         Raises:
             SuiteError: the running code cannot be asked.
+        """
+
+    def aside(self, plan: P, words: Sequence[str], on_line: Say) -> str:
+        """Run a program of the image on the database; return what it writes.
+
+        Args:
+            plan: what is about to be deployed, or has failed.
+            words: the command.
+            on_line: called with every line of its standard error.
+
+        Raises:
+            SuiteError: it failed; the message is its own.
         """
 
 

@@ -569,6 +569,42 @@ def test_a_changed_theme_is_served_without_a_migration(world: World, site: Site)
     world.ok("deploy", "--tag", world.tag())
 
 
+HALF = 'USER 0\nRUN echo \'<?php return ["ALTER TABLE users ADD half INT", "NO SQL"];\''
+HALF += f" > {CODE}/app/migrations/{LATER}.php\nUSER 33:33"
+
+
+def test_a_rollback_takes_the_data_of_before_the_migrations_along(world: World, site: Site) -> None:
+    branch = "points"
+    on = ("--branch", branch)
+    world.ok("deploy", *on, "--tag", world.tag())
+    ask(world, branch, "CREATE TABLE leads (id INT PRIMARY KEY); INSERT INTO leads VALUES (1), (2)")
+    later = world.variant("later", f"{MIGRATION}\nUSER 33:33")
+    world.ok("deploy", *on, "--tag", later)
+    ask(world, branch, "INSERT INTO leads VALUES (3)")
+    refused = world.run("rollback", *on)
+    assert refused.returncode == 3
+    assert LATER in refused.stderr
+    assert "--with-data" in refused.stderr
+    assert "restore" in world.ok("rollback", *on, "--with-data", "--dry-run").stdout
+    world.ok("rollback", *on, "--with-data")
+    assert ask(world, branch, "SELECT id FROM leads ORDER BY id") == ["1", "2"]
+    first, kept = json.loads(world.ok("db.snapshots", *on, "--format", "json").stdout)
+    assert (first["release"], first["open"]) == (later, False)
+    assert (kept["migration"], kept["why"]) == (LATER, "replaced by snapshot 0")
+    assert world.run("db.restore", kept["name"], *on).returncode == 3
+
+    by_hand = world.ok("db.snapshot", *on, "--why", "a try").stdout.strip()
+    ask(world, branch, "DELETE FROM leads")
+    world.ok("db.restore", by_hand, *on)
+    assert ask(world, branch, "SELECT id FROM leads ORDER BY id") == ["1", "2"]
+
+    half = world.run("deploy", *on, "--tag", world.variant("half", HALF))
+    assert half.returncode == 1
+    assert "with its data: snapshot" in half.stderr
+    assert "half" not in ask(world, branch, "SHOW COLUMNS FROM users")
+    world.ok("cleanup", *on)
+
+
 # -- failures -------------------------------------------------------------------------------------
 
 
@@ -580,8 +616,8 @@ def test_a_changed_theme_is_served_without_a_migration(world: World, site: Site)
             *(BROKEN_WORKER, "worker of messenger:consume cannot stay"),
             "worker was restarted 3 times: exit status 1",
         ),
-        # The migration has been run by then, and stays.
-        (BROKEN_WEB, "fpm cannot start", f"1 migration that {{tag}} does not know ({LATER})"),
+        # The migration has been run by then, and goes with the data from before it.
+        (BROKEN_WEB, "fpm cannot start", "with its data: snapshot"),
     ],
     ids=["migrate", "worker", "web"],
 )

@@ -966,10 +966,41 @@ def test_a_snapshot_brings_back_rows_tables_and_keys(work: Branch) -> None:
         status, said = work.run("", "database", "restore")
         assert status == 0, said
         assert state(work.server, work.name) == before
-    (kept,) = snapshots(work)
+    kept, *replaced = snapshots(work)
     assert (kept["name"], kept["why"]) == ("0", "before a try")
     assert kept["tables"] == len(before["rows"])  # type: ignore[arg-type]
-    assert work.databases() == [work.name, f"{work.name}__0"]
+    # What was there is a snapshot, too.
+    assert {each["why"] for each in replaced} == {"replaced by snapshot 0"}
+    assert work.databases() == [work.name, *(f"{work.name}__{name}" for name in "012")]
+    status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT="1")
+    assert status == 0, said
+    assert work.server.ask("SELECT DISTINCT subject FROM emails", work.name) == [("changed",)]
+
+
+def test_the_snapshot_from_before_migrations_that_failed_half_way_stays(work: Branch) -> None:
+    """Twice they fail half way, by a column that is in the way; then they are undone."""
+    before = state(work.server, work.name)
+    script = "/var/www/html/docroot/app/migrations/Version20990101000000.php"
+    statements = '["ALTER TABLE stages ADD half INT", "NO SQL"]'
+    work.server.client.exec_run(
+        ["sh", "-c", f"echo '<?php return {statements};' >{script}"], user="0"
+    )
+    try:
+        for _ in range(2):
+            status, said = work.run("", "migrate", MAUTIC_SNAPSHOTS="1", MAUTIC_RELEASE="b2")
+            assert status == 1, said
+    finally:
+        work.server.client.exec_run(["rm", script], user="0")
+    assert "the snapshot from before it stays" in said
+    (kept,) = snapshots(work)
+    assert (kept["open"], kept["half"], kept["release"]) == (True, False, "b2")
+    status, said = work.run("", "database", "snapshot", MAUTIC_SNAPSHOTS="1")
+    assert status == 0, said
+    assert [each["half"] for each in snapshots(work)] == [False, True], "it does not push it out"
+    status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT=kept["name"])
+    assert status == 0, said
+    assert state(work.server, work.name) == before
+    assert not any(each["open"] for each in snapshots(work))
 
 
 def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:
@@ -990,10 +1021,11 @@ def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:
         assert status == 0, said
         ((name,),) = work.server.ask("SELECT DISTINCT name FROM stages", work.name)
         assert name == f"stage {number}"
+    kept = snapshots(work)
     missing = next(name for name in "0123456789" if name not in {each["name"] for each in kept})
     status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT=missing)
     assert status == REFUSED
-    assert f"has no snapshot {missing}, but {kept[0]['name']}, {kept[1]['name']}" in said
+    assert f"has no snapshot {missing}, but {', '.join(each['name'] for each in kept)}" in said
 
 
 def test_all_tables_of_a_snapshot_are_of_one_moment(work: Branch) -> None:

@@ -136,6 +136,8 @@ class FakeCompose:
         services = [word for word in words if word in {*SERVICES, "migrate", "secrets"}]
         if command == "run":
             services = services[-1:]
+            if "snapshots" in words or "restore" in words:
+                services = ["migrate", words[-1]]
         if command != "config":
             self.seen.append(f"{command} {' '.join(services)}")
         if error := self.fails.get(f"{command} {services[0]}" if services else command):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tasks.adapters.http import Response
@@ -13,6 +14,7 @@ from tasks.adapters.terminal.console import Console
 from tasks.core.environment import Holder, Owner, Record, Release, State
 from tasks.core.names import Names, names
 from tasks.core.plan import Step
+from tasks.core.points import Migrations, Point
 from tasks.core.redact import Redactor
 from tasks.flows.target import (
     Credentials,
@@ -35,7 +37,10 @@ NAMES: Names = names(
 )
 ME = Holder("ada@host", 1, "2026-01-01T00:00:00+00:00", "deploy", "1a2b3c4d")
 REQUEST = Request(NAMES, "git@example.org:a/b.git", "ada@host", "1a2b3c4d", "1a2b3c4d" * 5)
-RELEASE = Release("1a2b3c4d", "1a2b3c4d" * 5, "m@sha256:1", "n@sha256:1", "ada@host", "2026-01-01")
+RELEASE = Release(
+    *("1a2b3c4d", "1a2b3c4d" * 5, "m@sha256:1", "n@sha256:1", "ada@host", "2026-01-01"),
+    migration="Version1",
+)
 PAGES = {"/s/login": '<link rel="stylesheet" href="/style.css">', "/style.css": "a {}"}
 
 
@@ -88,7 +93,9 @@ class FakeDeployer(Calls):
 
     plan: FakePlan = PLAN
     back: str | None = None
-    newer: Sequence[str] = ()
+    known: tuple[str, ...] = ("Version1",)
+    recorded: tuple[str, ...] = ("Version1",)
+    points: list[Point] = field(default_factory=list)
     smoke_seconds: float = 0
     has_door: bool = False
     login_host: str = ""
@@ -120,13 +127,19 @@ class FakeDeployer(Calls):
         folder.mkdir(parents=True)
         self.note("diagnostics")
 
-    def roll_back(self, plan: FakePlan) -> str | None:
-        self.note("roll back")
+    def roll_back(self, plan: FakePlan, point: Point | None = None) -> str | None:
+        self.note(f"roll back to snapshot {point.name}" if point else "roll back")
         return self.back
 
-    def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
+    def migrations(self, owner: Owner, names: Names) -> Migrations:
         self.note("migrations")
-        return self.newer
+        return Migrations("7.0.0", self.known, self.recorded)
+
+    def aside(self, plan: FakePlan, words: Sequence[str], on_line: Say) -> str:
+        self.note(words[-1])
+        if words[-1] == "snapshots":
+            return "".join(json.dumps(asdict(point)) + "\n" for point in self.points)
+        return json.dumps(asdict(Migrations("7.0.0", self.known, self.recorded)))
 
 
 @dataclass

@@ -13,7 +13,7 @@ declare(strict_types=1);
  * Environment: MAUTIC_DB_*, MAUTIC_SECRET_KEY, MAUTIC_SITE_URL, for the first installation also
  * MAUTIC_ADMIN_{USERNAME,EMAIL,PASSWORD}, and MAUTIC_SEED, the database of a seed, to copy that in place of
  * installing; MAUTIC_SNAPSHOTS, how many points in time are kept, one before each run of migrations (0: none);
- * MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
+ * MAUTIC_RELEASE, what is deployed, which is noted with it; MAUTIC_MIGRATE_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a step failed, 65 the database has content but no user, 75 no database in
  * time or another migration holds the lock, 77 the database refuses us, its host is unknown or there is
@@ -35,6 +35,7 @@ final class Migration
     private readonly Waiting $waiting;
     private PDO $database;
     private Migrations $migrations;
+    private Snapshots $snapshots;
 
     /** @param array<string, mixed> $parameters Mautic's parameters, as in local.php */
     public function __construct(private readonly array $parameters)
@@ -57,6 +58,7 @@ final class Migration
         }
         $this->migrate();
         $this->console('the plugins', ['mautic:plugins:reload']);
+        $this->snapshots->close();
         $this->say('done');
     }
 
@@ -74,6 +76,7 @@ final class Migration
     {
         $this->database = $this->waiting->connectAs($this->parameters, microtime(true) + $waitSeconds);
         $this->migrations = new Migrations($this->database, (string) $this->parameters['db_table_prefix']);
+        $this->snapshots = new Snapshots($this->parameters, $this->database, $this->waiting);
     }
 
     /** Before migrations that have something to do, where snapshots are asked for. */
@@ -84,9 +87,14 @@ final class Migration
         if (0 === $most || [] === $missing) {
             return;
         }
-        $snapshots = new Snapshots($this->parameters, $this->database, $this->waiting);
+        if ($this->snapshots->isOpen()) {
+            // One of what has been left half way would be worth nothing.
+            $this->say('an earlier run of migrations was cut off; the snapshot from before it stays');
+
+            return;
+        }
         try {
-            $snapshots->take(null === $missing ? 'before all migrations' : sprintf('before %d migrations', count($missing)), $most);
+            $this->snapshots->open($this->snapshots->take(null === $missing ? 'before all migrations' : sprintf('before %d migrations', count($missing)), $most));
         } catch (Stop $e) {
             if (Obstacle::ACCESS_DENIED !== $e->reason) {
                 throw $e;
@@ -167,17 +175,12 @@ final class Migration
         $skipped = $this->migrations->missing() ?? [];
         if ([] !== $skipped) {
             // Those that the schema does not need skip themselves, and Doctrine keeps no record of it.
-            $this->say(sprintf('%d migrations had nothing to do: %s', count($skipped), implode(', ', array_map(self::shortName(...), $skipped))));
+            $this->say(sprintf('%d migrations had nothing to do: %s', count($skipped), implode(', ', array_map(Migrations::shortName(...), $skipped))));
             $this->console('the record of migrations', ['doctrine:migrations:version', '--add', '--all', '--quiet']);
         }
         if ([] !== $this->migrations->missing()) {
             throw new Stop('not every migration is recorded in the database', Stop::FAILED);
         }
-    }
-
-    private static function shortName(string $class): string
-    {
-        return substr((string) strrchr($class, '\\'), 1);
     }
 
     private function syncMigrationsTable(): void

@@ -36,6 +36,21 @@ final class Migrations
             : [];
     }
 
+    /** @return list<string> what this image has */
+    public static function known(): array
+    {
+        return array_map(
+            static fn (string $file): string => self::NAMESPACE.basename($file, '.php'),
+            glob(self::FOLDER.'/Version*.php') ?: [],
+        );
+    }
+
+    /** A migration's name without its namespace. */
+    public static function shortName(string $class): string
+    {
+        return substr((string) strrchr("\\{$class}", '\\'), 1);
+    }
+
     /**
      * The migrations of this image that the database has no record of. Records of migrations that
      * this image does not have are fine: older code may run on a newer schema.
@@ -44,12 +59,7 @@ final class Migrations
      */
     public function missing(): ?array
     {
-        $ours = array_map(
-            static fn (string $file): string => self::NAMESPACE.basename($file, '.php'),
-            glob(self::FOLDER.'/Version*.php') ?: [],
-        );
-
-        return $this->has('migrations') ? array_values(array_diff($ours, $this->recorded())) : null;
+        return $this->has('migrations') ? array_values(array_diff(self::known(), $this->recorded())) : null;
     }
 
     /** The number of rows of one of Mautic's tables; null when there is no such table. */

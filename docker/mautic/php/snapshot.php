@@ -8,9 +8,11 @@ declare(strict_types=1);
  *   snapshot.php snapshot    takes one; what for is said by MAUTIC_SNAPSHOT_REASON
  *   snapshot.php snapshots   writes a line of JSON for each to stdout, the oldest first
  *   snapshot.php restore     brings one back: MAUTIC_SNAPSHOT, or the newest
+ *   snapshot.php migrations  writes a line of JSON to stdout: Mautic's version, the migrations that this image has,
+ *                            and those that the database has seen
  *
- * Environment: MAUTIC_DB_* of the branch; MAUTIC_SNAPSHOTS, how many are kept; MAUTIC_DB_WAIT and
- * MAUTIC_MIGRATE_LOCK_WAIT in seconds.
+ * Environment: MAUTIC_DB_* of the branch; MAUTIC_SNAPSHOTS, how many are kept; MAUTIC_RELEASE, the release that
+ * runs; MAUTIC_DB_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
  *
  * Exit status: 0 done, 1 a step failed, 64 used wrongly, 75 no database in time, or its tables stay in use,
  * 77 there is no such snapshot, or the database refuses us, 78 a setting is missing or wrong, 143 stopped by a
@@ -25,6 +27,13 @@ runOrExit('snapshot', static function () use ($argv): void {
     $server = $waiting->connectAs($parameters, microtime(true) + (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60'));
     $snapshots = new Snapshots($parameters, $server, $waiting);
     $verb = $argv[1] ?? '';
+    if ('migrations' === $verb) {
+        $names = static fn (array $classes): array => array_map(Migrations::shortName(...), $classes);
+        $recorded = (new Migrations($server, (string) $parameters['db_table_prefix']))->recorded();
+        fwrite(STDOUT, json_encode(['mautic' => (string) Migrations::mautic(), 'known' => $names(Migrations::known()), 'recorded' => $names($recorded)], JSON_THROW_ON_ERROR)."\n");
+
+        return;
+    }
     if ('snapshots' === $verb) {
         foreach ($snapshots->all() as $each) {
             fwrite(STDOUT, json_encode($each, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE)."\n");
@@ -36,6 +45,6 @@ runOrExit('snapshot', static function () use ($argv): void {
     match ($verb) {
         'snapshot' => $snapshots->take(MauticEnvironment::get('MAUTIC_SNAPSHOT_REASON', 'by hand'), max(1, (int) MauticEnvironment::get('MAUTIC_SNAPSHOTS', '2'))),
         'restore' => $snapshots->restore((string) MauticEnvironment::get('MAUTIC_SNAPSHOT')),
-        default => throw new Stop('say snapshot, snapshots or restore', Stop::USAGE),
+        default => throw new Stop('say snapshot, snapshots, restore or migrations', Stop::USAGE),
     };
 });

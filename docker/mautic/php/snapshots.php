@@ -10,12 +10,18 @@ require_once '/opt/mautic/table_copy.php';
  * Points in time of a branch's database, each a database of its own beside it, named NAME__0 to NAME__9.
  *
  * What a snapshot is stands in a table of its own, which is made last: without it a snapshot is what a run
- * that was killed has left. Whoever calls holds DatabaseLock.
+ * that was killed has left. While migrations run, the branch's database has a table that names the snapshot
+ * from before them: where they have failed half way, it tells. It goes when they have ended, and with all
+ * other tables when these are replaced. Whoever calls holds DatabaseLock.
  */
 final class Snapshots
 {
     private const LABEL = 'mautic_multidev_snapshot';
+    private const MARK = 'mautic_multidev_migration';
+    private const REPLACED = 'replaced by snapshot ';
     private const DIGITS = 10;
+    /** One is left for what is about to be taken. */
+    public const MOST = self::DIGITS - 1;
     /** Writers wait while it is taken; and it waits for transactions that have written. */
     private const LOCK_SECONDS = 30;
     private const LOCK_TIMEOUT = 1205;
@@ -47,10 +53,8 @@ final class Snapshots
      */
     public function take(string $why, int $most): string
     {
-        $whole = $this->all();
-        $names = array_column($whole, 'name');
-        $free = array_values(array_diff(array_map(strval(...), range(0, self::DIGITS - 1)), $names));
-        $name = $free[0];
+        $names = array_column($this->all(), 'name');
+        $name = self::free($names);
         $started = microtime(true);
         $tables = TableCopy::tables($this->server, $this->database);
         TableCopy::endOrphans($this->server, $this->parameters);
@@ -58,32 +62,49 @@ final class Snapshots
         $lock = $this->lock($tables);
         try {
             $rows = $this->copy($this->database, $copy, $tables);
-            $label = Source::identifier($copy).'.'.self::LABEL;
-            $this->server->exec("CREATE TABLE {$label} (taken_at DATETIME NOT NULL, mautic VARCHAR(64) NOT NULL, why VARCHAR(255) NOT NULL, table_count INT NOT NULL, row_count BIGINT NOT NULL)");
-            $this->server->prepare("INSERT INTO {$label} VALUES (UTC_TIMESTAMP(), ?, ?, ?, ?)")->execute([(string) Migrations::mautic(), mb_substr($why, 0, 255), count($tables), $rows]);
+            $this->label($copy, $why, count($tables), $rows);
         } finally {
             $lock->exec('UNLOCK TABLES');
         }
         // Only now that there is another.
-        foreach (array_slice($names, 0, max(0, count($names) + 1 - $most)) as $old) {
-            $this->drop($old);
-        }
+        $this->prune($names, $most - 1);
         $this->waiting->say(sprintf('snapshot %s: %d rows of %d tables in %.1f s', $name, $rows, count($tables), microtime(true) - $started));
 
         return $name;
     }
 
-    /** @return list<array{name: string, taken_at: string, mautic: string, why: string, tables: int, rows: int}> the oldest first */
+    /**
+     * All of them, the oldest first.
+     *
+     * `mautic` and `release` are those that took it, `migration` is the newest one that its data has
+     * seen. `open`: migrations that began after it have not ended; `half`: it is itself from between;
+     * `replaced`: it is what a restore has replaced.
+     *
+     * @return list<array{name: string, taken_at: string, mautic: string, release: string, why: string, tables: int, rows: int, migration: string, open: bool, half: bool, replaced: bool}>
+     */
     public function all(): array
     {
         $found = [];
+        $open = $this->mark($this->database);
         $databases = $this->server->prepare('SELECT table_schema FROM information_schema.tables WHERE table_name = ? AND table_schema REGEXP ?');
         $databases->execute([self::LABEL, '^'.preg_quote($this->database).'__[0-9]$']);
         foreach ($databases->fetchAll(PDO::FETCH_COLUMN) as $database) {
-            $label = $this->server->query('SELECT taken_at, mautic, why, table_count, row_count FROM '.Source::identifier($database).'.'.self::LABEL)->fetch(PDO::FETCH_NUM);
+            $label = $this->server->query('SELECT * FROM '.Source::identifier($database).'.'.self::LABEL)->fetch(PDO::FETCH_ASSOC);
             if (false !== $label) {
-                [$at, $mautic, $why, $tables, $rows] = $label;
-                $found[] = ['name' => substr($database, -1), 'taken_at' => str_replace(' ', 'T', $at).'Z', 'mautic' => $mautic, 'why' => $why, 'tables' => (int) $tables, 'rows' => (int) $rows];
+                $name = substr($database, -1);
+                $found[] = [
+                    'name' => $name,
+                    'taken_at' => str_replace(' ', 'T', $label['taken_at']).'Z',
+                    'mautic' => $label['mautic'],
+                    'release' => $label['release_name'] ?? '',
+                    'why' => $label['why'],
+                    'tables' => (int) $label['table_count'],
+                    'rows' => (int) $label['row_count'],
+                    'migration' => $this->newest($database),
+                    'open' => [$name, $label['taken_at']] === $open,
+                    'half' => null !== $this->mark($database),
+                    'replaced' => str_starts_with($label['why'], self::REPLACED),
+                ];
             }
         }
         usort($found, static fn (array $one, array $other): int => [$one['taken_at'], $one['name']] <=> [$other['taken_at'], $other['name']]);
@@ -92,26 +113,127 @@ final class Snapshots
     }
 
     /**
-     * Puts the tables of a snapshot in the place of the branch's own, in one step; the snapshot stays.
+     * Puts the tables of a snapshot in the place of the branch's own, in one step; the snapshot stays, and what
+     * was there becomes one, which costs nothing.
      *
-     * @param string $name which; an empty string is the newest
+     * @param string $name which; an empty string is the newest that was taken, so that the same again does the same
      *
      * @throws Stop when there is no such snapshot; then nothing has changed
      */
     public function restore(string $name): void
     {
         $all = $this->all();
-        $found = '' === $name ? end($all) : current(array_filter($all, static fn (array $each): bool => $each['name'] === $name));
+        $names = array_column($all, 'name');
+        $fits = array_filter($all, static fn (array $each): bool => '' === $name ? !$each['replaced'] : $each['name'] === $name);
+        $found = end($fits);
         if (false === $found) {
-            throw new Stop([] === $all ? "{$this->database} has no snapshot" : "{$this->database} has no snapshot {$name}, but ".implode(', ', array_column($all, 'name')), Stop::REFUSED, 'snapshot-missing');
+            throw new Stop([] === $all ? "{$this->database} has no snapshot" : "{$this->database} has no snapshot {$name}, but ".implode(', ', $names), Stop::REFUSED, 'snapshot-missing');
         }
+        $name = $found['name'];
         $started = microtime(true);
-        $from = "{$this->database}__{$found['name']}";
+        $from = "{$this->database}__{$name}";
         $tables = array_values(array_diff(TableCopy::tables($this->server, $from), [self::LABEL]));
         TableCopy::endOrphans($this->server, $this->parameters);
+        $kept = self::free($this->prune(array_values(array_diff($names, [$name])), self::MOST - 2, [$name]));
         $rows = $this->copy($from, $this->swap->begin(), $tables);
-        $this->swap->finish();
-        $this->waiting->say(sprintf('snapshot %s of %s is back: %d rows of %d tables in %.1f s', $found['name'], $found['taken_at'], $rows, count($tables), microtime(true) - $started));
+        $there = TableCopy::tables($this->server, $this->database);
+        $this->swap->finish("__{$kept}");
+        if ([] !== $there) {
+            $this->label("{$this->database}__{$kept}", self::REPLACED.$name, count($there), $this->rows("{$this->database}__{$kept}", $there));
+            $this->waiting->say("what was there is snapshot {$kept} now");
+        }
+        $this->waiting->say(sprintf('snapshot %s of %s is back: %d rows of %d tables in %.1f s', $name, $found['taken_at'], $rows, count($tables), microtime(true) - $started));
+    }
+
+    /** Whether migrations that began after a snapshot have not ended, and that is still there. */
+    public function isOpen(): bool
+    {
+        return in_array(true, array_column($this->all(), 'open'), true);
+    }
+
+    /** Notes that migrations begin, and which snapshot is from before them. */
+    public function open(string $name): void
+    {
+        $mark = Source::identifier(self::MARK);
+        $label = Source::identifier("{$this->database}__{$name}").'.'.self::LABEL;
+        $this->server->exec("DROP TABLE IF EXISTS {$mark}");
+        $this->server->exec("CREATE TABLE {$mark} AS SELECT {$this->server->quote($name)} AS snapshot, taken_at FROM {$label}");
+    }
+
+    /** Notes that they have ended. */
+    public function close(): void
+    {
+        $this->server->exec('DROP TABLE IF EXISTS '.Source::identifier(self::MARK));
+    }
+
+    /** @return array{string, string}|null the snapshot that a database's mark names, and its time */
+    private function mark(string $database): ?array
+    {
+        if (!$this->has($database, self::MARK)) {
+            return null;
+        }
+
+        return $this->server->query('SELECT snapshot, taken_at FROM '.Source::identifier($database).'.'.self::MARK)->fetch(PDO::FETCH_NUM) ?: null;
+    }
+
+    /** By the time in their names: Mautic has a Versionzz20230929183000 that is not the newest. */
+    private function newest(string $database): string
+    {
+        $table = $this->parameters['db_table_prefix'].'migrations';
+
+        return $this->has($database, $table)
+            ? Migrations::shortName((string) $this->server->query('SELECT version FROM '.Source::identifier($database).'.'.Source::identifier($table)." ORDER BY REGEXP_REPLACE(version, '[^0-9]', '') DESC LIMIT 1")->fetchColumn())
+            : '';
+    }
+
+    private function has(string $database, string $table): bool
+    {
+        $exists = $this->server->prepare('SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?');
+        $exists->execute([$database, $table]);
+
+        return false !== $exists->fetchColumn();
+    }
+
+    private function label(string $database, string $why, int $tables, int $rows): void
+    {
+        $label = Source::identifier($database).'.'.self::LABEL;
+        $this->server->exec("CREATE TABLE {$label} (taken_at DATETIME NOT NULL, mautic VARCHAR(64) NOT NULL, release_name VARCHAR(255) NOT NULL, why VARCHAR(255) NOT NULL, table_count INT NOT NULL, row_count BIGINT NOT NULL)");
+        $this->server->prepare("INSERT INTO {$label} VALUES (UTC_TIMESTAMP(), ?, ?, ?, ?, ?)")->execute([(string) Migrations::mautic(), mb_substr((string) MauticEnvironment::get('MAUTIC_RELEASE'), 0, 255), mb_substr($why, 0, 255), $tables, $rows]);
+    }
+
+    /** @param list<string> $tables */
+    private function rows(string $database, array $tables): int
+    {
+        $counts = array_map(static fn (string $table): string => '(SELECT COUNT(*) FROM '.Source::identifier($database).'.'.Source::identifier($table).')', $tables);
+
+        return [] === $counts ? 0 : (int) $this->server->query('SELECT '.implode(' + ', $counts))->fetchColumn();
+    }
+
+    /** @param list<string> $names those that are taken */
+    private static function free(array $names): string
+    {
+        return array_values(array_diff(array_map(strval(...), range(0, self::DIGITS - 1)), $names))[0];
+    }
+
+    /**
+     * Drops the oldest beyond a number, but never the one from before migrations that have not ended.
+     *
+     * @param list<string> $names the oldest first
+     * @param list<string> $more  others that stay
+     *
+     * @return list<string> those that are left, the others with them
+     */
+    private function prune(array $names, int $most, array $more = []): array
+    {
+        $open = $this->mark($this->database)[0] ?? null;
+        foreach (array_slice($names, 0, max(0, count($names) - $most)) as $old) {
+            if ($old !== $open) {
+                $this->drop($old);
+                $names = array_values(array_diff($names, [$old]));
+            }
+        }
+
+        return [...$names, ...$more];
     }
 
     /** @param list<string> $tables */

@@ -61,18 +61,19 @@ final class Swap
     /**
      * Swaps, and drops the tables that were there before.
      *
+     * @param string $keep suffix of a database, made here, where these are kept instead; empty: nowhere
+     *
      * @return int how many tables the branch's database has now
      *
      * @throws Stop when tables stay in use for too long, or cannot be moved; then nothing has changed
      */
-    public function finish(): int
+    public function finish(string $keep = ''): int
     {
         $old = $this->tables($this->database);
         $new = $this->tables($this->database.self::NEW);
         $moves = [];
         if ([] !== $old) {
-            $this->drop(self::OLD);
-            $moves = $this->moves($old, $this->database, $this->make(self::OLD));
+            $moves = $this->moves($old, $this->database, $this->remake($keep ?: self::OLD));
         }
         // Those that go first: a foreign key's name is there once in a database.
         $moves = [...$moves, ...$this->moves($new, $this->database.self::NEW, $this->database)];

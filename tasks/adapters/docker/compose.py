@@ -78,16 +78,27 @@ class Compose:
         service: str,
         on_line: Callable[[str], None] | None = None,
         *,
+        words: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
         stdin: str = "",
         deadline_seconds: float = 900,
     ) -> Completed:
         """Run a service once, with the profile of the same name, and remove its container.
 
+        Args:
+            service: its name.
+            on_line: called with every line of output.
+            words: a command in place of its own.
+            variables: more of the container's environment; no secrets.
+            stdin: its standard input.
+            deadline_seconds: how long it may take.
+
         Raises:
             CommandError: its exit status was not 0.
             DeadlineError: it was still running at the deadline.
         """
-        argv = ("--profile", service, "run", "--rm", "-T", "--no-deps", service)
+        more = [word for item in (variables or {}).items() for word in ("--env", "=".join(item))]
+        argv = ("--profile", service, "run", "--rm", "-T", "--no-deps", *more, service, *words)
         return self._compose(*argv, on_line=on_line, stdin=stdin, deadline=deadline_seconds)
 
     def argv(self, *args: str) -> list[str]:

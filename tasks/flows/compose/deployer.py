@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.adapters.docker.compose import Compose, execute, stop
+from tasks.adapters.docker.compose import Compose, stop
 from tasks.adapters.http import Response, SiteClient
+from tasks.adapters.process import Completed
 from tasks.adapters.terminal.console import Activity
 from tasks.core import door
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment import Holder, Owner, State
 from tasks.core.errors import CommandError, SuiteError
-from tasks.core.images.migrations import MIGRATIONS, unavailable_migrations
 from tasks.core.images.wait_messages import last_message, parse_message
 from tasks.core.names import Names
-from tasks.flows.compose.context import PHP, QUESTION_SECONDS, SECRETS, ComposeContext
+from tasks.core.points import Migrations, Point
+from tasks.flows.compose.context import SECRETS, ComposeContext
+from tasks.flows.compose.data import ComposeData
 from tasks.flows.compose.diagnostics import save_diagnostics
 from tasks.flows.compose.inventory import is_replacement, write_record
 from tasks.flows.compose.plan import DATABASE, MIGRATE, QUIESCED, REPLACING, ComposePlan
 from tasks.flows.compose.planner import plan_changes, plan_deploy
 from tasks.flows.compose.project import project, wanted_services
 from tasks.flows.compose.wait import wait_until_up
+from tasks.flows.data import Place
+from tasks.flows.points import find_migrations, restoring
 from tasks.flows.target import ADMIN, Credentials, Request, Say, new_secrets
 
 UP_SECONDS = 300.0
@@ -89,9 +93,11 @@ class ComposeDeployer:
                 compose.stop([item.service for item in quiesced], activity.line)
         self._bring_up(plan, compose, [DATABASE], "database")
         self.context.secrets(names)
+        if plan.request.restore:
+            self._restore(plan, plan.request.restore)
         if plan.migrate:
             with self.context.work(f"migrate {names.database}") as activity:
-                _migrate(compose, activity)
+                _migrate(compose, activity, plan.release.tag)
             record = replace(record, migrated=plan.migration)
             self._write(plan, record)
         rest = [item.service for item in plan.changes if item.service != DATABASE]
@@ -143,8 +149,8 @@ class ComposeDeployer:
         self.context.secrets(names)
         save_diagnostics(self.context.engine, names.namespace, folder, self.context.runner.redactor)
 
-    def roll_back(self, plan: ComposePlan) -> str | None:
-        """Roll back to the images of the last successful release."""
+    def roll_back(self, plan: ComposePlan, point: Point | None = None) -> str | None:
+        """Roll back to the images of the last successful release, and to a snapshot."""
         request = plan.request
         inventory = self.context.inventory(request.owner, request.names)
         record = inventory.record
@@ -154,6 +160,13 @@ class ComposeDeployer:
         self._write(plan, replace(record, state=State.FAILED))
         if record.current is None:
             return None
+        if point:
+            with self.context.work("quiesce worker and cron") as activity:
+                project(self.context, request, plan.release, plan.database, plan.data.choice).stop(
+                    QUIESCED, activity.line
+                )
+            self._restore(plan, point)
+            inventory = self.context.inventory(request.owner, request.names)
         release = record.current
         compose = project(self.context, request, release, plan.database, plan.data.choice)
         services = wanted_services(self.context, request, release, plan.database, plan.data.choice)
@@ -164,13 +177,25 @@ class ComposeDeployer:
         self._write(plan, replace(record, state=State.ROLLED_BACK, services=fingerprints))
         return release.tag
 
-    def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has executed and the running code lacks."""
-        php = self.context.container(owner, names, PHP)
-        done = execute(self.context.runner, php, MIGRATIONS, deadline_seconds=QUESTION_SECONDS)
-        return unavailable_migrations(done.stdout)
+    def migrations(self, owner: Owner, names: Names) -> Migrations:
+        """Return the migrations of the running code and of the database."""
+        return find_migrations(Place(owner, names, ComposeData(self.context), self))
+
+    def aside(self, plan: ComposePlan, words: Sequence[str], on_line: Say) -> str:
+        """Run a program in a container of its own: PHP's may keep failing.
+
+        Its image is that of the newer release, which knows what it has left.
+        """
+        current = plan.record.current if plan.record else None
+        release = current if plan.request.rollback and current else plan.release
+        compose = project(self.context, plan.request, release, plan.database, plan.data.choice)
+        return _run(compose, " ".join(words[-2:]), on_line, words=words).stdout
 
     # -- internals ----------------------------------------------------------------------------
+
+    def _restore(self, plan: ComposePlan, point: Point) -> None:
+        with self.context.work(f"restore {plan.request.names.database}") as activity:
+            self.aside(plan, restoring(point), activity.line)
 
     def _write(self, plan: ComposePlan, record: ComposeRecord) -> None:
         write_record(self.context.engine, plan.request.owner, plan.request.names, record)
@@ -228,7 +253,7 @@ class ComposeDeployer:
                     self.context.engine.remove_container(container)
 
 
-def _migrate(compose: Compose, activity: Activity) -> None:
+def _migrate(compose: Compose, activity: Activity, tag: str) -> None:
     """Run the migration to its end, and report what it waits for.
 
     Raises:
@@ -238,12 +263,31 @@ def _migrate(compose: Compose, activity: Activity) -> None:
     def tell(line: str) -> None:
         (activity.say if parse_message(line) else activity.line)(line)
 
+    _run(compose, "the migration", tell, variables={"MAUTIC_RELEASE": tag})
+
+
+def _run(
+    compose: Compose,
+    title: str,
+    on_line: Say,
+    *,
+    words: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run the service of the migration, or another program in its place.
+
+    Raises:
+        SuiteError: it failed; with its own message, if it wrote one.
+    """
     try:
-        compose.run(MIGRATE, tell, deadline_seconds=MIGRATE_SECONDS)
+        return compose.run(
+            *(MIGRATE, on_line),
+            words=words,
+            variables=variables,
+            deadline_seconds=MIGRATE_SECONDS,
+        )
     except CommandError as error:
-        words = last_message(error.output or "")
-        if words and words.final:
-            raise SuiteError(
-                f"the migration failed: {words.sentence}", output=error.output
-            ) from error
+        message = last_message(error.output or "")
+        if message and message.final:
+            raise SuiteError(f"{title} failed: {message.sentence}", output=error.output) from error
         raise

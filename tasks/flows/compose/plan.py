@@ -60,8 +60,10 @@ class ComposePlan(DeployPlan):
             steps.append(Step("remove", "other containers", "left by an interrupted run"))
         services = {change.service: self._step(change) for change in self.changes}
         steps.append(services.pop(DATABASE))
+        database = f"database {self.request.names.database}"
+        if self.request.restore:
+            steps.append(Step("restore", database, self.request.restore.title))
         if self.migrate:
-            database = f"database {self.request.names.database}"
             steps.append(Step("migrate", database, self.migrate))
         steps += [*services.values(), *self.filling]
         return tuple(steps) if any(step.verb != "keep" for step in steps) else ()

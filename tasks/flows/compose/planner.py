@@ -66,7 +66,8 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         wanted=services,
         changes=plan_changes(context, services, inventory),
         migration=done,
-        migrate=migration_reason(done, inventory.record, release.mautic),
+        migrate=migration_reason(done, inventory.record, release.mautic)
+        or ("its data is restored" if request.restore else ""),
         seed=_lacks_secrets(context, request, inventory),
         leftovers=tuple(item.id for item in inventory.leftovers),
         data=data,

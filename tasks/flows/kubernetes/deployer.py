@@ -23,13 +23,14 @@ from tasks.core.errors import (
     RevisionExistsError,
     SuiteError,
 )
-from tasks.core.images.migrations import MIGRATIONS, unavailable_migrations
 from tasks.core.kubernetes.failures import is_passing_refusal
 from tasks.core.kubernetes.manifests import SECRET, record_of
 from tasks.core.kubernetes.objects import is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.names import Names
+from tasks.core.points import Migrations, Point
+from tasks.flows.data import Place
 from tasks.flows.kubernetes.balancer import balancer
 from tasks.flows.kubernetes.branch_secret import (
     door_password,
@@ -38,6 +39,7 @@ from tasks.flows.kubernetes.branch_secret import (
     secret_version,
 )
 from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.data import ClusterData
 from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.diagnostics import save_diagnostics
 from tasks.flows.kubernetes.plan import ClusterPlan
@@ -56,10 +58,10 @@ from tasks.flows.kubernetes.releases import (
     roll_back_release,
 )
 from tasks.flows.kubernetes.replicas import keep_replicas
-from tasks.flows.kubernetes.services import choose_container
 from tasks.flows.kubernetes.stored_manifests import check_records
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files
+from tasks.flows.points import answer, find_migrations, restoring
 from tasks.flows.target import ADMIN, Credentials, FindImages, Request, Say
 
 AGAIN_SECONDS = 2.0
@@ -175,12 +177,23 @@ class ClusterDeployer:
         self._context.check_lock(names)
         check_records(self._cluster, names.release, names.namespace)
         if plan.quiesces:
-            with self._context.work("quiesce workers and crons") as activity:
-                quiesce(self._cluster, names, activity.say)
+            self._quiesce(names)
         self._context.check_lock(names)
+        if plan.request.restore:
+            self._restore(plan, plan.request.restore)
         if plan.autoscaled:
             keep_replicas(self._cluster, names.release, names.namespace)
         self._roll_out(plan)
+
+    def _quiesce(self, names: Names) -> None:
+        with self._context.work("quiesce workers and crons") as activity:
+            quiesce(self._cluster, names, activity.say)
+
+    def _restore(self, plan: ClusterPlan, point: Point) -> None:
+        names = plan.request.names
+        with self._context.work(f"restore {names.database}") as activity:
+            self.aside(plan, restoring(point), activity.line)
+        self._context.check_lock(names)
 
     def _repair(self, plan: ClusterPlan) -> None:
         """Repair a release that a dead run left pending; only the lock's holder may do that."""
@@ -366,11 +379,11 @@ class ClusterDeployer:
         read_secret(self._cluster, names, redactor)
         save_diagnostics(self._cluster, names.namespace, names.release, folder, redactor)
 
-    def roll_back(self, plan: ClusterPlan) -> str | None:
-        """Roll back to the last working revision, and wait for it.
+    def roll_back(self, plan: ClusterPlan, point: Point | None = None) -> str | None:
+        """Roll back to the last working revision and to a snapshot, and wait for the pods.
 
         Raises:
-            SuiteError: it does not come up either.
+            SuiteError: it does not come up either, or the data cannot be restored.
         """
         owner, names = plan.request.owner, plan.request.names
         found = self._context.namespace(owner, names)
@@ -383,6 +396,9 @@ class ClusterDeployer:
         end_hooks(self._cluster, names.release, names.namespace)
         if record.current is None or not record.revision:
             return None
+        if point:
+            self._quiesce(names)
+            self._restore(plan, point)
         with self._context.work(f"roll back to {record.current.tag}") as activity:
             check_records(self._cluster, names.release, names.namespace)
             since = self._cluster.now()
@@ -404,20 +420,16 @@ class ClusterDeployer:
         self._context.write_record(owner, names, back)
         return record.current.tag
 
-    def newer_migrations(self, owner: Owner, names: Names) -> Sequence[str]:
-        """Return the migrations that the database has executed and the running code lacks.
+    def migrations(self, owner: Owner, names: Names) -> Migrations:
+        """Return the migrations of the running code and of the database."""
+        return find_migrations(self._place(owner, names))
 
-        Raises:
-            SuiteError: the running code cannot be asked.
-        """
-        self._context.namespace(owner, names)
-        place = choose_container(self._cluster, names, "")
-        status, table = self._cluster.output(
-            names.namespace, place.pod, place.container, MIGRATIONS
-        )
-        if status:
-            raise ClusterError(f"{' '.join(MIGRATIONS)} ended with exit code {status}")
-        return unavailable_migrations(table.decode(errors="replace"))
+    def aside(self, plan: ClusterPlan, words: Sequence[str], on_line: Say) -> str:
+        """Run a program in the newest ready pod of web: of this release, or of the one before."""
+        return answer(self._place(plan.request.owner, plan.request.names), words, on_line)
+
+    def _place(self, owner: Owner, names: Names) -> Place:
+        return Place(owner, names, ClusterData(self._context), self)
 
     def _policy(self) -> Policy:
         patience = self._context.own.patience

@@ -57,6 +57,8 @@ class ClusterPlan(DeployPlan):
         """Whether workers and crons must be quiesced, because the database may be migrated."""
         if self.record is None or self.record.current is None or not self.history:
             return False
+        if self.request.restore:
+            return True
         return self.record.current.mautic != self.release.mautic
 
     def before(self, state: State) -> ClusterRecord:
@@ -93,7 +95,7 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         and record.fingerprint == plan.fingerprint
         and newest == Revision(record.revision, "deployed")
     )
-    if works and not plan.seed:
+    if works and not plan.seed and not plan.request.restore:
         return
     if not exists:
         yield Step("create", f"namespace {names.namespace}")
@@ -107,6 +109,8 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("create", f"database {names.database}", "by the platform's provisioner")
     if plan.quiesces:
         yield Step("quiesce", "workers and crons", "while the database is migrated")
+    if plan.request.restore:
+        yield Step("restore", f"database {names.database}", plan.request.restore.title)
     for name in plan.kept_off:
         yield Step("keep off", f"cron {name}", NEEDS_IMAP)
     if plan.no_catcher:

@@ -11,6 +11,7 @@ import pytest
 from tasks.core.environment import State
 from tasks.core.environment_data import Data
 from tasks.core.errors import HeldError, InputError, RefusedError, SuiteError, VanishedError
+from tasks.core.points import Point
 from tasks.flows.deploy import DeployResult, run_deploy
 from tasks.flows.target import DeployPlan
 from tests.support.fakes import (
@@ -206,12 +207,74 @@ def test_a_failure_is_followed_by_diagnostics_and_the_way_back(
 
 
 def test_older_code_over_a_newer_schema_is_told(tmp_path: Path) -> None:
-    newer = [f"Version{number}" for number in range(7)]
-    deployer = FakeDeployer(fails={"apply": [FAILURE]}, back="old", newer=newer)
+    newer = tuple(f"Version{number}" for number in range(7))
+    deployer = FakeDeployer(fails={"apply": [FAILURE]}, back="old", known=(), recorded=newer)
     with pytest.raises(SuiteError) as caught:
         deploy(deployer, tmp_path)
-    assert "over a database with 7 migrations that old does not know" in str(caught.value.hint)
-    assert "(Version2, Version3, Version4, Version5, Version6 and 2 more)" in str(caught.value.hint)
+    told = "7 migrations (Version2, Version3, Version4, Version5, Version6 and 2 more)"
+    assert f"over a database with {told} that old does not know" in str(caught.value.hint)
+
+
+BEFORE = replace(RELEASE, tag="old", mautic="m@sha256:0", migration="Version1")
+STOOD = a_record(State.READY, BEFORE)
+DEPLOYED = replace(RELEASE, deployed_at="2026-02-01T10:00:00+00:00")
+POINT = Point("0", "2026-02-01T10:00:05Z", "7.0.0", "before 2 migrations", 9, 1000)
+OURS = replace(POINT, release=DEPLOYED.tag, migration="Version1")
+
+
+@pytest.mark.parametrize(
+    ("point", "way"),
+    [
+        (OURS, "roll back to snapshot 0"),
+        (replace(OURS, release=DEPLOYED.mautic), "roll back to snapshot 0"),
+        (replace(OURS, release="", open=True), "roll back to snapshot 0"),
+        (replace(OURS, taken_at="2026-02-01T09:59:59Z"), "roll back"),
+        (replace(OURS, release=""), "roll back"),
+        (replace(OURS, half=True), "roll back"),
+    ],
+    ids=["this deploy's", "by its image", "half way", "an earlier deploy's", "by hand", "half"],
+)
+def test_a_failed_deploy_goes_back_with_the_data_from_before_its_own_migrations(
+    tmp_path: Path, point: Point, way: str
+) -> None:
+    plan = replace(PLAN, record=STOOD, release=DEPLOYED)
+    deployer = FakeDeployer(plan=plan, fails={"apply": [FAILURE]}, back="old", points=[point])
+    with pytest.raises(SuiteError) as caught:
+        deploy(deployer, tmp_path)
+    ways = ["diagnostics", "snapshots", way, "migrations"]
+    assert deployer.seen == [*BEGUN, "apply", *ways, "unlock"]
+    assert ("with its data: snapshot 0" in str(caught.value.hint)) == (way != "roll back")
+
+
+def test_where_snapshots_cannot_be_read_the_way_back_says_that_the_data_stays(
+    tmp_path: Path,
+) -> None:
+    fails = {"apply": [FAILURE], "snapshots": [SuiteError("no answer")]}
+    deployer = FakeDeployer(plan=replace(PLAN, record=STOOD), fails=fails, back="old")
+    console, said = a_console()
+    with pytest.raises(SuiteError, match="was not deployed"):
+        run_deploy(
+            *(deployer, REQUEST),
+            me=ME,
+            console=console,
+            root=tmp_path,
+            beginning=Bringer(deployer),
+        )
+    assert "roll back" in deployer.seen
+    assert "the data stays as it is: its snapshots cannot be read (no answer)" in said.getvalue()
+
+
+def test_what_a_release_knows_is_asked_once_and_recorded(tmp_path: Path) -> None:
+    plan = replace(PLAN, release=replace(RELEASE, migration=""))
+    deployer = FakeDeployer(plan=plan, known=("Version1", "Version2"))
+    deploy(deployer, tmp_path)
+    assert deployer.seen.index("migrations") < deployer.seen.index("finish")
+    assert deployer.plan.record
+    assert deployer.plan.record.current
+    assert deployer.plan.record.current.migration == "Version2"
+    deployer.seen.clear()
+    deploy(deployer, tmp_path)
+    assert "migrations" not in deployer.seen
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,264 @@
+"""Points in time of a branch's data: listed, taken, brought back, and chosen for a way back.
+
+The programs are docker/mautic/php/snapshot.php and migrate.php: a snapshot is a database beside the
+branch's own, and what a restored one replaces becomes a snapshot itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tasks.adapters.terminal.console import Console
+from tasks.core.environment import Holder, Release
+from tasks.core.errors import InputError, RefusedError, SuiteError
+from tasks.core.names import Names
+from tasks.core.plan import Step
+from tasks.core.points import (
+    Migrations,
+    Point,
+    is_newer,
+    newer_than,
+    point_for,
+    point_of,
+    read_migrations,
+    read_points,
+    told,
+)
+from tasks.flows.data import Place, revive, run_program
+from tasks.flows.target import Deployer, P, Request, Say
+
+LIST = ("mautic", "database", "snapshots")
+MIGRATIONS = ("mautic", "database", "migrations")
+BY_HAND = 9
+"""How many snapshots there may be when one is taken by hand: as many as the image can keep."""
+COLUMNS = ("NAME", "TAKEN", "NEWEST MIGRATION", "ROWS", "WHAT FOR", "BEFORE")
+
+
+def answer(place: Place, words: Sequence[str], on_line: Say) -> str:
+    """Run a program of the image in the branch's PHP container; return what it writes.
+
+    Raises:
+        SuiteError: it failed; the message is its own.
+    """
+    taken = bytearray()
+    run_program(place, words, take=taken.extend, on_line=on_line, source=())
+    return taken.decode()
+
+
+def find_points(place: Place) -> list[Point]:
+    """Return a branch's snapshots, the oldest first."""
+    return read_points(answer(place, LIST, _ignore))
+
+
+def find_migrations(place: Place) -> Migrations:
+    """Return the migrations of the running code and of the database."""
+    return read_migrations(answer(place, MIGRATIONS, _ignore))
+
+
+def restoring(point: Point) -> tuple[str, ...]:
+    """Return the command that puts a snapshot in the place of the data."""
+    return ("env", f"MAUTIC_SNAPSHOT={point.name}", "mautic", "database", "restore")
+
+
+def rows(points: Sequence[Point]) -> list[tuple[str, ...]]:
+    """Return snapshots as a table's rows, of ``COLUMNS``."""
+    return [
+        (
+            each.name,
+            each.taken_at,
+            each.migration + (" (half migrated)" if each.half else ""),
+            f"{each.rows:,}",
+            each.why + ("; those have not ended" if each.open else ""),
+            each.release.rpartition("@")[2][:19],
+        )
+        for each in points
+    ]
+
+
+# -- by hand --------------------------------------------------------------------------------------
+
+
+def take(place: Place, why: str, *, me: Holder, console: Console) -> Point:
+    """Take a snapshot now; writers wait meanwhile.
+
+    Raises:
+        SuiteError: it failed; there is no other snapshot then.
+    """
+    names = place.names
+    options = (f"MAUTIC_SNAPSHOTS={BY_HAND}", f"MAUTIC_SNAPSHOT_REASON={why}")
+    with place.deployer.exclusive(names, me, console.warn):
+        with console.work(f"take a snapshot of {names.database}") as activity:
+            answer(place, ("env", *options, "mautic", "database", "snapshot"), activity.line)
+        return find_points(place)[-1]
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """What bringing a snapshot back does."""
+
+    names: Names
+    point: Point
+
+    @property
+    def title(self) -> str:
+        """The plan's title."""
+        return f"restore the data of {self.names.branch} in {self.names.environment}"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in order."""
+        database = f"database {self.names.database}"
+        return (
+            Step("keep", "what is there", "as a snapshot"),
+            Step("restore", database, self.point.title),
+            Step("migrate", database, "to the release that runs"),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {
+            "title": self.title,
+            "branch": self.names.branch,
+            "snapshot": asdict(self.point),
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+def plan_restore(place: Place, name: str) -> RestorePlan:
+    """Return what bringing a snapshot back would do; reads only.
+
+    Args:
+        place: the branch's environment.
+        name: which; empty for the newest that was taken: the same again does the same.
+
+    Raises:
+        InputError: there is no such snapshot.
+        RefusedError: it is of a newer release than runs, or half migrated.
+    """
+    points, branch = find_points(place), place.names.branch
+    found = [each for each in points if (each.name == name if name else not each.replaced)]
+    if not found:
+        there = ", ".join(each.name for each in points)
+        raise InputError(
+            f"{branch} has no snapshot{f' {name}' if name else ''}",
+            hint=f"it has: {there}" if there else "inv db.snapshot takes one",
+        )
+    point = found[-1]
+    if point.half:
+        raise RefusedError(f"{point.title} is half migrated: no release runs on it")
+    if is_newer(point.migration, find_migrations(place).newest):
+        raise RefusedError(
+            f"{point.title} has been migrated up to {point.migration}, which the release that runs "
+            "does not know",
+            hint="deploy the newer release first",
+        )
+    return RestorePlan(place.names, point)
+
+
+def restore(
+    place: Place, find_plan: Callable[[], RestorePlan], *, me: Holder, console: Console
+) -> RestorePlan:
+    """Bring a snapshot back, migrate it to the release that runs, and look at the site.
+
+    Args:
+        place: the branch's environment.
+        find_plan: returns the plan, once the environment's lock is held.
+        me: this run, as the holder of the lock.
+        console: shows progress.
+
+    Raises:
+        SuiteError: it failed; the message says what became of the data.
+    """
+    with place.deployer.exclusive(place.names, me, console.warn):
+        plan = find_plan()
+        with console.work(f"restore {place.names.database}") as activity:
+            answer(place, restoring(plan.point), activity.line)
+        try:
+            revive(place, console)
+        except SuiteError as error:
+            raise SuiteError(
+                f"{plan.point.title} is in place, but {error.message}",
+                hint="what was there before is a snapshot now: inv db.snapshots",
+                output=error.output,
+            ) from error
+    return plan
+
+
+# -- with a release -------------------------------------------------------------------------------
+
+
+def plan_rollback(deployer: Deployer[P], request: Request) -> P:
+    """Return what a rollback would do; reads only.
+
+    Raises:
+        RefusedError: the database is newer than the release that it goes back to, and nobody has
+            said what is to become of the data; or no snapshot fits.
+        SuiteError: as for ``Deployer.plan_deploy``.
+    """
+    plan = deployer.plan_deploy(request)
+    if request.keep_data:
+        return plan
+    tag, newest = plan.release.tag, plan.release.migration
+    try:
+        points = read_points(deployer.aside(plan, LIST, _ignore))
+        recorded = read_migrations(deployer.aside(plan, MIGRATIONS, _ignore)).recorded
+    except SuiteError as error:
+        raise RefusedError(
+            f"whether the database is newer than {tag} cannot be asked: {error.message}",
+            hint="--keep-data goes back without asking, and leaves the data as it is",
+        ) from error
+    half = next((each for each in points if each.open), None)
+    if not newest and not half:
+        raise RefusedError(
+            f"which migrations {tag} has is not known: it was not deployed by this version of the "
+            "suite",
+            hint="--keep-data goes back all the same, and leaves the data as it is",
+        )
+    newer = newer_than(recorded, newest) if newest else ()
+    if not newer and not half:
+        return plan
+    point = half or point_for(points, newest)
+    state = (
+        f"the database has {told(newer)} that {tag} does not know"
+        if newer
+        else "the database is half migrated: migrations have not ended"
+    )
+    if point and request.with_data:
+        return deployer.plan_deploy(replace(request, restore=point))
+    if point:
+        ways = f"--with-data goes back to {point.title}, too; "
+    else:
+        ways = "no snapshot is from before them: restore a backup, or deploy newer code; "
+    raise RefusedError(state, hint=f"{ways}--keep-data runs {tag} on the database as it is")
+
+
+def find_way_back(deployer: Deployer[P], plan: P) -> Point | None:
+    """Return the snapshot from before the migrations of a deploy that has failed, or None.
+
+    Raises:
+        SuiteError: the database cannot be asked.
+    """
+    if plan.is_first or plan.request.restore:
+        return None
+    return point_of(read_points(deployer.aside(plan, LIST, _ignore)), plan.release)
+
+
+def with_migration(deployer: Deployer[P], plan: P, console: Console) -> P:
+    """Return a plan that is carried out, with the newest migration of its release."""
+    current = plan.record.current if plan.record else None
+    known = plan.release.migration
+    if not known and current and current.mautic == plan.release.mautic:
+        known = current.migration
+    if not known:
+        try:
+            known = deployer.migrations(plan.request.owner, plan.request.names).newest
+        except SuiteError as error:
+            console.warn(f"which migrations {plan.release.tag} has is not known: {error.message}")
+    release: Release = replace(plan.release, migration=known)
+    return replace(plan, release=release)
+
+
+def _ignore(_: str) -> None:
+    """Take a line that nobody needs."""

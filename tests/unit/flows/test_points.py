@@ -1,0 +1,113 @@
+"""What becomes of the data when a release goes back, and when a snapshot is brought back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tasks.core.environment import Record, State
+from tasks.core.errors import RefusedError, SuiteError
+from tasks.core.points import Migrations, Point
+from tasks.flows.points import plan_rollback
+from tests.support.fakes import PLAN, RELEASE, REQUEST, FakeDeployer, a_record
+
+EARLIER = replace(RELEASE, tag="old", mautic="m@sha256:0", migration="Version1")
+BACK = replace(REQUEST, tag="", rollback=True)
+WITH_DATA = replace(BACK, with_data=True)
+SAME, NEWER = ("Version1",), ("Version1", "Version2", "Version3")
+POINT = Point(
+    *("0", "2026-02-01T10:00:05Z", "7.0.0", "before 2 migrations", 9, 1000),
+    migration="Version1",
+)
+LATER = replace(POINT, name="1", taken_at="2026-02-02T10:00:05Z")
+
+
+def going_back(
+    recorded: tuple[str, ...], *points: Point, migration: str = "Version1"
+) -> FakeDeployer:
+    """Return a deployer that goes back to a release."""
+    release = replace(EARLIER, migration=migration)
+    plan = replace(PLAN, release=release, record=a_record(State.READY, release, RELEASE))
+    return FakeDeployer(plan=plan, recorded=recorded, points=[*points])
+
+
+def test_a_database_that_is_not_newer_is_left_alone() -> None:
+    for request in (BACK, WITH_DATA):
+        plan = plan_rollback(going_back(SAME, POINT), request)
+        assert plan.request.restore is None
+
+
+def test_migrations_are_ordered_by_their_time_and_not_by_their_name() -> None:
+    """Mautic 5.1 has one whose name is behind those of all that came later."""
+    old = ("Version20240101000000", "Versionzz20230929183000")
+    assert Migrations("5.1.0", old, old).newest == old[0]
+    with pytest.raises(RefusedError, match=r"1 migration \(Version20250101000000\)"):
+        plan_rollback(going_back((*old, "Version20250101000000"), migration=old[0]), BACK)
+
+
+def test_a_newer_database_is_refused_with_the_names_and_the_ways() -> None:
+    with pytest.raises(
+        RefusedError, match=r"2 migrations \(Version2, Version3\) that old does"
+    ) as e:
+        plan_rollback(going_back(NEWER, POINT), BACK)
+    assert e.value.exit_code == 3
+    assert "--with-data goes back to snapshot 0 of 2026-02-01T10:00:05Z" in str(e.value.hint)
+    assert "--keep-data" in str(e.value.hint)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [(), (replace(POINT, migration="Version2"),), (replace(POINT, half=True),)],
+    ids=["none", "newer", "half migrated"],
+)
+def test_without_a_snapshot_that_fits_the_data_cannot_go_back(points: tuple[Point, ...]) -> None:
+    with pytest.raises(RefusedError, match="the database has 2 migrations") as caught:
+        plan_rollback(going_back(NEWER, *points), WITH_DATA)
+    assert "no snapshot is from before them" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("points", "chosen"),
+    [
+        ((POINT, LATER), "1"),
+        ((POINT, replace(LATER, migration="Version2")), "0"),
+        ((POINT, replace(LATER, half=True)), "0"),
+        ((replace(POINT, open=True), replace(LATER, half=True)), "0"),
+    ],
+    ids=["the newest", "that the release knows", "that is whole", "from before what failed"],
+)
+def test_the_newest_snapshot_that_the_release_runs_on_goes_with_it(
+    points: tuple[Point, ...], chosen: str
+) -> None:
+    plan = plan_rollback(going_back(NEWER, *points), WITH_DATA)
+    assert plan.request.restore
+    assert plan.request.restore.name == chosen
+
+
+def test_migrations_that_failed_half_way_are_noticed_though_none_is_recorded() -> None:
+    point = replace(POINT, open=True)
+    with pytest.raises(RefusedError, match="half migrated"):
+        plan_rollback(going_back(SAME, point), BACK)
+    plan = plan_rollback(going_back(SAME, point, migration=""), WITH_DATA)
+    assert plan.request.restore == point
+
+
+def test_what_is_not_known_is_refused_unless_the_data_is_to_stay() -> None:
+    with pytest.raises(RefusedError, match="which migrations old has is not known"):
+        plan_rollback(going_back(SAME, migration=""), BACK)
+    silent = going_back(NEWER)
+    silent.fails = {"snapshots": [SuiteError("no pod is ready")]}
+    with pytest.raises(RefusedError, match="cannot be asked: no pod is ready"):
+        plan_rollback(silent, BACK)
+    keep = replace(BACK, keep_data=True)
+    assert plan_rollback(going_back(NEWER, migration=""), keep).request.restore is None
+
+
+@pytest.mark.parametrize(
+    ("state", "tag"),
+    [(State.READY, "old"), (State.FAILED, "1a2b3c4d"), (State.DEPLOYING, "1a2b3c4d")],
+)
+def test_what_has_not_ended_well_is_left_for_the_last_that_did(state: State, tag: str) -> None:
+    record: Record = a_record(state, EARLIER, RELEASE)
+    assert BACK.release(record, lambda _: {}).tag == tag
