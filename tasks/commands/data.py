@@ -147,7 +147,7 @@ def snapshot(
         session.console.data(taken.name)
 
 
-@task(positional=["name"], help={"name": "which one (inv db.snapshots); the newest without it"})
+@task(help={"name": "which one (inv db.snapshots); the newest without it"})
 def restore(
     session: Session,
     name: str = "",

@@ -591,11 +591,11 @@ def test_a_rollback_takes_the_data_of_before_the_migrations_along(world: World, 
     first, kept = json.loads(world.ok("db.snapshots", *on, "--format", "json").stdout)
     assert (first["release"], first["open"]) == (later, False)
     assert (kept["migration"], kept["why"]) == (LATER, "replaced by snapshot 0")
-    assert world.run("db.restore", kept["name"], *on).returncode == 3
+    assert world.run("db.restore", "--name", kept["name"], *on).returncode == 3
 
     by_hand = world.ok("db.snapshot", *on, "--why", "a try").stdout.strip()
     ask(world, branch, "DELETE FROM leads")
-    world.ok("db.restore", by_hand, *on)
+    world.ok("db.restore", "--name", by_hand, *on)
     assert ask(world, branch, "SELECT id FROM leads ORDER BY id") == ["1", "2"]
 
     half = world.run("deploy", *on, "--tag", world.variant("half", HALF))
