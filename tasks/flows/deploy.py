@@ -84,6 +84,7 @@ def run_deploy(
         for step in steps:
             reason = f" ({step.reason})" if step.reason else ""
             console.say(f"  {step.verb:<7} {step.subject}{reason}")
+        _secure(plan, console)
         try:
             if plan.plants:
                 beginning.plant(plan)
@@ -122,6 +123,23 @@ def run_deploy(
 def find_plan(deployer: Deployer[P], request: Request) -> P:
     """Return what a deploy or a rollback would do; reads only."""
     return plan_rollback(deployer, request) if request.rollback else deployer.plan_deploy(request)
+
+
+def _secure(plan: DeployPlan, console: Console) -> None:
+    """Take the snapshot of the server that a plan has to take; nothing is changed yet.
+
+    Raises:
+        SuiteError: it failed, or took too long.
+    """
+    server, names = plan.request.server, plan.request.names
+    if not (server and plan.snapshot):
+        return
+    try:
+        server.secure(names, plan.snapshot, console)
+    except SuiteError as error:
+        raise SuiteError(
+            f"{names.branch} was not deployed: {error.message}", hint=error.hint
+        ) from error
 
 
 @contextlib.contextmanager
