@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tasks.adapters.aws.rds_snapshots import RdsSnapshots
 from tasks.app import wiring
 from tasks.app.session import Session
-from tasks.flows.build import IMAGES
+from tasks.core.images.tags import IMAGES
 from tasks.flows.server_snapshots import ServerSnapshots
 
 

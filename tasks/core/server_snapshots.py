@@ -88,6 +88,21 @@ class SnapshotOrder:
     there: bool = False
 
 
+COLUMNS = ("NAME", "TAKEN", "NEWEST MIGRATION", "STATE", "WHAT FOR", "SERVER")
+
+
+def rows(snapshots: Sequence[ServerSnapshot]) -> list[tuple[str, ...]]:
+    """Return snapshots as a table's rows, of ``COLUMNS``."""
+    return [
+        (
+            *(each.name, each.taken_at, each.migration),
+            each.status if each.status == AVAILABLE else f"{each.status}, {each.percent} %",
+            *(each.why, each.server),
+        )
+        for each in snapshots
+    ]
+
+
 def snapshot_name(server: str, at: datetime, *parts: str) -> str:
     """Return the name of a new snapshot, which fits RDS' rules.
 

@@ -187,7 +187,7 @@ def _recover(
         if back:
             became = f"rolled back to {back}, which is running again"
             became += f", with its data: {point.title}" if point else ""
-            became += _over_newer_schema(deployer, plan.request, console, back)
+            became += _over_newer_schema(deployer, plan, console, back)
     except SuiteError as second:
         became = f"and the rollback failed, too: {second.message}"
     write_timings(root, console.timings)
@@ -217,18 +217,24 @@ def _way_back(deployer: Deployer[P], plan: P, console: Console) -> Point | None:
     return point
 
 
-def _over_newer_schema(deployer: Deployer[P], request: Request, console: Console, back: str) -> str:
+def _over_newer_schema(deployer: Deployer[P], plan: P, console: Console, back: str) -> str:
     """Warn about older code on a migrated database; return the same for the error's hint."""
     try:
-        newer = deployer.migrations(request.owner, request.names).newer
+        newer = deployer.migrations(plan.request.owner, plan.request.names).newer
     except SuiteError as error:
         console.warn(f"could not check whether the database is newer than {back}: {error.message}")
         return ""
     if not newer:
         return ""
+    way = "there is no snapshot from before them; deploy newer code soon, or restore a backup"
+    if plan.snapshot:
+        way = (
+            f"RDS snapshot {plan.snapshot.name} is from before them; deploy newer code soon, or "
+            "restore it into a new instance (docs/aws.md)"
+        )
     console.warn(
         f"THE DATABASE IS NEWER THAN THE CODE: it has {told(newer)} that {back} does not know, and "
-        "there is no snapshot from before them; deploy newer code soon, or restore a backup"
+        f"{way}"
     )
     return f", over a database with {told(newer)} that {back} does not know"
 
