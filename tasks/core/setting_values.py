@@ -28,7 +28,7 @@ DATABASE_HOST = (
 )
 """As in docker/mautic/php/variables.json."""
 _PATH = r"^/\S+$"
-_INSTANCE = r"^([A-Za-z]([A-Za-z0-9]|-(?=[A-Za-z0-9])){0,62})?$"
+_INSTANCE = r"^([A-Za-z](-?[A-Za-z0-9]){0,62})?$"
 """https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html"""
 _BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"

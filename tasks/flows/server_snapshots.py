@@ -159,6 +159,7 @@ class ServerSnapshots:
                     lambda: self._begin(order, activity),
                     deadline_seconds=deadline - CLOCK.monotonic(),
                     poll_seconds=POLL_SECONDS,
+                    clock=CLOCK,
                     late=lambda _: DeadlineError(
                         f"no RDS snapshot of {order.server} could be begun in "
                         f"{self.wait_minutes} minutes: it is {self.port.state()}",
@@ -203,6 +204,7 @@ class ServerSnapshots:
             look,
             deadline_seconds=max(0.0, deadline - CLOCK.monotonic()),
             poll_seconds=POLL_SECONDS,
+            clock=CLOCK,
             late=lambda _: DeadlineError(
                 f"RDS snapshot {order.name} is not whole after {self.wait_minutes} minutes "
                 f"({seen[-1]})",

@@ -89,19 +89,20 @@ locals {
 
   # Before a migration the main branch's deploy takes a snapshot of the whole server. It removes none
   # but those that bear the suite's tag and name; tasks/core/server_snapshots.py makes both.
-  snapshots = "${local.rds}:snapshot:${coalesce(var.database_identifier, "none")}-at-*"
-  snapshot_statements = var.database_identifier == null ? [] : [
+  instance  = coalesce(var.database_identifier, "none")
+  snapshots = "${local.rds}:snapshot:${local.instance}-at-*"
+  snapshot_statements = [
     {
       Sid      = "LookAtDatabase"
       Effect   = "Allow"
       Action   = ["rds:DescribeDBInstances", "rds:DescribeDBSnapshots"]
-      Resource = ["${local.rds}:db:${var.database_identifier}", "${local.rds}:snapshot:*"]
+      Resource = ["${local.rds}:db:${local.instance}", "${local.rds}:snapshot:*"]
     },
     {
       Sid      = "TakeSnapshots"
       Effect   = "Allow"
       Action   = ["rds:CreateDBSnapshot"]
-      Resource = ["${local.rds}:db:${var.database_identifier}", local.snapshots]
+      Resource = ["${local.rds}:db:${local.instance}", local.snapshots]
     },
     {
       Sid      = "TagSnapshots"
@@ -150,7 +151,10 @@ resource "aws_iam_role_policy" "this" {
   name = "jobs"
   role = each.value.id
   policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = concat(local.statements, [for one in local.snapshot_statements : one if each.key == "main"])
+    Version = "2012-10-17"
+    Statement = concat(
+      local.statements,
+      [for one in local.snapshot_statements : one if each.key == "main" && var.database_identifier != null],
+    )
   })
 }
