@@ -21,7 +21,15 @@ def server_snapshots(session: Session, environment: str) -> ServerSnapshots | No
     if not session.settings.environment(environment).protected:
         return None
     own = session.settings_of(environment).environment(environment)
-    if not (own.database and own.database.identifier):
+    if own.database is None:
+        return None
+    if not own.database.identifier:
+        if own.stack and own.rds_snapshots.keep:
+            session.console.warn(
+                f"no RDS snapshot is taken: stack {own.stack} does not publish "
+                f"database/identifier; inv infra.apply --stack {own.stack}, or "
+                "rds_snapshots.keep: 0"
+            )
         return None
 
     def labels(image: str) -> Mapping[str, str]:

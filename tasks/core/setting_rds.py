@@ -20,3 +20,12 @@ class RdsSnapshotSettings(Strict):
     wait_minutes: Count = Field(
         60, description="How long one may take; then the deploy does not begin."
     )
+
+
+SnapshotsChoice = Annotated[
+    RdsSnapshotSettings,
+    Field(
+        description="Protected only, where `database.identifier` is known: snapshots of the whole "
+        "server before a migration (docs/data.md)."
+    ),
+]

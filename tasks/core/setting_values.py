@@ -96,7 +96,14 @@ ObjectGlob = Annotated[str, StringConstraints(pattern=_OBJECT)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
 HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
 DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
-InstanceName = Annotated[str, StringConstraints(pattern=_INSTANCE)]
+InstanceName = Annotated[
+    str,
+    StringConstraints(pattern=_INSTANCE),
+    Field(
+        description="Its identifier in RDS, for snapshots of a protected environment's server; a "
+        "stack publishes it. Empty: it is not on RDS, or no snapshots of it are taken."
+    ),
+]
 ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
 IgnoredText = Annotated[str, StringConstraints(pattern=IGNORED), AfterValidator(_of_a_day)]

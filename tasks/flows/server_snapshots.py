@@ -9,9 +9,9 @@ from typing import Protocol
 
 from tasks.adapters.terminal.console import Activity, Console
 from tasks.adapters.wait import CLOCK, wait_until
-from tasks.core.compose.record import CODE
 from tasks.core.environment import Release
 from tasks.core.errors import DeadlineError, SuiteError
+from tasks.core.images.content_key import CODE
 from tasks.core.names import Names
 from tasks.core.points import is_newer
 from tasks.core.server_snapshots import (
