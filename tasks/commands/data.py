@@ -122,7 +122,7 @@ def snapshots(
     place = data.find_place(session, env, branch)
     found = data.find_snapshots(session, place)
     if as_json:
-        session.console.json([asdict(each) for each in (*found.points, *found.of_server)])
+        session.console.json([*map(asdict, found.points), *map(asdict, found.of_server)])
         return
     if found.points:
         session.console.table(points.COLUMNS, points.rows(found.points))
