@@ -23,7 +23,7 @@ class Production:
     def __init__(self, deploys: Deploys, aws: Moto) -> None:
         self.deploys = deploys
         self.server = f"mautic-{secrets.token_hex(4)}"
-        self._variables = {**aws.variables(), "AWS_REGION": REGION}
+        self._variables = {**aws.variables(), "AWS_DEFAULT_REGION": REGION}
         self._rds = aws.client("rds")
         self._rds.create_db_instance(
             DBInstanceIdentifier=self.server, DBInstanceClass="db.t4g.micro", Engine="mysql"
@@ -47,9 +47,9 @@ class Production:
     @property
     def taken(self) -> dict[str, dict[str, str]]:
         """The tags of its snapshots, by name."""
-        found: list[Any] = self._rds.describe_db_snapshots(DBInstanceIdentifier=self.server)[
-            "DBSnapshots"
-        ]
+        found: list[Any] = self._rds.describe_db_snapshots(
+            DBInstanceIdentifier=self.server, SnapshotType="manual"
+        )["DBSnapshots"]
         return {
             each["DBSnapshotIdentifier"]: {tag["Key"]: tag["Value"] for tag in each["TagList"]}
             for each in found
