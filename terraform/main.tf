@@ -131,6 +131,9 @@ module "ci" {
   repository_arns = module.registry.repository_arns
   cluster_arn     = "arn:${data.aws_partition.current.partition}:eks:${var.region}:${var.account_id}:cluster/${local.name}"
   parameter_path  = local.parameter_path
+
+  # Where branches share a server, each has snapshots of its own database instead.
+  database_identifier = var.protected ? module.database.identifier : null
 }
 
 # Jobs that run Terraform. Its first apply is an administrator's: no role makes itself.
@@ -225,6 +228,7 @@ module "parameters" {
       "network/vpc-id"                   = module.network.vpc_id
       "database/host"                    = module.database.host
       "database/port"                    = tostring(module.database.port)
+      "database/identifier"              = module.database.identifier
       "database/admin-secret-arn"        = module.database.admin_secret_arn
       "storage/file-system-id"           = module.storage.file_system_id
       "storage/classes"                  = jsonencode(module.storage.storage_classes)

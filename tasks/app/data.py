@@ -15,10 +15,12 @@ from tasks.adapters.files.lock import state_folder
 from tasks.adapters.identity import this_run
 from tasks.app import wiring
 from tasks.app.environments import find_existing
+from tasks.app.server_snapshots import server_snapshots
 from tasks.app.session import Session
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, SuiteError
 from tasks.core.names import Names
 from tasks.core.points import Point
+from tasks.core.server_snapshots import ServerSnapshot
 from tasks.flows.data import (
     ChangePlan,
     DumpSource,
@@ -29,7 +31,7 @@ from tasks.flows.data import (
     plan_change,
     refuse_protected,
 )
-from tasks.flows.points import RestorePlan, plan_restore, restore, take
+from tasks.flows.points import RestorePlan, find_points, plan_restore, restore, take
 
 SNAPSHOTS = "snapshots"
 """The folder of dumps that are made before data is replaced, in that of the suite's state."""
@@ -110,12 +112,45 @@ class Restore:
         return restore(self.place, self.plan, me=me, console=self.session.console)
 
 
-def take_snapshot(session: Session, place: Place, why: str) -> Point:
-    """Take a snapshot now, and return it.
+@dataclass(frozen=True)
+class Snapshots:
+    """The points in time of a branch's database.
+
+    Attributes:
+        points: those beside it on its server.
+        of_server: those of the whole server.
+    """
+
+    points: list[Point]
+    of_server: list[ServerSnapshot]
+
+
+def find_snapshots(session: Session, place: Place) -> Snapshots:
+    """Return a branch's snapshots, the oldest first.
+
+    Raises:
+        SuiteError: they cannot be listed. Where there are such of the server, those are listed
+            although the branch's own cannot be, as where no pod is ready.
+    """
+    server = server_snapshots(session, place.names.environment)
+    if server is None:
+        return Snapshots(find_points(place), [])
+    of_server = server.find(place.names)
+    try:
+        return Snapshots(find_points(place), of_server)
+    except SuiteError as error:
+        session.console.warn(f"snapshots beside the database are not listed: {error.message}")
+        return Snapshots([], of_server)
+
+
+def take_snapshot(session: Session, place: Place, why: str) -> Point | ServerSnapshot:
+    """Take a snapshot now, of the whole server where that is RDS' and protected; return it.
 
     Args:
         why: what it is taken for.
     """
+    if server := server_snapshots(session, place.names.environment):
+        return server.take(place.names, why, session.console)
     return take(place, why, me=this_run("snapshot"), console=session.console)
 
 

@@ -13,6 +13,7 @@ from tasks.adapters.identity import this_run, user_at_host
 from tasks.adapters.terminal.console import Console
 from tasks.app import images, wiring
 from tasks.app.paths import ROOT
+from tasks.app.server_snapshots import server_snapshots
 from tasks.app.session import Session
 from tasks.core import door
 from tasks.core.environment import Owner
@@ -105,8 +106,9 @@ def request(
         return _choosing(session, Request(names, repository, user_at_host(), tag), choice)
     checkout = _guarded(session, names, tag)
     names = wiring.settled(session, names)
+    server = server_snapshots(session, names.environment)
     request = Request(names, repository, user_at_host(), checkout.tag, checkout.commit)
-    return _choosing(session, request, choice)
+    return _choosing(session, replace(request, server=server), choice)
 
 
 def _choosing(session: Session, request: Request, choice: str) -> Request:
@@ -155,7 +157,8 @@ def rollback_request(
         _require_files(session, found.names.environment)
         return request
     checkout = _guarded(session, found.names, tag)
-    return replace(request, commit=checkout.commit, pinned=True)
+    server = server_snapshots(session, found.names.environment)
+    return replace(request, commit=checkout.commit, pinned=True, server=server)
 
 
 def _guarded(session: Session, names: Names, tag: str) -> Checkout:

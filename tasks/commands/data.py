@@ -113,18 +113,22 @@ def reset(
 def snapshots(
     session: Session, env: str = "", branch: str | None = None, format: str = "text"
 ) -> None:
-    """List the points in time of a branch's database."""
+    """List the points in time of a branch's database, and of its server where that is on RDS."""
     from tasks.app import data
-    from tasks.flows.points import COLUMNS, find_points, rows
+    from tasks.core import server_snapshots
+    from tasks.flows import points
 
     as_json = check_format(format)
     place = data.find_place(session, env, branch)
-    found = find_points(place)
+    found = data.find_snapshots(session, place)
     if as_json:
-        session.console.json([asdict(each) for each in found])
-    elif found:
-        session.console.table(COLUMNS, rows(found))
-    else:
+        session.console.json([*map(asdict, found.points), *map(asdict, found.of_server)])
+        return
+    if found.points:
+        session.console.table(points.COLUMNS, points.rows(found.points))
+    if found.of_server:
+        session.console.table(server_snapshots.COLUMNS, server_snapshots.rows(found.of_server))
+    if not (found.points or found.of_server):
         session.console.say(f"{place.names.branch} has no snapshots; take one: inv db.snapshot")
 
 
@@ -136,7 +140,7 @@ def snapshot(
     why: str = "by hand",
     format: str = "text",
 ) -> None:
-    """Take a snapshot of a branch's database, beside it on its server; writers wait meanwhile."""
+    """Take a snapshot of a branch's database, beside it; of a protected one's server, on RDS."""
     from tasks.app import data
 
     as_json = check_format(format)

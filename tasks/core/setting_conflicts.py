@@ -17,6 +17,9 @@ def keys_fault(own: Environment) -> tuple[str, set[str]] | None:
     if own.signing_key and not own.protected:
         told = "signing_key is for protected environments: no other one's images are signed"
         return told, {"signing_key"}
+    if "rds_snapshots" in own.model_fields_set and not own.protected:
+        told = "rds_snapshots is for protected environments: a branch has snapshots of its own"
+        return told, {"rds_snapshots"}
     fault = ""
     if (own.door == "oidc") != (own.door_oidc is not None):
         fault = "door: oidc needs door_oidc, and only that one"

@@ -28,6 +28,8 @@ DATABASE_HOST = (
 )
 """As in docker/mautic/php/variables.json."""
 _PATH = r"^/\S+$"
+_INSTANCE = r"^([A-Za-z](-?[A-Za-z0-9]){0,62})?$"
+"""https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html"""
 _BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
 _ARN = r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+$"
 _VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
@@ -54,6 +56,7 @@ PATTERNS = {
     _HOST: "must be made of a-z, 0-9, '.', '-', {slug}, {project} and {domain}",
     DATABASE_HOST: "must be a host's name or address, without scheme and port",
     _PATH: "must be the full path of a file in the mautic image",
+    _INSTANCE: "must be the identifier of an instance of RDS: at most 63 letters, digits and '-'",
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _SEED_STORE: "must be a folder, or s3://BUCKET or s3://BUCKET/PREFIX",
     _VARIABLE: "must be the name of a variable: A-Z, 0-9 and '_'",
@@ -93,6 +96,14 @@ ObjectGlob = Annotated[str, StringConstraints(pattern=_OBJECT)]
 Template = Annotated[str, StringConstraints(pattern=_TEMPLATE)]
 HostTemplate = Annotated[str, StringConstraints(pattern=_HOST)]
 DatabaseHost = Annotated[str, StringConstraints(pattern=DATABASE_HOST)]
+InstanceName = Annotated[
+    str,
+    StringConstraints(pattern=_INSTANCE),
+    Field(
+        description="Its identifier in RDS, for snapshots of a protected environment's server; a "
+        "stack publishes it. Empty: it is not on RDS, or no snapshots of it are taken."
+    ),
+]
 ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
 IgnoredText = Annotated[str, StringConstraints(pattern=IGNORED), AfterValidator(_of_a_day)]

@@ -44,6 +44,7 @@ from tasks.core.repository import canonical
 from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_origins
 from tasks.core.setting_door import DoorOidc
 from tasks.core.setting_limits import Limits
+from tasks.core.setting_rds import RdsSnapshotSettings, SnapshotsChoice
 from tasks.core.setting_seeds import SeedSettings
 from tasks.core.setting_values import (
     PATTERNS,
@@ -57,6 +58,7 @@ from tasks.core.setting_values import (
     IgnoredText,
     ImagePath,
     ImageReference,
+    InstanceName,
     KeyArn,
     Name,
     ObjectGlob,
@@ -229,6 +231,7 @@ class Database(Strict):
         "publishes it.",
     )
     port: Port = Field(3306, description="Its port.")
+    identifier: InstanceName = ""
     tls_ca: ImagePath | None = Field(
         None,
         description="Where it speaks TLS: a file of the mautic image with the certificates of the "
@@ -400,6 +403,7 @@ class Environment(Strict):
         description="Kubernetes only: the database server; without it the values files say where "
         "the database is (`mysql.enabled` for one in the branch's namespace).",
     )
+    rds_snapshots: SnapshotsChoice = RdsSnapshotSettings()
     patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
     limits: Limits = Field(Limits(), description="Compose only.")
 

@@ -21,6 +21,7 @@ PLATFORM = {"platform/namespace": ("platform_namespace",), "dns/domain": ("domai
 DATABASE = {
     "database/host": ("database", "host"),
     "database/port": ("database", "port"),
+    "database/identifier": ("database", "identifier"),
     "database/admin-secret-arn": ("database", "admin_secret_arn"),
     "platform/database-account": ("database", "account"),
 }

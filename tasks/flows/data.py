@@ -286,7 +286,8 @@ def refuse_protected(names: Names, *, protected: bool) -> None:
     if protected:
         raise RefusedError(
             f"{names.environment} is protected: its data is not replaced by this suite",
-            hint="inv db.dump reads it",
+            hint="inv db.dump reads it; an RDS snapshot is restored into a new instance beside it: "
+            "docs/aws.md, Disasters",
         )
 
 

@@ -84,6 +84,7 @@ def run_deploy(
         for step in steps:
             reason = f" ({step.reason})" if step.reason else ""
             console.say(f"  {step.verb:<7} {step.subject}{reason}")
+        _secure(plan, console)
         try:
             if plan.plants:
                 beginning.plant(plan)
@@ -122,6 +123,23 @@ def run_deploy(
 def find_plan(deployer: Deployer[P], request: Request) -> P:
     """Return what a deploy or a rollback would do; reads only."""
     return plan_rollback(deployer, request) if request.rollback else deployer.plan_deploy(request)
+
+
+def _secure(plan: DeployPlan, console: Console) -> None:
+    """Take the snapshot of the server that a plan has to take; nothing is changed yet.
+
+    Raises:
+        SuiteError: it failed, or took too long.
+    """
+    server, names = plan.request.server, plan.request.names
+    if not (server and plan.snapshot):
+        return
+    try:
+        server.secure(names, plan.snapshot, console)
+    except SuiteError as error:
+        raise SuiteError(
+            f"{names.branch} was not deployed: {error.message}", hint=error.hint
+        ) from error
 
 
 @contextlib.contextmanager
@@ -169,7 +187,7 @@ def _recover(
         if back:
             became = f"rolled back to {back}, which is running again"
             became += f", with its data: {point.title}" if point else ""
-            became += _over_newer_schema(deployer, plan.request, console, back)
+            became += _over_newer_schema(deployer, plan, console, back)
     except SuiteError as second:
         became = f"and the rollback failed, too: {second.message}"
     write_timings(root, console.timings)
@@ -199,18 +217,24 @@ def _way_back(deployer: Deployer[P], plan: P, console: Console) -> Point | None:
     return point
 
 
-def _over_newer_schema(deployer: Deployer[P], request: Request, console: Console, back: str) -> str:
+def _over_newer_schema(deployer: Deployer[P], plan: P, console: Console, back: str) -> str:
     """Warn about older code on a migrated database; return the same for the error's hint."""
     try:
-        newer = deployer.migrations(request.owner, request.names).newer
+        newer = deployer.migrations(plan.request.owner, plan.request.names).newer
     except SuiteError as error:
         console.warn(f"could not check whether the database is newer than {back}: {error.message}")
         return ""
     if not newer:
         return ""
+    way = "there is no snapshot from before them; deploy newer code soon, or restore a backup"
+    if plan.snapshot:
+        way = (
+            f"RDS snapshot {plan.snapshot.name} is from before them; deploy newer code soon, or "
+            "restore it into a new instance (docs/aws.md)"
+        )
     console.warn(
         f"THE DATABASE IS NEWER THAN THE CODE: it has {told(newer)} that {back} does not know, and "
-        "there is no snapshot from before them; deploy newer code soon, or restore a backup"
+        f"{way}"
     )
     return f", over a database with {told(newer)} that {back} does not know"
 

@@ -230,8 +230,16 @@ def plan_rollback(deployer: Deployer[P], request: Request) -> P:
     if point:
         ways = f"--with-data goes back to {point.title}, too; "
     else:
-        ways = "no snapshot is from before them: restore a backup, or deploy newer code; "
+        ways = f"{_other_way(request, newest)}, or deploy newer code; "
     raise RefusedError(state, hint=f"{ways}--keep-data runs {tag} on the database as it is")
+
+
+def _other_way(request: Request, newest: str) -> str:
+    """Return how data from before migrations is had where no snapshot is beside the database."""
+    found = request.server.before(request.names, newest) if request.server and newest else None
+    if found:
+        return f"{found.title} is from before them: restore it into a new instance (docs/aws.md)"
+    return "no snapshot is from before them: restore a backup"
 
 
 def find_way_back(deployer: Deployer[P], plan: P) -> Point | None:

@@ -45,6 +45,9 @@ class Registry(Protocol):
     def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
         """Return the digests of several images, in order."""
 
+    def labels(self, repository: str, reference: str) -> dict[str, str]:
+        """Return an image's labels."""
+
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
         """Add tags to an image; they are moved if other images have them."""
 

@@ -25,7 +25,9 @@ from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.points import Migrations, Point
+from tasks.core.server_snapshots import SnapshotOrder
 from tasks.core.settings import Environment
+from tasks.flows.server_snapshots import ServerSnapshots
 
 # -- deploying ------------------------------------------------------------------------------------
 
@@ -46,6 +48,7 @@ class Request:
         with_data: whether a rollback also goes back to the data from before the migrations.
         keep_data: whether a rollback leaves the data as it is, whatever has migrated it.
         restore: the snapshot that it puts in the place of the data, once that is found.
+        server: takes snapshots of the whole server; None where none are taken.
     """
 
     names: Names
@@ -61,6 +64,22 @@ class Request:
     with_data: bool = False
     keep_data: bool = False
     restore: Point | None = None
+    server: ServerSnapshots | None = field(default=None, compare=False)
+
+    def snapshot(self, record: Record | None, release: Release) -> SnapshotOrder | None:
+        """Return the snapshot of the server that has to be taken before a release, or None.
+
+        Going back takes none: what the release had to migrate was migrated when it was deployed.
+
+        Raises:
+            AwsError: AWS refused, or cannot be reached.
+        """
+        current = record.current if record else None
+        if self.server is None or current is None or current.mautic == release.mautic:
+            return None
+        if self.rollback and release.migration:
+            return None
+        return self.server.order(self.names, current, release)
 
     def expires_at(self, own: Environment, deployed_at: str) -> str:
         """Return when a deployment expires, or an empty string for never.
@@ -158,6 +177,7 @@ class DeployPlan(ABC):
         mail_url: where the mails are shown that the environment sends; empty if nowhere.
         data: what its database begins with, or has begun with.
         clones: whether the migration makes that, of a seed on the same server.
+        snapshot: the snapshot of the whole server that is taken before; None if none is.
     """
 
     request: Request
@@ -167,6 +187,7 @@ class DeployPlan(ABC):
     mail_url: str = ""
     data: Data = NOTHING
     clones: bool = False
+    snapshot: SnapshotOrder | None = None
 
     @property
     @abstractmethod

@@ -116,6 +116,56 @@ run "who_is_trusted" {
   }
 }
 
+run "snapshots_of_the_server" {
+  variables {
+    database_identifier = "mautic-dev"
+  }
+  module {
+    source = "./modules/ci"
+  }
+
+  assert {
+    condition = slice(jsondecode(aws_iam_role_policy.this["main"].policy).Statement, 5, 9) == [
+      {
+        Sid    = "LookAtDatabase"
+        Effect = "Allow"
+        Action = ["rds:DescribeDBInstances", "rds:DescribeDBSnapshots"]
+        Resource = [
+          "arn:aws:rds:eu-central-1:222233334444:db:mautic-dev",
+          "arn:aws:rds:eu-central-1:222233334444:snapshot:*",
+        ]
+      },
+      {
+        Sid    = "TakeSnapshots"
+        Effect = "Allow"
+        Action = ["rds:CreateDBSnapshot"]
+        Resource = [
+          "arn:aws:rds:eu-central-1:222233334444:db:mautic-dev",
+          "arn:aws:rds:eu-central-1:222233334444:snapshot:mautic-dev-at-*",
+        ]
+      },
+      {
+        Sid      = "TagSnapshots"
+        Effect   = "Allow"
+        Action   = ["rds:AddTagsToResource", "rds:ListTagsForResource"]
+        Resource = ["arn:aws:rds:eu-central-1:222233334444:snapshot:mautic-dev-at-*"]
+      },
+      {
+        Sid       = "RemoveOwnSnapshots"
+        Effect    = "Allow"
+        Action    = ["rds:DeleteDBSnapshot"]
+        Resource  = ["arn:aws:rds:eu-central-1:222233334444:snapshot:mautic-dev-at-*"]
+        Condition = { Null = { "aws:ResourceTag/mautic-multidev/environment" = "false" } }
+      },
+    ]
+    error_message = "It takes them of this instance, and removes its own alone."
+  }
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.this["branches"].policy, "rds:")
+    error_message = "Jobs of branches come near no snapshot."
+  }
+}
+
 run "a_gitlab_of_ones_own" {
   variables {
     gitlab_url   = "https://git.company.org:8443/gitlab"
@@ -175,11 +225,13 @@ run "wrong_values_1" {
     repository_arns = { mautic = "arn:aws:ecr:eu-central-1:222233334444:repository/*" } # all repositories
     parameter_path  = "/"                                                               # all parameters
     provider_arn    = "gitlab.com"                                                      # not a provider
+
+    database_identifier = "mautic-*" # all instances
   }
   module {
     source = "./modules/ci"
   }
-  expect_failures = [var.project_path, var.main_ref, var.branch_refs, var.gitlab_url, var.audience, var.repository_arns, var.parameter_path, var.provider_arn]
+  expect_failures = [var.project_path, var.main_ref, var.branch_refs, var.gitlab_url, var.audience, var.repository_arns, var.parameter_path, var.provider_arn, var.database_identifier]
 }
 
 run "wrong_values_2" {

@@ -25,6 +25,7 @@ run "published_for_the_suite" {
       "/mautic-multidev/dev/cluster/name",
       "/mautic-multidev/dev/database/admin-secret-arn",
       "/mautic-multidev/dev/database/host",
+      "/mautic-multidev/dev/database/identifier",
       "/mautic-multidev/dev/database/port",
       "/mautic-multidev/dev/dns/certificate-arn",
       "/mautic-multidev/dev/dns/domain",

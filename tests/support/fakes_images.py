@@ -87,6 +87,9 @@ class FakeRegistry(Calls):
     def digests(self, wanted: Iterable[tuple[str, str]]) -> list[str | None]:
         return [self.digest(*each) for each in wanted]
 
+    def labels(self, repository: str, reference: str) -> dict[str, str]:
+        return {"of": reference}
+
     def tag(self, repository: str, source: str, tags: Iterable[str]) -> None:
         names = list(tags)
         self.note(f"tag {repository} {' '.join(names)}")

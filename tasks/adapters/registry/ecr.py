@@ -283,6 +283,15 @@ class EcrRegistry(Repositories):
         """
         return self._oci.attached(repository, digest)
 
+    def labels(self, repository: str, reference: str) -> dict[str, str]:
+        """Return an image's labels.
+
+        Raises:
+            RegistryError: there is no such image; or ECR cannot be reached, refused or failed.
+            AwsError: AWS gives no login.
+        """
+        return self._oci.labels(repository, reference)
+
     @cached_property
     def _oci(self) -> OciRegistry:
         """The same registry by the OCI's API: ECR's own has no way to download a blob."""

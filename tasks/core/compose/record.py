@@ -23,9 +23,6 @@ RECORD = f"{PREFIX}record"
 STYLE = f"{PREFIX}names"
 """The label of a record's volume with the style of the environment's names."""
 
-CODE = f"{PREFIX}code"
-"""The label of the mautic image with a hash of everything that a migration depends on."""
-
 
 @dataclass(frozen=True)
 class ComposeRecord(Record):

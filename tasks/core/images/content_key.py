@@ -16,6 +16,9 @@ from typing import Any
 from tasks.core.errors import InputError
 
 PREFIX = "content-"
+CODE = "io.mautic-multidev.code"
+"""The label of the mautic image with a hash of everything that a migration depends on."""
+
 DIGITS = 64
 """The whole SHA-256: two trees of one key, one of them harmless, could be found for half of it.
 With the prefix a key is 72 characters of the 128 that a tag may have."""

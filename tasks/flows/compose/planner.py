@@ -16,9 +16,10 @@ from tasks.core.compose.reconcile import (
     keeps_restarting,
     sort_services,
 )
-from tasks.core.compose.record import CODE, ComposeRecord
+from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment_data import choose
 from tasks.core.errors import RegistryError, SuiteError
+from tasks.core.images.content_key import CODE
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import (

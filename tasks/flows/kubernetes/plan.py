@@ -97,6 +97,8 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
     )
     if works and not plan.seed and not plan.request.restore:
         return
+    if plan.snapshot:
+        yield Step("snapshot", f"server {plan.snapshot.server}", plan.snapshot.reason)
     if not exists:
         yield Step("create", f"namespace {names.namespace}")
     if newest and newest.is_pending:

@@ -108,6 +108,7 @@ def plan_deploy(
         mail_url=f"{names.url}{door.MAIL_PATH}" if shows_mail else "",
         data=data,
         clones=clones,
+        snapshot=request.snapshot(record, release),
     )
     return replace(plan, steps=tuple(decide(plan, exists=exists)))
 

@@ -150,6 +150,7 @@ module "parameters" {
     var.with_database ? {
       "database/host"             = module.database[0].host
       "database/port"             = tostring(module.database[0].port)
+      "database/identifier"       = module.database[0].identifier
       "database/admin-secret-arn" = module.database[0].admin_secret_arn
     } : {},
   )

@@ -5,6 +5,7 @@ data "aws_region" "current" {}
 locals {
   issuer       = trimprefix(var.gitlab_url, "https://")
   provider_arn = var.provider_arn == null ? aws_iam_openid_connect_provider.gitlab[0].arn : var.provider_arn
+  rds          = "arn:${data.aws_partition.current.partition}:rds:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}"
   parameters   = "arn:${data.aws_partition.current.partition}:ssm:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:parameter${var.parameter_path}"
 
   # GitLab's claim: project_path:group/project:ref_type:branch:ref:main. Tags are never trusted:
@@ -85,6 +86,38 @@ locals {
       },
     ],
   )
+
+  # Before a migration the main branch's deploy takes a snapshot of the whole server. It removes none
+  # but those that bear the suite's tag and name; tasks/core/server_snapshots.py makes both.
+  instance  = coalesce(var.database_identifier, "none")
+  snapshots = "${local.rds}:snapshot:${local.instance}-at-*"
+  snapshot_statements = [
+    {
+      Sid      = "LookAtDatabase"
+      Effect   = "Allow"
+      Action   = ["rds:DescribeDBInstances", "rds:DescribeDBSnapshots"]
+      Resource = ["${local.rds}:db:${local.instance}", "${local.rds}:snapshot:*"]
+    },
+    {
+      Sid      = "TakeSnapshots"
+      Effect   = "Allow"
+      Action   = ["rds:CreateDBSnapshot"]
+      Resource = ["${local.rds}:db:${local.instance}", local.snapshots]
+    },
+    {
+      Sid      = "TagSnapshots"
+      Effect   = "Allow"
+      Action   = ["rds:AddTagsToResource", "rds:ListTagsForResource"]
+      Resource = [local.snapshots]
+    },
+    {
+      Sid       = "RemoveOwnSnapshots"
+      Effect    = "Allow"
+      Action    = ["rds:DeleteDBSnapshot"]
+      Resource  = [local.snapshots]
+      Condition = { Null = { "aws:ResourceTag/mautic-multidev/environment" = "false" } }
+    },
+  ]
 }
 
 resource "aws_iam_openid_connect_provider" "gitlab" {
@@ -115,7 +148,13 @@ resource "aws_iam_role" "this" {
 resource "aws_iam_role_policy" "this" {
   for_each = aws_iam_role.this
 
-  name   = "jobs"
-  role   = each.value.id
-  policy = jsonencode({ Version = "2012-10-17", Statement = local.statements })
+  name = "jobs"
+  role = each.value.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      local.statements,
+      [for one in local.snapshot_statements : one if each.key == "main" && var.database_identifier != null],
+    )
+  })
 }

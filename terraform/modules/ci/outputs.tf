@@ -17,3 +17,8 @@ output "provider_arn" {
   description = "The OIDC provider, for other stacks of the account."
   value       = local.provider_arn
 }
+
+output "snapshots" {
+  description = "ARN, with a wildcard, of the snapshots that jobs of the main branch may take; null where they may take none."
+  value       = var.database_identifier == null ? null : local.snapshots
+}

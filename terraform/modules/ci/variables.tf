@@ -82,6 +82,17 @@ variable "cluster_arn" {
   default     = null
 }
 
+variable "database_identifier" {
+  description = "Instance of RDS that jobs of the main branch take snapshots of before they migrate. Null: of none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.database_identifier == null || can(regex("^[a-z][a-z0-9-]{0,62}$", var.database_identifier))
+    error_message = "database_identifier must be the identifier of one instance, without wildcards."
+  }
+}
+
 variable "parameter_path" {
   description = "SSM path of the stack's settings."
   type        = string

@@ -39,6 +39,10 @@ run "a_zone_may_fail" {
     error_message = "Every zone on its own; a standby, a month of backups, files backed up."
   }
   assert {
+    condition     = module.ci.snapshots == "arn:aws:rds:eu-central-1:222233334444:snapshot:mautic-prod-at-*"
+    error_message = "Its deploys take snapshots of its server."
+  }
+  assert {
     condition     = output.ci_branches_role_arn == null
     error_message = "No branch gets in."
   }

@@ -26,6 +26,7 @@ PARAMETERS = {
     "cluster/name": "mautic-dev",
     "database/host": "db.internal",
     "database/port": "3307",
+    "database/identifier": "mautic-dev",
     "database/admin-secret-arn": ARN,
     "dns/domain": "dev.example.org",
     "platform/namespace": "mautic-platform",
@@ -63,6 +64,7 @@ def test_an_environment_needs_to_say_only_target_branches_and_stack() -> None:
     assert own.database
     assert (own.database.host, own.database.port) == ("db.internal", 3307)
     assert (own.database.admin_secret_arn, own.database.account) == (ARN, "database-job")
+    assert own.database.identifier == "mautic-dev"
     assert own.platform_namespace == "mautic-platform"
     assert names_of(settings, "dev", "feature-x").url == "https://feature-x.dev.example.org"
 

@@ -10,6 +10,8 @@ from tasks.adapters.kubernetes.helm import Revision
 from tasks.core.environment import Release, State
 from tasks.core.environment_data import Data
 from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.plan import Step
+from tasks.core.server_snapshots import SnapshotOrder
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tests.support.fakes import NAMES, RELEASE, REQUEST
 
@@ -107,6 +109,14 @@ def test_what_has_changed_is_said(
     changes: dict[str, object], expected: list[tuple[str, str]]
 ) -> None:
     assert told(replace(PLAN, **changes)) == expected
+
+
+def test_the_snapshot_of_the_server_comes_before_all_else() -> None:
+    order = SnapshotOrder("mautic-prod-at-1", "mautic-prod", {}, "before the code of newer")
+    plan = replace(PLAN, release=NEWER, fingerprint="f2", snapshot=order)
+    (first, *_) = decide(plan, exists=True)
+    assert first == Step("snapshot", "server mautic-prod", "before the code of newer")
+    assert told(replace(PLAN, snapshot=order)) == []
 
 
 def test_the_record_of_a_deploy_under_way_knows_how_to_drop_the_database() -> None:

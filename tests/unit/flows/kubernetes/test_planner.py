@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
-from tasks.core.environment import State
+from tasks.core.environment import Release, State
 from tasks.core.environment_data import Data
 from tasks.core.errors import (
     EngineError,
@@ -23,9 +23,12 @@ from tasks.core.errors import (
 )
 from tasks.core.kubernetes.manifests import secret
 from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.names import Names
+from tasks.core.server_snapshots import SnapshotOrder
 from tasks.flows.kubernetes.context import branch_namespace
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.planner import plan_deploy
+from tasks.flows.server_snapshots import ServerSnapshots
 from tasks.flows.target import Request
 from tests.support.fakes import NAMES, REQUEST
 from tests.support.fakes_cluster import NAMESPACE, FakeCluster, FakeHelm, a_cluster_context
@@ -122,6 +125,23 @@ def bench(tmp_path: Path) -> Bench:
     made = Bench(tmp_path, helm.cluster, helm)
     made.write({})
     return made
+
+
+class Server:
+    """Takes a snapshot before every release."""
+
+    def order(self, names: Names, current: Release, release: Release) -> SnapshotOrder:
+        return SnapshotOrder("x-at-1", "x", {}, f"{current.tag} becomes {release.tag}")
+
+
+def test_a_snapshot_of_the_server_is_planned_where_the_code_changes(bench: Bench) -> None:
+    server = cast("ServerSnapshots", Server())
+    assert bench.plan(replace(OTHER, server=server)).snapshot is None  # nothing is there yet
+    bench.deployed()
+    assert bench.plan(replace(REQUEST, server=server)).snapshot is None
+    planned = bench.plan(replace(OTHER, server=server))
+    assert planned.steps[0].reason == "1a2b3c4d becomes newer"
+    assert bench.plan(OTHER).snapshot is None
 
 
 def nothing(_: Bench) -> None:
