@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from tasks.core.setting_rds import RdsSnapshotSettings
+
 if TYPE_CHECKING:
     from tasks.core.settings import Environment, Settings
 
