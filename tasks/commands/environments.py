@@ -219,7 +219,8 @@ def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> 
 
     if dry:
         deployer = wiring.target(session, request.names.environment, dry=True).deployer
-        session.console.plan(find_plan(deployer, request), as_json=as_json)
+        plan = find_plan(deployer, request, session.console.warn)
+        session.console.plan(plan, as_json=as_json)
         return
     environments.show_deployed(session, environments.deploy(session, request), as_json=as_json)
 

@@ -142,6 +142,19 @@ def point_of(points: Sequence[Point], release: Release) -> Point | None:
     return None
 
 
+def migration_before(points: Sequence[Point], release: Release) -> str:
+    """Return the newest migration of a database before a release migrated it; empty if unknown.
+
+    Args:
+        points: the oldest first.
+        release: one that has been deployed.
+    """
+    for each in reversed(points):
+        if each.release in {release.tag, release.mautic} and not (each.half or each.replaced):
+            return each.migration
+    return ""
+
+
 def told(migrations: Sequence[str]) -> str:
     """Return how many migrations these are, and the names of the newest."""
     count = len(migrations)

@@ -16,7 +16,7 @@ from tasks.core.errors import RefusedError, SuiteError, VanishedError
 from tasks.core.points import Point, told
 from tasks.flows.points import find_way_back, plan_rollback, with_migration
 from tasks.flows.smoke import smoke_test
-from tasks.flows.target import Credentials, Deployer, DeployPlan, P, Request
+from tasks.flows.target import Credentials, Deployer, DeployPlan, P, Request, Say
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def run_deploy(
     names = request.names
     with _turn(deployer, request, me, console):
         # Planned under the lock, so that nothing changes between plan and execution.
-        plan = find_plan(deployer, request)
+        plan = find_plan(deployer, request, console.warn)
         steps = plan.steps
         if not steps:
             console.say(f"{plan.title}: everything is as it should be")
@@ -120,9 +120,11 @@ def run_deploy(
     return DeployResult(names.url, bool(steps), credentials)
 
 
-def find_plan(deployer: Deployer[P], request: Request) -> P:
+def find_plan(deployer: Deployer[P], request: Request, warn: Say) -> P:
     """Return what a deploy or a rollback would do; reads only."""
-    return plan_rollback(deployer, request) if request.rollback else deployer.plan_deploy(request)
+    if request.rollback:
+        return plan_rollback(deployer, request, warn)
+    return deployer.plan_deploy(request)
 
 
 def _secure(plan: DeployPlan, console: Console) -> None:

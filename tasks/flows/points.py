@@ -19,6 +19,7 @@ from tasks.core.points import (
     Migrations,
     Point,
     is_newer,
+    migration_before,
     newer_than,
     point_for,
     point_of,
@@ -31,6 +32,8 @@ from tasks.flows.target import Deployer, P, Request, Say
 
 LIST = ("mautic", "database", "snapshots")
 MIGRATIONS = ("mautic", "database", "migrations")
+OUTDATED = "database needs "
+"""In what an image says that is from before these verbs: which ones it has."""
 BY_HAND = 9
 """How many snapshots there may be when one is taken by hand: as many as the image can keep."""
 COLUMNS = ("NAME", "TAKEN", "NEWEST MIGRATION", "ROWS", "WHAT FOR", "BEFORE")
@@ -189,8 +192,14 @@ def restore(
 # -- with a release -------------------------------------------------------------------------------
 
 
-def plan_rollback(deployer: Deployer[P], request: Request) -> P:
+def plan_rollback(deployer: Deployer[P], request: Request, warn: Say) -> P:
     """Return what a rollback would do; reads only.
+
+    Args:
+        deployer: of the branch's target.
+        request: the rollback.
+        warn: told that the release goes back without knowing, as it always did, where it or the one
+            that runs is of an earlier version of the suite.
 
     Raises:
         RefusedError: the database is newer than the release that it goes back to, and nobody has
@@ -201,21 +210,24 @@ def plan_rollback(deployer: Deployer[P], request: Request) -> P:
     if request.keep_data:
         return plan
     tag, newest = plan.release.tag, plan.release.migration
+    current = plan.record.current if plan.record else None
     try:
         points = read_points(deployer.aside(plan, LIST, _ignore))
         recorded = read_migrations(deployer.aside(plan, MIGRATIONS, _ignore)).recorded
     except SuiteError as error:
+        if OUTDATED in (error.output or ""):
+            return _in_doubt(
+                plan, "the image that runs is of an earlier version of the suite", warn
+            )
         raise RefusedError(
             f"whether the database is newer than {tag} cannot be asked: {error.message}",
             hint="--keep-data goes back without asking, and leaves the data as it is",
         ) from error
     half = next((each for each in points if each.open), None)
+    if not newest and current:
+        newest = migration_before(points, current)
     if not newest and not half:
-        raise RefusedError(
-            f"which migrations {tag} has is not known: it was not deployed by this version of the "
-            "suite",
-            hint="--keep-data goes back all the same, and leaves the data as it is",
-        )
+        return _in_doubt(plan, f"{tag} was deployed by an earlier version of the suite", warn)
     newer = newer_than(recorded, newest) if newest else ()
     if not newer and not half:
         return plan
@@ -240,6 +252,22 @@ def _other_way(request: Request, newest: str) -> str:
     if found:
         return f"{found.title} is from before them: restore it into a new instance (docs/aws.md)"
     return "no snapshot is from before them: restore a backup"
+
+
+def _in_doubt(plan: P, why: str, warn: Say) -> P:
+    """Return a rollback's plan that leaves the data as it is, and warn of it.
+
+    Raises:
+        RefusedError: the data is to go back as well.
+    """
+    tag = plan.release.tag
+    if plan.request.with_data:
+        raise RefusedError(
+            f"which data {tag} runs on is not known: {why}",
+            hint="without --with-data it runs on the database as it is",
+        )
+    warn(f"whether the database is newer than {tag} is not known: {why}; the data stays as it is")
+    return plan
 
 
 def find_way_back(deployer: Deployer[P], plan: P) -> Point | None:

@@ -176,6 +176,28 @@ class FaultyProxy(Serving):
         upstream.request(handler.command, handler.path, body=body, headers=headers)
         return upstream.getresponse()
 
+    def tunnel(self, handler: BaseHTTPRequestHandler) -> None:
+        """Pass a websocket on, in both directions until both have ended."""
+        host, _, port = self._upstream.partition(":")
+        plain = socket.create_connection((host, int(port)), timeout=60)
+        with self._context.wrap_socket(plain, server_hostname=host) as upstream:
+            kept = "".join(f"{k}: {v}\r\n" for k, v in handler.headers.items() if k != "Host")
+            head = f"{handler.requestline}\r\nHost: {self._upstream}\r\n{kept}\r\n"
+            upstream.sendall(head.encode())
+
+            def pass_back() -> None:
+                with contextlib.suppress(OSError):
+                    while data := upstream.recv(65536):
+                        handler.connection.sendall(data)
+                    handler.connection.shutdown(socket.SHUT_WR)
+
+            back = threading.Thread(target=pass_back, daemon=True)
+            back.start()
+            with contextlib.suppress(OSError):
+                while data := handler.rfile.read1(65536):
+                    upstream.sendall(data)
+            back.join(60)
+
     def chunks(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
         """Yield a watch's chunks until it is to be dropped."""
         opened = time.monotonic()
@@ -214,6 +236,10 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
                 status, words, headers = fault
                 read_body(self)
                 self._answer(status, words.encode(), {"Content-Type": "text/plain", **headers})
+                return
+            if self.headers.get("Upgrade"):
+                self.close_connection = True
+                proxy.tunnel(self)
                 return
             query = set(self.path.partition("?")[2].split("&"))
             answer = proxy.ask(self)

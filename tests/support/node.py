@@ -258,12 +258,17 @@ def _programs(plane: ControlPlane) -> Path:
 MAUTIC = """\
 #!/bin/sh
 # In place of the image's entry point: says where it is and which words it was given. Of scheduled
-# commands it knows one.
+# commands it knows one, of migrations one as well, which its database has.
 if [ "$*" = "cron status" ]; then
   echo '[{"name": "import", "schedule": "@hourly", "enabled": true, "running": false,' \
     '"result": "exit 0", "startedAt": "2026-11-22T10:00:00+00:00", "next": null}]'
   exit
 fi
+case "$*" in
+  "database snapshots") exit ;;
+  "database migrations")
+    exec echo '{"mautic": "7.0.0", "known": ["Version1"], "recorded": ["Version1"]}' ;;
+esac
 echo "$POD $CONTAINER"
 for word; do echo "<$word>"; done
 """

@@ -32,9 +32,13 @@ def going_back(
     return FakeDeployer(plan=plan, recorded=recorded, points=[*points])
 
 
+def unexpected(words: str) -> None:
+    pytest.fail(f"warned: {words}")
+
+
 def test_a_database_that_is_not_newer_is_left_alone() -> None:
     for request in (BACK, WITH_DATA):
-        plan = plan_rollback(going_back(SAME, POINT), request)
+        plan = plan_rollback(going_back(SAME, POINT), request, unexpected)
         assert plan.request.restore is None
 
 
@@ -43,14 +47,16 @@ def test_migrations_are_ordered_by_their_time_and_not_by_their_name() -> None:
     old = ("Version20240101000000", "Versionzz20230929183000")
     assert Migrations("5.1.0", old, old).newest == old[0]
     with pytest.raises(RefusedError, match=r"1 migration \(Version20250101000000\)"):
-        plan_rollback(going_back((*old, "Version20250101000000"), migration=old[0]), BACK)
+        plan_rollback(
+            going_back((*old, "Version20250101000000"), migration=old[0]), BACK, unexpected
+        )
 
 
 def test_a_newer_database_is_refused_with_the_names_and_the_ways() -> None:
     with pytest.raises(
         RefusedError, match=r"2 migrations \(Version2, Version3\) that old does"
     ) as e:
-        plan_rollback(going_back(NEWER, POINT), BACK)
+        plan_rollback(going_back(NEWER, POINT), BACK, unexpected)
     assert e.value.exit_code == 3
     assert "--with-data goes back to snapshot 0 of 2026-02-01T10:00:05Z" in str(e.value.hint)
     assert "--keep-data" in str(e.value.hint)
@@ -63,7 +69,7 @@ def test_a_newer_database_is_refused_with_the_names_and_the_ways() -> None:
 )
 def test_without_a_snapshot_that_fits_the_data_cannot_go_back(points: tuple[Point, ...]) -> None:
     with pytest.raises(RefusedError, match="the database has 2 migrations") as caught:
-        plan_rollback(going_back(NEWER, *points), WITH_DATA)
+        plan_rollback(going_back(NEWER, *points), WITH_DATA, unexpected)
     assert "no snapshot is from before them" in str(caught.value.hint)
 
 
@@ -80,7 +86,7 @@ def test_without_a_snapshot_that_fits_the_data_cannot_go_back(points: tuple[Poin
 def test_the_newest_snapshot_that_the_release_runs_on_goes_with_it(
     points: tuple[Point, ...], chosen: str
 ) -> None:
-    plan = plan_rollback(going_back(NEWER, *points), WITH_DATA)
+    plan = plan_rollback(going_back(NEWER, *points), WITH_DATA, unexpected)
     assert plan.request.restore
     assert plan.request.restore.name == chosen
 
@@ -88,20 +94,56 @@ def test_the_newest_snapshot_that_the_release_runs_on_goes_with_it(
 def test_migrations_that_failed_half_way_are_noticed_though_none_is_recorded() -> None:
     point = replace(POINT, open=True)
     with pytest.raises(RefusedError, match="half migrated"):
-        plan_rollback(going_back(SAME, point), BACK)
-    plan = plan_rollback(going_back(SAME, point, migration=""), WITH_DATA)
+        plan_rollback(going_back(SAME, point), BACK, unexpected)
+    plan = plan_rollback(going_back(SAME, point, migration=""), WITH_DATA, unexpected)
     assert plan.request.restore == point
 
 
-def test_what_is_not_known_is_refused_unless_the_data_is_to_stay() -> None:
-    with pytest.raises(RefusedError, match="which migrations old has is not known"):
-        plan_rollback(going_back(SAME, migration=""), BACK)
+def of_earlier_images() -> FakeDeployer:
+    deployer = going_back(NEWER)
+    said = "mautic: database needs create, drop, mask, seed or unseal"
+    deployer.fails = {"snapshots": [SuiteError("the program failed", output=said)]}
+    return deployer
+
+
+@pytest.mark.parametrize(
+    ("deployer", "why"),
+    [
+        (going_back(NEWER, migration=""), "old was deployed by an earlier version of the suite"),
+        (of_earlier_images(), "the image that runs is of an earlier version of the suite"),
+    ],
+    ids=["not recorded", "not asked"],
+)
+def test_after_an_earlier_version_of_the_suite_code_goes_back_in_doubt_and_data_does_not(
+    deployer: FakeDeployer, why: str
+) -> None:
+    failures = {name: list(errors) for name, errors in deployer.fails.items()}
+    told: list[str] = []
+    assert plan_rollback(deployer, BACK, told.append).request.restore is None
+    words = f"whether the database is newer than old is not known: {why}; the data stays as it is"
+    assert told == [words]
+    deployer.fails = failures
+    with pytest.raises(RefusedError, match=f"which data old runs on is not known: {why}"):
+        plan_rollback(deployer, WITH_DATA, unexpected)
+
+
+def test_the_snapshot_of_the_release_that_is_left_tells_what_was_before_it() -> None:
+    point = replace(POINT, release=RELEASE.tag)
+    others = (replace(LATER, release="else"), replace(LATER, release=RELEASE.tag, half=True))
+    with pytest.raises(RefusedError, match="the database has 2 migrations"):
+        plan_rollback(going_back(NEWER, point, *others, migration=""), BACK, unexpected)
+    found = plan_rollback(going_back(NEWER, point, migration=""), WITH_DATA, unexpected)
+    assert found.request.restore == point
+
+
+def test_what_cannot_be_asked_is_refused_unless_the_data_is_to_stay() -> None:
     silent = going_back(NEWER)
     silent.fails = {"snapshots": [SuiteError("no pod is ready")]}
     with pytest.raises(RefusedError, match="cannot be asked: no pod is ready"):
-        plan_rollback(silent, BACK)
+        plan_rollback(silent, BACK, unexpected)
     keep = replace(BACK, keep_data=True)
-    assert plan_rollback(going_back(NEWER, migration=""), keep).request.restore is None
+    plan = plan_rollback(going_back(NEWER, migration=""), keep, unexpected)
+    assert plan.request.restore is None
 
 
 @pytest.mark.parametrize(

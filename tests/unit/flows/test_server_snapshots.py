@@ -241,6 +241,6 @@ def test_going_back_names_the_snapshot_from_before(clock: PlayedClock) -> None:
     deployer = FakeDeployer(plan=plan, recorded=("Version1", "Version2"))
     request = replace(REQUEST, tag="", rollback=True, server=keeper(server))
     with pytest.raises(RefusedError, match="Version2") as caught:
-        plan_rollback(deployer, request)
+        plan_rollback(deployer, request, pytest.fail)
     assert f"RDS snapshot {order.name} of" in str(caught.value.hint)
     assert "restore it into a new instance" in str(caught.value.hint)
