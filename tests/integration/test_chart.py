@@ -993,22 +993,24 @@ def test_the_migration_runs_first_and_needs_nothing_of_the_release(chart: Chart)
 
 
 def test_the_migration_reaches_its_database_before_the_release_has_policies(chart: Chart) -> None:
-    policy = only(chart.objects(), "NetworkPolicy", "migrate")
-    annotations = policy["metadata"]["annotations"]
-    assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
-    assert int(annotations["helm.sh/hook-weight"]) < 0
-    rules = only(chart.objects(), "NetworkPolicy", "app")["spec"]["egress"]
-    assert policy["spec"]["egress"] == rules[: len(policy["spec"]["egress"])]
-    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [
-        *(53, 53),
-        3306,
-    ]
-    later = chart.objects(MYSQL)
-    assert not [
-        item
-        for item in later
-        if item["kind"] == "NetworkPolicy" and item["metadata"]["name"].endswith("-migrate")
-    ]
+    def policies(values: Object | None = None) -> dict[str, Object]:
+        return {
+            name_of(item).rpartition("-")[2]: item
+            for item in chart.objects(values or {})
+            if item["kind"] == "NetworkPolicy"
+        }
+
+    found = policies()
+    own, later = found["migrate"], found["app"]["spec"]["egress"]
+    assert own["metadata"]["annotations"] == {
+        "helm.sh/hook": "pre-install,pre-upgrade",
+        "helm.sh/hook-weight": "-1",
+        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+    }
+    ports = [port["port"] for rule in own["spec"]["egress"] for port in rule["ports"]]
+    assert ports == [53, 53, 3306]
+    assert own["spec"]["egress"] == later[:2]
+    assert "migrate" not in policies(MYSQL)
 
 
 def test_everything_waits_for_a_migration_that_comes_later(chart: Chart) -> None:

@@ -32,7 +32,7 @@ LEADS = (
     "CREATE TABLE leads (id INT PRIMARY KEY, email VARCHAR(99), firstname VARCHAR(99));"
     "INSERT INTO leads VALUES (1, 'ada@planted.org', 'Planted'), (2, 'bob@planted.org', 'Planted');"
     "INSERT INTO page_hits (url, date_hit)"
-    f" SELECT CONCAT('https://x/', seq), NOW() FROM seq_1_to_{ROWS};"
+    f" SELECT CONCAT('https://x/', seq), NOW() FROM seq_1_to_{ROWS};"  # noqa: S608
 )
 # Ends the program that loads a seed, and nothing else in its pod.
 KILL = """
@@ -106,9 +106,7 @@ class Site:
     def provisioner(self) -> Object:
         """Return the provisioner's pod."""
         where = self.platform.namespace
-        [pod] = self.bed.cluster.find(
-            "Pod", where, "app.kubernetes.io/component=provisioner"
-        )
+        [pod] = self.bed.cluster.find("Pod", where, "app.kubernetes.io/component=provisioner")
         return pod
 
     def state(self) -> str:

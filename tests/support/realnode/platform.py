@@ -85,9 +85,7 @@ class Platform:
         # Its database is on the shared server.
         without = bed.scratch / "shared.yaml"
         reached = {"database": {"namespaces": [self._databases]}}
-        without.write_text(
-            yaml.safe_dump({"mysql": {"enabled": False}, "networkPolicy": reached})
-        )
+        without.write_text(yaml.safe_dump({"mysql": {"enabled": False}, "networkPolicy": reached}))
         server = {
             "host": f"mysql.{self._databases}.svc.cluster.local",
             "provisioner": self._image,
