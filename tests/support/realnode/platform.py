@@ -82,6 +82,10 @@ class Platform:
         cluster = {"kind": "context", "name": bed.context, "token": TOKEN}
         common = {"cluster": cluster, "platform_namespace": self.namespace}
         made = bed.settings(**common, **changes)
+        # Its database is on the shared server.
+        without = bed.scratch / "shared.yaml"
+        reached = {"database": {"namespaces": [self._databases]}}
+        without.write_text(yaml.safe_dump({"mysql": {"enabled": False}, "networkPolicy": reached}))
         server = {
             "host": f"mysql.{self._databases}.svc.cluster.local",
             "provisioner": self._image,
@@ -89,14 +93,18 @@ class Platform:
         shared = {
             "namespace": "{project}-shared-{slug}",
             "host": "{slug}.shared.example.com",
-            "values": ["helm/environments/dev.yaml"],
+            "values": [*made["environments"]["dev"]["values"], str(without)],
             "database": server,
         }
         made["environments"]["shared"] = {**made["environments"]["dev"], **shared}
         return made
 
-    def install(self) -> None:
-        """Start a database server, and run `inv platform.apply`."""
+    def install(self, env: Mapping[str, str] | None = None) -> None:
+        """Start a database server, and run `inv platform.apply`.
+
+        Args:
+            env: variables of that run.
+        """
         bed = self._bed
         self._image = bed.push(provisioner_image(bed.engine), "provisioner")
         password = secrets.token_urlsafe(16)
@@ -123,7 +131,17 @@ class Platform:
         bed.ok(
             *("platform.apply", "--env", "shared", "--values", str(values)),
             settings=self.settings(),
+            env=env,
         )
+
+    def sql(self, statement: str) -> list[str]:
+        """Run statements on the shared server as its administrator; return the rows."""
+        argv = ("sh", "-c", 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -N -h127.0.0.1 -uroot -e "$0"')
+        status, said = self._bed.cluster.output(
+            self._databases, "mysql", "mysql", (*argv, statement)
+        )
+        assert status == 0, said
+        return said.decode().splitlines()
 
     def _start_server(self, password: str) -> None:
         bed, where = self._bed, self._databases
