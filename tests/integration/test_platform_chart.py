@@ -244,7 +244,7 @@ def test_with_a_provisioner_ci_jobs_look_at_the_platform_namespace_and_hand_over
     )
     verbs = {kind: rule["verbs"] for rule in role["rules"] for kind in rule["resources"]}
     assert verbs == {
-        **dict.fromkeys(("configmaps", "deployments", "gateways"), ["get"]),
+        **{kind: ["get"] for kind in ("configmaps", "deployments", "gateways")},
         "pods": ["list"],
         "pods/exec": ["get", "create"],
     }
