@@ -429,7 +429,7 @@ def test_the_example_may_have_a_database(applied: Applied) -> None:
     }
     published = {
         f'module.parameters.aws_ssm_parameter.this["database/{name}"]'
-        for name in ("host", "port", "admin-secret-arn")
+        for name in ("host", "port", "identifier", "admin-secret-arn")
     }
     assert created >= {*published, "module.database[0].aws_db_instance.this"}
     others = created - published
