@@ -346,7 +346,12 @@ def test_the_settings_are_in_ssm(applied: Applied) -> None:
     expected |= {"network/vpc-id", "storage/file-system-id", "storage/classes"}
     expected |= {"ci/main-role-arn", "ci/branches-role-arn"}
     if WITH_DATABASE:
-        expected |= {"database/host", "database/port", "database/identifier", "database/admin-secret-arn"}
+        expected |= {
+            "database/host",
+            "database/port",
+            "database/identifier",
+            "database/admin-secret-arn",
+        }
     assert set(found) == expected
     assert {one["Type"] for one in found.values()} == {"String"}
     url = found["registry/url"]["Value"]
