@@ -9,58 +9,6 @@ ENVIRONMENTS = "environments"
 STACKS = "stacks"
 COMMITS = "commits"
 
-LOOKED_UP = {
-    "branch": BRANCHES,
-    "from": BRANCHES,
-    "env": ENVIRONMENTS,
-    "stack": STACKS,
-    "tag": COMMITS,
-    "to": COMMITS,
-}
-"""The options whose values have to be looked up, and where."""
-
-FIXED = {
-    "service": ("web", "fpm", "worker", "cron", "database"),
-    "format": ("text", "json"),
-    "severity": ("critical", "high", "medium", "low"),
-    "shell": ("bash", "zsh", "fish"),
-    "data": ("empty", "seed"),
-}
-"""The values of options that have but a few."""
-
-
-def candidates(
-    words: Sequence[str],
-    options: Mapping[str, Mapping[str, str]],
-    core: Sequence[str],
-    look_up: Callable[[str], Sequence[str]],
-) -> list[str]:
-    """Return what may stand in the place of the last word, whatever of it has been typed.
-
-    Args:
-        words: the command line after the program's name; the last may be empty.
-        options: for each task its options as they are typed, and each one's name; those that take
-            no value have an empty one.
-        core: the program's own options.
-        look_up: returns what there is of ``BRANCHES`` and the like.
-    """
-    *before, word = words
-    task = next((each for each in before if each in options), "")
-    known = options.get(task, {})
-    name = known.get(before[-1], "") if before else ""
-    if name in LOOKED_UP:
-        found = list(look_up(LOOKED_UP[name]))
-    elif name:
-        found = list(FIXED.get(name, ()))
-    elif word.startswith("-"):
-        found = [each for each in (known or core) if each.startswith("--")]
-    elif task:
-        found = list(FIXED["shell"]) if before[-1] == "completion" else []
-    else:
-        found = list(options)
-    return [each for each in found if each.startswith(word)]
-
-
 SCRIPTS = {
     "bash": """\
 _inv() {
@@ -101,3 +49,54 @@ PLACES = {
     "fish": "~/.config/fish/completions/inv.fish",
 }
 """Where each shell looks for it by itself; zsh once ``fpath`` names the folder."""
+
+LOOKED_UP = {
+    "branch": BRANCHES,
+    "from": BRANCHES,
+    "env": ENVIRONMENTS,
+    "stack": STACKS,
+    "tag": COMMITS,
+    "to": COMMITS,
+}
+"""The options whose values have to be looked up, and where."""
+
+FIXED = {
+    "service": ("web", "fpm", "worker", "cron", "database"),
+    "format": ("text", "json"),
+    "severity": ("critical", "high", "medium", "low"),
+    "shell": tuple(SCRIPTS),
+    "data": ("empty", "seed"),
+}
+"""The values of options that have but a few."""
+
+
+def candidates(
+    words: Sequence[str],
+    options: Mapping[str, Mapping[str, str]],
+    core: Sequence[str],
+    look_up: Callable[[str], Sequence[str]],
+) -> list[str]:
+    """Return what may stand in the place of the last word, whatever of it has been typed.
+
+    Args:
+        words: the command line after the program's name; the last may be empty.
+        options: for each task its options as they are typed, and each one's name; those that take
+            no value have an empty one.
+        core: the program's own options.
+        look_up: returns what there is of ``BRANCHES`` and the like.
+    """
+    *before, word = words
+    task = next((each for each in before if each in options), "")
+    known = options.get(task, {})
+    name = known.get(before[-1], "") if before else ""
+    if name in LOOKED_UP:
+        found = list(look_up(LOOKED_UP[name]))
+    elif name:
+        found = list(FIXED.get(name, ()))
+    elif word.startswith("-"):
+        found = [each for each in (known or core) if each.startswith("--")]
+    elif task:
+        found = list(FIXED["shell"]) if before[-1] == "completion" else []
+    else:
+        found = list(options)
+    return [each for each in found if each.startswith(word)]
