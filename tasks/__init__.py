@@ -8,6 +8,7 @@ from invoke import Collection
 from tasks.commands.adopt import adopt
 from tasks.commands.build import build, image
 from tasks.commands.ci import explain, local
+from tasks.commands.completion import completion
 from tasks.commands.data import copy, dump, load, reset, restore, snapshot, snapshots
 from tasks.commands.environments import (
     cleanup,
@@ -40,6 +41,7 @@ namespace = Collection(
     adopt,
     build,
     cleanup,
+    completion,
     console,
     deploy,
     gc,

@@ -142,6 +142,11 @@ class Git:
                 "there is no commit yet", hint="commit something first: images are tagged by commit"
             ) from error
 
+    def recent(self, most: int) -> list[str]:
+        """Return the tags of the newest commits that are checked out, the newest first."""
+        listed = self._git("log", f"--max-count={most}", "--format=%H")
+        return [Checkout(commit, dirty=None).tag for commit in listed.split()]
+
     def checkout(self, built: BuildInputs, *, complete: bool = False) -> Checkout:
         """Return the commit that is checked out, and whether the tree is dirty.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import select
 import signal
 import sys
@@ -19,6 +20,9 @@ from invoke import Argument, Program
 from invoke.exceptions import Exit, ParseError, UnknownFileType
 from invoke.util import yaml
 
+from tasks.app.completion import look_up, options_of
+from tasks.app.overview import EXAMPLES, VERSION, nearest, overview
+from tasks.core.completion import candidates
 from tasks.core.display import readable, visible
 
 
@@ -131,43 +135,85 @@ class Suite(Program):
         invoke itself would take that for the value of an argument that the task needs: `inv
         db.dump --help` would write a file of this name.
         """
-        with _usage_errors():
+        with self._usage_errors():
             super().parse_core(argv)
         task, *rest = self.core.unparsed or [""]
         if rest[:1] in (["--help"], ["-h"]):
             self.args.help.value = task
             self.core.unparsed.clear()
 
+    def print_version(self) -> None:
+        """Print the suite's version."""
+        sys.stdout.write(f"mautic-multidev {VERSION}\n")
+
+    def no_tasks_given(self) -> None:
+        """Print the tasks by their jobs."""
+        sys.stdout.write(f"{overview()}\n")
+        raise Exit
+
+    def print_task_help(self, name: str) -> None:
+        """Print a task's help, and an example."""
+        super().print_task_help(name)
+        if example := EXAMPLES.get(name):
+            sys.stdout.write(f"Example:\n{self.leading_indent}{example}\n\n")
+
     def parse_collection(self) -> None:
         """Load the tasks and read ``--list`` and ``--help``."""
-        with _usage_errors():
+        with self._usage_errors():
             super().parse_collection()
 
     def parse_tasks(self) -> None:
         """Read the tasks' options."""
-        with _usage_errors():
+        with self._usage_errors():
             super().parse_tasks()
 
     def parse_cleanup(self) -> None:
         """Answer ``--list`` and ``--help``."""
-        with _usage_errors():
+        with self._usage_errors():
             style = self.args["list-format"].value
             if style not in {"flat", "nested", "json"}:
                 raise ParseError(f"--list-format {style!r}: must be flat, nested or json")
+            if self.args.complete.value:
+                self._complete()
             super().parse_cleanup()
 
+    @contextlib.contextmanager
+    def _usage_errors(self) -> Iterator[None]:
+        """Exit with code 2 for invoke's errors about the command line."""
+        try:
+            yield
+        except ParseError as error:
+            raise Exit(visible(f"error: {error}") + self._near(error), code=2) from error
+        except Exit as error:
+            if error.code == 1:
+                raise Exit(visible(f"error: {error.message}"), code=2) from error
+            raise
 
-@contextlib.contextmanager
-def _usage_errors() -> Iterator[None]:
-    """Exit with code 2 for invoke's errors about the command line."""
-    try:
-        yield
-    except ParseError as error:
-        raise Exit(visible(f"error: {error}"), code=2) from error
-    except Exit as error:
-        if error.code == 1:
-            raise Exit(visible(f"error: {error.message}"), code=2) from error
-        raise
+    def _complete(self) -> None:
+        """Print what may stand in the place of the last word of a command line."""
+        from tasks.app.session import Session
+
+        session = Session(invoke.Context(self.config))
+        found = candidates(
+            self.core.remainder.split(" "),
+            options_of(self._make_parser().contexts),
+            self.initial_context.flag_names(),
+            lambda what: look_up(session, what),
+        )
+        sys.stdout.write("".join(f"{each}\n" for each in found))
+        raise Exit
+
+    def _near(self, error: ParseError) -> str:
+        """Return a hint on what an unknown word was probably meant to be, or an empty string."""
+        wrong = re.fullmatch(r"No idea what '(.*)' is!", str(error), re.DOTALL)
+        if not wrong:
+            return ""
+        context = error.context
+        if wrong[1].startswith("-"):
+            near = nearest(wrong[1], (context or self.initial_context).flag_names())
+        else:
+            near = nearest(wrong[1], self.collection.task_names)
+        return f"\n  hint: did you mean {near}?" if near else ""
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from tasks.core.setting_rds import RdsSnapshotSettings
+
 if TYPE_CHECKING:
     from tasks.core.settings import Environment, Settings
 
@@ -17,7 +19,7 @@ def keys_fault(own: Environment) -> tuple[str, set[str]] | None:
     if own.signing_key and not own.protected:
         told = "signing_key is for protected environments: no other one's images are signed"
         return told, {"signing_key"}
-    if "rds_snapshots" in own.model_fields_set and not own.protected:
+    if own.rds_snapshots != RdsSnapshotSettings() and not own.protected:
         told = "rds_snapshots is for protected environments: a branch has snapshots of its own"
         return told, {"rds_snapshots"}
     fault = ""

@@ -122,7 +122,7 @@ def artifacts(checkout: Path) -> dict[str, str]:
 
 
 def rendered(deploys: Deploys, branch: str, environment: str) -> list[Object]:
-    """Return what the chart promises for what was deployed last."""
+    """Return what the chart promises for what was deployed last, and Helm leaves there."""
     names = deploys.names(branch, environment)
     # By tag: the plan of what is deployed, whatever is checked out.
     tag = current(deploys, branch, environment)["tag"]
@@ -131,7 +131,13 @@ def rendered(deploys: Deploys, branch: str, environment: str) -> list[Object]:
         f"--namespace={names.namespace}",
         *deploys.helm_values(branch, environment, tag=tag),
     )
-    return [item for item in yaml.safe_load_all(text) if item]
+    return [item for item in yaml.safe_load_all(text) if item and not is_passing(item)]
+
+
+def is_passing(item: Object) -> bool:
+    """Return True if Helm removes an object once it has served."""
+    annotations = item["metadata"].get("annotations", {})
+    return "hook-succeeded" in annotations.get("helm.sh/hook-delete-policy", "")
 
 
 def current(deploys: Deploys, branch: str, environment: str) -> Object:

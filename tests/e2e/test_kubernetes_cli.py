@@ -418,6 +418,8 @@ elif words == ["database", "load"]:
     put("database", data)
 elif words == ["database", "reset"]:
     put("database", b"")
+elif words == ["uploads", "reset"]:
+    put("uploads", b"")
 elif words[:2] == ["uploads", "load"]:
     data = sys.stdin.buffer.read(int(words[2]))
     assert hashlib.sha256(data).hexdigest() == words[3]
@@ -469,9 +471,9 @@ def test_data_goes_into_a_file_and_comes_back(site: KubeEnv, data: Path, tmp_pat
         assert archive.read("database.sql.gz") == b"other"
 
     site.ok("db.reset", *ON, "--replace")
-    assert (data / "database").read_bytes() == b""
+    assert {(data / name).read_bytes() for name in before} == {b""}
     site.ok("db.load", str(file), *ON)
-    assert (data / "database").read_bytes() == before["database"]
+    assert {name: (data / name).read_bytes() for name in before} == before
 
 
 def test_what_does_not_come_whole_is_no_dump(site: KubeEnv, data: Path, tmp_path: Path) -> None:

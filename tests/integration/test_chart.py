@@ -992,6 +992,27 @@ def test_the_migration_runs_first_and_needs_nothing_of_the_release(chart: Chart)
     }
 
 
+def test_the_migration_reaches_its_database_before_the_release_has_policies(chart: Chart) -> None:
+    def policies(values: Object | None = None) -> dict[str, Object]:
+        return {
+            name_of(item).rpartition("-")[2]: item
+            for item in chart.objects(values or {})
+            if item["kind"] == "NetworkPolicy"
+        }
+
+    found = policies()
+    own, later = found["migrate"], found["app"]["spec"]["egress"]
+    assert own["metadata"]["annotations"] == {
+        "helm.sh/hook": "pre-install,pre-upgrade",
+        "helm.sh/hook-weight": "-1",
+        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+    }
+    ports = [port["port"] for rule in own["spec"]["egress"] for port in rule["ports"]]
+    assert ports == [53, 53, 3306]
+    assert own["spec"]["egress"] == later[:2]
+    assert "migrate" not in policies(MYSQL)
+
+
 def test_everything_waits_for_a_migration_that_comes_later(chart: Chart) -> None:
     objects = [
         *chart.objects(overlay(MYSQL, REDIS)),

@@ -236,13 +236,18 @@ def test_a_policy_looks_at_everybody_who_may_have_rights(helm: Path) -> None:
             assert set(json.loads(listed)) == groups, name
 
 
-def test_with_a_provisioner_ci_jobs_only_look_at_the_platform_namespace(helm: Path) -> None:
+def test_with_a_provisioner_ci_jobs_look_at_the_platform_namespace_and_hand_over_seeds(
+    helm: Path,
+) -> None:
     (role,) = (
         one for one in objects(helm, values(PROVISIONED)) if key(one) == ("Role", "mautic-multidev")
     )
-    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get"}
-    kinds = {kind for rule in role["rules"] for kind in rule["resources"]}
-    assert kinds == {"configmaps", "deployments", "gateways"}
+    verbs = {kind: rule["verbs"] for rule in role["rules"] for kind in rule["resources"]}
+    assert verbs == {
+        **{kind: ["get"] for kind in ("configmaps", "deployments", "gateways")},
+        "pods": ["list"],
+        "pods/exec": ["get", "create"],
+    }
 
 
 def test_the_provisioner_s_pod_is_hardened_and_told_where_its_authorities_are(helm: Path) -> None:

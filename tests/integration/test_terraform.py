@@ -346,7 +346,12 @@ def test_the_settings_are_in_ssm(applied: Applied) -> None:
     expected |= {"network/vpc-id", "storage/file-system-id", "storage/classes"}
     expected |= {"ci/main-role-arn", "ci/branches-role-arn"}
     if WITH_DATABASE:
-        expected |= {"database/host", "database/port", "database/admin-secret-arn"}
+        expected |= {
+            "database/host",
+            "database/port",
+            "database/identifier",
+            "database/admin-secret-arn",
+        }
     assert set(found) == expected
     assert {one["Type"] for one in found.values()} == {"String"}
     url = found["registry/url"]["Value"]
@@ -429,7 +434,7 @@ def test_the_example_may_have_a_database(applied: Applied) -> None:
     }
     published = {
         f'module.parameters.aws_ssm_parameter.this["database/{name}"]'
-        for name in ("host", "port", "admin-secret-arn")
+        for name in ("host", "port", "identifier", "admin-secret-arn")
     }
     assert created >= {*published, "module.database[0].aws_db_instance.this"}
     others = created - published

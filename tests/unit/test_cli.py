@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from invoke import Collection
+from invoke.parser import Parser, ParserContext
 
 from tasks import namespace
 from tasks.app.invoke_config import Suite
+from tasks.app.overview import EXAMPLES
 from tasks.app.session import Session
 from tasks.app.task import LETTERS, task
 from tasks.commands.machine import SESSIONS
@@ -30,6 +34,7 @@ def tasks_of(collection: Any = namespace, prefix: str = "") -> dict[str, Any]:
 TASKS = tasks_of()
 # Asked for once: invoke takes a task's help apart while it hands its arguments out.
 ARGUMENTS = {name: task.get_arguments() for name, task in TASKS.items()}
+PARSED = namespace.to_contexts()
 WITH_BRANCH = sorted(
     name
     for name, arguments in ARGUMENTS.items()
@@ -47,6 +52,52 @@ def test_every_task_and_every_option_is_explained(name: str) -> None:
     assert len(first) <= 100
     unexplained = [argument.name for argument in ARGUMENTS[name] if not argument.help]
     assert unexplained == []
+
+
+def test_every_task_has_its_place_among_the_jobs() -> None:
+    assert sorted(EXAMPLES) == sorted(TASKS)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_an_example_is_a_command_line_of_its_task(name: str) -> None:
+    program, *words = shlex.split(EXAMPLES[name])
+    (parsed,) = Parser(PARSED, initial=ParserContext()).parse_argv(words)[1:]
+    assert (program, parsed.name) == ("inv", name)
+
+
+def test_without_a_task_they_are_shown_by_their_jobs(inv: InProcess) -> None:
+    done = inv()
+    assert done.returncode == 0
+    assert "A branch's environment:\n  inv build --env dev " in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_a_tasks_help_has_an_example(inv: InProcess) -> None:
+    assert inv("--help", "rollback").stdout.endswith("Example:\n  inv rollback --to 1a2b3c4d\n\n")
+
+
+def test_the_version_is_that_of_the_project(inv: InProcess) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert inv("--version").stdout == f"{project['name']} {project['version']}\n"
+
+
+NEAR = [
+    (["deplo"], "deploy"),
+    (["snapshots"], "db.snapshots"),
+    (["db.snapshos"], "db.snapshots"),
+    (["names", "--brnch", "x"], "--branch"),
+    (["--hlep"], "--help"),
+    (["--help", "clenup"], "cleanup"),
+]
+
+
+@pytest.mark.parametrize(("args", "meant"), NEAR, ids=lambda value: str(value)[:40])
+def test_an_unknown_word_is_told_with_the_one_that_was_meant(
+    args: list[str], meant: str, inv: InProcess
+) -> None:
+    done = inv(*args)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [f"  hint: did you mean {meant}?"]
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))

@@ -323,7 +323,7 @@ POLICIES = (
 ROUTE_POLICIES = ("routes",)
 POOL_POLICIES = ("listenerrules",)
 JOB_POLICIES = ("secrets", "jobs")
-FLOOR_POLICIES = ("floor-objects",)
+FLOOR_POLICIES = ("floor-objects", "seeds")
 PROVISIONER_POLICIES = ("provisioner-secrets", "provisioner-namespaces", "provisioner-floor")
 """The admission policies: of CI jobs always, where the names of environments are known, where user
 pools are named, where they run database Jobs, and where the provisioner runs; of the provisioner

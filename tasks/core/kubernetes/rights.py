@@ -29,7 +29,9 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
         "CronJob": "get list create patch delete",
         "Job": "list watch create patch delete",
         "HorizontalPodAutoscaler PodDisruptionBudget": "get list create patch delete",
-        "Ingress NetworkPolicy HTTPRoute": "get list create patch delete",
+        "Ingress HTTPRoute": "get list create patch delete",
+        # Helm watches that of the migration go.
+        "NetworkPolicy": "get list watch create patch delete",
         "ListenerRuleConfiguration": "get list create patch delete",
         "Lease": "get create update delete",
     }.items()

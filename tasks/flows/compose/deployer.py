@@ -13,7 +13,7 @@ from tasks.adapters.process import Completed
 from tasks.adapters.terminal.console import Activity
 from tasks.core import door
 from tasks.core.compose.record import ComposeRecord
-from tasks.core.environment import Holder, Owner, State
+from tasks.core.environment import Holder, Owner, Release, State
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.images.wait_messages import last_message, parse_message
 from tasks.core.names import Names
@@ -65,7 +65,7 @@ class ComposeDeployer:
     def apply(self, plan: ComposePlan) -> None:
         """Carry out the plan."""
         names = plan.request.names
-        compose = project(self.context, plan.request, plan.release, plan.database, plan.data.choice)
+        compose = self._project(plan, plan.release)
         # From here on they are masked in all output.
         self.context.secrets(names)
         self._pull(plan)
@@ -89,8 +89,7 @@ class ComposeDeployer:
             self._make_secrets(compose)
         quiesced = [item for item in plan.changes if item.service in QUIESCED and plan.migrate]
         if any(item.verb != "create" for item in quiesced):
-            with self.context.work("quiesce worker and cron") as activity:
-                compose.stop([item.service for item in quiesced], activity.line)
+            self._quiesce(compose, [item.service for item in quiesced])
         self._bring_up(plan, compose, [DATABASE], "database")
         self.context.secrets(names)
         if plan.request.restore:
@@ -161,14 +160,11 @@ class ComposeDeployer:
         if record.current is None:
             return None
         if point:
-            with self.context.work("quiesce worker and cron") as activity:
-                project(self.context, request, plan.release, plan.database, plan.data.choice).stop(
-                    QUIESCED, activity.line
-                )
+            self._quiesce(self._project(plan, plan.release), QUIESCED)
             self._restore(plan, point)
             inventory = self.context.inventory(request.owner, request.names)
         release = record.current
-        compose = project(self.context, request, release, plan.database, plan.data.choice)
+        compose = self._project(plan, release)
         services = wanted_services(self.context, request, release, plan.database, plan.data.choice)
         changes = plan_changes(self.context, services, inventory)
         back = replace(plan, release=release, wanted=services, changes=changes, migrate="")
@@ -188,10 +184,18 @@ class ComposeDeployer:
         """
         current = plan.record.current if plan.record else None
         release = current if plan.request.rollback and current else plan.release
-        compose = project(self.context, plan.request, release, plan.database, plan.data.choice)
+        compose = self._project(plan, release)
         return _run(compose, " ".join(words[-2:]), on_line, words=words).stdout
 
     # -- internals ----------------------------------------------------------------------------
+
+    def _project(self, plan: ComposePlan, release: Release) -> Compose:
+        """Return the plan's Compose project with the images of a release."""
+        return project(self.context, plan.request, release, plan.database, plan.data.choice)
+
+    def _quiesce(self, compose: Compose, services: Sequence[str]) -> None:
+        with self.context.work("quiesce worker and cron") as activity:
+            compose.stop(services, activity.line)
 
     def _restore(self, plan: ComposePlan, point: Point) -> None:
         with self.context.work(f"restore {plan.request.names.database}") as activity:

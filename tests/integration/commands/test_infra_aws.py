@@ -265,6 +265,7 @@ def test_a_deploy_takes_every_value_from_terraform(life: Life, tmp_path: Path) -
                 "platform_namespace": NAMESPACE,
                 "database.host": database,
                 "database.port": "3306",
+                "database.identifier": "mautic-dev",
                 "database.admin_secret_arn": outputs["database_admin_secret_arn"],
                 "database.account": "mautic-database-admin",
             }.items()

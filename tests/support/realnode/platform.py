@@ -82,6 +82,10 @@ class Platform:
         cluster = {"kind": "context", "name": bed.context, "token": TOKEN}
         common = {"cluster": cluster, "platform_namespace": self.namespace}
         made = bed.settings(**common, **changes)
+        # Its database is on the shared server.
+        without = bed.scratch / "shared.yaml"
+        reached = {"database": {"namespaces": [self._databases]}}
+        without.write_text(yaml.safe_dump({"mysql": {"enabled": False}, "networkPolicy": reached}))
         server = {
             "host": f"mysql.{self._databases}.svc.cluster.local",
             "provisioner": self._image,
@@ -89,7 +93,7 @@ class Platform:
         shared = {
             "namespace": "{project}-shared-{slug}",
             "host": "{slug}.shared.example.com",
-            "values": ["helm/environments/dev.yaml"],
+            "values": [*made["environments"]["dev"]["values"], str(without)],
             "database": server,
         }
         made["environments"]["shared"] = {**made["environments"]["dev"], **shared}

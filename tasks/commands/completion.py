@@ -1,0 +1,32 @@
+"""inv completion: tasks, options, branches and more by the Tab key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.app.task import task
+from tasks.core.completion import PLACES, SCRIPTS
+from tasks.core.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.app.session import Session
+
+
+@task(
+    positional=["shell"],
+    help={"shell": "bash, zsh or fish", "show": "print it, for a place of your own"},
+)
+def completion(session: Session, shell: str, show: bool = False) -> None:
+    """Complete tasks, options, branches, environments and tags in your shell, also after ./inv."""
+    if shell not in SCRIPTS:
+        raise InputError(f"{shell!r}: must be {', '.join(SCRIPTS)}")
+    if show:
+        session.console.data(SCRIPTS[shell].rstrip())
+        return
+    place = Path(PLACES[shell]).expanduser()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(SCRIPTS[shell])
+    session.console.say(f"{PLACES[shell]}: written; it counts in shells that start from now on")
+    if shell == "zsh":
+        session.console.say(f"~/.zshrc has to say, before compinit: fpath+={place.parent}")

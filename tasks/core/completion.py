@@ -1,0 +1,102 @@
+"""Completes command lines: what the last word may be, and the scripts by which shells ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+BRANCHES = "branches"
+ENVIRONMENTS = "environments"
+STACKS = "stacks"
+COMMITS = "commits"
+
+SCRIPTS = {
+    "bash": """\
+_inv() {
+  local found line typed=${COMP_LINE:0:COMP_POINT}
+  local word=${typed##*[[:space:]]}
+  COMPREPLY=()
+  found=$("$1" --complete -- "${typed#*[[:space:]]}" 2>/dev/null)
+  while IFS= read -r line; do
+    # bash takes words apart at colons and equals signs, too, and replaces the last part alone.
+    [ -z "$line" ] || COMPREPLY+=("${line#"${word%"$2"}"}")
+  done <<<"$found"
+}
+complete -o default -F _inv inv
+""",
+    "zsh": """\
+#compdef inv
+_inv() {
+  local -a found
+  found=(${(f)"$("$words[1]" --complete -- "${(j: :)words[2,CURRENT]}" 2>/dev/null)"})
+  if (( $#found )); then compadd -- $found; else _files; fi
+}
+compdef _inv inv
+""",
+    "fish": """\
+function __inv_words
+    set -l typed (commandline -opc)
+    set -l word (commandline -ct)
+    $typed[1] --complete -- (string join " " -- $typed[2..-1] $word) 2>/dev/null
+end
+complete -c inv -a '(__inv_words)'
+""",
+}
+"""What makes a shell ask: each hands over all words up to the cursor as one argument."""
+
+PLACES = {
+    "bash": "~/.local/share/bash-completion/completions/inv",
+    "zsh": "~/.local/share/zsh/site-functions/_inv",
+    "fish": "~/.config/fish/completions/inv.fish",
+}
+"""Where each shell looks for it by itself; zsh once ``fpath`` names the folder."""
+
+LOOKED_UP = {
+    "branch": BRANCHES,
+    "from": BRANCHES,
+    "env": ENVIRONMENTS,
+    "stack": STACKS,
+    "tag": COMMITS,
+    "to": COMMITS,
+}
+"""The options whose values have to be looked up, and where."""
+
+FIXED = {
+    "service": ("web", "fpm", "worker", "cron", "database"),
+    "format": ("text", "json"),
+    "severity": ("critical", "high", "medium", "low"),
+    "shell": tuple(SCRIPTS),
+    "data": ("empty", "seed"),
+}
+"""The values of options that have but a few."""
+
+
+def candidates(
+    words: Sequence[str],
+    options: Mapping[str, Mapping[str, str]],
+    core: Sequence[str],
+    look_up: Callable[[str], Sequence[str]],
+) -> list[str]:
+    """Return what may stand in the place of the last word, whatever of it has been typed.
+
+    Args:
+        words: the command line after the program's name; the last may be empty.
+        options: for each task its options as they are typed, and each one's name; those that take
+            no value have an empty one.
+        core: the program's own options.
+        look_up: returns what there is of ``BRANCHES`` and the like.
+    """
+    *before, word = words
+    task = next((each for each in before if each in options), "")
+    known = options.get(task, {})
+    name = known.get(before[-1], "") if before else ""
+    if name in LOOKED_UP:
+        found = list(look_up(LOOKED_UP[name]))
+    elif name:
+        found = list(FIXED.get(name, ()))
+    elif word.startswith("-"):
+        found = [each for each in (known or core) if each.startswith("--")]
+    elif task:
+        found = list(FIXED["shell"]) if before[-1] == "completion" else []
+    else:
+        found = list(options)
+    return [each for each in found if each.startswith(word)]
