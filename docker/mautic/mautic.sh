@@ -11,7 +11,8 @@
 #                      seed: the same to stdout; unseal a seed (from stdin, to stdout); clone a seed on
 #                      the same server, or sow one (from stdin); dump the database (to stdout), load a
 #                      dump (from stdin), reset it, or say what content it has; take a snapshot, list
-#                      snapshots, restore one, or say which migrations image and database have
+#                      snapshots, restore one, undo what came after it, or say which migrations image
+#                      and database have
 #   uploads VERB       dump what was uploaded (to stdout), or load it (from stdin)
 #   rehearse VERB      an upgrade: its migrations one by one, plugins, crons, pages; a line of JSON for each
 # Anything else is run as it is.
@@ -110,8 +111,8 @@ case $role in
       sow) program=sow ;;
       dump) program=dump ;;
       load | reset | content) program=load ;;
-      snapshot | snapshots | restore | migrations) program=snapshot ;;
-      *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, load, reset, content, snapshot, snapshots, restore or migrations" ;;
+      snapshot | snapshots | restore | undo | migrations) program=snapshot ;;
+      *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, load, reset, content, snapshot, snapshots, restore, undo or migrations" ;;
     esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php "/opt/mautic/$program.php" "$2"

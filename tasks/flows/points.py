@@ -60,9 +60,14 @@ def find_migrations(place: Place) -> Migrations:
     return read_migrations(answer(place, MIGRATIONS, _ignore))
 
 
-def restoring(point: Point) -> tuple[str, ...]:
-    """Return the command that puts a snapshot in the place of the data."""
-    return ("env", f"MAUTIC_SNAPSHOT={point.name}", "mautic", "database", "restore")
+def restoring(point: Point, verb: str = "undo") -> tuple[str, ...]:
+    """Return the command that puts a snapshot in the place of the data.
+
+    Args:
+        point: the snapshot.
+        verb: ``undo`` uses the snapshot up, in no time: a site waits; ``restore`` keeps it.
+    """
+    return ("env", f"MAUTIC_SNAPSHOT={point.name}", "mautic", "database", verb)
 
 
 def rows(points: Sequence[Point]) -> list[tuple[str, ...]]:
@@ -177,7 +182,7 @@ def restore(
     with place.deployer.exclusive(place.names, me, console.warn):
         plan = find_plan()
         with console.work(f"restore {place.names.database}") as activity:
-            answer(place, restoring(plan.point), activity.line)
+            answer(place, restoring(plan.point, "restore"), activity.line)
         try:
             revive(place, console)
         except SuiteError as error:

@@ -997,10 +997,11 @@ def test_the_snapshot_from_before_migrations_that_failed_half_way_stays(work: Br
     status, said = work.run("", "database", "snapshot", MAUTIC_SNAPSHOTS="1")
     assert status == 0, said
     assert [each["half"] for each in snapshots(work)] == [False, True], "it does not push it out"
-    status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT=kept["name"])
+    status, said = work.run("", "database", "undo", MAUTIC_SNAPSHOT=kept["name"])
     assert status == 0, said
     assert state(work.server, work.name) == before
     assert not any(each["open"] for each in snapshots(work))
+    assert kept["name"] not in {each["name"] for each in snapshots(work)}, "it is used up"
 
 
 def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:

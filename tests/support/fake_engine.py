@@ -136,7 +136,7 @@ class FakeCompose:
         services = [word for word in words if word in {*SERVICES, "migrate", "secrets"}]
         if command == "run":
             services = services[-1:]
-            if "snapshots" in words or "restore" in words:
+            if {"snapshots", "undo"} & set(words):
                 services = ["migrate", words[-1]]
         if command != "config":
             self.seen.append(f"{command} {' '.join(services)}")

@@ -8,6 +8,7 @@ declare(strict_types=1);
  *   snapshot.php snapshot    takes one; what for is said by MAUTIC_SNAPSHOT_REASON
  *   snapshot.php snapshots   writes a line of JSON for each to stdout, the oldest first
  *   snapshot.php restore     brings one back: MAUTIC_SNAPSHOT, or the newest
+ *   snapshot.php undo        the same, and uses the snapshot up: at once, whatever its size
  *   snapshot.php migrations  writes a line of JSON to stdout: Mautic's version, the migrations that this image has,
  *                            and those that the database has seen
  *
@@ -44,7 +45,7 @@ runOrExit('snapshot', static function () use ($argv): void {
     DatabaseLock::take($server, $parameters['db_name'], $waiting, (int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
     match ($verb) {
         'snapshot' => $snapshots->take(MauticEnvironment::get('MAUTIC_SNAPSHOT_REASON', 'by hand'), max(1, (int) MauticEnvironment::get('MAUTIC_SNAPSHOTS', '2'))),
-        'restore' => $snapshots->restore((string) MauticEnvironment::get('MAUTIC_SNAPSHOT')),
-        default => throw new Stop('say snapshot, snapshots, restore or migrations', Stop::USAGE),
+        'restore', 'undo' => $snapshots->restore((string) MauticEnvironment::get('MAUTIC_SNAPSHOT'), 'restore' === $verb),
+        default => throw new Stop('say snapshot, snapshots, restore, undo or migrations', Stop::USAGE),
     };
 });

@@ -56,6 +56,7 @@ final class Snapshots
         $names = array_column($this->all(), 'name');
         $name = self::free($names);
         $started = microtime(true);
+        $this->unlabel();
         $tables = TableCopy::tables($this->server, $this->database);
         TableCopy::endOrphans($this->server, $this->parameters);
         $copy = $this->swap->remake("__{$name}");
@@ -114,13 +115,14 @@ final class Snapshots
 
     /**
      * Puts the tables of a snapshot in the place of the branch's own, in one step; the snapshot stays, and what
-     * was there becomes one, which costs nothing.
+     * was there becomes one, which costs nothing. Or the snapshot is used up, which costs nothing either.
      *
-     * @param string $name which; an empty string is the newest that was taken, so that the same again does the same
+     * @param string $name  which; an empty string is the newest that was taken, so that the same again does the same
+     * @param bool   $stays whether the snapshot stays: then it is copied, and otherwise moved
      *
      * @throws Stop when there is no such snapshot; then nothing has changed
      */
-    public function restore(string $name): void
+    public function restore(string $name, bool $stays = true): void
     {
         $all = $this->all();
         $names = array_column($all, 'name');
@@ -133,11 +135,13 @@ final class Snapshots
         $started = microtime(true);
         $from = "{$this->database}__{$name}";
         $tables = array_values(array_diff(TableCopy::tables($this->server, $from), [self::LABEL]));
+        $this->unlabel();
         TableCopy::endOrphans($this->server, $this->parameters);
         $kept = self::free($this->prune(array_values(array_diff($names, [$name])), self::MOST - 2, [$name]));
-        $rows = $this->copy($from, $this->swap->begin(), $tables);
+        $rows = $stays ? $this->copy($from, $this->swap->begin(), $tables) : $found['rows'];
         $there = TableCopy::tables($this->server, $this->database);
-        $this->swap->finish("__{$kept}");
+        $stays ? $this->swap->finish("__{$kept}") : $this->swap->finish("__{$kept}", "__{$name}");
+        $this->unlabel();
         if ([] !== $there) {
             $this->label("{$this->database}__{$kept}", self::REPLACED.$name, count($there), $this->rows("{$this->database}__{$kept}", $there));
             $this->waiting->say("what was there is snapshot {$kept} now");
@@ -199,6 +203,12 @@ final class Snapshots
         $label = Source::identifier($database).'.'.self::LABEL;
         $this->server->exec("CREATE TABLE {$label} (taken_at DATETIME NOT NULL, mautic VARCHAR(64) NOT NULL, release_name VARCHAR(255) NOT NULL, why VARCHAR(255) NOT NULL, table_count INT NOT NULL, row_count BIGINT NOT NULL)");
         $this->server->prepare("INSERT INTO {$label} VALUES (UTC_TIMESTAMP(), ?, ?, ?, ?, ?)")->execute([(string) Migrations::mautic(), mb_substr((string) MauticEnvironment::get('MAUTIC_RELEASE'), 0, 255), mb_substr($why, 0, 255), $tables, $rows]);
+    }
+
+    /** What a snapshot was comes along with its tables, when these are moved. */
+    private function unlabel(): void
+    {
+        $this->server->exec('DROP TABLE IF EXISTS '.Source::identifier($this->database).'.'.self::LABEL);
     }
 
     /** @param list<string> $tables */

@@ -62,26 +62,27 @@ final class Swap
      * Swaps, and drops the tables that were there before.
      *
      * @param string $keep suffix of a database, made here, where these are kept instead; empty: nowhere
+     * @param string $from suffix of the database whose tables take their place, and which is gone then
      *
      * @return int how many tables the branch's database has now
      *
      * @throws Stop when tables stay in use for too long, or cannot be moved; then nothing has changed
      */
-    public function finish(string $keep = ''): int
+    public function finish(string $keep = '', string $from = self::NEW): int
     {
         $old = $this->tables($this->database);
-        $new = $this->tables($this->database.self::NEW);
+        $new = $this->tables($this->database.$from);
         $moves = [];
         if ([] !== $old) {
             $moves = $this->moves($old, $this->database, $this->remake($keep ?: self::OLD));
         }
         // Those that go first: a foreign key's name is there once in a database.
-        $moves = [...$moves, ...$this->moves($new, $this->database.self::NEW, $this->database)];
+        $moves = [...$moves, ...$this->moves($new, $this->database.$from, $this->database)];
         if ([] !== $moves) {
             $this->rename('RENAME TABLE '.implode(', ', $moves));
         }
         $this->drop(self::OLD);
-        $this->drop(self::NEW);
+        $this->drop($from);
 
         return count($new);
     }
