@@ -292,7 +292,7 @@ def values(server: Server, database: str, rules: tuple[str, ...]) -> dict[str, l
 
 
 def test_a_seed_fits_into_a_server_with_a_small_tmpdir(newest: Seed) -> None:
-    # Without these checks MariaDB sorts what it loads in files there: it failed with a million rows.
+    # Without these checks MariaDB sorts what it loads in files there; a million rows were too many.
     assert "unique_checks" not in newest.sql.split("CREATE TABLE", 1)[0]
 
 
