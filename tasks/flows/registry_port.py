@@ -7,7 +7,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tasks.adapters.registry.attachments import Attachment
+    from tasks.core.images.retention import StoredImage
 
 
 class Registry(Protocol):
@@ -56,6 +59,18 @@ class Registry(Protocol):
 
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
         """Delete tags in this order, ignoring missing ones; return the number of deleted tags."""
+
+    def stored(
+        self, repository: str, times: Mapping[str, datetime] | None = None
+    ) -> list[StoredImage]:
+        """Return every manifest of a repository, as far as the registry tells of them.
+
+        Args:
+            times: when each was pushed, by its digest, where that is known besides.
+        """
+
+    def delete_images(self, repository: str, digests: Sequence[str]) -> int:
+        """Delete manifests with all their tags, ignoring missing ones; return how many went."""
 
     def attach(self, repository: str, digest: str, files: Sequence[Attachment]) -> None:
         """Attach files to an image, in place of those that were attached to it before."""
