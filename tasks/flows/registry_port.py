@@ -1,9 +1,10 @@
-"""The port of an environment's image registry, for builds, deploys and clean-ups."""
+"""The ports of images: an environment's registry, and what this machine has of it besides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -77,3 +78,46 @@ class Registry(Protocol):
 
     def attached(self, repository: str, digest: str) -> list[Attachment]:
         """Return the files that are attached to an image; none if nothing ever was."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The engine's own copy of an image.
+
+    Attributes:
+        id: the engine's id of it.
+        names: all its names.
+        size: bytes.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    size: int
+
+
+class LocalImages(Protocol):
+    """What this machine has of images: its own registry's storage, and its engine's copies."""
+
+    def push_times(self, repository: str) -> Mapping[str, datetime]:
+        """Return when each manifest of a repository was pushed or tagged last, by its digest."""
+
+    def copies(self, kept: Collection[str], young_before: datetime) -> Sequence[Copy]:
+        """Return the engine's copies that nobody needs.
+
+        Args:
+            kept: digests and tags of the registry's images that are kept.
+            young_before: copies that were made or named since are left alone.
+        """
+
+    def remove_copy(self, copy: Copy) -> None:
+        """Remove a copy, unless a container has begun to use it."""
+
+    def garbage(self) -> int:
+        """Return the number of blobs that no manifest of the local registry names."""
+
+    def collect(self, say: Callable[[str], None]) -> str:
+        """Run the local registry's garbage collection, unless a push is under way.
+
+        Returns:
+            What was done, in a few words.
+        """

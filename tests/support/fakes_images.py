@@ -200,6 +200,11 @@ class FakeBuildx(Calls):
             self.registry.push(name, order.reference.rpartition(":")[2], digests[name])
 
 
+def commit_of(branch: str) -> str:
+    """Return the newest commit of a branch."""
+    return hashlib.sha256(branch.encode()).hexdigest()[:40]
+
+
 def image_digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -264,6 +269,12 @@ class FakeGit(Calls):
 
     def is_on(self, commit: str, branch: str) -> bool:
         return self.is_there
+
+    def remote_heads(self) -> dict[str, str]:
+        return {branch: commit_of(branch) for branch in self.remote_branches()}
+
+    def heads(self) -> dict[str, str]:
+        return {branch: commit_of(branch) for branch in self.branches()}
 
     def remote_branches(self) -> frozenset[str]:
         self.note("remote branches")

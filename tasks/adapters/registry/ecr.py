@@ -178,12 +178,12 @@ class EcrRegistry(Repositories):
     def stored(
         self,
         repository: str,
-        times: Mapping[str, datetime] | None = None,  # noqa: ARG002 - ECR knows them itself
+        times: Mapping[str, datetime] | None = None,
     ) -> list[StoredImage]:
         """Return every manifest of a repository, a thousand in a call.
 
         Only what lists of manifests list has to be asked for besides, a hundred in a call. The
-        suite's own builds make none.
+        suite's own builds make none. ECR knows when each was pushed by itself.
 
         Raises:
             RegistryError: there is no such repository, and none may be made.

@@ -26,7 +26,7 @@ _ATTACHED = re.compile(r"(sha256)-([0-9a-f]{64})(\.[a-z]+)?")
 tag schema (distribution-spec, "Referrers Tag Schema")."""
 
 
-class Rule(StrEnum):
+class KeepingRule(StrEnum):
     """The rules that keep an image, the first that applies being told; and that none does."""
 
     RUNS = "it runs"
@@ -83,6 +83,7 @@ class ImageUse:
         runs: the images that run.
         sleeps: those of services that are stopped, or scaled to nothing.
         releases: those of its last releases, and the one that can drop its database.
+        tags: the tags that those releases were deployed as.
         busy: whether a run is changing it.
         problem: why what it names cannot be read, or an empty string.
     """
@@ -94,6 +95,7 @@ class ImageUse:
     runs: frozenset[str] = frozenset()
     sleeps: frozenset[str] = frozenset()
     releases: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
     busy: bool = False
     problem: str = ""
 
@@ -104,7 +106,7 @@ class ImageUse:
 
 
 @dataclass(frozen=True)
-class Policy:
+class TagPolicy:
     """A policy of the settings: which images of some tags are kept.
 
     Attributes:
@@ -128,11 +130,11 @@ class Policies:
     """
 
     young: timedelta
-    kept: tuple[Policy, ...] = ()
+    kept: tuple[TagPolicy, ...] = ()
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ImageVerdict:
     """What becomes of one image.
 
     Attributes:
@@ -140,16 +142,16 @@ class Verdict:
     """
 
     image: StoredImage
-    rule: Rule
+    rule: KeepingRule
     reason: str
 
     @property
     def goes(self) -> bool:
         """Whether no rule keeps it."""
-        return self.rule is Rule.NONE
+        return self.rule is KeepingRule.NONE
 
 
-def parse_policy(text: str, hours_of: Mapping[str, int]) -> Policy:
+def parse_policy(text: str, hours_of: Mapping[str, int]) -> TagPolicy:
     """Return a policy from its text: ``v*``, ``v* newest 20`` or ``v* for 90d``.
 
     Args:
@@ -164,8 +166,8 @@ def parse_policy(text: str, hours_of: Mapping[str, int]) -> Policy:
     pattern, _, rest = text.partition(" ")
     word, _, amount = rest.partition(" ")
     if word == "newest":
-        return Policy(text, pattern, newest=int(amount))
-    return Policy(text, pattern, hours=int(amount[:-1]) * hours_of[amount[-1]] if word else 0)
+        return TagPolicy(text, pattern, newest=int(amount))
+    return TagPolicy(text, pattern, hours=int(amount[:-1]) * hours_of[amount[-1]] if word else 0)
 
 
 def name_in(reference: str) -> str:
@@ -186,7 +188,7 @@ def judge(
     tips: Mapping[str, str],
     *,
     now: datetime,
-) -> tuple[Verdict, ...]:
+) -> tuple[ImageVerdict, ...]:
     """Return what becomes of every image, in the same order.
 
     Args:
@@ -198,7 +200,7 @@ def judge(
     """
     named = _Named.of(uses)
     by_policy = dict(_by_policy(images, policies.kept, now))
-    found: dict[tuple[str, str], tuple[Rule, str]] = {}
+    found: dict[tuple[str, str], tuple[KeepingRule, str]] = {}
     for image in images:
         if own := (
             named.keeps(image)
@@ -210,12 +212,12 @@ def judge(
     for key, pair in _pairs(images, policies.young, now):
         found.setdefault(key, pair)
     _add_parts(images, found)
-    none = (Rule.NONE, Rule.NONE.value)
-    return tuple(Verdict(image, *found.get(_key(image), none)) for image in images)
+    none = (KeepingRule.NONE, KeepingRule.NONE.value)
+    return tuple(ImageVerdict(image, *found.get(_key(image), none)) for image in images)
 
 
 def stale_tags(
-    verdicts: Iterable[Verdict], kept_slugs: Collection[str], used: Collection[str]
+    verdicts: Iterable[ImageVerdict], uses: Collection[ImageUse], living: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
     """Return the tags of gone branches on images that are kept, by repository, in removal order.
 
@@ -223,20 +225,24 @@ def stale_tags(
 
     Args:
         verdicts: what becomes of every image.
-        kept_slugs: the slugs of the branches that exist or have an environment.
-        used: tags that environments use.
+        uses: what all environments name. If one does not even tell its slug, no tag goes.
+        living: the slugs of the branches that exist.
     """
+    if any(not use.slug for use in uses):
+        return {}
+    used = frozenset(tag for use in uses for tag in use.tags)
+    kept_slugs = {*living, *(use.slug for use in uses)}
     kept: dict[str, dict[str, str]] = defaultdict(dict)
     fixed: set[str] = set()
     for verdict in verdicts:
         image = verdict.image
         if not verdict.goes:
             kept[image.repository] |= dict.fromkeys(image.tags, image.digest)
-        if verdict.rule in {Rule.YOUNG, Rule.BUSY, Rule.UNREADABLE}:
+        if verdict.rule in {KeepingRule.YOUNG, KeepingRule.BUSY, KeepingRule.UNREADABLE}:
             fixed.add(image.digest)
     found = {}
     for repository, tags in kept.items():
-        gone = slugs(tags) - frozenset(kept_slugs)
+        gone = slugs(tags) - kept_slugs
         going = [
             tag for tag in removable(tags, *gone, used=used) if gone and tags[tag] not in fixed
         ]
@@ -248,7 +254,7 @@ def stale_tags(
 
 # -- the rules ------------------------------------------------------------------------------------
 
-_Found = tuple[Rule, str]
+_Found = tuple[KeepingRule, str]
 
 
 def _key(image: StoredImage) -> tuple[str, str]:
@@ -270,9 +276,9 @@ class _Named:
         by_slug: dict[str, _Found] = {}
         unknown = ""
         for rule, kind, text in (
-            (Rule.RUNS, "runs", "runs in"),
-            (Rule.SLEEPS, "sleeps", "sleeps in"),
-            (Rule.RELEASE, "releases", "is one of the last releases of"),
+            (KeepingRule.RUNS, "runs", "runs in"),
+            (KeepingRule.SLEEPS, "sleeps", "sleeps in"),
+            (KeepingRule.RELEASE, "releases", "is one of the last releases of"),
         ):
             for use in uses:
                 for name in getattr(use, kind):
@@ -282,46 +288,49 @@ class _Named:
                 unknown = use.title
             elif use.problem:
                 why = f"{use.title} cannot be read"
-                by_slug[use.slug] = (Rule.UNREADABLE, why)
+                by_slug[use.slug] = (KeepingRule.UNREADABLE, why)
             elif use.busy:
-                by_slug.setdefault(use.slug, (Rule.BUSY, f"a run is changing {use.title}"))
+                by_slug.setdefault(use.slug, (KeepingRule.BUSY, f"a run is changing {use.title}"))
         return cls(names, by_slug, unknown)
 
     def keeps(self, image: StoredImage) -> _Found | None:
         found = [self.names[name] for name in (image.digest, *image.tags) if name in self.names]
         if found:
-            order = list(Rule)
+            order = list(KeepingRule)
             return min(found, key=lambda each: order.index(each[0]))
         for slug in slugs(image.tags):
             if slug in self.slugs:
                 return self.slugs[slug]
         if self.unknown:
-            return Rule.UNREADABLE, f"{self.unknown} cannot be read, and may be its environment"
+            return (
+                KeepingRule.UNREADABLE,
+                f"{self.unknown} cannot be read, and may be its environment",
+            )
         return None
 
 
 def _by_age(image: StoredImage, young: timedelta, now: datetime) -> _Found | None:
     if image.pushed_at is None:
         # What is attached shares its image's fate, and has no age of its own in many registries.
-        return None if image.attached_to else (Rule.YOUNG, "its age is not known")
+        return None if image.attached_to else (KeepingRule.YOUNG, "its age is not known")
     if now - image.pushed_at >= young:
         return None
     hours = young.total_seconds() / 3600
-    return Rule.YOUNG, f"it was pushed less than {hours:g} h ago"
+    return KeepingRule.YOUNG, f"it was pushed less than {hours:g} h ago"
 
 
 def _by_tag(image: StoredImage, tips: Mapping[str, str]) -> _Found | None:
     for tag in image.tags:
         if tag in tips:
-            return Rule.TIP, f"is of the newest commit of {tips[tag]}"
+            return KeepingRule.TIP, f"is of the newest commit of {tips[tag]}"
     for tag in (LATEST, CACHE):
         if tag in image.tags:
-            return Rule.TAG, f"is tagged {tag}"
+            return KeepingRule.TAG, f"is tagged {tag}"
     return None
 
 
 def _by_policy(
-    images: Sequence[StoredImage], policies: Iterable[Policy], now: datetime
+    images: Sequence[StoredImage], policies: Iterable[TagPolicy], now: datetime
 ) -> Iterator[tuple[tuple[str, str], _Found]]:
     """Yield the images that a policy keeps; counted in each repository by itself."""
     for policy in policies:
@@ -335,7 +344,7 @@ def _by_policy(
             for image in each[: policy.newest or None]:
                 age = now - image.pushed_at if image.pushed_at else timedelta()
                 if not policy.hours or age < timedelta(hours=policy.hours):
-                    yield _key(image), (Rule.POLICY, f"policy {policy.text!r}")
+                    yield _key(image), (KeepingRule.POLICY, f"policy {policy.text!r}")
 
 
 def _pairs(
@@ -354,7 +363,10 @@ def _pairs(
     }
     for image in images:
         if shared := tags & set(image.tags):
-            yield _key(image), (Rule.PART, f"is of one build with a young one: {min(shared)}")
+            yield (
+                _key(image),
+                (KeepingRule.PART, f"is of one build with a young one: {min(shared)}"),
+            )
 
 
 def _add_parts(images: Sequence[StoredImage], found: dict[tuple[str, str], _Found]) -> None:
@@ -370,5 +382,5 @@ def _add_parts(images: Sequence[StoredImage], found: dict[tuple[str, str], _Foun
         listed = (there.get((whole.repository, digest)) for digest in whole.children)
         for part in (*listed, *attached[_key(whole)]):
             if part and _key(part) not in found:
-                found[_key(part)] = (Rule.PART, f"belongs to {whole.digest[:19]}")
+                found[_key(part)] = (KeepingRule.PART, f"belongs to {whole.digest[:19]}")
                 todo.append(part)

@@ -13,10 +13,10 @@ from tasks.core.errors import InputError
 from tasks.core.images.content_key import content_key
 from tasks.core.images.retention import (
     ImageUse,
+    KeepingRule,
     Policies,
-    Policy,
-    Rule,
     StoredImage,
+    TagPolicy,
     judge,
     name_in,
     parse_policy,
@@ -50,7 +50,7 @@ def rules(
     uses: tuple[ImageUse, ...] = (),
     policies: Policies = TWO_HOURS,
     tips: dict[str, str] | None = None,
-) -> list[Rule]:
+) -> list[KeepingRule]:
     return [each.rule for each in judge(images, uses, policies, tips or {}, now=NOW)]
 
 
@@ -60,25 +60,25 @@ A = frozenset({digest("a")})
 @pytest.mark.parametrize(
     ("uses", "tips", "expected"),
     [
-        ((), {}, Rule.NONE),
-        ((use(),), {}, Rule.NONE),
-        ((use(runs=A),), {}, Rule.RUNS),
-        ((use(sleeps=A),), {}, Rule.SLEEPS),
-        ((use(releases=A),), {}, Rule.RELEASE),
-        ((use(releases=A), use("other", runs=A)), {}, Rule.RUNS),
-        ((use(releases=frozenset({"1a2b3c4d"})),), {}, Rule.RELEASE),
-        ((use(releases=frozenset({"1a2b3c4"})),), {}, Rule.NONE),
-        ((use(busy=True),), {}, Rule.BUSY),
-        ((use("other", busy=True),), {}, Rule.NONE),
-        ((use(problem="damaged"),), {}, Rule.UNREADABLE),
-        ((use("other", problem="damaged"),), {}, Rule.NONE),
-        ((use("other", problem="damaged", slug=""),), {}, Rule.UNREADABLE),
-        ((), {"1a2b3c4d": "main"}, Rule.TIP),
-        ((), {"5e6f7a8b": "main"}, Rule.NONE),
+        ((), {}, KeepingRule.NONE),
+        ((use(),), {}, KeepingRule.NONE),
+        ((use(runs=A),), {}, KeepingRule.RUNS),
+        ((use(sleeps=A),), {}, KeepingRule.SLEEPS),
+        ((use(releases=A),), {}, KeepingRule.RELEASE),
+        ((use(releases=A), use("other", runs=A)), {}, KeepingRule.RUNS),
+        ((use(releases=frozenset({"1a2b3c4d"})),), {}, KeepingRule.RELEASE),
+        ((use(releases=frozenset({"1a2b3c4"})),), {}, KeepingRule.NONE),
+        ((use(busy=True),), {}, KeepingRule.BUSY),
+        ((use("other", busy=True),), {}, KeepingRule.NONE),
+        ((use(problem="damaged"),), {}, KeepingRule.UNREADABLE),
+        ((use("other", problem="damaged"),), {}, KeepingRule.NONE),
+        ((use("other", problem="damaged", slug=""),), {}, KeepingRule.UNREADABLE),
+        ((), {"1a2b3c4d": "main"}, KeepingRule.TIP),
+        ((), {"5e6f7a8b": "main"}, KeepingRule.NONE),
     ],
 )
 def test_what_environments_and_branches_name_is_kept(
-    uses: tuple[ImageUse, ...], tips: dict[str, str], expected: Rule
+    uses: tuple[ImageUse, ...], tips: dict[str, str], expected: KeepingRule
 ) -> None:
     one = image("a", "1a2b3c4d", "branch.feature-x.1a2b3c4d", content_key(1))
     assert rules(one, uses=uses, tips=tips) == [expected]
@@ -87,16 +87,16 @@ def test_what_environments_and_branches_name_is_kept(
 @pytest.mark.parametrize(
     ("tags", "at", "expected"),
     [
-        (("1",), NOW - timedelta(hours=2), Rule.NONE),
-        (("1",), NOW - timedelta(minutes=119), Rule.YOUNG),
-        ((), NOW - timedelta(minutes=119), Rule.YOUNG),
-        (("1",), None, Rule.YOUNG),
-        (("1", "latest"), OLD, Rule.TAG),
-        (("cache",), OLD, Rule.TAG),
-        ((), OLD, Rule.NONE),
+        (("1",), NOW - timedelta(hours=2), KeepingRule.NONE),
+        (("1",), NOW - timedelta(minutes=119), KeepingRule.YOUNG),
+        ((), NOW - timedelta(minutes=119), KeepingRule.YOUNG),
+        (("1",), None, KeepingRule.YOUNG),
+        (("1", "latest"), OLD, KeepingRule.TAG),
+        (("cache",), OLD, KeepingRule.TAG),
+        ((), OLD, KeepingRule.NONE),
     ],
 )
-def test_age_and_tags(tags: tuple[str, ...], at: datetime | None, expected: Rule) -> None:
+def test_age_and_tags(tags: tuple[str, ...], at: datetime | None, expected: KeepingRule) -> None:
     assert rules(image("a", *tags, at=at)) == [expected]
 
 
@@ -111,22 +111,22 @@ def test_policies_keep_by_number_by_age_and_for_ever() -> None:
         image("v9", "v9", repository="nginx"),
     ]
     found = rules(*versions, *others, policies=policies)
-    keeps, goes = Rule.POLICY, Rule.NONE
+    keeps, goes = KeepingRule.POLICY, KeepingRule.NONE
     assert found == [goes, goes, goes, keeps, keeps, keeps, goes, keeps, keeps]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("v*", Policy("v*", "v*")),
-        ("v* newest 20", Policy("v* newest 20", "v*", newest=20)),
-        ("v* for 2w", Policy("v* for 2w", "v*", hours=336)),
+        ("v*", TagPolicy("v*", "v*")),
+        ("v* newest 20", TagPolicy("v* newest 20", "v*", newest=20)),
+        ("v* for 2w", TagPolicy("v* for 2w", "v*", hours=336)),
         ("v* for 2y", None),
         ("v* newest 0", None),
         ("v* w* newest 1", None),
     ],
 )
-def test_a_policy_is_read_from_its_text(text: str, expected: Policy | None) -> None:
+def test_a_policy_is_read_from_its_text(text: str, expected: TagPolicy | None) -> None:
     if expected:
         assert parse_policy(text, HOURS) == expected
     else:
@@ -148,7 +148,7 @@ def test_what_a_kept_image_lists_and_what_is_attached_stays_and_goes_with_it() -
         ]
 
     found = rules(*whole("a"), *whole("b"), uses=(use(runs=A),))
-    assert found == [Rule.RUNS, *[Rule.PART] * 5, *[Rule.NONE] * 6]
+    assert found == [KeepingRule.RUNS, *[KeepingRule.PART] * 5, *[KeepingRule.NONE] * 6]
 
 
 def test_a_child_that_runs_does_not_keep_the_list() -> None:
@@ -156,8 +156,8 @@ def test_a_child_that_runs_does_not_keep_the_list() -> None:
     assert rules(
         replace(image("l", "l"), children=(child.digest,)), child, uses=(use(runs=A),)
     ) == [
-        Rule.NONE,
-        Rule.RUNS,
+        KeepingRule.NONE,
+        KeepingRule.RUNS,
     ]
 
 
@@ -166,7 +166,7 @@ def test_the_unchanged_image_of_a_young_build_stays() -> None:
     young = image("a", "new", content_key(1), at=NOW)
     pair = image("b", "new", "older", content_key(2), repository="nginx")
     other = image("c", "older", repository="nginx")
-    assert rules(young, pair, other) == [Rule.YOUNG, Rule.PART, Rule.NONE]
+    assert rules(young, pair, other) == [KeepingRule.YOUNG, KeepingRule.PART, KeepingRule.NONE]
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,12 @@ def test_tags_of_gone_branches_leave_images_that_stay_for_others() -> None:
     runs = use(runs=frozenset({digest("a"), digest("b")}))
     verdicts = judge(images, (runs,), TWO_HOURS, {}, now=NOW)
     # The image of `b` has no other tags, and `c` is young.
-    assert stale_tags(verdicts, {"alive"}, ()) == {"mautic": ("2", "branch.gone.2")}
-    assert stale_tags(verdicts, {"alive"}, {"2"}) == {"mautic": ("branch.gone.2",)}
-    assert stale_tags(verdicts, {"alive", "gone"}, ()) == {}
+    assert stale_tags(verdicts, [runs], {"alive"}) == {"mautic": ("2", "branch.gone.2")}
+    used = replace(runs, tags=frozenset({"2"}))
+    assert stale_tags(verdicts, [used], {"alive"}) == {"mautic": ("branch.gone.2",)}
+    assert stale_tags(verdicts, [runs], {"alive", "gone"}) == {}
+    assert stale_tags(verdicts, [runs, use("gone")], {"alive"}) == {}
+    assert stale_tags(verdicts, [runs, use("x", slug="")], {"alive"}) == {}
 
 
 # -- histories ------------------------------------------------------------------------------------
@@ -293,7 +296,7 @@ class World:
         return found
 
     POLICIES = Policies(
-        timedelta(hours=2), (Policy("v* newest 3", "v*", newest=3), Policy("v7", "v7"))
+        timedelta(hours=2), (TagPolicy("v* newest 3", "v*", newest=3), TagPolicy("v7", "v7"))
     )
 
     def sweep(self) -> None:
