@@ -74,14 +74,14 @@ STALE = {
 
 def test_gc_lists_what_is_stale_and_removes_nothing(site: KubeEnv, planted: dict[str, str]) -> None:
     for options in ((), ("--dry-run",), ("--yes", "--dry-run")):
-        done = site.ok("gc", *ON, *options)
+        done = site.ok("gc", *ON, "--all", *options)
         header, *rows = done.stdout.splitlines()
         assert header.split() == ["branch", "age", "last", "deploy", "owner", "reason"]
         assert [row.split()[0] for row in rows] == list(STALE)
         for row, reason in zip(rows, STALE.values(), strict=True):
             assert row.endswith(f"ada@host  {reason}")
         assert "inv gc --yes" in done.stderr
-    found = json.loads(site.ok("gc", *ON, "--format", "json").stdout)["environments"]
+    found = json.loads(site.ok("gc", *ON, "--all", "--format", "json").stdout)["environments"]
     assert {item["branch"]: item["reason"] for item in found} == STALE
     assert all(is_there(site, name) for name in planted.values())
 
@@ -90,7 +90,7 @@ def test_gc_removes_what_is_stale_and_nothing_else(site: KubeEnv, planted: dict[
     # One of them is a real one, and shares its images with `main`.
     site.deploy("feature/real", FIRST)
     real = site.names("feature/real")
-    done = site.ok("gc", *ON, "--yes")
+    done = site.ok("gc", *ON, "--all", "--yes")
     for branch in (*STALE, "feature/real"):
         assert f"{branch}: " in done.stderr
         assert site.cluster.get("Namespace", site.names(branch).namespace) is None
@@ -98,7 +98,7 @@ def test_gc_removes_what_is_stale_and_nothing_else(site: KubeEnv, planted: dict[
     assert all(is_there(site, name) for branch, name in planted.items() if branch not in STALE)
     assert listed(site)[MAIN]["state"] == "running"
     assert FIRST in site.tags()
-    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+    assert "nothing to sweep away" in site.ok("gc", *ON, "--all", "--yes").stderr
 
 
 def test_gc_removes_the_tags_that_only_stale_branches_use(
@@ -108,7 +108,7 @@ def test_gc_removes_the_tags_that_only_stale_branches_use(
         site.push(tag)
         for branch in ("feature/gone", "feature/old", *(["feature/alive"] * (tag == "kept"))):
             site.push(f"branch.{site.names(branch).slug}.{tag}")
-    site.ok("gc", *ON, "--yes")
+    site.ok("gc", *ON, "--all", "--yes")
     tags = site.tags()
     assert "shared" not in tags
     assert "kept" in tags
@@ -127,20 +127,20 @@ def test_gc_removes_the_tags_of_branches_that_are_gone_and_were_never_deployed(
         site.push(tag)
     remove(site, *(planted[branch] for branch in STALE))
 
-    text = site.ok("gc", *ON).stdout
-    found = json.loads(site.ok("gc", *ON, "--format", "json").stdout)["tags"]
+    text = site.ok("gc", *ON, "--all").stdout
+    found = json.loads(site.ok("gc", *ON, "--all", "--format", "json").stdout)["tags"]
     assert site.tags() >= going | kept
     assert set(found["mautic"]) == set(found["nginx"]) == going
     assert {tuple(row.split()) for row in text.splitlines()[1:]} == {
         (image, tag) for image in ("mautic", "nginx") for tag in going
     }
 
-    done = site.ok("gc", *ON, "--yes")
+    done = site.ok("gc", *ON, "--all", "--yes")
     assert f"{2 * len(going)} removed" in done.stderr
     for image in ("mautic", "nginx"):
         assert not site.tags(image) & going
         assert site.tags(image) >= kept
-    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+    assert "nothing to sweep away" in site.ok("gc", *ON, "--all", "--yes").stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -154,7 +154,7 @@ def test_gc_that_is_ended_is_finished_by_the_next_one(
     image = f"{site.registry}/mautic@{site.push(FIRST)['mautic']}"
     branches = [f"{number.name.lower()}-{index:02}" for index in range(12)]
     names = {branch: plant(site, branch, database=image) for branch in branches}
-    process = site.start("gc", *ON, "--yes")
+    process = site.start("gc", *ON, "--all", "--yes")
     end = time.monotonic() + 60
     while len(dropping(site)) < AT_ONCE:
         assert time.monotonic() < end, dropping(site)
@@ -174,11 +174,11 @@ def test_gc_that_is_ended_is_finished_by_the_next_one(
         assert there >= untouched
     for branch in untouched:
         assert site.cluster.find("Lease", names[branch]) == []
-    done = site.ok("gc", *ON, "--yes")
+    done = site.ok("gc", *ON, "--all", "--yes")
     assert all(f"{branch}: " in done.stderr for branch in there)
     assert not [name for name in names.values() if site.cluster.get("Namespace", name)]
     assert dropping(site) == []
-    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+    assert "nothing to sweep away" in site.ok("gc", *ON, "--all", "--yes").stderr
 
 
 def dropping(site: KubeEnv) -> list[str]:
@@ -196,7 +196,7 @@ def test_gc_removes_nothing_when_the_remote_cannot_be_read(
     if what == "empty":
         git(away, "init", "--quiet", "--bare", str(remote))
     try:
-        done = site.run("gc", *ON, "--yes")
+        done = site.run("gc", *ON, "--all", "--yes")
     finally:
         shutil.rmtree(remote, ignore_errors=True)
         away.rename(remote)
@@ -226,7 +226,7 @@ def test_gc_names_what_it_could_not_remove_and_removes_the_rest(
         }
     )
     settings = site.settings(patience={"stability_seconds": 1, "turn_seconds": 3})
-    done = site.run("gc", *ON, "--yes", settings=settings)
+    done = site.run("gc", *ON, "--all", "--yes", settings=settings)
     assert done.returncode == 1
     assert "1 of 3 environments could not be removed: feature/gone" in done.stderr
     assert "ada@elsewhere" in done.stderr
@@ -236,7 +236,7 @@ def test_gc_names_what_it_could_not_remove_and_removes_the_rest(
 
 
 def test_gc_never_touches_a_protected_environment(site: KubeEnv, planted: dict[str, str]) -> None:
-    done = site.run("gc", *ON, "--yes", settings=site.settings(protected=True))
+    done = site.run("gc", *ON, "--all", "--yes", settings=site.settings(protected=True))
     assert done.returncode == 3
     assert "dev is protected" in done.stderr
     assert all(is_there(site, name) for name in planted.values())
@@ -287,7 +287,7 @@ def test_broken_namespaces_hide_and_hold_up_nobody_and_are_not_collected(
             assert refused.returncode == 1
             assert hint in refused.stderr
             assert "Traceback" not in refused.stderr
-        site.ok("gc", *ON, "--yes")
+        site.ok("gc", *ON, "--all", "--yes")
         assert site.cluster.get("Namespace", planted["feature/gone"]) is None
         assert all(is_there(site, name) for name in broken.values())
     finally:
