@@ -27,10 +27,10 @@ from tasks.core.redact import Redactor
 from tasks.core.settings import names_of_all_styles, parse
 from tasks.flows.compose.images import STORAGE
 from tasks.flows.compose.platform import LocalPlatform
-from tests.integration.build_support import forget_images, tiny_base
+from tests.integration.build_support import forget_images, shrink, tiny_base
 from tests.support.kube_cli import with_remote
 from tests.support.layerless import LONG_AGO, push, tags_of
-from tests.support.suite import ROOT, Inv, git
+from tests.support.suite import ROOT, Inv, commit_all, git
 
 NOTHING_YOUNG = {"gc": {"young_hours": 0}}
 IMAGE = f"localhost:1/x@sha256:{'a' * 64}"
@@ -220,6 +220,53 @@ def platform(
     forget_images(engine, f"localhost:{port}/")
 
 
+def on(platform: LocalPlatform, hours: int) -> dict[str, Any]:
+    """Return the settings of a run on a platform, by which what is so many hours old is young."""
+    url = f"{platform.registry}/m"
+    own = {"registry": {"kind": "oci", "url": url}, "gc": {"young_hours": hours}}
+    told = {"registry_port": platform.settings.platform.registry_port}
+    return {
+        "project": platform.settings.project,
+        "platform": told,
+        "environments": {"local": own},
+    }
+
+
+def test_after_all_branches_are_gone_neither_registry_nor_engine_has_an_image_of_them(
+    inv: Inv, checkout: Path, platform: LocalPlatform, engine: docker.DockerClient, project: str
+) -> None:
+    shrink(checkout)
+    with_remote(checkout)
+    base = tiny_base(engine, f"{project}-base")
+    url = f"{platform.registry}/m"
+    environ = {"DEBIAN_IMAGE": base, "MAUTIC_IMAGE": base}
+
+    def copies() -> list[str]:
+        found = (image["RepoTags"] or image["RepoDigests"] for image in engine.api.images())
+        return [names[0] for names in found if names and names[0].startswith(url)]
+
+    try:
+        for number in range(3):
+            git(checkout, "switch", "--quiet", "-C", f"feature/{number}")
+            for name in ("mautic", "nginx"):
+                (checkout / "docker" / name / "own" / "file").write_text(f"{project} {number}")
+            commit_all(checkout)
+            built = inv(checkout, "build", settings=on(platform, 0), env=environ)
+            assert built.returncode == 0, built.stderr
+        assert len(copies()) == 6
+        kept = inv(checkout, "gc", "--yes", settings=on(platform, 0))
+        assert "nothing to sweep away" in kept.stderr, kept.stdout
+        git(checkout, "switch", "--quiet", "main")
+        for number in range(3):
+            git(checkout, "branch", "--quiet", "-D", f"feature/{number}")
+        done = inv(checkout, "gc", "--yes", settings=on(platform, 0))
+        assert done.returncode == 0, done.stderr
+        assert copies() == []
+        assert tags_of(f"{url}/mautic") == tags_of(f"{url}/nginx") == set()
+    finally:
+        engine.images.remove(base, force=True)
+
+
 def test_gc_cleans_up_the_local_registry_and_the_engine(
     inv: Inv,
     checkout: Path,
@@ -246,10 +293,7 @@ def test_gc_cleans_up_the_local_registry_and_the_engine(
         assert found.exit_code == 0, found.output
 
     def sweep(hours: int = 2) -> CompletedProcess[str]:
-        own = {"registry": {"kind": "oci", "url": url}, "gc": {"young_hours": hours}}
-        told = {"registry_port": platform.settings.platform.registry_port}
-        settings = {"project": project, "platform": told, "environments": {"local": own}}
-        done = inv(checkout, "gc", "--yes", settings=settings)
+        done = inv(checkout, "gc", "--yes", settings=on(platform, hours))
         assert done.returncode == 0, done.stderr
         return done
 

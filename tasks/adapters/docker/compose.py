@@ -184,8 +184,10 @@ def start(runner: Runner, containers: Sequence[str]) -> None:
 
 def run_on_volumes(
     runner: Runner, container: str, image: str, words: Sequence[str], *, deadline_seconds: float
-) -> None:
-    """Run a program of an image on a container's volumes to its end, without network and rights.
+) -> str:
+    """Run a program of an image on a container's volumes to its end; return what it writes.
+
+    It has no network and no rights.
 
     Raises:
         CommandError: its exit status was not 0.
@@ -196,7 +198,7 @@ def run_on_volumes(
         *("--security-opt", "no-new-privileges:true", "--volumes-from", container),
         *("--entrypoint", words[0], image, *words[1:]),
     ]
-    runner.run(argv, deadline=deadline_seconds)
+    return runner.run(argv, deadline=deadline_seconds).stdout
 
 
 def pipe(

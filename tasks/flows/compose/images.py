@@ -14,10 +14,12 @@ from datetime import UTC, datetime
 
 from tasks.adapters.docker import compose
 from tasks.adapters.docker.engine import Container
+from tasks.adapters.files.lock import FileLock
 from tasks.core.errors import EngineError
 from tasks.core.images.retention import name_in
 from tasks.core.images.tags import IMAGES
 from tasks.flows.compose.context import ComposeContext
+from tasks.flows.compose.inspector import ComposeInspector
 from tasks.flows.registry_port import Copy
 from tasks.flows.target import Say
 
@@ -25,6 +27,7 @@ STORAGE = "/var/lib/registry/docker/registry/v2"
 QUIET_SECONDS = 600
 """Without a byte written for so long, no push is under way: the garbage collection would take the
 layers of one for garbage."""
+PUT_OFF = "put off: something was pushed"
 ASK_SECONDS = 60.0
 COLLECT_SECONDS = 1800.0
 
@@ -106,35 +109,46 @@ class ComposeImages:
             container = self._registry()
             if container is None:
                 return "the registry does not run"
-            if written := self._written():
-                return f"put off: something was pushed {written} s ago"
+            if written := self._seconds_since(self._ask(*self._newest())):
+                return f"{PUT_OFF} {written} s ago"
+            for use in ComposeInspector(self.context).image_uses():
+                if FileLock(use.where).holder():  # it may pull at any moment
+                    return f"put off: a run is changing {use.title}"
             before, configuration = self._bytes(), self._configuration(container)
             say("the registry is stopped for a moment")
             compose.stop(self.context.runner, [container.id])
             try:
-                # As locked up as the registry itself: docker/platform/compose.yaml.
-                compose.run_on_volumes(
-                    self.context.runner,
-                    container.id,
-                    container.image,
-                    ["registry", "garbage-collect", configuration],
-                    deadline_seconds=COLLECT_SECONDS,
-                )
+                # A push may have begun in between.
+                if written := self._seconds_since(self._beside(container, *self._newest())):
+                    return f"{PUT_OFF} {written} s ago"
+                self._beside(container, "registry", "garbage-collect", configuration)
             finally:
                 compose.start(self.context.runner, [container.id])
-            platform.await_registry()
+                platform.await_registry()
             freed = before - self._bytes()
         return f"{freed / 1e6:.1f} MB freed"
 
-    def _written(self) -> int:
-        """Return how many seconds ago a blob or a part of one was written; 0 if long ago."""
-        found = self._ask(
+    def _beside(self, container: Container, *words: str) -> str:
+        """Run a program on the storage of the registry, which is stopped."""
+        return compose.run_on_volumes(
+            self.context.runner,
+            container.id,
+            container.image,
+            words,
+            deadline_seconds=COLLECT_SECONDS,
+        )
+
+    def _newest(self) -> tuple[str, ...]:
+        """Return the command that tells when blobs, or parts of some, were written of late."""
+        return (
             *("find", STORAGE, "-type", "f", "(", "-name", "data", "-o", "-path", "*/_uploads/*"),
-            *(")", "-mmin", f"-{max(1, self.quiet_seconds // 60)}"),
+            *(")", "-mmin", f"-{self.quiet_seconds // 60 + 1}"),
             *("-exec", "stat", "-c", "%Y", "{}", "+"),
         )
-        newest = max(map(int, found.split()), default=0)
-        age = int(time.time()) - newest
+
+    def _seconds_since(self, told: str) -> int:
+        """Return how many seconds ago a blob was written, as told; 0 if that is long ago."""
+        age = int(time.time()) - max(map(int, told.split()), default=0)
         return max(1, age) if age < self.quiet_seconds else 0
 
     def _bytes(self) -> int:
