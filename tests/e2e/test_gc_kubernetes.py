@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tasks.adapters.registry.oci import OciRegistry
 from tasks.core.environment import State
 from tasks.core.kubernetes.manifests import PREFIX
 from tasks.core.kubernetes.record import ClusterRecord
@@ -75,8 +77,9 @@ STALE = {
 def test_gc_lists_what_is_stale_and_removes_nothing(site: KubeEnv, planted: dict[str, str]) -> None:
     for options in ((), ("--dry-run",), ("--yes", "--dry-run")):
         done = site.ok("gc", *ON, "--all", *options)
-        header, *rows = done.stdout.splitlines()
+        header = done.stdout.splitlines()[0]
         assert header.split() == ["branch", "age", "last", "deploy", "owner", "reason"]
+        rows = [row for row in done.stdout.splitlines() if "  ada@host  " in row]
         assert [row.split()[0] for row in rows] == list(STALE)
         for row, reason in zip(rows, STALE.values(), strict=True):
             assert row.endswith(f"ada@host  {reason}")
@@ -101,46 +104,62 @@ def test_gc_removes_what_is_stale_and_nothing_else(site: KubeEnv, planted: dict[
     assert "nothing to sweep away" in site.ok("gc", *ON, "--all", "--yes").stderr
 
 
-def test_gc_removes_the_tags_that_only_stale_branches_use(
-    site: KubeEnv, planted: dict[str, str]
-) -> None:
-    for tag in ("shared", "kept"):
-        site.push(tag)
-        for branch in ("feature/gone", "feature/old", *(["feature/alive"] * (tag == "kept"))):
-            site.push(f"branch.{site.names(branch).slug}.{tag}")
-    site.ok("gc", *ON, "--all", "--yes")
-    tags = site.tags()
-    assert "shared" not in tags
-    assert "kept" in tags
-    markers = {tag for tag in tags if tag.startswith("branch.")}
-    assert markers == {f"branch.{site.names('feature/alive').slug}.kept"}
-
-
-def test_gc_removes_the_tags_of_branches_that_are_gone_and_were_never_deployed(
+def test_gc_removes_images_that_no_rule_keeps_and_tags_of_gone_branches(
     site: KubeEnv, planted: dict[str, str]
 ) -> None:
     alive = site.names("feature/alive").slug
-    going = {"built", "branch.gone.built", "branch.gone-too.built"}
-    going |= {"branch.gone.both", f"branch.gone.{FIRST}"}
-    kept = {"both", f"branch.{alive}.both", "by-hand", FIRST}
-    for tag in going | kept:
-        site.push(tag)
-    remove(site, *(planted[branch] for branch in STALE))
-
-    text = site.ok("gc", *ON, "--all").stdout
-    found = json.loads(site.ok("gc", *ON, "--all", "--format", "json").stdout)["tags"]
-    assert site.tags() >= going | kept
-    assert set(found["mautic"]) == set(found["nginx"]) == going
-    assert {tuple(row.split()) for row in text.splitlines()[1:]} == {
-        (image, tag) for image in ("mautic", "nginx") for tag in going
+    tip = git(site.checkout, "rev-parse", "main")[:8]
+    images = {
+        # Of a branch that exists, of one that is gone, and of none.
+        **{"old": f"branch.{alive}.old", "built": "branch.gone.built", "by-hand": "mine"},
+        # The newest commit; what a policy keeps; and the image that runs, as another branch built.
+        **{tip: f"branch.{alive}.{tip}", "v1": "v1.0", FIRST: "branch.gone.both"},
     }
+    registry = OciRegistry(site.registry)
+    for tag, more in images.items():
+        site.push(tag)
+        for name in ("mautic", "nginx"):
+            registry.tag(name, tag, [more, "both"] if tag == FIRST else [more])
+    remove(site, *(planted[branch] for branch in STALE))
+    going = {"old", f"branch.{alive}.old", "built", "branch.gone.built", "by-hand", "mine"}
+    kept = {tip, f"branch.{alive}.{tip}", "v1", "v1.0", FIRST}
+    settings = site.settings(gc={"young_hours": 2, "keep": ["v*"]})
 
-    done = site.ok("gc", *ON, "--all", "--yes")
-    assert f"{2 * len(going)} removed" in done.stderr
-    for image in ("mautic", "nginx"):
-        assert not site.tags(image) & going
-        assert site.tags(image) >= kept
-    assert "nothing to sweep away" in site.ok("gc", *ON, "--all", "--yes").stderr
+    def sweep(*options: str) -> CompletedProcess[str]:
+        return site.ok("gc", *ON, "--all", *options, settings=settings)
+
+    told = json.loads(sweep("--format", "json").stdout)
+    found = {(image["repository"], tag): image for image in told["images"] for tag in image["tags"]}
+    for name in ("mautic", "nginx"):
+        assert {tag for tag in going | kept if found[name, tag]["goes"]} == going
+        assert [found[name, tag]["rule"] for tag in (tip, "v1", FIRST)] == ["tip", "policy", "runs"]
+        assert told["tags"][name] == ["both", "branch.gone.both"]
+    assert site.tags() >= going | kept
+    assert "removed: nothing needs it" in sweep().stdout
+    shown = sweep("--verbose").stdout
+    assert f"kept: runs in {MAIN}" in shown
+    assert "kept: is of the newest commit of " in shown
+    sweep("--yes")
+    for name in ("mautic", "nginx"):
+        assert not site.tags(name) & {*going, "both", "branch.gone.both"}
+        assert site.tags(name) >= kept
+    assert "nothing to sweep away" in sweep("--yes").stderr
+
+
+def test_gc_keeps_every_image_while_an_environment_that_shares_them_is_out_of_reach(
+    site: KubeEnv, planted: dict[str, str]
+) -> None:
+    remove(site, *(planted[branch] for branch in STALE))
+    site.push("unneeded")
+    settings = site.settings()
+    (own,) = settings["environments"].values()
+    away = {**own, "cluster": {"kind": "context", "name": "nowhere"}, "database": None}
+    settings["environments"]["qa"] = {**away, "namespace": "qa-{slug}", "host": "{slug}.qa.test"}
+    done = site.ok("gc", *ON, "--all", "--yes", settings=settings)
+    assert "its images are kept: qa: " in done.stderr
+    assert "unneeded" in site.tags()
+    site.ok("gc", *ON, "--all", "--yes")
+    assert "unneeded" not in site.tags()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
