@@ -80,7 +80,7 @@ class ImageUse:
         where: its namespace or Compose project.
         branch: its branch, or an empty string.
         slug: its slug; empty if even that is not known.
-        runs: the images that run.
+        runs: the images that run, or that a run is about to deploy.
         sleeps: those of services that are stopped, or scaled to nothing.
         releases: those of its last releases, and the one that can drop its database.
         tags: the tags that those releases were deployed as.

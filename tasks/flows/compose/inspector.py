@@ -213,7 +213,10 @@ def image_use(project: str, containers: Sequence[Container], volumes: _Volumes) 
         record = ComposeRecord.from_labels(volumes[latest]) if latest else None
     except UnreadableError as error:
         return replace(use, problem=error.message)
-    return recorded_use(use, record, held=FileLock(project).holder() is not None)
+    holder = FileLock(project).holder()
+    if holder:
+        use = replace(use, runs=use.runs | {holder.commit})
+    return recorded_use(use, record, held=holder is not None)
 
 
 def summary(

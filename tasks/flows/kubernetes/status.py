@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from tasks.adapters.kubernetes.lease import holder_of
+from tasks.adapters.kubernetes.lease import deployed_by, holder_of
 from tasks.core.environment import Owner, Release, State, observed_state
 from tasks.core.errors import UnreadableError
 from tasks.core.images.retention import ImageUse, names_in
@@ -70,6 +70,8 @@ def image_use(
         held = bool(lease and holder_of(lease, now))
     except UnreadableError as error:
         return replace(use, problem=error.message)
+    if lease and held:
+        use = replace(use, runs=use.runs | {deployed_by(lease)})
     return recorded_use(use, record, held=held, more=[record.database] if record else ())
 
 

@@ -239,8 +239,10 @@ def test_images_are_told_of_every_environment_by_workloads_lease_and_record() ->
         spec |= {} if replicas is None else {"replicas": replicas}
         cluster.objects["Deployment"].append({"metadata": {"namespace": where}, "spec": spec})
     with_lease(cluster, where, leaseDurationSeconds=30)
+    noted = {f"{PREFIX}newest-commit": "1a2b3c4d"}
+    cluster.objects["Lease"][-1]["metadata"]["annotations"] = noted
     main, qa = inspector(cluster).image_uses()
-    assert main.runs == {"sha256:3", "sha256:4", "sha256:5"}
+    assert main.runs == {"sha256:3", "sha256:4", "sha256:5", "1a2b3c4d"}
     assert main.sleeps == {"tag", "sha256:5"}
     assert main.releases == {"sha256:1", "sha256:2"}
     assert (main.tags, main.busy, main.problem) == ({"t"}, True, "")
