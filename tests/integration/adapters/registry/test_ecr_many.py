@@ -26,7 +26,7 @@ from tests.support.aws import ACCOUNT, REGION
 from tests.support.fakes_images import FakeGit
 
 IMAGES = 10_000
-GOING = 3_000
+GOING = 9_000
 ENOUGH_SECONDS = 60
 MANIFEST = '{"schemaVersion": 2, "layers": []}'
 KIND = "application/vnd.oci.image.manifest.v1+json"
