@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 
 from tasks.adapters.identity import this_checkout, this_run
@@ -109,7 +109,7 @@ class Sweep:
             private=self._target.inspector.is_private,
             slugs_of=lambda branch: self._slugs_of(sharing, branch),
             local=self._target.images,
-            unseen=_unseen(sharing),
+            unseen=unseen(sharing),
         )
 
     def _sharing(self) -> dict[str, Environment]:
@@ -145,7 +145,7 @@ def going(sweep: SweepPlan) -> Callable[[ImageUse], bool]:
     return goes
 
 
-def _unseen(sharing: dict[str, Environment]) -> str:
+def unseen(sharing: Mapping[str, Environment]) -> str:
     """Return what runs images of a registry and cannot be seen from here; empty if nothing."""
     for name, own in sharing.items():
         if own.target == "compose" and not is_loopback(own.registry.url.partition("/")[0]):

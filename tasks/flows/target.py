@@ -2,9 +2,9 @@
 
 A target has five ports: the deployer creates and changes environments, the remover removes them,
 the adopter gives them to another repository, the inspector only reads, the data port runs programs
-on what a branch has stored. Where branches share a database server, one more loads seeds into it; where
-images are in a registry of this machine, one more knows its storage. A flow gets those that it
-uses.
+on what a branch has stored. Where branches share a database server, one more loads seeds into it;
+where images are in a registry of this machine, one more knows its storage. A flow gets those that
+it uses.
 """
 
 from __future__ import annotations
