@@ -203,12 +203,7 @@ def find_image_sweep(
     )
     if sources.local is None or any(not use.slug for use in uses):
         return sweep
-    kept = {
-        name
-        for verdict in verdicts
-        if not verdict.goes
-        for name in (verdict.image.digest, *verdict.image.tags)
-    }
+    kept = {name for verdict in verdicts if not verdict.goes for name in verdict.image.names}
     copies = sources.local.copies(kept, now - sources.policies.young)
     return replace(sweep, copies=tuple(copies), garbage=sources.local.garbage())
 

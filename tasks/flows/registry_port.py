@@ -105,7 +105,7 @@ class LocalImages(Protocol):
         """Return the engine's copies that nobody needs.
 
         Args:
-            kept: digests and tags of the registry's images that are kept.
+            kept: the names (``StoredImage``) of the registry's images that are kept.
             young_before: copies that were made or named since are left alone.
         """
 

@@ -63,6 +63,12 @@ class StoredImage:
     size: int = 0
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called below the registry's path: ``mautic@sha256:…``, ``mautic:tag``."""
+        tags = (f"{self.repository}:{tag}" for tag in self.tags)
+        return (f"{self.repository}@{self.digest}", *tags)
+
+    @property
     def attached_to(self) -> str:
         """The digest of the image that it is attached to, by its manifest or tag; or empty."""
         if self.subject:

@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 
 from tasks.adapters.docker import compose
 from tasks.adapters.docker.engine import Container
-from tasks.adapters.files.lock import FileLock
+from tasks.core.environment import State
 from tasks.core.errors import EngineError
-from tasks.core.images.retention import name_in
 from tasks.core.images.tags import IMAGES
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inspector import ComposeInspector
@@ -66,14 +65,13 @@ class ComposeImages:
     def copies(self, kept: Collection[str], young_before: datetime) -> Sequence[Copy]:
         """Return the engine's copies that nobody needs; arguments as for ``LocalImages``."""
         engine = self.context.engine
-        ours = tuple(
-            f"{self.context.own.registry.url}/{name}{end}" for name in IMAGES for end in ":@"
-        )
+        path = f"{self.context.own.registry.url}/"
+        ours = tuple(f"{path}{name}{end}" for name in IMAGES for end in ":@")
         in_use = engine.images_in_use()
         found = []
         for item in engine.images():
             is_ours = item.names and all(name.startswith(ours) for name in item.names)
-            is_kept = any(name_in(name) in kept for name in item.names)
+            is_kept = any(name.removeprefix(path) in kept for name in item.names)
             if not is_ours or is_kept or item.id in in_use:
                 continue
             named_at = engine.named_at(item.id)
@@ -111,9 +109,9 @@ class ComposeImages:
                 return "the registry does not run"
             if written := self._seconds_since(self._ask(*self._newest())):
                 return f"{PUT_OFF} {written} s ago"
-            for use in ComposeInspector(self.context).image_uses():
-                if FileLock(use.where).holder():  # it may pull at any moment
-                    return f"put off: a run is changing {use.title}"
+            for found in ComposeInspector(self.context).list():
+                if found.state in {State.DEPLOYING, State.CHANGING}:  # it may pull at any moment
+                    return f"put off: a run is changing {found.title}"
             before, configuration = self._bytes(), self._configuration(container)
             say("the registry is stopped for a moment")
             compose.stop(self.context.runner, [container.id])
