@@ -36,6 +36,10 @@ _READ = ("docker/", "helm/", "tasks/")
 """Folders from which more than the images is read."""
 
 
+SHORT = 8
+"""Digits of a commit in an image's tag."""
+
+
 @dataclass(frozen=True)
 class Checkout:
     """What is checked out.
@@ -53,7 +57,7 @@ class Checkout:
     @property
     def short(self) -> str:
         """The first eight digits of the commit: GitLab's CI_COMMIT_SHORT_SHA."""
-        return self.commit[:8]
+        return self.commit[:SHORT]
 
     @property
     def tag(self) -> str:
@@ -227,7 +231,11 @@ class Git:
         return int(self._git("rev-list", "--timestamp", "--max-count=1", commit, "--").split()[0])
 
     def remote_branches(self) -> frozenset[str]:
-        """Return the branches of the remote repository.
+        """Return the branches of the remote repository; errors as for ``remote_heads``."""
+        return frozenset(self.remote_heads())
+
+    def remote_heads(self) -> dict[str, str]:
+        """Return the newest commit of every branch of the remote repository.
 
         Raises:
             InputError: there are several remotes, and nothing says which one.
@@ -242,8 +250,8 @@ class Git:
             error.message = f"the branches of {remote} cannot be read"
             error.hint = "check `git remote -v`, the network and your access, then run it again"
             raise
-        names = (line.partition(f"\t{_BRANCHES}")[2] for line in listed.split("\n"))
-        found = frozenset(filter(None, names))
+        lines = (line.partition(f"\t{_BRANCHES}") for line in listed.split("\n"))
+        found = {name: commit for commit, _, name in lines if name}
         if not found:
             raise SuiteError(
                 f"{remote} has no branches", hint=f"check `git ls-remote --heads {remote}`"
@@ -252,8 +260,20 @@ class Git:
 
     def branches(self) -> frozenset[str]:
         """Return the local branches."""
-        listed = self._git("for-each-ref", "--format=%(refname)", _BRANCHES).split("\n")
-        return frozenset(name.removeprefix(_BRANCHES) for name in listed if name)
+        return frozenset(self.heads())
+
+    def heads(self) -> dict[str, str]:
+        """Return the newest commit of every local branch."""
+        listed = self._git("for-each-ref", "--format=%(objectname) %(refname)", _BRANCHES)
+        lines = (line.partition(" ") for line in listed.split("\n"))
+        return {name.removeprefix(_BRANCHES): commit for commit, _, name in lines if name}
+
+    def was_pushed(self, branch: str) -> bool:
+        """Return whether a branch was ever seen on the remote, as far as this clone knows."""
+        if self._environ.get("CI_JOB_ID"):  # a pipeline only knows branches of the remote
+            return True
+        tracking = f"{_REMOTES}{self._remote() or _ORIGIN}/{branch}"
+        return self._run("show-ref", "--verify", "--quiet", tracking, check=False).returncode == 0
 
     def default_branch(self) -> str:
         """Return the project's default branch: of CI, else of the remote, else `main`."""

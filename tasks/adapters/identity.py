@@ -6,8 +6,9 @@ import getpass
 import os
 import socket
 from datetime import UTC, datetime
+from pathlib import Path
 
-from tasks.core.environment import Holder
+from tasks.core.environment import PIPELINE, Holder
 
 
 def user_at_host() -> str:
@@ -36,6 +37,11 @@ def this_run(action: str, commit: str = "", committed: int = 0) -> Holder:
         committed=committed,
         job=os.environ.get("CI_JOB_URL", ""),
     )
+
+
+def this_checkout(root: Path) -> str:
+    """Return which checkout this is, as user@host:folder; of all GitLab jobs the same."""
+    return PIPELINE if os.environ.get("CI_JOB_ID") else f"{user_at_host()}:{root}"
 
 
 def this_builder() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.adapters.gitlab import is_job
-from tasks.adapters.identity import this_run, user_at_host
+from tasks.adapters.identity import this_checkout, this_run, user_at_host
 from tasks.adapters.terminal.console import Console
 from tasks.app import images, wiring
 from tasks.app.paths import ROOT
@@ -23,10 +23,9 @@ from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.rehearsal import check_no_rehearsal
 from tasks.flows.build import BUILT_FROM
-from tasks.flows.cleanup import plan_cleanup, refuse_protected, run_cleanup
+from tasks.flows.cleanup import plan_cleanup, run_cleanup
 from tasks.flows.data import refuse_protected as refuse_data_change
 from tasks.flows.deploy import DeployResult, run_deploy
-from tasks.flows.gc import SweepPlan, find_sweep, run_sweep
 from tasks.flows.protection import guard, guard_tag
 from tasks.flows.registry_port import Registry
 from tasks.flows.target import (
@@ -190,6 +189,8 @@ def deploy(session: Session, request: Request) -> DeployResult:
     is_ranked = request.commit and not request.rollback
     committed = session.git.committed(request.commit) if is_ranked else 0
     me = this_run(action, request.tag, committed)
+    pushed = session.git.was_pushed(request.names.branch)
+    request = replace(request, checkout=this_checkout(ROOT), pushed=pushed)
     deployer = wiring.target(session, request.names.environment).deployer
     from tasks.app import beginning
 
@@ -317,59 +318,6 @@ class BranchCleanup:
         """Remove the environment, and return the number of removed objects."""
         me, console = this_run("cleanup"), self._session.console
         return run_cleanup(self._remover, self.plan, self._names, me=me, console=console)
-
-
-class EnvironmentSweep:
-    """The removal of environments and image tags that nobody needs any more.
-
-    Args:
-        session: the run.
-        env: what ``--env`` said.
-        dry: start nothing, not even a registry.
-
-    Attributes:
-        now: the time that expiries are compared with.
-
-    Raises:
-        RefusedError: the environment is protected.
-    """
-
-    def __init__(self, session: Session, env: str, *, dry: bool) -> None:
-        environment, own = session.environment(env)
-        refuse_protected(environment, protected=own.protected)
-        self.now = now()
-        self._session = session
-        self._environment = environment
-        target = wiring.target(session, environment)
-        self._remover, self._inspector = target.remover, target.inspector
-        self._tags = _tags(session, self._remover, environment, dry=dry)
-
-    def plan(self) -> SweepPlan:
-        """Return what would be removed. Reads only."""
-        return find_sweep(
-            self._environment,
-            self._inspector,
-            self._session.git,
-            self._names_of,
-            tags=self._tags,
-            now=self.now,
-        )
-
-    def _names_of(self, branch: str) -> Names:
-        return self._session.names_in(self._environment, branch)
-
-    def run(self, sweep: SweepPlan) -> None:
-        """Carry out the plan; errors as for ``run_sweep``."""
-        run_sweep(
-            sweep,
-            self._remover,
-            self._inspector,
-            lambda branch: wiring.settled(self._session, self._names_of(branch)),
-            tags=self._tags,
-            me=this_run("cleanup"),
-            console=self._session.console,
-            root=ROOT,
-        )
 
 
 def _tags(session: Session, remover: Remover, environment: str, *, dry: bool) -> Registry | None:

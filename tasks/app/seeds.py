@@ -27,6 +27,7 @@ from tasks.flows.seeds import (
     make_seed,
     newest_id,
     plan_seed_sweep,
+    run_seed_sweep,
     stored_seed,
 )
 from tasks.flows.views import now
@@ -61,6 +62,14 @@ def seed_sweep(session: Session) -> SeedSweep:
         return SeedSweep({})
     kept = find_seeds(seed_store(session))
     return plan_seed_sweep(kept, seed_lifetime(session), now())
+
+
+def remove_seeds(session: Session, sweep: SeedSweep) -> None:
+    """Remove the seeds of a plan, if there are any."""
+    if sweep.gone:
+        with session.console.work("remove seeds") as activity:
+            run_seed_sweep(seed_store(session), sweep)
+            activity.outcome = f"{len(sweep.gone)} removed"
 
 
 def seed_order(session: Session, source: str, contacts: int) -> SeedOrder:

@@ -10,41 +10,57 @@ if TYPE_CHECKING:
     from tasks.app.session import Session
 
 
-@task(help={"yes": "remove them; without it they are only listed"})
+@task(
+    help={
+        "yes": "remove them; without it they are only listed",
+        "all": "also environments that another checkout has deployed; they are listed anyway",
+        "verbose": "show every image with the rule that keeps it or lets it go",
+    }
+)
 def gc(
     session: Session,
     env: str = "",
     yes: bool = False,
+    all: bool = False,
+    verbose: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Remove environments whose branch is gone or time is over, gone branches' tags, old seeds."""
-    from tasks.app.environments import EnvironmentSweep
-    from tasks.app.seeds import seed_store, seed_sweep
-    from tasks.flows.seeds import SWEEP_COLUMNS, run_seed_sweep
+    """Remove environments whose branch is gone or time is over, images no rule keeps, old seeds."""
+    from tasks.app.gc import Sweep
+    from tasks.app.seeds import remove_seeds, seed_sweep
+    from tasks.flows.seeds import SWEEP_COLUMNS
     from tasks.flows.views import unreadable_lines
 
     as_json = check_format(format)
     dry = dry_run or session.dry or not yes
-    sweeping = EnvironmentSweep(session, env, dry=dry)
+    sweeping = Sweep(session, env, everybody=all, dry=dry)
     sweep = sweeping.plan()
     seeds = seed_sweep(session)
     for line in unreadable_lines(sweep.unreadable):
         session.console.warn(line)
+    tables = [] if as_json else [*sweep.tables(sweeping.now)]
+    for columns, rows in tables:
+        session.console.table(columns, rows)
+    failure = None if dry else sweeping.run(sweep)
+    # Planned only now, since the environments that are gone keep none.
+    images = sweeping.plan_images(sweep)
+    for line in images.problems:
+        session.console.warn(f"its images are kept: {line}")
     if as_json:
-        session.console.json({**sweep.as_dict(), "seeds": dict(seeds.gone)})
+        session.console.json({**sweep.as_dict(), **images.as_dict(), "seeds": dict(seeds.gone)})
     else:
-        for columns, rows in sweep.tables(sweeping.now):
-            session.console.table(columns, rows)
+        tables = [*images.tables(details=verbose)]
         if seeds.gone:
-            session.console.table(SWEEP_COLUMNS, list(seeds.gone.items()))
-    if not sweep.steps and not seeds.steps:
+            tables.append((SWEEP_COLUMNS, list(seeds.gone.items())))
+        for columns, rows in tables:
+            session.console.table(columns, rows)
+    if not sweep.steps and not images.steps and not seeds.steps:
         session.console.say(f"{sweep.environment}: nothing to sweep away")
     elif dry:
         session.console.say("nothing was removed; to remove them: inv gc --yes")
     else:
-        sweeping.run(sweep)
-        if seeds.gone:
-            with session.console.work("remove seeds") as activity:
-                run_seed_sweep(seed_store(session), seeds)
-                activity.outcome = f"{len(seeds.gone)} removed"
+        sweeping.run_images(images)
+        remove_seeds(session, seeds)
+    if failure:
+        raise failure

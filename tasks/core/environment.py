@@ -26,6 +26,9 @@ HISTORY_MAX = 10
 """Successful deployments that are remembered for `inv rollback`."""
 
 
+PIPELINE = "CI"
+"""What stands for the checkout of a pipeline's job: the next job has another one."""
+
 ADOPT = "inv adopt --from FORMER"
 """The command for a user whose repository's address differs from an environment's."""
 
@@ -96,6 +99,9 @@ class Release:
         owner: the user who deployed it, user@host.
         deployed_at: ISO 8601, UTC.
         migration: the newest migration that its code has; empty if that is unknown.
+        checkout: the checkout that deployed it, user@host:folder, or ``PIPELINE``; empty if that
+            is unknown.
+        pushed: whether its branch had been seen on the remote by then; None if that is unknown.
     """
 
     tag: str
@@ -105,6 +111,8 @@ class Release:
     owner: str
     deployed_at: str
     migration: str = ""
+    checkout: str = ""
+    pushed: bool | None = None
 
     def same_images(self, other: Release) -> bool:
         """Return True if both run the same images."""

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from tasks.core.environment_data import CHOICE
 from tasks.core.errors import InputError
 from tasks.core.images.findings import IGNORED, parse_ignored
+from tasks.core.images.retention import POLICY
 from tasks.core.names import PROJECT_MAX
 
 _NAME = r"^[a-z][a-z0-9-]{0,19}$"
@@ -67,6 +68,8 @@ PATTERNS = {
     _DOMAIN: "must be the prefix of the user pool's domain at Amazon, or a domain of its own",
     IGNORED: "must be the finding, the last day and the reason: CVE-2026-1234 until 2026-12-31: "
     "only in a tool that we do not run",
+    POLICY: "must be a tag's pattern, alone, with its number or with its time: v*, "
+    "v* newest 20, v* for 90d",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
     _VERSION: "must be a version: 8.4",
@@ -107,6 +110,7 @@ InstanceName = Annotated[
 ImagePath = Annotated[str, StringConstraints(pattern=_PATH)]
 SecretArn = Annotated[str, StringConstraints(pattern=_ARN)]
 IgnoredText = Annotated[str, StringConstraints(pattern=IGNORED), AfterValidator(_of_a_day)]
+KeepText = Annotated[str, StringConstraints(pattern=POLICY)]
 UserPoolArn = Annotated[str, StringConstraints(pattern=_POOL)]
 PoolClient = Annotated[str, StringConstraints(pattern=_CLIENT)]
 PoolDomain = Annotated[str, StringConstraints(pattern=_DOMAIN)]
@@ -133,7 +137,8 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-_HOURS = {"h": 1, "d": 24, "w": 168}
+HOURS = {"h": 1, "d": 24, "w": 168}
+"""The hours of each unit of a duration."""
 
 
 def hours_of(duration: str) -> int:
@@ -144,4 +149,4 @@ def hours_of(duration: str) -> int:
     """
     if not re.fullmatch(_DURATION, duration):
         raise InputError(f"{duration!r} {PATTERNS[_DURATION]}")
-    return int(duration[:-1]) * _HOURS[duration[-1]]
+    return int(duration[:-1]) * HOURS[duration[-1]]

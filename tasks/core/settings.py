@@ -43,6 +43,7 @@ from tasks.core.names import (
 from tasks.core.repository import canonical
 from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_origins
 from tasks.core.setting_door import DoorOidc
+from tasks.core.setting_gc import GcChoice, GcSettings
 from tasks.core.setting_limits import Limits
 from tasks.core.setting_rds import RdsSnapshotSettings, SnapshotsChoice
 from tasks.core.setting_seeds import SeedSettings
@@ -405,6 +406,7 @@ class Environment(Strict):
     )
     rds_snapshots: SnapshotsChoice = RdsSnapshotSettings()
     patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
+    gc: GcChoice = GcSettings()
     limits: Limits = Field(Limits(), description="Compose only.")
 
     @property

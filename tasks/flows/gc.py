@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tasks.adapters.git import Git
 from tasks.adapters.terminal.console import Activity, Console
-from tasks.core.environment import Holder, State, parse_moment
+from tasks.core.environment import PIPELINE, Holder, State, parse_moment
 from tasks.core.errors import SuiteError, UnreadableError
-from tasks.core.images.tags import IMAGES, removable
-from tasks.core.images.tags import slugs as slugs_of
-from tasks.core.names import Names, is_branch
+from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.rehearsal import is_rehearsal
 from tasks.core.repository import is_same
-from tasks.flows.cleanup import (
-    Tags,
-    plan_cleanup,
-    plan_images,
-    plan_tags,
-    remove,
-    run_cleanup,
-)
+from tasks.flows.cleanup import plan_cleanup, run_cleanup
 from tasks.flows.target import EnvironmentSummary, Inspector, RemovalPlan, Remover, owner_of
 from tasks.flows.views import since
 
@@ -39,7 +29,7 @@ SPARED = frozenset({State.DEPLOYING, State.CHANGING, State.UNREADABLE})
 MISNAMED = "its namespace is not what the naming rule gives its branch"
 
 COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
-TAG_COLUMNS = ("image", "tag of a branch that is gone")
+OTHERS_COLUMNS = (*COLUMNS[:-1], "deployed from", "reason; removed with --all")
 
 
 @dataclass(frozen=True)
@@ -51,20 +41,24 @@ class StaleEnvironment:
 
 
 @dataclass(frozen=True)
-class LeftoverTags:
-    """Image tags of deleted branches that were built, but have no environment.
+class Sweeper:
+    """Who sweeps, and what of.
 
     Attributes:
-        repository: their repository.
-        slugs: the slugs of the branches.
-        tags: the tags that nothing else uses, in the order of removal.
-        used: tags that any environment uses; they are kept.
+        repository: only environments of this repository are removed.
+        checkout: this checkout (``Release``).
+        everybody: whether those that another checkout has deployed are removed, too.
+        young: for how long after its deploy no environment is taken for left over.
     """
 
     repository: str
-    slugs: frozenset[str]
-    tags: tuple[str, ...]
-    used: frozenset[str]
+    checkout: str
+    everybody: bool
+    young: timedelta
+
+    def owns(self, found: EnvironmentSummary) -> bool:
+        """Return True if this checkout has deployed an environment, or a pipeline has."""
+        return found.checkout in {self.checkout, PIPELINE}
 
 
 @dataclass(frozen=True)
@@ -73,13 +67,13 @@ class SweepPlan:
 
     Attributes:
         environment: its name in invoke.yaml.
-        leftovers: image tags that no environment's clean-up will remove.
-        unreadable: environments that cannot be read; they are kept, with their tags.
+        others: stale ones that another checkout has deployed, or nobody knows which; they stay.
+        unreadable: environments that cannot be read; they are kept, with their images.
     """
 
     environment: str
     stale: tuple[StaleEnvironment, ...]
-    leftovers: tuple[LeftoverTags, ...] = ()
+    others: tuple[StaleEnvironment, ...] = ()
     unreadable: tuple[EnvironmentSummary, ...] = ()
 
     @property
@@ -89,63 +83,50 @@ class SweepPlan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """One step per environment, and one per repository with tags to be removed."""
-        return (
-            *(
-                Step("remove", f"environment {item.summary.title}", item.reason)
-                for item in self.stale
-            ),
-            *(
-                Step("remove", f"image tags of {each.repository}", ", ".join(each.tags))
-                for each in self.leftovers
-            ),
+        """One step per environment."""
+        return tuple(
+            Step("remove", f"environment {item.summary.title}", item.reason) for item in self.stale
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
-        stale = [{**asdict(item.summary), "reason": item.reason} for item in self.stale]
-        tags = {each.repository: list(each.tags) for each in self.leftovers}
-        unreadable = [asdict(item) for item in self.unreadable]
+        stale, others = (
+            [{**asdict(item.summary), "reason": item.reason} for item in items]
+            for items in (self.stale, self.others)
+        )
         return {
             "title": self.title,
             "environments": stale,
-            "tags": tags,
-            "unreadable": unreadable,
+            "others": others,
+            "unreadable": [asdict(item) for item in self.unreadable],
         }
 
     def tables(self, now: datetime) -> Iterator[tuple[Sequence[str], list[tuple[str, ...]]]]:
-        """Yield columns and rows of the environments and of the tags, if there are any."""
+        """Yield columns and rows of the environments, if there are any."""
         if self.stale:
-            yield COLUMNS, self.rows(now)
-        if self.leftovers:
-            yield TAG_COLUMNS, self.tag_rows()
+            yield COLUMNS, [_row(item, now) for item in self.stale]
+        if self.others:
+            rows = [
+                (*row[:-1], item.summary.checkout or "not known", row[-1])
+                for item in self.others
+                for row in [_row(item, now)]
+            ]
+            yield OTHERS_COLUMNS, rows
 
-    def rows(self, now: datetime) -> list[tuple[str, ...]]:
-        """Return the environments as rows: branch, age, last deploy, owner, reason."""
-        return [
-            (
-                item.summary.title,
-                since(item.summary.created_at, now),
-                since(item.summary.deployed_at, now),
-                item.summary.owner or "-",
-                item.reason,
-            )
-            for item in self.stale
-        ]
 
-    def tag_rows(self) -> list[tuple[str, ...]]:
-        """Return the image tags as rows: repository, tag."""
-        return [(each.repository, tag) for each in self.leftovers for tag in each.tags]
+def _row(item: StaleEnvironment, now: datetime) -> tuple[str, ...]:
+    """Return an environment as a row: branch, age, last deploy, owner, reason."""
+    return (
+        item.summary.title,
+        since(item.summary.created_at, now),
+        since(item.summary.deployed_at, now),
+        item.summary.owner or "-",
+        item.reason,
+    )
 
 
 def find_sweep(
-    environment: str,
-    inspector: Inspector,
-    git: Git,
-    names_of: Callable[[str], Names],
-    *,
-    tags: Tags | None,
-    now: datetime,
+    environment: str, inspector: Inspector, git: Git, sweeper: Sweeper, *, now: datetime
 ) -> SweepPlan:
     """Return the plan of a sweep. Reads only.
 
@@ -153,32 +134,53 @@ def find_sweep(
         environment: the environment's name.
         inspector: lists the environments.
         git: lists the branches.
-        names_of: returns a branch's names.
-        tags: the registry, or None if it is empty.
+        sweeper: who sweeps.
         now: the present time.
 
     Raises:
-        SuiteError: the target, the registry or the remote cannot be read.
+        SuiteError: the target or the remote cannot be read.
     """
-    # Read before the branches, so that one that is pushed and built now is not taken for deleted.
-    found = {repository: tags.tags(repository) for repository in IMAGES} if tags else {}
-    branches = git.remote_branches() | (git.branches() if inspector.is_private else frozenset())
-    repository = git.repository()
-    swept = inspector.list(repository)
-    there = [item for item in swept if item.state is not State.MISNAMED]
-    sweep = plan_sweep(environment, swept, repository=repository, branches=branches, now=now)
-    # Anybody may have pushed a branch whose name the suite refuses: it has no environment.
-    known = {*branches, *(item.branch for item in there)}
-    slugs = {each for branch in filter(is_branch, known) for each in names_of(branch).slugs}
-    return replace(sweep, leftovers=plan_leftovers(found, there, slugs))
+    # Read before the environments, so that one whose branch is pushed and deployed now is not
+    # taken for left over.
+    branches = Branches(git.remote_branches(), git.branches(), private=inspector.is_private)
+    found = inspector.list(sweeper.repository)
+    return plan_sweep(environment, found, sweeper, branches, now=now)
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The branches that exist.
+
+    Attributes:
+        remote: those of the remote.
+        local: those of this clone.
+        private: whether environments are on this machine alone, so that a branch of this clone
+            counts, whether it was ever pushed or not.
+    """
+
+    remote: Collection[str]
+    local: Collection[str]
+    private: bool
+
+    def lack(self, found: EnvironmentSummary, sweeper: Sweeper) -> bool:
+        """Return True if an environment's branch is gone.
+
+        One that was never seen on the remote is not gone from there: whether it still exists, only
+        the clone that has deployed it knows.
+        """
+        if found.branch in self.remote:
+            return False
+        if found.pushed is False:
+            return found.checkout == sweeper.checkout and found.branch not in self.local
+        return not (self.private and found.branch in self.local)
 
 
 def plan_sweep(
     environment: str,
     found: Sequence[EnvironmentSummary],
+    sweeper: Sweeper,
+    branches: Branches,
     *,
-    repository: str,
-    branches: Collection[str],
     now: datetime,
 ) -> SweepPlan:
     """Return the plan to remove environments: expired, misnamed, of deleted branches.
@@ -186,53 +188,38 @@ def plan_sweep(
     Args:
         environment: the environment's name.
         found: all environments.
-        repository: only environments of this repository are removed.
+        sweeper: who sweeps.
         branches: the branches that exist.
         now: the present time.
     """
-    stale = []
+    stale: list[StaleEnvironment] = []
+    others: list[StaleEnvironment] = []
     for item in found:
-        if not is_same(item.repository, repository) or item.state in SPARED:
+        if not is_same(item.repository, sweeper.repository) or item.state in SPARED:
             continue
         reasons = []
-        if item.branch not in branches and not is_rehearsal(item.branch):
+        is_gone = branches.lack(item, sweeper) and not is_rehearsal(item.branch)
+        if is_gone and not _is_young(item, sweeper.young, now):
             reasons.append("its branch is gone")
         if item.state is State.MISNAMED:
             reasons.append(MISNAMED)
         if item.expires_at and parse_moment(item.expires_at) <= now:
             reasons.append("its time is over")
         if reasons:
-            stale.append(StaleEnvironment(item, " and ".join(reasons)))
+            is_ours = sweeper.everybody or sweeper.owns(item)
+            (stale if is_ours else others).append(StaleEnvironment(item, " and ".join(reasons)))
     return SweepPlan(
-        environment, tuple(stale), unreadable=tuple(item for item in found if item.problem)
+        environment,
+        tuple(stale),
+        tuple(others),
+        unreadable=tuple(item for item in found if item.problem),
     )
 
 
-def plan_leftovers(
-    found: Mapping[str, Mapping[str, str]],
-    there: Sequence[EnvironmentSummary],
-    slugs: Collection[str],
-) -> tuple[LeftoverTags, ...]:
-    """Return the image tags of deleted branches that have no environment.
-
-    Those of a branch with an environment are removed by its clean-up.
-
-    Args:
-        found: every tag with its digest, by repository, read before the branches.
-        there: all environments. If one cannot be read and does not even tell its slug, any tag may
-            be its own, and none is removed.
-        slugs: the slugs of the branches that exist or have an environment.
-    """
-    if any(not item.slug for item in there):
-        return ()
-    kept = {*slugs, *(item.slug for item in there)}
-    used = frozenset(item.tag for item in there)
-    leftovers = []
-    for repository, tags in found.items():
-        gone = slugs_of(tags) - kept
-        if going := removable(tags, *gone, used=used):
-            leftovers.append(LeftoverTags(repository, gone, going, used))
-    return tuple(leftovers)
+def _is_young(item: EnvironmentSummary, young: timedelta, now: datetime) -> bool:
+    """Return True if an environment was deployed, or at least made, a short while ago."""
+    moment = item.deployed_at or item.created_at
+    return bool(moment) and now - parse_moment(moment) < young
 
 
 def run_sweep(
@@ -241,19 +228,19 @@ def run_sweep(
     inspector: Inspector,
     names_of: Callable[[str], Names],
     *,
-    tags: Tags | None,
     me: Holder,
     console: Console,
     root: Path,
 ) -> None:
-    """Remove environments in parallel, each independently of the others; then image tags.
+    """Remove environments in parallel, each independently of the others.
+
+    Their images are left to the sweep of images, which follows.
 
     Args:
         sweep: the plan.
         remover: removes environments.
         inspector: lists environments.
         names_of: returns a branch's names.
-        tags: the registry, or None if it is empty.
         me: this run, as the holder of the environments' locks.
         console: shows progress.
         root: the checkout.
@@ -261,31 +248,9 @@ def run_sweep(
     Raises:
         SuiteError: some could not be removed; the message names them.
     """
-    failure: SuiteError | None = None
     if sweep.stale:
-        try:
-            clean_ups = _CleanUps(remover, inspector, names_of, tags, me, root)
-            _remove_stale(sweep.stale, clean_ups, remover.parallel_removals, console)
-        except SuiteError as error:
-            failure = error
-    if sweep.leftovers and tags:
-        with console.work("remove image tags") as activity:
-            removed = _remove_leftovers(sweep.leftovers, tags, activity.line)
-            activity.outcome = f"{removed} removed"
-    if failure:
-        raise failure
-
-
-def _remove_leftovers(
-    leftovers: Sequence[LeftoverTags], tags: Tags, say: Callable[[str], None]
-) -> int:
-    """Remove image tags, unless something uses them since the plan was made."""
-    going = {}
-    for each in leftovers:
-        now = removable(tags.tags(each.repository), *each.slugs, used=each.used)
-        going[each.repository] = [tag for tag in now if tag in each.tags]
-    remove(plan_tags("remove image tags", tags, going), say)
-    return sum(map(len, going.values()))
+        clean_ups = _CleanUps(remover, inspector, names_of, me, root)
+        _remove_stale(sweep.stale, clean_ups, remover.parallel_removals, console)
 
 
 @dataclass(frozen=True)
@@ -295,11 +260,8 @@ class _CleanUps:
     remover: Remover
     inspector: Inspector
     names_of: Callable[[str], Names]
-    tags: Tags | None
     me: Holder
     root: Path
-    # Two branches may share a tag, which only the second clean-up may remove.
-    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, item: StaleEnvironment, activity: Activity) -> int:
         """Remove one environment; return the number of removed objects."""
@@ -320,9 +282,7 @@ class _CleanUps:
             )
 
         console = _Prefixed(names.branch, activity)
-        removed = run_cleanup(self.remover, plan, names, me=self.me, console=console)
-        with self.one_at_a_time:
-            return removed + remove(plan_images(self.tags, names), lambda _: None)
+        return run_cleanup(self.remover, plan, names, me=self.me, console=console)
 
 
 def _remove_stale(

@@ -1,13 +1,17 @@
-"""The port of an environment's image registry, for builds, deploys and clean-ups."""
+"""The ports of images: an environment's registry, and what this machine has of it besides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tasks.adapters.registry.attachments import Attachment
+    from tasks.core.images.retention import StoredImage
 
 
 class Registry(Protocol):
@@ -57,8 +61,63 @@ class Registry(Protocol):
     def delete_tags(self, repository: str, tags: Sequence[str]) -> int:
         """Delete tags in this order, ignoring missing ones; return the number of deleted tags."""
 
+    def stored(
+        self, repository: str, times: Mapping[str, datetime] | None = None
+    ) -> list[StoredImage]:
+        """Return every manifest of a repository, as far as the registry tells of them.
+
+        Args:
+            times: when each was pushed, by its digest, where that is known besides.
+        """
+
+    def delete_images(self, repository: str, digests: Sequence[str]) -> int:
+        """Delete manifests with all their tags, ignoring missing ones; return how many went."""
+
     def attach(self, repository: str, digest: str, files: Sequence[Attachment]) -> None:
         """Attach files to an image, in place of those that were attached to it before."""
 
     def attached(self, repository: str, digest: str) -> list[Attachment]:
         """Return the files that are attached to an image; none if nothing ever was."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The engine's own copy of an image.
+
+    Attributes:
+        id: the engine's id of it.
+        names: all its names.
+        size: bytes.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    size: int
+
+
+class LocalImages(Protocol):
+    """What this machine has of images: its own registry's storage, and its engine's copies."""
+
+    def push_times(self, repository: str) -> Mapping[str, datetime]:
+        """Return when each manifest of a repository was pushed or tagged last, by its digest."""
+
+    def copies(self, kept: Collection[str], young_before: datetime) -> Sequence[Copy]:
+        """Return the engine's copies that nobody needs.
+
+        Args:
+            kept: the names (``StoredImage``) of the registry's images that are kept.
+            young_before: copies that were made or named since are left alone.
+        """
+
+    def remove_copy(self, copy: Copy) -> None:
+        """Remove a copy, unless a container has begun to use it."""
+
+    def garbage(self) -> int:
+        """Return the number of blobs that no manifest of the local registry names."""
+
+    def collect(self, say: Callable[[str], None]) -> str:
+        """Run the local registry's garbage collection, unless a push is under way.
+
+        Returns:
+            What was done, in a few words.
+        """

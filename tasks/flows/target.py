@@ -2,8 +2,9 @@
 
 A target has five ports: the deployer creates and changes environments, the remover removes them,
 the adopter gives them to another repository, the inspector only reads, the data port runs programs
-on what a branch has stored. Where branches share a database server, one more loads seeds into it. A
-flow gets those that it uses.
+on what a branch has stored. Where branches share a database server, one more loads seeds into it;
+where images are in a registry of this machine, one more knows its storage. A flow gets those that
+it uses.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from tasks.core import door
 from tasks.core.environment import Holder, Owner, Record, Release, State
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
 from tasks.core.errors import InputError, RefusedError
+from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.points import Migrations, Point
 from tasks.core.server_snapshots import SnapshotOrder
 from tasks.core.settings import Environment
+from tasks.flows.registry_port import LocalImages
 from tasks.flows.server_snapshots import ServerSnapshots
 
 # -- deploying ------------------------------------------------------------------------------------
@@ -49,6 +52,8 @@ class Request:
         keep_data: whether a rollback leaves the data as it is, whatever has migrated it.
         restore: the snapshot that it puts in the place of the data, once that is found.
         server: takes snapshots of the whole server; None where none are taken.
+        checkout: the checkout that deploys (``Release``).
+        pushed: whether the branch was ever seen on the remote; None if that is unknown.
     """
 
     names: Names
@@ -65,6 +70,8 @@ class Request:
     keep_data: bool = False
     restore: Point | None = None
     server: ServerSnapshots | None = field(default=None, compare=False)
+    checkout: str = ""
+    pushed: bool | None = None
 
     def snapshot(self, record: Record | None, release: Release) -> SnapshotOrder | None:
         """Return the snapshot of the server that has to be taken before a release, or None.
@@ -124,7 +131,13 @@ class Request:
             images = find_images(self.tag)
             earlier = Release(self.tag, self.commit, images["mautic"], images["nginx"], "", "")
         deployed_at = datetime.now(UTC).isoformat(timespec="seconds")
-        return replace(earlier, owner=self.deployed_by, deployed_at=deployed_at)
+        return replace(
+            earlier,
+            owner=self.deployed_by,
+            deployed_at=deployed_at,
+            checkout=self.checkout,
+            pushed=self.pushed,
+        )
 
     def _earlier(self, record: Record | None) -> Release | None:
         """Return the recorded release that a rollback deploys, or None if its tag is not recorded.
@@ -480,6 +493,8 @@ class EnvironmentSummary:
         expires_at: when it expires.
         namespace: of one that cannot be read or is misnamed, its namespace or Compose project.
         problem: why it cannot be read, or an empty string.
+        checkout: the checkout that deployed it last (``Release``); empty if that is unknown.
+        pushed: whether its branch had been seen on the remote by then; None if that is unknown.
     """
 
     branch: str
@@ -495,6 +510,8 @@ class EnvironmentSummary:
     expires_at: str
     namespace: str = ""
     problem: str = ""
+    checkout: str = ""
+    pushed: bool | None = None
 
     @property
     def title(self) -> str:
@@ -536,7 +553,7 @@ def _bare(namespace: str, owner: Mapping[str, str], state: State) -> Environment
     nothing = dict.fromkeys(
         ("url", "tag", "commit", "owner", "created_at", "deployed_at", "expires_at"), ""
     )
-    return EnvironmentSummary(**known, **nothing, state=state, namespace=namespace)
+    return EnvironmentSummary(**known, **nothing, state=state, namespace=namespace, pushed=None)
 
 
 def summarize(
@@ -563,6 +580,30 @@ def summarize(
         created_at=created_at,
         deployed_at=current.deployed_at if current else "",
         expires_at=record.expires_at if record else "",
+        checkout=current.checkout if current else "",
+        pushed=current.pushed if current else None,
+    )
+
+
+def recorded_use(
+    use: ImageUse, record: Record | None, *, held: bool, more: Iterable[str] = ()
+) -> ImageUse:
+    """Return what an environment names of images, with what its record names.
+
+    Args:
+        use: what its services name.
+        record: its record, or None.
+        held: whether a run holds its lock.
+        more: further images that it names.
+    """
+    history = record.history if record else ()
+    images = [image for release in history for image in (release.mautic, release.nginx)]
+    return replace(
+        use,
+        releases=names_in([*images, *more]),
+        tags=frozenset(release.tag for release in history),
+        # What an interrupted deploy was about to run is named by nothing yet.
+        busy=held or (record is not None and record.state is State.DEPLOYING),
     )
 
 
@@ -598,6 +639,12 @@ class Inspector(Protocol):
 
         Args:
             repository: add those of this repository that have not; empty for none.
+        """
+
+    def image_uses(self) -> Sequence[ImageUse]:
+        """Return what every environment there is names of images, whosever it is.
+
+        One that cannot be read is told with its problem.
         """
 
     def find_names(self, candidates: Sequence[Names]) -> Names:
@@ -709,6 +756,7 @@ class Target(Generic[P]):
 
     Attributes:
         seeds: what loads seeds, where branches share a server.
+        images: this machine's images, where the registry is its own.
     """
 
     deployer: Deployer[P]
@@ -717,3 +765,4 @@ class Target(Generic[P]):
     inspector: Inspector
     data: DataPort
     seeds: SeedServer | None = None
+    images: LocalImages | None = None

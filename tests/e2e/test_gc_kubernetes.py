@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tasks.adapters.registry.oci import OciRegistry
 from tasks.core.environment import State
 from tasks.core.kubernetes.manifests import PREFIX
 from tasks.core.kubernetes.record import ClusterRecord
@@ -74,14 +76,15 @@ STALE = {
 
 def test_gc_lists_what_is_stale_and_removes_nothing(site: KubeEnv, planted: dict[str, str]) -> None:
     for options in ((), ("--dry-run",), ("--yes", "--dry-run")):
-        done = site.ok("gc", *ON, *options)
-        header, *rows = done.stdout.splitlines()
+        done = site.ok("gc", *ON, "--all", *options)
+        header = done.stdout.splitlines()[0]
         assert header.split() == ["branch", "age", "last", "deploy", "owner", "reason"]
+        rows = [row for row in done.stdout.splitlines() if "  ada@host  " in row]
         assert [row.split()[0] for row in rows] == list(STALE)
         for row, reason in zip(rows, STALE.values(), strict=True):
             assert row.endswith(f"ada@host  {reason}")
         assert "inv gc --yes" in done.stderr
-    found = json.loads(site.ok("gc", *ON, "--format", "json").stdout)["environments"]
+    found = json.loads(site.ok("gc", *ON, "--all", "--format", "json").stdout)["environments"]
     assert {item["branch"]: item["reason"] for item in found} == STALE
     assert all(is_there(site, name) for name in planted.values())
 
@@ -90,7 +93,7 @@ def test_gc_removes_what_is_stale_and_nothing_else(site: KubeEnv, planted: dict[
     # One of them is a real one, and shares its images with `main`.
     site.deploy("feature/real", FIRST)
     real = site.names("feature/real")
-    done = site.ok("gc", *ON, "--yes")
+    done = site.ok("gc", *ON, "--all", "--yes")
     for branch in (*STALE, "feature/real"):
         assert f"{branch}: " in done.stderr
         assert site.cluster.get("Namespace", site.names(branch).namespace) is None
@@ -98,49 +101,65 @@ def test_gc_removes_what_is_stale_and_nothing_else(site: KubeEnv, planted: dict[
     assert all(is_there(site, name) for branch, name in planted.items() if branch not in STALE)
     assert listed(site)[MAIN]["state"] == "running"
     assert FIRST in site.tags()
-    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+    assert "nothing to sweep away" in site.ok("gc", *ON, "--all", "--yes").stderr
 
 
-def test_gc_removes_the_tags_that_only_stale_branches_use(
-    site: KubeEnv, planted: dict[str, str]
-) -> None:
-    for tag in ("shared", "kept"):
-        site.push(tag)
-        for branch in ("feature/gone", "feature/old", *(["feature/alive"] * (tag == "kept"))):
-            site.push(f"branch.{site.names(branch).slug}.{tag}")
-    site.ok("gc", *ON, "--yes")
-    tags = site.tags()
-    assert "shared" not in tags
-    assert "kept" in tags
-    markers = {tag for tag in tags if tag.startswith("branch.")}
-    assert markers == {f"branch.{site.names('feature/alive').slug}.kept"}
-
-
-def test_gc_removes_the_tags_of_branches_that_are_gone_and_were_never_deployed(
+def test_gc_removes_images_that_no_rule_keeps_and_tags_of_gone_branches(
     site: KubeEnv, planted: dict[str, str]
 ) -> None:
     alive = site.names("feature/alive").slug
-    going = {"built", "branch.gone.built", "branch.gone-too.built"}
-    going |= {"branch.gone.both", f"branch.gone.{FIRST}"}
-    kept = {"both", f"branch.{alive}.both", "by-hand", FIRST}
-    for tag in going | kept:
-        site.push(tag)
-    remove(site, *(planted[branch] for branch in STALE))
-
-    text = site.ok("gc", *ON).stdout
-    found = json.loads(site.ok("gc", *ON, "--format", "json").stdout)["tags"]
-    assert site.tags() >= going | kept
-    assert set(found["mautic"]) == set(found["nginx"]) == going
-    assert {tuple(row.split()) for row in text.splitlines()[1:]} == {
-        (image, tag) for image in ("mautic", "nginx") for tag in going
+    tip = git(site.checkout, "rev-parse", "main")[:8]
+    images = {
+        # Of a branch that exists, of one that is gone, and of none.
+        **{"old": f"branch.{alive}.old", "built": "branch.gone.built", "by-hand": "mine"},
+        # The newest commit; what a policy keeps; and the image that runs, as another branch built.
+        **{tip: f"branch.{alive}.{tip}", "v1": "v1.0", FIRST: "branch.gone.both"},
     }
+    registry = OciRegistry(site.registry)
+    for tag, more in images.items():
+        site.push(tag)
+        for name in ("mautic", "nginx"):
+            registry.tag(name, tag, [more, "both"] if tag == FIRST else [more])
+    remove(site, *(planted[branch] for branch in STALE))
+    going = {"old", f"branch.{alive}.old", "built", "branch.gone.built", "by-hand", "mine"}
+    kept = {tip, f"branch.{alive}.{tip}", "v1", "v1.0", FIRST}
+    settings = site.settings(gc={"young_hours": 2, "keep": ["v*"]})
 
-    done = site.ok("gc", *ON, "--yes")
-    assert f"{2 * len(going)} removed" in done.stderr
-    for image in ("mautic", "nginx"):
-        assert not site.tags(image) & going
-        assert site.tags(image) >= kept
-    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+    def sweep(*options: str) -> CompletedProcess[str]:
+        return site.ok("gc", *ON, "--all", *options, settings=settings)
+
+    told = json.loads(sweep("--format", "json").stdout)
+    found = {(image["repository"], tag): image for image in told["images"] for tag in image["tags"]}
+    for name in ("mautic", "nginx"):
+        assert {tag for tag in going | kept if found[name, tag]["goes"]} == going
+        assert [found[name, tag]["rule"] for tag in (tip, "v1", FIRST)] == ["tip", "policy", "runs"]
+        assert told["tags"][name] == ["both", "branch.gone.both"]
+    assert site.tags() >= going | kept
+    assert "removed: nothing needs it" in sweep().stdout
+    shown = sweep("--verbose").stdout
+    assert f"kept: runs in {MAIN}" in shown
+    assert "kept: is of the newest commit of " in shown
+    sweep("--yes")
+    for name in ("mautic", "nginx"):
+        assert not site.tags(name) & {*going, "both", "branch.gone.both"}
+        assert site.tags(name) >= kept
+    assert "nothing to sweep away" in sweep("--yes").stderr
+
+
+def test_gc_keeps_every_image_while_an_environment_that_shares_them_is_out_of_reach(
+    site: KubeEnv, planted: dict[str, str]
+) -> None:
+    remove(site, *(planted[branch] for branch in STALE))
+    site.push("unneeded")
+    settings = site.settings()
+    (own,) = settings["environments"].values()
+    away = {**own, "cluster": {"kind": "context", "name": "nowhere"}, "database": None}
+    settings["environments"]["qa"] = {**away, "namespace": "qa-{slug}", "host": "{slug}.qa.test"}
+    done = site.ok("gc", *ON, "--all", "--yes", settings=settings)
+    assert "its images are kept: qa: " in done.stderr
+    assert "unneeded" in site.tags()
+    site.ok("gc", *ON, "--all", "--yes")
+    assert "unneeded" not in site.tags()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -154,7 +173,7 @@ def test_gc_that_is_ended_is_finished_by_the_next_one(
     image = f"{site.registry}/mautic@{site.push(FIRST)['mautic']}"
     branches = [f"{number.name.lower()}-{index:02}" for index in range(12)]
     names = {branch: plant(site, branch, database=image) for branch in branches}
-    process = site.start("gc", *ON, "--yes")
+    process = site.start("gc", *ON, "--all", "--yes")
     end = time.monotonic() + 60
     while len(dropping(site)) < AT_ONCE:
         assert time.monotonic() < end, dropping(site)
@@ -174,11 +193,11 @@ def test_gc_that_is_ended_is_finished_by_the_next_one(
         assert there >= untouched
     for branch in untouched:
         assert site.cluster.find("Lease", names[branch]) == []
-    done = site.ok("gc", *ON, "--yes")
+    done = site.ok("gc", *ON, "--all", "--yes")
     assert all(f"{branch}: " in done.stderr for branch in there)
     assert not [name for name in names.values() if site.cluster.get("Namespace", name)]
     assert dropping(site) == []
-    assert "nothing to sweep away" in site.ok("gc", *ON, "--yes").stderr
+    assert "nothing to sweep away" in site.ok("gc", *ON, "--all", "--yes").stderr
 
 
 def dropping(site: KubeEnv) -> list[str]:
@@ -196,7 +215,7 @@ def test_gc_removes_nothing_when_the_remote_cannot_be_read(
     if what == "empty":
         git(away, "init", "--quiet", "--bare", str(remote))
     try:
-        done = site.run("gc", *ON, "--yes")
+        done = site.run("gc", *ON, "--all", "--yes")
     finally:
         shutil.rmtree(remote, ignore_errors=True)
         away.rename(remote)
@@ -226,7 +245,7 @@ def test_gc_names_what_it_could_not_remove_and_removes_the_rest(
         }
     )
     settings = site.settings(patience={"stability_seconds": 1, "turn_seconds": 3})
-    done = site.run("gc", *ON, "--yes", settings=settings)
+    done = site.run("gc", *ON, "--all", "--yes", settings=settings)
     assert done.returncode == 1
     assert "1 of 3 environments could not be removed: feature/gone" in done.stderr
     assert "ada@elsewhere" in done.stderr
@@ -236,7 +255,7 @@ def test_gc_names_what_it_could_not_remove_and_removes_the_rest(
 
 
 def test_gc_never_touches_a_protected_environment(site: KubeEnv, planted: dict[str, str]) -> None:
-    done = site.run("gc", *ON, "--yes", settings=site.settings(protected=True))
+    done = site.run("gc", *ON, "--all", "--yes", settings=site.settings(protected=True))
     assert done.returncode == 3
     assert "dev is protected" in done.stderr
     assert all(is_there(site, name) for name in planted.values())
@@ -287,7 +306,7 @@ def test_broken_namespaces_hide_and_hold_up_nobody_and_are_not_collected(
             assert refused.returncode == 1
             assert hint in refused.stderr
             assert "Traceback" not in refused.stderr
-        site.ok("gc", *ON, "--yes")
+        site.ok("gc", *ON, "--all", "--yes")
         assert site.cluster.get("Namespace", planted["feature/gone"]) is None
         assert all(is_there(site, name) for name in broken.values())
     finally:

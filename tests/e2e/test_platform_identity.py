@@ -834,7 +834,7 @@ def test_a_scheduled_clean_up_of_main_removes_any_branch(site: Site) -> None:
     site.ok(GONE, "deploy", "--branch", GONE, "--tag", "first")
     # Of a branch that lets nobody in: the job of the main branch lets itself in.
     site.plane.job(SHUT).create(site.made(SHUT, **{REPOSITORY: origin(site.env)}))
-    site.ok(MAIN, "gc", "--yes")
+    site.ok(MAIN, "gc", "--all", "--yes")
     for branch in (GONE, SHUT):
         assert site.admin.get("Namespace", site.place(branch)) is None
 
@@ -863,11 +863,11 @@ def test_namespaces_with_made_up_digits_are_listed_and_swept(site: Site) -> None
         assert found.keys() == occupied
         assert {row["branch"] for row in found.values()} == {OTHER}
         assert all(f"{OTHER} in {name}: " in done.stderr for name in occupied)
-        shown = site.ok(MAIN, "gc").stdout
+        shown = site.ok(MAIN, "gc", "--all").stdout
         assert all(name in shown for name in occupied)
         assert not any(f"{name} " in shown for name in kept)
         assert all(site.admin.get("Namespace", name) for name in occupied)
-        site.ok(MAIN, "gc", "--yes")
+        site.ok(MAIN, "gc", "--all", "--yes")
         assert not any(site.admin.get("Namespace", name) for name in occupied)
         assert all(site.admin.get("Namespace", name) for name in kept)
     finally:

@@ -177,7 +177,7 @@ def worked(site: Site, plane: Audited) -> set[tuple[str, str, str]]:
     for where in places.values():
         foreign = {"name": "of-somebody", "namespace": where}
         site.env.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": foreign})
-    assert "kept namespace" in site.ok("branch", "gc", "--yes", settings=alone).stderr
+    assert "kept namespace" in site.ok("branch", "gc", "--all", "--yes", settings=alone).stderr
     site.ok("branch", "cleanup", "--branch", BRANCH)
     for branch, where in places.items():
         site.env.cluster.delete("ConfigMap", "of-somebody", where)

@@ -93,13 +93,14 @@ def shrink(checkout: Path) -> None:
     commit_all(checkout, "tiny images")
 
 
-def tiny_base(engine: docker.DockerClient, name: str) -> str:
-    """Put an image that only this machine knows, of one small file, into the engine."""
+def tiny_base(engine: docker.DockerClient, name: str, content: bytes = b"") -> str:
+    """Put an image that only this machine knows, of one file, into the engine."""
+    content = content or name.encode()
     root = io.BytesIO()
     with tarfile.open(fileobj=root, mode="w") as tar:
         entry = tarfile.TarInfo("name")
-        entry.size = len(name)
-        tar.addfile(entry, io.BytesIO(name.encode()))
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
     reference = f"mautic-multidev-test/{name}:1"
     engine.api.import_image_from_data(root.getvalue(), repository=reference[:-2], tag="1")
     return reference

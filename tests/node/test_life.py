@@ -315,7 +315,7 @@ def test_what_controllers_put_into_every_namespace_does_not_keep_one(bed: Bed) -
 def test_gc_sweeps_away_what_has_no_branch_any_more(bed: Bed) -> None:
     if not bed.exists("killed"):
         pytest.skip("the branch to be swept away was not deployed")
-    done = bed.ok("gc", *ON, "--yes")
+    done = bed.ok("gc", *ON, "--all", "--yes")
     assert "killed" in done.stderr + done.stdout
     assert not bed.exists("killed")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Console
 from tasks.core.environment import Holder, Owner, Record, Release, State
+from tasks.core.images.retention import ImageUse
 from tasks.core.names import Names, names
 from tasks.core.plan import Step
 from tasks.core.points import Migrations, Point
@@ -186,9 +187,13 @@ class FakeInspector:
     found: list[EnvironmentSummary] = field(default_factory=list)
     strays: list[EnvironmentSummary] = field(default_factory=list)
     is_private: bool = False
+    uses: list[ImageUse] = field(default_factory=list)
 
     def list(self, repository: str = "") -> Sequence[EnvironmentSummary]:
         return [*self.found, *self.strays] if repository else self.found
+
+    def image_uses(self) -> Sequence[ImageUse]:
+        return self.uses
 
     def find_names(self, candidates: Sequence[Names]) -> Names:
         return candidates[0]

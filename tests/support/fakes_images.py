@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -18,11 +19,13 @@ from tasks.adapters.git import Checkout
 from tasks.adapters.registry.attachments import Attachment
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import RegistryError
+from tasks.core.images.retention import StoredImage
 from tasks.core.settings import Environment, parse
 from tasks.flows.build import BuildSubject, BuildTools
 from tests.support.fakes import Calls
 
 URL = "registry.example.org/x"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 COMMIT = "1a2b3c4d" * 5
 TARGETS = {
     "mautic": {"context": "mautic", "args": {"DEBIAN_IMAGE": "debian:trixie-slim"}},
@@ -38,12 +41,14 @@ class FakeRegistry(Calls):
         images: the digest of each tag, by repository.
         repositories: those that exist; None where a push makes them.
         files: what is attached to images, by repository and digest.
+        times: when images were pushed, by digest; long ago where nothing is said.
     """
 
     url: str = URL
     images: dict[str, dict[str, str]] = field(default_factory=dict)
     repositories: set[str] | None = None
     files: dict[tuple[str, str], list[Attachment]] = field(default_factory=dict)
+    times: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -107,6 +112,27 @@ class FakeRegistry(Calls):
         self.note(f"delete {repository} {' '.join(tags)}")
         there = self.images.get(repository, {})
         return sum(there.pop(tag, None) is not None for tag in tags)
+
+    def stored(
+        self, repository: str, times: Mapping[str, datetime] | None = None
+    ) -> list[StoredImage]:
+        tags = self.images.get(repository, {})
+        return [
+            StoredImage(
+                repository,
+                digest,
+                tuple(tag for tag, at in tags.items() if at == digest),
+                self.times.get(digest, LONG_AGO),
+            )
+            for digest in dict.fromkeys(tags.values())
+        ]
+
+    def delete_images(self, repository: str, digests: Sequence[str]) -> int:
+        self.note(f"delete images {repository} {' '.join(digests)}")
+        there = self.images.get(repository, {})
+        gone = set(digests) & set(there.values())
+        self.images[repository] = {tag: at for tag, at in there.items() if at not in gone}
+        return len(gone)
 
     def attach(self, repository: str, digest: str, files: Sequence[Attachment]) -> None:
         self.note(f"attach {repository}")
@@ -174,6 +200,11 @@ class FakeBuildx(Calls):
             self.registry.push(name, order.reference.rpartition(":")[2], digests[name])
 
 
+def commit_of(branch: str) -> str:
+    """Return the newest commit of a branch."""
+    return hashlib.sha256(branch.encode()).hexdigest()[:40]
+
+
 def image_digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -238,6 +269,12 @@ class FakeGit(Calls):
 
     def is_on(self, commit: str, branch: str) -> bool:
         return self.is_there
+
+    def remote_heads(self) -> dict[str, str]:
+        return {branch: commit_of(branch) for branch in self.remote_branches()}
+
+    def heads(self) -> dict[str, str]:
+        return {branch: commit_of(branch) for branch in self.branches()}
 
     def remote_branches(self) -> frozenset[str]:
         self.note("remote branches")

@@ -174,6 +174,8 @@ class KubeEnv:
             "values": ["helm/environments/dev.yaml"],
             "database": {"host": "10.0.52.10"},
             "ttl": "7d",
+            # What a test has just deployed and pushed may be swept.
+            "gc": {"young_hours": 0},
             "patience": {"stability_seconds": 1},
         }
         return {

@@ -63,3 +63,22 @@ def check_attachments(registry: Registry, push: Push) -> None:
     missing = f"there is no image sha256:{'0' * 64} in {registry.repository('mautic')}"
     with pytest.raises(RegistryError, match=f"^{missing}$"):
         registry.attach("mautic", f"sha256:{'0' * 64}", files)
+
+
+def check_images(registry: Registry, push: Push) -> None:
+    """Check the inventory and the removal by digest; arguments as for ``check_registry``."""
+    assert registry.stored("mautic") == []
+    one, two, three = push("one", "1", "latest"), push("two", "2"), push("three", "3")
+    found = {image.digest: image for image in registry.stored("mautic")}
+    assert {digest: sorted(image.tags) for digest, image in found.items()} == {
+        one: ["1", "latest"],
+        two: ["2"],
+        three: ["3"],
+    }
+    assert {image.repository for image in found.values()} == {"mautic"}
+    # With all its tags; what is gone already is no error.
+    assert registry.delete_images("mautic", [one, three]) == 2
+    assert registry.delete_images("mautic", [one, f"sha256:{'0' * 64}"]) == 0
+    assert registry.delete_images("mautic", []) == 0
+    assert registry.tags("mautic") == {"2": two}
+    assert [image.digest for image in registry.stored("mautic")] == [two]

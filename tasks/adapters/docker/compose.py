@@ -177,6 +177,30 @@ def stop(runner: Runner, containers: Sequence[str]) -> None:
     runner.run(["docker", "stop", *containers], deadline=STOP_SECONDS)
 
 
+def start(runner: Runner, containers: Sequence[str]) -> None:
+    """Start containers that are stopped."""
+    runner.run(["docker", "start", *containers], deadline=STOP_SECONDS)
+
+
+def run_on_volumes(
+    runner: Runner, container: str, image: str, words: Sequence[str], *, deadline_seconds: float
+) -> str:
+    """Run a program of an image on a container's volumes to its end; return what it writes.
+
+    It has no network and no rights.
+
+    Raises:
+        CommandError: its exit status was not 0.
+        DeadlineError: it was still running at the deadline.
+    """
+    argv = [
+        *("docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL"),
+        *("--security-opt", "no-new-privileges:true", "--volumes-from", container),
+        *("--entrypoint", words[0], image, *words[1:]),
+    ]
+    return runner.run(argv, deadline=deadline_seconds).stdout
+
+
 def pipe(
     runner: Runner,
     container: str,

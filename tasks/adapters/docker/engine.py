@@ -7,6 +7,7 @@ import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -84,6 +85,21 @@ class Image:
     id: str
     digests: tuple[str, ...]
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """An image as the engine lists it.
+
+    Attributes:
+        id: the digest of its configuration.
+        names: its tags and what registries call it, as ``name:tag`` and ``name@digest``.
+        size: bytes, those included that it shares with other images.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    size: int
 
 
 @dataclass(frozen=True)
@@ -263,6 +279,41 @@ class Engine:
                 return None
         labels = found["Config"].get("Labels") or {}
         return Image(found["Id"], tuple(found["RepoDigests"] or ()), labels)
+
+    def images(self) -> list[ListedImage]:
+        """Return all images that are not parts of others."""
+        with engine_errors("listing images"):
+            found = self._api.images()
+        return [
+            ListedImage(
+                item["Id"],
+                tuple(
+                    name
+                    for name in (*(item["RepoTags"] or ()), *(item["RepoDigests"] or ()))
+                    if "<none>" not in name
+                ),
+                item["Size"],
+            )
+            for item in found
+        ]
+
+    def images_in_use(self) -> frozenset[str]:
+        """Return the ids of the images that containers are of, stopped ones included."""
+        with engine_errors("listing containers"):
+            return frozenset(item["ImageID"] for item in self._api.containers(all=True))
+
+    def named_at(self, image: str) -> datetime | None:
+        """Return when an image was made or named last, or None when it is gone."""
+        from docker.errors import ImageNotFound
+
+        with engine_errors(f"inspecting image {image}"):
+            try:
+                found = self._api.inspect_image(image)  # type: ignore[no-untyped-call]
+            except ImageNotFound:
+                return None
+        named = (found.get("Metadata") or {}).get("LastTagTime") or ""
+        moments = [datetime.fromisoformat(text) for text in (found["Created"], named) if text]
+        return max(moment.replace(tzinfo=moment.tzinfo or UTC) for moment in moments)
 
     def has_image(self, reference: str) -> bool:
         """Return True if an image is in the engine."""

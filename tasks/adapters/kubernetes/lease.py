@@ -213,7 +213,7 @@ class LeaseLock:
         )
 
     def _superseded(self, lease: Object) -> HeldError:
-        newer = annotations_of(lease).get(PREFIX + "newest-commit", "")[:8]
+        newer = deployed_by(lease)[:8]
         return HeldError(
             f"{self._me.commit[:8]} is superseded by the newer commit {newer}",
             hint=f"nothing was changed; {newer} is or will be deployed to {self._namespace}",
@@ -258,6 +258,11 @@ def holder_of(lease: Object, now: datetime) -> str | None:
         return None
     lasts = timedelta(seconds=spec.get("leaseDurationSeconds", 0))
     return spec.get("holderIdentity") or None if now - _time(lease, renewed) <= lasts else None
+
+
+def deployed_by(lease: Object) -> str:
+    """Return the tag of the newest commit that a holder or a waiting run deploys; empty if none."""
+    return annotations_of(lease).get(f"{PREFIX}newest-commit", "")
 
 
 def _empty(namespace: str) -> Object:

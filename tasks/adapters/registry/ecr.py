@@ -10,7 +10,7 @@ import base64
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -21,9 +21,10 @@ from tasks.adapters.parallel import map_parallel
 from tasks.adapters.registry.attachments import Attachment
 from tasks.adapters.registry.docker_login import Login, logged_in
 from tasks.adapters.registry.ecr_scan import ImageScan, scan_in
-from tasks.adapters.registry.oci import MANIFESTS, OciRegistry
+from tasks.adapters.registry.oci import LISTS, MANIFESTS, OciRegistry, children_in
 from tasks.adapters.registry.repositories import Repositories
 from tasks.core.errors import AwsError, RegistryError
+from tasks.core.images.retention import StoredImage
 
 BATCH = 100
 """Images in one call of a ``batch_*`` operation, at most."""
@@ -34,6 +35,9 @@ TOKEN_LEFT = timedelta(hours=6)
 than any build takes is not handed out again."""
 
 GONE = "ImageNotFound"
+LISTED = "ImageReferencedByManifestList"
+"""The failure of a manifest that a list of manifests still names: ECR keeps it."""
+_ALL = "imageDetails"
 _ADDRESS = re.compile(r"(?P<account>[0-9]{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.")
 
 
@@ -163,25 +167,69 @@ class EcrRegistry(Repositories):
             RegistryError: there is no such repository, and none may be made.
             AwsError: AWS refused, or cannot be reached.
         """
-        pages = self._aws.client("ecr").get_paginator("list_images")
+        found = self._pages("list_images", repository, filter={"tagStatus": "TAGGED"})
+        return {
+            one["imageTag"]: one["imageDigest"]
+            for page in found
+            for one in page["imageIds"]
+            if "imageTag" in one
+        }
+
+    def stored(
+        self,
+        repository: str,
+        times: Mapping[str, datetime] | None = None,
+    ) -> list[StoredImage]:
+        """Return every manifest of a repository, a thousand in a call.
+
+        Only what lists of manifests list has to be asked for besides, a hundred in a call. The
+        suite's own builds make none. ECR knows when each was pushed by itself.
+
+        Raises:
+            RegistryError: there is no such repository, and none may be made.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        every = [one for page in self._pages("describe_images", repository) for one in page[_ALL]]
+        lists = [one["imageDigest"] for one in every if one.get("imageManifestMediaType") in LISTS]
+        children: dict[str, tuple[str, ...]] = {}
+        for start in range(0, len(lists), BATCH):
+            asked = [{"imageDigest": digest} for digest in lists[start : start + BATCH]]
+            answer = self._call(
+                "batch_get_image", repository, imageIds=asked, acceptedMediaTypes=list(MANIFESTS)
+            )
+            for one in answer["images"]:
+                children[one["imageId"]["imageDigest"]] = children_in(one["imageManifest"])
+        return [
+            StoredImage(
+                repository=repository,
+                digest=one["imageDigest"],
+                tags=tuple(one.get("imageTags", ())),
+                pushed_at=one["imagePushedAt"],
+                children=children.get(one["imageDigest"], ()),
+                subject=one.get("subjectManifestDigest", ""),
+                size=one.get("imageSizeInBytes", 0),
+            )
+            for one in every
+        ]
+
+    def _pages(self, operation: str, repository: str, **options: Any) -> list[dict[str, Any]]:
+        """Return the pages of a list; none of a repository that has yet to be made."""
+        pages = self._aws.client("ecr").get_paginator(operation)
         try:
             with self._aws.calling():
-                return {
-                    one["imageTag"]: one["imageDigest"]
-                    for page in pages.paginate(
+                return list(
+                    pages.paginate(
                         registryId=self._account,
                         repositoryName=self._name(repository),
-                        filter={"tagStatus": "TAGGED"},
                         PaginationConfig={"PageSize": PAGE},
+                        **options,
                     )
-                    for one in page["imageIds"]
-                    if "imageTag" in one
-                }
+                )
         except AwsError as error:
             if error.code != "RepositoryNotFoundException":
                 raise
             if self._create:
-                return {}
+                return []
             raise self._no_repository(repository) from error
 
     # -- changing ---------------------------------------------------------------------------------
@@ -241,22 +289,54 @@ class EcrRegistry(Repositories):
             RegistryError: some could not be deleted; the message says which and why.
             AwsError: AWS refused, or cannot be reached.
         """
+        return self._delete(repository, [{"imageTag": tag} for tag in tags], {GONE})
+
+    def delete_images(self, repository: str, digests: Sequence[str]) -> int:
+        """Delete manifests with all their tags, a hundred in a call, ignoring missing ones.
+
+        What a list of manifests names that stays is kept, whoever has pushed that list meanwhile.
+
+        Args:
+            repository: its name below the registry's path.
+            digests: lists of manifests before what they list.
+
+        Returns:
+            The number of deleted manifests.
+
+        Raises:
+            RegistryError: some could not be deleted; the message says which and why.
+            AwsError: AWS refused, or cannot be reached.
+        """
+        images = [{"imageDigest": digest} for digest in digests]
+        return self._delete(repository, images, {GONE, LISTED})
+
+    def _delete(
+        self, repository: str, images: Sequence[dict[str, str]], ignored: Collection[str]
+    ) -> int:
+        """Delete images, each by its tag or digest; return how many went.
+
+        Args:
+            ignored: failures that are none.
+        """
         deleted = 0
         failures: list[dict[str, Any]] = []
-        for start in range(0, len(tags), BATCH):
-            batch = [{"imageTag": tag} for tag in tags[start : start + BATCH]]
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
             try:
                 answer = self._call("batch_delete_image", repository, imageIds=batch)
             except NoRepositoryError:  # its tags have gone with it
                 return deleted
             failed = answer.get("failures", [])
             deleted += len(batch) - len(failed)
-            failures += [one for one in failed if one["failureCode"] != GONE]
+            failures += [one for one in failed if one["failureCode"] not in ignored]
         if failures:
             first = failures[0]
+            asked = first["imageId"]
+            which = f":{asked['imageTag']}" if "imageTag" in asked else ""
+            which = which or f"@{asked.get('imageDigest', '')}"
             more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
             raise RegistryError(
-                f"{self.repository(repository)}:{first['imageId'].get('imageTag', '')} cannot be "
+                f"{self.repository(repository)}{which} cannot be "
                 f"deleted: {first['failureCode']}: {first.get('failureReason', '')}{more}",
                 hint="all others are gone; run the same again once the cause is",
             )

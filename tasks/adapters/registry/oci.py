@@ -14,7 +14,8 @@ import ssl
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -30,18 +31,29 @@ from tasks.adapters.registry.trust import adapter
 from tasks.core.errors import RegistryError, reason_of
 from tasks.core.images.challenges import challenges
 from tasks.core.images.reference import HUB, is_loopback
+from tasks.core.images.retention import StoredImage
 
 if TYPE_CHECKING:
     import requests
 
 INDEX = "application/vnd.oci.image.index.v1+json"
+LISTS = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
+"""The media types of lists of manifests."""
 MANIFESTS = (
-    INDEX,
+    *LISTS,
     "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 """All media types of manifests; a registry converts a type that is not accepted."""
+
+CONFIGS = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
+"""The media types of images' configurations."""
+
+REPRODUCIBLE_YEAR = 1980
+"""Images that should be equal whenever they are made are made in 1970 or 1980."""
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
@@ -241,6 +253,88 @@ class OciRegistry(Repositories):
             RegistryError: as for ``delete_tag``.
         """
         return sum(self.delete_tag(repository, tag) for tag in tags)
+
+    def stored(
+        self, repository: str, times: Mapping[str, datetime] | None = None
+    ) -> list[StoredImage]:
+        """Return every manifest of a repository that has a tag, or that one of these lists.
+
+        The API tells neither what has no tag nor when anything was pushed: the latter is taken
+        from the image's own configuration, which says when it was made.
+
+        Args:
+            repository: its name below the registry's path.
+            times: when each manifest was pushed, by its digest, also of those without a tag, where
+                that is known.
+
+        Raises:
+            RegistryError: the registry cannot be reached, refused or failed.
+        """
+        known = times or {}
+        tags: dict[str, list[str]] = {digest: [] for digest in known}
+        for tag, digest in self.tags(repository).items():
+            tags.setdefault(digest, []).append(tag)
+        found: dict[str, StoredImage] = {}
+        todo = list(tags)
+        while todo:
+            read = map_parallel(
+                lambda digest: self._stored(repository, digest, known.get(digest)), todo
+            )
+            there = [one for one in read if one]
+            found |= {one.digest: one for one in there}
+            children = {child for one in there for child in one.children}
+            todo = [child for child in sorted(children) if child not in found]
+        return [
+            replace(one, tags=tuple(sorted(tags.get(one.digest, ())))) for one in found.values()
+        ]
+
+    def _stored(
+        self, repository: str, digest: str, pushed_at: datetime | None
+    ) -> StoredImage | None:
+        """Return a manifest without its tags; None if it is gone."""
+        answer = self._manifest("GET", repository, digest)
+        if answer.status_code == 404:
+            return None
+        manifest = self._json(answer)
+        config = manifest.get("config") or {}
+        if pushed_at is None and config.get("mediaType") in CONFIGS:
+            pushed_at = self._made_at(repository, str(config.get("digest")))
+        return StoredImage(
+            repository=repository,
+            digest=digest,
+            pushed_at=pushed_at,
+            children=children_in(answer.text),
+            subject=str((manifest.get("subject") or {}).get("digest", "")),
+        )
+
+    def _made_at(self, repository: str, config: str) -> datetime | None:
+        """Return when an image was made, by its configuration; None if that does not say."""
+        blob = self._call("GET", f"{self._base(repository)}/blobs/{config}", missing=True)
+        if not blob.ok:
+            return None
+        try:
+            made = datetime.fromisoformat(str(self._json(blob).get("created")))
+        except ValueError:
+            return None
+        # A build may set what it likes, so that two of them are equal.
+        return made if made.tzinfo and made.year > REPRODUCIBLE_YEAR else None
+
+    def delete_images(self, repository: str, digests: Sequence[str]) -> int:
+        """Delete manifests with all their tags, ignoring missing ones.
+
+        Returns:
+            The number of deleted manifests.
+
+        Raises:
+            RegistryError: deletion is switched off, or the registry cannot be reached, refused
+                or failed.
+        """
+
+        def delete(digest: str) -> bool:
+            path = f"{self._base(repository)}/manifests/{digest}"
+            return self._call("DELETE", path, missing=True).ok
+
+        return sum(map_parallel(delete, digests))
 
     # -- what is attached to an image ---------------------------------------------------------
 
@@ -481,6 +575,12 @@ class OciRegistry(Repositories):
             output=answer.text[:2000],
             hint=hint,
         )
+
+
+def children_in(manifest: str) -> tuple[str, ...]:
+    """Return the digests of the manifests that one lists; none if it is of a single image."""
+    listed = json.loads(manifest).get("manifests") or ()
+    return tuple(str(one["digest"]) for one in listed)
 
 
 def _is_tag(name: object) -> bool:

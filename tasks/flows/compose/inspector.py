@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ from tasks.core.compose.record import (
 )
 from tasks.core.environment import Holder, Owner, observed_state
 from tasks.core.errors import DeadlineError, InputError, SettingsError, UnreadableError
+from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names, choose
 from tasks.core.settings import names_of_all_styles
 from tasks.flows import schedules
@@ -31,11 +32,15 @@ from tasks.flows.target import (
     EnvironmentSummary,
     ServiceStatus,
     owner_of,
+    recorded_use,
     summarize,
     unreadable,
 )
 
 CRON = "cron"
+_STOPPED = ("created", "exited", "dead")
+_Volumes = Mapping[str, Mapping[str, str]]
+"""The labels of volumes with records, by name."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +56,8 @@ class ComposeInspector:
 
         Whoever may use the engine owns the machine, and needs no other names than the rule's.
         """
-        engine = self.context.engine
-        containers: dict[str, list[Container]] = {}
-        for item in engine.containers(BRANCH):
-            containers.setdefault(item.project, []).append(item)
-        records: dict[str, dict[str, Mapping[str, str]]] = {}
-        for volume in engine.volumes(RECORD):
-            records.setdefault(volume.project, {})[volume.name] = volume.labels
         found = []
-        for project in {*containers, *records}:
-            own, volumes = containers.get(project, []), records.get(project, {})
+        for project, own, volumes in self._projects():
             try:
                 if read := self._read(project, own, volumes):
                     found.append(read)
@@ -69,8 +66,24 @@ class ComposeInspector:
                 found.append(unreadable(project, labelled_owner(labels), error.message))
         return sorted(found, key=lambda item: item.title)
 
+    def _projects(self) -> Iterator[tuple[str, Sequence[Container], _Volumes]]:
+        """Yield every Compose project with environments: name, containers, records' labels."""
+        engine = self.context.engine
+        containers: dict[str, list[Container]] = {}
+        for item in engine.containers(BRANCH):
+            containers.setdefault(item.project, []).append(item)
+        records: dict[str, dict[str, Mapping[str, str]]] = {}
+        for volume in engine.volumes(RECORD):
+            records.setdefault(volume.project, {})[volume.name] = volume.labels
+        for project in {*containers, *records}:
+            yield project, containers.get(project, []), records.get(project, {})
+
+    def image_uses(self) -> Sequence[ImageUse]:
+        """Return what every environment on the engine names of images, of any project."""
+        return [image_use(*each) for each in self._projects()]
+
     def _read(
-        self, project: str, own: Sequence[Container], volumes: Mapping[str, Mapping[str, str]]
+        self, project: str, own: Sequence[Container], volumes: _Volumes
     ) -> EnvironmentSummary | None:
         """Return one environment; None if it is not one of these settings.
 
@@ -180,6 +193,30 @@ class ComposeInspector:
         """Run a command in a service's container, on this terminal; return its exit status."""
         container = self.context.container(owner, names, service or PHP)
         return compose.interact(self.context.runner, container, words)
+
+
+def image_use(project: str, containers: Sequence[Container], volumes: _Volumes) -> ImageUse:
+    """Return what one environment names of images; arguments as ``_projects`` yields them."""
+    labels = containers[0].labels if containers else next(iter(volumes.values()))
+    owner = labelled_owner(labels)
+    stopped = [item.image for item in containers if item.state in _STOPPED]
+    use = ImageUse(
+        environment=owner.get("environment", ""),
+        where=project,
+        branch=owner.get("branch", ""),
+        slug=owner.get("slug", ""),
+        runs=names_in(item.image for item in containers if item.state not in _STOPPED),
+        sleeps=names_in(stopped),
+    )
+    try:
+        latest = newest(volumes)
+        record = ComposeRecord.from_labels(volumes[latest]) if latest else None
+    except UnreadableError as error:
+        return replace(use, problem=error.message)
+    holder = FileLock(project).holder()
+    if holder:
+        use = replace(use, runs=use.runs | {holder.commit})
+    return recorded_use(use, record, held=holder is not None)
 
 
 def summary(

@@ -65,11 +65,11 @@ class LocalPlatform:
 
     def has_registry(self) -> bool:
         """Return True if the platform's registry was ever started, so it may have images."""
-        return "registry" in self._present()
+        return "registry" in self.present()
 
     def has_mail(self) -> bool:
         """Return True if there is a mail catcher."""
-        return "mail" in self._present()
+        return "mail" in self.present()
 
     def ensure_registry(self) -> None:
         """Start the registry unless it runs.
@@ -99,15 +99,24 @@ class LocalPlatform:
                 services.append("mail")
             self._start(services, activity)
 
-    # -- internals ----------------------------------------------------------------------------
-
-    def _present(self) -> dict[str, Container]:
+    def present(self) -> dict[str, Container]:
+        """Return its containers by service."""
         found = self.engine.containers(f"{PROJECT}={self.name}")
         return {container.service: container for container in found}
 
+    def await_registry(self) -> None:
+        """Wait until the registry, which has been started, is healthy.
+
+        Raises:
+            EngineError: it does not start.
+        """
+        self._await(["registry"], lambda _: None)
+
+    # -- internals ----------------------------------------------------------------------------
+
     def _missing(self, ports: Mapping[str, int], images: Mapping[str, str]) -> bool:
         """Return True if a service does not run, runs on another port or is of another image."""
-        present = self._present()
+        present = self.present()
         for service, port in ports.items():
             container = present.get(service)
             if container is None or container.health != "healthy":
@@ -133,11 +142,14 @@ class LocalPlatform:
             if taken is None:
                 raise
             raise self._port_taken(int(taken[1])) from error
+        self._await(services, activity.line)
+
+    def _await(self, services: Sequence[str], say: Callable[[str], None]) -> None:
         wait_until_up(
             self.engine,
             lambda: self.engine.containers(f"{PROJECT}={self.name}"),
             services,
-            say=activity.line,
+            say=say,
             stability_seconds=0,
             deadline_seconds=START_SECONDS,
             hide=self.runner.redactor,
@@ -145,7 +157,7 @@ class LocalPlatform:
 
     def _variables(self, services: Sequence[str], activity: Activity) -> dict[str, str]:
         own = self.settings.platform
-        present = self._present()
+        present = self.present()
 
         def image(service: str, setting: str) -> str:
             # Running services keep their images, so no registry is needed for them.

@@ -6,6 +6,7 @@ from tasks.flows.compose.adopter import ComposeAdopter
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.data import ComposeData
 from tasks.flows.compose.deployer import ComposeDeployer
+from tasks.flows.compose.images import ComposeImages
 from tasks.flows.compose.inspector import ComposeInspector
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.remover import ComposeRemover
@@ -20,4 +21,5 @@ def compose_target(context: ComposeContext) -> Target[ComposePlan]:
         ComposeAdopter(context),
         ComposeInspector(context),
         ComposeData(context),
+        images=ComposeImages(context) if context.registry_is_local else None,
     )

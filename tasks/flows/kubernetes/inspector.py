@@ -8,6 +8,7 @@ from datetime import datetime
 from tasks.adapters.kubernetes.lease import NAME as LEASE
 from tasks.core.environment import Owner
 from tasks.core.errors import ClusterError, InputError, SettingsError, UnreadableError
+from tasks.core.images.retention import ImageUse
 from tasks.core.kubernetes.manifests import (
     COMPONENT,
     INSTANCE,
@@ -31,8 +32,12 @@ from tasks.flows.kubernetes.services import (
     selector,
     service_containers,
 )
-from tasks.flows.kubernetes.status import summary, workload_status
+from tasks.flows.kubernetes.status import image_use, summary, workload_status
 from tasks.flows.target import EnvironmentSummary, ServiceStatus, misnamed, unreadable
+
+_MANAGED = ",".join(f"{key}={value}" for key, value in MANAGED.items())
+_WORKLOADS = "app.kubernetes.io/name=mautic"
+"""The label of all objects of the chart."""
 
 
 class ClusterInspector:
@@ -50,8 +55,7 @@ class ClusterInspector:
         Anybody with rights in one namespace may have damaged what is stored there: each is read
         separately, so that it cannot hide the others.
         """
-        ours = ",".join(f"{key}={value}" for key, value in MANAGED.items())
-        ours += f",{PREFIX}environment={self._context.environment}"
+        ours = f"{_MANAGED},{PREFIX}environment={self._context.environment}"
         namespaces = self._cluster.find_all("Namespace", ours)
         web, leases = (
             {item["metadata"]["namespace"]: item for item in found}
@@ -70,6 +74,23 @@ class ClusterInspector:
                 found.append(unreadable(name, stated_owner(item), error.message))
         misnamed = self._misnamed(namespaces, repository) if repository else ()
         return [*sorted(found, key=lambda item: item.title), *misnamed]
+
+    def image_uses(self) -> Sequence[ImageUse]:
+        """Return what every environment of the cluster names of images, with three requests."""
+        namespaces = self._cluster.find_all("Namespace", _MANAGED)
+        workloads: dict[str, list[Object]] = {}
+        for item in self._cluster.find_all("Deployment", _WORKLOADS):
+            workloads.setdefault(item["metadata"]["namespace"], []).append(item)
+        leases = {
+            item["metadata"]["namespace"]: item
+            for item in self._cluster.find_all("Lease", fields=f"metadata.name={LEASE}")
+        }
+        now = self._cluster.now()
+        return [
+            image_use(item, workloads.get(name, ()), leases.get(name), now)
+            for item in namespaces
+            for name in [item["metadata"]["name"]]
+        ]
 
     def _misnamed(
         self, namespaces: Sequence[Object], repository: str

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
-from tasks.adapters.kubernetes.lease import holder_of
+from tasks.adapters.kubernetes.lease import deployed_by, holder_of
 from tasks.core.environment import Owner, Release, State, observed_state
+from tasks.core.errors import UnreadableError
+from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.kubernetes.manifests import record_of, stated_owner
 from tasks.core.kubernetes.objects import Object, is_being_deleted, parse_time
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.flows.kubernetes.services import service_of
-from tasks.flows.target import EnvironmentSummary, ServiceStatus, summarize
+from tasks.flows.target import EnvironmentSummary, ServiceStatus, recorded_use, summarize
 
 
 def summary(
@@ -33,6 +37,42 @@ def summary(
         state=_state(found, record, web, held=bool(lease and holder_of(lease, now))),
         created_at=found["metadata"]["creationTimestamp"],
     )
+
+
+def image_use(
+    found: Object, workloads: Iterable[Object], lease: Object | None, now: datetime
+) -> ImageUse:
+    """Return what one environment names of images.
+
+    Args:
+        found: its namespace.
+        workloads: its Deployments; all other workloads are of the same images.
+        lease: its Lease, or None.
+        now: the time by the cluster's clock.
+    """
+    said = stated_owner(found)
+    runs: set[str] = set()
+    sleeps: set[str] = set()
+    for item in workloads:
+        pod = item["spec"]["template"]["spec"]
+        images = {each["image"] for each in (*pod["containers"], *pod.get("initContainers", ()))}
+        (runs if item["spec"].get("replicas", 1) else sleeps).update(images)
+    use = ImageUse(
+        environment=said.get("environment", ""),
+        where=found["metadata"]["name"],
+        branch=said.get("branch", ""),
+        slug=said.get("slug", ""),
+        runs=names_in(runs),
+        sleeps=names_in(sleeps),
+    )
+    try:
+        record = record_of(found)
+        held = bool(lease and holder_of(lease, now))
+    except UnreadableError as error:
+        return replace(use, problem=error.message)
+    if lease and held:
+        use = replace(use, runs=use.runs | {deployed_by(lease)})
+    return recorded_use(use, record, held=held, more=[record.database] if record else ())
 
 
 def _state(found: Object, record: ClusterRecord | None, web: Object | None, *, held: bool) -> State:

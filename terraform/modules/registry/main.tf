@@ -22,7 +22,8 @@ resource "aws_ecr_repository" "image" {
 
 # No rule may count or date tagged images. A lifecycle rule knows neither which digests pods run nor
 # that an image pushed a year ago was tagged for a branch a minute ago: re-tagging does not refresh
-# its age. The suite removes tags, when a branch goes; only what has lost its last tag expires here.
+# its age. The suite removes images, by what runs and can be rolled back to; only what has lost its last
+# tag expires here, unless a list of manifests that stays names it.
 resource "aws_ecr_lifecycle_policy" "image" {
   for_each = aws_ecr_repository.image
 

@@ -369,6 +369,29 @@ def test_a_remote_of_another_name_is_the_one_that_is_asked(
     assert own.default_branch() == "other"
 
 
+def test_newest_commits_of_branches_and_whether_one_was_ever_pushed(
+    repository: Path, tmp_path: Path
+) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    git(repository, "branch", "other")
+    path = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(repository), str(path))
+    git(path, "switch", "--quiet", "-c", "own/one")
+    (path / "new").write_text("new")
+    commit_all(path)
+    own = at(path)
+    assert own.remote_heads() == {"main": first, "other": first}
+    assert own.heads() == {"main": first, "own/one": git(path, "rev-parse", "HEAD")}
+    assert not own.was_pushed("own/one")
+    assert not own.was_pushed("other/one")
+    # What is gone from there was there once.
+    git(repository, "branch", "-D", "other")
+    assert own.was_pushed("other")
+    git(path, "push", "--quiet", "origin", "own/one")
+    assert own.was_pushed("own/one")
+    assert at(path, CI_JOB_ID="1").was_pushed("whatever")
+
+
 def test_of_several_remotes_origin_is_meant_or_what_git_is_told(repository: Path) -> None:
     for name in ("fork", "upstream"):
         git(repository, "remote", "add", name, f"https://gitlab.example.org/{name}/p.git")

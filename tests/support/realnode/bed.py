@@ -111,6 +111,8 @@ class Bed:
             "cluster": {"kind": "context", "name": self.context},
             "values": files,
             "ttl": "7d",
+            # What a test has just deployed may be swept.
+            "gc": {"young_hours": 0},
             "patience": {"stability_seconds": 5},
         }
         return {

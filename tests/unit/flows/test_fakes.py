@@ -13,12 +13,12 @@ from tasks.flows.target import Deployer, Remover
 from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
 from tests.support.fakes import NAMES, REQUEST, FakeDeployer, FakeRemover
 from tests.support.fakes_images import FakeRegistry, image_digest
-from tests.support.registry_contract import check_attachments, check_registry
+from tests.support.registry_contract import check_attachments, check_images, check_registry
 
 
 def test_the_registry() -> None:
     """The same is asked of real ones in tests/integration/adapters/registry."""
-    registries = [FakeRegistry(), FakeRegistry()]
+    registries = [FakeRegistry(), FakeRegistry(), FakeRegistry()]
 
     def push(content: str, /, *tags: str) -> str:
         digest = image_digest(content)
@@ -27,8 +27,12 @@ def test_the_registry() -> None:
                 registry.push("mautic", tag, digest)
         return digest
 
-    check_registry(registries[0], push)
-    check_attachments(registries[1], push)
+    for check, registry in zip(
+        (check_registry, check_attachments, check_images), registries, strict=True
+    ):
+        for each in registries:
+            each.images.clear()
+        check(registry, push)
 
 
 @pytest.fixture(params=["played", "Compose"])

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tasks.core.environment import State
+from tasks.core.environment import PIPELINE, State
 from tasks.core.errors import SuiteError
 from tasks.core.names import Names, check_branch
 from tasks.core.plan import Step
-from tasks.flows.gc import (
-    LeftoverTags,
-    SweepPlan,
-    find_sweep,
-    plan_leftovers,
-    plan_sweep,
-    run_sweep,
-)
+from tasks.flows.gc import Branches, Sweeper, SweepPlan, find_sweep, plan_sweep, run_sweep
 from tasks.flows.target import EnvironmentSummary
 from tests.support.fakes import ME, NAMES, FakeInspector, FakeRemover, a_console
-from tests.support.fakes_images import FakeGit, FakeRegistry
+from tests.support.fakes_images import FakeGit
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 THERE = EnvironmentSummary(
@@ -39,7 +32,10 @@ THERE = EnvironmentSummary(
     created_at=(NOW - timedelta(days=3)).isoformat(),
     deployed_at=(NOW - timedelta(hours=2)).isoformat(),
     expires_at=(NOW + timedelta(seconds=1)).isoformat(),
+    checkout="ada@host:/mautic",
+    pushed=True,
 )
+SWEEPER = Sweeper("ours", "ada@host:/mautic", False, timedelta(hours=2))
 OVER = NOW.isoformat()
 
 
@@ -64,66 +60,100 @@ OVER = NOW.isoformat()
     ],
 )
 def test_what_is_stale(changes: dict[str, str], branches: set[str], reason: str | None) -> None:
-    sweep = plan_sweep(
-        "dev", [replace(THERE, **changes)], repository="ours", branches=branches, now=NOW
-    )
+    sweep = stale([replace(THERE, **changes)], branches)
     assert [item.reason for item in sweep.stale] == ([reason] if reason else [])
     assert len(sweep.steps) == len(sweep.stale)
+    assert sweep.others == ()
+
+
+def stale(
+    found: Sequence[EnvironmentSummary],
+    remote: set[str],
+    *,
+    local: frozenset[str] = frozenset(),
+    private: bool = False,
+    sweeper: Sweeper = SWEEPER,
+    environment: str = "dev",
+) -> SweepPlan:
+    branches = Branches(remote, local, private)
+    return plan_sweep(environment, found, sweeper, branches, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "own", "everybody"),
+    [
+        ({}, 1, 1),
+        # Another clone on this machine, another machine, and a version that did not note it.
+        ({"checkout": "ada@host:/other"}, 0, 1),
+        ({"checkout": "bob@laptop:/mautic"}, 0, 1),
+        ({"checkout": ""}, 0, 1),
+        ({"checkout": "bob@laptop:/mautic", "expires_at": OVER}, 0, 1),
+        # A pipeline's job has a clone of its own each time.
+        ({"checkout": PIPELINE}, 1, 1),
+        # Deployed a moment ago.
+        ({"deployed_at": (NOW - timedelta(minutes=119)).isoformat()}, 0, 0),
+        ({"deployed_at": "", "created_at": NOW.isoformat()}, 0, 0),
+        ({"deployed_at": (NOW - timedelta(minutes=1)).isoformat(), "expires_at": OVER}, 1, 1),
+        # A branch that was never on the remote is not gone from there.
+        ({"checkout": "bob@laptop:/mautic", "pushed": False}, 0, 0),
+        ({"checkout": "bob@laptop:/mautic", "pushed": False, "expires_at": OVER}, 0, 1),
+        ({"pushed": False}, 1, 1),
+        ({"checkout": "", "pushed": None}, 0, 1),
+    ],
+)
+def test_what_another_checkout_has_deployed_is_listed_and_removed_by_all_alone(
+    changes: dict[str, Any], own: int, everybody: int
+) -> None:
+    there = replace(THERE, **changes)
+    mine = stale([there], {"main"})
+    assert (len(mine.stale), len(mine.others)) == (own, everybody - own)
+    all_of_them = stale([there], {"main"}, sweeper=replace(SWEEPER, everybody=True))
+    assert (len(all_of_them.stale), len(all_of_them.others)) == (everybody, 0)
+
+
+@pytest.mark.parametrize(
+    ("pushed", "private", "reason"),
+    [(True, True, []), (True, False, ["its branch is gone"]), (False, False, [])],
+)
+def test_a_branch_of_this_clone_counts_here_and_where_it_was_never_pushed(
+    pushed: bool, private: bool, reason: list[str]
+) -> None:
+    local = frozenset({"feature/x"})
+    sweep = stale([replace(THERE, pushed=pushed)], {"main"}, local=local, private=private)
+    assert [item.reason for item in sweep.stale] == reason
 
 
 def test_a_row_tells_age_last_deploy_owner_and_reason() -> None:
     never = replace(THERE, branch="never", owner="", deployed_at="", created_at="")
-    found = [THERE, never]
-    sweep = plan_sweep("dev", found, repository="ours", branches={"main"}, now=NOW)
-    assert sweep.rows(NOW) == [
+    theirs = replace(THERE, branch="theirs", owner="bob@laptop", checkout="bob@laptop:/x")
+    sweep = stale([THERE, never, theirs], {"main"})
+    (_, mine), (columns, others) = sweep.tables(NOW)
+    assert mine == [
         ("feature/x", "3d", "2h", "ada@host", "its branch is gone"),
         ("never", "-", "-", "-", "its branch is gone"),
     ]
+    assert columns[-1] == "reason; removed with --all"
+    assert others == [
+        ("theirs", "3d", "2h", "bob@laptop", "bob@laptop:/x", "its branch is gone"),
+    ]
     assert [item["branch"] for item in sweep.as_dict()["environments"]] == ["feature/x", "never"]
-
-
-def test_tags_of_branches_that_are_gone_and_have_no_environment_are_left_over() -> None:
-    tags = {
-        tag: f"digest of {tag.rpartition('.')[2]}"
-        for tag in (
-            *("a", "b", "c", "d", "e", "latest"),
-            *("branch.gone.a", "branch.gone-too.a", "branch.gone.b", "branch.alive.b"),
-            *("branch.feature-x.c", "branch.gone.d", "branch.gone.1a2b3c4d", "1a2b3c4d"),
-        )
-    }
-    tags["latest"] = tags["d"]
-    (mautic,) = plan_leftovers({"mautic": tags, "nginx": {"a": "A"}}, [THERE], {"alive", "main"})
-    assert mautic.repository == "mautic"
-    assert mautic.slugs == {"gone", "gone-too"}
-    markers = ("1a2b3c4d", "a", "b", "d")
-    assert mautic.tags == (
-        "a",
-        "branch.gone-too.a",
-        *(f"branch.gone.{tag}" for tag in markers),
-    )
+    assert [item["branch"] for item in sweep.as_dict()["others"]] == ["theirs"]
 
 
 # -- carrying it out ------------------------------------------------------------------------------
 
 
 def sweep_of(*found: EnvironmentSummary) -> SweepPlan:
-    return plan_sweep("local", found, repository="ours", branches={"main"}, now=NOW)
+    return stale(found, {"main"}, environment="local")
 
 
-def sweep(
-    remover: FakeRemover,
-    inspector: FakeInspector,
-    root: Path,
-    registry: FakeRegistry | None = None,
-    leftovers: tuple[LeftoverTags, ...] = (),
-) -> str:
+def sweep(remover: FakeRemover, inspector: FakeInspector, root: Path) -> str:
     console, said = a_console()
     run_sweep(
-        replace(sweep_of(*inspector.found), leftovers=leftovers),
+        sweep_of(*inspector.found),
         remover,
         inspector,
         names_of,
-        tags=registry,
         me=ME,
         console=console,
         root=root,
@@ -162,7 +192,6 @@ def test_what_was_deployed_anew_meanwhile_is_left_alone(tmp_path: Path) -> None:
             remover,
             inspector,
             names_of,
-            tags=None,
             me=ME,
             console=console,
             root=tmp_path,
@@ -176,9 +205,7 @@ def test_a_misnamed_environment_goes_by_its_namespace_and_its_branch_s_own_one_s
 ) -> None:
     stray = replace(THERE, state=State.MISNAMED, namespace="mautic-feature-x-0123456789")
     theirs = replace(stray, repository="theirs")
-    found = plan_sweep(
-        "dev", [THERE, stray, theirs], repository="ours", branches={"feature/x"}, now=NOW
-    )
+    found = stale([THERE, stray, theirs], {"feature/x"})
     assert [item.summary for item in found.stale] == [stray]
     (step,) = found.steps
     assert step.subject == "environment feature/x in mautic-feature-x-0123456789"
@@ -189,7 +216,6 @@ def test_a_misnamed_environment_goes_by_its_namespace_and_its_branch_s_own_one_s
         remover,
         FakeInspector([THERE], [stray]),
         names_of,
-        tags=None,
         me=ME,
         console=console,
         root=tmp_path,
@@ -198,60 +224,17 @@ def test_a_misnamed_environment_goes_by_its_namespace_and_its_branch_s_own_one_s
     assert "feature/x in mautic-feature-x-0123456789: 1 objects removed" in said.getvalue()
 
 
-def test_misnamed_environments_are_found_and_keep_no_image_tags() -> None:
-    stray = replace(THERE, state=State.MISNAMED, slug="feature-x-0123456789", tag="")
-    registry = FakeRegistry()
-    for tag in ("gone", f"branch.{stray.slug}.gone"):
-        registry.push("nginx", tag, "x")
-    found = find_sweep(
-        "local",
-        FakeInspector([], [stray]),
-        FakeGit(remote=frozenset({"main"})),  # type: ignore[arg-type]
-        names_of,
-        tags=registry,
-        now=NOW,
-    )
-    assert [item.summary for item in found.stale] == [stray]
-    assert [each.tags for each in found.leftovers] == [("gone", f"branch.{stray.slug}.gone")]
-
-
-@pytest.mark.parametrize("end", [None, SuiteError("in use")], ids=["", "one environment stays"])
-def test_image_tags_go_whatever_becomes_of_the_environments(
-    tmp_path: Path, end: SuiteError | None
-) -> None:
-    step = Step("remove", "container web")
-    remover, registry = FakeRemover(left=[step]), FakeRegistry()
-    remover.fails = {"remove container web": [end] if end else []}
-    registry.seen = remover.seen
-    for tag in ("gone", "branch.gone.gone", "used", "branch.gone.used", "new", "branch.gone.new"):
-        registry.push("nginx", tag, tag)
-    left = plan_leftovers({"nginx": registry.tags("nginx")}, [replace(THERE, tag="used")], {"main"})
-    # While the plan was shown somebody has built another branch of the same commit.
-    registry.push("nginx", "branch.main.new", "new")
-    with pytest.raises(SuiteError, match="1 of 1") if end else contextlib.nullcontext():
-        sweep(remover, FakeInspector([THERE]), tmp_path, registry, left)
-    assert remover.seen == [
-        *("plan", "lock", "plan", "remove container web", "unlock"),
-        "delete nginx gone",
-        "delete nginx branch.gone.gone branch.gone.new branch.gone.used",
-    ]
-    assert registry.images["nginx"].keys() == {"used", "new", "branch.main.new"}
-
-
 def test_an_interrupted_sweep_finishes_what_is_under_way_and_begins_nothing(
     tmp_path: Path,
 ) -> None:
     step = Step("remove", "container web")
     others = [replace(THERE, branch=f"feature/{number}") for number in range(3)]
-    remover, registry = FakeRemover(left=[step]), FakeRegistry()
+    remover = FakeRemover(left=[step])
     remover.fails = {"lock": [KeyboardInterrupt()]}
-    registry.push("nginx", "gone", "x")
-    left = (LeftoverTags("nginx", frozenset({"gone"}), ("gone",), frozenset()),)
     with pytest.raises(KeyboardInterrupt):
-        sweep(remover, FakeInspector(others), tmp_path, registry, left)
+        sweep(remover, FakeInspector(others), tmp_path)
     # Which of the others had begun by then is the threads' business.
     assert remover.seen.count("unlock") == remover.seen.count("lock") - 1
-    assert registry.images["nginx"] == {"gone": "x"}
     remover.seen.clear()
     said = sweep(remover, FakeInspector(others), tmp_path)
     assert "3 removed" in said
@@ -262,8 +245,8 @@ def test_an_interrupted_sweep_finishes_what_is_under_way_and_begins_nothing(
 
 
 @pytest.mark.parametrize("is_private", [False, True])
-def test_tags_are_read_before_branches_and_branches_before_environments(is_private: bool) -> None:
-    """What is pushed, built and deployed at this moment is taken for gone by no order of them."""
+def test_branches_are_read_before_environments(is_private: bool) -> None:
+    """What is pushed and deployed at this moment is not taken for gone."""
     seen: list[str] = []
 
     class Inspector(FakeInspector):
@@ -271,23 +254,16 @@ def test_tags_are_read_before_branches_and_branches_before_environments(is_priva
             seen.append("environments")
             return super().list(repository)
 
-    class Registry(FakeRegistry):
-        def tags(self, repository: str) -> dict[str, str]:
-            seen.append(f"tags of {repository}")
-            return super().tags(repository)
-
     git = FakeGit(remote=frozenset({"main"}), local=frozenset({"feature/x"}), seen=seen)
     found = find_sweep(
         "local",
         Inspector([THERE], is_private=is_private),
         git,  # type: ignore[arg-type]
-        names_of,
-        tags=Registry(),
+        SWEEPER,
         now=NOW,
     )
-    own = ["local branches"] if is_private else []
-    assert seen == ["tags of mautic", "tags of nginx", "remote branches", *own, "environments"]
-    # A branch that was never pushed counts where its environments are this machine's own.
+    assert seen == ["remote branches", "local branches", "environments"]
+    # A branch of this clone counts where its environments are this machine's own.
     assert [item.summary.branch for item in found.stale] == ([] if is_private else ["feature/x"])
 
 
@@ -298,8 +274,7 @@ def test_a_branch_that_the_suite_refuses_does_not_end_the_sweep() -> None:
         "local",
         FakeInspector([THERE]),
         git,  # type: ignore[arg-type]
-        names_of,
-        tags=None,
+        SWEEPER,
         now=NOW,
     )
     assert [item.summary.branch for item in found.stale] == ["feature/x"]

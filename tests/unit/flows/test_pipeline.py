@@ -94,7 +94,7 @@ OF_MAIN = {
         ("merge_request", BRANCH, "", OF_A_BRANCH),
         ("push", "main", "", OF_MAIN),
         ("tag", "main", "v1.0", CHECKS),
-        ("schedule", "main", "", {"gc": ("inv gc --env dev --yes",)}),
+        ("schedule", "main", "", {"gc": ("inv gc --env dev --yes --all",)}),
     ],
 )
 def test_what_an_event_runs(

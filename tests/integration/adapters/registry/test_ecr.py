@@ -26,7 +26,7 @@ from tasks.core.errors import AwsError, RegistryError, SettingsError
 from tasks.core.redact import Redactor
 from tests.integration.build_support import Answer, Request, forget_images, front_door
 from tests.support.aws import ACCOUNT, REGION, Moto
-from tests.support.registry_contract import check_registry
+from tests.support.registry_contract import check_images, check_registry
 
 if TYPE_CHECKING:
     import docker
@@ -133,6 +133,10 @@ def door(
 
 def test_it_does_what_the_flows_count_on(place: Place) -> None:
     check_registry(place.registry(), place.push)
+
+
+def test_images_are_listed_and_removed_by_digest(place: Place) -> None:
+    check_images(place.registry(), place.push)
 
 
 def test_an_image_is_found_by_any_of_its_tags_and_by_its_digest(place: Place) -> None:

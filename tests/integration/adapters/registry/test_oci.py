@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import re
 import secrets
 import socket
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from tasks.adapters.registry.attachments import Attachment, attachment_tag
 from tasks.adapters.registry.oci import INDEX, OciRegistry, RequestLimits, UnreachableError
 from tasks.core.errors import RegistryError, SettingsError
 from tests.integration.build_support import Answer, Request, front_door, put_image
-from tests.support.registry_contract import check_attachments, check_registry
+from tests.support.registry_contract import check_attachments, check_images, check_registry
 from tests.support.serving import Serving
 
 ENOUGH_BYTES = 64 << 20
@@ -53,6 +55,46 @@ def test_files_are_attached_to_an_image(place: OciRegistry) -> None:
         return digest
 
     check_attachments(place, push)
+
+
+def test_images_are_listed_and_removed_by_digest(place: OciRegistry) -> None:
+    def push(content: str, /, *tags: str) -> str:
+        (digest,) = {put(place, "mautic", tag, content) for tag in tags}
+        return digest
+
+    check_images(place, push)
+
+
+def test_the_inventory_tells_age_lists_and_what_is_attached(place: OciRegistry) -> None:
+    made = "2026-01-10T12:00:00.123456789Z"
+    digests = {}
+    for tag, created in (("dated", made), ("reproducible", "1970-01-01T00:00:00Z"), ("none", "")):
+        config = json.dumps({"of": tag, "created": created}).encode()
+        place.put_blob("mautic", config)
+        descriptor = {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": f"sha256:{hashlib.sha256(config).hexdigest()}",
+            "size": len(config),
+        }
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        manifest = {"schemaVersion": 2, "mediaType": kind, "config": descriptor, "layers": []}
+        content = json.dumps(manifest).encode()
+        digests[tag] = place.put_manifest("mautic", tag, content, kind)
+    child = {"mediaType": kind, "digest": digests["dated"], "size": len(content)}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [child]}
+    digests["list"] = place.put_manifest("mautic", "list", json.dumps(index).encode(), INDEX)
+    place.attach("mautic", digests["none"], [Attachment("text/plain", b"x")])
+    known = datetime(2026, 2, 1, tzinfo=UTC)
+    stored = {one.digest: one for one in place.stored("mautic", {digests["reproducible"]: known})}
+    assert {tag: stored[digest].pushed_at for tag, digest in digests.items()} == {
+        "dated": datetime(2026, 1, 10, 12, 0, 0, 123456, tzinfo=UTC),
+        "reproducible": known,
+        "none": None,
+        "list": None,
+    }
+    assert stored[digests["list"]].children == (digests["dated"],)
+    (attached,) = stored.keys() - set(digests.values())
+    assert stored[attached].subject == stored[attached].attached_to == digests["none"]
 
 
 def test_what_is_attached_is_found_by_its_tag_and_names_its_image(place: OciRegistry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -14,7 +15,7 @@ from tasks.core.settings import names_of, names_of_all_styles
 from tasks.flows.compose.inspector import summary
 from tasks.flows.compose.inventory import write_record
 from tasks.flows.compose.target import compose_target
-from tasks.flows.gc import plan_sweep
+from tasks.flows.gc import Branches, Sweeper, plan_sweep
 from tasks.flows.target import owner_of
 from tasks.flows.views import now
 from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
@@ -70,6 +71,29 @@ def test_an_environment_is_told_by_its_record() -> None:
     assert seen.expires_at == "2026-02-01"
 
 
+def test_images_are_told_by_containers_and_record() -> None:
+    stopped = replace(ENDED, image="m@sha256:2")
+    engine = FakeEngine()
+    context, _ = a_context(engine, FakeCompose(engine))
+    labels = {PROJECT: NAMES.namespace, **owner_labels(OWNER)}
+    engine.there = {each.id: replace(each, labels=labels) for each in (WELL, stopped)}
+    engine.there["2"] = replace(stopped, labels=labels)
+    write_record(engine, OWNER, NAMES, record(State.READY, RELEASE))  # type: ignore[arg-type]
+    elsewhere = replace(NAMES, namespace="another-project-x")
+    write_record(engine, OWNER, elsewhere, record(State.DEPLOYING))  # type: ignore[arg-type]
+    uses = {use.where: use for use in compose_target(context).inspector.image_uses()}
+    mine = uses[NAMES.namespace]
+    assert (mine.environment, mine.branch, mine.slug) == ("local", NAMES.branch, NAMES.slug)
+    assert (mine.sleeps, mine.releases, mine.tags) == (
+        {"sha256:2"},
+        {"sha256:1"},
+        {RELEASE.tag},
+    )
+    assert mine.busy is False
+    # Of another project on the same engine, in the middle of a deploy.
+    assert uses["another-project-x"].busy is True
+
+
 # -- what anybody may have written ----------------------------------------------------------------
 
 
@@ -110,8 +134,14 @@ def test_broken_labels_hide_no_other_environment_and_are_not_collected(
     (evil,) = found.values()
     assert evil.state is State.UNREADABLE
     assert evil.problem
-    sweep = plan_sweep("local", [evil], repository=OWNER.repository, branches=(), now=now())
+    everybody = Sweeper(OWNER.repository, "ada@host:/x", True, timedelta(hours=2))
+    none = Branches((), (), private=True)
+    sweep = plan_sweep("local", [evil], everybody, none, now=now())
     assert (sweep.stale, sweep.unreadable) == ((), (evil,))
+    uses = {use.where: use for use in target.inspector.image_uses()}
+    is_record_broken = RECORD in changes or volume != "_record-1"
+    assert bool(uses[evil.namespace].problem) is is_record_broken
+    assert uses[NAMES.namespace].releases == frozenset()
     # The other one is removed as ever.
     for _, remove in target.remover.plan_removal(OWNER, NAMES).todo:
         remove(print)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.settings import Settings, names_of, names_of_all_styles, parse
-from tasks.flows.gc import plan_leftovers, plan_sweep
+from tasks.flows.gc import Branches, Sweeper, SweepPlan, plan_sweep
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.target import EnvironmentSummary
@@ -70,6 +70,12 @@ class Cluster:
 
 def listed(cluster: Cluster) -> list[EnvironmentSummary]:
     return list(inspector(cluster).list())
+
+
+def swept(found: list[EnvironmentSummary]) -> SweepPlan:
+    """Return what a sweep without any branch makes of environments."""
+    everybody = Sweeper(REPOSITORY, "ada@host:/x", True, timedelta(hours=2))
+    return plan_sweep("dev", found, everybody, Branches((), (), private=False), now=NOW)
 
 
 def inspector(cluster: Cluster) -> ClusterInspector:
@@ -145,15 +151,15 @@ def test_a_broken_record_hides_no_other_environment_and_nothing_is_collected(tex
         ("evil/x", "unreadable"),
         ("main", "degraded"),
     ]
-    sweep = plan_sweep("dev", [evil, good], repository=REPOSITORY, branches=(), now=NOW)
+    sweep = swept([evil, good])
     assert [item.summary.branch for item in sweep.stale] == ["main"]
     assert sweep.as_dict()["unreadable"] == [
         {**sweep.as_dict()["unreadable"][0], "branch": "evil/x", "problem": evil.problem}
     ]
-    # Its image tags are kept with it.
-    tags = {"mautic": {"t": "1", f"branch.{evil.slug}.t": "1", "u": "2", "branch.gone.u": "2"}}
-    (left,) = plan_leftovers(tags, [evil], ())
-    assert left.tags == ("u", "branch.gone.u")
+    # Its images are kept with it.
+    uses = {use.branch: use for use in inspector(cluster).image_uses()}
+    assert (uses["evil/x"].slug, uses["evil/x"].problem) == (evil.slug, evil.problem)
+    assert uses["main"].releases == {"sha256:1", "sha256:2"}
 
 
 @pytest.mark.parametrize(
@@ -186,8 +192,8 @@ def test_a_branch_that_cannot_be_is_listed_by_its_namespace(branch: str) -> None
     assert bad.state is State.UNREADABLE
     assert "its annotation mautic-multidev.io/branch" in bad.problem
     assert found[""].branch == "main"
-    # Nothing says which tags are its own, so none is removed.
-    assert plan_leftovers({"mautic": {"u": "2", "branch.gone.u": "2"}}, [bad], ()) == ()
+    # Nothing says which images its branch has built, so none is removed.
+    assert "" in {use.slug for use in inspector(cluster).image_uses()}
 
 
 ANYTHING = st.recursive(
@@ -215,7 +221,34 @@ def test_no_annotation_ends_the_list(
     found = listed(cluster)
     assert {"evil/x", "main"} == {item.branch for item in found}
     assert list_rows(found, NOW)
-    plan_sweep("dev", found, repository=REPOSITORY, branches=(), now=NOW)
+    swept(found)
+    assert {"evil/x", "main"} == {use.branch for use in inspector(cluster).image_uses()}
+
+
+def test_images_are_told_of_every_environment_by_workloads_lease_and_record() -> None:
+    cluster = Cluster()
+    other = environment("other")
+    other["metadata"]["labels"][f"{PREFIX}environment"] = "qa"
+    record = {"database": "m@sha256:9", "state": "deploying"}
+    other["metadata"]["annotations"][RECORD] = json.dumps({**json.loads(TEXT), **record})
+    cluster.objects["Namespace"] = [GOOD, other]
+    where = GOOD["metadata"]["name"]
+    for replicas, image in ((1, "m@sha256:3"), (0, "r/m:tag"), (None, "m@sha256:4")):
+        containers = {"containers": [{"image": image}], "initContainers": [{"image": "i@sha256:5"}]}
+        spec = {"template": {"spec": containers}}
+        spec |= {} if replicas is None else {"replicas": replicas}
+        cluster.objects["Deployment"].append({"metadata": {"namespace": where}, "spec": spec})
+    with_lease(cluster, where, leaseDurationSeconds=30)
+    noted = {f"{PREFIX}newest-commit": "1a2b3c4d"}
+    cluster.objects["Lease"][-1]["metadata"]["annotations"] = noted
+    main, qa = inspector(cluster).image_uses()
+    assert main.runs == {"sha256:3", "sha256:4", "sha256:5", "1a2b3c4d"}
+    assert main.sleeps == {"tag", "sha256:5"}
+    assert main.releases == {"sha256:1", "sha256:2"}
+    assert (main.tags, main.busy, main.problem) == ({"t"}, True, "")
+    # An interrupted deploy was about to run what nothing names yet.
+    assert (qa.environment, qa.busy) == ("qa", True)
+    assert qa.releases == {"sha256:1", "sha256:2", "sha256:9"}
 
 
 # -- names that no rule gives ---------------------------------------------------------------------
