@@ -19,8 +19,9 @@ import yaml
 from tasks.core.environment_data import seed_database
 from tasks.core.names import Names
 from tasks.core.settings import names_of, parse
+from tasks.flows.kubernetes.data import DRAINED
 from tests.support.deploys import until
-from tests.support.realnode.bed import Bed, Object
+from tests.support.realnode.bed import COMPONENT, Bed, Object
 from tests.support.realnode.platform import Job, Platform, job, platform_of
 from tests.support.rehearsals import ENV, KEY, RULES, TABLES
 from tests.support.suite import git
@@ -115,7 +116,7 @@ class Site:
     def provisioner(self) -> Object:
         """Return the provisioner's pod."""
         where = self.platform.namespace
-        [pod] = self.bed.cluster.find("Pod", where, "app.kubernetes.io/component=provisioner")
+        [pod] = self.bed.cluster.find("Pod", where, f"{COMPONENT}=provisioner")
         return pod
 
     def state(self) -> str:
@@ -214,6 +215,16 @@ def test_a_branch_with_a_server_of_its_own_decrypts_the_seed_itself(site: Site) 
     query = "mysql -N -h127.0.0.1 -u$MYSQL_USER $MYSQL_DATABASE -e 'SELECT email FROM leads'"
     options: tuple[Any, ...] = ("--service", "database", "--command", f"{password} {query}")
     check_masked(site.ok("shell", APART, *options, env="dev").stdout.splitlines())
+
+
+def test_a_program_that_leaves_some_of_its_input_ends(site: Site) -> None:
+    where = site.names(FIRST).namespace
+    [web] = site.bed.cluster.find("Pod", where, f"{COMPONENT}=web")
+    argv = (*DRAINED, "sh", "-c", "read -r line; sleep 1; exit 3")
+    source = [b"line\n", b"x" * (1 << 20)]
+    nothing: Object = {"take": lambda _: None, "on_line": lambda _: None}
+    place = (where, web["metadata"]["name"], "fpm")
+    assert site.bed.cluster.pipe(*place, argv, source=source, **nothing) == 3
 
 
 def test_no_run_says_the_key(site: Site) -> None:

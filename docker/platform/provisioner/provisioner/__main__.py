@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from provisioner.cluster import Kubernetes
 
 FAILED, USAGE, WRONG_SETTING = 1, 64, 78
+CHUNK_BYTES = 1 << 20
 HEALTH = "http://0.0.0.0:8080/healthz"
 
 
@@ -83,12 +84,17 @@ def _plant() -> int:
     def say(text: str) -> None:
         print(f"plant: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
-    rules, server, cluster = _server_and_cluster()
     try:
+        rules, server, cluster = _server_and_cluster()
         Seeds(rules.seed_key, server, cluster).plant(sys.stdin.buffer, say)
     except (SeedError, ServerError, ClusterError) as error:
         say(str(error))
         return FAILED
+    finally:
+        # Of a program that leaves some of its input, as of a seed that is there, a container
+        # runtime may not tell the end (containerd 2): the deploy would wait for it.
+        while sys.stdin.buffer.read(CHUNK_BYTES):
+            pass
     return 0
 
 
