@@ -40,7 +40,7 @@ LEADS = (
 KILL = """
 import os, pathlib, signal
 for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    if each.read_bytes().endswith(b"\\0plant\\0"):
+    if each.read_bytes().endswith(b"\\0load\\0"):
         os.kill(int(each.parent.name), signal.SIGKILL)
 """
 

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-import io
+import os
+import subprocess
 import sys
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
+from tests.support.suite import ROOT
+
+PLANT = """
+import sys
 from provisioner import __main__ as commands
-from provisioner.seed_file import SeedError
-from provisioner.seeds import Seeds
+commands.LOAD = (sys.executable, "-c", sys.argv[1])
+sys.exit(commands.main(["plant"]))
+"""
 
 
-@pytest.mark.parametrize(("error", "status"), [(None, 0), (SeedError("it is none"), 1)])
-def test_whatever_becomes_of_a_seed_its_bytes_are_taken(
-    monkeypatch: pytest.MonkeyPatch, error: SeedError | None, status: int
+@pytest.mark.parametrize(
+    ("script", "status", "said"),
+    [
+        ("import sys; sys.stdin.buffer.read()", 0, ""),
+        ("", 0, ""),
+        ("import sys; sys.exit(1)", 1, ""),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            1,
+            "plant: what loads it was ended by signal 9\n",
+        ),
+    ],
+    ids=["all is read", "it is there already", "it fails", "it is killed"],
+)
+def test_whatever_becomes_of_a_seed_all_its_bytes_are_taken(
+    script: str, status: int, said: str
 ) -> None:
     """Otherwise an exec may not end."""
-    given = io.BytesIO(b"a line\n" + b"x" * (3 << 20))
-
-    def plant(_: Seeds, file: io.BytesIO, __: Any) -> None:
-        file.readline()
-        if error:
-            raise error
-
-    rules = SimpleNamespace(seed_key="")
-    monkeypatch.setattr(commands, "_server_and_cluster", lambda: (rules, None, None))
-    monkeypatch.setattr(Seeds, "plant", plant)
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=given))
-    assert commands.main(["plant"]) == status
-    assert given.read() == b""
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "docker/platform/provisioner")}
+    argv = [sys.executable, "-c", PLANT, script]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write(b"x" * (1 << 20))
+        process.stdin.close()
+        assert process.stderr.read().decode() == said
+    assert process.returncode == status
