@@ -28,13 +28,13 @@ from tests.support.suite import git
 
 SOURCE, FIRST, SECOND, COPY, APART = "source", "seeded", "seeded-too", "copied", "apart"
 SHARED = "shared"
-ROWS = 50_000
-"""As many as stand in the text below."""
+ROWS = 300_000
+"""As many as stand in the text below: what is killed is not at its end."""
 LEADS = (
     "CREATE TABLE leads (id INT PRIMARY KEY, email VARCHAR(99), firstname VARCHAR(99));"
     "INSERT INTO leads VALUES (1, 'ada@planted.org', 'Planted'), (2, 'bob@planted.org', 'Planted');"
     "INSERT INTO page_hits (url, date_hit)"
-    " SELECT CONCAT('https://x/', seq), NOW() FROM seq_1_to_50000;"
+    " SELECT CONCAT('https://x/', seq), NOW() FROM seq_1_to_300000;"
 )
 # Ends the program that loads a seed, and nothing else in its pod.
 KILL = """
@@ -166,6 +166,7 @@ def test_a_seed_whose_loading_is_killed_is_loaded_by_the_next_deploy(site: Site)
     assert site.bed.cluster.output(where, name, "provisioner", argv) == (0, b"")
     _, said = ended.communicate(timeout=120)
     assert ended.returncode == 1, said
+    assert "what loads it was ended by signal 9" in said
     # Whether its tables have taken their place or not: nobody has said that they are whole.
     assert site.state() == "loading"
 
