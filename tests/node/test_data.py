@@ -166,7 +166,7 @@ def test_a_seed_whose_loading_is_killed_is_loaded_by_the_next_deploy(site: Site)
     assert site.bed.cluster.output(where, name, "provisioner", argv) == (0, b"")
     _, said = ended.communicate(timeout=120)
     assert ended.returncode == 1, said
-    assert "what loads it was ended by signal 9" in said
+    assert "what loads the seed was ended by signal 9" in said
     # Whether its tables have taken their place or not: nobody has said that they are whole.
     assert site.state() == "loading"
 

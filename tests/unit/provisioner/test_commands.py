@@ -27,7 +27,7 @@ sys.exit(commands.main(["plant"]))
         (
             "import os; os.kill(os.getpid(), 9)",
             1,
-            "plant: what loads it was ended by signal 9\n",
+            "plant: what loads the seed was ended by signal 9\n",
         ),
     ],
     ids=["all is read", "it is there already", "it fails", "it is killed"],

@@ -89,7 +89,7 @@ def _plant() -> int:
     while os.read(sys.stdin.fileno(), CHUNK_BYTES):
         pass
     if status < 0:
-        _say_of_seed(f"what loads it was ended by signal {-status}")
+        _say_of_seed(f"what loads the seed was ended by signal {-status}")
         return FAILED
     return status
 
