@@ -23,6 +23,7 @@ def find(session: Session, names: Names, choice: str) -> Data:
 
     Raises:
         InputError: there is no such seed or no key, or the other branch has no environment.
+        RefusedError: whoever runs this has no right to the other branch.
         SettingsError: the settings do not say where seeds are kept.
         SuiteError: the store or the other environment cannot be read.
     """
@@ -31,7 +32,7 @@ def find(session: Session, names: Names, choice: str) -> Data:
         source = find_seed(session, name)
         return Data(f"{SEED}:{source.seed.id}", f"from {source.title}")
     branch = name.partition(":")[0]
-    other = _other(session, names, branch)
+    other = data.find_other(session, names, branch)
     begun_with = other.data.begun_with(other.owner, other.names)
     return Data(copied(branch, begun_with), f"from {branch}: {content_title(content(other))}")
 
@@ -58,11 +59,6 @@ class Bringer:
         if plan.data.kind == SEED:
             fill(place, find_seed(self.session, name), console)
             return
-        with data.passing_dump(self.session, _other(self.session, names, name)) as source:
+        other = data.find_other(self.session, names, name)
+        with data.passing_dump(self.session, other) as source:
             fill(place, source, console)
-
-
-def _other(session: Session, names: Names, branch: str) -> Place:
-    """Return the environment that another branch has beside a new one."""
-    data.refuse_itself(names, branch)
-    return data.find_place(session, names.environment, branch)

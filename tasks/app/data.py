@@ -17,7 +17,7 @@ from tasks.app import wiring
 from tasks.app.environments import find_existing
 from tasks.app.server_snapshots import server_snapshots
 from tasks.app.session import Session
-from tasks.core.errors import InputError, SuiteError
+from tasks.core.errors import ClusterError, InputError, RefusedError, SuiteError
 from tasks.core.names import Names
 from tasks.core.points import Point
 from tasks.core.server_snapshots import ServerSnapshot
@@ -42,6 +42,32 @@ def find_place(session: Session, env: str, branch: str | None) -> Place:
     found = find_existing(session, env, branch)
     target = wiring.target(session, found.names.environment)
     return Place(found.owner, found.names, target.data, target.deployer)
+
+
+def find_other(session: Session, target: Names, source: str) -> Place:
+    """Return the environment of the branch that is copied.
+
+    Args:
+        target: the names of the branch that gets the data.
+        source: the branch that is copied, in the same environment.
+
+    Raises:
+        InputError: they are the same, or the latter has no environment.
+        RefusedError: whoever runs this has no right to it.
+    """
+    if target.branch == source:
+        raise InputError(f"{source} cannot be copied onto itself")
+    try:
+        return find_place(session, target.environment, source)
+    except ClusterError as error:
+        if error.status != 403:
+            raise
+        raise RefusedError(
+            f"{target.branch} cannot get the data of {source}: you have no right to the "
+            f"environment of {source} in {target.environment}",
+            hint="a CI job has rights to its own branch alone: whoever has rights to both runs "
+            "this command",
+        ) from error
 
 
 def writable_place(session: Session, env: str, branch: str | None) -> Place:
@@ -162,20 +188,6 @@ def passing_dump(session: Session, place: Place) -> Iterator[DumpSource]:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".copy-") as name:
         path = Path(name) / "dump.zip"
         yield DumpSource(DumpFile(path), dump(place, path, session.console))
-
-
-def refuse_itself(target: Names, source: str) -> None:
-    """Refuse to copy a branch onto itself.
-
-    Args:
-        target: the names of the branch that gets the data.
-        source: the branch that is copied.
-
-    Raises:
-        InputError: they are the same.
-    """
-    if target.branch == source:
-        raise InputError(f"{source} cannot be copied onto itself")
 
 
 def _snapshots() -> Path:

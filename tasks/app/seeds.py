@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,14 @@ def find_seed(session: Session, id_: str) -> SeedSource:
         SettingsError: the settings do not say where seeds are kept.
         SuiteError: the store, or the seed's manifest, cannot be read.
     """
+    return _source(session, id_ or newest_id(seed_store(session)))
+
+
+@cache
+def _source(session: Session, id_: str) -> SeedSource:
+    """Return a seed; its manifest is read once in a run, however often it is asked for."""
     store = seed_store(session)
-    return SeedSource(store, stored_seed(store, id_ or newest_id(store)), seed_key(session))
+    return SeedSource(store, stored_seed(store, id_), seed_key(session))
 
 
 def _rules(path: Path) -> dict[str, Any]:

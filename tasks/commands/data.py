@@ -80,8 +80,7 @@ def copy(
 
     as_json = check_format(format)
     place = data.writable_place(session, env, branch)
-    data.refuse_itself(place.names, from_)
-    other = data.find_place(session, place.names.environment, from_)
+    other = data.find_other(session, place.names, from_)
     copying = data.DataChange(session, place, "copy", f"of {from_}", True, replace)
     if dry_run or session.dry:
         _change(session, copying, None, dry=True, as_json=as_json)

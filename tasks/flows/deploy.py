@@ -86,6 +86,9 @@ def run_deploy(
             console.say(f"  {step.verb:<7} {step.subject}{reason}")
         _secure(plan, console)
         try:
+            if steps:
+                # Whatever fails from here on, the next deploy knows the data that was chosen.
+                deployer.begin(plan)
             if plan.plants:
                 beginning.plant(plan)
             if steps:

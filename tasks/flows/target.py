@@ -325,8 +325,11 @@ class Deployer(Exclusive, Protocol[P]):
     def plan_deploy(self, request: Request) -> P:
         """Return what a deploy would do; reads only."""
 
+    def begin(self, plan: P) -> None:
+        """Record that a deploy has begun, and with what data a new environment begins."""
+
     def apply(self, plan: P) -> None:
-        """Carry out a plan; raise SuiteError with the cause in one line."""
+        """Carry out a plan that has begun; raise SuiteError with the cause in one line."""
 
     def hold(self, owner: Owner, names: Names, say: Say) -> None:
         """Stop workers and crons, and wait until they are idle; the next deploy starts them.

@@ -19,7 +19,7 @@ from tasks.adapters.process import Completed
 from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.reconcile import ObservedContainer
 from tasks.core.compose.record import owner_labels
-from tasks.core.errors import CommandError
+from tasks.core.errors import CommandError, SuiteError
 from tasks.core.redact import Redactor
 from tasks.core.settings import Settings, parse
 from tasks.flows.compose.context import ComposeContext
@@ -35,11 +35,16 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 
 @dataclass
 class FakeEngine:
-    """Containers and volumes, by name."""
+    """Containers and volumes, by name.
+
+    Attributes:
+        lacks: why images cannot be pulled; None if they are there.
+    """
 
     there: dict[str, Container] = field(default_factory=dict)
     kept: dict[str, DockerObject] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
+    lacks: SuiteError | None = None
 
     def containers(self, label: str) -> list[Container]:
         key, _, value = label.partition("=")
@@ -61,7 +66,11 @@ class FakeEngine:
         return []
 
     def has_image(self, reference: str) -> bool:
-        return True
+        return self.lacks is None
+
+    def pull(self, reference: str, on_line: Callable[[str], None]) -> None:
+        assert self.lacks
+        raise self.lacks
 
     def image(self, reference: str) -> None:
         return None

@@ -108,6 +108,9 @@ class FakeDeployer(Calls):
         self.note("plan")
         return replace(self.plan, request=request)
 
+    def begin(self, plan: FakePlan) -> None:
+        self.note("begin")
+
     def apply(self, plan: FakePlan) -> None:
         self.note("apply")
 

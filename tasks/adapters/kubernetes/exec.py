@@ -115,7 +115,8 @@ class Exec:
     ) -> int:
         """Run a command that reads and writes bytes to its end; return its exit status.
 
-        An API server before 1.30 cannot tell it that ``source`` has ended: it must know by itself.
+        It has to take all of ``source``, also where it fails: with containerd 2 the end of one that
+        leaves some is not told. An API server before 1.30 cannot tell it that ``source`` has ended.
 
         Args:
             source: its standard input, read as fast as it takes it.

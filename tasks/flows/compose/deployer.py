@@ -62,6 +62,10 @@ class ComposeDeployer:
         """Return what a deploy would do; reads only."""
         return plan_deploy(self.context, request)
 
+    def begin(self, plan: ComposePlan) -> None:
+        """Record that a deploy has begun, and with what data a new environment begins."""
+        self._write(plan, self._begun(plan))
+
     def apply(self, plan: ComposePlan) -> None:
         """Carry out the plan."""
         names = plan.request.names
@@ -70,19 +74,11 @@ class ComposeDeployer:
         self.context.secrets(names)
         self._pull(plan)
         replaced = {item.service for item in plan.changes if item.verb in REPLACING}
-        record = plan.record or ComposeRecord(State.DEPLOYING, names.url)
-        record = replace(
-            record,
-            state=State.DEPLOYING,
-            url=names.url,
-            expires_at=plan.expires_at,
-            database_image=self.context.settings.platform.database_image,
-            database=plan.database,
-            data=plan.data.choice,
-            # Services that will be replaced are left out: if this run is interrupted, the next one
-            # must not take them for up to date.
-            services={name: at for name, at in record.services.items() if name not in replaced},
-        )
+        record = self._begun(plan)
+        # Services that will be replaced are left out: if this run is interrupted, the next one must
+        # not take them for up to date.
+        kept = {name: at for name, at in record.services.items() if name not in replaced}
+        record = replace(record, services=kept)
         self._write(plan, record)
         self._end_leftovers(plan.leftovers)
         if plan.seed:
@@ -192,6 +188,19 @@ class ComposeDeployer:
     def _project(self, plan: ComposePlan, release: Release) -> Compose:
         """Return the plan's Compose project with the images of a release."""
         return project(self.context, plan.request, release, plan.database, plan.data.choice)
+
+    def _begun(self, plan: ComposePlan) -> ComposeRecord:
+        """Return the environment's record when nothing of a deploy has happened yet."""
+        url = plan.request.names.url
+        return replace(
+            plan.record or ComposeRecord(State.DEPLOYING, url),
+            state=State.DEPLOYING,
+            url=url,
+            expires_at=plan.expires_at,
+            database_image=self.context.settings.platform.database_image,
+            database=plan.database,
+            data=plan.data.choice,
+        )
 
     def _quiesce(self, compose: Compose, services: Sequence[str]) -> None:
         with self.context.work("quiesce worker and cron") as activity:

@@ -12,6 +12,13 @@ from tasks.flows.kubernetes.branch_secret import read_secret
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.services import choose_container
 
+DRAINED = ("sh", "-c", '"$@"; status=$?; cat > /dev/null; exit "$status"', "sh")
+"""Runs a command, and takes what that has left of its input.
+
+Of one that ends before, a container runtime may not tell the end as long as its input is not taken
+(containerd 2): the exec would stay open until it counts as silent.
+"""
+
 
 class ClusterData:
     """Runs programs in PHP's container of a pod of web; errors as for ``DataPort``."""
@@ -38,7 +45,7 @@ class ClusterData:
             names.namespace,
             place.pod,
             place.container,
-            words,
+            (*DRAINED, *words),
             source=source,
             take=take,
             on_line=lambda line: on_line(redactor(line)),

@@ -107,8 +107,8 @@ class ClusterDeployer:
             found = None
         if found is None:
             # What is refused leaves nothing behind. Under the lock it is planned again.
-            self.plan_deploy(request)
-            record = ClusterRecord(State.DEPLOYING, names.url)
+            plan = self.plan_deploy(request)
+            record = ClusterRecord(State.DEPLOYING, names.url, data=plan.data.choice)
             # Another run may be faster. The owner is checked again under the lock.
             with contextlib.suppress(ConflictError):
                 self._cluster.create(self._context.branch_namespace(request.owner, names, record))
@@ -132,6 +132,12 @@ class ClusterDeployer:
 
     # -- deploying ----------------------------------------------------------------------------
 
+    def begin(self, plan: ClusterPlan) -> None:
+        """Record that a deploy has begun, and with what data a new environment begins."""
+        owner, names = plan.request.owner, plan.request.names
+        self._hand_over(plan)
+        self._context.write_record(owner, names, plan.before(State.DEPLOYING))
+
     def apply(self, plan: ClusterPlan) -> None:
         """Carry out the plan.
 
@@ -139,8 +145,6 @@ class ClusterDeployer:
             SuiteError: it failed; the message names the cause.
         """
         names = plan.request.names
-        self._hand_over(plan)
-        self._context.write_record(plan.request.owner, names, plan.before(State.DEPLOYING))
         # A run that was killed may have left its migration behind, whatever its release says.
         end_hooks(self._cluster, names.release, names.namespace)
         self._furnished(plan)

@@ -99,8 +99,12 @@ class Platform:
         made["environments"]["shared"] = {**made["environments"]["dev"], **shared}
         return made
 
-    def install(self) -> None:
-        """Start a database server, and run `inv platform.apply`."""
+    def install(self, env: Mapping[str, str] | None = None) -> None:
+        """Start a database server, and run `inv platform.apply`.
+
+        Args:
+            env: variables of that run.
+        """
         bed = self._bed
         self._image = bed.push(provisioner_image(bed.engine), "provisioner")
         password = secrets.token_urlsafe(16)
@@ -127,7 +131,17 @@ class Platform:
         bed.ok(
             *("platform.apply", "--env", "shared", "--values", str(values)),
             settings=self.settings(),
+            env=env,
         )
+
+    def sql(self, statement: str) -> list[str]:
+        """Run statements on the shared server as its administrator; return the rows."""
+        argv = ("sh", "-c", 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -N -h127.0.0.1 -uroot -e "$0"')
+        status, said = self._bed.cluster.output(
+            self._databases, "mysql", "mysql", (*argv, statement)
+        )
+        assert status == 0, said
+        return said.decode().splitlines()
 
     def _start_server(self, password: str) -> None:
         bed, where = self._bed, self._databases

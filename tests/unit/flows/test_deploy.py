@@ -25,7 +25,8 @@ from tests.support.fakes import (
     a_record,
 )
 
-BEGUN = ["prepare", "lock", "plan"]
+PLANNED = ["prepare", "lock", "plan"]
+BEGUN = [*PLANNED, "begin"]
 SMOKE = ["get /s/login", "get /style.css"]
 BACK = ["diagnostics", "roll back"]
 FAILURE = SuiteError("it broke", hint="mend it")
@@ -65,7 +66,7 @@ def test_data_is_put_in_before_the_site_is_looked_at_and_only_once(tmp_path: Pat
     filled = [*BEGUN, "apply", "fill with seed:1", *SMOKE, "finish", "unlock"]
     assert deployer.seen == filled
     deploy(deployer, tmp_path)
-    assert deployer.seen[len(filled) :] == [*BEGUN, *SMOKE, "finish", "unlock"]
+    assert deployer.seen[len(filled) :] == [*PLANNED, *SMOKE, "finish", "unlock"]
 
 
 def test_a_filling_that_was_cut_off_is_done_anew(tmp_path: Path) -> None:
@@ -87,7 +88,15 @@ def test_what_the_migration_clones_is_loaded_before_and_not_put_in_once_more(
     planted = [*BEGUN, "plant seed:1", "apply", *SMOKE, "finish", "unlock"]
     assert deployer.seen == planted
     deploy(deployer, tmp_path)
-    assert deployer.seen[len(planted) :] == [*BEGUN, *SMOKE, "finish", "unlock"]
+    assert deployer.seen[len(planted) :] == [*PLANNED, *SMOKE, "finish", "unlock"]
+
+
+def test_a_choice_whose_seed_cannot_be_loaded_is_remembered_all_the_same(tmp_path: Path) -> None:
+    cut_off = SuiteError("the connection broke off")
+    deployer = FakeDeployer(plan=replace(SEEDED, clones=True), fails={"plant seed:1": [cut_off]})
+    with pytest.raises(SuiteError, match="was not deployed: the connection broke off"):
+        deploy(deployer, tmp_path)
+    assert deployer.seen == [*BEGUN, "plant seed:1", *BACK, "unlock"]
 
 
 def test_a_first_deploy_is_remembered_after_its_site_has_answered(tmp_path: Path) -> None:
@@ -118,7 +127,7 @@ def test_what_is_refused_while_it_is_planned_leaves_no_evidence_and_rolls_nothin
     with pytest.raises(InputError, match="refuses its values") as caught:
         deploy(deployer, tmp_path)
     assert caught.value.exit_code == 2
-    assert deployer.seen == [*BEGUN, "unlock"]
+    assert deployer.seen == [*PLANNED, "unlock"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -133,7 +142,7 @@ def test_what_is_as_it_should_be_is_tested_and_not_touched(tmp_path: Path) -> No
     plan = replace(PLAN, steps=(), record=a_record(State.READY, RELEASE))
     deployer = FakeDeployer(plan=plan)
     done, said = deploy(deployer, tmp_path)
-    assert deployer.seen == [*BEGUN, *SMOKE, "finish", "unlock"]
+    assert deployer.seen == [*PLANNED, *SMOKE, "finish", "unlock"]
     assert (done.changed, done.credentials) == (False, None)
     assert "everything is as it should be" in said
 
@@ -282,7 +291,7 @@ def test_what_a_release_knows_is_asked_once_and_recorded(tmp_path: Path) -> None
     [
         ({"prepare": [SuiteError("no engine")]}, ["prepare"]),
         ({"lock": [HeldError("held")]}, ["prepare", "lock"]),
-        ({"plan": [SuiteError("no images")]}, [*BEGUN, "unlock"]),
+        ({"plan": [SuiteError("no images")]}, [*PLANNED, "unlock"]),
         ({"apply": [RefusedError("theirs")]}, [*BEGUN, "apply", "unlock"]),
         ({"finish": [SuiteError("gone")]}, [*BEGUN, "apply", *SMOKE, "finish", "unlock"]),
     ],
@@ -317,7 +326,7 @@ def test_a_second_deploy_only_asks_the_site(tmp_path: Path) -> None:
     deploy(deployer, tmp_path)
     deployer.seen.clear()
     done, _ = deploy(deployer, tmp_path)
-    assert deployer.seen == [*BEGUN, *SMOKE, "finish", "unlock"]
+    assert deployer.seen == [*PLANNED, *SMOKE, "finish", "unlock"]
     assert (done.changed, done.credentials) == (False, None)
 
 
@@ -329,7 +338,8 @@ WHOLE = [*BEGUN, "apply", *SMOKE, "finish", "unlock"]
     [
         ("prepare", ["prepare"]),
         ("lock", ["prepare", "lock"]),
-        ("plan", [*BEGUN, "unlock"]),
+        ("plan", [*PLANNED, "unlock"]),
+        ("begin", [*BEGUN, "unlock"]),
         ("apply", [*BEGUN, "apply", "unlock"]),
         ("get /s/login", [*BEGUN, "apply", SMOKE[0], "unlock"]),
         ("get /style.css", [*BEGUN, "apply", *SMOKE, "unlock"]),

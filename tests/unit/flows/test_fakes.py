@@ -49,6 +49,7 @@ def test_a_deployer_remembers_what_was_finished(deployer: Deployer[Any]) -> None
         plan = deployer.plan_deploy(REQUEST)
         assert plan.is_first
         assert plan.steps
+    deployer.begin(plan)
     deployer.apply(plan)
     assert deployer.plan_deploy(REQUEST).is_first
     assert deployer.finish(plan)
@@ -63,6 +64,7 @@ def test_a_deployer_has_nothing_to_go_back_to_after_a_first_deploy(
     deployer: Deployer[Any],
 ) -> None:
     plan = deployer.plan_deploy(REQUEST)
+    deployer.begin(plan)
     deployer.apply(plan)
     assert deployer.roll_back(plan) is None
 
@@ -76,6 +78,7 @@ def remover(request: pytest.FixtureRequest) -> Remover:
     engine = FakeEngine()
     target = compose_target(a_context(engine, FakeCompose(engine))[0])
     plan = target.deployer.plan_deploy(REQUEST)
+    target.deployer.begin(plan)
     target.deployer.apply(plan)
     target.deployer.finish(plan)
     return target.remover

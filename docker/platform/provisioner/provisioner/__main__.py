@@ -4,6 +4,7 @@
     python -m provisioner setup     as the database's administrator: create the user of `operate`
     python -m provisioner plant     in the pod of `operate`, for a deploy: load the seed on stdin,
                                     behind a line of JSON with its id, key and bytes
+    python -m provisioner load      what `plant` starts for it
 
 Environment:
     PROVISIONER_RULES       file: what the platform decided (rules.json)
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -36,13 +38,15 @@ if TYPE_CHECKING:
     from provisioner.cluster import Kubernetes
 
 FAILED, USAGE, WRONG_SETTING = 1, 64, 78
+CHUNK_BYTES = 1 << 20
+LOAD = (sys.executable, "-m", "provisioner", "load")
 HEALTH = "http://0.0.0.0:8080/healthz"
 
 
 def main(argv: list[str]) -> int:
     """Run a command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    commands = {"operate": _operate, "setup": _setup, "plant": _plant}
+    commands = {"operate": _operate, "setup": _setup, "plant": _plant, "load": _load}
     if len(argv) != 1 or argv[0] not in commands:
         print("say operate, setup or plant", file=sys.stderr)  # noqa: T201
         return USAGE
@@ -76,18 +80,34 @@ def _operate() -> int:
 
 
 def _plant() -> int:
+    """Load a seed in a process of its own, and take what that leaves of its input.
+
+    As of a seed that is there, or where it is killed: with containerd 2 the end of a program that
+    leaves some is not told, and the deploy would wait for it.
+    """
+    status = subprocess.run(LOAD, check=False).returncode
+    while os.read(sys.stdin.fileno(), CHUNK_BYTES):
+        pass
+    if status < 0:
+        _say_of_seed(f"what loads the seed was ended by signal {-status}")
+        return FAILED
+    return status
+
+
+def _say_of_seed(text: str) -> None:
+    print(f"plant: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _load() -> int:
     from provisioner.cluster import ClusterError
     from provisioner.seed_file import SeedError
     from provisioner.seeds import Seeds
 
-    def say(text: str) -> None:
-        print(f"plant: {text}", file=sys.stderr, flush=True)  # noqa: T201
-
     rules, server, cluster = _server_and_cluster()
     try:
-        Seeds(rules.seed_key, server, cluster).plant(sys.stdin.buffer, say)
+        Seeds(rules.seed_key, server, cluster).plant(sys.stdin.buffer, _say_of_seed)
     except (SeedError, ServerError, ClusterError) as error:
-        say(str(error))
+        _say_of_seed(str(error))
         return FAILED
     return 0
 

@@ -35,6 +35,7 @@ def target(engine: FakeEngine) -> Target[ComposePlan]:
     context, _ = a_context(engine, FakeCompose(engine))
     found = compose_target(context)
     plan = found.deployer.plan_deploy(REQUEST)
+    found.deployer.begin(plan)
     found.deployer.apply(plan)
     found.deployer.finish(plan)
     return found

@@ -8,6 +8,7 @@ import pytest
 
 from tasks.core.compose.record import RECORD, ComposeRecord
 from tasks.core.environment import State
+from tasks.core.environment_data import Data
 from tasks.core.errors import CommandError, SuiteError
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.target import compose_target
@@ -31,16 +32,20 @@ class Bench:
     def deploy(self, request: Request) -> ComposePlan:
         plan = self.target.deployer.plan_deploy(request)
         if plan.steps:
-            self.target.deployer.apply(plan)
+            self.apply(plan)
         self.target.deployer.finish(plan)
         return plan
+
+    def apply(self, plan: ComposePlan) -> None:
+        self.target.deployer.begin(plan)
+        self.target.deployer.apply(plan)
 
     def fail(self, *fails: str) -> ComposePlan:
         """Deploy the second release, of which something fails; return its plan."""
         self.compose.fails = dict.fromkeys(fails, BROKEN)
         plan = self.target.deployer.plan_deploy(SECOND)
         with pytest.raises(SuiteError):
-            self.target.deployer.apply(plan)
+            self.apply(plan)
         return plan
 
     @property
@@ -78,7 +83,7 @@ def deployed(bench: Bench) -> Bench:
 def test_a_first_deploy_migrates_before_anything_else_runs(bench: Bench) -> None:
     plan = bench.target.deployer.plan_deploy(FIRST)
     assert plan.is_first
-    bench.target.deployer.apply(plan)
+    bench.apply(plan)
     assert bench.record.state is State.DEPLOYING
     assert bench.shown is State.INTERRUPTED
     credentials = bench.target.deployer.finish(plan)
@@ -140,6 +145,16 @@ def test_where_nothing_was_before_a_failure_is_remembered(bench: Bench) -> None:
     assert bench.target.deployer.roll_back(plan) is None
     assert bench.record.state is State.FAILED
     assert bench.shown is State.FAILED
+
+
+def test_the_data_that_was_chosen_is_remembered_where_images_cannot_be_had(bench: Bench) -> None:
+    request = replace(FIRST, data="seed", resolve=lambda _: Data("seed:1", "from seed 1"))
+    plan = bench.target.deployer.plan_deploy(request)
+    bench.engine.lacks = BROKEN
+    with pytest.raises(SuiteError):
+        bench.apply(plan)
+    bench.target.deployer.roll_back(plan)
+    assert (bench.record.state, bench.record.data) == (State.FAILED, "seed:1")
 
 
 def test_without_a_record_there_is_nothing_to_go_back_to(bench: Bench) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tasks.adapters.kubernetes.helm import Revision
 from tasks.core.environment import Release, State
+from tasks.core.environment_data import Data
 from tasks.core.errors import (
     CommandError,
     ConflictError,
@@ -141,6 +142,11 @@ class Bench:
         self.cluster.put(kind, name, NAMESPACE, labels=labels, **meta)
         return self.cluster.objects[kind, NAMESPACE, name]
 
+    def apply(self, plan: ClusterPlan) -> None:
+        """Begin a plan, and carry it out."""
+        self.deployer.begin(plan)
+        self.deployer.apply(plan)
+
     def migrate(self) -> None:
         """Let the migration run."""
         self.add("Job", "migrate", "migrate", annotations={HOOK: "pre-upgrade"})
@@ -209,7 +215,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 
 
 def test_a_first_deploy_makes_secrets_then_the_database_then_the_release(bench: Bench) -> None:
-    bench.deployer.apply(FIRST)
+    bench.apply(FIRST)
     assert bench.seen == [DEPLOYING, SEED, DATABASE, LOCK, LOCK, UPGRADE, SETTLED]
     assert bench.state is State.DEPLOYING
     assert set(bench.secrets) == set(KEYS)
@@ -217,7 +223,7 @@ def test_a_first_deploy_makes_secrets_then_the_database_then_the_release(bench: 
 
 
 def test_the_release_is_given_its_secret_by_name_and_version_only(bench: Bench) -> None:
-    bench.deployer.apply(FIRST)
+    bench.apply(FIRST)
     stored = bench.cluster.objects["Secret", NAMESPACE, "mautic"]
     version = stored["metadata"]["resourceVersion"]
     assert version
@@ -226,13 +232,13 @@ def test_the_release_is_given_its_secret_by_name_and_version_only(bench: Bench) 
 
 def test_an_update_without_a_migration_quiesces_nothing(bench: Bench) -> None:
     bench.deployed()
-    bench.deployer.apply(CHANGED)
+    bench.apply(CHANGED)
     assert bench.seen == [DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED]
 
 
 def test_an_update_that_may_migrate_quiesces_what_works_on_the_database(bench: Bench) -> None:
     bench.deployed()
-    bench.deployer.apply(NEWER_IMAGES)
+    bench.apply(NEWER_IMAGES)
     assert bench.seen == [DEPLOYING, LOCK, HOLD, LOCK, UPGRADE, SETTLED]
     assert bench.record == replace(RECORD, state=State.DEPLOYING, data="empty")
 
@@ -244,7 +250,7 @@ def everything(bench: Bench) -> None:
 
 def test_all_steps_are_taken_in_one_order(bench: Bench) -> None:
     everything(bench)
-    bench.deployer.apply(EVERYTHING)
+    bench.apply(EVERYTHING)
     assert bench.seen == ORDER
     kept = [key for key, value in bench.secrets.items() if value == "planted"]
     assert sorted(kept) == sorted(KEYS[1:3])
@@ -255,7 +261,7 @@ def test_after_a_failed_step_no_other_one_is_taken(bench: Bench, failing: int) -
     everything(bench)
     bench.fail(ORDER[failing], BROKEN, after=ORDER[:failing].count(ORDER[failing]))
     with pytest.raises(SuiteError, match="it broke"):
-        bench.deployer.apply(EVERYTHING)
+        bench.apply(EVERYTHING)
     assert bench.seen == ORDER[: failing + 1]
     # What has been begun is known, so the next deploy does not take it for working.
     assert bench.state is (State.READY if ORDER[failing] == DEPLOYING else State.DEPLOYING)
@@ -271,7 +277,7 @@ def test_an_interrupted_deploy_ends_its_migration_and_a_failed_one_keeps_it_for_
     bench.migrating = True
     bench.fail(SETTLED, end)
     with pytest.raises(type(end)):
-        bench.deployer.apply(CHANGED)
+        bench.apply(CHANGED)
     assert bench.seen == [DEPLOYING, LOCK, LOCK, UPGRADE, SETTLED, *ended]
 
 
@@ -287,7 +293,7 @@ def test_what_the_api_refuses_for_what_may_heal_is_tried_again_under_the_lock(
 ) -> None:
     bench.deployed()
     bench.fail(UPGRADE, refusal(), refusal())
-    bench.deployer.apply(CHANGED)
+    bench.apply(CHANGED)
     again = [UPGRADE, LOCK]
     assert bench.seen == [DEPLOYING, LOCK, LOCK, *again, *again, UPGRADE, SETTLED]
     assert bench.clock.slept == [AGAIN_SECONDS] * 2
@@ -298,7 +304,7 @@ def test_a_refusal_that_does_not_heal_fails_when_patience_has_run_out(bench: Ben
     bench.deployed()
     bench.fail(UPGRADE, *(refusal() for _ in range(99)))
     with pytest.raises(CommandError):
-        bench.deployer.apply(CHANGED)
+        bench.apply(CHANGED)
     assert bench.clock.passed == 60
     assert bench.seen[-1] == UPGRADE
 
@@ -307,7 +313,7 @@ def test_any_other_failure_of_helm_is_not_tried_again(bench: Bench) -> None:
     bench.deployed()
     bench.fail(UPGRADE, refusal("Error: field is immutable"))
     with pytest.raises(CommandError):
-        bench.deployer.apply(CHANGED)
+        bench.apply(CHANGED)
     assert bench.seen.count(UPGRADE) == 1
     assert bench.clock.slept == []
 
@@ -318,7 +324,7 @@ def test_a_lock_that_is_lost_meanwhile_ends_the_attempts(bench: Bench) -> None:
     bench.lock.fails = {LOCK: [HeldError("it is another's")]}
     bench.lock.skips = {LOCK: 2}
     with pytest.raises(HeldError):
-        bench.deployer.apply(CHANGED)
+        bench.apply(CHANGED)
     assert bench.seen[-2:] == [UPGRADE, LOCK]
 
 
@@ -331,7 +337,7 @@ def test_a_revision_that_appeared_meanwhile_is_repaired_and_the_release_made_onc
     bench.deployed(RECORD, "deployed", left)
     bench.cluster.objects["Deployment", NAMESPACE, f"{NAMES.release}-web"]["spec"] = {}
     bench.fail(UPGRADE, RevisionExistsError("release: already exists"))
-    bench.deployer.apply(NEWER_IMAGES)
+    bench.apply(NEWER_IMAGES)
     once = [LOCK, HOLD, LOCK, UPGRADE]
     assert bench.seen == [DEPLOYING, *once, *repair, *once, SETTLED]
 
@@ -340,7 +346,7 @@ def test_a_revision_that_appears_twice_is_a_failure(bench: Bench) -> None:
     bench.deployed()
     bench.fail(UPGRADE, *(RevisionExistsError("release: already exists") for _ in range(2)))
     with pytest.raises(RevisionExistsError):
-        bench.deployer.apply(CHANGED)
+        bench.apply(CHANGED)
     assert bench.seen.count(UPGRADE) == 2
 
 
@@ -348,7 +354,7 @@ def test_a_revision_that_appears_twice_is_a_failure(bench: Bench) -> None:
 
 
 def test_a_first_deploy_ends_with_a_record_and_the_administrator(bench: Bench) -> None:
-    bench.deployer.apply(FIRST)
+    bench.apply(FIRST)
     bench.seen.clear()
     credentials = bench.deployer.finish(FIRST)
     assert bench.seen == [LOCK, READY]
@@ -363,7 +369,7 @@ def test_a_first_deploy_ends_with_a_record_and_the_administrator(bench: Bench) -
 
 def test_an_update_ends_with_its_revision_and_tells_no_password(bench: Bench) -> None:
     bench.deployed()
-    bench.deployer.apply(NEWER_IMAGES)
+    bench.apply(NEWER_IMAGES)
     assert bench.deployer.finish(NEWER_IMAGES) is None
     done = replace(RECORD, revision=2, fingerprint="f2", history=(RELEASE, NEWER), data="empty")
     assert bench.record == done
@@ -454,6 +460,21 @@ def test_only_a_namespace_that_is_not_there_is_made(bench: Bench) -> None:
     assert bench.state is State.DEPLOYING
     bench.deployer.prepare(REQUEST)
     assert bench.seen == [CHECK, MAKES]
+
+
+SEEDED = Data("seed:1", "from seed 1")
+
+
+def test_the_data_that_was_chosen_is_remembered_from_the_start_and_after_a_failure(
+    bench: Bench,
+) -> None:
+    bench.deployer.prepare(replace(REQUEST, data="seed", resolve=lambda _: SEEDED))
+    assert bench.record == ClusterRecord(State.DEPLOYING, NAMES.url, data="seed:1")
+    # Of a later choice a seed cannot be loaded.
+    other = replace(FIRST, record=bench.record, data=replace(SEEDED, choice="seed:2"))
+    bench.deployer.begin(other)
+    bench.deployer.roll_back(other)
+    assert (bench.state, bench.record and bench.record.data) == (State.FAILED, "seed:2")
 
 
 def test_of_two_runs_that_make_the_namespace_one_is_faster(bench: Bench) -> None:

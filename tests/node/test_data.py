@@ -1,0 +1,232 @@
+"""What a new branch begins with, on a real node: a seed, or another branch's data.
+
+Its database is on a server that branches share, where the platform's provisioner loads a seed once,
+or a server of its own. Jobs have a token of their branch and no other credentials.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.core.environment_data import seed_database
+from tasks.core.names import Names
+from tasks.core.settings import names_of, parse
+from tasks.flows.kubernetes.data import DRAINED
+from tests.support.deploys import until
+from tests.support.realnode.bed import COMPONENT, Bed, Object
+from tests.support.realnode.platform import Job, Platform, job, platform_of
+from tests.support.rehearsals import ENV, KEY, RULES, TABLES
+from tests.support.suite import git
+
+SOURCE, FIRST, SECOND, COPY, APART = "source", "seeded", "seeded-too", "copied", "apart"
+SHARED = "shared"
+ROWS = 300_000
+"""As many as stand in the text below: what is killed is not at its end."""
+LEADS = (
+    "CREATE TABLE leads (id INT PRIMARY KEY, email VARCHAR(99), firstname VARCHAR(99));"
+    "INSERT INTO leads VALUES (1, 'ada@planted.org', 'Planted'), (2, 'bob@planted.org', 'Planted');"
+    "INSERT INTO page_hits (url, date_hit)"
+    " SELECT CONCAT('https://x/', seq), NOW() FROM seq_1_to_300000;"
+)
+# Ends the program that loads a seed, and nothing else in its pod.
+KILL = """
+import os, pathlib, signal
+for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if each.read_bytes().endswith(b"\\0load\\0"):
+        os.kill(int(each.parent.name), signal.SIGKILL)
+"""
+
+
+@dataclass
+class Site:
+    """Branches of a cluster with a platform, and a seed of one of them.
+
+    Attributes:
+        tag: what is deployed.
+        jobs: a CI job of each branch.
+        seed: the seed's id.
+    """
+
+    bed: Bed
+    platform: Platform
+    store: Path
+    tag: str
+    jobs: dict[str, Job]
+    seed: str = ""
+
+    @property
+    def settings(self) -> Object:
+        """The settings of every run."""
+        return {**self.platform.settings(), "seeds": {"store": str(self.store)}}
+
+    @property
+    def planted(self) -> str:
+        """The seed's database on the shared server."""
+        return seed_database(f"seed:{self.seed}", self.bed.project)
+
+    def run(
+        self, task: str, branch: str, *options: str, env: str = SHARED
+    ) -> CompletedProcess[str]:
+        """Run a task as the branch's job."""
+        given = {**self.jobs[branch].env, **ENV}
+        words = self._words(task, branch, *options, env=env)
+        return self.bed.run(*words, settings=self.settings, env=given)
+
+    def _words(self, task: str, branch: str, *options: str, env: str) -> tuple[str, ...]:
+        return (task, "--env", env, "--branch", branch, *options)
+
+    def ok(self, task: str, branch: str, *options: str, env: str = SHARED) -> CompletedProcess[str]:
+        """Run a task as the branch's job; it must succeed."""
+        done = self.run(task, branch, *options, env=env)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def deploy(self, branch: str, *options: str, env: str = SHARED) -> str:
+        """Deploy a branch; return what was said."""
+        return self.ok("deploy", branch, "--tag", self.tag, *options, env=env).stderr
+
+    def start_deploy(self, branch: str, *options: str) -> Popen[str]:
+        """Start a deploy of a branch."""
+        words = self._words("deploy", branch, "--tag", self.tag, *options, env=SHARED)
+        given = {**self.jobs[branch].env, **ENV}
+        return self.bed.start(*words, settings=self.settings, env=given)
+
+    def names(self, branch: str, env: str = SHARED) -> Names:
+        """Return a branch's names."""
+        return names_of(parse(self.settings, lambda path: "the test"), env, branch)
+
+    def ask(self, branch: str, statement: str) -> list[str]:
+        """Run statements in a branch's database on the shared server; return the rows."""
+        return self.platform.sql(f"USE {self.names(branch).database}; {statement}")
+
+    def tables(self, database: str) -> list[str]:
+        """Return the tables of a database of the shared server; none where there is none."""
+        return self.platform.sql(
+            f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'"  # noqa: S608
+        )
+
+    def provisioner(self) -> Object:
+        """Return the provisioner's pod."""
+        where = self.platform.namespace
+        [pod] = self.bed.cluster.find("Pod", where, f"{COMPONENT}=provisioner")
+        return pod
+
+    def state(self) -> str:
+        """Return how far the seed is, by the provisioner's record."""
+        found = self.bed.cluster.get("ConfigMap", f"seed-{self.seed}", self.platform.namespace)
+        return str(found["data"]["state"]) if found else ""
+
+
+@pytest.fixture(scope="module")
+def site(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A platform, and a branch with people in it, of whom a seed is made."""
+    if not os.environ.get("MAUTIC_NODE_ISSUER"):
+        pytest.skip("this node's API server trusts no issuer of tests")
+    branches = (SOURCE, FIRST, SECOND, COPY, APART)
+    for branch in branches:
+        git(bed.checkout, "push", "--quiet", "origin", f"main:refs/heads/{branch}")
+    with platform_of(bed) as platform:
+        platform.install(ENV)
+        jobs = {branch: job(bed, branch) for branch in branches}
+        made = Site(bed, platform, tmp_path_factory.mktemp("seeds"), bed.build(), jobs)
+        try:
+            made.deploy(SOURCE)
+            made.ask(SOURCE, TABLES + LEADS)
+            rules = bed.checkout / "masking.yaml"
+            rules.write_text(yaml.safe_dump(RULES))
+            made.seed = made.ok("db.seed", SOURCE).stdout.strip()
+            rules.unlink()
+            yield made
+        finally:
+            # While the provisioner runs: nobody else takes the finalizer of a database off.
+            for branch in branches:
+                made.ok("cleanup", branch, env="dev" if branch == APART else SHARED)
+
+
+def check_masked(leads: list[str]) -> None:
+    assert len(leads) == 2
+    assert all(each.endswith(".example.com") for each in leads)
+
+
+def test_a_seed_whose_loading_is_killed_is_loaded_by_the_next_deploy(site: Site) -> None:
+    before = site.provisioner()
+    ended = site.start_deploy(FIRST, "--data", "seed")
+    until(lambda: "page_hits" in site.tables(f"{site.planted}__n"), seconds=120)
+    argv = ("/opt/venv/bin/python", "-c", KILL)
+    where = site.platform.namespace
+    name = before["metadata"]["name"]
+    assert site.bed.cluster.output(where, name, "provisioner", argv) == (0, b"")
+    _, said = ended.communicate(timeout=120)
+    assert ended.returncode == 1, said
+    assert "what loads the seed was ended by signal 9" in said
+    # Whether its tables have taken their place or not: nobody has said that they are whole.
+    assert site.state() == "loading"
+
+    # The choice is remembered.
+    said = site.deploy(FIRST)
+    assert f"seed {site.seed} of {SHARED}" in said
+    assert "is loaded first on the server" in said
+    assert site.state() == "ready"
+    assert site.tables(f"{site.planted}__n") == []
+    check_masked(site.ask(FIRST, "SELECT email FROM leads"))
+    assert int(site.ask(FIRST, "SELECT COUNT(*) FROM page_hits")[0]) > ROWS
+    after = site.provisioner()
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_the_next_branch_finds_the_seed_on_the_server_and_keeps_its_data(site: Site) -> None:
+    said = site.deploy(SECOND, "--data", f"seed:{site.seed}")
+    assert "which is on the server" in said
+    check_masked(site.ask(SECOND, "SELECT email FROM leads"))
+    site.ask(SECOND, "INSERT INTO leads VALUES (3, 'new@example.com', 'New')")
+    again = site.deploy(SECOND, "--data", "empty")
+    assert f"which keeps its data (seed:{site.seed})" in again
+    assert len(site.ask(SECOND, "SELECT id FROM leads")) == 3
+
+
+def test_a_branch_s_data_is_refused_to_another_one_s_job_and_brought_by_a_maintainer(
+    site: Site,
+) -> None:
+    refused = site.run("deploy", COPY, "--tag", site.tag, "--data", SECOND)
+    assert refused.returncode == 3, refused.stderr
+    assert f"error: {COPY} cannot get the data of {SECOND}: you have no right" in refused.stderr
+    assert site.bed.cluster.get("Namespace", site.names(COPY).namespace) is None
+
+    words = ("deploy", "--env", SHARED, "--branch", COPY, "--tag", site.tag, "--data", SECOND)
+    said = site.bed.ok(*words, settings=site.settings).stderr
+    assert f"from {SECOND}: 3 leads" in said
+    leads = "SELECT email FROM leads ORDER BY id"
+    assert site.ask(COPY, leads) == site.ask(SECOND, leads)
+    assert "everything is as it should be" in site.deploy(COPY)
+
+
+def test_a_branch_with_a_server_of_its_own_decrypts_the_seed_itself(site: Site) -> None:
+    site.deploy(APART, "--data", "seed", env="dev")
+    # It is by the branch's own user.
+    password = "MYSQL_PWD=$(cat /run/secrets/mysql/db_password)"
+    query = "mysql -N -h127.0.0.1 -u$MYSQL_USER $MYSQL_DATABASE -e 'SELECT email FROM leads'"
+    options: tuple[Any, ...] = ("--service", "database", "--command", f"{password} {query}")
+    check_masked(site.ok("shell", APART, *options, env="dev").stdout.splitlines())
+
+
+def test_a_program_that_leaves_some_of_its_input_ends(site: Site) -> None:
+    where = site.names(FIRST).namespace
+    [web] = site.bed.cluster.find("Pod", where, f"{COMPONENT}=web")
+    argv = (*DRAINED, "sh", "-c", "read -r line; sleep 1; exit 3")
+    source = [b"line\n", b"x" * (1 << 20)]
+    nothing: Object = {"take": lambda _: None, "on_line": lambda _: None}
+    place = (where, web["metadata"]["name"], "fpm")
+    assert site.bed.cluster.pipe(*place, argv, source=source, **nothing) == 3
+
+
+def test_no_run_says_the_key(site: Site) -> None:
+    assert KEY not in "".join(site.bed.said)
