@@ -34,6 +34,7 @@ from tests.support.masking import (
     fill,
     php,
 )
+from tests.support.seeds import FORMER, sealed
 
 if TYPE_CHECKING:
     import docker
@@ -1127,6 +1128,13 @@ def test_a_seed_is_sown_with_no_right_but_the_branch_s(work: Branch, newest: See
         question = f"SELECT COUNT(*) FROM {table} WHERE {reaches}"  # noqa: S608
         assert work.server.ask(question, work.name) == [(0,)], table
     assert work.databases() == [work.name]
+
+
+def test_a_seed_of_before_is_loaded_with_unique_checks(work: Branch, newest: Seed) -> None:
+    status, said = sow(work, sealed([FORMER, *newest.sql.splitlines()[2:]]))
+    assert status == 0, said
+    rows = work.server.ask("SELECT COUNT(*) FROM leads", work.name)
+    assert rows == [(newest.manifest["rows"]["leads"],)]
 
 
 def test_a_seed_that_is_not_whole_or_of_another_key_changes_nothing(

@@ -14,7 +14,7 @@ import pytest
 from provisioner.seed_file import SeedError, statements
 from provisioner.server import Login, Server, ServerError, set_up
 from tests.support.provisioner import ADMINISTRATOR, Database, running_database
-from tests.support.seeds import KEY, sealed
+from tests.support.seeds import FORMER, KEY, OPENING, sealed
 
 OWN = Login("mt__manager", secrets.token_urlsafe(24))
 BRANCH = Login("mt_branch", secrets.token_urlsafe(24))
@@ -60,6 +60,12 @@ def never() -> Iterator[bytes]:
 def left(database: Database) -> list[str]:
     """The databases that a run that was cut off has left, and its user."""
     return sorted(name for name in database.names() if name.endswith("__n") or name == "mt__seeds")
+
+
+def test_a_seed_of_before_is_loaded_with_unique_checks() -> None:
+    *opening, last = source(sealed([FORMER]))()
+    assert [line.decode() for line in opening] == [*OPENING]
+    assert last.decode() == OPENING[1]
 
 
 def test_a_seed_is_loaded_once_and_branches_read_it_alone(

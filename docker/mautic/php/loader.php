@@ -26,10 +26,15 @@ final class Loader
     public function run(iterable $statements): void
     {
         $opening = explode("\n", rtrim(Inserts::OPENING));
+        $former = str_replace(' time_zone', ' unique_checks = 0, time_zone', $opening[1]);
         $reported = microtime(true);
         $bytes = $pending = 0;
         $this->server->exec('SET autocommit = 0');
         foreach ($statements as $statement) {
+            if ($statement === $former) {
+                // Dumps and seeds had it once; inserts.php says why it went.
+                $statement = $opening[1];
+            }
             if (!preg_match(self::ALLOWED, $statement) && !in_array($statement, $opening, true)) {
                 throw new Stop('a statement is none of a dump, or of a seed: '.substr($statement, 0, 60), Stop::FAILED);
             }
