@@ -31,6 +31,8 @@ final class Migration
     /** Where the installer may write: a scratch folder inside the project, on a tmpfs. */
     private const SCRATCH = self::PROJECT.'/var/tmp/install';
     private const STOP_GRACE_SECONDS = 15;
+    /** The worker of a branch whose database was emptied makes its table, messenger_messages, at any moment: then the installer fails. */
+    private const INSTALL_TRIES = 3;
 
     private readonly Waiting $waiting;
     private PDO $database;
@@ -123,21 +125,44 @@ final class Migration
         $this->syncMigrationsTable();
         try {
             $config = $this->writeInstallerConfig();
-            // An empty MAUTIC_SITE_URL: with a site_url mautic:install says "already installed".
-            $this->console('the installation', ['mautic:install', '--force', (string) $this->parameters['site_url']], [
-                'MAUTIC_INSTALL_CONFIG' => $config,
-                'MAUTIC_SITE_URL' => '',
-            ]);
+            for ($left = self::INSTALL_TRIES - 1; !$this->tryToInstall($config); --$left) {
+                if (0 === $left || null === $this->migrations->rows('messenger_messages')) {
+                    throw new Stop('mautic:install failed; its output above says why', Stop::FAILED);
+                }
+                $this->say('a worker has made its table meanwhile; once more');
+            }
         } finally {
             // It holds the administrator's password, and what the installer wrote.
             array_map('unlink', glob(self::SCRATCH.'/*') ?: []);
             @rmdir(self::SCRATCH);
         }
-        // The installer's exit status is 0 for some failures.
-        if (($this->migrations->rows('users') ?? 0) < 1) {
-            throw new Stop('mautic:install made no user; its output above says why', Stop::FAILED);
-        }
         $this->say('installed');
+    }
+
+    /**
+     * Runs the installer; returns false if it failed.
+     *
+     * @throws Stop when a signal asks for it
+     */
+    private function tryToInstall(string $config): bool
+    {
+        try {
+            // An empty MAUTIC_SITE_URL: with a site_url mautic:install says "already installed".
+            $this->console('the installation', ['mautic:install', '--force', (string) $this->parameters['site_url']], [
+                'MAUTIC_INSTALL_CONFIG' => $config,
+                'MAUTIC_SITE_URL' => '',
+            ]);
+        } catch (Stop $e) {
+            if (Stop::FAILED !== $e->getCode()) {
+                throw $e;
+            }
+            $this->say($e->getMessage());
+
+            return false;
+        }
+
+        // Its exit status is 0 for some failures.
+        return ($this->migrations->rows('users') ?? 0) > 0;
     }
 
     /** The installer takes the administrator from its configuration; in argv everybody could read it. */
