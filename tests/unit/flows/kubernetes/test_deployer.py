@@ -253,7 +253,7 @@ def test_what_sleeps_is_woken_before_its_release_and_held_as_ever(bench: Bench) 
         item = bench.cluster.objects["Deployment", NAMESPACE, f"{NAMES.release}-{name}"]
         item["spec"] = {"replicas": 0}
         item["metadata"]["annotations"] = {AWAKE: noted}
-    bench.deployer.apply(replace(NEWER_IMAGES, asleep=ASLEEP, autoscaled=True))
+    bench.apply(replace(NEWER_IMAGES, asleep=ASLEEP, autoscaled=True))
     web, worker = f"{NAMES.release}-web", f"{NAMES.release}-worker"
     assert bench.seen == [
         *(DEPLOYING, LOCK),
