@@ -32,6 +32,8 @@ from tasks.commands.platform import status as platform_status
 from tasks.commands.rehearse import rehearse
 from tasks.commands.scan import scan
 from tasks.commands.seeds import seed
+from tasks.commands.sleep import pin as pin_environment
+from tasks.commands.sleep import sleep, wake
 
 namespace = Collection(
     demo,
@@ -47,12 +49,15 @@ namespace = Collection(
     gc,
     list_,
     logs,
+    pin_environment,
     rehearse,
     rollback,
     scan,
     shell,
+    sleep,
     status,
     url,
+    wake,
 )
 namespace.add_collection(
     Collection("db", copy, dump, load, reset, restore, seed, snapshot, snapshots)

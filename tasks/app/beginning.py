@@ -13,13 +13,14 @@ from tasks.flows.data import Place, content, content_title, fill, plant
 from tasks.flows.target import DeployPlan
 
 
-def find(session: Session, names: Names, choice: str) -> Data:
+def find(session: Session, names: Names, choice: str, *, dry: bool = False) -> Data:
     """Return the data that a choice other than ``empty`` means now.
 
     Args:
         session: the run.
         names: the new environment's.
         choice: ``seed``, or a choice as it is recorded.
+        dry: only look: another branch that sleeps is not woken.
 
     Raises:
         InputError: there is no such seed or no key, or the other branch has no environment.
@@ -32,7 +33,7 @@ def find(session: Session, names: Names, choice: str) -> Data:
         source = find_seed(session, name)
         return Data(f"{SEED}:{source.seed.id}", f"from {source.title}")
     branch = name.partition(":")[0]
-    other = data.find_other(session, names, branch)
+    other = data.find_other(session, names, branch, dry=dry)
     begun_with = other.data.begun_with(other.owner, other.names)
     return Data(copied(branch, begun_with), f"from {branch}: {content_title(content(other))}")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from tasks.adapters.files.dump_file import DumpFile
 from tasks.adapters.files.lock import state_folder
 from tasks.adapters.identity import this_run
-from tasks.app import wiring
 from tasks.app.environments import find_existing
 from tasks.app.server_snapshots import server_snapshots
 from tasks.app.session import Session
+from tasks.app.sleep import be_used
 from tasks.core.errors import ClusterError, InputError, RefusedError, SuiteError
 from tasks.core.names import Names
 from tasks.core.points import Point
@@ -37,19 +37,31 @@ SNAPSHOTS = "snapshots"
 """The folder of dumps that are made before data is replaced, in that of the suite's state."""
 
 
-def find_place(session: Session, env: str, branch: str | None) -> Place:
-    """Return a branch's environment, which must exist; arguments as for ``find_existing``."""
+def find_place(session: Session, env: str, branch: str | None, *, dry: bool = False) -> Place:
+    """Return a branch's environment, which must exist, awake; arguments as for ``find_existing``.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+        branch: what ``--branch`` said, or None when it was not given.
+        dry: only look: one that sleeps is not woken.
+
+    Raises:
+        InputError: it is not there; or it sleeps, and this run only looks.
+        SuiteError: it could not be woken.
+    """
     found = find_existing(session, env, branch)
-    target = wiring.target(session, found.names.environment)
-    return Place(found.owner, found.names, target.data, target.deployer)
+    be_used(session, found.target, found.owner, found.names, dry=dry)
+    return Place(found.owner, found.names, found.target.data, found.target.deployer)
 
 
-def find_other(session: Session, target: Names, source: str) -> Place:
+def find_other(session: Session, target: Names, source: str, *, dry: bool = False) -> Place:
     """Return the environment of the branch that is copied.
 
     Args:
         target: the names of the branch that gets the data.
         source: the branch that is copied, in the same environment.
+        dry: only look: one that sleeps is not woken.
 
     Raises:
         InputError: they are the same, or the latter has no environment.
@@ -58,7 +70,7 @@ def find_other(session: Session, target: Names, source: str) -> Place:
     if target.branch == source:
         raise InputError(f"{source} cannot be copied onto itself")
     try:
-        return find_place(session, target.environment, source)
+        return find_place(session, target.environment, source, dry=dry)
     except ClusterError as error:
         if error.status != 403:
             raise
@@ -70,8 +82,8 @@ def find_other(session: Session, target: Names, source: str) -> Place:
         ) from error
 
 
-def writable_place(session: Session, env: str, branch: str | None) -> Place:
-    """Return a branch's environment whose data may be replaced.
+def writable_place(session: Session, env: str, branch: str | None, *, dry: bool = False) -> Place:
+    """Return a branch's environment whose data may be replaced; arguments as for ``find_place``.
 
     Raises:
         RefusedError: the environment is protected.
@@ -80,7 +92,7 @@ def writable_place(session: Session, env: str, branch: str | None) -> Place:
     names = session.names(env, branch)
     protected = session.settings.environment(names.environment).protected
     refuse_protected(names, protected=protected)
-    return find_place(session, env, branch)
+    return find_place(session, env, branch, dry=dry)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.gitlab import is_job
 from tasks.adapters.identity import this_checkout, this_run, user_at_host
@@ -22,6 +22,7 @@ from tasks.core.errors import InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.rehearsal import check_no_rehearsal
+from tasks.core.sleep import NO_REST, Rest
 from tasks.flows.build import BUILT_FROM
 from tasks.flows.cleanup import plan_cleanup, run_cleanup
 from tasks.flows.data import refuse_protected as refuse_data_change
@@ -35,6 +36,7 @@ from tasks.flows.target import (
     Remover,
     Request,
     ServiceStatus,
+    Target,
     owner_of,
 )
 from tasks.flows.views import no_environment_error, now
@@ -50,12 +52,22 @@ CHARTS = "helm"
 
 @dataclass(frozen=True)
 class ExistingEnvironment:
-    """An environment that exists, with its services and its inspector."""
+    """An environment that exists, with its services and its target."""
 
-    inspector: Inspector
+    target: Target[Any]
     owner: Owner
     names: Names
     parts: tuple[ServiceStatus, ...]
+
+    @property
+    def inspector(self) -> Inspector:
+        """What looks at it."""
+        return self.target.inspector
+
+    @property
+    def rest(self) -> Rest:
+        """That it sleeps or is pinned."""
+        return self.target.sleeper.rest(self.owner, self.names) or NO_REST
 
 
 def find_existing(session: Session, env: str, branch: str | None) -> ExistingEnvironment:
@@ -70,24 +82,31 @@ def find_existing(session: Session, env: str, branch: str | None) -> ExistingEnv
         InputError: it is not there.
     """
     names = wiring.settled(session, session.names(env, branch))
-    inspector = wiring.target(session, names.environment).inspector
+    target = wiring.target(session, names.environment)
     owner = owner_of(names, session.git.repository())
-    parts = tuple(inspector.status(owner, names))
+    parts = tuple(target.inspector.status(owner, names))
     if not parts:
-        raise no_environment_error(inspector, names)
-    return ExistingEnvironment(inspector, owner, names, parts)
+        raise no_environment_error(target.inspector, names)
+    return ExistingEnvironment(target, owner, names, parts)
 
 
 # -- deploying ------------------------------------------------------------------------------------
 
 
 def request(
-    session: Session, env: str, branch: str | None, tag: str = "", data: str = ""
+    session: Session,
+    env: str,
+    branch: str | None,
+    tag: str = "",
+    data: str = "",
+    *,
+    dry: bool = False,
 ) -> Request:
     """Return the request to deploy the images of a tag, or of what is checked out.
 
     Args:
         data: what a new environment begins with, or an empty string for its setting.
+        dry: only look, also at another branch whose data that is.
 
     Raises:
         RefusedError: the environment is protected, and what is checked out may not go there, or is
@@ -102,20 +121,22 @@ def request(
     if tag and not session.settings.environment(names.environment).protected:
         _require_files(session, names.environment)
         names = wiring.settled(session, names)
-        return _choosing(session, Request(names, repository, user_at_host(), tag), choice)
+        request = Request(names, repository, user_at_host(), tag)
+        return _choosing(session, request, choice, dry=dry)
     checkout = _guarded(session, names, tag)
     names = wiring.settled(session, names)
     server = server_snapshots(session, names.environment)
     request = Request(names, repository, user_at_host(), checkout.tag, checkout.commit)
-    return _choosing(session, replace(request, server=server), choice)
+    return _choosing(session, replace(request, server=server), choice, dry=dry)
 
 
-def _choosing(session: Session, request: Request, choice: str) -> Request:
+def _choosing(session: Session, request: Request, choice: str, *, dry: bool = False) -> Request:
     """Return a request with the choice of data, and what finds it."""
     # Which itself looks for environments.
     from tasks.app import beginning
 
-    return replace(request, data=choice, resolve=partial(beginning.find, session, request.names))
+    find = partial(beginning.find, session, request.names, dry=dry)
+    return replace(request, data=choice, resolve=find)
 
 
 def rollback_request(

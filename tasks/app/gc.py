@@ -14,10 +14,12 @@ from tasks.core.errors import SuiteError
 from tasks.core.images.reference import is_loopback
 from tasks.core.images.retention import ImageUse, Policies
 from tasks.core.names import Names
+from tasks.core.setting_sleep import sleep_rule
 from tasks.core.settings import Environment
 from tasks.flows.cleanup import refuse_protected
-from tasks.flows.gc import Sweeper, SweepPlan, find_sweep, run_sweep
+from tasks.flows.gc import Sweeper, SweepPlan, find_sleeps, find_sweep, run_sweep
 from tasks.flows.images_gc import ImageSources, ImageSweep, find_image_sweep, run_image_sweep
+from tasks.flows.sleep import run_due
 from tasks.flows.target import Inspector
 from tasks.flows.views import now
 
@@ -30,6 +32,7 @@ class Sweep:
         env: what ``--env`` said.
         everybody: whether environments that other checkouts have deployed are removed, too.
         dry: start nothing, not even a registry.
+        sleeps_only: only put to sleep what is due.
 
     Attributes:
         now: the time that expiries are compared with.
@@ -38,12 +41,21 @@ class Sweep:
         RefusedError: the environment is protected.
     """
 
-    def __init__(self, session: Session, env: str, *, everybody: bool, dry: bool) -> None:
+    def __init__(
+        self,
+        session: Session,
+        env: str,
+        *,
+        everybody: bool,
+        dry: bool,
+        sleeps_only: bool = False,
+    ) -> None:
         self._environment, self._own = session.environment(env)
         refuse_protected(self._environment, protected=self._own.protected)
         self.now = now()
         self._session = session
         self._dry = dry
+        self._sleeps_only = sleeps_only
         self._target = wiring.target(session, self._environment)
         self._sweeper = Sweeper(
             session.git.repository(),
@@ -55,12 +67,16 @@ class Sweep:
     # -- environments -----------------------------------------------------------------------------
 
     def plan(self) -> SweepPlan:
-        """Return which environments would be removed. Reads only."""
+        """Return which environments would be removed, or put to sleep. Reads only."""
         git, inspector = self._session.git, self._target.inspector
-        return find_sweep(self._environment, inspector, git, self._sweeper, now=self.now)
+        name, rule = self._environment, sleep_rule(self._own.sleep_hours, self._own.idle)
+        if self._sleeps_only:
+            return find_sleeps(name, inspector, self._sweeper.repository, rule, self.now)
+        return find_sweep(name, inspector, git, self._sweeper, rule=rule, now=self.now)
 
     def run(self, sweep: SweepPlan) -> SuiteError | None:
-        """Remove environments; return the error if some could not be removed."""
+        """Put to sleep and remove environments; return the error if some could not be."""
+        failed = self._sleep(sweep)
         try:
             run_sweep(
                 sweep,
@@ -70,6 +86,22 @@ class Sweep:
                 me=this_run("cleanup"),
                 console=self._session.console,
                 root=ROOT,
+            )
+        except SuiteError as error:
+            return error
+        return failed
+
+    def _sleep(self, sweep: SweepPlan) -> SuiteError | None:
+        if not sweep.due:
+            return None
+        try:
+            run_due(
+                sweep.due,
+                self._target.sleeper,
+                lambda branch: wiring.settled(self._session, self._names_of(branch)),
+                me=this_run("sleep"),
+                console=self._session.console,
+                now=self.now,
             )
         except SuiteError as error:
             return error
@@ -86,7 +118,7 @@ class Sweep:
         Args:
             sweep: of a dry run, the environments that would be removed before.
         """
-        if not self._target.remover.holds_images(dry=self._dry):
+        if self._sleeps_only or not self._target.remover.holds_images(dry=self._dry):
             return ImageSweep()
         without = going(sweep) if self._dry else lambda _: False
         return find_image_sweep(self._sources(), without=without, now=self.now)

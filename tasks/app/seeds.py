@@ -142,7 +142,7 @@ def _rules(path: Path) -> dict[str, Any]:
 
 def plan(session: Session, env: str, branch: str | None, contacts: int) -> SeedPlan:
     """Return what ``make`` would do; reads only. Errors as for ``make``."""
-    place = find_place(session, env, branch)
+    place = find_place(session, env, branch, dry=True)
     store = seed_store(session)
     seed_order(session, place.names.environment, contacts)
     return SeedPlan(place.names.environment, place.names.database, contacts, str(store))

@@ -54,7 +54,7 @@ def load(
     from tasks.app.seeds import find_source
 
     as_json = check_format(format)
-    place = data.writable_place(session, env, branch)
+    place = data.writable_place(session, env, branch, dry=dry_run or session.dry)
     source = find_source(session, file)
     loading = data.DataChange(session, place, "load", source.title, source.has_uploads, replace)
     _change(session, loading, source, dry=dry_run or session.dry, as_json=as_json)
@@ -79,8 +79,9 @@ def copy(
     from tasks.app import data
 
     as_json = check_format(format)
-    place = data.writable_place(session, env, branch)
-    other = data.find_other(session, place.names, from_)
+    dry = dry_run or session.dry
+    place = data.writable_place(session, env, branch, dry=dry)
+    other = data.find_other(session, place.names, from_, dry=dry)
     copying = data.DataChange(session, place, "copy", f"of {from_}", True, replace)
     if dry_run or session.dry:
         _change(session, copying, None, dry=True, as_json=as_json)
@@ -103,7 +104,7 @@ def reset(
     from tasks.app import data
 
     as_json = check_format(format)
-    place = data.writable_place(session, env, branch)
+    place = data.writable_place(session, env, branch, dry=dry_run or session.dry)
     resetting = data.DataChange(session, place, "reset", has_uploads=True, replace=replace)
     _change(session, resetting, None, dry=dry_run or session.dry, as_json=as_json)
 
@@ -163,7 +164,8 @@ def restore(
     from tasks.app import data
 
     as_json = check_format(format)
-    restoring = data.Restore(session, data.writable_place(session, env, branch), name)
+    place = data.writable_place(session, env, branch, dry=dry_run or session.dry)
+    restoring = data.Restore(session, place, name)
     if dry_run or session.dry:
         session.console.plan(restoring.plan(), as_json=as_json)
         return

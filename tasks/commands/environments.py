@@ -35,8 +35,9 @@ def deploy(
     from tasks.app import environments
 
     as_json = check_format(format)
-    request = environments.request(session, env, branch, tag, data)
-    _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
+    dry = dry_run or session.dry
+    request = environments.request(session, env, branch, tag, data, dry=dry)
+    _deploy(session, request, dry=dry, as_json=as_json)
 
 
 @task(
@@ -114,17 +115,19 @@ def list_(session: Session, env: str = "", format: str = "text") -> None:
 def status(
     session: Session, env: str = "", branch: str | None = None, format: str = "text"
 ) -> None:
-    """Show the services of a branch's environment, and its scheduled commands' runs."""
+    """Show the services of a branch's environment, its sleep, and its scheduled commands' runs."""
     from tasks.app import environments
     from tasks.flows import schedules
-    from tasks.flows.views import STATUS_COLUMNS, status_rows
+    from tasks.flows.views import STATUS_COLUMNS, now, rest_lines, rest_part, status_rows
 
     as_json = check_format(format)
     found = environments.find_existing(session, env, branch)
-    parts = found.parts
+    parts, rest = found.parts, found.rest
     if as_json:
-        session.console.json([asdict(part) for part in parts])
+        session.console.json([*(asdict(part) for part in parts), *rest_part(rest, now())])
         return
+    for line in rest_lines(rest, now()):
+        session.console.say(line)
     services = [part for part in parts if part.image]
     session.console.table(STATUS_COLUMNS, status_rows(services))
     if scheduled := [part for part in parts if not part.image]:
@@ -215,11 +218,15 @@ def url(
 def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
     """Deploy what a request asks for, or only print the plan."""
     from tasks.app import environments, wiring
+    from tasks.app.sleep import be_used
     from tasks.flows.deploy import find_plan
 
+    target = wiring.target(session, request.names.environment, dry=dry)
+    if request.rollback:
+        # What it goes back from and to is asked of its database.
+        be_used(session, target, request.owner, request.names, dry=dry)
     if dry:
-        deployer = wiring.target(session, request.names.environment, dry=True).deployer
-        plan = find_plan(deployer, request, session.console.warn)
+        plan = find_plan(target.deployer, request, session.console.warn)
         session.console.plan(plan, as_json=as_json)
         return
     environments.show_deployed(session, environments.deploy(session, request), as_json=as_json)
@@ -230,6 +237,8 @@ def _execute(
 ) -> NoReturn:
     """Run a command in a service, on this terminal, and end with its exit status."""
     from tasks.app import environments
+    from tasks.app.sleep import be_used
 
     found = environments.find_existing(session, env, branch)
+    be_used(session, found.target, found.owner, found.names)
     raise Exit(code=found.inspector.execute(found.owner, found.names, words, service=service))

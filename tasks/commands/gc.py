@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @task(
     help={
-        "yes": "remove them; without it they are only listed",
+        "yes": "do it; without it what would be done is only listed",
+        "sleep": "only put to sleep what is due, and remove nothing",
         "all": "also environments that another checkout has deployed; they are listed anyway",
         "verbose": "show every image with the rule that keeps it or lets it go",
     }
@@ -22,21 +23,22 @@ def gc(
     env: str = "",
     yes: bool = False,
     all: bool = False,
+    sleep: bool = False,
     verbose: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Remove environments whose branch is gone or time is over, images no rule keeps, old seeds."""
+    """Remove environments, images and seeds that are over, and put to sleep what nobody uses."""
     from tasks.app.gc import Sweep
     from tasks.app.seeds import remove_seeds, seed_sweep
-    from tasks.flows.seeds import SWEEP_COLUMNS
+    from tasks.flows.seeds import SWEEP_COLUMNS, SeedSweep
     from tasks.flows.views import unreadable_lines
 
     as_json = check_format(format)
     dry = dry_run or session.dry or not yes
-    sweeping = Sweep(session, env, everybody=all, dry=dry)
+    sweeping = Sweep(session, env, everybody=all, dry=dry, sleeps_only=sleep)
     sweep = sweeping.plan()
-    seeds = seed_sweep(session)
+    seeds = SeedSweep({}) if sleep else seed_sweep(session)
     for line in unreadable_lines(sweep.unreadable):
         session.console.warn(line)
     tables = [] if as_json else [*sweep.tables(sweeping.now)]
@@ -58,7 +60,8 @@ def gc(
     if not sweep.steps and not images.steps and not seeds.steps:
         session.console.say(f"{sweep.environment}: nothing to sweep away")
     elif dry:
-        session.console.say("nothing was removed; to remove them: inv gc --yes")
+        more = "nothing was put to sleep; to do that" if sleep else "nothing was done; to do it"
+        session.console.say(f"{more}: inv gc {'--sleep ' if sleep else ''}--yes")
     else:
         sweeping.run_images(images)
         remove_seeds(session, seeds)

@@ -53,6 +53,8 @@ class State(StrEnum):
     RUNNING = "running"
     DEGRADED = "degraded"
     STOPPED = "stopped"
+    ASLEEP = "asleep"
+    """`inv sleep` or `inv gc` has stopped its services, and `inv wake` starts them again."""
     CHANGING = "changing"
     """A run holds its lock for something else than a deploy or a clean-up."""
     INTERRUPTED = "interrupted"
@@ -220,7 +222,12 @@ def parse_moment(text: str) -> datetime:
 
 
 def observed_state(
-    record: Record | None, *, doing: State | None, stopped: bool, complete: bool
+    record: Record | None,
+    *,
+    doing: State | None,
+    stopped: bool,
+    complete: bool,
+    asleep: bool = False,
 ) -> State:
     """Return the state of an environment as `inv list` shows it.
 
@@ -229,17 +236,18 @@ def observed_state(
         doing: the state while a run holds its lock, or None.
         stopped: whether none of its services runs or is starting.
         complete: whether all of them run and are healthy.
+        asleep: whether it was put to sleep.
     """
     if doing:
         return doing
     if record is None or record.state in {State.DEPLOYING, State.REMOVING}:
         return State.INTERRUPTED
+    if stopped and asleep:
+        return State.ASLEEP
     if record.state in {State.REMOVED, State.FAILED}:
         return record.state
-    if stopped:
-        return State.STOPPED
-    if not complete:
-        return State.DEGRADED
+    if stopped or not complete:
+        return State.STOPPED if stopped else State.DEGRADED
     return State.ROLLED_BACK if record.state is State.ROLLED_BACK else State.RUNNING
 
 

@@ -22,6 +22,9 @@ def keys_fault(own: Environment) -> tuple[str, set[str]] | None:
     if own.rds_snapshots != RdsSnapshotSettings() and not own.protected:
         told = "rds_snapshots is for protected environments: a branch has snapshots of its own"
         return told, {"rds_snapshots"}
+    if own.protected and (own.sleep_hours or own.idle):
+        told = "sleep_hours and idle are for branches: a protected environment never sleeps"
+        return told, {"sleep_hours", "idle"}
     fault = ""
     if (own.door == "oidc") != (own.door_oidc is not None):
         fault = "door: oidc needs door_oidc, and only that one"

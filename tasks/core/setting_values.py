@@ -12,6 +12,7 @@ from tasks.core.errors import InputError
 from tasks.core.images.findings import IGNORED, parse_ignored
 from tasks.core.images.retention import POLICY
 from tasks.core.names import PROJECT_MAX
+from tasks.core.sleep_hours import SPAN
 
 _NAME = r"^[a-z][a-z0-9-]{0,19}$"
 _PROJECT = rf"^[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}$"
@@ -68,6 +69,7 @@ PATTERNS = {
     _DOMAIN: "must be the prefix of the user pool's domain at Amazon, or a domain of its own",
     IGNORED: "must be the finding, the last day and the reason: CVE-2026-1234 until 2026-12-31: "
     "only in a tool that we do not run",
+    SPAN: "must be hours, days and a time zone: 20:00-07:00 Mon-Fri Europe/Berlin",
     POLICY: "must be a tag's pattern, alone, with its number or with its time: v*, "
     "v* newest 20, v* for 90d",
     _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",

@@ -47,6 +47,7 @@ from tasks.core.setting_gc import GcChoice, GcSettings
 from tasks.core.setting_limits import Limits
 from tasks.core.setting_rds import RdsSnapshotSettings, SnapshotsChoice
 from tasks.core.setting_seeds import SeedSettings
+from tasks.core.setting_sleep import IdleTime, SleepHours
 from tasks.core.setting_values import (
     PATTERNS,
     REPOSITORY,
@@ -371,6 +372,8 @@ class Environment(Strict):
         None, description="Kubernetes only: web pods; overrides the values files."
     )
     data: DataChoice = "empty"
+    sleep_hours: SleepHours = ()
+    idle: IdleTime = None
     cluster_objects: tuple[ObjectGlob, ...] = Field(
         (),
         description="Kubernetes only: objects, as globs of `kind/name` "

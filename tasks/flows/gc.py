@@ -1,11 +1,10 @@
-"""Sweeps environments that nobody needs any more, each by an ordinary clean-up."""
+"""Sweeps environments that nobody needs any more, and tells what has to sleep."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,10 @@ from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.rehearsal import is_rehearsal
 from tasks.core.repository import is_same
+from tasks.core.sleep_hours import NEVER, SleepRule
 from tasks.flows.cleanup import plan_cleanup, run_cleanup
+from tasks.flows.prefixed_console import PrefixedConsole
+from tasks.flows.sleep import DueSleep, find_due
 from tasks.flows.target import EnvironmentSummary, Inspector, RemovalPlan, Remover, owner_of
 from tasks.flows.views import since
 
@@ -29,6 +31,7 @@ SPARED = frozenset({State.DEPLOYING, State.CHANGING, State.UNREADABLE})
 MISNAMED = "its namespace is not what the naming rule gives its branch"
 
 COLUMNS = ("branch", "age", "last deploy", "owner", "reason")
+SLEEP_COLUMNS = ("branch", "last use", "owner", "put to sleep")
 OTHERS_COLUMNS = (*COLUMNS[:-1], "deployed from", "reason; removed with --all")
 
 
@@ -68,12 +71,14 @@ class SweepPlan:
     Attributes:
         environment: its name in invoke.yaml.
         others: stale ones that another checkout has deployed, or nobody knows which; they stay.
+        due: environments that have to sleep now, whoever has deployed them.
         unreadable: environments that cannot be read; they are kept, with their images.
     """
 
     environment: str
     stale: tuple[StaleEnvironment, ...]
     others: tuple[StaleEnvironment, ...] = ()
+    due: tuple[DueSleep, ...] = ()
     unreadable: tuple[EnvironmentSummary, ...] = ()
 
     @property
@@ -84,8 +89,12 @@ class SweepPlan:
     @property
     def steps(self) -> tuple[Step, ...]:
         """One step per environment."""
-        return tuple(
-            Step("remove", f"environment {item.summary.title}", item.reason) for item in self.stale
+        return (
+            *(Step("sleep", f"environment {item.summary.title}", item.reason) for item in self.due),
+            *(
+                Step("remove", f"environment {item.summary.title}", item.reason)
+                for item in self.stale
+            ),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,11 +107,14 @@ class SweepPlan:
             "title": self.title,
             "environments": stale,
             "others": others,
+            "sleep": [item.as_dict() for item in self.due],
             "unreadable": [asdict(item) for item in self.unreadable],
         }
 
     def tables(self, now: datetime) -> Iterator[tuple[Sequence[str], list[tuple[str, ...]]]]:
         """Yield columns and rows of the environments, if there are any."""
+        if self.due:
+            yield SLEEP_COLUMNS, self.sleep_rows(now)
         if self.stale:
             yield COLUMNS, [_row(item, now) for item in self.stale]
         if self.others:
@@ -112,6 +124,18 @@ class SweepPlan:
                 for row in [_row(item, now)]
             ]
             yield OTHERS_COLUMNS, rows
+
+    def sleep_rows(self, now: datetime) -> list[tuple[str, ...]]:
+        """Return the environments that have to sleep as rows: branch, last use, owner, reason."""
+        return [
+            (
+                item.summary.title,
+                since(item.summary.rest.used_at, now),
+                item.summary.owner or "-",
+                item.reason,
+            )
+            for item in self.due
+        ]
 
 
 def _row(item: StaleEnvironment, now: datetime) -> tuple[str, ...]:
@@ -126,7 +150,13 @@ def _row(item: StaleEnvironment, now: datetime) -> tuple[str, ...]:
 
 
 def find_sweep(
-    environment: str, inspector: Inspector, git: Git, sweeper: Sweeper, *, now: datetime
+    environment: str,
+    inspector: Inspector,
+    git: Git,
+    sweeper: Sweeper,
+    *,
+    rule: SleepRule = NEVER,
+    now: datetime,
 ) -> SweepPlan:
     """Return the plan of a sweep. Reads only.
 
@@ -135,6 +165,7 @@ def find_sweep(
         inspector: lists the environments.
         git: lists the branches.
         sweeper: who sweeps.
+        rule: when environments are put to sleep.
         now: the present time.
 
     Raises:
@@ -144,7 +175,28 @@ def find_sweep(
     # taken for left over.
     branches = Branches(git.remote_branches(), git.branches(), private=inspector.is_private)
     found = inspector.list(sweeper.repository)
-    return plan_sweep(environment, found, sweeper, branches, now=now)
+    sweep = plan_sweep(environment, found, sweeper, branches, now=now)
+    going = [item.summary for item in sweep.stale]
+    staying = [item for item in found if item not in going]
+    return replace(sweep, due=find_due(staying, rule, repository=sweeper.repository, now=now))
+
+
+def find_sleeps(
+    environment: str, inspector: Inspector, repository: str, rule: SleepRule, now: datetime
+) -> SweepPlan:
+    """Return the plan of a sweep that only puts to sleep; reads no branches.
+
+    Args:
+        environment: the environment's name.
+        inspector: lists the environments.
+        repository: only environments of this repository are put to sleep.
+        rule: when environments are put to sleep.
+        now: the present time.
+    """
+    found = inspector.list()
+    due = find_due(found, rule, repository=repository, now=now)
+    unreadable = tuple(item for item in found if item.problem)
+    return SweepPlan(environment, (), due=due, unreadable=unreadable)
 
 
 @dataclass(frozen=True)
@@ -185,6 +237,8 @@ def plan_sweep(
 ) -> SweepPlan:
     """Return the plan to remove environments: expired, misnamed, of deleted branches.
 
+    One that is pinned stays, whatever has become of its branch.
+
     Args:
         environment: the environment's name.
         found: all environments.
@@ -196,6 +250,8 @@ def plan_sweep(
     others: list[StaleEnvironment] = []
     for item in found:
         if not is_same(item.repository, sweeper.repository) or item.state in SPARED:
+            continue
+        if item.rest.pinned(now):
             continue
         reasons = []
         is_gone = branches.lack(item, sweeper) and not is_rehearsal(item.branch)
@@ -281,7 +337,7 @@ class _CleanUps:
                 self.remover, owner, names, tags=None, protected=False, root=self.root
             )
 
-        console = _Prefixed(names.branch, activity)
+        console = PrefixedConsole(names.branch, activity)
         return run_cleanup(self.remover, plan, names, me=self.me, console=console)
 
 
@@ -325,24 +381,3 @@ def _remove_stale(
             f"{', '.join(sorted(failed))}",
             hint="run the same again: it goes on where this run stopped",
         )
-
-
-class _Prefixed:
-    """A console for one of several clean-ups: it prefixes each line with the branch."""
-
-    def __init__(self, branch: str, activity: Activity) -> None:
-        self._branch = branch
-        self._activity = activity
-
-    def warn(self, text: str) -> None:
-        """Print a warning."""
-        self._activity.say(f"{self._branch}: {text}")
-
-    @contextlib.contextmanager
-    def work(self, title: str) -> Iterator[Activity]:
-        """Yield an activity whose messages are shown as transient lines."""
-
-        def line(text: str) -> None:
-            self._activity.line(f"{self._branch}: {text}")
-
-        yield Activity(line, line)

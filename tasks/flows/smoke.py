@@ -75,6 +75,17 @@ def smoke_test(
             _check_door(stranger)
 
 
+def first_page(
+    get: Callable[[str], SiteResponse],
+    say: Callable[[str], None],
+    url: str,
+    *,
+    patience_seconds: float,
+) -> None:
+    """Check that the login page is served; arguments and errors as for ``smoke_test``."""
+    _Patience(get, say, url, patience_seconds).ask(LOGIN, lambda answer: answer.status == 200)
+
+
 def _is_final(answer: SiteResponse) -> bool:
     """Return True unless the site, or a proxy in front of it, is busy or failing: 429 and 5xx."""
     return answer.status < 500 and answer.status != BUSY

@@ -1,10 +1,10 @@
 """The ports of a target, where branches' environments run.
 
-A target has five ports: the deployer creates and changes environments, the remover removes them,
-the adopter gives them to another repository, the inspector only reads, the data port runs programs
-on what a branch has stored. Where branches share a database server, one more loads seeds into it;
-where images are in a registry of this machine, one more knows its storage. A flow gets those that
-it uses.
+A target has six ports: the deployer creates and changes environments, the remover removes them,
+the adopter gives them to another repository, the sleeper puts them to sleep and wakes them, the
+inspector only reads, the data port runs programs on what a branch has stored. Where branches share
+a database server, one more loads seeds into it; where images are in a registry of this machine, one
+more knows its storage. A flow gets those that it uses.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from tasks.adapters.http import Response
+from tasks.adapters.terminal.console import Activity
 from tasks.core import door
 from tasks.core.environment import Holder, Owner, Record, Release, State
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
@@ -29,6 +30,7 @@ from tasks.core.plan import Step
 from tasks.core.points import Migrations, Point
 from tasks.core.server_snapshots import SnapshotOrder
 from tasks.core.settings import Environment
+from tasks.core.sleep import NO_REST, Pinned, Rest, Sleep
 from tasks.flows.registry_port import LocalImages
 from tasks.flows.server_snapshots import ServerSnapshots
 
@@ -477,6 +479,65 @@ class Adopter(Exclusive, Protocol):
         """
 
 
+# -- sleeping -------------------------------------------------------------------------------------
+
+
+SleepStep = tuple[Step, Callable[[Activity], object]]
+"""A step and its action, which reports what it waits for."""
+
+
+@dataclass(frozen=True)
+class SleepPlan:
+    """The plan of going to sleep, or of waking.
+
+    Attributes:
+        todo: one step per group of services, each with its action.
+    """
+
+    title: str
+    todo: tuple[SleepStep, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in order; empty if nothing has to be done."""
+        return tuple(step for step, _ in self.todo)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {"title": self.title, "steps": [asdict(step) for step in self.steps]}
+
+
+class Sleeper(Exclusive, Protocol):
+    """Puts environments to sleep and wakes them; nothing that they have stored is touched."""
+
+    @property
+    def parallel_sleeps(self) -> int:
+        """How many environments may be put to sleep in parallel."""
+
+    def rest(self, owner: Owner, names: Names) -> Rest | None:
+        """Return what is stored of an environment's sleep; None if nothing was ever deployed."""
+
+    def plan_sleep(self, owner: Owner, names: Names, sleep: Sleep) -> SleepPlan:
+        """Return what has to be stopped: crons and workers, then web, then what these use.
+
+        Args:
+            sleep: what the environment says from then on.
+        """
+
+    def plan_wake(self, owner: Owner, names: Names, used_at: str) -> SleepPlan:
+        """Return what has to be started, in the other order; nothing if it was not put to sleep.
+
+        Args:
+            used_at: the present time.
+        """
+
+    def pin(self, owner: Owner, names: Names, pin: Pinned | None) -> None:
+        """Store that an environment is pinned, or that it is not."""
+
+    def note_use(self, owner: Owner, names: Names, used_at: str) -> None:
+        """Store when somebody used an environment last; this needs no lock."""
+
+
 # -- reading --------------------------------------------------------------------------------------
 
 
@@ -494,6 +555,7 @@ class EnvironmentSummary:
         owner: the user who deployed it last, user@host.
         deployed_at: the time of the last deploy.
         expires_at: when it expires.
+        rest: that it sleeps or is pinned, and when it was used last.
         namespace: of one that cannot be read or is misnamed, its namespace or Compose project.
         problem: why it cannot be read, or an empty string.
         checkout: the checkout that deployed it last (``Release``); empty if that is unknown.
@@ -511,6 +573,7 @@ class EnvironmentSummary:
     created_at: str
     deployed_at: str
     expires_at: str
+    rest: Rest = NO_REST
     namespace: str = ""
     problem: str = ""
     checkout: str = ""
@@ -556,11 +619,19 @@ def _bare(namespace: str, owner: Mapping[str, str], state: State) -> Environment
     nothing = dict.fromkeys(
         ("url", "tag", "commit", "owner", "created_at", "deployed_at", "expires_at"), ""
     )
-    return EnvironmentSummary(**known, **nothing, state=state, namespace=namespace, pushed=None)
+    return EnvironmentSummary(
+        **known, **nothing, state=state, rest=NO_REST, namespace=namespace, pushed=None
+    )
 
 
 def summarize(
-    owner: Owner, record: Record | None, *, url: str, state: State, created_at: str
+    owner: Owner,
+    record: Record | None,
+    *,
+    url: str,
+    state: State,
+    created_at: str,
+    rest: Rest = NO_REST,
 ) -> EnvironmentSummary:
     """Return an environment as `inv list` shows it.
 
@@ -569,6 +640,7 @@ def summarize(
         url: the site's URL.
         state: derived from its record and its services.
         created_at: ISO 8601, or an empty string.
+        rest: that it sleeps or is pinned.
     """
     current = record.current if record else None
     return EnvironmentSummary(
@@ -583,6 +655,7 @@ def summarize(
         created_at=created_at,
         deployed_at=current.deployed_at if current else "",
         expires_at=record.expires_at if record else "",
+        rest=rest,
         checkout=current.checkout if current else "",
         pushed=current.pushed if current else None,
     )
@@ -767,5 +840,6 @@ class Target(Generic[P]):
     adopter: Adopter
     inspector: Inspector
     data: DataPort
+    sleeper: Sleeper
     seeds: SeedServer | None = None
     images: LocalImages | None = None

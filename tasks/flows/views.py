@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tasks.core.environment import State, parse_moment
 from tasks.core.errors import InputError
 from tasks.core.names import Names
+from tasks.core.sleep import Rest
 from tasks.flows.target import EnvironmentSummary, Inspector, ServiceStatus
 
 LIST_COLUMNS = ("branch", "state", "commit", "age", "expires", "owner", "url")
@@ -30,15 +33,46 @@ def list_rows(environments: Sequence[EnvironmentSummary], now: datetime) -> list
     return [
         (
             item.title,
-            item.state,
+            _state(item, now),
             item.tag or "-",
             since(item.deployed_at, now),
-            until(item.expires_at, now),
+            _expiry(item, now),
             item.owner or "-",
             item.url,
         )
         for item in environments
     ]
+
+
+def _state(item: EnvironmentSummary, now: datetime) -> str:
+    asleep = item.rest.asleep
+    if item.state is not State.ASLEEP or asleep is None:
+        return item.state
+    return f"{item.state} {since(asleep.since, now)} ({asleep.why}, {asleep.by})"
+
+
+def _expiry(item: EnvironmentSummary, now: datetime) -> str:
+    pin = item.rest.pinned(now)
+    if pin is None:
+        return until(item.expires_at, now)
+    left = f" {until(pin.until, now)}" if pin.until else ""
+    return f"pinned{left} ({pin.by})"
+
+
+def rest_lines(rest: Rest, now: datetime) -> list[str]:
+    """Return that an environment sleeps, and that it is pinned, as a line each."""
+    return [str(each) for each in (rest.asleep, rest.pinned(now)) if each]
+
+
+def rest_part(rest: Rest, now: datetime) -> list[dict[str, Any]]:
+    """Return the same as JSON-ready data, shaped like a service; nothing if it is neither."""
+    pin = rest.pinned(now)
+    if not (rest.asleep or pin):
+        return []
+    state = State.ASLEEP if rest.asleep else "awake"
+    known = {"asleep": rest.asleep, "pin": pin}
+    said = {key: asdict(value) if value else None for key, value in known.items()}
+    return [{"service": "environment", "state": state, **said}]
 
 
 def unreadable_lines(environments: Sequence[EnvironmentSummary]) -> list[str]:

@@ -231,6 +231,35 @@ def test_console_and_shell_pass_words_and_exit_status_on(world: World, site: Sit
     assert both.returncode == 2
 
 
+def test_what_sleeps_runs_nothing_and_any_use_wakes_it(world: World, site: Site) -> None:
+    def states() -> set[str]:
+        return {item.status for item in world.containers(MAIN).values()}
+
+    count = "SELECT COUNT(*) FROM messenger_messages"
+    query = f'{QUERY} $MYSQL_DATABASE -e "{count}"'
+    before = {name: item.id for name, item in world.containers(MAIN).items()}
+    kept = world.ok("shell", "--service", "database", "--command", query).stdout
+    world.ok("sleep")
+    assert states() == {"exited"}
+    (row,) = json.loads(world.ok("list", "--format", "json").stdout)
+    assert (row["state"], row["rest"]["asleep"]["why"]) == ("asleep", "by hand")
+    assert "is asleep since" in world.ok("sleep").stderr
+    done = world.ok("wake")
+    assert done.stdout.strip() == f"http://main.localhost:{world.http_port}"
+    assert world.get(MAIN, "/s/login").status_code == 200
+    assert "is awake already" in world.ok("wake").stderr
+    world.ok("sleep")
+    assert world.ok("shell", "--service", "database", "--command", query).stdout == kept
+    assert states() == {"running"}
+    world.ok("sleep")
+    world.ok("deploy", "--tag", world.tag())
+    assert world.get(MAIN, "/s/login").status_code == 200
+    assert {name: item.id for name, item in world.containers(MAIN).items()} == before
+    world.ok("pin", "--for", "1d")
+    assert world.run("sleep").returncode == 3
+    world.ok("pin", "--off")
+
+
 def test_branches_stand_side_by_side_and_go_alone(world: World, site: Site) -> None:
     branch = "feature/Side_by-side"
     to_it = ("deploy", "--branch", branch, "--tag", world.tag())

@@ -684,11 +684,19 @@ def test_a_branch_lives_by_its_token_and_no_other_one_can_touch_it(site: Site) -
         ("cleanup", "--branch", ALIVE),
         ("logs", "--branch", ALIVE),
         ("console", "--branch", ALIVE, "--", "mautic:x"),
+        ("sleep", "--branch", ALIVE),
+        ("pin", "--branch", ALIVE),
     ):
         done = site.run(OTHER, *task)
         assert done.returncode == 1, (task, done.stdout, done.stderr)
         assert "403" in done.stderr or "another branch's" in done.stderr
     assert site.ok(ALIVE, "status", "--branch", ALIVE)
+    site.ok(ALIVE, "pin", "--branch", ALIVE, "--for", "1d")
+    site.ok(ALIVE, "pin", "--branch", ALIVE, "--off")
+    site.ok(ALIVE, "sleep", "--branch", ALIVE)
+    woken = site.run(OTHER, "wake", "--branch", ALIVE)
+    assert (woken.returncode, "403" in woken.stderr) == (1, True), woken.stderr
+    site.ok(ALIVE, "wake", "--branch", ALIVE)
     rows = json.loads(site.ok(MAIN, "list", "--format", "json").stdout)
     assert ALIVE in {row["branch"] for row in rows}
     said = "".join(site.env.said)

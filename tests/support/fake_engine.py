@@ -135,14 +135,16 @@ class FakeCompose:
         self,
         argv: Sequence[str],
         *,
-        env: Mapping[str, str | None],
+        env: Mapping[str, str | None] | None = None,
         stdin: str = "",
         deadline: float | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Completed:
         words = list(argv)
-        command = next(word for word in words if word in {"config", "up", "stop", "run"})
-        services = [word for word in words if word in {*SERVICES, "migrate", "secrets"}]
+        command = next(word for word in words if word in {"config", "up", "start", "stop", "run"})
+        of_ids = {item.id: item.service for item in self.engine.there.values()}
+        given = [of_ids.get(word, word) for word in words]
+        services = [word for word in given if word in {*SERVICES, "migrate", "secrets"}]
         if command == "run":
             services = services[-1:]
             if {"snapshots", "undo"} & set(words):
@@ -151,6 +153,7 @@ class FakeCompose:
             self.seen.append(f"{command} {' '.join(services)}")
         if error := self.fails.get(f"{command} {services[0]}" if services else command):
             raise error
+        env = env or {}
         if command == "config":
             return Completed(tuple(words), 0, json.dumps(_config(env)), "", 0)
         if command == "run" and services == ["secrets"]:
@@ -159,11 +162,12 @@ class FakeCompose:
         if command == "up":
             for service in services:
                 self.engine.run(service, _config(env)["services"][service]["image"])
-        if command == "stop":
+        if command in {"start", "stop"}:
+            state, status = ("running", "Up") if command == "start" else ("exited", "Exited (0)")
             for service in services:
                 name = f"{NAMES.namespace}-{service}-1"
-                stopped = replace(self.engine.there[name], state="exited", status="Exited (0)")
-                self.engine.there[name] = stopped
+                changed = replace(self.engine.there[name], state=state, status=status)
+                self.engine.there[name] = changed
         return Completed(tuple(words), 0, "", "", 0)
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Console
@@ -17,6 +18,7 @@ from tasks.core.names import Names, names
 from tasks.core.plan import Step
 from tasks.core.points import Migrations, Point
 from tasks.core.redact import Redactor
+from tasks.core.sleep import NO_REST, Pinned, Rest, Sleep
 from tasks.flows.target import (
     Credentials,
     DeployPlan,
@@ -25,6 +27,7 @@ from tasks.flows.target import (
     Request,
     Say,
     ServiceStatus,
+    SleepPlan,
     without_messages,
 )
 
@@ -181,6 +184,66 @@ class FakeAdopter(Calls):
     def adopt(self, owner: Owner, names: Names, former: str) -> None:
         self.note("adopt")
         self.adopted.append((owner, names, former))
+
+
+@dataclass
+class FakeSleeper(Calls):
+    """A fake sleeper of services that run, the first to be stopped first.
+
+    Attributes:
+        up: the services that run.
+        down: those that sleep, the last one stopped last.
+        found: what is stored; None if nothing was ever deployed.
+    """
+
+    parallel_sleeps: int = 2
+    up: list[str] = field(default_factory=lambda: ["worker", "web", "database"])
+    down: list[str] = field(default_factory=list)
+    found: Rest | None = NO_REST
+
+    def rest(self, owner: Owner, names: Names) -> Rest | None:
+        return self.found
+
+    def plan_sleep(self, owner: Owner, names: Names, sleep: Sleep) -> SleepPlan:
+        self.note("plan sleep")
+        if not self.up:
+            return SleepPlan("sleep")
+        stops = [(Step("stop", name), self._move(self.up, self.down, name)) for name in self.up]
+        return SleepPlan("sleep", ((Step("mark", "it"), self._mark(asleep=sleep)), *stops))
+
+    def plan_wake(self, owner: Owner, names: Names, used_at: str) -> SleepPlan:
+        self.note("plan wake")
+        if not (self.found and self.found.asleep):
+            return SleepPlan("wake")
+        names_ = list(reversed(self.down))
+        starts = [(Step("start", name), self._move(self.down, self.up, name)) for name in names_]
+        mark = self._mark(asleep=None, used_at=used_at)
+        return SleepPlan("wake", (*starts, (Step("mark", "it"), mark)))
+
+    def pin(self, owner: Owner, names: Names, pin: Pinned | None) -> None:
+        self.note("pin")
+        self._mark(pin=pin)(None)
+
+    def note_use(self, owner: Owner, names: Names, used_at: str) -> None:
+        self.note("use")
+        self._mark(used_at=used_at)(None)
+
+    def _mark(self, **changes: Any) -> Callable[[object], None]:
+        def mark(_: object) -> None:
+            self.found = replace(self.found or NO_REST, **changes)
+
+        return mark
+
+    def _move(self, source: list[str], to: list[str], name: str) -> Callable[[object], None]:
+        def move(_: object) -> None:
+            self.note(f"{'stop' if source is self.up else 'start'} {name}")
+            source.remove(name)
+            if source is self.up:
+                to.append(name)
+            else:
+                to.insert(0, name)
+
+        return move
 
 
 @dataclass

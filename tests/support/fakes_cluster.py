@@ -77,8 +77,16 @@ class FakeCluster(Calls):
         return self.keep(manifest)
 
     def patch(self, kind: str, name: str, namespace: str | None, changes: dict[str, Any]) -> None:
-        told = ", ".join(f"{key} {value}" for key, value in changes["spec"].items())
+        """Change an object, if there is one, as a merge patch does."""
+        said = changes.get("metadata", {}).get("annotations", {})
+        shown = {**changes.get("spec", {}), **{key.partition("/")[2]: said[key] for key in said}}
+        told = ", ".join(f"{key} {value}" for key, value in shown.items())
         self.note(f"patch {kind} {name}: {told}")
+        if found := self.objects.get((kind, namespace, name)):
+            found["spec"] = {**found.get("spec", {}), **changes.get("spec", {})}
+            merged = {**(found["metadata"].get("annotations") or {}), **said}
+            kept = {key: value for key, value in merged.items() if value is not None}
+            found["metadata"]["annotations"] = kept
 
     def now(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC)

@@ -36,6 +36,8 @@ PURE = {
     *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "difflib", "enum"),
     *("fnmatch", "functools", "hashlib", "ipaddress", "itertools", "json", "math", "posixpath"),
     *("re", "shlex", "string", "textwrap", "types", "typing", "unicodedata", "urllib.parse"),
+    # It reads the system's table of time zones, which is no more of the world than Unicode's.
+    "zoneinfo",
 }
 """What of the standard library does no I/O."""
 

@@ -17,6 +17,7 @@ import pwd
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.adapters.identity import is_alive
@@ -110,6 +111,23 @@ class FileLock:
         with _opened(self._directory, f"{self._name}.lock") as file:
             # Shared: two runs that only look must not see each other as holders.
             return None if _try_lock(file, fcntl.LOCK_SH) else _read(file)
+
+    def note_use(self) -> None:
+        """Store that somebody has used the environment now; this needs no lock.
+
+        Raises:
+            SuiteError: what lies in the file's place is none of this user's.
+        """
+        with _opened(self._directory, f"{self._name}.used") as file:
+            os.utime(file)
+
+    def used_at(self) -> str:
+        """Return when ``note_use`` was called last, ISO 8601, UTC; empty if it never was."""
+        try:
+            seconds = (self._directory / f"{self._name}.used").stat().st_mtime
+        except FileNotFoundError:
+            return ""
+        return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
     def _acquire(
         self, file: int, me: Holder, waiting: Callable[[str], None], wait_seconds: float

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from tasks.core.environment import Owner, Record
 from tasks.core.errors import UnreadableError
+from tasks.core.sleep import Pinned, Rest, Sleep, newest_time
 
 PREFIX = "io.mautic-multidev."
 ENVIRONMENT = f"{PREFIX}environment"
@@ -35,6 +36,8 @@ class ComposeRecord(Record):
         services: for each service the fingerprint of the configuration it was started with.
         formerly: the repositories that owned it before, the last one at the end; their labels
             are still on the objects made then.
+        asleep: that it was put to sleep.
+        pin: that it is pinned.
     """
 
     database_image: str = ""
@@ -42,6 +45,17 @@ class ComposeRecord(Record):
     migrated: str = ""
     services: Mapping[str, str] = field(default_factory=dict)
     formerly: tuple[str, ...] = ()
+    asleep: Sleep | None = None
+    pin: Pinned | None = None
+
+    def rest(self, used_at: str) -> Rest:
+        """Return what is stored of its sleep.
+
+        Args:
+            used_at: when it was used last other than by a deploy, ISO 8601, or an empty string.
+        """
+        deployed_at = self.current.deployed_at if self.current else ""
+        return Rest(self.asleep, self.pin, newest_time(used_at, deployed_at))
 
     def to_labels(self) -> dict[str, str]:
         """Return the record as a label."""
@@ -54,7 +68,9 @@ class ComposeRecord(Record):
         Raises:
             UnreadableError: it is damaged.
         """
-        return cls.from_json(labels[RECORD])
+        record = cls.from_json(labels[RECORD])
+        record.rest("").checked()
+        return record
 
 
 def owner_labels(owner: Owner) -> dict[str, str]:

@@ -78,7 +78,7 @@ class ComposeDeployer:
         # Services that will be replaced are left out: if this run is interrupted, the next one must
         # not take them for up to date.
         kept = {name: at for name, at in record.services.items() if name not in replaced}
-        record = replace(record, services=kept)
+        record = replace(record, services=kept, asleep=None)
         self._write(plan, record)
         self._end_leftovers(plan.leftovers)
         if plan.seed:
@@ -113,6 +113,7 @@ class ComposeDeployer:
             before or ComposeRecord(State.READY, names.url),
             expires_at=plan.expires_at,
             services={item.service: plan.wanted[item.service].fingerprint for item in plan.changes},
+            asleep=None,
         ).with_release(plan.release)
         self._write(plan, record)
         if not plan.is_first:

@@ -26,6 +26,7 @@ from tasks.core.errors import DeadlineError, InputError, SettingsError, Unreadab
 from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names, choose
 from tasks.core.settings import names_of_all_styles
+from tasks.core.sleep import NO_REST
 from tasks.flows import schedules
 from tasks.flows.compose.context import PHP, QUESTION_SECONDS, ComposeContext
 from tasks.flows.target import (
@@ -113,7 +114,8 @@ class ComposeInspector:
             return None
         record = ComposeRecord.from_labels(labels) if latest else None
         owner = owner_of(names, labels.get(REPOSITORY, ""))
-        return summary(owner, names, record, own, FileLock(project).holder())
+        lock = FileLock(project)
+        return summary(owner, names, record, own, lock.holder(), lock.used_at())
 
     def find_names(self, candidates: Sequence[Names]) -> Names:
         """Return those of a branch's names that its environment bears, or the first."""
@@ -225,6 +227,7 @@ def summary(
     record: ComposeRecord | None,
     containers: Sequence[Container],
     holder: Holder | None,
+    used_at: str = "",
 ) -> EnvironmentSummary:
     """Return one environment as `inv list` shows it.
 
@@ -232,16 +235,19 @@ def summary(
         record: its record, or None.
         containers: its containers, including those of `docker compose run`.
         holder: the run that is changing it, or None.
+        used_at: when it was used last, other than by a deploy; empty if that is unknown.
     """
     services = [item for item in containers if not item.one_off]
     running = [item for item in services if item.state == "running"]
+    rest = record.rest(used_at) if record else NO_REST
     sick = any(item.health == "unhealthy" for item in running)
     state = observed_state(
         record,
         doing=holder.doing if holder else None,
         stopped=not running,
         complete=len(running) == len(services) and not sick,
+        asleep=rest.asleep is not None,
     )
     # The oldest recorded release: the engine's labels have no time of creation.
     created_at = record.history[0].deployed_at if record and record.history else ""
-    return summarize(owner, record, url=names.url, state=state, created_at=created_at)
+    return summarize(owner, record, url=names.url, state=state, created_at=created_at, rest=rest)

@@ -10,6 +10,7 @@ from tasks.flows.compose.images import ComposeImages
 from tasks.flows.compose.inspector import ComposeInspector
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.remover import ComposeRemover
+from tasks.flows.compose.sleeper import ComposeSleeper
 from tasks.flows.target import Target
 
 
@@ -21,5 +22,6 @@ def compose_target(context: ComposeContext) -> Target[ComposePlan]:
         ComposeAdopter(context),
         ComposeInspector(context),
         ComposeData(context),
+        ComposeSleeper(context),
         images=ComposeImages(context) if context.registry_is_local else None,
     )

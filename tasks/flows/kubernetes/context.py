@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from tasks.adapters.kubernetes.cluster import Cluster
@@ -18,6 +19,7 @@ from tasks.core.kubernetes.manifests import DatabaseServer, database_server, nam
 from tasks.core.kubernetes.objects import Object
 from tasks.core.kubernetes.provisioner import DATABASE, wish
 from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.rollout import Policy
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.settings import Environment, Settings, same_cluster
@@ -65,6 +67,17 @@ class ClusterContext:
         """Whether the platform's provisioner furnishes the cluster's namespaces."""
         here = same_cluster(self.settings, self.environment).values()
         return any(other.database and other.database.provisioner for other in here)
+
+    @property
+    def policy(self) -> Policy:
+        """How patient to be with a rollout."""
+        patience = self.own.patience
+        return Policy(
+            crashes=patience.crashes,
+            grace=timedelta(seconds=patience.grace_seconds),
+            deadline=timedelta(seconds=patience.deadline_seconds),
+            stability=timedelta(seconds=patience.stability_seconds),
+        )
 
     @contextlib.contextmanager
     def exclusive(self, names: Names, me: Holder, warn: Say) -> Iterator[None]:

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from tasks.core.kubernetes.failures import is_passing_refusal
 from tasks.core.kubernetes.manifests import SECRET, record_of
 from tasks.core.kubernetes.objects import is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.kubernetes.rollout import Policy
 from tasks.core.names import Names
 from tasks.core.points import Migrations, Point
 from tasks.flows.data import Place
@@ -58,6 +56,7 @@ from tasks.flows.kubernetes.releases import (
     roll_back_release,
 )
 from tasks.flows.kubernetes.replicas import keep_replicas
+from tasks.flows.kubernetes.sleeper import wake_for_deploy
 from tasks.flows.kubernetes.stored_manifests import check_records
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files
@@ -180,6 +179,8 @@ class ClusterDeployer:
         names = plan.request.names
         self._context.check_lock(names)
         check_records(self._cluster, names.release, names.namespace)
+        if plan.asleep:
+            wake_for_deploy(self._cluster, names)
         if plan.quiesces:
             self._quiesce(names)
         self._context.check_lock(names)
@@ -307,7 +308,7 @@ class ClusterDeployer:
             chart=chart(root),
             values={**plan.values, "secret": {"name": SECRET, "version": version}},
             files=files(root, self._context.own.values),
-            policy=self._policy(),
+            policy=self._context.policy,
             timeout_seconds=self._context.own.patience.migration_seconds,
             activity=activity,
         )
@@ -413,7 +414,7 @@ class ClusterDeployer:
                 self._cluster,
                 names.namespace,
                 names.release,
-                self._policy(),
+                self._context.policy,
                 activity,
                 since=since,
                 serving=True,
@@ -434,12 +435,3 @@ class ClusterDeployer:
 
     def _place(self, owner: Owner, names: Names) -> Place:
         return Place(owner, names, ClusterData(self._context), self)
-
-    def _policy(self) -> Policy:
-        patience = self._context.own.patience
-        return Policy(
-            crashes=patience.crashes,
-            grace=timedelta(seconds=patience.grace_seconds),
-            deadline=timedelta(seconds=patience.deadline_seconds),
-            stability=timedelta(seconds=patience.stability_seconds),
-        )

@@ -12,6 +12,7 @@ from tasks.core.kubernetes.crons import NEEDS_IMAP
 from tasks.core.kubernetes.manifests import SECRET
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.plan import Step
+from tasks.core.sleep import Sleep
 from tasks.flows.target import DeployPlan
 
 
@@ -29,6 +30,7 @@ class ClusterPlan(DeployPlan):
         furnished: whether that furnishes the namespace, too.
         autoscaled: whether an autoscaler decides how many web pods there are.
         kept_off: scheduled commands that the images cannot run, by name.
+        asleep: that the environment sleeps; None if it is awake.
         no_catcher: why there is no mail catcher although the values want one.
         steps: what happens, in order; empty when everything is as it should be.
     """
@@ -43,6 +45,7 @@ class ClusterPlan(DeployPlan):
     furnished: bool = False
     autoscaled: bool = False
     kept_off: tuple[str, ...] = ()
+    asleep: Sleep | None = None
     no_catcher: str = ""
     steps: tuple[Step, ...] = ()
 
@@ -95,7 +98,7 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         and record.fingerprint == plan.fingerprint
         and newest == Revision(record.revision, "deployed")
     )
-    if works and not plan.seed and not plan.request.restore:
+    if works and not plan.seed and not plan.request.restore and not plan.asleep:
         return
     if plan.snapshot:
         yield Step("snapshot", f"server {plan.snapshot.server}", plan.snapshot.reason)
@@ -109,6 +112,8 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("create", f"database {names.database}")
     if plan.provisioned and plan.is_first:
         yield Step("create", f"database {names.database}", "by the platform's provisioner")
+    if plan.asleep:
+        yield Step("wake", f"environment {names.branch}", str(plan.asleep))
     if plan.quiesces:
         yield Step("quiesce", "workers and crons", "while the database is migrated")
     if plan.request.restore:
@@ -140,4 +145,6 @@ def _reason(plan: ClusterPlan) -> str:
         return told
     if not current.same_images(plan.release):
         return f"images: {current.tag} becomes {plan.release.tag}"
+    if plan.asleep and plan.record and plan.record.fingerprint == plan.fingerprint:
+        return "it was asleep"
     return "the chart or its values changed"

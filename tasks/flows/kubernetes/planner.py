@@ -13,6 +13,7 @@ from tasks.core.errors import EngineError, RegistryError
 from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.mail import catches_mail
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
+from tasks.core.kubernetes.sleeping import rest_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import (
     keys_in_use,
@@ -104,6 +105,7 @@ def plan_deploy(
         autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
         expires_at=request.expires_at(own, release.deployed_at),
         kept_off=kept_off,
+        asleep=rest_of(found, record).asleep if found else None,
         no_catcher=no_catcher,
         mail_url=f"{names.url}{door.MAIL_PATH}" if shows_mail else "",
         data=data,

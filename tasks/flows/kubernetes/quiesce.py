@@ -28,10 +28,7 @@ POLL_SECONDS = 0.1
 def quiesce(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
     """Stop workers and crons, and wait until they are idle.
 
-    The upgrade starts them again, as does the rollback. It only waits for running containers: a pod
-    that has not started may be waiting for the coming migration, or for an image or a volume that
-    never comes. Scheduled runs that have not started are deleted; the pods of workers are deleted
-    with their Deployments.
+    The upgrade starts them again, as does the rollback.
 
     Args:
         say: called with what is waited for.
@@ -49,6 +46,27 @@ def quiesce(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         for item in cluster.find(kind, where, selector)
     ]
     map_parallel(lambda each: cluster.patch(each[0], each[1], where, each[2]), found)
+    why = "and the database must not be migrated under it"
+    wait_until_idle(cluster, names, say, why=why)
+
+
+def wait_until_idle(
+    cluster: Cluster, names: Names, say: Callable[[str], None], *, why: str
+) -> None:
+    """Wait until workers and crons that were stopped are idle.
+
+    It only waits for running containers: a pod that has not started may be waiting for the coming
+    migration, or for an image or a volume that never comes. Scheduled runs that have not started
+    are deleted; the pods of workers are deleted with their Deployments.
+
+    Args:
+        say: called with what is waited for.
+        why: what for, for the error.
+
+    Raises:
+        DeadlineError: a command did not end in time.
+    """
+    where, ours = names.namespace, f"{INSTANCE}={names.release}"
     busy: set[str] = set()
     told: set[str] = set()
 
@@ -69,9 +87,8 @@ def quiesce(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         deadline_seconds=QUIESCE_SECONDS,
         poll_seconds=POLL_SECONDS,
         late=lambda _: DeadlineError(
-            f"{', '.join(sorted(busy))} in {where} did not end in {QUIESCE_SECONDS} s, and the "
-            "database must not be migrated under it",
-            hint="wait for it, or delete it, and deploy again",
+            f"{', '.join(sorted(busy))} in {where} did not end in {QUIESCE_SECONDS} s, {why}",
+            hint="wait for it, or delete it, and run the same again",
         ),
     )
 

@@ -13,6 +13,7 @@ from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.kubernetes.manifests import record_of, stated_owner
 from tasks.core.kubernetes.objects import Object, is_being_deleted, parse_time
 from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.sleeping import rest_of
 from tasks.flows.kubernetes.services import service_of
 from tasks.flows.target import EnvironmentSummary, ServiceStatus, recorded_use, summarize
 
@@ -30,12 +31,14 @@ def summary(
     """
     said, record = stated_owner(found), record_of(found)
     names = ("environment", "slug", "branch", "repository")
+    rest, held = rest_of(found, record), bool(lease and holder_of(lease, now))
     return summarize(
         Owner(*(said.get(name, "") for name in names)),
         record,
         url=record.url if record else "",
-        state=_state(found, record, web, held=bool(lease and holder_of(lease, now))),
+        state=_state(found, record, web, held=held, asleep=rest.asleep is not None),
         created_at=found["metadata"]["creationTimestamp"],
+        rest=rest,
     )
 
 
@@ -75,7 +78,9 @@ def image_use(
     return recorded_use(use, record, held=held, more=[record.database] if record else ())
 
 
-def _state(found: Object, record: ClusterRecord | None, web: Object | None, *, held: bool) -> State:
+def _state(
+    found: Object, record: ClusterRecord | None, web: Object | None, *, held: bool, asleep: bool
+) -> State:
     if is_being_deleted(found):
         return State.REMOVING
     doing = None
@@ -88,6 +93,7 @@ def _state(found: Object, record: ClusterRecord | None, web: Object | None, *, h
         doing=doing,
         stopped=wanted == 0 and not available,
         complete=bool(available) and available == wanted,
+        asleep=asleep,
     )
 
 

@@ -12,6 +12,7 @@ from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.remover import ClusterRemover
 from tasks.flows.kubernetes.seed_server import ClusterSeedServer
+from tasks.flows.kubernetes.sleeper import ClusterSleeper
 from tasks.flows.target import FindImages, Target
 
 
@@ -30,5 +31,6 @@ def kubernetes_target(
         ClusterAdopter(context),
         ClusterInspector(context),
         ClusterData(context),
+        ClusterSleeper(context),
         ClusterSeedServer(context),
     )

@@ -17,7 +17,7 @@ SESSION = cast("Session", None)
 def fail(monkeypatch: pytest.MonkeyPatch, error: SuiteError) -> None:
     """Let the other branch's environment not be found."""
 
-    def find_place(*_: Any) -> None:
+    def find_place(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(data, "find_place", find_place)

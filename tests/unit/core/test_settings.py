@@ -175,6 +175,28 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         "unable to interpret input",
         None,
     ),
+    (
+        local(sleep_hours="20:00-07:00 Mon-Fri Europe/Berlin"),
+        "environments.local.sleep_hours in 1.yaml: must be a list",
+        None,
+    ),
+    (
+        local(sleep_hours=["20:00-07:00 Mon-Fri"]),
+        "environments.local.sleep_hours.0 in 1.yaml: must be hours, days and a time zone: "
+        "20:00-07:00 Mon-Fri Europe/Berlin",
+        None,
+    ),
+    (
+        local(sleep_hours=["20:00-07:00 Mon-Fri Europe/Nowhere"]),
+        "environments.local.sleep_hours.0 in 1.yaml: Europe/Nowhere is no time zone that this "
+        "machine knows",
+        None,
+    ),
+    (
+        local(idle="90 minutes"),
+        "environments.local.idle in 1.yaml: must be a number of hours, days or weeks: 12h, 7d, 2w",
+        None,
+    ),
     # impossible values
     (
         {"project": "No_Way"},
@@ -615,6 +637,14 @@ def test_an_environment_that_does_not_exist_is_bad_input(name: str, hint: str) -
     with pytest.raises(InputError, match=f"there is no environment '{name}'") as caught:
         choose_environment(with_dev_and_prod(), name, branch="main", ci=False)
     assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("own", [{"idle": "2d"}, {"sleep_hours": ["20:00-07:00 daily UTC"]}])
+def test_what_is_protected_never_sleeps(own: dict[str, object]) -> None:
+    prod = {**LOCAL_ENVIRONMENT, **own}
+    assert read({"environments": {"dev": prod}})
+    with pytest.raises(SettingsError, match="a protected environment never sleeps"):
+        read({"environments": {"dev": {**prod, "protected": True}}})
 
 
 def test_patterns_know_case_and_cross_slashes() -> None:

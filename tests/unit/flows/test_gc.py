@@ -14,6 +14,8 @@ from tasks.core.environment import PIPELINE, State
 from tasks.core.errors import SuiteError
 from tasks.core.names import Names, check_branch
 from tasks.core.plan import Step
+from tasks.core.sleep import Pinned, Rest
+from tasks.core.sleep_hours import SleepRule
 from tasks.flows.gc import Branches, Sweeper, SweepPlan, find_sweep, plan_sweep, run_sweep
 from tasks.flows.target import EnvironmentSummary
 from tests.support.fakes import ME, NAMES, FakeInspector, FakeRemover, a_console
@@ -121,6 +123,39 @@ def test_a_branch_of_this_clone_counts_here_and_where_it_was_never_pushed(
     local = frozenset({"feature/x"})
     sweep = stale([replace(THERE, pushed=pushed)], {"main"}, local=local, private=private)
     assert [item.reason for item in sweep.stale] == reason
+
+
+@pytest.mark.parametrize(
+    ("pin", "stays"),
+    [
+        (Pinned(OVER, "ada@host"), True),
+        (Pinned(OVER, "ada@host", (NOW + timedelta(days=1)).isoformat()), True),
+        (Pinned(OVER, "ada@host", OVER), False),
+    ],
+)
+@pytest.mark.parametrize("branches", [{"feature/x"}, {"main"}])
+def test_what_is_pinned_stays_until_the_pin_ends(
+    pin: Pinned, branches: set[str], *, stays: bool
+) -> None:
+    found = stale([replace(THERE, expires_at=OVER, rest=Rest(pin=pin))], branches)
+    assert (found.stale == ()) is stays
+
+
+def test_what_is_swept_is_not_put_to_sleep_as_well() -> None:
+    used = Rest(used_at=(NOW - timedelta(days=3)).isoformat())
+    found = [replace(THERE, rest=used), replace(THERE, branch="gone", rest=used)]
+    sweep = find_sweep(
+        "dev",
+        FakeInspector(found),
+        FakeGit(remote=frozenset({"feature/x"})),  # type: ignore[arg-type]
+        SWEEPER,
+        rule=SleepRule(idle_hours=1),
+        now=NOW,
+    )
+    assert [(step.verb, step.subject) for step in sweep.steps] == [
+        ("sleep", "environment feature/x"),
+        ("remove", "environment gone"),
+    ]
 
 
 def test_a_row_tells_age_last_deploy_owner_and_reason() -> None:

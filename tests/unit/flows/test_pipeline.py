@@ -184,11 +184,10 @@ def test_tests_that_look_at_containers_wait_for_a_runner_that_can() -> None:
 
 def every_job() -> dict[str, PipelineJob]:
     more = {"DEV_STACK": "dev", "PROD_STACK": "prod", "ENGINE_RUNNER_TAG": "host"}
-    more |= {"SCHEDULE": "rebuild"}
     found: dict[str, PipelineJob] = {}
     for branch in (BRANCH, "main"):
-        for event in ("push", "schedule"):
-            found |= on(event, branch, **more)
+        for event, what in (("push", ""), ("schedule", "rebuild"), ("schedule", "sleep")):
+            found |= on(event, branch, SCHEDULE=what, **more)
     return found
 
 
@@ -216,7 +215,7 @@ def test_only_a_runners_failure_is_tried_again(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(FILE.definitions))
 def test_what_changes_an_environment_is_never_cut_off_half_way(name: str) -> None:
-    changes = re.search(r"deploy|cleanup|infra|drift|gc", name) is not None
+    changes = re.search(r"deploy|cleanup|infra|drift|gc|sleep", name) is not None
     assert every_job()[name].interruptible is not changes
 
 
@@ -358,6 +357,12 @@ def test_a_schedule_of_its_own_builds_productions_images_anew() -> None:
     assert set(on("schedule", BRANCH, SCHEDULE="rebuild")) == {"gc"}
 
 
+def test_a_schedule_of_its_own_puts_to_sleep_and_does_nothing_else() -> None:
+    stacks = {"DEV_STACK": "dev", "PROD_STACK": "prod"}
+    jobs = commands(on("schedule", "main", SCHEDULE="sleep", **stacks))
+    assert jobs == {"dev-sleep": ("inv gc --env dev --sleep --yes",)}
+
+
 def test_a_schedule_on_another_branch_gets_no_role_of_the_infrastructure() -> None:
     """The attack: a Developer's own schedule, on a branch of theirs."""
     stacks = {"DEV_STACK": "dev", "PROD_STACK": "prod"}
@@ -393,7 +398,7 @@ def test_jobs_reach_aws_by_a_signed_token_and_a_role_of_their_ref() -> None:
 def test_only_jobs_of_a_cluster_have_a_token_for_it_and_it_is_no_other_s() -> None:
     tokens = {name: one.get("id_tokens", {}) for name, one in FILE.definitions.items()}
     with_one = {name for name, given in tokens.items() if "KUBE_ID_TOKEN" in given}
-    assert with_one == {"dev-deploy", "prod-deploy", "cleanup", "gc"}
+    assert with_one == {"dev-deploy", "prod-deploy", "cleanup", "gc", "dev-sleep"}
     for name, given in tokens.items():
         assert given.keys() <= {"AWS_ID_TOKEN", "KUBE_ID_TOKEN"}, name
         if name in with_one:

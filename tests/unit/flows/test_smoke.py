@@ -5,7 +5,7 @@ import pytest
 from tasks.adapters.http import Response
 from tasks.core.errors import SuiteError
 from tasks.flows import smoke
-from tasks.flows.smoke import smoke_test, stylesheets
+from tasks.flows.smoke import first_page, smoke_test, stylesheets
 
 URL = "http://main.localhost:8080"
 LOGIN = '<html><link rel="icon" href="/i.png"><link rel="stylesheet" href="/media/a.css?v1"></html>'
@@ -20,6 +20,19 @@ def test_login_page_and_its_stylesheet_are_asked_for() -> None:
     said: list[str] = []
     smoke_test(site.__getitem__, said.append, URL, patience_seconds=0)
     assert said == ["/s/login and /media/a.css?v1 answer"]
+
+
+def test_of_a_first_page_nothing_else_is_asked_for() -> None:
+    asked: list[str] = []
+
+    def get(path: str) -> Response:
+        asked.append(path)
+        return _page(LOGIN)
+
+    first_page(get, lambda _: None, URL, patience_seconds=0)
+    assert asked == ["/s/login"]
+    with pytest.raises(SuiteError, match="answers 503"):
+        first_page(lambda _: _page("", 503), lambda _: None, URL, patience_seconds=0)
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 500])

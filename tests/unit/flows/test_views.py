@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tasks.core.environment import State
+from tasks.core.sleep import NO_REST, Pinned, Rest, Sleep
 from tasks.flows.target import EnvironmentSummary, ServiceStatus
-from tasks.flows.views import list_rows, since, status_rows, until
+from tasks.flows.views import list_rows, rest_lines, rest_part, since, status_rows, until
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -36,6 +38,44 @@ def test_an_environment_that_never_worked_has_a_row_without_gaps() -> None:
         [EnvironmentSummary("b", "b", "r", "http://b", State.INTERRUPTED, *[""] * 6)], NOW
     )[0]
     assert row == ("b", "interrupted", "-", "-", "-", "-", "http://b")
+
+
+SLEEP = Sleep((NOW - timedelta(hours=3)).isoformat(), "ada@host", "by hand")
+PINNED = Pinned(SLEEP.since, "grace@host", (NOW + timedelta(days=2)).isoformat())
+ITEM = EnvironmentSummary("b", "b", "r", "http://b", State.ASLEEP, *[""] * 6)
+
+
+@pytest.mark.parametrize(
+    ("state", "rest", "shown"),
+    [
+        (State.ASLEEP, Rest(SLEEP), ("asleep 3h (by hand, ada@host)", "-")),
+        (
+            State.ASLEEP,
+            Rest(SLEEP, PINNED),
+            ("asleep 3h (by hand, ada@host)", "pinned 2d (grace@host)"),
+        ),
+        (State.RUNNING, Rest(pin=PINNED), ("running", "pinned 2d (grace@host)")),
+        (State.RUNNING, Rest(pin=replace(PINNED, until="")), ("running", "pinned (grace@host)")),
+        (State.RUNNING, Rest(pin=replace(PINNED, until=SLEEP.since)), ("running", "-")),
+        # Half asleep.
+        (State.DEGRADED, Rest(SLEEP), ("degraded", "-")),
+    ],
+)
+def test_a_row_tells_who_sleeps_and_who_is_pinned(
+    state: State, rest: Rest, shown: tuple[str, str]
+) -> None:
+    (row,) = list_rows([replace(ITEM, state=state, rest=rest)], NOW)
+    assert (row[1], row[4]) == shown
+
+
+def test_status_tells_the_same_as_lines_and_as_data() -> None:
+    rest = Rest(SLEEP, PINNED)
+    assert [line.split()[0] for line in rest_lines(rest, NOW)] == ["asleep", "pinned"]
+    (part,) = rest_part(rest, NOW)
+    assert (part["service"], part["state"]) == ("environment", "asleep")
+    assert (part["asleep"]["why"], part["pin"]["by"]) == ("by hand", "grace@host")
+    assert rest_part(Rest(pin=PINNED), NOW)[0]["state"] == "awake"
+    assert rest_part(NO_REST, NOW) == rest_lines(NO_REST, NOW) == []
 
 
 def test_rows_of_status_fit_into_80_columns() -> None:

@@ -26,6 +26,8 @@ from tasks.core.errors import (
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, record_of, secret
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.rollout import Verdict
+from tasks.core.kubernetes.sleeping import AWAKE
+from tasks.core.sleep import Sleep
 from tasks.flows.deploy import Beginning, run_deploy
 from tasks.flows.kubernetes.context import branch_namespace
 from tasks.flows.kubernetes.deployer import AGAIN_SECONDS, ClusterDeployer
@@ -90,6 +92,7 @@ ORDER = [
 ]
 """What is done for ``EVERYTHING``."""
 BROKEN = SuiteError("it broke")
+ASLEEP = Sleep("2026-01-01T00:00:00+00:00", "ada@host", "by hand")
 
 
 @dataclass
@@ -241,6 +244,24 @@ def test_an_update_that_may_migrate_quiesces_what_works_on_the_database(bench: B
     bench.apply(NEWER_IMAGES)
     assert bench.seen == [DEPLOYING, LOCK, HOLD, LOCK, UPGRADE, SETTLED]
     assert bench.record == replace(RECORD, state=State.DEPLOYING, data="empty")
+
+
+def test_what_sleeps_is_woken_before_its_release_and_held_as_ever(bench: Bench) -> None:
+    """An autoscaler leaves the number of pods to nobody: Helm would leave it at 0."""
+    bench.deployed()
+    for name, noted in (("web", "3"), ("worker", "2")):
+        item = bench.cluster.objects["Deployment", NAMESPACE, f"{NAMES.release}-{name}"]
+        item["spec"] = {"replicas": 0}
+        item["metadata"]["annotations"] = {AWAKE: noted}
+    bench.apply(replace(NEWER_IMAGES, asleep=ASLEEP, autoscaled=True))
+    web, worker = f"{NAMES.release}-web", f"{NAMES.release}-worker"
+    assert bench.seen == [
+        *(DEPLOYING, LOCK),
+        f"patch Deployment {web}: replicas 3, awake None",
+        f"patch Deployment {worker}: replicas 2, awake None",
+        f"patch Namespace {NAMESPACE}: asleep None",
+        *(HOLD, LOCK, REPLICAS, UPGRADE, SETTLED),
+    ]
 
 
 def everything(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from tasks.core.environment_data import Data
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.plan import Step
 from tasks.core.server_snapshots import SnapshotOrder
+from tasks.core.sleep import Sleep
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
 from tests.support.fakes import NAMES, RELEASE, REQUEST
 
@@ -45,6 +46,16 @@ def test_another_secret_is_no_reason_to_change_the_database() -> None:
 def test_a_release_that_works_needs_nothing() -> None:
     assert told(PLAN) == []
     assert not PLAN.is_first
+
+
+def test_what_sleeps_is_woken_and_released_anew() -> None:
+    asleep = Sleep("2026-01-01T00:00:00+00:00", "ada@host", "by hand")
+    assert told(replace(PLAN, asleep=asleep)) == [
+        ("wake", str(asleep)),
+        ("upgrade", "it was asleep"),
+    ]
+    newer = replace(PLAN, release=NEWER, asleep=asleep)
+    assert [verb for verb, _ in told(newer)] == ["wake", "quiesce", "upgrade"]
 
 
 def test_a_first_deploy_makes_everything() -> None:

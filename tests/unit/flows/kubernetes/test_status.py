@@ -10,6 +10,8 @@ import pytest
 from tasks.core.environment import Owner, Release, State
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.sleeping import ASLEEP, annotated
+from tasks.core.sleep import Sleep
 from tasks.flows.kubernetes.status import summary
 from tests.support.fakes import NAMES
 
@@ -68,6 +70,28 @@ def test_the_state_of_an_environment(
     state: State | None, seen: Object | None, held: Object | None, shown: State
 ) -> None:
     assert summary(found(state), seen, held, NOW).state is shown
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "held", "shown"),
+    [
+        (State.READY, web(0, 0), None, State.ASLEEP),
+        (State.FAILED, web(0, 0), None, State.ASLEEP),
+        (State.READY, web(0, 0), lease(0), State.ASLEEP),
+        # Its pods have yet to end; somebody has started it without `inv wake`.
+        (State.READY, web(0, 1), None, State.DEGRADED),
+        (State.READY, WELL, None, State.RUNNING),
+        (State.DEPLOYING, web(0, 0), None, State.INTERRUPTED),
+    ],
+)
+def test_what_was_put_to_sleep_is_asleep_while_nothing_of_it_runs(
+    state: State, seen: Object, held: Object | None, shown: State
+) -> None:
+    space = found(state)
+    sleep = Sleep("2020-01-01T00:00:00+00:00", "ada@host", "by hand")
+    space["metadata"]["annotations"][ASLEEP] = annotated(sleep)
+    told = summary(space, seen, held, NOW)
+    assert (told.state, told.rest.asleep) == (shown, sleep)
 
 
 @pytest.mark.parametrize(

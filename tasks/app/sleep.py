@@ -1,0 +1,165 @@
+"""Puts together how environments sleep, wake and are pinned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from tasks.adapters.identity import this_run, user_at_host
+from tasks.app import wiring
+from tasks.app.session import Session
+from tasks.core.environment import Owner
+from tasks.core.errors import ClusterError, InputError, SuiteError
+from tasks.core.names import Names
+from tasks.core.plan import Step
+from tasks.core.sleep import BY_HAND, Pinned, Rest, Sleep, pin_end
+from tasks.flows import sleep
+from tasks.flows.sleep import Sleeping
+from tasks.flows.target import Deployer, SleepPlan, Target, owner_of
+from tasks.flows.views import now
+
+
+@dataclass(frozen=True)
+class SleepTask:
+    """What `inv sleep`, `inv wake` and `inv pin` do with one environment.
+
+    Attributes:
+        now: when the run began.
+    """
+
+    session: Session
+    place: Sleeping
+    deployer: Deployer[Any]
+    now: datetime
+
+    def rest(self) -> Rest:
+        """Return what is stored of its sleep."""
+        return self.place.rest()
+
+    def plan_sleep(self) -> SleepPlan:
+        """Return what has to be stopped; reads only."""
+        mark = Sleep(self._stamp, user_at_host(), BY_HAND)
+        return sleep.plan_sleep(self.place, mark, self.now)
+
+    def sleep(self) -> bool:
+        """Stop it; return False if it was stopped already."""
+        me = this_run("sleep")
+        return sleep.put_to_sleep(self.place, self.plan_sleep, me=me, console=self.session.console)
+
+    def plan_wake(self) -> SleepPlan:
+        """Return what has to be started; reads only."""
+        self.place.rest()
+        return self.place.sleeper.plan_wake(self.place.owner, self.place.names, self._stamp)
+
+    def wake(self) -> bool:
+        """Start it, and wait for its first page; return False if it was awake."""
+        me = this_run("wake")
+        return sleep.wake(
+            self.place, self.plan_wake, self.deployer, me=me, console=self.session.console
+        )
+
+    def new_pin(self, until: str, lasting: str) -> Pinned:
+        """Return a pin by this user.
+
+        Args:
+            until: what ``--until`` said.
+            lasting: what ``--for`` said.
+        """
+        return Pinned(self._stamp, user_at_host(), pin_end(until, lasting, self.now))
+
+    def plan_pin(self, value: Pinned | None) -> SleepPlan:
+        """Return what a pin, or None for the end of one, would change; reads only."""
+        before = self.place.rest().pinned(self.now)
+        title = f"pin {self.place.title}"
+        step = Step("pin" if value else "unpin", f"environment {self.place.names.branch}")
+        told = replace(step, reason=f"{value or 'pinned no more'}; it is {before or 'not pinned'}")
+        return SleepPlan(title, ((told, lambda _: self.pin(value)),) if value or before else ())
+
+    def pin(self, value: Pinned | None) -> Pinned | None:
+        """Pin it, or pin it no more; return how it was pinned before, None if it was not."""
+        me, console = this_run("pin"), self.session.console
+        return sleep.pin(self.place, value, me=me, console=console).pinned(self.now)
+
+    def note_use(self) -> None:
+        """Store that it is used now."""
+        self.place.sleeper.note_use(self.place.owner, self.place.names, self._stamp)
+
+    @property
+    def _stamp(self) -> str:
+        return self.now.isoformat(timespec="seconds")
+
+
+def find(session: Session, env: str, branch: str | None) -> SleepTask:
+    """Return what is done with a branch's environment.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+        branch: what ``--branch`` said, or None when it was not given.
+    """
+    names = wiring.settled(session, session.names(env, branch))
+    target = wiring.target(session, names.environment)
+    place = Sleeping(owner_of(names, session.git.repository()), names, target.sleeper)
+    return SleepTask(session, place, target.deployer, now())
+
+
+def find_to_sleep(session: Session, env: str, branch: str | None) -> SleepTask:
+    """Return what is done with an environment that may sleep; arguments as for ``find``.
+
+    Raises:
+        RefusedError: it is protected.
+    """
+    names = session.names(env, branch)
+    protected = session.settings.environment(names.environment).protected
+    sleep.refuse_protected(names, protected=protected)
+    return find(session, env, branch)
+
+
+def be_used(
+    session: Session, target: Target[Any], owner: Owner, names: Names, *, dry: bool = False
+) -> None:
+    """Wake an environment that sleeps, before somebody uses it, and store that it is used.
+
+    Args:
+        session: the run.
+        target: where it runs.
+        owner: the owner that it must have.
+        names: the branch's names.
+        dry: only look.
+
+    Raises:
+        InputError: it sleeps, and this run only looks.
+        SuiteError: it could not be woken.
+    """
+    if session.settings.environment(names.environment).protected:
+        return
+    place = Sleeping(owner, names, target.sleeper)
+    task = SleepTask(session, place, target.deployer, now())
+    rest = target.sleeper.rest(owner, names)
+    if rest is None:
+        return
+    if rest.asleep is None:
+        if not dry:
+            _note_use(task)
+        return
+    command = f"inv wake --env {names.environment} --branch {names.branch}"
+    if dry:
+        raise InputError(
+            f"{place.title} is {rest.asleep}; asleep, it cannot be asked", hint=f"first: {command}"
+        )
+    session.console.say(f"{place.title} is {rest.asleep}; waking it")
+    try:
+        task.wake()
+    except SuiteError as error:
+        error.message = f"{place.title} was not woken: {error.message}"
+        error.hint = error.hint or f"to try again: {command}"
+        raise
+
+
+def _note_use(task: SleepTask) -> None:
+    try:
+        task.note_use()
+    except ClusterError as error:
+        # Who may only look, may still look.
+        task.session.console.warn(f"that it is used could not be noted: {error.message}")

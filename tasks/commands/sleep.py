@@ -1,0 +1,89 @@
+"""inv sleep, inv wake, inv pin: environments that cost nothing while nobody needs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.app.task import check_format, task
+from tasks.core.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.app.session import Session
+
+
+@task()
+def sleep(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Stop what runs of a branch's environment, and keep its data: workers, web, database."""
+    from tasks.app import sleep as app
+
+    as_json = check_format(format)
+    found = app.find_to_sleep(session, env, branch)
+    if dry_run or session.dry:
+        session.console.plan(found.plan_sleep(), as_json=as_json)
+    elif found.sleep():
+        session.console.success(f"{found.place.title} is asleep; inv wake, or any use, wakes it")
+    else:
+        asleep = found.rest().asleep
+        session.console.say(f"{found.place.title} is {asleep or 'stopped'} already")
+
+
+@task()
+def wake(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Start a branch's environment that sleeps, wait for its first page, and print its URL."""
+    from tasks.app import sleep as app
+
+    as_json = check_format(format)
+    found = app.find(session, env, branch)
+    if dry_run or session.dry:
+        session.console.plan(found.plan_wake(), as_json=as_json)
+        return
+    if not found.wake():
+        session.console.say(f"{found.place.title} is awake already")
+    session.console.data(found.place.names.url)
+
+
+@task(
+    help={
+        "until": "last day of the pin, UTC: 2026-12-31 (default: no end)",
+        "for": "how long the pin lasts: 12h, 14d, 2w",
+        "off": "end the pin",
+    }
+)
+def pin(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    until: str = "",
+    for_: str = "",
+    off: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Keep a branch's environment: while it is pinned it never sleeps, and never expires."""
+    from tasks.app import sleep as app
+
+    as_json = check_format(format)
+    if off and (until or for_):
+        raise InputError("give --off alone")
+    found = app.find(session, env, branch)
+    value = None if off else found.new_pin(until, for_)
+    if dry_run or session.dry:
+        session.console.plan(found.plan_pin(value), as_json=as_json)
+        return
+    before = found.pin(value)
+    ended = f"pinned no more (it was {before})" if before else "not pinned"
+    session.console.success(f"{found.place.title} is {value or ended}")
+    if value and found.rest().asleep:
+        session.console.say("it is asleep; to wake it: inv wake")

@@ -1,0 +1,163 @@
+"""What is stopped of an environment on this machine, in which order, and what is remembered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.adapters.files.lock import FileLock
+from tasks.adapters.terminal.console import Activity
+from tasks.core.compose.record import RECORD, ComposeRecord
+from tasks.core.environment import State
+from tasks.core.errors import CommandError, SuiteError
+from tasks.core.sleep import Pinned, Sleep
+from tasks.flows.compose.plan import ComposePlan
+from tasks.flows.compose.platform import LocalPlatform
+from tasks.flows.compose.target import compose_target
+from tasks.flows.target import SleepPlan, Target
+from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
+from tests.support.fakes import NAMES, REQUEST
+
+SLEEP = Sleep("2026-01-01T00:00:00+00:00", "ada@host", "by hand")
+PINNED = Pinned("2026-01-01T00:00:00+00:00", "ada@host")
+STOPS = ["stop cron worker", "stop fpm web", "stop database"]
+STARTS = ["start database", "start fpm web", "start cron worker"]
+OWNER = REQUEST.owner
+QUIET = Activity(lambda _: None, lambda _: None)
+
+
+class Bench:
+    """A target on a played engine, on which a branch is deployed."""
+
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.compose = FakeCompose(self.engine)
+        context, _ = a_context(self.engine, self.compose)
+        self.target: Target[ComposePlan] = compose_target(context)
+        self.deploy()
+        self.compose.seen.clear()
+
+    def deploy(self) -> None:
+        plan = self.target.deployer.plan_deploy(REQUEST)
+        if plan.steps:
+            self.target.deployer.apply(plan)
+        self.target.deployer.finish(plan)
+
+    def run(self, plan: SleepPlan) -> None:
+        for _, action in plan.todo:
+            action(QUIET)
+
+    def sleep(self) -> SleepPlan:
+        plan = self.target.sleeper.plan_sleep(OWNER, NAMES, SLEEP)
+        self.run(plan)
+        return plan
+
+    def wake(self) -> SleepPlan:
+        plan = self.target.sleeper.plan_wake(OWNER, NAMES, "")
+        self.run(plan)
+        return plan
+
+    @property
+    def record(self) -> ComposeRecord:
+        (volume,) = self.engine.volumes(RECORD)
+        return ComposeRecord.from_labels(volume.labels)
+
+    @property
+    def shown(self) -> State:
+        (found,) = self.target.inspector.list()
+        return found.state
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
+    def ensure(_: Any) -> None:
+        made.compose.seen.append("platform")
+
+    monkeypatch.setattr("tasks.adapters.files.lock.lock_folder", lambda _: tmp_path / "locks")
+    made = Bench()
+    monkeypatch.setattr(LocalPlatform, "ensure", ensure)
+    return made
+
+
+def test_it_is_stopped_in_order_and_started_in_the_other_one(bench: Bench) -> None:
+    plan = bench.sleep()
+    assert bench.compose.seen == STOPS
+    assert [step.verb for step in plan.steps] == ["mark", "stop", "stop", "stop"]
+    assert (bench.shown, bench.record.asleep) == (State.ASLEEP, SLEEP)
+    bench.compose.seen.clear()
+    bench.wake()
+    assert bench.compose.seen == ["platform", *STARTS]
+    assert (bench.shown, bench.record.asleep) == (State.RUNNING, None)
+
+
+def test_the_second_time_does_nothing(bench: Bench) -> None:
+    assert bench.wake().steps == ()
+    bench.sleep()
+    assert bench.sleep().steps == ()
+
+
+@pytest.mark.parametrize("failing", ["stop cron", "stop fpm", "stop database"])
+def test_what_was_interrupted_is_finished_or_undone(bench: Bench, failing: str) -> None:
+    bench.compose.fails = {failing: CommandError("it broke")}
+    with pytest.raises(SuiteError):
+        bench.sleep()
+    assert bench.record.asleep == SLEEP
+    bench.compose.fails = {}
+    bench.compose.seen.clear()
+    bench.sleep()
+    assert bench.compose.seen == STOPS[[line.startswith(failing) for line in STOPS].index(True) :]
+    assert bench.shown is State.ASLEEP
+    bench.wake()
+    assert bench.shown is State.RUNNING
+
+
+def test_what_somebody_stopped_is_not_asleep_and_not_woken(bench: Bench) -> None:
+    for name, item in bench.engine.there.items():
+        bench.engine.there[name] = replace(item, state="exited")
+    assert bench.shown is State.STOPPED
+    assert bench.sleep().steps == bench.wake().steps == ()
+
+
+def test_a_deploy_wakes_and_keeps_the_pin(bench: Bench) -> None:
+    bench.target.sleeper.pin(OWNER, NAMES, PINNED)
+    bench.sleep()
+    bench.deploy()
+    assert (bench.shown, bench.record.asleep, bench.record.pin) == (State.RUNNING, None, PINNED)
+    (found,) = bench.target.inspector.list()
+    assert found.rest.pin == PINNED
+    bench.target.sleeper.pin(OWNER, NAMES, None)
+    assert bench.record.pin is None
+
+
+def test_a_deploy_that_fails_leaves_nothing_asleep(bench: Bench) -> None:
+    bench.sleep()
+    plan = bench.target.deployer.plan_deploy(REQUEST)
+    bench.compose.fails = {"up database": CommandError("it broke")}
+    with pytest.raises(SuiteError):
+        bench.target.deployer.apply(plan)
+    assert bench.record.asleep is None
+
+
+def test_the_last_use_is_the_newest_of_deploy_and_command(bench: Bench) -> None:
+    def used() -> datetime | None:
+        rest = bench.target.sleeper.rest(OWNER, NAMES)
+        return rest.last_use if rest else None
+
+    current = bench.record.current
+    assert current
+    deployed_at = datetime.fromisoformat(current.deployed_at)
+    assert used() == deployed_at
+    bench.target.sleeper.note_use(OWNER, NAMES, "")
+    noted = FileLock(NAMES.namespace).used_at()
+    assert abs(datetime.fromisoformat(noted) - deployed_at) < timedelta(minutes=5)
+    assert used() == max(deployed_at, datetime.fromisoformat(noted))
+
+
+def test_what_was_never_deployed_knows_no_sleep() -> None:
+    engine = FakeEngine()
+    context, _ = a_context(engine, FakeCompose(engine))
+    assert compose_target(context).sleeper.rest(OWNER, NAMES) is None
