@@ -64,7 +64,7 @@ class StoredImage:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it is called below the registry's path: ``mautic@sha256:…``, ``mautic:tag``."""
+        """What it is called below the registry's path: ``mautic@sha256:…``, ``nginx:tag``."""
         tags = (f"{self.repository}:{tag}" for tag in self.tags)
         return (f"{self.repository}@{self.digest}", *tags)
 
