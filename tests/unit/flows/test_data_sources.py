@@ -19,7 +19,7 @@ from tasks.core.errors import InputError, SuiteError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.seeds import DATA, UPLOADS, complete_manifest, new_id, read_manifest
-from tasks.flows.data import Place, SeedSource, plant
+from tasks.flows.data import Place, SeedSource, mask, plant
 
 KEY = "ab" * 32
 CONTENT = [b"one" * 100_000, b"two"]
@@ -33,11 +33,13 @@ class Container:
     Attributes:
         asked: the commands, with all that they were sent.
         status: the exit status of the next one.
+        says: what it says if that is not 0.
     """
 
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[str, ...], bytes]] = []
         self.status = 0
+        self.says = "sow: the seed is damaged, cut off, or of another key"
 
     def pipe(
         self,
@@ -51,7 +53,7 @@ class Container:
     ) -> int:
         self.asked.append((tuple(words), b"".join(source)))
         if self.status:
-            on_line("sow: the seed is damaged, cut off, or of another key")
+            on_line(self.says)
         return self.status
 
     def admin_password(self, names: Names) -> str:
@@ -159,6 +161,22 @@ def test_the_programs_own_words_are_the_error(
     container.status = 1
     with pytest.raises(SuiteError, match="the seed is damaged, cut off, or of another key"):
         source.put(place, console)
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (64, "uploads: say dump, load BYTES SHA256, or reset"),
+        (78, "mask: stdin must be a line of JSON, an object with key, salt, rules"),
+    ],
+)
+def test_an_image_from_before_uploads_of_seeds_is_to_be_deployed_anew(
+    place: Place, container: Container, status: int, says: str
+) -> None:
+    container.status, container.says = status, says
+    with pytest.raises(SuiteError) as raised:
+        mask(place, b"{}", print, print)
+    assert "deploy it anew" in str(raised.value.hint)
 
 
 @dataclass
