@@ -228,13 +228,13 @@ final class Uploads
 
     private static function remove(string $path): void
     {
-        if (is_link($path) || is_file($path)) {
-            unlink($path);
-        } elseif (is_dir($path)) {
+        if (is_dir($path) && !is_link($path)) {
             foreach (array_diff(scandir($path), ['.', '..']) as $name) {
                 self::remove("{$path}/{$name}");
             }
             rmdir($path);
+        } elseif (is_link($path) || file_exists($path)) {
+            unlink($path);
         }
     }
 }
