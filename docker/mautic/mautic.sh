@@ -13,7 +13,8 @@
 #                      dump (from stdin), reset it, or say what content it has; take a snapshot, list
 #                      snapshots, restore one, undo what came after it, or say which migrations image
 #                      and database have
-#   uploads VERB       dump what was uploaded (to stdout), or load it (from stdin)
+#   uploads VERB       dump what was uploaded (to stdout), load it (from stdin), sow what a seed has of it
+#                      (from stdin), or reset it
 #   rehearse VERB      an upgrade: its migrations one by one, plugins, crons, pages; a line of JSON for each
 # Anything else is run as it is.
 set -eu

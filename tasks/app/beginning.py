@@ -51,11 +51,15 @@ class Bringer:
         source = find_seed(self.session, seed_id(plan.data.choice))
         plant(server, source, self.session.console)
 
+    def upload(self, plan: DeployPlan) -> None:
+        """Put the uploads of a plan's seed in the place of what a fresh environment has."""
+        source = find_seed(self.session, seed_id(plan.data.choice))
+        source.put_uploads(self._place(plan), self.session.console)
+
     def fill(self, plan: DeployPlan) -> None:
         """Put the data of a plan in the place of a fresh installation."""
         names, console = plan.request.names, self.session.console
-        target = wiring.target(self.session, names.environment)
-        place = Place(plan.request.owner, names, target.data, target.deployer)
+        place = self._place(plan)
         name = plan.data.choice.split(":")[1]
         if plan.data.kind == SEED:
             fill(place, find_seed(self.session, name), console)
@@ -63,3 +67,9 @@ class Bringer:
         other = data.find_other(self.session, names, name)
         with data.passing_dump(self.session, other) as source:
             fill(place, source, console)
+
+    def _place(self, plan: DeployPlan) -> Place:
+        """Return the environment of a plan."""
+        names = plan.request.names
+        target = wiring.target(self.session, names.environment)
+        return Place(plan.request.owner, names, target.data, target.deployer)

@@ -161,7 +161,8 @@ def _source(session: Session, id_: str, contacts: int) -> SeedSource:
     fitting = [seed for seed in found if not contacts or seed.contacts == str(contacts)]
     if not fitting:
         raise InputError(_lack(found, contacts), hint=_remedy(contacts))
-    return SeedSource(store, fitting[-1], seed_key(session))
+    # No file of an upload is looked at by what a rehearsal measures.
+    return SeedSource(store, fitting[-1].without_uploads(), seed_key(session))
 
 
 def _lack(found: list[Seed], contacts: int) -> str:

@@ -72,19 +72,20 @@ def remove_seeds(session: Session, sweep: SeedSweep) -> None:
             activity.outcome = f"{len(sweep.gone)} removed"
 
 
-def seed_order(session: Session, source: str, contacts: int) -> SeedOrder:
+def seed_order(session: Session, source: str, contacts: int, uploads: bool) -> SeedOrder:
     """Return the order for a seed of an environment.
 
     Args:
         session: the run; its redactor hides the key from now on.
         source: the environment.
         contacts: how many contacts go along; 0 for all.
+        uploads: whether uploads go along.
 
     Raises:
         InputError: there is no key, or the rules cannot be read.
     """
     rules = _rules(ROOT / session.settings.seeds.rules)
-    return SeedOrder(source, seed_key(session), rules, contacts)
+    return SeedOrder(source, seed_key(session), rules, contacts, uploads)
 
 
 def find_source(session: Session, named: str) -> Source:
@@ -140,15 +141,16 @@ def _rules(path: Path) -> dict[str, Any]:
     return found
 
 
-def plan(session: Session, env: str, branch: str | None, contacts: int) -> SeedPlan:
+def plan(session: Session, env: str, branch: str | None, contacts: int, uploads: bool) -> SeedPlan:
     """Return what ``make`` would do; reads only. Errors as for ``make``."""
     place = find_place(session, env, branch, dry=True)
     store = seed_store(session)
-    seed_order(session, place.names.environment, contacts)
-    return SeedPlan(place.names.environment, place.names.database, contacts, str(store))
+    seed_order(session, place.names.environment, contacts, uploads)
+    names = place.names
+    return SeedPlan(names.environment, names.database, contacts, uploads, str(store))
 
 
-def make(session: Session, env: str, branch: str | None, contacts: int) -> Seed:
+def make(session: Session, env: str, branch: str | None, contacts: int, uploads: bool) -> Seed:
     """Make a seed of a branch's environment, and keep it.
 
     Raises:
@@ -158,8 +160,10 @@ def make(session: Session, env: str, branch: str | None, contacts: int) -> Seed:
     """
     place = find_place(session, env, branch)
     store = seed_store(session)
-    order = seed_order(session, place.names.environment, contacts)
+    order = seed_order(session, place.names.environment, contacts, uploads)
     with session.console.work(f"mask {place.names.database}") as activity:
         seed = make_seed(store, order, partial(mask, place), activity.line, now())
-        activity.outcome = f"{seed.rows:,} rows, {megabytes(seed.size)}"
+        activity.outcome = f"{seed.rows:,} rows, {megabytes(seed.sealed.bytes)}; " + (
+            seed.uploads.title if seed.uploads else "no uploads"
+        )
     return seed

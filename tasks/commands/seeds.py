@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     name="seed",
     help={
         "contacts": "how many contacts go along, with what belongs to them (default: all)",
+        "uploads": "whether pictures, dashboards and files of assets go along, as they are",
         "list": "only list the seeds that are kept",
     },
 )
@@ -22,6 +23,7 @@ def seed(
     env: str = "",
     branch: str | None = None,
     contacts: str = "0",
+    uploads: bool = True,
     list: bool = False,
     dry_run: bool = False,
     format: str = "text",
@@ -44,9 +46,9 @@ def seed(
         return
     number = whole_number("contacts", contacts)
     if dry_run or session.dry:
-        session.console.plan(seeds.plan(session, env, branch, number), as_json=as_json)
+        session.console.plan(seeds.plan(session, env, branch, number, uploads), as_json=as_json)
         return
-    made = seeds.make(session, env, branch, number)
+    made = seeds.make(session, env, branch, number, uploads)
     if as_json:
         session.console.json(made.as_dict())
     else:

@@ -1,27 +1,49 @@
 """Seeds: masked copies of an environment's data, from which branches get theirs.
 
-A seed is kept as two files below its id, an encrypted one and its manifest; it is whole once the
-manifest is there. docs/images.md ("A masked seed") says how it is made.
+A seed is kept as files below its id: what is encrypted, in one or two parts, and its manifest; it
+is whole once the manifest is there. docs/images.md ("A masked seed") says how it is made.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tasks.core.display import megabytes
+from tasks.core.dump_manifest import Member, member_of
 from tasks.core.errors import InputError, SuiteError
 
-DATA = "seed.sql.gz.enc"
-MANIFEST = "manifest.json"
+DATA, UPLOADS, MANIFEST = "seed.sql.gz.enc", "uploads.tar.enc", "manifest.json"
+"""The files of a seed, in the order in which they are written; not every seed has uploads."""
 FORMAT = "mautic-seed 1"
 
 _ID = re.compile(r"[0-9]{8}t[0-9]{6}")
 _UNFINISHED_FOR = timedelta(days=1)
 """No run takes as long: 100 million rows are masked in half an hour."""
+
+
+@dataclass(frozen=True)
+class SeedUploads:
+    """What a seed has of its source's uploads.
+
+    Attributes:
+        files: how many.
+        sealed: the encrypted file.
+        tar_sha256: of what is in it.
+    """
+
+    files: int
+    sealed: Member
+    tar_sha256: str
+
+    @property
+    def title(self) -> str:
+        """How many there are, and their size."""
+        return f"{self.files:,} uploads, {megabytes(self.sealed.bytes)}"
 
 
 @dataclass(frozen=True)
@@ -34,8 +56,7 @@ class Seed:
         mautic: Mautic's version there, or an empty string if its release does not say.
         contacts: how many contacts went along, or ``all``.
         rows: of all tables.
-        size: of the encrypted file, in bytes.
-        sha256: of the encrypted file.
+        sealed: the encrypted file.
         rules: hash of the rules it was masked by.
         manifest: the whole manifest.
     """
@@ -45,10 +66,26 @@ class Seed:
     mautic: str
     contacts: str
     rows: int
-    size: int
-    sha256: str
+    sealed: Member
     rules: str
     manifest: str
+    uploads: SeedUploads | None = None
+
+    @property
+    def parts(self) -> Mapping[str, Member]:
+        """The encrypted files, by name, in their order."""
+        more = {UPLOADS: self.uploads.sealed} if self.uploads else {}
+        return {DATA: self.sealed, **more}
+
+    @property
+    def title(self) -> str:
+        """The seed in a few words."""
+        uploads = self.uploads.title if self.uploads else "no uploads"
+        return f"seed {self.id} of {self.source} ({self.rows:,} rows, masked; {uploads})"
+
+    def without_uploads(self) -> Seed:
+        """Return the seed as if it had none."""
+        return replace(self, uploads=None)
 
     @property
     def made_at(self) -> datetime:
@@ -63,7 +100,9 @@ class Seed:
         """Return what is shown of it as JSON-ready data."""
         return {
             **{"id": self.id, "source": self.source, "mautic": self.mautic},
-            **{"contacts": self.contacts, "rows": self.rows, "bytes": self.size},
+            **{"contacts": self.contacts, "rows": self.rows, "bytes": self.sealed.bytes},
+            "uploads": self.uploads
+            and {"files": self.uploads.files, "bytes": self.uploads.sealed.bytes},
             **{"rules_sha256": self.rules, "made_at": self.made_at.isoformat()},
         }
 
@@ -127,13 +166,21 @@ def read_manifest(text: str, id_: str) -> Seed:
             mautic=str(found["mautic"] or ""),
             contacts=str(found["contacts"]),
             rows=sum(int(count) for count in found["rows"].values()),
-            size=int(found["bytes"]),
-            sha256=str(found["file_sha256"]),
+            sealed=_sealed(found),
             rules=str(found["rules_sha256"]),
             manifest=text,
+            uploads=_uploads(found["uploads"]) if "uploads" in found else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SuiteError(f"the manifest of seed {id_} cannot be read: {error!r}") from error
+
+
+def _sealed(found: Mapping[str, Any]) -> Member:
+    return member_of({"bytes": found["bytes"], "sha256": found["file_sha256"]})
+
+
+def _uploads(found: Mapping[str, Any]) -> SeedUploads:
+    return SeedUploads(int(found["files"]), _sealed(found), str(found["tar_sha256"]))
 
 
 def expired(seeds: Sequence[Seed], lifetime: timedelta, now: datetime) -> list[Seed]:

@@ -27,6 +27,7 @@ from tasks.core.errors import RefusedError, SuiteError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.seeds import DATA, Seed
+from tasks.core.seeds import UPLOADS as SEALED_UPLOADS
 from tasks.flows.smoke import smoke_test
 from tasks.flows.target import ADMIN, DataPort, Deployer, SeedServer
 
@@ -39,6 +40,7 @@ LOAD_UPLOADS = ("mautic", "uploads", "load")
 RESET_UPLOADS = ("mautic", "uploads", "reset")
 MASK = ("mautic", "database", "seed")
 SOW = ("mautic", "database", "sow")
+SOW_UPLOADS = ("mautic", "uploads", "sow")
 ADMIN_EMAIL = "admin@example.com"
 MIGRATE = (
     *("env", f"MAUTIC_ADMIN_USERNAME={ADMIN}", f"MAUTIC_ADMIN_EMAIL={ADMIN_EMAIL}"),
@@ -48,6 +50,8 @@ MIGRATE = (
 PROGRESS_SECONDS = 5.0
 WHOLE = re.compile(r"(?:dump|uploads): whole (\{.*\})")
 """What the programs of the image say once they have written everything."""
+UNKNOWN = ("database needs", "stdin must be a line of JSON")
+"""What an image says that does not know a verb, or a word of the line it is sent."""
 
 
 @dataclass(frozen=True)
@@ -123,28 +127,48 @@ class SeedSource:
     store: SeedStore
     seed: Seed
     key: str
-    has_uploads: bool = False
 
     @property
     def title(self) -> str:
-        """The seed in a few words."""
-        return f"seed {self.seed.id} of {self.seed.source} ({self.seed.rows:,} rows, masked)"
+        """The seed's title."""
+        return self.seed.title
+
+    @property
+    def has_uploads(self) -> bool:
+        """Whether the seed has some; a branch's own stay otherwise."""
+        return self.seed.uploads is not None
 
     def check(self, console: Console) -> None:
         """Compare the seed with its manifest."""
         with console.work(f"check seed {self.seed.id}"):
-            if measure(self.store.read(self.seed.id, DATA)).sha256 != self.seed.sha256:
-                raise UnreadableError(f"seed {self.seed.id} is not what its manifest says")
+            for name, expected in self.seed.parts.items():
+                if measure(self.store.read(self.seed.id, name)) != expected:
+                    raise UnreadableError(f"seed {self.seed.id} is not what its manifest says")
 
     def put(self, place: Place, console: Console) -> None:
-        """Decrypt it beside the branch's database, and clone it from there."""
+        """Decrypt it beside the branch's database, and clone it from there; then its uploads."""
         admin = {"username": ADMIN, "email": ADMIN_EMAIL}
         admin["password"] = place.data.admin_password(place.names)
-        given = {"key": self.key, "bytes": self.seed.size, "admin": admin}
-        line = json.dumps(given).encode() + b"\n"
         with console.work(f"sow {place.names.database}") as activity:
-            stored = _Progress(activity).counted(self.store.read(self.seed.id, DATA))
-            run_image(place, SOW, _ignore, activity, itertools.chain([line], stored))
+            sent = self.sent(DATA, self.seed.sealed.bytes, activity, admin=admin)
+            run_image(place, SOW, _ignore, activity, sent)
+        self.put_uploads(place, console)
+
+    def put_uploads(self, place: Place, console: Console) -> None:
+        """Put its uploads, if it has some, in the place of the branch's; errors as for ``put``."""
+        uploads = self.seed.uploads
+        if uploads is None:
+            return
+        with console.work(f"load the uploads of {place.names.branch}") as activity:
+            size, digest = uploads.sealed.bytes, uploads.tar_sha256
+            sent = self.sent(SEALED_UPLOADS, size, activity, sha256=digest)
+            run_image(place, SOW_UPLOADS, _ignore, activity, sent)
+
+    def sent(self, name: str, size: int, activity: Activity, **more: Any) -> Iterable[bytes]:
+        """Return what a program reads: a line that says how to read it, then a part of the seed."""
+        line = json.dumps({"key": self.key, "bytes": size, **more}).encode() + b"\n"
+        stored = _Progress(activity).counted(self.store.read(self.seed.id, name))
+        return itertools.chain([line], stored)
 
 
 @dataclass(frozen=True)
@@ -396,10 +420,9 @@ def plant(server: SeedServer, source: SeedSource, console: Console) -> None:
         said.append(line.partition(": ")[2])
         activity.line(said[-1])
 
-    given = json.dumps({"id": seed.id, "key": source.key, "bytes": seed.size}).encode() + b"\n"
     with console.work(f"load seed {seed.id} into the database server") as activity:
-        stored = _Progress(activity).counted(source.store.read(seed.id, DATA))
-        status = server.plant(itertools.chain([given], stored), tell)
+        sent = source.sent(DATA, seed.sealed.bytes, activity, id=seed.id)
+        status = server.plant(sent, tell)
         if status:
             raise SuiteError(said[-1] or f"what loads seeds ended with exit status {status}")
 
@@ -481,7 +504,7 @@ def run_program(
     if status:
         told = said[-1].partition(": ")[2] if said else ""
         hint = ""
-        if status == 64 or (status == 78 and "database needs" in told):
+        if status == 64 or (status == 78 and told.startswith(UNKNOWN)):
             hint = "the release that runs is of an image from before these verbs: deploy it anew"
         raise SuiteError(
             told or f"{' '.join(words[:3])} ended with exit status {status}",

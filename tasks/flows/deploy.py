@@ -44,6 +44,13 @@ class Beginning(Protocol):
             SuiteError: it failed; there is no part of it.
         """
 
+    def upload(self, plan: DeployPlan) -> None:
+        """Put the uploads of a planted seed in the place of what a fresh environment has.
+
+        Raises:
+            SuiteError: it failed; the next deploy does it anew.
+        """
+
     def fill(self, plan: DeployPlan) -> None:
         """Put the data of a plan in the place of a fresh installation, and migrate it.
 
@@ -93,6 +100,8 @@ def run_deploy(
                 beginning.plant(plan)
             if steps:
                 deployer.apply(plan)
+            if plan.plants:
+                beginning.upload(plan)
             if plan.fills:
                 beginning.fill(plan)
             with console.work("smoke test") as activity:

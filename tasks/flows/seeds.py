@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from tasks.adapters.seed_store import CHUNK_BYTES, SeedStore
+from tasks.core.display import megabytes
+from tasks.core.dump_manifest import measure
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.plan import Step
 from tasks.core.seeds import (
     DATA,
     MANIFEST,
+    UPLOADS,
     Seed,
     abandoned,
     complete_manifest,
@@ -25,7 +28,7 @@ from tasks.core.seeds import (
     read_manifest,
 )
 
-COLUMNS = ("seed", "source", "Mautic", "contacts", "rows", "size")
+COLUMNS = ("seed", "source", "Mautic", "contacts", "rows", "size", "uploads")
 SWEEP_COLUMNS = ("seed", "reason")
 
 
@@ -56,16 +59,20 @@ class SeedOrder:
         key: what it is encrypted with, 64 hexadecimal digits.
         rules: the project's own rules.
         contacts: how many contacts go along; 0 for all.
+        uploads: whether uploads go along.
     """
 
     source: str
     key: str
     rules: Mapping[str, Any]
     contacts: int = 0
+    uploads: bool = True
 
     def line(self) -> bytes:
         """Return the line of JSON that the program reads."""
         given = {"key": self.key, "rules": dict(self.rules), "contacts": self.contacts}
+        if self.uploads:  # an image from before them knows no such word
+            given["uploads"] = True
         return json.dumps(given).encode() + b"\n"
 
 
@@ -77,12 +84,14 @@ class SeedPlan:
         source: the environment.
         database: the database that is read.
         contacts: how many contacts go along; 0 for all.
+        uploads: whether uploads go along.
         store: where it is kept.
     """
 
     source: str
     database: str
     contacts: int
+    uploads: bool
     store: str
 
     @property
@@ -94,10 +103,10 @@ class SeedPlan:
     def steps(self) -> tuple[Step, ...]:
         """The steps in order."""
         who = f"{self.contacts} contacts" if self.contacts else "all contacts"
-        return (
-            Step("mask", f"database {self.database}", f"{who}, where it is"),
-            Step("keep", f"the seed in {self.store}", "encrypted"),
-        )
+        mask = Step("mask", f"database {self.database}", f"{who}, where it is")
+        take = Step("take", "uploads", "pictures, dashboards, files of assets; as they are")
+        keep = Step("keep", f"the seed in {self.store}", "encrypted")
+        return (mask, take, keep) if self.uploads else (mask, keep)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
@@ -123,7 +132,8 @@ class KeptSeeds:
         return [
             (
                 *(each.id, each.source, each.mautic, each.contacts),
-                *(f"{each.rows:,}", f"{each.size / 1e6:,.1f} MB"),
+                *(f"{each.rows:,}", megabytes(each.sealed.bytes)),
+                each.uploads.title if each.uploads else "no uploads",
             )
             for each in self.whole
         ]
@@ -145,7 +155,6 @@ def make_seed(
     if id_ in store.parts():
         raise SuiteError(f"another seed was begun in this second: {id_}", hint="run it again")
     last: deque[str] = deque(maxlen=1)
-    digest = hashlib.sha256()
 
     def hear(line: str) -> None:
         # One line late, for the last one is the manifest.
@@ -157,18 +166,29 @@ def make_seed(
     with tempfile.TemporaryFile() as file:
 
         def take(chunk: bytes) -> None:
-            digest.update(chunk)
             file.write(chunk)
 
         masking(order.line(), take, hear)
         manifest = complete_manifest(last[0] if last else "", id_, order.source)
         seed = read_manifest(manifest, id_)
-        if seed.sha256 != digest.hexdigest():
-            raise SuiteError(f"not all of seed {id_} has come: {seed.size} bytes were sent")
+        came = file.seek(0, os.SEEK_END)
+        sent = sum(each.bytes for each in seed.parts.values())
         file.seek(0)
-        store.write(id_, DATA, iter(lambda: file.read(CHUNK_BYTES), b""))
+        parts = seed.parts.values()
+        if came != sent or any(measure(_next(file, each.bytes)) != each for each in parts):
+            raise SuiteError(f"not all of seed {id_} has come: {sent} bytes were sent")
+        file.seek(0)
+        for name, each in seed.parts.items():
+            store.write(id_, name, _next(file, each.bytes))
     store.write(id_, MANIFEST, [manifest.encode()])
     return seed
+
+
+def _next(file: IO[bytes], size: int) -> Iterator[bytes]:
+    """Yield the next bytes of a file."""
+    while chunk := file.read(min(size, CHUNK_BYTES)):
+        size -= len(chunk)
+        yield chunk
 
 
 def stored_seed(store: SeedStore, id_: str) -> Seed:
@@ -205,7 +225,7 @@ def find_seeds(store: SeedStore) -> KeptSeeds:
     """
     whole, broken, unfinished = [], {}, []
     for id_, names in sorted(store.parts().items()):
-        if not {DATA, MANIFEST} & names:
+        if not {DATA, UPLOADS, MANIFEST} & names:
             continue  # of somebody else
         if MANIFEST not in names:
             unfinished.append(id_)
@@ -243,4 +263,4 @@ def plan_seed_sweep(kept: KeptSeeds, lifetime: timedelta, now: datetime) -> Seed
 def run_seed_sweep(store: SeedStore, sweep: SeedSweep) -> None:
     """Remove seeds, manifests first: what has none is no seed."""
     for id_ in sweep.gone:
-        store.remove(id_, [MANIFEST, DATA])
+        store.remove(id_, [MANIFEST, DATA, UPLOADS])

@@ -392,6 +392,10 @@ def told(program, data, **more):
     print(program + ": whole " + json.dumps(more), file=sys.stderr)
 
 
+def sealed(data):
+    return dict(bytes=len(data), file_sha256=hashlib.sha256(data).hexdigest())
+
+
 def put(name, data):
     (state / "new").write_bytes(data)
     (state / "new").rename(state / name)
@@ -424,6 +428,24 @@ elif words[:2] == ["uploads", "load"]:
     data = sys.stdin.buffer.read(int(words[2]))
     assert hashlib.sha256(data).hexdigest() == words[3]
     put("uploads", data)
+elif words == ["database", "seed"]:
+    asked = json.loads(sys.stdin.buffer.readline())
+    data, uploads = ((state / name).read_bytes() for name in ("database", "uploads"))
+    manifest = dict(format="mautic-seed 1", mautic="7.0.0", contacts="all", rows=dict(leads=2))
+    manifest.update(rules_sha256="cd" * 32, **sealed(data))
+    if asked.get("uploads"):
+        manifest["uploads"] = dict(files=1, tar_sha256="ab" * 32, **sealed(uploads))
+        data += uploads
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+    print(json.dumps(manifest), file=sys.stderr)
+elif words[1:] == ["sow"]:
+    given = json.loads(sys.stdin.buffer.readline())
+    assert words[0] == "database" or given["sha256"] == "ab" * 32
+    data = sys.stdin.buffer.read(given["bytes"])
+    if (state / "broken").exists() and words[0] == "uploads":
+        sys.exit("uploads: the seed is damaged, cut off, or of another key")
+    put(words[0], data)
 elif words == ["migrate"]:
     put("migrated", os.environ["MAUTIC_ADMIN_PASSWORD"].encode())
 else:
@@ -474,6 +496,38 @@ def test_data_goes_into_a_file_and_comes_back(site: KubeEnv, data: Path, tmp_pat
     assert {(data / name).read_bytes() for name in before} == {b""}
     site.ok("db.load", str(file), *ON)
     assert {name: (data / name).read_bytes() for name in before} == before
+
+
+def test_a_seed_goes_out_and_in_with_its_uploads_by_the_pod(
+    site: KubeEnv, data: Path, tmp_path: Path
+) -> None:
+    given = {
+        "settings": {**site.settings(), "seeds": {"store": str(tmp_path / "seeds")}},
+        "env": {"MAUTIC_SEED_KEY": "0f" * 32},
+    }
+    before = {name: (data / name).read_bytes() for name in ("database", "uploads")}
+    id_ = site.ok("db.seed", *ON, **given).stdout.strip()
+    for name, part in (("database", "seed.sql.gz.enc"), ("uploads", "uploads.tar.enc")):
+        assert (tmp_path / "seeds" / id_ / part).read_bytes() == before[name]
+
+    for name in before:
+        (data / name).write_bytes(b"other")
+    load = ("db.load", f"seed:{id_}", *ON, "--replace")
+    assert "uploads" in site.ok(*load, "--dry-run", **given).stdout
+    (data / "broken").touch()
+    failed = site.run(*load, **given)
+    assert failed.returncode == 1
+    assert "the seed is damaged" in failed.stderr
+    assert (data / "uploads").read_bytes() == b"other"
+    (data / "broken").unlink()
+    site.ok(*load, **given)
+    assert {name: (data / name).read_bytes() for name in before} == before
+
+    # One without, as of before there were any, leaves those of the branch.
+    bare = site.ok("db.seed", *ON, "--no-uploads", **given).stdout.strip()
+    (data / "uploads").write_bytes(b"the branch's")
+    site.ok("db.load", f"seed:{bare}", *ON, "--replace", **given)
+    assert (data / "uploads").read_bytes() == b"the branch's"
 
 
 def test_what_does_not_come_whole_is_no_dump(site: KubeEnv, data: Path, tmp_path: Path) -> None:

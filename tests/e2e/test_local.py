@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -32,6 +33,7 @@ from tests.support.local import (
     until_says,
     watched_processes,
 )
+from tests.support.rehearsals import ENV, KEY, RULES, TABLES
 
 MAIN = "main"
 V2 = "v2"
@@ -337,6 +339,7 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
 
 QUERY = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER"
 PICTURE = "docroot/media/images/own.png"
+SENT = Path("docroot/media/files/form/1/cv.pdf")
 
 
 def ask(world: World, branch: str, statements: str) -> list[str]:
@@ -353,13 +356,15 @@ def pictures(world: World, branch: str) -> str:
 
 @pytest.fixture(scope="module")
 def copied(world: World, site: Site) -> Iterator[str]:
-    """A branch with contacts and a picture."""
+    """A branch with contacts, a picture, and what somebody has sent by a form."""
     branch = "copied"
     world.ok("deploy", "--branch", branch, "--tag", world.tag())
     ask(world, branch, "CREATE TABLE leads (id INT PRIMARY KEY); INSERT INTO leads VALUES (1), (2)")
-    world.ok("shell", "--branch", branch, "--command", f"printf own > {PICTURE}")
+    ask(world, branch, TABLES)
+    files = f"printf own > {PICTURE}; mkdir -p {SENT.parent}; printf cv > {SENT}"
+    world.ok("shell", "--branch", branch, "--command", files)
     yield branch
-    for name in (branch, "another"):
+    for name in (branch, "another", "seeded"):
         shutil.rmtree(state_folder(os.environ) / "snapshots" / world.namespace(name), True)
 
 
@@ -520,66 +525,105 @@ def test_a_new_branch_begins_with_anothers_data_even_after_it_was_cut_off(
     world.ok("cleanup", "--branch", other)
 
 
-SEED_RULES = {
-    "plugins": ["AcmeBundle"],
-    "tables": {
-        "standin_counters": {"columns": {"keep": ["name", "value"]}},
-        "standin_migration_log": {"columns": {"keep": ["id", "version", "ran_at"]}},
-    },
-}
-"""The tables that the application has and Mautic has not."""
+@dataclass(frozen=True)
+class Seeds:
+    """A folder of seeds."""
 
+    world: World
+    store: Path
 
-def test_a_seed_is_made_where_the_data_is_and_kept_encrypted(
-    world: World, copied: str, tmp_path: Path
-) -> None:
-    key, store = "0f" * 32, tmp_path / "seeds"
-    env = {"MAUTIC_SEED_KEY": key}
-    settings = {**world.settings(), "seeds": {"store": str(store)}}
+    def given(self, **more: Any) -> dict[str, Any]:
+        """Return settings and variables of a run."""
+        settings = {**self.world.settings(), "seeds": {"store": str(self.store)}}
+        return {"settings": settings, "env": ENV, **more}
 
-    def seed(*options: str, **more: Any) -> CompletedProcess[str]:
-        given = {"env": env, "settings": settings, **more}
-        done = world.run("db.seed", *options, **given)
-        assert key not in done.stdout + done.stderr
+    def run(self, *args: str, **more: Any) -> CompletedProcess[str]:
+        done = self.world.run(*args, **self.given(**more))
+        assert KEY not in done.stdout + done.stderr
         return done
 
-    assert "there are no seeds" in seed("--list").stderr
-    without = seed("--branch", copied, env={})
+    def ok(self, *args: str) -> CompletedProcess[str]:
+        done = self.run(*args)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def listed(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(
+            self.ok("db.seed", "--list", "--format", "json").stdout
+        )
+        return found
+
+
+@pytest.fixture(scope="module")
+def seeds(world: World, copied: str, tmp_path_factory: pytest.TempPathFactory) -> Seeds:
+    return Seeds(world, tmp_path_factory.mktemp("kept") / "seeds")
+
+
+def test_a_seed_is_made_where_the_data_is_and_kept_encrypted(seeds: Seeds, copied: str) -> None:
+    make = ("db.seed", "--branch", copied)
+    assert "there are no seeds" in seeds.run("db.seed", "--list").stderr
+    without = seeds.run(*make, env={})
     assert (without.returncode, "MAUTIC_SEED_KEY" in without.stderr) == (2, True)
-    nowhere = seed("--branch", copied, settings=world.settings())
+    nowhere = seeds.run(*make, settings=seeds.world.settings())
     assert (nowhere.returncode, "seeds.store is not set" in nowhere.stderr) == (2, True)
 
-    # What the rules for custom fields and forms follow from; the application has none.
-    ask(
-        world,
-        copied,
-        "CREATE TABLE lead_fields (id INT PRIMARY KEY, object VARCHAR(9), alias VARCHAR(9),"
-        " type VARCHAR(9), is_unique_identifer INT);"
-        "CREATE TABLE form_fields (id INT PRIMARY KEY, form_id INT, alias VARCHAR(9),"
-        " type VARCHAR(9), mapped_object VARCHAR(9), mapped_field VARCHAR(9),"
-        " lead_field VARCHAR(9))",
-    )
-    rules = world.checkout / "masking.yaml"
-    refused = seed("--branch", copied)
+    rules = seeds.world.checkout / "masking.yaml"
+    refused = seeds.run(*make)
     assert refused.returncode == 1
     assert "standin_counters" in refused.stderr
-    assert not store.exists()
-    rules.write_text(yaml.safe_dump(SEED_RULES))
+    assert not seeds.store.exists()
+    rules.write_text(yaml.safe_dump(RULES))
     try:
-        plan = seed("--branch", copied, "--dry-run")
-        assert plan.returncode == 0, plan.stderr
-        assert str(store) in plan.stdout
-        assert not store.exists()
-        made = seed("--branch", copied)
+        plan = seeds.ok(*make, "--dry-run").stdout
+        assert str(seeds.store) in plan
+        assert "uploads" in plan
+        assert not seeds.store.exists()
+        seeds.ok(*make, "--no-uploads")
+        made = seeds.ok(*make)
     finally:
         rules.unlink()
-    assert made.returncode == 0, made.stderr
     (id_,) = made.stdout.split()
-    folder = store / id_
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "seed.sql.gz.enc"]
+    folder = seeds.store / id_
+    parts = ["manifest.json", "seed.sql.gz.enc", "uploads.tar.enc"]
+    assert sorted(path.name for path in folder.iterdir()) == parts
     assert b"INSERT" not in (folder / "seed.sql.gz.enc").read_bytes()
-    (listed,) = json.loads(seed("--list", "--format", "json").stdout)
+    bare, listed = seeds.listed()
     assert (listed["id"], listed["source"]) == (id_, "local")
+    count = "find docroot/media/images docroot/media/dashboards -type f | wc -l"
+    there = int(seeds.world.ok("shell", "--branch", copied, "--command", count).stdout)
+    assert (listed["uploads"]["files"], bare["uploads"]) == (there, None)
+
+
+def test_a_branch_begins_with_a_seed_and_its_uploads_even_after_it_was_cut_off(
+    world: World, seeds: Seeds
+) -> None:
+    other = "seeded"
+    to_it = ("deploy", "--branch", other, "--tag", world.tag(), "--data", "seed")
+    cut_off = world.inv.start(world.checkout, *to_it, **seeds.given())
+    until_says(cut_off, "load the uploads")
+    os.kill(cut_off.pid, signal.SIGKILL)
+    cut_off.communicate()
+    assert re.search(r"\d uploads", seeds.ok(*to_it).stderr)
+    assert pictures(world, other) == "own"
+    assert SENT.name not in world.ok("shell", "--branch", other, "--command", "find .").stdout
+    world.ok("shell", "--branch", other, "--command", f"printf changed > {PICTURE}")
+    seeds.ok(*to_it)
+    assert pictures(world, other) == "changed"
+
+    bare, whole = (each["id"] for each in seeds.listed())
+    load = ("db.load", "--branch", other, "--replace")
+    seeds.ok(*load, f"seed:{bare}")
+    assert pictures(world, other) == "changed"
+    seeds.ok(*load, f"seed:{whole}")
+    assert pictures(world, other) == "own"
+    world.ok("shell", "--branch", other, "--command", f"printf changed > {PICTURE}")
+    sealed = seeds.store / whole / "uploads.tar.enc"
+    sealed.write_bytes(sealed.read_bytes()[:-1] + b"x")
+    refused = seeds.run(*load, f"seed:{whole}")
+    assert refused.returncode == 1
+    assert f"seed {whole} is not what its manifest says" in refused.stderr
+    assert pictures(world, other) == "changed"
+    world.ok("cleanup", "--branch", other)
 
 
 def test_a_changed_theme_is_served_without_a_migration(world: World, site: Site) -> None:

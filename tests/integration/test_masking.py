@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
 import re
 import secrets
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import run
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +37,7 @@ from tests.support.masking import (
     fill,
     php,
 )
-from tests.support.seeds import FORMER, sealed
+from tests.support.seeds import FORMER, seal, sealed
 
 if TYPE_CHECKING:
     import docker
@@ -1173,3 +1176,263 @@ def test_no_more_than_two_clones_of_a_server_are_made_at_once(
         assert server.ask("SHOW TABLES", f"{branch.name}__n") == []
     until("end", status.exists)
     assert (status.read_text(), branch.is_admitted()) == ("0\n", True)
+
+
+# --- uploads ----------------------------------------------------------------------------------
+
+MEDIA = "/var/www/html/docroot/media"
+LONG = "images/" + "/".join(["n" * 90] * 3) + ".png"
+GOING = {
+    "dashboards/default.json": b"{}",
+    "files/brochure.pdf": b"%PDF",
+    "files/sub/unpublished.pdf": b"%PDF 2",
+    "images/empty.png": b"",
+    "images/logo.png": random.Random(7).randbytes(300_000),  # noqa: S311
+    "images/\u00fc b\n.png": b"named",
+    LONG: b"deep",
+    "images/lead_avatars_of_the_team.png": b"no contact's",
+}
+"""What goes along, by its name below media."""
+STAYING = (
+    *("files/form/1/cv/cv.pdf", "files/temp/export.csv", "files/unnamed.pdf", "files/remote.pdf"),
+    *("images/lead_avatars/avatar1", "images/.mautic-old/x", "/tmp/contacts.csv"),
+)
+"""What does not, each with a canary in it."""
+LINKS = {
+    "files/link.pdf": "form/1/cv/cv.pdf",
+    "files/linked": "form",
+    "images/link.png": f"{MEDIA}/files/temp/export.csv",
+    "images/linked": "../files",
+}
+NAMED = (
+    *("brochure.pdf", "sub/unpublished.pdf", "brochure.pdf", "form/1/cv/cv.pdf"),
+    *("temp/export.csv", "./temp/export.csv", "link.pdf", "linked/1/cv/cv.pdf", "missing.pdf"),
+    *("../images/lead_avatars/avatar1", f"{'../' * 9}tmp/contacts.csv", "sub", "pipe"),
+    *(f"{MEDIA}/files/unnamed.pdf", "", "a\0b"),
+)
+"""What rows of assets name, in the order of their ids."""
+LEFT_OUT = len(set(NAMED)) - 2 + 3
+"""What rows name, but for two files, and the links and the pipe below images."""
+PIPE = 'exec 4<&0; f=$(mktemp -u); mkfifo "$f"; exec 3<>"$f"; cat <&4 >&3 &'
+"""Passes stdin on by a pipe that nobody ends."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The uploads of the container.
+
+    Attributes:
+        client: its name.
+    """
+
+    client: str
+
+    def shell(self, script: str, *words: str, sent: bytes = b"", user: str = "33") -> bytes:
+        argv = ["docker", "exec", "-i", "--user", user, "--workdir", MEDIA, self.client]
+        argv += ["sh", "-euc", script, "sh", *words]
+        return run(argv, input=sent, capture_output=True, check=True).stdout
+
+    def write(self, name: str, content: bytes) -> None:
+        self.shell('mkdir -p "${1%/*}"; cat >"$1"', name, sent=content)
+
+    def clear(self) -> None:
+        self.shell("find files images dashboards -mindepth 1 -delete")
+
+    def seen(self) -> dict[str, bytes | None]:
+        """Return everything that is there; what is no file without content."""
+        tar = self.shell("tar --create --file=- files images dashboards")
+        with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+            found = {each.name: archive.extractfile(each) for each in archive if not each.isdir()}
+            return {name: file.read() if file else None for name, file in found.items()}
+
+    def sow(self, sealed: bytes, **given: Any) -> tuple[int, str]:
+        """Sow by a pipe that nobody ends; return exit status and what was said."""
+        line = json.dumps({"key": KEY, "bytes": len(sealed), **given}).encode()
+        script = f'{PIPE} mautic uploads sow <&3; status=$?; kill "$!" 2>/dev/null; exit "$status"'
+        argv = ["docker", "exec", "-i", self.client, "sh", "-c", script]
+        done = run(argv, input=line + b"\n" + sealed, capture_output=True, check=False)
+        said = done.stderr.decode()
+        assert KEY not in said
+        assert "PHP" not in said
+        return done.returncode, said
+
+
+@pytest.fixture
+def files(server: Server) -> Files:
+    """An installation without uploads."""
+    made = Files(server.client.name)
+    made.shell("chown -R 33:33 files images dashboards", user="0")
+    made.clear()
+    return made
+
+
+@pytest.fixture
+def uploaded(files: Files) -> Files:
+    """One with uploads of all kinds, of which some must not go along."""
+    for name, content in GOING.items():
+        files.write(name, content)
+    for name in STAYING:
+        files.write(name, b"kanarie700001")
+    for name, target in LINKS.items():
+        files.shell('ln -s "$2" "$1"', name, target)
+    files.shell("mkfifo images/pipe files/pipe; chmod 755 images/logo.png")
+    return files
+
+
+@pytest.fixture(scope="module")
+def naming(server: Server) -> str:
+    """A source whose assets name files that are there, and others that never go along."""
+    name = server.source()
+    for id_, path in enumerate((*NAMED, "remote.pdf"), start=100):
+        where = "remote" if path == "remote.pdf" else "local"
+        with closing(server.connect(name)) as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TEMPORARY TABLE one AS SELECT * FROM assets LIMIT 1")
+            cursor.execute(
+                "UPDATE one SET id = %s, path = %s, storage_location = %s, is_published = %s",
+                (id_, path, where, id_ % 2),
+            )
+            cursor.execute("INSERT INTO assets SELECT * FROM one")
+    return name
+
+
+def with_uploads(server: Server, source: str, **environment: str) -> tuple[Path, dict[str, Any]]:
+    """Make a seed with uploads; return its folder and manifest."""
+    status, said, folder = server.mask(source, MAUTIC_MASK_UPLOADS="1", **environment)
+    assert status == 0, said
+    return folder, json.loads((folder / "manifest.json").read_text())
+
+
+def members(server: Server, folder: Path) -> dict[str, bytes]:
+    """Return the files of a seed's uploads; there is nothing but plain files."""
+    script = 'mautic database unseal <"$1/uploads.tar.enc" >"$1/uploads.tar"'
+    argv = ["sh", "-euc", script, "sh", f"/shared/{folder.name}"]
+    environment = {"MAUTIC_MASK_KEY_FILE": server.file(KEY)}
+    assert server.client.exec_run(argv, environment=environment).exit_code == 0
+    with tarfile.open(folder / "uploads.tar") as archive:
+        for each in archive:
+            assert (each.isreg(), each.mode, each.uid) == (True, 0o644, 0), each.name
+        return {
+            each.name.removeprefix("./"): archive.extractfile(each).read()  # type: ignore[union-attr]
+            for each in archive.getmembers()
+        }
+
+
+def test_of_uploads_goes_along_what_the_rules_say_and_nobody_s_own(
+    server: Server, uploaded: Files, naming: str
+) -> None:
+    folder, manifest = with_uploads(server, naming)
+    assert members(server, folder) == GOING
+    sealed, tar = folder / "uploads.tar.enc", folder / "uploads.tar"
+    assert manifest["uploads"] == {
+        "files": len(GOING),
+        "content_bytes": sum(map(len, GOING.values())),
+        "tar_sha256": sha256(tar),
+        "file_sha256": sha256(sealed),
+        "bytes": sealed.stat().st_size,
+    }
+    assert b"%PDF" not in sealed.read_bytes()
+
+    # The same by the other way: behind the SQL, in one stream.
+    given = json.dumps({"key": KEY, "salt": SALT, "uploads": True})
+    status, said, other = server.stream(naming, given)
+    assert status == 0, said
+    told = json.loads(said.splitlines()[-1])
+    whole = (other / "seed.sql.gz.enc").read_bytes()
+    assert len(whole) == told["bytes"] + told["uploads"]["bytes"]
+    for part, name in ((told, "seed.sql.gz.enc"), (told["uploads"], "uploads.tar.enc")):
+        (other / name).write_bytes(whole[: part["bytes"]])
+        assert sha256(other / name) == part["file_sha256"]
+        whole = whole[part["bytes"] :]
+    assert told["uploads"]["tar_sha256"] == manifest["uploads"]["tar_sha256"]
+    assert members(server, other) == GOING
+    assert re.search(r"left out, .*: (\d+)", said)[1] == str(LEFT_OUT)  # type: ignore[index]
+
+
+def test_a_seed_has_no_uploads_unless_they_are_asked_for_and_there(
+    server: Server, uploaded: Files, naming: str
+) -> None:
+    status, said, folder = server.mask(naming)
+    assert status == 0, said
+    assert not (folder / "uploads.tar.enc").exists()
+    # The project takes the names away, and the files with them.
+    nameless = json.dumps({"tables": {"assets": {"columns": {"null": ["path"]}}}})
+    folder, _ = with_uploads(server, naming, MAUTIC_MASK_RULES=server.file(nameless))
+    assert {name for name in members(server, folder) if name.startswith("files/")} == set()
+    uploaded.clear()
+    folder, manifest = with_uploads(server, naming)
+    assert "uploads" not in manifest
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "seed.sql.gz.enc"]
+    status, said, _ = server.mask(naming, MAUTIC_MASK_UPLOADS="yes")
+    assert (status, "MAUTIC_MASK_UPLOADS must be 1 or 0" in said) == (WRONG, True)
+
+
+def test_uploads_of_a_seed_come_back_byte_equal_or_change_nothing(
+    server: Server, uploaded: Files, naming: str
+) -> None:
+    folder, manifest = with_uploads(server, naming)
+    sealed, digest = (folder / "uploads.tar.enc").read_bytes(), manifest["uploads"]["tar_sha256"]
+    uploaded.clear()
+    uploaded.write("images/own.png", b"the branch's")
+    before = uploaded.seen()
+    middle = len(sealed) // 2
+    changed = sealed[:middle] + bytes([sealed[middle] ^ 1]) + sealed[middle + 1 :]
+    for content, given in (
+        (changed, {}),
+        (sealed[:middle], {}),
+        (sealed, {"bytes": len(sealed) - 1}),
+        (sealed + b"x", {}),
+        (sealed, {"key": "1f" * 32}),
+        (sealed, {"sha256": "00" * 32}),
+        (sealed, {"bytes": None}),
+    ):
+        status, said = uploaded.sow(content, **{"sha256": digest, **given})
+        assert status in {FAILED, WRONG}, said
+        assert uploaded.seen() == before
+    for _ in range(2):
+        status, said = uploaded.sow(sealed, sha256=digest)
+        assert status == 0, said
+        assert uploaded.seen() == GOING
+
+
+def test_a_load_of_uploads_that_is_killed_leaves_the_old_and_the_next_one_finishes(
+    server: Server, uploaded: Files, naming: str
+) -> None:
+    folder, manifest = with_uploads(server, naming)
+    sealed, digest = (folder / "uploads.tar.enc").read_bytes(), manifest["uploads"]["tar_sha256"]
+    uploaded.clear()
+    uploaded.write("images/own.png", b"the branch's")
+    line = json.dumps({"key": KEY, "bytes": len(sealed), "sha256": digest}).encode() + b"\n"
+    # It waits for the rest of what it was promised.
+    killed = "timeout --signal=KILL 2 php /opt/mautic/uploads.php sow"
+    script = f'{PIPE} {killed} <&3 || kill "$!" || :'
+    uploaded.shell(script, sent=line + sealed[:-100])
+    assert uploaded.shell("ls -A images/.mautic-new")
+    assert uploaded.shell("cat images/own.png") == b"the branch's"
+    assert uploaded.sow(sealed, sha256=digest)[0] == 0
+    assert uploaded.seen() == GOING
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"name": "./images/l.png", "type": tarfile.SYMTYPE, "linkname": "/etc/passwd"},
+        {"name": "./images/d/p", "type": tarfile.FIFOTYPE},
+        {"name": "./images/../../../config/x.php"},
+        {"name": "/etc/x"},
+        {"name": "./themes/x"},
+    ],
+)
+def test_whoever_has_the_key_gets_nothing_but_files_into_the_uploads(
+    files: Files, member: dict[str, Any]
+) -> None:
+    info, tar = tarfile.TarInfo(), io.BytesIO()
+    for name, value in member.items():
+        setattr(info, name, value)
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        archive.addfile(info)
+    files.write("images/own.png", b"the branch's")
+    before = files.seen()
+    content = tar.getvalue()
+    status, said = files.sow(seal(content), sha256=hashlib.sha256(content).hexdigest())
+    assert status == FAILED, said
+    assert files.seen() == before

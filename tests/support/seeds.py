@@ -19,8 +19,12 @@ FRAME_BYTES = 16_384
 
 def sealed(lines: Sequence[str], key: str = KEY) -> bytes:
     """Return a seed that holds statements, a line each, behind the usual ones."""
-    packed = gzip.compress("".join(f"{line}\n" for line in (*OPENING, *lines)).encode())
-    return b"".join(_frames(packed, bytes.fromhex(key)))
+    return seal("".join(f"{line}\n" for line in (*OPENING, *lines)).encode(), key)
+
+
+def seal(content: bytes, key: str = KEY) -> bytes:
+    """Return content as the program seals it."""
+    return b"".join(_frames(gzip.compress(content), bytes.fromhex(key)))
 
 
 def _frames(packed: bytes, key: bytes) -> Iterator[bytes]:

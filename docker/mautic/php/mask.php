@@ -5,23 +5,25 @@ declare(strict_types=1);
 /**
  * Makes a seed of a Mautic's database: people's data masked, for environments that nobody may be reached from.
  *
- *   mask.php mask     reads the database, and writes MAUTIC_MASK_FOLDER/seed.sql.gz.enc and manifest.json
+ *   mask.php mask     reads the database, and writes MAUTIC_MASK_FOLDER/seed.sql.gz.enc, uploads.tar.enc if
+ *                     MAUTIC_MASK_UPLOADS is 1, and manifest.json
  *   mask.php seed     the same to stdout, and the manifest as the last line on stderr; what MAUTIC_MASK_* say to
- *                     the others is a line of JSON on stdin: key, and salt, rules, contacts, per_group, canaries
- *   mask.php unseal   writes the SQL of a seed from stdin to stdout
+ *                     the others is a line of JSON on stdin: key, and salt, rules, contacts, per_group, canaries,
+ *                     uploads
+ *   mask.php unseal   writes the SQL of a seed from stdin to stdout, or the tar of its uploads
  *
  * Runs where the database is: only what is masked leaves. It reads in one snapshot, with no right but
  * SELECT, row by row; masks each value by its rule (masking_rules.php, masking.json); looks once more at
  * what it writes; and encrypts it as it goes. A table, a column or a plugin without a rule ends it before
  * the first row, by name; an address of mail outside example.com, or a canary, in what is about to be
- * written ends it as well. Then nothing is left.
+ * written ends it as well. Then nothing is left. Which uploads go along, as they are, says seed_uploads.php.
  *
  * Environment: MAUTIC_DB_* and MAUTIC_SITE_URL of the source; MAUTIC_DB_WAIT in seconds; MAUTIC_MASK_FOLDER,
  * which is there and has no seed; MAUTIC_MASK_SALT_FILE, at least 32 characters that are nowhere else and
  * stay with the source (without it a random salt, which nobody keeps); MAUTIC_MASK_KEY_FILE, 64 hexadecimal
  * digits; MAUTIC_MASK_RULES, a file of the project's own rules; MAUTIC_MASK_CONTACTS, how many contacts go
  * along (0: all), MAUTIC_MASK_PER_GROUP at least of each segment and campaign; MAUTIC_MASK_CANARIES_FILE,
- * lines that must not be found.
+ * lines that must not be found; MAUTIC_MASK_UPLOADS, 1 where uploads go along.
  *
  * Exit status: 0 done, 1 something has no rule, the scan found something, or a statement failed, 64 used
  * wrongly, 75 no database in time, 77 the database refuses us or its host is unknown, 78 a setting is
@@ -33,6 +35,7 @@ require_once '/opt/mautic/subset.php';
 require_once '/opt/mautic/inserts.php';
 require_once '/opt/mautic/migrations.php';
 require_once '/opt/mautic/seed_output.php';
+require_once '/opt/mautic/seed_uploads.php';
 
 /** Looks at what is about to be written, whatever masked it. */
 final class Scan
@@ -93,7 +96,7 @@ final class Masking
         }
         $masks = new ColumnMasks($this->settings->rules, $pseudonyms, $this->site);
         try {
-            $seed = new SeedFile($this->output->open(), $this->settings->key);
+            $seed = new SeedFile($this->output->open(SeedOutput::SQL), $this->settings->key);
             $seed->write(Inserts::OPENING);
             foreach ($source->definitions() as $definition) {
                 $seed->write("{$definition};\n");
@@ -104,11 +107,13 @@ final class Masking
             }
             $made = $seed->finish();
             $this->waiting->say(sprintf('%d rows of %d tables in %.1f s, %d bytes', array_sum($rows), count($rows), microtime(true) - $started, $made['bytes']));
+            $migrations = isset($tables['migrations']) ? array_map($masks->cleaner->addresses(...), $source->column("SELECT version FROM {$source->quoted('migrations')} ORDER BY version")) : [];
+            $uploads = $this->settings->uploads ? $this->uploads($source, $tables) : null;
             $this->output->finish([
                 'format' => trim(SeedFile::MAGIC),
                 'mautic' => Migrations::mautic(),
                 // By which the loader knows what this seed still needs; cleaned as the table itself is.
-                'migrations' => isset($tables['migrations']) ? array_map($masks->cleaner->addresses(...), $source->column("SELECT version FROM {$source->quoted('migrations')} ORDER BY version")) : [],
+                'migrations' => $migrations,
                 'rules_sha256' => $this->settings->rules->hash(),
                 'salt_id' => $pseudonyms->saltId(),
                 'contacts' => $subset->count() ?? 'all',
@@ -116,7 +121,10 @@ final class Masking
                 'unreadable_values' => $masks->cleaner->unreadable,
                 'scan' => ['values' => $this->scan->values, 'addresses_outside_example_com' => 0, 'canaries' => 0],
                 'seconds' => round(microtime(true) - $started, 1),
-            ] + $made);
+                'sql_sha256' => $made['sha256'],
+                'file_sha256' => $made['file_sha256'],
+                'bytes' => $made['bytes'],
+            ] + (null === $uploads ? [] : ['uploads' => $uploads]));
         } catch (Throwable $e) {
             $this->output->discard();
             throw $e;
@@ -162,6 +170,21 @@ final class Masking
         $this->waiting->breakOnSignal();
 
         return $count;
+    }
+
+    /**
+     * @param array<string, SourceTable> $tables
+     *
+     * @return array<string, mixed>|null as SeedUploads::write()
+     */
+    private function uploads(Source $source, array $tables): ?array
+    {
+        // Of the same moment as their rows, if these go along at all.
+        $assets = isset($tables['assets']) && 'keep' === $this->settings->rules->rule('assets', 'path')
+            ? $source->column("SELECT path FROM {$source->quoted('assets')} WHERE storage_location = 'local' AND path IS NOT NULL") : [];
+        $source->end();
+
+        return (new SeedUploads($assets, $this->waiting))->write($this->output, $this->settings->key);
     }
 
     private function report(SourceTable $table, int $rows): void

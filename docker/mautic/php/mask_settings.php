@@ -10,7 +10,7 @@ final class MaskSettings
 {
     /** A salt that nobody knows: no two seeds have a pseudonym in common. */
     private const SALT_BYTES = 32;
-    private const INPUT = ['key', 'salt', 'rules', 'contacts', 'per_group', 'canaries'];
+    private const INPUT = ['key', 'salt', 'rules', 'contacts', 'per_group', 'canaries', 'uploads'];
 
     /** @param list<string> $canaries */
     private function __construct(
@@ -20,6 +20,7 @@ final class MaskSettings
         public readonly int $contacts,
         public readonly int $perGroup,
         public readonly array $canaries,
+        public readonly bool $uploads,
     ) {
     }
 
@@ -35,6 +36,11 @@ final class MaskSettings
             self::number('MAUTIC_MASK_CONTACTS', MauticEnvironment::get('MAUTIC_MASK_CONTACTS', '0')),
             self::number('MAUTIC_MASK_PER_GROUP', MauticEnvironment::get('MAUTIC_MASK_PER_GROUP', '5')),
             preg_split('/\R/', $canaries, -1, PREG_SPLIT_NO_EMPTY),
+            match ($uploads = MauticEnvironment::get('MAUTIC_MASK_UPLOADS', '0')) {
+                '0' => false,
+                '1' => true,
+                default => throw new Stop("MAUTIC_MASK_UPLOADS must be 1 or 0, not '{$uploads}'", Stop::WRONG_SETTING),
+            },
         );
     }
 
@@ -50,6 +56,9 @@ final class MaskSettings
         if (!is_array($canaries) || $canaries !== array_filter($canaries, is_string(...))) {
             throw new Stop('canaries must be a list of texts', Stop::WRONG_SETTING);
         }
+        if (!is_bool($given['uploads'] ?? false)) {
+            throw new Stop('uploads must be true or false', Stop::WRONG_SETTING);
+        }
 
         return new self(
             self::key(self::text($given, 'key'), 'key'),
@@ -58,6 +67,7 @@ final class MaskSettings
             self::number('contacts', (string) json_encode($given['contacts'] ?? 0)),
             self::number('per_group', (string) json_encode($given['per_group'] ?? 5)),
             array_values($canaries),
+            $given['uploads'] ?? false,
         );
     }
 

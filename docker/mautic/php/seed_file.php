@@ -5,7 +5,7 @@ declare(strict_types=1);
 require_once '/opt/mautic/waiting.php';
 
 /**
- * A seed: SQL, a statement a line, compressed (gzip) and encrypted as it comes.
+ * A seed: SQL, a statement a line, or a tar of uploads; compressed (gzip) and encrypted as it comes.
  *
  *   MAGIC, 24 bytes of libsodium's secretstream header, then frames of 16,384 bytes and a tag of 17 each
  *   (XChaCha20-Poly1305); the last one, which may be shorter, says that it is the last
@@ -42,7 +42,7 @@ final class SeedFile
         $this->encrypt(deflate_add($this->deflate, $text, ZLIB_NO_FLUSH));
     }
 
-    /** @return array{sql_sha256: string, file_sha256: string, bytes: int} */
+    /** @return array{sha256: string, file_sha256: string, bytes: int} the first of what was written, the others of the file */
     public function finish(): array
     {
         $this->encrypt(deflate_add($this->deflate, '', ZLIB_FINISH));
@@ -51,7 +51,7 @@ final class SeedFile
             throw self::unwritable();
         }
 
-        return ['sql_sha256' => hash_final($this->text), 'file_sha256' => hash_final($this->bytes), 'bytes' => $this->size];
+        return ['sha256' => hash_final($this->text), 'file_sha256' => hash_final($this->bytes), 'bytes' => $this->size];
     }
 
     /**
@@ -80,7 +80,7 @@ final class SeedFile
      * @param resource $file
      * @param int|null $bytes how many the seed has, where whoever sends it may be unable to end the file
      *
-     * @return Generator<string> SQL; what has come is right, but it is a whole seed only with the last part
+     * @return Generator<string> what is in it; what has come is right, but it is a whole seed only with the last part
      */
     public static function read($file, #[SensitiveParameter] string $key, ?int $bytes = null): Generator
     {

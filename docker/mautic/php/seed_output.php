@@ -7,8 +7,16 @@ require_once '/opt/mautic/seed_file.php';
 /** Where a seed and its manifest go. */
 interface SeedOutput
 {
-    /** @return resource */
-    public function open();
+    /** The parts of a seed, in the order in which they are written. */
+    public const SQL = 'seed.sql.gz.enc';
+    public const UPLOADS = 'uploads.tar.enc';
+
+    /**
+     * Begins a part; the one before is whole.
+     *
+     * @return resource
+     */
+    public function open(string $name);
 
     /**
      * The seed is whole.
@@ -21,14 +29,13 @@ interface SeedOutput
     public function discard(): void;
 }
 
-/** A folder: the seed has its name once it is whole; the manifest comes last. */
+/** A folder: each part has its name once all are whole; the manifest comes last. */
 final class SeedFolder implements SeedOutput
 {
-    public const NAME = 'seed.sql.gz.enc';
     private const MANIFEST = 'manifest.json';
 
-    /** @var resource|null */
-    private $file;
+    /** @var array<string, resource> by their names */
+    private array $files = [];
 
     public function __construct(private readonly string $folder)
     {
@@ -38,24 +45,26 @@ final class SeedFolder implements SeedOutput
         }
     }
 
-    public function open()
+    public function open(string $name)
     {
         // What a run that was killed has left is written over; what another is writing is not.
-        $file = @fopen($this->unfinished(), 'cb') ?: throw new Stop("{$this->unfinished()} cannot be made: ".(error_get_last()['message'] ?? ''), Stop::FAILED);
+        $file = @fopen($this->unfinished($name), 'cb') ?: throw new Stop("{$this->unfinished($name)} cannot be made: ".(error_get_last()['message'] ?? ''), Stop::FAILED);
         if (!flock($file, LOCK_EX | LOCK_NB)) {
-            throw new Stop("{$this->unfinished()} is being written by another run", Stop::FAILED);
+            throw new Stop("{$this->unfinished($name)} is being written by another run", Stop::FAILED);
         }
         ftruncate($file, 0);
 
-        return $this->file = $file;
+        return $this->files[$name] = $file;
     }
 
     public function finish(array $manifest): void
     {
-        if (!fsync($this->file) || !fclose($this->file) || !rename($this->unfinished(), "{$this->folder}/".self::NAME)) {
-            throw new Stop("{$this->folder}/".self::NAME.' cannot be written', Stop::FAILED);
+        foreach ($this->files as $name => $file) {
+            if (!fsync($file) || !fclose($file) || !rename($this->unfinished($name), "{$this->folder}/{$name}")) {
+                throw new Stop("{$this->folder}/{$name} cannot be written", Stop::FAILED);
+            }
         }
-        $this->file = null;
+        $this->files = [];
         $text = json_encode($manifest, JSON_THROW_ON_ERROR | JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES)."\n";
         $unfinished = "{$this->folder}/.".self::MANIFEST;
         if (strlen($text) !== @file_put_contents($unfinished, $text) || !rename($unfinished, "{$this->folder}/".self::MANIFEST)) {
@@ -65,23 +74,26 @@ final class SeedFolder implements SeedOutput
 
     public function discard(): void
     {
-        if (null !== $this->file) {
-            fclose($this->file);
-            unlink($this->unfinished());
-            $this->file = null;
+        foreach ($this->files as $name => $file) {
+            fclose($file);
+            unlink($this->unfinished($name));
         }
+        $this->files = [];
     }
 
-    private function unfinished(): string
+    private function unfinished(string $name): string
     {
-        return "{$this->folder}/.".self::NAME.'.unfinished';
+        return "{$this->folder}/.{$name}.unfinished";
     }
 }
 
-/** Standard output, for whoever keeps the seed elsewhere; the manifest is the last line on stderr. */
+/**
+ * Standard output, for whoever keeps the seed elsewhere: one part behind the other, the manifest, which has
+ * their sizes, is the last line on stderr.
+ */
 final class SeedStream implements SeedOutput
 {
-    public function open()
+    public function open(string $name)
     {
         return STDOUT;
     }

@@ -61,6 +61,12 @@ final class Source
         $this->database->exec('ROLLBACK TO SAVEPOINT masking');
     }
 
+    /** Ends the snapshot: what is changed meanwhile is kept by the server for as long. */
+    public function end(): void
+    {
+        $this->database->exec('COMMIT');
+    }
+
     /**
      * Reads which tables there are, each column with its rule.
      *

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tasks.core.dump_manifest import Member
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.names import names, slug
 from tasks.core.rehearsal import (
@@ -25,7 +26,7 @@ from tasks.core.rehearsal import (
 )
 from tasks.core.seeds import Seed
 
-SEED = Seed("20261127t071205", "prod", "5.1.0", "all", 21928, 10, "ab", "cd", "{}")
+SEED = Seed("20261127t071205", "prod", "5.1.0", "all", 21928, Member(10, "ab"), "cd", "{}")
 DONE = MigrationResult("Version1", "done", 1.25, 0.01, "users", 0.75, "leads", ("leads",), "")
 FAILED = replace(DONE, migration="Version2", outcome="failed", error="Table 'x' | y is not there")
 PAGE = CheckResult("page", "/s/reports", 0.5, "answers 500")

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from tasks.core.dump_manifest import Member
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.seeds import (
+    DATA,
+    UPLOADS,
     Seed,
     abandoned,
     check_id,
@@ -30,6 +33,10 @@ PROGRAM = {
     "file_sha256": "ab" * 32,
     "rules_sha256": "cd" * 32,
 }
+UPLOADED = {
+    **{"files": 3, "content_bytes": 1_900_000, "tar_sha256": "12" * 32},
+    **{"bytes": 2_000_000, "file_sha256": "34" * 32},
+}
 
 
 def seed(id_: str, source: str = "prod") -> Seed:
@@ -39,9 +46,24 @@ def seed(id_: str, source: str = "prod") -> Seed:
 def test_a_manifest_says_what_a_seed_is() -> None:
     found = seed(ID)
     assert (found.id, found.source, found.mautic) == (ID, "prod", "7.0.0")
-    assert (found.contacts, found.rows, found.size) == ("all", 10_020, 1_000)
+    assert (found.contacts, found.rows, found.sealed.bytes) == ("all", 10_020, 1_000)
     assert found.made_at == MADE
     assert found.as_dict()["made_at"] == "2026-11-27T07:12:05+00:00"
+
+
+def test_a_seed_of_before_uploads_says_that_it_has_none() -> None:
+    found = seed(ID)
+    assert found.title == f"seed {ID} of prod (10,020 rows, masked; no uploads)"
+    assert (list(found.parts), found.as_dict()["uploads"]) == ([DATA], None)
+
+
+def test_a_seed_s_uploads_are_a_part_of_their_own() -> None:
+    text = complete_manifest(json.dumps({**PROGRAM, "uploads": UPLOADED}), ID, "prod")
+    found = read_manifest(text, ID)
+    assert found.title == f"seed {ID} of prod (10,020 rows, masked; 3 uploads, 2.0 MB)"
+    assert found.parts == {DATA: found.sealed, UPLOADS: Member(2_000_000, "34" * 32)}
+    assert found.as_dict()["uploads"] == {"files": 3, "bytes": 2_000_000}
+    assert found.without_uploads().parts == {DATA: found.sealed}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +74,10 @@ def test_a_manifest_says_what_a_seed_is() -> None:
         {"rows": []},
         {"rows": {"leads": "many"}},
         {"bytes": None},
+        {"file_sha256": "short"},
+        {"uploads": None},
+        {"uploads": {**UPLOADED, "files": "many"}},
+        {"uploads": {**UPLOADED, "file_sha256": None}},
     ],
 )
 def test_a_manifest_of_something_else_is_refused(change: dict[str, Any]) -> None:

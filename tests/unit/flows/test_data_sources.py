@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +18,8 @@ from tasks.core.environment import Owner
 from tasks.core.errors import InputError, SuiteError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
-from tasks.core.seeds import DATA, complete_manifest, new_id, read_manifest
-from tasks.flows.data import Place, SeedSource, plant
+from tasks.core.seeds import DATA, UPLOADS, complete_manifest, new_id, read_manifest
+from tasks.flows.data import Place, SeedSource, mask, plant
 
 KEY = "ab" * 32
 CONTENT = [b"one" * 100_000, b"two"]
@@ -33,11 +33,13 @@ class Container:
     Attributes:
         asked: the commands, with all that they were sent.
         status: the exit status of the next one.
+        says: what it says if that is not 0.
     """
 
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[str, ...], bytes]] = []
         self.status = 0
+        self.says = "sow: the seed is damaged, cut off, or of another key"
 
     def pipe(
         self,
@@ -51,7 +53,7 @@ class Container:
     ) -> int:
         self.asked.append((tuple(words), b"".join(source)))
         if self.status:
-            on_line("sow: the seed is damaged, cut off, or of another key")
+            on_line(self.says)
         return self.status
 
     def admin_password(self, names: Names) -> str:
@@ -69,9 +71,25 @@ def place(container: Container) -> Place:
     return Place(owner, NAMES, container, cast("Any", None))
 
 
+PICTURES = b"a sealed tar of pictures"
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> SeedSource:
-    store = SeedFolder(tmp_path)
+    """A seed with uploads."""
+    found = bare(tmp_path)
+    found.store.write(ID, UPLOADS, [PICTURES])
+    manifest = json.loads(found.seed.manifest)
+    manifest["uploads"] = {
+        **{"files": 2, "content_bytes": 9, "tar_sha256": "ef" * 32},
+        **{"bytes": len(PICTURES), "file_sha256": hashlib.sha256(PICTURES).hexdigest()},
+    }
+    return replace(found, seed=read_manifest(json.dumps(manifest), ID))
+
+
+def bare(folder: Path) -> SeedSource:
+    """Keep a seed without uploads."""
+    store = SeedFolder(folder)
     store.write(ID, DATA, CONTENT)
     whole = b"".join(CONTENT)
     program = {
@@ -93,26 +111,46 @@ def test_a_seed_goes_to_the_program_behind_a_line_that_says_how_to_read_it(
 ) -> None:
     source.check(console)
     source.put(place, console)
-    ((words, sent),) = container.asked
+    (words, sent), (then, files) = container.asked
     assert words == ("mautic", "database", "sow")
     line, _, content = sent.partition(b"\n")
     assert content == b"".join(CONTENT)
     given = json.loads(line)
     assert (given["key"], given["bytes"]) == (KEY, len(content))
     assert given["admin"]["password"] == "the administrator's"
-    assert KEY not in " ".join(words)
-    assert not source.has_uploads
+    assert KEY not in " ".join((*words, *then))
+    assert source.has_uploads
     assert ID in source.title
+    # The database comes first: cut off between the two, the same load brings both again.
+    assert then == ("mautic", "uploads", "sow")
+    line, _, content = files.partition(b"\n")
+    assert content == PICTURES
+    assert json.loads(line) == {"key": KEY, "bytes": len(PICTURES), "sha256": "ef" * 32}
 
 
-def test_a_seed_that_was_changed_is_noticed_before_anything_is_sent(
-    source: SeedSource, container: Container, console: Console
+def test_a_seed_of_before_uploads_leaves_those_of_the_branch(
+    tmp_path: Path, place: Place, container: Container, console: Console
 ) -> None:
-    source.store.write(ID, DATA, [b"other"])
+    source = bare(tmp_path)
+    source.check(console)
+    source.put(place, console)
+    source.put_uploads(place, console)
+    assert [words for words, _ in container.asked] == [("mautic", "database", "sow")]
+    assert not source.has_uploads
+    assert "no uploads" in source.title
+
+
+@pytest.mark.parametrize("part", [DATA, UPLOADS])
+def test_a_seed_that_was_changed_is_noticed_before_anything_is_sent(
+    source: SeedSource, tmp_path: Path, container: Container, console: Console, part: str
+) -> None:
+    path = tmp_path / ID / part
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(UnreadableError, match=f"seed {ID} is not what its manifest says"):
         source.check(console)
-    source.store.remove(ID, [DATA])
-    with pytest.raises(InputError, match=f"of seed {ID}"):
+    path.unlink()
+    with pytest.raises(InputError, match=f"has no {part} of seed {ID}"):
         source.check(console)
     assert container.asked == []
 
@@ -123,6 +161,22 @@ def test_the_programs_own_words_are_the_error(
     container.status = 1
     with pytest.raises(SuiteError, match="the seed is damaged, cut off, or of another key"):
         source.put(place, console)
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (64, "uploads: say dump, load BYTES SHA256, or reset"),
+        (78, "mask: stdin must be a line of JSON, an object with key, salt, rules"),
+    ],
+)
+def test_an_image_from_before_uploads_of_seeds_is_to_be_deployed_anew(
+    place: Place, container: Container, status: int, says: str
+) -> None:
+    container.status, container.says = status, says
+    with pytest.raises(SuiteError) as raised:
+        mask(place, b"{}", print, print)
+    assert "deploy it anew" in str(raised.value.hint)
 
 
 @dataclass

@@ -41,6 +41,9 @@ class Bringer:
     def plant(self, plan: DeployPlan) -> None:
         self.deployer.note(f"plant {plan.data.choice}")
 
+    def upload(self, plan: DeployPlan) -> None:
+        self.deployer.note(f"upload of {plan.data.choice}")
+
     def fill(self, plan: DeployPlan) -> None:
         self.deployer.note(f"fill with {plan.data.choice}")
 
@@ -85,7 +88,8 @@ def test_what_the_migration_clones_is_loaded_before_and_not_put_in_once_more(
 ) -> None:
     deployer = FakeDeployer(plan=replace(SEEDED, clones=True))
     deploy(deployer, tmp_path)
-    planted = [*BEGUN, "plant seed:1", "apply", *SMOKE, "finish", "unlock"]
+    upload = "upload of seed:1"
+    planted = [*BEGUN, "plant seed:1", "apply", upload, *SMOKE, "finish", "unlock"]
     assert deployer.seen == planted
     deploy(deployer, tmp_path)
     assert deployer.seen[len(planted) :] == [*PLANNED, *SMOKE, "finish", "unlock"]
@@ -97,6 +101,19 @@ def test_a_choice_whose_seed_cannot_be_loaded_is_remembered_all_the_same(tmp_pat
     with pytest.raises(SuiteError, match="was not deployed: the connection broke off"):
         deploy(deployer, tmp_path)
     assert deployer.seen == [*BEGUN, "plant seed:1", *BACK, "unlock"]
+
+
+def test_uploads_of_a_planted_seed_that_were_cut_off_come_with_the_next_deploy(
+    tmp_path: Path,
+) -> None:
+    upload, cut_off = "upload of seed:1", SuiteError("the connection broke off")
+    deployer = FakeDeployer(plan=replace(SEEDED, clones=True), fails={upload: [cut_off]})
+    with pytest.raises(SuiteError, match="was not deployed: the connection broke off"):
+        deploy(deployer, tmp_path)
+    assert "finish" not in deployer.seen
+    deployer.fails.clear()
+    deploy(deployer, tmp_path)
+    assert deployer.seen.count(upload) == 2
 
 
 def test_a_first_deploy_is_remembered_after_its_site_has_answered(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from tasks.core.dump_manifest import Member
 from tasks.core.environment import Owner
 from tasks.core.errors import RefusedError, SuiteError, UnfitError, UnreadableError
 from tasks.core.names import Names
@@ -25,7 +26,7 @@ from tasks.flows.rehearse import (
 )
 from tests.support.fakes import ME, NAMES, REQUEST, FakeDeployer, a_console
 
-SEED = Seed("20261127t071205", "prod", "5.1.0", "all", 21928, 10, "ab", "cd", "{}")
+SEED = Seed("20261127t071205", "prod", "5.1.0", "all", 21928, Member(10, "ab"), "cd", "{}")
 PLAN = RehearsalPlan(
     "feature/x", replace(NAMES, branch=environment_branch("x")), "7.2", SEED, False
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from tasks.adapters.seed_store import SeedFolder
 from tasks.core.errors import InputError, SuiteError
-from tasks.core.seeds import DATA, MANIFEST
+from tasks.core.seeds import DATA, MANIFEST, UPLOADS
 from tasks.flows.seeds import (
     SeedOrder,
     find_seeds,
@@ -26,6 +28,12 @@ from tasks.flows.seeds import (
 NOW = datetime(2026, 11, 27, 7, 12, 5, tzinfo=UTC)
 ORDER = SeedOrder("prod", "ab" * 32, {"plugins": ["AcmeBundle"]}, contacts=50)
 BYTES = [b"one", b"two"]
+UPLOADED = {
+    **{"files": 2, "content_bytes": 9, "tar_sha256": "12" * 32},
+    **{"bytes": 2, "file_sha256": hashlib.sha256(b"wo").hexdigest()},
+}
+"""What a manifest says of the uploads, of which ``BYTES`` has the last two."""
+OF_THEM = {"bytes": 4, "file_sha256": hashlib.sha256(b"onet").hexdigest(), "uploads": UPLOADED}
 
 
 class Program:
@@ -79,7 +87,10 @@ def test_a_seed_is_kept_with_its_manifest(store: SeedFolder) -> None:
     assert make(store, program) == ["mask: 25 rows so far", "mask: done"]
     (asked,) = program.asked
     assert asked.endswith(b"}\n")
-    assert json.loads(asked) == {"key": ORDER.key, "rules": dict(ORDER.rules), "contacts": 50}
+    given = {"key": ORDER.key, "rules": dict(ORDER.rules), "contacts": 50}
+    assert json.loads(asked) == {**given, "uploads": True}
+    # What an image from before uploads understands.
+    assert json.loads(replace(ORDER, uploads=False).line()) == given
     (seed,) = find_seeds(store).whole
     assert (seed.source, seed.contacts, seed.rows) == ("prod", "50", 50)
     assert b"".join(store.read(seed.id, DATA)) == b"onetwo"
@@ -94,12 +105,25 @@ def test_a_seed_is_kept_with_its_manifest(store: SeedFolder) -> None:
         Program(file_sha256="00" * 32),
         Program(format="mautic-seed 9"),
         Program(rows=None),
+        Program(**{**OF_THEM, "bytes": 3}),
+        Program(**{**OF_THEM, "uploads": {**UPLOADED, "bytes": 1}}),
+        Program(**{**OF_THEM, "uploads": {**UPLOADED, "file_sha256": "00" * 32}}),
+        Program(uploads=UPLOADED),
+        Program(bytes=4, file_sha256=OF_THEM["file_sha256"]),
     ],
 )
 def test_a_seed_that_fails_leaves_nothing(store: SeedFolder, program: Program) -> None:
     with pytest.raises((SuiteError, KeyboardInterrupt)):
         make(store, program)
     assert store.parts() == {}
+
+
+def test_uploads_are_kept_beside_the_data_behind_which_they_came(store: SeedFolder) -> None:
+    make(store, Program(**OF_THEM))
+    (seed,) = (kept := find_seeds(store)).whole
+    assert b"".join(store.read(seed.id, DATA)) == b"onet"
+    assert b"".join(store.read(seed.id, UPLOADS)) == b"wo"
+    assert re.search("2 uploads", kept.rows()[0][-1])
 
 
 def test_a_program_that_ends_in_silence_has_made_no_seed(store: SeedFolder) -> None:
@@ -132,12 +156,15 @@ def test_what_is_no_whole_seed_is_told_apart(store: SeedFolder) -> None:
 
 def test_a_sweep_takes_what_is_over_and_leaves_the_newest(store: SeedFolder) -> None:
     for days in (90, 40, 1):
-        make(store, now=NOW - timedelta(days=days))
+        make(store, Program(**OF_THEM), now=NOW - timedelta(days=days))
+    store.write("20261119t000000", UPLOADS, [b"of a sweep that was killed"])
     store.write("20261120t000000", DATA, [b"of a run that was killed"])
     store.write("20261127t071000", DATA, [b"of a run that goes on"])
     store.write("somebody-elses", "notes", [b"x"])
     sweep = plan_seed_sweep(find_seeds(store), timedelta(days=30), NOW)
-    assert list(sweep.gone) == ["20260829t071205", "20261018t071205", "20261120t000000"]
+    assert list(sweep.gone) == [
+        *("20260829t071205", "20261018t071205", "20261119t000000", "20261120t000000")
+    ]
     assert [step.subject for step in sweep.steps] == [f"seed {id_}" for id_ in sweep.gone]
     run_seed_sweep(store, sweep)
     assert set(store.parts()) == {"20261126t071205", "20261127t071000", "somebody-elses"}
