@@ -10,7 +10,7 @@ from nacl import bindings as sodium
 KEY = "0f" * 32
 OPENING = (
     "SET NAMES utf8mb4;",
-    "SET SESSION foreign_key_checks = 0, unique_checks = 0, time_zone = '+00:00', "
+    "SET SESSION foreign_key_checks = 0, time_zone = '+00:00', "
     "sql_mode = 'NO_AUTO_VALUE_ON_ZERO';",
 )
 FRAME_BYTES = 16_384

@@ -7,8 +7,11 @@ require_once '/opt/mautic/source.php';
 /** The rows of one table as SQL: INSERT statements of many rows, one in a line. */
 final class Inserts
 {
-    /** For a session that loads: tables come in no order, rows are as the source has them. */
-    public const OPENING = "SET NAMES utf8mb4;\nSET SESSION foreign_key_checks = 0, unique_checks = 0, time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO';\n";
+    /**
+     * For a session that loads: tables come in no order, rows are as the source has them. Unique keys are checked:
+     * without that MariaDB sorts all keys of a table in files below its tmpdir, and fails where that is small.
+     */
+    public const OPENING = "SET NAMES utf8mb4;\nSET SESSION foreign_key_checks = 0, time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO';\n";
     private const STATEMENT_BYTES = 262_144;
     private const ESCAPED = ['\\' => '\\\\', "'" => "\\'", "\n" => '\\n', "\r" => '\\r', "\0" => '\\0', "\x1a" => '\\Z'];
 

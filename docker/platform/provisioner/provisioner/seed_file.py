@@ -22,7 +22,7 @@ DAMAGED = "the seed is damaged, cut off, or of another key"
 _ALLOWED = re.compile(rb"(?:CREATE TABLE|INSERT INTO) `(?:[^`]|``)+` \(")
 _OPENING = (
     b"SET NAMES utf8mb4;",
-    b"SET SESSION foreign_key_checks = 0, unique_checks = 0, time_zone = '+00:00', "
+    b"SET SESSION foreign_key_checks = 0, time_zone = '+00:00', "
     b"sql_mode = 'NO_AUTO_VALUE_ON_ZERO';",
 )
 
