@@ -986,6 +986,32 @@ def test_a_snapshot_brings_back_rows_tables_and_keys(work: Branch) -> None:
     assert work.server.ask("SELECT DISTINCT subject FROM emails", work.name) == [("changed",)]
 
 
+def test_a_copy_of_large_tables_has_all_their_keys(work: Branch) -> None:
+    for table, keys in (
+        ("large", "PRIMARY KEY (id), UNIQUE KEY u (a), KEY b (b), KEY c (c, a)"),
+        # Its rows cannot do without this key.
+        ("numbered", "KEY id (id), KEY b (b)"),
+    ):
+        parent = f"CONSTRAINT of_{table} FOREIGN KEY (c) REFERENCES leads (id) ON DELETE CASCADE"
+        for statement in (
+            f"CREATE TABLE {table} (id INT NOT NULL AUTO_INCREMENT, a INT NOT NULL,"
+            f" b VARCHAR(200), c BIGINT UNSIGNED, {keys}, {parent})",
+            f"INSERT INTO {table} (a, b, c) SELECT seq, RPAD(seq, 150, 'x'), 1 FROM seq_1_to_40000",  # noqa: S608
+            f"ANALYZE TABLE {table}",
+        ):
+            work.server.ask(statement, work.name)
+    tables = [row[0] for row in work.server.ask("SHOW TABLES", work.name)]
+
+    def definitions() -> list[tuple[Any, ...]]:
+        return [work.server.ask(f"SHOW CREATE TABLE `{each}`", work.name)[0] for each in tables]
+
+    before = (definitions(), state(work.server, work.name))
+    for verb in ("snapshot", "restore"):
+        status, said = work.run("", "database", verb)
+        assert status == 0, said
+    assert (definitions(), state(work.server, work.name)) == before
+
+
 def test_the_snapshot_from_before_migrations_that_failed_half_way_stays(work: Branch) -> None:
     """Twice they fail half way, by a column that is in the way; then they are undone."""
     before = state(work.server, work.name)

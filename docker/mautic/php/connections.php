@@ -43,29 +43,37 @@ final class Connections
      *
      * Whatever ends it early ends the statements that are under way as well.
      *
-     * @param list<string> $statements begun in this order
-     * @param PDO          $server     a connection of the same user
+     * @param list<non-empty-list<string>> $tables statements, by table; the tables are begun in this order, and
+     *                                             what one table gets runs one after the other
+     * @param PDO                          $server a connection of the same user
      *
      * @throws Stop when one of them fails, or when a signal has asked for it
      */
-    public function run(array $statements, PDO $server): void
+    public function run(array $tables, PDO $server): void
     {
-        $all = count($statements);
+        $all = count($tables);
         $idle = $this->links;
+        $next = [];
         $reported = microtime(true);
         try {
-            while ([] !== $statements || count($idle) < count($this->links)) {
-                while ([] !== $statements && null !== $link = array_pop($idle)) {
-                    $link->query(array_shift($statements), MYSQLI_ASYNC);
+            while ([] !== $tables || count($idle) < count($this->links)) {
+                while ([] !== $tables && null !== $link = array_pop($idle)) {
+                    $next[$link->thread_id] = array_shift($tables);
+                    $link->query(array_shift($next[$link->thread_id]), MYSQLI_ASYNC);
                 }
                 foreach ($this->ready(array_diff_key($this->links, $idle)) as $link) {
                     $link->reap_async_query();
-                    $idle[$link->thread_id] = $link;
+                    $number = $link->thread_id;
+                    if ([] === $next[$number]) {
+                        $idle[$number] = $link;
+                    } else {
+                        $link->query(array_shift($next[$number]), MYSQLI_ASYNC);
+                    }
                 }
                 $this->waiting->breakOnSignal();
                 if (microtime(true) - $reported >= self::REPORT_SECONDS) {
                     $reported = microtime(true);
-                    $this->waiting->say(sprintf('%d of %d tables are begun', $all - count($statements), $all));
+                    $this->waiting->say(sprintf('%d of %d tables are begun', $all - count($tables), $all));
                 }
             }
         } catch (mysqli_sql_exception $e) {
