@@ -18,7 +18,7 @@ _NAME = r"^[a-z][a-z0-9-]{0,19}$"
 _PROJECT = rf"^[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}$"
 _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
-_DURATION = r"^[1-9][0-9]*[hdw]$"
+_DURATION = r"^[1-9][0-9]{0,3}[hdw]$"
 _WORD = r"^\S+$"
 _VERSION = r"^[0-9]+\.[0-9]+$"
 _RELEASE = r"^[a-z]+$"
@@ -72,7 +72,7 @@ PATTERNS = {
     SPAN: "must be hours, days and a time zone: 20:00-07:00 Mon-Fri Europe/Berlin",
     POLICY: "must be a tag's pattern, alone, with its number or with its time: v*, "
     "v* newest 20, v* for 90d",
-    _DURATION: "must be a number of hours, days or weeks: 12h, 7d, 2w",
+    _DURATION: "must be a number of hours, days or weeks, at most 9999: 12h, 7d, 2w",
     _WORD: "must be one word",
     _VERSION: "must be a version: 8.4",
     _IMAGE: "must be an image reference, its path in small letters: host/path:tag",

@@ -57,11 +57,14 @@ def new_dump(path: Path) -> Iterator[DumpWriter]:
     """Write a dump, of mode 0600; it has its name once it is whole.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: there is no such folder, or something that is no file has this name.
         SuiteError: it cannot be written.
     """
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is no folder")
+    # A device would be replaced by the dump.
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file: a dump is not written over it")
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

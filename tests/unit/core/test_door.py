@@ -72,6 +72,6 @@ def test_a_user_pool_asks_at_amazon_s_domain_or_its_own() -> None:
 
 def test_a_duration_has_a_number_and_a_unit() -> None:
     assert [hours_of(each) for each in ("12h", "7d", "2w")] == [12, 168, 336]
-    for wrong in ("", "0d", "7", "7 d", "7m", "-1d"):
+    for wrong in ("", "0d", "7", "7 d", "7m", "-1d", "10000h"):
         with pytest.raises(InputError, match="12h, 7d, 2w"):
             hours_of(wrong)

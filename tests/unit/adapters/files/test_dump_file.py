@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,3 +66,15 @@ def test_what_is_no_dump_is_refused(tmp_path: Path) -> None:
         take(b"alone")
     with pytest.raises(UnreadableError):
         DumpFile(path).manifest()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_dump_replaces_nothing_that_is_no_file(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "there"
+    make(path)
+    with pytest.raises(InputError, match="is no file"), new_dump(path):
+        pytest.fail("it is written")
+    assert [each.name for each in tmp_path.iterdir()] == ["there"]
+    assert not path.is_file()
