@@ -72,7 +72,7 @@ PATTERNS = {
     SPAN: "must be hours, days and a time zone: 20:00-07:00 Mon-Fri Europe/Berlin",
     POLICY: "must be a tag's pattern, alone, with its number or with its time: v*, "
     "v* newest 20, v* for 90d",
-    _DURATION: "must be a number of hours, days or weeks, at most 9999: 12h, 7d, 2w",
+    _DURATION: "must be 1 to 9999 hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
     _VERSION: "must be a version: 8.4",
     _IMAGE: "must be an image reference, its path in small letters: host/path:tag",

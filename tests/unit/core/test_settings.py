@@ -194,7 +194,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     (
         local(idle="90 minutes"),
-        "environments.local.idle in 1.yaml: must be a number of hours, days or weeks, at most 9999: 12h, 7d, 2w",
+        "environments.local.idle in 1.yaml: must be 1 to 9999 hours, days or weeks: 12h, 7d, 2w",
         None,
     ),
     # impossible values
@@ -264,7 +264,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     ),
     (
         local(ttl="forever"),
-        "environments.local.ttl in 1.yaml: must be a number of hours, days or weeks, at most 9999: 12h, 7d, 2w",
+        "environments.local.ttl in 1.yaml: must be 1 to 9999 hours, days or weeks: 12h, 7d, 2w",
         None,
     ),
     (

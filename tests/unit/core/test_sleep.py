@@ -34,8 +34,8 @@ def test_when_a_pin_ends(until: str, lasting: str, end: str) -> None:
         ("2026-01-09", "", "is over"),
         ("tomorrow", "", "must be a day"),
         ("2026-02-30", "", "must be a day"),
-        ("", "14 days", "must be a number of hours"),
-        ("", "0d", "must be a number of hours"),
+        ("", "14 days", "must be 1 to 9999 hours"),
+        ("", "0d", "must be 1 to 9999 hours"),
     ],
 )
 def test_what_ends_no_pin_is_told(until: str, lasting: str, told: str) -> None:
