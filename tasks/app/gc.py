@@ -82,7 +82,7 @@ class Sweep:
                 sweep,
                 self._target.remover,
                 self._target.inspector,
-                lambda branch: wiring.settled(self._session, self._names_of(branch)),
+                self._names_of,
                 me=this_run("cleanup"),
                 console=self._session.console,
                 root=ROOT,
@@ -98,7 +98,7 @@ class Sweep:
             run_due(
                 sweep.due,
                 self._target.sleeper,
-                lambda branch: wiring.settled(self._session, self._names_of(branch)),
+                self._names_of,
                 me=this_run("sleep"),
                 console=self._session.console,
                 now=self.now,
@@ -108,7 +108,8 @@ class Sweep:
         return None
 
     def _names_of(self, branch: str) -> Names:
-        return self._session.names_in(self._environment, branch)
+        """Return the names that a branch's environment bears."""
+        return wiring.settled(self._session, self._session.names_in(self._environment, branch))
 
     # -- images -----------------------------------------------------------------------------------
 

@@ -98,10 +98,7 @@ def find(session: Session, env: str, branch: str | None) -> SleepTask:
         env: what ``--env`` said.
         branch: what ``--branch`` said, or None when it was not given.
     """
-    names = wiring.settled(session, session.names(env, branch))
-    target = wiring.target(session, names.environment)
-    place = Sleeping(owner_of(names, session.git.repository()), names, target.sleeper)
-    return SleepTask(session, place, target.deployer, now())
+    return _find(session, session.names(env, branch))
 
 
 def find_to_sleep(session: Session, env: str, branch: str | None) -> SleepTask:
@@ -113,7 +110,14 @@ def find_to_sleep(session: Session, env: str, branch: str | None) -> SleepTask:
     names = session.names(env, branch)
     protected = session.settings.environment(names.environment).protected
     sleep.refuse_protected(names, protected=protected)
-    return find(session, env, branch)
+    return _find(session, names)
+
+
+def _find(session: Session, names: Names) -> SleepTask:
+    names = wiring.settled(session, names)
+    target = wiring.target(session, names.environment)
+    place = Sleeping(owner_of(names, session.git.repository()), names, target.sleeper)
+    return SleepTask(session, place, target.deployer, now())
 
 
 def be_used(
