@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from tasks.core.plan import Step
 from tasks.core.rehearsal import is_rehearsal
 from tasks.core.repository import is_same
 from tasks.core.sleep_hours import NEVER, SleepRule
+from tasks.flows.at_once import PrefixedConsole, run_on_each
 from tasks.flows.cleanup import plan_cleanup, run_cleanup
-from tasks.flows.prefixed_console import PrefixedConsole
 from tasks.flows.sleep import DueSleep, find_due
 from tasks.flows.target import EnvironmentSummary, Inspector, RemovalPlan, Remover, owner_of
 from tasks.flows.views import since
@@ -304,9 +304,17 @@ def run_sweep(
     Raises:
         SuiteError: some could not be removed; the message names them.
     """
-    if sweep.stale:
-        clean_ups = _CleanUps(remover, inspector, names_of, me, root)
-        _remove_stale(sweep.stale, clean_ups, remover.parallel_removals, console)
+    if not sweep.stale:
+        return
+    clean_ups = _CleanUps(remover, inspector, names_of, me, root)
+    run_on_each(
+        [(item.summary.title, partial(clean_ups.run, item)) for item in sweep.stale],
+        remover.parallel_removals,
+        console,
+        title=f"remove {len(sweep.stale)} environments",
+        done="removed",
+        outcome="removed",
+    )
 
 
 @dataclass(frozen=True)
@@ -319,8 +327,11 @@ class _CleanUps:
     me: Holder
     root: Path
 
-    def run(self, item: StaleEnvironment, activity: Activity) -> int:
-        """Remove one environment; return the number of removed objects."""
+    def run(self, item: StaleEnvironment, activity: Activity) -> str:
+        """Remove one environment; return how many objects it was."""
+        return f"{self._remove(item, activity)} objects removed"
+
+    def _remove(self, item: StaleEnvironment, activity: Activity) -> int:
         if item.summary.state is State.MISNAMED:
             return self.remover.remove_misnamed(item.summary, activity.line)
         names = self.names_of(item.summary.branch)
@@ -339,45 +350,3 @@ class _CleanUps:
 
         console = PrefixedConsole(names.branch, activity)
         return run_cleanup(self.remover, plan, names, me=self.me, console=console)
-
-
-def _remove_stale(
-    stale: Sequence[StaleEnvironment], clean_ups: _CleanUps, at_once: int, console: Console
-) -> None:
-    """Remove environments in parallel, each independently of the others.
-
-    Raises:
-        SuiteError: some could not be removed; the message names them.
-    """
-    failed: dict[str, SuiteError] = {}
-    with console.work(f"remove {len(stale)} environments") as activity:
-        pool = ThreadPoolExecutor(at_once, thread_name_prefix="gc")
-        running = {pool.submit(clean_ups.run, item, activity): item for item in stale}
-
-        def tell(futures: Iterable[Future[int]]) -> None:
-            for future in as_completed(futures):
-                title = running[future].summary.title
-                try:
-                    activity.say(f"{title}: {future.result()} objects removed")
-                except SuiteError as error:
-                    failed[title] = error
-                    activity.say(f"{title}: {' '.join(error.lines())}")
-
-        try:
-            tell(running)
-        except KeyboardInterrupt:
-            # Running clean-ups are finished, no others are started.
-            under_way = [each for each in running if not each.done() and not each.cancel()]
-            titles = sorted(running[each].summary.title for each in under_way)
-            activity.say(f"interrupted; finishing {', '.join(titles) or 'nothing'}")
-            tell(under_way)
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-        activity.outcome = f"{len(stale) - len(failed)} removed"
-    if failed:
-        raise SuiteError(
-            f"{len(failed)} of {len(stale)} environments could not be removed: "
-            f"{', '.join(sorted(failed))}",
-            hint="run the same again: it goes on where this run stopped",
-        )

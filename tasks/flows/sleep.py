@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from tasks.adapters.terminal.console import Activity, Console
 from tasks.core.environment import Holder, Owner, State
-from tasks.core.errors import HeldError, InputError, RefusedError, SuiteError
+from tasks.core.errors import HeldError, InputError, RefusedError
 from tasks.core.names import Names
 from tasks.core.repository import is_same
 from tasks.core.sleep import Pinned, Rest, Sleep, refuse_sleep
 from tasks.core.sleep_hours import SleepRule
-from tasks.flows.prefixed_console import PrefixedConsole
+from tasks.flows.at_once import PrefixedConsole, run_on_each
 from tasks.flows.smoke import first_page
 from tasks.flows.target import Deployer, EnvironmentSummary, Sleeper, SleepPlan, owner_of
 
@@ -231,37 +231,29 @@ def run_due(
     Raises:
         SuiteError: some could not be; the message names them.
     """
-    failed = []
-    with console.work(f"put {len(due)} environments to sleep") as activity:
 
-        def sleep(item: DueSleep) -> bool:
-            names = names_of(item.summary.branch)
-            place = Sleeping(owner_of(names, item.summary.repository), names, sleeper)
-            mark = Sleep(now.isoformat(timespec="seconds"), me.owner, item.reason)
+    def sleep(item: DueSleep, activity: Activity) -> str:
+        names = names_of(item.summary.branch)
+        place = Sleeping(owner_of(names, item.summary.repository), names, sleeper)
+        mark = Sleep(now.isoformat(timespec="seconds"), me.owner, item.reason)
 
-            def plan() -> SleepPlan:
-                same = item.summary.rest.used_at
-                return plan_sleep(place, mark, now, lambda rest: rest.used_at == same)
+        def plan() -> SleepPlan:
+            same = item.summary.rest.used_at
+            return plan_sleep(place, mark, now, lambda rest: rest.used_at == same)
 
-            return put_to_sleep(place, plan, me=me, console=PrefixedConsole(names.branch, activity))
+        own = PrefixedConsole(names.branch, activity)
+        try:
+            became = "asleep" if put_to_sleep(place, plan, me=me, console=own) else "was asleep"
+        except (HeldError, RefusedError) as error:
+            # Somebody uses it, or has pinned it, since the plan was made.
+            return error.message
+        return f"{became} ({item.reason})"
 
-        with ThreadPoolExecutor(sleeper.parallel_sleeps, thread_name_prefix="sleep") as pool:
-            running = [(item, pool.submit(sleep, item)) for item in due]
-            for item, future in running:
-                title = item.summary.title
-                try:
-                    became = "asleep" if future.result() else "was asleep"
-                    activity.say(f"{title}: {became} ({item.reason})")
-                except (HeldError, RefusedError) as error:
-                    # Somebody uses it, or has pinned it, since the plan was made.
-                    activity.say(f"{title}: {error.message}")
-                except SuiteError as error:
-                    failed.append(title)
-                    activity.say(f"{title}: {' '.join(error.lines())}")
-        activity.outcome = f"{len(due) - len(failed)} asleep"
-    if failed:
-        raise SuiteError(
-            f"{len(failed)} of {len(due)} environments could not be put to sleep: "
-            f"{', '.join(sorted(failed))}",
-            hint="run the same again: it goes on where this run stopped",
-        )
+    run_on_each(
+        [(item.summary.title, partial(sleep, item)) for item in due],
+        sleeper.parallel_sleeps,
+        console,
+        title=f"put {len(due)} environments to sleep",
+        done="put to sleep",
+        outcome="asleep",
+    )
