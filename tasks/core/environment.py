@@ -121,6 +121,31 @@ class Release:
         return (self.mautic, self.nginx) == (other.mautic, other.nginx)
 
 
+CAUSE_MAX = 300
+"""Characters of a failure's cause that are remembered."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The last deploy of an environment, if it failed.
+
+    Attributes:
+        tag: the tag of the images that were to be deployed.
+        at: ISO 8601, UTC.
+        cause: why, in one line without secrets.
+    """
+
+    tag: str
+    at: str
+    cause: str
+
+    @classmethod
+    def of(cls, tag: str, at: str, cause: str) -> Self:
+        """Return a failure, with its cause cut to one line; arguments as the attributes."""
+        line = " ".join(cause.split())
+        return cls(tag, at, line if len(line) <= CAUSE_MAX else f"{line[: CAUSE_MAX - 1]}…")
+
+
 def _known_state(value: object) -> object:
     """Return a state that this version of the suite knows in place of one that it does not."""
     return value if value in list(State) or not isinstance(value, str) else State.DEPLOYING
@@ -137,6 +162,7 @@ class Record:
         history: the successful deployments, the newest last.
         data: what its database began with (``environment_data``), or an empty string if it is
             older than that choice.
+        failure: the last deploy, if it failed; None if it did not, or is older than that record.
     """
 
     state: Annotated[State, BeforeValidator(_known_state)]
@@ -144,6 +170,7 @@ class Record:
     expires_at: str = ""
     history: tuple[Release, ...] = ()
     data: str = ""
+    failure: Failure | None = None
 
     @property
     def current(self) -> Release | None:
@@ -158,7 +185,8 @@ class Record:
         history = self.history
         if history and history[-1].tag == release.tag and history[-1].same_images(release):
             history = history[:-1]
-        return replace(self, state=State.READY, history=(*history, release)[-HISTORY_MAX:])
+        history = (*history, release)[-HISTORY_MAX:]
+        return replace(self, state=State.READY, history=history, failure=None)
 
     def to_json(self) -> str:
         """Return the record as text for ``from_json``."""
@@ -175,7 +203,9 @@ class Record:
             UnreadableError: it is not what ``to_json`` writes, or a time in it is none.
         """
         record = parse(cls, text, "the record")
-        for moment in (record.expires_at, *(each.deployed_at for each in record.history)):
+        moments = [record.expires_at, *(each.deployed_at for each in record.history)]
+        moments += [record.failure.at] if record.failure else []
+        for moment in moments:
             if moment:
                 parse_moment(moment)
         return record

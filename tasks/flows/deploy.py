@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tasks.adapters.terminal.console import Console
-from tasks.core.environment import Holder
+from tasks.core.environment import Failure, Holder
 from tasks.core.errors import RefusedError, SuiteError, VanishedError
 from tasks.core.points import Point, told
 from tasks.flows.points import find_way_back, plan_rollback, with_migration
@@ -183,8 +183,11 @@ def _recover(
     """Save diagnostics, roll back, and return the error to raise."""
     names = plan.request.names
     console.error(error)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = root / "artifacts" / names.slug / stamp
+    now = datetime.now(UTC)
+    folder = root / "artifacts" / names.slug / now.strftime("%Y%m%dT%H%M%SZ")
+    failure = Failure.of(
+        plan.release.tag, now.isoformat(timespec="seconds"), console.redactor(error.message)
+    )
     try:
         with console.work("save the evidence") as activity:
             deployer.save_diagnostics(names, folder)
@@ -197,7 +200,7 @@ def _recover(
     became = "nothing was running before, so nothing was rolled back"
     try:
         point = _way_back(deployer, plan, console)
-        back = deployer.roll_back(plan, point)
+        back = deployer.roll_back(plan, point, failure)
         if back:
             became = f"rolled back to {back}, which is running again"
             became += f", with its data: {point.title}" if point else ""

@@ -21,7 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Activity
 from tasks.core import door
-from tasks.core.environment import Holder, Owner, Record, Release, State
+from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
 from tasks.core.errors import InputError, RefusedError
 from tasks.core.images.retention import ImageUse, names_in
@@ -361,11 +361,14 @@ class Deployer(Exclusive, Protocol[P]):
     def save_diagnostics(self, names: Names, folder: Path) -> None:
         """Write diagnostics of a failure into a folder, without secrets."""
 
-    def roll_back(self, plan: P, point: Point | None = None) -> str | None:
+    def roll_back(
+        self, plan: P, point: Point | None = None, failure: Failure | None = None
+    ) -> str | None:
         """Roll back to the last working release; return its tag, or None if there is none.
 
         Args:
             plan: what has failed.
+            failure: that it has, and why, to be recorded.
             point: the snapshot that is put in the place of the data before, while workers and crons
                 are held.
 
@@ -560,6 +563,7 @@ class EnvironmentSummary:
         problem: why it cannot be read, or an empty string.
         checkout: the checkout that deployed it last (``Release``); empty if that is unknown.
         pushed: whether its branch had been seen on the remote by then; None if that is unknown.
+        failure: the last deploy, if it failed and that was recorded.
     """
 
     branch: str
@@ -578,6 +582,7 @@ class EnvironmentSummary:
     problem: str = ""
     checkout: str = ""
     pushed: bool | None = None
+    failure: Failure | None = None
 
     @property
     def title(self) -> str:
@@ -658,6 +663,7 @@ def summarize(
         rest=rest,
         checkout=current.checkout if current else "",
         pushed=current.pushed if current else None,
+        failure=record.failure if record else None,
     )
 
 

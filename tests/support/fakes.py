@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Console
-from tasks.core.environment import Holder, Owner, Record, Release, State
+from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.images.retention import ImageUse
 from tasks.core.names import Names, names
 from tasks.core.plan import Step
@@ -97,6 +97,7 @@ class FakeDeployer(Calls):
 
     plan: FakePlan = PLAN
     back: str | None = None
+    failure: Failure | None = None
     known: tuple[str, ...] = ("Version1",)
     recorded: tuple[str, ...] = ("Version1",)
     points: list[Point] = field(default_factory=list)
@@ -134,7 +135,10 @@ class FakeDeployer(Calls):
         folder.mkdir(parents=True)
         self.note("diagnostics")
 
-    def roll_back(self, plan: FakePlan, point: Point | None = None) -> str | None:
+    def roll_back(
+        self, plan: FakePlan, point: Point | None = None, failure: Failure | None = None
+    ) -> str | None:
+        self.failure = failure
         self.note(f"roll back to snapshot {point.name}" if point else "roll back")
         return self.back
 

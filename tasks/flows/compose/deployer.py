@@ -13,7 +13,7 @@ from tasks.adapters.process import Completed
 from tasks.adapters.terminal.console import Activity
 from tasks.core import door
 from tasks.core.compose.record import ComposeRecord
-from tasks.core.environment import Holder, Owner, Release, State
+from tasks.core.environment import Failure, Holder, Owner, Release, State
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.images.wait_messages import last_message, parse_message
 from tasks.core.names import Names
@@ -145,13 +145,16 @@ class ComposeDeployer:
         self.context.secrets(names)
         save_diagnostics(self.context.engine, names.namespace, folder, self.context.runner.redactor)
 
-    def roll_back(self, plan: ComposePlan, point: Point | None = None) -> str | None:
+    def roll_back(
+        self, plan: ComposePlan, point: Point | None = None, failure: Failure | None = None
+    ) -> str | None:
         """Roll back to the images of the last successful release, and to a snapshot."""
         request = plan.request
         inventory = self.context.inventory(request.owner, request.names)
         record = inventory.record
         if record is None:
             return None
+        record = replace(record, failure=failure)
         # Before the rollback, which may fail as well.
         self._write(plan, replace(record, state=State.FAILED))
         if record.current is None:

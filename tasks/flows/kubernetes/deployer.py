@@ -14,7 +14,7 @@ from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.terminal.console import Activity
 from tasks.adapters.wait import CLOCK
 from tasks.core import door
-from tasks.core.environment import Holder, Owner, State
+from tasks.core.environment import Failure, Holder, Owner, State
 from tasks.core.errors import (
     ClusterError,
     CommandError,
@@ -384,7 +384,9 @@ class ClusterDeployer:
         read_secret(self._cluster, names, redactor)
         save_diagnostics(self._cluster, names.namespace, names.release, folder, redactor)
 
-    def roll_back(self, plan: ClusterPlan, point: Point | None = None) -> str | None:
+    def roll_back(
+        self, plan: ClusterPlan, point: Point | None = None, failure: Failure | None = None
+    ) -> str | None:
         """Roll back to the last working revision and to a snapshot, and wait for the pods.
 
         Raises:
@@ -396,6 +398,7 @@ class ClusterDeployer:
         if record is None:
             return None
         self._context.check_lock(names)
+        record = replace(record, failure=failure)
         # Even if there is nothing to roll back to: the next deploy must not take this for working.
         self._context.write_record(owner, names, replace(record, state=State.FAILED))
         end_hooks(self._cluster, names.release, names.namespace)

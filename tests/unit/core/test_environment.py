@@ -7,6 +7,7 @@ import pytest
 
 from tasks.core.environment import (
     HISTORY_MAX,
+    Failure,
     Holder,
     Owner,
     Record,
@@ -14,6 +15,7 @@ from tasks.core.environment import (
     State,
     observed_state,
 )
+from tasks.core.errors import UnreadableError
 
 OWNER = Owner("local", "feature-x-abc123", "feature/x", "git@example.org:a/b.git")
 RELEASE = Release("1a2b3c4d", "1a2b3c4d" * 5, "m@sha256:1", "n@sha256:1", "ada@host", "2026-01-01")
@@ -24,6 +26,16 @@ RECORD = Record(State.READY, "http://x", "2026-02-01", (RELEASE,))
 def test_a_record_survives_its_text(state: State) -> None:
     record = replace(RECORD, state=state)
     assert Record.from_json(record.to_json()) == record
+
+
+def test_a_failure_is_recorded_until_a_deploy_succeeds() -> None:
+    failure = Failure.of("2b3c4d5e", "2026-01-02T00:00:00+00:00", "no\n memory")
+    record = replace(RECORD, state=State.ROLLED_BACK, failure=failure)
+    read = Record.from_json(record.to_json())
+    assert read.failure == Failure("2b3c4d5e", "2026-01-02T00:00:00+00:00", "no memory")
+    assert read.with_release(RELEASE).failure is None
+    with pytest.raises(UnreadableError, match="is no time"):
+        Record.from_json(replace(record, failure=replace(failure, at="soon")).to_json())
 
 
 def test_what_a_newer_version_has_added_to_a_record_does_no_harm() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,9 +50,10 @@ class Bringer:
 
 
 def deploy(
-    deployer: FakeDeployer, root: Path, *, rollback: bool = False
+    deployer: FakeDeployer, root: Path, *, rollback: bool = False, secret: str = ""
 ) -> tuple[DeployResult, str]:
     console, said = a_console()
+    console.redactor.add(secret)
     request = replace(REQUEST, rollback=rollback)
 
     done = run_deploy(
@@ -230,6 +232,18 @@ def test_a_failure_is_followed_by_diagnostics_and_the_way_back(
         assert (folder / "error.txt").read_text().startswith("it broke")
     assert (tmp_path / "artifacts" / "timings.json").exists()
     assert not (tmp_path / "deploy.env").exists()
+
+
+def test_what_is_recorded_of_a_failure_is_one_line_without_secrets(tmp_path: Path) -> None:
+    told = SuiteError("it broke:\n  password s3cret-word " + "x" * 400)
+    deployer = FakeDeployer(fails={"apply": [told]})
+    with pytest.raises(SuiteError):
+        deploy(deployer, tmp_path, secret="s3cret-word")
+    failure = deployer.failure
+    assert failure
+    assert (failure.tag, len(failure.cause)) == (RELEASE.tag, 300)
+    assert re.match(r"it broke: password \S+ x+…$", failure.cause)
+    assert "s3cret" not in failure.cause
 
 
 def test_older_code_over_a_newer_schema_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tasks.core.compose.record import RECORD, ComposeRecord
-from tasks.core.environment import State
+from tasks.core.environment import Failure, State
 from tasks.core.environment_data import Data
 from tasks.core.errors import CommandError, SuiteError
 from tasks.flows.compose.plan import ComposePlan
@@ -124,11 +124,14 @@ def test_after_the_way_back_the_release_before_runs_and_the_deploy_is_told(
 ) -> None:
     plan = deployed.fail(broken)
     deployed.compose.fails = {}
-    assert deployed.target.deployer.roll_back(plan) == "a1"
+    failure = Failure("b2", "2026-01-01T00:00:00+00:00", "it broke")
+    assert deployed.target.deployer.roll_back(plan, failure=failure) == "a1"
     assert deployed.images == {"m@sha256:a1", "n@sha256:a1"}
     assert deployed.record.state is State.ROLLED_BACK
     assert deployed.shown is State.ROLLED_BACK
+    assert deployed.record.failure == failure
     deployed.deploy(SECOND)
+    assert deployed.record.failure is None
     assert deployed.shown is State.RUNNING
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from tasks.adapters.kubernetes.helm import Revision
-from tasks.core.environment import Release, State
+from tasks.core.environment import Failure, Release, State
 from tasks.core.environment_data import Data
 from tasks.core.errors import (
     CommandError,
@@ -408,6 +408,7 @@ def test_who_has_lost_the_lock_records_no_success(bench: Bench) -> None:
 # -- roll back ------------------------------------------------------------------------------------
 
 GONE = "delete Pod broken"
+FAILURE = Failure("2b3c4d5e", "2026-01-01T00:00:00+00:00", "fpm has no memory")
 WAY_BACK = [LOCK, FAILED, MIGRATION, REPLICAS, BACK, SERVES, GONE, ROLLED_BACK]
 
 
@@ -423,9 +424,10 @@ def test_the_way_back_ends_the_migration_first_and_is_recorded_when_the_site_ser
     bench: Bench,
 ) -> None:
     failed(bench)
-    assert bench.deployer.roll_back(NEWER_IMAGES) == RELEASE.tag
+    assert bench.deployer.roll_back(NEWER_IMAGES, failure=FAILURE) == RELEASE.tag
     assert bench.seen == WAY_BACK
-    assert bench.record == replace(RECORD, state=State.ROLLED_BACK, revision=3)
+    went_back = replace(RECORD, state=State.ROLLED_BACK, revision=3, failure=FAILURE)
+    assert bench.record == went_back
 
 
 @pytest.mark.parametrize("failing", range(len(WAY_BACK)))
@@ -453,9 +455,9 @@ def test_where_nothing_worked_before_the_failure_is_recorded_and_the_migration_e
 ) -> None:
     bench.deployed(record)
     bench.migrate()
-    assert bench.deployer.roll_back(FIRST) is None
+    assert bench.deployer.roll_back(FIRST, failure=FAILURE) is None
     assert bench.seen == [LOCK, FAILED, MIGRATION]
-    assert bench.record == replace(record, state=State.FAILED)
+    assert bench.record == replace(record, state=State.FAILED, failure=FAILURE)
 
 
 def test_without_a_namespace_there_is_nothing_to_go_back_to(bench: Bench) -> None:
