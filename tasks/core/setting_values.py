@@ -18,6 +18,7 @@ _NAME = r"^[a-z][a-z0-9-]{0,19}$"
 _PROJECT = rf"^[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}$"
 _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
+_CURRENCY = r"^[A-Z]{3}$"
 _DURATION = r"^[1-9][0-9]{0,3}[hdw]$"
 _WORD = r"^\S+$"
 _VERSION = r"^[0-9]+\.[0-9]+$"
@@ -72,6 +73,7 @@ PATTERNS = {
     SPAN: "must be hours, days and a time zone: 20:00-07:00 Mon-Fri Europe/Berlin",
     POLICY: "must be a tag's pattern, alone, with its number or with its time: v*, "
     "v* newest 20, v* for 90d",
+    _CURRENCY: "must be a currency's code of three letters: USD, EUR",
     _DURATION: "must be 1 to 9999 hours, days or weeks: 12h, 7d, 2w",
     _WORD: "must be one word",
     _VERSION: "must be a version: 8.4",
@@ -82,6 +84,20 @@ PATTERNS = {
     _OBJECT: "must be kind/name in lower case, with * and ?",
 }
 """Descriptions of patterns, for error messages and the documentation."""
+
+
+KINDS = {
+    "dict_type": "must hold keys and values",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "mapping_type": "must hold keys and values",
+    "model_type": "must hold keys and values",
+    "string_type": "must be text; a number needs quotes",
+    "tuple_type": "must be a list",
+}
+"""pydantic's error types, which are in terms of Python, in terms of YAML."""
 
 
 def _of_a_day(text: str) -> str:
@@ -129,6 +145,8 @@ DataChoice = Annotated[
         "`seed:ID`."
     ),
 ]
+Price = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Currency = Annotated[str, StringConstraints(pattern=_CURRENCY)]
 Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 

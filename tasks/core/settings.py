@@ -45,10 +45,12 @@ from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_or
 from tasks.core.setting_door import DoorOidc
 from tasks.core.setting_gc import GcChoice, GcSettings
 from tasks.core.setting_limits import Limits
+from tasks.core.setting_prices import PriceChoice, PriceSettings
 from tasks.core.setting_rds import RdsSnapshotSettings, SnapshotsChoice
 from tasks.core.setting_seeds import SeedSettings
 from tasks.core.setting_sleep import IdleTime, SleepHours
 from tasks.core.setting_values import (
+    KINDS,
     PATTERNS,
     REPOSITORY,
     Count,
@@ -81,17 +83,6 @@ LOCAL = "local"
 
 _ECR = r"^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/|$)"
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html"""
-
-_KINDS = {
-    "dict_type": "must hold keys and values",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "mapping_type": "must hold keys and values",
-    "model_type": "must hold keys and values",
-    "string_type": "must be text; a number needs quotes",
-    "tuple_type": "must be a list",
-}
-"""pydantic's error types, which are in terms of Python, in terms of YAML."""
 
 _Path = tuple[str, ...]
 """The path of a key in the settings."""
@@ -410,6 +401,7 @@ class Environment(Strict):
     rds_snapshots: SnapshotsChoice = RdsSnapshotSettings()
     patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
     gc: GcChoice = GcSettings()
+    prices: PriceChoice = PriceSettings()
     limits: Limits = Field(Limits(), description="Compose only.")
 
     @property
@@ -774,6 +766,6 @@ def _told(error: Mapping[str, Any]) -> str:
     """Return the message for an invalid value."""
     if error["type"] == "string_pattern_mismatch":
         return PATTERNS[error["ctx"]["pattern"]]
-    if error["type"] in _KINDS:
-        return _KINDS[error["type"]]
+    if error["type"] in KINDS:
+        return KINDS[error["type"]]
     return str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")

@@ -111,7 +111,8 @@ def _type(annotation: Any, patterns: list[str]) -> str:
         return " or ".join(_type(one, patterns) for one in inner if one is not type(None))
     if patterns:
         return re.sub(r"^must be ", "", PATTERNS[patterns[0]])
-    return {bool: "`true` or `false`", int: "a whole number", str: "text"}[annotation]
+    plain = {bool: "`true` or `false`", int: "a whole number", float: "a number", str: "text"}
+    return plain[annotation]
 
 
 def _default(field: FieldInfo) -> str:

@@ -21,6 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Activity
 from tasks.core import door
+from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
 from tasks.core.errors import InputError, RefusedError
@@ -559,11 +560,12 @@ class EnvironmentSummary:
         deployed_at: the time of the last deploy.
         expires_at: when it expires.
         rest: that it sleeps or is pinned, and when it was used last.
-        namespace: of one that cannot be read or is misnamed, its namespace or Compose project.
+        namespace: its namespace or Compose project.
         problem: why it cannot be read, or an empty string.
         checkout: the checkout that deployed it last (``Release``); empty if that is unknown.
         pushed: whether its branch had been seen on the remote by then; None if that is unknown.
         failure: the last deploy, if it failed and that was recorded.
+        requests: what it requests of the cluster awake, as it was deployed; None if unknown.
     """
 
     branch: str
@@ -583,6 +585,7 @@ class EnvironmentSummary:
     checkout: str = ""
     pushed: bool | None = None
     failure: Failure | None = None
+    requests: Requests | None = None
 
     @property
     def title(self) -> str:
@@ -620,12 +623,9 @@ def misnamed(
 
 def _bare(namespace: str, owner: Mapping[str, str], state: State) -> EnvironmentSummary:
     """Return an environment of which no record is read."""
-    known = {name: owner.get(name, "") for name in ("branch", "slug", "repository")}
-    nothing = dict.fromkeys(
-        ("url", "tag", "commit", "owner", "created_at", "deployed_at", "expires_at"), ""
-    )
+    branch, slug, repository = (owner.get(name, "") for name in ("branch", "slug", "repository"))
     return EnvironmentSummary(
-        **known, **nothing, state=state, rest=NO_REST, namespace=namespace, pushed=None
+        branch, slug, repository, "", state, "", "", "", "", "", "", namespace=namespace
     )
 
 
@@ -636,7 +636,9 @@ def summarize(
     url: str,
     state: State,
     created_at: str,
+    namespace: str,
     rest: Rest = NO_REST,
+    requests: Requests | None = None,
 ) -> EnvironmentSummary:
     """Return an environment as `inv list` shows it.
 
@@ -645,7 +647,9 @@ def summarize(
         url: the site's URL.
         state: derived from its record and its services.
         created_at: ISO 8601, or an empty string.
+        namespace: its namespace or Compose project.
         rest: that it sleeps or is pinned.
+        requests: what it requests awake; None if unknown.
     """
     current = record.current if record else None
     return EnvironmentSummary(
@@ -661,9 +665,11 @@ def summarize(
         deployed_at=current.deployed_at if current else "",
         expires_at=record.expires_at if record else "",
         rest=rest,
+        namespace=namespace,
         checkout=current.checkout if current else "",
         pushed=current.pushed if current else None,
         failure=record.failure if record else None,
+        requests=requests,
     )
 
 

@@ -33,8 +33,9 @@ TARGETS = {"tasks.flows.compose", "tasks.flows.kubernetes"}
 ABOVE_FLOWS = {"tasks.app", "tasks.commands"}
 
 PURE = {
-    *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "difflib", "enum"),
-    *("fnmatch", "functools", "hashlib", "ipaddress", "itertools", "json", "math", "posixpath"),
+    *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "decimal"),
+    *("difflib", "enum", "fnmatch", "functools", "hashlib", "html", "ipaddress", "itertools"),
+    *("json", "math", "posixpath"),
     *("re", "shlex", "string", "textwrap", "types", "typing", "unicodedata", "urllib.parse"),
     # It reads the system's table of time zones, which is no more of the world than Unicode's.
     "zoneinfo",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tasks.core.cost import Requests
 from tasks.core.environment import Record, Release
 
 
@@ -16,13 +17,21 @@ class ClusterRecord(Record):
         fingerprint: a hash of that revision's inputs; an equal one needs no deploy.
         database: the image that created the branch's database on the server, and can drop it, or an
             empty string.
+        requests: what it requested when it was deployed; None if that was not noted.
     """
 
     revision: int = 0
     fingerprint: str = ""
     database: str = ""
+    requests: Requests | None = None
 
-    def succeeded(self, release: Release, revision: int, fingerprint: str) -> ClusterRecord:
+    def succeeded(
+        self,
+        release: Release,
+        revision: int,
+        fingerprint: str,
+        requests: Requests | None = None,
+    ) -> ClusterRecord:
         """Return the record after a successful deployment."""
         done = self.with_release(release)
-        return replace(done, revision=revision, fingerprint=fingerprint)
+        return replace(done, revision=revision, fingerprint=fingerprint, requests=requests)

@@ -250,4 +250,12 @@ def summary(
     )
     # The oldest recorded release: the engine's labels have no time of creation.
     created_at = record.history[0].deployed_at if record and record.history else ""
-    return summarize(owner, record, url=names.url, state=state, created_at=created_at, rest=rest)
+    return summarize(
+        owner,
+        record,
+        url=names.url,
+        state=state,
+        created_at=created_at,
+        namespace=names.namespace,
+        rest=rest,
+    )

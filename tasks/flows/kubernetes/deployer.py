@@ -14,6 +14,7 @@ from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.terminal.console import Activity
 from tasks.adapters.wait import CLOCK
 from tasks.core import door
+from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, State
 from tasks.core.errors import (
     ClusterError,
@@ -23,9 +24,10 @@ from tasks.core.errors import (
     SuiteError,
 )
 from tasks.core.kubernetes.failures import is_passing_refusal
-from tasks.core.kubernetes.manifests import SECRET, record_of
+from tasks.core.kubernetes.manifests import INSTANCE, SECRET, record_of
 from tasks.core.kubernetes.objects import is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.requests import requests_of
 from tasks.core.names import Names
 from tasks.core.points import Migrations, Point
 from tasks.flows.data import Place
@@ -334,7 +336,9 @@ class ClusterDeployer:
         names = plan.request.names
         self._context.check_lock(names)
         revision = revisions(self._cluster, names.release, names.namespace)[-1].number
-        record = plan.before(State.READY).succeeded(plan.release, revision, plan.fingerprint)
+        record = plan.before(State.READY).succeeded(
+            plan.release, revision, plan.fingerprint, self._requests(names)
+        )
         self._context.write_record(plan.request.owner, names, record)
         if not plan.is_first:
             return None
@@ -344,6 +348,15 @@ class ClusterDeployer:
         )
         secrets = read_secret(self._cluster, names, self._context.redactor)
         return Credentials(ADMIN, secrets["admin_password"], later)
+
+    def _requests(self, names: Names) -> Requests:
+        """Return what the release requests, so that looking at all environments asks for none."""
+        selector = f"{INSTANCE}={names.release}"
+        workloads, claims = (
+            [item for kind in kinds for item in self._cluster.find(kind, names.namespace, selector)]
+            for kinds in (("Deployment", "StatefulSet"), ("PersistentVolumeClaim",))
+        )
+        return requests_of(workloads, claims)
 
     @property
     def has_door(self) -> bool:

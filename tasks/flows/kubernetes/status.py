@@ -38,7 +38,9 @@ def summary(
         url=record.url if record else "",
         state=_state(found, record, web, held=held, asleep=rest.asleep is not None),
         created_at=found["metadata"]["creationTimestamp"],
+        namespace=found["metadata"]["name"],
         rest=rest,
+        requests=record.requests if record else None,
     )
 
 

@@ -150,6 +150,11 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         None,
     ),
     ({"images": "x"}, "images in 1.yaml: must hold keys and values", None),
+    (
+        local(prices={"cpu_hour": "much"}),
+        "environments.local.prices.cpu_hour in 1.yaml: must be a number",
+        None,
+    ),
     ({"images": None}, "images in 1.yaml: must hold keys and values", None),
     ({"environments": ["x"]}, "environments in 1.yaml: must hold keys and values", None),
     (

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from tasks.adapters.kubernetes.helm import Revision
+from tasks.core.cost import GIB, Requests
 from tasks.core.environment import Failure, Release, State
 from tasks.core.environment_data import Data
 from tasks.core.errors import (
@@ -94,6 +95,9 @@ ORDER = [
 BROKEN = SuiteError("it broke")
 ASLEEP = Sleep("2026-01-01T00:00:00+00:00", "ada@host", "by hand")
 
+POD = {"spec": {"containers": [{"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}}}]}}
+"""The template of a workload's pods."""
+
 
 @dataclass
 class Bench:
@@ -162,8 +166,11 @@ class Bench:
         number = {"f:spec": {"f:replicas": {}}}
         by_helm = [{"manager": "helm", "fieldsV1": number}]
         web = self.add("Deployment", f"{NAMES.release}-web", "web", managedFields=by_helm)
-        web["spec"] = {"replicas": 3}
-        self.add("Deployment", f"{NAMES.release}-worker", "worker")
+        web["spec"] = {"replicas": 3, "template": POD}
+        worker = self.add("Deployment", f"{NAMES.release}-worker", "worker")
+        worker["spec"] = {"template": POD}
+        claim = self.add("PersistentVolumeClaim", f"{NAMES.release}-media", "media")
+        claim["spec"] = {"resources": {"requests": {"storage": "5Gi"}}}
 
 
 @pytest.fixture
@@ -379,7 +386,8 @@ def test_a_first_deploy_ends_with_a_record_and_the_administrator(bench: Bench) -
     bench.seen.clear()
     credentials = bench.deployer.finish(FIRST)
     assert bench.seen == [LOCK, READY]
-    assert bench.record == replace(RECORD, database=RELEASE.mautic, data="empty")
+    done = replace(RECORD, database=RELEASE.mautic, data="empty", requests=Requests())
+    assert bench.record == done
     assert credentials
     assert (credentials.username, credentials.password) == (
         "admin",
@@ -393,7 +401,8 @@ def test_an_update_ends_with_its_revision_and_tells_no_password(bench: Bench) ->
     bench.apply(NEWER_IMAGES)
     assert bench.deployer.finish(NEWER_IMAGES) is None
     done = replace(RECORD, revision=2, fingerprint="f2", history=(RELEASE, NEWER), data="empty")
-    assert bench.record == done
+    # Three pods of web; this Helm starts no worker again.
+    assert bench.record == replace(done, requests=Requests(300, 3 * GIB, 5 * GIB))
 
 
 def test_who_has_lost_the_lock_records_no_success(bench: Bench) -> None:

@@ -191,7 +191,7 @@ def test_a_branch_that_cannot_be_is_listed_by_its_namespace(branch: str) -> None
     bad = found[evil["metadata"]["name"]]
     assert bad.state is State.UNREADABLE
     assert "its annotation mautic-multidev.io/branch" in bad.problem
-    assert found[""].branch == "main"
+    assert found[GOOD["metadata"]["name"]].branch == "main"
     # Nothing says which images its branch has built, so none is removed.
     assert "" in {use.slug for use in inspector(cluster).image_uses()}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasks.core.environment import Owner, Release, State
+from tasks.core.cost import Requests
+from tasks.core.environment import Failure, Owner, Release, State
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.sleeping import ASLEEP, annotated
@@ -122,5 +123,20 @@ def test_an_environment_is_told_by_its_namespace_and_its_record() -> None:
     )
     assert (seen.tag, seen.commit, seen.owner) == ("1a2b3c4d", "c" * 40, "ada@host")
     assert (seen.created_at, seen.expires_at) == ("2019-12-30T00:00:00Z", "2020-02-01")
-    bare = summary({"metadata": {"creationTimestamp": "2019-12-30T00:00:00Z"}}, None, None, NOW)
+    assert seen.namespace == NAMES.namespace
+    meta = {"name": "bare", "creationTimestamp": "2019-12-30T00:00:00Z"}
+    bare = summary({"metadata": meta}, None, None, NOW)
     assert (bare.branch, bare.repository, bare.url, bare.tag) == ("", "", "", "")
+
+
+def test_why_its_last_deploy_failed_and_what_it_requests_are_in_the_record() -> None:
+    failure = Failure("2b3c4d5e", "2020-01-01T00:00:00+00:00", "no memory")
+    record = ClusterRecord(
+        *(State.FAILED, "https://x", "2020-02-01", (RELEASE,)),
+        failure=failure,
+        requests=Requests(500),
+    )
+    made = namespace(OWNER, NAMES, record, "")
+    made["metadata"]["creationTimestamp"] = "2019-12-30T00:00:00Z"
+    seen = summary(made, WELL, None, NOW)
+    assert (seen.failure, seen.requests) == (failure, Requests(500))
