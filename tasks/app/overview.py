@@ -21,6 +21,7 @@ JOBS = {
         "url": ("inv url --login", "its URL, and the login"),
         "status": ("inv status --branch feature/x", "its services"),
         "list": ("inv list --env dev", "all environments"),
+        "page": ("inv page --env dev --serve", "all of them, in a browser"),
         "logs": ("inv logs --service worker --follow", "what its services write"),
         "console": ("inv console -- cache:clear", "a command of Mautic's"),
         "shell": ("inv shell --service web", "a shell in a container"),

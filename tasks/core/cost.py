@@ -92,4 +92,4 @@ def processors(millis: int) -> str:
 
 def gibibytes(count: int) -> str:
     """Return a number of bytes for a person: ``1.5 GiB``."""
-    return f"{count / GIB:,.1f} GiB"
+    return f"{count / GIB:,.1f} GiB" if count else "0"

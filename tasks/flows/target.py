@@ -729,6 +729,9 @@ class Inspector(Protocol):
             repository: add those of this repository that have not; empty for none.
         """
 
+    def usage(self) -> Mapping[str, Requests] | None:
+        """Return what runs uses, by namespace; None where nobody measures it."""
+
     def image_uses(self) -> Sequence[ImageUse]:
         """Return what every environment there is names of images, whosever it is.
 

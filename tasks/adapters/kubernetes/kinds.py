@@ -30,6 +30,7 @@ KINDS: Mapping[str, Kind] = {
     "Node": Kind("v1", "nodes", namespaced=False),
     "PersistentVolume": Kind("v1", "persistentvolumes", namespaced=False),
     "Pod": Kind("v1", "pods"),
+    "PodMetrics": Kind("metrics.k8s.io/v1beta1", "pods"),
     "Event": Kind("v1", "events"),
     "Secret": Kind("v1", "secrets"),
     "ConfigMap": Kind("v1", "configmaps"),

@@ -127,5 +127,6 @@ def list_objects(
         items += ({**item, "kind": kind} for item in page["items"] or ())
         following = page["metadata"].get("continue")
         if not following:
-            return items, page["metadata"]["resourceVersion"]
+            # Metrics have no version.
+            return items, page["metadata"].get("resourceVersion", "")
         query["continue"] = following

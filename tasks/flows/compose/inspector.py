@@ -79,6 +79,9 @@ class ComposeInspector:
         for project in {*containers, *records}:
             yield project, containers.get(project, []), records.get(project, {})
 
+    def usage(self) -> None:
+        """Return None: an engine takes seconds to measure."""
+
     def image_uses(self) -> Sequence[ImageUse]:
         """Return what every environment on the engine names of images, of any project."""
         return [image_use(*each) for each in self._projects()]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from tasks.adapters.kubernetes.lease import NAME as LEASE
+from tasks.core.cost import Requests
 from tasks.core.environment import Owner
 from tasks.core.errors import ClusterError, InputError, SettingsError, UnreadableError
 from tasks.core.images.retention import ImageUse
@@ -19,6 +20,7 @@ from tasks.core.kubernetes.manifests import (
     stated_owner,
 )
 from tasks.core.kubernetes.objects import Object, annotations_of
+from tasks.core.kubernetes.requests import used_by
 from tasks.core.names import Names, choose, is_branch, is_misnamed
 from tasks.core.repository import is_same
 from tasks.core.settings import names_of_all_styles, naming_rule
@@ -74,6 +76,20 @@ class ClusterInspector:
                 found.append(unreadable(name, stated_owner(item), error.message))
         misnamed = self._misnamed(namespaces, repository) if repository else ()
         return [*sorted(found, key=lambda item: item.title), *misnamed]
+
+    def usage(self) -> Mapping[str, Requests] | None:
+        """Return what runs uses, by namespace, with one request; None if nobody measures it.
+
+        Raises:
+            ClusterError: the API stayed unreachable.
+        """
+        try:
+            return used_by(self._cluster.find_all("PodMetrics"))
+        except ClusterError as error:
+            # Not installed, not for this user, or not answering.
+            if error.status not in {403, 404, 503}:
+                raise
+            return None
 
     def image_uses(self) -> Sequence[ImageUse]:
         """Return what every environment of the cluster names of images, with three requests."""

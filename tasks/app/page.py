@@ -1,0 +1,100 @@
+"""Puts together the page of all environments: looked at, rendered, written or served."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from tasks.adapters.files.whole import write_whole
+from tasks.adapters.page_server import Answer, PageServer
+from tasks.app import wiring
+from tasks.app.paths import ROOT
+from tasks.app.session import Session
+from tasks.core.display import visible
+from tasks.core.errors import InputError, SuiteError
+from tasks.core.page import Assets, render
+from tasks.flows.page import Fleet, page
+from tasks.flows.views import now
+
+DEFAULT = ROOT / "artifacts" / "page.html"
+_ASSETS = Path(__file__).with_name("page_assets")
+
+
+class FleetPage:
+    """The page of all environments.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+        used: whether it shows what they use, for one request more.
+    """
+
+    def __init__(self, session: Session, env: str, *, used: bool) -> None:
+        self._session = session
+        self._environment, _ = session.environment(env)
+        self._used = used
+        self._target = wiring.target(session, self._environment)
+
+    def fleet(self) -> Fleet:
+        """Return all environments, as they are now."""
+        session, inspector = self._session, self._target.inspector
+        found = inspector.list(session.git.repository())
+        usage = inspector.usage() if self._used else None
+        if self._used and usage is None:
+            session.console.warn(
+                "what they use is not measured: metrics.k8s.io does not answer, or not to you"
+            )
+        settings = session.settings_of(self._environment)
+        prices = settings.environment(self._environment).prices.prices
+        return Fleet(self._environment, settings.project, found, prices, now(), usage)
+
+    def html(self) -> str:
+        """Return the page."""
+        return render(page(self.fleet()), self._assets, self._clean)
+
+    def write(self, out: str) -> Path:
+        """Write the page, and return where it is.
+
+        Args:
+            out: what ``--out`` said.
+
+        Raises:
+            InputError: it cannot be written there.
+        """
+        path = Path(out) if out else DEFAULT
+        if not out:
+            path.parent.mkdir(exist_ok=True)
+        if path.is_dir() or not path.parent.is_dir():
+            raise InputError(f"--out {out}: is a folder, or in none that is there")
+        text = self.html()
+        try:
+            write_whole(path, text)
+        except OSError as error:
+            raise InputError(f"--out {path}: it cannot be written: {error.strerror}") from error
+        return path
+
+    def server(self, port: int) -> PageServer:
+        """Return what serves the page; looks once, so that a wrong environment is told now.
+
+        Raises:
+            SuiteError: the environments cannot be looked at, or the port is not to be had.
+        """
+        self.fleet()
+        policy = f"{self._assets.policy}; frame-ancestors 'none'"
+        return PageServer(port, self._answer, {"Content-Security-Policy": policy})
+
+    def _answer(self) -> Answer:
+        try:
+            return Answer(200, "text/html", self.html())
+        except SuiteError as error:
+            self._session.console.error(error)
+            return Answer(503, "text/plain", f"{self._clean(error.message)}\n")
+
+    def _clean(self, text: str) -> str:
+        redact = self._session.redactor
+        return redact(visible(redact(text)))
+
+    @cached_property
+    def _assets(self) -> Assets:
+        style, script = ((_ASSETS / name).read_text() for name in ("page.css", "page.js"))
+        return Assets(style, script)

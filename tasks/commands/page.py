@@ -1,0 +1,48 @@
+"""inv page: all environments in a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.app.task import task, whole_number
+from tasks.core.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.app.session import Session
+
+
+@task(
+    help={
+        "out": "write the page to this file (default: artifacts/page.html)",
+        "serve": "serve it on this machine until Ctrl-C, as new as it is asked for",
+        "port": "port of --serve, on 127.0.0.1; 0 for any that is free",
+        "used": "also what runs uses of processors and memory, for one request more",
+    }
+)
+def page(
+    session: Session,
+    env: str = "",
+    out: str = "",
+    serve: bool = False,
+    port: str = "8090",
+    used: bool = False,
+) -> None:
+    """Write one HTML file that shows all environments, and what they request and cost."""
+    from tasks.app.page import FleetPage
+
+    number = whole_number("port", port)
+    if number > 65535:
+        raise InputError(f"--port {port}: must be at most 65535")
+    if out and serve:
+        raise InputError("give --out or --serve, not both")
+    made = FleetPage(session, env, used=used)
+    if not serve:
+        session.console.data(str(made.write(out)))
+        return
+    with made.server(number) as server:
+        session.console.data(server.url)
+        session.console.say("Ctrl-C ends it")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return
