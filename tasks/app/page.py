@@ -96,5 +96,10 @@ class FleetPage:
 
     @cached_property
     def _assets(self) -> Assets:
-        style, script = ((_ASSETS / name).read_text() for name in ("page.css", "page.js"))
-        return Assets(style, script)
+        return read_assets()
+
+
+def read_assets() -> Assets:
+    """Return the page's style and script."""
+    style, script = ((_ASSETS / name).read_text() for name in ("page.css", "page.js"))
+    return Assets(style, script)

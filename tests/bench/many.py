@@ -22,7 +22,9 @@ from tests.support.suite import git
 LISTED = 500
 LIST_ROUNDS = 5
 LIST_LIMIT_SECONDS = 1.5
-LIST_CALLS = 3
+CALLS = 3
+TASKS = {"list": (), "page": ()}
+"""What looks at all of them, with its options."""
 SWEPT = 20
 SWEEP_LIMIT = 0.3
 AT_ONCE = 4

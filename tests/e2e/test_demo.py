@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
-from tests.conftest import missing
+from tests.support.browser import answers, chromium, complaints
 from tests.support.local import World, make_world
 from tests.support.suite import ROOT
 
@@ -27,20 +27,6 @@ DEMO_SECONDS = 1500.0
 
 SCREENSHOT = ROOT / "artifacts" / "screenshots" / "login.png"
 """Kept out of git with everything else in artifacts/."""
-
-BROWSER = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    # Nothing here goes to the world outside.
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1000,800",
-)
 
 
 @dataclass
@@ -87,22 +73,8 @@ def shown(
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
-    """Chromium without a screen, with a profile of its own, that notes every request."""
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        missing("no chromium, or no chromedriver")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for argument in (*BROWSER, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    chrome = Chrome(options=options, service=ChromeService(executable_path=driver))
-    try:
+    with chromium(tmp_path / "profile") as chrome:
         yield chrome
-    finally:
-        chrome.quit()
 
 
 def test_it_ends_with_the_url_and_says_how_to_remove_it(shown: Shown) -> None:
@@ -126,19 +98,11 @@ def test_a_browser_shows_the_login_page_whole(shown: Shown, browser: Chrome) -> 
     SCREENSHOT.parent.mkdir(parents=True, exist_ok=True)
     assert browser.save_screenshot(str(SCREENSHOT))
 
-    answers = {}
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.responseReceived":
-            response = message["params"]["response"]
-            # The browser's own first page is of the scheme chrome.
-            if response["url"].startswith("http"):
-                answers[response["url"]] = (message["params"]["type"], response["status"])
-    assert all(url.startswith(f"{shown.url}/") for url in answers), answers
-    assert {"Document", "Stylesheet", "Script"} <= {kind for kind, _ in answers.values()}, answers
-    assert {url: status for url, (_, status) in answers.items() if status >= 400} == {}
-    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert severe == []
+    answered = answers(browser)
+    assert all(url.startswith(f"{shown.url}/") for url in answered), answered
+    assert {"Document", "Stylesheet", "Script"} <= {kind for kind, _ in answered.values()}, answered
+    assert {url: status for url, (_, status) in answered.items() if status >= 400} == {}
+    assert complaints(browser) == []
 
 
 def test_again_it_finds_its_work_done_and_after_the_removal_does_it_anew(shown: Shown) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -22,7 +24,7 @@ import pytest
 from tasks.adapters.files.lock import state_folder
 from tasks.core.repository import canonical
 from tests.support.faults import FaultyProxy
-from tests.support.kube_cli import MAIL, ON, PLATFORM, KubeEnv, with_remote
+from tests.support.kube_cli import ADMIN_PASSWORD, MAIL, ON, PLATFORM, KubeEnv, with_remote
 from tests.support.planting import is_there, listed, origin, plant, remove
 from tests.support.terminal import Terminal
 
@@ -107,6 +109,28 @@ def test_list_asks_three_times_however_many_there_are(site: KubeEnv, tmp_path: P
         remove(site, *planted)
     assert {f"many-{number}" for number in range(20)} <= rows.keys()
     assert len(proxy.requests) == 3, proxy.requests
+
+
+def test_the_page_asks_no_more_than_list_and_has_no_secret(site: KubeEnv, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    with FaultyProxy(site.plane) as proxy:
+        env = {"KUBECONFIG": str(proxy.write_kubeconfig(tmp_path / "kubeconfig"))}
+        said = site.ok("page", *ON, "--out", str(out), env=env)
+        assert said.stdout == f"{out}\n"
+        assert len(proxy.requests) == 3, proxy.requests
+        # Nobody measures here: that is told, and the page is there without.
+        measured = site.ok("page", *ON, "--out", str(out), "--used", env=env)
+        assert len(proxy.requests) == 7
+    assert "metrics.k8s.io does not answer" in measured.stderr
+    html = out.read_text()
+    assert f">{MAIN}</a>" in html
+    # Web, workers, the mail catcher and the claim, as the deploy has noted them.
+    assert re.search(r'data-label="CPU" data-order="[1-9]', html)
+    assert re.search(r'data-label="Storage" data-order="[1-9]', html)
+    secret = site.cluster.get("Secret", "mautic", site.names(MAIN).namespace)
+    assert secret
+    values = [base64.b64decode(value).decode() for value in secret["data"].values()]
+    assert [value for value in (*values, ADMIN_PASSWORD) if value and value in html] == []
 
 
 def test_status_shows_what_runs(site: KubeEnv) -> None:
