@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tasks.adapters.wait import CLOCK
 from tasks.core.errors import InputError
@@ -74,6 +75,11 @@ class PageServer(ThreadingHTTPServer):
                 made = self._make()
                 self._last = (CLOCK.monotonic(), made)
             return self._last[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that has gone; anything else is told as ever."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 _HEADERS = {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from tasks.core.cost import GIB, Requests
 from tasks.core.environment import Owner, Release, State
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.record import ClusterRecord
@@ -22,9 +24,7 @@ from tests.support.suite import git
 LISTED = 500
 LIST_ROUNDS = 5
 LIST_LIMIT_SECONDS = 1.5
-CALLS = 3
-TASKS = {"list": (), "page": ()}
-"""What looks at all of them, with its options."""
+LIST_CALLS = 3
 SWEPT = 20
 SWEEP_LIMIT = 0.3
 AT_ONCE = 4
@@ -32,7 +32,7 @@ TAG = "many"
 
 
 def measure_many(env: KubeEnv) -> list[Row]:
-    """`inv list` over 500 environments, and `inv gc --yes` over 20.
+    """`inv list` and `inv page` over 500 environments, and `inv gc --yes` over 20.
 
     Args:
         env: the command line on a control plane; its checkout has no remote that can be read.
@@ -41,7 +41,7 @@ def measure_many(env: KubeEnv) -> list[Row]:
         git(env.checkout, "remote", "remove", "origin")
     with_remote(env.checkout)
     env.push(TAG)
-    return [_sweep(env), *_list(env)]
+    return [_sweep(env), *_look(env)]
 
 
 def _sweep(env: KubeEnv) -> Row:
@@ -77,28 +77,43 @@ def _deploy(env: KubeEnv, branches: Sequence[str]) -> None:
             pass
 
 
-def _list(env: KubeEnv) -> list[Row]:
-    say(f"inv list over {LISTED} environments")
+def _look(env: KubeEnv) -> list[Row]:
+    say(f"inv list and inv page over {LISTED} environments")
     with ThreadPoolExecutor(8) as pool:
         for _ in pool.map(lambda number: _plant(env, f"listed-{number}"), range(LISTED)):
             pass
+    page = env.checkout.parent / "page.html"
+    return [
+        *_rows(env, "list", (), lambda said: said),
+        *_rows(env, "page", ("--out", str(page)), lambda _: page.read_text()),
+    ]
+
+
+def _rows(
+    env: KubeEnv, task: str, options: Sequence[str], shown: Callable[[str], str]
+) -> list[Row]:
+    """Measure a task that shows all environments.
+
+    Args:
+        shown: returns what it has shown, from its output.
+    """
     with FaultyProxy(env.plane) as proxy:
         kubeconfig = proxy.write_kubeconfig(env.checkout.parent / "counting")
-        said = env.ok("list", *ON, env={"KUBECONFIG": str(kubeconfig)}).stdout
+        said = env.ok(task, *ON, *options, env={"KUBECONFIG": str(kubeconfig)}).stdout
         calls = len(proxy.requests)
-    shown = [line for line in said.splitlines() if line.startswith("listed-")]
-    if len(shown) != LISTED:
-        raise RuntimeError(f"inv list showed {len(shown)} of {LISTED} environments")
+    found = set(re.findall(r"\blisted-[0-9]+\b", shown(said)))
+    if len(found) != LISTED:
+        raise RuntimeError(f"inv {task} showed {len(found)} of {LISTED} environments")
     bare, full = [], []
     for _ in range(LIST_ROUNDS):
-        for into, argv in ((bare, ("names", *ON)), (full, ("list", *ON))):
+        for into, argv in ((bare, ("names", *ON)), (full, (task, *ON, *options))):
             started = time.monotonic()
             env.ok(*argv)
             into.append(time.monotonic() - started)
     ours, start_up = statistics.median(full), statistics.median(bare)
     return [
         Row(
-            f"inv list over {LISTED} environments / inv names (median of {LIST_ROUNDS})",
+            f"inv {task} over {LISTED} environments / inv names (median of {LIST_ROUNDS})",
             f"{ours:.2f} s",
             f"{start_up:.2f} s",
             f"{ours - start_up:+.2f} s",
@@ -106,7 +121,7 @@ def _list(env: KubeEnv) -> list[Row]:
             ours - start_up <= LIST_LIMIT_SECONDS,
         ),
         Row(
-            f"inv list over {LISTED} environments: calls of the API",
+            f"inv {task} over {LISTED} environments: calls of the API",
             *(str(calls), "-", str(calls), f"<= {LIST_CALLS}"),
             calls <= LIST_CALLS,
         ),
@@ -122,7 +137,11 @@ def _plant(env: KubeEnv, branch: str) -> None:
     release = Release(TAG, "c" * 40, image, image, "ada@host", now.isoformat())
     expires_at = (now + timedelta(days=1)).isoformat()
     # As many as are remembered.
-    record = replace(ClusterRecord(State.READY, names.url, expires_at), history=(release,) * 10)
+    record = replace(
+        ClusterRecord(State.READY, names.url, expires_at),
+        history=(release,) * 10,
+        requests=Requests(320, GIB, 5 * GIB),
+    )
     env.cluster.create(namespace(owner, names, record, ""))
     labels = {"app.kubernetes.io/component": "web"}
     deployment: Object = {

@@ -32,7 +32,10 @@ def ago(**span: float) -> str:
 
 
 def environment(number: int) -> EnvironmentSummary:
-    """Return one of many environments, the same for the same number."""
+    """Return one of many environments, the same for the same number.
+
+    Of the seventh it is unknown what it requests.
+    """
     state = STATES[number % len(STATES)]
     topic = TOPICS[number % len(TOPICS)]
     branch = EVIL if number == 5 else f"feature/{topic}{'' if number < 8 else f'-{number}'}"
@@ -45,6 +48,7 @@ def environment(number: int) -> EnvironmentSummary:
         rest = Rest(Sleep(ago(hours=number % 90 + 1), owner, why))
     if number % 9 == 3:
         rest = Rest(rest.asleep, Pinned(ago(days=1), owner, ago(days=-9) if number % 2 else ""))
+    requests = Requests(300 + 10 * (number % 7), GIB + number % 5 * GIB // 2, 5 * GIB)
     failed = state in {State.FAILED, State.ROLLED_BACK}
     return EnvironmentSummary(
         *(branch, slug, "https://git.example.org/acme/mautic"),
@@ -54,7 +58,7 @@ def environment(number: int) -> EnvironmentSummary:
         rest,
         namespace=f"mautic-{slug}",
         failure=Failure("0badc0de", ago(hours=2), CAUSE) if failed else None,
-        requests=Requests(300 + 10 * (number % 7), GIB + number % 5 * GIB // 2, 5 * GIB),
+        requests=None if number == 6 else requests,
     )
 
 
