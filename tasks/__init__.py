@@ -25,7 +25,7 @@ from tasks.commands.gc import gc
 from tasks.commands.infra import apply, bootstrap, destroy, drift, output, plan, unlock
 from tasks.commands.machine import demo, doctor, test
 from tasks.commands.names import names
-from tasks.commands.page import page
+from tasks.commands.page import cost, page
 from tasks.commands.pins import pin
 from tasks.commands.platform import apply as platform_apply
 from tasks.commands.platform import image as platform_image
@@ -46,6 +46,7 @@ namespace = Collection(
     cleanup,
     completion,
     console,
+    cost,
     deploy,
     gc,
     list_,

@@ -22,6 +22,7 @@ JOBS = {
         "status": ("inv status --branch feature/x", "its services"),
         "list": ("inv list --env dev", "all environments"),
         "page": ("inv page --env dev --serve", "all of them, in a browser"),
+        "cost": ("inv cost --env dev --owners", "what they request, and its price"),
         "logs": ("inv logs --service worker --follow", "what its services write"),
         "console": ("inv console -- cache:clear", "a command of Mautic's"),
         "shell": ("inv shell --service web", "a shell in a container"),

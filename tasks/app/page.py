@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from tasks.adapters.files.whole import write_whole
 from tasks.adapters.page_server import Answer, PageServer
-from tasks.app import wiring
+from tasks.app.fleet import find_fleet
 from tasks.app.paths import ROOT
 from tasks.app.session import Session
 from tasks.core.display import visible
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.page import Assets, render
-from tasks.flows.page import Fleet, page
-from tasks.flows.views import now
+from tasks.flows.page import page
 
 DEFAULT = ROOT / "artifacts" / "page.html"
 _ASSETS = Path(__file__).with_name("page_assets")
@@ -31,26 +30,11 @@ class FleetPage:
 
     def __init__(self, session: Session, env: str, *, used: bool) -> None:
         self._session = session
-        self._environment, _ = session.environment(env)
-        self._used = used
-        self._target = wiring.target(session, self._environment)
-
-    def fleet(self) -> Fleet:
-        """Return all environments, as they are now."""
-        session, inspector = self._session, self._target.inspector
-        found = inspector.list(session.git.repository())
-        usage = inspector.usage() if self._used else None
-        if self._used and usage is None:
-            session.console.warn(
-                "what they use is not measured: metrics.k8s.io does not answer, or not to you"
-            )
-        settings = session.settings_of(self._environment)
-        prices = settings.environment(self._environment).prices.prices
-        return Fleet(self._environment, settings.project, found, prices, now(), usage)
+        self._find = partial(find_fleet, session, env, used=used)
 
     def html(self) -> str:
         """Return the page."""
-        return render(page(self.fleet()), self._assets, self._clean)
+        return render(page(self._find()), self._assets, self._clean)
 
     def write(self, out: str) -> Path:
         """Write the page, and return where it is.
@@ -64,8 +48,8 @@ class FleetPage:
         path = Path(out) if out else DEFAULT
         if not out:
             path.parent.mkdir(exist_ok=True)
-        if path.is_dir() or not path.parent.is_dir():
-            raise InputError(f"--out {out}: is a folder, or in none that is there")
+        if not path.parent.is_dir():
+            raise InputError(f"--out {path}: there is no folder {path.parent}")
         text = self.html()
         try:
             write_whole(path, text)
@@ -79,7 +63,7 @@ class FleetPage:
         Raises:
             SuiteError: the environments cannot be looked at, or the port is not to be had.
         """
-        self.fleet()
+        self._find()
         policy = f"{self._assets.policy}; frame-ancestors 'none'"
         return PageServer(port, self._answer, {"Content-Security-Policy": policy})
 

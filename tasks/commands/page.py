@@ -1,10 +1,10 @@
-"""inv page: all environments in a browser."""
+"""inv page, inv cost: all environments in a browser, and what they cost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.app.task import task, whole_number
+from tasks.app.task import check_format, task, whole_number
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     help={
         "out": "write the page to this file (default: artifacts/page.html)",
         "serve": "serve it on this machine until Ctrl-C, as new as it is asked for",
-        "port": "port of --serve, on 127.0.0.1; 0 for any that is free",
+        "port": "port of --serve on 127.0.0.1, 0 for any that is free (default: 8090)",
         "used": "also what runs uses of processors and memory, for one request more",
     }
 )
@@ -46,3 +46,25 @@ def page(
             server.serve_forever()
         except KeyboardInterrupt:
             return
+
+
+@task(help={"owners": "what those of each owner request, in place of each environment"})
+def cost(session: Session, env: str = "", owners: bool = False, format: str = "text") -> None:
+    """Show what all environments request of the cluster, and what that costs by `prices`."""
+    from tasks.app.fleet import find_fleet
+    from tasks.flows.fleet import cost_table
+
+    as_json = check_format(format)
+    fleet = find_fleet(session, env)
+    if as_json:
+        session.console.json(fleet.as_dict())
+        return
+    if fleet.has_requests:
+        shares, what = (fleet.owners, "owner") if owners else (fleet.shares, "branch")
+        session.console.table(*cost_table(fleet, shares, what))
+    if fleet.unknown:
+        session.console.say(
+            f"not known of {fleet.unknown}: in a cluster they note it when they are deployed"
+        )
+    if not fleet.prices.are_known:
+        session.console.say(f"no prices: set environments.{fleet.environment}.prices")

@@ -1,55 +1,22 @@
-"""What `inv page` shows of all environments, and what they request and cost."""
+"""What `inv page` shows of all environments."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.core.cost import Prices, Requests, gibibytes, processors, total
+from tasks.core.cost import Requests, gibibytes, processors
 from tasks.core.environment import State, parse_moment
 from tasks.core.page import Cell, Column, Page, Row
+from tasks.flows.fleet import Fleet
 from tasks.flows.target import EnvironmentSummary
 from tasks.flows.views import misnamed_lines, since, unreadable_lines, until
 
 UNKNOWN = Cell("-", order="")
 _STATE = 1
 """The number of the column with the states."""
-
-Usage = Mapping[str, Requests]
-"""What runs uses, by namespace."""
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """All environments, as they were found.
-
-    Attributes:
-        environment: their environment of invoke.yaml.
-        project: the prefix of their names.
-        now: when they were looked at.
-        usage: what they use; None if that was not asked for, or nobody measures it.
-    """
-
-    environment: str
-    project: str
-    found: Sequence[EnvironmentSummary]
-    prices: Prices
-    now: datetime
-    usage: Usage | None = None
-
-    @property
-    def requests(self) -> Requests:
-        """What all of them request now."""
-        known = [item.requests.in_state(item.state) for item in self.found if item.requests]
-        return total(known)
-
-    @property
-    def has_requests(self) -> bool:
-        """Whether any of them has noted what it requests."""
-        return any(item.requests for item in self.found)
 
 
 def page(fleet: Fleet) -> Page:
@@ -85,7 +52,7 @@ def _facts(fleet: Fleet) -> list[tuple[str, str]]:
     facts += [(state, str(count)) for state, count in sorted(states.items())]
     if not fleet.has_requests:
         return facts
-    asked = fleet.requests
+    asked = fleet.total.now
     facts.append(("CPU requested", processors(asked.cpu)))
     facts.append(("memory requested", gibibytes(asked.memory)))
     facts.append(("storage", gibibytes(asked.storage)))

@@ -115,14 +115,24 @@ def test_the_page_asks_no_more_than_list_and_has_no_secret(site: KubeEnv, tmp_pa
     out = tmp_path / "page.html"
     with FaultyProxy(site.plane) as proxy:
         env = {"KUBECONFIG": str(proxy.write_kubeconfig(tmp_path / "kubeconfig"))}
-        said = site.ok("page", *ON, "--out", str(out), env=env)
-        assert said.stdout == f"{out}\n"
+        written = site.ok("page", *ON, "--out", str(out), env=env)
+        assert written.stdout == f"{out}\n"
         assert len(proxy.requests) == 3, proxy.requests
         # Nobody measures here: that is told, and the page is there without.
         measured = site.ok("page", *ON, "--out", str(out), "--used", env=env)
         assert len(proxy.requests) == 7
-    assert "metrics.k8s.io does not answer" in measured.stderr
+        assert "metrics.k8s.io does not answer" in measured.stderr
+        assert "uses " not in out.read_text()
+        # As metrics-server answers: its list has no version.
+        usage = {"cpu": "250123456n", "memory": "1048576Ki"}
+        place = {"name": "web-1", "namespace": site.names(MAIN).namespace}
+        pod = {"metadata": place, "containers": [{"name": "fpm", "usage": usage}]}
+        said = json.dumps({"kind": "PodMetricsList", "metadata": {}, "items": [pod]})
+        proxy.fail(200, words=said, only=lambda request, _: "metrics.k8s.io" in request)
+        site.ok("page", *ON, "--out", str(out), "--used", env=env)
     html = out.read_text()
+    assert "<small>uses 0.25</small>" in html
+    assert "<small>uses 1.0 GiB</small>" in html
     assert f">{MAIN}</a>" in html
     # Web, workers, the mail catcher and the claim, as the deploy has noted them.
     assert re.search(r'data-label="CPU" data-order="[1-9]', html)
@@ -131,6 +141,28 @@ def test_the_page_asks_no_more_than_list_and_has_no_secret(site: KubeEnv, tmp_pa
     assert secret
     values = [base64.b64decode(value).decode() for value in secret["data"].values()]
     assert [value for value in (*values, ADMIN_PASSWORD) if value and value in html] == []
+
+
+def test_cost_tells_what_a_deploy_has_noted_and_its_price(site: KubeEnv) -> None:
+    prices = {"cpu_hour": 0.05, "memory_hour": 0.005, "storage_month": 0.1}
+    said = site.ok("cost", *ON, "--format", "json", settings=site.settings(prices=prices))
+    data = json.loads(said.stdout)
+    (main,) = [each for each in data["environments"] if each["name"] == MAIN]
+    where = site.names(MAIN).namespace
+    claims = site.cluster.find("PersistentVolumeClaim", where)
+    sizes = [each["spec"]["resources"]["requests"]["storage"] for each in claims]
+    assert sizes == ["5Gi"]
+    assert main["now"]["storage"] == 5 * 1024**3
+    pods = [pod for pod in site.cluster.find("Pod", where) if pod["status"]["phase"] == "Running"]
+    assert main["now"]["cpu"] == sum(
+        int(container["resources"]["requests"]["cpu"].removesuffix("m"))
+        for pod in pods
+        for container in pod["spec"]["containers"]
+    )
+    assert main["month"]["now"] == main["month"]["awake"] > 0.5
+    table = site.ok("cost", *ON, "--owners").stdout.splitlines()
+    assert table[0].split() == ["owner", "count", "cpu", "memory", "storage"]
+    assert table[-1].split()[0] == "total"
 
 
 def test_status_shows_what_runs(site: KubeEnv) -> None:

@@ -10,7 +10,8 @@ from tasks.core.display import visible
 from tasks.core.environment import Failure, State
 from tasks.core.page import render
 from tasks.core.sleep import NO_REST, Pinned, Rest, Sleep
-from tasks.flows.page import Fleet, page
+from tasks.flows.fleet import Fleet
+from tasks.flows.page import page
 from tasks.flows.target import EnvironmentSummary
 
 NOW = datetime(2026, 11, 27, 15, 0, tzinfo=UTC)

@@ -11,7 +11,8 @@ from tasks.core.cost import GIB, Prices, Requests
 from tasks.core.environment import Failure, State
 from tasks.core.page import Cell
 from tasks.core.sleep import Pinned, Rest, Sleep
-from tasks.flows.page import Fleet, page
+from tasks.flows.fleet import Fleet
+from tasks.flows.page import page
 from tasks.flows.target import EnvironmentSummary, unreadable
 from tests.support.fleet import CAUSE, NOW, PRICES, ago
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.core.cost import GIB, Requests
 from tasks.core.environment import Owner, Release, State
+from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import PREFIX, RECORD, STYLE, namespace
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
@@ -194,6 +196,27 @@ def test_a_branch_that_cannot_be_is_listed_by_its_namespace(branch: str) -> None
     assert found[GOOD["metadata"]["name"]].branch == "main"
     # Nothing says which images its branch has built, so none is removed.
     assert "" in {use.slug for use in inspector(cluster).image_uses()}
+
+
+def test_what_runs_uses_is_asked_for_once_and_summed_by_namespace() -> None:
+    cluster = Cluster()
+    usage = {"cpu": "250m", "memory": "1Gi"}
+    pod = {"metadata": {"namespace": "a"}, "containers": [{"usage": usage}, {"usage": usage}]}
+    cluster.objects["PodMetrics"] = [pod]
+    assert inspector(cluster).usage() == {"a": Requests(500, 2 * GIB)}
+
+
+@pytest.mark.parametrize(("status", "known"), [(404, True), (403, True), (503, True), (500, False)])
+def test_where_nobody_measures_nothing_is_known_of_what_is_used(status: int, known: bool) -> None:
+    class Unmeasured(Cluster):
+        def find_all(self, kind: str, selector: str = "", fields: str = "") -> list[Object]:
+            raise ClusterError("no metrics", status=status)
+
+    if known:
+        assert inspector(Unmeasured()).usage() is None
+        return
+    with pytest.raises(ClusterError):
+        inspector(Unmeasured()).usage()
 
 
 ANYTHING = st.recursive(
