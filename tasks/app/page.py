@@ -50,6 +50,8 @@ class FleetPage:
             path.parent.mkdir(exist_ok=True)
         if not path.parent.is_dir():
             raise InputError(f"--out {path}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise InputError(f"--out {path}: is a folder")
         text = self.html()
         try:
             write_whole(path, text)

@@ -150,16 +150,16 @@ def test_cost_tells_what_a_deploy_has_noted_and_its_price(site: KubeEnv) -> None
     (main,) = [each for each in data["environments"] if each["name"] == MAIN]
     where = site.names(MAIN).namespace
     claims = site.cluster.find("PersistentVolumeClaim", where)
-    sizes = [each["spec"]["resources"]["requests"]["storage"] for each in claims]
-    assert sizes == ["5Gi"]
-    assert main["now"]["storage"] == 5 * 1024**3
+    # helm/environments/dev.yaml says 2Gi.
+    assert [each["spec"]["resources"]["requests"]["storage"] for each in claims] == ["2Gi"]
+    assert main["now"]["storage"] == 2 * 1024**3
     pods = [pod for pod in site.cluster.find("Pod", where) if pod["status"]["phase"] == "Running"]
     assert main["now"]["cpu"] == sum(
         int(container["resources"]["requests"]["cpu"].removesuffix("m"))
         for pod in pods
         for container in pod["spec"]["containers"]
     )
-    assert main["month"]["now"] == main["month"]["awake"] > 0.5
+    assert main["month"]["now"] == main["month"]["awake"] > 0.2
     table = site.ok("cost", *ON, "--owners").stdout.splitlines()
     assert table[0].split() == ["owner", "count", "cpu", "memory", "storage"]
     assert table[-1].split()[0] == "total"

@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Console
+from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.images.retention import ImageUse
 from tasks.core.names import Names, names
@@ -258,6 +259,10 @@ class FakeInspector:
     strays: list[EnvironmentSummary] = field(default_factory=list)
     is_private: bool = False
     uses: list[ImageUse] = field(default_factory=list)
+    measured: dict[str, Requests] | None = None
+
+    def usage(self) -> dict[str, Requests] | None:
+        return self.measured
 
     def list(self, repository: str = "") -> Sequence[EnvironmentSummary]:
         return [*self.found, *self.strays] if repository else self.found

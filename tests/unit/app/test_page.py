@@ -1,14 +1,23 @@
-"""The page's own style and script."""
+"""The page: its own style and script, and how it is written and answered."""
 
 from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tasks.app.page import read_assets
-from tests.support.fleet import fleet, html
+from tasks.app import fleet as app_fleet
+from tasks.app import page as app
+from tasks.app.fleet import find_fleet
+from tasks.app.page import FleetPage, read_assets
+from tasks.core.errors import ClusterError, InputError
+from tasks.core.setting_prices import PriceSettings
+from tests.support.fakes import FakeInspector, a_console
+from tests.support.fleet import environment, fleet, html
 
 ASSETS = read_assets()
 SCHEMES = re.findall(r":root \{(.*?)\}", ASSETS.style, re.S)
@@ -46,3 +55,70 @@ def test_five_hundred_environments_are_rendered_at_once() -> None:
     assert time.monotonic() - started < 1.5
     assert text.count('<tr role="row" data-state') == 500
     assert len(text) < 1_000_000
+
+
+def a_page(monkeypatch: pytest.MonkeyPatch, found: Any = None) -> tuple[FleetPage, Any]:
+    """Return the page of one environment, or of an error, and what is said."""
+
+    def find(*_: object, **__: object) -> Any:
+        if isinstance(found, Exception):
+            raise found
+        return fleet(1)
+
+    monkeypatch.setattr(app, "find_fleet", find)
+    console, said = a_console()
+    console.redactor.add("s3cret-word")
+    session: Any = SimpleNamespace(console=console, redactor=console.redactor)
+    return FleetPage(session, "dev", used=False), said
+
+
+def test_it_is_written_whole_and_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made, _ = a_page(monkeypatch)
+    path = tmp_path / "page.html"
+    for _ in range(2):
+        assert made.write(str(path)) == path
+    assert path.read_text().endswith("</html>\n")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("out", ["nowhere/page.html", "."])
+def test_where_it_cannot_be_written_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, out: str
+) -> None:
+    made, _ = a_page(monkeypatch)
+    with pytest.raises(InputError, match=r"^--out "):
+        made.write(str(tmp_path / out))
+    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
+
+
+def test_a_cluster_that_cannot_be_asked_is_told_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, said = a_page(monkeypatch, ClusterError("no answer, s3cret-word\u202e"))
+    answer = made._answer()
+    assert (answer.status, answer.kind) == (503, "text/plain")
+    assert answer.text == "no answer, [redacted]\\u202e\n"
+    assert "no answer" in said.getvalue()
+    with pytest.raises(ClusterError):
+        made.server(0)
+
+
+@pytest.mark.parametrize(("used", "warned"), [(False, False), (True, True)])
+def test_all_environments_are_asked_for_with_their_prices(
+    monkeypatch: pytest.MonkeyPatch, used: bool, warned: bool
+) -> None:
+    console, said = a_console()
+    own = SimpleNamespace(prices=PriceSettings(cpu_hour=1))
+    session: Any = SimpleNamespace(
+        console=console,
+        environment=lambda _: ("dev", own),
+        settings=SimpleNamespace(project="mautic"),
+        git=SimpleNamespace(repository=lambda: "r"),
+    )
+    target = SimpleNamespace(inspector=FakeInspector([environment(0)], [environment(1)]))
+    monkeypatch.setattr(app_fleet.wiring, "target", lambda *_: target)
+    found = find_fleet(session, "", used=used)
+    assert list(found.found) == [environment(0), environment(1)]
+    assert (found.environment, found.project, found.prices.cpu_hour) == ("dev", "mautic", 1)
+    assert ("metrics.k8s.io" in said.getvalue()) is warned

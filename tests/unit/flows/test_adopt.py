@@ -20,6 +20,7 @@ FOUND: EnvironmentSummary = summarize(
     url=NAMES.url,
     state=State.RUNNING,
     created_at="2026-01-01",
+    namespace=NAMES.namespace,
 )
 
 
