@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from tasks.core.environment import State
 
@@ -12,6 +15,10 @@ MONTH_HOURS = 730
 GIB = 1024**3
 NOTHING_RUNS = frozenset({State.ASLEEP, State.STOPPED, State.REMOVED})
 """The states in which only storage is requested."""
+
+
+Amount = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""As the API counts; a record that says something else is damaged."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +31,9 @@ class Requests:
         storage: bytes of its claims.
     """
 
-    cpu: int = 0
-    memory: int = 0
-    storage: int = 0
+    cpu: Amount = 0
+    memory: Amount = 0
+    storage: Amount = 0
 
     def __add__(self, other: Requests) -> Requests:
         return Requests(

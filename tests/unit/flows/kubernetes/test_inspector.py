@@ -12,17 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.cost import GIB, Requests
+from tasks.app.page import read_assets
+from tasks.core.cost import GIB, Prices, Requests
+from tasks.core.display import visible
 from tasks.core.environment import Owner, Release, State
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.manifests import PREFIX, RECORD, STYLE, namespace
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
+from tasks.core.page import render
 from tasks.core.redact import Redactor
 from tasks.core.settings import Settings, names_of, names_of_all_styles, parse
+from tasks.flows.fleet import Fleet, cost_table
 from tasks.flows.gc import Branches, Sweeper, SweepPlan, plan_sweep
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.inspector import ClusterInspector
+from tasks.flows.page import page
 from tasks.flows.target import EnvironmentSummary
 from tasks.flows.views import list_rows, misnamed_lines, unreadable_lines
 from tests.unit.core.test_names import TWINS
@@ -78,6 +83,15 @@ def swept(found: list[EnvironmentSummary]) -> SweepPlan:
     """Return what a sweep without any branch makes of environments."""
     everybody = Sweeper(REPOSITORY, "ada@host:/x", True, timedelta(hours=2))
     return plan_sweep("dev", found, everybody, Branches((), (), private=False), now=NOW)
+
+
+def shown(found: list[EnvironmentSummary]) -> str:
+    """Return the page of environments, with their costs."""
+    prices = Prices(0.05, 0.005, 0.1, "USD")
+    fleet = Fleet("dev", "mautic", found, prices, NOW)
+    assert json.dumps(fleet.as_dict())
+    assert cost_table(fleet, fleet.owners, "owner")
+    return render(page(fleet), read_assets(), visible)
 
 
 def inspector(cluster: Cluster) -> ClusterInspector:
@@ -244,8 +258,42 @@ def test_no_annotation_ends_the_list(
     found = listed(cluster)
     assert {"evil/x", "main"} == {item.branch for item in found}
     assert list_rows(found, NOW)
+    assert shown(found)
     swept(found)
     assert {"evil/x", "main"} == {use.branch for use in inspector(cluster).image_uses()}
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        {"cpu": 10**400},
+        {"cpu": 2**63 - 1, "memory": 2**63 - 1, "storage": 2**63 - 1},
+        {"memory": -1},
+        {"memory": 1e308},
+        {"storage": "1Gi"},
+        {"cpu": None},
+        [],
+        0,
+    ],
+)
+def test_amounts_that_are_none_end_neither_list_nor_page(requests: Any) -> None:
+    text = json.dumps({**json.loads(TEXT), "requests": requests})
+    cluster = Cluster()
+    cluster.objects["Namespace"] = [environment("evil/x", record=text), GOOD]
+    found = listed(cluster)
+    assert {"evil/x", "main"} == {item.branch for item in found}
+    assert "main</a>" in shown(found)
+
+
+@pytest.mark.parametrize(
+    "at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01"]
+)
+def test_no_time_ends_the_page(at: str) -> None:
+    failure = {"tag": "t", "at": at, "cause": "\ud800\u202e" + "x" * 100_000}
+    text = json.dumps({**json.loads(TEXT), "failure": failure, "expires_at": at})
+    cluster = Cluster()
+    cluster.objects["Namespace"] = [environment("evil/x", record=text), GOOD]
+    assert shown(listed(cluster)).encode()
 
 
 def test_images_are_told_of_every_environment_by_workloads_lease_and_record() -> None:
