@@ -330,6 +330,7 @@ class Seen:
     quiesced: list[str]
     history: list[str]
     state: str
+    cause: str
     migrations: list[str]
     reports: list[tuple[float, str, Object]]
 
@@ -436,6 +437,7 @@ def run(deploys: Deploys, row: Row, branch: str, tag: str, checkout: Path) -> Se
         deploys.quiesced(branch),
         [one["status"] for one in deploys.history(branch)] if not row.first else [],
         record["state"],
+        (record["failure"] or {}).get("cause", ""),
         deploys.migrations(branch),
         witness.stop(),
     )
@@ -499,6 +501,8 @@ def test_a_deploy_that_fails(
     phases = {one["phase"].partition(" ")[0]: one["seconds"] for one in seen.timings}
     assert "save" in phases
     assert seen.state == ("failed" if row.first else "rolled back"), seen.lines
+    # What inv page shows of it.
+    assert seen.cause[:200] == " ".join(cause.split())[:200]
     # The migration has ended with its deploy.
     assert seen.migrations == []
     hint = next(line for _, line in reversed(seen.lines) if "hint: " in line)
