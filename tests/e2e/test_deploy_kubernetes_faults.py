@@ -21,6 +21,9 @@ AWAY_SECONDS = 20.0
 BACK_SECONDS = 300
 """How long the cluster's controllers may take to notice an API that is back: each of their watches
 asks again after up to a minute, and may find its rights not loaded yet."""
+RETRY_SECONDS = 60
+"""The grace period that a project has without a setting. A controller tries again what was refused
+after 5 ms, doubled each time: what failed while the API started may stand for 40 s."""
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +217,9 @@ def test_an_api_that_is_away_while_a_rollout_is_tracked_is_survived(deploys: Dep
     deploys.fate(BRANCH, web="fpm=slow:3")
     process = deploys.env.start(
         *("deploy", *ON, "--branch", BRANCH, "--tag", "away"),
-        settings=deploys.settings(patience={"deadline_seconds": BACK_SECONDS}),
+        settings=deploys.settings(
+            patience={"deadline_seconds": BACK_SECONDS, "grace_seconds": RETRY_SECONDS}
+        ),
     )
     said = Lines(process.stderr)
     until(lambda: said.says("everything is applied"))
