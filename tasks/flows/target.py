@@ -344,6 +344,9 @@ class Deployer(Exclusive, Protocol[P]):
     def finish(self, plan: P) -> Credentials | None:
         """Record the deployment; return the administrator after the first one."""
 
+    def password_command(self, names: Names) -> str:
+        """Return the command that shows the administrator's password to whoever may see it."""
+
     @property
     def has_door(self) -> bool:
         """Whether a login stands in front of its sites."""

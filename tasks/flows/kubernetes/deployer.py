@@ -342,12 +342,15 @@ class ClusterDeployer:
         self._context.write_record(plan.request.owner, names, record)
         if not plan.is_first:
             return None
-        later = (
+        secrets = read_secret(self._cluster, names, self._context.redactor)
+        return Credentials(ADMIN, secrets["admin_password"], self.password_command(names))
+
+    def password_command(self, names: Names) -> str:
+        """Return the command that shows the administrator's password."""
+        return (
             f"kubectl get secret {SECRET} --namespace {names.namespace} "
             "--output go-template='{{.data.admin_password | base64decode}}'"
         )
-        secrets = read_secret(self._cluster, names, self._context.redactor)
-        return Credentials(ADMIN, secrets["admin_password"], later)
 
     def _requests(self, names: Names) -> Requests:
         """Return what the release requests, so that looking at all environments asks for none."""
