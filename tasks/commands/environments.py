@@ -24,6 +24,7 @@ _SUMMARY = "file that what became of it is appended to, as Markdown (default: ne
         "data": "what a new environment begins with: empty, seed (the newest), seed:ID, or another "
         "branch's full name (default: its setting)",
         "summary": _SUMMARY,
+        "no_capacity_check": "go on even if the cluster seems to have too little left for it",
     }
 )
 def deploy(
@@ -33,6 +34,7 @@ def deploy(
     tag: str = "",
     data: str = "",
     summary: str = "",
+    no_capacity_check: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -41,7 +43,9 @@ def deploy(
 
     as_json = check_format(format)
     dry = dry_run or session.dry
-    request = environments.request(session, env, branch, tag, data, dry=dry)
+    request = environments.request(
+        session, env, branch, tag, data, must_fit=not no_capacity_check, dry=dry
+    )
     _deploy(session, request, summary, dry=dry, as_json=as_json)
 
 

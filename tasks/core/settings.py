@@ -41,6 +41,7 @@ from tasks.core.names import (
     stack_faults,
 )
 from tasks.core.repository import canonical
+from tasks.core.setting_capacity import CapacityChoice, CapacitySettings
 from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_origins
 from tasks.core.setting_door import DoorOidc
 from tasks.core.setting_gc import GcChoice, GcSettings
@@ -403,6 +404,7 @@ class Environment(Strict):
     patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
     gc: GcChoice = GcSettings()
     prices: PriceChoice = PriceSettings()
+    capacity: CapacityChoice = CapacitySettings()
     limits: Limits = Field(Limits(), description="Compose only.")
 
     @property
