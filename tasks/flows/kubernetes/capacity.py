@@ -235,7 +235,7 @@ class _Check:
 
     def _colleagues(self, pods: Sequence[Object]) -> Sequence[Object]:
         """Return the pods of this environment's other branches: they have the same server."""
-        there = {each.namespace for each in self._environments()}
+        there = {each.namespace for each in self._environments()} if pods else set()
         return [each for each in pods if each["metadata"]["namespace"] in there]
 
     def _ask_server(self, pods: Sequence[Object]) -> Connections | None:
@@ -269,7 +269,7 @@ class _Check:
             hints.insert(0, self._sleep_hint(sleepy))
         return RefusedError(
             f"{self._names.branch} does not fit: " + "; ".join(each.message for each in faults),
-            hint=f"{'; '.join(hints)}. --no-capacity-check goes on all the same",
+            hint=f"--no-capacity-check goes on all the same; {'; '.join(hints)}",
         )
 
     def _sleep_hint(self, faults: Sequence[_Fault]) -> str:
