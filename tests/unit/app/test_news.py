@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tasks.adapters import gitlab_api
+from tasks.adapters import gitlab_api, webhook
 from tasks.app import environments, news
 from tasks.app.news import Teller, open_merge_request
 from tasks.core.environment import Failure, State
@@ -109,6 +109,23 @@ def test_what_fails_is_a_warning_without_the_address_and_stops_no_other_way(
     assert "s3cretHook" not in said.getvalue()
     assert TOKEN not in said.getvalue()
     assert summary.read_text().startswith("❌")
+
+
+def test_a_chats_address_is_in_no_error_and_masked_everywhere() -> None:
+    address = f"http://127.0.0.1:1{SECRET}?key=s3cretKey"
+    with pytest.raises(SuiteError, match="127.0.0.1:1 cannot be reached") as caught:
+        webhook.send(address, "text")
+    assert "s3cret" not in "\n".join(caught.value.lines())
+    session, _ = a_session(webhook=HOOK)
+    Teller(session, "", {HOOK: address})
+    for shown in (address, f"POST {SECRET}?key=s3cretKey HTTP/1.1"):
+        assert "s3cret" not in session.redactor(shown)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "ftp://example.com/x", "https://"])
+def test_what_is_no_address_is_told_without_it(address: str) -> None:
+    with pytest.raises(SuiteError, match="^the webhook's variable holds no address$"):
+        webhook.send(address, "text")
 
 
 def test_without_a_token_one_line_says_so_and_gitlab_is_not_asked() -> None:
