@@ -113,7 +113,7 @@ def test_what_fails_is_a_warning_without_the_address_and_stops_no_other_way(
 
 def test_a_chats_address_is_in_no_error_and_masked_everywhere() -> None:
     address = f"http://127.0.0.1:1{SECRET}?key=s3cretKey"
-    with pytest.raises(SuiteError, match="127.0.0.1:1 cannot be reached") as caught:
+    with pytest.raises(SuiteError, match=r"127\.0\.0\.1:1 cannot be reached") as caught:
         webhook.send(address, "text")
     assert "s3cret" not in "\n".join(caught.value.lines())
     session, _ = a_session(webhook=HOOK)
@@ -124,7 +124,7 @@ def test_a_chats_address_is_in_no_error_and_masked_everywhere() -> None:
 
 @pytest.mark.parametrize("address", ["nonsense", "ftp://example.com/x", "https://"])
 def test_what_is_no_address_is_told_without_it(address: str) -> None:
-    with pytest.raises(SuiteError, match="^the webhook's variable holds no address$"):
+    with pytest.raises(SuiteError, match=r"^the webhook's variable holds no address$"):
         webhook.send(address, "text")
 
 
