@@ -5,19 +5,22 @@ It tries for a bounded time: what is told there is of no use to a job that never
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tasks.adapters.connection_errors import is_permanent
 from tasks.adapters.wait import CLOCK
 from tasks.core.errors import SuiteError, reason_of
 from tasks.core.gitlab_page import StoppedEnvironment, is_review, parse_stopped
+from tasks.core.news import MergeRequestNote
 
 if TYPE_CHECKING:
     import requests
+
+T = TypeVar("T")
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 20.0
 PAUSES_SECONDS = (1.0, 2.0, 4.0)
@@ -69,12 +72,19 @@ class GitlabProject:
         Raises:
             GitlabError: GitLab refused, failed or could not be reached; as for all others.
         """
-        return int(self._json("GET", "/user")["id"])
+        found = self._json("GET", "/user")
+        return self._read("/user", found, lambda one: int(one["id"]))
 
-    def notes(self, merge_request: int) -> Iterator[Mapping[str, Any]]:
+    def notes(self, merge_request: int) -> Iterator[MergeRequestNote]:
         """Yield all notes of a merge request, the oldest first."""
         query = {"sort": "asc", "order_by": "created_at"}
-        return self._all(f"{self._notes(merge_request)}", query)
+        return self._all(
+            self._notes(merge_request),
+            query,
+            lambda one: MergeRequestNote(
+                int(one["id"]), int(one["author"]["id"]), str(one["body"])
+            ),
+        )
 
     def create_note(self, merge_request: int, body: str) -> None:
         """Write a new note; a lost answer may leave two."""
@@ -96,9 +106,8 @@ class GitlabProject:
     def protected(self) -> frozenset[str]:
         """Return the names of its protected environments; none where GitLab has no such thing."""
         try:
-            return frozenset(
-                str(one["name"]) for one in self._all(f"{self._project}/protected_environments", {})
-            )
+            path = f"{self._project}/protected_environments"
+            return frozenset(self._all(path, {}, lambda one: str(one["name"])))
         except GitlabError as error:
             # A free edition protects none.
             if error.status != 404:
@@ -107,8 +116,13 @@ class GitlabProject:
 
     def stopped(self) -> Iterator[StoppedEnvironment]:
         """Yield the environments of branches that were stopped."""
-        found = self._all(f"{self._project}/environments", {"states": "stopped"})
-        return (parse_stopped(one) for one in found if is_review(one))
+        path = f"{self._project}/environments"
+        found = self._all(
+            path,
+            {"states": "stopped"},
+            lambda one: parse_stopped(one) if is_review(one) else None,
+        )
+        return (one for one in found if one)
 
     def delete_environment(self, number: int) -> bool:
         """Delete a stopped environment; return False if it is gone."""
@@ -116,17 +130,29 @@ class GitlabProject:
 
     # -- requests ---------------------------------------------------------------------------------
 
-    def _all(self, path: str, query: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
-        """Yield all entries of a list, page by page."""
+    def _all(self, path: str, query: Mapping[str, str], read: Callable[[Any], T]) -> Iterator[T]:
+        """Yield all entries of a list as ``read`` makes them, page by page."""
         page = "1"
         for _ in range(PAGES_MAX):
             sent = {**query, "per_page": str(PAGE), "page": page}
             answer = self._send("GET", path, None, sent)
-            yield from self._content(answer, "GET", path)
+            content = self._content(answer, "GET", path)
+            yield from self._read(path, content, lambda found: [*map(read, found)])
             page = answer.headers.get("X-Next-Page", "")
             if not page:
                 return
         raise GitlabError(f"{self._host}: {path} has more than {PAGES_MAX} pages")
+
+    def _read(self, path: str, content: Any, read: Callable[[Any], T]) -> T:
+        """Return what an answer says.
+
+        Raises:
+            GitlabError: it is of another form than that of the API.
+        """
+        try:
+            return read(content)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise GitlabError(f"{self._host} answered GET {path} with something else") from error
 
     def _is_there(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bool:
         try:

@@ -105,20 +105,17 @@ class Teller:
                 file.write(f"{self._redactor(markdown(news))}\n")
 
     def _note(self, news: News) -> None:
+        known = self._environ.get
         merge_request = open_merge_request(self._environ) if is_job(dict(self._environ)) else 0
-        if not merge_request:
+        api = known("CI_API_V4_URL", "")
+        project = known("CI_MERGE_REQUEST_PROJECT_ID") or known("CI_PROJECT_ID")
+        if not (merge_request and api and project):
             return
-        token = self._environ.get(NOTE_TOKEN, "")
+        token = known(NOTE_TOKEN, "")
         if not token:
             self._console.say(f"no note in the merge request: there is no {NOTE_TOKEN}")
             return
-        project = self._environ.get("CI_MERGE_REQUEST_PROJECT_ID") or self._environ["CI_PROJECT_ID"]
-        notes = GitlabProject(
-            self._environ["CI_API_V4_URL"],
-            f"/projects/{project}",
-            token,
-            self._environ.get(AUTHORITIES, ""),
-        )
+        notes = GitlabProject(api, f"/projects/{project}", token, known(AUTHORITIES, ""))
         keep_note(notes, merge_request, news, self._redactor(note(news)))
 
     def _chat(self, news: News) -> None:

@@ -76,6 +76,20 @@ class News:
         return f"{self.job}/artifacts/browse/{self.evidence}/" if known else ""
 
 
+@dataclass(frozen=True)
+class MergeRequestNote:
+    """A note that somebody has written.
+
+    Attributes:
+        number: its id.
+        author: the id of its author.
+    """
+
+    number: int
+    author: int
+    body: str
+
+
 _MARKS = {Event.RUNS: "✅", Event.FAILED: "❌", Event.REMOVED: "🧹"}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
-from tasks.core.news import News, note, told_at
+from tasks.core.news import MergeRequestNote, News, note, told_at
 
 ROUNDS_MAX = 3
 """How often it is begun anew because somebody deletes the note meanwhile."""
@@ -17,7 +17,7 @@ class Notes(Protocol):
     def user(self) -> int:
         """Return the id of the user who writes."""
 
-    def notes(self, merge_request: int) -> Iterator[Mapping[str, Any]]:
+    def notes(self, merge_request: int) -> Iterator[MergeRequestNote]:
         """Yield all notes of a merge request, the oldest first."""
 
     def create_note(self, merge_request: int, body: str) -> None:
@@ -64,7 +64,7 @@ def keep_note(notes: Notes, merge_request: int, news: News, text: str = "") -> N
 def _own(notes: Notes, merge_request: int, marker: str, me: int) -> dict[int, str]:
     """Return the environment's notes by number: nobody else's, whatever they begin with."""
     return {
-        int(one["id"]): str(one["body"])
+        one.number: one.body
         for one in notes.notes(merge_request)
-        if one["author"]["id"] == me and told_at(str(one["body"]), marker)
+        if one.author == me and told_at(one.body, marker)
     }

@@ -203,6 +203,23 @@ def test_a_refusal_is_told_without_the_token(
     assert token not in "\n".join(caught.value.lines())
 
 
+def test_what_is_not_gitlabs_answer_is_an_error_of_ours(gitlab: FakeGitlab) -> None:
+    """A proxy before it may answer anything with 200."""
+    asked = project(gitlab)
+    for ask in (
+        asked.user,
+        lambda: list(asked.notes(MERGE_REQUEST)),
+        lambda: list(asked.stopped()),
+        asked.protected,
+    ):
+        gitlab.faults = [Fault(200)]
+        with pytest.raises(GitlabError, match="with something else"):
+            ask()
+    gitlab.notes[1] = {"id": 1, "body": "of nobody", "author": None}
+    with pytest.raises(GitlabError, match="with something else"):
+        keep_note(project(gitlab), MERGE_REQUEST, NEWS)
+
+
 def test_a_token_that_may_not_write_is_told_at_once(gitlab: FakeGitlab, clock: PlayedClock) -> None:
     gitlab.may = False
     with pytest.raises(GitlabError, match=r"answered POST .*/notes with 403"):
