@@ -418,13 +418,13 @@ def fewest_sleepers(
         candidates: who may sleep, in the order in which they are asked to.
         fits: whether it fits without some of them.
     """
+    if not (candidates and fits(candidates)):
+        return None
     chosen: list[str] = []
     for each in candidates:
         chosen.append(each)
         if fits(chosen):
             break
-    else:
-        return None
     for each in chosen[:-1]:
         rest = [other for other in chosen if other != each]
         if fits(rest):
