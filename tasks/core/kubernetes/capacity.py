@@ -64,10 +64,12 @@ class Present:
 
     Attributes:
         others: its claims and routes.
+        ending: components whose pods end before the new ones begin.
     """
 
     pods: Sequence[Object] = ()
     others: Sequence[Object] = ()
+    ending: Collection[str] = ()
 
 
 def needs_of(manifests: Iterable[Object], there: Present) -> Needs:
@@ -89,7 +91,8 @@ def needs_of(manifests: Iterable[Object], there: Present) -> Needs:
         name = item["metadata"]["name"]
         if item["kind"] in _WORKLOADS or item["kind"] == "Job":
             shape = placing(item["spec"]["template"])
-            pods += [shape] * _more(item, sum(_is_of(item, pod) for pod in running))
+            count = sum(_is_of(item, pod) for pod in running)
+            pods += [shape] * _more(item, count, beside=shape.name not in there.ending)
         if item["kind"] == "PersistentVolumeClaim" and name not in names:
             claims.append(_claim(item))
         if item["kind"] in RULES and name not in names:
@@ -126,15 +129,19 @@ def _connections(container: Object) -> int:
     return int(children) if children.isdecimal() else CHILDREN
 
 
-def _more(item: Object, running: int) -> int:
-    """Return how many pods a workload adds to those that run of it."""
+def _more(item: Object, running: int, *, beside: bool) -> int:
+    """Return how many pods a workload adds to those that run of it.
+
+    Args:
+        beside: whether its new pods run beside the old ones.
+    """
     if item["kind"] == "Job":
         return 1
     count = _count(item)
-    # Its new pods run beside the old ones, one at a time.
     strategy = (item["spec"].get("strategy") or {}).get("type", "RollingUpdate")
-    beside = item["kind"] == "Deployment" and strategy == "RollingUpdate" and running and count
-    return max(count - running, 1 if beside else 0)
+    rolls = item["kind"] == "Deployment" and strategy == "RollingUpdate" and running and count
+    # One at a time.
+    return max(count - running, 1 if rolls and beside else 0)
 
 
 def _is_of(workload: Object, pod: Object) -> bool:

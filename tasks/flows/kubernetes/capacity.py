@@ -32,6 +32,7 @@ from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.inspector import ClusterInspector
+from tasks.flows.kubernetes.quiesce import QUIESCED
 from tasks.flows.kubernetes.services import ServiceContainer, service_containers
 from tasks.flows.sleep import AWAKE
 from tasks.flows.target import EnvironmentSummary
@@ -67,35 +68,43 @@ def check_capacity(
     names: Names,
     manifests: Sequence[Object],
     *,
+    quiesces: bool = False,
     access_points: Callable[[str], int] | None = None,
 ) -> Step | None:
     """Return that a release fits, and by what; None if nothing of it is known.
 
     Args:
         manifests: what its chart renders.
+        quiesces: whether workers and crons end before.
         access_points: returns how many access points a file system of EFS has; None elsewhere.
 
     Raises:
         RefusedError: it does not fit; the hint says who would have to sleep.
         ClusterError: the API failed.
     """
-    return _Check(context, names, manifests, access_points).run()
+    ending = QUIESCED if quiesces else ()
+    return _Check(context, names, manifests, ending, access_points).run()
 
 
 class _Check:
-    """The check of one release; arguments as for ``check_capacity``."""
+    """The check of one release; arguments as for ``check_capacity``.
+
+    Args:
+        ending: components whose pods end before.
+    """
 
     def __init__(
         self,
         context: ClusterContext,
         names: Names,
         manifests: Sequence[Object],
+        ending: Collection[str],
         access_points: Callable[[str], int] | None,
     ) -> None:
         self._context, self._cluster = context, context.cluster
         self._settings = context.own.capacity
         self._names, self._manifests = names, manifests
-        self._access_points = access_points
+        self._ending, self._access_points = ending, access_points
         self._known: list[str] = []
         self._unknown: list[str] = []
 
@@ -109,7 +118,7 @@ class _Check:
         if exists:
             others += self._cluster.find("PersistentVolumeClaim", here)
             own_pods = own_pods if pods is not None else self._cluster.find("Pod", here)
-        needs = needs_of(self._manifests, Present(own_pods, others))
+        needs = needs_of(self._manifests, Present(own_pods, others, self._ending))
         faults = [
             *self._nodes(needs, pods),
             *self._quota(needs, exists=exists),

@@ -159,6 +159,7 @@ class ClusterDeployer:
                 self._context,
                 plan.request.names,
                 read_objects(rendered),
+                quiesces=plan.quiesces,
                 access_points=self._access_points,
             )
         return self._fits[where]

@@ -93,6 +93,13 @@ def test_a_rollout_needs_what_is_new_and_what_runs_beside_the_old(
     assert len(needs_of([workload], Present(there)).pods) == count
 
 
+def test_what_ends_before_is_no_room_that_is_needed_twice() -> None:
+    there = [a_pod("own", "1", "1Gi")]
+    assert len(needs_of([a_workload()], Present(there, ending=("worker",))).pods) == 1
+    assert needs_of([a_workload()], Present(there, ending=("web",))).pods == ()
+    assert len(needs_of([a_workload(replicas=3)], Present(there, ending=("web",))).pods) == 2
+
+
 def test_only_claims_and_routes_that_are_not_there_are_needed() -> None:
     claim = {
         "kind": "PersistentVolumeClaim",
