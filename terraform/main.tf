@@ -130,6 +130,7 @@ module "ci" {
   branch_refs     = var.gitlab.branch_refs
   repository_arns = module.registry.repository_arns
   cluster_arn     = "arn:${data.aws_partition.current.partition}:eks:${var.region}:${var.account_id}:cluster/${local.name}"
+  file_system_arn = module.storage.file_system_arn
   parameter_path  = local.parameter_path
 
   # Where branches share a server, each has snapshots of its own database instead.

@@ -12,7 +12,7 @@
 #                      the same server, or sow one (from stdin); dump the database (to stdout), load a
 #                      dump (from stdin), reset it, or say what content it has; take a snapshot, list
 #                      snapshots, restore one, undo what came after it, or say which migrations image
-#                      and database have
+#                      and database have, or how many connections the server has
 #   uploads VERB       dump what was uploaded (to stdout), load it (from stdin), sow what a seed has of it
 #                      (from stdin), or reset it
 #   rehearse VERB      an upgrade: its migrations one by one, plugins, crons, pages; a line of JSON for each
@@ -112,8 +112,8 @@ case $role in
       sow) program=sow ;;
       dump) program=dump ;;
       load | reset | content) program=load ;;
-      snapshot | snapshots | restore | undo | migrations) program=snapshot ;;
-      *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, load, reset, content, snapshot, snapshots, restore, undo or migrations" ;;
+      snapshot | snapshots | restore | undo | migrations | connections) program=snapshot ;;
+      *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, load, reset, content, snapshot, snapshots, restore, undo, migrations or connections" ;;
     esac
     [ $# -eq 2 ] || refuse "database takes one argument"
     supervise TERM php "/opt/mautic/$program.php" "$2"

@@ -35,8 +35,10 @@ SECRETS = (
     "CI_JOB_TOKEN",
     "CI_REGISTRY_PASSWORD",
     "CI_REPOSITORY_URL",
+    "GITLAB_NOTE_TOKEN",
+    "GITLAB_TOKEN",
 )
-"""Variables of .gitlab-ci.yml, and GitLab's predefined ones, that hold secrets."""
+"""Variables of .gitlab-ci.yml, GitLab's predefined ones, and those of its API, with secrets."""
 
 
 def is_job(environ: MutableMapping[str, str]) -> bool:

@@ -28,7 +28,7 @@ def gitlab_facts(environ: Mapping[str, str], repository: str, tag: str) -> Gitla
     token = environ.get(TOKEN)
     if not token:
         return GitlabFacts(version, unknown=f"there is no {TOKEN}")
-    api, project = _address(environ, repository)
+    api, project = project_address(environ, repository)
     if not api:
         return GitlabFacts(version, unknown=f"{repository} is no address of GitLab")
 
@@ -61,7 +61,7 @@ def _runners(ask: Callable[[str], Any], project: str, tag: str) -> dict[str, boo
     }
 
 
-def _address(environ: Mapping[str, str], repository: str) -> tuple[str, str]:
+def project_address(environ: Mapping[str, str], repository: str) -> tuple[str, str]:
     """Return the API's address and the project's path in it; empty if they are unknown."""
     if environ.get("CI_API_V4_URL") and environ.get("CI_PROJECT_ID"):
         return environ["CI_API_V4_URL"], f"/projects/{environ['CI_PROJECT_ID']}"

@@ -100,12 +100,14 @@ def request(
     tag: str = "",
     data: str = "",
     *,
+    must_fit: bool = True,
     dry: bool = False,
 ) -> Request:
     """Return the request to deploy the images of a tag, or of what is checked out.
 
     Args:
         data: what a new environment begins with, or an empty string for its setting.
+        must_fit: whether it is refused where the cluster has too little left for it.
         dry: only look, also at another branch whose data that is.
 
     Raises:
@@ -121,13 +123,14 @@ def request(
     if tag and not session.settings.environment(names.environment).protected:
         _require_files(session, names.environment)
         names = wiring.settled(session, names)
-        request = Request(names, repository, user_at_host(), tag)
+        request = Request(names, repository, user_at_host(), tag, must_fit=must_fit)
         return _choosing(session, request, choice, dry=dry)
     checkout = _guarded(session, names, tag)
     names = wiring.settled(session, names)
     server = server_snapshots(session, names.environment)
     request = Request(names, repository, user_at_host(), checkout.tag, checkout.commit)
-    return _choosing(session, replace(request, server=server), choice, dry=dry)
+    request = replace(request, server=server, must_fit=must_fit)
+    return _choosing(session, request, choice, dry=dry)
 
 
 def _choosing(session: Session, request: Request, choice: str, *, dry: bool = False) -> Request:

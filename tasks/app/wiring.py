@@ -11,6 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.adapters.aws.efs import FileSystems
 from tasks.adapters.aws.eks import EksAccess
 from tasks.adapters.aws.session import Aws
 from tasks.adapters.aws.signing_key import SigningKey
@@ -93,7 +94,16 @@ def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[Clus
         context,
         find_images=partial(_find_images, session, environment),
         base=_base(session, standins(session, environment), dry=dry),
+        access_points=_access_points(session, environment),
     )
+
+
+def _access_points(session: Session, environment: str) -> Callable[[str], int] | None:
+    """Return what counts the access points of a file system, where a cluster is on AWS."""
+    own = session.settings_of(environment).environment(environment)
+    if not own.cluster or own.cluster.kind != "eks":
+        return None
+    return FileSystems(session.aws(own.stack)).access_points
 
 
 def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:

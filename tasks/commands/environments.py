@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from tasks.flows.target import Request
 
 
+_SUMMARY = "file that what became of it is appended to, as Markdown (default: news.summary)"
+
+
 @task(
     help={
         "tag": "tag of the images (default: that of the commit checked out)",
         "data": "what a new environment begins with: empty, seed (the newest), seed:ID, or another "
         "branch's full name (default: its setting)",
+        "summary": _SUMMARY,
+        "no_capacity_check": "go on even if the cluster seems to have too little left for it",
     }
 )
 def deploy(
@@ -28,6 +33,8 @@ def deploy(
     branch: str | None = None,
     tag: str = "",
     data: str = "",
+    summary: str = "",
+    no_capacity_check: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -36,8 +43,10 @@ def deploy(
 
     as_json = check_format(format)
     dry = dry_run or session.dry
-    request = environments.request(session, env, branch, tag, data, dry=dry)
-    _deploy(session, request, dry=dry, as_json=as_json)
+    request = environments.request(
+        session, env, branch, tag, data, must_fit=not no_capacity_check, dry=dry
+    )
+    _deploy(session, request, summary, dry=dry, as_json=as_json)
 
 
 @task(
@@ -48,6 +57,7 @@ def deploy(
         "what was written since is kept as a snapshot",
         "keep_data": "leave the data as it is, even where the database is newer than the release "
         "(else that is refused)",
+        "summary": _SUMMARY,
     }
 )
 def rollback(
@@ -57,6 +67,7 @@ def rollback(
     to: str = "",
     with_data: bool = False,
     keep_data: bool = False,
+    summary: str = "",
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -67,18 +78,25 @@ def rollback(
     request = environments.rollback_request(
         session, env, branch, to, with_data=with_data, keep_data=keep_data
     )
-    _deploy(session, request, dry=dry_run or session.dry, as_json=as_json)
+    _deploy(session, request, summary, dry=dry_run or session.dry, as_json=as_json)
 
 
-@task(help={"branch": "full branch name; must be given, also for the one that is checked out"})
+@task(
+    help={
+        "branch": "full branch name; must be given, also for the one that is checked out",
+        "summary": _SUMMARY,
+    }
+)
 def cleanup(
     session: Session,
     branch: str,
     env: str = "",
+    summary: str = "",
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
+    from tasks.app import news
     from tasks.app.environments import BranchCleanup
     from tasks.app.wiring import settled
 
@@ -88,7 +106,7 @@ def cleanup(
     removal = BranchCleanup(session, names, dry=dry)
     if dry:
         session.console.plan(removal.plan(), as_json=as_json)
-    elif not removal.run():
+    elif not news.cleanup(session, removal, names, summary):
         session.console.say(f"{names.branch}: nothing to remove")
 
 
@@ -215,9 +233,9 @@ def url(
         session.console.data(found.names.url)
 
 
-def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
+def _deploy(session: Session, request: Request, summary: str, *, dry: bool, as_json: bool) -> None:
     """Deploy what a request asks for, or only print the plan."""
-    from tasks.app import environments, wiring
+    from tasks.app import environments, news, wiring
     from tasks.app.sleep import be_used
     from tasks.flows.deploy import find_plan
 
@@ -229,7 +247,7 @@ def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> 
         plan = find_plan(target.deployer, request, session.console.warn)
         session.console.plan(plan, as_json=as_json)
         return
-    environments.show_deployed(session, environments.deploy(session, request), as_json=as_json)
+    environments.show_deployed(session, news.deploy(session, request, summary), as_json=as_json)
 
 
 def _execute(

@@ -30,7 +30,9 @@ def gc(
 ) -> None:
     """Remove environments, images and seeds that are over, and put to sleep what nobody uses."""
     from tasks.app.gc import Sweep
+    from tasks.app.gitlab_gc import clear_page, page_sweep
     from tasks.app.seeds import remove_seeds, seed_sweep
+    from tasks.flows.gitlab_gc import COLUMNS, PageSweep
     from tasks.flows.seeds import SWEEP_COLUMNS, SeedSweep
     from tasks.flows.views import unreadable_lines
 
@@ -39,6 +41,7 @@ def gc(
     sweeping = Sweep(session, env, everybody=all, dry=dry, sleeps_only=sleep)
     sweep = sweeping.plan()
     seeds = SeedSweep({}) if sleep else seed_sweep(session)
+    page = PageSweep() if sleep else page_sweep(session, env)
     for line in unreadable_lines(sweep.unreadable):
         session.console.warn(line)
     tables = [] if as_json else [*sweep.tables(sweeping.now)]
@@ -50,14 +53,17 @@ def gc(
     for line in images.problems:
         session.console.warn(f"its images are kept: {line}")
     if as_json:
-        session.console.json({**sweep.as_dict(), **images.as_dict(), "seeds": dict(seeds.gone)})
+        over = {"seeds": dict(seeds.gone), "gitlab": [each.name for each in page.gone]}
+        session.console.json({**sweep.as_dict(), **images.as_dict(), **over})
     else:
         tables = [*images.tables(details=verbose)]
         if seeds.gone:
             tables.append((SWEEP_COLUMNS, list(seeds.gone.items())))
+        if page.gone:
+            tables.append((COLUMNS, page.rows))
         for columns, rows in tables:
             session.console.table(columns, rows)
-    if not sweep.steps and not images.steps and not seeds.steps:
+    if not (sweep.steps or images.steps or seeds.steps or page.steps):
         session.console.say(f"{sweep.environment}: nothing to sweep away")
     elif dry:
         more = "nothing was put to sleep; to do that" if sleep else "nothing was done; to do it"
@@ -65,5 +71,6 @@ def gc(
     else:
         sweeping.run_images(images)
         remove_seeds(session, seeds)
+        clear_page(session, page)
     if failure:
         raise failure

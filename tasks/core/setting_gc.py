@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tasks.core.images.retention import Policies, parse_policy
-from tasks.core.setting_values import HOURS, KeepText, Strict
+from tasks.core.setting_values import HOURS, Duration, KeepText, Strict
 
 
 class GcSettings(Strict):
@@ -23,6 +23,12 @@ class GcSettings(Strict):
         (),
         description="Images that are kept by their tags, as globs, for ever, by number or by age "
         "since the push: `keep-*`, `v* newest 20`, `release-* for 90d`.",
+    )
+
+    gitlab_stopped: Duration | None = Field(
+        "30d",
+        description="How long a stopped environment of a branch stays on GitLab's page; needs a "
+        "`GITLAB_TOKEN` (docs/gitlab.md).",
     )
 
     @property

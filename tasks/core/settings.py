@@ -41,10 +41,12 @@ from tasks.core.names import (
     stack_faults,
 )
 from tasks.core.repository import canonical
+from tasks.core.setting_capacity import CapacityChoice, CapacitySettings
 from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_origins
 from tasks.core.setting_door import DoorOidc
 from tasks.core.setting_gc import GcChoice, GcSettings
 from tasks.core.setting_limits import Limits
+from tasks.core.setting_news import NewsChoice, NewsSettings
 from tasks.core.setting_prices import PriceChoice, PriceSettings
 from tasks.core.setting_rds import RdsSnapshotSettings, SnapshotsChoice
 from tasks.core.setting_seeds import SeedSettings
@@ -402,6 +404,7 @@ class Environment(Strict):
     patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
     gc: GcChoice = GcSettings()
     prices: PriceChoice = PriceSettings()
+    capacity: CapacityChoice = CapacitySettings()
     limits: Limits = Field(Limits(), description="Compose only.")
 
     @property
@@ -475,6 +478,7 @@ class Settings(Strict):
     images: Images = Field(Images(), description="What the images are made of.")
     platform: PlatformSettings = Field(PlatformSettings(), description="The local platform.")
     seeds: SeedSettings = Field(SeedSettings(), description="Masked copies of data.")
+    news: NewsChoice = NewsSettings()
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
     environments: Mapping[Name, Environment] = Field(description="The environments, by name.")
 

@@ -27,11 +27,32 @@ class DeployResult:
         url: the site's URL.
         changed: whether anything had to be done.
         credentials: the administrator's, after a first deploy.
+        plan: what was carried out, with the newest migration of its release.
+        password: the command that shows the administrator's password.
     """
 
     url: str
     changed: bool
     credentials: Credentials | None
+    plan: DeployPlan
+    password: str
+
+
+class FailedDeployError(SuiteError):
+    """A deploy has failed after it had begun.
+
+    Attributes:
+        cause: why, in one line.
+        became: what runs now.
+        evidence: the folder with what was saved, below the checkout; empty if nothing was.
+    """
+
+    def __init__(self, branch: str, cause: str, became: str, evidence: str) -> None:
+        where = f"; evidence: {evidence}" if evidence else ""
+        super().__init__(f"{branch} was not deployed: {cause}", hint=f"{became}{where}")
+        self.cause = cause
+        self.became = became
+        self.evidence = evidence
 
 
 class Beginning(Protocol):
@@ -129,7 +150,8 @@ def run_deploy(
         console.say(f"mails are shown there and not sent: {plan.mail_url}")
     write_results(root, plan)
     write_timings(root, console.timings)
-    return DeployResult(names.url, bool(steps), credentials)
+    password = deployer.password_command(names)
+    return DeployResult(names.url, bool(steps), credentials, plan, password)
 
 
 def find_plan(deployer: Deployer[P], request: Request, warn: Say) -> P:
@@ -179,7 +201,7 @@ def _recover(
     plan: P,
     console: Console,
     root: Path,
-) -> SuiteError:
+) -> FailedDeployError:
     """Save diagnostics, roll back, and return the error to raise."""
     names = plan.request.names
     console.error(error)
@@ -208,10 +230,8 @@ def _recover(
     except SuiteError as second:
         became = f"and the rollback failed, too: {second.message}"
     write_timings(root, console.timings)
-    evidence = f"; evidence: {folder.relative_to(root)}" if folder.is_dir() else ""
-    return SuiteError(
-        f"{names.branch} was not deployed: {error.message}", hint=f"{became}{evidence}"
-    )
+    evidence = str(folder.relative_to(root)) if folder.is_dir() else ""
+    return FailedDeployError(names.branch, error.message, became, evidence)
 
 
 def _way_back(deployer: Deployer[P], plan: P, console: Console) -> Point | None:

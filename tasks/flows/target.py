@@ -57,6 +57,7 @@ class Request:
         server: takes snapshots of the whole server; None where none are taken.
         checkout: the checkout that deploys (``Release``).
         pushed: whether the branch was ever seen on the remote; None if that is unknown.
+        must_fit: whether it is refused where the cluster has too little left for it.
     """
 
     names: Names
@@ -75,6 +76,7 @@ class Request:
     server: ServerSnapshots | None = field(default=None, compare=False)
     checkout: str = ""
     pushed: bool | None = None
+    must_fit: bool = False
 
     def snapshot(self, record: Record | None, release: Release) -> SnapshotOrder | None:
         """Return the snapshot of the server that has to be taken before a release, or None.
@@ -343,6 +345,9 @@ class Deployer(Exclusive, Protocol[P]):
 
     def finish(self, plan: P) -> Credentials | None:
         """Record the deployment; return the administrator after the first one."""
+
+    def password_command(self, names: Names) -> str:
+        """Return the command that shows the administrator's password to whoever may see it."""
 
     @property
     def has_door(self) -> bool:

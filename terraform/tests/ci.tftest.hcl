@@ -116,6 +116,27 @@ run "who_is_trusted" {
   }
 }
 
+run "access_points_of_the_file_system" {
+  variables {
+    file_system_arn = "arn:aws:elasticfilesystem:eu-central-1:222233334444:file-system/fs-0123"
+  }
+  module {
+    source = "./modules/ci"
+  }
+
+  assert {
+    condition = alltrue([for policy in aws_iam_role_policy.this : [
+      for one in jsondecode(policy.policy).Statement : one if one.Sid == "CountAccessPoints"
+      ] == [{
+        Sid      = "CountAccessPoints"
+        Effect   = "Allow"
+        Action   = ["elasticfilesystem:DescribeAccessPoints"]
+        Resource = ["arn:aws:elasticfilesystem:eu-central-1:222233334444:file-system/fs-0123"]
+    }]])
+    error_message = "They are counted of this file system, and nothing else of it is seen."
+  }
+}
+
 run "snapshots_of_the_server" {
   variables {
     database_identifier = "mautic-dev"

@@ -72,6 +72,8 @@ STEADY = {"patience": {"stability_seconds": 8}}
 """On a machine with much to do even what dies at once lives for seconds."""
 HEALS = {"patience": {"grace_seconds": 30}}
 """On a machine with much to do a second attempt can take longer than the tests' patience."""
+UNASKED = {"capacity": {"check": False}}
+"""It would be refused before: tests/e2e/test_capacity_kubernetes.py has that."""
 FAILED = {
     "an image that is missing": Row(
         WEB + r"the image cannot be pulled \(ErrImagePull: .*: not found\)",
@@ -143,6 +145,7 @@ FAILED = {
     "a quota": Row(
         r"replicaset/\S+: refused by a quota \(FailedCreate: .*exceeded quota",
         values={"quota": {"hard": {"pods": "1"}}},
+        settings=UNASKED,
     ),
     "a policy of the cluster": Row(
         r"replicaset/\S+-web-\S+: refused by admission \(FailedCreate: .*no unsigned images",
@@ -284,6 +287,7 @@ FAILED = {
             "web": {"fpm": {"resources": {"requests": {"cpu": "1k"}}}},
             "quota": {"hard": {"requests.cpu": "10k"}},
         },
+        settings=UNASKED,
     ),
     "a volume that is not bound": Row(
         # The pod and its claim wait equally long: whichever is told first is right.

@@ -261,10 +261,11 @@ def test_nothing_changed_means_that_nothing_is_done(life: Life) -> None:
 
 def test_a_dry_run_plans_what_is_then_done(life: Life, deploys: Deploys) -> None:
     plan = json.loads(life.done["dry run"].stdout)
-    assert [step["verb"] for step in plan["steps"]] == ["create", "create", "create", "install"]
+    verbs = ["fit", "create", "create", "create", "install"]
+    assert [step["verb"] for step in plan["steps"]] == verbs
     said = life.done["first"].stderr
     # The namespace is there by the time the lock in it is held.
-    assert all(step["subject"] in said for step in plan["steps"][1:])
+    assert all(step["subject"] in said for step in plan["steps"][2:])
     assert "update" in plan["title"] or plan["branch"] == BRANCH
 
 

@@ -11,7 +11,7 @@ import secrets
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import run
@@ -1037,6 +1037,21 @@ def test_the_snapshot_from_before_migrations_that_failed_half_way_stays(work: Br
     assert state(work.server, work.name) == before
     assert not any(each["open"] for each in snapshots(work))
     assert kept["name"] not in {each["name"] for each in snapshots(work)}, "it is used up"
+
+
+def test_a_server_says_how_many_connections_it_has(work: Branch) -> None:
+    def asked() -> dict[str, int]:
+        status, said = work.run("", "database", "connections")
+        assert status == 0, said
+        return dict(json.loads(said))
+
+    before = asked()
+    most = int(work.server.ask("SELECT @@GLOBAL.max_connections")[0][0])
+    assert before["most"] == most
+    with ExitStack() as more:
+        for _ in range(5):
+            more.enter_context(closing(work.server.connect(work.name)))
+        assert asked()["used"] >= before["used"] + 5 - 1
 
 
 def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:

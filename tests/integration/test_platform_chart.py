@@ -206,6 +206,24 @@ def test_a_job_may_do_in_a_branch_s_namespace_what_a_deploy_and_a_clean_up_do(he
     assert set(made) - known == set()
 
 
+@pytest.mark.parametrize("inputs", [AWS, PROVISIONED_USERS])
+def test_jobs_look_at_what_nodes_have_left_only_where_they_are_to(
+    helm: Path, inputs: PlatformInputs
+) -> None:
+    def rights(given: Object) -> set[tuple[str, str, str]]:
+        made = {key(one): one for one in objects(helm, given)}
+        return rights_of(made["ClusterRole", "mautic-multidev"]["rules"])
+
+    given = values(inputs)
+    more = rights(overlay(given, {"access": {"capacity": True}})) - rights(given)
+    assert more == {
+        ("", "nodes", "list"),
+        ("", "pods", "list"),
+        ("gateway.networking.k8s.io", "httproutes", "list"),
+        ("networking.k8s.io", "ingresses", "list"),
+    }
+
+
 def test_with_identities_no_right_is_a_group_s_but_to_make_namespaces(helm: Path) -> None:
     """Old groups, which AWS's roles may still have, get none."""
     made = objects(helm, values(PROVISIONED_USERS))

@@ -128,6 +128,9 @@ class FakeDeployer(Calls):
         self.plan = replace(self.plan, steps=(), record=record)
         return Credentials("admin", "secret", "later") if plan.is_first else None
 
+    def password_command(self, names: Names) -> str:
+        return f"show the password of {names.branch}"
+
     def get(self, names: Names, path: str, *, stranger: bool = False) -> Response:
         self.note(f"get {path}{' as a stranger' if stranger else ''}")
         return Response(200, {}, PAGES[path])

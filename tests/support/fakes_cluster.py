@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from base64 import b64encode
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from gzip import compress
@@ -123,6 +123,22 @@ class FakeCluster(Calls):
             and all(item["metadata"]["labels"].get(key) in wanted[key] for key in wanted)
         ]
 
+    def find_all(
+        self, kind: str, selector: str = "", *, fields: str = "", metadata_only: bool = False
+    ) -> list[dict[str, Any]]:
+        self.asked.append(f"find all {kind}")
+        if f"list {kind}" in self.forbidden:
+            raise ClusterError(f"you may not list {kind}", status=403)
+        return [item for (own, _, _), item in self.objects.items() if own == kind]
+
+    def output(
+        self, namespace: str, pod: str, container: str, argv: Sequence[str]
+    ) -> tuple[int, bytes]:
+        """Run a command in a container: it answers what the pod's annotation says."""
+        self.asked.append(f"run {' '.join(argv)} in {namespace}")
+        said = self.objects["Pod", namespace, pod]["metadata"].get("annotations", {})
+        return (0, said["answer"].encode()) if "answer" in said else (64, b"")
+
     def delete(
         self,
         kind: str,
@@ -154,9 +170,11 @@ class FakeHelm(Calls):
 
     Attributes:
         values: those of the last upgrade. One that fails leaves no revision.
+        rendered: what the chart renders.
     """
 
     cluster: FakeCluster = field(default_factory=FakeCluster)
+    rendered: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self, *statuses: str) -> None:
@@ -164,8 +182,9 @@ class FakeHelm(Calls):
         for number, status in enumerate(statuses, 1):
             self._put(number, status)
 
-    def check(self, *_: object, **__: object) -> None:
+    def check(self, *_: object, **__: object) -> str:
         self.note("check the values")
+        return self.rendered
 
     def upgrade(
         self, release: str, namespace: str, chart: Path, values: Mapping[str, Any], **_: object
@@ -207,7 +226,7 @@ def _stored(number: int) -> str:
 
 
 def a_cluster_context(
-    cluster: FakeCluster, helm: FakeHelm, root: Path, *, php: str = "8.4", **own: Any
+    cluster: FakeCluster, helm: FakeHelm, root: Path, /, *, php: str = "8.4", **own: Any
 ) -> tuple[ClusterContext, list[str]]:
     """Return the context of an environment in a fake cluster, and the titles of its work.
 

@@ -11,6 +11,8 @@ declare(strict_types=1);
  *   snapshot.php undo        the same, and uses the snapshot up: at once, whatever its size
  *   snapshot.php migrations  writes a line of JSON to stdout: Mautic's version, the migrations that this image has,
  *                            and those that the database has seen
+ *   snapshot.php connections writes a line of JSON to stdout: how many connections the server takes, and how many
+ *                            there are
  *
  * Environment: MAUTIC_DB_* of the branch; MAUTIC_SNAPSHOTS, how many are kept; MAUTIC_RELEASE, the release that
  * runs; MAUTIC_DB_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
@@ -35,6 +37,13 @@ runOrExit('snapshot', static function () use ($argv): void {
 
         return;
     }
+    if ('connections' === $verb) {
+        $most = (int) $server->query('SELECT @@GLOBAL.max_connections')->fetchColumn();
+        $used = (int) $server->query("SHOW GLOBAL STATUS LIKE 'Threads_connected'")->fetchColumn(1);
+        fwrite(STDOUT, json_encode(['most' => $most, 'used' => $used], JSON_THROW_ON_ERROR)."\n");
+
+        return;
+    }
     if ('snapshots' === $verb) {
         foreach ($snapshots->all() as $each) {
             fwrite(STDOUT, json_encode($each, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE)."\n");
@@ -46,6 +55,6 @@ runOrExit('snapshot', static function () use ($argv): void {
     match ($verb) {
         'snapshot' => $snapshots->take(MauticEnvironment::get('MAUTIC_SNAPSHOT_REASON', 'by hand'), max(1, (int) MauticEnvironment::get('MAUTIC_SNAPSHOTS', '2'))),
         'restore', 'undo' => $snapshots->restore((string) MauticEnvironment::get('MAUTIC_SNAPSHOT'), 'restore' === $verb),
-        default => throw new Stop('say snapshot, snapshots, restore, undo or migrations', Stop::USAGE),
+        default => throw new Stop('say snapshot, snapshots, restore, undo, migrations or connections', Stop::USAGE),
     };
 });

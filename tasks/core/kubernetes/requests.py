@@ -40,8 +40,8 @@ def requests_of(workloads: Iterable[Object], claims: Iterable[Object]) -> Reques
     Raises:
         UnreadableError: a quantity in them is none.
     """
-    pods = (_pod(item["spec"]["template"]["spec"]).times(_count(item)) for item in workloads)
-    return total((*pods, *map(_claim, claims)))
+    pods = (of_pod(item["spec"]["template"]["spec"]).times(_count(item)) for item in workloads)
+    return total((*pods, *map(of_claim, claims)))
 
 
 def used_by(metrics: Iterable[Object]) -> dict[str, Requests]:
@@ -53,7 +53,7 @@ def used_by(metrics: Iterable[Object]) -> dict[str, Requests]:
     used: dict[str, Requests] = {}
     for pod in metrics:
         namespace = pod["metadata"]["namespace"]
-        here = total(_amounts(each.get("usage")) for each in pod.get("containers") or ())
+        here = total(of_amounts(each.get("usage")) for each in pod.get("containers") or ())
         used[namespace] = used.get(namespace, NO_REQUESTS) + here
     return used
 
@@ -62,11 +62,23 @@ def _count(workload: Object) -> int:
     return int(workload["spec"].get("replicas", 1))
 
 
-def _pod(spec: Object) -> Requests:
-    """Return what a pod is scheduled by: all that runs, or the greatest that runs before."""
-    before = [_container(each) for each in spec.get("initContainers") or () if not _stays(each)]
+def of_pod(spec: Object, kind: str = "requests") -> Requests:
+    """Return what a pod is scheduled by: all that runs, or the greatest that runs before.
+
+    Args:
+        spec: the pod's.
+        kind: ``requests`` or ``limits``.
+
+    Raises:
+        UnreadableError: a quantity in it is none.
+    """
+
+    def amounts(container: Object) -> Requests:
+        return of_amounts((container.get("resources") or {}).get(kind))
+
+    before = [amounts(each) for each in spec.get("initContainers") or () if not _stays(each)]
     beside = [each for each in spec.get("initContainers") or () if _stays(each)]
-    runs = total(map(_container, (*spec["containers"], *beside)))
+    runs = total(map(amounts, (*spec["containers"], *beside)))
     for each in before:
         runs = runs.at_least(each)
     return runs
@@ -76,16 +88,14 @@ def _stays(container: Object) -> bool:
     return container.get("restartPolicy") == "Always"
 
 
-def _container(container: Object) -> Requests:
-    return _amounts((container.get("resources") or {}).get("requests"))
-
-
-def _claim(claim: Object) -> Requests:
+def of_claim(claim: Object) -> Requests:
+    """Return the storage that a claim requests."""
     asked = (claim["spec"].get("resources") or {}).get("requests") or {}
     return Requests(storage=int(parse_quantity(asked.get("storage", "0"))))
 
 
-def _amounts(said: Object | None) -> Requests:
+def of_amounts(said: Object | None) -> Requests:
+    """Return the processors and the memory of a list of resources."""
     known = said or {}
     cpu, memory = (parse_quantity(known.get(name, "0")) for name in ("cpu", "memory"))
     return Requests(int(cpu * 1000), int(memory))

@@ -119,7 +119,11 @@ class ComposeDeployer:
         if not plan.is_first:
             return None
         password = self.context.secrets(names)["admin_password"]
-        return Credentials(ADMIN, password, f'inv shell --command "cat {SECRETS}/admin_password"')
+        return Credentials(ADMIN, password, self.password_command(names))
+
+    def password_command(self, names: Names) -> str:
+        """Return the command that shows the administrator's password."""
+        return f'inv shell --command "cat {SECRETS}/admin_password"'
 
     @property
     def has_door(self) -> bool:

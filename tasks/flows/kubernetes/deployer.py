@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tasks.adapters.http import Response
 from tasks.adapters.kubernetes.deletion import wait_gone
+from tasks.adapters.kubernetes.helm import read_objects
 from tasks.adapters.terminal.console import Activity
 from tasks.adapters.wait import CLOCK
 from tasks.core import door
@@ -29,6 +30,7 @@ from tasks.core.kubernetes.objects import is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.requests import requests_of
 from tasks.core.names import Names
+from tasks.core.plan import Step
 from tasks.core.points import Migrations, Point
 from tasks.flows.data import Place
 from tasks.flows.kubernetes.balancer import balancer
@@ -38,6 +40,7 @@ from tasks.flows.kubernetes.branch_secret import (
     read_secret,
     secret_version,
 )
+from tasks.flows.kubernetes.capacity import check_capacity
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.data import ClusterData
 from tasks.flows.kubernetes.database import run_database_job
@@ -75,16 +78,24 @@ class ClusterDeployer:
     Args:
         find_images: returns the mautic and the nginx image of a tag, by digest.
         base: returns, for a public image's reference, one by digest.
+        access_points: returns how many access points a file system of EFS has; None elsewhere.
     """
 
     def __init__(
-        self, context: ClusterContext, *, find_images: FindImages, base: Callable[[str], str]
+        self,
+        context: ClusterContext,
+        *,
+        find_images: FindImages,
+        base: Callable[[str], str],
+        access_points: Callable[[str], int] | None = None,
     ) -> None:
         self._context = context
         self._cluster = context.cluster
         self._helm = context.helm
         self._find_images = find_images
         self._base = base
+        self._access_points = access_points
+        self._fits: dict[str, Step | None] = {}
 
     @property
     def smoke_seconds(self) -> float:
@@ -124,12 +135,34 @@ class ClusterDeployer:
         Raises:
             RefusedError: the namespace has another owner.
             InputError: the chart refuses its values.
+            RefusedError: it does not fit into the cluster.
             SuiteError: the cluster is not ready for it.
         """
         plan = plan_deploy(self._context, request, find_images=self._find_images, base=self._base)
-        if plan.steps:
-            self._check_values(plan)
+        if not plan.steps:
+            return plan
+        rendered = self._check_values(plan)
+        if request.must_fit and self._context.own.capacity.check:
+            fit = self._fit(plan, rendered)
+            plan = replace(plan, steps=(*filter(None, [fit]), *plan.steps))
         return plan
+
+    def _fit(self, plan: ClusterPlan, rendered: str) -> Step | None:
+        """Return that it fits, as asked once in a run: also before its namespace is made.
+
+        Raises:
+            RefusedError: it does not fit.
+        """
+        where = plan.request.names.namespace
+        if where not in self._fits:
+            self._fits[where] = check_capacity(
+                self._context,
+                plan.request.names,
+                read_objects(rendered),
+                quiesces=plan.quiesces,
+                access_points=self._access_points,
+            )
+        return self._fits[where]
 
     # -- deploying ----------------------------------------------------------------------------
 
@@ -165,10 +198,10 @@ class ClusterDeployer:
         self._context.namespace(owner, names)
         quiesce(self._cluster, names, say)
 
-    def _check_values(self, plan: ClusterPlan) -> None:
-        """Check that the chart takes its values."""
+    def _check_values(self, plan: ClusterPlan) -> str:
+        """Check that the chart takes its values; return what it renders."""
         names, root = plan.request.names, self._context.root
-        self._helm.check(
+        return self._helm.check(
             names.release,
             names.namespace,
             chart(root),
@@ -342,12 +375,15 @@ class ClusterDeployer:
         self._context.write_record(plan.request.owner, names, record)
         if not plan.is_first:
             return None
-        later = (
+        secrets = read_secret(self._cluster, names, self._context.redactor)
+        return Credentials(ADMIN, secrets["admin_password"], self.password_command(names))
+
+    def password_command(self, names: Names) -> str:
+        """Return the command that shows the administrator's password."""
+        return (
             f"kubectl get secret {SECRET} --namespace {names.namespace} "
             "--output go-template='{{.data.admin_password | base64decode}}'"
         )
-        secrets = read_secret(self._cluster, names, self._context.redactor)
-        return Credentials(ADMIN, secrets["admin_password"], later)
 
     def _requests(self, names: Names) -> Requests:
         """Return what the release requests, so that looking at all environments asks for none."""

@@ -20,9 +20,12 @@ from tasks.core.kubernetes.objects import (
 )
 from tasks.core.names import Names
 
+QUIESCED = ("worker", "cron")
+"""The components that work on the database by themselves."""
 QUIESCE_SECONDS = 600
 """How long running scheduled commands may take to end."""
 POLL_SECONDS = 0.1
+_WORKS = f"{COMPONENT} in ({','.join(QUIESCED)})"
 
 
 def quiesce(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
@@ -41,7 +44,7 @@ def quiesce(cluster: Cluster, names: Names, say: Callable[[str], None]) -> None:
         (kind, item["metadata"]["name"], {"spec": spec})
         for kind, selector, spec in (
             ("CronJob", ours, {"suspend": True}),
-            ("Deployment", f"{ours},{COMPONENT} in (worker,cron)", {"replicas": 0}),
+            ("Deployment", f"{ours},{_WORKS}", {"replicas": 0}),
         )
         for item in cluster.find(kind, where, selector)
     ]
@@ -71,7 +74,7 @@ def wait_until_idle(
     told: set[str] = set()
 
     def are_idle() -> bool:
-        pods = cluster.find("Pod", where, f"{ours},{COMPONENT} in (worker,cron)")
+        pods = cluster.find("Pod", where, f"{ours},{_WORKS}")
         jobs = cluster.find("Job", where, f"{ours},{COMPONENT}=cron")
         busy.clear()
         busy.update(_shown(pod) for pod in pods if "running" in _states(pod))

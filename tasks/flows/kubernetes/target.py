@@ -17,16 +17,21 @@ from tasks.flows.target import FindImages, Target
 
 
 def kubernetes_target(
-    context: ClusterContext, *, find_images: FindImages, base: Callable[[str], str]
+    context: ClusterContext,
+    *,
+    find_images: FindImages,
+    base: Callable[[str], str],
+    access_points: Callable[[str], int] | None = None,
 ) -> Target[ClusterPlan]:
     """Return the target of an environment with ``target: kubernetes``.
 
     Args:
         find_images: returns the mautic and the nginx image of a tag, by digest.
         base: returns, for a public image's reference, one by digest.
+        access_points: returns how many access points a file system of EFS has; None elsewhere.
     """
     return Target(
-        ClusterDeployer(context, find_images=find_images, base=base),
+        ClusterDeployer(context, find_images=find_images, base=base, access_points=access_points),
         ClusterRemover(context),
         ClusterAdopter(context),
         ClusterInspector(context),

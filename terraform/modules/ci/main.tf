@@ -85,6 +85,14 @@ locals {
         Resource = [var.cluster_arn]
       },
     ],
+    var.file_system_arn == null ? [] : [
+      {
+        Sid      = "CountAccessPoints"
+        Effect   = "Allow"
+        Action   = ["elasticfilesystem:DescribeAccessPoints"]
+        Resource = [var.file_system_arn]
+      },
+    ],
   )
 
   # Before a migration the main branch's deploy takes a snapshot of the whole server. It removes none

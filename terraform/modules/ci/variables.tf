@@ -82,6 +82,12 @@ variable "cluster_arn" {
   default     = null
 }
 
+variable "file_system_arn" {
+  description = "File system of EFS whose access points jobs count before they deploy. Null: of none."
+  type        = string
+  default     = null
+}
+
 variable "database_identifier" {
   description = "Instance of RDS that jobs of the main branch take snapshots of before they migrate. Null: of none."
   type        = string
