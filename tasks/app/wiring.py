@@ -6,7 +6,7 @@ A run uses one target, so only that target's flows are imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,10 +45,16 @@ if TYPE_CHECKING:
     from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.kubernetes.platform import ClusterPlatform
     from tasks.flows.registry_port import Registry
-    from tasks.flows.target import Target
+    from tasks.flows.target import FindImages, Target
 
 
-def target(session: Session, environment: str, *, dry: bool = False) -> Target[Any]:
+def target(
+    session: Session,
+    environment: str,
+    *,
+    dry: bool = False,
+    images: Mapping[str, str] | None = None,
+) -> Target[Any]:
     """Return the target of an environment of invoke.yaml.
 
     Any is the type of its plans: a deployer is given only those that it has made.
@@ -57,10 +63,21 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Target[A
         session: the run.
         environment: its name.
         dry: only look: images that have yet to be made are not made.
+        images: a tag's images by digest, where they are known; else they are found.
     """
+    find = _known(images) if images else partial(_find_images, session, environment)
     if session.settings.environment(environment).target == "kubernetes":
-        return _kubernetes(session, environment, dry=dry)
-    return _compose(session, environment, dry=dry)
+        return _kubernetes(session, environment, find, dry=dry)
+    return _compose(session, environment, find, dry=dry)
+
+
+def _known(images: Mapping[str, str]) -> FindImages:
+    """Return what finds images that are known already."""
+
+    def find(_: str, /) -> Mapping[str, str]:
+        return images
+
+    return find
 
 
 def settled(session: Session, names: Names) -> Names:
@@ -74,8 +91,13 @@ def settled(session: Session, names: Names) -> Names:
     return target(session, names.environment, dry=True).inspector.find_names(candidates)
 
 
-def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[ClusterPlan]:
-    """Return the cluster of an environment as its target; arguments as for ``target``."""
+def _kubernetes(
+    session: Session, environment: str, find: FindImages, *, dry: bool
+) -> Target[ClusterPlan]:
+    """Return the cluster of an environment as its target.
+
+    Arguments as for ``target``; ``find`` finds the images of a tag.
+    """
     from tasks.flows.kubernetes.context import ClusterContext
     from tasks.flows.kubernetes.target import kubernetes_target
 
@@ -91,7 +113,7 @@ def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[Clus
     )
     return kubernetes_target(
         context,
-        find_images=partial(_find_images, session, environment),
+        find_images=find,
         base=_base(session, standins(session, environment), dry=dry),
     )
 
@@ -140,8 +162,10 @@ def _id_token(cluster: ClusterSettings) -> str:
     return token
 
 
-def _compose(session: Session, environment: str, *, dry: bool) -> Target[ComposePlan]:
-    """Return this machine's Docker Engine as a target; arguments as for ``target``."""
+def _compose(
+    session: Session, environment: str, find: FindImages, *, dry: bool
+) -> Target[ComposePlan]:
+    """Return this machine's Docker Engine as a target; arguments as for ``_kubernetes``."""
     from tasks.flows.compose.context import ComposeContext
     from tasks.flows.compose.target import compose_target
 
@@ -153,7 +177,7 @@ def _compose(session: Session, environment: str, *, dry: bool) -> Target[Compose
         runner=session.runner,
         root=ROOT,
         platform=platform(session, standins(session, environment), engine, dry=dry),
-        find_images=partial(_find_images, session, environment),
+        find_images=find,
         base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
 from tasks.app.task import check_format, forwarded_command, task, whole_number
+from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
+    from tasks.flows.plan import WholePlan
     from tasks.flows.target import Request
 
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
         "tag": "tag of the images (default: that of the commit checked out)",
         "data": "what a new environment begins with: empty, seed (the newest), seed:ID, or another "
         "branch's full name (default: its setting)",
+        "plan": "do just what this file of inv plan --out says, or refuse with exit code 3 if what "
+        "it depends on has changed since; it says all other options",
     }
 )
 def deploy(
@@ -28,6 +33,7 @@ def deploy(
     branch: str | None = None,
     tag: str = "",
     data: str = "",
+    plan: str = "",
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -36,6 +42,11 @@ def deploy(
 
     as_json = check_format(format)
     dry = dry_run or session.dry
+    if plan:
+        if env or branch is not None or tag or data:
+            raise InputError("--plan says environment, branch, tag and data: give it alone")
+        _deploy_saved(session, Path(plan), dry=dry, as_json=as_json)
+        return
     request = environments.request(session, env, branch, tag, data, dry=dry)
     _deploy(session, request, dry=dry, as_json=as_json)
 
@@ -218,6 +229,7 @@ def url(
 def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
     """Deploy what a request asks for, or only print the plan."""
     from tasks.app import environments, wiring
+    from tasks.app.plan import whole
     from tasks.app.sleep import be_used
     from tasks.flows.deploy import find_plan
 
@@ -227,9 +239,28 @@ def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> 
         be_used(session, target, request.owner, request.names, dry=dry)
     if dry:
         plan = find_plan(target.deployer, request, session.console.warn)
-        session.console.plan(plan, as_json=as_json)
+        _show_plan(session, whole(session, plan, target.deployer), as_json=as_json)
         return
     environments.show_deployed(session, environments.deploy(session, request), as_json=as_json)
+
+
+def _deploy_saved(session: Session, path: Path, *, dry: bool, as_json: bool) -> None:
+    """Do what a saved plan says, or only check that it still holds and show it."""
+    from tasks.app import environments, plan
+
+    saved, made = plan.reopen(session, path)
+    if dry:
+        _show_plan(session, made.plan, as_json=as_json)
+    else:
+        done = plan.carry_out(session, saved, made)
+        environments.show_deployed(session, done, as_json=as_json)
+
+
+def _show_plan(session: Session, plan: WholePlan, *, as_json: bool) -> None:
+    if as_json:
+        session.console.json(plan.as_dict())
+    else:
+        session.console.data("\n".join(plan.lines()))
 
 
 def _execute(

@@ -164,8 +164,9 @@ class FakeHelm(Calls):
         for number, status in enumerate(statuses, 1):
             self._put(number, status)
 
-    def check(self, *_: object, **__: object) -> None:
+    def render(self, *_: object, **__: object) -> str:
         self.note("check the values")
+        return ""
 
     def upgrade(
         self, release: str, namespace: str, chart: Path, values: Mapping[str, Any], **_: object

@@ -130,7 +130,7 @@ class Helm:
             on_start=on_start,
         )
 
-    def check(
+    def render(
         self,
         release: str,
         namespace: str,
@@ -138,8 +138,8 @@ class Helm:
         values: Mapping[str, Any],
         *,
         files: tuple[Path, ...] = (),
-    ) -> None:
-        """Check that a chart takes its values, without asking the cluster.
+    ) -> str:
+        """Return the manifests that a chart makes of its values, without asking the cluster.
 
         Arguments are those of ``upgrade``.
 
@@ -147,7 +147,7 @@ class Helm:
             InputError: the chart refuses them; the message says which, and why.
         """
         try:
-            self._run(
+            return self._run(
                 "template",
                 release,
                 namespace,
@@ -188,10 +188,10 @@ class Helm:
         deadline: float | None = None,
         on_line: Callable[[str], None] | None = None,
         on_start: OnStart | None = None,
-    ) -> None:
+    ) -> str:
         argv = [self._program, verb, release, *options, f"--namespace={namespace}"]
         try:
-            self._runner.run(
+            done = self._runner.run(
                 argv,
                 env=self._env,
                 stdin=stdin,
@@ -207,6 +207,7 @@ class Helm:
             if EXISTS in error.message:
                 raise RevisionExistsError(error.message, output=error.output) from error
             raise
+        return done.stdout
 
 
 def revision_secret_name(release: str, revision: int | str) -> str:

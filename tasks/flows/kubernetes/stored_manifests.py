@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import revision_secret_name
-from tasks.adapters.kubernetes.stored_release import Named, named_objects, unpack
+from tasks.adapters.kubernetes.stored_release import Named, named_objects, objects_of, unpack
 from tasks.core.errors import RefusedError, UnreadableError
 from tasks.core.kubernetes.objects import Object, labels_of
 
@@ -51,6 +52,25 @@ def check_records(cluster: Cluster, release: str, namespace: str) -> None:
                 f"{', '.join(foreign[:SHOWN_MAX])}{more}",
                 hint=_hint(name, namespace),
             )
+
+
+def stored_objects(
+    cluster: Cluster, release: str, namespace: str, revision: int
+) -> tuple[list[Object], dict[str, Any]]:
+    """Return the objects that a revision's record names, without hooks, and the values it had.
+
+    There are none where the record is gone.
+
+    Raises:
+        RefusedError: a record of the release names others' objects, or cannot be read.
+        ClusterError: the API refused, or stayed unreachable.
+    """
+    check_records(cluster, release, namespace)
+    found = cluster.get("Secret", revision_secret_name(release, revision), namespace)
+    if found is None:
+        return [], {}
+    record = unpack((found.get("data") or {}).get("release", ""))
+    return objects_of(record.get("manifest") or ""), record.get("config") or {}
 
 
 def _records(cluster: Cluster, release: str, namespace: str) -> Iterator[Object]:
