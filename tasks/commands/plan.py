@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.app.task import check_format, task
+from tasks.core.errors import DriftedError
+from tasks.core.foresight import object_lines
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -38,9 +40,8 @@ def plan(
 
     as_json = check_format(format)
     asked = plans.asked(session, env, branch, tag, data, build=not no_build)
-    with session.console.work("look") as activity:
+    with session.console.work("look at all that it depends on"):
         made = plans.make(session, asked, with_infra=infra)
-        activity.outcome = f"{len(made.plan.facts)} facts"
     if as_json:
         session.console.json(made.plan.as_dict())
     else:
@@ -54,8 +55,6 @@ def plan(
 def drift(session: Session, env: str = "", branch: str | None = None, format: str = "text") -> None:
     """Show what differs from what was deployed; exit code 7 if anything does."""
     from tasks.app import environments
-    from tasks.core.errors import DriftedError
-    from tasks.core.foresight import object_lines
     from tasks.flows.views import no_environment_error
 
     as_json = check_format(format)
@@ -70,8 +69,8 @@ def drift(session: Session, env: str = "", branch: str | None = None, format: st
         session.console.data("\n".join(object_lines(drifted)))
     if drifted:
         raise DriftedError(
-            f"{names.branch} in {names.environment} differs from what was deployed in "
-            f"{len(drifted)} objects",
+            f"{names.branch} in {names.environment} differs from what was deployed: "
+            f"{', '.join(each.title for each in drifted)}",
             hint="from what was deployed to what is there; the next deploy that has something to "
             "do sets back what the chart says",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,9 +12,11 @@ from tasks.core.environment import parse
 from tasks.core.errors import InputError, UnreadableError
 
 VERSION = 1
+STEPS = "steps"
+_HASH = re.compile(r"\b[0-9a-f]{16}\Z")
 SHOWN_MAX = 5
 """How many differences are named."""
-OWN_BEGINNING = ("namespace", "record", "limits", "steps")
+OWN_BEGINNING = ("namespace", "record", "limits", STEPS)
 """What the facts begin with that change by the deploy's own first step: it makes the namespace."""
 
 
@@ -88,11 +91,21 @@ def changed_facts(
         begun: the deploy has begun, and has made the namespace where there was none.
     """
     own = OWN_BEGINNING if begun and then.get("namespace") == "" else ()
-    return [
-        f"{name} ({then.get(name) or 'none'}, now {now.get(name) or 'none'})"
+    changed = [
+        name
         for name in {**then, **now}
-        if then.get(name, "") != now.get(name, "") and not name.startswith(own)
+        if then.get(name, "") != now.get(name, "") and not (own and name.startswith(own))
     ]
+    # What they come to is told last: the cause is before it.
+    return [_told(name, then, now) for name in sorted(changed, key=lambda name: name == STEPS)]
+
+
+def _told(name: str, then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return a fact's name, and what it was and is, as far as that says anything."""
+    was, becomes = then.get(name, ""), now.get(name, "")
+    if _HASH.search(was or becomes):
+        return name
+    return f"{name} ({was or 'none'}, now {becomes or 'none'})"
 
 
 def told(changed: list[str]) -> str:

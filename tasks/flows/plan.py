@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.core.environment_data import EMPTY
 from tasks.core.foresight import KEEP, Foresight, fact
 from tasks.core.plan import render
+from tasks.core.saved_plan import STEPS
 
 if TYPE_CHECKING:
     from tasks.core.plan import Step
@@ -116,7 +117,7 @@ def deploy_facts(plan: DeployPlan, foresight: Foresight) -> dict[str, str]:
         "image nginx": release.nginx,
         "address": names.url,
         "data": plan.data.choice,
-        "steps": fact([asdict(step) for step in plan.steps]),
+        STEPS: fact([asdict(step) for step in plan.steps]),
         **foresight.all_facts,
     }
 
