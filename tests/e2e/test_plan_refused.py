@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import yaml
 
 from tasks.core.kubernetes.manifests import RECORD
 from tasks.core.names import Names
-from tests.support.deploys import FAST, INSTANCE, Deploys, Object
+from tests.support.deploys import FAST, Deploys, Object
 from tests.support.kube_cli import ON, KubeEnv
 from tests.support.layerless import push
 from tests.support.suite import git
@@ -77,6 +76,12 @@ class World:
 
     def delete(self, kind: str, name: str) -> None:
         assert self.deploys.cluster.delete(kind, name, self.names.namespace)
+
+    def bring_back(self, item: Object) -> None:
+        """Make an object again that was deleted."""
+        kept = {key: item["metadata"].get(key) for key in ("name", "labels", "annotations")}
+        rest = {key: value for key, value in item.items() if key != "status"}
+        self.create({**rest, "metadata": kept})
 
     def object(self, kind: str, name: str) -> Object:
         found = self.deploys.cluster.get(kind, name, self.names.namespace)
@@ -211,7 +216,7 @@ setting("settings", "the time to live is changed", ttl="3d")
 setting("values", "the door is opened", door="open")
 setting("address", "the domain is changed", host="{slug}.elsewhere.example.com")
 setting("values", "the database server is changed", database={"host": "10.0.52.99"})
-setting("steps", "the server is taken away", database=None)
+setting("the chart refuses its values", "the server is taken away", database=None)
 
 
 @change("settings")
@@ -264,20 +269,26 @@ def a_config_map_is_edited(world: World) -> Iterator[None]:
 
 @change("configmap/")
 def a_config_map_is_deleted(world: World) -> Iterator[None]:
+    before = world.object("ConfigMap", world.name("env"))
     world.delete("ConfigMap", world.name("env"))
     yield
+    world.bring_back(before)
 
 
 @change("service/")
 def the_service_is_deleted(world: World) -> Iterator[None]:
+    before = world.object("Service", world.name("web"))
     world.delete("Service", world.name("web"))
     yield
+    world.bring_back(before)
 
 
 @change("deployment/")
 def a_deployment_is_deleted(world: World) -> Iterator[None]:
+    before = world.object("Deployment", world.name("worker-email"))
     world.delete("Deployment", world.name("worker-email"))
     yield
+    world.bring_back(before)
 
 
 @change("networkpolicy/")
@@ -300,8 +311,7 @@ def the_secret_is_deleted(world: World) -> Iterator[None]:
     before = world.object("Secret", "mautic")
     world.delete("Secret", "mautic")
     yield
-    meta = {"name": "mautic", "labels": before["metadata"]["labels"]}
-    world.create({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": before["data"]})
+    world.bring_back(before)
 
 
 @change("limits")
@@ -390,8 +400,7 @@ def the_releases_records_are_deleted(world: World) -> Iterator[None]:
         world.delete("Secret", item["metadata"]["name"])
     yield
     for item in found:
-        kept = {key: item["metadata"][key] for key in ("name", "labels")}
-        world.create({**item, "apiVersion": "v1", "metadata": kept})
+        world.bring_back({**item, "apiVersion": "v1"})
 
 
 @change("release (revision ")
@@ -404,7 +413,7 @@ def another_deploy_came_between(world: World) -> Iterator[None]:
 @change("release (revision ")
 def a_failed_deploy_came_between(world: World) -> Iterator[None]:
     tag = world.tag
-    world.deploys.fate(world.branch, tag, migrate="migrate=fail")
+    world.deploys.fate(world.branch, tag, migrate="job-fail")
     assert world.deploys.deploy(world.branch).returncode == 1
     world.deploys.fate(world.branch)
     yield
