@@ -72,7 +72,8 @@ class WholePlan:
         if self.build:
             yield from render(self.build)
         yield from render(self.deploy)
-        yield from (line.replace(UNBUILT, "(not built yet)") for line in self.foresight.lines())
+        unbuilt = f"@{UNBUILT.partition(':')[2][:12]}"
+        yield from (line.replace(unbuilt, ", not built yet") for line in self.foresight.lines())
         yield f"migrations: {self.migrations}"
         yield f"data: {_data(self.deploy)}"
         yield f"address: {self.deploy.request.names.url}{self._route()}"
