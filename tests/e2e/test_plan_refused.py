@@ -10,8 +10,6 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +21,7 @@ from tasks.core.names import Names
 from tests.support.deploys import FAST, Deploys, Object
 from tests.support.kube_cli import ON, KubeEnv
 from tests.support.layerless import push
+from tests.support.plans import World
 from tests.support.suite import git
 
 BRANCH = "feature/Planned"
@@ -38,59 +37,6 @@ def deploys(kube_env: KubeEnv) -> Iterator[Deploys]:
         made.deployed(BRANCH)
         made.commit()
         yield made
-
-
-@dataclass
-class World:
-    """What a case may change.
-
-    Attributes:
-        settings: those of the run that is refused.
-    """
-
-    deploys: Deploys
-    branch: str = BRANCH
-    settings: Object = field(default_factory=dict)
-
-    @property
-    def names(self) -> Names:
-        return self.deploys.names(self.branch)
-
-    @property
-    def checkout(self) -> Path:
-        return self.deploys.env.checkout
-
-    @property
-    def tag(self) -> str:
-        return git(self.checkout, "rev-parse", "--short=8", "HEAD")
-
-    def name(self, component: str) -> str:
-        return f"{self.names.release}-{component}"
-
-    def patch(self, kind: str, name: str, patch: Object) -> None:
-        self.deploys.cluster.patch(kind, name, self.names.namespace, patch)
-
-    def create(self, manifest: Object) -> None:
-        manifest["metadata"]["namespace"] = self.names.namespace
-        self.deploys.cluster.create(manifest)
-
-    def delete(self, kind: str, name: str) -> None:
-        assert self.deploys.cluster.delete(kind, name, self.names.namespace)
-
-    def bring_back(self, item: Object) -> None:
-        """Make an object again that was deleted."""
-        kept = {key: item["metadata"].get(key) for key in ("name", "labels", "annotations")}
-        rest = {key: value for key, value in item.items() if key != "status"}
-        self.create({**rest, "metadata": kept})
-
-    def object(self, kind: str, name: str) -> Object:
-        found = self.deploys.cluster.get(kind, name, self.names.namespace)
-        assert found
-        return found
-
-    def annotate(self, notes: dict[str, str | None]) -> None:
-        patch = {"metadata": {"annotations": notes}}
-        self.deploys.cluster.patch("Namespace", self.names.namespace, None, patch)
 
 
 Change = Callable[[World], AbstractContextManager[None]]
@@ -471,7 +417,7 @@ def state(deploys: Deploys, names: Names) -> dict[tuple[str, str], str]:
 @pytest.mark.parametrize("title", CHANGES)
 def test_a_plan_is_refused_after(title: str, deploys: Deploys) -> None:
     make, named, options = CHANGES[title]
-    world = World(deploys)
+    world = World(deploys, BRANCH)
     by_tag = ("--tag", world.tag) if "--by-tag" in options else ("--no-build",)
     deploys.ok("plan", *ON, "--branch", BRANCH, *by_tag, "--out", PLAN)
     with make(world):
