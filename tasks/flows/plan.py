@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.environment_data import EMPTY
@@ -118,9 +118,18 @@ def deploy_facts(plan: DeployPlan, foresight: Foresight) -> dict[str, str]:
         "image nginx": release.nginx,
         "address": names.url,
         "data": plan.data.choice,
-        STEPS: fact([asdict(step) for step in plan.steps]),
+        STEPS: fact([_lasting(plan, step) for step in plan.steps]),
         **foresight.all_facts,
     }
+
+
+def _lasting(plan: DeployPlan, step: Step) -> dict[str, str]:
+    """Return what does not change by time alone: a snapshot that is to be taken has it in its name.
+
+    One that is there already is named, and is a fact.
+    """
+    is_named_now = plan.snapshot and not plan.snapshot.there and step.reason == plan.snapshot.reason
+    return asdict(replace(step, reason="")) if is_named_now else asdict(step)
 
 
 def migration_outlook(plan: DeployPlan, code_of: CodeOf) -> str:

@@ -19,6 +19,7 @@ EXIT_CODES = {
     "SettingsError": 2,
     "RefusedError": 3,
     "HeldError": 4,
+    "DriftedError": 7,
 }
 """The contract with scripts and CI: docs/troubleshooting.md says the same."""
 

@@ -9,6 +9,7 @@ import pytest
 from tasks.core.environment import State
 from tasks.core.foresight import ADD, CHANGE, KEEP, FieldChange, Foresight, ObjectChange
 from tasks.core.plan import Step
+from tasks.core.server_snapshots import SnapshotOrder
 from tasks.flows.plan import UNBUILT, WholePlan, migration_outlook
 from tests.support.fakes import PLAN, RELEASE, a_record
 
@@ -68,6 +69,16 @@ def test_its_facts_are_others_if_anything_is(other: WholePlan) -> None:
 def test_when_it_was_made_is_no_fact() -> None:
     later = replace(PLAN, release=replace(RELEASE, deployed_at="2027-01-01"))
     assert replace(WHOLE, deploy=later).facts == WHOLE.facts
+
+
+def test_a_snapshots_name_which_has_the_time_is_no_fact_unless_it_is_there() -> None:
+    def of(name: str, *, there: bool = False) -> dict[str, str]:
+        order = SnapshotOrder(name, "db", {}, f"a new image: {name}", there)
+        steps = (Step("snapshot", "server db", order.reason),)
+        return replace(WHOLE, deploy=replace(PLAN, snapshot=order, steps=steps)).facts
+
+    assert of("x-120000") == of("x-120001") != WHOLE.facts
+    assert of("x-120000", there=True) != of("x-120001", there=True)
 
 
 def outlook(was: str, becomes: str) -> str:
