@@ -31,7 +31,7 @@ from tasks.app.paths import RECORD, ROOT
 from tasks.app.pins import read_pins
 from tasks.app.seed_key import has_seed_key, seed_key
 from tasks.app.session import Session
-from tasks.core.errors import InputError, SettingsError
+from tasks.core.errors import InputError, RegistryError, SettingsError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.kubernetes.provisioner import fingerprint_of_key
 from tasks.core.names import Names, platform_name
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tasks.flows.kubernetes.plan import ClusterPlan
     from tasks.flows.kubernetes.platform import ClusterPlatform
     from tasks.flows.registry_port import Registry
-    from tasks.flows.target import FindImages, Target
+    from tasks.flows.target import Target
 
 
 def target(
@@ -65,19 +65,9 @@ def target(
         dry: only look: images that have yet to be made are not made.
         images: a tag's images by digest, where they are known; else they are found.
     """
-    find = _known(images) if images else partial(_find_images, session, environment)
     if session.settings.environment(environment).target == "kubernetes":
-        return _kubernetes(session, environment, find, dry=dry)
-    return _compose(session, environment, find, dry=dry)
-
-
-def _known(images: Mapping[str, str]) -> FindImages:
-    """Return what finds images that are known already."""
-
-    def find(_: str, /) -> Mapping[str, str]:
-        return images
-
-    return find
+        return _kubernetes(session, environment, images, dry=dry)
+    return _compose(session, environment, images, dry=dry)
 
 
 def settled(session: Session, names: Names) -> Names:
@@ -92,14 +82,14 @@ def settled(session: Session, names: Names) -> Names:
 
 
 def _kubernetes(
-    session: Session, environment: str, find: FindImages, *, dry: bool
+    session: Session, environment: str, images: Mapping[str, str] | None, *, dry: bool
 ) -> Target[ClusterPlan]:
-    """Return the cluster of an environment as its target.
-
-    Arguments as for ``target``; ``find`` finds the images of a tag.
-    """
+    """Return the cluster of an environment as its target; arguments as for ``target``."""
     from tasks.flows.kubernetes.context import ClusterContext
     from tasks.flows.kubernetes.target import kubernetes_target
+
+    def find(tag: str, /) -> Mapping[str, str]:
+        return images or _find_images(session, environment, tag)
 
     access, helm = cluster(session, environment)
     context = ClusterContext(
@@ -163,20 +153,29 @@ def _id_token(cluster: ClusterSettings) -> str:
 
 
 def _compose(
-    session: Session, environment: str, find: FindImages, *, dry: bool
+    session: Session, environment: str, images: Mapping[str, str] | None, *, dry: bool
 ) -> Target[ComposePlan]:
-    """Return this machine's Docker Engine as a target; arguments as for ``_kubernetes``."""
+    """Return this machine's Docker Engine as a target; arguments as for ``target``."""
     from tasks.flows.compose.context import ComposeContext
     from tasks.flows.compose.target import compose_target
 
     engine = Engine()
+    settings = session.settings_of(environment)
+    shared = platform(session, standins(session, environment), engine, dry=dry)
+
+    def find(tag: str, /) -> Mapping[str, str]:
+        url = settings.environment(environment).registry.url
+        if not images and shared.owns(url) and not shared.has_registry():
+            raise RegistryError("nothing was built on this machine yet", hint="run inv build")
+        return images or _find_images(session, environment, tag)
+
     context = ComposeContext(
-        settings=session.settings_of(environment),
+        settings=settings,
         environment=environment,
         engine=engine,
         runner=session.runner,
         root=ROOT,
-        platform=platform(session, standins(session, environment), engine, dry=dry),
+        platform=shared,
         find_images=find,
         base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
