@@ -6,6 +6,7 @@ made anew, has the same facts: before anything is done, and once more under the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from tasks.core.errors import (
     AwsError,
     ClusterError,
     EngineError,
+    HeldError,
     InputError,
     MissingToolError,
     RefusedError,
@@ -48,7 +50,10 @@ if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
     from tasks.flows.target import Deployer, DeployPlan, Request
 
-UNKNOWN = (AwsError, ClusterError, EngineError, MissingToolError, SettingsError, UnreachableError)
+UNKNOWN = (
+    *(AwsError, ClusterError, EngineError, HeldError),
+    *(MissingToolError, SettingsError, UnreachableError),
+)
 """Errors after which nobody knows whether a saved plan still holds."""
 
 
@@ -161,8 +166,8 @@ def save(made: Made, asked: Asked, path: Path) -> None:
     plan = made.plan
     if plan.unbuilt:
         raise RefusedError(
-            f"the plan was not saved: {' and '.join(plan.unbuilt)} have to be built first, and "
-            "their digests are not known before",
+            f"the plan was not saved: {_told(plan.unbuilt)} to be built first, and nobody knows "
+            "a digest before",
             hint="inv build, then inv plan again",
         )
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -171,6 +176,10 @@ def save(made: Made, asked: Asked, path: Path) -> None:
         write_private(path, saved.to_json().encode())
     except OSError as error:
         raise InputError(f"--out {path}: {error.strerror}") from error
+
+
+def _told(names: Sequence[str]) -> str:
+    return f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'}"
 
 
 def reopen(session: Session, path: Path) -> tuple[SavedPlan, Made]:
