@@ -17,7 +17,9 @@ import yaml
 
 from tasks.core.kubernetes.sleeping import AWAKE
 from tests.support.deploys import FAST, Deploys, Object
+from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, STORAGE_CLASS, KubeEnv
+from tests.support.rights import check_rights
 from tests.support.suite import git
 
 PLAN = "plan.json"
@@ -189,13 +191,18 @@ CASES = (
 
 
 @pytest.fixture(scope="module")
-def deploys(kube_env: KubeEnv) -> Iterator[Deploys]:
-    with Deploys(kube_env) as made:
+def deploys(kube_env: KubeEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploys]:
+    """The command line, and a control plane of which no right is asked that nobody told of."""
+    with FaultyProxy(kube_env.plane) as proxy, Deploys(kube_env) as made:
+        folder = tmp_path_factory.mktemp("through")
+        kube_env.through = proxy.write_kubeconfig(folder / "kubeconfig")
         (kube_env.checkout / MORE).write_text("{}\n")
         made.add(kube_env.checkout / MORE)
         made.commit()
         made.commit()
         yield made
+        kube_env.through = None
+    check_rights(proxy.requests, kube_env.project)
 
 
 # -- what is there --------------------------------------------------------------------------------
