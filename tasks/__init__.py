@@ -27,6 +27,8 @@ from tasks.commands.machine import demo, doctor, test
 from tasks.commands.names import names
 from tasks.commands.page import cost, page
 from tasks.commands.pins import pin
+from tasks.commands.plan import drift as drift_environment
+from tasks.commands.plan import plan as plan_environment
 from tasks.commands.platform import apply as platform_apply
 from tasks.commands.platform import image as platform_image
 from tasks.commands.platform import status as platform_status
@@ -48,11 +50,13 @@ namespace = Collection(
     console,
     cost,
     deploy,
+    drift_environment,
     gc,
     list_,
     logs,
     page,
     pin_environment,
+    plan_environment,
     rehearse,
     rollback,
     scan,

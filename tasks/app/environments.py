@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ from tasks.flows.protection import guard, guard_tag
 from tasks.flows.registry_port import Registry
 from tasks.flows.target import (
     Credentials,
+    Deployer,
+    DeployPlan,
     Inspector,
     RemovalPlan,
     Remover,
@@ -206,8 +209,18 @@ def _require_files(session: Session, environment: str) -> None:
     session.git.require_checked_out(BUILT_FROM, *([CHARTS] if on_kubernetes else []))
 
 
-def deploy(session: Session, request: Request) -> DeployResult:
-    """Deploy what a request asks for, and return the result."""
+def deploy(
+    session: Session,
+    request: Request,
+    deployer: Deployer[Any] | None = None,
+    agreed: Callable[[DeployPlan], None] | None = None,
+) -> DeployResult:
+    """Deploy what a request asks for, and return the result.
+
+    Args:
+        deployer: that of the environment's target; None to find it.
+        agreed: raises RefusedError if a plan is not what was agreed to.
+    """
     action = "rollback" if request.rollback else "deploy"
     # A rollback goes back in time on purpose: no newer commit takes its turn.
     is_ranked = request.commit and not request.rollback
@@ -215,7 +228,7 @@ def deploy(session: Session, request: Request) -> DeployResult:
     me = this_run(action, request.tag, committed)
     pushed = session.git.was_pushed(request.names.branch)
     request = replace(request, checkout=this_checkout(ROOT), pushed=pushed)
-    deployer = wiring.target(session, request.names.environment).deployer
+    deployer = deployer or wiring.target(session, request.names.environment).deployer
     from tasks.app import beginning
 
     return run_deploy(
@@ -224,6 +237,7 @@ def deploy(session: Session, request: Request) -> DeployResult:
         console=session.console,
         root=ROOT,
         beginning=beginning.Bringer(session),
+        agreed=agreed,
     )
 
 

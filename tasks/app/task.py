@@ -34,6 +34,7 @@ LETTERS = {
     "format": "f",
     "dry_run": "d",
     "tag": "t",
+    "data": "a",
     "replace": "r",
     "values": "v",
     "yes": "y",

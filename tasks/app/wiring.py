@@ -6,7 +6,7 @@ A run uses one target, so only that target's flows are imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from tasks.app.paths import RECORD, ROOT
 from tasks.app.pins import read_pins
 from tasks.app.seed_key import has_seed_key, seed_key
 from tasks.app.session import Session
-from tasks.core.errors import InputError, SettingsError
+from tasks.core.errors import InputError, RegistryError, SettingsError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.kubernetes.provisioner import fingerprint_of_key
 from tasks.core.names import Names, platform_name
@@ -49,7 +49,13 @@ if TYPE_CHECKING:
     from tasks.flows.target import Target
 
 
-def target(session: Session, environment: str, *, dry: bool = False) -> Target[Any]:
+def target(
+    session: Session,
+    environment: str,
+    *,
+    dry: bool = False,
+    images: Mapping[str, str] | None = None,
+) -> Target[Any]:
     """Return the target of an environment of invoke.yaml.
 
     Any is the type of its plans: a deployer is given only those that it has made.
@@ -58,10 +64,11 @@ def target(session: Session, environment: str, *, dry: bool = False) -> Target[A
         session: the run.
         environment: its name.
         dry: only look: images that have yet to be made are not made.
+        images: a tag's images by digest, where they are known; else they are found.
     """
     if session.settings.environment(environment).target == "kubernetes":
-        return _kubernetes(session, environment, dry=dry)
-    return _compose(session, environment, dry=dry)
+        return _kubernetes(session, environment, images, dry=dry)
+    return _compose(session, environment, images, dry=dry)
 
 
 def settled(session: Session, names: Names) -> Names:
@@ -75,10 +82,15 @@ def settled(session: Session, names: Names) -> Names:
     return target(session, names.environment, dry=True).inspector.find_names(candidates)
 
 
-def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[ClusterPlan]:
+def _kubernetes(
+    session: Session, environment: str, images: Mapping[str, str] | None, *, dry: bool
+) -> Target[ClusterPlan]:
     """Return the cluster of an environment as its target; arguments as for ``target``."""
     from tasks.flows.kubernetes.context import ClusterContext
     from tasks.flows.kubernetes.target import kubernetes_target
+
+    def find(tag: str, /) -> Mapping[str, str]:
+        return images or _find_images(session, environment, tag)
 
     access, helm = cluster(session, environment)
     context = ClusterContext(
@@ -92,7 +104,7 @@ def _kubernetes(session: Session, environment: str, *, dry: bool) -> Target[Clus
     )
     return kubernetes_target(
         context,
-        find_images=partial(_find_images, session, environment),
+        find_images=find,
         base=_base(session, standins(session, environment), dry=dry),
         access_points=_access_points(session, environment),
     )
@@ -150,20 +162,31 @@ def _id_token(cluster: ClusterSettings) -> str:
     return token
 
 
-def _compose(session: Session, environment: str, *, dry: bool) -> Target[ComposePlan]:
+def _compose(
+    session: Session, environment: str, images: Mapping[str, str] | None, *, dry: bool
+) -> Target[ComposePlan]:
     """Return this machine's Docker Engine as a target; arguments as for ``target``."""
     from tasks.flows.compose.context import ComposeContext
     from tasks.flows.compose.target import compose_target
 
     engine = Engine()
+    settings = session.settings_of(environment)
+    shared = platform(session, standins(session, environment), engine, dry=dry)
+
+    def find(tag: str, /) -> Mapping[str, str]:
+        url = settings.environment(environment).registry.url
+        if not images and shared.owns(url) and not shared.has_registry():
+            raise RegistryError("nothing was built on this machine yet", hint="run inv build")
+        return images or _find_images(session, environment, tag)
+
     context = ComposeContext(
-        settings=session.settings_of(environment),
+        settings=settings,
         environment=environment,
         engine=engine,
         runner=session.runner,
         root=ROOT,
-        platform=platform(session, standins(session, environment), engine, dry=dry),
-        find_images=partial(_find_images, session, environment),
+        platform=shared,
+        find_images=find,
         base=_base(session, standins(session, environment), dry=dry),
         work=session.console.work,
     )

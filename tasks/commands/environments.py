@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
 from tasks.app.task import check_format, forwarded_command, task, whole_number
+from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
+    from tasks.flows.plan import WholePlan
     from tasks.flows.target import Request
 
 
@@ -25,6 +28,8 @@ _SUMMARY = "file that what became of it is appended to, as Markdown (default: ne
         "branch's full name (default: its setting)",
         "summary": _SUMMARY,
         "no_capacity_check": "go on even if the cluster seems to have too little left for it",
+        "plan": "do just what this file of inv plan --out says, or refuse with exit code 3 if what "
+        "it depends on has changed since; it says environment, branch, tag and data",
     }
 )
 def deploy(
@@ -35,6 +40,7 @@ def deploy(
     data: str = "",
     summary: str = "",
     no_capacity_check: bool = False,
+    plan: str = "",
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -43,9 +49,13 @@ def deploy(
 
     as_json = check_format(format)
     dry = dry_run or session.dry
-    request = environments.request(
-        session, env, branch, tag, data, must_fit=not no_capacity_check, dry=dry
-    )
+    fit = not no_capacity_check
+    if plan:
+        if env or branch is not None or tag or data:
+            raise InputError("--plan says environment, branch, tag and data: leave them out")
+        _deploy_saved(session, Path(plan), summary, must_fit=fit, dry=dry, as_json=as_json)
+        return
+    request = environments.request(session, env, branch, tag, data, must_fit=fit, dry=dry)
     _deploy(session, request, summary, dry=dry, as_json=as_json)
 
 
@@ -236,6 +246,7 @@ def url(
 def _deploy(session: Session, request: Request, summary: str, *, dry: bool, as_json: bool) -> None:
     """Deploy what a request asks for, or only print the plan."""
     from tasks.app import environments, news, wiring
+    from tasks.app.plan import whole
     from tasks.app.sleep import be_used
     from tasks.flows.deploy import find_plan
 
@@ -245,9 +256,30 @@ def _deploy(session: Session, request: Request, summary: str, *, dry: bool, as_j
         be_used(session, target, request.owner, request.names, dry=dry)
     if dry:
         plan = find_plan(target.deployer, request, session.console.warn)
-        session.console.plan(plan, as_json=as_json)
+        _show_plan(session, whole(session, plan, target.deployer), as_json=as_json)
         return
     environments.show_deployed(session, news.deploy(session, request, summary), as_json=as_json)
+
+
+def _deploy_saved(
+    session: Session, path: Path, summary: str, *, must_fit: bool, dry: bool, as_json: bool
+) -> None:
+    """Do what a saved plan says, or only check that it still holds and show it."""
+    from tasks.app import environments, plan
+
+    saved, made = plan.reopen(session, path, must_fit=must_fit)
+    if dry:
+        _show_plan(session, made.plan, as_json=as_json)
+    else:
+        done = plan.carry_out(session, saved, made, summary, must_fit=must_fit)
+        environments.show_deployed(session, done, as_json=as_json)
+
+
+def _show_plan(session: Session, plan: WholePlan, *, as_json: bool) -> None:
+    if as_json:
+        session.console.json(plan.as_dict())
+    else:
+        session.console.data("\n".join(plan.lines()))
 
 
 def _execute(

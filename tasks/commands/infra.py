@@ -7,19 +7,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from invoke.exceptions import Exit
-
 from tasks.app.task import check_format, task
-from tasks.core.errors import InputError
+from tasks.core.errors import DriftedError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tasks.app.session import Session
     from tasks.core.terraform_plan import PlanSummary, ResourceChange
-
-DRIFTED = 2
-"""Exit code if there is drift, as of `terraform plan -detailed-exitcode`."""
 
 _STACK = "name of a stack in invoke.yaml (default: the only one)"
 
@@ -129,7 +124,7 @@ def output(session: Session, stack: str = "", name: str = "", format: str = "tex
 
 @task(help={"stack": _STACK})
 def drift(session: Session, stack: str = "", format: str = "text") -> None:
-    """Say what was changed in AWS outside of Terraform; exit code 2 if anything was."""
+    """Say what was changed in AWS outside of Terraform; exit code 7 if anything was."""
     from tasks.app import infra
     from tasks.flows.infra.plans import find_drift
 
@@ -145,10 +140,9 @@ def drift(session: Session, stack: str = "", format: str = "text") -> None:
     if pending:
         session.console.say(f"besides, {pending} changes of the configuration are not applied yet")
     if summary.drift:
-        session.console.warn(
+        raise DriftedError(
             f"{context.subject} has drifted; to put it right: {context.command('plan')}"
         )
-        raise Exit(code=DRIFTED)
     session.console.say(f"{context.subject} is as Terraform left it")
 
 

@@ -88,6 +88,12 @@ class UnfitError(SuiteError):
     exit_code = 6
 
 
+class DriftedError(SuiteError):
+    """What is there differs from what was deployed, or from what Terraform has left."""
+
+    exit_code = 7
+
+
 class VanishedError(HeldError):
     """Another run has removed the environment and its lock while this run waited."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+FIT = "fit"
+"""The verb of the step that says that a cluster has enough left."""
+
 
 @dataclass(frozen=True)
 class Step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +88,7 @@ def run_deploy(
     console: Console,
     root: Path,
     beginning: Beginning,
+    agreed: Callable[[P], None] | None = None,
 ) -> DeployResult:
     """Deploy a branch, and return when its site answers.
 
@@ -96,6 +97,7 @@ def run_deploy(
         console: shows progress.
         root: the checkout; diagnostics, timings and ``deploy.env`` are written there.
         beginning: brings the data that was chosen.
+        agreed: raises RefusedError if a plan is not what was agreed to; asked under the lock.
 
     Raises:
         SuiteError: it failed; the message is the cause, the hint has the state of the site.
@@ -104,14 +106,10 @@ def run_deploy(
     with _turn(deployer, request, me, console):
         # Planned under the lock, so that nothing changes between plan and execution.
         plan = find_plan(deployer, request, console.warn)
+        if agreed:
+            agreed(plan)
         steps = plan.steps
-        if not steps:
-            console.say(f"{plan.title}: everything is as it should be")
-        elif plan.kept:
-            console.warn(plan.title)
-        for step in steps:
-            reason = f" ({step.reason})" if step.reason else ""
-            console.say(f"  {step.verb:<7} {step.subject}{reason}")
+        _tell(plan, console)
         _secure(plan, console)
         try:
             if steps:
@@ -159,6 +157,17 @@ def find_plan(deployer: Deployer[P], request: Request, warn: Say) -> P:
     if request.rollback:
         return plan_rollback(deployer, request, warn)
     return deployer.plan_deploy(request)
+
+
+def _tell(plan: DeployPlan, console: Console) -> None:
+    """Say what is about to be done."""
+    if not plan.steps:
+        console.say(f"{plan.title}: everything is as it should be")
+    elif plan.kept:
+        console.warn(plan.title)
+    for step in plan.steps:
+        reason = f" ({step.reason})" if step.reason else ""
+        console.say(f"  {step.verb:<7} {step.subject}{reason}")
 
 
 def _secure(plan: DeployPlan, console: Console) -> None:

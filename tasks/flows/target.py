@@ -25,6 +25,7 @@ from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
 from tasks.core.errors import InputError, RefusedError
+from tasks.core.foresight import Foresight, ObjectChange
 from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names
 from tasks.core.plan import Step
@@ -329,6 +330,13 @@ class Deployer(Exclusive, Protocol[P]):
 
     def plan_deploy(self, request: Request) -> P:
         """Return what a deploy would do; reads only."""
+
+    def foresee(self, plan: P) -> Foresight:
+        """Return what carrying out a plan changes, and what that depends on; reads only.
+
+        Raises:
+            SuiteError: it cannot succeed: what is there would refuse an object.
+        """
 
     def begin(self, plan: P) -> None:
         """Record that a deploy has begun, and with what data a new environment begins."""
@@ -752,6 +760,13 @@ class Inspector(Protocol):
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment; empty if it does not exist."""
+
+    def drift(self, owner: Owner, names: Names) -> Sequence[ObjectChange] | None:
+        """Return what differs, from what was deployed to what is there.
+
+        Returns:
+            Nothing where nothing does; None if nothing was ever deployed.
+        """
 
     def door_password(self, names: Names) -> str:
         """Return the password of an environment's door; empty if it has none."""

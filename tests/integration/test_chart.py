@@ -267,12 +267,12 @@ def test_values_that_the_chart_refuses_are_told_without_a_cluster(
     chart: Chart, tmp_path: Path
 ) -> None:
     helm = Helm(Runner(Redactor()), lambda: chart.helm, None, str(tmp_path / "none"))
-    helm.check("x", "x", CHART, REQUIRED)
+    helm.render("x", "x", CHART, REQUIRED)
     lacking = {**REQUIRED, "networkPolicy": {"database": {"cidrs": []}}}
     with pytest.raises(InputError, match=r"networkPolicy\.database: cidrs or namespaces must name"):
-        helm.check("x", "x", CHART, lacking)
+        helm.render("x", "x", CHART, lacking)
     with pytest.raises(InputError, match="nonsense"):
-        helm.check("x", "x", CHART, {**REQUIRED, "nonsense": 1})
+        helm.render("x", "x", CHART, {**REQUIRED, "nonsense": 1})
 
 
 def test_the_same_values_give_the_same_bytes(chart: Chart) -> None:

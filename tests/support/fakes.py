@@ -14,6 +14,7 @@ from tasks.adapters.http import Response
 from tasks.adapters.terminal.console import Console
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
+from tasks.core.foresight import Foresight, ObjectChange
 from tasks.core.images.retention import ImageUse
 from tasks.core.names import Names, names
 from tasks.core.plan import Step
@@ -102,6 +103,7 @@ class FakeDeployer(Calls):
     known: tuple[str, ...] = ("Version1",)
     recorded: tuple[str, ...] = ("Version1",)
     points: list[Point] = field(default_factory=list)
+    foreseen: Foresight = field(default_factory=Foresight)
     smoke_seconds: float = 0
     has_door: bool = False
     login_host: str = ""
@@ -112,6 +114,10 @@ class FakeDeployer(Calls):
     def plan_deploy(self, request: Request) -> FakePlan:
         self.note("plan")
         return replace(self.plan, request=request)
+
+    def foresee(self, plan: FakePlan) -> Foresight:
+        self.note("foresee")
+        return self.foreseen
 
     def begin(self, plan: FakePlan) -> None:
         self.note("begin")
@@ -263,6 +269,7 @@ class FakeInspector:
     is_private: bool = False
     uses: list[ImageUse] = field(default_factory=list)
     measured: dict[str, Requests] | None = None
+    drifted: Sequence[ObjectChange] | None = None
 
     def usage(self) -> dict[str, Requests] | None:
         return self.measured
@@ -278,6 +285,9 @@ class FakeInspector:
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         return ()
+
+    def drift(self, owner: Owner, names: Names) -> Sequence[ObjectChange] | None:
+        return self.drifted
 
     def logs(
         self,

@@ -182,7 +182,7 @@ class FakeHelm(Calls):
         for number, status in enumerate(statuses, 1):
             self._put(number, status)
 
-    def check(self, *_: object, **__: object) -> str:
+    def render(self, *_: object, **__: object) -> str:
         self.note("check the values")
         return self.rendered
 

@@ -120,6 +120,22 @@ class Cluster:
             ApiRequest("PATCH", path, query, manifest, "application/apply-patch+yaml")
         )
 
+    def would_be(self, manifest: Object, manager: str) -> Object:
+        """Return what an object would be after a server-side apply; nothing is changed.
+
+        Args:
+            manager: the field manager that would apply it, by force.
+
+        Raises:
+            ClusterError: the API would refuse it.
+        """
+        kind, meta = manifest["kind"], manifest["metadata"]
+        path = KINDS[kind].path(meta.get("namespace"), meta["name"])
+        query = {"fieldManager": manager, "force": "true", "dryRun": "All"}
+        return self._transport.json(
+            ApiRequest("PATCH", path, query, manifest, "application/apply-patch+yaml")
+        )
+
     def create(self, manifest: Object) -> Object:
         """Create an object.
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.process import Completed, OnStart, Runner
+from tasks.adapters.process import OnStart, Runner
 from tasks.core.errors import (
     CommandError,
     DeadlineError,
     InputError,
     RevisionExistsError,
 )
-from tasks.core.kubernetes.objects import Object
 
 REASON_LENGTH = 500
 CHECK_SECONDS = 60
@@ -131,7 +130,7 @@ class Helm:
             on_start=on_start,
         )
 
-    def check(
+    def render(
         self,
         release: str,
         namespace: str,
@@ -140,7 +139,7 @@ class Helm:
         *,
         files: tuple[Path, ...] = (),
     ) -> str:
-        """Check that a chart takes its values, and return what it renders; no cluster is asked.
+        """Return the manifests that a chart makes of its values, without asking the cluster.
 
         Arguments are those of ``upgrade``.
 
@@ -148,7 +147,7 @@ class Helm:
             InputError: the chart refuses them; the message says which, and why.
         """
         try:
-            done = self._run(
+            return self._run(
                 "template",
                 release,
                 namespace,
@@ -163,7 +162,6 @@ class Helm:
                 f"the chart refuses its values{_reason(error.output or '')}",
                 hint="what runs was left as it is; correct the values files of the environment",
             ) from error
-        return done.stdout
 
     def rollback(
         self, release: str, namespace: str, revision: int, *, timeout_seconds: int
@@ -190,10 +188,10 @@ class Helm:
         deadline: float | None = None,
         on_line: Callable[[str], None] | None = None,
         on_start: OnStart | None = None,
-    ) -> Completed:
+    ) -> str:
         argv = [self._program, verb, release, *options, f"--namespace={namespace}"]
         try:
-            return self._runner.run(
+            done = self._runner.run(
                 argv,
                 env=self._env,
                 stdin=stdin,
@@ -209,15 +207,7 @@ class Helm:
             if EXISTS in error.message:
                 raise RevisionExistsError(error.message, output=error.output) from error
             raise
-
-
-def read_objects(rendered: str) -> list[Object]:
-    """Return the objects that a chart renders."""
-    import yaml
-
-    # The loader in C, where it is built, reads them in a tenth of the time.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return [each for each in yaml.load_all(rendered, Loader=loader) if each]
+        return done.stdout
 
 
 def revision_secret_name(release: str, revision: int | str) -> str:

@@ -112,6 +112,19 @@ def named_objects(record: dict[str, Any]) -> Iterator[Named]:
             yield Named(*map(_text, (*parts, meta.get("name"), meta.get("namespace"))))
 
 
+def objects_of(text: str) -> list[dict[str, Any]]:
+    """Return the objects of manifests, as Helm renders and stores them.
+
+    What somebody may have tampered with is to be read by ``named_objects`` before.
+    """
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    # S506: it is a safe one.
+    parts = (yaml.load(part, Loader=loader) for part in _SEPARATOR.split(f"\n{text}"))  # noqa: S506
+    return [item for item in parts if item]
+
+
 def _compose(document: str) -> Node | None:
     """Return a document's root, or None if it is empty.
 

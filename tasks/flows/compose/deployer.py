@@ -15,12 +15,14 @@ from tasks.core import door
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment import Failure, Holder, Owner, Release, State
 from tasks.core.errors import CommandError, SuiteError
+from tasks.core.foresight import Foresight
 from tasks.core.images.wait_messages import last_message, parse_message
 from tasks.core.names import Names
 from tasks.core.points import Migrations, Point
 from tasks.flows.compose.context import SECRETS, ComposeContext
 from tasks.flows.compose.data import ComposeData
 from tasks.flows.compose.diagnostics import save_diagnostics
+from tasks.flows.compose.foresee import foresee
 from tasks.flows.compose.inventory import is_replacement, write_record
 from tasks.flows.compose.plan import DATABASE, MIGRATE, QUIESCED, REPLACING, ComposePlan
 from tasks.flows.compose.planner import plan_changes, plan_deploy
@@ -61,6 +63,10 @@ class ComposeDeployer:
     def plan_deploy(self, request: Request) -> ComposePlan:
         """Return what a deploy would do; reads only."""
         return plan_deploy(self.context, request)
+
+    def foresee(self, plan: ComposePlan) -> Foresight:
+        """Return what carrying out a plan changes, and what that depends on; reads only."""
+        return foresee(self.context, plan)
 
     def begin(self, plan: ComposePlan) -> None:
         """Record that a deploy has begun, and with what data a new environment begins."""

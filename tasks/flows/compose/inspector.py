@@ -23,12 +23,14 @@ from tasks.core.compose.record import (
 )
 from tasks.core.environment import Holder, Owner, observed_state
 from tasks.core.errors import DeadlineError, InputError, SettingsError, UnreadableError
+from tasks.core.foresight import ObjectChange
 from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names, choose
 from tasks.core.settings import names_of_all_styles
 from tasks.core.sleep import NO_REST
 from tasks.flows import schedules
 from tasks.flows.compose.context import PHP, QUESTION_SECONDS, ComposeContext
+from tasks.flows.compose.foresee import find_drift
 from tasks.flows.target import (
     EnvironmentSummary,
     ServiceStatus,
@@ -134,6 +136,14 @@ class ComposeInspector:
             if ours == (names.branch, names.environment):
                 return choose(candidates, names.namespace, labels.get(STYLE, "")) or names
         return candidates[0]
+
+    def drift(self, owner: Owner, names: Names) -> Sequence[ObjectChange] | None:
+        """Return what differs from what was deployed; None if nothing ever was."""
+        inventory = self.context.inventory(owner, names)
+        record = inventory.record
+        if record is None or record.current is None:
+            return None
+        return tuple(find_drift(self.context, owner, names, inventory, record))
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment, by name, and its scheduled commands."""

@@ -18,7 +18,7 @@ from tasks.core.compose.reconcile import (
 )
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment_data import choose
-from tasks.core.errors import RegistryError, SuiteError
+from tasks.core.errors import SuiteError
 from tasks.core.images.content_key import CODE
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
@@ -42,14 +42,8 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         InputError: there is nothing to roll back to.
         SuiteError: its secrets are gone.
     """
-
-    def find_images(tag: str) -> Mapping[str, str]:
-        if context.registry_is_local and not context.platform.has_registry():
-            raise RegistryError("nothing was built on this machine yet", hint="run inv build")
-        return context.find_images(tag)
-
     inventory = context.inventory(request.owner, request.names)
-    release = request.release(inventory.record, find_images)
+    release = request.release(inventory.record, context.find_images)
     database = _database(context, inventory.record)
     data = choose(
         *(request.data, context.own.data, inventory.record),

@@ -29,7 +29,7 @@ from tasks.core.kubernetes.capacity import (
 )
 from tasks.core.kubernetes.objects import Object
 from tasks.core.names import Names
-from tasks.core.plan import Step
+from tasks.core.plan import FIT, Step
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.kubernetes.quiesce import QUIESCED
@@ -132,7 +132,7 @@ class _Check:
             return None
         unknown = f"; not known: {', '.join(self._unknown)}" if self._unknown else ""
         count = len(needs.pods)
-        return Step("fit", f"{count} pod{'s' * (count != 1)}", ", ".join(self._known) + unknown)
+        return Step(FIT, f"{count} pod{'s' * (count != 1)}", ", ".join(self._known) + unknown)
 
     def _look(self, what: str, look: Callable[[], T]) -> T | None:
         """Return what somebody may look at, or None, which is noted."""

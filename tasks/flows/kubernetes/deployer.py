@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tasks.adapters.http import Response
 from tasks.adapters.kubernetes.deletion import wait_gone
-from tasks.adapters.kubernetes.helm import read_objects
+from tasks.adapters.kubernetes.stored_release import objects_of
 from tasks.adapters.terminal.console import Activity
 from tasks.adapters.wait import CLOCK
 from tasks.core import door
@@ -24,9 +25,10 @@ from tasks.core.errors import (
     RevisionExistsError,
     SuiteError,
 )
+from tasks.core.foresight import Foresight
 from tasks.core.kubernetes.failures import is_passing_refusal
 from tasks.core.kubernetes.manifests import INSTANCE, SECRET, record_of
-from tasks.core.kubernetes.objects import is_being_deleted
+from tasks.core.kubernetes.objects import Object, is_being_deleted
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.requests import requests_of
 from tasks.core.names import Names
@@ -45,6 +47,7 @@ from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.data import ClusterData
 from tasks.flows.kubernetes.database import run_database_job
 from tasks.flows.kubernetes.diagnostics import save_diagnostics
+from tasks.flows.kubernetes.foresee import foresee
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.planner import plan_deploy
 from tasks.flows.kubernetes.provisioning import (
@@ -64,7 +67,7 @@ from tasks.flows.kubernetes.replicas import keep_replicas
 from tasks.flows.kubernetes.sleeper import wake_for_deploy
 from tasks.flows.kubernetes.stored_manifests import check_records
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
-from tasks.flows.kubernetes.values import chart, files
+from tasks.flows.kubernetes.values import chart, files, release_values
 from tasks.flows.points import answer, find_migrations, restoring
 from tasks.flows.target import ADMIN, Credentials, FindImages, Request, Say
 
@@ -141,7 +144,7 @@ class ClusterDeployer:
         plan = plan_deploy(self._context, request, find_images=self._find_images, base=self._base)
         if not plan.steps:
             return plan
-        rendered = self._check_values(plan)
+        rendered = self._render(plan, plan.values)
         if request.must_fit and self._context.own.capacity.check:
             fit = self._fit(plan, rendered)
             plan = replace(plan, steps=(*filter(None, [fit]), *plan.steps))
@@ -158,11 +161,20 @@ class ClusterDeployer:
             self._fits[where] = check_capacity(
                 self._context,
                 plan.request.names,
-                read_objects(rendered),
+                objects_of(rendered),
                 quiesces=plan.quiesces,
                 access_points=self._access_points,
             )
         return self._fits[where]
+
+    def foresee(self, plan: ClusterPlan) -> Foresight:
+        """Return what carrying out a plan changes, and what that depends on; reads only."""
+        rendered: list[Object] = []
+        if plan.steps:
+            # A key that is made changes the version.
+            version = "new" if plan.seed else secret_version(self._cluster, plan.request.names)
+            rendered = objects_of(self._render(plan, release_values(plan.values, version)))
+        return foresee(self._context, plan, rendered)
 
     # -- deploying ----------------------------------------------------------------------------
 
@@ -198,14 +210,14 @@ class ClusterDeployer:
         self._context.namespace(owner, names)
         quiesce(self._cluster, names, say)
 
-    def _check_values(self, plan: ClusterPlan) -> str:
-        """Check that the chart takes its values; return what it renders."""
+    def _render(self, plan: ClusterPlan, values: Mapping[str, Any]) -> str:
+        """Return what the chart makes of values, after a check that it takes them."""
         names, root = plan.request.names, self._context.root
-        return self._helm.check(
+        return self._helm.render(
             names.release,
             names.namespace,
             chart(root),
-            plan.values,
+            values,
             files=files(root, self._context.own.values),
         )
 
@@ -341,7 +353,7 @@ class ClusterDeployer:
             self._helm,
             names,
             chart=chart(root),
-            values={**plan.values, "secret": {"name": SECRET, "version": version}},
+            values=release_values(plan.values, version),
             files=files(root, self._context.own.values),
             policy=self._context.policy,
             timeout_seconds=self._context.own.patience.migration_seconds,

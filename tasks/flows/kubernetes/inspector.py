@@ -9,6 +9,7 @@ from tasks.adapters.kubernetes.lease import NAME as LEASE
 from tasks.core.cost import Requests
 from tasks.core.environment import Owner
 from tasks.core.errors import ClusterError, InputError, SettingsError, UnreadableError
+from tasks.core.foresight import ObjectChange
 from tasks.core.images.retention import ImageUse
 from tasks.core.kubernetes.manifests import (
     COMPONENT,
@@ -27,6 +28,7 @@ from tasks.core.settings import names_of_all_styles, naming_rule
 from tasks.flows import schedules
 from tasks.flows.kubernetes.branch_secret import door_password, read_secret
 from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.drift import find_drift
 from tasks.flows.kubernetes.logs import show_logs
 from tasks.flows.kubernetes.services import (
     ALL_CRONS,
@@ -126,6 +128,14 @@ class ClusterInspector:
                 created_at = item["metadata"]["creationTimestamp"]
                 found.append(misnamed(name, owner, deployed_by=by, created_at=created_at))
         return sorted(found, key=lambda item: item.title)
+
+    def drift(self, owner: Owner, names: Names) -> Sequence[ObjectChange] | None:
+        """Return what differs from what was deployed; None if nothing ever was."""
+        found = self._context.namespace(owner, names)
+        record = record_of(found) if found else None
+        if record is None or not record.revision:
+            return None
+        return tuple(find_drift(self._cluster, names, record))
 
     def _is_of_these_settings(self, found: Object) -> bool:
         """Return True if a namespace has the name that these settings give its branch.

@@ -32,7 +32,7 @@ def delete_workloads(cluster: Cluster, release: str, namespace: str) -> None:
     Raises:
         ClusterError: the API refused, or stayed unreachable.
     """
-    _delete(cluster, _find(cluster, WORKLOADS, release, namespace))
+    _delete(cluster, find_objects(cluster, WORKLOADS, release, namespace))
 
 
 def delete_release(
@@ -52,7 +52,7 @@ def delete_release(
     """
     delete_workloads(cluster, release, namespace)
     rest = [kind for kind in KINDS_OF_RELEASES if kind not in WORKLOADS]
-    found = _find(cluster, rest, release, namespace)
+    found = find_objects(cluster, rest, release, namespace)
     # A StatefulSet decides over its own claims: it may retain them.
     going = [item for item in found if not (item["kind"] == CLAIM and owners_of(item))]
     if keep:
@@ -63,7 +63,15 @@ def delete_release(
     _delete(cluster, revisions)
 
 
-def _find(cluster: Cluster, kinds: Sequence[str], release: str, namespace: str) -> list[Object]:
+def find_objects(
+    cluster: Cluster, kinds: Sequence[str], release: str, namespace: str
+) -> list[Object]:
+    """Return the metadata of a release's objects of these kinds, as far as the cluster has such.
+
+    Raises:
+        ClusterError: the API refused, or stayed unreachable.
+    """
+
     def find(kind: str) -> list[Object]:
         try:
             return cluster.find(kind, namespace, f"{INSTANCE}={release}", metadata_only=True)

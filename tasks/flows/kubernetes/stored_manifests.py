@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import revision_secret_name
-from tasks.adapters.kubernetes.stored_release import Named, named_objects, unpack
+from tasks.adapters.kubernetes.kinds import KINDS
+from tasks.adapters.kubernetes.stored_release import Named, named_objects, objects_of, unpack
 from tasks.core.errors import RefusedError, UnreadableError
-from tasks.core.kubernetes.objects import Object, labels_of
+from tasks.core.kubernetes.objects import Object, labels_of, title_of
 
 SHOWN_MAX = 5
 """How many foreign objects are named."""
@@ -51,6 +53,34 @@ def check_records(cluster: Cluster, release: str, namespace: str) -> None:
                 f"{', '.join(foreign[:SHOWN_MAX])}{more}",
                 hint=_hint(name, namespace),
             )
+
+
+def stored_objects(
+    cluster: Cluster, release: str, namespace: str, revision: int
+) -> tuple[list[Object], dict[str, Any]]:
+    """Return the objects that a revision's record names, without hooks, and the values it had.
+
+    There are none where the record is gone.
+
+    Raises:
+        RefusedError: a record of the release names others' objects, or kinds that no chart of
+            the suite's has, or cannot be read.
+        ClusterError: the API refused, or stayed unreachable.
+    """
+    check_records(cluster, release, namespace)
+    name = revision_secret_name(release, revision)
+    found = cluster.get("Secret", name, namespace)
+    if found is None:
+        return [], {}
+    record = unpack((found.get("data") or {}).get("release", ""))
+    objects = objects_of(record.get("manifest") or "")
+    if strange := sorted(title_of(item) for item in objects if item["kind"] not in KINDS):
+        raise RefusedError(
+            f"Helm's record secret/{name} in {namespace} names {strange[0]}, and the chart makes "
+            "nothing of that kind",
+            hint=_hint(name, namespace),
+        )
+    return objects, record.get("config") or {}
 
 
 def _records(cluster: Cluster, release: str, namespace: str) -> Iterator[Object]:

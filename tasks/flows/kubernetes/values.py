@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import InputError
+from tasks.core.kubernetes.manifests import SECRET
 
 
 def chart(root: Path) -> Path:
@@ -88,3 +89,12 @@ def fingerprint_of(values: Mapping[str, Any], contents: Iterable[tuple[str, byte
         digest.update(f"\0{name}\0".encode())
         digest.update(content)
     return digest.hexdigest()[:16]
+
+
+def release_values(values: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return the values that Helm gets: those of a deploy, with the Secret's version.
+
+    Args:
+        version: the version of the branch's Secret, at which pods restart when it changes.
+    """
+    return {**values, "secret": {"name": SECRET, "version": version}}

@@ -643,6 +643,47 @@ def test_a_dry_run_tells_what_would_be_tagged_or_kept(site: Site) -> None:
     assert plan["images"]["mautic"]["steps"] == ["keep"]
 
 
+def planned(site: Site, *options: str) -> subprocess.CompletedProcess[str]:
+    return site.inv(site.checkout, *options, **site.options())
+
+
+def test_one_plan_shows_what_is_built_and_is_not_saved_before(site: Site) -> None:
+    done = planned(site, "plan", "--out", "plan.json")
+    assert done.returncode == 3, done.stderr
+    assert "  build  image nginx  (its content is new)" in done.stdout
+    assert "  + container/web" in done.stdout
+    assert "mautic and nginx have to be built first" in done.stderr
+    assert not (site.checkout / "plan.json").exists()
+    assert site.registry.tags("mautic") == {}
+
+
+def test_a_saved_plan_holds_until_a_file_of_an_image_is_another(site: Site) -> None:
+    images = site.built()
+    done = planned(site, "plan", "--out", "plan.json", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["images"]["nginx"] == images["nginx"]["reference"]
+    assert plan["build"]["images"]["nginx"]["steps"] == ["keep"]
+    again = planned(site, "deploy", "--plan", "plan.json", "--dry-run")
+    assert again.returncode == 0, again.stderr
+    site.write("nginx/own/file", "changed")
+    refused = planned(site, "deploy", "--plan", "plan.json")
+    assert refused.returncode == 3
+    assert "no longer holds: content of nginx" in refused.stderr
+
+
+def test_a_saved_plan_knows_the_images_that_it_only_tags(site: Site) -> None:
+    images = site.built()
+    git(site.checkout, "commit", "--quiet", "--allow-empty", "-m", "nothing")
+    done = planned(site, "plan", "--out", "plan.json", "--format", "json")
+    plan = json.loads(done.stdout)
+    assert plan["build"]["images"]["nginx"]["steps"] == ["tag"]
+    assert plan["images"]["nginx"] == images["nginx"]["reference"]
+    assert planned(site, "deploy", "--plan", "plan.json", "--dry-run").returncode == 0
+    site.commit("another")
+    assert "no longer holds: commit" in planned(site, "deploy", "--plan", "plan.json").stderr
+
+
 def test_what_build_prints_as_json_is_what_it_writes(site: Site) -> None:
     done = site.build("--format", "json")
     assert json.loads(done.stdout) == build_json(site.checkout)

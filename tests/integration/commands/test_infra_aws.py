@@ -303,7 +303,7 @@ def test_drift_is_what_somebody_else_has_changed(stack: Stack) -> None:
         Name="/mautic-multidev/dev/word", Value="by hand", Type="String", Overwrite=True
     )
     ssm.delete_parameter(Name="/mautic-multidev/dev/other")
-    found = stack.run("drift", code=2)
+    found = stack.run("drift", code=7)
     rows = [line.split(maxsplit=2) for line in found.stdout.splitlines()]
     assert [row[:2] for row in rows] == [
         ["what", "address"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,14 +51,24 @@ class Bringer:
 
 
 def deploy(
-    deployer: FakeDeployer, root: Path, *, rollback: bool = False, secret: str = ""
+    deployer: FakeDeployer,
+    root: Path,
+    *,
+    rollback: bool = False,
+    secret: str = "",
+    agreed: Callable[[DeployPlan], None] | None = None,
 ) -> tuple[DeployResult, str]:
     console, said = a_console()
     console.redactor.add(secret)
     request = replace(REQUEST, rollback=rollback)
 
     done = run_deploy(
-        *(deployer, request), me=ME, console=console, root=root, beginning=Bringer(deployer)
+        *(deployer, request),
+        me=ME,
+        console=console,
+        root=root,
+        beginning=Bringer(deployer),
+        agreed=agreed,
     )
     return done, said.getvalue()
 
@@ -147,6 +158,21 @@ def test_what_is_refused_while_it_is_planned_leaves_no_evidence_and_rolls_nothin
         deploy(deployer, tmp_path)
     assert caught.value.exit_code == 2
     assert deployer.seen == [*PLANNED, "unlock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_that_was_not_agreed_to_is_refused_under_the_lock_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    deployer = FakeDeployer()
+
+    def agreed(plan: DeployPlan) -> None:
+        deployer.note("ask whether it is agreed to")
+        raise RefusedError("the plan no longer holds: commit")
+
+    with pytest.raises(RefusedError, match="no longer holds"):
+        deploy(deployer, tmp_path, agreed=agreed)
+    assert deployer.seen == [*PLANNED, "ask whether it is agreed to", "unlock"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import pytest
 
 from tasks.core.errors import RefusedError
-from tasks.flows.kubernetes.stored_manifests import check_records
+from tasks.flows.kubernetes.stored_manifests import check_records, stored_objects
 from tests.support.fakes_cluster import NAMESPACE, RELEASE, FakeCluster
 
 OWN = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own}\n"
@@ -146,3 +146,35 @@ def test_a_record_under_the_name_of_another_revision_is_refused() -> None:
 def test_what_cannot_be_read_is_refused(data: dict[str, str]) -> None:
     with pytest.raises(RefusedError, match="cannot be read"):
         check(data)
+
+
+def stored(manifest: str, kinds: frozenset[str] = frozenset({"ConfigMap"})) -> list[str]:
+    """Return the names of the objects that the first revision's record names."""
+    cluster = FakeCluster()
+    cluster.namespaced_kinds = lambda api: kinds  # type: ignore[method-assign]
+    cluster.put("Secret", FIRST, NAMESPACE, labels=dict(LABELS))
+    record = {"manifest": manifest, "config": {"secret": {"version": "7"}}}
+    data = {"release": packed(json.dumps(record).encode())}
+    cluster.objects["Secret", NAMESPACE, FIRST]["data"] = data
+    objects, values = stored_objects(cluster, RELEASE, NAMESPACE, 1)  # type: ignore[arg-type]
+    assert values == {"secret": {"version": "7"}}
+    return [item["metadata"]["name"] for item in objects]
+
+
+def test_the_objects_of_a_revision_are_those_that_helm_reads() -> None:
+    assert stored(f"---\n# Source: x\n{OWN}---\n---\n{OWN.replace('own', 'b')}") == ["own", "b"]
+
+
+def test_a_record_that_is_gone_names_nothing() -> None:
+    found = stored_objects(FakeCluster(), RELEASE, NAMESPACE, 1)  # type: ignore[arg-type]
+    assert found == ([], {})
+
+
+def test_a_record_with_others_objects_is_not_compared() -> None:
+    with pytest.raises(RefusedError, match="configmap/a in namespace kube-system"):
+        stored(ELSEWHERE)
+
+
+def test_a_record_with_a_kind_that_no_chart_has_is_not_compared() -> None:
+    with pytest.raises(RefusedError, match="names podtemplate/own, and the chart makes nothing"):
+        stored(OWN.replace("ConfigMap", "PodTemplate"), frozenset({"PodTemplate"}))

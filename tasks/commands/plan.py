@@ -1,0 +1,79 @@
+"""inv plan, inv drift: what a deploy would change, and what others have changed since the last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.app.task import check_format, task
+from tasks.core.errors import DriftedError
+from tasks.core.foresight import object_lines
+
+if TYPE_CHECKING:
+    from tasks.app.session import Session
+
+
+@task(
+    help={
+        "tag": "plan the deploy of this tag's images, and no build (default: of what is checked "
+        "out)",
+        "data": "what a new environment begins with, as for inv deploy",
+        "no_build": "take the images of the commit as they are, and do not ask what a build would "
+        "do; without Docker nothing else is possible",
+        "no_capacity_check": "go on even if the cluster seems to have too little left for it",
+        "infra": "also ask Terraform what it would do to the environment's stack: takes minutes",
+        "out": "save the plan in this file, for inv deploy --plan",
+    }
+)
+def plan(
+    session: Session,
+    env: str = "",
+    branch: str | None = None,
+    tag: str = "",
+    data: str = "",
+    no_build: bool = False,
+    no_capacity_check: bool = False,
+    infra: bool = False,
+    out: str = "",
+    format: str = "text",
+) -> None:
+    """Show what a build and a deploy would do, object by object and field by field; reads only."""
+    from tasks.app import plan as plans
+
+    as_json = check_format(format)
+    asked = plans.asked(session, env, branch, tag, data, build=not no_build)
+    with session.console.work("look at all that it depends on"):
+        made = plans.make(session, asked, must_fit=not no_capacity_check, with_infra=infra)
+    if as_json:
+        session.console.json(made.plan.as_dict())
+    else:
+        session.console.data("\n".join(made.plan.lines()))
+    if out:
+        plans.save(made, asked, Path(out))
+        session.console.say(f"saved; to do just that: inv deploy --plan {out}")
+
+
+@task()
+def drift(session: Session, env: str = "", branch: str | None = None, format: str = "text") -> None:
+    """Show what differs from what was deployed; exit code 7 if anything does."""
+    from tasks.app import environments
+    from tasks.flows.views import no_environment_error
+
+    as_json = check_format(format)
+    found = environments.find_existing(session, env, branch)
+    names = found.names
+    drifted = found.inspector.drift(found.owner, names)
+    if drifted is None:
+        raise no_environment_error(found.inspector, names)
+    if as_json:
+        session.console.json([each.as_dict() for each in drifted])
+    elif drifted:
+        session.console.data("\n".join(object_lines(drifted)))
+    if drifted:
+        raise DriftedError(
+            f"{names.branch} in {names.environment} differs from what was deployed: "
+            f"{', '.join(each.title for each in drifted)}",
+            hint="from what was deployed to what is there; the next deploy that has something to "
+            "do sets back what the chart says",
+        )
+    session.console.say(f"{names.branch} in {names.environment} is as it was deployed")

@@ -1,0 +1,115 @@
+"""Saved plans: what is saved, what is taken for a world that has changed, and what is not known."""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tasks.adapters.registry.oci import UnreachableError
+from tasks.app import plan as plans
+from tasks.app.plan import Made
+from tasks.app.session import Session
+from tasks.core.errors import (
+    AwsError,
+    ClusterError,
+    EngineError,
+    HeldError,
+    InputError,
+    RefusedError,
+    RegistryError,
+    SettingsError,
+    SuiteError,
+)
+from tasks.core.foresight import Foresight
+from tasks.core.saved_plan import Asked, SavedPlan
+from tasks.flows.build import BuildPlan, ImagePlan
+from tasks.flows.plan import WholePlan
+from tests.support.fakes import PLAN
+
+ASKED = Asked("dev", "feature/x")
+MADE = Made(WholePlan(None, PLAN, Foresight((), {"release": "1"}), "none"), None, {})
+NO_SESSION = cast("Session", None)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.json"
+    plans.save(MADE, ASKED, path)
+    return path
+
+
+def reopen(
+    path: Path, made: Made | SuiteError, monkeypatch: pytest.MonkeyPatch
+) -> tuple[SavedPlan, Made]:
+    """Open a saved plan again, when planning gives this."""
+
+    def make(session: Session, asked: Asked, *, must_fit: bool) -> Made:
+        assert asked == ASKED
+        if isinstance(made, SuiteError):
+            raise made
+        return made
+
+    monkeypatch.setattr(plans, "make", make)
+    return plans.reopen(NO_SESSION, path)
+
+
+def test_a_plan_is_for_its_owner_alone(saved: Path) -> None:
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+    assert json.loads(saved.read_text())["facts"]["release"] == "1"
+
+
+def test_a_plan_that_still_holds_is_opened(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reopen(saved, MADE, monkeypatch)[1] is MADE
+
+
+def test_a_plan_that_no_longer_holds_is_refused(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Foresight((), {"release": "2"})
+    now = replace(MADE, plan=replace(MADE.plan, foresight=other))
+    with pytest.raises(RefusedError, match=r"no longer holds: release \(1, now 2\)"):
+        reopen(saved, now, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "error", [RegistryError("no image"), InputError("no file"), SuiteError("no secret")]
+)
+def test_what_cannot_be_planned_any_more_is_refused(
+    error: SuiteError, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RefusedError, match=f"no longer holds: {error.message}"):
+        reopen(saved, error, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "kind", [AwsError, ClusterError, EngineError, SettingsError, UnreachableError, HeldError]
+)
+def test_what_cannot_be_known_is_not_taken_for_a_change(
+    kind: type[SuiteError], saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(kind):
+        reopen(saved, kind("out of reach"), monkeypatch)
+
+
+def test_a_plan_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        plans.reopen(NO_SESSION, tmp_path / "none.json")
+
+
+def test_images_that_are_not_built_yet_are_not_planned_for_good(tmp_path: Path) -> None:
+    image = ImagePlan("mautic", "key", "code", "", ("tag",), "its content is new")
+    build = cast("BuildPlan", type("Build", (), {"images": (image,)}))
+    made = replace(MADE, plan=replace(MADE.plan, build=build))
+    with pytest.raises(RefusedError, match="mautic has to be built first"):
+        plans.save(made, ASKED, tmp_path / "plan.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--out"):
+        plans.save(MADE, ASKED, tmp_path / "no" / "plan.json")

@@ -1,0 +1,84 @@
+"""Saved plans: read strictly, and what of their facts is no longer so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tasks.core.errors import InputError
+from tasks.core.foresight import fact
+from tasks.core.saved_plan import (
+    VERSION,
+    Asked,
+    SavedPlan,
+    changed_facts,
+    facts_of_settings,
+    read_saved,
+    told,
+)
+
+SAVED = SavedPlan(
+    *(VERSION, "deploy x to dev (1a2b)", "2026-01-01T00:00:00+00:00", Asked("dev", "x")),
+    {"commit": "1a2b", "steps": fact(1)},
+    ("add service/web",),
+)
+FRESH = {"namespace": "", "record": "", "steps": fact(1), "values": fact(2), "namespace/x": "add"}
+
+
+def test_a_plan_is_read_as_it_was_saved() -> None:
+    assert read_saved(SAVED.to_json(), "plan.json") == SAVED
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "one"}', b"\xff"])
+def test_what_is_no_plan_is_bad_input(text: str | bytes) -> None:
+    with pytest.raises(InputError, match=r"plan\.json cannot be read"):
+        read_saved(text, "plan.json")
+
+
+def test_a_plan_of_another_version_is_bad_input() -> None:
+    other = replace(SAVED, version=VERSION + 1)
+    with pytest.raises(InputError, match="another version"):
+        read_saved(other.to_json(), "plan.json")
+
+
+def test_the_same_facts_are_no_change() -> None:
+    assert changed_facts(FRESH, dict(reversed(FRESH.items()))) == []
+
+
+def test_a_change_is_told_with_texts_but_without_hashes_and_the_steps_come_last() -> None:
+    then = {"steps": fact(1), "commit": "1a2b", "values": fact(2), "gone": "yes"}
+    now = {"steps": fact(2), "commit": "3c4d", "values": fact(3), "service/web": f"add {fact(4)}"}
+    assert changed_facts(then, now) == [
+        "commit (1a2b, now 3c4d)",
+        "values",
+        "gone (yes, now none)",
+        "service/web",
+        "steps",
+    ]
+
+
+def test_a_namespace_that_the_deploy_has_made_itself_is_no_change() -> None:
+    begun = {"namespace": "uid", "record": fact(3), "steps": fact(4), "values": fact(2)}
+    assert changed_facts(FRESH, begun, begun=True) == []
+    assert len(changed_facts(FRESH, begun)) == 4
+    assert changed_facts(FRESH, {**begun, "values": fact(9)}, begun=True) == ["values"]
+
+
+def test_a_namespace_that_was_there_must_be_the_same_when_the_deploy_has_begun() -> None:
+    there = {**FRESH, "namespace": "uid"}
+    other = {**there, "namespace": "other"}
+    assert changed_facts(there, other, begun=True) == ["namespace (uid, now other)"]
+
+
+def test_of_many_changes_some_are_named() -> None:
+    assert told([str(number) for number in range(7)]) == "0, 1, 2, 3, 4 and 2 more"
+
+
+def test_other_environments_settings_do_not_count() -> None:
+    def of(mine: int, theirs: int) -> str:
+        environments = {"dev": {"x": mine}, "prod": {"x": theirs}}
+        return json.dumps(facts_of_settings({"project": "p", "environments": environments}, "dev"))
+
+    assert of(1, 1) == of(1, 2) != of(2, 1)
