@@ -15,9 +15,9 @@ from tasks.app.paths import ROOT
 from tasks.app.seed_key import seed_key
 from tasks.app.session import Session
 from tasks.core.display import megabytes
+from tasks.core.durations import hours_of
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.seeds import Seed, check_id
-from tasks.core.setting_values import hours_of
 from tasks.flows.data import DumpSource, SeedSource, Source, mask
 from tasks.flows.seeds import (
     SeedOrder,

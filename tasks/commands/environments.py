@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from invoke.exceptions import Exit
 
 from tasks.app.task import check_format, forwarded_command, task, whole_number
+from tasks.core.durations import hours_of
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -205,7 +206,6 @@ def url(
 ) -> None:
     """Print the URL of a branch's environment."""
     from tasks.app import environments
-    from tasks.core.setting_values import hours_of
 
     hours = hours_of(link) if link else 0
     found = environments.find_existing(session, env, branch)
