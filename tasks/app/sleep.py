@@ -49,8 +49,10 @@ class SleepTask:
 
     def plan_wake(self) -> SleepPlan:
         """Return what has to be started; reads only."""
-        self.place.rest()
-        return self.place.sleeper.plan_wake(self.place.owner, self.place.names, self._stamp)
+        plan = self.place.sleeper.plan_wake(self.place.owner, self.place.names, self._stamp)
+        if not plan.steps:
+            self.place.rest()  # which says so where nothing was ever deployed
+        return plan
 
     def wake(self) -> bool:
         """Start it, and wait for its first page; return False if it was awake."""

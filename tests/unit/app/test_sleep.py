@@ -1,0 +1,44 @@
+"""How often what is stored of an environment's sleep is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tasks.app.sleep import SleepTask
+from tasks.core.environment import Owner
+from tasks.core.errors import InputError
+from tasks.core.names import Names
+from tasks.core.sleep import NO_REST, Rest, Sleep
+from tasks.flows.sleep import Sleeping
+from tests.support.fakes import NAMES, REQUEST, FakeDeployer, FakeSleeper
+
+NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
+ASLEEP = replace(NO_REST, asleep=Sleep(NOW.isoformat(), "ada@host", "by hand"))
+
+
+class Counting(FakeSleeper):
+    """Notes every reading."""
+
+    def rest(self, owner: Owner, names: Names) -> Rest | None:
+        self.note("rest")
+        return super().rest(owner, names)
+
+
+def waking(sleeper: FakeSleeper) -> SleepTask:
+    session: Any = object()
+    return SleepTask(session, Sleeping(REQUEST.owner, NAMES, sleeper), FakeDeployer(), NOW)
+
+
+def test_to_wake_what_sleeps_is_planned_with_one_reading() -> None:
+    sleeper = Counting(found=ASLEEP, up=[], down=["web"])
+    assert waking(sleeper).plan_wake().steps
+    assert sleeper.seen == ["plan wake"]
+
+
+def test_what_was_never_deployed_is_not_awake() -> None:
+    with pytest.raises(InputError, match="has no environment"):
+        waking(Counting(found=None)).plan_wake()
