@@ -20,14 +20,18 @@ def dump(
     file: str,
     env: str = "",
     branch: str | None = None,
+    dry_run: bool = False,
     format: str = "text",
 ) -> None:
     """Write a branch's database and uploads into a file."""
     from tasks.app import data
-    from tasks.flows.data import dump as write
 
     as_json = check_format(format)
-    manifest = write(data.find_place(session, env, branch), Path(file), session.console)
+    dumping = data.find_dump(session, env, branch, Path(file), dry=dry_run or session.dry)
+    if dry_run or session.dry:
+        session.console.plan(dumping.plan(), as_json=as_json)
+        return
+    manifest = dumping.run()
     if as_json:
         session.console.json(asdict(manifest))
     else:
@@ -54,8 +58,9 @@ def load(
     from tasks.app.seeds import find_source
 
     as_json = check_format(format)
-    place = data.writable_place(session, env, branch, dry=dry_run or session.dry)
+    data.check_writable(session, env, branch)
     source = find_source(session, file)
+    place = data.find_place(session, env, branch, dry=dry_run or session.dry)
     loading = data.DataChange(session, place, "load", source.title, source.has_uploads, replace)
     _change(session, loading, source, dry=dry_run or session.dry, as_json=as_json)
 
@@ -80,10 +85,9 @@ def copy(
 
     as_json = check_format(format)
     dry = dry_run or session.dry
-    place = data.writable_place(session, env, branch, dry=dry)
-    other = data.find_other(session, place.names, from_, dry=dry)
+    place, other = data.find_pair(session, env, branch, from_, dry=dry)
     copying = data.DataChange(session, place, "copy", f"of {from_}", True, replace)
-    if dry_run or session.dry:
+    if dry:
         _change(session, copying, None, dry=True, as_json=as_json)
         return
     copying.plan()  # refused before anything is read
@@ -138,20 +142,31 @@ def snapshot(
     env: str = "",
     branch: str | None = None,
     why: str = "by hand",
+    dry_run: bool = False,
     format: str = "text",
 ) -> None:
     """Take a snapshot of a branch's database, beside it; of a protected one's server, on RDS."""
     from tasks.app import data
 
     as_json = check_format(format)
-    taken = data.take_snapshot(session, data.find_place(session, env, branch), why)
+    place = data.find_place(session, env, branch, dry=dry_run or session.dry)
+    snapshot = data.SnapshotTask(session, place, why)
+    if dry_run or session.dry:
+        session.console.plan(snapshot.plan(), as_json=as_json)
+        return
+    taken = snapshot.run()
     if as_json:
         session.console.json(asdict(taken))
     else:
         session.console.data(taken.name)
 
 
-@task(help={"name": "which one (inv db.snapshots); the newest without it"})
+@task(
+    help={
+        "name": "which one: a number of inv db.snapshots (default: the newest that was taken, "
+        "leaving out what an earlier restore has replaced)"
+    }
+)
 def restore(
     session: Session,
     name: str = "",

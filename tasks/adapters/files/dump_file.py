@@ -52,19 +52,28 @@ class DumpWriter:
         self._archive.writestr(MANIFEST, manifest.to_json())
 
 
-@contextlib.contextmanager
-def new_dump(path: Path) -> Iterator[DumpWriter]:
-    """Write a dump, of mode 0600; it has its name once it is whole.
+def check_new_dump(path: Path) -> None:
+    """Check that a dump may have this name.
 
     Raises:
-        InputError: there is no such folder, or something that is no file has this name.
-        SuiteError: it cannot be written.
+        InputError: there is no such folder, or something that is no file has the name.
     """
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is no folder")
     # A device would be replaced by the dump.
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is no file: a dump is not written over it")
+
+
+@contextlib.contextmanager
+def new_dump(path: Path) -> Iterator[DumpWriter]:
+    """Write a dump, of mode 0600; it has its name once it is whole.
+
+    Raises:
+        InputError: as ``check_new_dump``.
+        SuiteError: it cannot be written.
+    """
+    check_new_dump(path)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
