@@ -98,14 +98,14 @@ def request(
     env: str,
     branch: str | None,
     tag: str = "",
-    data: str = "",
+    data: str | None = None,
     *,
     dry: bool = False,
 ) -> Request:
     """Return the request to deploy the images of a tag, or of what is checked out.
 
     Args:
-        data: what a new environment begins with, or an empty string for its setting.
+        data: what a new environment begins with, or None for its setting.
         dry: only look, also at another branch whose data that is.
 
     Raises:
@@ -114,7 +114,7 @@ def request(
         InputError: a sparse checkout leaves out a file that the deploy needs, or there is no such
             data.
     """
-    choice = check_choice(data) if data else ""
+    choice = "" if data is None else check_choice(data)
     names = session.names(env, branch)
     check_no_rehearsal(names.branch)
     repository = session.git.repository()

@@ -28,7 +28,7 @@ def deploy(
     env: str = "",
     branch: str | None = None,
     tag: str = "",
-    data: str = "",
+    data: str | None = None,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:

@@ -18,7 +18,7 @@ from tasks.core.compose.reconcile import (
 )
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment_data import choose
-from tasks.core.errors import RegistryError, SuiteError
+from tasks.core.errors import NoImageError, SuiteError
 from tasks.core.images.content_key import CODE
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
@@ -37,7 +37,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
     """Return what a deploy would do.
 
     Raises:
-        RegistryError: there are no images of that tag.
+        NoImageError: there are no images of that tag.
         RefusedError: the environment has another owner.
         InputError: there is nothing to roll back to.
         SuiteError: its secrets are gone.
@@ -45,7 +45,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
 
     def find_images(tag: str) -> Mapping[str, str]:
         if context.registry_is_local and not context.platform.has_registry():
-            raise RegistryError("nothing was built on this machine yet", hint="run inv build")
+            raise NoImageError("nothing was built on this machine yet", hint="run inv build")
         return context.find_images(tag)
 
     inventory = context.inventory(request.owner, request.names)

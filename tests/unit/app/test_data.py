@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.app import data
+from tasks.app import beginning, data
 from tasks.app.session import Session
+from tasks.core.environment_data import ALLOWED
 from tasks.core.errors import ClusterError, InputError, RefusedError, SuiteError
 from tests.support.fakes import NAMES
 from tests.support.inprocess import InProcess
@@ -102,3 +103,17 @@ def test_the_source_of_a_copy_is_woken_as_well(
     place, other = data.find_pair(SESSION, "", NAMES.branch, "main")
     assert woken == [place.names.branch, "main"]
     assert asked == [other]
+
+
+def test_data_of_a_branch_that_is_not_there_is_told_with_what_there_is(woken: list[str]) -> None:
+    with pytest.raises(InputError, match="lost has no environment") as caught:
+        beginning.find(SESSION, NAMES, "branch:lost")
+    assert caught.value.hint == ALLOWED
+    assert woken == []
+
+
+def test_empty_data_is_not_taken_for_the_setting(inv: InProcess) -> None:
+    done = inv("deploy", "--branch", "main", "--data", "", "--dry-run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --data '': the branch name is empty\n")
+    assert ALLOWED in done.stderr
