@@ -134,6 +134,8 @@ def check_report(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise InputError(f"--out {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise InputError(f"--out {path}: it is a folder")
 
 
 def write_report(path: Path, done: Rehearsal) -> None:

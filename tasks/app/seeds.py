@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from tasks.core.errors import InputError, SettingsError
 from tasks.core.seeds import Seed, check_id
 from tasks.flows.data import DumpSource, SeedSource, Source, mask
 from tasks.flows.seeds import (
+    KeptSeeds,
     SeedOrder,
     SeedPlan,
     SeedSweep,
@@ -49,6 +51,21 @@ def seed_store(session: Session) -> SeedStore:
         return SeedFolder(ROOT / Path(own.store).expanduser())
     bucket, _, prefix = own.store.removeprefix("s3://").partition("/")
     return SeedBucket(session.aws(own.stack), bucket, prefix)
+
+
+def kept_seeds(session: Session, env: str) -> KeptSeeds:
+    """Return the seeds that are kept; only those of an environment if ``--env`` names one.
+
+    Raises:
+        InputError: there is no such environment.
+        SettingsError: the settings do not say where seeds are kept.
+        SuiteError: the store cannot be read.
+    """
+    if env:
+        session.settings.environment(env)
+    kept = find_seeds(seed_store(session))
+    of_it = tuple(each for each in kept.whole if env in {"", each.source})
+    return replace(kept, whole=of_it)
 
 
 def seed_lifetime(session: Session) -> timedelta:
@@ -92,9 +109,9 @@ def find_source(session: Session, named: str) -> Source:
     """Return what ``inv db.load`` was given: a dump's file, or ``seed:ID``.
 
     Raises:
-        InputError: there is no such file or seed, or no key for it.
+        InputError: there is no such file or seed, it is no dump, or there is no key for it.
         SettingsError: the settings do not say where seeds are kept.
-        UnreadableError: it is no dump, or is not whole.
+        UnreadableError: it is damaged.
         SuiteError: the seed's manifest cannot be read.
     """
     kind, _, id_ = named.partition(":")

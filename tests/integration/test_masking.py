@@ -1050,6 +1050,7 @@ def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:
             MAUTIC_SNAPSHOT_REASON=f"number {number}",
         )
         assert status == 0, said
+        assert ("dropped snapshot" in said) == (number > 1)
     kept = snapshots(work)
     assert [each["why"] for each in kept] == ["number 2", "number 3"]
     for each, number in zip(kept, (2, 3), strict=True):
@@ -1062,6 +1063,20 @@ def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:
     status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT=missing)
     assert status == REFUSED
     assert f"has no snapshot {missing}, but {', '.join(each['name'] for each in kept)}" in said
+
+
+def test_a_snapshot_of_no_mautic_is_not_the_one_that_is_restored(work: Branch) -> None:
+    before = state(work.server, work.name)
+    for number in range(2):
+        status, said = work.run("", "database", "snapshot")
+        assert status == 0, said
+        if number == 0:
+            work.server.ask("DELETE FROM migrations", work.name)
+            time.sleep(1)
+    assert [bool(each["migration"]) for each in snapshots(work)] == [True, False]
+    status, said = work.run("", "database", "restore")
+    assert status == 0, said
+    assert state(work.server, work.name) == before
 
 
 def test_all_tables_of_a_snapshot_are_of_one_moment(work: Branch) -> None:

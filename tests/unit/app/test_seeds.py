@@ -1,12 +1,17 @@
-"""How often the store of seeds is asked in one run."""
+"""What is asked of the store of seeds, and how often in one run."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tasks.adapters.seed_store import SeedFolder
 from tasks.app import seeds
+from tasks.core.seeds import MANIFEST
 
 ID = "20260102t030405"
 
@@ -21,3 +26,25 @@ def test_a_manifest_is_read_once_in_a_run(monkeypatch: pytest.MonkeyPatch) -> No
     for named in ("", ID):
         seeds.find_seed(session, named)
     assert read == [ID]
+
+
+def test_seeds_are_listed_of_all_environments_or_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SeedFolder(tmp_path)
+    for id_, source in ((ID, "prod"), ("20260102t030406", "stage")):
+        manifest = {
+            **{"id": id_, "format": "mautic-seed 1", "source": source, "mautic": "7.0.0"},
+            **{"contacts": "all", "rows": {}, "bytes": 1, "file_sha256": "ab" * 32},
+            "rules_sha256": "cd" * 32,
+        }
+        store.write(id_, MANIFEST, [json.dumps(manifest).encode()])
+    monkeypatch.setattr(seeds, "seed_store", lambda _: store)
+    known: Any = SimpleNamespace(settings=SimpleNamespace(environment=lambda _: None))
+
+    def listed(env: str) -> list[str]:
+        return [each.source for each in seeds.kept_seeds(known, env).whole]
+
+    assert listed("") == ["prod", "stage"]
+    assert listed("prod") == ["prod"]
+    assert listed("dev") == []
