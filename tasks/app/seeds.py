@@ -129,7 +129,7 @@ def find_seed(session: Session, id_: str) -> SeedSource:
         id_: its id; empty for the newest.
 
     Raises:
-        InputError: there is no such seed, or no key for it.
+        InputError: there is no such seed, no key for it, or another one.
         SettingsError: the settings do not say where seeds are kept.
         SuiteError: the store, or the seed's manifest, cannot be read.
     """
@@ -140,7 +140,29 @@ def find_seed(session: Session, id_: str) -> SeedSource:
 def _source(session: Session, id_: str) -> SeedSource:
     """Return a seed; its manifest is read once in a run, however often it is asked for."""
     store = seed_store(session)
-    return SeedSource(store, stored_seed(store, id_), seed_key(session))
+    return with_key(session, store, stored_seed(store, id_))
+
+
+def with_key(session: Session, store: SeedStore, seed: Seed) -> SeedSource:
+    """Return a seed with its key.
+
+    Args:
+        session: the run; its redactor hides the key from now on.
+        store: where it is kept.
+        seed: the seed.
+
+    Raises:
+        InputError: there is no key, or it is another one than the seed's.
+    """
+    key = seed_key(session)
+    if not seed.is_of(key):
+        raise InputError(
+            f"the variable {session.settings.seeds.key} holds another key than seed {seed.id} is "
+            "encrypted with",
+            hint=f"give the one that {seed.source}'s seed was made with, or another seed: "
+            "inv db.seed --list",
+        )
+    return SeedSource(store, seed, key)
 
 
 def _rules(path: Path) -> dict[str, Any]:

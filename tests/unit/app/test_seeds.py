@@ -11,21 +11,41 @@ import pytest
 
 from tasks.adapters.seed_store import SeedFolder
 from tasks.app import seeds
-from tasks.core.seeds import MANIFEST
+from tasks.core.dump_manifest import Member
+from tasks.core.errors import InputError
+from tasks.core.seeds import MANIFEST, Seed, key_check
 
 ID = "20260102t030405"
+KEY = "ab" * 32
+
+
+def an_own(id_: str) -> Seed:
+    """Return a seed that is encrypted with ``KEY``."""
+    check = key_check(KEY, id_)
+    return Seed(id_, "prod", "7.0.0", "all", 1, Member(1, "ab" * 32), "", "", key_check=check)
 
 
 def test_a_manifest_is_read_once_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     monkeypatch.setattr(seeds, "seed_store", lambda _: None)
-    monkeypatch.setattr(seeds, "seed_key", lambda _: "key")
+    monkeypatch.setattr(seeds, "with_key", lambda *_: None)
     monkeypatch.setattr(seeds, "newest_id", lambda _: ID)
     monkeypatch.setattr(seeds, "stored_seed", lambda _, id_: read.append(id_))
     session: Any = object()
     for named in ("", ID):
         seeds.find_seed(session, named)
     assert read == [ID]
+
+
+def test_another_key_is_told_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    session: Any = SimpleNamespace(settings=SimpleNamespace(seeds=SimpleNamespace(key="SEED_KEY")))
+    store = SeedFolder(Path("/nowhere"))
+    monkeypatch.setattr(seeds, "seed_key", lambda _: KEY)
+    assert seeds.with_key(session, store, an_own(ID)).key == KEY
+    monkeypatch.setattr(seeds, "seed_key", lambda _: "ac" * 32)
+    with pytest.raises(InputError, match=f"SEED_KEY holds another key than seed {ID} is") as caught:
+        seeds.with_key(session, store, an_own(ID))
+    assert "inv db.seed --list" in str(caught.value.hint)
 
 
 def test_seeds_are_listed_of_all_environments_or_of_one(
