@@ -449,7 +449,10 @@ def test_a_new_table_column_or_plugin_ends_the_run_by_name(server: Server) -> No
         ({"tables": {"audit_log": {"columns": {"keep": ["details"]}}}}, "audit_log"),
         ({"tables": {"x": {"columns": {"kep": ["a"]}}}}, "'kep' of a is no rule"),
         ({"tables": {"x": {"columns": {"keep": ["a"]}, "mode": "keep"}}}, "x: must have columns"),
-        ({"table": {}}, "must be a JSON object with tables and plugins"),
+        ({"table": {}}, "must be a JSON object with tables"),
+        ({"tables": 3}, "must be a JSON object with tables"),
+        ({"plugins": ["Acme", 3]}, "must be a JSON object with tables"),
+        ({"tables": {"x": {"columns": {"keep": [["a"]]}}}}, "x: columns must have, by rule"),
     ],
 )
 def test_the_projects_rules_let_out_nothing_that_is_masked(

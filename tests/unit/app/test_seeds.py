@@ -12,8 +12,10 @@ import pytest
 from tasks.adapters.seed_store import SeedFolder
 from tasks.app import seeds
 from tasks.core.dump_manifest import Member
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, SuiteError
 from tasks.core.seeds import MANIFEST, Seed, key_check
+from tests.support.fakes import a_console
+from tests.support.inprocess import InProcess
 
 ID = "20260102t030405"
 KEY = "ab" * 32
@@ -68,3 +70,45 @@ def test_seeds_are_listed_of_all_environments_or_of_one(
     assert listed("") == ["prod", "stage"]
     assert listed("prod") == ["prod"]
     assert listed("dev") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "seeds.rules: there is no file {path}"),
+        ("tables: 3", "{path}: tables: must hold keys and values"),
+        (
+            "tables: {}\ntables: {}",
+            "{path} cannot be read: line 2: the key 'tables' is given",
+        ),
+        ("a: [", "{path} cannot be read: while parsing a flow node"),
+    ],
+)
+def test_rules_are_read_before_any_environment_is_asked(
+    text: str | None, said: str, tmp_path: Path, inv: InProcess
+) -> None:
+    path = tmp_path / "rules.yaml"
+    if text is not None:
+        path.write_text(text)
+    own = {"seeds": {"store": str(tmp_path), "rules": str(path)}}
+    done = inv("db.seed", "--branch", "none", settings=own, env={"MAUTIC_SEED_KEY": KEY})
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].startswith(f"error: {said.format(path=path)}")
+
+
+def test_what_the_program_says_of_the_rules_is_told_of_their_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise SuiteError(f"table acme without a rule. Give them one in {seeds.RULES}")
+
+    console, _ = a_console()
+    place = SimpleNamespace(names=SimpleNamespace(database="mt_main"))
+    monkeypatch.setattr(seeds, "_ordered", lambda *_: (None, None))
+    monkeypatch.setattr(seeds, "find_place", lambda *_: place)
+    monkeypatch.setattr(seeds, "make_seed", fail)
+    own = SimpleNamespace(seeds=SimpleNamespace(rules="masking.yaml"))
+    session: Any = SimpleNamespace(settings=own, console=console)
+    with pytest.raises(SuiteError) as caught:
+        seeds.make(session, "", None, 0, uploads=True)
+    assert caught.value.message.endswith("Give them one in masking.yaml")
