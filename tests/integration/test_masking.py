@@ -464,6 +464,16 @@ def test_the_projects_rules_let_out_nothing_that_is_masked(
     assert named in said
 
 
+def test_a_database_of_something_else_is_told_in_one_line(server: Server) -> None:
+    database = server.source()
+    server.ask("RENAME TABLE form_fields TO of_something_else", database)
+    status, said, folder = server.mask(database)
+    assert (status, list(folder.iterdir())) == (FAILED, [])
+    assert said.strip().splitlines()[-1] == (
+        f"mask: there is no Mautic in the database {database}: it has no table form_fields"
+    )
+
+
 def test_a_canary_in_what_would_leave_ends_the_run_by_column(server: Server, newest: Seed) -> None:
     canaries = server.file("not there\nkept\n")
     status, said, folder = server.mask(newest.source, MAUTIC_MASK_CANARIES_FILE=canaries)
