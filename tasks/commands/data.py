@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from tasks.flows.data import Source
 
 
-@task(help={"file": "the file to write: a ZIP; one that is there is replaced"})
+REPLACE = "also where the branch has data (else refused), which is saved to a file first"
+GETS = "full name of the branch that gets the data (default: the branch that is checked out)"
+
+
+@task(help={"file": "the ZIP to write; a file that is there is replaced"})
 def dump(
     session: Session,
     file: str,
@@ -23,7 +27,7 @@ def dump(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Write a branch's database and uploads into a file."""
+    """Write a branch's database and uploads into a file, as they are: nothing is masked."""
     from tasks.app import data
 
     as_json = check_format(format)
@@ -41,7 +45,8 @@ def dump(
 @task(
     help={
         "file": "a file that inv db.dump has written, or seed:ID (inv db.seed --list)",
-        "replace": "also over data that is there, which is saved to a file first",
+        "branch": GETS,
+        "replace": REPLACE,
     }
 )
 def load(
@@ -53,7 +58,7 @@ def load(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Put a dump, or a seed, in the place of a branch's data, and migrate it."""
+    """Replace a branch's data by a dump or a seed, and migrate it to the release that runs."""
     from tasks.app import data
     from tasks.app.seeds import find_source
 
@@ -68,7 +73,8 @@ def load(
 @task(
     help={
         "from": "full name of the branch whose data is copied",
-        "replace": "also over data that is there, which is saved to a file first",
+        "branch": GETS,
+        "replace": REPLACE,
     }
 )
 def copy(
@@ -80,7 +86,7 @@ def copy(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Put another branch's database and uploads in the place of a branch's, and migrate them."""
+    """Replace a branch's data by another branch's, and migrate it to the release that runs."""
     from tasks.app import data
 
     as_json = check_format(format)
@@ -95,7 +101,7 @@ def copy(
         _change(session, copying, source, dry=False, as_json=as_json)
 
 
-@task(help={"replace": "also data that is there, which is saved to a file first"})
+@task(help={"replace": REPLACE})
 def reset(
     session: Session,
     env: str = "",
@@ -104,7 +110,7 @@ def reset(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Take a branch's data and uploads away, and install Mautic in its database anew."""
+    """Remove a branch's database and uploads, and install Mautic anew."""
     from tasks.app import data
 
     as_json = check_format(format)
@@ -117,7 +123,7 @@ def reset(
 def snapshots(
     session: Session, env: str = "", branch: str | None = None, format: str = "text"
 ) -> None:
-    """List the points in time of a branch's database, and of its server where that is on RDS."""
+    """List the snapshots of a branch's database, and those of its server where that is on RDS."""
     from tasks.app import data
     from tasks.core import server_snapshots
     from tasks.flows import points
@@ -136,7 +142,7 @@ def snapshots(
         session.console.say(f"{place.names.branch} has no snapshots; take one: inv db.snapshot")
 
 
-@task(help={"why": "what it is taken for, which is shown with it"})
+@task(help={"why": "what it is taken for, which inv db.snapshots shows"})
 def snapshot(
     session: Session,
     env: str = "",
@@ -145,7 +151,7 @@ def snapshot(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Take a snapshot of a branch's database, beside it; of a protected one's server, on RDS."""
+    """Take a snapshot of a branch's database; of its server where that is protected, on RDS."""
     from tasks.app import data
 
     as_json = check_format(format)
@@ -175,7 +181,7 @@ def restore(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Put a snapshot in the place of a branch's database; what was there becomes a snapshot."""
+    """Replace a branch's database by a snapshot; what was there becomes a snapshot itself."""
     from tasks.app import data
 
     as_json = check_format(format)

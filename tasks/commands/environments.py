@@ -45,8 +45,8 @@ def deploy(
     help={
         "to": "tag of the release to go back to (default: the one before the current; after a "
         "deploy that has not ended, the current)",
-        "with_data": "also to the snapshot from before the migrations that it does not know; "
-        "what was written since is kept as a snapshot",
+        "with_data": "also restore the snapshot from before the migrations that the release does "
+        "not know; what was written since is kept as a snapshot",
         "keep_data": "leave the data as it is, even where the database is newer than the release "
         "(else that is refused)",
     }

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 @task(
     name="seed",
     help={
-        "contacts": "how many contacts go along, with what belongs to them (default: all)",
-        "uploads": "whether pictures, dashboards and files of assets go along, as they are",
+        "contacts": "how many contacts to take, with what belongs to them (default: all)",
+        "uploads": "take pictures, dashboards and files of assets along, unmasked (the default)",
         "list": "only list the seeds that are kept: of all environments, or of that of --env",
     },
 )
