@@ -333,8 +333,9 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
     assert tags == {world.tag(), ""}
     assert world.get(MAIN, "/media/images/kept.png").text == "kept"
     unknown = world.run("rollback", "--to", "nosuchtag")
-    assert unknown.returncode == 1
-    assert "nosuchtag" in unknown.stderr
+    assert unknown.returncode == 2
+    assert "no release nosuchtag" in unknown.stderr
+    assert f"deployed so far: {world.tag()}, v2" in unknown.stderr
 
 
 QUERY = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER"
