@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -123,7 +124,13 @@ def _find(session: Session, names: Names) -> SleepTask:
 
 
 def be_used(
-    session: Session, target: Target[Any], owner: Owner, names: Names, *, dry: bool = False
+    session: Session,
+    target: Target[Any],
+    owner: Owner,
+    names: Names,
+    *,
+    dry: bool = False,
+    guard: Callable[[], object] = lambda: None,
 ) -> None:
     """Wake an environment that sleeps, before somebody uses it, and store that it is used.
 
@@ -133,6 +140,7 @@ def be_used(
         owner: the owner that it must have.
         names: the branch's names.
         dry: only look.
+        guard: called before one that sleeps is woken; raises if there is no use for it.
 
     Raises:
         InputError: it sleeps, and this run only looks.
@@ -154,6 +162,7 @@ def be_used(
         raise InputError(
             f"{place.title} is {rest.asleep}; asleep, it cannot be asked", hint=f"first: {command}"
         )
+    guard()
     session.console.say(f"{place.title} is {rest.asleep}; waking it")
     try:
         task.wake()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
@@ -224,7 +225,8 @@ def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> 
     target = wiring.target(session, request.names.environment, dry=dry)
     if request.rollback:
         # What it goes back from and to is asked of its database.
-        be_used(session, target, request.owner, request.names, dry=dry)
+        guard = partial(target.deployer.plan_deploy, request)
+        be_used(session, target, request.owner, request.names, dry=dry, guard=guard)
     if dry:
         plan = find_plan(target.deployer, request, session.console.warn)
         session.console.plan(plan, as_json=as_json)
