@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from tasks.app import data, wiring
 from tasks.app.seeds import find_seed
 from tasks.app.session import Session
-from tasks.core.environment_data import SEED, Data, copied, seed_id
+from tasks.core.environment_data import ALLOWED, SEED, Data, copied, seed_id
+from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.flows.data import Place, content, content_title, fill, plant
 from tasks.flows.target import DeployPlan
@@ -33,7 +34,11 @@ def find(session: Session, names: Names, choice: str, *, dry: bool = False) -> D
         source = find_seed(session, name)
         return Data(f"{SEED}:{source.seed.id}", f"from {source.title}")
     branch = name.partition(":")[0]
-    other = data.find_other(session, names, branch, dry=dry)
+    try:
+        other = data.find_other(session, names, branch, dry=dry)
+    except InputError as error:
+        error.hint = f"{error.hint}; {ALLOWED}" if error.hint else ALLOWED
+        raise
     begun_with = other.data.begun_with(other.owner, other.names)
     return Data(copied(branch, begun_with), f"from {branch}: {content_title(content(other))}")
 

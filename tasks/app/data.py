@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.adapters.files.dump_file import DumpFile
+from tasks.adapters.files.dump_file import DumpFile, check_new_dump
 from tasks.adapters.files.lock import state_folder
 from tasks.adapters.identity import this_run
-from tasks.app.environments import find_existing
+from tasks.app.environments import ExistingEnvironment, find_existing
 from tasks.app.server_snapshots import server_snapshots
 from tasks.app.session import Session
 from tasks.app.sleep import be_used
+from tasks.core.dump_manifest import Manifest
 from tasks.core.errors import ClusterError, InputError, RefusedError, SuiteError
 from tasks.core.names import Names
 from tasks.core.points import Point
@@ -31,7 +32,17 @@ from tasks.flows.data import (
     plan_change,
     refuse_protected,
 )
-from tasks.flows.points import RestorePlan, find_points, plan_restore, restore, take
+from tasks.flows.dumping import DumpPlan, plan_dump
+from tasks.flows.points import (
+    RestorePlan,
+    SnapshotPlan,
+    find_points,
+    plan_restore,
+    plan_snapshot,
+    require_mautic,
+    restore,
+    take,
+)
 
 SNAPSHOTS = "snapshots"
 """The folder of dumps that are made before data is replaced, in that of the suite's state."""
@@ -50,13 +61,11 @@ def find_place(session: Session, env: str, branch: str | None, *, dry: bool = Fa
         InputError: it is not there; or it sleeps, and this run only looks.
         SuiteError: it could not be woken.
     """
-    found = find_existing(session, env, branch)
-    be_used(session, found.target, found.owner, found.names, dry=dry)
-    return Place(found.owner, found.names, found.target.data, found.target.deployer)
+    return _awake(session, find_existing(session, env, branch), dry=dry)
 
 
 def find_other(session: Session, target: Names, source: str, *, dry: bool = False) -> Place:
-    """Return the environment of the branch that is copied.
+    """Return the environment of the branch that is copied, whose database holds a Mautic.
 
     Args:
         target: the names of the branch that gets the data.
@@ -65,12 +74,41 @@ def find_other(session: Session, target: Names, source: str, *, dry: bool = Fals
 
     Raises:
         InputError: they are the same, or the latter has no environment.
-        RefusedError: whoever runs this has no right to it.
+        RefusedError: whoever runs this has no right to it, or its database holds no Mautic.
     """
+    other = _awake(session, _existing_other(session, target, source), dry=dry)
+    require_mautic(other)
+    return other
+
+
+def find_pair(
+    session: Session, env: str, branch: str | None, source: str, *, dry: bool = False
+) -> tuple[Place, Place]:
+    """Return a branch's environment whose data may be replaced, and that of the branch copied.
+
+    Both are known to be there before one that sleeps is woken.
+
+    Args:
+        source: the branch that is copied; other arguments as for ``find_place``.
+
+    Raises:
+        SuiteError: as for ``find_other``.
+        RefusedError: the environment is protected.
+    """
+    names = check_writable(session, env, branch)
+    other = _existing_other(session, names, source)
+    place = find_place(session, env, branch, dry=dry)
+    found = _awake(session, other, dry=dry)
+    require_mautic(found)
+    return place, found
+
+
+def _existing_other(session: Session, target: Names, source: str) -> ExistingEnvironment:
+    """Return the environment of the branch that is copied, asleep or not; see ``find_other``."""
     if target.branch == source:
         raise InputError(f"{source} cannot be copied onto itself")
     try:
-        return find_place(session, target.environment, source, dry=dry)
+        return find_existing(session, target.environment, source)
     except ClusterError as error:
         if error.status != 403:
             raise
@@ -82,6 +120,24 @@ def find_other(session: Session, target: Names, source: str, *, dry: bool = Fals
         ) from error
 
 
+def _awake(session: Session, found: ExistingEnvironment, *, dry: bool) -> Place:
+    """Return an environment, awake; errors as for ``find_place``."""
+    be_used(session, found.target, found.owner, found.names, dry=dry)
+    return Place(found.owner, found.names, found.target.data, found.target.deployer)
+
+
+def check_writable(session: Session, env: str, branch: str | None) -> Names:
+    """Return the names of a branch whose data may be replaced; nothing is asked of its environment.
+
+    Raises:
+        RefusedError: the environment is protected.
+    """
+    names = session.names(env, branch)
+    protected = session.settings.environment(names.environment).protected
+    refuse_protected(names, protected=protected)
+    return names
+
+
 def writable_place(session: Session, env: str, branch: str | None, *, dry: bool = False) -> Place:
     """Return a branch's environment whose data may be replaced; arguments as for ``find_place``.
 
@@ -89,10 +145,39 @@ def writable_place(session: Session, env: str, branch: str | None, *, dry: bool 
         RefusedError: the environment is protected.
         InputError: the branch has no environment.
     """
-    names = session.names(env, branch)
-    protected = session.settings.environment(names.environment).protected
-    refuse_protected(names, protected=protected)
+    check_writable(session, env, branch)
     return find_place(session, env, branch, dry=dry)
+
+
+@dataclass(frozen=True)
+class DumpTask:
+    """A dump of a branch's data into a file."""
+
+    session: Session
+    place: Place
+    file: Path
+
+    def plan(self) -> DumpPlan:
+        """Return what would be done; reads only."""
+        return plan_dump(self.place, self.file)
+
+    def run(self) -> Manifest:
+        """Do it, and return what is in the file."""
+        self.plan()  # which refuses what is worth no file
+        return dump(self.place, self.file, self.session.console)
+
+
+def find_dump(
+    session: Session, env: str, branch: str | None, file: Path, *, dry: bool = False
+) -> DumpTask:
+    """Return a dump of a branch's data; arguments as for ``find_place``.
+
+    Raises:
+        InputError: no dump can be written there, or the branch has no environment.
+    """
+    session.names(env, branch)
+    check_new_dump(file)
+    return DumpTask(session, find_place(session, env, branch, dry=dry), file)
 
 
 @dataclass(frozen=True)
@@ -133,7 +218,7 @@ class Restore:
     """The way back to a snapshot.
 
     Attributes:
-        name: which; empty for the newest.
+        name: which; empty for the newest that was taken.
     """
 
     session: Session
@@ -181,15 +266,30 @@ def find_snapshots(session: Session, place: Place) -> Snapshots:
         return Snapshots([], of_server)
 
 
-def take_snapshot(session: Session, place: Place, why: str) -> Point | ServerSnapshot:
-    """Take a snapshot now, of the whole server where that is RDS' and protected; return it.
+@dataclass(frozen=True)
+class SnapshotTask:
+    """A snapshot of a branch's database; of the whole server where that is RDS' and protected.
 
-    Args:
+    Attributes:
         why: what it is taken for.
     """
-    if server := server_snapshots(session, place.names.environment):
-        return server.take(place.names, why, session.console)
-    return take(place, why, me=this_run("snapshot"), console=session.console)
+
+    session: Session
+    place: Place
+    why: str
+
+    def plan(self) -> SnapshotPlan:
+        """Return what would be done; reads only."""
+        if server := server_snapshots(self.session, self.place.names.environment):
+            return SnapshotPlan(self.place.names, f"RDS instance {server.port.server}", self.why)
+        return plan_snapshot(self.place, self.why)
+
+    def run(self) -> Point | ServerSnapshot:
+        """Take it, and return it."""
+        console = self.session.console
+        if server := server_snapshots(self.session, self.place.names.environment):
+            return server.take(self.place.names, self.why, console)
+        return take(self.place, self.plan, me=this_run("snapshot"), console=console)
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def request(
     env: str,
     branch: str | None,
     tag: str = "",
-    data: str = "",
+    data: str | None = None,
     *,
     must_fit: bool = True,
     dry: bool = False,
@@ -109,7 +109,7 @@ def request(
     """Return the request to deploy the images of a tag, or of what is checked out.
 
     Args:
-        data: what a new environment begins with, or an empty string for its setting.
+        data: what a new environment begins with, or None for its setting.
         must_fit: whether it is refused where the cluster has too little left for it.
         dry: only look, also at another branch whose data that is.
 
@@ -119,7 +119,7 @@ def request(
         InputError: a sparse checkout leaves out a file that the deploy needs, or there is no such
             data.
     """
-    choice = check_choice(data) if data else ""
+    choice = "" if data is None else check_choice(data)
     names = session.names(env, branch)
     check_no_rehearsal(names.branch)
     repository = session.git.repository()

@@ -8,8 +8,8 @@ from datetime import timedelta
 from tasks.adapters.gitlab_api import AUTHORITIES, GitlabProject
 from tasks.adapters.gitlab_project import TOKEN, project_address
 from tasks.app.session import Session
+from tasks.core.durations import hours_of
 from tasks.core.errors import SuiteError
-from tasks.core.setting_values import hours_of
 from tasks.flows.gitlab_gc import PageSweep, plan_page_sweep, run_page_sweep
 from tasks.flows.views import now
 

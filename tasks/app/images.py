@@ -97,12 +97,18 @@ class Build:
         return self.run(self.plan())
 
     def _is_registry_to_come(self, *, dry: bool) -> bool:
-        """Start the local registry if needed; in a dry run only return whether it is."""
+        """Start the local registry if needed; in a dry run only return whether it is.
+
+        Raises:
+            RefusedError: the registry is that of another project on this machine.
+            RegistryError: it cannot be reached, and is not the local platform's.
+        """
         registry = self.tools.registry
+        local = wiring.platform(self.session, registry.host)
+        local.refuse_foreign(registry.host)
         try:
             registry.ping()
         except UnreachableError:
-            local = wiring.platform(self.session, registry.host)
             if not local.owns(registry.url):
                 raise
             if dry:

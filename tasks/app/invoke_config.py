@@ -18,31 +18,12 @@ from typing import Any, TextIO
 import invoke
 from invoke import Argument, Program
 from invoke.exceptions import Exit, ParseError, UnknownFileType
-from invoke.util import yaml
 
 from tasks.app.completion import look_up, options_of
 from tasks.app.overview import EXAMPLES, VERSION, nearest, overview
+from tasks.app.yaml_file import read_yaml
 from tasks.core.completion import candidates
 from tasks.core.display import readable, visible
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """Reads YAML and refuses a key that is given twice, whose first value would be lost."""
-
-    def compose_mapping_node(self, anchor: str | None) -> Any:
-        """Return the node of a mapping, each of whose keys stands in it once."""
-        node = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
-        lines: dict[tuple[str, Any], int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                line = key.start_mark.line + 1
-                if (key.tag, key.value) in lines:
-                    first = lines[key.tag, key.value]
-                    raise ValueError(
-                        f"line {line}: the key {key.value!r} is given twice, first in line {first}"
-                    )
-                lines[key.tag, key.value] = line
-        return node
 
 
 class SuiteConfig(invoke.Config):
@@ -53,7 +34,7 @@ class SuiteConfig(invoke.Config):
     """
 
     def _load_yaml(self, path: Any) -> Any:
-        return self._read(_load_yaml, path)
+        return self._read(lambda name: read_yaml(Path(name)), path)
 
     _load_yml = _load_yaml
 
@@ -99,11 +80,6 @@ class SuiteConfig(invoke.Config):
             raise Exit(visible(message), code=2) from error
         finally:
             self._set(**{f"_{name}": whole})
-
-
-def _load_yaml(path: str) -> Any:
-    with Path(path).open(encoding="utf-8") as file:
-        return _OnceLoader(file).get_single_data()  # type: ignore[no-untyped-call]
 
 
 class _WholeNumber(Argument):

@@ -17,6 +17,7 @@ from tasks.adapters.registry.oci import UnreachableError
 from tasks.app import environments, images, infra, news, wiring
 from tasks.app.images import Build
 from tasks.app.session import Session
+from tasks.core.environment_data import check_choice
 from tasks.core.errors import (
     AwsError,
     ClusterError,
@@ -72,11 +73,12 @@ class Made:
 
 
 def asked(
-    session: Session, env: str, branch: str | None, tag: str, data: str, *, build: bool
+    session: Session, env: str, branch: str | None, tag: str, data: str | None, *, build: bool
 ) -> Asked:
     """Return what a command line asks for; arguments are its options."""
     names = session.names(env, branch)
-    return Asked(names.environment, names.branch, tag, data, build)
+    choice = "" if data is None else check_choice(data)
+    return Asked(names.environment, names.branch, tag, choice, build)
 
 
 def make(
@@ -94,7 +96,7 @@ def make(
         SuiteError: as for ``inv build`` and ``inv deploy``, before they change anything.
     """
     request = environments.request(
-        *(session, asked.environment, asked.branch, asked.tag, asked.data),
+        *(session, asked.environment, asked.branch, asked.tag, asked.data or None),
         must_fit=must_fit,
         dry=True,
     )
@@ -230,7 +232,8 @@ def carry_out(
     if made.job and made.plan.build:
         made.job.run(made.plan.build)
     request: Request = environments.request(
-        *(session, asked.environment, asked.branch, asked.tag, asked.data), must_fit=must_fit
+        *(session, asked.environment, asked.branch, asked.tag, asked.data or None),
+        must_fit=must_fit,
     )
     deployer = wiring.target(session, asked.environment, images=made.images).deployer
 

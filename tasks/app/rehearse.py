@@ -10,7 +10,6 @@ from pathlib import Path
 from tasks.adapters.identity import this_run, user_at_host
 from tasks.app import environments, images, seeds, wiring
 from tasks.app.paths import ROOT
-from tasks.app.seed_key import seed_key
 from tasks.app.session import Session
 from tasks.core.environment_data import EMPTY
 from tasks.core.errors import InputError, RefusedError
@@ -134,6 +133,8 @@ def check_report(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise InputError(f"--out {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise InputError(f"--out {path}: it is a folder")
 
 
 def write_report(path: Path, done: Rehearsal) -> None:
@@ -154,7 +155,7 @@ def _source(session: Session, id_: str, contacts: int) -> SeedSource:
     """Return the seed of an id, or the newest of that many contacts, as what data is replaced by.
 
     Raises:
-        InputError: there is none, or no key.
+        InputError: there is none, no key, or another one.
     """
     store = seeds.seed_store(session)
     found = [stored_seed(store, check_id(id_))] if id_ else [*find_seeds(store).whole]
@@ -162,7 +163,7 @@ def _source(session: Session, id_: str, contacts: int) -> SeedSource:
     if not fitting:
         raise InputError(_lack(found, contacts), hint=_remedy(contacts))
     # No file of an upload is looked at by what a rehearsal measures.
-    return SeedSource(store, fitting[-1].without_uploads(), seed_key(session))
+    return seeds.with_key(session, store, fitting[-1].without_uploads())
 
 
 def _lack(found: list[Seed], contacts: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -14,12 +16,15 @@ from tasks.app.data import find_place
 from tasks.app.paths import ROOT
 from tasks.app.seed_key import seed_key
 from tasks.app.session import Session
+from tasks.app.yaml_file import read_yaml
 from tasks.core.display import megabytes
-from tasks.core.errors import InputError, SettingsError
+from tasks.core.durations import hours_of
+from tasks.core.errors import InputError, SettingsError, SuiteError
+from tasks.core.masking_file import check_rules
 from tasks.core.seeds import Seed, check_id
-from tasks.core.setting_values import hours_of
 from tasks.flows.data import DumpSource, SeedSource, Source, mask
 from tasks.flows.seeds import (
+    KeptSeeds,
     SeedOrder,
     SeedPlan,
     SeedSweep,
@@ -31,6 +36,11 @@ from tasks.flows.seeds import (
     stored_seed,
 )
 from tasks.flows.views import now
+
+MASKING = ROOT / "docker" / "mautic" / "php" / "masking.json"
+"""The rules of Mautic's own tables."""
+RULES = "the project's rules"
+"""What the image's program calls the rules that it is sent."""
 
 
 def seed_store(session: Session) -> SeedStore:
@@ -49,6 +59,21 @@ def seed_store(session: Session) -> SeedStore:
         return SeedFolder(ROOT / Path(own.store).expanduser())
     bucket, _, prefix = own.store.removeprefix("s3://").partition("/")
     return SeedBucket(session.aws(own.stack), bucket, prefix)
+
+
+def kept_seeds(session: Session, env: str) -> KeptSeeds:
+    """Return the seeds that are kept; only those of an environment if ``--env`` names one.
+
+    Raises:
+        InputError: there is no such environment.
+        SettingsError: the settings do not say where seeds are kept.
+        SuiteError: the store cannot be read.
+    """
+    if env:
+        session.settings.environment(env)
+    kept = find_seeds(seed_store(session))
+    of_it = tuple(each for each in kept.whole if env in {"", each.source})
+    return replace(kept, whole=of_it)
 
 
 def seed_lifetime(session: Session) -> timedelta:
@@ -84,17 +109,16 @@ def seed_order(session: Session, source: str, contacts: int, uploads: bool) -> S
     Raises:
         InputError: there is no key, or the rules cannot be read.
     """
-    rules = _rules(ROOT / session.settings.seeds.rules)
-    return SeedOrder(source, seed_key(session), rules, contacts, uploads)
+    return SeedOrder(source, seed_key(session), _rules(session), contacts, uploads)
 
 
 def find_source(session: Session, named: str) -> Source:
     """Return what ``inv db.load`` was given: a dump's file, or ``seed:ID``.
 
     Raises:
-        InputError: there is no such file or seed, or no key for it.
+        InputError: there is no such file or seed, it is no dump, or there is no key for it.
         SettingsError: the settings do not say where seeds are kept.
-        UnreadableError: it is no dump, or is not whole.
+        UnreadableError: it is damaged.
         SuiteError: the seed's manifest cannot be read.
     """
     kind, _, id_ = named.partition(":")
@@ -112,7 +136,7 @@ def find_seed(session: Session, id_: str) -> SeedSource:
         id_: its id; empty for the newest.
 
     Raises:
-        InputError: there is no such seed, or no key for it.
+        InputError: there is no such seed, no key for it, or another one.
         SettingsError: the settings do not say where seeds are kept.
         SuiteError: the store, or the seed's manifest, cannot be read.
     """
@@ -123,31 +147,65 @@ def find_seed(session: Session, id_: str) -> SeedSource:
 def _source(session: Session, id_: str) -> SeedSource:
     """Return a seed; its manifest is read once in a run, however often it is asked for."""
     store = seed_store(session)
-    return SeedSource(store, stored_seed(store, id_), seed_key(session))
+    return with_key(session, store, stored_seed(store, id_))
 
 
-def _rules(path: Path) -> dict[str, Any]:
-    """Return the project's own rules; none where there is no such file."""
-    import yaml
+def with_key(session: Session, store: SeedStore, seed: Seed) -> SeedSource:
+    """Return a seed with its key.
 
+    Args:
+        session: the run; its redactor hides the key from now on.
+        store: where it is kept.
+        seed: the seed.
+
+    Raises:
+        InputError: there is no key, or it is another one than the seed's.
+    """
+    key = seed_key(session)
+    if not seed.is_of(key):
+        raise InputError(
+            f"the variable {session.settings.seeds.key} holds another key than seed {seed.id} is "
+            "encrypted with",
+            hint=f"give the one that {seed.source}'s seed was made with, or another seed: "
+            "inv db.seed --list",
+        )
+    return SeedSource(store, seed, key)
+
+
+def _rules(session: Session) -> dict[str, Any]:
+    """Return the project's own rules; none where no file is named and there is none.
+
+    Raises:
+        SettingsError: the file that the settings name is not there.
+        InputError: it cannot be read, or a key in it is wrong.
+    """
+    settings = session.settings.seeds
+    path = ROOT / settings.rules
     try:
-        found = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path.name} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path.name} must hold keys and values: tables and plugins")
-    return found
+        found = read_yaml(path)
+    except FileNotFoundError as error:
+        if "rules" not in settings.model_fields_set:
+            return {}
+        raise SettingsError(f"seeds.rules: there is no file {settings.rules}") from error
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{settings.rules} cannot be read: {reason}") from error
+    return check_rules(found, json.loads(MASKING.read_text()), settings.rules)
 
 
 def plan(session: Session, env: str, branch: str | None, contacts: int, uploads: bool) -> SeedPlan:
     """Return what ``make`` would do; reads only. Errors as for ``make``."""
-    place = find_place(session, env, branch, dry=True)
-    store = seed_store(session)
-    seed_order(session, place.names.environment, contacts, uploads)
-    names = place.names
+    store, _ = _ordered(session, env, branch, contacts, uploads)
+    names = find_place(session, env, branch, dry=True).names
     return SeedPlan(names.environment, names.database, contacts, uploads, str(store))
+
+
+def _ordered(
+    session: Session, env: str, branch: str | None, contacts: int, uploads: bool
+) -> tuple[SeedStore, SeedOrder]:
+    """Return where a seed is kept, and its order: nothing is asked of the environment yet."""
+    names = session.names(env, branch)
+    return seed_store(session), seed_order(session, names.environment, contacts, uploads)
 
 
 def make(session: Session, env: str, branch: str | None, contacts: int, uploads: bool) -> Seed:
@@ -158,11 +216,15 @@ def make(session: Session, env: str, branch: str | None, contacts: int, uploads:
         InputError: there is no key, no such environment, or the rules cannot be read.
         SuiteError: it failed; nothing is kept then.
     """
+    store, order = _ordered(session, env, branch, contacts, uploads)
     place = find_place(session, env, branch)
-    store = seed_store(session)
-    order = seed_order(session, place.names.environment, contacts, uploads)
     with session.console.work(f"mask {place.names.database}") as activity:
-        seed = make_seed(store, order, partial(mask, place), activity.line, now())
+        try:
+            seed = make_seed(store, order, partial(mask, place), activity.line, now())
+        except SuiteError as error:
+            # The program knows no name of the file that they came from.
+            error.message = error.message.replace(RULES, session.settings.seeds.rules)
+            raise
         activity.outcome = f"{seed.rows:,} rows, {megabytes(seed.sealed.bytes)}; " + (
             seed.uploads.title if seed.uploads else "no uploads"
         )

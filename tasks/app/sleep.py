@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -49,8 +50,10 @@ class SleepTask:
 
     def plan_wake(self) -> SleepPlan:
         """Return what has to be started; reads only."""
-        self.place.rest()
-        return self.place.sleeper.plan_wake(self.place.owner, self.place.names, self._stamp)
+        plan = self.place.sleeper.plan_wake(self.place.owner, self.place.names, self._stamp)
+        if not plan.steps:
+            self.place.rest()  # which says so where nothing was ever deployed
+        return plan
 
     def wake(self) -> bool:
         """Start it, and wait for its first page; return False if it was awake."""
@@ -121,7 +124,13 @@ def _find(session: Session, names: Names) -> SleepTask:
 
 
 def be_used(
-    session: Session, target: Target[Any], owner: Owner, names: Names, *, dry: bool = False
+    session: Session,
+    target: Target[Any],
+    owner: Owner,
+    names: Names,
+    *,
+    dry: bool = False,
+    guard: Callable[[], object] = lambda: None,
 ) -> None:
     """Wake an environment that sleeps, before somebody uses it, and store that it is used.
 
@@ -131,6 +140,7 @@ def be_used(
         owner: the owner that it must have.
         names: the branch's names.
         dry: only look.
+        guard: called before one that sleeps is woken; raises if there is no use for it.
 
     Raises:
         InputError: it sleeps, and this run only looks.
@@ -152,6 +162,7 @@ def be_used(
         raise InputError(
             f"{place.title} is {rest.asleep}; asleep, it cannot be asked", hint=f"first: {command}"
         )
+    guard()
     session.console.say(f"{place.title} is {rest.asleep}; waking it")
     try:
         task.wake()

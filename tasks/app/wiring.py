@@ -32,7 +32,7 @@ from tasks.app.paths import RECORD, ROOT
 from tasks.app.pins import read_pins
 from tasks.app.seed_key import has_seed_key, seed_key
 from tasks.app.session import Session
-from tasks.core.errors import InputError, RegistryError, SettingsError
+from tasks.core.errors import InputError, NoImageError, SettingsError
 from tasks.core.kubernetes.platform import inputs_of
 from tasks.core.kubernetes.provisioner import fingerprint_of_key
 from tasks.core.names import Names, platform_name
@@ -176,7 +176,7 @@ def _compose(
     def find(tag: str, /) -> Mapping[str, str]:
         url = settings.environment(environment).registry.url
         if not images and shared.owns(url) and not shared.has_registry():
-            raise RegistryError("nothing was built on this machine yet", hint="run inv build")
+            raise NoImageError("nothing was built on this machine yet", hint="run inv build")
         return images or _find_images(session, environment, tag)
 
     context = ComposeContext(

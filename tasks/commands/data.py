@@ -14,20 +14,28 @@ if TYPE_CHECKING:
     from tasks.flows.data import Source
 
 
-@task(help={"file": "the file to write: a ZIP; one that is there is replaced"})
+REPLACE = "also where the branch has data (else refused), which is saved to a file first"
+GETS = "full name of the branch that gets the data (default: the branch that is checked out)"
+
+
+@task(help={"file": "the ZIP to write; a file that is there is replaced"})
 def dump(
     session: Session,
     file: str,
     env: str = "",
     branch: str | None = None,
+    dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Write a branch's database and uploads into a file."""
+    """Write a branch's database and uploads into a file, as they are: nothing is masked."""
     from tasks.app import data
-    from tasks.flows.data import dump as write
 
     as_json = check_format(format)
-    manifest = write(data.find_place(session, env, branch), Path(file), session.console)
+    dumping = data.find_dump(session, env, branch, Path(file), dry=dry_run or session.dry)
+    if dry_run or session.dry:
+        session.console.plan(dumping.plan(), as_json=as_json)
+        return
+    manifest = dumping.run()
     if as_json:
         session.console.json(asdict(manifest))
     else:
@@ -37,7 +45,8 @@ def dump(
 @task(
     help={
         "file": "a file that inv db.dump has written, or seed:ID (inv db.seed --list)",
-        "replace": "also over data that is there, which is saved to a file first",
+        "branch": GETS,
+        "replace": REPLACE,
     }
 )
 def load(
@@ -49,13 +58,14 @@ def load(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Put a dump, or a seed, in the place of a branch's data, and migrate it."""
+    """Replace a branch's data by a dump or a seed, and migrate it to the release that runs."""
     from tasks.app import data
     from tasks.app.seeds import find_source
 
     as_json = check_format(format)
-    place = data.writable_place(session, env, branch, dry=dry_run or session.dry)
+    data.check_writable(session, env, branch)
     source = find_source(session, file)
+    place = data.find_place(session, env, branch, dry=dry_run or session.dry)
     loading = data.DataChange(session, place, "load", source.title, source.has_uploads, replace)
     _change(session, loading, source, dry=dry_run or session.dry, as_json=as_json)
 
@@ -63,7 +73,8 @@ def load(
 @task(
     help={
         "from": "full name of the branch whose data is copied",
-        "replace": "also over data that is there, which is saved to a file first",
+        "branch": GETS,
+        "replace": REPLACE,
     }
 )
 def copy(
@@ -75,15 +86,14 @@ def copy(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Put another branch's database and uploads in the place of a branch's, and migrate them."""
+    """Replace a branch's data by another branch's, and migrate it to the release that runs."""
     from tasks.app import data
 
     as_json = check_format(format)
     dry = dry_run or session.dry
-    place = data.writable_place(session, env, branch, dry=dry)
-    other = data.find_other(session, place.names, from_, dry=dry)
+    place, other = data.find_pair(session, env, branch, from_, dry=dry)
     copying = data.DataChange(session, place, "copy", f"of {from_}", True, replace)
-    if dry_run or session.dry:
+    if dry:
         _change(session, copying, None, dry=True, as_json=as_json)
         return
     copying.plan()  # refused before anything is read
@@ -91,7 +101,7 @@ def copy(
         _change(session, copying, source, dry=False, as_json=as_json)
 
 
-@task(help={"replace": "also data that is there, which is saved to a file first"})
+@task(help={"replace": REPLACE})
 def reset(
     session: Session,
     env: str = "",
@@ -100,7 +110,7 @@ def reset(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Take a branch's data and uploads away, and install Mautic in its database anew."""
+    """Remove a branch's database and uploads, and install Mautic anew."""
     from tasks.app import data
 
     as_json = check_format(format)
@@ -113,7 +123,7 @@ def reset(
 def snapshots(
     session: Session, env: str = "", branch: str | None = None, format: str = "text"
 ) -> None:
-    """List the points in time of a branch's database, and of its server where that is on RDS."""
+    """List the snapshots of a branch's database, and those of its server where that is on RDS."""
     from tasks.app import data
     from tasks.core import server_snapshots
     from tasks.flows import points
@@ -132,26 +142,37 @@ def snapshots(
         session.console.say(f"{place.names.branch} has no snapshots; take one: inv db.snapshot")
 
 
-@task(help={"why": "what it is taken for, which is shown with it"})
+@task(help={"why": "what it is taken for, which inv db.snapshots shows"})
 def snapshot(
     session: Session,
     env: str = "",
     branch: str | None = None,
     why: str = "by hand",
+    dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Take a snapshot of a branch's database, beside it; of a protected one's server, on RDS."""
+    """Take a snapshot of a branch's database; of its server where that is protected, on RDS."""
     from tasks.app import data
 
     as_json = check_format(format)
-    taken = data.take_snapshot(session, data.find_place(session, env, branch), why)
+    place = data.find_place(session, env, branch, dry=dry_run or session.dry)
+    snapshot = data.SnapshotTask(session, place, why)
+    if dry_run or session.dry:
+        session.console.plan(snapshot.plan(), as_json=as_json)
+        return
+    taken = snapshot.run()
     if as_json:
         session.console.json(asdict(taken))
     else:
         session.console.data(taken.name)
 
 
-@task(help={"name": "which one (inv db.snapshots); the newest without it"})
+@task(
+    help={
+        "name": "which one: a number of inv db.snapshots (default: the newest that was taken, "
+        "leaving out what an earlier restore has replaced)"
+    }
+)
 def restore(
     session: Session,
     name: str = "",
@@ -160,7 +181,7 @@ def restore(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Put a snapshot in the place of a branch's database; what was there becomes a snapshot."""
+    """Replace a branch's database by a snapshot; what was there becomes a snapshot itself."""
     from tasks.app import data
 
     as_json = check_format(format)

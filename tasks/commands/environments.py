@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
 from tasks.app.task import check_format, forwarded_command, task, whole_number
+from tasks.core.durations import hours_of
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def deploy(
     env: str = "",
     branch: str | None = None,
     tag: str = "",
-    data: str = "",
+    data: str | None = None,
     summary: str = "",
     no_capacity_check: bool = False,
     plan: str = "",
@@ -51,7 +53,7 @@ def deploy(
     dry = dry_run or session.dry
     fit = not no_capacity_check
     if plan:
-        if env or branch is not None or tag or data:
+        if env or tag or (branch, data) != (None, None):
             raise InputError("--plan says environment, branch, tag and data: leave them out")
         _deploy_saved(session, Path(plan), summary, must_fit=fit, dry=dry, as_json=as_json)
         return
@@ -63,8 +65,8 @@ def deploy(
     help={
         "to": "tag of the release to go back to (default: the one before the current; after a "
         "deploy that has not ended, the current)",
-        "with_data": "also to the snapshot from before the migrations that it does not know; "
-        "what was written since is kept as a snapshot",
+        "with_data": "also restore the snapshot from before the migrations that the release does "
+        "not know; what was written since is kept as a snapshot",
         "keep_data": "leave the data as it is, even where the database is newer than the release "
         "(else that is refused)",
         "summary": _SUMMARY,
@@ -233,7 +235,6 @@ def url(
 ) -> None:
     """Print the URL of a branch's environment."""
     from tasks.app import environments
-    from tasks.core.setting_values import hours_of
 
     hours = hours_of(link) if link else 0
     found = environments.find_existing(session, env, branch)
@@ -253,7 +254,8 @@ def _deploy(session: Session, request: Request, summary: str, *, dry: bool, as_j
     target = wiring.target(session, request.names.environment, dry=dry)
     if request.rollback:
         # What it goes back from and to is asked of its database.
-        be_used(session, target, request.owner, request.names, dry=dry)
+        guard = partial(target.deployer.plan_deploy, request)
+        be_used(session, target, request.owner, request.names, dry=dry, guard=guard)
     if dry:
         plan = find_plan(target.deployer, request, session.console.warn)
         _show_plan(session, whole(session, plan, target.deployer), as_json=as_json)

@@ -30,7 +30,7 @@ def plan(
     env: str = "",
     branch: str | None = None,
     tag: str = "",
-    data: str = "",
+    data: str | None = None,
     no_build: bool = False,
     no_capacity_check: bool = False,
     infra: bool = False,

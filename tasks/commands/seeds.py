@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 @task(
     name="seed",
     help={
-        "contacts": "how many contacts go along, with what belongs to them (default: all)",
-        "uploads": "whether pictures, dashboards and files of assets go along, as they are",
-        "list": "only list the seeds that are kept",
+        "contacts": "how many contacts to take, with what belongs to them (default: all)",
+        "uploads": "take pictures, dashboards and files of assets along, unmasked (the default)",
+        "list": "only list the seeds that are kept: of all environments, or of that of --env",
     },
 )
 def seed(
@@ -30,11 +30,11 @@ def seed(
 ) -> None:
     """Make a masked, encrypted copy of a branch's data, and keep it where seeds are kept."""
     from tasks.app import seeds
-    from tasks.flows.seeds import COLUMNS, find_seeds
+    from tasks.flows.seeds import COLUMNS
 
     as_json = check_format(format)
     if list:
-        kept = find_seeds(seeds.seed_store(session))
+        kept = seeds.kept_seeds(session, env)
         for id_, why in kept.broken.items():
             session.console.warn(f"seed {id_}: {why}")
         if as_json:
@@ -42,7 +42,9 @@ def seed(
         elif kept.whole:
             session.console.table(COLUMNS, kept.rows())
         else:
-            session.console.say("there are no seeds; make one: inv db.seed --env ENVIRONMENT")
+            of_it = f" of {env}" if env else ""
+            make = f"inv db.seed --env {env or 'ENVIRONMENT'}"
+            session.console.say(f"there are no seeds{of_it}; make one: {make}")
         return
     number = whole_number("contacts", contacts)
     if dry_run or session.dry:

@@ -48,6 +48,9 @@ Resolve = Callable[[str], Data]
 """Looks for the data of a choice, which is not ``empty``; raises SuiteError if it is not there."""
 
 
+ALLOWED = "--data takes empty, seed, seed:ID (inv db.seed --list), or a branch's full name"
+
+
 def check_choice(choice: str) -> str:
     """Return the choice that `inv deploy --data` was given: ``empty``, ``seed[:ID]`` or a branch.
 
@@ -58,11 +61,11 @@ def check_choice(choice: str) -> str:
         return choice
     kind, _, name = choice.rpartition(":")
     if kind not in {"", BRANCH}:
-        raise InputError(
-            f"--data {choice}: there is no such data",
-            hint="give empty, seed, seed:ID (inv db.seed --list), or a branch's full name",
-        )
-    return f"{BRANCH}:{check_branch(name)}"
+        raise InputError(f"--data {choice!r}: there is no such data", hint=ALLOWED)
+    try:
+        return f"{BRANCH}:{check_branch(name)}"
+    except InputError as error:
+        raise InputError(f"--data {choice!r}: {error.message}", hint=ALLOWED) from error
 
 
 def choose(

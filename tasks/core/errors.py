@@ -118,6 +118,10 @@ class RegistryError(SuiteError):
     """The image registry refused, failed or could not be reached."""
 
 
+class NoImageError(RegistryError):
+    """There is no image of a tag."""
+
+
 class EngineError(SuiteError):
     """The Docker Engine refused, failed or could not be reached."""
 

@@ -21,7 +21,8 @@ class Point:
         mautic: the version of Mautic whose program took it.
         why: what it was taken for.
         release: the tag or the image that was being deployed; empty if it was taken by hand.
-        migration: the newest migration that its data has seen; empty if unknown.
+        migration: the newest migration that its data has seen; empty where none is recorded, as in
+            an empty database.
         open: whether migrations that began after it have not ended.
         half: whether it was itself taken of what such migrations had left.
         replaced: whether it is what a restore has replaced.
@@ -153,6 +154,18 @@ def migration_before(points: Sequence[Point], release: Release) -> str:
         if each.release in {release.tag, release.mautic} and not (each.half or each.replaced):
             return each.migration
     return ""
+
+
+def surplus(points: Sequence[Point], most: int) -> tuple[Point, ...]:
+    """Return what the image drops of snapshots: the oldest beyond a number.
+
+    The one from before migrations that have not ended stays (docker/mautic/php/snapshots.php).
+
+    Args:
+        points: the oldest first.
+        most: how many stay.
+    """
+    return tuple(each for each in points[: max(0, len(points) - most)] if not each.open)
 
 
 def told(migrations: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ is whole once the manifest is there. docs/images.md ("A masked seed") says how i
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,7 @@ class Seed:
         sealed: the encrypted file.
         rules: hash of the rules it was masked by.
         manifest: the whole manifest.
+        key_check: tells whether a key is that of the seed; empty in those of earlier versions.
     """
 
     id: str
@@ -70,6 +72,16 @@ class Seed:
     rules: str
     manifest: str
     uploads: SeedUploads | None = None
+    key_check: str = ""
+
+    def is_of(self, key: str) -> bool:
+        """Return False if the seed is known to be encrypted with another key.
+
+        Args:
+            key: 64 hexadecimal digits.
+        """
+        given = key_check(key, self.id).encode()
+        return not self.key_check or hmac.compare_digest(self.key_check.encode(), given)
 
     @property
     def parts(self) -> Mapping[str, Member]:
@@ -128,20 +140,32 @@ def check_id(text: str) -> str:
     return text
 
 
-def complete_manifest(program: str, id_: str, source: str) -> str:
+def key_check(key: str, id_: str) -> str:
+    """Return what tells whether a key is that of a seed, and nothing else of it: an HMAC of its id.
+
+    Args:
+        key: 64 hexadecimal digits.
+        id_: the seed's id.
+    """
+    return hmac.digest(bytes.fromhex(key), id_.encode(), "sha256").hex()
+
+
+def complete_manifest(program: str, id_: str, source: str, key: str) -> str:
     """Return the manifest that is kept, made of the one that ``database mask`` writes.
 
     Args:
         program: the program's manifest, JSON.
         id_: the seed's id.
         source: the environment it was made of.
+        key: what it is encrypted with, 64 hexadecimal digits.
 
     Raises:
         SuiteError: the program's is none.
     """
     try:
         found = json.loads(program)
-        return json.dumps({**found, "id": id_, "source": source}, indent=2) + "\n"
+        more = {"id": id_, "source": source, "key_check": key_check(key, id_)}
+        return json.dumps({**found, **more}, indent=2) + "\n"
     except (ValueError, TypeError) as error:
         raise SuiteError(f"what masked {source} ended without a manifest") from error
 
@@ -170,6 +194,7 @@ def read_manifest(text: str, id_: str) -> Seed:
             rules=str(found["rules_sha256"]),
             manifest=text,
             uploads=_uploads(found["uploads"]) if "uploads" in found else None,
+            key_check=str(found.get("key_check") or ""),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SuiteError(f"the manifest of seed {id_} cannot be read: {error!r}") from error

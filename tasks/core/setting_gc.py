@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tasks.core.images.retention import Policies, parse_policy
-from tasks.core.setting_values import HOURS, Duration, KeepText, Strict
+from tasks.core.setting_values import Duration, KeepText, Strict
 
 
 class GcSettings(Strict):
@@ -34,7 +34,7 @@ class GcSettings(Strict):
     @property
     def policies(self) -> Policies:
         """What is kept of images."""
-        kept = tuple(parse_policy(text, HOURS) for text in self.keep)
+        kept = tuple(map(parse_policy, self.keep))
         return Policies(timedelta(hours=self.young_hours), kept)
 
 

@@ -27,5 +27,6 @@ class SeedSettings(Strict):
     )
     rules: Word = Field(
         "masking.yaml",
-        description="File with the project's own rules of masking, where there is one.",
+        description="File with the project's own rules of masking, beside this one. One that is "
+        "set here must be there.",
     )

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from tasks.core.setting_values import Duration, hours_of
+from tasks.core.durations import hours_of
+from tasks.core.setting_values import Duration
 from tasks.core.sleep_hours import SPAN, SleepRule, parse_span
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from tasks.core import durations
 from tasks.core.environment_data import CHOICE
-from tasks.core.errors import InputError
 from tasks.core.images.findings import IGNORED, parse_ignored
 from tasks.core.images.retention import POLICY
 from tasks.core.names import PROJECT_MAX
@@ -19,7 +18,6 @@ _PROJECT = rf"^[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}$"
 _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
 _CURRENCY = r"^[A-Z]{3}$"
-_DURATION = r"^[1-9][0-9]{0,3}[hdw]$"
 _WORD = r"^\S+$"
 _VERSION = r"^[0-9]+\.[0-9]+$"
 _RELEASE = r"^[a-z]+$"
@@ -74,7 +72,7 @@ PATTERNS = {
     POLICY: "must be a tag's pattern, alone, with its number or with its time: v*, "
     "v* newest 20, v* for 90d",
     _CURRENCY: "must be a currency's code of three letters: USD, EUR",
-    _DURATION: "must be 1 to 9999 hours, days or weeks: 12h, 7d, 2w",
+    durations.DURATION: durations.EXPECTED,
     _WORD: "must be one word",
     _VERSION: "must be a version: 8.4",
     _IMAGE: "must be an image reference, its path in small letters: host/path:tag",
@@ -147,7 +145,7 @@ DataChoice = Annotated[
 ]
 Price = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Currency = Annotated[str, StringConstraints(pattern=_CURRENCY)]
-Duration = Annotated[str, StringConstraints(pattern=_DURATION)]
+Duration = Annotated[str, StringConstraints(pattern=durations.DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 
 
@@ -155,18 +153,3 @@ class Strict(BaseModel):
     """Settings that take no unknown key, never change, and are not repeated in errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-HOURS = {"h": 1, "d": 24, "w": 168}
-"""The hours of each unit of a duration."""
-
-
-def hours_of(duration: str) -> int:
-    """Return the hours of a duration such as 12h, 7d or 2w.
-
-    Raises:
-        InputError: it is none.
-    """
-    if not re.fullmatch(_DURATION, duration):
-        raise InputError(f"{duration!r} {PATTERNS[_DURATION]}")
-    return int(duration[:-1]) * HOURS[duration[-1]]

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from tasks.core.config_sources import nearest
+from tasks.core.durations import hours_of
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.images.findings import Threshold
 from tasks.core.images.reference import is_loopback
@@ -77,7 +78,6 @@ from tasks.core.setting_values import (
     Template,
     Variable,
     Word,
-    hours_of,
 )
 
 LOCAL = "local"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+from tasks.core.durations import hours_of
 from tasks.core.environment import parse_moment
 from tasks.core.errors import InputError, RefusedError, UnreadableError
-from tasks.core.setting_values import hours_of
 
 BY_HAND = "by hand"
 """Why an environment sleeps that somebody has put to sleep."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tasks.adapters.docker import build_context
 from tasks.adapters.docker.buildx import BakeOrder, PushError
 from tasks.adapters.files.whole import write_whole
-from tasks.core.errors import InputError, RegistryError
+from tasks.core.errors import InputError, NoImageError
 from tasks.core.images.bake_file import build_folders, evaluated_folders
 from tasks.core.images.content_key import base_arguments, linked, target_keys
 from tasks.core.images.reference import is_loopback
@@ -515,14 +515,15 @@ def resolve_images(
             of the tag, which may have been moved meanwhile.
 
     Raises:
-        RegistryError: one is missing, or the registry cannot be reached, refused or failed.
+        NoImageError: one is missing.
+        RegistryError: the registry cannot be reached, refused or failed.
     """
     wanted = [(name, built.get(name, tag)) for name in IMAGES]
     found = dict(zip(wanted, registry.digests(wanted), strict=True))
     missing = [registry.repository(name) for (name, _), digest in found.items() if digest is None]
     if missing:
         what = tag if not built else f"{tag} as build.json has it"
-        raise RegistryError(
+        raise NoImageError(
             f"there is no image {what} in {' and '.join(missing)}", hint="run inv build"
         )
     return {name: registry.reference(name, digest) for (name, _), digest in found.items() if digest}

@@ -25,6 +25,7 @@ from tasks.core.points import (
     point_of,
     read_migrations,
     read_points,
+    surplus,
     told,
 )
 from tasks.flows.data import Place, revive, run_program
@@ -60,6 +61,22 @@ def find_migrations(place: Place) -> Migrations:
     return read_migrations(answer(place, MIGRATIONS, _ignore))
 
 
+def require_mautic(place: Place) -> Migrations:
+    """Return the migrations of a branch whose database holds a Mautic.
+
+    Raises:
+        RefusedError: it is empty, or an installation in it was cut off.
+    """
+    found = find_migrations(place)
+    if not found.recorded:
+        raise RefusedError(
+            f"the database of {place.names.branch} holds no whole Mautic: no migration is recorded "
+            "in it",
+            hint="inv db.reset installs one, inv db.restore brings a snapshot back",
+        )
+    return found
+
+
 def restoring(point: Point, verb: str = "undo") -> tuple[str, ...]:
     """Return the command that puts a snapshot in the place of the data.
 
@@ -76,7 +93,7 @@ def rows(points: Sequence[Point]) -> list[tuple[str, ...]]:
         (
             each.name,
             each.taken_at,
-            each.migration + (" (half migrated)" if each.half else ""),
+            (each.migration or "no Mautic") + (" (half migrated)" if each.half else ""),
             f"{each.rows:,}",
             each.why + ("; those have not ended" if each.open else ""),
             each.release.rpartition("@")[2][:19],
@@ -88,26 +105,101 @@ def rows(points: Sequence[Point]) -> list[tuple[str, ...]]:
 # -- by hand --------------------------------------------------------------------------------------
 
 
-def take(place: Place, why: str, *, me: Holder, console: Console) -> Point:
-    """Take a snapshot now; writers wait meanwhile.
+@dataclass(frozen=True)
+class SnapshotPlan:
+    """What taking a snapshot by hand does.
+
+    Attributes:
+        subject: of what.
+        why: what it is taken for.
+        dropped: the snapshots that go, the oldest beyond ``BY_HAND``.
+    """
+
+    names: Names
+    subject: str
+    why: str
+    dropped: tuple[Point, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The plan's title."""
+        return f"take a snapshot of {self.names.branch} in {self.names.environment}"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in order."""
+        return (Step("take", f"a snapshot of {self.subject}", self.why), *_drops(self.dropped))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {
+            "title": self.title,
+            "branch": self.names.branch,
+            "dropped": [each.name for each in self.dropped],
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+def plan_snapshot(place: Place, why: str) -> SnapshotPlan:
+    """Return what taking a snapshot would do; reads only.
 
     Raises:
+        RefusedError: the database holds no Mautic.
+    """
+    require_mautic(place)
+    dropped = surplus(find_points(place), BY_HAND - 1)
+    return SnapshotPlan(place.names, f"database {place.names.database}", why, dropped)
+
+
+def take(
+    place: Place, find_plan: Callable[[], SnapshotPlan], *, me: Holder, console: Console
+) -> Point:
+    """Take a snapshot now; writers wait meanwhile.
+
+    Args:
+        place: the branch's environment.
+        find_plan: returns the plan, once the environment's lock is held.
+        me: this run, as the holder of the lock.
+        console: shows progress.
+
+    Raises:
+        RefusedError: the database holds no Mautic.
         SuiteError: it failed; there is no other snapshot then.
     """
     names = place.names
-    options = (f"MAUTIC_SNAPSHOTS={BY_HAND}", f"MAUTIC_SNAPSHOT_REASON={why}")
     with place.deployer.exclusive(names, me, console.warn):
+        plan = find_plan()
+        options = (f"MAUTIC_SNAPSHOTS={BY_HAND}", f"MAUTIC_SNAPSHOT_REASON={plan.why}")
         with console.work(f"take a snapshot of {names.database}") as activity:
             answer(place, ("env", *options, "mautic", "database", "snapshot"), activity.line)
-        return find_points(place)[-1]
+        _say_dropped(plan.dropped, console)
+        taken = find_points(place)[-1]
+    if taken.half:
+        console.warn(f"{taken.title} is half migrated: it cannot be restored")
+    return taken
+
+
+def _drops(dropped: Sequence[Point]) -> tuple[Step, ...]:
+    why = f"the oldest: at most {BY_HAND} are kept"
+    return tuple(Step("drop", each.title, why) for each in dropped)
+
+
+def _say_dropped(dropped: Sequence[Point], console: Console) -> None:
+    for each in dropped:
+        console.say(f"{each.title} was dropped, the oldest: at most {BY_HAND} are kept")
 
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """What bringing a snapshot back does."""
+    """What bringing a snapshot back does.
+
+    Attributes:
+        dropped: the snapshots that go, for what is there becomes one.
+    """
 
     names: Names
     point: Point
+    dropped: tuple[Point, ...] = ()
 
     @property
     def title(self) -> str:
@@ -122,6 +214,7 @@ class RestorePlan:
             Step("keep", "what is there", "as a snapshot"),
             Step("restore", database, self.point.title),
             Step("migrate", database, "to the release that runs"),
+            *_drops(self.dropped),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -130,6 +223,7 @@ class RestorePlan:
             "title": self.title,
             "branch": self.names.branch,
             "snapshot": asdict(self.point),
+            "dropped": [each.name for each in self.dropped],
             "steps": [asdict(step) for step in self.steps],
         }
 
@@ -139,21 +233,32 @@ def plan_restore(place: Place, name: str) -> RestorePlan:
 
     Args:
         place: the branch's environment.
-        name: which; empty for the newest that was taken: the same again does the same.
+        name: which; empty for the newest that was taken of a Mautic: what a restore has replaced
+            is left out, so that the same again does the same.
 
     Raises:
         InputError: there is no such snapshot.
-        RefusedError: it is of a newer release than runs, or half migrated.
+        RefusedError: it is of a newer release than runs, half migrated, or of no Mautic.
     """
     points, branch = find_points(place), place.names.branch
-    found = [each for each in points if (each.name == name if name else not each.replaced)]
+    taken = [each for each in points if each.migration and not each.replaced]
+    found = [each for each in points if each.name == name] if name else taken
     if not found:
         there = ", ".join(each.name for each in points)
         raise InputError(
-            f"{branch} has no snapshot{f' {name}' if name else ''}",
-            hint=f"it has: {there}" if there else "inv db.snapshot takes one",
+            f"{branch} has no snapshot {name}"
+            if name
+            else f"{branch} has no snapshot that was taken of a whole Mautic",
+            hint=f"it has: {there}; --name takes one of them"
+            if there
+            else "inv db.snapshot takes one",
         )
     point = found[-1]
+    if not point.migration:
+        raise RefusedError(
+            f"{point.title} holds no whole Mautic: no migration is recorded in it",
+            hint="inv db.reset installs Mautic anew",
+        )
     if point.half:
         raise RefusedError(f"{point.title} is half migrated: no release runs on it")
     if is_newer(point.migration, find_migrations(place).newest):
@@ -162,7 +267,8 @@ def plan_restore(place: Place, name: str) -> RestorePlan:
             "does not know",
             hint="deploy the newer release first",
         )
-    return RestorePlan(place.names, point)
+    others = [each for each in points if each != point]
+    return RestorePlan(place.names, point, surplus(others, BY_HAND - 2))
 
 
 def restore(
@@ -183,6 +289,7 @@ def restore(
         plan = find_plan()
         with console.work(f"restore {place.names.database}") as activity:
             answer(place, restoring(plan.point, "restore"), activity.line)
+        _say_dropped(plan.dropped, console)
         try:
             revive(place, console)
         except SuiteError as error:

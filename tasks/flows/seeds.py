@@ -169,7 +169,7 @@ def make_seed(
             file.write(chunk)
 
         masking(order.line(), take, hear)
-        manifest = complete_manifest(last[0] if last else "", id_, order.source)
+        manifest = complete_manifest(last[0] if last else "", id_, order.source, order.key)
         seed = read_manifest(manifest, id_)
         came = file.seek(0, os.SEEK_END)
         sent = sum(each.bytes for each in seed.parts.values())

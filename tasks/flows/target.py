@@ -24,7 +24,7 @@ from tasks.core import door
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
-from tasks.core.errors import InputError, RefusedError
+from tasks.core.errors import InputError, NoImageError, RefusedError
 from tasks.core.foresight import Foresight, ObjectChange
 from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names
@@ -122,7 +122,7 @@ class Request:
         Raises:
             InputError: there is nothing to roll back to.
             RefusedError: what it would roll back to is of another commit than is allowed.
-            RegistryError: there are no images of that tag.
+            NoImageError: there are no images of the tag to deploy.
         """
         earlier = self._earlier(record) if self.rollback else None
         if earlier and self.pinned and earlier.commit != self.commit:
@@ -134,7 +134,7 @@ class Request:
                 f"{self.names.environment} --branch {self.names.branch} --to {earlier.tag}",
             )
         if earlier is None:
-            images = find_images(self.tag)
+            images = self._images(record, find_images)
             earlier = Release(self.tag, self.commit, images["mautic"], images["nginx"], "", "")
         deployed_at = datetime.now(UTC).isoformat(timespec="seconds")
         return replace(
@@ -144,6 +144,23 @@ class Request:
             checkout=self.checkout,
             pushed=self.pushed,
         )
+
+    def _images(self, record: Record | None, find_images: FindImages) -> Mapping[str, str]:
+        """Return the images of the tag; of a rollback, those of a release that is not recorded.
+
+        Raises:
+            InputError: there are none to roll back to.
+            NoImageError: there are none to deploy.
+        """
+        try:
+            return find_images(self.tag)
+        except NoImageError as error:
+            if not self.rollback:
+                raise
+            raise InputError(
+                f"there is no release {self.tag} of {self.names.branch} to go back to",
+                hint=_deployed(record),
+            ) from error
 
     def _earlier(self, record: Record | None) -> Release | None:
         """Return the recorded release that a rollback deploys, or None if its tag is not recorded.
@@ -162,11 +179,16 @@ class Request:
                 return release
         if self.tag and not (current and current.tag == self.tag):
             return None
-        tags = ", ".join(release.tag for release in history) or "nothing"
         raise InputError(
             f"there is no earlier release of {self.names.branch} to go back to",
-            hint=f"deployed so far: {tags}",
+            hint=_deployed(record),
         )
+
+
+def _deployed(record: Record | None) -> str:
+    """Return a hint that names the releases that there are."""
+    tags = [release.tag for release in record.history] if record else []
+    return f"deployed so far: {', '.join(tags) or 'nothing'}"
 
 
 UNFINISHED = frozenset({State.DEPLOYING, State.FAILED})
@@ -182,7 +204,7 @@ class FindImages(Protocol):
     """Finds the images of a tag."""
 
     def __call__(self, tag: str, /) -> Mapping[str, str]:
-        """Return the mautic and the nginx image by digest; RegistryError if there are none."""
+        """Return the mautic and the nginx image by digest; NoImageError if there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)

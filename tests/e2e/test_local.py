@@ -333,8 +333,9 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
     assert tags == {world.tag(), ""}
     assert world.get(MAIN, "/media/images/kept.png").text == "kept"
     unknown = world.run("rollback", "--to", "nosuchtag")
-    assert unknown.returncode == 1
-    assert "nosuchtag" in unknown.stderr
+    assert unknown.returncode == 2
+    assert "no release nosuchtag" in unknown.stderr
+    assert f"deployed so far: {world.tag()}, v2" in unknown.stderr
 
 
 QUERY = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER"
@@ -372,6 +373,10 @@ def test_data_goes_into_a_file_and_comes_back_as_it_was(
     world: World, copied: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "own.zip"
+    assert (
+        f"write  {file}" in world.ok("db.dump", str(file), "--branch", copied, "--dry-run").stdout
+    )
+    assert not file.exists()
     manifest = json.loads(
         world.ok("db.dump", str(file), "--branch", copied, "--format", "json").stdout
     )
@@ -427,9 +432,9 @@ def test_a_file_that_is_not_whole_changes_nothing(
     whole = file.read_bytes()
     middle = len(whole) // 2
     for content, status in (
-        (whole[:middle], 1),
+        (whole[:middle], 2),
         (whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :], 1),
-        (b"", 1),
+        (b"", 2),
     ):
         file.write_bytes(content)
         done = world.run("db.load", str(file), "--branch", copied, "--replace")
@@ -482,6 +487,14 @@ def test_a_branch_gets_anothers_data_and_is_emptied(world: World, site: Site, co
     world.ok("deploy", "--branch", other, "--tag", world.tag())
     own = world.run("db.copy", "--from", other, "--branch", other)
     assert own.returncode == 2
+    recorded = ask(world, copied, "SELECT version FROM migrations")
+    ask(world, copied, "RENAME TABLE migrations TO emptied")
+    for verb in (("db.dump", "/tmp/x.zip"), ("db.snapshot",), ("db.snapshot", "--dry-run")):
+        assert world.run(*verb, "--branch", copied).returncode == 3
+    emptied = world.run("db.copy", "--from", copied, "--branch", other)
+    assert (emptied.returncode, "holds no whole Mautic" in emptied.stderr) == (3, True)
+    ask(world, copied, "RENAME TABLE emptied TO migrations")
+    assert ask(world, copied, "SELECT version FROM migrations") == recorded
     plan = world.ok("db.copy", "--from", copied, "--branch", other, "--dry-run").stdout
     assert f"of {copied}" in plan
     world.ok("db.copy", "--from", copied, "--branch", other)
@@ -599,6 +612,9 @@ def test_a_branch_begins_with_a_seed_and_its_uploads_even_after_it_was_cut_off(
 ) -> None:
     other = "seeded"
     to_it = ("deploy", "--branch", other, "--tag", world.tag(), "--data", "seed")
+    foreign = seeds.run(*to_it, env={"MAUTIC_SEED_KEY": "ac" * 32})
+    assert (foreign.returncode, "another key than seed" in foreign.stderr) == (2, True)
+    assert not world.containers(other)
     cut_off = world.inv.start(world.checkout, *to_it, **seeds.given())
     until_says(cut_off, "load the uploads")
     os.kill(cut_off.pid, signal.SIGKILL)
@@ -666,6 +682,7 @@ def test_a_rollback_takes_the_data_of_before_the_migrations_along(world: World, 
     assert (kept["migration"], kept["why"]) == (LATER, "replaced by snapshot 0")
     assert world.run("db.restore", "--name", kept["name"], *on).returncode == 3
 
+    assert "take" in world.ok("db.snapshot", *on, "--dry-run").stdout
     by_hand = world.ok("db.snapshot", *on, "--why", "a try").stdout.strip()
     ask(world, branch, "DELETE FROM leads")
     world.ok("db.restore", "--name", by_hand, *on)

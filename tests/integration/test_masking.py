@@ -449,7 +449,10 @@ def test_a_new_table_column_or_plugin_ends_the_run_by_name(server: Server) -> No
         ({"tables": {"audit_log": {"columns": {"keep": ["details"]}}}}, "audit_log"),
         ({"tables": {"x": {"columns": {"kep": ["a"]}}}}, "'kep' of a is no rule"),
         ({"tables": {"x": {"columns": {"keep": ["a"]}, "mode": "keep"}}}, "x: must have columns"),
-        ({"table": {}}, "must be a JSON object with tables and plugins"),
+        ({"table": {}}, "must be a JSON object with tables"),
+        ({"tables": 3}, "must be a JSON object with tables"),
+        ({"plugins": ["Acme", 3]}, "must be a JSON object with tables"),
+        ({"tables": {"x": {"columns": {"keep": [["a"]]}}}}, "x: columns must have, by rule"),
     ],
 )
 def test_the_projects_rules_let_out_nothing_that_is_masked(
@@ -459,6 +462,16 @@ def test_the_projects_rules_let_out_nothing_that_is_masked(
     status, said, folder = server.mask(newest.source, MAUTIC_MASK_RULES=file)
     assert (status, list(folder.iterdir())) == (WRONG, [])
     assert named in said
+
+
+def test_a_database_of_something_else_is_told_in_one_line(server: Server) -> None:
+    database = server.source()
+    server.ask("RENAME TABLE form_fields TO of_something_else", database)
+    status, said, folder = server.mask(database)
+    assert (status, list(folder.iterdir())) == (FAILED, [])
+    assert said.strip().splitlines()[-1] == (
+        f"mask: there is no Mautic in the database {database}: it has no table form_fields"
+    )
 
 
 def test_a_canary_in_what_would_leave_ends_the_run_by_column(server: Server, newest: Seed) -> None:
@@ -1065,6 +1078,7 @@ def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:
             MAUTIC_SNAPSHOT_REASON=f"number {number}",
         )
         assert status == 0, said
+        assert ("dropped snapshot" in said) == (number > 1)
     kept = snapshots(work)
     assert [each["why"] for each in kept] == ["number 2", "number 3"]
     for each, number in zip(kept, (2, 3), strict=True):
@@ -1077,6 +1091,20 @@ def test_of_snapshots_the_newest_are_kept(work: Branch) -> None:
     status, said = work.run("", "database", "restore", MAUTIC_SNAPSHOT=missing)
     assert status == REFUSED
     assert f"has no snapshot {missing}, but {', '.join(each['name'] for each in kept)}" in said
+
+
+def test_a_snapshot_of_no_mautic_is_not_the_one_that_is_restored(work: Branch) -> None:
+    before = state(work.server, work.name)
+    for number in range(2):
+        status, said = work.run("", "database", "snapshot")
+        assert status == 0, said
+        if number == 0:
+            work.server.ask("DELETE FROM migrations", work.name)
+            time.sleep(1)
+    assert [bool(each["migration"]) for each in snapshots(work)] == [True, False]
+    status, said = work.run("", "database", "restore")
+    assert status == 0, said
+    assert state(work.server, work.name) == before
 
 
 def test_all_tables_of_a_snapshot_are_of_one_moment(work: Branch) -> None:

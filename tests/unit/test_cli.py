@@ -191,6 +191,8 @@ BAD_COMMAND_LINES = [
         "there is no environment 'lcoal' in invoke.yaml",
     ),
     (["url", "--branch", "main", "--link", "soon"], "'soon'"),
+    (["rehearse", "--out", "/"], "--out /: it is a folder"),
+    (["db.seed", "--list", "--env", "lcoal"], "there is no environment 'lcoal' in invoke.yaml"),
     (["platform.image"], "local does not live in a cluster; of invoke.yaml, do: dev, prod"),
     (["platform.status"], "local does not live in a cluster; of invoke.yaml, do: dev, prod"),
     (["names", "--branch", "a..b"], "'a..b' is not a legal branch name"),

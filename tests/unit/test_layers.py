@@ -34,8 +34,8 @@ ABOVE_FLOWS = {"tasks.app", "tasks.commands"}
 
 PURE = {
     *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "decimal"),
-    *("difflib", "enum", "fnmatch", "functools", "hashlib", "html", "ipaddress", "itertools"),
-    *("json", "math", "posixpath"),
+    *("difflib", "enum", "fnmatch", "functools", "hashlib", "hmac", "html", "ipaddress"),
+    *("itertools", "json", "math", "posixpath"),
     *("re", "shlex", "string", "textwrap", "types", "typing", "unicodedata", "urllib.parse"),
     # It reads the system's table of time zones, which is no more of the world than Unicode's.
     "zoneinfo",

@@ -63,7 +63,7 @@ final class MaskSettings
         return new self(
             self::key(self::text($given, 'key'), 'key'),
             isset($given['salt']) ? self::salt(self::text($given, 'salt'), 'salt') : random_bytes(self::SALT_BYTES),
-            MaskingRules::with($given['rules'] ?? [], 'rules'),
+            MaskingRules::with($given['rules'] ?? [], "the project's rules"),
             self::number('contacts', (string) json_encode($given['contacts'] ?? 0)),
             self::number('per_group', (string) json_encode($given['per_group'] ?? 5)),
             array_values($canaries),

@@ -46,14 +46,15 @@ final class MaskingRules
     /**
      * @param array<string, mixed> $own     masking.json
      * @param array<string, mixed> $project what the project adds
+     * @param string               $where   where that stands
      */
-    private function __construct(private readonly array $own, private readonly array $project)
+    private function __construct(private readonly array $own, private readonly array $project, public readonly string $where)
     {
         foreach ($own['tables'] as $name => $table) {
             $this->tables[$name] = ['rules' => self::byColumn($table['columns'] ?? [])] + $table;
         }
         foreach ($project['tables'] ?? [] as $name => $table) {
-            $this->add($name, $table);
+            $this->add((string) $name, $table);
         }
     }
 
@@ -65,7 +66,7 @@ final class MaskingRules
             throw new Stop("MAUTIC_MASK_RULES: {$file} cannot be read", Stop::WRONG_SETTING);
         }
 
-        return self::with(json_decode($text, true, 16), "MAUTIC_MASK_RULES: {$file}");
+        return self::with(json_decode($text, true, 16), "MAUTIC_MASK_RULES ({$file})");
     }
 
     /**
@@ -74,11 +75,12 @@ final class MaskingRules
      */
     public static function with(mixed $project, string $where): self
     {
-        if (!is_array($project) || [] !== array_diff_key($project, ['tables' => 0, 'plugins' => 0])) {
-            throw new Stop("{$where} must be a JSON object with tables and plugins", Stop::WRONG_SETTING);
+        $isKnown = is_array($project) && [] === array_diff_key($project, ['tables' => 0, 'plugins' => 0]);
+        if (!$isKnown || !is_array($project['tables'] ?? []) || !self::areTexts($project['plugins'] ?? [])) {
+            throw new Stop("{$where} must be a JSON object with tables, by name, and plugins, a list of names", Stop::WRONG_SETTING);
         }
 
-        return new self(json_decode((string) file_get_contents(self::FILE), true, 16, JSON_THROW_ON_ERROR), $project);
+        return new self(json_decode((string) file_get_contents(self::FILE), true, 16, JSON_THROW_ON_ERROR), $project, $where);
     }
 
     /** Identifies the rules: the same hash, the same rules. */
@@ -207,7 +209,7 @@ final class MaskingRules
 
     private function add(string $name, mixed $table): void
     {
-        $wrong = static fn (string $why): Stop => new Stop("MAUTIC_MASK_RULES: {$name}: {$why}", Stop::WRONG_SETTING);
+        $wrong = fn (string $why): Stop => new Stop("{$this->where}: {$name}: {$why}", Stop::WRONG_SETTING);
         if (!is_array($table) || [] !== array_diff_key($table, ['empty' => 0, 'columns' => 0, 'contact' => 0, 'through' => 0, 'why' => 0])) {
             throw $wrong('must have columns, or empty; and may have contact, through and why');
         }
@@ -217,8 +219,13 @@ final class MaskingRules
 
             return;
         }
-        $rules = self::byColumn(is_array($table['columns'] ?? null) ? $table['columns'] : []);
+        $columns = $table['columns'] ?? [];
+        if (!is_array($columns) || $columns !== array_filter($columns, static fn (mixed $names): bool => self::areTexts((array) $names))) {
+            throw $wrong('columns must have, by rule, the names of columns');
+        }
+        $rules = self::byColumn($columns);
         foreach ($rules as $column => $rule) {
+            $rule = (string) $rule;
             if (!in_array($rule, self::CHOICE, true) && !str_starts_with($rule, 'const:')) {
                 throw $wrong("'{$rule}' of {$column} is no rule");
             }
@@ -231,6 +238,11 @@ final class MaskingRules
             throw $wrong('which rows of it go along is settled already');
         }
         $this->tables[$name] = ['rules' => $rules + ($this->tables[$name]['rules'] ?? [])] + ($this->tables[$name] ?? []) + $table;
+    }
+
+    private static function areTexts(mixed $value): bool
+    {
+        return is_array($value) && array_is_list($value) && $value === array_filter($value, is_string(...));
     }
 
     /**

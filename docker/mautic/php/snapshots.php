@@ -117,7 +117,7 @@ final class Snapshots
      * Puts the tables of a snapshot in the place of the branch's own, in one step; the snapshot stays, and what
      * was there becomes one, which costs nothing. Or the snapshot is used up, which costs nothing either.
      *
-     * @param string $name  which; an empty string is the newest that was taken, so that the same again does the same
+     * @param string $name  which; an empty string is the newest that was taken of a Mautic, so that the same again does the same
      * @param bool   $stays whether the snapshot stays: then it is copied, and otherwise moved
      *
      * @throws Stop when there is no such snapshot; then nothing has changed
@@ -126,7 +126,7 @@ final class Snapshots
     {
         $all = $this->all();
         $names = array_column($all, 'name');
-        $fits = array_filter($all, static fn (array $each): bool => '' === $name ? !$each['replaced'] : $each['name'] === $name);
+        $fits = array_filter($all, static fn (array $each): bool => '' === $name ? !$each['replaced'] && '' !== $each['migration'] : $each['name'] === $name);
         $found = end($fits);
         if (false === $found) {
             throw new Stop([] === $all ? "{$this->database} has no snapshot" : "{$this->database} has no snapshot {$name}, but ".implode(', ', $names), Stop::REFUSED, 'snapshot-missing');
@@ -239,6 +239,7 @@ final class Snapshots
         foreach (array_slice($names, 0, max(0, count($names) - $most)) as $old) {
             if ($old !== $open) {
                 $this->drop($old);
+                $this->waiting->say("dropped snapshot {$old}, the oldest");
                 $names = array_values(array_diff($names, [$old]));
             }
         }

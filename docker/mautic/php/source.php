@@ -35,6 +35,8 @@ final class Source
 {
     /** A statement that changes a table's definition comes first; this one rather fails than queue up behind it. */
     private const LOCK_SECONDS = 10;
+    /** What is read to know the rules; every Mautic has them. */
+    private const MAUTICS = ['lead_fields', 'form_fields', 'plugins'];
 
     public function __construct(private readonly PDO $database, private readonly string $prefix)
     {
@@ -72,10 +74,15 @@ final class Source
      *
      * @return array<string, SourceTable> those of which rows go along, by their plain names
      *
-     * @throws Stop naming every table, column and plugin without a rule
+     * @throws Stop naming every table, column and plugin without a rule; or when there is no Mautic
      */
     public function tables(MaskingRules $rules): array
     {
+        $schema = $this->schema();
+        $missing = array_filter(self::MAUTICS, fn (string $table): bool => !isset($schema[$this->prefix.$table]));
+        if ([] !== $missing) {
+            throw new Stop("there is no Mautic in the database {$this->column('SELECT DATABASE()')[0]}: it has no table ".implode(', ', $missing), Stop::FAILED);
+        }
         $rules->learn(
             $this->all("SELECT object, alias, type, is_unique_identifer FROM {$this->quoted('lead_fields')} ORDER BY id"),
             $this->all("SELECT form_id, alias, type, mapped_object, COALESCE(NULLIF(mapped_field, ''), NULLIF(lead_field, '')) AS mapped FROM {$this->quoted('form_fields')} ORDER BY id"),
@@ -85,7 +92,7 @@ final class Source
             $rules->unknownPlugins($this->column("SELECT DISTINCT bundle FROM {$this->quoted('plugins')} ORDER BY bundle")),
         );
         $found = [];
-        foreach ($this->schema() as $name => $columns) {
+        foreach ($schema as $name => $columns) {
             $plain = str_starts_with($name, $this->prefix) ? substr($name, strlen($this->prefix)) : null;
             if (null === $plain || !$rules->hasTable($plain) || 'BASE TABLE' !== $columns[0]['TABLE_TYPE']) {
                 $unknown[] = "table {$name}";
@@ -96,7 +103,7 @@ final class Source
             }
         }
         if ([] !== $unknown) {
-            throw new Stop('without a rule, so nothing is read: '.implode(', ', $unknown).'. Give them one in MAUTIC_MASK_RULES', Stop::FAILED);
+            throw new Stop('without a rule, so nothing is read: '.implode(', ', $unknown).". Give them one in {$rules->where}", Stop::FAILED);
         }
         uksort($found, static fn (string $a, string $b): int => [$rules->turn($a), $a] <=> [$rules->turn($b), $b]);
 

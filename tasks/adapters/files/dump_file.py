@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -52,19 +53,34 @@ class DumpWriter:
         self._archive.writestr(MANIFEST, manifest.to_json())
 
 
+def check_new_dump(path: Path) -> None:
+    """Check that a dump may have this name.
+
+    Raises:
+        InputError: there is no such folder, something that is no file has the name, or no file can
+            have it.
+    """
+    try:
+        is_folder = path.parent.is_dir()
+        # A device would be replaced by the dump.
+        is_taken = path.exists() and not path.is_file()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    if not is_folder:
+        raise InputError(f"{path.parent} is no folder")
+    if is_taken:
+        raise InputError(f"{path} is no file: a dump is not written over it")
+
+
 @contextlib.contextmanager
 def new_dump(path: Path) -> Iterator[DumpWriter]:
     """Write a dump, of mode 0600; it has its name once it is whole.
 
     Raises:
-        InputError: there is no such folder, or something that is no file has this name.
+        InputError: as ``check_new_dump``.
         SuiteError: it cannot be written.
     """
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is no folder")
-    # A device would be replaced by the dump.
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path} is no file: a dump is not written over it")
+    check_new_dump(path)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -93,13 +109,43 @@ class DumpFile:
         """Return what it says of itself.
 
         Raises:
-            InputError: there is no such file.
-            UnreadableError: it is no dump, or is not whole.
+            InputError: there is no such file, or it is no dump.
+            UnreadableError: it is damaged.
         """
+        self._require_file()
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                is_dump = archive.namelist() == [DATABASE, UPLOADS, MANIFEST]
+        except zipfile.BadZipFile:
+            is_dump = False
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}") from error
+        if not is_dump:
+            raise InputError(
+                f"{self.path} is no dump of this suite, or is cut off",
+                hint="inv db.dump writes one; seed:ID is a seed (inv db.seed --list)",
+            )
         with self._open() as archive:
-            if archive.namelist() != [DATABASE, UPLOADS, MANIFEST]:
-                raise UnreadableError(f"{self.path} is no dump of this suite")
             return read_manifest(archive.read(MANIFEST))
+
+    def _require_file(self) -> None:
+        """Check that there is a file: of a device or a pipe nobody knows the end.
+
+        Raises:
+            InputError: there is none.
+        """
+        try:
+            mode = self.path.stat().st_mode
+        except FileNotFoundError as error:
+            raise InputError(f"there is no file {self.path}") from error
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}") from error
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+            raise InputError(
+                f"{self.path} is no file but {what}",
+                hint="give a file that inv db.dump has written",
+            )
 
     def check(self, manifest: Manifest) -> None:
         """Read all of it, and compare it with its manifest.
@@ -128,7 +174,5 @@ class DumpFile:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 yield archive
-        except FileNotFoundError as error:
-            raise InputError(f"there is no file {self.path}") from error
         except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise UnreadableError(f"{self.path} cannot be read: {error}") from error

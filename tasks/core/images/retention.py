@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from tasks.core.durations import SPELLING, hours_of
 from tasks.core.errors import InputError
 from tasks.core.images.content_key import is_content_key
 from tasks.core.images.tags import CACHE, LATEST, is_marker, removable, slugs
 
-POLICY = r"^\S+( newest [1-9][0-9]{0,4}| for [1-9][0-9]*[hdw])?$"
+POLICY = rf"^\S+( newest [1-9][0-9]{{0,4}}| for {SPELLING})?$"
 """A policy as the settings have it."""
 
 _ATTACHED = re.compile(r"(sha256)-([0-9a-f]{64})(\.[a-z]+)?")
@@ -157,12 +158,8 @@ class ImageVerdict:
         return self.rule is KeepingRule.NONE
 
 
-def parse_policy(text: str, hours_of: Mapping[str, int]) -> TagPolicy:
+def parse_policy(text: str) -> TagPolicy:
     """Return a policy from its text: ``v*``, ``v* newest 20`` or ``v* for 90d``.
-
-    Args:
-        text: the text.
-        hours_of: the hours of each unit: h, d, w.
 
     Raises:
         InputError: it is none.
@@ -173,7 +170,7 @@ def parse_policy(text: str, hours_of: Mapping[str, int]) -> TagPolicy:
     word, _, amount = rest.partition(" ")
     if word == "newest":
         return TagPolicy(text, pattern, newest=int(amount))
-    return TagPolicy(text, pattern, hours=int(amount[:-1]) * hours_of[amount[-1]] if word else 0)
+    return TagPolicy(text, pattern, hours=hours_of(amount) if word else 0)
 
 
 def name_in(reference: str) -> str:

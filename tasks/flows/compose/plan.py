@@ -58,6 +58,10 @@ class ComposePlan(DeployPlan):
             steps.append(Step("create", "secrets", "they are not there"))
         if self.leftovers:
             steps.append(Step("remove", "other containers", "left by an interrupted run"))
+        if self.record and self.record.asleep:
+            steps.append(
+                Step("wake", f"environment {self.request.names.branch}", str(self.record.asleep))
+            )
         services = {change.service: self._step(change) for change in self.changes}
         steps.append(services.pop(DATABASE))
         database = f"database {self.request.names.database}"

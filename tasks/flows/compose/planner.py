@@ -37,7 +37,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
     """Return what a deploy would do.
 
     Raises:
-        RegistryError: there are no images of that tag.
+        NoImageError: there are no images of that tag.
         RefusedError: the environment has another owner.
         InputError: there is nothing to roll back to.
         SuiteError: its secrets are gone.

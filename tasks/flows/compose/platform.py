@@ -14,16 +14,25 @@ from tasks.adapters.docker.compose import Compose
 from tasks.adapters.docker.engine import PROJECT, Container, Engine
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Activity, Work
-from tasks.core.errors import CommandError, EngineError, RegistryError
+from tasks.core.errors import CommandError, EngineError, RefusedError, RegistryError
+from tasks.core.images.reference import is_loopback
 from tasks.core.names import platform_name
 from tasks.core.settings import Settings
 from tasks.flows.compose.wait import wait_until_up
 
 START_SECONDS = 90.0
+PLATFORM = "io.mautic-multidev.platform"
+"""The label of a platform's containers (docker/platform/compose.yaml)."""
 MAIL_ADDRESS = "mail.mautic.internal:1025"
 
 _TAKEN = re.compile(
     r":(\d+)(?:: bind)?(?: failed)?: (?:address already in use|port is already allocated)"
+)
+
+
+_OF_ITS_OWN = (
+    "set platform.registry_port in invoke.yaml to a free port, and the registry's url of the "
+    "environment to the same: localhost:PORT/mautic"
 )
 
 
@@ -63,6 +72,27 @@ class LocalPlatform:
         port = self.settings.platform.registry_port
         return url.partition("/")[0] in {f"localhost:{port}", f"127.0.0.1:{port}"}
 
+    def refuse_foreign(self, host: str) -> None:
+        """Refuse a registry of this machine that the platform of another project has started.
+
+        Args:
+            host: the registry's host and port.
+
+        Raises:
+            RefusedError: it is of another project.
+            EngineError: the engine cannot be reached.
+        """
+        _, _, port = host.rpartition(":")
+        if not (is_loopback(host) and port.isdecimal()):
+            return
+        for item in self.engine.publishing(int(port)):
+            if PLATFORM in item.labels and item.project != self.name:
+                raise RefusedError(
+                    f"{host} is the registry of another project on this machine: the container "
+                    f"{item.name} publishes it",
+                    hint=_OF_ITS_OWN,
+                )
+
     def has_registry(self) -> bool:
         """Return True if the platform's registry was ever started, so it may have images."""
         return "registry" in self.present()
@@ -85,12 +115,16 @@ class LocalPlatform:
     def ensure(self) -> None:
         """Start the proxy and, if its image is available, the mail catcher, unless they run.
 
+        An image of the latter that has come to this machine since is noticed; that it could be
+        pulled is looked for with the proxy's start alone, for each deploy would wait for that.
+
         Raises:
             EngineError: the engine is down, a port is taken, or a service does not start.
         """
         wanted = {"proxy": self.settings.platform.http_port}
-        if self.has_mail():
-            wanted["mail"] = self.settings.platform.mail_port
+        own = self.settings.platform
+        if self.has_mail() or self.engine.has_image(own.mail_image):
+            wanted["mail"] = own.mail_port
         if not self._missing(wanted, {"proxy": self._proxy_image()}):
             return
         with self.exclusive(), self.work("start the local platform") as activity:
@@ -185,7 +219,10 @@ class LocalPlatform:
         try:
             reference = self.base(self.settings.platform.mail_image)
         except (EngineError, RegistryError) as error:
-            activity.say(f"no mail catcher: {error.message}; mails are discarded")
+            activity.say(
+                f"no mail catcher: {error.message}; mails are discarded until the image is here: "
+                f"docker pull {self.settings.platform.mail_image}"
+            )
             return False
         return bool(reference)
 
@@ -220,7 +257,10 @@ class LocalPlatform:
             who = f"the container {holders[0]} publishes it"
         else:
             who = f"a program of this machine listens on it (`ss -ltnp 'sport = :{port}'` tells)"
+        hint = f"set platform.{setting} in invoke.yaml to a free port"
+        if setting == "registry_port":
+            hint = _OF_ITS_OWN
         return EngineError(
             f"port {port} of {own.address} is taken: {who}",
-            hint=f"end that, or set platform.{setting} in invoke.yaml to a free port",
+            hint=f"end that, or {hint}",
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from tasks.app import data
+from tasks.app import beginning, data
 from tasks.app.session import Session
+from tasks.core.environment_data import ALLOWED
 from tasks.core.errors import ClusterError, InputError, RefusedError, SuiteError
 from tests.support.fakes import NAMES
+from tests.support.inprocess import InProcess
 
 SESSION = cast("Session", None)
 
@@ -17,10 +21,10 @@ SESSION = cast("Session", None)
 def fail(monkeypatch: pytest.MonkeyPatch, error: SuiteError) -> None:
     """Let the other branch's environment not be found."""
 
-    def find_place(*_: Any, **__: Any) -> None:
+    def find_existing(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(data, "find_place", find_place)
+    monkeypatch.setattr(data, "find_existing", find_existing)
 
 
 def test_the_data_of_a_branch_without_the_right_to_it_is_refused_in_one_line(
@@ -46,3 +50,70 @@ def test_any_other_failure_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_branch_does_not_get_its_own() -> None:
     with pytest.raises(InputError, match="cannot be copied onto itself"):
         data.find_other(SESSION, NAMES, NAMES.branch)
+
+
+# -- what is refused before anything is woken -----------------------------------------------------
+
+
+@pytest.fixture
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The branches that are woken; only that of lost has no environment."""
+    seen: list[str] = []
+
+    def find_existing(session: Any, env: str, branch: str | None) -> Any:
+        if branch == "lost":
+            raise InputError("lost has no environment in local")
+        names = SimpleNamespace(environment="local", branch=branch, namespace="n")
+        target = SimpleNamespace(data=None, deployer=None)
+        return SimpleNamespace(target=target, owner=None, names=names)
+
+    def be_used(session: Any, target: Any, owner: Any, names: Any, *, dry: bool) -> None:
+        seen.append(names.branch)
+
+    monkeypatch.setattr(data, "find_existing", find_existing)
+    monkeypatch.setattr(data, "be_used", be_used)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["db.copy", "--from", "main"], "main cannot be copied onto itself"),
+        (["db.copy", "--from", "lost"], "lost has no environment in local"),
+        (["db.load", "--file", "/nosuch/file"], "there is no file /nosuch/file"),
+        (["db.dump", "--file", "/nosuch/file"], "/nosuch is no folder"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_done_wakes_nobody(
+    words: list[str], error: str, woken: list[str], inv: InProcess
+) -> None:
+    done = inv(*words, "--branch", "main")
+    assert (done.returncode, woken) == (2, [])
+    assert done.stderr.startswith(f"error: {error}\n")
+
+
+def test_the_source_of_a_copy_is_woken_as_well(
+    woken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    keep: Callable[[Any], None] = asked.append
+    monkeypatch.setattr(data, "require_mautic", keep)
+    monkeypatch.setattr(data, "check_writable", lambda *_: NAMES)
+    place, other = data.find_pair(SESSION, "", NAMES.branch, "main")
+    assert woken == [place.names.branch, "main"]
+    assert asked == [other]
+
+
+def test_data_of_a_branch_that_is_not_there_is_told_with_what_there_is(woken: list[str]) -> None:
+    with pytest.raises(InputError, match="lost has no environment") as caught:
+        beginning.find(SESSION, NAMES, "branch:lost")
+    assert caught.value.hint == ALLOWED
+    assert woken == []
+
+
+def test_empty_data_is_not_taken_for_the_setting(inv: InProcess) -> None:
+    done = inv("deploy", "--branch", "main", "--data", "", "--dry-run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --data '': the branch name is empty\n")
+    assert ALLOWED in done.stderr

@@ -8,8 +8,8 @@ import hashlib
 import pytest
 
 from tasks.core import door
+from tasks.core.durations import hours_of
 from tasks.core.errors import InputError
-from tasks.core.setting_values import hours_of
 from tasks.core.settings import Environment, RegistrySettings
 
 

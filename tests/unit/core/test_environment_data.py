@@ -6,6 +6,7 @@ import pytest
 
 from tasks.core.environment import Record, State
 from tasks.core.environment_data import (
+    ALLOWED,
     Data,
     check_choice,
     choose,
@@ -33,14 +34,16 @@ def test_what_is_no_other_kind_is_a_branch() -> None:
 
 @pytest.mark.parametrize("choice", ["seed:", "seed:A", "seed:a_b", "seed:a\n", "dump:a"])
 def test_other_data_is_refused(choice: str) -> None:
-    with pytest.raises(InputError, match="there is no such data"):
+    with pytest.raises(InputError, match="there is no such data") as caught:
         check_choice(choice)
+    assert caught.value.hint == ALLOWED
 
 
 @pytest.mark.parametrize("choice", ["", "a..b", "branch:"])
 def test_what_git_would_refuse_is_no_branch(choice: str) -> None:
-    with pytest.raises(InputError, match="branch name"):
+    with pytest.raises(InputError, match=f"^--data '{choice}': .* branch name") as caught:
         check_choice(choice)
+    assert caught.value.hint == ALLOWED
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from tasks.core.seeds import (
 
 MADE = datetime(2026, 11, 27, 7, 12, 5, tzinfo=UTC)
 ID = "20261127t071205"
+KEY = "0f" * 32
 PROGRAM = {
     "format": "mautic-seed 1",
     "mautic": "7.0.0",
@@ -40,7 +41,7 @@ UPLOADED = {
 
 
 def seed(id_: str, source: str = "prod") -> Seed:
-    return read_manifest(complete_manifest(json.dumps(PROGRAM), id_, source), id_)
+    return read_manifest(complete_manifest(json.dumps(PROGRAM), id_, source, KEY), id_)
 
 
 def test_a_manifest_says_what_a_seed_is() -> None:
@@ -51,6 +52,19 @@ def test_a_manifest_says_what_a_seed_is() -> None:
     assert found.as_dict()["made_at"] == "2026-11-27T07:12:05+00:00"
 
 
+def test_a_key_that_is_not_the_seeds_is_told_by_its_manifest() -> None:
+    found = seed(ID)
+    assert found.is_of(KEY)
+    assert found.is_of(KEY.upper())
+    assert not found.is_of("ac" * 32)
+    assert KEY not in found.manifest
+    # Neither does another seed of the same key have the same.
+    assert seed("20261127t071206").key_check != found.key_check
+    before = json.loads(found.manifest)
+    del before["key_check"]
+    assert read_manifest(json.dumps(before), ID).is_of("ac" * 32)
+
+
 def test_a_seed_of_before_uploads_says_that_it_has_none() -> None:
     found = seed(ID)
     assert found.title == f"seed {ID} of prod (10,020 rows, masked; no uploads)"
@@ -58,7 +72,7 @@ def test_a_seed_of_before_uploads_says_that_it_has_none() -> None:
 
 
 def test_a_seed_s_uploads_are_a_part_of_their_own() -> None:
-    text = complete_manifest(json.dumps({**PROGRAM, "uploads": UPLOADED}), ID, "prod")
+    text = complete_manifest(json.dumps({**PROGRAM, "uploads": UPLOADED}), ID, "prod", KEY)
     found = read_manifest(text, ID)
     assert found.title == f"seed {ID} of prod (10,020 rows, masked; 3 uploads, 2.0 MB)"
     assert found.parts == {DATA: found.sealed, UPLOADS: Member(2_000_000, "34" * 32)}

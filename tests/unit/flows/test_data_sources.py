@@ -97,7 +97,7 @@ def bare(folder: Path) -> SeedSource:
         **{"bytes": len(whole), "file_sha256": hashlib.sha256(whole).hexdigest()},
         "rules_sha256": "cd" * 32,
     }
-    manifest = complete_manifest(json.dumps(program), ID, "prod")
+    manifest = complete_manifest(json.dumps(program), ID, "prod", KEY)
     return SeedSource(store, read_manifest(manifest, ID), KEY)
 
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tasks.core.environment import Record, State
-from tasks.core.errors import RefusedError, SuiteError
+from tasks.core.environment import Owner, Record, State
+from tasks.core.errors import InputError, RefusedError, SuiteError
+from tasks.core.names import Names
 from tasks.core.points import Migrations, Point
-from tasks.flows.points import plan_rollback
-from tests.support.fakes import PLAN, RELEASE, REQUEST, FakeDeployer, a_record
+from tasks.flows.data import Place
+from tasks.flows.dumping import plan_dump
+from tasks.flows.points import plan_restore, plan_rollback, plan_snapshot, restore, rows, take
+from tests.support.fakes import (
+    ME,
+    NAMES,
+    PLAN,
+    RELEASE,
+    REQUEST,
+    FakeDeployer,
+    a_console,
+    a_record,
+)
 
 EARLIER = replace(RELEASE, tag="old", mautic="m@sha256:0", migration="Version1")
 BACK = replace(REQUEST, tag="", rollback=True)
@@ -153,3 +169,121 @@ def test_what_cannot_be_asked_is_refused_unless_the_data_is_to_stay() -> None:
 def test_what_has_not_ended_well_is_left_for_the_last_that_did(state: State, tag: str) -> None:
     record: Record = a_record(state, EARLIER, RELEASE)
     assert BACK.release(record, lambda _: {}).tag == tag
+
+
+# -- by hand --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Programs:
+    """Stands for the programs of an image, beside a branch's database.
+
+    Attributes:
+        points: the snapshots that there are.
+        recorded: the migrations that the database has seen.
+        run: the programs that changed something.
+    """
+
+    points: list[Point] = field(default_factory=list)
+    recorded: tuple[str, ...] = SAME
+    run: list[str] = field(default_factory=list)
+
+    def pipe(
+        self,
+        owner: Owner,
+        names: Names,
+        words: Sequence[str],
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        match words[-1]:
+            case "snapshots":
+                take("".join(json.dumps(asdict(each)) + "\n" for each in self.points).encode())
+            case "migrations":
+                take(json.dumps(asdict(Migrations("7.0.0", NEWER, self.recorded))).encode())
+            case "content":
+                take(b'{"leads": 3}')
+            case "snapshot":
+                self.run.append("snapshot")
+                self.points = [*self.points[-8:], replace(LATER, name="9")]
+            case verb:
+                self.run.append(verb)
+        return 0
+
+    def admin_password(self, names: Names) -> str:
+        return "the administrator's"
+
+    def begun_with(self, owner: Owner, names: Names) -> str:
+        return "empty"
+
+
+def beside(programs: Programs) -> Place:
+    return Place(REQUEST.owner, NAMES, programs, FakeDeployer())
+
+
+def taken(number: int) -> list[Point]:
+    """Return so many snapshots, the oldest first."""
+    return [replace(POINT, name=str(name)) for name in range(number)]
+
+
+EMPTIED = replace(LATER, name="2", migration="", tables=0, rows=0)
+
+
+def test_of_a_database_without_mautic_no_snapshot_and_no_dump_is_made() -> None:
+    programs = Programs(recorded=())
+    place, (console, _) = beside(programs), a_console()
+    with pytest.raises(RefusedError, match="holds no whole Mautic"):
+        take(place, lambda: plan_snapshot(place, "by hand"), me=ME, console=console)
+    with pytest.raises(RefusedError, match="holds no whole Mautic"):
+        plan_dump(place, Path("x.zip"))
+    assert programs.run == []
+
+
+def test_a_snapshot_of_an_emptied_database_is_restored_by_nobody() -> None:
+    place = beside(Programs([POINT, EMPTIED]))
+    assert plan_restore(place, "").point == POINT
+    assert "no Mautic" in rows([EMPTIED])[0]
+    with pytest.raises(RefusedError, match=r"snapshot 2 of .* holds no whole Mautic"):
+        plan_restore(place, "2")
+    with pytest.raises(InputError, match="no snapshot that was taken of a whole") as caught:
+        plan_restore(beside(Programs([EMPTIED])), "")
+    assert caught.value.hint == "it has: 2; --name takes one of them"
+
+
+def test_which_snapshot_a_new_one_drops_is_said_before_and_after() -> None:
+    programs = Programs([replace(POINT, open=True), *taken(9)[1:]])
+    place, (console, said) = beside(programs), a_console()
+    assert [step.verb for step in plan_snapshot(place, "by hand").steps] == ["take"]
+    programs.points = taken(9)
+    plan = plan_snapshot(place, "by hand")
+    assert [(step.verb, step.subject) for step in plan.steps] == [
+        ("take", f"a snapshot of database {NAMES.database}"),
+        ("drop", POINT.title),
+    ]
+    done = take(place, lambda: plan_snapshot(place, "by hand"), me=ME, console=console)
+    assert done.name == "9"
+    assert f"{POINT.title} was dropped, the oldest: at most 9 are kept" in said.getvalue()
+
+
+def test_a_half_migrated_database_is_taken_with_a_warning() -> None:
+    class Half(Programs):
+        def pipe(self, owner: Owner, names: Names, words: Sequence[str], **more: Any) -> int:
+            status = super().pipe(owner, names, words, **more)
+            self.points = [replace(each, half=True) for each in self.points]
+            return status
+
+    place, (console, said) = beside(Half()), a_console()
+    take(place, lambda: plan_snapshot(place, "by hand"), me=ME, console=console)
+    assert "is half migrated: it cannot be restored" in said.getvalue()
+
+
+def test_what_is_restored_is_never_what_is_dropped_for_it() -> None:
+    programs = Programs(taken(9))
+    place, (console, said) = beside(programs), a_console()
+    plan = restore(place, lambda: plan_restore(place, "0"), me=ME, console=console)
+    assert [each.name for each in plan.dropped] == ["1"]
+    assert plan.steps[-1].verb == "drop"
+    assert "snapshot 1 of" in said.getvalue()
+    assert programs.run[0] == "restore"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.core.environment import Record, Release, State
-from tasks.core.errors import InputError, RefusedError, RegistryError
+from tasks.core.errors import InputError, NoImageError, RefusedError, RegistryError
 from tests.support.fakes import NAMES, RELEASE, REQUEST, a_record
 
 FOUND = {"mautic": "m@sha256:found", "nginx": "n@sha256:found"}
@@ -19,7 +19,7 @@ AGAIN = replace(NEW, tag="again")
 
 def images(tag: str) -> dict[str, str]:
     if tag == "nosuchtag":
-        raise RegistryError("there are no images of nosuchtag")
+        raise NoImageError("there are no images of nosuchtag")
     return FOUND
 
 
@@ -81,5 +81,20 @@ def test_a_protected_environment_goes_back_to_what_is_checked_out_alone() -> Non
 def test_a_rollback_to_a_tag_that_was_forgotten_asks_the_registry() -> None:
     request = replace(REQUEST, tag="forgotten", commit="", rollback=True)
     assert request.release(a_record(State.READY, OLD, NEW), images).mautic == FOUND["mautic"]
-    with pytest.raises(RegistryError, match="nosuchtag"):
-        replace(request, tag="nosuchtag").release(None, images)
+    for record, deployed in ((None, "nothing"), (a_record(State.READY, OLD, NEW), "old, new")):
+        with pytest.raises(InputError, match="no release nosuchtag of feature/x") as caught:
+            replace(request, tag="nosuchtag").release(record, images)
+        assert caught.value.hint == f"deployed so far: {deployed}"
+
+
+def test_a_deploy_of_images_that_are_not_there_fails() -> None:
+    with pytest.raises(NoImageError, match="nosuchtag"):
+        replace(REQUEST, tag="nosuchtag").release(None, images)
+
+
+def test_a_registry_that_does_not_answer_is_no_bad_input() -> None:
+    def broken(_: str) -> dict[str, str]:
+        raise RegistryError("no answer")
+
+    with pytest.raises(RegistryError, match="no answer"):
+        replace(REQUEST, tag="forgotten", rollback=True).release(None, broken)

@@ -55,17 +55,40 @@ def test_what_ends_before_its_end_leaves_no_file(tmp_path: Path, failure: BaseEx
 
 def test_what_is_no_dump_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.zip"
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="there is no file"):
         DumpFile(path).manifest()
-    with pytest.raises(InputError), new_dump(tmp_path / "none" / "own.zip"):
-        pass
     path.write_bytes(b"PK")
-    with pytest.raises(UnreadableError):
+    with pytest.raises(InputError, match="is no dump of this suite") as caught:
         DumpFile(path).manifest()
+    assert "inv db.dump writes one" in str(caught.value.hint)
     with new_dump(path) as writer, writer.member(DATABASE) as take:
         take(b"alone")
-    with pytest.raises(UnreadableError):
+    with pytest.raises(InputError, match="is no dump of this suite"):
         DumpFile(path).manifest()
+
+
+@pytest.mark.parametrize(
+    ("make", "what"), [(Path.mkdir, "a folder"), (os.mkfifo, "a device or a pipe")]
+)
+def test_what_is_no_file_is_refused_and_never_waited_for(
+    tmp_path: Path, make: Callable[[Path], object], what: str
+) -> None:
+    path = tmp_path / "there"
+    make(path)
+    with pytest.raises(InputError, match=f"is no file but {what}"):
+        DumpFile(path).manifest()
+    with pytest.raises(InputError, match="/dev/zero is no file but a device"):
+        DumpFile(Path("/dev/zero")).manifest()
+
+
+def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        DumpFile(path).manifest()
+    with pytest.raises(InputError, match="cannot be written: File name too long"), new_dump(path):
+        pytest.fail("it is written")
+    with pytest.raises(InputError, match="is no folder"), new_dump(tmp_path / "none" / "own.zip"):
+        pytest.fail("it is written")
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])

@@ -14,6 +14,7 @@ from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.record import RECORD, ComposeRecord
 from tasks.core.environment import State
 from tasks.core.errors import CommandError, SuiteError
+from tasks.core.plan import Step
 from tasks.core.sleep import Pinned, Sleep
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.platform import LocalPlatform
@@ -131,6 +132,15 @@ def test_a_deploy_wakes_and_keeps_the_pin(bench: Bench) -> None:
     assert found.rest.pin == PINNED
     bench.target.sleeper.pin(OWNER, NAMES, None)
     assert bench.record.pin is None
+
+
+def test_a_deploy_says_that_it_wakes(bench: Bench) -> None:
+    bench.sleep()
+    steps = bench.target.deployer.plan_deploy(REQUEST).steps
+    woken = Step("wake", f"environment {NAMES.branch}", str(SLEEP))
+    assert steps[0] == woken
+    bench.deploy()
+    assert bench.target.deployer.plan_deploy(REQUEST).steps == ()
 
 
 def test_a_deploy_that_fails_leaves_nothing_asleep(bench: Bench) -> None:

@@ -1,0 +1,61 @@
+"""How often what is stored of an environment's sleep is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks.app.sleep import SleepTask, be_used
+from tasks.core.environment import Owner
+from tasks.core.errors import InputError
+from tasks.core.names import Names
+from tasks.core.sleep import NO_REST, Rest, Sleep
+from tasks.flows.sleep import Sleeping
+from tests.support.fakes import NAMES, REQUEST, FakeDeployer, FakeSleeper, a_console
+
+NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
+ASLEEP = replace(NO_REST, asleep=Sleep(NOW.isoformat(), "ada@host", "by hand"))
+
+
+class Counting(FakeSleeper):
+    """Notes every reading."""
+
+    def rest(self, owner: Owner, names: Names) -> Rest | None:
+        self.note("rest")
+        return super().rest(owner, names)
+
+
+def waking(sleeper: FakeSleeper) -> SleepTask:
+    session: Any = object()
+    return SleepTask(session, Sleeping(REQUEST.owner, NAMES, sleeper), FakeDeployer(), NOW)
+
+
+def test_to_wake_what_sleeps_is_planned_with_one_reading() -> None:
+    sleeper = Counting(found=ASLEEP, up=[], down=["web"])
+    assert waking(sleeper).plan_wake().steps
+    assert sleeper.seen == ["plan wake"]
+
+
+def test_what_was_never_deployed_is_not_awake() -> None:
+    with pytest.raises(InputError, match="has no environment"):
+        waking(Counting(found=None)).plan_wake()
+
+
+def test_what_cannot_be_done_with_it_leaves_it_asleep() -> None:
+    sleeper = FakeSleeper(found=ASLEEP, up=[], down=["web"])
+    target: Any = SimpleNamespace(sleeper=sleeper, deployer=FakeDeployer())
+    own = SimpleNamespace(environment=lambda _: SimpleNamespace(protected=False))
+    session: Any = SimpleNamespace(settings=own, console=a_console()[0])
+
+    def guard() -> None:
+        raise InputError("there is no such release")
+
+    with pytest.raises(InputError, match="no such release"):
+        be_used(session, target, REQUEST.owner, NAMES, guard=guard)
+    assert sleeper.seen == []
+    be_used(session, target, REQUEST.owner, NAMES)
+    assert "start web" in sleeper.seen
