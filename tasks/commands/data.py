@@ -77,18 +77,15 @@ def copy(
 ) -> None:
     """Put another branch's database and uploads in the place of a branch's, and migrate them."""
     from tasks.app import data
+    from tasks.flows.data_copy import BranchSource
 
     as_json = check_format(format)
     dry = dry_run or session.dry
     place = data.writable_place(session, env, branch, dry=dry)
     other = data.find_other(session, place.names, from_, dry=dry)
-    copying = data.DataChange(session, place, "copy", f"of {from_}", True, replace)
-    if dry_run or session.dry:
-        _change(session, copying, None, dry=True, as_json=as_json)
-        return
-    copying.plan()  # refused before anything is read
-    with data.passing_dump(session, other) as source:
-        _change(session, copying, source, dry=False, as_json=as_json)
+    source = BranchSource(other)
+    copying = data.DataChange(session, place, "copy", source.title, True, replace)
+    _change(session, copying, source, dry=dry, as_json=as_json)
 
 
 @task(help={"replace": "also data that is there, which is saved to a file first"})
@@ -102,11 +99,12 @@ def reset(
 ) -> None:
     """Take a branch's data and uploads away, and install Mautic in its database anew."""
     from tasks.app import data
+    from tasks.flows.data import Fresh
 
     as_json = check_format(format)
     place = data.writable_place(session, env, branch, dry=dry_run or session.dry)
     resetting = data.DataChange(session, place, "reset", has_uploads=True, replace=replace)
-    _change(session, resetting, None, dry=dry_run or session.dry, as_json=as_json)
+    _change(session, resetting, Fresh(), dry=dry_run or session.dry, as_json=as_json)
 
 
 @task()
@@ -177,7 +175,7 @@ def restore(
 
 
 def _change(
-    session: Session, change: DataChange, source: Source | None, *, dry: bool, as_json: bool
+    session: Session, change: DataChange, source: Source, *, dry: bool, as_json: bool
 ) -> None:
     """Change a branch's data, or only print the plan."""
     if dry:

@@ -27,7 +27,7 @@ from tasks.core.points import (
     read_points,
     told,
 )
-from tasks.flows.data import Place, revive, run_program
+from tasks.flows.data import Place, look, put_database, run_program
 from tasks.flows.target import Deployer, P, Request, Say
 
 LIST = ("mautic", "database", "snapshots")
@@ -98,7 +98,12 @@ def take(place: Place, why: str, *, me: Holder, console: Console) -> Point:
     options = (f"MAUTIC_SNAPSHOTS={BY_HAND}", f"MAUTIC_SNAPSHOT_REASON={why}")
     with place.deployer.exclusive(names, me, console.warn):
         with console.work(f"take a snapshot of {names.database}") as activity:
-            answer(place, ("env", *options, "mautic", "database", "snapshot"), activity.line)
+            try:
+                answer(place, ("env", *options, "mautic", "database", "snapshot"), activity.line)
+            except KeyboardInterrupt as interrupt:
+                taken = getattr(interrupt, "status", None) == 0
+                console.warn("the snapshot was taken" if taken else "no snapshot was taken")
+                raise
         return find_points(place)[-1]
 
 
@@ -121,7 +126,7 @@ class RestorePlan:
         return (
             Step("keep", "what is there", "as a snapshot"),
             Step("restore", database, self.point.title),
-            Step("migrate", database, "to the release that runs"),
+            Step("migrate", database, "to the release that runs, before that"),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -181,10 +186,10 @@ def restore(
     """
     with place.deployer.exclusive(place.names, me, console.warn):
         plan = find_plan()
-        with console.work(f"restore {place.names.database}") as activity:
-            answer(place, restoring(plan.point, "restore"), activity.line)
+        title = f"restore {place.names.database}"
+        put_database(place, restoring(plan.point, "restore"), title, console)
         try:
-            revive(place, console)
+            look(place, console)
         except SuiteError as error:
             raise SuiteError(
                 f"{plan.point.title} is in place, but {error.message}",
