@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.adapters.kubernetes.exec import HELD
 from tasks.core.environment_data import seed_database
 from tasks.core.names import Names
 from tasks.core.settings import names_of, parse
-from tasks.adapters.kubernetes.exec import HELD
 from tests.support.deploys import until
 from tests.support.realnode.bed import COMPONENT, Bed, Object
 from tests.support.realnode.platform import Job, Platform, job, platform_of
