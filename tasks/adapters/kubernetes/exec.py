@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.kubernetes.transport import Transport
-from tasks.adapters.process import LET_GO_SECONDS, interrupted
+from tasks.adapters.process import LET_GO_SECONDS, LOOK_SECONDS, interrupted
 from tasks.core.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Exec:
         self._ended = threading.Event()
         self._is_held = tuple(argv[: len(HELD)]) == HELD
         self._let_go = threading.Event()
-        self._is_closed = False
+        self._has_closed = False
         self._until: float | None = None
         # Before Python 3.13 two threads must not use one TLS connection at the same moment.
         self._using = threading.Lock()
@@ -205,8 +205,8 @@ class Exec:
         self._let_go.set()
         # The receiving thread reports a lost connection.
         with self._using, contextlib.suppress(WebSocketException, OSError):
-            if not self._is_closed and _can_close(socket):
-                self._is_closed = True
+            if not self._has_closed and _can_close(socket):
+                self._has_closed = True
                 socket.send_binary(bytes([CLOSE, STDIN]))
 
     def _feed(self, socket: WebSocket, source: Iterable[bytes], failures: list[Exception]) -> None:
@@ -236,9 +236,9 @@ class Exec:
     def _send_all(self, socket: WebSocket, source: Iterable[bytes]) -> None:
         for data in source:
             for start in range(0, len(data), CHUNK_BYTES):
-                if self._let_go.is_set():
-                    return
                 with self._using:
+                    if self._let_go.is_set():
+                        return
                     socket.send_binary(bytes([STDIN]) + data[start : start + CHUNK_BYTES])
 
     def _wake(self, why: bytes) -> None:
@@ -323,11 +323,13 @@ def _wait_readable(socket: WebSocket, until: float | None) -> None:
     """
     connection: Any = socket.sock
     pending = getattr(connection, "pending", lambda: 0)
-    seconds = socket.gettimeout()
-    if until is not None:
-        seconds = max(0.0, until - time.monotonic())
-    if not pending() and not select.select([connection], [], [], seconds)[0]:
-        raise TimeoutError
+    silent = socket.gettimeout()
+    ends = [time.monotonic() + silent] if silent else []
+    ends += [until] if until else []
+    # Never blocked for long: a signal that comes just before is handled only afterwards.
+    while not pending() and not select.select([connection], [], [], LOOK_SECONDS)[0]:
+        if ends and time.monotonic() > min(ends):
+            raise TimeoutError
 
 
 class _Lines:
