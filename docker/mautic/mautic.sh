@@ -12,9 +12,10 @@
 #                      the same server, or sow one (from stdin); dump the database (to stdout), load a
 #                      dump (from stdin), reset it, or say what content it has; take a snapshot, list
 #                      snapshots, restore one, undo what came after it, or say which migrations image
-#                      and database have, or how many connections the server has
-#   uploads VERB       dump what was uploaded (to stdout), load it (from stdin), sow what a seed has of it
-#                      (from stdin), or reset it
+#                      and database have, or how many connections the server has. After sow, load, reset
+#                      and restore: migrate, uploads, for what changes along with the tables
+#   uploads VERB       dump what was uploaded (to stdout), stage uploads (from stdin) or empty folders
+#                      beside it, or place what is staged where it is
 #   rehearse VERB      an upgrade: its migrations one by one, plugins, crons, pages; a line of JSON for each
 # Anything else is run as it is.
 set -eu
@@ -115,8 +116,13 @@ case $role in
       snapshot | snapshots | restore | undo | migrations | connections) program=snapshot ;;
       *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, load, reset, content, snapshot, snapshots, restore, undo, migrations or connections" ;;
     esac
-    [ $# -eq 2 ] || refuse "database takes one argument"
-    supervise TERM php "/opt/mautic/$program.php" "$2"
+    case $#:$2 in
+      2:*) ;;
+      *:sow | *:load | *:reset | *:restore) seed_cache ;;
+      *) refuse "database takes one argument" ;;
+    esac
+    shift
+    supervise TERM php "/opt/mautic/$program.php" "$@"
     ;;
   uploads)
     shift

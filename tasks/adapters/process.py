@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import contextlib
 import ctypes
+import io
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -18,7 +20,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from tasks.core.errors import CommandError, DeadlineError, MissingToolError
 from tasks.core.redact import Redactor
@@ -36,6 +38,13 @@ LOOK_SECONDS = 0.5
 TAIL_SECONDS = 0.1
 """How often the output of a detached program is read."""
 
+LET_GO_SECONDS = 40.0
+"""How long a program in a container may take to end once its input was let go.
+
+It ends at its next safe point, or finishes what cannot be left half done. What it runs itself may
+take 15 seconds to end, and tables that are in use are waited for.
+"""
+
 PIPE_BYTES = 1 << 16
 """How much of a program's output is taken at once."""
 
@@ -47,11 +56,19 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         signum: the signal; a plain KeyboardInterrupt is SIGINT.
+        status: the exit status of the program in a container that was let go then; None if it has
+            not ended in time, or none was running.
     """
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, status: int | None = None) -> None:
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
+        self.status = status
+
+
+def interrupted(interrupt: KeyboardInterrupt, status: int | None) -> Interrupted:
+    """Return an interrupt that tells what became of the program that was running."""
+    return Interrupted(getattr(interrupt, "signum", signal.SIGINT), status)
 
 
 class OnStart(Protocol):
@@ -261,6 +278,54 @@ class _Ending:
         self.end()
 
 
+class _Feed:
+    """Writes what a program reads, in a thread, and holds its standard input open until let go.
+
+    Args:
+        process: the program.
+        source: what it reads.
+
+    Attributes:
+        failure: what ``source`` raised. The program has been let go then, and terminated if it
+            has not ended in time.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], source: Iterable[bytes]) -> None:
+        assert process.stdin  # noqa: S101 - for the type
+        self.failure: Exception | None = None
+        self._process = process
+        self._file = process.stdin
+        self._source = source
+        self._let_go = threading.Event()
+        threading.Thread(target=self._run, daemon=True, name="stdin").start()
+
+    def let_go(self) -> None:
+        """End the program's standard input, if it still reads."""
+        self._let_go.set()
+        with contextlib.suppress(BrokenPipeError):
+            self._file.close()
+
+    def _run(self) -> None:
+        try:
+            for data in self._source:
+                left = memoryview(data)
+                while left and not self._let_go.is_set():
+                    left = left[self._file.write(left) :]
+                if self._let_go.is_set():
+                    return
+        except BrokenPipeError:
+            """It may end before it has read everything."""
+        except Exception as error:
+            if self._let_go.is_set():  # it was closed meanwhile
+                return
+            self.failure = error
+            self.let_go()
+            try:
+                self._process.wait(LET_GO_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.terminate()
+
+
 class Runner:
     """Runs programs for the adapters.
 
@@ -421,7 +486,9 @@ class Runner:
     ) -> int:
         """Run a program that reads and writes bytes; return its exit status.
 
-        A signal to this process ends it.
+        Its standard input is held open until it has ended: the end of that tells it, wherever it
+        runs, that this process was interrupted or killed. After a signal to this process it has
+        ``LET_GO_SECONDS`` to end by itself, or until the second signal.
 
         Args:
             argv: the program, looked up on PATH, and its arguments.
@@ -431,57 +498,48 @@ class Runner:
 
         Raises:
             MissingToolError: the program is not on PATH.
+            Interrupted: this process was interrupted; with the program's exit status.
             Exception: raised by ``source`` or ``take``; the program was ended.
         """
         full = [self.find(argv[0]), *argv[1:]]
+
+        def tell(stderr: IO[bytes]) -> None:
+            with stderr:
+                for line in io.BufferedReader(cast("io.RawIOBase", stderr)):
+                    on_line(self.redactor(line.decode(errors="replace").rstrip("\r\n")))
+
         with _gate.closed():
             process = subprocess.Popen(
                 full,
+                bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=_environment({}),
                 start_new_session=True,  # Ctrl-C on the terminal is for this process
             )
-        failures: list[BaseException] = []
-
-        def feed() -> None:
-            assert process.stdin  # noqa: S101 - for the type
-            try:
-                # It may end before it has read everything.
-                with contextlib.suppress(BrokenPipeError), process.stdin:
-                    for data in source:
-                        process.stdin.write(data)
-            except Exception as error:
-                failures.append(error)
-                process.terminate()
-
-        def tell() -> None:
-            assert process.stderr  # noqa: S101 - for the type
-            for line in process.stderr:
-                on_line(self.redactor(line.decode(errors="replace").rstrip("\r\n")))
-
-        threads = [threading.Thread(target=each, daemon=True) for each in (feed, tell)]
+            feed = _Feed(process, source)
+            teller = threading.Thread(target=tell, args=(process.stderr,), daemon=True)
+            teller.start()
         try:
             _gate.give_back()
-            for thread in threads:
-                thread.start()
-            assert process.stdout  # noqa: S101 - for the type
-            while data := os.read(process.stdout.fileno(), PIPE_BYTES):
+            for data in _output(process):
                 take(data)
             status = process.wait()
+        except KeyboardInterrupt as interrupt:
+            feed.let_go()
+            ended = _end(process, LET_GO_SECONDS)
+            teller.join(LOOK_SECONDS)
+            raise interrupted(interrupt, ended) from None
         except BaseException:
             process.terminate()
-            try:
-                process.wait(GRACE_SECONDS)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                process.kill()
-                process.wait()
+            _end(process, GRACE_SECONDS)
             raise
-        for thread in threads:
-            thread.join()
-        if failures:
-            raise failures[0]
+        finally:
+            feed.let_go()
+        teller.join()
+        if feed.failure:
+            raise feed.failure
         return status
 
     def find(self, program: str) -> str:
@@ -515,6 +573,39 @@ class Runner:
             output=self.redactor(done.stderr.strip() or done.stdout),
             hint=hint,
         )
+
+
+def _output(process: subprocess.Popen[bytes], seconds: float | None = None) -> Iterator[bytes]:
+    """Yield what a program writes to its standard output, until its end.
+
+    Args:
+        seconds: for how long; None for as long as it runs.
+    """
+    assert process.stdout  # noqa: S101 - for the type
+    until = None if seconds is None else time.monotonic() + seconds
+    while until is None or time.monotonic() < until:
+        # As in _wait: never blocked for long.
+        if select.select([process.stdout], [], [], LOOK_SECONDS)[0]:
+            data = os.read(process.stdout.fileno(), PIPE_BYTES)
+            if not data:
+                return
+            yield data
+
+
+def _end(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Wait until a program has ended by itself; return its exit status, or None if it was killed.
+
+    Args:
+        seconds: how long it may take; it has less if this process is interrupted meanwhile.
+    """
+    until = time.monotonic() + seconds
+    with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+        for _ in _output(process, seconds):
+            """Nobody wants it any more, but it must not block."""
+        return process.wait(max(0.0, until - time.monotonic()))
+    process.kill()
+    process.wait()
+    return None
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:

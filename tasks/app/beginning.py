@@ -11,6 +11,7 @@ from tasks.core.environment_data import ALLOWED, SEED, Data, copied, seed_id
 from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.flows.data import Place, content, content_title, fill, plant
+from tasks.flows.data_copy import BranchSource
 from tasks.flows.target import DeployPlan
 
 
@@ -70,8 +71,7 @@ class Bringer:
             fill(place, find_seed(self.session, name), console)
             return
         other = data.find_other(self.session, names, name)
-        with data.passing_dump(self.session, other) as source:
-            fill(place, source, console)
+        fill(place, BranchSource(other), console)
 
     def _place(self, plan: DeployPlan) -> Place:
         """Return the environment of a plan."""

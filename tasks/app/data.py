@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
+import shutil
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.adapters.files.dump_file import DumpFile, check_new_dump
+from tasks.adapters.files.dump_file import check_new_dump
 from tasks.adapters.files.lock import state_folder
 from tasks.adapters.identity import this_run
 from tasks.app.environments import ExistingEnvironment, find_existing
@@ -24,7 +23,6 @@ from tasks.core.points import Point
 from tasks.core.server_snapshots import ServerSnapshot
 from tasks.flows.data import (
     ChangePlan,
-    DumpSource,
     Place,
     Source,
     change,
@@ -46,6 +44,8 @@ from tasks.flows.points import (
 
 SNAPSHOTS = "snapshots"
 """The folder of dumps that are made before data is replaced, in that of the suite's state."""
+LEFTOVER_SECONDS = 86_400
+"""The age from which a copy's file is nobody's any more: earlier versions wrote one."""
 
 
 def find_place(session: Session, env: str, branch: str | None, *, dry: bool = False) -> Place:
@@ -207,8 +207,9 @@ class DataChange:
             replace=self.replace,
         )
 
-    def run(self, source: Source | None) -> ChangePlan:
+    def run(self, source: Source) -> ChangePlan:
         """Do it, and return what was done."""
+        remove_leftovers()
         me = this_run(self.verb)
         return change(self.place, self.plan, source, me=me, console=self.session.console)
 
@@ -292,14 +293,11 @@ class SnapshotTask:
         return take(self.place, self.plan, me=this_run("snapshot"), console=console)
 
 
-@contextlib.contextmanager
-def passing_dump(session: Session, place: Place) -> Iterator[DumpSource]:
-    """Dump a branch into a file that is removed again."""
-    folder = _snapshots()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".copy-") as name:
-        path = Path(name) / "dump.zip"
-        yield DumpSource(DumpFile(path), dump(place, path, session.console))
+def remove_leftovers() -> None:
+    """Remove dumps that an earlier version of the suite has left where a copy was killed."""
+    for folder in _snapshots().glob(".copy-*"):
+        if time.time() - folder.stat().st_mtime > LEFTOVER_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _snapshots() -> Path:

@@ -88,17 +88,14 @@ def copy(
 ) -> None:
     """Replace a branch's data by another branch's, and migrate it to the release that runs."""
     from tasks.app import data
+    from tasks.flows.data_copy import BranchSource
 
     as_json = check_format(format)
     dry = dry_run or session.dry
     place, other = data.find_pair(session, env, branch, from_, dry=dry)
-    copying = data.DataChange(session, place, "copy", f"of {from_}", True, replace)
-    if dry:
-        _change(session, copying, None, dry=True, as_json=as_json)
-        return
-    copying.plan()  # refused before anything is read
-    with data.passing_dump(session, other) as source:
-        _change(session, copying, source, dry=False, as_json=as_json)
+    source = BranchSource(other)
+    copying = data.DataChange(session, place, "copy", source.title, True, replace)
+    _change(session, copying, source, dry=dry, as_json=as_json)
 
 
 @task(help={"replace": REPLACE})
@@ -112,11 +109,12 @@ def reset(
 ) -> None:
     """Remove a branch's database and uploads, and install Mautic anew."""
     from tasks.app import data
+    from tasks.flows.data import Fresh
 
     as_json = check_format(format)
     place = data.writable_place(session, env, branch, dry=dry_run or session.dry)
     resetting = data.DataChange(session, place, "reset", has_uploads=True, replace=replace)
-    _change(session, resetting, None, dry=dry_run or session.dry, as_json=as_json)
+    _change(session, resetting, Fresh(), dry=dry_run or session.dry, as_json=as_json)
 
 
 @task()
@@ -198,7 +196,7 @@ def restore(
 
 
 def _change(
-    session: Session, change: DataChange, source: Source | None, *, dry: bool, as_json: bool
+    session: Session, change: DataChange, source: Source, *, dry: bool, as_json: bool
 ) -> None:
     """Change a branch's data, or only print the plan."""
     if dry:

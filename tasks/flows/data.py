@@ -2,16 +2,18 @@
 
 Bytes pass through this run in parts, never as a whole. What they were is said at the end by the
 program that sent them, so that a connection that broke off is no end. What a load has not put in
-place yet changes nothing: docker/mautic/php/load.php and uploads.php.
+place yet changes nothing: docker/mautic/php/load.php and uploads.php. A program ends by itself when
+this run is interrupted or killed (``HOLDING``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,17 +38,18 @@ LOAD_DATABASE = ("mautic", "database", "load")
 RESET_DATABASE = ("mautic", "database", "reset")
 CONTENT = ("mautic", "database", "content")
 DUMP_UPLOADS = ("mautic", "uploads", "dump")
-LOAD_UPLOADS = ("mautic", "uploads", "load")
-RESET_UPLOADS = ("mautic", "uploads", "reset")
+STAGE_UPLOADS = ("mautic", "uploads", "stage")
+EMPTY_UPLOADS = ("mautic", "uploads", "empty")
+PLACE_UPLOADS = ("mautic", "uploads", "place")
 MASK = ("mautic", "database", "seed")
 SOW = ("mautic", "database", "sow")
-SOW_UPLOADS = ("mautic", "uploads", "sow")
 ADMIN_EMAIL = "admin@example.com"
-MIGRATE = (
+ADMINISTERED = (
     *("env", f"MAUTIC_ADMIN_USERNAME={ADMIN}", f"MAUTIC_ADMIN_EMAIL={ADMIN_EMAIL}"),
     # By stdin: in argv everybody could read it.
-    *("sh", "-c", "read -r MAUTIC_ADMIN_PASSWORD; export MAUTIC_ADMIN_PASSWORD; mautic migrate"),
+    *("sh", "-c", 'read -r MAUTIC_ADMIN_PASSWORD; export MAUTIC_ADMIN_PASSWORD; exec "$@"', "sh"),
 )
+"""Runs a program that may install Mautic; the first line of its input is the password."""
 PROGRESS_SECONDS = 5.0
 WHOLE = re.compile(r"(?:dump|uploads): whole (\{.*\})")
 """What the programs of the image say once they have written everything."""
@@ -82,8 +85,39 @@ class Source(Protocol):
             SuiteError: it is damaged, or not there any more.
         """
 
+    def stage(self, place: Place, console: Console) -> None:
+        """Bring its uploads, if it has some, beside those of the branch; nothing has changed then.
+
+        Raises:
+            SuiteError: it failed; nothing is left of them.
+        """
+
     def put(self, place: Place, console: Console) -> None:
-        """Put it in the place of what the branch has; errors as for ``change``."""
+        """Put it in the place of what the branch has, staged uploads with it, in one step.
+
+        Raises:
+            SuiteError: it failed; nothing has changed.
+        """
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A fresh installation."""
+
+    title: str = ""
+    has_uploads: bool = True
+
+    def check(self, console: Console) -> None:
+        """There is nothing to look at."""
+
+    def stage(self, place: Place, console: Console) -> None:
+        """Make empty folders."""
+        run_image(place, EMPTY_UPLOADS, ignore)
+
+    def put(self, place: Place, console: Console) -> None:
+        """Install Mautic."""
+        title = f"install Mautic in {place.names.database} anew"
+        put_database(place, RESET_DATABASE, title, console, has_uploads=True)
 
 
 @dataclass(frozen=True)
@@ -104,16 +138,17 @@ class DumpSource:
         with console.work(f"check {self.file.path}"):
             self.file.check(self.manifest)
 
+    def stage(self, place: Place, console: Console) -> None:
+        """Send the uploads."""
+        stage_uploads(
+            place, console, lambda: self.file.read(UPLOADS), self.manifest.members[UPLOADS].sha256
+        )
+
     def put(self, place: Place, console: Console) -> None:
-        """Load the database, then the uploads."""
-        with console.work(f"load {place.names.database}") as activity:
-            source = _Progress(activity).counted(self.file.read(DATABASE))
-            run_image(place, LOAD_DATABASE, _ignore, activity, source)
-        with console.work(f"load the uploads of {place.names.branch}") as activity:
-            files = self.manifest.members[UPLOADS]
-            source = _Progress(activity).counted(self.file.read(UPLOADS))
-            words = (*LOAD_UPLOADS, str(files.bytes), files.sha256)
-            run_image(place, words, _ignore, activity, source)
+        """Load the database."""
+        title = f"load {place.names.database}"
+        source = self.file.read(DATABASE)
+        put_database(place, LOAD_DATABASE, title, console, source, has_uploads=True)
 
 
 @dataclass(frozen=True)
@@ -145,30 +180,43 @@ class SeedSource:
                 if measure(self.store.read(self.seed.id, name)) != expected:
                     raise UnreadableError(f"seed {self.seed.id} is not what its manifest says")
 
-    def put(self, place: Place, console: Console) -> None:
-        """Decrypt it beside the branch's database, and clone it from there; then its uploads."""
-        admin = {"username": ADMIN, "email": ADMIN_EMAIL}
-        admin["password"] = place.data.admin_password(place.names)
-        with console.work(f"sow {place.names.database}") as activity:
-            sent = self.sent(DATA, self.seed.sealed.bytes, activity, admin=admin)
-            run_image(place, SOW, _ignore, activity, sent)
-        self.put_uploads(place, console)
-
-    def put_uploads(self, place: Place, console: Console) -> None:
-        """Put its uploads, if it has some, in the place of the branch's; errors as for ``put``."""
+    def stage(self, place: Place, console: Console) -> None:
+        """Send its uploads, if it has some; they are decrypted there."""
         uploads = self.seed.uploads
         if uploads is None:
             return
         with console.work(f"load the uploads of {place.names.branch}") as activity:
             size, digest = uploads.sealed.bytes, uploads.tar_sha256
-            sent = self.sent(SEALED_UPLOADS, size, activity, sha256=digest)
-            run_image(place, SOW_UPLOADS, _ignore, activity, sent)
+            sent = self.sent(SEALED_UPLOADS, size, sha256=digest)
+            run_image(place, STAGE_UPLOADS, ignore, activity, counted(sent, activity))
 
-    def sent(self, name: str, size: int, activity: Activity, **more: Any) -> Iterable[bytes]:
+    def put(self, place: Place, console: Console, *, migrated: bool = True) -> None:
+        """Decrypt it beside the branch's database, and clone it from there.
+
+        Args:
+            migrated: whether it is migrated to the release that runs.
+        """
+        admin = {"username": ADMIN, "email": ADMIN_EMAIL}
+        admin["password"] = place.data.admin_password(place.names)
+        title = f"sow {place.names.database}"
+        sent = self.sent(DATA, self.seed.sealed.bytes, admin=admin)
+        along = {"has_uploads": self.has_uploads, "migrated": migrated}
+        put_database(place, SOW, title, console, sent, **along)
+
+    def put_uploads(self, place: Place, console: Console) -> None:
+        """Put its uploads alone, if it has some, in the place of the branch's.
+
+        Raises:
+            SuiteError: it failed; the same again finishes.
+        """
+        if self.has_uploads:
+            self.stage(place, console)
+            run_image(place, PLACE_UPLOADS, ignore)
+
+    def sent(self, name: str, size: int, **more: Any) -> Iterable[bytes]:
         """Return what a program reads: a line that says how to read it, then a part of the seed."""
         line = json.dumps({"key": self.key, "bytes": size, **more}).encode() + b"\n"
-        stored = _Progress(activity).counted(self.store.read(self.seed.id, name))
-        return itertools.chain([line], stored)
+        return itertools.chain([line], self.store.read(self.seed.id, name))
 
 
 @dataclass(frozen=True)
@@ -205,11 +253,11 @@ class ChangePlan:
             steps.append(Step("save", f"what is there to {self.snapshot}", there))
         if self.source:
             steps.append(Step("replace", database, self.source))
-        if not self.source:
-            steps.append(Step("empty", database))
+            steps.append(Step("migrate", database, "to the release that runs, before that"))
+        else:
+            steps.append(Step("install", f"Mautic in {database}"))
         if self.has_uploads:
             steps.append(Step("replace" if self.source else "empty", "uploads"))
-        steps.append(Step("migrate", database, "to the release that runs"))
         return tuple(steps)
 
     def as_dict(self) -> dict[str, Any]:
@@ -235,13 +283,13 @@ def dump(place: Place, path: Path, console: Console) -> Manifest:
     with new_dump(path) as writer:
         with console.work(f"dump {place.names.database}") as activity:
             with writer.member(DATABASE) as take:
-                told = _send_out(place, DUMP_DATABASE, take, activity)
-            _compare(told, writer.members[DATABASE], DATABASE)
+                told = send_out(place, DUMP_DATABASE, take, activity)
+            compare(told, writer.members[DATABASE], DATABASE)
             activity.outcome = megabytes(writer.members[DATABASE].bytes)
         with console.work(f"dump the uploads of {place.names.branch}") as activity:
             with writer.member(UPLOADS) as take:
-                files = _send_out(place, DUMP_UPLOADS, take, activity)
-            _compare(files, writer.members[UPLOADS], UPLOADS)
+                files = send_out(place, DUMP_UPLOADS, take, activity)
+            compare(files, writer.members[UPLOADS], UPLOADS)
             activity.outcome = megabytes(writer.members[UPLOADS].bytes)
         manifest = Manifest(
             branch=place.names.branch,
@@ -256,11 +304,22 @@ def dump(place: Place, path: Path, console: Console) -> Manifest:
     return manifest
 
 
-def _send_out(
-    place: Place, words: Sequence[str], take: Callable[[bytes], None], activity: Activity
+def send_out(
+    place: Place, words: Sequence[str], take: Callable[[bytes], None], activity: Activity | None
 ) -> dict[str, Any]:
-    """Run a program that writes bytes; return what it said of them at its end."""
-    said = run_image(place, words, _Progress(activity).counting(take), activity)
+    """Run a program that writes bytes; return what it said of them at its end.
+
+    Args:
+        place: where.
+        words: the command.
+        take: called with what it writes.
+        activity: shows how much that was so far, and what it says; None shows nothing.
+
+    Raises:
+        SuiteError: it failed, or did not say that it has written everything.
+    """
+    counting = _Progress(activity).counting(take) if activity else take
+    said = run_image(place, words, counting, activity)
     found = [match[1] for match in map(WHOLE.fullmatch, said) if match]
     if not found:
         raise SuiteError(f"{' '.join(words)} did not say that it has written everything")
@@ -268,7 +327,7 @@ def _send_out(
     return told
 
 
-def _compare(told: dict[str, Any], came: Member, name: str) -> None:
+def compare(told: dict[str, Any], came: Member, name: str) -> None:
     """Check that what was sent has come.
 
     Raises:
@@ -350,41 +409,37 @@ def plan_change(
 def change(
     place: Place,
     find_plan: Callable[[], ChangePlan],
-    source: Source | None,
+    source: Source,
     *,
     me: Holder,
     console: Console,
 ) -> ChangePlan:
-    """Replace a branch's data, or take it away; then migrate and look at it.
+    """Replace a branch's data, migrated, in one step; then look at the site.
 
     Args:
         place: the branch's environment.
         find_plan: returns the plan, once the environment's lock is held.
-        source: what comes in its place; None takes everything away.
+        source: what comes in its place.
         me: this run, as the holder of the lock.
         console: shows progress.
 
     Raises:
         SuiteError: it failed; the message says what became of the data.
+        KeyboardInterrupt: it was interrupted; what became of the data was said.
     """
     names = place.names
-    if source:
-        source.check(console)
+    source.check(console)
     with place.deployer.exclusive(names, me, console.warn):
         plan = find_plan()
-        if plan.snapshot:
-            plan.snapshot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            dump(place, plan.snapshot, console)
-            console.say(f"what was there: {plan.snapshot}")
-        if source:
-            source.put(place, console)
-        else:
-            with console.work(f"empty {names.database}") as activity:
-                run_image(place, RESET_DATABASE, _ignore, activity)
-            with console.work(f"remove the uploads of {names.branch}") as activity:
-                run_image(place, RESET_UPLOADS, _ignore, activity)
+        with _saying(console, f"{names.branch} has the data that it had"):
+            if plan.snapshot:
+                plan.snapshot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                dump(place, plan.snapshot, console)
+                console.say(f"what was there: {plan.snapshot}")
+            source.stage(place, console)
+        source.put(place, console)
         try:
-            revive(place, console)
+            look(place, console)
         except SuiteError as error:
             back = f"inv db.load {plan.snapshot} --replace --branch {names.branch}"
             raise SuiteError(
@@ -396,14 +451,103 @@ def change(
 
 
 def fill(place: Place, source: Source, console: Console) -> None:
-    """Put data in the place of a fresh installation, and migrate it; the lock is held.
+    """Put data in the place of a fresh installation; the lock is held.
 
     Raises:
-        SuiteError: it failed.
+        SuiteError: it failed; nothing has changed.
     """
     source.check(console)
+    source.stage(place, console)
     source.put(place, console)
-    _migrate(place, console)
+
+
+def stage_uploads(
+    place: Place, console: Console, read: Callable[[], Iterable[bytes]], sha256: str
+) -> None:
+    """Send a tar of uploads beside those of a branch.
+
+    Raises:
+        SuiteError: it failed; nothing has changed.
+    """
+    with console.work(f"load the uploads of {place.names.branch}") as activity:
+        sent = counted(in_parts(read(), lambda: sha256), activity)
+        run_image(place, STAGE_UPLOADS, ignore, activity, sent)
+
+
+def in_parts(tar: Iterable[bytes], sha256: Callable[[], str]) -> Iterable[bytes]:
+    """Yield what the program that stages uploads reads: it is not told their size before.
+
+    Args:
+        tar: the uploads.
+        sha256: called behind the last of them.
+    """
+    yield b"{}\n"
+    for part in filter(None, tar):
+        yield b"%d\n%b" % (len(part), part)
+    yield f"0\n{sha256()}\n".encode()
+
+
+def put_database(
+    place: Place,
+    words: Sequence[str],
+    title: str,
+    console: Console,
+    source: Iterable[bytes] = (),
+    *,
+    has_uploads: bool = False,
+    migrated: bool = True,
+) -> None:
+    """Run the program that puts other data in the place of a branch's.
+
+    It fills a database beside the branch's own and migrates that, or installs Mautic in it. Then
+    all changes in one step, which no interrupt of this run leaves half done.
+
+    Args:
+        place: the branch's environment.
+        words: the program.
+        title: of the work.
+        console: shows progress, and says which data there is if this run is interrupted.
+        source: what the program reads.
+        has_uploads: whether staged uploads come along.
+        migrated: whether it is migrated to the release that runs.
+
+    Raises:
+        SuiteError: it failed; nothing has changed.
+    """
+    along = [*(["migrate"] if migrated else []), *(["uploads"] if has_uploads else [])]
+    password = f"{place.data.admin_password(place.names)}\n".encode()
+    with console.work(title) as activity:
+        sent = itertools.chain([password], counted(source, activity))
+        try:
+            run_image(place, (*ADMINISTERED, *words, *along), ignore, activity, sent)
+        except KeyboardInterrupt as interrupt:
+            console.warn(_outcome(place.names, getattr(interrupt, "status", None)))
+            raise
+
+
+def _outcome(names: Names, status: int | None) -> str:
+    """Return which data a branch has after an interrupt.
+
+    Args:
+        names: the branch's names.
+        status: the exit status of the program that was let go; None if it had not ended.
+    """
+    if status is None:
+        return (
+            f"the program that changes the data of {names.branch} has not ended yet: it does so by "
+            "itself, before it changes anything or when all is changed"
+        )
+    return f"{names.branch} has {'the data that it had' if status else 'the new data'}"
+
+
+@contextlib.contextmanager
+def _saying(console: Console, sentence: str) -> Iterator[None]:
+    """Say something if this run is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.warn(sentence)
+        raise
 
 
 def plant(server: SeedServer, source: SeedSource, console: Console) -> None:
@@ -421,24 +565,19 @@ def plant(server: SeedServer, source: SeedSource, console: Console) -> None:
         activity.line(said[-1])
 
     with console.work(f"load seed {seed.id} into the database server") as activity:
-        sent = source.sent(DATA, seed.sealed.bytes, activity, id=seed.id)
-        status = server.plant(sent, tell)
+        sent = source.sent(DATA, seed.sealed.bytes, id=seed.id)
+        status = server.plant(counted(sent, activity), tell)
         if status:
             raise SuiteError(said[-1] or f"what loads seeds ended with exit status {status}")
 
 
-def _migrate(place: Place, console: Console) -> None:
-    """Migrate the database to the release that runs."""
-    password = place.data.admin_password(place.names)
-    with console.work(f"migrate {place.names.database}") as activity:
-        run_image(place, MIGRATE, _ignore, activity, [f"{password}\n".encode()])
-
-
-def revive(place: Place, console: Console) -> None:
-    """Migrate the database to the release that runs, and look at the site."""
+def look(place: Place, console: Console) -> None:
+    """Look at the site, whose data has changed."""
     names, deployer = place.names, place.deployer
-    _migrate(place, console)
-    with console.work("smoke test") as activity:
+    with (
+        _saying(console, f"{names.branch} has the new data"),
+        console.work("smoke test") as activity,
+    ):
         smoke_test(
             lambda path: deployer.get(names, path),
             activity.say,
@@ -514,6 +653,14 @@ def run_program(
     return said
 
 
+def counted(source: Iterable[bytes], activity: Activity) -> Iterable[bytes]:
+    """Yield what a source yields, and say now and then how much that was."""
+    progress = _Progress(activity)
+    for data in source:
+        yield data
+        progress.add(data)
+
+
 class _Progress:
     """Says now and then how many bytes have passed."""
 
@@ -527,22 +674,17 @@ class _Progress:
 
         def counted(data: bytes) -> None:
             take(data)
-            self._count(data)
+            self.add(data)
 
         return counted
 
-    def counted(self, source: Iterable[bytes]) -> Iterable[bytes]:
-        """Yield what a source yields, counted."""
-        for data in source:
-            yield data
-            self._count(data)
-
-    def _count(self, data: bytes) -> None:
+    def add(self, data: bytes) -> None:
+        """Count what has passed."""
         self._bytes += len(data)
         if time.monotonic() - self._said_at >= PROGRESS_SECONDS:
             self._said_at = time.monotonic()
             self._activity.line(megabytes(self._bytes))
 
 
-def _ignore(_: bytes) -> None:
+def ignore(_: bytes) -> None:
     """Take what nobody needs."""

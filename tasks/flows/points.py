@@ -28,7 +28,7 @@ from tasks.core.points import (
     surplus,
     told,
 )
-from tasks.flows.data import Place, revive, run_program
+from tasks.flows.data import Place, look, put_database, run_program
 from tasks.flows.target import Deployer, P, Request, Say
 
 LIST = ("mautic", "database", "snapshots")
@@ -171,7 +171,12 @@ def take(
         plan = find_plan()
         options = (f"MAUTIC_SNAPSHOTS={BY_HAND}", f"MAUTIC_SNAPSHOT_REASON={plan.why}")
         with console.work(f"take a snapshot of {names.database}") as activity:
-            answer(place, ("env", *options, "mautic", "database", "snapshot"), activity.line)
+            try:
+                answer(place, ("env", *options, "mautic", "database", "snapshot"), activity.line)
+            except KeyboardInterrupt as interrupt:
+                was_taken = getattr(interrupt, "status", None) == 0
+                console.warn("the snapshot was taken" if was_taken else "no snapshot was taken")
+                raise
         _say_dropped(plan.dropped, console)
         taken = find_points(place)[-1]
     if taken.half:
@@ -213,7 +218,7 @@ class RestorePlan:
         return (
             Step("keep", "what is there", "as a snapshot"),
             Step("restore", database, self.point.title),
-            Step("migrate", database, "to the release that runs"),
+            Step("migrate", database, "to the release that runs, before that"),
             *_drops(self.dropped),
         )
 
@@ -287,11 +292,11 @@ def restore(
     """
     with place.deployer.exclusive(place.names, me, console.warn):
         plan = find_plan()
-        with console.work(f"restore {place.names.database}") as activity:
-            answer(place, restoring(plan.point, "restore"), activity.line)
+        title = f"restore {place.names.database}"
+        put_database(place, restoring(plan.point, "restore"), title, console)
         _say_dropped(plan.dropped, console)
         try:
-            revive(place, console)
+            look(place, console)
         except SuiteError as error:
             raise SuiteError(
                 f"{plan.point.title} is in place, but {error.message}",

@@ -144,7 +144,7 @@ def rehearse(
             with console.work("hold workers and crons") as activity:
                 place.deployer.hold(place.owner, names, activity.say)
             with _timed(seconds, "data"):
-                source.put(place, console)
+                source.put(place, console, migrated=False)
             with _timed(seconds, "migrations"):
                 migrated = _migrate(place, console)
             with _timed(seconds, "checks"):

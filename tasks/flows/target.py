@@ -834,6 +834,13 @@ class Inspector(Protocol):
 # -- data -----------------------------------------------------------------------------------------
 
 
+HOLDING = ("env", "MAUTIC_STDIN_HELD=1")
+"""Tells a program of the image that its standard input is held open until it has ended.
+
+So it ends itself, before it changes anything, where this run is interrupted or killed.
+"""
+
+
 class DataPort(Protocol):
     """Runs the image's programs on a branch's data, inside its environment."""
 
@@ -853,12 +860,13 @@ class DataPort(Protocol):
             owner: the owner that the environment must have.
             names: the branch's names.
             words: the command.
-            source: its standard input.
+            source: its standard input, which is then held open (``HOLDING``).
             take: called with what it writes to its standard output, part by part.
             on_line: called with every line of its standard error.
 
         Raises:
             SuiteError: no PHP container runs, or the connection broke off.
+            Interrupted: this run was interrupted; the command was let go, and waited for.
         """
 
     def admin_password(self, names: Names) -> str:

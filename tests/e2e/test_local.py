@@ -408,7 +408,7 @@ def test_data_goes_into_a_file_and_comes_back_as_it_was(
     )
     plan = world.ok(*load, "--replace", "--dry-run").stdout
     assert [line.split()[0] for line in plan.splitlines()[1:]] == [
-        *("save", "replace", "replace", "migrate")
+        *("save", "replace", "migrate", "replace")
     ]
     assert "3" in ask(world, copied, "SELECT * FROM leads")
 
@@ -467,19 +467,52 @@ def test_interrupted_or_killed_the_data_is_the_old_or_the_new(
         ("what was there", signal.SIGKILL),
         ("what was there", signal.SIGINT),
         ("load the uploads", signal.SIGKILL),
-        ("migrate", signal.SIGKILL),
+        ("load m", signal.SIGTERM),
+        ("migrate: ", signal.SIGKILL),
+        ("migrate: ", signal.SIGINT),
     ):
         run = world.start(*load)
         until_says(run, text)
         os.kill(run.pid, signum)
-        run.communicate()
+        _, said = run.communicate()
         assert run.returncode != 0
-        assert ask(world, copied, "SELECT COUNT(*) FROM leads") in (["2"], ["300000"])
+        until_quiet(world, copied)
+        # Nothing goes on behind it, and what it says is so.
+        rows = ask(world, copied, "SELECT COUNT(*) FROM leads")
+        assert rows in (["2"], ["300000"])
+        if signum != signal.SIGKILL:
+            assert ("has the new data" in said) == (rows == ["300000"]), said
+            assert ("has the data that it had" in said) == (rows == ["2"]), said
+        ask(world, copied, "DELETE FROM leads WHERE id > 2")
     world.ok(*load)
     assert ask(world, copied, "SELECT COUNT(*) FROM leads") == ["300000"]
     databases = ask(world, copied, "SHOW DATABASES")
     assert not [name for name in databases if "__" in name]
     ask(world, copied, "DELETE FROM leads WHERE id > 2")
+
+
+def test_a_reset_that_is_cut_off_leaves_what_was_there(world: World, copied: str) -> None:
+    for text, signum in (
+        ("install Mautic", signal.SIGKILL),
+        ("mautic:install", signal.SIGINT),
+        ("mautic:install", signal.SIGKILL),
+    ):
+        run = world.start("db.reset", "--branch", copied, "--replace")
+        until_says(run, text)
+        os.kill(run.pid, signum)
+        run.communicate()
+        until_quiet(world, copied)
+        assert ask(world, copied, "SELECT * FROM leads") == ["1", "2"]
+        assert pictures(world, copied) == "own"
+        assert world.get(copied, "/s/login").status_code == 200
+
+
+def until_quiet(world: World, branch: str, seconds: float = 30) -> None:
+    """Wait until none of the image's programs runs in a branch's PHP container."""
+    look = "grep -aoE '/opt/mautic/[a-z]+[.]php' /proc/[0-9]*/cmdline || true"
+    end = time.monotonic() + seconds
+    while found := world.ok("shell", "--branch", branch, "--command", f'sh -c "{look}"').stdout:
+        assert time.monotonic() < end, found
 
 
 def test_a_branch_gets_anothers_data_and_is_emptied(world: World, site: Site, copied: str) -> None:
@@ -521,7 +554,7 @@ def test_a_new_branch_begins_with_anothers_data_even_after_it_was_cut_off(
     other = "begins"
     to_it = ("deploy", "--branch", other, "--tag", world.tag())
     cut_off = world.start(*to_it, "--data", copied)
-    until_says(cut_off, "dump the uploads")
+    until_says(cut_off, "copy the uploads")
     os.kill(cut_off.pid, signal.SIGKILL)
     cut_off.communicate()
     assert ask(world, other, "SHOW TABLES LIKE 'leads'") == []

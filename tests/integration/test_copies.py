@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT_PASSWORD = "of the root"
 PASSWORD = "of the branch"
-FAILED, IN_VAIN, REFUSED, UNSUPPORTED = 1, 75, 77, 65
+FAILED, IN_VAIN, REFUSED, UNSUPPORTED, WRONG, STOPPED = 1, 75, 77, 65, 78, 143
 BIG_ROWS = 15_000
 KILLS = 5
 
@@ -44,8 +44,13 @@ class Branch:
     client: str
     port: int
 
-    def argv(self, verb: str) -> list[str]:
+    def argv(self, verb: str, *more: str, held: bool = False) -> list[str]:
         given = {
+            **({"MAUTIC_STDIN_HELD": "1"} if held else {}),
+            "MAUTIC_SECRET_KEY": "5e" * 32,
+            "MAUTIC_ADMIN_USERNAME": "chief",
+            "MAUTIC_ADMIN_EMAIL": "chief@a.test",
+            "MAUTIC_ADMIN_PASSWORD": "of the chief",
             "MAUTIC_DB_HOST": "127.0.0.1",
             "MAUTIC_DB_PORT": str(self.port),
             "MAUTIC_DB_DATABASE": self.name,
@@ -56,15 +61,15 @@ class Branch:
             "MAUTIC_MIGRATE_LOCK_WAIT": "60",
         }
         options = [each for name, value in given.items() for each in ("--env", f"{name}={value}")]
-        return ["docker", "exec", "-i", *options, self.client, "mautic", "database", verb]
+        return ["docker", "exec", "-i", *options, self.client, "mautic", "database", verb, *more]
 
-    def run(self, verb: str, sent: bytes = b"") -> tuple[int, bytes, str]:
+    def run(self, verb: str, sent: bytes = b"", *more: str) -> tuple[int, bytes, str]:
         """Run a verb; return exit status, stdout and stderr."""
-        done = subprocess.run(self.argv(verb), input=sent, capture_output=True, check=False)
+        done = subprocess.run(self.argv(verb, *more), input=sent, capture_output=True, check=False)
         return done.returncode, done.stdout, done.stderr.decode()
 
-    def ok(self, verb: str, sent: bytes = b"") -> bytes:
-        status, out, said = self.run(verb, sent)
+    def ok(self, verb: str, sent: bytes = b"", *more: str) -> bytes:
+        status, out, said = self.run(verb, sent, *more)
         assert status == 0, said
         return out
 
@@ -408,28 +413,89 @@ def test_uploads_come_back_as_they_were_or_stay(server: Server) -> None:
     assert status == 0
     told = json.loads(said.rsplit("uploads: whole ", 1)[1])
     assert told == {"bytes": len(tar), "sha256": hashlib.sha256(tar).hexdigest()}
-    size, digest = str(told["bytes"]), told["sha256"]
+    digest = told["sha256"]
 
     shell("rm -r 'files/a b'; echo other >images/p; echo new >dashboards/new")
     other = seen()
     damaged = tar[:600] + b"!" + tar[601:]
-    for sent, words in (
-        (tar[:700], (size, digest)),
-        (damaged, (size, digest)),
-        (tar, (size, "0" * 64)),
-        (b"no tar" * 999, (str(6 * 999), hashlib.sha256(b"no tar" * 999).hexdigest())),
+    none = b"no tar" * 999
+    for sent in (
+        staged(tar, digest)[:700],
+        staged(tar, digest)[:-70],
+        staged(damaged, digest),
+        staged(tar, "0" * 64),
+        staged(none, hashlib.sha256(none).hexdigest()),
+        b"{}\nnothing",
+        b"",
     ):
-        status, _, said = uploads("load", *words, sent=sent)
-        assert status == FAILED, said
-        assert "nothing was changed" in said
+        status, _, said = uploads("stage", sent=sent)
+        assert status in {FAILED, WRONG}, said
         assert "PHP" not in said
         assert seen() == other
+    assert uploads("place")[0] == FAILED
     # More may follow on the same stream: it is not waited for.
-    status, _, said = uploads("load", size, digest, sent=tar + b"more")
+    status, _, said = uploads("stage", sent=staged(tar, digest) + b"more")
     assert status == 0, said
+    assert uploads("dump")[1] != tar
+    assert uploads("place")[0] == 0
     assert seen() == before
-    for words in ((), ("load",), ("load", "x", digest), ("drop",), ("reset", "now")):
+    for words in ((), ("load",), ("stage", "x"), ("drop",), ("empty", "now")):
         assert uploads(*words)[0] == 64
     shell("mkdir files/.mautic-old; echo left by a killed run >files/.mautic-old/x")
-    assert uploads("reset")[0] == 0
+    assert uploads("empty")[0] == uploads("place")[0] == 0
     assert shell("find files images dashboards -mindepth 1") == ""
+
+
+def staged(tar: bytes, digest: str) -> bytes:
+    """Return a tar as it is sent, in two parts."""
+    parts = (tar[:9000], tar[9000:])
+    sent = [b"%d\n%b" % (len(part), part) for part in parts if part]
+    return b"".join([b"{}\n", *sent, f"0\n{digest}\n".encode()])
+
+
+# -- in one step, and let go ----------------------------------------------------------------------
+
+INSTALLED = {"users", "migrations", "plugins"}
+"""Tables of any installation."""
+
+
+def test_a_reset_installs_beside_and_takes_uploads_along(server: Server, dump: bytes) -> None:
+    branch = server.branch()
+    branch.ok("load", dump)
+    run_in(branch, "uploads", "empty")
+    branch.ok("reset", b"", "migrate", "uploads")
+    assert branch.tables() >= INSTALLED
+    assert branch.ask("SELECT username FROM users") == [("chief",)]
+    assert branch.beside() == set()
+    # Without the uploads that it is to take along nothing changes.
+    before = content(branch)
+    status, _, said = branch.run("reset", b"", "migrate", "uploads")
+    assert (status, "no uploads are staged" in said) == (FAILED, True)
+    assert content(branch) == before
+    assert branch.run("reset", b"", "more")[0] == 64
+
+
+@pytest.mark.parametrize("moment", ["at once", "while it installs"])
+def test_whoever_is_let_go_changes_nothing(server: Server, dump: bytes, moment: str) -> None:
+    branch = server.branch()
+    branch.ok("load", dump)
+    before = content(branch)
+    argv = branch.argv("reset", "migrate", held=True)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdin
+        assert running.stderr
+        if moment == "while it installs":
+            until("installer", lambda: b"mautic:install" in running.stderr.readline())
+        running.stdin.close()
+        said = running.stderr.read().decode()
+        assert running.wait() == STOPPED, said
+    assert content(branch) == before
+    assert branch.beside() == set()
+    # Held open to its end it does what it does without.
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as running:
+        assert running.wait() == 0
+    assert branch.ask("SELECT username FROM users") == [("chief",)]
+
+
+def run_in(branch: Branch, *words: str) -> None:
+    subprocess.run(["docker", "exec", "-i", branch.client, "mautic", *words], check=True)

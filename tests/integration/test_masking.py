@@ -1315,9 +1315,12 @@ class Files:
             return {name: file.read() if file else None for name, file in found.items()}
 
     def sow(self, sealed: bytes, **given: Any) -> tuple[int, str]:
-        """Sow by a pipe that nobody ends; return exit status and what was said."""
+        """Stage by a pipe that nobody ends, and place; return exit status and what was said."""
         line = json.dumps({"key": KEY, "bytes": len(sealed), **given}).encode()
-        script = f'{PIPE} mautic uploads sow <&3; status=$?; kill "$!" 2>/dev/null; exit "$status"'
+        script = (
+            f"{PIPE} mautic uploads stage <&3 && mautic uploads place; status=$?"
+            '; kill "$!" 2>/dev/null; exit "$status"'
+        )
         argv = ["docker", "exec", "-i", self.client, "sh", "-c", script]
         done = run(argv, input=line + b"\n" + sealed, capture_output=True, check=False)
         said = done.stderr.decode()
@@ -1472,7 +1475,7 @@ def test_a_load_of_uploads_that_is_killed_leaves_the_old_and_the_next_one_finish
     uploaded.write("images/own.png", b"the branch's")
     line = json.dumps({"key": KEY, "bytes": len(sealed), "sha256": digest}).encode() + b"\n"
     # It waits for the rest of what it was promised.
-    killed = "timeout --signal=KILL 2 php /opt/mautic/uploads.php sow"
+    killed = "timeout --signal=KILL 2 php /opt/mautic/uploads.php stage"
     script = f'{PIPE} {killed} <&3 || kill "$!" || :'
     uploaded.shell(script, sent=line + sealed[:-100])
     assert uploaded.shell("ls -A images/.mautic-new")

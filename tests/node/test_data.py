@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.adapters.kubernetes.exec import HELD
 from tasks.core.environment_data import seed_database
 from tasks.core.names import Names
 from tasks.core.settings import names_of, parse
-from tasks.flows.kubernetes.data import DRAINED
 from tests.support.deploys import until
 from tests.support.realnode.bed import COMPONENT, Bed, Object
 from tests.support.realnode.platform import Job, Platform, job, platform_of
@@ -221,7 +221,7 @@ def test_a_branch_with_a_server_of_its_own_decrypts_the_seed_itself(site: Site) 
 def test_a_program_that_leaves_some_of_its_input_ends(site: Site) -> None:
     where = site.names(FIRST).namespace
     [web] = site.bed.cluster.find("Pod", where, f"{COMPONENT}=web")
-    argv = (*DRAINED, "sh", "-c", "read -r line; sleep 1; exit 3")
+    argv = (*HELD, "sh", "-c", "read -r line; sleep 1; exit 3")
     source = [b"line\n", b"x" * (1 << 20)]
     nothing: Object = {"take": lambda _: None, "on_line": lambda _: None}
     place = (where, web["metadata"]["name"], "fpm")

@@ -19,6 +19,7 @@ runOrExit('clone', static function (): void {
     $seed = MauticEnvironment::get('MAUTIC_SEED') ?? throw new Stop('MAUTIC_SEED is not set', Stop::WRONG_SETTING);
     $parameters = mauticParameters();
     $waiting = new Waiting('clone');
+    $waiting->heed();
     $server = $waiting->connectAs($parameters, microtime(true) + (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60'));
     DatabaseLock::take($server, $parameters['db_name'], $waiting, (int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
     (new SeedClone($parameters, $server, $waiting))->run($seed);

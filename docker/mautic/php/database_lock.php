@@ -32,6 +32,12 @@ final class DatabaseLock
         }
     }
 
+    /** Gives it back before the connection ends. */
+    public static function release(PDO $server, string $database): void
+    {
+        $server->query('SELECT RELEASE_LOCK('.$server->quote(self::name($database)).')')->fetchColumn();
+    }
+
     /** Locks belong to the server, not to the database; their names have at most 64 characters. */
     public static function name(string $database): string
     {

@@ -40,6 +40,7 @@ final class Dump
     public function __construct()
     {
         $this->waiting = new Waiting('dump');
+        $this->waiting->heed();
         $this->deflate = deflate_init(ZLIB_ENCODING_GZIP, ['level' => self::LEVEL]);
         $this->bytes = hash_init('sha256');
         $this->ending = new Ending();

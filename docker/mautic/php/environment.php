@@ -79,6 +79,22 @@ final class MauticEnvironment
     }
 
     /**
+     * The variables of a program that works on another database of the same server as the same user.
+     *
+     * @return array<string, string>
+     */
+    public static function forDatabase(string $database): array
+    {
+        $given = array_diff_key(getenv(), array_flip(['MAUTIC_DB_NAME_FILE', 'MAUTIC_DB_DATABASE', 'MAUTIC_DB_DATABASE_FILE']));
+        $configured = json_decode($given['MAUTIC_CONFIG_PARAMETERS'] ?? '', true);
+        if (isset($configured['db_name'])) {
+            $given['MAUTIC_CONFIG_PARAMETERS'] = json_encode(array_diff_key($configured, ['db_name' => 0]), JSON_THROW_ON_ERROR | JSON_FORCE_OBJECT);
+        }
+
+        return ['MAUTIC_DB_NAME' => $database] + $given;
+    }
+
+    /**
      * The options of a connection to the database: with MAUTIC_DB_TLS_CA_FILE it is by TLS, and the
      * server's certificate and name are checked.
      *

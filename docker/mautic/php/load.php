@@ -5,15 +5,18 @@ declare(strict_types=1);
 /**
  * Changes everything that is in Mautic's database.
  *
- *   load.php load      reads a dump (dump.php) from stdin, and puts it in the place of what is there
- *   load.php reset     takes everything away: `mautic migrate` installs anew then
- *   load.php content   says what is there, as JSON, and changes nothing
+ *   load.php load [WORD…]    reads a dump (dump.php) from stdin, and puts it in the place of what is there
+ *   load.php reset [WORD…]   takes everything away: `mautic migrate` installs anew then
+ *   load.php content         says what is there, as JSON, and changes nothing
+ *
+ * Words say what else changes in the same step (replacement.php): `migrate`, the tables are migrated before,
+ * and a reset installs Mautic; `uploads`, those that were staged come along.
  *
  * The tables are filled in a database beside the branch's own and take its tables' places in one statement
  * (swap.php), so that whoever is killed leaves what was there or what was to come; the same command again
  * finishes. A dump that was cut off or damaged changes nothing. A migration that is at work is waited for.
  *
- * Environment: MAUTIC_DB_*; in seconds MAUTIC_DB_WAIT, MAUTIC_MIGRATE_LOCK_WAIT for a migration, and
+ * Environment: MAUTIC_DB_*, with `migrate` also that of migrate.php; in seconds MAUTIC_DB_WAIT, MAUTIC_MIGRATE_LOCK_WAIT for a migration, and
  * MAUTIC_DB_SWAP_WAIT for tables that are in use.
  *
  * Exit status: 0 done, 1 the dump is damaged or a statement failed, 75 no database in time, a migration
@@ -25,6 +28,7 @@ require_once '/opt/mautic/database_lock.php';
 require_once '/opt/mautic/ending.php';
 require_once '/opt/mautic/loader.php';
 require_once '/opt/mautic/migrations.php';
+require_once '/opt/mautic/replacement.php';
 require_once '/opt/mautic/swap.php';
 
 /** The statements of a dump. */
@@ -94,27 +98,46 @@ final class Load
         $this->server = $this->waiting->connectAs($parameters, microtime(true) + self::seconds('MAUTIC_DB_WAIT', '60'));
     }
 
-    public function load(): void
+    /** @param list<string> $words */
+    public function load(array $words): void
     {
+        $replacement = Replacement::of($words, $this->waiting);
         $swap = $this->swap();
-        $this->server->exec('USE '.Source::identifier($swap->begin()));
+        $beside = $swap->begin();
         try {
+            $this->server->exec('USE '.Source::identifier($beside));
             (new Loader($this->server, $this->waiting))->run((new DumpReader(STDIN, $this->waiting))->statements());
+            $this->server->exec('USE '.Source::identifier($this->database));
+            $this->waiting->heed();
+            $this->replace($swap, $beside, $replacement);
         } catch (Stop|PDOException $e) {
             $this->server->exec('USE '.Source::identifier($this->database));
             $swap->discard();
+            $replacement->discard();
             throw $e;
         }
-        $this->server->exec('USE '.Source::identifier($this->database));
-        $this->waiting->say("{$swap->finish()} tables are in place");
     }
 
-    public function reset(): void
+    /** @param list<string> $words */
+    public function reset(array $words): void
     {
+        $replacement = Replacement::of($words, $this->waiting);
+        $this->waiting->heed();
         $swap = $this->swap();
-        $swap->begin();
-        $swap->finish();
-        $this->waiting->say("{$this->database} is empty");
+        $beside = $swap->begin();
+        try {
+            $this->replace($swap, $beside, $replacement);
+        } catch (Stop|PDOException $e) {
+            $swap->discard();
+            $replacement->discard();
+            throw $e;
+        }
+    }
+
+    private function replace(Swap $swap, string $beside, Replacement $replacement): void
+    {
+        $replacement->prepare($beside);
+        $this->waiting->say("{$swap->finish(with: $replacement)} tables are in place");
     }
 
     public function content(): void
@@ -139,8 +162,8 @@ final class Load
 runOrExit('load', static function () use ($argv): void {
     $load = new Load(mauticParameters());
     match ($argv[1] ?? '') {
-        'load' => $load->load(),
-        'reset' => $load->reset(),
+        'load' => $load->load(array_slice($argv, 2)),
+        'reset' => $load->reset(array_slice($argv, 2)),
         'content' => $load->content(),
         default => throw new Stop('say load, reset or content', Stop::USAGE),
     };

@@ -76,6 +76,8 @@ final class Masking
     public function __construct(private readonly MaskSettings $settings, private readonly SeedOutput $output)
     {
         $this->waiting = new Waiting('mask');
+        // Whoever has made the settings has read what there was to read.
+        $this->waiting->heed();
         $this->site = MaskSettings::required('MAUTIC_SITE_URL');
         $this->scan = new Scan($settings->canaries);
     }

@@ -43,6 +43,7 @@ final class Migration
     public function __construct(private readonly array $parameters)
     {
         $this->waiting = new Waiting('migrate');
+        $this->waiting->heed();
     }
 
     public function run(): void

@@ -32,18 +32,19 @@ final class SeedClone
     }
 
     /**
-     * @param string $seed the seed's database
+     * @param string           $seed the seed's database
+     * @param Replacement|null $with what changes along with the tables
      *
      * @throws Stop when there is no such seed, or it cannot be copied; then the branch's tables are as they were
      */
-    public function run(string $seed): void
+    public function run(string $seed, ?Replacement $with = null): void
     {
         $started = microtime(true);
         $administrator = Administrator::fromEnvironment();
         $tables = $this->tables($seed);
         $swap = new Swap($this->server, $this->database, $this->waiting);
         TableCopy::endOrphans($this->server, $this->parameters);
-        $copy = new TableCopy($this->parameters, $this->server, $this->waiting, $seed, $swap->begin(), $tables);
+        $copy = new TableCopy($this->parameters, $this->server, $this->waiting, $seed, $beside = $swap->begin(), $tables);
         $turn = new Turn($this->server, $this->waiting);
         $turn->take();
         $this->waiting->say("copying {$seed}");
@@ -59,7 +60,8 @@ final class SeedClone
             $turn->release();
             $this->server->exec('USE '.Source::identifier($this->database));
         }
-        $swap->finish();
+        $with?->prepare($beside);
+        $swap->finish(with: $with);
         $this->waiting->say(sprintf('%d rows of %d tables from %s: copied in %.1f s, all in %.1f s', $rows, count($tables), $seed, $copied - $started, microtime(true) - $started));
     }
 

@@ -7,7 +7,7 @@ declare(strict_types=1);
  *
  *   snapshot.php snapshot    takes one; what for is said by MAUTIC_SNAPSHOT_REASON
  *   snapshot.php snapshots   writes a line of JSON for each to stdout, the oldest first
- *   snapshot.php restore     brings one back: MAUTIC_SNAPSHOT, or the newest
+ *   snapshot.php restore     brings one back: MAUTIC_SNAPSHOT, or the newest; `restore migrate` migrates it before
  *   snapshot.php undo        the same, and uses the snapshot up: at once, whatever its size
  *   snapshot.php migrations  writes a line of JSON to stdout: Mautic's version, the migrations that this image has,
  *                            and those that the database has seen
@@ -22,6 +22,7 @@ declare(strict_types=1);
  * signal.
  */
 require_once '/opt/mautic/database_lock.php';
+require_once '/opt/mautic/replacement.php';
 require_once '/opt/mautic/snapshots.php';
 
 runOrExit('snapshot', static function () use ($argv): void {
@@ -51,10 +52,12 @@ runOrExit('snapshot', static function () use ($argv): void {
 
         return;
     }
+    $replacement = Replacement::of(array_slice($argv, 2), $waiting);
+    $waiting->heed();
     DatabaseLock::take($server, $parameters['db_name'], $waiting, (int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
     match ($verb) {
         'snapshot' => $snapshots->take(MauticEnvironment::get('MAUTIC_SNAPSHOT_REASON', 'by hand'), max(1, (int) MauticEnvironment::get('MAUTIC_SNAPSHOTS', '2'))),
-        'restore', 'undo' => $snapshots->restore((string) MauticEnvironment::get('MAUTIC_SNAPSHOT'), 'restore' === $verb),
+        'restore', 'undo' => $snapshots->restore((string) MauticEnvironment::get('MAUTIC_SNAPSHOT'), 'restore' === $verb, $replacement),
         default => throw new Stop('say snapshot, snapshots, restore, undo, migrations or connections', Stop::USAGE),
     };
 });

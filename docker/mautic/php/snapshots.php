@@ -117,12 +117,13 @@ final class Snapshots
      * Puts the tables of a snapshot in the place of the branch's own, in one step; the snapshot stays, and what
      * was there becomes one, which costs nothing. Or the snapshot is used up, which costs nothing either.
      *
-     * @param string $name  which; an empty string is the newest that was taken of a Mautic, so that the same again does the same
-     * @param bool   $stays whether the snapshot stays: then it is copied, and otherwise moved
+     * @param string           $name  which; an empty string is the newest that was taken of a Mautic, so that the same again does the same
+     * @param bool             $stays whether the snapshot stays: then it is copied, and otherwise moved
+     * @param Replacement|null $with  what changes along with the tables, where they are copied
      *
      * @throws Stop when there is no such snapshot; then nothing has changed
      */
-    public function restore(string $name, bool $stays = true): void
+    public function restore(string $name, bool $stays = true, ?Replacement $with = null): void
     {
         $all = $this->all();
         $names = array_column($all, 'name');
@@ -138,9 +139,12 @@ final class Snapshots
         $this->unlabel();
         TableCopy::endOrphans($this->server, $this->parameters);
         $kept = self::free($this->prune(array_values(array_diff($names, [$name])), self::MOST - 2, [$name]));
-        $rows = $stays ? $this->copy($from, $this->swap->begin(), $tables) : $found['rows'];
+        $rows = $stays ? $this->copy($from, $beside = $this->swap->begin(), $tables) : $found['rows'];
+        if ($stays) {
+            $with?->prepare($beside);
+        }
         $there = TableCopy::tables($this->server, $this->database);
-        $stays ? $this->swap->finish("__{$kept}") : $this->swap->finish("__{$kept}", "__{$name}");
+        $stays ? $this->swap->finish("__{$kept}", with: $with) : $this->swap->finish("__{$kept}", "__{$name}");
         $this->unlabel();
         if ([] !== $there) {
             $this->label("{$this->database}__{$kept}", self::REPLACED.$name, count($there), $this->rows("{$this->database}__{$kept}", $there));

@@ -2,6 +2,7 @@
 
 declare(strict_types=1);
 
+require_once '/opt/mautic/database_lock.php';
 require_once '/opt/mautic/waiting.php';
 
 /**
@@ -23,6 +24,8 @@ final class Swap
     /** While RENAME waits for a table that somebody uses, everybody else waits behind it: not for long at once. */
     private const LOCK_SECONDS = 5;
     private const LOCK_TIMEOUT = 1205;
+    /** How long a migration that a killed run has left in the database beside may take to end. */
+    private const ORPHAN_SECONDS = 60;
     /** "Access denied" to a database, or to a statement. */
     private const DENIED = [1044, 1142, 1227];
 
@@ -48,14 +51,19 @@ final class Swap
      */
     public function begin(): string
     {
-        // An empty database whose tables lie beside it was reset by a run that was killed: what was there
-        // before goes away when something else has come, or when the reset is run again.
+        // An empty database whose tables lie beside it was emptied by a run that was killed: what was there
+        // before goes away when something else has come, or when the same is run again.
         if ([] !== $this->tables($this->database)) {
             $this->drop(self::OLD);
         }
+        $name = $this->database.self::NEW;
+        // Whoever still migrates it would write into the new one.
+        DatabaseLock::take($this->server, $name, $this->waiting, self::ORPHAN_SECONDS);
         $this->drop(self::NEW);
+        $this->make(self::NEW);
+        DatabaseLock::release($this->server, $name);
 
-        return $this->make(self::NEW);
+        return $name;
     }
 
     /**
@@ -63,12 +71,13 @@ final class Swap
      *
      * @param string $keep suffix of a database, made here, where these are kept instead; empty: nowhere
      * @param string $from suffix of the database whose tables take their place, and which is gone then
+     * @param Replacement|null $with what changes along with the tables
      *
      * @return int how many tables the branch's database has now
      *
      * @throws Stop when tables stay in use for too long, or cannot be moved; then nothing has changed
      */
-    public function finish(string $keep = '', string $from = self::NEW): int
+    public function finish(string $keep = '', string $from = self::NEW, ?Replacement $with = null): int
     {
         $old = $this->tables($this->database);
         $new = $this->tables($this->database.$from);
@@ -81,6 +90,7 @@ final class Swap
         if ([] !== $moves) {
             $this->rename('RENAME TABLE '.implode(', ', $moves));
         }
+        $with?->finish();
         $this->drop(self::OLD);
         $this->drop($from);
 

@@ -5,16 +5,20 @@ declare(strict_types=1);
 /**
  * Writes what was uploaded to a Mautic to stdout, or puts it in the place of what is there.
  *
- *   uploads.php dump                  a tar of media/files, images and dashboards; then stderr has
- *                                     "uploads: whole " and JSON: bytes and sha256 of it
- *   uploads.php load BYTES SHA256     reads such a tar from stdin, and no more than that
- *   uploads.php sow                   the same from a seed's uploads (seed_uploads.php): stdin is a line of
- *                                     JSON, {"key": "…", "bytes": 0, "sha256": "…"}, then the sealed file,
- *                                     of so many bytes; the checksum is the tar's
- *   uploads.php reset                 takes everything away
+ *   uploads.php dump    a tar of media/files, images and dashboards; then stderr has "uploads: whole " and
+ *                       JSON: bytes and sha256 of it
+ *   uploads.php stage   reads uploads from stdin, and unpacks them beside those that are there. stdin is a line
+ *                       of JSON. With {"key": "…", "bytes": 0, "sha256": "…"} the sealed uploads of a seed
+ *                       follow (seed_uploads.php), of so many bytes; the checksum is the tar's. With {} such a tar
+ *                       as dump writes follows in parts, so that whoever sends it need not know its size
+ *                       before: a line with the number of bytes, then these; a line with 0 is behind the last
+ *                       one, and then a line with the tar's checksum
+ *   uploads.php empty   the same without any
+ *   uploads.php place   moves what is staged into the place of what is there; `database load uploads` and the
+ *                       like do so along with the tables
  *
- * It is unpacked beside what is there and moved into its place once all of it has come and is right: cut
- * off before that, nothing is changed. Whoever is killed while it is moved runs it again.
+ * What is staged is nobody's yet: cut off before all of it has come and is right, it is gone, and nothing is
+ * changed. Whoever is killed while it is moved runs it again.
  *
  * Exit status: 0 done, 1 the tar is damaged or cut off, or a file cannot be written, 64 used wrongly, 78 the
  * line of JSON is wrong, 143 stopped by a signal.
@@ -22,6 +26,7 @@ declare(strict_types=1);
 require_once '/opt/mautic/mask_settings.php';
 require_once '/opt/mautic/media.php';
 require_once '/opt/mautic/seed_file.php';
+require_once '/opt/mautic/uploads_swap.php';
 
 final class Uploads
 {
@@ -30,14 +35,17 @@ final class Uploads
     private const CHANGED = 1;
 
     private readonly Waiting $waiting;
+    private readonly UploadsSwap $swap;
 
     public function __construct()
     {
         $this->waiting = new Waiting('uploads');
+        $this->swap = new UploadsSwap();
     }
 
     public function dump(): void
     {
+        $this->waiting->heed();
         $options = ['--create', '--exclude=./*/'.Media::NEW, '--exclude=./*/'.Media::OLD, '--exclude=lost+found'];
         [$tar, $pipe] = $this->tar([...$options, '--file=-', ...array_map(static fn (string $each): string => "./{$each}", Media::FOLDERS)], 1);
         $hash = hash_init('sha256');
@@ -59,63 +67,56 @@ final class Uploads
         $this->waiting->say('whole '.json_encode(['bytes' => $size, 'sha256' => hash_final($hash)], JSON_THROW_ON_ERROR));
     }
 
-    public function load(int $size, string $sha256): void
-    {
-        $this->replace(self::sent($size), $sha256);
-    }
-
-    public function sow(#[SensitiveParameter] string $line): void
+    public function stage(#[SensitiveParameter] string $line): void
     {
         $given = json_decode($line, true, 2);
-        if (!is_array($given) || !is_int($given['bytes'] ?? null) || !is_string($given['sha256'] ?? null)) {
-            throw new Stop('stdin must begin with a line of JSON: key, bytes, sha256', Stop::WRONG_SETTING);
+        $isSeed = is_array($given) && is_int($given['bytes'] ?? null) && is_string($given['sha256'] ?? null);
+        if ([] !== $given && !$isSeed) {
+            throw new Stop('stdin must begin with a line of JSON: key, bytes, sha256, or nothing', Stop::WRONG_SETTING);
         }
-        $key = MaskSettings::key((string) ($given['key'] ?? ''), 'key');
-        $this->replace(SeedFile::read(STDIN, $key, $given['bytes']), $given['sha256'], isPlain: true);
-    }
-
-    public function reset(): void
-    {
-        $this->begin();
-        array_map($this->swap(...), Media::FOLDERS);
-        $this->waiting->say('the uploads are gone');
-    }
-
-    /**
-     * @param iterable<string> $parts   of a tar
-     * @param bool             $isPlain whether it must hold files and folders alone
-     */
-    private function replace(iterable $parts, string $sha256, bool $isPlain = false): void
-    {
         try {
-            $this->unpack($parts, $sha256);
-            foreach (Media::FOLDERS as $folder) {
-                if ($isPlain && !self::isPlain("{$folder}/".Media::NEW)) {
-                    throw new Stop("{$folder} would get what is neither file nor folder; nothing was changed", Stop::FAILED);
-                }
+            if ($isSeed) {
+                $key = MaskSettings::key((string) ($given['key'] ?? ''), 'key');
+                $this->unpack(SeedFile::read(STDIN, $key, $given['bytes']), static fn (): string => $given['sha256']);
+                $this->requirePlain();
+            } else {
+                $this->unpack(self::sent(), static fn (): string => trim((string) fgets(STDIN)));
             }
         } catch (Stop $e) {
-            $this->discard();
+            $this->swap->discard();
             throw $e;
         }
-        array_map($this->swap(...), Media::FOLDERS);
+        $this->waiting->say('the files are staged');
+    }
+
+    public function empty(): void
+    {
+        $this->swap->begin();
+    }
+
+    public function place(): void
+    {
+        $this->swap->finish();
         $this->waiting->say('the files are in place');
     }
 
-    private function begin(): void
+    /** Refuses what is staged where there are not files and folders alone. */
+    private function requirePlain(): void
     {
-        $this->discard();
         foreach (Media::FOLDERS as $folder) {
-            if (!@mkdir(Media::path($folder, Media::NEW))) {
-                throw new Stop(Media::path($folder, Media::NEW).' cannot be made; nothing was changed', Stop::FAILED);
+            if (!self::isPlain("{$folder}/".Media::NEW)) {
+                throw new Stop("{$folder} would get what is neither file nor folder; nothing was changed", Stop::FAILED);
             }
         }
     }
 
-    /** @param iterable<string> $parts of a tar */
-    private function unpack(iterable $parts, string $sha256): void
+    /**
+     * @param iterable<string>   $parts  of a tar
+     * @param Closure(): string $sha256 asked for the checksum behind them
+     */
+    private function unpack(iterable $parts, Closure $sha256): void
     {
-        $this->begin();
+        $this->swap->begin();
         $where = 'flags=rh;s,^\./\([^/]*\),./\1/'.Media::NEW.',';
         [$tar, $pipe] = $this->tar(['--extract', '--file=-', "--transform={$where}", '--no-same-owner'], 0);
         try {
@@ -129,23 +130,28 @@ final class Uploads
         }
     }
 
-    private function discard(): void
+    /** @return Generator<string> what is sent in parts, and no more */
+    private static function sent(): Generator
     {
-        foreach (Media::FOLDERS as $folder) {
-            self::remove(Media::path($folder, Media::NEW));
+        while (($left = self::size()) > 0) {
+            for (; $left > 0; $left -= strlen($bytes)) {
+                $bytes = (string) fread(STDIN, min($left, self::CHUNK_BYTES));
+                if ('' === $bytes && feof(STDIN)) {
+                    throw new Stop('not all of it has come; nothing was changed', Stop::FAILED);
+                }
+                yield $bytes;
+            }
         }
     }
 
-    /** @return Generator<string> what is sent, and no more */
-    private static function sent(int $size): Generator
+    private static function size(): int
     {
-        for ($left = $size; $left > 0; $left -= strlen($bytes)) {
-            $bytes = (string) fread(STDIN, min($left, self::CHUNK_BYTES));
-            if ('' === $bytes && feof(STDIN)) {
-                throw new Stop("{$left} bytes did not come; nothing was changed", Stop::FAILED);
-            }
-            yield $bytes;
+        $line = (string) fgets(STDIN);
+        if (!preg_match('/\A\d{1,9}\n\z/', $line)) {
+            throw new Stop('not all of it has come; nothing was changed', Stop::FAILED);
         }
+
+        return (int) $line;
     }
 
     /** Says whether there are files and folders alone in a folder, and no links. */
@@ -162,10 +168,11 @@ final class Uploads
     }
 
     /**
-     * @param resource         $pipe
-     * @param iterable<string> $parts
+     * @param resource          $pipe
+     * @param iterable<string>  $parts
+     * @param Closure(): string $sha256
      */
-    private function receive($pipe, iterable $parts, string $sha256): void
+    private function receive($pipe, iterable $parts, Closure $sha256): void
     {
         $hash = hash_init('sha256');
         foreach ($parts as $bytes) {
@@ -175,34 +182,8 @@ final class Uploads
                 throw new Stop('this is no tar of uploads, or there is no room for it; nothing was changed', Stop::FAILED);
             }
         }
-        if (hash_final($hash) !== $sha256) {
+        if (hash_final($hash) !== $sha256()) {
             throw new Stop('the files are not those that were sent; nothing was changed', Stop::FAILED);
-        }
-    }
-
-    private function swap(string $folder): void
-    {
-        $old = Media::path($folder, Media::OLD);
-        if (!is_dir($old) && !@mkdir($old)) {
-            throw new Stop("{$old} cannot be made", Stop::FAILED);
-        }
-        $this->move($folder, "{$folder}/".Media::OLD);
-        $this->move("{$folder}/".Media::NEW, $folder);
-        self::remove($old);
-        self::remove(Media::path($folder, Media::NEW));
-    }
-
-    private function move(string $from, string $to): void
-    {
-        foreach (Media::entries($from) as $name) {
-            [$source, $target] = [Media::path($from, $name), Media::path($to, $name)];
-            // A run that was killed may have moved one of this name before.
-            if (file_exists($target)) {
-                self::remove($target);
-            }
-            if (!@rename($source, $target)) {
-                throw new Stop("{$source} cannot be moved; run it again", Stop::FAILED);
-            }
         }
     }
 
@@ -225,27 +206,15 @@ final class Uploads
 
         return [$process, $pipes[$stream]];
     }
-
-    private static function remove(string $path): void
-    {
-        if (is_dir($path) && !is_link($path)) {
-            foreach (array_diff(scandir($path), ['.', '..']) as $name) {
-                self::remove("{$path}/{$name}");
-            }
-            rmdir($path);
-        } elseif (is_link($path) || file_exists($path)) {
-            unlink($path);
-        }
-    }
 }
 
 runOrExit('uploads', static function () use ($argv): void {
-    $given = array_slice($argv, 1);
-    match (true) {
-        ['dump'] === $given => (new Uploads())->dump(),
-        ['reset'] === $given => (new Uploads())->reset(),
-        ['sow'] === $given => (new Uploads())->sow((string) fgets(STDIN)),
-        3 === count($given) && 'load' === $given[0] && preg_match('/\A\d{1,18}\z/', $given[1]) && preg_match('/\A[0-9a-f]{64}\z/', $given[2]) => (new Uploads())->load((int) $given[1], $given[2]),
-        default => throw new Stop('say dump, load BYTES SHA256, sow, or reset', Stop::USAGE),
+    $uploads = new Uploads();
+    match (array_slice($argv, 1)) {
+        ['dump'] => $uploads->dump(),
+        ['stage'] => $uploads->stage((string) fgets(STDIN)),
+        ['empty'] => $uploads->empty(),
+        ['place'] => $uploads->place(),
+        default => throw new Stop('say dump, stage, empty or place', Stop::USAGE),
     };
 });

@@ -104,7 +104,11 @@ final class Waiting
     /** How long a name may be unknown that no part of this release is about to bring. */
     private const UNKNOWN_HOST_SECONDS = 2;
 
+    /** Says that stdin is held open for as long as somebody wants what is done here. */
+    public const HELD = 'MAUTIC_STDIN_HELD';
+
     private bool $stopping = false;
+    private bool $isHeld = false;
     private float $pause = self::FIRST_PAUSE_SECONDS;
     private string $said = '';
     private float $saidAt = 0;
@@ -116,16 +120,27 @@ final class Waiting
         pcntl_signal(SIGTERM, function (): void { $this->stopping = true; });
     }
 
-    public function isStopping(): bool
+    /**
+     * Lets the end of stdin stop this program as a signal does, where it is said that stdin is held.
+     *
+     * To be called once all that has to be read from there was read. Whoever started the program is killed or
+     * loses the connection without being able to send a signal into the container, and this tells of it.
+     */
+    public function heed(): void
     {
-        return $this->stopping;
+        $this->isHeld = '1' === getenv(self::HELD);
     }
 
-    /** @throws Stop when a signal has asked for it */
+    public function isStopping(): bool
+    {
+        return $this->stopping = $this->stopping || ($this->isHeld && self::isLetGo());
+    }
+
+    /** @throws Stop when a signal has asked for it, or nobody holds stdin any more */
     public function breakOnSignal(): void
     {
-        if ($this->stopping) {
-            throw new Stop('stopped by a signal', Stop::SIGNALLED);
+        if ($this->isStopping()) {
+            throw new Stop('stopped before it was done', Stop::SIGNALLED);
         }
     }
 
@@ -209,6 +224,14 @@ final class Waiting
                 $this->pause();
             }
         }
+    }
+
+    private static function isLetGo(): bool
+    {
+        [$read, $none] = [[STDIN], []];
+
+        // A signal interrupts it with a warning.
+        return 1 === (int) @stream_select($read, $none, $none, 0) && '' === (string) fread(STDIN, 1) && feof(STDIN);
     }
 
     /** A name server that does not answer is no answer; a database of the release's own gets its name when it starts. */

@@ -15,11 +15,13 @@ import signal
 import sys
 import termios
 import threading
+import time
 import tty
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.kubernetes.transport import Transport
+from tasks.adapters.process import LET_GO_SECONDS, LOOK_SECONDS, interrupted
 from tasks.core.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -34,6 +36,14 @@ SILENT_SECONDS = 60.0
 """Timeout of a silent command without a terminal: its container, or node, may hang."""
 PIPE_SILENT_SECONDS = 900.0
 """The same of one that reads bytes: it may be busy with what it has, and take no more."""
+ENDED = "-- ended --"
+"""What a command whose input is held open says on its standard error when it has ended."""
+HELD = ("sh", "-c", f'"$@"; status=$?; echo "{ENDED}" >&2; cat > /dev/null; exit "$status"', "sh")
+"""Runs a command, says that it has ended, and takes what it has left of its input.
+
+Of one that leaves some, a container runtime may not tell the end as long as that is not taken
+(containerd 2): the exec would stay open until it counts as silent.
+"""
 
 
 class Exec:
@@ -53,6 +63,10 @@ class Exec:
         self._container = container
         self._argv = argv
         self._ended = threading.Event()
+        self._is_held = tuple(argv[: len(HELD)]) == HELD
+        self._let_go = threading.Event()
+        self._has_closed = False
+        self._until: float | None = None
         # Before Python 3.13 two threads must not use one TLS connection at the same moment.
         self._using = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
@@ -115,8 +129,11 @@ class Exec:
     ) -> int:
         """Run a command that reads and writes bytes to its end; return its exit status.
 
-        It has to take all of ``source``, also where it fails: with containerd 2 the end of one that
-        leaves some is not told. An API server before 1.30 cannot tell it that ``source`` has ended.
+        Its standard input is held open until it has ended, if it begins with ``HELD``: the end of
+        that tells it that this process was interrupted or killed, or that the connection is lost.
+        After a signal to this process it has ``LET_GO_SECONDS`` to end by itself. Another command
+        has to take all of ``source``, also where it fails: with containerd 2 the end of one that
+        leaves some is not told. An API server before 1.30 cannot tell the end of its input.
 
         Args:
             source: its standard input, read as fast as it takes it.
@@ -126,6 +143,7 @@ class Exec:
         Raises:
             ClusterError: it could not be started, or the connection broke off, which it notices
                 after ``PIPE_SILENT_SECONDS`` at the latest.
+            Interrupted: this process was interrupted; with the command's exit status.
             Exception: raised by ``source`` or ``take``; the connection was closed.
         """
         query = [("container", self._container)]
@@ -134,7 +152,14 @@ class Exec:
         socket = self._transport.websocket(self._path, query)
         socket.settimeout(PIPE_SILENT_SECONDS)
         failures: list[Exception] = []
-        lines = _Lines(on_line)
+
+        def tell(line: str) -> None:
+            if line == ENDED:
+                self._close_input(socket)
+            else:
+                on_line(line)
+
+        lines = _Lines(tell)
         feeder = threading.Thread(
             target=self._feed, args=(socket, source, failures), daemon=True, name="stdin"
         )
@@ -143,43 +168,78 @@ class Exec:
         def receive(channel: int, data: bytes) -> None:
             (take if channel == STDOUT else lines.add)(data)
 
+        def drain(channel: int, data: bytes) -> None:
+            if channel == STDERR:
+                lines.add(data)
+
         try:
             status = self._receive(socket, receive)
+        except KeyboardInterrupt as interrupt:
+            ended = self._end(socket, drain) if self._is_held else None
+            raise interrupted(interrupt, ended) from None
         except ClusterError:
             if failures:
                 raise failures[0] from None
             raise
         finally:
             self._ended.set()
+            self._let_go.set()
             socket.close(timeout=1)
             lines.end()
         if failures:
             raise failures[0]
         return status
 
+    def _end(self, socket: WebSocket, take: Callable[[int, bytes], None]) -> int | None:
+        """Let go of the command and wait for its end; return its exit status, or None."""
+        self._close_input(socket)
+        self._until = time.monotonic() + LET_GO_SECONDS
+        with contextlib.suppress(KeyboardInterrupt, ClusterError):
+            return self._receive(socket, take)
+        return None
+
+    def _close_input(self, socket: WebSocket) -> None:
+        """Tell the command that its input has ended, once."""
+        from websocket import WebSocketException
+
+        self._let_go.set()
+        # The receiving thread reports a lost connection.
+        with self._using, contextlib.suppress(WebSocketException, OSError):
+            if not self._has_closed and _can_close(socket):
+                self._has_closed = True
+                socket.send_binary(bytes([CLOSE, STDIN]))
+
     def _feed(self, socket: WebSocket, source: Iterable[bytes], failures: list[Exception]) -> None:
-        """Send everything, then keep the connection alive."""
+        """Send everything, hold the input open if need be, then keep the connection alive."""
         from websocket import WebSocketException
 
         # The receiving thread reports a lost connection.
         with contextlib.suppress(WebSocketException, OSError):
             try:
-                for data in source:
-                    for start in range(0, len(data), CHUNK_BYTES):
-                        with self._using:
-                            socket.send_binary(bytes([STDIN]) + data[start : start + CHUNK_BYTES])
+                self._send_all(socket, source)
             except (WebSocketException, OSError):
                 raise
             except Exception as error:
                 failures.append(error)
-                socket.close(timeout=1)
-                return
-            if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
+                self._let_go.set()
+                if not (self._is_held and _can_close(socket)):
+                    socket.close(timeout=1)
+                    return
+            while self._is_held and not self._let_go.wait(PING_SECONDS):
                 with self._using:
-                    socket.send_binary(bytes([CLOSE, STDIN]))
+                    socket.ping()
+            self._close_input(socket)
             while not self._ended.wait(PING_SECONDS):
                 with self._using:
                     socket.ping()
+
+    def _send_all(self, socket: WebSocket, source: Iterable[bytes]) -> None:
+        for data in source:
+            for start in range(0, len(data), CHUNK_BYTES):
+                with self._using:
+                    if self._let_go.is_set():
+                        return
+                    socket.send_binary(bytes([STDIN]) + data[start : start + CHUNK_BYTES])
 
     def _wake(self, why: bytes) -> None:
         os.write(self._wake_write, why)
@@ -206,7 +266,7 @@ class Exec:
 
         with contextlib.suppress(WebSocketException, OSError):
             while True:
-                _wait_readable(socket)
+                _wait_readable(socket, self._until)
                 with self._using:
                     opcode, frame = socket.recv_data_frame(True)
                 if opcode == ABNF.OPCODE_CLOSE:
@@ -246,16 +306,30 @@ class Exec:
                         socket.send_binary(bytes([STDIN]) + data)
                         continue
                     sources.remove(0)
-                    if (socket.getheaders() or {}).get("sec-websocket-protocol") == V5:
+                    if _can_close(socket):
                         socket.send_binary(bytes([CLOSE, STDIN]))
 
 
-def _wait_readable(socket: WebSocket) -> None:
-    """Wait until something has come, at most for the socket's timeout."""
+def _can_close(socket: WebSocket) -> bool:
+    """Return whether the API server can tell a command that its input has ended."""
+    return (socket.getheaders() or {}).get("sec-websocket-protocol") == V5
+
+
+def _wait_readable(socket: WebSocket, until: float | None) -> None:
+    """Wait until something has come, at most for the socket's timeout.
+
+    Args:
+        until: when there is no more waiting, as ``time.monotonic``; None for never.
+    """
     connection: Any = socket.sock
     pending = getattr(connection, "pending", lambda: 0)
-    if not pending() and not select.select([connection], [], [], socket.gettimeout())[0]:
-        raise TimeoutError
+    silent = socket.gettimeout()
+    ends = [time.monotonic() + silent] if silent else []
+    ends += [until] if until else []
+    # Never blocked for long: a signal that comes just before is handled only afterwards.
+    while not pending() and not select.select([connection], [], [], LOOK_SECONDS)[0]:
+        if ends and time.monotonic() > min(ends):
+            raise TimeoutError
 
 
 class _Lines:

@@ -10,6 +10,7 @@ from tasks.core.environment import Owner
 from tasks.core.environment_data import EMPTY
 from tasks.core.names import Names
 from tasks.flows.compose.context import PHP, ComposeContext
+from tasks.flows.target import HOLDING
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class ComposeData:
     ) -> int:
         """Run a command in PHP's container; return its exit status."""
         container = self.context.container(owner, names, PHP)
+        held = (*HOLDING, *words)
         return compose.pipe(
-            self.context.runner, container, words, source=source, take=take, on_line=on_line
+            self.context.runner, container, held, source=source, take=take, on_line=on_line
         )
 
     def admin_password(self, names: Names) -> str:

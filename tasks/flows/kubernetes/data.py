@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from tasks.adapters.kubernetes.exec import HELD
 from tasks.core.environment import Owner
 from tasks.core.environment_data import EMPTY
 from tasks.core.kubernetes.manifests import record_of
@@ -11,13 +12,7 @@ from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import read_secret
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.services import choose_container
-
-DRAINED = ("sh", "-c", '"$@"; status=$?; cat > /dev/null; exit "$status"', "sh")
-"""Runs a command, and takes what that has left of its input.
-
-Of one that ends before, a container runtime may not tell the end as long as its input is not taken
-(containerd 2): the exec would stay open until it counts as silent.
-"""
+from tasks.flows.target import HOLDING
 
 
 class ClusterData:
@@ -45,7 +40,7 @@ class ClusterData:
             names.namespace,
             place.pod,
             place.container,
-            (*DRAINED, *words),
+            (*HELD, *HOLDING, *words),
             source=source,
             take=take,
             on_line=lambda line: on_line(redactor(line)),

@@ -543,8 +543,7 @@ def test_bytes_pass_through_a_program_as_they_are(runner: Runner) -> None:
     came, lines = bytearray(), list[str]()
     code = """
         import sys
-        while data := sys.stdin.buffer.read(1000):
-            sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(sys.stdin.buffer.read(1_024_000))
         print(sys.argv[1], "told", file=sys.stderr)
         sys.exit(5)
     """
@@ -557,7 +556,11 @@ def test_bytes_pass_through_a_program_as_they_are(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize("side", ["source", "take"])
-def test_a_program_ends_when_its_bytes_cannot_be_given_or_taken(runner: Runner, side: str) -> None:
+def test_a_program_ends_when_its_bytes_cannot_be_given_or_taken(
+    runner: Runner, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LET_GO_SECONDS", 0.5)
+
     def fail(*_: bytes) -> None:
         raise ValueError(side)
 
@@ -574,3 +577,58 @@ def test_a_program_ends_when_its_bytes_cannot_be_given_or_taken(runner: Runner, 
             take=fail if side == "take" else lambda _: None,
             on_line=print,
         )
+
+
+HOLDER = """
+    import sys
+    from tasks.adapters.process import Interrupted, Runner, termination_as_interrupt
+    from tasks.core.redact import Redactor
+
+    with termination_as_interrupt():
+        try:
+            Runner(Redactor()).pipe(
+                sys.argv[1:], source=[b"first"], take=lambda _: None, on_line=print
+            )
+        except Interrupted as interrupt:
+            print("status", interrupt.status, flush=True)
+"""
+"""Runs a program as one in a container is run."""
+SAFE = "head -c 5 >/dev/null; echo begun >&2; cat >/dev/null; echo ended >&2; sleep 1; exit 143"
+STUBBORN = "trap '' TERM; echo begun >&2; exec sleep 600 >/dev/null"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_lets_go_of_a_program_that_is_held_and_tells_how_it_ended(
+    signum: signal.Signals,
+) -> None:
+    with subprocess.Popen(
+        python(HOLDER, "sh", "-c", SAFE), stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "begun\n"
+        holder.send_signal(signum)
+        assert holder.stdout.read() == "ended\nstatus 143\n"
+
+
+def test_of_a_program_that_does_not_end_a_second_interrupt_knows_nothing() -> None:
+    with subprocess.Popen(
+        python(HOLDER, "sh", "-c", STUBBORN), stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "begun\n"
+        holder.send_signal(signal.SIGINT)
+        time.sleep(1)
+        holder.send_signal(signal.SIGINT)
+        assert holder.stdout.read() == "status None\n"
+
+
+def test_a_program_notices_that_what_holds_it_was_killed(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    script = f"head -c 5 >/dev/null; echo begun >&2; cat >/dev/null; echo ended >{said}"
+    with subprocess.Popen(
+        python(HOLDER, "sh", "-c", script), stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "begun\n"
+        holder.kill()
+    wait_until(said.exists)

@@ -19,7 +19,7 @@ from tasks.core.errors import InputError, SuiteError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.seeds import DATA, UPLOADS, complete_manifest, new_id, read_manifest
-from tasks.flows.data import Place, SeedSource, mask, plant
+from tasks.flows.data import ADMINISTERED, Place, SeedSource, mask, plant
 
 KEY = "ab" * 32
 CONTENT = [b"one" * 100_000, b"two"]
@@ -110,19 +110,21 @@ def test_a_seed_goes_to_the_program_behind_a_line_that_says_how_to_read_it(
     source: SeedSource, place: Place, container: Container, console: Console
 ) -> None:
     source.check(console)
+    source.stage(place, console)
     source.put(place, console)
-    (words, sent), (then, files) = container.asked
-    assert words == ("mautic", "database", "sow")
-    line, _, content = sent.partition(b"\n")
+    (before, files), (words, sent) = container.asked
+    assert words == (*ADMINISTERED, *("mautic", "database", "sow", "migrate", "uploads"))
+    password, line, content = sent.split(b"\n", 2)
+    assert password.decode() == "the administrator's"
     assert content == b"".join(CONTENT)
     given = json.loads(line)
     assert (given["key"], given["bytes"]) == (KEY, len(content))
     assert given["admin"]["password"] == "the administrator's"
-    assert KEY not in " ".join((*words, *then))
+    assert KEY not in " ".join((*words, *before))
     assert source.has_uploads
     assert ID in source.title
-    # The database comes first: cut off between the two, the same load brings both again.
-    assert then == ("mautic", "uploads", "sow")
+    # They come first, and take their place together with the tables.
+    assert before == ("mautic", "uploads", "stage")
     line, _, content = files.partition(b"\n")
     assert content == PICTURES
     assert json.loads(line) == {"key": KEY, "bytes": len(PICTURES), "sha256": "ef" * 32}
@@ -133,11 +135,21 @@ def test_a_seed_of_before_uploads_leaves_those_of_the_branch(
 ) -> None:
     source = bare(tmp_path)
     source.check(console)
+    source.stage(place, console)
     source.put(place, console)
     source.put_uploads(place, console)
-    assert [words for words, _ in container.asked] == [("mautic", "database", "sow")]
+    (words, _), *more = container.asked
+    assert words[-2:] == ("sow", "migrate")
+    assert not more
     assert not source.has_uploads
     assert "no uploads" in source.title
+
+
+def test_a_seed_s_uploads_come_alone_where_the_server_has_its_rows(
+    source: SeedSource, place: Place, container: Container, console: Console
+) -> None:
+    source.put_uploads(place, console)
+    assert [words[-1] for words, _ in container.asked] == ["stage", "place"]
 
 
 @pytest.mark.parametrize("part", [DATA, UPLOADS])
@@ -166,7 +178,7 @@ def test_the_programs_own_words_are_the_error(
 @pytest.mark.parametrize(
     ("status", "says"),
     [
-        (64, "uploads: say dump, load BYTES SHA256, or reset"),
+        (64, "uploads: say dump, load BYTES SHA256, sow, or reset"),
         (78, "mask: stdin must be a line of JSON, an object with key, salt, rules"),
     ],
 )

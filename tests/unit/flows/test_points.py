@@ -208,8 +208,8 @@ class Programs:
             case "snapshot":
                 self.run.append("snapshot")
                 self.points = [*self.points[-8:], replace(LATER, name="9")]
-            case verb:
-                self.run.append(verb)
+            case _:
+                self.run.append(words[words.index("database") + 1])
         return 0
 
     def admin_password(self, names: Names) -> str:

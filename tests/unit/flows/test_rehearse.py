@@ -119,7 +119,8 @@ class World:
     def check(self, _: object) -> None:
         self.note("check seed")
 
-    def put(self, place: Place, _: object) -> None:
+    def put(self, place: Place, _: object, *, migrated: bool) -> None:
+        assert not migrated
         assert place.names is PLAN.names
         self.note("put seed")
 
