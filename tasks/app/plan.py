@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.files.private import write_private
 from tasks.adapters.registry.oci import UnreachableError
-from tasks.app import environments, images, infra, wiring
+from tasks.app import environments, images, wiring
 from tasks.app.images import Build
 from tasks.app.session import Session
 from tasks.core.errors import (
@@ -41,7 +41,6 @@ from tasks.core.saved_plan import (
     told,
 )
 from tasks.flows.deploy import DeployResult, find_plan
-from tasks.flows.infra.plans import find_drift
 from tasks.flows.plan import NOT_ASKED, UNBUILT, WholePlan, deploy_facts, migration_outlook
 
 if TYPE_CHECKING:
@@ -79,13 +78,13 @@ def asked(
     return Asked(names.environment, names.branch, tag, data, build)
 
 
-def make(session: Session, asked: Asked, *, with_infra: bool = False) -> Made:
+def make(session: Session, asked: Asked, *, infrastructure: PlanSummary | str = NOT_ASKED) -> Made:
     """Return the plan of what was asked for; reads only.
 
     Args:
         session: the run.
         asked: what was asked for.
-        with_infra: ask Terraform, too, which takes its time and its lock.
+        infrastructure: what Terraform would do, or why that is not known.
 
     Raises:
         SuiteError: as for ``inv build`` and ``inv deploy``, before they change anything.
@@ -102,7 +101,6 @@ def make(session: Session, asked: Asked, *, with_infra: bool = False) -> Made:
         known = _images_after(build, job.tools.registry)
     deployer = wiring.target(session, asked.environment, dry=True, images=known).deployer
     found = find_plan(deployer, request, session.console.warn)
-    infrastructure = _infrastructure(session, own.stack) if with_infra else NOT_ASKED
     plan = whole(
         session,
         found,
@@ -253,9 +251,3 @@ def _facts(session: Session, asked: Asked, build: BuildPlan | None) -> dict[str,
         "settings": fact(facts_of_settings(settings, asked.environment)),
         **contents,
     }
-
-
-def _infrastructure(session: Session, stack: str | None) -> PlanSummary | str:
-    if stack is None:
-        return "none, the environment has no stack"
-    return find_drift(infra.stack_context(session, stack))
