@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.files.private import write_private
 from tasks.adapters.registry.oci import UnreachableError
-from tasks.app import environments, images, infra, news, wiring
+from tasks.app import environments, images, news, wiring
 from tasks.app.images import Build
 from tasks.app.session import Session
 from tasks.core.environment_data import check_choice
@@ -42,7 +42,6 @@ from tasks.core.saved_plan import (
     told,
 )
 from tasks.flows.deploy import DeployResult, find_plan
-from tasks.flows.infra.plans import find_drift
 from tasks.flows.plan import NOT_ASKED, UNBUILT, WholePlan, deploy_facts, migration_outlook
 
 if TYPE_CHECKING:
@@ -82,7 +81,11 @@ def asked(
 
 
 def make(
-    session: Session, asked: Asked, *, must_fit: bool = True, with_infra: bool = False
+    session: Session,
+    asked: Asked,
+    *,
+    must_fit: bool = True,
+    infrastructure: PlanSummary | str = NOT_ASKED,
 ) -> Made:
     """Return the plan of what was asked for; reads only.
 
@@ -90,7 +93,7 @@ def make(
         session: the run.
         asked: what was asked for.
         must_fit: whether it is refused where the cluster has too little left for it.
-        with_infra: ask Terraform, too, which takes its time and its lock.
+        infrastructure: what Terraform would do, or why that is not known.
 
     Raises:
         SuiteError: as for ``inv build`` and ``inv deploy``, before they change anything.
@@ -109,7 +112,6 @@ def make(
         known = _images_after(build, job.tools.registry)
     deployer = wiring.target(session, asked.environment, dry=True, images=known).deployer
     found = find_plan(deployer, request, session.console.warn)
-    infrastructure = _infrastructure(session, own.stack) if with_infra else NOT_ASKED
     plan = whole(
         session,
         found,
@@ -272,9 +274,3 @@ def _facts(session: Session, asked: Asked, build: BuildPlan | None) -> dict[str,
         "settings": fact(facts_of_settings(settings, asked.environment)),
         **contents,
     }
-
-
-def _infrastructure(session: Session, stack: str | None) -> PlanSummary | str:
-    if stack is None:
-        return "none, the environment has no stack"
-    return find_drift(infra.stack_context(session, stack))

@@ -11,6 +11,7 @@ from tasks.core.foresight import object_lines
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
+    from tasks.core.terraform_plan import PlanSummary
 
 
 @task(
@@ -39,11 +40,14 @@ def plan(
 ) -> None:
     """Show what a build and a deploy would do, object by object and field by field; reads only."""
     from tasks.app import plan as plans
+    from tasks.flows.plan import NOT_ASKED
 
     as_json = check_format(format)
     asked = plans.asked(session, env, branch, tag, data, build=not no_build)
     with session.console.work("look at all that it depends on"):
-        made = plans.make(session, asked, must_fit=not no_capacity_check, with_infra=infra)
+        infrastructure = _infrastructure(session, asked.environment) if infra else NOT_ASKED
+        must_fit = not no_capacity_check
+        made = plans.make(session, asked, must_fit=must_fit, infrastructure=infrastructure)
     if as_json:
         session.console.json(made.plan.as_dict())
     else:
@@ -51,6 +55,17 @@ def plan(
     if out:
         plans.save(made, asked, Path(out))
         session.console.say(f"saved; to do just that: inv deploy --plan {out}")
+
+
+def _infrastructure(session: Session, environment: str) -> PlanSummary | str:
+    """Return what Terraform would do to an environment's stack."""
+    from tasks.app.infra import stack_context
+    from tasks.flows.infra.plans import find_drift
+
+    stack = session.settings.environment(environment).stack
+    if stack is None:
+        return "none, the environment has no stack"
+    return find_drift(stack_context(session, stack))
 
 
 @task()

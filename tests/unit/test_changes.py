@@ -22,8 +22,9 @@ PIPELINE = "tests/unit/flows/test_pipeline.py"
         # By imports, some of them inside functions.
         (["tasks/core/redact.py"], {REDACT, GIT, INFRA, PIPELINE}, set()),
         (["tasks/adapters/git.py"], {GIT, INFRA}, {REDACT}),
-        # By the tasks that a test runs: `inv infra.unlock`.
-        (["tasks/flows/infra/state.py"], {INFRA}, {REDACT, GIT, PIPELINE}),
+        # By the tasks that a test runs: `inv infra.plan`. The pipeline's stage is called as the
+        # task `plan`, which reaches it as well.
+        (["tasks/flows/infra/plans.py"], {INFRA, PIPELINE}, {REDACT, GIT}),
         # By the name of a file or of a folder.
         ([".gitlab-ci.yml"], {PIPELINE}, {REDACT, GIT, INFRA}),
         (["terraform/modules/new.tf"], {"tests/integration/test_terraform.py"}, {REDACT, GIT}),
