@@ -53,6 +53,12 @@ _REFUSED_LINK = re.compile(
 )
 """What docker/mautic/build/add.sh says of a link that leads to nothing."""
 
+_MISTAKE = re.compile(rf"^{_SAID.pattern}(docker/mautic/.+:\d+: .+)$", re.MULTILINE)
+"""What the programs of docker/mautic/build say of a mistake in the project's own files."""
+
+_FAILED_STEP = re.compile(r"^------\n > .+\n((?:.*\n)*?)------$", re.MULTILINE)
+"""The end of a failed step's output, which docker repeats below the step's name."""
+
 
 class PushError(RegistryError):
     """The registry failed in the middle of a push; a retry may help."""
@@ -300,7 +306,16 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
         for pattern, kind, message, hint in _REGISTRY_FAULTS:
             if re.search(pattern, cause):
                 return kind, message, hint
-    return CommandError, "the build failed", None
+    if mistake := _MISTAKE.search(output):
+        return CommandError, mistake[1], None
+    return CommandError, f"the build failed{_last_words(output)}", None
+
+
+def _last_words(output: str) -> str:
+    """Return the last line that a failed step of a build wrote, for the end of a sentence."""
+    step = _FAILED_STEP.search(output)
+    said = [_SAID.sub("", line, count=1).strip() for line in step[1].splitlines()] if step else []
+    return next((f": {line}" for line in reversed(said) if line), "")
 
 
 def _engine_fault(output: str, ended: str) -> tuple[str, str] | None:

@@ -43,3 +43,39 @@ def test_a_link_that_the_build_refuses_is_bad_input(prefix: str) -> None:
     error = diagnose(Runner(Redactor()), Completed(argv, 1, "", output, 0.1))
     assert isinstance(error, InputError)
     assert error.message == refused
+
+
+MISTAKE = "docker/mautic/plugins/A/B.php:3: syntax error, unexpected token"
+FAILED = """\
+#12 [mautic stage-1 7/9] RUN sh /build/syntax.sh
+#12 0.100 {line}
+#12 ERROR: process "/bin/sh -c sh" did not complete successfully: exit code: 1
+------
+ > [mautic stage-1 7/9] RUN sh /build/syntax.sh:
+0.050 first
+0.100 {line}
+
+------
+Dockerfile:80
+ERROR: target mautic: failed to solve: process "/bin/sh" did not complete successfully: exit code: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "headline"),
+    [
+        (MISTAKE, MISTAKE),
+        ("cannot compile the cache", "the build failed: cannot compile the cache"),
+    ],
+)
+def test_the_cause_of_a_failed_build_is_the_headline(line: str, headline: str) -> None:
+    done = Completed(("docker", "buildx", "bake"), 1, "", FAILED.format(line=line), 0.1)
+    error = diagnose(Runner(Redactor()), done)
+    assert error.message == headline
+    assert error.exit_code == 1
+
+
+def test_a_build_that_failed_without_a_word_is_still_told() -> None:
+    output = "ERROR: failed to solve: process x did not complete successfully: exit code: 1\n"
+    done = Completed(("docker", "buildx", "bake"), 1, "", output, 0.1)
+    assert diagnose(Runner(Redactor()), done).message == "the build failed"
