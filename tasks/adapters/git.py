@@ -48,11 +48,13 @@ class Checkout:
         commit: the full commit SHA of HEAD.
         dirty: eight hex digits of a hash of the uncommitted changes, or None when clean.
         unseen: paths of changes that `git status` does not show, relative to the suite's folder.
+        variant: eight hex digits of the image settings that are not the project's own, or empty.
     """
 
     commit: str
     dirty: str | None
     unseen: tuple[str, ...] = ()
+    variant: str = ""
 
     @property
     def short(self) -> str:
@@ -61,8 +63,9 @@ class Checkout:
 
     @property
     def tag(self) -> str:
-        """The image tag of the checkout; a dirty tree has its own."""
-        return f"{self.short}-dirty-{self.dirty}" if self.dirty else self.short
+        """The image tag of the checkout; a dirty tree has its own, and so have other settings."""
+        dirty = f"-dirty-{self.dirty}" if self.dirty else ""
+        return f"{self.short}{dirty}{f'-with-{self.variant}' if self.variant else ''}"
 
 
 class Git:

@@ -100,7 +100,7 @@ class BuildSubject:
             self.environment.tags,
             self.slug,
             self.checkout.tag,
-            dirty=self.checkout.dirty is not None,
+            dirty=self.checkout.tag != self.checkout.short,
         )
 
     @property

@@ -306,9 +306,9 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
         for pattern, kind, message, hint in _REGISTRY_FAULTS:
             if re.search(pattern, cause):
                 return kind, message, hint
-    if mistake := _MISTAKE.search(output):
-        return CommandError, mistake[1], None
-    return CommandError, f"the build failed{_last_words(output)}", None
+    mistake = _MISTAKE.search(output)
+    message = mistake[1] if mistake else f"the build failed{_last_words(output)}"
+    return CommandError, message, None
 
 
 def _last_words(output: str) -> str:

@@ -65,7 +65,7 @@ ERROR: target mautic: failed to solve: process "/bin/sh" did not complete succes
     ("line", "headline"),
     [
         (MISTAKE, MISTAKE),
-        ("cannot compile the cache", "the build failed: cannot compile the cache"),
+        ("cannot compile", "the build failed: cannot compile"),
     ],
 )
 def test_the_cause_of_a_failed_build_is_the_headline(line: str, headline: str) -> None:
