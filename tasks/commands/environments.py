@@ -136,6 +136,26 @@ def status(
         session.console.say(f"mails are shown there and not sent: {mail_url}")
 
 
+@task()
+def releases(
+    session: Session, env: str = "", branch: str | None = None, format: str = "text"
+) -> None:
+    """List what was deployed to a branch's environment: when, by whom, with what result."""
+    from tasks.app import environments
+    from tasks.flows.views import RELEASE_COLUMNS, release_parts, release_rows
+
+    as_json = check_format(format)
+    found = environments.find_existing(session, env, branch)
+    record = found.inspector.record(found.owner, found.names)
+    parts = release_parts(record) if record else []
+    if as_json:
+        session.console.json(parts)
+    elif parts:
+        session.console.table(RELEASE_COLUMNS, release_rows(parts))
+    else:
+        session.console.say(f"{found.names.branch}: nothing was deployed so far")
+
+
 @task(
     help={
         "service": "only this service: web, fpm, worker, cron or database",

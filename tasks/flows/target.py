@@ -121,34 +121,35 @@ class Request:
             RefusedError: what it would roll back to is of another commit than is allowed.
             RegistryError: there are no images of that tag.
         """
-        earlier = self._earlier(record) if self.rollback else None
-        if earlier and self.pinned and earlier.commit != self.commit:
-            commit = earlier.commit or "COMMIT"
+        if self.rollback:
+            release = self._earlier(record)
+        else:
+            images = find_images(self.tag)
+            release = Release(self.tag, self.commit, images["mautic"], images["nginx"], "", "")
+        if self.rollback and self.pinned and release.commit != self.commit:
+            commit = release.commit or "COMMIT"
             raise RefusedError(
-                f"{self.names.environment} is protected: {earlier.tag} was deployed from another "
+                f"{self.names.environment} is protected: {release.tag} was deployed from another "
                 "commit than is checked out, and chart and values would be those of the latter",
                 hint=f"git switch --detach {commit}, then: inv rollback --env "
-                f"{self.names.environment} --branch {self.names.branch} --to {earlier.tag}",
+                f"{self.names.environment} --branch {self.names.branch} --to {release.tag}",
             )
-        if earlier is None:
-            images = find_images(self.tag)
-            earlier = Release(self.tag, self.commit, images["mautic"], images["nginx"], "", "")
         deployed_at = datetime.now(UTC).isoformat(timespec="seconds")
         return replace(
-            earlier,
+            release,
             owner=self.deployed_by,
             deployed_at=deployed_at,
             checkout=self.checkout,
             pushed=self.pushed,
         )
 
-    def _earlier(self, record: Record | None) -> Release | None:
-        """Return the recorded release that a rollback deploys, or None if its tag is not recorded.
+    def _earlier(self, record: Record | None) -> Release:
+        """Return the recorded release that a rollback deploys.
 
         After a deploy that has not ended well, the last one that did is an earlier one.
 
         Raises:
-            InputError: there is no earlier release, or it is the current one.
+            InputError: there is no such release, or none earlier, or it is the current one.
         """
         history = record.history if record else ()
         current = history[-1] if history else None
@@ -157,9 +158,12 @@ class Request:
         for release in reversed(history[:-1]):
             if release.tag == self.tag or (not self.tag and not release.same_images(history[-1])):
                 return release
-        if self.tag and not (current and current.tag == self.tag):
-            return None
         tags = ", ".join(release.tag for release in history) or "nothing"
+        if self.tag and not (current and current.tag == self.tag):
+            raise InputError(
+                f"{self.names.branch} has no release {self.tag} to go back to",
+                hint=f"deployed so far: {tags}; images of another tag: inv deploy --tag {self.tag}",
+            )
         raise InputError(
             f"there is no earlier release of {self.names.branch} to go back to",
             hint=f"deployed so far: {tags}",
@@ -747,6 +751,9 @@ class Inspector(Protocol):
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment; empty if it does not exist."""
+
+    def record(self, owner: Owner, names: Names) -> Record | None:
+        """Return what is stored of one environment, or None if there is nothing."""
 
     def door_password(self, names: Names) -> str:
         """Return the password of an environment's door; empty if it has none."""

@@ -276,6 +276,9 @@ class FakeInspector:
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         return ()
 
+    def record(self, owner: Owner, names: Names) -> Record | None:
+        return None
+
     def logs(
         self,
         owner: Owner,

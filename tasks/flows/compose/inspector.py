@@ -151,6 +151,10 @@ class ComposeInspector:
             return found
         return [*found, *self._scheduled(cron)]
 
+    def record(self, owner: Owner, names: Names) -> ComposeRecord | None:
+        """Return what is stored of one environment, or None if there is nothing."""
+        return self.context.inventory(owner, names).record
+
     def door_password(self, names: Names) -> str:
         """Return the password of an environment's door; empty if it has none."""
         return self.context.door_password(names)

@@ -20,6 +20,7 @@ from tasks.core.kubernetes.manifests import (
     stated_owner,
 )
 from tasks.core.kubernetes.objects import Object, annotations_of
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.requests import used_by
 from tasks.core.names import Names, choose, is_branch, is_misnamed
 from tasks.core.repository import is_same
@@ -172,6 +173,11 @@ class ClusterInspector:
             for item in self._cluster.find(kind, names.namespace, f"{INSTANCE}={names.release}")
         ]
         return [*workloads, *self._scheduled(names, now)]
+
+    def record(self, owner: Owner, names: Names) -> ClusterRecord | None:
+        """Return what is stored of one environment, or None if there is nothing."""
+        found = self._context.namespace(owner, names)
+        return record_of(found) if found else None
 
     def door_password(self, names: Names) -> str:
         """Return the password of an environment's door; empty if it has none."""
