@@ -271,6 +271,14 @@ class Git:
         lines = (line.partition(" ") for line in listed.split("\n"))
         return {name.removeprefix(_BRANCHES): commit for commit, _, name in lines if name}
 
+    def tracked(self) -> dict[str, str]:
+        """Return the newest commit of every branch of the remote that this clone knows of."""
+        below = f"{_REMOTES}{self._remote() or _ORIGIN}/"
+        listed = self._git("for-each-ref", "--format=%(objectname) %(refname)", below)
+        lines = (line.partition(" ") for line in listed.split("\n"))
+        found = {name.removeprefix(below): commit for commit, _, name in lines if name}
+        return {name: commit for name, commit in found.items() if name != "HEAD"}
+
     def was_pushed(self, branch: str) -> bool:
         """Return whether a branch was ever seen on the remote, as far as this clone knows."""
         if self._environ.get("CI_JOB_ID"):  # a pipeline only knows branches of the remote

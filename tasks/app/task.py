@@ -28,6 +28,9 @@ HELP = {
 }
 """Help of the options that mean the same in every task."""
 
+NEW = "take a --branch that exists neither here nor on the remote"
+"""Help of the option of what makes something under a branch's name."""
+
 LETTERS = {
     "env": "e",
     "branch": "b",

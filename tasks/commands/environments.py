@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
-from tasks.app.task import check_format, forwarded_command, task, whole_number
+from tasks.app.task import NEW, check_format, forwarded_command, task, whole_number
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         "tag": "tag of the images (default: that of the commit checked out)",
         "data": "what a new environment begins with: empty, seed (the newest), seed:ID, or another "
         "branch's full name (default: its setting)",
+        "new": NEW,
     }
 )
 def deploy(
@@ -28,14 +29,17 @@ def deploy(
     branch: str | None = None,
     tag: str = "",
     data: str = "",
+    new: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
     """Create or update the branch's environment, wait for it, test it and print its URL."""
-    from tasks.app import environments
+    from tasks.app import branches, environments
 
     as_json = check_format(format)
     dry = dry_run or session.dry
+    if not tag:
+        branches.check_given(session, branch, new=new)
     request = environments.request(session, env, branch, tag, data, dry=dry)
     _deploy(session, request, dry=dry, as_json=as_json)
 
@@ -79,6 +83,7 @@ def cleanup(
     format: str = "text",
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
+    from tasks.app.branches import absence
     from tasks.app.environments import BranchCleanup
     from tasks.app.wiring import settled
 
@@ -89,7 +94,8 @@ def cleanup(
     if dry:
         session.console.plan(removal.plan(), as_json=as_json)
     elif not removal.run():
-        session.console.say(f"{names.branch}: nothing to remove")
+        nowhere = absence(session, names.branch)
+        session.console.say(f"{names.branch}: nothing to remove{f'; {nowhere}' if nowhere else ''}")
 
 
 @task(name="list")

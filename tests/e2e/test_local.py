@@ -859,8 +859,8 @@ def test_what_is_somebody_elses_is_refused(world: World, site: Site) -> None:
 
     labels = {PROJECT: world.namespace("theirs"), SERVICE: "web"}
     theirs = world.engine.volumes.create(f"{world.namespace('theirs')}_database", labels=labels)
-    for command in ("deploy", "cleanup"):
-        refused = world.run(command, "--branch", "theirs")
+    for command in (("deploy", "--new"), ("cleanup",)):
+        refused = world.run(*command, "--branch", "theirs")
         assert refused.returncode == 3, refused.stderr
         assert theirs.name in refused.stderr
     assert world.objects("theirs") == [theirs.name]
@@ -921,7 +921,7 @@ def test_without_engine_registry_image_or_environment_one_clear_error(
 
     settings = world.settings()
     settings["environments"]["local"]["registry"]["url"] = "localhost:1/mautic"
-    unreachable = world.run("deploy", "--branch", "new", settings=settings)
+    unreachable = world.run("deploy", "--branch", "new", "--new", settings=settings)
     assert unreachable.returncode == 1
     assert "localhost:1" in unreachable.stderr
 
