@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         "tag": "tag of the images (default: that of the commit checked out)",
         "data": "what a new environment begins with: empty, seed (the newest), seed:ID, or another "
         "branch's full name (default: its setting)",
+        "no_build": "build no images; without it those that the registry lacks are built first",
         "new": NEW,
     }
 )
@@ -29,6 +30,7 @@ def deploy(
     branch: str | None = None,
     tag: str = "",
     data: str = "",
+    no_build: bool = False,
     new: bool = False,
     dry_run: bool = False,
     format: str = "text",
@@ -41,7 +43,7 @@ def deploy(
     if not tag:
         branches.check_given(session, branch, new=new)
     request = environments.request(session, env, branch, tag, data, dry=dry)
-    _deploy(session, request, dry=dry, as_json=as_json)
+    _deploy(session, request, build=not (tag or no_build), dry=dry, as_json=as_json)
 
 
 @task(
@@ -241,8 +243,14 @@ def url(
         session.console.data(found.names.url)
 
 
-def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> None:
-    """Deploy what a request asks for, or only print the plan."""
+def _deploy(
+    session: Session, request: Request, *, dry: bool, as_json: bool, build: bool = False
+) -> None:
+    """Deploy what a request asks for, or only print the plan.
+
+    Args:
+        build: build the images that the registry lacks.
+    """
     from tasks.app import environments, wiring
     from tasks.app.sleep import be_used
     from tasks.flows.deploy import find_plan
@@ -255,7 +263,8 @@ def _deploy(session: Session, request: Request, *, dry: bool, as_json: bool) -> 
         plan = find_plan(target.deployer, request, session.console.warn)
         session.console.plan(plan, as_json=as_json)
         return
-    environments.show_deployed(session, environments.deploy(session, request), as_json=as_json)
+    done = environments.deploy(session, request, build=build)
+    environments.show_deployed(session, done, as_json=as_json)
 
 
 def _execute(

@@ -85,7 +85,7 @@ def run_deploy(
         plan = find_plan(deployer, request, console.warn)
         steps = plan.steps
         if not steps:
-            console.say(f"{plan.title}: everything is as it should be")
+            console.say("everything is as it should be")
         elif plan.kept:
             console.warn(plan.title)
         for step in steps:

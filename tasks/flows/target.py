@@ -109,6 +109,13 @@ class Request:
         """The environment's owner."""
         return owner_of(self.names, self.repository)
 
+    @property
+    def title(self) -> str:
+        """What is asked for: the branch, the environment, and the tag if one is named."""
+        verb = "roll back" if self.rollback else "deploy"
+        title = f"{verb} {self.names.branch} to {self.names.environment}"
+        return f"{title} ({self.tag})" if self.tag else title
+
     def release(self, record: Record | None, find_images: FindImages) -> Release:
         """Return the requested release, with its images by digest, as deployed now.
 
@@ -217,9 +224,7 @@ class DeployPlan(ABC):
     @property
     def title(self) -> str:
         """The plan's title."""
-        verb = "roll back" if self.request.rollback else "deploy"
-        names = self.request.names
-        title = f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
+        title = replace(self.request, tag=self.release.tag).title
         return f"{title}, {self.kept}" if self.kept else title
 
     @property
