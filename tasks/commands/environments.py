@@ -95,7 +95,12 @@ def cleanup(
     removal = BranchCleanup(session, names, dry=dry)
     if dry:
         session.console.plan(removal.plan(), as_json=as_json)
-    elif not removal.run():
+        return
+    removed = removal.run()
+    if as_json:
+        where = {"environment": names.environment, "branch": names.branch}
+        session.console.json({**where, "removed": removed})
+    if not removed:
         nowhere = absence(session, names.branch)
         session.console.say(f"{names.branch}: nothing to remove{f'; {nowhere}' if nowhere else ''}")
 

@@ -190,8 +190,11 @@ class LocalPlatform:
         return bool(reference)
 
     def _proxy_image(self) -> str:
-        """Return the proxy's image, tagged with a hash of its sources."""
-        digest = hashlib.sha256(self.settings.images.debian.encode())
+        """Return the proxy's image, tagged with a hash of its sources.
+
+        The Debian that it is built on does not count: all branches share it, whatever theirs is.
+        """
+        digest = hashlib.sha256()
         folder = self.root / "docker" / "platform" / "proxy"
         for path in sorted(folder.rglob("*")):
             if path.is_file():
