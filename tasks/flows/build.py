@@ -617,7 +617,8 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: BuildTools) -> d
                 linked=sorted(links - set(names)),
                 login=login,
                 fresh=fresh,
-                on_line=activity.line,
+                on_line=activity.detail,
+                on_step=activity.line,
             )
 
     fresh = plan.fresh

@@ -41,6 +41,18 @@ attached to it instead (tasks/flows/attest.py).
 _VERTEX = re.compile(r"#(\d+) (?:\[([a-z0-9_-]+)[ \]])?")
 """A line of plain progress: a step's number; on its first line also its target."""
 
+_STEP = re.compile(r"#(\d+) \[([a-z0-9_-]+) +(?:\S+ +)?(\d+/\d+)\] (.+)")
+"""The first line of a Dockerfile's step: its number, its target, which it is, its instruction."""
+
+_DONE = re.compile(r"#(\d+) DONE (\d+\.\d)s$")
+"""The last line of a step that was not in the cache."""
+
+TELLING_SECONDS = 0.3
+"""How long a step takes at least that is told where only steps are."""
+
+INSTRUCTION = 60
+"""How many characters of a step's instruction are told."""
+
 _NOISE = re.compile(r"#\d+ (?:\.\.\.$|.*\d[kMG]?B / |.*\bpushing layer )")
 """Lines that only count bytes."""
 
@@ -105,12 +117,23 @@ class BakeOrder:
 
 
 @dataclass
-class _Progress:
+class Progress:
     """Follows plain progress, and records when each target's last step ended."""
 
     started: float = field(default_factory=time.monotonic)
     targets: dict[str, str] = field(default_factory=dict)
     ended: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
+
+    def done(self, line: str) -> str | None:
+        """Return what a line says of a step that has ended and took its time, or None."""
+        if step := _STEP.match(line):
+            number, target, which, instruction = step.groups()
+            self.steps[number] = f"{target} {which}: {instruction[:INSTRUCTION]}"
+        elif (end := _DONE.match(line)) and float(end[2]) >= TELLING_SECONDS:
+            step_done = self.steps.get(end[1])
+            return f"{step_done} ({end[2]} s)" if step_done else None
+        return None
 
     def take(self, line: str) -> bool:
         """Record a line; return whether it is worth showing."""
@@ -188,6 +211,7 @@ class Buildx:
         push: bool = True,
         fresh: bool = False,
         on_line: Callable[[str], None] | None = None,
+        on_step: Callable[[str], None] | None = None,
     ) -> dict[str, Baked]:
         """Build targets in one graph, and push them.
 
@@ -199,6 +223,7 @@ class Buildx:
             push: push to the registry, or else load into the engine.
             fresh: use no cache at all.
             on_line: called with each line of progress that is worth showing.
+            on_step: called with a line for each step that took its time, as it ends.
 
         Raises:
             MissingToolError: there is no docker or no buildx.
@@ -208,11 +233,13 @@ class Buildx:
             InputError: a link of a plugin or theme, or of the configuration, leads to nothing.
             CommandError: a step of the build failed.
         """
-        progress = _Progress()
+        progress = Progress()
 
         def take(line: str) -> None:
             if progress.take(line) and on_line:
                 on_line(line)
+            if (step := progress.done(line)) and on_step:
+                on_step(step)
 
         with tempfile.TemporaryDirectory(prefix="inv-build-") as scratch:
             metadata = Path(scratch) / "metadata.json"

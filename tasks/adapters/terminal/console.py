@@ -1,7 +1,7 @@
 """Output to the user or the job log: progress and messages to stderr, data to stdout.
 
 There are three modes, chosen once: live progress on a terminal; one line per change in a pipe; the
-same with GitLab's section markers in a GitLab job.
+same and every detail, folded by GitLab's section markers, in a GitLab job.
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ class Activity:
         say: Callable[[str], None],
         line: Callable[[str], None],
         panel: Callable[[Sequence[str]], None] | None = None,
+        detail: Callable[[str], None] | None = None,
     ) -> None:
         self.say = say
         """Report a change, e.g. ``nginx: pushed``; it stays on the screen."""
         self.line = line
         """Pass on a line of a program's output."""
+        self.detail = detail or line
+        """Pass on one that tells only who watches that the work goes on; a pipe is spared it."""
         self.panel = panel
         """Replace the lines shown live; None without a terminal."""
         self.outcome = ""
@@ -190,7 +193,7 @@ class Console:
                 self._message(f"  {plain(text)}")
 
         try:
-            yield Activity(line, line)
+            yield Activity(line, line, detail=line if self._gitlab else lambda _: None)
         finally:
             if self._gitlab:
                 self._marker(f"section_end:{int(time.time())}:{name}", "")

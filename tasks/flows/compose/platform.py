@@ -208,7 +208,8 @@ class LocalPlatform:
             {"proxy": BakeOrder(reference)},
             variables={"DEBIAN_IMAGE": self.base(f"debian:{self.settings.images.debian}-slim")},
             push=False,
-            on_line=activity.line,
+            on_line=activity.detail,
+            on_step=activity.line,
         )
 
     def _port_taken(self, port: int) -> EngineError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.adapters.docker.buildx import PushError, diagnose
+from tasks.adapters.docker.buildx import Progress, PushError, diagnose
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import InputError, RegistryError
 from tasks.core.redact import Redactor
@@ -43,6 +43,31 @@ def test_a_link_that_the_build_refuses_is_bad_input(prefix: str) -> None:
     error = diagnose(Runner(Redactor()), Completed(argv, 1, "", output, 0.1))
     assert isinstance(error, InputError)
     assert error.message == refused
+
+
+PROGRESS = """\
+#1 [internal] load local bake definitions
+#5 [mautic internal] load metadata for docker.io/library/debian:trixie-slim
+#5 DONE 0.9s
+#8 [mautic php 2/2] RUN set -eu
+#8 CACHED
+#9 [mautic stage-1  9/10] RUN --mount=type=bind,source=plugins,target=/own sh /build/add.sh /own
+#9 0.412 warming up
+#9 DONE 4.2s
+#10 [mautic stage-1 10/10] COPY quick /
+#10 DONE 0.0s
+#11 [mautic] exporting to image
+#11 pushing layer 1.2MB / 3MB
+#11 DONE 1.4s
+"""
+
+
+def test_only_the_steps_that_were_done_and_took_time_are_told() -> None:
+    progress = Progress()
+    told = [step for line in PROGRESS.splitlines() if (step := progress.done(line))]
+    assert told == [
+        "mautic 9/10: RUN --mount=type=bind,source=plugins,target=/own sh /build/a (4.2 s)"
+    ]
 
 
 MISTAKE = "docker/mautic/plugins/A/B.php:3: syntax error, unexpected token"

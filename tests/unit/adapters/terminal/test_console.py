@@ -308,3 +308,13 @@ def test_gitlab_shows_colours() -> None:
 
 
 # -- work, on a terminal of 80 columns ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("environ", "shown"), [({}, False), ({"GITLAB_CI": "true"}, True)])
+def test_a_pipe_is_spared_details_and_a_job_is_not(environ: dict[str, str], shown: bool) -> None:
+    screen = Screen(**environ)
+    with screen.console.work("build") as activity:
+        activity.detail("#9 0.412 warming up")
+        activity.line("mautic 9/10")
+    assert "mautic 9/10" in screen.err
+    assert ("warming up" in screen.err) is shown
