@@ -119,7 +119,7 @@ def list_(session: Session, env: str = "", format: str = "text") -> None:
     if as_json:
         session.console.json([asdict(item) for item in found])
     elif found:
-        session.console.table(LIST_COLUMNS, list_rows(found, now()))
+        session.console.table(LIST_COLUMNS, list_rows(found, now()), below=True)
     else:
         session.console.say("there are no environments; make one: inv deploy")
 

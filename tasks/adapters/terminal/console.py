@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
 
+WIDTH = 80
+"""The columns of a terminal that nobody has made wider."""
+
+_GAP = "  "
+
+
 class Activity:
     """Reports the progress of one piece of work."""
 
@@ -99,16 +105,25 @@ class Console:
         text = self.redactor(json.dumps(value, indent=2, ensure_ascii=False))
         print(visible_json(text), file=self._out, flush=True)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, below: bool = False
+    ) -> None:
         """Print rows to stdout in columns as wide as their widest value.
 
         The text is the same on a terminal and in a pipe, and never truncated.
+
+        Args:
+            columns: their headings.
+            rows: as many values in each.
+            below: where a row takes more than 80 columns, its last value goes on the next line.
         """
         lines = [[self._shown(cell) for cell in row] for row in (columns, *rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+        is_below = below and sum(widths) + len(_GAP) * (len(widths) - 1) > WIDTH
         for line in lines:
-            padded = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-            print("  ".join(padded).rstrip(), file=self._out)
+            padded = [f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)]
+            parts = [_GAP.join(padded[:-1]), _GAP + line[-1]] if is_below else [_GAP.join(padded)]
+            print("\n".join(part.rstrip() for part in parts if part.strip()), file=self._out)
         self._out.flush()
 
     def plan(self, plan: Plan, *, as_json: bool = False) -> None:
