@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
-from tasks.app.task import NEW, check_format, forwarded_command, task, whole_number
+from tasks.app.task import NEW, check_format, forwarded_command, seconds, task, whole_number
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
     from tasks.flows.target import Request
+
+
+LINES = 100
+"""How many lines of each service `inv logs` shows where nobody says it."""
 
 
 @task(
@@ -173,7 +177,8 @@ def releases(
     help={
         "service": "only this service: web, fpm, worker, cron or database",
         "follow": "go on with new lines as they come",
-        "tail": "lines per service to begin with",
+        "tail": "lines per service to begin with (default: 100, or all of --since)",
+        "since": "only what was written within that time: 90s, 10m, 2h, 7d",
     }
 )
 def logs(
@@ -182,16 +187,23 @@ def logs(
     branch: str | None = None,
     service: str = "",
     follow: bool = False,
-    tail: str = "100",
+    tail: str | None = None,
+    since: str | None = None,
 ) -> None:
     """Show what the services of a branch's environment write."""
     from tasks.app import environments
 
-    lines = whole_number("tail", tail)
+    within = 0 if since is None else seconds("since", since)
+    unasked = None if within else LINES
+    lines = unasked if tail is None else whole_number("tail", tail)
     found, say = environments.find_existing(session, env, branch), session.console.data
     try:
         found.inspector.logs(
-            found.owner, found.names, say, service=service, follow=follow, tail=lines
+            *(found.owner, found.names, say),
+            service=service,
+            follow=follow,
+            tail=lines,
+            since_seconds=within,
         )
     except KeyboardInterrupt:
         if not follow:

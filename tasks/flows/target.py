@@ -771,7 +771,8 @@ class Inspector(Protocol):
         *,
         service: str,
         follow: bool,
-        tail: int,
+        tail: int | None,
+        since_seconds: int,
     ) -> None:
         """Pass on the logs of services, without secrets.
 
@@ -781,7 +782,8 @@ class Inspector(Protocol):
             on_line: called with each line.
             service: only this one, or an empty string for all.
             follow: go on until interrupted.
-            tail: number of lines to start with, per service.
+            tail: number of lines to start with, per service; None for all.
+            since_seconds: how old a line may be; 0 for any age.
 
         Raises:
             InputError: there is no such service.

@@ -287,7 +287,8 @@ class FakeInspector:
         *,
         service: str,
         follow: bool,
-        tail: int,
+        tail: int | None,
+        since_seconds: int,
     ) -> None:
         raise NotImplementedError
 

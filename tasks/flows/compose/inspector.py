@@ -182,7 +182,8 @@ class ComposeInspector:
         *,
         service: str,
         follow: bool,
-        tail: int,
+        tail: int | None,
+        since_seconds: int,
     ) -> None:
         """Pass on the logs of services, each line with its container's name."""
         if service:
@@ -196,6 +197,7 @@ class ComposeInspector:
             service=service,
             follow=follow,
             tail=tail,
+            since_seconds=since_seconds,
         )
 
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:

@@ -210,7 +210,8 @@ class ClusterInspector:
         *,
         service: str,
         follow: bool,
-        tail: int,
+        tail: int | None,
+        since_seconds: int,
     ) -> None:
         """Pass on the containers' logs, each line with its pod and container.
 
@@ -219,7 +220,13 @@ class ClusterInspector:
         """
         self._context.namespace(owner, names)
         read_secret(self._cluster, names, self._context.redactor)
-        show_logs(self._cluster, names, on_line, service=service, follow=follow, tail=tail)
+        show_logs(
+            *(self._cluster, names, on_line),
+            service=service,
+            follow=follow,
+            tail=tail,
+            since_seconds=since_seconds,
+        )
 
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
         """Run a command in a container of a service, on this terminal; return its exit status.
