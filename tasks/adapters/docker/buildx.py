@@ -68,8 +68,8 @@ _REFUSED_LINK = re.compile(
 _MISTAKE = re.compile(rf"^{_SAID.pattern}(docker/mautic/.+:\d+: .+)$", re.MULTILINE)
 """What the programs of docker/mautic/build say of a mistake in the project's own files."""
 
-_FAILED_STEP = re.compile(r"^------\n > .+\n((?:.*\n)*?)------$", re.MULTILINE)
-"""The end of a failed step's output, which docker repeats below the step's name."""
+_FAILED_STEP = re.compile(r"^#(\d+) ERROR: process ", re.MULTILINE)
+"""The last line of a step that failed."""
 
 
 class PushError(RegistryError):
@@ -299,14 +299,13 @@ def diagnose(runner: Runner, done: Completed) -> SuiteError:
     kind, message, hint = _recognise(done.stderr or done.stdout, building=building)
     if kind is CommandError and not building:
         message = f"docker {done.argv[1]} failed"
+    # Of a failed step all lines: docker's own summary has few of them, and much of the Dockerfile.
+    said = done.stderr or done.stdout
+    lines = [line for line in _failed_step(said) or said.splitlines() if not _NOISE.match(line)]
     return kind(
         message,
         command=runner.show(done.argv),
-        output=runner.redactor(
-            "\n".join(
-                line for line in (done.stderr or done.stdout).splitlines() if not _NOISE.match(line)
-            )
-        ),
+        output=runner.redactor("\n".join(lines)),
         hint=hint,
     )
 
@@ -340,9 +339,14 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
 
 def _last_words(output: str) -> str:
     """Return the last line that a failed step of a build wrote, for the end of a sentence."""
-    step = _FAILED_STEP.search(output)
-    said = [_SAID.sub("", line, count=1).strip() for line in step[1].splitlines()] if step else []
-    return next((f": {line}" for line in reversed(said) if line), "")
+    said = (_SAID.sub("", line).strip() for line in _failed_step(output) if _SAID.match(line))
+    return next((f": {line}" for line in reversed([*said]) if line), "")
+
+
+def _failed_step(output: str) -> list[str]:
+    """Return the lines of the step of a build that failed; none if it was no step."""
+    failed = _FAILED_STEP.search(output)
+    return [line for line in output.splitlines() if failed and line.startswith(f"#{failed[1]} ")]
 
 
 def _engine_fault(output: str, ended: str) -> tuple[str, str] | None:

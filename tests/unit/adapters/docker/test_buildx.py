@@ -98,6 +98,10 @@ def test_the_cause_of_a_failed_build_is_the_headline(line: str, headline: str) -
     error = diagnose(Runner(Redactor()), done)
     assert error.message == headline
     assert error.exit_code == 1
+    # All that the step wrote, and nothing of what docker adds.
+    assert error.output
+    assert [*error.output.splitlines()][1] == f"#12 0.100 {line}"
+    assert "Dockerfile:80" not in error.output
 
 
 def test_a_build_that_failed_without_a_word_is_still_told() -> None:
