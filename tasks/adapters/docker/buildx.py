@@ -47,6 +47,9 @@ _STEP = re.compile(r"#(\d+) \[([a-z0-9_-]+) +(?:\S+ +)?(\d+/\d+)\] (.+)")
 _DONE = re.compile(r"#(\d+) DONE (\d+\.\d)s$")
 """The last line of a step that was not in the cache."""
 
+_OPTION = re.compile(r"--\S+\s+")
+"""An option of an instruction, such as a mount."""
+
 TELLING_SECONDS = 0.3
 """How long a step takes at least that is told where only steps are."""
 
@@ -128,7 +131,8 @@ class Progress:
     def done(self, line: str) -> str | None:
         """Return what a line says of a step that has ended and took its time, or None."""
         if step := _STEP.match(line):
-            number, target, which, instruction = step.groups()
+            number, target, which, words = step.groups()
+            instruction = _OPTION.sub("", words)
             self.steps[number] = f"{target} {which}: {instruction[:INSTRUCTION]}"
         elif (end := _DONE.match(line)) and float(end[2]) >= TELLING_SECONDS:
             step_done = self.steps.get(end[1])

@@ -144,6 +144,18 @@ def test_a_changed_plugin_is_in_both_images(site: Site) -> None:
     assert site.actions() == BUILT
 
 
+def test_a_changed_file_makes_few_lines_in_a_pipe(site: Site) -> None:
+    site.built()
+    site.write("mautic/plugins/plugin", "changed")
+    done = site.build()
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [
+        ["mautic", "built"],
+        ["nginx", "built"],
+    ]
+    assert len([*done.stderr.splitlines(), *done.stdout.splitlines()]) <= 15, done.stderr
+
+
 def test_going_back_to_old_content_builds_nothing(site: Site) -> None:
     first = site.built()
     site.write("nginx/own/file", "changed")
