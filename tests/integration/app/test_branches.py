@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,15 @@ def test_other_code_under_a_branch_s_name_is_told(inv: Inv, clone: Path) -> None
     done = inv(clone, "deploy", "--dry-run", "--branch", "main", env=env)
     assert f"! main is at {main}, and {commit} is checked out" in done.stderr
     assert "the Docker Engine" in done.stderr
+
+
+def test_a_clean_up_of_a_name_that_is_nowhere_says_so(inv: Inv, clone: Path) -> None:
+    nothing = {"project": "mtnothing"}
+    for branch, told in (
+        ("main", "main: nothing to remove\n"),
+        ("feature/nwe", "neither here nor on the remote; did you mean feature/new?\n"),
+    ):
+        done = inv(clone, "cleanup", "--branch", branch, "--format", "json", settings=nothing)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.endswith(told)
+        assert json.loads(done.stdout) == {"environment": "local", "branch": branch, "removed": 0}
