@@ -46,10 +46,13 @@ def test_a_branch_that_is_somewhere_goes_on(
 def test_a_job_s_clone_knows_no_branch(inv: Inv, clone: Path) -> None:
     git(clone, "checkout", "--quiet", "--detach")
     git(clone, "branch", "--quiet", "-D", "main")
-    env = {**JOB, "DOCKER_HOST": "unix:///nonexistent.sock"}
-    done = inv(clone, "deploy", "--env", "local", "--dry-run", "--branch", "feature/nwe", env=env)
-    assert "there is no branch" not in done.stderr
-    assert "the Docker Engine" in done.stderr
+    # To the next question: its images are not there.
+    registry = {"kind": "oci", "url": "localhost:1/mautic"}
+    nothing = {"project": "mtnothing", "environments": {"local": {"registry": registry}}}
+    words = ("deploy", "--env", "local", "--dry-run", "--branch", "feature/nwe")
+    done = inv(clone, *words, settings=nothing, env=JOB)
+    assert done.returncode == 1, done.stderr
+    assert "localhost:1 cannot be reached" in done.stderr
 
 
 def test_other_code_under_a_branch_s_name_is_told(inv: Inv, clone: Path) -> None:
