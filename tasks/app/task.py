@@ -36,6 +36,7 @@ LETTERS = {
     "branch": "b",
     "format": "f",
     "dry_run": "d",
+    "new": "n",
     "tag": "t",
     "replace": "r",
     "values": "v",
