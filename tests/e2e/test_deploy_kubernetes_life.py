@@ -406,7 +406,7 @@ def test_a_namespace_of_somebody_else_is_not_touched(deploys: Deploys, whose: st
     before = in_namespace(deploys, names.namespace)
 
     for args in (
-        ("deploy", *ON, "--branch", branch, "--new"),
+        ("deploy", *ON, "--branch", branch, "--new", "--no-build"),
         ("cleanup", *ON, "--branch", branch),
     ):
         done = deploys.run(*args)

@@ -874,7 +874,7 @@ def test_what_is_somebody_elses_is_refused(world: World, site: Site) -> None:
 
     labels = {PROJECT: world.namespace("theirs"), SERVICE: "web"}
     theirs = world.engine.volumes.create(f"{world.namespace('theirs')}_database", labels=labels)
-    for command in (("deploy", "--new"), ("cleanup",)):
+    for command in (("deploy", "--new", "--no-build"), ("cleanup",)):
         refused = world.run(*command, "--branch", "theirs")
         assert refused.returncode == 3, refused.stderr
         assert theirs.name in refused.stderr

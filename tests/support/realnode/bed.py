@@ -167,11 +167,13 @@ class Bed:
         self, branch: str, *options: str, settings: Object | None = None
     ) -> CompletedProcess[str]:
         """Run `inv deploy` for a branch to its end."""
-        return self.run("deploy", *ON, "--branch", branch, "--new", *options, settings=settings)
+        return self.run(
+            "deploy", *ON, "--branch", branch, "--new", "--no-build", *options, settings=settings
+        )
 
     def deployed(self, branch: str, *options: str) -> CompletedProcess[str]:
         """Deploy a branch; it must succeed."""
-        return self.ok("deploy", *ON, "--branch", branch, "--new", *options)
+        return self.ok("deploy", *ON, "--branch", branch, "--new", "--no-build", *options)
 
     # -- what is deployed ---------------------------------------------------------------------
 
