@@ -190,6 +190,8 @@ def _pytest(
         through: a program that runs pytest, and the first words of its arguments.
     """
     ARTIFACTS.mkdir(exist_ok=True)
+    # A file or a test that is named takes the place of the families; an option, such as -k, none.
+    named = any(word.startswith("tests/") for word in session.posargs)
     if any(word.endswith(("integration", "test_gitlab.py")) for word in (*families, *options)):
         _node_modules(session)
     _run(
@@ -199,7 +201,8 @@ def _pytest(
         *("--dist", "loadfile", "--no-loadscope-reorder"),
         f"--junit-xml={ARTIFACTS / f'junit-{session.name}.xml'}",
         *options,
-        *(session.posargs or [f"tests/{family}" for family in families]),
+        *session.posargs,
+        *(() if named else (f"tests/{family}" for family in families)),
         interrupt_timeout=INTERRUPT_GRACE_SECONDS,
         terminate_timeout=INTERRUPT_GRACE_SECONDS,
     )

@@ -48,11 +48,13 @@ class Checkout:
         commit: the full commit SHA of HEAD.
         dirty: eight hex digits of a hash of the uncommitted changes, or None when clean.
         unseen: paths of changes that `git status` does not show, relative to the suite's folder.
+        variant: eight hex digits of the image settings that are not the project's own, or empty.
     """
 
     commit: str
     dirty: str | None
     unseen: tuple[str, ...] = ()
+    variant: str = ""
 
     @property
     def short(self) -> str:
@@ -61,8 +63,9 @@ class Checkout:
 
     @property
     def tag(self) -> str:
-        """The image tag of the checkout; a dirty tree has its own."""
-        return f"{self.short}-dirty-{self.dirty}" if self.dirty else self.short
+        """The image tag of the checkout; a dirty tree has its own, and so have other settings."""
+        dirty = f"-dirty-{self.dirty}" if self.dirty else ""
+        return f"{self.short}{dirty}{f'-with-{self.variant}' if self.variant else ''}"
 
 
 class Git:
@@ -267,6 +270,14 @@ class Git:
         listed = self._git("for-each-ref", "--format=%(objectname) %(refname)", _BRANCHES)
         lines = (line.partition(" ") for line in listed.split("\n"))
         return {name.removeprefix(_BRANCHES): commit for commit, _, name in lines if name}
+
+    def tracked(self) -> dict[str, str]:
+        """Return the newest commit of every branch of the remote that this clone knows of."""
+        below = f"{_REMOTES}{self._remote() or _ORIGIN}/"
+        listed = self._git("for-each-ref", "--format=%(objectname) %(refname)", below)
+        lines = (line.partition(" ") for line in listed.split("\n"))
+        found = {name.removeprefix(below): commit for commit, _, name in lines if name}
+        return {name: commit for name, commit in found.items() if name != "HEAD"}
 
     def was_pushed(self, branch: str) -> bool:
         """Return whether a branch was ever seen on the remote, as far as this clone knows."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.adapters.gitlab import is_job
 from tasks.adapters.identity import this_checkout, this_run, user_at_host
+from tasks.adapters.registry.oci import UnreachableError
 from tasks.adapters.terminal.console import Console
 from tasks.app import images, wiring
 from tasks.app.paths import ROOT
@@ -20,6 +21,7 @@ from tasks.core import door
 from tasks.core.environment import Owner
 from tasks.core.environment_data import check_choice
 from tasks.core.errors import InputError, RefusedError
+from tasks.core.images.tags import IMAGES, branch_marker
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.rehearsal import check_no_rehearsal
@@ -214,13 +216,24 @@ def deploy(
     request: Request,
     deployer: Deployer[Any] | None = None,
     agreed: Callable[[DeployPlan], None] | None = None,
+    *,
+    build: bool = False,
 ) -> DeployResult:
     """Deploy what a request asks for, and return the result.
 
     Args:
+        session: the run.
+        request: what is to be deployed.
         deployer: that of the environment's target; None to find it.
         agreed: raises RefusedError if a plan is not what was agreed to.
+        build: build the images of what is checked out first, if the registry lacks them.
     """
+    lacks = build and _lacks_images(session, request)
+    first = ": what is missing of its images is built first" if lacks else ""
+    session.console.say(f"{request.title}{first}")
+    if lacks:
+        names = request.names
+        images.branch_build(session, names.environment, names.branch).make()
     action = "rollback" if request.rollback else "deploy"
     # A rollback goes back in time on purpose: no newer commit takes its turn.
     is_ranked = request.commit and not request.rollback
@@ -239,6 +252,26 @@ def deploy(
         beginning=beginning.Bringer(session),
         agreed=agreed,
     )
+
+
+def _lacks_images(session: Session, request: Request) -> bool:
+    """Return True if the registry of an environment lacks an image of a request's tag.
+
+    Or the marker that its branch uses it: without one, the clean-up of another branch removes it.
+
+    Those of a protected environment are built by a job of its own, whose log says what is in them.
+    """
+    environment = request.names.environment
+    if session.settings.environment(environment).protected:
+        return False
+    try:
+        slug = session.names_in(environment, request.names.branch).slug
+        tags = (request.tag, branch_marker(slug, request.tag))
+        wanted = [(name, tag) for name in IMAGES for tag in tags]
+        return None in wiring.registry(session, environment).digests(wanted)
+    except UnreachableError:
+        # The local platform's, which a build starts; or the build says what is wrong.
+        return True
 
 
 def show_deployed(session: Session, done: DeployResult, *, as_json: bool = False) -> None:

@@ -17,8 +17,10 @@ from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
 from tasks.app.paths import RECORD, ROOT
 from tasks.app.session import Session
+from tasks.core.config_sources import PROJECT_FILE
 from tasks.core.errors import InputError
 from tasks.core.images.reference import parse_reference
+from tasks.core.images.tags import variant
 from tasks.core.rehearsal import check_no_rehearsal, mautic_variables
 from tasks.core.settings import LOCAL
 from tasks.flows import pipeline
@@ -128,6 +130,11 @@ def branch_build(session: Session, env: str, branch: str | None) -> Build:
     images = session.settings.images
     subject = subject_of(session, env, branch, complete=True)
     check_no_rehearsal(subject.branch)
+    if others := session.other_images:
+        session.console.say(
+            f"{' and '.join(others)}: not as in {PROJECT_FILE}, so the images get a tag of their "
+            f"own, {subject.checkout.tag}"
+        )
     tools = _tools(
         session, subject, BAKE, _variables(session), wiring.registry(session, subject.name)
     )
@@ -216,12 +223,15 @@ def subject_of(
     """
     names = session.names(env, branch)
     session.git.require_checked_out(BUILT_FROM)
+    checkout = session.git.checkout(built_from(ROOT, bake), complete=complete)
+    if bake == BAKE:
+        checkout = replace(checkout, variant=variant(session.other_images))
     return BuildSubject(
         name=names.environment,
         environment=session.settings.environment(names.environment),
         branch=names.branch,
         slug=names.slug,
-        checkout=session.git.checkout(built_from(ROOT, bake), complete=complete),
+        checkout=checkout,
         repository=session.git.repository(),
     )
 

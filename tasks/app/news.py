@@ -36,6 +36,7 @@ def deploy(
     *,
     deployer: Deployer[Any] | None = None,
     agreed: Callable[[DeployPlan], None] | None = None,
+    build: bool = False,
 ) -> DeployResult:
     """Deploy what a request asks for, tell what came of it, and return the result.
 
@@ -45,10 +46,11 @@ def deploy(
         summary: a file that the news are appended to; empty for that of the settings.
         deployer: as for ``environments.deploy``.
         agreed: as for ``environments.deploy``.
+        build: as for ``environments.deploy``.
     """
     teller = Teller(session, summary)
     try:
-        done = environments.deploy(session, request, deployer, agreed)
+        done = environments.deploy(session, request, deployer, agreed, build=build)
     except HeldError:
         raise  # whoever holds it, or has superseded this one, tells
     except SuiteError as error:

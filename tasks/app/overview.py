@@ -31,6 +31,7 @@ JOBS = {
         "sleep": ("inv sleep --branch feature/x", "stop it; nothing is lost"),
         "wake": ("inv wake --branch feature/x", "start it again"),
         "pin": ("inv pin --branch feature/x --for 14d", "it neither sleeps nor expires"),
+        "releases": ("inv releases --env dev", "what was deployed, and what runs"),
         "rollback": ("inv rollback --to 1a2b3c4d", "go back to a release"),
         "cleanup": ("inv cleanup --branch feature/x", "remove all of it"),
         "names": ("inv names --branch feature/x", "what it is called everywhere"),

@@ -27,12 +27,16 @@ from tasks.core.redact import Redactor
 from tasks.core.settings import (
     NAMED,
     Environment,
+    Images,
     Settings,
     choose_environment,
     leaves,
     names_of_all_styles,
     parse,
 )
+
+_MADE_OF = ("debian", "php", "mautic")
+"""The settings of images that decide what is in them."""
 
 
 class Session:
@@ -124,6 +128,18 @@ class Session:
             return self._levels
         published = self.parameters(stack)
         return [stack_outputs.level(stack, published, merge(self._levels)), *self._levels]
+
+    @cached_property
+    def other_images(self) -> dict[str, str]:
+        """What images are made of, by setting, where that is not as the project's file has it.
+
+        The commit does not tell it: a variable does, or a file of the user's or of this run.
+        """
+        own = merge([level for level in self._levels if level.name == PROJECT_FILE])
+        committed = {key: field.default for key, field in Images.model_fields.items()}
+        committed |= own.get("images") or {}
+        wanted = {key: str(getattr(self.settings.images, key)) for key in _MADE_OF}
+        return {f"images.{key}": value for key, value in wanted.items() if value != committed[key]}
 
     @cached_property
     def _levels(self) -> list[Level]:

@@ -28,11 +28,15 @@ HELP = {
 }
 """Help of the options that mean the same in every task."""
 
+NEW = "take a --branch that exists neither here nor on the remote"
+"""Help of the option of what makes something under a branch's name."""
+
 LETTERS = {
     "env": "e",
     "branch": "b",
     "format": "f",
     "dry_run": "d",
+    "new": "n",
     "tag": "t",
     "data": "a",
     "replace": "r",
@@ -112,6 +116,20 @@ def whole_number(option: str, value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", value):
         raise InputError(f"--{option} {value!r}: must be a whole number, 0 or more")
     return int(value)
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(option: str, value: str) -> int:
+    """Return the seconds of a time that an option was given, such as 90s, 10m, 2h or 7d.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not re.fullmatch("[1-9][0-9]{0,3}[smhd]", value):
+        raise InputError(f"--{option} {value!r}: must be seconds to days: 90s, 10m, 2h, 7d")
+    return int(value[:-1]) * _SECONDS[value[-1]]
 
 
 def forwarded_command(argv: list[str], command: str = "") -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tasks.app.task import check_format, task
+from tasks.app.task import NEW, check_format, task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         "only": "build just this image: mautic or nginx",
         "rebuild": "build without any cache, and replace what is in the registry",
         "if_changed": "keep this commit's images unless packages or bases have changed",
+        "new": NEW,
     }
 )
 def build(
@@ -29,14 +30,16 @@ def build(
     only: str = "",
     rebuild: bool = False,
     if_changed: bool = False,
+    new: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
     """Build both images, push and tag them; what has not changed is only tagged."""
-    from tasks.app import images
+    from tasks.app import branches, images
 
     as_json = check_format(format)
     dry = dry_run or session.dry
+    branches.check_given(session, branch, new=new)
     job = images.branch_build(session, env, branch)
     plan = job.plan(only=only, fresh=rebuild, if_changed=if_changed, dry=dry)
     _carry_out(session, job, plan, dry=dry, as_json=as_json)

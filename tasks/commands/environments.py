@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
-from tasks.app.task import check_format, forwarded_command, task, whole_number
+from tasks.app.task import NEW, check_format, forwarded_command, seconds, task, whole_number
 from tasks.core.durations import hours_of
 from tasks.core.errors import InputError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tasks.flows.target import Request
 
 
+LINES = 100
+"""How many lines of each service `inv logs` shows where nobody says it."""
 _SUMMARY = "file that what became of it is appended to, as Markdown (default: news.summary)"
 
 
@@ -32,6 +34,8 @@ _SUMMARY = "file that what became of it is appended to, as Markdown (default: ne
         "no_capacity_check": "go on even if the cluster seems to have too little left for it",
         "plan": "do just what this file of inv plan --out says, or refuse with exit code 3 if what "
         "it depends on has changed since; it says environment, branch, tag and data",
+        "no_build": "build no images; without it those that the registry lacks are built first",
+        "new": NEW,
     }
 )
 def deploy(
@@ -43,11 +47,13 @@ def deploy(
     summary: str = "",
     no_capacity_check: bool = False,
     plan: str = "",
+    no_build: bool = False,
+    new: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
     """Create or update the branch's environment, wait for it, test it and print its URL."""
-    from tasks.app import environments
+    from tasks.app import branches, environments
 
     as_json = check_format(format)
     dry = dry_run or session.dry
@@ -57,8 +63,10 @@ def deploy(
             raise InputError("--plan says environment, branch, tag and data: leave them out")
         _deploy_saved(session, Path(plan), summary, must_fit=fit, dry=dry, as_json=as_json)
         return
+    if not tag:
+        branches.check_given(session, branch, new=new)
     request = environments.request(session, env, branch, tag, data, must_fit=fit, dry=dry)
-    _deploy(session, request, summary, dry=dry, as_json=as_json)
+    _deploy(session, request, summary, build=not (tag or no_build), dry=dry, as_json=as_json)
 
 
 @task(
@@ -109,6 +117,7 @@ def cleanup(
 ) -> None:
     """Remove everything that belongs to a branch: what runs, database, files, image tags."""
     from tasks.app import news
+    from tasks.app.branches import absence
     from tasks.app.environments import BranchCleanup
     from tasks.app.wiring import settled
 
@@ -118,8 +127,14 @@ def cleanup(
     removal = BranchCleanup(session, names, dry=dry)
     if dry:
         session.console.plan(removal.plan(), as_json=as_json)
-    elif not news.cleanup(session, removal, names, summary):
-        session.console.say(f"{names.branch}: nothing to remove")
+        return
+    removed = news.cleanup(session, removal, names, summary)
+    if as_json:
+        where = {"environment": names.environment, "branch": names.branch}
+        session.console.json({**where, "removed": removed})
+    if not removed:
+        nowhere = absence(session, names.branch)
+        session.console.say(f"{names.branch}: nothing to remove{f'; {nowhere}' if nowhere else ''}")
 
 
 @task(name="list")
@@ -136,7 +151,7 @@ def list_(session: Session, env: str = "", format: str = "text") -> None:
     if as_json:
         session.console.json([asdict(item) for item in found])
     elif found:
-        session.console.table(LIST_COLUMNS, list_rows(found, now()))
+        session.console.table(LIST_COLUMNS, list_rows(found, now()), below=True)
     else:
         session.console.say("there are no environments; make one: inv deploy")
 
@@ -166,11 +181,32 @@ def status(
         session.console.say(f"mails are shown there and not sent: {mail_url}")
 
 
+@task()
+def releases(
+    session: Session, env: str = "", branch: str | None = None, format: str = "text"
+) -> None:
+    """List what was deployed to a branch's environment: when, by whom, with what result."""
+    from tasks.app import environments
+    from tasks.flows.views import RELEASE_COLUMNS, release_parts, release_rows
+
+    as_json = check_format(format)
+    found = environments.find_existing(session, env, branch)
+    record = found.inspector.record(found.owner, found.names)
+    parts = release_parts(record) if record else []
+    if as_json:
+        session.console.json(parts)
+    elif parts:
+        session.console.table(RELEASE_COLUMNS, release_rows(parts))
+    else:
+        session.console.say(f"{found.names.branch}: nothing was deployed so far")
+
+
 @task(
     help={
         "service": "only this service: web, fpm, worker, cron or database",
         "follow": "go on with new lines as they come",
-        "tail": "lines per service to begin with",
+        "tail": "lines per service to begin with (default: 100, or all of --since)",
+        "since": "only what was written within that time: 90s, 10m, 2h, 7d",
     }
 )
 def logs(
@@ -179,16 +215,23 @@ def logs(
     branch: str | None = None,
     service: str = "",
     follow: bool = False,
-    tail: str = "100",
+    tail: str | None = None,
+    since: str | None = None,
 ) -> None:
     """Show what the services of a branch's environment write."""
     from tasks.app import environments
 
-    lines = whole_number("tail", tail)
+    within = 0 if since is None else seconds("since", since)
+    unasked = None if within else LINES
+    lines = unasked if tail is None else whole_number("tail", tail)
     found, say = environments.find_existing(session, env, branch), session.console.data
     try:
         found.inspector.logs(
-            found.owner, found.names, say, service=service, follow=follow, tail=lines
+            *(found.owner, found.names, say),
+            service=service,
+            follow=follow,
+            tail=lines,
+            since_seconds=within,
         )
     except KeyboardInterrupt:
         if not follow:
@@ -244,8 +287,20 @@ def url(
         session.console.data(found.names.url)
 
 
-def _deploy(session: Session, request: Request, summary: str, *, dry: bool, as_json: bool) -> None:
-    """Deploy what a request asks for, or only print the plan."""
+def _deploy(
+    session: Session,
+    request: Request,
+    summary: str,
+    *,
+    dry: bool,
+    as_json: bool,
+    build: bool = False,
+) -> None:
+    """Deploy what a request asks for, or only print the plan.
+
+    Args:
+        build: build the images that the registry lacks.
+    """
     from tasks.app import environments, news, wiring
     from tasks.app.plan import whole
     from tasks.app.sleep import be_used
@@ -260,7 +315,8 @@ def _deploy(session: Session, request: Request, summary: str, *, dry: bool, as_j
         plan = find_plan(target.deployer, request, session.console.warn)
         _show_plan(session, whole(session, plan, target.deployer), as_json=as_json)
         return
-    environments.show_deployed(session, news.deploy(session, request, summary), as_json=as_json)
+    done = news.deploy(session, request, summary, build=build)
+    environments.show_deployed(session, done, as_json=as_json)
 
 
 def _deploy_saved(

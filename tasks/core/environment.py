@@ -23,7 +23,7 @@ from tasks.core.repository import is_same
 T = TypeVar("T")
 
 HISTORY_MAX = 10
-"""Successful deployments that are remembered for `inv rollback`."""
+"""Successful deployments that are remembered for `inv rollback`, and as many that failed."""
 
 
 PIPELINE = "CI"
@@ -160,6 +160,7 @@ class Record:
         url: the site's URL.
         expires_at: when it may be swept away, ISO 8601, or an empty string.
         history: the successful deployments, the newest last.
+        failures: what failed to be deployed, the newest last.
         data: what its database began with (``environment_data``), or an empty string if it is
             older than that choice.
         failure: the last deploy, if it failed; None if it did not, or is older than that record.
@@ -171,6 +172,7 @@ class Record:
     history: tuple[Release, ...] = ()
     data: str = ""
     failure: Failure | None = None
+    failures: tuple[Release, ...] = ()
 
     @property
     def current(self) -> Release | None:
@@ -188,6 +190,16 @@ class Record:
         history = (*history, release)[-HISTORY_MAX:]
         return replace(self, state=State.READY, history=history, failure=None)
 
+    def with_failure(self, release: Release, failure: Failure | None) -> Self:
+        """Return the record after a deployment that failed.
+
+        Args:
+            release: what was to be deployed.
+            failure: why it was not, if that is known.
+        """
+        failures = (*self.failures, release)[-HISTORY_MAX:]
+        return replace(self, state=State.FAILED, failure=failure, failures=failures)
+
     def to_json(self) -> str:
         """Return the record as text for ``from_json``."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -203,7 +215,8 @@ class Record:
             UnreadableError: it is not what ``to_json`` writes, or a time in it is none.
         """
         record = parse(cls, text, "the record")
-        moments = [record.expires_at, *(each.deployed_at for each in record.history)]
+        tried = (*record.history, *record.failures)
+        moments = [record.expires_at, *(each.deployed_at for each in tried)]
         moments += [record.failure.at] if record.failure else []
         for moment in moments:
             if moment:

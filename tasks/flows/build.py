@@ -100,7 +100,7 @@ class BuildSubject:
             self.environment.tags,
             self.slug,
             self.checkout.tag,
-            dirty=self.checkout.dirty is not None,
+            dirty=self.checkout.tag != self.checkout.short,
         )
 
     @property
@@ -618,7 +618,8 @@ def _bake(plan: BuildPlan, missing: Sequence[ImagePlan], tools: BuildTools) -> d
                 linked=sorted(links - set(names)),
                 login=login,
                 fresh=fresh,
-                on_line=activity.line,
+                on_line=activity.detail,
+                on_step=activity.line,
             )
 
     fresh = plan.fresh

@@ -73,7 +73,7 @@ def run_demo(
     """
     build()
     deployed = deploy()
-    console.table(LIST_COLUMNS, list_rows(inspector.list(), now()))
+    console.table(LIST_COLUMNS, list_rows(inspector.list(), now()), below=True)
     console.say("remove it again:")
     console.say(f"  {shlex.join(('./inv', 'cleanup', '--branch', names.branch))}")
     return deployed

@@ -162,7 +162,7 @@ def find_plan(deployer: Deployer[P], request: Request, warn: Say) -> P:
 def _tell(plan: DeployPlan, console: Console) -> None:
     """Say what is about to be done."""
     if not plan.steps:
-        console.say(f"{plan.title}: everything is as it should be")
+        console.say("everything is as it should be")
     elif plan.kept:
         console.warn(plan.title)
     for step in plan.steps:

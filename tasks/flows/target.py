@@ -24,7 +24,7 @@ from tasks.core import door
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
-from tasks.core.errors import InputError, NoImageError, RefusedError
+from tasks.core.errors import InputError, RefusedError
 from tasks.core.foresight import Foresight, ObjectChange
 from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names
@@ -112,6 +112,13 @@ class Request:
         """The environment's owner."""
         return owner_of(self.names, self.repository)
 
+    @property
+    def title(self) -> str:
+        """What is asked for: the branch, the environment, and the tag if one is named."""
+        verb = "roll back" if self.rollback else "deploy"
+        title = f"{verb} {self.names.branch} to {self.names.environment}"
+        return f"{title} ({self.tag})" if self.tag else title
+
     def release(self, record: Record | None, find_images: FindImages) -> Release:
         """Return the requested release, with its images by digest, as deployed now.
 
@@ -124,51 +131,35 @@ class Request:
             RefusedError: what it would roll back to is of another commit than is allowed.
             NoImageError: there are no images of the tag to deploy.
         """
-        earlier = self._earlier(record) if self.rollback else None
-        if earlier and self.pinned and earlier.commit != self.commit:
-            commit = earlier.commit or "COMMIT"
+        if self.rollback:
+            release = self._earlier(record)
+        else:
+            images = find_images(self.tag)
+            release = Release(self.tag, self.commit, images["mautic"], images["nginx"], "", "")
+        if self.rollback and self.pinned and release.commit != self.commit:
+            commit = release.commit or "COMMIT"
             raise RefusedError(
-                f"{self.names.environment} is protected: {earlier.tag} was deployed from another "
+                f"{self.names.environment} is protected: {release.tag} was deployed from another "
                 "commit than is checked out, and chart and values would be those of the latter",
                 hint=f"git switch --detach {commit}, then: inv rollback --env "
-                f"{self.names.environment} --branch {self.names.branch} --to {earlier.tag}",
+                f"{self.names.environment} --branch {self.names.branch} --to {release.tag}",
             )
-        if earlier is None:
-            images = self._images(record, find_images)
-            earlier = Release(self.tag, self.commit, images["mautic"], images["nginx"], "", "")
         deployed_at = datetime.now(UTC).isoformat(timespec="seconds")
         return replace(
-            earlier,
+            release,
             owner=self.deployed_by,
             deployed_at=deployed_at,
             checkout=self.checkout,
             pushed=self.pushed,
         )
 
-    def _images(self, record: Record | None, find_images: FindImages) -> Mapping[str, str]:
-        """Return the images of the tag; of a rollback, those of a release that is not recorded.
-
-        Raises:
-            InputError: there are none to roll back to.
-            NoImageError: there are none to deploy.
-        """
-        try:
-            return find_images(self.tag)
-        except NoImageError as error:
-            if not self.rollback:
-                raise
-            raise InputError(
-                f"there is no release {self.tag} of {self.names.branch} to go back to",
-                hint=_deployed(record),
-            ) from error
-
-    def _earlier(self, record: Record | None) -> Release | None:
-        """Return the recorded release that a rollback deploys, or None if its tag is not recorded.
+    def _earlier(self, record: Record | None) -> Release:
+        """Return the recorded release that a rollback deploys.
 
         After a deploy that has not ended well, the last one that did is an earlier one.
 
         Raises:
-            InputError: there is no earlier release, or it is the current one.
+            InputError: there is no such release, or none earlier, or it is the current one.
         """
         history = record.history if record else ()
         current = history[-1] if history else None
@@ -178,7 +169,10 @@ class Request:
             if release.tag == self.tag or (not self.tag and not release.same_images(history[-1])):
                 return release
         if self.tag and not (current and current.tag == self.tag):
-            return None
+            raise InputError(
+                f"{self.names.branch} has no release {self.tag} to go back to",
+                hint=f"{_deployed(record)}; images of another tag: inv deploy --tag {self.tag}",
+            )
         raise InputError(
             f"there is no earlier release of {self.names.branch} to go back to",
             hint=_deployed(record),
@@ -238,9 +232,7 @@ class DeployPlan(ABC):
     @property
     def title(self) -> str:
         """The plan's title."""
-        verb = "roll back" if self.request.rollback else "deploy"
-        names = self.request.names
-        title = f"{verb} {names.branch} to {names.environment} ({self.release.tag})"
+        title = replace(self.request, tag=self.release.tag).title
         return f"{title}, {self.kept}" if self.kept else title
 
     @property
@@ -790,6 +782,9 @@ class Inspector(Protocol):
             Nothing where nothing does; None if nothing was ever deployed.
         """
 
+    def record(self, owner: Owner, names: Names) -> Record | None:
+        """Return what is stored of one environment, or None if there is nothing."""
+
     def door_password(self, names: Names) -> str:
         """Return the password of an environment's door; empty if it has none."""
 
@@ -801,7 +796,8 @@ class Inspector(Protocol):
         *,
         service: str,
         follow: bool,
-        tail: int,
+        tail: int | None,
+        since_seconds: int,
     ) -> None:
         """Pass on the logs of services, without secrets.
 
@@ -811,7 +807,8 @@ class Inspector(Protocol):
             on_line: called with each line.
             service: only this one, or an empty string for all.
             follow: go on until interrupted.
-            tail: number of lines to start with, per service.
+            tail: number of lines to start with, per service; None for all.
+            since_seconds: how old a line may be; 0 for any age.
 
         Raises:
             InputError: there is no such service.

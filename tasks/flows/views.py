@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasks.core.environment import State, parse_moment
+from tasks.core.environment import Record, State, parse_moment
 from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.core.sleep import Rest
 from tasks.flows.target import EnvironmentSummary, Inspector, ServiceStatus
 
 LIST_COLUMNS = ("branch", "state", "commit", "age", "expires", "owner", "url")
+RELEASE_COLUMNS = ("release", "deployed (UTC)", "by", "result", "runs")
 STATUS_COLUMNS = ("service", "state", "health", "image", "status")
 
 
@@ -57,6 +58,31 @@ def _expiry(item: EnvironmentSummary, now: datetime) -> str:
         return until(item.expires_at, now)
     left = f" {until(pin.until, now)}" if pin.until else ""
     return f"pinned{left} ({pin.by})"
+
+
+def release_parts(record: Record) -> list[dict[str, Any]]:
+    """Return an environment's deploys as JSON-ready data, the newest first.
+
+    A failed one has ended by a way back, so it never runs; the last that succeeded does.
+    """
+    done = [(release, "done", release is record.current) for release in record.history]
+    failed = [(release, "failed", False) for release in record.failures]
+    newest = sorted([*done, *failed], key=lambda each: each[0].deployed_at, reverse=True)
+    return [{**asdict(release), "result": result, "runs": runs} for release, result, runs in newest]
+
+
+def release_rows(parts: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return what ``release_parts`` does as rows of a table under ``RELEASE_COLUMNS``."""
+    return [
+        (
+            each["tag"],
+            each["deployed_at"][:16].replace("T", " "),
+            each["owner"],
+            each["result"],
+            "yes" if each["runs"] else "",
+        )
+        for each in parts
+    ]
 
 
 def rest_lines(rest: Rest, now: datetime) -> list[str]:

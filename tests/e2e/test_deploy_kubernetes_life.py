@@ -378,7 +378,7 @@ def watched(
 def test_prod_is_protected(deploys: Deploys) -> None:
     for args in (
         ("cleanup", *PROD, "--branch", "main"),
-        ("deploy", *PROD, "--branch", OTHER),
+        ("deploy", *PROD, "--branch", OTHER, "--new"),
         ("deploy", *PROD, "--branch", "main", "--tag", "feature1"),
         ("rollback", *PROD, "--branch", "main", "--to", "feature1"),
     ):
@@ -406,7 +406,10 @@ def test_a_namespace_of_somebody_else_is_not_touched(deploys: Deploys, whose: st
         until(partial(deploys.cluster.get, kind, name, names.namespace))
     before = in_namespace(deploys, names.namespace)
 
-    for args in (("deploy", *ON, "--branch", branch), ("cleanup", *ON, "--branch", branch)):
+    for args in (
+        ("deploy", *ON, "--branch", branch, "--new", "--no-build"),
+        ("cleanup", *ON, "--branch", branch),
+    ):
         done = deploys.run(*args)
         assert done.returncode == 3, done.stderr
         assert f"namespace {names.namespace} is not that of {branch}" in done.stderr

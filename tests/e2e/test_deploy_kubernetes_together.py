@@ -56,7 +56,14 @@ def together(
     runs: list[Any] = []
     for sha, path in checkouts:
         process = deploys.env.start(
-            "deploy", *ON, "--branch", branch, settings=deploys.settings(), cwd=path
+            "deploy",
+            *ON,
+            "--branch",
+            branch,
+            "--new",
+            "--no-build",
+            settings=deploys.settings(),
+            cwd=path,
         )
         runs.append((sha, process, Lines(process.stderr)))
 
@@ -112,7 +119,14 @@ def test_who_waits_is_told_for_whom_and_not_for_ever(
     where = deploys.names(branch).namespace
     deploys.fate(branch, migrate="job-slow:6")
     first = deploys.env.start(
-        "deploy", *ON, "--branch", branch, settings=deploys.settings(), cwd=checkouts[0][1]
+        "deploy",
+        *ON,
+        "--branch",
+        branch,
+        "--new",
+        "--no-build",
+        settings=deploys.settings(),
+        cwd=checkouts[0][1],
     )
     said = Lines(first.stderr)
     until(lambda: said.says("roll out"))

@@ -213,8 +213,10 @@ def test_looking_at_an_environment(world: World, site: Site) -> None:
     assert row["owner"].endswith(socket.gethostname())
     assert row["expires_at"] > row["deployed_at"]
     text = world.ok("list").stdout.splitlines()
-    assert text[0].split() == ["branch", "state", "commit", "age", "expires", "owner", "url"]
-    assert all(len(line) <= 80 for line in world.ok("status").stdout.splitlines())
+    heading = ["branch", "state", "commit", "age", "expires", "owner", "url"]
+    assert " ".join(text).split()[: len(heading)] == heading
+    for line in (*text, *world.ok("status").stdout.splitlines()):
+        assert len(line) <= 80
     logs = world.ok("logs", "--service", "database", "--tail", "5").stdout.splitlines()
     assert logs
     assert all(line.startswith("database-1") for line in logs)
@@ -681,13 +683,26 @@ def test_a_changed_theme_is_served_without_a_migration(world: World, site: Site)
     style.parent.mkdir()
     style.write_text("red")
     try:
-        world.ok("build")
+        unbuilt = world.run("deploy", "--no-build")
         done = world.ok("deploy")
     finally:
         shutil.rmtree(style.parent)
 
+    assert unbuilt.returncode == 1
+    assert "inv build" in unbuilt.stderr
+    first, second, *rest = done.stderr.splitlines()
+    assert re.fullmatch(
+        rf"deploy {MAIN} to local \({world.tag()}-dirty-\w{{8}}\): what is missing of its images "
+        "is built first",
+        first,
+    )
+    assert len([second, *rest]) < 30, done.stderr
     assert world.get(MAIN, "/themes/acme/style.css").text == "red"
     assert "migrate" not in done.stderr
+    listed = world.ok("releases").stdout.splitlines()
+    assert listed[0].split() == ["release", "deployed", "(UTC)", "by", "result", "runs"]
+    assert re.match(rf"{world.tag()}-dirty-\w+  .*  done    yes$", listed[1])
+    assert max(map(len, listed)) <= 80
     world.ok("deploy", "--tag", world.tag())
 
 
@@ -909,8 +924,8 @@ def test_what_is_somebody_elses_is_refused(world: World, site: Site) -> None:
 
     labels = {PROJECT: world.namespace("theirs"), SERVICE: "web"}
     theirs = world.engine.volumes.create(f"{world.namespace('theirs')}_database", labels=labels)
-    for command in ("deploy", "cleanup"):
-        refused = world.run(command, "--branch", "theirs")
+    for command in (("deploy", "--new", "--no-build"), ("cleanup",)):
+        refused = world.run(*command, "--branch", "theirs")
         assert refused.returncode == 3, refused.stderr
         assert theirs.name in refused.stderr
     assert world.objects("theirs") == [theirs.name]
@@ -971,7 +986,7 @@ def test_without_engine_registry_image_or_environment_one_clear_error(
 
     settings = world.settings()
     settings["environments"]["local"]["registry"]["url"] = "localhost:1/mautic"
-    unreachable = world.run("deploy", "--branch", "new", settings=settings)
+    unreachable = world.run("deploy", "--branch", "new", "--new", settings=settings)
     assert unreachable.returncode == 1
     assert "localhost:1" in unreachable.stderr
 

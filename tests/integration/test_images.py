@@ -20,6 +20,9 @@ import docker
 import pytest
 from docker.models.containers import Container
 
+from tasks.adapters.docker.buildx import diagnose
+from tasks.adapters.process import Completed, Runner
+from tasks.core.redact import Redactor
 from tests.integration.image_support import (
     METADATA,
     PARAMETERS,
@@ -239,6 +242,87 @@ def test_an_image_without_mautic_is_refused(builds: Builds, tmp_path: Path) -> N
 
     assert done.returncode != 0
     assert "MAUTIC_IMAGE has no Mautic in /var/www/html" in done.stderr
+
+
+MISTAKES = {
+    "plugins/AcmeBundle/Form/A.php": (
+        "<?php\n\nfunction f( {\n",
+        'docker/mautic/plugins/AcmeBundle/Form/A.php:3: syntax error, unexpected token "{"',
+    ),
+    "plugins/AcmeBundle/Twice.php": (
+        "<?php\nfunction g() {}\n\nfunction g() {}\n",
+        "docker/mautic/plugins/AcmeBundle/Twice.php:4: Cannot redeclare ",
+    ),
+    "plugins/AcmeBundle/Config/config.php": (
+        "<?php\n\nreturn NO_SUCH;\n",
+        'docker/mautic/plugins/AcmeBundle/Config/config.php:3: Undefined constant "NO_SUCH"',
+    ),
+    "plugins/OtherBundle/Config/config.php": (
+        "<?php\n",
+        "docker/mautic/plugins/OtherBundle/Config/config.php:1: returns no array",
+    ),
+    "config/parameters_local.php": (
+        "<?php $parameters = [\n",
+        "docker/mautic/config/parameters_local.php:2: ",
+    ),
+}
+"""A file of the project with a mistake, and how what the build says of it begins."""
+BAKING = ("docker", "buildx", "bake")
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_our_own_php_fails_the_build_with_its_line(
+    builds: Builds, tmp_path: Path, name: str
+) -> None:
+    text, sentence = MISTAKES[name]
+    project = copy_docker(tmp_path / "project")
+    place = project / "docker" / "mautic" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+
+    done, _ = builds.bake(builds.code(probe_tree(tmp_path / "tree")), project=project)
+
+    error = diagnose(Runner(Redactor()), Completed(BAKING, done.returncode, "", done.stderr, 0))
+    assert error.message.startswith(sentence)
+    assert error.exit_code == 1
+
+
+def test_what_a_plugin_brings_of_others_is_not_looked_at(builds: Builds, tmp_path: Path) -> None:
+    project = copy_docker(tmp_path / "project")
+    place = project / "docker" / "mautic" / "plugins" / "AcmeBundle" / "vendor" / "x.php"
+    place.parent.mkdir(parents=True)
+    place.write_text("<?php for PHP 9")
+    # As templates of older plugins begin.
+    (place.parents[1] / "view.php").write_text('<?xml version="1.0"?><?php echo 1; ?>')
+
+    builds.images(builds.code(probe_tree(tmp_path / "tree")), project=project, targets=("mautic",))
+
+
+CRON_TABLES = {
+    '{"import": null, "a-b/c": {"schedule": "0 3 * * *", "command": ["x"]}}\n': "",
+    '{\n  "import": "*/5 * * * *",\n  "webhooks-process": null,\n}\n': "4: no JSON: Syntax error",
+    '{\n  "import": "*/5 * * * *"\n  "webhooks-process": null\n}': "3: no JSON: Syntax error",
+    '{\n  "import": null,\n': "2: no JSON: Syntax error",
+    '{\n  "import": "*/5 * * *\n}': "2: no JSON: ",
+    '{"x": {"command": ["[{"],\n"enabled": tru}}': "2: no JSON: Syntax error",
+    '["import"]': "1: must be a JSON object of jobs by their names",
+    '{\n\n  "import": "61 * * * *"\n}': "3: the schedule '61 * * * *' has a wrong minute, '61'",
+    '{\n  "nosuch": null\n}': "2: names the job nosuch, which does not exist",
+    '{\n "import": null,\n "crm": {"schedule": "@daily"}\n}': "3: the job crm needs a command",
+}
+"""A cron.json of the project, and what is said of it: its line at the beginning."""
+
+
+def test_a_mistake_in_our_own_cron_json_is_told_by_its_line(
+    images: dict[str, str], made: Containers
+) -> None:
+    script = (ROOT / "docker" / "mautic" / "build" / "cron-table.php").read_text()
+    program = f"{script.removeprefix('<?php')}"
+    for table, sentence in CRON_TABLES.items():
+        words = ["sh", "-c", 'printf %s "$1" > /tmp/cron.json; exec php -r "$2" /tmp', "sh"]
+        status, said = made.finish(images["mautic"], *words, table, program)
+        assert status == (1 if sentence else 0), said
+        assert said.startswith(f"docker/mautic/config/cron.json:{sentence}" if sentence else "")
 
 
 def test_a_secret_in_the_compiled_cache_fails_the_build(builds: Builds, tmp_path: Path) -> None:

@@ -166,11 +166,11 @@ class Deploys:
 
     def deploy(self, branch: str, *options: str, **more: Any) -> CompletedProcess[str]:
         """Run `inv deploy` for a branch to its end."""
-        return self.run("deploy", *ON, "--branch", branch, *options, **more)
+        return self.run("deploy", *ON, "--branch", branch, "--new", "--no-build", *options, **more)
 
     def deployed(self, branch: str, *options: str, **more: Any) -> CompletedProcess[str]:
         """Deploy a branch; it must succeed."""
-        return self.ok("deploy", *ON, "--branch", branch, *options, **more)
+        return self.ok("deploy", *ON, "--branch", branch, "--new", "--no-build", *options, **more)
 
     def names(self, branch: str, environment: str = ENVIRONMENT) -> Names:
         """Return a branch's names."""

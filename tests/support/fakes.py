@@ -289,6 +289,9 @@ class FakeInspector:
     def drift(self, owner: Owner, names: Names) -> Sequence[ObjectChange] | None:
         return self.drifted
 
+    def record(self, owner: Owner, names: Names) -> Record | None:
+        return None
+
     def logs(
         self,
         owner: Owner,
@@ -297,7 +300,8 @@ class FakeInspector:
         *,
         service: str,
         follow: bool,
-        tail: int,
+        tail: int | None,
+        since_seconds: int,
     ) -> None:
         raise NotImplementedError
 

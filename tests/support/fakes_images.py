@@ -183,6 +183,7 @@ class FakeBuildx(Calls):
         login: Mapping[str, str],
         fresh: bool,
         on_line: Callable[[str], None],
+        on_step: Callable[[str], None],
     ) -> dict[str, Baked]:
         self.variables, self.orders = variables, orders.values()
         self.fresh.append(fresh)

@@ -182,6 +182,8 @@ BAD_COMMAND_LINES = [
     (["logs", "--tail", "x"], "--tail 'x': must be a whole number, 0 or more"),
     (["logs", "--tail=-3"], "--tail '-3': must be a whole number, 0 or more"),
     (["logs", "--tail", ""], "--tail '': must be a whole number, 0 or more"),
+    (["logs", "--since", "10"], "--since '10': must be seconds to days: 90s, 10m, 2h, 7d"),
+    (["logs", "--since", ""], "--since '': must be seconds to days: 90s, 10m, 2h, 7d"),
     (["test", "--only", "nope"], "--only 'nope': there is no such session"),
     (["test", "--only", "unit", "--only", "untis"], "--only 'untis': there is no such session"),
     (["--collection", "nope", "names"], "Can't find any collection named 'nope'!"),

@@ -10,10 +10,23 @@ declare(strict_types=1);
 if (is_file("{$project}/vendor/autoload.php")) {
     require "{$project}/vendor/autoload.php";
 }
+$fail = static function (string $path, int $line, string $sentence) use ($project): never {
+    $place = str_replace("{$project}/docroot/plugins/", 'docker/mautic/plugins/', $path);
+    fwrite(STDERR, "{$place}:{$line}: {$sentence}\n");
+    exit(1);
+};
+
 $types = [];
 foreach (['app/bundles', 'plugins'] as $folder) {
     foreach (glob("{$project}/docroot/{$folder}/*/Config/config.php") ?: [] as $config) {
-        $found = (static fn (string $path): mixed => include $path)($config);
+        try {
+            $found = (static fn (string $path): mixed => include $path)($config);
+        } catch (Throwable $error) {
+            $fail($error->getFile(), $error->getLine(), $error->getMessage());
+        }
+        if (!is_array($found)) {
+            $fail($config, 1, 'returns no array');
+        }
         $types = array_map(get_debug_type(...), $found['parameters'] ?? []) + $types;
     }
 }

@@ -41,6 +41,21 @@ attached to it instead (tasks/flows/attest.py).
 _VERTEX = re.compile(r"#(\d+) (?:\[([a-z0-9_-]+)[ \]])?")
 """A line of plain progress: a step's number; on its first line also its target."""
 
+_STEP = re.compile(r"#(\d+) \[([a-z0-9_-]+) +(?:\S+ +)?(\d+/\d+)\] (.+)")
+"""The first line of a Dockerfile's step: its number, its target, which it is, its instruction."""
+
+_DONE = re.compile(r"#(\d+) DONE (\d+\.\d)s$")
+"""The last line of a step that was not in the cache."""
+
+_OPTION = re.compile(r"--\S+\s+")
+"""An option of an instruction, such as a mount."""
+
+TELLING_SECONDS = 0.3
+"""How long a step takes at least that is told where only steps are."""
+
+INSTRUCTION = 60
+"""How many characters of a step's instruction are told."""
+
 _NOISE = re.compile(r"#\d+ (?:\.\.\.$|.*\d[kMG]?B / |.*\bpushing layer )")
 """Lines that only count bytes."""
 
@@ -52,6 +67,12 @@ _REFUSED_LINK = re.compile(
     rf"^{_SAID.pattern}(docker/mautic/.+ is a link to .*, which is not in the image)$", re.MULTILINE
 )
 """What docker/mautic/build/add.sh says of a link that leads to nothing."""
+
+_MISTAKE = re.compile(rf"^{_SAID.pattern}(docker/mautic/.+:\d+: .+)$", re.MULTILINE)
+"""What the programs of docker/mautic/build say of a mistake in the project's own files."""
+
+_FAILED_STEP = re.compile(r"^#(\d+) ERROR: process ", re.MULTILINE)
+"""The last line of a step that failed."""
 
 
 class PushError(RegistryError):
@@ -99,12 +120,24 @@ class BakeOrder:
 
 
 @dataclass
-class _Progress:
+class Progress:
     """Follows plain progress, and records when each target's last step ended."""
 
     started: float = field(default_factory=time.monotonic)
     targets: dict[str, str] = field(default_factory=dict)
     ended: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
+
+    def done(self, line: str) -> str | None:
+        """Return what a line says of a step that has ended and took its time, or None."""
+        if step := _STEP.match(line):
+            number, target, which, words = step.groups()
+            instruction = _OPTION.sub("", words)
+            self.steps[number] = f"{target} {which}: {instruction[:INSTRUCTION]}"
+        elif (end := _DONE.match(line)) and float(end[2]) >= TELLING_SECONDS:
+            step_done = self.steps.get(end[1])
+            return f"{step_done} ({end[2]} s)" if step_done else None
+        return None
 
     def take(self, line: str) -> bool:
         """Record a line; return whether it is worth showing."""
@@ -182,6 +215,7 @@ class Buildx:
         push: bool = True,
         fresh: bool = False,
         on_line: Callable[[str], None] | None = None,
+        on_step: Callable[[str], None] | None = None,
     ) -> dict[str, Baked]:
         """Build targets in one graph, and push them.
 
@@ -193,6 +227,7 @@ class Buildx:
             push: push to the registry, or else load into the engine.
             fresh: use no cache at all.
             on_line: called with each line of progress that is worth showing.
+            on_step: called with a line for each step that took its time, as it ends.
 
         Raises:
             MissingToolError: there is no docker or no buildx.
@@ -202,11 +237,13 @@ class Buildx:
             InputError: a link of a plugin or theme, or of the configuration, leads to nothing.
             CommandError: a step of the build failed.
         """
-        progress = _Progress()
+        progress = Progress()
 
         def take(line: str) -> None:
             if progress.take(line) and on_line:
                 on_line(line)
+            if (step := progress.done(line)) and on_step:
+                on_step(step)
 
         with tempfile.TemporaryDirectory(prefix="inv-build-") as scratch:
             metadata = Path(scratch) / "metadata.json"
@@ -266,14 +303,13 @@ def diagnose(runner: Runner, done: Completed) -> SuiteError:
     kind, message, hint = _recognise(done.stderr or done.stdout, building=building)
     if kind is CommandError and not building:
         message = f"docker {done.argv[1]} failed"
+    # Of a failed step all lines: docker's own summary has few of them, and much of the Dockerfile.
+    said = done.stderr or done.stdout
+    lines = [line for line in _failed_step(said) or said.splitlines() if not _NOISE.match(line)]
     return kind(
         message,
         command=runner.show(done.argv),
-        output=runner.redactor(
-            "\n".join(
-                line for line in (done.stderr or done.stdout).splitlines() if not _NOISE.match(line)
-            )
-        ),
+        output=runner.redactor("\n".join(lines)),
         hint=hint,
     )
 
@@ -300,7 +336,21 @@ def _recognise(output: str, *, building: bool) -> tuple[type[SuiteError], str, s
         for pattern, kind, message, hint in _REGISTRY_FAULTS:
             if re.search(pattern, cause):
                 return kind, message, hint
-    return CommandError, "the build failed", None
+    mistake = _MISTAKE.search(output)
+    message = mistake[1] if mistake else f"the build failed{_last_words(output)}"
+    return CommandError, message, None
+
+
+def _last_words(output: str) -> str:
+    """Return the last line that a failed step of a build wrote, for the end of a sentence."""
+    said = (_SAID.sub("", line).strip() for line in _failed_step(output) if _SAID.match(line))
+    return next((f": {line}" for line in reversed([*said]) if line), "")
+
+
+def _failed_step(output: str) -> list[str]:
+    """Return the lines of the step of a build that failed; none if it was no step."""
+    failed = _FAILED_STEP.search(output)
+    return [line for line in output.splitlines() if failed and line.startswith(f"#{failed[1]} ")]
 
 
 def _engine_fault(output: str, ended: str) -> tuple[str, str] | None:

@@ -131,7 +131,8 @@ def logs(
     cwd: Path,
     service: str,
     follow: bool,
-    tail: int,
+    tail: int | None,
+    since_seconds: int,
 ) -> None:
     """Pass on the logs of a project's containers, each line with its container's name.
 
@@ -142,13 +143,15 @@ def logs(
         cwd: a directory without a compose file.
         service: only this service; empty for all.
         follow: go on until interrupted.
-        tail: number of lines to start with, per container.
+        tail: number of lines to start with, per container; None for all.
+        since_seconds: how old a line may be; 0 for any age.
 
     Raises:
         CommandError: the engine cannot be reached, or failed.
     """
     argv = ["docker", "compose", "--project-name", project, "logs", "--no-color"]
-    argv += ["--tail", str(tail)]
+    argv += ["--tail", "all" if tail is None else str(tail)]
+    argv += ["--since", f"{since_seconds}s"] if since_seconds else []
     argv += ["--follow"] if follow else []
     argv += [service] if service else []
     runner.run(argv, cwd=cwd, on_line=lambda line: on_line(plain(line)))

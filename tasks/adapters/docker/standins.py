@@ -183,7 +183,10 @@ class Standins:
         reference = f"{self._registry.repository(name)}:{self._keys[name]}"
         with self._work(f"make the stand-in for {name}") as activity:
             baked = self._buildx.bake(
-                {name: BakeOrder(reference)}, variables=variables, on_line=activity.line
+                {name: BakeOrder(reference)},
+                variables=variables,
+                on_line=activity.detail,
+                on_step=activity.line,
             )
         return self._registry.reference(name, baked[name].digest)
 
@@ -195,7 +198,8 @@ class Standins:
                 {REGISTRY: BakeOrder(reference)},
                 variables=variables,
                 push=False,
-                on_line=activity.line,
+                on_line=activity.detail,
+                on_step=activity.line,
             )
         return reference
 

@@ -261,16 +261,31 @@ class Cluster:
         return str(self._transport.json(ApiRequest("GET", "/version"))["gitVersion"])
 
     def logs(
-        self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 500
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        previous: bool = False,
+        tail: int | None = 500,
+        since: datetime | None = None,
     ) -> str | None:
         """Return the end of a container's log, or None where there is none.
 
         It is tried once: an unreachable node must not delay the logs of all others.
 
+        Args:
+            namespace: the pod's.
+            pod: its name.
+            container: the container.
+            previous: the log of its previous run.
+            tail: how many of its last lines; None for all.
+            since: leave out what is older.
+
         Raises:
             ClusterError: the API, or the node it asked, failed.
         """
-        query = {"container": container, "tailLines": str(tail), "previous": str(previous).lower()}
+        query = {"container": container, "previous": str(previous).lower(), **_part(tail, since)}
         request = ApiRequest("GET", KINDS["Pod"].path(namespace, pod, "log"), query)
         answer = self._transport.attempt(request)
         if answer.status in {400, 404}:  # not started yet, or gone
@@ -300,10 +315,7 @@ class Cluster:
             ClusterError: the API refused, or stayed unreachable. A broken connection ends the log.
         """
         query = {"container": container, "follow": "true", "timestamps": "true"}
-        if tail is not None:
-            query["tailLines"] = str(tail)
-        if since is not None:
-            query["sinceTime"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        query |= _part(tail, since)
         path = KINDS["Pod"].path(namespace, pod, "log")
         request = ApiRequest("GET", path, query, timeout=(5.0, SILENCE_SECONDS))
         yield from self._transport.lines(request, stop)
@@ -407,3 +419,9 @@ def _holds(found: Any, wanted: Any) -> bool:
             and all(map(_holds, found, wanted))
         )
     return bool(found == wanted)
+
+
+def _part(tail: int | None, since: datetime | None) -> dict[str, str]:
+    """Return the query for a part of a log: its last lines, what is not older than a time."""
+    query = {} if tail is None else {"tailLines": str(tail)}
+    return query | ({"sinceTime": since.strftime("%Y-%m-%dT%H:%M:%SZ")} if since else {})

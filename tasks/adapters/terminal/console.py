@@ -1,7 +1,7 @@
 """Output to the user or the job log: progress and messages to stderr, data to stdout.
 
 There are three modes, chosen once: live progress on a terminal; one line per change in a pipe; the
-same with GitLab's section markers in a GitLab job.
+same and every detail, folded by GitLab's section markers, in a GitLab job.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
 
+WIDTH = 80
+"""The columns of a terminal that nobody has made wider."""
+
+_GAP = "  "
+
+
 class Activity:
     """Reports the progress of one piece of work."""
 
@@ -32,11 +38,14 @@ class Activity:
         say: Callable[[str], None],
         line: Callable[[str], None],
         panel: Callable[[Sequence[str]], None] | None = None,
+        detail: Callable[[str], None] | None = None,
     ) -> None:
         self.say = say
         """Report a change, e.g. ``nginx: pushed``; it stays on the screen."""
         self.line = line
         """Pass on a line of a program's output."""
+        self.detail = detail or line
+        """Pass on one that tells only who watches that the work goes on; a pipe is spared it."""
         self.panel = panel
         """Replace the lines shown live; None without a terminal."""
         self.outcome = ""
@@ -96,16 +105,25 @@ class Console:
         text = self.redactor(json.dumps(value, indent=2, ensure_ascii=False))
         print(visible_json(text), file=self._out, flush=True)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, below: bool = False
+    ) -> None:
         """Print rows to stdout in columns as wide as their widest value.
 
         The text is the same on a terminal and in a pipe, and never truncated.
+
+        Args:
+            columns: their headings.
+            rows: as many values in each.
+            below: where a row takes more than 80 columns, its last value goes on the next line.
         """
         lines = [[self._shown(cell) for cell in row] for row in (columns, *rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+        is_below = below and sum(widths) + len(_GAP) * (len(widths) - 1) > WIDTH
         for line in lines:
-            padded = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-            print("  ".join(padded).rstrip(), file=self._out)
+            padded = [f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)]
+            parts = [_GAP.join(padded[:-1]), _GAP + line[-1]] if is_below else [_GAP.join(padded)]
+            print("\n".join(part.rstrip() for part in parts if part.strip()), file=self._out)
         self._out.flush()
 
     def plan(self, plan: Plan, *, as_json: bool = False) -> None:
@@ -190,7 +208,7 @@ class Console:
                 self._message(f"  {plain(text)}")
 
         try:
-            yield Activity(line, line)
+            yield Activity(line, line, detail=line if self._gitlab else lambda _: None)
         finally:
             if self._gitlab:
                 self._marker(f"section_end:{int(time.time())}:{name}", "")

@@ -7,6 +7,7 @@ branch still uses one. A slug has only [a-z0-9-], so the dots are unambiguous.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tasks.core.images.content_key import is_content_key
@@ -29,12 +30,22 @@ def build_tags(kinds: Sequence[str], slug: str, tag: str, *, dirty: bool) -> tup
         kinds: the environment's ``tags``: ``short-sha``, ``latest``.
         slug: the branch's slug.
         tag: the tag of what is checked out.
-        dirty: whether the tree has uncommitted changes; ``latest`` only ever names a commit.
+        dirty: whether they are of more than the commit; ``latest`` only ever names a commit.
     """
     tags = [tag] if "short-sha" in kinds else []
     if LATEST in kinds and not dirty:
         tags.append(LATEST)
     return (*tags, branch_marker(slug, tag))
+
+
+def variant(others: Mapping[str, str]) -> str:
+    """Return eight hex digits that stand for image settings; an empty string for none.
+
+    Args:
+        others: those that the project's own file does not have so, by their names.
+    """
+    text = "\n".join(f"{name}={value}" for name, value in sorted(others.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:8] if others else ""
 
 
 def branch_marker(slug: str, tag: str) -> str:

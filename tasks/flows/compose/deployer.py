@@ -164,9 +164,9 @@ class ComposeDeployer:
         record = inventory.record
         if record is None:
             return None
-        record = replace(record, failure=failure)
         # Before the rollback, which may fail as well.
-        self._write(plan, replace(record, state=State.FAILED))
+        record = record.with_failure(plan.release, failure)
+        self._write(plan, record)
         if record.current is None:
             return None
         if point:

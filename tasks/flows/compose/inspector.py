@@ -161,6 +161,10 @@ class ComposeInspector:
             return found
         return [*found, *self._scheduled(cron)]
 
+    def record(self, owner: Owner, names: Names) -> ComposeRecord | None:
+        """Return what is stored of one environment, or None if there is nothing."""
+        return self.context.inventory(owner, names).record
+
     def door_password(self, names: Names) -> str:
         """Return the password of an environment's door; empty if it has none."""
         return self.context.door_password(names)
@@ -188,7 +192,8 @@ class ComposeInspector:
         *,
         service: str,
         follow: bool,
-        tail: int,
+        tail: int | None,
+        since_seconds: int,
     ) -> None:
         """Pass on the logs of services, each line with its container's name."""
         if service:
@@ -202,6 +207,7 @@ class ComposeInspector:
             service=service,
             follow=follow,
             tail=tail,
+            since_seconds=since_seconds,
         )
 
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:

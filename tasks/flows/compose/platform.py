@@ -227,8 +227,11 @@ class LocalPlatform:
         return bool(reference)
 
     def _proxy_image(self) -> str:
-        """Return the proxy's image, tagged with a hash of its sources."""
-        digest = hashlib.sha256(self.settings.images.debian.encode())
+        """Return the proxy's image, tagged with a hash of its sources.
+
+        The Debian that it is built on does not count: all branches share it, whatever theirs is.
+        """
+        digest = hashlib.sha256()
         folder = self.root / "docker" / "platform" / "proxy"
         for path in sorted(folder.rglob("*")):
             if path.is_file():
@@ -242,7 +245,8 @@ class LocalPlatform:
             {"proxy": BakeOrder(reference)},
             variables={"DEBIAN_IMAGE": self.base(f"debian:{self.settings.images.debian}-slim")},
             push=False,
-            on_line=activity.line,
+            on_line=activity.detail,
+            on_step=activity.line,
         )
 
     def _port_taken(self, port: int) -> EngineError:

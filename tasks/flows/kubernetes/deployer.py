@@ -459,9 +459,9 @@ class ClusterDeployer:
         if record is None:
             return None
         self._context.check_lock(names)
-        record = replace(record, failure=failure)
         # Even if there is nothing to roll back to: the next deploy must not take this for working.
-        self._context.write_record(owner, names, replace(record, state=State.FAILED))
+        record = record.with_failure(plan.release, failure)
+        self._context.write_record(owner, names, record)
         end_hooks(self._cluster, names.release, names.namespace)
         if record.current is None or not record.revision:
             return None

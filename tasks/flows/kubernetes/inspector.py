@@ -21,6 +21,7 @@ from tasks.core.kubernetes.manifests import (
     stated_owner,
 )
 from tasks.core.kubernetes.objects import Object, annotations_of
+from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.requests import used_by
 from tasks.core.names import Names, choose, is_branch, is_misnamed
 from tasks.core.repository import is_same
@@ -183,6 +184,11 @@ class ClusterInspector:
         ]
         return [*workloads, *self._scheduled(names, now)]
 
+    def record(self, owner: Owner, names: Names) -> ClusterRecord | None:
+        """Return what is stored of one environment, or None if there is nothing."""
+        found = self._context.namespace(owner, names)
+        return record_of(found) if found else None
+
     def door_password(self, names: Names) -> str:
         """Return the password of an environment's door; empty if it has none."""
         return door_password(self._context, names)
@@ -214,7 +220,8 @@ class ClusterInspector:
         *,
         service: str,
         follow: bool,
-        tail: int,
+        tail: int | None,
+        since_seconds: int,
     ) -> None:
         """Pass on the containers' logs, each line with its pod and container.
 
@@ -223,7 +230,13 @@ class ClusterInspector:
         """
         self._context.namespace(owner, names)
         read_secret(self._cluster, names, self._context.redactor)
-        show_logs(self._cluster, names, on_line, service=service, follow=follow, tail=tail)
+        show_logs(
+            *(self._cluster, names, on_line),
+            service=service,
+            follow=follow,
+            tail=tail,
+            since_seconds=since_seconds,
+        )
 
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
         """Run a command in a container of a service, on this terminal; return its exit status.

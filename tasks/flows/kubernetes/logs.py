@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.transport import Stop
@@ -32,7 +33,8 @@ def show_logs(
     *,
     service: str,
     follow: bool,
-    tail: int,
+    tail: int | None,
+    since_seconds: int,
 ) -> None:
     """Pass on the logs of a branch's containers, each line with its pod and container.
 
@@ -40,7 +42,8 @@ def show_logs(
         on_line: called with each line, from this thread.
         service: only this one, or an empty string for all.
         follow: go on until interrupted, including containers that start meanwhile.
-        tail: lines per container to begin with.
+        tail: lines per container to begin with; None for all.
+        since_seconds: how old a line may be; 0 for any age.
 
     Raises:
         InputError: there is no such service.
@@ -50,12 +53,15 @@ def show_logs(
     chosen = service_containers(pods, service)
     if service and not chosen:
         check_service(cluster, names, service)
+    since = cluster.now() - timedelta(seconds=since_seconds) if since_seconds else None
     if follow:
-        _Follower(cluster, names, service, tail).run(on_line)
+        _Follower(cluster, names, service, tail, since).run(on_line)
         return
 
     def fetch(place: ServiceContainer) -> str:
-        return cluster.logs(names.namespace, place.pod, place.container, tail=tail) or ""
+        return (
+            cluster.logs(names.namespace, place.pod, place.container, tail=tail, since=since) or ""
+        )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for place, log in zip(chosen, pool.map(fetch, chosen), strict=True):
@@ -70,11 +76,19 @@ def _shown(place: ServiceContainer, line: str) -> str:
 class _Follower:
     """Follows the logs of all containers, including those that start meanwhile."""
 
-    def __init__(self, cluster: Cluster, names: Names, service: str, tail: int) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        names: Names,
+        service: str,
+        tail: int | None,
+        since: datetime | None,
+    ) -> None:
         self._cluster = cluster
         self._names = names
         self._service = service
         self._tail = tail
+        self._since = since
         self._stop = Stop()
         self._lines: queue.Queue[str | Exception] = queue.Queue(BACKLOG)
         self._known: set[str] = set()
@@ -126,6 +140,7 @@ class _Follower:
             place.pod,
             place.container,
             tail=tail,
+            since=self._since,
             stop=self._stop,
             runs=lambda: place.id in self._running,
             on_error=lambda error: self._lines.put(

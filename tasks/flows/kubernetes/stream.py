@@ -29,6 +29,7 @@ def stream(
     stop: Stop,
     runs: Callable[[], bool],
     on_error: Callable[[ClusterError], None],
+    since: datetime | None = None,
 ) -> Iterator[tuple[datetime, str]]:
     """Yield a container's lines with their time; continue after a broken connection.
 
@@ -37,12 +38,13 @@ def stream(
         stop: ends the stream.
         runs: returns whether the container still runs; if not, the log is complete at its end.
         on_error: called with errors of requests, which are retried.
+        since: leave out what is older; None for nothing.
     """
     last = ""
     while not stop.is_set():
         try:
             for line in cluster.log_lines(
-                namespace, pod, container, tail=tail, since=_time(last), stop=stop
+                namespace, pod, container, tail=tail, since=_time(last) or since, stop=stop
             ):
                 stamp, _, text = line.partition(" ")
                 # A line without a timestamp is the node's message on why the log breaks off. And

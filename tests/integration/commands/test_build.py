@@ -144,6 +144,18 @@ def test_a_changed_plugin_is_in_both_images(site: Site) -> None:
     assert site.actions() == BUILT
 
 
+def test_a_changed_file_makes_few_lines_in_a_pipe(site: Site) -> None:
+    site.built()
+    site.write("mautic/plugins/plugin", "changed")
+    done = site.build()
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [
+        ["mautic", "built"],
+        ["nginx", "built"],
+    ]
+    assert len([*done.stderr.splitlines(), *done.stdout.splitlines()]) <= 15, done.stderr
+
+
 def test_going_back_to_old_content_builds_nothing(site: Site) -> None:
     first = site.built()
     site.write("nginx/own/file", "changed")
@@ -186,10 +198,30 @@ def test_a_setting_reaches_the_image_and_its_key(site: Site, engine: docker.Dock
     site.images = {"php": "8.3"}
     second = site.built()
     assert second["mautic"]["action"] == "built"
-    assert second["nginx"]["action"] == "unchanged"
+    assert second["nginx"]["action"] == "tagged"
     for nothing_for_a_shell in ("8.2; rm -rf / $(reboot)", "$(reboot)'\""):
         site.images = {"php": nothing_for_a_shell}
         assert site.build().returncode == 2
+
+
+def test_a_tag_belongs_to_what_it_was_built_from(site: Site) -> None:
+    commit = git(site.checkout, "rev-parse", "HEAD")[:8]
+    own = site.built()
+    env = {"INVOKE_IMAGES_PHP": "8.2"}
+    done = site.build(env=env)
+    assert done.returncode == 0, done.stderr
+    other = build_json(site.checkout)
+    tag = other["tag"]
+    assert tag.startswith(f"{commit}-with-")
+    assert f"images.php: not as in invoke.yaml, so the images get a tag of their own, {tag}" in (
+        done.stderr
+    )
+    assert other["images"]["mautic"]["action"] == "built"
+    for name, image in own.items():
+        assert site.registry.digest(name, commit) == image["digest"]
+        assert site.registry.digest(name, tag) == other["images"][name]["digest"]
+    # The same settings find it again.
+    assert site.actions(env=env) == UNCHANGED
 
 
 # -- base images ------------------------------------------------------------------------------
@@ -202,7 +234,7 @@ def test_another_code_image_makes_other_images(site: Site, engine: docker.Docker
         assert site.actions(env={"MAUTIC_IMAGE": other}) == BUILT
         # The settings say the same as the variable does.
         site.images = {"mautic": other}
-        assert site.actions(env={"MAUTIC_IMAGE": ""}) == UNCHANGED
+        assert site.actions(env={"MAUTIC_IMAGE": ""}) == TAGGED
         # The former images, which differ in nothing that they took from the code image.
         assert site.actions() == UNCHANGED
     finally:

@@ -273,7 +273,8 @@ def test_an_interrupted_build_ends_at_once_and_runs_again(
         f"RUN echo started-{mark}; if [ -s /own/fuse ]; then sleep 300; fi\n",
     )
     site.write("nginx/own/fuse", "burns")
-    env = {"DEBIAN_IMAGE": debian_image}
+    # A job's log has every line; a pipe has not.
+    env = {"DEBIAN_IMAGE": debian_image, "GITLAB_CI": "true"}
     started = site.inv.start(site.checkout, "build", **site.options(env))
     assert started.stderr
     wait_for_line(started.stderr, f" started-{mark}")

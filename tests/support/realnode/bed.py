@@ -167,11 +167,13 @@ class Bed:
         self, branch: str, *options: str, settings: Object | None = None
     ) -> CompletedProcess[str]:
         """Run `inv deploy` for a branch to its end."""
-        return self.run("deploy", *ON, "--branch", branch, *options, settings=settings)
+        return self.run(
+            "deploy", *ON, "--branch", branch, "--new", "--no-build", *options, settings=settings
+        )
 
     def deployed(self, branch: str, *options: str) -> CompletedProcess[str]:
         """Deploy a branch; it must succeed."""
-        return self.ok("deploy", *ON, "--branch", branch, *options)
+        return self.ok("deploy", *ON, "--branch", branch, "--new", "--no-build", *options)
 
     # -- what is deployed ---------------------------------------------------------------------
 
@@ -180,7 +182,8 @@ class Bed:
         # Builds of several processes at once would only wait for each other.
         with machine_lock("node-build"):
             self.ok("build", *ON, "--branch", "main")
-        return git(self.checkout, "rev-parse", "HEAD")[:8]
+        built: Object = json.loads((self.checkout / "build.json").read_text())
+        return str(built["tag"])
 
     def change_theme(self, text: str) -> str:
         """Commit another theme; return the new commit's tag."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tasks.adapters.registry.oci import UnreachableError
+from tasks.app import environments, images, wiring
 from tasks.app.environments import mail_url, show_door
 from tasks.core.errors import InputError
 from tasks.core.settings import Environment
+from tasks.flows.target import Request
+from tests.support.fakes import NAMES
 
 URL = "https://main.dev.example.com"
 POOL = "arn:aws:cognito-idp:eu-west-3:123456789012:userpool/eu-west-3_AbC123"
@@ -20,6 +25,65 @@ ASKS = "previews.auth.eu-west-3.amazoncognito.com"
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.delenv("CI", raising=False)
     return []
+
+
+TAG = "1a2b3c4d"
+FIRST = "deploy feature/x to local (1a2b3c4d): what is missing of its images is built first"
+MARKER = f"branch.{NAMES.slug}.{TAG}"
+
+
+class FakeRegistry:
+    """A registry that has the same tags of both images; None: it does not answer."""
+
+    def __init__(self, tags: set[str] | None) -> None:
+        self._tags = tags
+
+    def digests(self, wanted: Sequence[tuple[str, str]]) -> list[str | None]:
+        if self._tags is None:
+            raise UnreachableError("no answer")
+        return ["sha256:1" if tag in self._tags else None for _, tag in wanted]
+
+
+@pytest.mark.parametrize(
+    ("tags", "build", "protected", "said"),
+    [
+        ({TAG, MARKER}, True, False, ["deploy feature/x to local (1a2b3c4d)", "deployed"]),
+        (set(), True, False, [FIRST, "built feature/x in local", "deployed"]),
+        # Another branch has built the same commit.
+        ({TAG}, True, False, [FIRST, "built feature/x in local", "deployed"]),
+        (None, True, False, [FIRST, "built feature/x in local", "deployed"]),
+        (set(), False, False, ["deploy feature/x to local (1a2b3c4d)", "deployed"]),
+        (set(), True, True, ["deploy feature/x to local (1a2b3c4d)", "deployed"]),
+    ],
+)
+def test_a_deploy_says_what_it_does_and_builds_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+    tags: set[str] | None,
+    build: bool,
+    protected: bool,
+    said: list[str],
+) -> None:
+    told: list[str] = []
+    session: Any = SimpleNamespace(
+        settings=SimpleNamespace(environment=lambda _: SimpleNamespace(protected=protected)),
+        console=SimpleNamespace(say=told.append),
+        names_in=lambda environment, branch: NAMES,
+        git=SimpleNamespace(committed=lambda _: 0, was_pushed=lambda _: False),
+    )
+    target = SimpleNamespace(deployer=None)
+    monkeypatch.setattr(wiring, "registry", lambda *_: FakeRegistry(tags))
+    monkeypatch.setattr(wiring, "target", lambda *_: target)
+    monkeypatch.setattr(environments, "run_deploy", lambda *_, **__: told.append("deployed"))
+    monkeypatch.setattr(
+        images,
+        "branch_build",
+        lambda _, env, branch: SimpleNamespace(
+            make=lambda: told.append(f"built {branch} in {env}")
+        ),
+    )
+    request = Request(NAMES, "r", "ada@host", TAG)
+    environments.deploy(session, request, build=build)
+    assert told == said
 
 
 OIDC = {

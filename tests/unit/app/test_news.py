@@ -174,7 +174,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[News]:
 
 
 def deploy(monkeypatch: pytest.MonkeyPatch, result: DeployResult | Exception) -> None:
-    def played(*_: object) -> DeployResult:
+    def played(*_: object, **__: object) -> DeployResult:
         if isinstance(result, Exception):
             raise result
         return result

@@ -75,7 +75,7 @@ CHECKS = {
 OF_A_BRANCH = {
     **CHECKS,
     "dev-build": (f"inv build --env dev --branch {BRANCH}",),
-    "dev-deploy": (f"inv deploy --env dev --branch {BRANCH}",),
+    "dev-deploy": (f"inv deploy --env dev --no-build --branch {BRANCH}",),
     "cleanup": (f"inv cleanup --env dev --branch {BRANCH}",),
 }
 OF_MAIN = {
@@ -83,7 +83,7 @@ OF_MAIN = {
     "prod-build": ("inv build --env prod --branch main",),
     "ci-image": ("inv ci.image --latest",),
     "prod-scan": ("inv scan --env prod --branch main",),
-    "prod-deploy": ("inv deploy --env prod --branch main",),
+    "prod-deploy": ("inv deploy --env prod --no-build --branch main",),
 }
 
 
@@ -538,7 +538,7 @@ def test_explain_shows_jobs_environments_and_lines(inv: InProcess) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(
         rf"^dev-deploy +on_success +review/feature-some-thing +"
-        rf"\./inv deploy --env dev --branch {BRANCH}$",
+        rf"\./inv deploy --env dev --no-build --branch {BRANCH}$",
         done.stdout,
         re.M,
     )

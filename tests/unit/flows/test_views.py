@@ -5,10 +5,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.core.environment import State
+from tasks.core.environment import Record, Release, State
 from tasks.core.sleep import NO_REST, Pinned, Rest, Sleep
 from tasks.flows.target import EnvironmentSummary, ServiceStatus
-from tasks.flows.views import list_rows, rest_lines, rest_part, since, status_rows, until
+from tasks.flows.views import (
+    list_rows,
+    release_parts,
+    release_rows,
+    rest_lines,
+    rest_part,
+    since,
+    status_rows,
+    until,
+)
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -38,6 +47,24 @@ def test_an_environment_that_never_worked_has_a_row_without_gaps() -> None:
         [EnvironmentSummary("b", "b", "r", "http://b", State.INTERRUPTED, *[""] * 6)], NOW
     )[0]
     assert row == ("b", "interrupted", "-", "-", "-", "-", "http://b")
+
+
+def test_releases_are_listed_with_those_that_failed_and_the_one_that_runs() -> None:
+    def release(tag: str, minute: int) -> Release:
+        return Release(tag, "", "m", "n", "ada@host", f"2026-11-22T11:{minute:02}:30+00:00")
+
+    record = Record(State.READY, "http://b").with_release(release("a1", 1))
+    record = record.with_failure(release("b2", 2), None).with_release(release("c3", 3))
+    record = record.with_failure(release("d4", 4), None)
+
+    parts = release_parts(Record.from_json(record.to_json()))
+
+    assert release_rows(parts) == [
+        ("d4", "2026-11-22 11:04", "ada@host", "failed", ""),
+        ("c3", "2026-11-22 11:03", "ada@host", "done", "yes"),
+        ("b2", "2026-11-22 11:02", "ada@host", "failed", ""),
+        ("a1", "2026-11-22 11:01", "ada@host", "done", ""),
+    ]
 
 
 SLEEP = Sleep((NOW - timedelta(hours=3)).isoformat(), "ada@host", "by hand")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.adapters.docker.buildx import PushError, diagnose
+from tasks.adapters.docker.buildx import Progress, PushError, diagnose
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import InputError, RegistryError
 from tasks.core.redact import Redactor
@@ -43,3 +43,66 @@ def test_a_link_that_the_build_refuses_is_bad_input(prefix: str) -> None:
     error = diagnose(Runner(Redactor()), Completed(argv, 1, "", output, 0.1))
     assert isinstance(error, InputError)
     assert error.message == refused
+
+
+PROGRESS = """\
+#1 [internal] load local bake definitions
+#5 [mautic internal] load metadata for docker.io/library/debian:trixie-slim
+#5 DONE 0.9s
+#8 [mautic php 2/2] RUN set -eu
+#8 CACHED
+#9 [mautic stage-1  9/10] RUN --mount=type=bind,source=plugins,target=/own sh /build/add.sh /own
+#9 0.412 warming up
+#9 DONE 4.2s
+#10 [mautic stage-1 10/10] COPY quick /
+#10 DONE 0.0s
+#11 [mautic] exporting to image
+#11 pushing layer 1.2MB / 3MB
+#11 DONE 1.4s
+"""
+
+
+def test_only_the_steps_that_were_done_and_took_time_are_told() -> None:
+    progress = Progress()
+    told = [step for line in PROGRESS.splitlines() if (step := progress.done(line))]
+    assert told == ["mautic 9/10: RUN sh /build/add.sh /own (4.2 s)"]
+
+
+MISTAKE = "docker/mautic/plugins/A/B.php:3: syntax error, unexpected token"
+FAILED = """\
+#12 [mautic stage-1 7/9] RUN sh /build/syntax.sh
+#12 0.100 {line}
+#12 ERROR: process "/bin/sh -c sh" did not complete successfully: exit code: 1
+------
+ > [mautic stage-1 7/9] RUN sh /build/syntax.sh:
+0.050 first
+0.100 {line}
+
+------
+Dockerfile:80
+ERROR: target mautic: failed to solve: process "/bin/sh" did not complete successfully: exit code: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "headline"),
+    [
+        (MISTAKE, MISTAKE),
+        ("cannot compile", "the build failed: cannot compile"),
+    ],
+)
+def test_the_cause_of_a_failed_build_is_the_headline(line: str, headline: str) -> None:
+    done = Completed(("docker", "buildx", "bake"), 1, "", FAILED.format(line=line), 0.1)
+    error = diagnose(Runner(Redactor()), done)
+    assert error.message == headline
+    assert error.exit_code == 1
+    # All that the step wrote, and nothing of what docker adds.
+    assert error.output
+    assert [*error.output.splitlines()][1] == f"#12 0.100 {line}"
+    assert "Dockerfile:80" not in error.output
+
+
+def test_a_build_that_failed_without_a_word_is_still_told() -> None:
+    output = "ERROR: failed to solve: process x did not complete successfully: exit code: 1\n"
+    done = Completed(("docker", "buildx", "bake"), 1, "", output, 0.1)
+    assert diagnose(Runner(Redactor()), done).message == "the build failed"

@@ -87,6 +87,15 @@ def test_a_table_without_rows_is_its_heading() -> None:
     assert screen.out == "branch  url\n"
 
 
+def test_a_last_column_for_which_there_is_no_room_goes_below() -> None:
+    columns, url = ("branch", "owner", "url"), f"http://{'x' * 60}.localhost:8080"
+    wide, narrow = Screen(), Screen()
+    wide.console.table(columns, [("main", "root@vm", url), ("b", "-", "")], below=True)
+    assert wide.out == f"branch  owner\n  url\nmain    root@vm\n  {url}\nb       -\n"
+    narrow.console.table(columns, [("main", "root@vm", "http://m")], below=True)
+    assert narrow.out == "branch  owner    url\nmain    root@vm  http://m\n"
+
+
 def test_a_table_never_cuts_a_value() -> None:
     screen = Screen()
     screen.console.table(("name",), [("x" * 500,)])
@@ -308,3 +317,13 @@ def test_gitlab_shows_colours() -> None:
 
 
 # -- work, on a terminal of 80 columns ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("environ", "shown"), [({}, False), ({"GITLAB_CI": "true"}, True)])
+def test_a_pipe_is_spared_details_and_a_job_is_not(environ: dict[str, str], shown: bool) -> None:
+    screen = Screen(**environ)
+    with screen.console.work("build") as activity:
+        activity.detail("#9 0.412 warming up")
+        activity.line("mautic 9/10")
+    assert "mautic 9/10" in screen.err
+    assert ("warming up" in screen.err) is shown

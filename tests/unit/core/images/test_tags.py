@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.core.images.content_key import content_key, is_content_key
-from tasks.core.images.tags import CACHE, branch_marker, build_tags, removable, slugs
+from tasks.core.images.tags import CACHE, branch_marker, build_tags, removable, slugs, variant
 from tasks.core.names import slug
 
 KEY, KEY2 = content_key(1), content_key(2)
@@ -32,6 +32,13 @@ def test_a_build_sets_these_tags(
     kinds: list[str], tag: str, dirty: bool, expected: tuple[str, ...]
 ) -> None:
     assert build_tags(kinds, "x", tag, dirty=dirty) == expected
+
+
+def test_settings_that_are_not_the_projects_make_a_tag_of_their_own() -> None:
+    php, mautic = {"images.php": "8.2"}, {"images.mautic": "8.2"}
+    assert variant({}) == ""
+    assert len({variant(php), variant(mautic), variant({**php, **mautic})}) == 3
+    assert variant({**php, **mautic}) == variant({**mautic, **php})
 
 
 CASES = {

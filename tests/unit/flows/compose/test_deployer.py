@@ -130,9 +130,11 @@ def test_after_the_way_back_the_release_before_runs_and_the_deploy_is_told(
     assert deployed.record.state is State.ROLLED_BACK
     assert deployed.shown is State.ROLLED_BACK
     assert deployed.record.failure == failure
+    assert [each.tag for each in deployed.record.failures] == ["b2"]
     deployed.deploy(SECOND)
     assert deployed.record.failure is None
     assert deployed.shown is State.RUNNING
+    assert [each.tag for each in deployed.record.failures] == ["b2"]
 
 
 def test_a_way_back_that_fails_leaves_a_failed_environment(deployed: Bench) -> None:

@@ -435,8 +435,8 @@ def test_the_way_back_ends_the_migration_first_and_is_recorded_when_the_site_ser
     failed(bench)
     assert bench.deployer.roll_back(NEWER_IMAGES, failure=FAILURE) == RELEASE.tag
     assert bench.seen == WAY_BACK
-    went_back = replace(RECORD, state=State.ROLLED_BACK, revision=3, failure=FAILURE)
-    assert bench.record == went_back
+    told = RECORD.with_failure(NEWER_IMAGES.release, FAILURE)
+    assert bench.record == replace(told, state=State.ROLLED_BACK, revision=3)
 
 
 @pytest.mark.parametrize("failing", range(len(WAY_BACK)))
@@ -466,7 +466,7 @@ def test_where_nothing_worked_before_the_failure_is_recorded_and_the_migration_e
     bench.migrate()
     assert bench.deployer.roll_back(FIRST, failure=FAILURE) is None
     assert bench.seen == [LOCK, FAILED, MIGRATION]
-    assert bench.record == replace(record, state=State.FAILED, failure=FAILURE)
+    assert bench.record == record.with_failure(FIRST.release, FAILURE)
 
 
 def test_without_a_namespace_there_is_nothing_to_go_back_to(bench: Bench) -> None:

@@ -1,0 +1,81 @@
+"""Whether the branch that a command line names is one, and whether it is what is checked out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from tasks.core.errors import SuiteError
+
+
+class KnownBranches(Protocol):
+    """The part of git that knows branches."""
+
+    def heads(self) -> Mapping[str, str]:
+        """Return the newest commit of every local branch."""
+
+    def tracked(self) -> Mapping[str, str]:
+        """Return the newest known commit of every branch of the remote, without asking it."""
+
+    def remote_heads(self) -> Mapping[str, str]:
+        """Return the newest commit of every branch of the remote; SuiteError if it cannot say."""
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where a branch is.
+
+    Attributes:
+        commits: what it is at, here and on the remote; empty if it is nowhere.
+        nearest: of one that is nowhere, the branch that was probably meant, or an empty string.
+        doubt: why the remote could not be asked, or an empty string.
+    """
+
+    branch: str
+    commits: frozenset[str]
+    nearest: str = ""
+    doubt: str = ""
+
+    @property
+    def absence(self) -> str:
+        """That it is nowhere, in one sentence."""
+        doubt = f" ({self.doubt})" if self.doubt else ""
+        return f"there is no branch {self.branch}, neither here nor on the remote{doubt}"
+
+    @property
+    def question(self) -> str:
+        """Which one was probably meant, as a question with a space behind it, or nothing."""
+        return f"did you mean {self.nearest}? " if self.nearest else ""
+
+    def other_code(self, commit: str) -> str:
+        """Return a sentence if a commit is not the branch's newest, or an empty string.
+
+        Args:
+            commit: the one that is checked out.
+        """
+        if commit in self.commits:
+            return ""
+        places = " and ".join(sorted(each[:8] for each in self.commits))
+        return (
+            f"{self.branch} is at {places}, and {commit[:8]} is checked out: that is what goes out "
+            f"under the name of {self.branch}"
+        )
+
+
+def look_for(git: KnownBranches, branch: str) -> Whereabouts:
+    """Return where a branch is; the remote is asked only where this clone does not know it."""
+    here, tracked = git.heads(), git.tracked()
+    if found := {known[branch] for known in (here, tracked) if branch in known}:
+        return Whereabouts(branch, frozenset(found))
+    there: Mapping[str, str] = {}
+    doubt = ""
+    try:
+        there = git.remote_heads()
+    except SuiteError as error:
+        doubt = error.message
+    if branch in there:
+        return Whereabouts(branch, frozenset({there[branch]}))
+    close = difflib.get_close_matches(branch, {*here, *tracked, *there}, n=1)
+    return Whereabouts(branch, frozenset(), "".join(close), doubt)
