@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.app.task import check_format, task
+from tasks.app.task import NEW, check_format, task
 from tasks.core.errors import DriftedError
 from tasks.core.foresight import object_lines
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         "data": "what a new environment begins with, as for inv deploy",
         "no_build": "take the images of the commit as they are, and do not ask what a build would "
         "do; without Docker nothing else is possible",
+        "new": NEW,
         "no_capacity_check": "go on even if the cluster seems to have too little left for it",
         "infra": "also ask Terraform what it would do to the environment's stack: takes minutes",
         "out": "save the plan in this file, for inv deploy --plan",
@@ -33,16 +34,20 @@ def plan(
     tag: str = "",
     data: str | None = None,
     no_build: bool = False,
+    new: bool = False,
     no_capacity_check: bool = False,
     infra: bool = False,
     out: str = "",
     format: str = "text",
 ) -> None:
     """Show what a build and a deploy would do, object by object and field by field; reads only."""
+    from tasks.app import branches
     from tasks.app import plan as plans
     from tasks.flows.plan import NOT_ASKED
 
     as_json = check_format(format)
+    if not tag:
+        branches.check_given(session, branch, new=new)
     asked = plans.asked(session, env, branch, tag, data, build=not no_build)
     with session.console.work("look at all that it depends on"):
         infrastructure = _infrastructure(session, asked.environment) if infra else NOT_ASKED
