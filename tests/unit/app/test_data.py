@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from tasks.adapters.files.lock import state_folder
 from tasks.app import data
 from tasks.app.session import Session
 from tasks.core.errors import ClusterError, InputError, RefusedError, SuiteError
@@ -46,3 +50,18 @@ def test_any_other_failure_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_branch_does_not_get_its_own() -> None:
     with pytest.raises(InputError, match="cannot be copied onto itself"):
         data.find_other(SESSION, NAMES, NAMES.branch)
+
+
+def test_what_copies_of_earlier_versions_have_left_is_removed_once_it_is_nobody_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    folder = state_folder(os.environ) / data.SNAPSHOTS
+    for name in (".copy-old", ".copy-new", "mautic-x"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "dump.zip").touch()
+    before = time.time() - data.LEFTOVER_SECONDS - 1
+    for name in (".copy-old", "mautic-x"):
+        os.utime(folder / name, (before, before))
+    data.remove_leftovers()
+    assert sorted(each.name for each in folder.iterdir()) == [".copy-new", "mautic-x"]
