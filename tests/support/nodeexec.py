@@ -143,6 +143,9 @@ class _Session:
                     fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, packed)
                 elif data[0] == CLOSE and process.stdin:
                     process.stdin.close()
+        # As containerd does where a client is gone.
+        if process.stdin:
+            process.stdin.close()
 
     def _status(self, status: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):

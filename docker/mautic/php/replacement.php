@@ -96,7 +96,7 @@ final class Replacement
         if (false === $process) {
             throw new Stop('the migration could not be started; nothing was changed', Stop::FAILED);
         }
-        [$held, $lines] = $pipes;
+        [0 => $held, 2 => $lines] = $pipes;
         $last = $this->listen($lines, $held);
         $status = proc_close($process);
         $this->waiting->breakOnSignal();

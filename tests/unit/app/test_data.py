@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from tasks.adapters.files.lock import state_folder
 from tasks.app import beginning, data
 from tasks.app.session import Session
 from tasks.core.environment_data import ALLOWED
@@ -117,3 +121,18 @@ def test_empty_data_is_not_taken_for_the_setting(inv: InProcess) -> None:
     assert done.returncode == 2
     assert "error: --data '': the branch name is empty\n" in done.stderr
     assert ALLOWED in done.stderr
+
+
+def test_what_copies_of_earlier_versions_have_left_is_removed_once_it_is_nobody_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    folder = state_folder(os.environ) / data.SNAPSHOTS
+    for name in (".copy-old", ".copy-new", "mautic-x"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "dump.zip").touch()
+    before = time.time() - data.LEFTOVER_SECONDS - 1
+    for name in (".copy-old", "mautic-x"):
+        os.utime(folder / name, (before, before))
+    data.remove_leftovers()
+    assert sorted(each.name for each in folder.iterdir()) == [".copy-new", "mautic-x"]
