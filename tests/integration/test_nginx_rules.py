@@ -64,7 +64,7 @@ HIDDEN = {
     "docroot/media/css/evil.php.css": EVIL,
     "docroot/media/js/.secret.js": "secret",
     "docroot/plugins/GrapesJsBuilderBundle/GrapesJsBuilderBundle.php": EVIL,
-    "docroot/plugins/GrapesJsBuilderBundle/Config/config.php": EVIL,
+    "docroot/plugins/GrapesJsBuilderBundle/Config/config.php": EVIL + declaration({}),
     "docroot/plugins/integrations/evil.php": EVIL,
     "docroot/themes/blank/html/base.html.twig": "{{ secret }}",
     "docroot/themes/blank/evil.php": EVIL,
