@@ -116,8 +116,9 @@ class _Check:
         own_pods = [each for each in pods or () if each["metadata"]["namespace"] == here]
         others = [each for each in routes or () if each["metadata"]["namespace"] == here]
         if exists:
-            others += self._cluster.find("PersistentVolumeClaim", here)
-            own_pods = own_pods if pods is not None else self._cluster.find("Pod", here)
+            others += self._look("claims", partial(self._own, "PersistentVolumeClaim")) or ()
+            if pods is None:
+                own_pods = self._look("pods", partial(self._own, "Pod")) or []
         needs = needs_of(self._manifests, Present(own_pods, others, self._ending))
         faults = [
             *self._nodes(needs, pods),
@@ -133,6 +134,9 @@ class _Check:
         unknown = f"; not known: {', '.join(self._unknown)}" if self._unknown else ""
         count = len(needs.pods)
         return Step(FIT, f"{count} pod{'s' * (count != 1)}", ", ".join(self._known) + unknown)
+
+    def _own(self, kind: str) -> list[Object]:
+        return self._cluster.find(kind, self._names.namespace)
 
     def _look(self, what: str, look: Callable[[], T]) -> T | None:
         """Return what somebody may look at, or None, which is noted."""
@@ -164,10 +168,9 @@ class _Check:
 
     def _quota(self, needs: Needs, *, exists: bool) -> Iterator[_Fault]:
         """Look at the namespace's own quota, or at that of the release that is to make it."""
-        where = self._names.namespace
         quotas = [each for each in self._manifests if each["kind"] == "ResourceQuota"]
         if exists:
-            found = self._look("quota", lambda: self._cluster.find("ResourceQuota", where))
+            found = self._look("quota", partial(self._own, "ResourceQuota"))
             quotas = found or quotas
         if not quotas:
             return
