@@ -29,6 +29,16 @@ class Hidden:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What stands in the place of a value that cannot be had: why, in words."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
 class FieldChange:
     """One field of an object that becomes another; None where it is not there.
 
@@ -121,7 +131,7 @@ def shown(value: Any) -> str:
     """Return a field's value as it is shown, in one line."""
     if value is None:
         return "none"
-    if isinstance(value, Hidden):
+    if isinstance(value, Hidden | Note):
         return str(value)
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     if len(text) <= SHOWN_LENGTH and "\n" not in text:
@@ -133,4 +143,4 @@ def shown(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Hidden) else value
+    return str(value) if isinstance(value, Hidden | Note) else value

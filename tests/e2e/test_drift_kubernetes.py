@@ -150,7 +150,7 @@ ROUNDS = {
         Case(set_an_image, "change", "deployment/{}-cron", "containers[cron].image"),
         Case(delete_the_config, "remove", "configmap/{}-env"),
         Case(delete_a_worker, "remove", "deployment/{}-worker-hit"),
-        Case(make_the_service_anew, "change", "service/{}-web", "metadata.labels"),
+        Case(make_the_service_anew, "change", "service/{}-web", "object"),
         Case(delete_the_secret, "remove", "secret/mautic"),
     ),
     "rolled back": (Case(run_helm, "change", "release/{}", "revision"),),

@@ -8,7 +8,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-manageme
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.core.foresight import FieldChange, Hidden, fact
@@ -33,13 +33,13 @@ def set_by_people(live: Object, deployer: str) -> Iterator[FieldChange]:
         if entry.get("manager") == deployer
         for path in _paths(entry.get("fieldsV1") or {})
     }
-    told = set()
+    told: set[_Path] = set()
     for entry in entries:
         manager = entry.get("manager", "")
         if manager == deployer or entry.get("subresource") == "status" or not _is_tool(manager):
             continue
         for path in _paths(entry.get("fieldsV1") or {}):
-            if path in own or path in told or any(path[: len(one)] == one for one in _NEVER):
+            if path in own or _is_below(path, told) or _is_below(path, _NEVER):
                 continue
             told.add(path)
             if (found := _value(live, path)) is not None and _key(path[-1]) not in BY_CONTROLLERS:
@@ -47,20 +47,24 @@ def set_by_people(live: Object, deployer: str) -> Iterator[FieldChange]:
                 yield FieldChange(_title(path), None, Hidden(fact(found)) if secret else found)
 
 
+def _is_below(path: _Path, others: Collection[_Path]) -> bool:
+    """Return True if a path is one of others, or below one."""
+    return any(path[: len(one)] == one for one in others)
+
+
 def _is_tool(manager: str) -> bool:
     return any(manager.startswith(each) for each in PEOPLE)
 
 
 def _paths(fields: Mapping[str, Any], at: _Path = ()) -> Iterator[_Path]:
-    """Yield the paths of fields; an item or a map that is managed as a whole is one."""
+    """Yield the paths of fields, and before those in it that of each item of a list."""
     for key, below in fields.items():
         if key == ".":
             continue
         path = (*at, key)
         if not below or (key.startswith("k:") and "." in below):
             yield path
-        else:
-            yield from _paths(below, path)
+        yield from _paths(below, path)
 
 
 def _value(live: Any, path: _Path) -> Any:

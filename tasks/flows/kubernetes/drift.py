@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import map_parallel
-from tasks.core.foresight import ADD, CHANGE, KEEP, REMOVE, FieldChange, Hidden, ObjectChange
+from tasks.core.foresight import ADD, CHANGE, KEEP, REMOVE, FieldChange, Hidden, Note, ObjectChange
 from tasks.core.kubernetes.differences import differences
 from tasks.core.kubernetes.managed_fields import set_by_people
 from tasks.core.kubernetes.manifests import SECRET
@@ -70,7 +70,7 @@ def _compare(cluster: Cluster, manifest: Object) -> ObjectChange:
         fields = differences(would_be(cluster, manifest), live)
     except UnfittingError as error:
         # A field that cannot be changed is another one: the object was made anew by somebody.
-        fields = (FieldChange("object", "as deployed", error.message),)
+        fields = (FieldChange("object", Note("as deployed"), Note(error.message)),)
     told = {each.path for each in fields}
     more = (each for each in set_by_people(live, HELM) if each.path not in told)
     asleep = AWAKE in annotations_of(live)

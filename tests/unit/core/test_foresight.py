@@ -16,6 +16,7 @@ from tasks.core.foresight import (
     FieldChange,
     Foresight,
     Hidden,
+    Note,
     ObjectChange,
     fact,
     shown,
@@ -58,6 +59,7 @@ def test_without_objects_it_says_so() -> None:
         ("two\nlines", f"9 characters, {fact(chr(10).join(['two', 'lines']))}"),
         ("x" * 61, f"61 characters, {fact('x' * 61)}"),
         (Hidden("abc"), "hidden, abc"),
+        (Note("cannot be had: " + "x" * 90), "cannot be had: " + "x" * 90),
     ],
 )
 def test_a_value_is_shown_in_one_short_line(value: Any, text: str) -> None:

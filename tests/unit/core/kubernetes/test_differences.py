@@ -99,6 +99,21 @@ def test_a_field_that_kubectl_has_added_is_told() -> None:
     assert managed(live, kubectl_set=fields) == [(path, {"name": "BY_HAND", "value": "1"})]
 
 
+def test_a_field_is_told_in_an_item_that_both_have_set() -> None:
+    """With a server-side apply of its own whoever names a container owns it, too."""
+    live = containers({"name": "fpm", "env": [{"name": "BY_HAND", "value": "1"}], "tty": True})
+    env = {'k:{"name":"BY_HAND"}': {".": {}, "f:name": {}, "f:value": {}}}
+
+    def of(more: dict[str, Any]) -> dict[str, Any]:
+        item = {'k:{"name":"fpm"}': {".": {}, "f:name": {}, **more}}
+        return {"f:spec": {"f:template": {"f:spec": {"f:containers": item}}}}
+
+    found = managed(live, helm=of({}), kubectl_edit=of({"f:env": env, "f:tty": {}}))
+    at = "spec.template.spec.containers[fpm]"
+    added = {"name": "BY_HAND", "value": "1"}
+    assert found == [(f"{at}.env[BY_HAND]", added), (f"{at}.tty", True)]
+
+
 def test_what_the_deployer_sets_as_well_is_not_told() -> None:
     live, fields = an_object(spec={"replicas": 1}), {"f:spec": {"f:replicas": {}}}
     assert managed(live, helm=fields, kubectl_scale=fields) == []
