@@ -9,18 +9,14 @@ import pytest
 
 from tasks.core.environment import Release, State
 from tasks.core.errors import UnreadableError
+from tasks.core.kubernetes.labels import ASLEEP, AWAKE, PIN, USED_AT
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.kubernetes.sleeping import (
-    ASLEEP,
-    AWAKE,
-    PIN,
-    USED_AT,
+from tasks.core.kubernetes.sleeping import annotated, rest_of
+from tasks.core.kubernetes.stages import (
     SleepStage,
-    annotated,
     awake_count,
     is_up,
     of_stage,
-    rest_of,
     stage_of,
     start_patch,
     starts,
