@@ -421,6 +421,7 @@ def _entrance(merged: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
         return
     yield PlatformPart("entrance", "Deployment", name, where)
     yield PlatformPart("entrance: its address", "Service", name, where)
+    yield PlatformPart("entrance: in a node's drain", "PodDisruptionBudget", name, where)
     yield PlatformPart("entrance: which names lead where", "ConfigMap", name, where)
     yield PlatformPart("entrance: its account", "ServiceAccount", name, where)
     for kind in ("ClusterRole", "ClusterRoleBinding"):
