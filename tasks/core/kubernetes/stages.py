@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
+from functools import partial
 
 from tasks.core.kubernetes.labels import AWAKE, COMPONENT
 from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
@@ -58,10 +59,14 @@ def of_stage(items: Iterable[Object], stage: SleepStage) -> list[Object]:
     return [item for item in items if stage_of(item) is stage]
 
 
-def stop_patch(item: Object) -> Object | None:
+def stop_patch(item: Object, *, fresh: bool = False) -> Object | None:
     """Return the patch that stops a workload, and notes how it was; None if it is stopped.
 
     So a second run after one that was interrupted never notes that there were no pods.
+
+    Args:
+        fresh: whether its environment is awake until now: then a note is one of an earlier sleep,
+            which the entrance has ended, and may not take away.
     """
     if item["kind"] == "CronJob":
         if item["spec"].get("suspend"):
@@ -69,7 +74,9 @@ def stop_patch(item: Object) -> Object | None:
         return _patch("false", {"suspend": True})
     # The API's default is 1.
     count = item["spec"].get("replicas", 1)
-    return _patch(str(count), {"replicas": 0}) if count else None
+    if count:
+        return _patch(str(count), {"replicas": 0})
+    return _patch(None, {}) if fresh and AWAKE in annotations_of(item) else None
 
 
 def start_patch(item: Object) -> Object | None:
@@ -85,10 +92,16 @@ def start_patch(item: Object) -> Object | None:
     return _patch(None, {} if is_up else {"replicas": awake_count(item)})
 
 
-def stops(found: Sequence[Object]) -> Iterator[tuple[SleepStage, list[Change]]]:
-    """Yield the stages in the order of going to sleep, with what has to be stopped of each."""
+def stops(
+    found: Sequence[Object], *, fresh: bool = False
+) -> Iterator[tuple[SleepStage, list[Change]]]:
+    """Yield the stages in the order of going to sleep, with what has to be stopped of each.
+
+    Args:
+        fresh: as for ``stop_patch``.
+    """
     for stage in SleepStage:
-        yield stage, _changes(of_stage(found, stage), stop_patch)
+        yield stage, _changes(of_stage(found, stage), partial(stop_patch, fresh=fresh))
 
 
 def starts(found: Sequence[Object]) -> Iterator[tuple[SleepStage, list[Change]]]:

@@ -65,13 +65,17 @@ class ClusterSleeper:
     def plan_sleep(self, owner: Owner, names: Names, sleep: Sleep) -> SleepPlan:
         """Return what has to be stopped, or be waited for because it still ends."""
         title = f"put {names.branch} in {names.environment} to sleep"
-        return SleepPlan(title, tuple(self._stops(names, sleep)))
+        rest = self.rest(owner, names)
+        fresh = rest is None or rest.asleep is None
+        return SleepPlan(title, tuple(self._stops(names, sleep, fresh=fresh)))
 
-    def _stops(self, names: Names, sleep: Sleep) -> Iterator[SleepStep]:
+    def _stops(self, names: Names, sleep: Sleep, *, fresh: bool) -> Iterator[SleepStep]:
         found = workloads(self.context.cluster, names)
         pods = [pod for pod in self._pods(names) if is_up(pod)]
         left = [
-            (stage, changes) for stage, changes in stops(found) if changes or of_stage(pods, stage)
+            (stage, changes)
+            for stage, changes in stops(found, fresh=fresh)
+            if changes or of_stage(pods, stage)
         ]
         if not left:
             return

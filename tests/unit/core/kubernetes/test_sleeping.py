@@ -88,6 +88,17 @@ def test_what_does_not_run_is_no_part_of_a_sleep(item: Object) -> None:
     assert start_patch(item) is None
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_a_note_that_the_entrance_has_left_starts_nothing_that_did_not_run(kind: str) -> None:
+    item = workload(kind, {"replicas": 0}, "3")
+    assert stop_patch(item) is None
+    asleep = patched(item, stop_patch(item, fresh=True))
+    assert start_patch(asleep) is None
+    running = workload(kind, {"replicas": 2}, "3")
+    again = patched(running, stop_patch(running, fresh=True))
+    assert awake_count(again) == 2
+
+
 def test_what_somebody_else_has_started_stays_as_it_is() -> None:
     item = workload("Deployment", {"replicas": 4}, "2")
     assert patched(item, start_patch(item))["spec"] == {"replicas": 4}
