@@ -39,7 +39,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "headers": {k.lower(): v for k, v in self.headers.items()}}
         body = json.dumps(told).encode()
         self.rfile.read(length)
-        accel = kind == "waker" and self.path.startswith("/held")
+        accel = self.path.startswith("/held")
         self.send_response(503 if kind == "waker" and not accel else 200)
         if accel:
             self.send_header("X-Accel-Redirect", "@site")
@@ -168,6 +168,14 @@ def test_what_answers_is_led_to_with_who_asks(led: Led) -> None:
     assert headers["x-forwarded-for"].startswith("192.0.2.7, ")
     assert headers["x-forwarded-proto"] == "https"
     assert "forwarded" not in headers
+
+
+def test_a_site_does_not_say_where_a_request_goes_on(led: Led) -> None:
+    with led.site("sly"):
+        until(lambda: led.ask("sly").json()["kind"] == "site", 30)
+        found = led.ask("sly", "/held")
+    assert (found.status_code, found.json()["path"]) == (200, "/held")
+    assert "X-Accel-Redirect" not in found.headers
 
 
 def test_what_cannot_be_reached_goes_to_the_waker_without_its_body(led: Led) -> None:

@@ -107,6 +107,8 @@ _SERVER = """
       access_log syslog:server=127.0.0.1:USE_PORT,nohostname,tag=use use;
       # Only failures to reach the site come here; its own error pages pass through.
       error_page 502 504 = @waker;
+      # The waker may say where a request goes on, a site not.
+      proxy_ignore_headers X-Accel-Redirect;
       proxy_pass http://$site;
     }
     location @waker {
@@ -121,6 +123,7 @@ _SERVER = """
     # Where the waker sends a request that it has held (X-Accel-Redirect).
     location @site {
       error_page 502 504 = @late;
+      proxy_ignore_headers X-Accel-Redirect;
       proxy_pass http://$site;
     }
     location @late {
