@@ -18,7 +18,7 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.kubernetes.transport import ApiRequest, Transport
 from tasks.core.environment import Holder
-from tasks.core.kubernetes.labels import ASLEEP, PREFIX, USED_AT, WAKING
+from tasks.core.kubernetes.labels import ASLEEP, MANAGED, PREFIX, USED_AT, WAKING
 from tests.support.controlplane import free_ports
 from tests.support.deploys import until
 from tests.support.entrance import (
@@ -322,6 +322,35 @@ def test_it_may_do_nothing_else(
         "PATCH", f"/api/v1/namespaces/{PLATFORM}", {"metadata": {"annotations": {WAKING: "x"}}}
     )
     assert refused("DELETE", namespace)
+
+
+def test_it_answers_for_five_hundred_environments(
+    plane: Audited, admin: Cluster, wakers: list[Waker]
+) -> None:
+    slugs = [f"many-{number}" for number in range(500)]
+
+    def plant(slug: str) -> None:
+        labels = {**MANAGED, f"{PREFIX}environment": "dev", f"{PREFIX}slug": slug}
+        meta = {"name": f"mautic-{slug}", "labels": labels, "annotations": {ASLEEP: "{}"}}
+        admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+
+    bot = {**BROWSER, "User-Agent": AGENTS[0]}
+
+    def ask(slug: str) -> str:
+        return wakers[0].get(f"{slug}.dev.example.com", headers=bot).text
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(plant, slugs))
+        until(lambda: "sleeps" in ask(slugs[-1]), 30)
+        asked = len(list(plane.asked(USER)))
+        began = time.monotonic()
+        answers = list(pool.map(ask, slugs))
+        seconds = time.monotonic() - began
+        print(f"500 answers in {seconds:.1f} s")  # noqa: T201 - for -s
+        assert all(f"{slug} sleeps" in text for slug, text in zip(slugs, answers, strict=True))
+        # It knows them by its watch: nobody is asked for an answer.
+        assert len(list(plane.asked(USER))) == asked
+        list(pool.map(lambda slug: admin.delete("Namespace", f"mautic-{slug}"), slugs))
 
 
 def test_the_rules_of_the_chart_are_those_that_the_program_reads(admin: Cluster) -> None:

@@ -56,6 +56,7 @@ def _lead(rules: Rules) -> None:
 def _wake(rules: Rules) -> None:
     from entrance.api import Api
     from entrance.fleet import Fleet
+    from entrance.lease import OWN
     from entrance.server import Entrance, Server
     from entrance.use import Uses
     from entrance.waker import Waker
@@ -65,7 +66,7 @@ def _wake(rules: Rules) -> None:
     host, port = (os.environ[f"KUBERNETES_SERVICE_{part}"] for part in ("HOST", "PORT"))
     api = Api.by(host, int(port), Path(os.environ.get("ENTRANCE_ACCOUNT", ACCOUNT)))
     fleet = Fleet(api)
-    waker = Waker(api, rules, fleet, f"entrance ({os.environ['ENTRANCE_NAME']})")
+    waker = Waker(api, rules, fleet, f"{OWN}({os.environ['ENTRANCE_NAME']})")
     own = int(os.environ.get("ENTRANCE_PORT", WAKER_PORT))
     server = Server(own, Entrance(rules, fleet, waker))
     for part in (fleet, waker, Uses(api, rules, fleet, own + 1)):

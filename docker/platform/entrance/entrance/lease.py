@@ -11,6 +11,8 @@ from typing import Any
 Object = dict[str, Any]
 
 NAME = "mautic-multidev"
+OWN = "entrance "
+"""What the entrance's holders begin with; the pod's name follows."""
 HOLD_SECONDS = 10
 """How long a step may take, and how long the Lease of one that died lasts."""
 

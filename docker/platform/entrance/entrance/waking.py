@@ -36,12 +36,25 @@ WAKE_SECONDS = 600
 """How long one is waited for, whether or not a visitor is left."""
 ASKED_SECONDS = 60
 """How long one that starts by itself is looked at after its last visitor."""
-QUICK_SECONDS, QUICK_POLL, SLOW_POLL = 20, 0.4, 2.0
+POLL_SECONDS = 0.3
+"""How often the site is tried."""
+LOOK_SECONDS, LATER_SECONDS, LATER_LOOK_SECONDS = 1.0, 20.0, 3.0
+"""How often the API server is asked; after so many seconds, less often."""
+LOOKS_AT_ONCE = threading.BoundedSemaphore(6)
+"""Of all environments that wake at the same time."""
 CONNECT_SECONDS = 0.5
 
 
 class HeldError(Exception):
-    """Somebody else holds the environment."""
+    """Somebody else holds the environment.
+
+    Attributes:
+        holder: who, or an empty string for somebody who was faster a moment ago.
+    """
+
+    def __init__(self, holder: str = "") -> None:
+        super().__init__(holder)
+        self.holder = holder
 
 
 class Mark(Enum):
@@ -179,8 +192,9 @@ class Steps:
         """Hold the Lease for one step."""
         found = self.api.get("leases", leases.NAME, self.namespace)
         now = datetime.now(UTC)
-        if found and leases.holder_of(found, now) not in {"", self.me}:
-            raise HeldError
+        holder = leases.holder_of(found, now) if found else ""
+        if holder not in {"", self.me}:
+            raise HeldError(holder)
         mine = leases.taken(found, self.namespace, self.me, now)
         try:
             held = (
@@ -243,7 +257,7 @@ class Waking:
             sleeping: whether its namespace says that it sleeps.
         """
         began, since = time.monotonic(), datetime.now(UTC)
-        to_start, to_finish = sleeping, False
+        to_start, to_finish, next_look = sleeping, False, began
         while not self._is_over(began, woken=to_start or to_finish):
             try:
                 if to_start:
@@ -253,18 +267,23 @@ class Waking:
                     if to_finish:
                         self.steps.finish()
                     return
-                mark = self.steps.mark()
-                if mark is Mark.ASLEEP:
-                    return  # somebody has put it to sleep: the next visitor wakes it
-                to_finish = mark is Mark.WAKING
-                self._look(since, woken=to_finish)
-            except HeldError:
-                self.progress = Progress(Stage.HELD, self.progress.rows)
+                if time.monotonic() >= next_look:
+                    mark = self.steps.mark()
+                    if mark is Mark.ASLEEP:
+                        return  # somebody has put it to sleep: the next visitor wakes it
+                    to_finish = mark is Mark.WAKING
+                    self._look(since, woken=to_finish)
+                    next_look = time.monotonic() + _pause(began)
+            except HeldError as error:
+                # Another pod of the entrance is at the same step.
+                if error.holder and not error.holder.startswith(leases.OWN):
+                    self.progress = Progress(Stage.HELD, self.progress.rows)
+                    time.sleep(LOOK_SECONDS)
             except ApiError as error:
                 log.warning("%s: %s", self.place.namespace, error)
                 self.progress = Progress(Stage.FAILED, self.progress.rows, *UNANSWERED)
-            quick = time.monotonic() - began < QUICK_SECONDS
-            time.sleep(QUICK_POLL if quick else SLOW_POLL)
+                time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         if to_finish:
             try:
                 self.steps.give_up()
@@ -272,7 +291,8 @@ class Waking:
                 log.warning("%s: stays marked: %r", self.place.namespace, error)
 
     def _look(self, since: datetime, *, woken: bool) -> None:
-        found = self.steps.progress(since)
+        with LOOKS_AT_ONCE:
+            found = self.steps.progress(since)
         if not woken and found.stage is Stage.ASKED:
             found = Progress(Stage.STARTING, found.rows)
         self.progress = found
@@ -280,6 +300,11 @@ class Waking:
     def _is_over(self, began: float, *, woken: bool) -> bool:
         now = time.monotonic()
         return now - began > WAKE_SECONDS or (not woken and now - self.asked > ASKED_SECONDS)
+
+
+def _pause(began: float) -> float:
+    is_late = time.monotonic() - began > LATER_SECONDS
+    return LATER_LOOK_SECONDS if is_late else LOOK_SECONDS
 
 
 def is_reachable(address: str) -> bool:
