@@ -156,7 +156,13 @@ def inputs_of(
         registries={name: other.registry.url for name, other in here.items() if other.registry.url},
         images=tuple(sorted({parse_reference(image).name for image in public})),
         entrance=entrance.image_of(here),
-        led=tuple(sorted(name for name, other in here.items() if other.entrance)),
+        led=tuple(
+            sorted(
+                name
+                for name, other in here.items()
+                if other.entrance and "domain" not in other.gaps
+            )
+        ),
         database_host=database.host if database else "",
         database_secret=database.admin_secret if database and not database.admin_secret_arn else "",
         database_account=parameters.get("platform/database-account", "mautic-database-admin"),
