@@ -80,8 +80,12 @@ def test_what_is_marked_sleeps_until_it_is_woken_wholly() -> None:
 
 
 def test_nginx_knows_the_same_names_and_no_branch() -> None:
-    text = configuration(RULES, ["10.0.0.10", "fd00::a"])
-    assert "resolver 10.0.0.10 [fd00::a] valid" in text
+    text = configuration(RULES, ["10.0.0.10", "fd00::a"], ipv6=True)
+    assert "resolver 10.0.0.10 [fd00::a] valid=5s;" in text
+    assert text.count("listen [::]:8080") == text.count("listen 8080") == 3
+    four = configuration(RULES, ["10.0.0.10"], ipv6=False)
+    assert "resolver 10.0.0.10 valid=5s ipv6=off;" in four
+    assert "[::]" not in four
     patterns = re.findall(r'server_name "~(.+)";', text)
     assert len(patterns) == 2
     for pattern, host in zip(
@@ -89,7 +93,7 @@ def test_nginx_knows_the_same_names_and_no_branch() -> None:
     ):
         assert re.match(pattern.replace("(?<", "(?P<"), host)
     assert 'set $site "entrance.mautic-${slug}.svc.cluster.local:80";' in text
-    assert "PORT" not in text
+    assert not re.search("PORT|LISTEN|FAMILY|SERVERS|RESOLVERS", text + four)
 
 
 def test_the_cluster_s_name_servers_are_asked() -> None:

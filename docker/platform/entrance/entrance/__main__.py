@@ -27,6 +27,7 @@ from entrance.rules import Rules
 
 USAGE, WRONG_SETTING = 64, 78
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+IPV6 = Path("/proc/net/if_inet6")
 CONF = Path("/tmp/nginx.conf")  # noqa: S108 - the pod's own, and nothing else may be written
 
 
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> int:
 
 def _lead(rules: Rules) -> None:
     resolvers = resolvers_in(Path("/etc/resolv.conf").read_text())
-    CONF.write_text(configuration(rules, resolvers))
+    CONF.write_text(configuration(rules, resolvers, ipv6=IPV6.exists() and bool(IPV6.read_text())))
     nginx = ["nginx", "-e", "/dev/stderr", "-c", str(CONF), "-g", "daemon off;"]
     os.execvp(nginx[0], nginx)  # noqa: S606 - it takes this process' place
 

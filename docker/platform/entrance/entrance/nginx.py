@@ -34,7 +34,7 @@ http {
   scgi_temp_path /tmp/scgi;
 
   # Services come and go; their addresses stay.
-  resolver RESOLVERS valid=5s ipv6=off;
+  resolver RESOLVERS valid=5sFAMILY;
   resolver_timeout 3s;
 
   log_format use escape=json '{"host":"$host","status":$status,"method":"$request_method",'
@@ -74,6 +74,7 @@ http {
 
   server {
     listen PORT default_server;
+    LISTEN_SIX[::]:PORT default_server;
     location / {
       default_type text/plain;
       return 404 "No environment has this name.\\n";
@@ -82,6 +83,7 @@ http {
 
   server {
     listen HEALTH_PORT;
+    LISTEN_SIX[::]:HEALTH_PORT;
     location = /healthz {
       default_type text/plain;
       return 200 "ok\\n";
@@ -99,6 +101,7 @@ SERVERS}
 _SERVER = """
   server {
     listen PORT;
+    LISTEN_SIX[::]:PORT;
     server_name "~PATTERN";
     recursive_error_pages on;
     set $site "ADDRESS";
@@ -136,15 +139,20 @@ _SERVER = """
 """
 
 
-def configuration(rules: Rules, resolvers: list[str]) -> str:
+def configuration(rules: Rules, resolvers: list[str], *, ipv6: bool) -> str:
     """Return the configuration.
 
     Args:
         resolvers: addresses of the cluster's name servers.
+        ipv6: whether the pod has IPv6.
     """
     servers = "".join(_server(site, rules.address) for site in rules.sites)
     named = " ".join(f"[{one}]" if ":" in one else one for one in resolvers)
-    return _ported(_HTTP).replace("RESOLVERS", named).replace("SERVERS", servers)
+    text = _ported(_HTTP).replace("SERVERS", servers).replace("RESOLVERS", named)
+    text = text.replace("FAMILY", "" if ipv6 else " ipv6=off")
+    return (
+        re.sub(r" *LISTEN_SIX.*\n", "", text) if not ipv6 else text.replace("LISTEN_SIX", "listen ")
+    )
 
 
 def _server(site: Site, address: str) -> str:
