@@ -101,8 +101,8 @@ def progress_page(slug: str, progress: Progress) -> str:
 
 
 _WORDS = {
-    Stage.ASKED: "was asleep, because nobody had used it. This takes some seconds; the page that "
-    "you asked for follows by itself.",
+    Stage.ASKED: "was asleep. Waking takes some seconds; the page that you asked for follows by "
+    "itself.",
     Stage.HELD: "is locked by a deploy or another command, which starts it by itself or lets this "
     "go on when it ends.",
     Stage.STARTING: "is there, but does not answer yet. This page tries again by itself.",
