@@ -27,9 +27,9 @@ from tasks.core.kubernetes.rollout import Policy, judge
 from tasks.core.kubernetes.snapshot import Snapshot
 from tasks.core.kubernetes.stages import SleepStage, stage_of, start_patch
 
-RESOURCES = {"CronJob": "cronjobs", "Deployment": "deployments", "StatefulSet": "statefulsets"}
 log = logging.getLogger("entrance")
 
+RESOURCES = {"CronJob": "cronjobs", "Deployment": "deployments", "StatefulSet": "statefulsets"}
 UNANSWERED = ("the cluster's API server does not answer, or refuses", "look at the entrance's log")
 NOTHING_KNOWN = Progress(Stage.ASKED)
 WAKE_SECONDS = 600
@@ -192,7 +192,10 @@ class Steps:
         """Hold the Lease for one step."""
         found = self.api.get("leases", leases.NAME, self.namespace)
         now = datetime.now(UTC)
-        holder = leases.holder_of(found, now) if found else ""
+        try:
+            holder = leases.holder_of(found, now) if found else ""
+        except ValueError as error:
+            raise ApiError(0, f"the Lease cannot be read: {error}") from error
         if holder not in {"", self.me}:
             raise HeldError(holder)
         mine = leases.taken(found, self.namespace, self.me, now)
