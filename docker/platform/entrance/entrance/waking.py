@@ -107,6 +107,7 @@ class Steps:
             # Somebody may have put it to sleep again, or woken it.
             if found and WAKING in annotations_of(found):
                 self._start_stage(self.workloads(), SleepStage.WORK, check)
+                check()
                 self._say(found, {**NOT_ASLEEP, USED_AT: _now()})
 
     def give_up(self) -> None:
