@@ -42,7 +42,10 @@ from tasks.flows.build import (
 if TYPE_CHECKING:
     from tasks.flows.registry_port import Registry
 
-PROVISIONER_BAKE = "docker/platform/provisioner/docker-bake.hcl"
+PLATFORM_BAKES = {
+    part: f"docker/platform/{part}/docker-bake.hcl" for part in ("provisioner", "entrance")
+}
+"""The bake files of the images that a cluster's platform runs, by part."""
 
 
 @dataclass(frozen=True)
@@ -186,24 +189,28 @@ def job_image_build(
     return Build(session, subject, _tools(session, subject, pipeline.BAKE, variables, place))
 
 
-def provisioner_build(session: Session, env: str) -> Build:
-    """Return the build of the image of a cluster's provisioner of databases.
+def platform_build(session: Session, env: str, part: str) -> Build:
+    """Return the build of the image of a part of a cluster's platform.
 
     Args:
         session: the run.
         env: what ``--env`` said; the image is pushed to its registry.
+        part: a key of ``PLATFORM_BAKES``.
 
     Raises:
-        InputError: the environment is not in a cluster.
+        InputError: the environment is not in a cluster, or there is no such part.
     """
+    if part not in PLATFORM_BAKES:
+        raise InputError(f"--part {part!r}: must be {' or '.join(PLATFORM_BAKES)}")
     wiring.cluster_environment(session, env)
     variables = {
         "DEBIAN": session.settings.images.debian,
         **_given("DEBIAN_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
     }
-    subject = subject_of(session, env, None, PROVISIONER_BAKE, complete=True)
+    bake = PLATFORM_BAKES[part]
+    subject = subject_of(session, env, None, bake, complete=True)
     registry = wiring.registry(session, subject.name)
-    return Build(session, subject, _tools(session, subject, PROVISIONER_BAKE, variables, registry))
+    return Build(session, subject, _tools(session, subject, bake, variables, registry))
 
 
 def subject_of(

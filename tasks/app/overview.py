@@ -55,7 +55,7 @@ JOBS = {
     "A cluster": {
         "platform.status": ("inv platform.status --env dev", "which of its parts are there"),
         "platform.apply": ("inv platform.apply --env dev --dry-run", "install what branches share"),
-        "platform.image": ("inv platform.image --env dev", "build the provisioner"),
+        "platform.image": ("inv platform.image --env dev", "build what the platform runs"),
         "adopt": ("inv adopt --env prod --dry-run", "take an environment over"),
     },
     "AWS": {

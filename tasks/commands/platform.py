@@ -41,13 +41,19 @@ def apply(
         session.console.say("a new Gateway has its address within minutes: inv platform.status")
 
 
-@task()
-def image(session: Session, env: str = "", dry_run: bool = False, format: str = "text") -> None:
-    """Build and push the image of the provisioner of databases; print it by digest."""
+@task(help={"part": "whose image: `provisioner` (of databases) or `entrance`"})
+def image(
+    session: Session,
+    env: str = "",
+    part: str = "provisioner",
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Build and push the image of a part of the platform; print it by digest."""
     from tasks.app import images
 
     as_json = check_format(format)
-    job = images.provisioner_build(session, env)
+    job = images.platform_build(session, env, part)
     # What lies under the same key may be somebody else's, and gets rights to every database.
     plan = job.plan(fresh=True, dry=dry_run or session.dry)
     if dry_run or session.dry:
@@ -59,7 +65,8 @@ def image(session: Session, env: str = "", dry_run: bool = False, format: str = 
         return
     for one in built.values():
         session.console.data(f"{one.repository}@{one.digest}")
-    session.console.say("the environment takes it by `database.provisioner`: inv platform.apply")
+    key = "database.provisioner" if part == "provisioner" else part
+    session.console.say(f"the environment takes it by `{key}`: inv platform.apply")
 
 
 @task(help={"values": VALUES}, iterable=["values"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from tasks.core.setting_entrance import entrance_fault
 from tasks.core.setting_rds import RdsSnapshotSettings
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def keys_fault(own: Environment) -> tuple[str, set[str]] | None:
         return fault, {"door", "door_oidc"}
     if (own.target == "kubernetes") != (own.cluster is not None):
         return "target kubernetes needs cluster, and only that one", {"target", "cluster"}
-    return None
+    fault = entrance_fault(own)
+    return (fault, {"entrance"}) if fault else None
 
 
 def shared_databases(settings: Settings) -> Iterator[tuple[str, str]]:

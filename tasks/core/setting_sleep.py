@@ -34,6 +34,7 @@ IdleTime = Annotated[
     Duration | None,
     Field(
         description="How long (`12h`, `2d`) nobody may have used a branch before `inv gc` puts it "
-        "to sleep: a deploy, `inv console`, `shell`, `wake` or `db.*` is a use, a visitor is not."
+        "to sleep: a deploy, `inv console`, `shell`, `wake` or `db.*` is a use, and a visit where "
+        "there is an `entrance`."
     ),
 ]

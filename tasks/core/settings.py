@@ -45,6 +45,7 @@ from tasks.core.repository import canonical
 from tasks.core.setting_capacity import CapacityChoice, CapacitySettings
 from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_origins
 from tasks.core.setting_door import DoorOidc
+from tasks.core.setting_entrance import EntranceImage, too_long
 from tasks.core.setting_gc import GcChoice, GcSettings
 from tasks.core.setting_limits import Limits
 from tasks.core.setting_news import NewsChoice, NewsSettings
@@ -395,6 +396,7 @@ class Environment(Strict):
         "mautic-system",
         description="Kubernetes only: where the provisioner, or the database Job, runs.",
     )
+    entrance: EntranceImage = ""
     database: Database | None = Field(
         None,
         description="Kubernetes only: the database server; without it the values files say where "
@@ -535,6 +537,8 @@ class Settings(Strict):
                 of_branch = names_of(self, name, branch)
                 for fault in faults(of_branch, on_kubernetes=on_kubernetes):
                     yield f"environments.{name}", fault
+            for fault in too_long(own, self.project):
+                yield f"environments.{name}.entrance", fault
         yield from shared_databases(self)
         yield from shared_origins(self)
         for name, stack in self.stacks.items():

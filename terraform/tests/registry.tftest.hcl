@@ -37,6 +37,10 @@ run "repositories" {
   }
 
   assert {
+    condition     = aws_ecr_repository.entrance.name == "mautic-dev/entrance" && !contains(keys(output.repository_arns), "entrance")
+    error_message = "The entrance's repository, which no role of CI may write."
+  }
+  assert {
     condition     = aws_ecr_repository.provisioner.name == "mautic-dev/provisioner" && !contains(keys(output.repository_arns), "provisioner")
     error_message = "The provisioner's repository, which no role of CI may write."
   }

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.core.kubernetes.sleeping import ASLEEP, AWAKE, KINDS, USED_AT
+from tasks.core.kubernetes.labels import ASLEEP, AWAKE, USED_AT
+from tasks.core.kubernetes.stages import KINDS
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, KubeEnv, with_remote
 from tests.support.planting import listed

@@ -622,6 +622,22 @@ def test_a_route_leads_to_the_service(chart: Chart) -> None:
     }
 
 
+def test_the_entrance_finds_the_site_by_a_name_that_is_always_the_same(chart: Chart) -> None:
+    values = {
+        "route": {"kind": "entrance"},
+        "networkPolicy": {"gateway": {"namespaces": ["mautic-system"]}},
+    }
+    objects = chart.objects(values)
+    assert not {"HTTPRoute", "Ingress"} & {item["kind"] for item in objects}
+    service = only(objects, "Service", "entrance")
+    assert name_of(service) == "entrance"
+    web = only(objects, "Service", "web")
+    assert service["spec"]["selector"] == web["spec"]["selector"]
+    (port,) = service["spec"]["ports"]
+    assert port in web["spec"]["ports"]
+    assert "entrance" not in {name_of(item) for item in chart.objects(GATEWAY)}
+
+
 def test_a_load_balancer_asks_a_user_pool_for_the_login(chart: Chart) -> None:
     objects = chart.objects(OIDC)
     asks = only(objects, "ListenerRuleConfiguration", "web")

@@ -311,6 +311,100 @@ def test_the_provisioner_is_told_what_namespaces_stand_on(helm: Path) -> None:
         assert Floor.from_json(data["floor.json"]).max_environments == told["maxEnvironments"]
 
 
+ENTRANCE: Object = {
+    "image": f"registry.example.com/entrance@sha256:{'a' * 64}",
+    "sites": {
+        "dev": {
+            "host": "{slug}.dev.example.com",
+            "namespace": "mautic-{slug}",
+            "route": {
+                "kind": "httproute",
+                "gateway": {"name": "mautic", "namespace": "mautic-system"},
+                "ingress": {},
+                "annotations": {},
+            },
+            "from": {"cidrs": ["10.20.48.0/24"], "namespaces": []},
+        },
+        "qa": {
+            "host": "x-{slug}.qa.example.com",
+            "namespace": "mautic-qa-{slug}",
+            "route": {
+                "kind": "ingress",
+                "gateway": {},
+                "ingress": {"className": "nginx", "tlsSecret": "wildcard"},
+                "annotations": {},
+            },
+            "from": {"cidrs": [], "namespaces": ["ingress"]},
+        },
+    },
+}
+
+
+def test_one_wildcard_for_each_environment_leads_to_the_entrance(helm: Path) -> None:
+    made = {key(one): one for one in objects(helm, {**values(AWS), "entrance": ENTRANCE})}
+    gateway = made["Gateway", "mautic"]["spec"]["listeners"]
+    (own,) = (one for one in gateway if one["name"] == "entrance-dev")
+    assert (own["hostname"], own["port"], own["protocol"]) == ("*.dev.example.com", 443, "HTTPS")
+    # Routes of branches have no place there, and this one none among theirs.
+    assert own["allowedRoutes"] == {"namespaces": {"from": "Same"}}
+    route = made["HTTPRoute", "mautic-entrance-dev"]["spec"]
+    assert route["hostnames"] == ["*.dev.example.com"]
+    assert route["parentRefs"][0]["sectionName"] == "entrance-dev"
+    ingress = made["Ingress", "mautic-entrance-qa"]["spec"]
+    assert ingress["rules"][0]["host"] == "*.qa.example.com"
+    assert ingress["tls"] == [{"hosts": ["*.qa.example.com"], "secretName": "wildcard"}]
+    (rule,) = made["NetworkPolicy", "mautic-entrance"]["spec"]["ingress"]
+    assert len(rule["from"]) == 2
+    without = {key(one) for one in objects(helm, values(AWS))}
+    assert not [name for _, name in without if "entrance" in name]
+    # Another Gateway's listeners are not this chart's.
+    other = overlay(ENTRANCE, {"sites": {"dev": {"route": {"gateway": {"name": "other"}}}}})
+    made = {key(one): one for one in objects(helm, {**values(AWS), "entrance": other})}
+    assert len(made["Gateway", "mautic"]["spec"]["listeners"]) == 2
+    assert "sectionName" not in made["HTTPRoute", "mautic-entrance-dev"]["spec"]["parentRefs"][0]
+
+
+def test_the_entrance_s_objects_are_valid_and_known_to_the_status(helm: Path) -> None:
+    given = {**values(AWS), "entrance": ENTRANCE}
+    made = objects(helm, given)
+    known = {(part.kind, part.name) for part in platform_parts(overlay(DEFAULTS, given), AWS)}
+    assert {key(item) for item in made} - known == set()
+    for version in VERSIONS:
+        for item in made:
+            if "gateway" not in item["apiVersion"]:
+                kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_the_entrance_s_pods_are_hardened_and_hold_few_rights(helm: Path) -> None:
+    made = {key(one): one for one in objects(helm, {**values(AWS), "entrance": ENTRANCE})}
+    deployment = made["Deployment", "mautic-entrance"]["spec"]
+    assert deployment["replicas"] == 2
+    pod = deployment["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    rules = made["ClusterRole", "mautic-entrance"]["rules"]
+    writes = {
+        (kind, verb)
+        for rule in rules
+        for kind in rule["resources"]
+        for verb in rule["verbs"]
+        if verb not in {"get", "list", "watch"}
+    }
+    assert writes == {
+        ("namespaces", "patch"),
+        ("deployments/scale", "patch"),
+        ("statefulsets/scale", "patch"),
+        ("cronjobs", "patch"),
+        ("leases", "create"),
+        ("leases", "update"),
+    }
+
+
 def test_the_quota_counts_every_kind_that_a_job_may_create(helm: Path) -> None:
     given = overlay(values(PROVISIONED), {"access": {"userPools": [POOL]}})
     roles = {("ClusterRole", "mautic-multidev"), ("ClusterRole", "mautic-multidev-environment")}
@@ -372,6 +466,8 @@ def test_no_job_may_read_secrets_of_the_whole_cluster(helm: Path) -> None:
             "egress",
         ),
         ({"provisioner": {"image": "registry.example.com/provisioner:latest"}}, "image"),
+        ({"entrance": {"image": "registry.example.com/entrance:latest"}}, "image"),
+        ({"entrance": {"sites": {"dev": {"host": "*.example.com"}}}}, "sites"),
     ],
 )
 def test_impossible_values_are_refused_by_name(helm: Path, given: Object, named: str) -> None:

@@ -372,6 +372,7 @@ def test_what_is_there_is_what_was_asked_for(applied: Applied) -> None:
         "mautic-test/nginx",
         "mautic-test/cache",
         "mautic-test/provisioner",
+        "mautic-test/entrance",
     }
     assert all(one["imageScanningConfiguration"]["scanOnPush"] for one in repositories)
     (files,) = applied.clients("efs").describe_file_systems()["FileSystems"]

@@ -25,7 +25,7 @@ from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.platform import values
 from tasks.core.redact import Redactor
 from tests.integration.test_chart import EVERYTHING, GATEWAY, POD, PROD
-from tests.integration.test_platform_chart import PROVISIONED, run
+from tests.integration.test_platform_chart import ENTRANCE, PROVISIONED, run
 from tests.support.chart import ENVIRONMENTS, ROOT, Chart, overlay
 
 TERRAFORM = ROOT / "terraform"
@@ -42,7 +42,7 @@ def renderings(helm: Path) -> Iterator[tuple[str, str]]:
         yield path.stem, chart.text(own, environment=path.stem.removeprefix("aws-"))
     yield "everything", chart.text(EVERYTHING)
     yield "everything-in-one-pod", chart.text(overlay(EVERYTHING, POD))
-    done = run(helm, "template", values(PROVISIONED))
+    done = run(helm, "template", {**values(PROVISIONED), "entrance": ENTRANCE})
     if done.returncode:
         raise ValueError(done.stderr)
     yield "platform", done.stdout

@@ -103,7 +103,7 @@ def names_in(environment: str, slug: str) -> Names:
 
 
 class Audited(ControlPlane):
-    """A control plane with an audit log of what CI jobs request."""
+    """A control plane with an audit log of what CI jobs and the platform's programs request."""
 
     @property
     def log(self) -> Path:
@@ -113,7 +113,8 @@ class Audited(ControlPlane):
     def _run(self, program: str, *options: str) -> None:
         if program == "kube-apiserver":
             policy = self._root / "audit.yaml"
-            rules = [{"level": "Metadata", "userGroups": [MAIN, BRANCHES]}, {"level": "None"}]
+            groups = [MAIN, BRANCHES, f"system:serviceaccounts:{PUBLISHED['platform/namespace']}"]
+            rules = [{"level": "Metadata", "userGroups": groups}, {"level": "None"}]
             stages = ["RequestReceived", "ResponseStarted"]
             policy.write_text(
                 json.dumps(

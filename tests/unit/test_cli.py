@@ -195,6 +195,7 @@ BAD_COMMAND_LINES = [
     (["url", "--branch", "main", "--link", "soon"], "'soon'"),
     (["rehearse", "--out", "/"], "--out /: it is a folder"),
     (["db.seed", "--list", "--env", "lcoal"], "there is no environment 'lcoal' in invoke.yaml"),
+    (["platform.image", "--part", "x"], "--part 'x': must be provisioner or entrance"),
     (["platform.image"], "local does not live in a cluster; of invoke.yaml, do: dev, prod"),
     (["platform.status"], "local does not live in a cluster; of invoke.yaml, do: dev, prod"),
     (["names", "--branch", "a..b"], "'a..b' is not a legal branch name"),

@@ -63,3 +63,36 @@ namespace, and as no user of a branch they are refused.
 - {apiGroup: rbac.authorization.k8s.io, kind: {{ .kind }}, name: {{ .name | quote }}}
 {{- end }}
 {{- end }}
+
+{{/* "true" where a route is attached to the Gateway of this chart. Called with (dict "root" $ "gateway" gateway). */}}
+{{- define "entrance.isOurs" -}}
+{{- $own := .root.Values.gateway -}}
+{{- if and $own.enabled (eq .gateway.name $own.name) (eq (.gateway.namespace | default "") .root.Release.Namespace) }}true{{ end }}
+{{- end }}
+
+{{/*
+The Gateway's listeners for the entrance's routes: the others take routes of environments' namespaces, and this one is
+none of them.
+*/}}
+{{- define "entrance.listeners" -}}
+{{- $gateway := .Values.gateway -}}
+{{- $isSecure := or $gateway.aws.enabled $gateway.tlsSecret -}}
+{{- if .Values.entrance.image }}
+{{- range $environment, $site := .Values.entrance.sites }}
+{{- if and (eq $site.route.kind "httproute") (include "entrance.isOurs" (dict "root" $ "gateway" $site.route.gateway)) }}
+- name: entrance-{{ $environment }}
+  protocol: {{ $isSecure | ternary "HTTPS" "HTTP" }}
+  port: {{ $isSecure | ternary 443 80 }}
+  hostname: {{ printf "*.%s" (splitList "." $site.host | rest | join ".") | quote }}
+  {{- with $gateway.tlsSecret }}
+  tls:
+    mode: Terminate
+    certificateRefs:
+      - {group: "", kind: Secret, name: {{ . }}}
+  {{- end }}
+  allowedRoutes:
+    namespaces: {from: Same}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

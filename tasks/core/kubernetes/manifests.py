@@ -8,18 +8,14 @@ from dataclasses import dataclass
 
 from tasks.core.environment import Owner
 from tasks.core.errors import UnreadableError
+from tasks.core.kubernetes import labels
 from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import LABEL_MAX, Names, database_prefix, shorten
 from tasks.core.settings import Settings
 
-PREFIX = "mautic-multidev.io/"
-MANAGED = {"app.kubernetes.io/managed-by": "mautic-multidev"}
-"""The labels of objects that the suite created itself; the chart's are managed by Helm."""
-INSTANCE = "app.kubernetes.io/instance"
-"""The label of a release's objects: the release."""
-COMPONENT = "app.kubernetes.io/component"
-"""The label of a release's objects: its component."""
+PREFIX, MANAGED = labels.PREFIX, labels.MANAGED
+INSTANCE, COMPONENT = labels.INSTANCE, labels.COMPONENT
 JOB_NAME = "batch.kubernetes.io/job-name"
 """The label by which Kubernetes marks the pods of a Job."""
 

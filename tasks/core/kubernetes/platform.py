@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.core.errors import SettingsError
 from tasks.core.images.reference import parse_reference
+from tasks.core.kubernetes import entrance
 from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX, DatabaseServer, database_server
 from tasks.core.kubernetes.objects import Object, annotations_of
 from tasks.core.kubernetes.provisioner import NAME as PROVISIONER
@@ -63,6 +64,8 @@ class PlatformInputs:
         names: ``namespace`` and ``host`` of a branch by environment, as templates with ``{slug}``.
         registries: host and path that images come from, by environment.
         images: repositories of the public images that the chart can use.
+        entrance: image of the entrance, by digest; empty for none.
+        led: the environments that it leads to.
         database_host: the database server.
         database_secret: Secret of the platform namespace with the administrator's password; empty
             where the database Job fetches it by itself.
@@ -91,6 +94,8 @@ class PlatformInputs:
     names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     registries: Mapping[str, str] = field(default_factory=dict)
     images: tuple[str, ...] = ()
+    entrance: str = ""
+    led: tuple[str, ...] = ()
     database_host: str = ""
     database_secret: str = ""
     database_account: str = "mautic-database-admin"
@@ -123,7 +128,8 @@ def inputs_of(
         seed_key: SHA-256 of the key of the seeds that the provisioner loads; empty for none.
 
     Raises:
-        SettingsError: a published value cannot be read.
+        SettingsError: a published value cannot be read, or the environments of the cluster
+            contradict each other.
     """
     own = settings.environment(environment)
     here = same_cluster(settings, environment)
@@ -149,6 +155,14 @@ def inputs_of(
         },
         registries={name: other.registry.url for name, other in here.items() if other.registry.url},
         images=tuple(sorted({parse_reference(image).name for image in public})),
+        entrance=entrance.image_of(here),
+        led=tuple(
+            sorted(
+                name
+                for name, other in here.items()
+                if other.entrance and "domain" not in other.gaps
+            )
+        ),
         database_host=database.host if database else "",
         database_secret=database.admin_secret if database and not database.admin_secret_arn else "",
         database_account=parameters.get("platform/database-account", "mautic-database-admin"),
@@ -176,8 +190,9 @@ def _templates(settings: Settings, environment: str) -> Mapping[str, str]:
 
 def _chart_of(settings: Settings, name: str) -> EnvironmentChart:
     server = database_server(settings, name)
+    own = settings.environment(name)
     given = {"database": {"host": server.host, "port": server.port}} if server else {}
-    return EnvironmentChart(tuple(settings.environment(name).values), given)
+    return EnvironmentChart(tuple(own.values), {**given, **entrance.branch_values(own)})
 
 
 def _classes(text: str) -> Mapping[str, Mapping[str, Any]]:
@@ -342,6 +357,7 @@ def platform_parts(merged: Mapping[str, Any], inputs: PlatformInputs) -> list[Pl
         *_gateway(merged["gateway"], inputs.namespace),
         *_storage(merged["storageClasses"]),
         *_provisioner(merged["provisioner"], inputs.namespace),
+        *_entrance(merged, inputs.namespace),
         *_access(merged, inputs.namespace),
     ]
 
@@ -403,6 +419,27 @@ def _provisioner(provisioner: Mapping[str, Any], where: str) -> Iterator[Platfor
     for kind in ("Role", "RoleBinding"):
         yield PlatformPart(f"{title}: its records", kind, PROVISIONER, where)
     yield from _guards(PROVISIONER_POLICIES)
+
+
+def _entrance(merged: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
+    own, name = merged["entrance"], entrance.NAME
+    if not own["image"]:
+        return
+    yield PlatformPart("entrance", "Deployment", name, where)
+    yield PlatformPart("entrance: its address", "Service", name, where)
+    yield PlatformPart("entrance: in a node's drain", "PodDisruptionBudget", name, where)
+    yield PlatformPart("entrance: which names lead where", "ConfigMap", name, where)
+    yield PlatformPart("entrance: its account", "ServiceAccount", name, where)
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        yield PlatformPart("entrance: its rights", kind, name)
+    if merged["networkPolicy"]["enabled"]:
+        yield PlatformPart("entrance: open to the gateway", "NetworkPolicy", name, where)
+    kinds = {"httproute": "HTTPRoute", "ingress": "Ingress"}
+    for environment, site in own["sites"].items():
+        if route := kinds.get(site["route"]["kind"]):
+            title = f"entrance: the way to {environment}"
+            yield PlatformPart(title, route, f"{name}-{environment}", where)
+    yield from _guards(entrance.POLICIES)
 
 
 def _access(merged: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:

@@ -1,126 +1,18 @@
-"""How an environment in a cluster sleeps: what is stopped, in which order, and what that leaves.
+"""What a namespace in a cluster says of its environment's sleep.
 
-A namespace says in annotations that it sleeps, is pinned and when it was used. Each workload says
-how it was when it was stopped, in an annotation, so that whoever wakes it needs nothing else: the
-numbers of pods stand at the API's subresource ``scale``, and a CronJob's schedule at ``suspend``.
-An autoscaler leaves a Deployment without pods alone.
+That it sleeps, is pinned and when it was used stands in its annotations; how each workload sleeps,
+at the workloads (``core/kubernetes/stages.py``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from enum import IntEnum
 
 from tasks.core.environment import Record, parse
-from tasks.core.kubernetes.manifests import COMPONENT, PREFIX
-from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
+from tasks.core.kubernetes.labels import ASLEEP, PIN, USED_AT
+from tasks.core.kubernetes.objects import Object, annotations_of
 from tasks.core.sleep import Pinned, Rest, Sleep, newest_time
-
-ASLEEP = f"{PREFIX}asleep"
-PIN = f"{PREFIX}pin"
-USED_AT = f"{PREFIX}used-at"
-"""Annotations of a namespace: a ``Sleep`` and a ``Pinned`` as JSON, and a time."""
-AWAKE = f"{PREFIX}awake"
-"""The annotation of a workload that sleeps: its number of pods while it is awake, or ``suspend`` of
-a CronJob."""
-KINDS = ("CronJob", "Deployment", "StatefulSet")
-"""What sleeps."""
-
-
-Change = tuple[Object, Object]
-"""A workload and its patch."""
-
-
-class SleepStage(IntEnum):
-    """What is stopped together, in this order; it is started in the other one."""
-
-    WORK = 0
-    """Workers and crons: what they are doing is finished first."""
-    WEB = 1
-    SERVERS = 2
-    """What the others use: a database of the environment's own, sessions, the mail catcher."""
-
-    @property
-    def title(self) -> str:
-        """A few words, for plans."""
-        return ("workers and crons", "web", "database and other servers of its own")[self]
-
-
-_STAGES = {"worker": SleepStage.WORK, "cron": SleepStage.WORK, "web": SleepStage.WEB}
-PASSING = frozenset({"migrate"})
-"""Components that are no services: a migration's pod stays as evidence."""
-
-
-def stage_of(item: Object) -> SleepStage:
-    """Return the stage of a workload or a pod, by its component."""
-    return _STAGES.get(labels_of(item).get(COMPONENT, ""), SleepStage.SERVERS)
-
-
-def is_up(pod: Object) -> bool:
-    """Return True if a pod of a service has not ended."""
-    phase = pod.get("status", {}).get("phase")
-    return phase not in {"Succeeded", "Failed"} and labels_of(pod).get(COMPONENT) not in PASSING
-
-
-def of_stage(items: Iterable[Object], stage: SleepStage) -> list[Object]:
-    """Return those workloads or pods that are of a stage."""
-    return [item for item in items if stage_of(item) is stage]
-
-
-def stop_patch(item: Object) -> Object | None:
-    """Return the patch that stops a workload, and notes how it was; None if it is stopped.
-
-    So a second run after one that was interrupted never notes that there were no pods.
-    """
-    if item["kind"] == "CronJob":
-        if item["spec"].get("suspend"):
-            return None
-        return _patch("false", {"suspend": True})
-    # The API's default is 1.
-    count = item["spec"].get("replicas", 1)
-    return _patch(str(count), {"replicas": 0}) if count else None
-
-
-def start_patch(item: Object) -> Object | None:
-    """Return the patch that starts a workload, and takes the note away; None if it has none.
-
-    One that somebody else has started meanwhile stays as it is.
-    """
-    if AWAKE not in annotations_of(item):
-        return None
-    if item["kind"] == "CronJob":
-        return _patch(None, {"suspend": False})
-    is_up = item["spec"].get("replicas", 1) > 0
-    return _patch(None, {} if is_up else {"replicas": awake_count(item)})
-
-
-def stops(found: Sequence[Object]) -> Iterator[tuple[SleepStage, list[Change]]]:
-    """Yield the stages in the order of going to sleep, with what has to be stopped of each."""
-    for stage in SleepStage:
-        yield stage, _changes(of_stage(found, stage), stop_patch)
-
-
-def starts(found: Sequence[Object]) -> Iterator[tuple[SleepStage, list[Change]]]:
-    """Yield the stages in the order of waking, with what has to be started of each."""
-    for stage in reversed(SleepStage):
-        yield stage, _changes(of_stage(found, stage), start_patch)
-
-
-def _changes(items: Iterable[Object], patch_of: Callable[[Object], Object | None]) -> list[Change]:
-    return [(item, patch) for item in items if (patch := patch_of(item))]
-
-
-def awake_count(item: Object) -> int:
-    """Return how many pods a sleeping workload has while it is awake; 1 if its note is damaged."""
-    noted = annotations_of(item).get(AWAKE, "")
-    is_count = noted.isascii() and noted.isdecimal() and len(noted) <= 3
-    return max(1, int(noted)) if is_count else 1
-
-
-def _patch(noted: str | None, spec: Object) -> Object:
-    return {"metadata": {"annotations": {AWAKE: noted}}, "spec": spec}
 
 
 def rest_of(namespace: Object, record: Record | None) -> Rest:

@@ -11,6 +11,7 @@ from tasks.core.environment import Release
 from tasks.core.environment_data import SEED, choose, seed_database, seed_id
 from tasks.core.errors import EngineError, RegistryError
 from tasks.core.kubernetes.crons import unsupported_crons
+from tasks.core.kubernetes.entrance import branch_values
 from tasks.core.kubernetes.mail import catches_mail
 from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
 from tasks.core.kubernetes.sleeping import rest_of
@@ -22,7 +23,7 @@ from tasks.flows.kubernetes.branch_secret import (
 )
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.plan import ClusterPlan, decide
-from tasks.flows.kubernetes.preflight import preflight
+from tasks.flows.kubernetes.preflight import entrance_problems, preflight
 from tasks.flows.kubernetes.provisioning import provisioner_problems
 from tasks.flows.kubernetes.releases import revisions
 from tasks.flows.kubernetes.seed_server import is_loaded, loads_seeds
@@ -69,7 +70,7 @@ def plan_deploy(
     kept_off = tuple(unsupported_crons(merged, context.settings.images.php))
     if kept_off:
         values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
-    preflight(cluster, names.namespace, merged, exists=exists, more=_provisioner(context, merged))
+    preflight(cluster, names.namespace, merged, exists=exists, more=_platform(context, merged))
     history = tuple(revisions(cluster, names.release, names.namespace)) if exists else ()
     has_server = own.database is not None
     kept = keys_in_use(record, history, has_server=has_server)
@@ -115,11 +116,13 @@ def plan_deploy(
     return replace(plan, steps=tuple(decide(plan, exists=exists)))
 
 
-def _provisioner(context: ClusterContext, merged: Mapping[str, Any]) -> Iterator[str]:
-    """Yield why the platform's provisioner does not do its part, where it has one."""
+def _platform(context: ClusterContext, merged: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why the platform's entrance or provisioner does not do its part, where it has one."""
+    platform = context.own.platform_namespace
+    if context.own.entrance:
+        yield from entrance_problems(context.cluster, platform, context.environment)
     if not context.is_furnished:
         return
-    platform = context.own.platform_namespace
     yield from provisioner_problems(context.cluster, platform, context.environment)
     if not merged["networkPolicy"]["enabled"]:
         yield "networkPolicy.enabled is false, and the platform denies what no policy allows"
@@ -148,6 +151,7 @@ def _values(context: ClusterContext, names: Names, release: Release) -> dict[str
     if context.is_furnished:
         # The platform's own are in the namespace, where no branch changes them.
         values |= {"quota": {"enabled": False}, "limitRange": {"enabled": False}}
+    values |= branch_values(context.own)
     if context.own.replicas:
         values["web"] = {"replicas": context.own.replicas}
     return values

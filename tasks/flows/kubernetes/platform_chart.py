@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import InputError, SettingsError
+from tasks.core.kubernetes.entrance import site
 from tasks.core.kubernetes.network import network_rules
 from tasks.core.kubernetes.platform import (
     CONTROLLER,
@@ -45,6 +46,8 @@ class PlatformChart:
         result["network"] = {"environments": self._networks()}
         if self._inputs.provisioner:
             result["provisioner"]["tlsCa"] = self._authority()
+        if self._inputs.entrance:
+            result["entrance"] = {"image": self._inputs.entrance, "sites": self._sites()}
         for path in self._files:
             if not path.is_file():
                 raise InputError(f"there is no values file {path}")
@@ -56,6 +59,16 @@ class PlatformChart:
         return {
             name: network_rules(merge_values(self._root, chart.files, chart.values))
             for name, chart in self._inputs.charts.items()
+        }
+
+    def _sites(self) -> dict[str, Any]:
+        """Return what the entrance is told of each environment that it leads to."""
+        return {
+            name: site(
+                self._inputs.names[name],
+                merge_values(self._root, self._inputs.charts[name].files, {}),
+            )
+            for name in self._inputs.led
         }
 
     def _authority(self) -> str:

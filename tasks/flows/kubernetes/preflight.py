@@ -7,7 +7,8 @@ from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import map_parallel
-from tasks.core.errors import SuiteError
+from tasks.core.errors import ClusterError, SuiteError
+from tasks.core.kubernetes.entrance import NAME as ENTRANCE
 from tasks.core.kubernetes.rights import needed
 from tasks.flows.kubernetes.access import may_grant_access
 from tasks.flows.kubernetes.balancer import https_listener
@@ -42,6 +43,26 @@ def preflight(
             "the cluster is not ready for this deploy: " + "; ".join(problems),
             hint="nothing was changed; the values files of the environment name classes and "
             "gateways, and whoever administers the cluster grants permissions",
+        )
+
+
+def entrance_problems(cluster: Cluster, platform: str, environment: str) -> Iterator[str]:
+    """Yield why the platform's entrance does not lead to an environment.
+
+    Args:
+        platform: the platform namespace.
+    """
+    try:
+        found = cluster.get("Deployment", ENTRANCE, platform)
+    except ClusterError as error:
+        # A platform from before it gives no right to look.
+        if error.status != 403:
+            raise
+        found = None
+    if found is None:
+        yield (
+            f"there is no entrance in {platform}, and nobody would reach the site; an "
+            f"administrator installs it: inv platform.apply --env {environment}"
         )
 
 

@@ -1,11 +1,11 @@
 """Puts environments in a cluster to sleep and wakes them, by patches of their workloads.
 
-No Helm is involved: its next upgrade sets the same fields. See ``core/kubernetes/sleeping.py``.
+No Helm is involved: its next upgrade sets the same fields. See ``core/kubernetes/stages.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,19 +18,16 @@ from tasks.adapters.terminal.console import Activity
 from tasks.adapters.wait import wait_until
 from tasks.core.environment import Holder, Owner
 from tasks.core.errors import DeadlineError
-from tasks.core.kubernetes.manifests import INSTANCE, record_of
+from tasks.core.kubernetes.labels import ASLEEP, INSTANCE, NOT_ASLEEP, PIN, USED_AT, WAKING
+from tasks.core.kubernetes.manifests import record_of
 from tasks.core.kubernetes.objects import Object, title_of
-from tasks.core.kubernetes.sleeping import (
-    ASLEEP,
+from tasks.core.kubernetes.sleeping import annotated, rest_of
+from tasks.core.kubernetes.stages import (
     KINDS,
-    PIN,
-    USED_AT,
     Change,
     SleepStage,
-    annotated,
     is_up,
     of_stage,
-    rest_of,
     starts,
     stops,
 )
@@ -68,18 +65,22 @@ class ClusterSleeper:
     def plan_sleep(self, owner: Owner, names: Names, sleep: Sleep) -> SleepPlan:
         """Return what has to be stopped, or be waited for because it still ends."""
         title = f"put {names.branch} in {names.environment} to sleep"
-        return SleepPlan(title, tuple(self._stops(names, sleep)))
+        rest = self.rest(owner, names)
+        fresh = rest is None or rest.asleep is None
+        return SleepPlan(title, tuple(self._stops(names, sleep, fresh=fresh)))
 
-    def _stops(self, names: Names, sleep: Sleep) -> Iterator[SleepStep]:
+    def _stops(self, names: Names, sleep: Sleep, *, fresh: bool) -> Iterator[SleepStep]:
         found = workloads(self.context.cluster, names)
         pods = [pod for pod in self._pods(names) if is_up(pod)]
         left = [
-            (stage, changes) for stage, changes in stops(found) if changes or of_stage(pods, stage)
+            (stage, changes)
+            for stage, changes in stops(found, fresh=fresh)
+            if changes or of_stage(pods, stage)
         ]
         if not left:
             return
         # It says so first: whoever finds the half of it stopped knows why, and how to go on.
-        said = {ASLEEP: annotated(sleep)}
+        said = {ASLEEP: annotated(sleep), WAKING: None}
         step = Step("mark", f"namespace {names.namespace}", f"asleep: {sleep.why}")
         yield step, lambda _: annotate(self.context.cluster, names, said)
         for stage, changes in left:
@@ -140,7 +141,7 @@ class ClusterSleeper:
                     Step("start", stage.title, _shown(changes)),
                     partial(self._start, names, stage, changes),
                 )
-        said = {ASLEEP: None, USED_AT: used_at}
+        said = {**NOT_ASLEEP, USED_AT: used_at}
         step = Step("mark", f"namespace {names.namespace}", "awake")
         yield step, lambda _: annotate(cluster, names, said)
 
@@ -186,7 +187,7 @@ def wake_for_deploy(cluster: Cluster, names: Names) -> None:
     """
     for _, changes in starts(workloads(cluster, names)):
         patch_all(cluster, names, changes)
-    annotate(cluster, names, {ASLEEP: None})
+    annotate(cluster, names, NOT_ASLEEP)
 
 
 def workloads(cluster: Cluster, names: Names) -> list[Object]:
@@ -209,9 +210,9 @@ def patch_all(cluster: Cluster, names: Names, changes: Iterable[Change]) -> None
     )
 
 
-def annotate(cluster: Cluster, names: Names, said: dict[str, str | None]) -> None:
+def annotate(cluster: Cluster, names: Names, said: Mapping[str, str | None]) -> None:
     """Write annotations of a branch's namespace; None takes one away."""
-    cluster.patch("Namespace", names.namespace, None, {"metadata": {"annotations": said}})
+    cluster.patch("Namespace", names.namespace, None, {"metadata": {"annotations": dict(said)}})
 
 
 def _shown(changes: Sequence[Change]) -> str:

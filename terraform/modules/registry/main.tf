@@ -43,6 +43,23 @@ resource "aws_ecr_lifecycle_policy" "image" {
   })
 }
 
+# What leads to every branch and starts those that sleep; as for the provisioner.
+resource "aws_ecr_repository" "entrance" {
+  #checkov:skip=CKV_AWS_51:a build of the same content replaces its tag; pods run digests, which cannot change
+  #checkov:skip=CKV_AWS_136:as for the images
+  name                 = "${var.name}/entrance"
+  image_tag_mutability = "MUTABLE"
+  force_delete         = var.force_delete
+
+  image_scanning_configuration {
+    scan_on_push = true
+  }
+
+  encryption_configuration {
+    encryption_type = "AES256"
+  }
+}
+
 # No role of CI may push here: what runs from it holds the rights to every database. `inv platform.image` fills it, and
 # pods name it by digest, so nothing in it ever expires by itself.
 resource "aws_ecr_repository" "provisioner" {

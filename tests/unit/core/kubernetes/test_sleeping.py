@@ -9,18 +9,14 @@ import pytest
 
 from tasks.core.environment import Release, State
 from tasks.core.errors import UnreadableError
+from tasks.core.kubernetes.labels import ASLEEP, AWAKE, PIN, USED_AT
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.kubernetes.sleeping import (
-    ASLEEP,
-    AWAKE,
-    PIN,
-    USED_AT,
+from tasks.core.kubernetes.sleeping import annotated, rest_of
+from tasks.core.kubernetes.stages import (
     SleepStage,
-    annotated,
     awake_count,
     is_up,
     of_stage,
-    rest_of,
     stage_of,
     start_patch,
     starts,
@@ -90,6 +86,17 @@ def test_a_workload_is_stopped_and_started_as_it_was(
 def test_what_does_not_run_is_no_part_of_a_sleep(item: Object) -> None:
     assert stop_patch(item) is None
     assert start_patch(item) is None
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_a_note_that_the_entrance_has_left_starts_nothing_that_did_not_run(kind: str) -> None:
+    item = workload(kind, {"replicas": 0}, "3")
+    assert stop_patch(item) is None
+    asleep = patched(item, stop_patch(item, fresh=True))
+    assert start_patch(asleep) is None
+    running = workload(kind, {"replicas": 2}, "3")
+    again = patched(running, stop_patch(running, fresh=True))
+    assert awake_count(again) == 2
 
 
 def test_what_somebody_else_has_started_stays_as_it_is() -> None:

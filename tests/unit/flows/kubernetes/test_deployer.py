@@ -24,10 +24,10 @@ from tasks.core.errors import (
     RevisionExistsError,
     SuiteError,
 )
+from tasks.core.kubernetes.labels import AWAKE
 from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, record_of, secret
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.rollout import Verdict
-from tasks.core.kubernetes.sleeping import AWAKE
 from tasks.core.sleep import Sleep
 from tasks.flows.deploy import Beginning, run_deploy
 from tasks.flows.kubernetes.context import branch_namespace
@@ -266,7 +266,7 @@ def test_what_sleeps_is_woken_before_its_release_and_held_as_ever(bench: Bench) 
         *(DEPLOYING, LOCK),
         f"patch Deployment {web}: replicas 3, awake None",
         f"patch Deployment {worker}: replicas 2, awake None",
-        f"patch Namespace {NAMESPACE}: asleep None",
+        f"patch Namespace {NAMESPACE}: asleep None, waking None",
         *(HOLD, LOCK, REPLICAS, UPGRADE, SETTLED),
     ]
 

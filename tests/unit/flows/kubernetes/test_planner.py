@@ -602,3 +602,21 @@ def test_data_that_is_there_is_not_looked_for(bench: Bench) -> None:
 
     plan = bench.plan(replace(SEEDED, resolve=unknown))
     assert (plan.steps, plan.data.choice) == ((), "empty")
+
+
+def test_an_entrance_leads_to_the_branch_in_place_of_its_route(bench: Bench) -> None:
+    bench.write(
+        {
+            "route": {"kind": "httproute", "gateway": {"name": "door"}},
+            "networkPolicy": {"gateway": {"cidrs": ["10.0.0.0/24"]}},
+        }
+    )
+    bench.more = {"entrance": f"r.example.org/entrance@sha256:{'a' * 64}"}
+    with pytest.raises(SuiteError, match="there is no entrance in mautic-system"):
+        bench.plan()
+    bench.cluster.put("Deployment", "mautic-entrance", "mautic-system")
+    values = bench.plan().values
+    # Neither the Gateway is asked for, nor anybody let in but the entrance.
+    assert values["route"] == {"kind": "entrance"}
+    gateway = values["networkPolicy"]["gateway"]
+    assert gateway == {"namespaces": ["mautic-system"], "cidrs": []}

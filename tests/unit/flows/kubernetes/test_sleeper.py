@@ -125,7 +125,7 @@ def test_all_is_stopped_in_order_and_started_in_the_other_one(bench: Bench) -> N
     assert sorted(bench.cluster.seen[:2]) == STARTS[:2]
     assert bench.cluster.seen[2:4] == STARTS[2:4]
     assert sorted(bench.cluster.seen[4:6]) == sorted(STARTS[4:])
-    last = f"patch Namespace {NAMESPACE}: asleep None, used-at {USED_AT}"
+    last = f"patch Namespace {NAMESPACE}: asleep None, waking None, used-at {USED_AT}"
     assert bench.cluster.seen[6:] == [last]
     assert bench.specs() == before
     assert bench.rest == Rest(used_at=USED_AT)

@@ -9,9 +9,10 @@ import pytest
 
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Owner, Release, State
+from tasks.core.kubernetes.labels import ASLEEP
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.kubernetes.sleeping import ASLEEP, annotated
+from tasks.core.kubernetes.sleeping import annotated
 from tasks.core.sleep import Sleep
 from tasks.flows.kubernetes.status import summary
 from tests.support.fakes import NAMES

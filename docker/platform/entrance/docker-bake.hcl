@@ -1,0 +1,41 @@
+# The image of a cluster's entrance: `inv platform.image --part entrance` builds it, from the root of the repository.
+
+variable "DEBIAN" {
+  default = "trixie"
+}
+
+variable "DEBIAN_IMAGE" {
+  default = "debian:${DEBIAN}-slim"
+}
+
+variable "REVISION" {
+  default = ""
+}
+
+variable "SOURCE" {
+  default = ""
+}
+
+variable "VERSION" {
+  default = ""
+}
+
+group "default" {
+  targets = ["entrance"]
+}
+
+target "entrance" {
+  context    = "docker/platform/entrance"
+  contexts   = { apt = "docker/apt", core = "tasks/core" }
+  dockerfile = "Dockerfile"
+  args       = { DEBIAN_IMAGE = DEBIAN_IMAGE }
+  labels = {
+    "org.opencontainers.image.title"       = "entrance"
+    "org.opencontainers.image.description" = "Leads to the environments of a cluster, and wakes those that sleep"
+    "org.opencontainers.image.revision"    = REVISION
+    "org.opencontainers.image.source"      = SOURCE
+    "org.opencontainers.image.version"     = VERSION
+    "org.opencontainers.image.base.name"   = DEBIAN_IMAGE
+    "org.opencontainers.image.licenses"    = "MIT"
+  }
+}
