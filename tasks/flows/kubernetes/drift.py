@@ -8,12 +8,12 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import map_parallel
 from tasks.core.foresight import ADD, CHANGE, KEEP, REMOVE, FieldChange, Hidden, Note, ObjectChange
 from tasks.core.kubernetes.differences import differences
+from tasks.core.kubernetes.labels import AWAKE
 from tasks.core.kubernetes.managed_fields import set_by_people
 from tasks.core.kubernetes.manifests import SECRET
 from tasks.core.kubernetes.objects import Object, annotations_of, owners_of, title_of
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.removal import KINDS_OF_RELEASES
-from tasks.core.kubernetes.sleeping import AWAKE
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import secret_version
 from tasks.flows.kubernetes.foresee import HELM, UnfittingError, as_applied, would_be

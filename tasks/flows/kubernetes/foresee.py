@@ -26,6 +26,7 @@ from tasks.core.foresight import (
     fact,
 )
 from tasks.core.kubernetes.differences import differences
+from tasks.core.kubernetes.labels import ASLEEP, AWAKE, PIN, USED_AT, WAKING
 from tasks.core.kubernetes.manifests import RECORD, SECRET
 from tasks.core.kubernetes.objects import (
     Object,
@@ -35,7 +36,7 @@ from tasks.core.kubernetes.objects import (
     title_of,
     uid_of,
 )
-from tasks.core.kubernetes.sleeping import ASLEEP, AWAKE, PIN, USED_AT, start_patch
+from tasks.core.kubernetes.stages import start_patch
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import secret_version
 from tasks.flows.kubernetes.context import ClusterContext
@@ -47,7 +48,7 @@ from tasks.flows.kubernetes.stored_manifests import stored_objects
 HELM = "helm"
 """Helm's field manager."""
 MADE = Hidden("made by the deploy")
-FLEETING = frozenset({RECORD, ASLEEP, PIN, USED_AT})
+FLEETING = frozenset({RECORD, ASLEEP, PIN, USED_AT, WAKING})
 """Annotations of a namespace that are facts of their own, or that no deploy depends on."""
 REFUSED = frozenset({400, 403, 409, 422})
 """Statuses by which the API says that it does not take an object."""
