@@ -203,19 +203,39 @@ class Git:
             if tag == "S" and not os.path.lexists(self._root / path):
                 raise not_checked_out(path)
 
-    def with_other_line_ends(self, folder: str) -> list[str]:
+    def files(self, *folders: str) -> list[str]:
+        """Return the files and links in folders that git has or would take, of submodules too.
+
+        What git ignores is left out; a file that was deleted may be among them.
+
+        Args:
+            folders: folders of the checkout, relative to it; each must exist.
+        """
+        own = ("--cached", "--others", "--exclude-standard")
+        listed = self._run("ls-files", "-z", *own, "--", *folders).stdout if folders else ""
+        found = []
+        for name in filter(None, listed.split("\0")):
+            path = self._root / name
+            if path.is_dir() and not path.is_symlink():  # a repository of its own
+                inner = Git(self._runner, path, self._environ).files(".")
+                found += [os.path.join(name, each) for each in inner]  # noqa: PTH118
+            else:
+                found.append(name)
+        return found
+
+    def with_other_line_ends(self, *folders: str) -> list[str]:
         """Return the files that are committed with LF and checked out with CRLF.
 
         Git may call them unchanged, although the images would differ.
 
         Args:
-            folder: a folder of the checkout, relative to it.
+            folders: folders of the checkout, relative to it.
 
         Raises:
             InputError: no git repository.
         """
         self._require_repository()
-        entries = self._git("ls-files", "--eol", "-z", "--", folder).split("\0")
+        entries = self._git("ls-files", "--eol", "-z", "--", *folders).split("\0")
         return [
             entry.partition("\t")[2]
             for entry in entries

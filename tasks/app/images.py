@@ -9,16 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.adapters.committed import BuildInputs
 from tasks.adapters.docker.build_context import built_from
 from tasks.adapters.docker.buildx import Buildx
 from tasks.adapters.docker.image_files import read_image_files
 from tasks.adapters.identity import this_builder
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
-from tasks.app.paths import RECORD, ROOT
+from tasks.app.assembly import is_assembled
+from tasks.app.paths import PROJECT, RECORD
 from tasks.app.session import Session
 from tasks.core.errors import InputError
 from tasks.core.images.reference import parse_reference
+from tasks.core.project_files import ProjectInputs
 from tasks.core.rehearsal import check_no_rehearsal, mautic_variables
 from tasks.core.settings import LOCAL
 from tasks.flows import pipeline
@@ -209,15 +212,29 @@ def subject_of(
         InputError: as for ``Git.checkout``.
     """
     names = session.names(env, branch)
-    session.git.require_checked_out(BUILT_FROM)
+    session.git.require_checked_out(*_folders(session))
     return BuildSubject(
         name=names.environment,
         environment=session.settings.environment(names.environment),
         branch=names.branch,
         slug=names.slug,
-        checkout=session.git.checkout(built_from(ROOT, bake), complete=complete),
+        checkout=session.git.checkout(_inputs(session, bake), complete=complete),
         repository=session.git.repository(),
     )
+
+
+def _folders(session: Session) -> tuple[str, ...]:
+    """Return the folders of the project that images are built from."""
+    settings = session.settings
+    return tuple(settings.paths.folders.values()) if is_assembled(settings) else (BUILT_FROM,)
+
+
+def _inputs(session: Session, bake: str) -> BuildInputs:
+    """Return the files of the project that the images of a bake file are built from."""
+    built, settings = built_from(session.root, bake), session.settings
+    if not is_assembled(settings):
+        return built
+    return ProjectInputs(built.paths, built.holds, settings.paths.folders)
 
 
 def _tools(
@@ -229,11 +246,13 @@ def _tools(
 ) -> BuildTools:
     return BuildTools(
         git=session.git,
-        buildx=Buildx(session.runner, ROOT, bake),
+        buildx=Buildx(session.runner, session.root, bake),
         registry=registry,
         bases=wiring.bases(session, wiring.standins(session, subject.name)),
         variables=variables,
         work=session.console.work,
+        project=PROJECT,
+        folders=_folders(session),
     )
 
 

@@ -11,7 +11,7 @@ from tasks.adapters.aws.seed_bucket import SeedBucket
 from tasks.adapters.files.dump_file import DumpFile
 from tasks.adapters.seed_store import SeedFolder, SeedStore
 from tasks.app.data import find_place
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT
 from tasks.app.seed_key import seed_key
 from tasks.app.session import Session
 from tasks.core.display import megabytes
@@ -46,7 +46,7 @@ def seed_store(session: Session) -> SeedStore:
             hint="set it to s3://BUCKET/PREFIX, or to a folder (docs/data.md)",
         )
     if not own.store.startswith("s3://"):
-        return SeedFolder(ROOT / Path(own.store).expanduser())
+        return SeedFolder(PROJECT / Path(own.store).expanduser())
     bucket, _, prefix = own.store.removeprefix("s3://").partition("/")
     return SeedBucket(session.aws(own.stack), bucket, prefix)
 
@@ -84,7 +84,7 @@ def seed_order(session: Session, source: str, contacts: int, uploads: bool) -> S
     Raises:
         InputError: there is no key, or the rules cannot be read.
     """
-    rules = _rules(ROOT / session.settings.seeds.rules)
+    rules = _rules(PROJECT / session.settings.seeds.rules)
     return SeedOrder(source, seed_key(session), rules, contacts, uploads)
 
 
