@@ -123,7 +123,7 @@ class Git:
         for variable in ("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH"):
             if self._environ.get(variable):
                 return self._environ[variable]
-        self._require_repository()
+        self.require_repository()
         head = self._pointed_to("HEAD", _BRANCHES)
         if head is None:
             raise InputError(
@@ -138,7 +138,7 @@ class Git:
         Raises:
             InputError: no git repository, or no commit yet.
         """
-        self._require_repository()
+        self.require_repository()
         try:
             return self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         except CommandError as error:
@@ -183,7 +183,7 @@ class Git:
         Raises:
             InputError: no git repository.
         """
-        self._require_repository()
+        self.require_repository()
         compared = Comparison(self._ask, self._root, files, ())
         return sorted({*compared.differences(), *compared.missing()})
 
@@ -234,7 +234,7 @@ class Git:
         Raises:
             InputError: no git repository.
         """
-        self._require_repository()
+        self.require_repository()
         entries = self._git("ls-files", "--eol", "-z", "--", *folders).split("\0")
         return [
             entry.partition("\t")[2]
@@ -317,7 +317,7 @@ class Git:
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
             return canonical(self._without_relative_url(named))
-        self._require_repository()
+        self.require_repository()
         common = Path(self._git("rev-parse", "--path-format=absolute", "--git-common-dir"))
         clone = common.parent if common.name == ".git" else common
         remote = self._remote()
@@ -397,7 +397,12 @@ class Git:
         pointed = self._run("symbolic-ref", "--quiet", reference, check=False).stdout.rstrip("\n")
         return pointed.removeprefix(below) if pointed.startswith(below) else None
 
-    def _require_repository(self) -> None:
+    def require_repository(self) -> None:
+        """Check that the checkout is one.
+
+        Raises:
+            InputError: it is in no repository, or git does not trust it.
+        """
         done = self._run("rev-parse", "--git-dir", check=False)
         if "dubious ownership" in done.stderr:
             raise InputError(

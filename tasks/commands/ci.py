@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
-from tasks.app.paths import PROJECT
+from tasks.app.paths import IS_PACKAGE, PROJECT
 from tasks.app.task import check_format, task
+from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -60,6 +61,8 @@ def local(
     from tasks.app import images
     from tasks.flows import pipeline
 
+    if IS_PACKAGE:
+        raise InputError("inv ci.local runs the suite's own pipeline, in a checkout of the suite")
     as_json = check_format(format)
     jobs = tuple(job or ())
     pipeline.check_jobs(pipeline.read_pipeline(PROJECT), jobs)

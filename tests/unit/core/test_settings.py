@@ -120,7 +120,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     (
         {"zzz": 1},
         "zzz in 1.yaml: is not a setting",
-        "valid names: project, repository, images, platform, seeds, stacks, environments",
+        "valid names: project, repository, images, paths, platform, seeds, stacks, environments",
     ),
     (
         {"images": {"debain": "x"}},
