@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tasks.adapters.files.whole import write_whole_bytes
+
 _LIST = ".assembled"
 """What was put there, so that the next time only this is removed."""
 
@@ -90,10 +92,5 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    if _read(path) == text:
-        return
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".new-", errors="surrogateescape", delete=False
-    ) as file:
-        file.write(text)
-    Path(file.name).replace(path)
+    if _read(path) != text:
+        write_whole_bytes(path, text.encode(errors="surrogateescape"))
