@@ -38,8 +38,11 @@ def root_of(session: Session) -> Path:
 
 
 def is_assembled(settings: Settings) -> bool:
-    """Return True if the suite's files and the project's are not one checkout as they are."""
-    return IS_PACKAGE or settings.paths != ProjectPaths()
+    """Return True if the suite's files and the project's have to be put together.
+
+    The image of GitLab's jobs holds them as they were put together, and is no repository.
+    """
+    return IS_PACKAGE or (settings.paths != ProjectPaths() and (ROOT / ".git").exists())
 
 
 def _of_the_suite() -> Iterator[tuple[str, Path]]:
