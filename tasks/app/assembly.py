@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tasks.adapters.files.assemble import assemble
 from tasks.app.paths import ASSEMBLED, IS_PACKAGE, PROJECT, ROOT
 from tasks.core.errors import InputError
-from tasks.core.project_files import SETTINGS
+from tasks.core.project_files import SETTINGS, moved
 from tasks.core.setting_paths import BUILT, ProjectPaths
 
 if TYPE_CHECKING:
@@ -66,15 +66,17 @@ def _of_the_suite() -> Iterator[tuple[str, Path]]:
 def _of_the_project(session: Session) -> Iterator[tuple[str, Path]]:
     """Yield the project's files by the paths of a checkout of the suite."""
     settings = session.settings
-    for there, here in settings.paths.folders.items():
+    folders = settings.paths.folders
+    for there, here in folders.items():
         if not (PROJECT / here).is_dir():
             name = there.rpartition("/")[2]
             raise InputError(
                 f"there is no folder {here}, which paths.{name} names",
                 hint="correct it in invoke.yaml; empty where the project has none",
             )
-        for name in session.git.files(here):
-            yield f"{there}{name.removeprefix(here)}", PROJECT / name
+    back = {here: there for there, here in folders.items()}
+    for name in session.git.files(*folders.values()):
+        yield moved(name, back), PROJECT / name
     values = (name for own in settings.environments.values() for name in own.values)
     variables = (name for own in settings.stacks.values() for name in own.variables)
     for name in {SETTINGS, *values, *variables}:

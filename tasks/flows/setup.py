@@ -230,6 +230,8 @@ def _replaced(project: Path, path: str, wanted: bytes, before: bytes | None) -> 
     present = (project / path).read_bytes()
     if present == wanted:
         return FileStep("keep", path)
+    if path.endswith(".whl"):
+        return FileStep("replace", path, wanted)
     more = tuple(_difference(path, present, wanted))
     if before is not None and present != before:
         reason = "somebody has changed it; what is needed is below, or remove it and run this again"

@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,18 +58,20 @@ def _place(source: Path, target: Path) -> None:
             try:
                 fresh.hardlink_to(source)
             except OSError:  # another file system, or another user's file
+                if target.is_file() and filecmp.cmp(source, target, shallow=False):
+                    return
                 shutil.copy2(source, fresh)
         fresh.replace(target)
 
 
 def _is_same(source: Path, target: Path) -> bool:
-    if not os.path.lexists(target) or source.is_symlink() != target.is_symlink():
+    """Return True if a target is its source, or a link as its source is one."""
+    try:
+        there, here = target.lstat(), source.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    if source.is_symlink():
-        return source.readlink() == target.readlink()
-    return target.is_file() and (
-        source.samefile(target) or filecmp.cmp(source, target, shallow=False)
-    )
+    both_links = stat.S_ISLNK(there.st_mode) and stat.S_ISLNK(here.st_mode)
+    return os.path.samestat(there, here) or (both_links and source.readlink() == target.readlink())
 
 
 def _remove(folder: Path, name: str) -> None:
