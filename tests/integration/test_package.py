@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -220,6 +221,21 @@ def test_tasks_for_the_suite_alone_say_so(made: Path, installed: Installed) -> N
         done = installed.run(made, task)
         assert done.returncode == 2
         assert "the suite's own" in done.stderr
+
+
+def test_a_folder_that_settings_name_must_be_there(made: Path, installed: Installed) -> None:
+    shutil.rmtree(made / "docroot" / "themes")
+    done = installed.run(made, "build", "--dry-run")
+    assert done.returncode == 2
+    assert "there is no folder docroot/themes, which paths.themes names" in done.stderr
+
+
+def test_a_job_runs_the_package_that_its_checkout_names(tmp_path: Path) -> None:
+    where = repository(tmp_path / "acme", {f"{OWN}/requirements.lock": "", "inv": "echo ran $*\n"})
+    (where / "inv").chmod(0o755)
+    argv = ["sh", str(ROOT / "docker" / "ci" / "inv.sh"), "deploy", "--env", "dev"]
+    done = subprocess.run(argv, cwd=where, capture_output=True, text=True, check=False)
+    assert done.stdout == "ran deploy --env dev\n"
 
 
 # -- inv upgrade ----------------------------------------------------------------------------------
