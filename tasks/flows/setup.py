@@ -34,7 +34,7 @@ from tasks.core.project_setup import (
 )
 
 _HEAD = """\
-# Of mautic-multidev {version}, written by `inv init` and `inv upgrade`; changes are lost.
+# Of mautic-multidev {version}, written by `inv init` and `inv upgrade`. Change your .gitlab-ci.yml instead.
 """
 _OWN_HEAD = """\
 # GitLab's pipeline. The jobs are in the file that it includes; how to set GitLab up is in
@@ -84,11 +84,6 @@ class SetupPlan:
     def steps(self) -> tuple[Step, ...]:
         """The steps in the order in which they run."""
         return tuple(file.step for file in self.files)
-
-    @property
-    def changes(self) -> bool:
-        """Whether anything is written."""
-        return any(file.verb != "keep" for file in self.files)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
@@ -203,10 +198,15 @@ def _package(wheel: Wheel, url: str) -> SuitePackage:
 
 
 def _of(wheel: Wheel, url: str) -> dict[str, bytes]:
-    """Return the files of a project that belong to the suite, as a wheel has them."""
+    """Return the files of a project that belong to the suite, as a wheel has them.
+
+    The lock is the last one: until it is written, ./inv runs the version before.
+    """
     package = _package(wheel, url)
     files = _rendered(wheel.texts(BROUGHT), package)
-    return files | ({f"{OWN}/{package.wheel}": wheel.content} if package.wheel else {})
+    lock = files.pop(LOCK)
+    content = {f"{OWN}/{package.wheel}": wheel.content} if package.wheel else {}
+    return {**content, **files, LOCK: lock}
 
 
 def _rendered(brought: Mapping[str, str], package: SuitePackage) -> dict[str, bytes]:

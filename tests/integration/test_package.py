@@ -272,6 +272,12 @@ def test_an_upgrade_shows_the_news_and_renews_the_suites_own_files(
     assert done.returncode == 0, done.stderr
     assert done.stdout == planned.stdout
     assert re.search(r"replace  inv  \(1 lines more, 1 less\)", done.stdout)
+    # Interrupted before its last steps it has left a ./inv that runs the version before.
+    written = [line.split()[1] for line in done.stdout.splitlines()[1:]]
+    assert written[-2:] == [
+        f"{OWN}/requirements.lock",
+        f"{OWN}/mautic_multidev-0.1.0-py3-none-any.whl",
+    ]
     after = tree(made)
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     assert changed == {
