@@ -34,7 +34,7 @@ from tasks.core.project_setup import (
 )
 
 _HEAD = """\
-# Of mautic-multidev {version}, written by `inv init` and `inv upgrade`. Change your .gitlab-ci.yml instead.
+# Of mautic-multidev {version}, written by `inv init` and `inv upgrade`: not to be edited.
 """
 _OWN_HEAD = """\
 # GitLab's pipeline. The jobs are in the file that it includes; how to set GitLab up is in
