@@ -10,7 +10,6 @@ from subprocess import CompletedProcess
 
 import docker
 import pytest
-import requests
 import yaml
 
 from tests.support.local import World
@@ -46,6 +45,7 @@ def world(engine: docker.DockerClient, installed: Installed, tmp_path: Path) -> 
         project=project,
         http_port=ports["http_port"],
         registry_port=ports["registry_port"],
+        domain=f"{project}.localhost",
     )
     yield found
     found.remove()
@@ -81,8 +81,7 @@ def test_from_an_empty_repository_to_a_branch_online(world: World, installed: In
     assert url == f"http://main.{world.project}.localhost:{world.http_port}"
 
     def served(path: str) -> str:
-        host = {"Host": url.removeprefix("http://")}
-        answer = requests.get(f"http://127.0.0.1:{world.http_port}{path}", headers=host, timeout=30)
+        answer = world.get("main", path)
         assert answer.status_code == 200, path
         return answer.text
 
