@@ -36,6 +36,7 @@ from tasks.commands.platform import status as platform_status
 from tasks.commands.rehearse import rehearse
 from tasks.commands.scan import scan
 from tasks.commands.seeds import seed
+from tasks.commands.setup import init, upgrade
 from tasks.commands.sleep import pin as pin_environment
 from tasks.commands.sleep import sleep, wake
 
@@ -53,6 +54,7 @@ namespace = Collection(
     deploy,
     drift_environment,
     gc,
+    init,
     list_,
     logs,
     page,
@@ -65,6 +67,7 @@ namespace = Collection(
     shell,
     sleep,
     status,
+    upgrade,
     url,
     wake,
 )

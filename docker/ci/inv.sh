@@ -1,5 +1,6 @@
 #!/bin/sh
-# `inv` in a job: the suite of the job's checkout, or, where there is none, that of the image.
+# `inv` in a job: the suite of the job's checkout, or the package that the checkout names, or, where
+# there is no checkout, that of the image.
 # A stop job has none (GIT_STRATEGY none): its branch may be gone, and what lies in its folder then
 # is another job's.
 set -eu
@@ -8,6 +9,9 @@ image=/opt/mautic-multidev
 if [ "${GIT_STRATEGY:-}" != none ] && [ -f tasks/__main__.py ]; then
   # A branch that changes the lock needs other packages than the image has.
   cmp -s requirements.lock "$image/requirements.lock" || exec ./inv "$@"
+elif [ "${GIT_STRATEGY:-}" != none ] && [ -f .mautic-multidev/requirements.lock ]; then
+  # A project that uses the suite as a package: its lock says which.
+  exec ./inv "$@"
 else
   cd "$image"
 fi

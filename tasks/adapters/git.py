@@ -126,7 +126,7 @@ class Git:
         for variable in ("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH"):
             if self._environ.get(variable):
                 return self._environ[variable]
-        self._require_repository()
+        self.require_repository()
         head = self._pointed_to("HEAD", _BRANCHES)
         if head is None:
             raise InputError(
@@ -141,7 +141,7 @@ class Git:
         Raises:
             InputError: no git repository, or no commit yet.
         """
-        self._require_repository()
+        self.require_repository()
         try:
             return self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         except CommandError as error:
@@ -186,7 +186,7 @@ class Git:
         Raises:
             InputError: no git repository.
         """
-        self._require_repository()
+        self.require_repository()
         compared = Comparison(self._ask, self._root, files, ())
         return sorted({*compared.differences(), *compared.missing()})
 
@@ -206,19 +206,39 @@ class Git:
             if tag == "S" and not os.path.lexists(self._root / path):
                 raise not_checked_out(path)
 
-    def with_other_line_ends(self, folder: str) -> list[str]:
+    def files(self, *folders: str) -> list[str]:
+        """Return the files and links in folders that git has or would take, of submodules too.
+
+        What git ignores is left out; a file that was deleted may be among them.
+
+        Args:
+            folders: folders of the checkout, relative to it; each must exist.
+        """
+        own = ("--cached", "--others", "--exclude-standard")
+        listed = self._run("ls-files", "-z", *own, "--", *folders).stdout if folders else ""
+        found = []
+        for name in filter(None, listed.split("\0")):
+            path = self._root / name
+            if path.is_dir() and not path.is_symlink():  # a repository of its own
+                inner = Git(self._runner, path, self._environ).files(".")
+                found += [os.path.join(name, each) for each in inner]  # noqa: PTH118
+            else:
+                found.append(name)
+        return found
+
+    def with_other_line_ends(self, *folders: str) -> list[str]:
         """Return the files that are committed with LF and checked out with CRLF.
 
         Git may call them unchanged, although the images would differ.
 
         Args:
-            folder: a folder of the checkout, relative to it.
+            folders: folders of the checkout, relative to it.
 
         Raises:
             InputError: no git repository.
         """
-        self._require_repository()
-        entries = self._git("ls-files", "--eol", "-z", "--", folder).split("\0")
+        self.require_repository()
+        entries = self._git("ls-files", "--eol", "-z", "--", *folders).split("\0")
         return [
             entry.partition("\t")[2]
             for entry in entries
@@ -308,7 +328,7 @@ class Git:
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
             return canonical(self._without_relative_url(named))
-        self._require_repository()
+        self.require_repository()
         common = Path(self._git("rev-parse", "--path-format=absolute", "--git-common-dir"))
         clone = common.parent if common.name == ".git" else common
         remote = self._remote()
@@ -388,7 +408,12 @@ class Git:
         pointed = self._run("symbolic-ref", "--quiet", reference, check=False).stdout.rstrip("\n")
         return pointed.removeprefix(below) if pointed.startswith(below) else None
 
-    def _require_repository(self) -> None:
+    def require_repository(self) -> None:
+        """Check that the checkout is one.
+
+        Raises:
+            InputError: it is in no repository, or git does not trust it.
+        """
         done = self._run("rev-parse", "--git-dir", check=False)
         if "dubious ownership" in done.stderr:
             raise InputError(

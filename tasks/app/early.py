@@ -16,9 +16,10 @@ INTERRUPTED = "interrupted; the same command can be run again"
 def _is_program() -> bool:
     """Return True if this process is `inv`, and does not only import the tasks."""
     argv = sys.orig_argv
-    if {("-m", "tasks"), ("-m", "invoke")} & set(itertools.pairwise(argv)):
+    modules = {("-m", name) for name in ("tasks", "invoke", "mautic_multidev")}
+    if modules & set(itertools.pairwise(argv)):
         return True
-    return len(argv) > 1 and Path(argv[1]).name in {"inv", "invoke"}
+    return len(argv) > 1 and Path(argv[1]).name in {"inv", "invoke", "mautic-multidev"}
 
 
 def _quit(number: int, _: FrameType | None) -> None:

@@ -14,7 +14,7 @@ from tasks.adapters.identity import this_checkout, this_run, user_at_host
 from tasks.adapters.registry.oci import UnreachableError
 from tasks.adapters.terminal.console import Console
 from tasks.app import images, wiring
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT
 from tasks.app.server_snapshots import server_snapshots
 from tasks.app.session import Session
 from tasks.core import door
@@ -199,7 +199,7 @@ def _guarded(session: Session, names: Names, tag: str) -> Checkout:
     """
     subject = images.subject_of(session, names.environment, names.branch)
     _require_files(session, names.environment)
-    guard(subject, session.git, ROOT)
+    guard(subject, session.git, PROJECT)
     if tag:
         guard_tag(subject.name, subject.checkout, tag)
     return subject.checkout
@@ -240,7 +240,7 @@ def deploy(
     committed = session.git.committed(request.commit) if is_ranked else 0
     me = this_run(action, request.tag, committed)
     pushed = session.git.was_pushed(request.names.branch)
-    request = replace(request, checkout=this_checkout(ROOT), pushed=pushed)
+    request = replace(request, checkout=this_checkout(PROJECT), pushed=pushed)
     deployer = deployer or wiring.target(session, request.names.environment).deployer
     from tasks.app import beginning
 
@@ -248,7 +248,7 @@ def deploy(
         *(deployer, request),
         me=me,
         console=session.console,
-        root=ROOT,
+        root=PROJECT,
         beginning=beginning.Bringer(session),
         agreed=agreed,
     )
@@ -364,7 +364,7 @@ class BranchCleanup:
     """
 
     def __init__(
-        self, session: Session, names: Names, *, dry: bool, root: Path | None = ROOT
+        self, session: Session, names: Names, *, dry: bool, root: Path | None = PROJECT
     ) -> None:
         self._session = session
         self._names = names

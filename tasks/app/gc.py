@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from tasks.adapters.identity import this_checkout, this_run
 from tasks.app import wiring
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT
 from tasks.app.session import Session
 from tasks.core.environment import State
 from tasks.core.errors import SuiteError
@@ -59,7 +59,7 @@ class Sweep:
         self._target = wiring.target(session, self._environment)
         self._sweeper = Sweeper(
             session.git.repository(),
-            this_checkout(ROOT),
+            this_checkout(PROJECT),
             everybody,
             timedelta(hours=self._own.gc.young_hours),
         )
@@ -85,7 +85,7 @@ class Sweep:
                 self._names_of,
                 me=this_run("cleanup"),
                 console=self._session.console,
-                root=ROOT,
+                root=PROJECT,
             )
         except SuiteError as error:
             return error

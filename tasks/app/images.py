@@ -9,18 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.adapters.committed import BuildInputs
 from tasks.adapters.docker.build_context import built_from
 from tasks.adapters.docker.buildx import Buildx
 from tasks.adapters.docker.image_files import read_image_files
 from tasks.adapters.identity import this_builder
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
 from tasks.app import wiring
-from tasks.app.paths import RECORD, ROOT
+from tasks.app.assembly import is_assembled
+from tasks.app.paths import PROJECT, RECORD
 from tasks.app.session import Session
 from tasks.core.config_sources import PROJECT_FILE
 from tasks.core.errors import InputError
 from tasks.core.images.reference import parse_reference
 from tasks.core.images.tags import variant
+from tasks.core.project_files import ProjectInputs
 from tasks.core.rehearsal import check_no_rehearsal, mautic_variables
 from tasks.core.settings import LOCAL
 from tasks.flows import pipeline
@@ -229,8 +232,8 @@ def subject_of(
         InputError: as for ``Git.checkout``.
     """
     names = session.names(env, branch)
-    session.git.require_checked_out(BUILT_FROM)
-    checkout = session.git.checkout(built_from(ROOT, bake), complete=complete)
+    session.git.require_checked_out(*_folders(session))
+    checkout = session.git.checkout(_inputs(session, bake), complete=complete)
     if bake == BAKE:
         checkout = replace(checkout, variant=variant(session.other_images))
     return BuildSubject(
@@ -243,6 +246,20 @@ def subject_of(
     )
 
 
+def _folders(session: Session) -> tuple[str, ...]:
+    """Return the folders of the project that images are built from."""
+    settings = session.settings
+    return tuple(settings.paths.folders.values()) if is_assembled(settings) else (BUILT_FROM,)
+
+
+def _inputs(session: Session, bake: str) -> BuildInputs:
+    """Return the files of the project that the images of a bake file are built from."""
+    built, settings = built_from(session.root, bake), session.settings
+    if not is_assembled(settings):
+        return built
+    return ProjectInputs(built.paths, built.holds, settings.paths.folders)
+
+
 def _tools(
     session: Session,
     subject: BuildSubject,
@@ -252,11 +269,13 @@ def _tools(
 ) -> BuildTools:
     return BuildTools(
         git=session.git,
-        buildx=Buildx(session.runner, ROOT, bake),
+        buildx=Buildx(session.runner, session.root, bake),
         registry=registry,
         bases=wiring.bases(session, wiring.standins(session, subject.name)),
         variables=variables,
         work=session.console.work,
+        project=PROJECT,
+        folders=_folders(session),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.adapters.aws.state_bucket import StateBucket
 from tasks.adapters.terraform import Terraform
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT
 from tasks.app.session import Session
 from tasks.core.names import bucket_name
 from tasks.flows.infra.context import FOLDER, StackContext, only_stack, variables_files
@@ -24,7 +24,7 @@ def stack_context(session: Session, stack: str) -> StackContext:
     settings = session.settings
     name = stack or only_stack(settings.stacks)
     own = settings.stack(name)
-    files = variables_files(ROOT, name, own.variables)
+    files = variables_files(session.root, name, own.variables)
     aws = session.aws(name)
     account = aws.identity.account
     bucket = own.state_bucket or bucket_name(settings.project, account, own.region)
@@ -35,9 +35,10 @@ def stack_context(session: Session, stack: str) -> StackContext:
         region=own.region,
         files=files,
         protected=own.protected,
-        root=ROOT,
+        root=session.root,
+        project=PROJECT,
         commit=session.git.commit(),
-        terraform=Terraform(session.runner, ROOT / FOLDER, name, aws.environ),
+        terraform=Terraform(session.runner, session.root / FOLDER, name, aws.environ),
         bucket=StateBucket(aws, bucket, tags),
         console=session.console,
     )

@@ -12,15 +12,17 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, TextIO
 
 import invoke
 from invoke import Argument, Program
 from invoke.exceptions import Exit, ParseError, UnknownFileType
+from invoke.loader import FilesystemLoader
 
 from tasks.app.completion import look_up, options_of
 from tasks.app.overview import EXAMPLES, VERSION, nearest, overview
+from tasks.app.paths import IS_PACKAGE, PROJECT, ROOT
 from tasks.app.yaml_file import read_yaml
 from tasks.core.completion import candidates
 from tasks.core.display import readable, visible
@@ -91,6 +93,17 @@ class _WholeNumber(Argument):
             super().set_value(value, cast)
         except ValueError as error:
             raise ParseError(f"--{self.name} {value!r}: must be a whole number") from error
+
+
+class ProjectLoader(FilesystemLoader):
+    """Takes the tasks from where the suite is installed, and the settings from the project."""
+
+    def __init__(self, start: str | None = None, **kwargs: Any) -> None:
+        super().__init__(start or str(ROOT), **kwargs)
+
+    def load(self, name: str | None = None) -> tuple[ModuleType, str]:
+        """Return the tasks, and the folder whose invoke.yaml is read."""
+        return super().load(name)[0], str(PROJECT)
 
 
 class Suite(Program):
@@ -203,7 +216,13 @@ def main() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
         try:
-            Suite(name="inv", binary="inv", binary_names=["inv"], config_class=SuiteConfig).run()
+            Suite(
+                name="inv",
+                binary="inv",
+                binary_names=["inv"],
+                config_class=SuiteConfig,
+                loader_class=ProjectLoader if IS_PACKAGE else None,
+            ).run()
         finally:
             sys.stdout.flush()
     except OSError as error:

@@ -13,7 +13,7 @@ from tasks.adapters.host.docker_service import DockerService
 from tasks.adapters.host.machine import Machine
 from tasks.adapters.host.venv import Venv
 from tasks.adapters.terminal.consent import ask_consent
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT, ROOT
 from tasks.app.session import Session
 from tasks.app.wiring import cluster
 from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need, Severity
@@ -43,7 +43,7 @@ def doctor(session: Session, env: str, tools: tuple[Need, ...] = ()) -> Doctor:
         apt=AptTool(session.runner),
         settings=session.settings,
         environment=environment,
-        root=ROOT,
+        root=PROJECT,
         work=session.console.work,
         tools=tools,
         addresses=partial(_of_environment, session, name),

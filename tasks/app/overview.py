@@ -11,6 +11,8 @@ VERSION = "0.1.0"
 JOBS = {
     "Begin": {
         "demo": ("inv demo", "try everything on this machine"),
+        "init": ("inv init --project acme --dry-run", "the suite in your own repository"),
+        "upgrade": ("inv upgrade --wheel FILE --dry-run", "another version of the suite"),
         "doctor": ("inv doctor --fix", "install what is missing"),
         "test": ("inv test --only unit", "lint, types and tests"),
         "completion": ("inv completion bash", "the Tab key for inv"),

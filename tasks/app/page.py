@@ -8,14 +8,14 @@ from pathlib import Path
 from tasks.adapters.files.whole import write_whole
 from tasks.adapters.page_server import Answer, PageServer
 from tasks.app.fleet import find_fleet
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT
 from tasks.app.session import Session
 from tasks.core.display import visible
 from tasks.core.errors import InputError, SuiteError
 from tasks.core.page import Assets, render
 from tasks.flows.page import page
 
-DEFAULT = ROOT / "artifacts" / "page.html"
+DEFAULT = PROJECT / "artifacts" / "page.html"
 _ASSETS = Path(__file__).with_name("page_assets")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.adapters.files.whole import write_whole
 from tasks.adapters.registry.oci import OciRegistry, UnreachableError
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT, ROOT
 from tasks.core.errors import RegistryError
 from tasks.core.images.pins import (
     LOCK,
@@ -37,6 +37,15 @@ def read_pins(root: Path) -> dict[str, str]:
     return parse_pins(lock.read_text()) if lock.exists() else {}
 
 
+def present_pins() -> dict[str, str]:
+    """Return the digests of the project's lock, or of the suite's where it has none.
+
+    Raises:
+        SettingsError: the lock cannot be read.
+    """
+    return read_pins(PROJECT if (PROJECT / LOCK).exists() else ROOT)
+
+
 def write_pins(root: Path, plan: Sequence[Pin]) -> None:
     """Write the lock, and the pipeline's image, each in one step, unless nothing has changed.
 
@@ -44,6 +53,7 @@ def write_pins(root: Path, plan: Sequence[Pin]) -> None:
         RegistryError: some images have no new digest; the others' are written.
     """
     pins = pinned(plan)
+    (root / LOCK).parent.mkdir(exist_ok=True)
     _write(root / LOCK, format_pins(pins))
     pipeline = root / PIPELINE
     if pipeline.exists():
@@ -59,10 +69,10 @@ def write_pins(root: Path, plan: Sequence[Pin]) -> None:
 
 def plan(session: Session) -> list[Pin]:
     """Return what happens to each image's digest; asks the registries."""
-    pipeline = ROOT / PIPELINE
+    pipeline = PROJECT / PIPELINE
     engine = engine_image(pipeline.read_text()) if pipeline.exists() else ()
     wanted = sorted({*public_images(session.settings), *engine})
-    return plan_pins(wanted, read_pins(ROOT), _registries())
+    return plan_pins(wanted, present_pins(), _registries())
 
 
 def _write(path: Path, text: str) -> None:

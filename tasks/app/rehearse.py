@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.adapters.identity import this_run, user_at_host
 from tasks.app import environments, images, seeds, wiring
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT
 from tasks.app.session import Session
 from tasks.core.environment_data import EMPTY
 from tasks.core.errors import InputError, RefusedError
@@ -27,7 +27,7 @@ from tasks.flows.rehearse import RehearsalPlan, refuse_present, rehearse
 from tasks.flows.seeds import find_seeds, stored_seed
 from tasks.flows.target import Request, owner_of
 
-EVIDENCE = ROOT / "artifacts" / "rehearsals"
+EVIDENCE = PROJECT / "artifacts" / "rehearsals"
 """Where the logs of rehearsals with failures are saved, each in a folder of its own."""
 
 

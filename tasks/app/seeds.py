@@ -13,7 +13,7 @@ from tasks.adapters.aws.seed_bucket import SeedBucket
 from tasks.adapters.files.dump_file import DumpFile
 from tasks.adapters.seed_store import SeedFolder, SeedStore
 from tasks.app.data import find_place
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT, ROOT
 from tasks.app.seed_key import seed_key
 from tasks.app.session import Session
 from tasks.app.yaml_file import read_yaml
@@ -56,7 +56,7 @@ def seed_store(session: Session) -> SeedStore:
             hint="set it to s3://BUCKET/PREFIX, or to a folder (docs/data.md)",
         )
     if not own.store.startswith("s3://"):
-        return SeedFolder(ROOT / Path(own.store).expanduser())
+        return SeedFolder(PROJECT / Path(own.store).expanduser())
     bucket, _, prefix = own.store.removeprefix("s3://").partition("/")
     return SeedBucket(session.aws(own.stack), bucket, prefix)
 
@@ -180,7 +180,7 @@ def _rules(session: Session) -> dict[str, Any]:
         InputError: it cannot be read, or a key in it is wrong.
     """
     settings = session.settings.seeds
-    path = ROOT / settings.rules
+    path = PROJECT / settings.rules
     try:
         found = read_yaml(path)
     except FileNotFoundError as error:

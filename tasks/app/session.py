@@ -18,7 +18,8 @@ from tasks.adapters.git import Git
 from tasks.adapters.process import Runner, termination_as_interrupt
 from tasks.adapters.terminal.console import Console
 from tasks.adapters.terminal.typed_word import confirm_by_typing
-from tasks.app.paths import ROOT
+from tasks.app.assembly import root_of
+from tasks.app.paths import PROJECT
 from tasks.core import stack_outputs
 from tasks.core.config_sources import PROJECT_FILE, Level, merge, origin, variables
 from tasks.core.errors import RefusedError, SettingsError
@@ -50,7 +51,7 @@ class Session:
         redactor: masks secrets in everything shown.
         console: where messages and data go.
         runner: runs programs.
-        git: the checkout the suite lives in.
+        git: the project's checkout.
     """
 
     def __init__(self, context: invoke.Context) -> None:
@@ -58,11 +59,16 @@ class Session:
         self.redactor = Redactor()
         self.console = Console(self.redactor)
         self.runner = Runner(self.redactor)
-        self.git = Git(self.runner, ROOT, named=lambda: self.settings.repository)
+        self.git = Git(self.runner, PROJECT, named=lambda: self.settings.repository)
         self._config = context.config
         self._aws: dict[str | None, Aws] = {}
         self._parameters: dict[str, dict[str, str]] = {}
         self._whole: dict[str, Settings] = {}
+
+    @cached_property
+    def root(self) -> Path:
+        """Where all files are as in a checkout of the suite; errors as for ``root_of``."""
+        return root_of(self)
 
     @contextlib.contextmanager
     def answerable(self, argv: Sequence[str]) -> Iterator[None]:
@@ -273,6 +279,6 @@ def _levels(config: invoke.Config) -> list[Level]:
 
 def _shown(path: str | None) -> str:
     """Return a configuration file's path, short where it is the project's own."""
-    if path is None or Path(path).parent == ROOT:
+    if path is None or Path(path).parent == PROJECT:
         return Path(path or PROJECT_FILE).name
     return str(path)

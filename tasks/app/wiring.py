@@ -29,7 +29,7 @@ from tasks.adapters.kubernetes.token_access import TokenAccess
 from tasks.adapters.registry.ecr import EcrRegistry, region_of
 from tasks.adapters.registry.oci import OciRegistry
 from tasks.app.paths import RECORD, ROOT
-from tasks.app.pins import read_pins
+from tasks.app.pins import present_pins
 from tasks.app.seed_key import has_seed_key, seed_key
 from tasks.app.session import Session
 from tasks.core.errors import InputError, NoImageError, SettingsError
@@ -98,7 +98,7 @@ def _kubernetes(
         environment=environment,
         cluster=access,
         helm=helm,
-        root=ROOT,
+        root=session.root,
         work=session.console.work,
         redactor=session.redactor,
     )
@@ -264,7 +264,7 @@ def cluster_platform(session: Session, env: str, values: Sequence[str]) -> Clust
         files=[Path(name) for name in values],
         cluster=access,
         helm=helm,
-        root=ROOT,
+        root=session.root,
         fetch=fetch,
         work=session.console.work,
         warn=session.console.warn,
@@ -352,7 +352,7 @@ def bases(session: Session, standins: str) -> BaseImages:
         ),
         source=images.source,
         warn=session.console.warn,
-        pins=read_pins(ROOT),
+        pins=present_pins(),
     )
 
 

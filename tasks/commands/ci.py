@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
-from tasks.app.paths import ROOT
+from tasks.app.paths import IS_PACKAGE, PROJECT
 from tasks.app.task import check_format, task
+from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -34,7 +35,7 @@ def explain(
 
     as_json = check_format(format)
     found = pipeline.explain(
-        pipeline.read_pipeline(ROOT),
+        pipeline.read_pipeline(PROJECT),
         event,
         session.branch(branch),
         default_branch=session.git.default_branch(),
@@ -60,9 +61,11 @@ def local(
     from tasks.app import images
     from tasks.flows import pipeline
 
+    if IS_PACKAGE:
+        raise InputError("inv ci.local runs the suite's own pipeline, in a checkout of the suite")
     as_json = check_format(format)
     jobs = tuple(job or ())
-    pipeline.check_jobs(pipeline.read_pipeline(ROOT), jobs)
+    pipeline.check_jobs(pipeline.read_pipeline(PROJECT), jobs)
     dry = dry_run or session.dry
     settings = pipeline.local_settings(session.settings)
     build = images.job_image_build(session)
@@ -70,4 +73,4 @@ def local(
     if dry:
         session.console.plan(plan, as_json=as_json)
         return
-    raise Exit(code=pipeline.run_local(plan, build.run, session.runner, ROOT))
+    raise Exit(code=pipeline.run_local(plan, build.run, session.runner, PROJECT))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
+from tasks.app.paths import IS_PACKAGE
 from tasks.app.task import check_format, forwarded_command, task
 from tasks.core.errors import InputError
 
@@ -104,6 +105,8 @@ def test(
     """Run lint, types and all tests; what follows -- goes to the sessions, e.g. to pytest."""
     from tasks.app import machine
 
+    if IS_PACKAGE:
+        raise InputError("inv test runs the suite's own tests, which its package does not bring")
     for name in only or []:
         if name not in SESSIONS:
             raise InputError(

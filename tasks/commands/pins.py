@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.app import pins
-from tasks.app.paths import ROOT
+from tasks.app.paths import PROJECT
 from tasks.app.task import check_format, task
 
 if TYPE_CHECKING:
@@ -23,4 +23,4 @@ def pin(session: Session, dry_run: bool = False, format: str = "text") -> None:
         rows = [(one.reference, one.action, one.before or "-", one.after or "-") for one in plan]
         session.console.table(("image", "action", "before", "after"), rows)
     if not (dry_run or session.dry):
-        pins.write_pins(ROOT, plan)
+        pins.write_pins(PROJECT, plan)

@@ -262,6 +262,29 @@ def _extended(name: str, document: Mapping[str, Any], seen: tuple[str, ...] = ()
     return _merged(merged, own)
 
 
+def with_included(
+    document: Mapping[str, Any], read: Callable[[str], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Return a pipeline with the files that it includes merged in; what it says itself counts.
+
+    Args:
+        document: the pipeline.
+        read: returns the content of a file of the project.
+
+    Raises:
+        InputError: it includes something from elsewhere.
+    """
+    included = document.get("include") or []
+    merged: dict[str, Any] = {}
+    for one in included if isinstance(included, list) else [included]:
+        path = one if isinstance(one, str) else one.get("local", "")
+        if not path or "://" in path:
+            raise InputError(f"what the pipeline includes from elsewhere cannot be read: {one}")
+        name = path.lstrip("/")
+        merged = _merged(merged, with_included(read(name), read))
+    return _merged(merged, {key: value for key, value in document.items() if key != "include"})
+
+
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(below)
     for key, value in above.items():

@@ -29,6 +29,7 @@ DATABASE_HOST = (
 )
 """As in docker/mautic/php/variables.json."""
 _PATH = r"^/\S+$"
+_FOLDER = r"^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$"
 _INSTANCE = r"^([A-Za-z](-?[A-Za-z0-9]){0,62})?$"
 """https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html"""
 _BY_DIGEST = r"^(\S+@sha256:[0-9a-f]{64})?$"
@@ -57,6 +58,7 @@ PATTERNS = {
     _HOST: "must be made of a-z, 0-9, '.', '-', {slug}, {project} and {domain}",
     DATABASE_HOST: "must be a host's name or address, without scheme and port",
     _PATH: "must be the full path of a file in the mautic image",
+    _FOLDER: "must be a folder of the repository, such as docroot/plugins, or empty",
     _INSTANCE: "must be the identifier of an instance of RDS: at most 63 letters, digits and '-'",
     _ARN: "must be the ARN of a secret of Secrets Manager",
     _SEED_STORE: "must be a folder, or s3://BUCKET or s3://BUCKET/PREFIX",
@@ -106,6 +108,7 @@ def _of_a_day(text: str) -> str:
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
+Folder = Annotated[str, StringConstraints(pattern=_FOLDER)]
 Project = Annotated[str, StringConstraints(pattern=_PROJECT)]
 Word = Annotated[str, StringConstraints(pattern=_WORD)]
 PhpVersion = Annotated[str, StringConstraints(pattern=_VERSION)]

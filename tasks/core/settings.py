@@ -49,6 +49,8 @@ from tasks.core.setting_entrance import EntranceImage, too_long
 from tasks.core.setting_gc import GcChoice, GcSettings
 from tasks.core.setting_limits import Limits
 from tasks.core.setting_news import NewsChoice, NewsSettings
+from tasks.core.setting_paths import ProjectPaths
+from tasks.core.setting_platform import PlatformSettings
 from tasks.core.setting_prices import PriceChoice, PriceSettings
 from tasks.core.setting_rds import RdsSnapshotSettings, SnapshotsChoice
 from tasks.core.setting_seeds import SeedSettings
@@ -109,22 +111,6 @@ class Images(Strict):
             "docker/standins when their registry cannot be reached (never for a protected "
             "environment)."
         ),
-    )
-
-
-class PlatformSettings(Strict):
-    """The local platform: one registry, one proxy and one mail catcher for all branches."""
-
-    address: Word = Field("127.0.0.1", description="Address the published ports listen on.")
-    http_port: Port = Field(8080, description="Port of the proxy, part of every local URL.")
-    registry_port: Port = Field(5050, description="Port of the local registry.")
-    mail_port: Port = Field(8025, description="Port of the mail catcher's web page.")
-    registry_image: ImageReference = Field("registry:3", description="Image of the local registry.")
-    database_image: ImageReference = Field(
-        "mysql:8.4", description="Image of each branch's database."
-    )
-    mail_image: ImageReference = Field(
-        "axllent/mailpit:v1.27", description="Image of the mail catchers, here and in a cluster."
     )
 
 
@@ -478,6 +464,7 @@ class Settings(Strict):
         "and CI reach it by different hosts or paths.",
     )
     images: Images = Field(Images(), description="What the images are made of.")
+    paths: ProjectPaths = Field(ProjectPaths(), description="What of the project goes into them.")
     platform: PlatformSettings = Field(PlatformSettings(), description="The local platform.")
     seeds: SeedSettings = Field(SeedSettings(), description="Masked copies of data.")
     news: NewsChoice = NewsSettings()

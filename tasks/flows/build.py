@@ -60,6 +60,8 @@ class BuildTools:
         registry: where the images are pushed.
         variables: the bake file's variables: versions of Debian, PHP and Mautic.
         work: shows a long piece of work while it runs.
+        project: the checkout.
+        folders: what of it images are built from.
         attester: states of each new image where it comes from and what is in it, or None.
     """
 
@@ -69,6 +71,8 @@ class BuildTools:
     bases: BaseImages
     variables: Mapping[str, str]
     work: Work
+    project: Path
+    folders: Sequence[str] = (BUILT_FROM,)
     attester: Attester | None = None
 
 
@@ -307,8 +311,8 @@ def plan_build(
             "nothing",
             hint="it is for a protected environment; elsewhere only what is new is built",
         )
-    guard(subject, tools.git, tools.buildx.root)
-    check_line_ends(tools.git)
+    guard(subject, tools.git, tools.project)
+    check_line_ends(tools.git, tools.folders)
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
     definition = tools.buildx.definition({**tools.variables, **blank})
@@ -469,7 +473,7 @@ def write_build_file(path: Path, subject: BuildSubject, built: Mapping[str, Buil
     write_whole(path, json.dumps(record(subject, built), indent=2) + "\n")
 
 
-def check_line_ends(git: Git) -> None:
+def check_line_ends(git: Git, folders: Sequence[str]) -> None:
     """Check that files have the committed line ends.
 
     With CRLF the images' shell scripts do not start, and one commit gives different images.
@@ -477,7 +481,7 @@ def check_line_ends(git: Git) -> None:
     Raises:
         InputError: a file has other line ends; the error names it.
     """
-    found = git.with_other_line_ends(BUILT_FROM)
+    found = git.with_other_line_ends(*folders)
     if found:
         more = f", and {len(found) - 1} more" if found[1:] else ""
         raise InputError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.adapters.host.tools import find_gitlab_ci_local
 from tasks.core.config_sources import nearest
 from tasks.core.errors import InputError
-from tasks.core.gitlab_pipeline import Pipeline, PipelineJob, event_variables
+from tasks.core.gitlab_pipeline import Pipeline, PipelineJob, event_variables, with_included
 from tasks.core.images.tags import LATEST
 from tasks.core.plan import Step
 from tasks.core.settings import LOCAL, Environment, RegistrySettings, Settings
@@ -110,20 +110,22 @@ class LocalPlan:
 
 
 def read_pipeline(root: Path) -> Pipeline:
-    """Read .gitlab-ci.yml.
+    """Read .gitlab-ci.yml, and the files of the project that it includes.
 
     Raises:
-        InputError: it is missing, or cannot be parsed.
+        InputError: one is missing, or cannot be parsed, or lies elsewhere.
     """
     import yaml
 
-    try:
-        document = yaml.safe_load((root / FILE).read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"there is no {FILE}", hint="run this in your checkout") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{FILE} cannot be read: {error}") from error
-    return Pipeline(document)
+    def document(name: str) -> dict[str, Any]:
+        try:
+            return yaml.safe_load((root / name).read_text()) or {}
+        except FileNotFoundError as error:
+            raise InputError(f"there is no {name}", hint="run this in your checkout") from error
+        except yaml.YAMLError as error:
+            raise InputError(f"{name} cannot be read: {error}") from error
+
+    return Pipeline(with_included(document(FILE), document))
 
 
 def explain(

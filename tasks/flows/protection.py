@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import RefusedError
+from tasks.core.project_files import LOCK, SETTINGS
 from tasks.core.settings import matches
 
 if TYPE_CHECKING:
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from tasks.adapters.git import Checkout, Git
     from tasks.flows.build import BuildSubject
 
-SETTINGS = "invoke.yaml"
 CHART = "helm/mautic"
 
 
 @dataclass(frozen=True)
 class DeployedFrom:
     """What a deploy reads from the checkout besides the images: settings, chart, values files.
+
+    Where the suite is a package the chart is in it, and the lock says which package.
 
     Attributes:
         root: the checkout.
@@ -39,7 +41,7 @@ class DeployedFrom:
     def paths(self) -> frozenset[str]:
         """Return the files and links, relative to the root; one may lead out of it."""
         root = self.root.resolve()
-        named = (root / name for name in (SETTINGS, *self.values))
+        named = (root / name for name in (SETTINGS, LOCK, *self.values))
         found = [path for path in named if path.is_file()]
         found += [path for path in (root / CHART).rglob("*") if not path.is_dir()]
         # A link is committed by where it leads, so what it leads to must be as committed, too.
@@ -48,7 +50,7 @@ class DeployedFrom:
 
     def holds(self, path: str) -> bool:
         """Return True if a deploy would read a file at that path."""
-        return path in {SETTINGS, *self.values} or path.startswith(f"{CHART}/")
+        return path in {SETTINGS, LOCK, *self.values} or path.startswith(f"{CHART}/")
 
 
 def guard(subject: BuildSubject, git: Git, root: Path) -> None:

@@ -262,7 +262,7 @@ class FakeGit(Calls):
     remote: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
 
-    def with_other_line_ends(self, folder: str) -> list[str]:
+    def with_other_line_ends(self, *folders: str) -> list[str]:
         return self.crlf
 
     def differing(self, files: object) -> list[str]:
@@ -343,6 +343,7 @@ class Bench:
             bases=self.bases,  # type: ignore[arg-type]
             variables={"PHP": "8.4"},
             work=self._work,
+            project=self.root,
         )
 
     @contextlib.contextmanager

@@ -40,6 +40,7 @@ class World:
         http_port: port of the proxy.
         registry_port: port of the registry.
         said: stdout and stderr of every run so far.
+        domain: what a branch's host is below.
     """
 
     engine: docker.DockerClient
@@ -49,6 +50,7 @@ class World:
     http_port: int
     registry_port: int
     said: list[str] = field(default_factory=list)
+    domain: str = "localhost"
 
     def settings(self, **platform: Any) -> dict[str, Any]:
         """Return the settings of a run; arguments override those of the platform."""
@@ -132,7 +134,7 @@ class World:
         """Ask a site for a path, through the proxy, with what opens its door."""
         return requests.get(
             f"http://127.0.0.1:{self.http_port}{path}",
-            headers={"Host": f"{slug}.localhost:{self.http_port}", **self._key(slug)},
+            headers={"Host": f"{slug}.{self.domain}:{self.http_port}", **self._key(slug)},
             timeout=30,
         )
 

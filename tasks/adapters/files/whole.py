@@ -11,10 +11,15 @@ def write_whole(path: Path, text: str) -> None:
 
     It is for what holds no secret, and is read by other users: jobs that come later.
     """
+    write_whole_bytes(path, text.encode())
+
+
+def write_whole_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file in one step, likewise."""
     with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False
+        "wb", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
-        file.write(text)
+        file.write(content)
     fresh = Path(file.name)
-    fresh.chmod(0o644)
+    fresh.chmod(mode)
     fresh.replace(path)

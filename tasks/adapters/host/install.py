@@ -29,7 +29,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -81,7 +81,10 @@ def main(locks: list[Path]) -> None:
         copy.unlink()
     if not has_uv:
         _run([*PIP, *_pip_arguments(install_lock)], pip_environment(options), options)
-    _run(uv_command(venv, install_lock, locks, options), uv_environment(options), options)
+    # A project has the suite's own wheel beside its lock.
+    folders = {lock.parent: None for lock in locks}
+    environment = uv_environment(options, folders)
+    _run(uv_command(venv, install_lock, locks, options), environment, options)
     for lock in (install_lock, *locks):
         shutil.copyfile(lock, venv / lock.name)
 
@@ -140,13 +143,19 @@ def uv_command(
     return [*argv, "--build-constraints", str(install_lock), *map(str, locks)]
 
 
-def uv_environment(options: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of uv: it reaches packages as pip does."""
+def uv_environment(options: Mapping[str, str], beside: Iterable[Path] = ()) -> dict[str, str]:
+    """Return the environment of uv: it reaches packages as pip does.
+
+    Args:
+        options: pip's.
+        beside: folders whose wheels are found as well.
+    """
     environment = _plain_environment()
     for name, variable in SAME.items():
         if name in options:
             environment[variable] = " ".join(options[name].split())
     links = [link for link in options.get("find-links", "").split() if _may_exist(link)]
+    links += [str(folder) for folder in beside if any(folder.glob("*.whl"))]
     if links:
         environment["UV_FIND_LINKS"] = ",".join(links)
     bundles = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))

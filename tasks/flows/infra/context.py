@@ -24,6 +24,8 @@ class StackContext:
     """One stack, with its Terraform and the bucket of its state.
 
     Attributes:
+        root: the suite's files, with the configuration.
+        project: the project, where plans are kept.
         files: Terraform variables files, the later ones win.
         protected: whether invoke.yaml protects the stack.
     """
@@ -34,6 +36,7 @@ class StackContext:
     files: tuple[Path, ...]
     protected: bool
     root: Path
+    project: Path
     commit: str
     terraform: Terraform
     bucket: StateBucket
@@ -52,7 +55,7 @@ class StackContext:
     @property
     def plan(self) -> Path:
         """The saved plan."""
-        return self.root / PLANS / f"{self.name}.tfplan"
+        return self.project / PLANS / f"{self.name}.tfplan"
 
     @property
     def record(self) -> Path:

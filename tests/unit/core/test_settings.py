@@ -120,7 +120,8 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
     (
         {"zzz": 1},
         "zzz in 1.yaml: is not a setting",
-        "valid names: project, repository, images, platform, seeds, news, stacks, environments",
+        "valid names: project, repository, images, paths, platform, seeds, news, stacks, "
+        "environments",
     ),
     (
         {"images": {"debain": "x"}},

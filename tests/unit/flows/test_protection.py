@@ -8,6 +8,7 @@ import pytest
 
 from tasks.adapters.git import Checkout
 from tasks.core.errors import RefusedError
+from tasks.core.project_files import LOCK
 from tasks.flows.protection import DeployedFrom, guard, guard_tag
 from tests.support.fakes_images import COMMIT, FakeGit, a_subject, an_environment
 
@@ -43,3 +44,11 @@ def test_a_deploy_reads_settings_chart_and_values_and_what_links_lead_to(tmp_pat
     }
     assert read.holds("helm/mautic/templates/new.yaml")
     assert not read.holds("helm/other.yaml")
+
+
+def test_of_a_project_it_reads_the_lock_that_names_the_suite(tmp_path: Path) -> None:
+    (tmp_path / LOCK).parent.mkdir()
+    (tmp_path / LOCK).touch()
+    read = DeployedFrom(tmp_path)
+    assert read.paths() == {LOCK}
+    assert read.holds(LOCK)

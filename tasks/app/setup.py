@@ -1,0 +1,149 @@
+"""Puts together what makes a repository a project of the suite's, and what upgrades one."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from tasks.adapters.host.package import installed_from, opened
+from tasks.adapters.terminal.question import ask
+from tasks.app.paths import IS_PACKAGE, PROJECT, ROOT
+from tasks.core.errors import InputError
+from tasks.core.images.pins import PIPELINE
+from tasks.core.project_files import LOCK, SETTINGS
+from tasks.core.project_layout import find_layout
+from tasks.core.project_setup import (
+    BROUGHT,
+    Answers,
+    ports_of,
+    project_name,
+    settings_text,
+)
+from tasks.core.settings import Images, parse
+from tasks.flows import setup
+from tasks.flows.setup import SetupPlan
+
+if TYPE_CHECKING:
+    from tasks.app.session import Session
+
+
+def init_plan(session: Session, given: Answers, wheel: str, *, ask_for_more: bool) -> SetupPlan:
+    """Return what makes this repository a project.
+
+    Args:
+        session: the run.
+        given: what the command line has said.
+        wheel: what ``--wheel`` said; empty for the running package.
+        ask_for_more: ask for what it has not said.
+
+    Raises:
+        InputError: this is no git repository, or the suite's own; the answers do not fit; or the
+            wheel is none.
+    """
+    _refuse_own_checkout("init")
+    session.git.require_repository()
+    names = session.git.files(".")
+    layout = find_layout(names, lambda name: (PROJECT / name).read_text(errors="replace"))
+    answers = _answers(given, ask_for_more=ask_for_more and not (PROJECT / SETTINGS).exists())
+    answers.check()
+    session.console.say(f"found: {layout.kind}")
+    images = Images()
+    text = settings_text(
+        answers,
+        layout,
+        ports_of(answers.project, _is_free),
+        {"DEBIAN": images.debian, "PHP": images.php, "MAUTIC_IMAGE": images.mautic},
+    )
+    _check(text)
+    with opened(wheel or installed_from()) as (found, url):
+        return setup.plan_init(PROJECT, answers, layout, found, url, text)
+
+
+def upgrade_plan(wheel: str) -> SetupPlan:
+    """Return what brings this project to the version of a wheel.
+
+    Raises:
+        InputError: this is no project, or the wheel is none.
+    """
+    _refuse_own_checkout("upgrade")
+    lock = PROJECT / LOCK
+    if not lock.exists():
+        raise InputError(f"there is no {LOCK} here", hint="inv init makes a project")
+    now = {name: (ROOT / name).read_text() for name in BROUGHT}
+    with opened(wheel) as (found, url):
+        return setup.plan_upgrade(PROJECT, now, found, url, setup.package_of(lock.read_text()))
+
+
+def carry_out(plan: SetupPlan) -> None:
+    """Write the files of a plan."""
+    setup.carry_out(PROJECT, plan)
+
+
+def say_next(session: Session, plan: SetupPlan) -> None:
+    """Say what to do after `inv init`."""
+    say = session.console.say
+    for file in plan.files:
+        if file.path == PIPELINE and file.more:
+            say(f"add to {PIPELINE}:")
+            for line in file.more:
+                say(f"  {line}")
+    say("next:")
+    say("  git add --all && git commit -m 'Use mautic-multidev'")
+    say("  ./inv doctor     # what this machine lacks; --fix installs it")
+    say("  ./inv build && ./inv deploy")
+    say(f"  {SETTINGS} is yours from now on; docs/adopt.md of mautic-multidev goes on from here")
+
+
+def show_upgrade(session: Session, plan: SetupPlan, *, as_json: bool) -> None:
+    """Show what an upgrade changes: the news, and the difference of each file."""
+    if as_json:
+        session.console.json(plan.as_dict())
+        return
+    for line in plan.news:
+        session.console.say(line)
+    session.console.plan(plan)
+    for file in plan.files:
+        if file.verb == "keep":
+            for line in file.more:
+                session.console.say(line)
+
+
+def _refuse_own_checkout(task: str) -> None:
+    if not IS_PACKAGE:
+        raise InputError(
+            f"inv {task} is for other repositories, and this is a checkout of the suite",
+            hint="install the suite as a package, and run mautic-multidev in that repository: "
+            "docs/adopt.md",
+        )
+
+
+def _answers(given: Answers, *, ask_for_more: bool) -> Answers:
+    name = given.project or project_name(PROJECT.name)
+    if not ask_for_more:
+        return Answers(name, given.host, given.registry, given.cluster)
+    project = given.project or ask("Project, the prefix of every name", name)
+    cluster = given.cluster or ask("Context of a cluster in your kubeconfig, or nothing")
+    if not cluster:
+        return Answers(project, given.host, given.registry)
+    host = given.host or ask("Host of a branch's site, with {slug} for the branch")
+    registry = given.registry or ask("Where images are pushed, host/path")
+    return Answers(project, host, registry, cluster)
+
+
+def _check(text: str) -> None:
+    """Check that new settings are valid.
+
+    Raises:
+        SettingsError: they are not; the error names the key.
+    """
+    import yaml
+
+    parse(yaml.safe_load(text), lambda _: SETTINGS)
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
