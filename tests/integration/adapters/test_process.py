@@ -594,7 +594,7 @@ HOLDER = """
 """
 """Runs a program as one in a container is run."""
 SAFE = "head -c 5 >/dev/null; echo begun >&2; cat >/dev/null; echo ended >&2; sleep 1; exit 143"
-STUBBORN = "trap '' TERM; echo begun >&2; exec sleep 600 >/dev/null"
+DEAF = "trap '' TERM; echo begun >&2; exec sleep 600 >/dev/null"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -612,7 +612,7 @@ def test_an_interrupt_lets_go_of_a_program_that_is_held_and_tells_how_it_ended(
 
 def test_of_a_program_that_does_not_end_a_second_interrupt_knows_nothing() -> None:
     with subprocess.Popen(
-        python(HOLDER, "sh", "-c", STUBBORN), stdout=subprocess.PIPE, text=True
+        python(HOLDER, "sh", "-c", DEAF), stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == "begun\n"
