@@ -15,23 +15,24 @@ from tests.support.deploys import Deploys, Object
 from tests.support.kube_cli import ON, KubeEnv
 from tests.support.plans import World
 
-BRANCH = "feature/Drifting"
 KUBECTL = "kubectl-edit"
+_LEGAL = str.maketrans("[] ", "---")
+"""What no branch's name may have."""
 
 
 @pytest.fixture(scope="module")
 def world(kube_env: KubeEnv) -> Iterator[World]:
     with Deploys(kube_env) as made:
         made.commit()
-        yield World(made, BRANCH)
+        yield World(made, "nobody")
 
 
 @pytest.fixture
-def deployed(world: World) -> World:
-    """The branch, as it was deployed."""
-    world.deploys.run("cleanup", *ON, "--branch", BRANCH)
-    world.deploys.deployed(BRANCH)
-    return world
+def deployed(world: World, request: pytest.FixtureRequest) -> World:
+    """A branch of the test's own, as it was deployed: what others have made stays in the last."""
+    made = World(world.deploys, f"feature/{request.node.name}".translate(_LEGAL))
+    made.deploys.deployed(made.branch)
+    return made
 
 
 def edit(world: World, kind: str, component: str, manifest: Object, api: str = "apps/v1") -> None:
@@ -159,7 +160,7 @@ ROUNDS = {
 
 
 def drift(world: World) -> tuple[int, list[Object], str]:
-    done = world.deploys.run("drift", *ON, "--branch", BRANCH, "--format", "json")
+    done = world.deploys.run("drift", *ON, "--branch", world.branch, "--format", "json")
     return done.returncode, json.loads(done.stdout) if done.stdout else [], done.stderr
 
 
@@ -188,7 +189,7 @@ def test_what_is_no_drift(deployed: World) -> None:
     deployed.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
     deployed.annotate({"mautic-multidev.io/used-at": "2026-01-01T00:00:00+00:00"})
     assert drift(deployed)[:2] == (0, [])
-    deployed.deploys.ok("sleep", *ON, "--branch", BRANCH)
+    deployed.deploys.ok("sleep", *ON, "--branch", deployed.branch)
     assert drift(deployed)[:2] == (0, [])
 
 
@@ -196,11 +197,11 @@ def test_the_next_deploy_sets_it_back(deployed: World) -> None:
     scale(deployed)
     set_an_image(deployed)
     deployed.deploys.commit()
-    deployed.deploys.deployed(BRANCH)
+    deployed.deploys.deployed(deployed.branch)
     assert drift(deployed)[:2] == (0, [])
 
 
 def test_what_does_not_exist_is_told(world: World) -> None:
-    done = world.deploys.run("drift", *ON, "--branch", "nobody")
+    done = world.deploys.run("drift", *ON, "--branch", world.branch)
     assert done.returncode == 2
     assert "no environment" in done.stderr
