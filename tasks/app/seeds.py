@@ -166,8 +166,8 @@ def with_key(session: Session, store: SeedStore, seed: Seed) -> SeedSource:
         raise InputError(
             f"the variable {session.settings.seeds.key} holds another key than seed {seed.id} is "
             "encrypted with",
-            hint=f"give the one that {seed.source}'s seed was made with, or another seed: "
-            "inv db.seed --list",
+            hint=f"set it to the key that this seed of {seed.source} was made with, or choose "
+            "another seed: inv db.seed --list",
         )
     return SeedSource(store, seed, key)
 
