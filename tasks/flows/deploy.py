@@ -86,7 +86,7 @@ def run_deploy(
         steps = plan.steps
         if not steps:
             console.say("everything is as it should be")
-        elif plan.kept:
+        if plan.kept:
             console.warn(plan.title)
         for step in steps:
             reason = f" ({step.reason})" if step.reason else ""
