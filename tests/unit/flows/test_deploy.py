@@ -50,11 +50,16 @@ class Bringer:
 
 
 def deploy(
-    deployer: FakeDeployer, root: Path, *, rollback: bool = False, secret: str = ""
+    deployer: FakeDeployer,
+    root: Path,
+    *,
+    rollback: bool = False,
+    secret: str = "",
+    data: str = "",
 ) -> tuple[DeployResult, str]:
     console, said = a_console()
     console.redactor.add(secret)
-    request = replace(REQUEST, rollback=rollback)
+    request = replace(REQUEST, rollback=rollback, data=data)
 
     done = run_deploy(
         *(deployer, request), me=ME, console=console, root=root, beginning=Bringer(deployer)
@@ -168,10 +173,9 @@ def test_what_is_as_it_should_be_is_tested_and_not_touched(tmp_path: Path) -> No
 
 
 def test_other_data_than_was_asked_for_is_told_where_nothing_else_is_done(tmp_path: Path) -> None:
-    request = replace(PLAN.request, data="seed:1")
     record = a_record(State.READY, RELEASE)
-    plan = replace(PLAN, steps=(), record=record, request=request, data=Data("empty", ""))
-    _, said = deploy(FakeDeployer(plan=plan), tmp_path)
+    plan = replace(PLAN, steps=(), record=record, data=Data("empty", ""))
+    _, said = deploy(FakeDeployer(plan=plan), tmp_path, data="seed:1")
     assert "! deploy feature/x to local (1a2b3c4d), which keeps its data (empty)" in said
 
 
