@@ -163,7 +163,7 @@ def _tell(plan: DeployPlan, console: Console) -> None:
     """Say what is about to be done."""
     if not plan.steps:
         console.say("everything is as it should be")
-    elif plan.kept:
+    if plan.kept:
         console.warn(plan.title)
     for step in plan.steps:
         reason = f" ({step.reason})" if step.reason else ""

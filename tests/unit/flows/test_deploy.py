@@ -57,10 +57,11 @@ def deploy(
     rollback: bool = False,
     secret: str = "",
     agreed: Callable[[DeployPlan], None] | None = None,
+    data: str = "",
 ) -> tuple[DeployResult, str]:
     console, said = a_console()
     console.redactor.add(secret)
-    request = replace(REQUEST, rollback=rollback)
+    request = replace(REQUEST, rollback=rollback, data=data)
 
     done = run_deploy(
         *(deployer, request),
@@ -190,6 +191,14 @@ def test_what_is_as_it_should_be_is_tested_and_not_touched(tmp_path: Path) -> No
     assert deployer.seen == [*PLANNED, *SMOKE, "finish", "unlock"]
     assert (done.changed, done.credentials) == (False, None)
     assert "everything is as it should be" in said
+    assert "keeps its data" not in said
+
+
+def test_other_data_than_was_asked_for_is_told_where_nothing_else_is_done(tmp_path: Path) -> None:
+    record = a_record(State.READY, RELEASE)
+    plan = replace(PLAN, steps=(), record=record, data=Data("empty", ""))
+    _, said = deploy(FakeDeployer(plan=plan), tmp_path, data="seed:1")
+    assert "! deploy feature/x to local (1a2b3c4d), which keeps its data (empty)" in said
 
 
 @pytest.mark.parametrize(
