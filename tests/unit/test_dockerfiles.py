@@ -53,3 +53,11 @@ def test_no_stage_copies_so_often_that_its_cache_takes_minutes_to_export(path: P
     """
     stages = Counter(stage for stage, _ in copies(path))
     assert max(stages.values()) <= 6, stages
+
+
+def test_every_program_of_the_image_is_copied() -> None:
+    """One that is not, fails the first time that it is called, in a container."""
+    mautic = ROOT / "docker" / "mautic"
+    there = {f"php/{path.name}" for path in (mautic / "php").iterdir()}
+    copied = {name for _, line in copies(mautic / "Dockerfile") for name in line.split()}
+    assert there <= copied
