@@ -102,5 +102,5 @@ def test_from_an_empty_repository_to_a_branch_online(world: World, installed: In
     assert "-dirty-" in changed.splitlines()[0]
     assert "its content is new" in changed
 
-    inv("cleanup")
+    inv("cleanup", "--branch", "main")
     assert world.objects("main") == []
