@@ -516,28 +516,37 @@ def put_database(
     """
     along = [*(["migrate"] if migrated else []), *(["uploads"] if has_uploads else [])]
     password = f"{place.data.admin_password(place.names)}\n".encode()
+    has_begun = False
+
+    def sent() -> Iterator[bytes]:
+        nonlocal has_begun
+        has_begun = True
+        yield password
+        yield from counted(source, activity)
+
     with console.work(title) as activity:
-        sent = itertools.chain([password], counted(source, activity))
         try:
-            run_image(place, (*ADMINISTERED, *words, *along), ignore, activity, sent)
+            run_image(place, (*ADMINISTERED, *words, *along), ignore, activity, sent())
         except KeyboardInterrupt as interrupt:
-            console.warn(_outcome(place.names, getattr(interrupt, "status", None)))
+            status = getattr(interrupt, "status", None)
+            console.warn(_outcome(place.names, status, has_begun=has_begun))
             raise
 
 
-def _outcome(names: Names, status: int | None) -> str:
+def _outcome(names: Names, status: int | None, *, has_begun: bool) -> str:
     """Return which data a branch has after an interrupt.
 
     Args:
         names: the branch's names.
         status: the exit status of the program that was let go; None if it had not ended.
+        has_begun: whether it had begun, which reading tells.
     """
-    if status is None:
+    if status is None and has_begun:
         return (
             f"the program that changes the data of {names.branch} has not ended yet: it does so by "
             "itself, before it changes anything or when all is changed"
         )
-    return f"{names.branch} has {'the data that it had' if status else 'the new data'}"
+    return f"{names.branch} has {'the new data' if status == 0 else 'the data that it had'}"
 
 
 @contextlib.contextmanager

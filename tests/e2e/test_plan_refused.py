@@ -419,7 +419,7 @@ def test_a_plan_is_refused_after(title: str, deploys: Deploys) -> None:
     make, named, options = CHANGES[title]
     world = World(deploys, BRANCH)
     by_tag = ("--tag", world.tag) if "--by-tag" in options else ("--no-build",)
-    deploys.ok("plan", *ON, "--branch", BRANCH, *by_tag, "--out", PLAN)
+    deploys.ok("plan", *ON, "--branch", BRANCH, "--new", *by_tag, "--out", PLAN)
     with make(world):
         before = state(deploys, world.names)
         settings = world.settings or deploys.settings()

@@ -33,11 +33,13 @@ class Container:
         asked: the verbs, each with all that it was sent.
         says: what is said at the end of a dump, by default the truth.
         fails: the verbs that fail, with what they raise or their exit status.
+        starts: whether the program that fails has begun to read.
     """
 
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     says: dict[str, Any] = field(default_factory=dict)
     fails: dict[str, BaseException | int] = field(default_factory=dict)
+    starts: bool = True
 
     def pipe(
         self,
@@ -55,6 +57,8 @@ class Container:
             return self._dump(verb.split()[0], failure, take, on_line)
         if isinstance(failure, BaseException):
             self.asked.append((verb, b""))
+            if self.starts:
+                next(iter(source), b"")
             raise failure
         self.asked.append((verb, b"".join(source)))
         on_line("load: it says why")
@@ -181,6 +185,14 @@ def test_an_interrupt_says_which_data_the_branch_has(
     assert told in said
     assert said.count(" has ") == 1
     assert world.deployer.seen[-1] == "unlock"
+
+
+def test_an_interrupt_before_the_program_has_begun_leaves_what_was_there(world: World) -> None:
+    world.target.fails = {RESET: Interrupted(15)}
+    world.target.starts = False
+    with pytest.raises(Interrupted):
+        world.change(Fresh())
+    assert OLD in world.said.getvalue()
 
 
 def test_an_interrupt_while_the_site_is_asked_comes_after_the_change(world: World) -> None:

@@ -62,6 +62,7 @@ def test_the_words_of_all_services_and_of_one(project: str, runner: Runner, tmp_
             service=service,
             follow=False,
             tail=tail,
+            since_seconds=0,
         )
         return sorted(" ".join(line.split()) for line in lines)
 
