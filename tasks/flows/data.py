@@ -518,19 +518,19 @@ def put_database(
     password = f"{place.data.admin_password(place.names)}\n".encode()
     has_begun = False
 
-    def sent() -> Iterator[bytes]:
+    def sent(activity: Activity) -> Iterator[bytes]:
         nonlocal has_begun
         has_begun = True
         yield password
         yield from counted(source, activity)
 
-    with console.work(title) as activity:
-        try:
-            run_image(place, (*ADMINISTERED, *words, *along), ignore, activity, sent())
-        except KeyboardInterrupt as interrupt:
-            status = getattr(interrupt, "status", None)
-            console.warn(_outcome(place.names, status, has_begun=has_begun))
-            raise
+    try:
+        with console.work(title) as activity:
+            run_image(place, (*ADMINISTERED, *words, *along), ignore, activity, sent(activity))
+    except KeyboardInterrupt as interrupt:
+        status = getattr(interrupt, "status", None)
+        console.warn(_outcome(place.names, status, has_begun=has_begun))
+        raise
 
 
 def _outcome(names: Names, status: int | None, *, has_begun: bool) -> str:
