@@ -191,7 +191,7 @@ def test_a_cluster_needs_all_that_belongs_to_it(installed: Installed, tmp_path: 
     commit(where)
     listed = installed.run(where, "ci.explain", "--branch", "feature/x")
     assert listed.returncode == 0, listed.stderr
-    assert "./inv deploy --env dev --branch feature/x" in listed.stdout
+    assert "./inv deploy --env dev --no-build --branch feature/x" in listed.stdout
     assert "./inv test" not in listed.stdout
 
 
