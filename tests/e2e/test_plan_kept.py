@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.core.kubernetes.sleeping import AWAKE
+from tasks.core.kubernetes.labels import AWAKE
 from tests.support.deploys import FAST, Deploys, Object
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, STORAGE_CLASS, KubeEnv
