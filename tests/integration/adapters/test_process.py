@@ -581,13 +581,17 @@ def test_a_program_ends_when_its_bytes_cannot_be_given_or_taken(
 
 HOLDER = """
     import sys
+    from functools import partial
     from tasks.adapters.process import Interrupted, Runner, termination_as_interrupt
     from tasks.core.redact import Redactor
 
     with termination_as_interrupt():
         try:
             Runner(Redactor()).pipe(
-                sys.argv[1:], source=[b"first"], take=lambda _: None, on_line=print
+                sys.argv[1:],
+                source=[b"first"],
+                take=lambda _: None,
+                on_line=partial(print, flush=True),
             )
         except Interrupted as interrupt:
             print("status", interrupt.status, flush=True)
