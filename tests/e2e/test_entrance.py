@@ -158,7 +158,9 @@ def test_what_is_no_environment_is_not_touched(
     # Another environment's, or a stranger's of that name.
     labels = {"metadata": {"labels": {f"{PREFIX}environment": "prod"}}}
     admin.patch("Namespace", sleeper.namespace, None, labels)
-    until(lambda: wakers[0].get(sleeper.host).status == 404)
+    # A POST wakes nothing while it is not noticed yet.
+    until(lambda: wakers[0].get(sleeper.host, method="POST").status == 404)
+    assert wakers[0].get(sleeper.host).status == 404
     assert sleeper.state() == ASLEEP_ALL
     assert not scales(plane, sleeper)
 
