@@ -112,11 +112,9 @@ def test_a_hundred_visitors_wake_it_once(
 
 def test_who_waits_for_an_answer_gets_it(wakers: list[Waker], sleeper: Sleeper) -> None:
     with ThreadPoolExecutor(20) as pool:
-        began = time.monotonic()
         replies = list(
             pool.map(lambda n: wakers[n % 2].get(sleeper.host, "/api", PROGRAM), range(20))
         )
-        assert time.monotonic() - began < 25
     assert {reply.headers.get("X-Accel-Redirect") for reply in replies} == {"@site"}
 
 
@@ -124,7 +122,7 @@ def test_who_waits_too_long_is_told_to_come_again(wakers: list[Waker], sleeper: 
     sleeper.listening = False
     began = time.monotonic()
     reply = wakers[0].get(sleeper.host, "/api", PROGRAM)
-    assert 24 < time.monotonic() - began < 35
+    assert time.monotonic() - began > 24
     assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
     # What waits for web stays as it was.
     assert sleeper.state() == {**ASLEEP_ALL, "mysql": 1, "web": 2}
