@@ -76,9 +76,7 @@ def find_other(session: Session, target: Names, source: str, *, dry: bool = Fals
         InputError: they are the same, or the latter has no environment.
         RefusedError: whoever runs this has no right to it, or its database holds no Mautic.
     """
-    other = _awake(session, _existing_other(session, target, source), dry=dry)
-    require_mautic(other)
-    return other
+    return _with_mautic(session, _existing_other(session, target, source), dry=dry)
 
 
 def find_pair(
@@ -98,9 +96,7 @@ def find_pair(
     names = check_writable(session, env, branch)
     other = _existing_other(session, names, source)
     place = find_place(session, env, branch, dry=dry)
-    found = _awake(session, other, dry=dry)
-    require_mautic(found)
-    return place, found
+    return place, _with_mautic(session, other, dry=dry)
 
 
 def _existing_other(session: Session, target: Names, source: str) -> ExistingEnvironment:
@@ -124,6 +120,13 @@ def _awake(session: Session, found: ExistingEnvironment, *, dry: bool) -> Place:
     """Return an environment, awake; errors as for ``find_place``."""
     be_used(session, found.target, found.owner, found.names, dry=dry)
     return Place(found.owner, found.names, found.target.data, found.target.deployer)
+
+
+def _with_mautic(session: Session, found: ExistingEnvironment, *, dry: bool) -> Place:
+    """Return an environment, awake, whose database holds a Mautic; errors as for ``find_other``."""
+    place = _awake(session, found, dry=dry)
+    require_mautic(place)
+    return place
 
 
 def check_writable(session: Session, env: str, branch: str | None) -> Names:

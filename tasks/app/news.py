@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from tasks.adapters import webhook
 from tasks.adapters.gitlab import is_job
@@ -23,34 +22,26 @@ from tasks.core.news import News, chat, is_for_chat, markdown, note
 from tasks.flows.deploy import DeployResult
 from tasks.flows.news import of_deploy, of_failure, of_removal
 from tasks.flows.notes import keep_note
-from tasks.flows.target import Deployer, DeployPlan, Request
+from tasks.flows.target import Request
 
 NOTE_TOKEN = "GITLAB_NOTE_TOKEN"  # noqa: S105 - the variable's name
 """A job's own CI_JOB_TOKEN may not write notes (https://docs.gitlab.com/ci/jobs/ci_job_token/)."""
 
 
 def deploy(
-    session: Session,
-    request: Request,
-    summary: str = "",
-    *,
-    deployer: Deployer[Any] | None = None,
-    agreed: Callable[[DeployPlan], None] | None = None,
-    build: bool = False,
+    session: Session, request: Request, run: Callable[[], DeployResult], summary: str = ""
 ) -> DeployResult:
     """Deploy what a request asks for, tell what came of it, and return the result.
 
     Args:
         session: the run.
         request: what is wanted.
+        run: deploys it.
         summary: a file that the news are appended to; empty for that of the settings.
-        deployer: as for ``environments.deploy``.
-        agreed: as for ``environments.deploy``.
-        build: as for ``environments.deploy``.
     """
     teller = Teller(session, summary)
     try:
-        done = environments.deploy(session, request, deployer, agreed, build=build)
+        done = run()
     except HeldError:
         raise  # whoever holds it, or has superseded this one, tells
     except SuiteError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,11 +99,7 @@ def make(
     Raises:
         SuiteError: as for ``inv build`` and ``inv deploy``, before they change anything.
     """
-    request = environments.request(
-        *(session, asked.environment, asked.branch, asked.tag, asked.data or None),
-        must_fit=must_fit,
-        dry=True,
-    )
+    request = _request(session, asked, must_fit=must_fit, dry=True)
     own = session.settings.environment(asked.environment)
     job, build, known = None, None, dict[str, str]()
     # Those of a protected environment are built anew each time: what a deploy takes was built.
@@ -233,17 +230,24 @@ def carry_out(
     asked = saved.asked
     if made.job and made.plan.build:
         made.job.run(made.plan.build)
-    request: Request = environments.request(
-        *(session, asked.environment, asked.branch, asked.tag, asked.data or None),
-        must_fit=must_fit,
-    )
+    request = _request(session, asked, must_fit=must_fit)
     deployer = wiring.target(session, asked.environment, images=made.images).deployer
 
     def agreed(plan: DeployPlan) -> None:
         facts = {**made.plan.asked, **deploy_facts(plan, deployer.foresee(plan))}
         _check(saved, facts, begun=True)
 
-    return news.deploy(session, request, summary, deployer=deployer, agreed=agreed)
+    deploy = partial(environments.deploy, session, request, deployer, agreed)
+    return news.deploy(session, request, deploy, summary)
+
+
+def _request(session: Session, asked: Asked, *, must_fit: bool, dry: bool = False) -> Request:
+    """Return the request to deploy what was asked for; options as for ``environments.request``."""
+    return environments.request(
+        *(session, asked.environment, asked.branch, asked.tag, asked.data or None),
+        must_fit=must_fit,
+        dry=dry,
+    )
 
 
 def _check(saved: SavedPlan, facts: dict[str, str], *, begun: bool = False) -> None:

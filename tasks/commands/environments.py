@@ -315,7 +315,8 @@ def _deploy(
         plan = find_plan(target.deployer, request, session.console.warn)
         _show_plan(session, whole(session, plan, target.deployer), as_json=as_json)
         return
-    done = news.deploy(session, request, summary, build=build)
+    deploy = partial(environments.deploy, session, request, build=build)
+    done = news.deploy(session, request, deploy, summary)
     environments.show_deployed(session, done, as_json=as_json)
 
 

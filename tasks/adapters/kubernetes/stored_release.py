@@ -112,6 +112,13 @@ def named_objects(record: dict[str, Any]) -> Iterator[Named]:
             yield Named(*map(_text, (*parts, meta.get("name"), meta.get("namespace"))))
 
 
+def safe_loader() -> Any:
+    """Return the fastest safe loader of YAML: manifests are files of up to a megabyte."""
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def objects_of(text: str) -> list[dict[str, Any]]:
     """Return the objects of manifests, as Helm renders and stores them.
 
@@ -119,7 +126,7 @@ def objects_of(text: str) -> list[dict[str, Any]]:
     """
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = safe_loader()
     # S506: it is a safe one.
     parts = (yaml.load(part, Loader=loader) for part in _SEPARATOR.split(f"\n{text}"))  # noqa: S506
     return [item for item in parts if item]
@@ -132,7 +139,7 @@ def _compose(document: str) -> Node | None:
     """
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = safe_loader()
     depth = 0
     for event in yaml.parse(document, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent)

@@ -6,9 +6,9 @@ import tarfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
+from tasks.adapters.kubernetes.stored_release import safe_loader
 from tasks.adapters.terminal.console import Activity
 from tasks.adapters.wait import wait_until
 from tasks.core.errors import DeadlineError, SuiteError
@@ -37,7 +37,7 @@ def define(cluster: Cluster, texts: Sequence[bytes], activity: Activity) -> None
     objects = [
         each
         for text in texts
-        for each in yaml.load_all(text, _loader())
+        for each in yaml.load_all(text, safe_loader())
         if each and each.get("kind") in KINDS
     ]
     for each in objects:
@@ -78,10 +78,3 @@ def read_definitions(chart: Path) -> list[bytes]:
     except tarfile.TarError as error:
         raise SuiteError(f"{chart} is no packed chart: {error}") from error
     return found
-
-
-def _loader() -> Any:
-    """Return the fastest safe loader: definitions are files of a megabyte."""
-    import yaml
-
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tasks.adapters import gitlab_api, webhook
-from tasks.app import environments, news
+from tasks.app import news
 from tasks.app.news import Teller, open_merge_request
 from tasks.core.environment import Failure, State
 from tasks.core.errors import HeldError, SuiteError
@@ -173,24 +173,23 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[News]:
     return heard
 
 
-def deploy(monkeypatch: pytest.MonkeyPatch, result: DeployResult | Exception) -> None:
-    def played(*_: object, **__: object) -> DeployResult:
+def deploy(result: DeployResult | Exception) -> None:
+    def run() -> DeployResult:
         if isinstance(result, Exception):
             raise result
         return result
 
-    monkeypatch.setattr(environments, "deploy", played)
-    news.deploy(a_session()[0], REQUEST)
+    news.deploy(a_session()[0], REQUEST, run)
 
 
 def test_a_first_deploy_and_the_one_after_a_failure_are_news_and_others_are_not(
-    monkeypatch: pytest.MonkeyPatch, told: list[News]
+    told: list[News],
 ) -> None:
     record = a_record(State.READY, PLAN.release)
     failed = replace(record, failure=Failure("x", "2026-01-01", "it broke"))
     for each in (None, record, failed, replace(record, state=State.ROLLED_BACK)):
         plan = replace(PLAN, record=each, mail_url="https://mail")
-        deploy(monkeypatch, DeployResult(NAMES.url, True, None, plan, "show it"))
+        deploy(DeployResult(NAMES.url, True, None, plan, "show it"))
     assert [each.is_change for each in told] == [True, False, True, True]
     first = told[0]
     assert (first.event, first.url, first.mail_url) == (Event.RUNS, NAMES.url, "https://mail")
@@ -199,24 +198,22 @@ def test_a_first_deploy_and_the_one_after_a_failure_are_news_and_others_are_not(
     assert first.password == "show it"
 
 
-def test_migrations_are_told_from_which_to_which(
-    monkeypatch: pytest.MonkeyPatch, told: list[News]
-) -> None:
+def test_migrations_are_told_from_which_to_which(told: list[News]) -> None:
     plan = replace(
         PLAN,
         record=a_record(State.READY, PLAN.release),
         release=replace(PLAN.release, migration="Version2"),
     )
-    deploy(monkeypatch, DeployResult(NAMES.url, True, None, plan, ""))
+    deploy(DeployResult(NAMES.url, True, None, plan, ""))
     assert told[0].migrations == "from Version1 to Version2"
 
 
-def test_a_failure_is_told_and_stays_one(monkeypatch: pytest.MonkeyPatch, told: list[News]) -> None:
+def test_a_failure_is_told_and_stays_one(told: list[News]) -> None:
     error = FailedDeployError("x", "it broke", "rolled back", "artifacts/x")
     with pytest.raises(FailedDeployError):
-        deploy(monkeypatch, error)
+        deploy(error)
     with pytest.raises(SuiteError):
-        deploy(monkeypatch, SuiteError("the cluster is not ready"))
+        deploy(SuiteError("the cluster is not ready"))
     assert [(each.event, each.cause) for each in told] == [
         (Event.FAILED, "it broke"),
         (Event.FAILED, "the cluster is not ready"),
@@ -224,11 +221,9 @@ def test_a_failure_is_told_and_stays_one(monkeypatch: pytest.MonkeyPatch, told: 
     assert (told[0].became, told[0].evidence) == ("rolled back", "artifacts/x")
 
 
-def test_who_gives_way_leaves_the_news_to_the_other(
-    monkeypatch: pytest.MonkeyPatch, told: list[News]
-) -> None:
+def test_who_gives_way_leaves_the_news_to_the_other(told: list[News]) -> None:
     with pytest.raises(HeldError):
-        deploy(monkeypatch, HeldError("a newer commit waits"))
+        deploy(HeldError("a newer commit waits"))
     assert told == []
 
 
