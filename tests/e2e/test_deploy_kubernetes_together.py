@@ -12,7 +12,7 @@ import pytest
 
 from tasks.adapters.kubernetes.helm import PENDING
 from tests.support.deploys import Deploys, Lines, until
-from tests.support.kube_cli import ON, KubeEnv
+from tests.support.kube_cli import KubeEnv
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +55,7 @@ def together(
     watched = Watched(deploys, branch)
     runs: list[Any] = []
     for sha, path in checkouts:
-        process = deploys.env.start(
-            "deploy",
-            *ON,
-            "--branch",
-            branch,
-            "--new",
-            "--no-build",
-            settings=deploys.settings(),
-            cwd=path,
-        )
+        process = deploys.begun(branch, path)
         runs.append((sha, process, Lines(process.stderr)))
 
     def all_ended() -> bool:
@@ -118,16 +109,7 @@ def test_who_waits_is_told_for_whom_and_not_for_ever(
     branch = "waiting"
     where = deploys.names(branch).namespace
     deploys.fate(branch, migrate="job-slow:6")
-    first = deploys.env.start(
-        "deploy",
-        *ON,
-        "--branch",
-        branch,
-        "--new",
-        "--no-build",
-        settings=deploys.settings(),
-        cwd=checkouts[0][1],
-    )
+    first = deploys.begun(branch, checkouts[0][1])
     said = Lines(first.stderr)
     until(lambda: said.says("roll out"))
 

@@ -213,28 +213,26 @@ def a_config_map_is_edited(world: World) -> Iterator[None]:
     yield
 
 
-@change("configmap/")
-def a_config_map_is_deleted(world: World) -> Iterator[None]:
-    before = world.object("ConfigMap", world.name("env"))
-    world.delete("ConfigMap", world.name("env"))
+def delete(world: World, kind: str, name: str) -> Iterator[None]:
+    before = world.object(kind, name)
+    world.delete(kind, name)
     yield
     world.bring_back(before)
+
+
+@change("configmap/")
+def a_config_map_is_deleted(world: World) -> Iterator[None]:
+    yield from delete(world, "ConfigMap", world.name("env"))
 
 
 @change("service/")
 def the_service_is_deleted(world: World) -> Iterator[None]:
-    before = world.object("Service", world.name("web"))
-    world.delete("Service", world.name("web"))
-    yield
-    world.bring_back(before)
+    yield from delete(world, "Service", world.name("web"))
 
 
 @change("deployment/")
 def a_deployment_is_deleted(world: World) -> Iterator[None]:
-    before = world.object("Deployment", world.name("worker-email"))
-    world.delete("Deployment", world.name("worker-email"))
-    yield
-    world.bring_back(before)
+    yield from delete(world, "Deployment", world.name("worker-email"))
 
 
 @change("networkpolicy/")
@@ -254,10 +252,7 @@ def a_password_is_changed(world: World) -> Iterator[None]:
 
 @change("the secrets of feature/Planned are gone")
 def the_secret_is_deleted(world: World) -> Iterator[None]:
-    before = world.object("Secret", "mautic")
-    world.delete("Secret", "mautic")
-    yield
-    world.bring_back(before)
+    yield from delete(world, "Secret", "mautic")
 
 
 @change("limits")

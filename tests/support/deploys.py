@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, Popen
 from types import TracebackType
 from typing import Any, Self
 
@@ -166,11 +166,15 @@ class Deploys:
 
     def deploy(self, branch: str, *options: str, **more: Any) -> CompletedProcess[str]:
         """Run `inv deploy` for a branch to its end."""
-        return self.run("deploy", *ON, "--branch", branch, "--new", "--no-build", *options, **more)
+        return self.run(*_deploy(branch), *options, **more)
 
     def deployed(self, branch: str, *options: str, **more: Any) -> CompletedProcess[str]:
         """Deploy a branch; it must succeed."""
-        return self.ok("deploy", *ON, "--branch", branch, "--new", "--no-build", *options, **more)
+        return self.ok(*_deploy(branch), *options, **more)
+
+    def begun(self, branch: str, cwd: Path) -> Popen[str]:
+        """Begin `inv deploy` for a branch in another checkout."""
+        return self.env.start(*_deploy(branch), settings=self.settings(), cwd=cwd)
 
     def names(self, branch: str, environment: str = ENVIRONMENT) -> Names:
         """Return a branch's names."""
@@ -340,6 +344,11 @@ class Deploys:
                 ]
             )
         )
+
+
+def _deploy(branch: str) -> tuple[str, ...]:
+    """Return the words of a deploy of images that were pushed by hand, which have no marker."""
+    return ("deploy", *ON, "--branch", branch, "--new", "--no-build")
 
 
 def until(condition: Callable[[], Any], seconds: float = SETTLE_SECONDS) -> Any:
