@@ -65,7 +65,9 @@ class _Session:
             process, stdin, outputs = self._start(argv, env, tty=tty)
         except OSError as error:
             words = f'OCI runtime exec failed: exec: "{argv[0]}": {error.strerror}'
-            self._status({"status": "Failure", "reason": "InternalError", "message": words})
+            # As of a real kubelet: its cause has a message, and no reason.
+            failure = {"status": "Failure", "reason": "InternalError", "message": words}
+            self._status({**failure, "details": {"causes": [{"message": words}]}, "code": 500})
             return
         feeder = threading.Thread(target=self._feed, args=(stdin, process), daemon=True)
         feeder.start()

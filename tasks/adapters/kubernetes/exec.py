@@ -278,7 +278,7 @@ class Exec:
         if status["status"] == "Success":
             return 0
         for cause in status.get("details", {}).get("causes", []):
-            if cause["reason"] == "ExitCode":
+            if cause.get("reason") == "ExitCode":
                 return int(cause["message"])
         raise ClusterError(
             f"{self._argv[0]} cannot be run in {self._container}: {status.get('message', status)}"

@@ -63,7 +63,7 @@ final class Parameters
     {
         $files = glob(PROJECT.'/docroot/app/bundles/*/Config/config.php');
 
-        return array_merge(...array_map(static fn (string $file): array => (require $file)['parameters'], $files));
+        return array_merge(...array_map(static fn (string $file): array => (require $file)['parameters'] ?? [], $files));
     }
 
     /** @return array<string, mixed> the variable $name that a PHP file sets, [] without the file */
