@@ -43,10 +43,9 @@ from tasks.core.saved_plan import (
     told,
 )
 from tasks.flows.deploy import DeployResult, find_plan
-from tasks.flows.plan import NOT_ASKED, UNBUILT, WholePlan, deploy_facts, migration_outlook
+from tasks.flows.plan import UNBUILT, WholePlan, deploy_facts, migration_outlook
 
 if TYPE_CHECKING:
-    from tasks.core.terraform_plan import PlanSummary
     from tasks.flows.build import BuildPlan
     from tasks.flows.registry_port import Registry
     from tasks.flows.target import Deployer, DeployPlan, Request
@@ -81,20 +80,13 @@ def asked(
     return Asked(names.environment, names.branch, tag, choice, build)
 
 
-def make(
-    session: Session,
-    asked: Asked,
-    *,
-    must_fit: bool = True,
-    infrastructure: PlanSummary | str = NOT_ASKED,
-) -> Made:
+def make(session: Session, asked: Asked, *, must_fit: bool = True) -> Made:
     """Return the plan of what was asked for; reads only.
 
     Args:
         session: the run.
         asked: what was asked for.
         must_fit: whether it is refused where the cluster has too little left for it.
-        infrastructure: what Terraform would do, or why that is not known.
 
     Raises:
         SuiteError: as for ``inv build`` and ``inv deploy``, before they change anything.
@@ -109,14 +101,7 @@ def make(
         known = _images_after(build, job.tools.registry)
     deployer = wiring.target(session, asked.environment, dry=True, images=known).deployer
     found = find_plan(deployer, request, session.console.warn)
-    plan = whole(
-        session,
-        found,
-        deployer,
-        build=build,
-        infrastructure=infrastructure,
-        own=_facts(session, asked, build),
-    )
+    plan = whole(session, found, deployer, build=build, own=_facts(session, asked, build))
     return Made(plan, job, known)
 
 
@@ -126,7 +111,6 @@ def whole(
     deployer: Deployer[Any],
     *,
     build: BuildPlan | None = None,
-    infrastructure: PlanSummary | str = NOT_ASKED,
     own: dict[str, str] | None = None,
 ) -> WholePlan:
     """Return the plan of a deploy or a rollback together with what it changes.
@@ -136,7 +120,6 @@ def whole(
         plan: what the deploy would do.
         deployer: what has made it.
         build: what a build before it would do.
-        infrastructure: what Terraform would do, or why that is not known.
         own: further facts that the plan depends on.
     """
     registry = wiring.registry(session, plan.request.names.environment)
@@ -157,8 +140,7 @@ def whole(
         plan,
         deployer.foresee(plan),
         migration_outlook(plan, code_of),
-        infrastructure,
-        own or {},
+        asked=own or {},
     )
 
 

@@ -340,7 +340,7 @@ def test_what_helm_would_not_take_over_is_foreseen(deploys: Deploys) -> None:
     )
 
     def said(*args: str) -> str:
-        done = deploys.run(*args, *ON, "--branch", BRANCH, "--no-build", settings=settings)
+        done = deploys.run(*args, *ON, "--branch", BRANCH, "--new", "--no-build", settings=settings)
         assert done.returncode == 1, done.stdout + done.stderr
         return done.stderr
 
@@ -359,5 +359,5 @@ def test_what_helm_would_not_take_over_is_foreseen(deploys: Deploys) -> None:
     assert "cannot be imported" in (refused := said("deploy"))
     assert name in refused
     annotate(names.release)
-    deploys.ok("plan", *ON, "--branch", BRANCH, "--no-build", settings=settings)
-    deploys.ok("deploy", *ON, "--branch", BRANCH, "--no-build", settings=settings)
+    deploys.ok("plan", *ON, "--branch", BRANCH, "--new", "--no-build", settings=settings)
+    deploys.ok("deploy", *ON, "--branch", BRANCH, "--new", "--no-build", settings=settings)
