@@ -301,19 +301,16 @@ def _deploy(
     Args:
         build: build the images that the registry lacks.
     """
-    from tasks.app import environments, news, wiring
-    from tasks.app.plan import whole
+    from tasks.app import environments, news, plan, wiring
     from tasks.app.sleep import be_used
-    from tasks.flows.deploy import find_plan
 
-    target = wiring.target(session, request.names.environment, dry=dry)
     if request.rollback:
         # What it goes back from and to is asked of its database.
+        target = wiring.target(session, request.names.environment, dry=dry)
         guard = partial(target.deployer.plan_deploy, request)
         be_used(session, target, request.owner, request.names, dry=dry, guard=guard)
     if dry:
-        plan = find_plan(target.deployer, request, session.console.warn)
-        _show_plan(session, whole(session, plan, target.deployer), as_json=as_json)
+        _show_plan(session, plan.of_request(session, request, build=build), as_json=as_json)
         return
     deploy = partial(environments.deploy, session, request, build=build)
     done = news.deploy(session, request, deploy, summary)
