@@ -332,6 +332,7 @@ def test_what_helm_would_not_take_over_is_foreseen(deploys: Deploys) -> None:
     (deploys.env.checkout / MORE).write_text("{}\n")
     deploys.deployed(BRANCH, settings=settings)
     (deploys.env.checkout / MORE).write_text(yaml.safe_dump(CATCHER))
+    to_it = (*ON, "--branch", BRANCH, "--tag", git(deploys.env.checkout, "rev-parse", "HEAD")[:8])
     name = f"{names.release}-mail"
     theirs = {"name": name, "namespace": names.namespace, "labels": HELMS}
     ports = {"ports": [{"port": 8025}]}
@@ -340,7 +341,7 @@ def test_what_helm_would_not_take_over_is_foreseen(deploys: Deploys) -> None:
     )
 
     def said(*args: str) -> str:
-        done = deploys.run(*args, *ON, "--branch", BRANCH, "--new", "--no-build", settings=settings)
+        done = deploys.run(*args, *to_it, settings=settings)
         assert done.returncode == 1, done.stdout + done.stderr
         return done.stderr
 
@@ -359,5 +360,5 @@ def test_what_helm_would_not_take_over_is_foreseen(deploys: Deploys) -> None:
     assert "cannot be imported" in (refused := said("deploy"))
     assert name in refused
     annotate(names.release)
-    deploys.ok("plan", *ON, "--branch", BRANCH, "--new", "--no-build", settings=settings)
-    deploys.ok("deploy", *ON, "--branch", BRANCH, "--new", "--no-build", settings=settings)
+    deploys.ok("plan", *to_it, settings=settings)
+    deploys.ok("deploy", *to_it, settings=settings)
