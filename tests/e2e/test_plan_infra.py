@@ -34,9 +34,11 @@ class Both:
 
     def plan(self, *args: str, code: int = 0, **variables: str) -> CompletedProcess[str]:
         """Run `inv plan` for the branch, and check its exit code."""
+        settings = {**self.stack.settings(), **self.deploys.settings(stack=self.stack.name)}
+        settings["environments"]["prod"]["stack"] = None
         done = self.deploys.run(
             *("plan", *ON, "--branch", BRANCH, "--new", "--no-build", *args),
-            settings={**self.stack.settings(), **self.deploys.settings(stack=self.stack.name)},
+            settings=settings,
             env={**self.stack.environ(), **variables},
         )
         assert done.returncode == code, done.stdout + done.stderr
