@@ -1,45 +1,50 @@
 """`inv plan --infra`: Terraform's plan of the environment's stack, beside the deploy's.
 
-On a real API server, with Terraform itself; its state and AWS are on moto.
+Terraform itself, with its state and AWS on moto; the deploy is to this machine, where nothing is
+built or started for it.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import docker
 import pytest
 
 from tests.conftest import missing
 from tests.support.aws import Moto
-from tests.support.deploys import Deploys
 from tests.support.infra import CLOUD, PLAIN, Stack
-from tests.support.kube_cli import ON, KubeEnv
+from tests.support.suite import Inv
 
-BRANCH = "feature/Infrastructure"
-STACK = "stack dev (account 123456789012, eu-central-1)"
-SAVED = "plan.json"
+STACK = "stack mine (account 123456789012, eu-central-1)"
 
 
 @dataclass
 class Both:
-    """An environment in a cluster, and the stack that it names."""
+    """An environment on this machine, and the stack that it names."""
 
-    deploys: Deploys
     stack: Stack
 
-    def plan(self, *args: str, code: int = 0, **variables: str) -> CompletedProcess[str]:
-        """Run `inv plan` for the branch, and check its exit code."""
-        settings = {**self.stack.settings(), **self.deploys.settings(stack=self.stack.name)}
-        settings["environments"]["prod"]["stack"] = None
-        done = self.deploys.run(
-            *("plan", *ON, "--branch", BRANCH, "--new", "--no-build", *args),
+    def plan(self, *args: str, code: int = 0) -> CompletedProcess[str]:
+        """Run `inv plan`, and check its exit code."""
+        registry = {"kind": "oci", "url": "localhost:1/mautic"}
+        local = {"stack": self.stack.name, "registry": registry}
+        settings = {
+            **self.stack.settings(),
+            "images": {"source": "standins"},
+            "platform": {"registry_port": 1},
+            "environments": {"local": local},
+        }
+        done = self.stack.inv(
+            *(self.stack.checkout, "plan", "--env", "local", *args),
             settings=settings,
-            env={**self.stack.environ(), **variables},
+            env=self.stack.environ(),
         )
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -52,21 +57,26 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(kube_env: KubeEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+def both(
+    engine: docker.DockerClient, _project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Both]:
     if shutil.which("terraform") is None:
         missing("terraform is not on PATH")
-    with Deploys(kube_env) as deploys, Moto(tmp_path_factory.mktemp("moto")) as aws:
-        stack = Stack(kube_env.inv, kube_env.checkout, aws, kube_env.project)
+    scratch = tmp_path_factory.mktemp("stack")
+    (scratch / "home").mkdir()
+    shutil.copytree(_project, scratch / "checkout", symlinks=True)
+    with Moto(scratch) as aws:
+        name = f"mt{secrets.token_hex(3)}"
+        stack = Stack(Inv(scratch / "home", scratch), scratch / "checkout", aws, name, "mine")
         stack.write(PLAIN)
         stack.make_bucket()
         aws.publish(stack.name, {"dns/domain": "dev.example.com"})
-        deploys.commit()
-        yield Both(deploys, stack)
+        yield Both(stack)
 
 
 def test_what_terraform_would_make_is_on_the_page(both: Both) -> None:
-    page = both.plan("--infra", "--out", SAVED).stdout.splitlines()
-    assert page[0].startswith(f"deploy {BRANCH} to dev (")
+    page = both.plan("--infra").stdout.splitlines()
+    assert [line for line in page if line.startswith("deploy main to local (")]
     assert [line for line in page if line.startswith("address: ")]
     start = page.index(f"{STACK}: 2 to add, 3 outputs")
     assert page[start + 1 :] == [
@@ -74,7 +84,6 @@ def test_what_terraform_would_make_is_on_the_page(both: Both) -> None:
         "  + terraform_data.token",
         "  outputs: note, numbers, token",
     ]
-    assert json.loads((both.deploys.env.checkout / SAVED).read_text())["facts"]
     # Nothing of it is kept, nor done.
     assert (both.left, both.stack.locked, both.stack.plan.exists()) == ([], False, False)
     assert both.plan().stdout.splitlines()[-1] == "infrastructure: not asked (--infra)"
@@ -101,21 +110,21 @@ def test_what_was_changed_in_aws_by_hand_is_told(both: Both) -> None:
     both.stack.variables.clear()
     both.stack.apply()
     ssm = both.stack.aws.client("ssm")
-    ssm.put_parameter(Name="/mautic-multidev/dev/word", Value="other", Overwrite=True)
+    ssm.put_parameter(Name="/mautic-multidev/mine/word", Value="other", Overwrite=True)
     page = both.plan("--infra").stdout
     assert f"{STACK}: 1 to change\n  ~ aws_ssm_parameter.word  (" in page
 
 
 def test_a_deploy_that_is_refused_does_not_wait_for_terraform(both: Both) -> None:
-    told = both.plan("--infra", "--tag", "no-such-tag", code=1).stderr
-    assert "there is no image" in told
+    told = both.plan("--infra", "--no-build", code=1).stderr
+    assert "hint: run inv build" in told
     assert "terraform" not in told
 
 
 def test_a_stack_that_cannot_be_asked_is_an_error_with_its_remedy(both: Both) -> None:
     both.stack.own["state_bucket"] = "nowhere-at-all"
     told = both.plan("--infra", code=2).stderr
-    assert "hint: make it, once: inv infra.bootstrap --stack dev" in told
+    assert "hint: make it, once: inv infra.bootstrap --stack mine" in told
     del both.stack.own["state_bucket"]
     folder = both.stack.checkout / "terraform"
     Path(folder / "broken.tf").write_text("resource {")
