@@ -1,11 +1,11 @@
-"""A small client of GitLab's REST API, version 4: notes of a merge request, environments.
+"""A small client of GitLab's REST API, version 4: notes of a merge request, environments, runners.
 
 It tries for a bounded time: what is told there is of no use to a job that never ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tasks.adapters.connection_errors import is_permanent
 from tasks.adapters.wait import CLOCK
+from tasks.core.doctor.gitlab import FORKS
 from tasks.core.errors import SuiteError, reason_of
 from tasks.core.gitlab_page import StoppedEnvironment, is_review, parse_stopped
 from tasks.core.news import MergeRequestNote
@@ -56,13 +57,33 @@ class GitlabProject:
         project: the project's path in it: ``/projects/7``.
         token: an access token; it goes nowhere but into a header.
         authorities: a file with the certificates of GitLab's own authority; empty for the usual.
+        pauses: seconds before each further attempt; none for one attempt alone.
     """
 
-    def __init__(self, api: str, project: str, token: str, authorities: str = "") -> None:
+    def __init__(
+        self,
+        api: str,
+        project: str,
+        token: str,
+        authorities: str = "",
+        *,
+        pauses: Sequence[float] = PAUSES_SECONDS,
+    ) -> None:
         self._api = api.rstrip("/")
         self._project = project
         self._token = token
         self._authorities = authorities
+        self._pauses = pauses
+
+    def version(self) -> str:
+        """Return GitLab's own version.
+
+        Raises:
+            GitlabError: GitLab refused, failed or could not be reached; as for all others.
+        """
+        return self._read(
+            "/version", self._json("GET", "/version"), lambda one: str(one["version"])
+        )
 
     # -- notes ------------------------------------------------------------------------------------
 
@@ -70,7 +91,7 @@ class GitlabProject:
         """Return the id of the token's user.
 
         Raises:
-            GitlabError: GitLab refused, failed or could not be reached; as for all others.
+            GitlabError: as for ``version``.
         """
         found = self._json("GET", "/user")
         return self._read("/user", found, lambda one: int(one["id"]))
@@ -127,6 +148,28 @@ class GitlabProject:
     def delete_environment(self, number: int) -> bool:
         """Delete a stopped environment; return False if it is gone."""
         return self._is_there("DELETE", f"{self._project}/environments/{number}")
+
+    # -- what protected jobs rely on --------------------------------------------------------------
+
+    def runs_forks(self) -> bool:
+        """Return whether pipelines of forks run in the project."""
+        found = self._json("GET", self._project)
+        return self._read(self._project, found, lambda one: bool(one[FORKS]))
+
+    def runners(self, tag: str) -> dict[str, bool]:
+        """Return, for each of its runners with a tag, whether it takes protected branches alone."""
+
+        def named(one: Any) -> tuple[str, str]:
+            return f"/runners/{int(one['id'])}", str(one.get("description") or one["id"])
+
+        return {
+            name: self._read(
+                path,
+                self._json("GET", path),
+                lambda one: str(one["access_level"]) == "ref_protected",
+            )
+            for path, name in self._all(f"{self._project}/runners", {"tag_list": tag}, named)
+        }
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -193,7 +236,7 @@ class GitlabProject:
         """Send a request, again while GitLab is busy or away, and return the last answer."""
         import requests
 
-        for pause in chain(PAUSES_SECONDS, [None]):
+        for pause in chain(self._pauses, [None]):
             try:
                 answer = self._session.request(
                     method,

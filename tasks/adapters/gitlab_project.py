@@ -1,19 +1,15 @@
-"""Asks GitLab's API what a project's protected jobs rely on. Reads only."""
+"""Finds a project on GitLab, and asks what its protected jobs rely on. Reads only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
-from tasks.core.doctor.gitlab import FORKS, GitlabFacts
-from tasks.core.errors import reason_of
+from tasks.adapters.gitlab_api import AUTHORITIES, GitlabError, GitlabProject
+from tasks.core.doctor.gitlab import GitlabFacts
 from tasks.core.repository import canonical
 
 TOKEN = "GITLAB_TOKEN"  # noqa: S105 - the variable's name
-TIMEOUT_SECONDS = 10
-RUNNERS_MAX = 100
-"""Runners of one page, at most; more of them with one tag is no small project any more."""
 
 
 def gitlab_facts(environ: Mapping[str, str], repository: str, tag: str) -> GitlabFacts:
@@ -28,37 +24,16 @@ def gitlab_facts(environ: Mapping[str, str], repository: str, tag: str) -> Gitla
     token = environ.get(TOKEN)
     if not token:
         return GitlabFacts(version, unknown=f"there is no {TOKEN}")
-    api, project = project_address(environ, repository)
+    api, path = project_address(environ, repository)
     if not api:
         return GitlabFacts(version, unknown=f"{repository} is no address of GitLab")
-
-    import requests
-
-    with requests.Session() as session:
-        session.headers["PRIVATE-TOKEN"] = token
-
-        def ask(path: str) -> Any:
-            answer = session.get(f"{api}{path}", timeout=TIMEOUT_SECONDS, allow_redirects=False)
-            answer.raise_for_status()
-            return answer.json()
-
-        try:
-            version = str(ask("/version")["version"])
-            forks = bool(ask(project)[FORKS])
-            return GitlabFacts(version, forks, _runners(ask, project, tag))
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            why = reason_of(error) if isinstance(error, OSError) else f"it answered without {error}"
-            return GitlabFacts(version, unknown=f"{api}: {why}")
-
-
-def _runners(ask: Callable[[str], Any], project: str, tag: str) -> dict[str, bool]:
-    """Return, for each runner of a project with a tag, whether it is protected."""
-    listed = ask(f"{project}/runners?tag_list={quote(tag, safe='')}&per_page={RUNNERS_MAX}")
-    return {
-        str(one.get("description") or one["id"]): ask(f"/runners/{one['id']}")["access_level"]
-        == "ref_protected"
-        for one in listed
-    }
+    # Whoever asks waits for the answer: GitLab that is away is told at once.
+    project = GitlabProject(api, path, token, environ.get(AUTHORITIES, ""), pauses=())
+    try:
+        version = project.version()
+        return GitlabFacts(version, project.runs_forks(), project.runners(tag))
+    except GitlabError as error:
+        return GitlabFacts(version, unknown=error.message)
 
 
 def project_address(environ: Mapping[str, str], repository: str) -> tuple[str, str]:

@@ -228,7 +228,7 @@ def deploy(
         agreed: raises RefusedError if a plan is not what was agreed to.
         build: build the images of what is checked out first, if the registry lacks them.
     """
-    lacks = build and _lacks_images(session, request)
+    lacks = build and lacks_images(session, request)
     first = ": what is missing of its images is built first" if lacks else ""
     session.console.say(f"{request.title}{first}")
     if lacks:
@@ -254,7 +254,7 @@ def deploy(
     )
 
 
-def _lacks_images(session: Session, request: Request) -> bool:
+def lacks_images(session: Session, request: Request) -> bool:
     """Return True if the registry of an environment lacks an image of a request's tag.
 
     Or the marker that its branch uses it: without one, the clean-up of another branch removes it.

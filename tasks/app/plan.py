@@ -43,10 +43,9 @@ from tasks.core.saved_plan import (
     told,
 )
 from tasks.flows.deploy import DeployResult, find_plan
-from tasks.flows.plan import NOT_ASKED, UNBUILT, WholePlan, deploy_facts, migration_outlook
+from tasks.flows.plan import UNBUILT, WholePlan, deploy_facts, migration_outlook
 
 if TYPE_CHECKING:
-    from tasks.core.terraform_plan import PlanSummary
     from tasks.flows.build import BuildPlan
     from tasks.flows.registry_port import Registry
     from tasks.flows.target import Deployer, DeployPlan, Request
@@ -81,53 +80,58 @@ def asked(
     return Asked(names.environment, names.branch, tag, choice, build)
 
 
-def make(
-    session: Session,
-    asked: Asked,
-    *,
-    must_fit: bool = True,
-    infrastructure: PlanSummary | str = NOT_ASKED,
-) -> Made:
+def make(session: Session, asked: Asked, *, must_fit: bool = True) -> Made:
     """Return the plan of what was asked for; reads only.
 
     Args:
         session: the run.
         asked: what was asked for.
         must_fit: whether it is refused where the cluster has too little left for it.
-        infrastructure: what Terraform would do, or why that is not known.
 
     Raises:
         SuiteError: as for ``inv build`` and ``inv deploy``, before they change anything.
     """
     request = _request(session, asked, must_fit=must_fit, dry=True)
     own = session.settings.environment(asked.environment)
-    job, build, known = None, None, dict[str, str]()
+    job = None
     # Those of a protected environment are built anew each time: what a deploy takes was built.
     if asked.build and not asked.tag and not own.protected:
         job = images.branch_build(session, asked.environment, asked.branch)
+    return _made(session, request, job)
+
+
+def of_request(session: Session, request: Request, *, build: bool = False) -> WholePlan:
+    """Return the plan of a deploy or a rollback, with the build that comes before; reads only.
+
+    Args:
+        session: the run.
+        request: what is asked for.
+        build: whether images that the registry lacks are built first.
+
+    Raises:
+        SuiteError: as for ``inv deploy``, before it changes anything.
+    """
+    names = request.names
+    job = None
+    if build and environments.lacks_images(session, request):
+        job = images.branch_build(session, names.environment, names.branch)
+    return _made(session, request, job).plan
+
+
+def _made(session: Session, request: Request, job: Build | None) -> Made:
+    """Return the plan of a request, after a build or without one."""
+    environment = request.names.environment
+    build, known = None, dict[str, str]()
+    if job:
         build = job.plan(dry=True)
         known = _images_after(build, job.tools.registry)
-    deployer = wiring.target(session, asked.environment, dry=True, images=known).deployer
-    found = find_plan(deployer, request, session.console.warn)
-    plan = whole(
-        session,
-        found,
-        deployer,
-        build=build,
-        infrastructure=infrastructure,
-        own=_facts(session, asked, build),
-    )
-    return Made(plan, job, known)
+    deployer = wiring.target(session, environment, dry=True, images=known).deployer
+    plan = find_plan(deployer, request, session.console.warn)
+    return Made(_whole(session, plan, deployer, build), job, known)
 
 
-def whole(
-    session: Session,
-    plan: DeployPlan,
-    deployer: Deployer[Any],
-    *,
-    build: BuildPlan | None = None,
-    infrastructure: PlanSummary | str = NOT_ASKED,
-    own: dict[str, str] | None = None,
+def _whole(
+    session: Session, plan: DeployPlan, deployer: Deployer[Any], build: BuildPlan | None
 ) -> WholePlan:
     """Return the plan of a deploy or a rollback together with what it changes.
 
@@ -136,10 +140,9 @@ def whole(
         plan: what the deploy would do.
         deployer: what has made it.
         build: what a build before it would do.
-        infrastructure: what Terraform would do, or why that is not known.
-        own: further facts that the plan depends on.
     """
-    registry = wiring.registry(session, plan.request.names.environment)
+    environment = plan.request.names.environment
+    registry = wiring.registry(session, environment)
     unbuilt = {image.name: image.code for image in build.images} if build else {}
 
     def code_of(reference: str) -> str:
@@ -157,8 +160,7 @@ def whole(
         plan,
         deployer.foresee(plan),
         migration_outlook(plan, code_of),
-        infrastructure,
-        own or {},
+        asked=_facts(session, environment, build),
     )
 
 
@@ -270,11 +272,8 @@ def _images_after(build: BuildPlan, registry: Registry) -> dict[str, str]:
     }
 
 
-def _facts(session: Session, asked: Asked, build: BuildPlan | None) -> dict[str, str]:
+def _facts(session: Session, environment: str, build: BuildPlan | None) -> dict[str, str]:
     """Return what a plan depends on besides what its deploy finds."""
-    settings = session.settings_of(asked.environment).model_dump(mode="json")
+    settings = session.settings_of(environment).model_dump(mode="json")
     contents = {f"content of {each.name}": each.key for each in build.images} if build else {}
-    return {
-        "settings": fact(facts_of_settings(settings, asked.environment)),
-        **contents,
-    }
+    return {"settings": fact(facts_of_settings(settings, environment)), **contents}

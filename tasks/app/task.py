@@ -118,20 +118,6 @@ def whole_number(option: str, value: str) -> int:
     return int(value)
 
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def seconds(option: str, value: str) -> int:
-    """Return the seconds of a time that an option was given, such as 90s, 10m, 2h or 7d.
-
-    Raises:
-        InputError: it is none.
-    """
-    if not re.fullmatch("[1-9][0-9]{0,3}[smhd]", value):
-        raise InputError(f"--{option} {value!r}: must be seconds to days: 90s, 10m, 2h, 7d")
-    return int(value[:-1]) * _SECONDS[value[-1]]
-
-
 def forwarded_command(argv: list[str], command: str = "") -> list[str]:
     """Return the command that a task forwards: the words after `--`, or those of an option.
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
-from tasks.app.task import NEW, check_format, forwarded_command, seconds, task, whole_number
-from tasks.core.durations import hours_of
+from tasks.app.task import NEW, check_format, forwarded_command, task, whole_number
+from tasks.core.durations import hours_of, seconds_of
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def logs(
     """Show what the services of a branch's environment write."""
     from tasks.app import environments
 
-    within = 0 if since is None else seconds("since", since)
+    within = 0 if since is None else seconds_of(since, "since")
     unasked = None if within else LINES
     lines = unasked if tail is None else whole_number("tail", tail)
     found, say = environments.find_existing(session, env, branch), session.console.data
@@ -279,7 +279,7 @@ def url(
     """Print the URL of a branch's environment."""
     from tasks.app import environments
 
-    hours = hours_of(link) if link else 0
+    hours = hours_of(link, "link") if link else 0
     found = environments.find_existing(session, env, branch)
     if login or link:
         environments.show_door(session, found, hours)
@@ -301,19 +301,16 @@ def _deploy(
     Args:
         build: build the images that the registry lacks.
     """
-    from tasks.app import environments, news, wiring
-    from tasks.app.plan import whole
+    from tasks.app import environments, news, plan, wiring
     from tasks.app.sleep import be_used
-    from tasks.flows.deploy import find_plan
 
-    target = wiring.target(session, request.names.environment, dry=dry)
     if request.rollback:
         # What it goes back from and to is asked of its database.
+        target = wiring.target(session, request.names.environment, dry=dry)
         guard = partial(target.deployer.plan_deploy, request)
         be_used(session, target, request.owner, request.names, dry=dry, guard=guard)
     if dry:
-        plan = find_plan(target.deployer, request, session.console.warn)
-        _show_plan(session, whole(session, plan, target.deployer), as_json=as_json)
+        _show_plan(session, plan.of_request(session, request, build=build), as_json=as_json)
         return
     deploy = partial(environments.deploy, session, request, build=build)
     done = news.deploy(session, request, deploy, summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,20 +44,21 @@ def plan(
     """Show what a build and a deploy would do, object by object and field by field; reads only."""
     from tasks.app import branches
     from tasks.app import plan as plans
-    from tasks.flows.plan import NOT_ASKED
 
     as_json = check_format(format)
     if not tag:
         branches.check_given(session, branch, new=new)
     asked = plans.asked(session, env, branch, tag, data, build=not no_build)
     with session.console.work("look at all that it depends on"):
-        infrastructure = _infrastructure(session, asked.environment) if infra else NOT_ASKED
-        must_fit = not no_capacity_check
-        made = plans.make(session, asked, must_fit=must_fit, infrastructure=infrastructure)
+        made = plans.make(session, asked, must_fit=not no_capacity_check)
+    shown = made.plan
+    if infra:
+        # The slowest is last: what is refused before is told at once.
+        shown = replace(shown, infrastructure=_infrastructure(session, asked.environment))
     if as_json:
-        session.console.json(made.plan.as_dict())
+        session.console.json(shown.as_dict())
     else:
-        session.console.data("\n".join(made.plan.lines()))
+        session.console.data("\n".join(shown.lines()))
     if out:
         plans.save(made, asked, Path(out))
         session.console.say(f"saved; to do just that: inv deploy --plan {out}")

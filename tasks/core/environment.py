@@ -104,6 +104,8 @@ class Release:
         checkout: the checkout that deployed it, user@host:folder, or ``PIPELINE``; empty if that
             is unknown.
         pushed: whether its branch had been seen on the remote by then; None if that is unknown.
+        cause: why it failed to be deployed, in one line without secrets; empty if it did not, or
+            if that is unknown.
     """
 
     tag: str
@@ -115,6 +117,7 @@ class Release:
     migration: str = ""
     checkout: str = ""
     pushed: bool | None = None
+    cause: str = ""
 
     def same_images(self, other: Release) -> bool:
         """Return True if both run the same images."""
@@ -151,6 +154,14 @@ def _known_state(value: object) -> object:
     return value if value in list(State) or not isinstance(value, str) else State.DEPLOYING
 
 
+_FAILED = frozenset({State.FAILED, State.ROLLED_BACK})
+"""The stored states of an environment whose last deploy has failed."""
+
+
+def _is_later(one: Release, other: Release) -> bool:
+    return parse_moment(one.deployed_at) > parse_moment(other.deployed_at)
+
+
 @dataclass(frozen=True)
 class Record:
     """The stored record of an environment.
@@ -160,10 +171,9 @@ class Record:
         url: the site's URL.
         expires_at: when it may be swept away, ISO 8601, or an empty string.
         history: the successful deployments, the newest last.
-        failures: what failed to be deployed, the newest last.
+        failures: what failed to be deployed, and when it did, the newest last.
         data: what its database began with (``environment_data``), or an empty string if it is
             older than that choice.
-        failure: the last deploy, if it failed; None if it did not, or is older than that record.
     """
 
     state: Annotated[State, BeforeValidator(_known_state)]
@@ -171,13 +181,24 @@ class Record:
     expires_at: str = ""
     history: tuple[Release, ...] = ()
     data: str = ""
-    failure: Failure | None = None
     failures: tuple[Release, ...] = ()
 
     @property
     def current(self) -> Release | None:
         """The last deployment that succeeded."""
         return self.history[-1] if self.history else None
+
+    @property
+    def failure(self) -> Failure | None:
+        """The last deploy, if it failed; None if it did not, or nobody knows why."""
+        last = self.failures[-1] if self.failures else None
+        if last is None or not last.cause or self.state is State.READY:
+            return None
+        current = self.current
+        # While the next one runs the state does not tell how the last one ended: the times do.
+        if self.state not in _FAILED and current and _is_later(current, last):
+            return None
+        return Failure(last.tag, last.deployed_at, last.cause)
 
     def with_release(self, release: Release) -> Self:
         """Return the record after a successful deployment.
@@ -188,7 +209,7 @@ class Record:
         if history and history[-1].tag == release.tag and history[-1].same_images(release):
             history = history[:-1]
         history = (*history, release)[-HISTORY_MAX:]
-        return replace(self, state=State.READY, history=history, failure=None)
+        return replace(self, state=State.READY, history=history)
 
     def with_failure(self, release: Release, failure: Failure | None) -> Self:
         """Return the record after a deployment that failed.
@@ -197,8 +218,10 @@ class Record:
             release: what was to be deployed.
             failure: why it was not, if that is known.
         """
+        if failure:
+            release = replace(release, deployed_at=failure.at, cause=failure.cause)
         failures = (*self.failures, release)[-HISTORY_MAX:]
-        return replace(self, state=State.FAILED, failure=failure, failures=failures)
+        return replace(self, state=State.FAILED, failures=failures)
 
     def to_json(self) -> str:
         """Return the record as text for ``from_json``."""
@@ -217,7 +240,6 @@ class Record:
         record = parse(cls, text, "the record")
         tried = (*record.history, *record.failures)
         moments = [record.expires_at, *(each.deployed_at for each in tried)]
-        moments += [record.failure.at] if record.failure else []
         for moment in moments:
             if moment:
                 parse_moment(moment)

@@ -19,6 +19,9 @@ SHOWN_MAX = 5
 OWN_BEGINNING = ("namespace", "record", "limits", STEPS)
 """What the facts begin with that change by the deploy's own first step: it makes the namespace."""
 
+DATABASE_IMAGE = "image database"
+"""The fact of an image that the deploy makes or pulls, where nobody knows its digest before."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -88,13 +91,19 @@ def changed_facts(
     Args:
         then: the facts of a plan that was saved.
         now: the facts of the same plan, made anew.
-        begun: the deploy has begun, and has made the namespace where there was none.
+        begun: the deploy has begun, and has made the namespace or the database's image where there
+            was none.
     """
-    own = OWN_BEGINNING if begun and then.get("namespace") == "" else ()
+
+    def is_own_doing(name: str) -> bool:
+        if name == DATABASE_IMAGE:
+            return not then.get(name)
+        return then.get("namespace") == "" and name.startswith(OWN_BEGINNING)
+
     changed = [
         name
         for name in {**then, **now}
-        if then.get(name, "") != now.get(name, "") and not (own and name.startswith(own))
+        if then.get(name, "") != now.get(name, "") and not (begun and is_own_doing(name))
     ]
     # What they come to is told last: the cause is before it.
     return [_told(name, then, now) for name in sorted(changed, key=lambda name: name == STEPS)]

@@ -18,6 +18,7 @@ _PROJECT = rf"^[a-z][a-z0-9-]{{0,{PROJECT_MAX - 1}}}$"
 _TEMPLATE = r"^([a-z0-9.-]|\{slug\}|\{project\})+$"
 _HOST = r"^([a-z0-9.-]|\{slug\}|\{project\}|\{domain\})+$"
 _CURRENCY = r"^[A-Z]{3}$"
+_NODE_TYPE = r"^([a-z0-9-]+\.[a-z0-9-]+)?$"
 _WORD = r"^\S+$"
 _VERSION = r"^[0-9]+\.[0-9]+$"
 _RELEASE = r"^[a-z]+$"
@@ -73,6 +74,7 @@ PATTERNS = {
     SPAN: "must be hours, days and a time zone: 20:00-07:00 Mon-Fri Europe/Berlin",
     POLICY: "must be a tag's pattern, alone, with its number or with its time: v*, "
     "v* newest 20, v* for 90d",
+    _NODE_TYPE: "must be a type of EC2's instances: m6i.large",
     _CURRENCY: "must be a currency's code of three letters: USD, EUR",
     durations.DURATION: durations.EXPECTED,
     _WORD: "must be one word",
@@ -147,6 +149,7 @@ DataChoice = Annotated[
     ),
 ]
 Price = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+NodeType = Annotated[str, StringConstraints(pattern=_NODE_TYPE)]
 Currency = Annotated[str, StringConstraints(pattern=_CURRENCY)]
 Duration = Annotated[str, StringConstraints(pattern=durations.DURATION)]
 Size = Annotated[str, StringConstraints(pattern=_SIZE)]

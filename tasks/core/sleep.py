@@ -123,7 +123,7 @@ def pin_end(until: str, lasting: str, now: datetime) -> str:
     if until and lasting:
         raise InputError("give --until or --for, not both")
     if lasting:
-        return (now + timedelta(hours=hours_of(lasting))).isoformat(timespec="seconds")
+        return (now + timedelta(hours=hours_of(lasting, "for"))).isoformat(timespec="seconds")
     if not until:
         return ""
     try:

@@ -80,7 +80,7 @@ class WholePlan:
         if isinstance(self.infrastructure, str):
             yield f"infrastructure: {self.infrastructure}"
         else:
-            yield from render(self.infrastructure)
+            yield from (line for line, _ in self.infrastructure.lines())
 
     def _route(self) -> str:
         """Return what becomes of the object that leads visitors there; empty if none does."""

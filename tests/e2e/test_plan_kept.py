@@ -115,6 +115,8 @@ def earlier_tag(deploys: Deploys) -> str:
     return git(deploys.env.checkout, "rev-parse", "--short=8", "HEAD~1")
 
 
+CATCHER = {"mail": {"catcher": {"enabled": True}}}
+HELMS = {"app.kubernetes.io/managed-by": "Helm"}
 OWN_DATABASE = {
     "mysql": {"enabled": True, "storageClass": STORAGE_CLASS},
     "images": {"mysql": f"registry.example.com/mysql@sha256:{'b' * 64}"},
@@ -162,7 +164,7 @@ CASES = (
         before=lower_the_minimum,
         expects=("remove horizontalpodautoscaler/",),
     ),
-    Case("a mail catcher", values={"mail": {"catcher": {"enabled": True}}}),
+    Case("a mail catcher", values=CATCHER),
     Case("scaled by hand", before=scale, commit=True, expects=("change deployment/",)),
     Case("a lost ConfigMap", before=lose_config, commit=True, expects=("add configmap/",)),
     Case("changed by hand", before=set_an_image, commit=True),
@@ -322,3 +324,41 @@ def test_a_plan_says_what_then_happens(case: Case, deploys: Deploys) -> None:
 
 def test_there_are_thirty_of_them() -> None:
     assert len(CASES) >= 30
+
+
+def test_what_helm_would_not_take_over_is_foreseen(deploys: Deploys) -> None:
+    names = deploys.names(BRANCH)
+    settings = deploys.settings(values=["helm/environments/dev.yaml", FAST, MORE])
+    (deploys.env.checkout / MORE).write_text("{}\n")
+    deploys.deployed(BRANCH, settings=settings)
+    (deploys.env.checkout / MORE).write_text(yaml.safe_dump(CATCHER))
+    to_it = (*ON, "--branch", BRANCH, "--tag", git(deploys.env.checkout, "rev-parse", "HEAD")[:8])
+    name = f"{names.release}-mail"
+    theirs = {"name": name, "namespace": names.namespace, "labels": HELMS}
+    ports = {"ports": [{"port": 8025}]}
+    deploys.cluster.create(
+        {"apiVersion": "v1", "kind": "Service", "metadata": theirs, "spec": ports}
+    )
+
+    def said(*args: str) -> str:
+        done = deploys.run(*args, *to_it, settings=settings)
+        assert done.returncode == 1, done.stdout + done.stderr
+        return done.stderr
+
+    def annotate(release: str) -> None:
+        owner = {"release-name": release, "release-namespace": names.namespace}
+        notes = {f"meta.helm.sh/{key}": value for key, value in owner.items()}
+        body = {"metadata": {"annotations": notes}}
+        deploys.cluster.patch("Service", name, names.namespace, body)
+
+    foreseen = f"Helm would refuse service/{name}: it exists and is not of release {names.release}"
+    for release in ("", "another"):
+        if release:
+            annotate(release)
+        assert foreseen in said("plan")
+        assert foreseen in said("deploy", "--dry-run")
+    assert "cannot be imported" in (refused := said("deploy"))
+    assert name in refused
+    annotate(names.release)
+    deploys.ok("plan", *to_it, settings=settings)
+    deploys.ok("deploy", *to_it, settings=settings)

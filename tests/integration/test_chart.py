@@ -43,6 +43,7 @@ from tests.support.chart import (
     only,
     overlay,
     pods,
+    pods_an_hour,
     selects,
     template_of,
     violations,
@@ -808,6 +809,23 @@ def test_only_harmless_commands_run_by_default(chart: Chart) -> None:
         *("broadcasts-send", "reports-scheduler", "custom-fields", "import", "contacts-export"),
         *("iplookup-download", "webhooks-process"),
     }
+
+
+@pytest.mark.parametrize(
+    "more", [{}, overlay(REDIS, MYSQL)], ids=["alone", "with servers of its own"]
+)
+def test_a_branch_makes_at_most_two_pods_an_hour_by_itself(chart: Chart, more: Values) -> None:
+    """Once it is deployed, and however many commands are scheduled."""
+    jobs = {"jobs": {name: {"enabled": True} for name in DEFAULTS["crons"]["jobs"]}}
+    for crons in ({}, jobs):
+        objects = chart.objects(overlay(more, {"crons": crons}), environment="dev")
+        assert pods_an_hour(objects) <= 2
+        assert {item["kind"] for item in objects if template_of(item)} <= {
+            *("Deployment", "StatefulSet", "Job")
+        }
+        assert of_kind(objects, "HorizontalPodAutoscaler") == {}
+    # It counts: a CronJob of each, the default of the chart, gives each run a pod.
+    assert pods_an_hour(chart.objects()) >= 100
 
 
 def test_compose_and_the_chart_run_the_same_table() -> None:

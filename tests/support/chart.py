@@ -193,3 +193,31 @@ def _container_violations(container: Object) -> Iterator[str]:
         yield "unmasks /proc"
     if any("hostPort" in port for port in container.get("ports", [])):
         yield "takes a port of the node"
+
+
+def pods_an_hour(objects: list[Object]) -> int:
+    """How many pods the schedules of CronJobs make in their busiest hour.
+
+    Nothing else of a release makes pods by itself: what ends in a Deployment's pod is started again
+    in the same pod, and a Job is a part of a deploy.
+    """
+    hours = [0] * 24
+    for item in of_kind(objects, "CronJob").values():
+        if not item["spec"].get("suspend"):
+            # Days are not looked at: the busiest has all of them.
+            minutes, at = item["spec"]["schedule"].split()[:2]
+            for hour in _field(at, 24):
+                hours[hour] += len(_field(minutes, 60))
+    return max(hours)
+
+
+def _field(text: str, end: int) -> set[int]:
+    """The values that a field of a schedule stands for; all are below an end."""
+    found: set[int] = set()
+    for part in text.split(","):
+        span, _, step = part.partition("/")
+        first, _, last = ("0", "", str(end - 1)) if span == "*" else span.partition("-")
+        found |= set(
+            range(int(first), int(last or (end - 1 if step else first)) + 1, int(step or 1))
+        )
+    return found

@@ -33,7 +33,7 @@ TARGETS = {"tasks.flows.compose", "tasks.flows.kubernetes"}
 ABOVE_FLOWS = {"tasks.app", "tasks.commands"}
 
 PURE = {
-    *("__future__", "abc", "base64", "collections", "dataclasses", "datetime", "decimal"),
+    *("__future__", "abc", "base64", "collections", "csv", "dataclasses", "datetime", "decimal"),
     *("difflib", "enum", "fnmatch", "functools", "hashlib", "hmac", "html", "ipaddress"),
     *("itertools", "json", "math", "posixpath"),
     *("re", "shlex", "string", "textwrap", "types", "typing", "unicodedata", "urllib.parse"),

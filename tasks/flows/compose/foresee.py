@@ -21,6 +21,7 @@ from tasks.core.foresight import (
     fact,
 )
 from tasks.core.names import Names
+from tasks.core.saved_plan import DATABASE_IMAGE
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import MIGRATE, ComposePlan
@@ -38,6 +39,8 @@ def foresee(context: ComposeContext, plan: ComposePlan) -> Foresight:
         "record": fact(plan.record.to_json()) if plan.record else "",
         "definition": fact({name: each.fingerprint for name, each in plan.wanted.items()}),
         "migration": plan.migration,
+        # A stand-in that was not made yet has no digest.
+        DATABASE_IMAGE: plan.database if "@" in plan.database else "",
         "volumes": fact(sorted(inventory.volumes)),
         **{
             f"container {item.name}": f"{item.id[:12]}, {item.state}"
@@ -70,7 +73,8 @@ def _change(
 ) -> ObjectChange:
     title = f"container/{change.service}"
     if there is None:
-        return ObjectChange(ADD, title, wanted=fact((wanted.image, wanted.fingerprint)))
+        # Its image is a fact of its own.
+        return ObjectChange(ADD, title, wanted=fact(wanted.fingerprint))
     if change.verb == "keep":
         return ObjectChange(KEEP, title)
     fields = [

@@ -16,7 +16,7 @@ from tasks.core.doctor.gitlab import FORKS, GitlabFacts
 ANSWERS: dict[str, Any] = {
     "/api/v4/version": {"version": "18.3.0-ee"},
     "/api/v4/projects/7": {FORKS: False},
-    "/api/v4/projects/7/runners?tag_list=safe%20one&per_page=100": [
+    "/api/v4/projects/7/runners?tag_list=safe+one&per_page=100&page=1": [
         {"id": 1, "description": "mine"},
         {"id": 2, "description": ""},
     ],

@@ -186,7 +186,8 @@ def test_a_first_deploy_and_the_one_after_a_failure_are_news_and_others_are_not(
     told: list[News],
 ) -> None:
     record = a_record(State.READY, PLAN.release)
-    failed = replace(record, failure=Failure("x", "2026-01-01", "it broke"))
+    failed = record.with_failure(PLAN.release, Failure("x", "2030-01-01", "it broke"))
+    failed = replace(failed, state=State.DEPLOYING)
     for each in (None, record, failed, replace(record, state=State.ROLLED_BACK)):
         plan = replace(PLAN, record=each, mail_url="https://mail")
         deploy(DeployResult(NAMES.url, True, None, plan, "show it"))

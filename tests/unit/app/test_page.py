@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tasks.app import fleet as app_fleet
 from tasks.app import page as app
@@ -18,6 +20,7 @@ from tasks.core.errors import ClusterError, InputError
 from tasks.core.setting_prices import PriceSettings
 from tests.support.fakes import FakeInspector, a_console
 from tests.support.fleet import environment, fleet, html
+from tests.support.price_lists import NODE, as_csv
 
 ASSETS = read_assets()
 SCHEMES = re.findall(r":root \{(.*?)\}", ASSETS.style, re.S)
@@ -109,7 +112,7 @@ def test_all_environments_are_asked_for_with_their_prices(
     monkeypatch: pytest.MonkeyPatch, used: bool, warned: bool
 ) -> None:
     console, said = a_console()
-    own = SimpleNamespace(prices=PriceSettings(cpu_hour=1))
+    own = SimpleNamespace(prices=PriceSettings(cpu_hour=1), stack=None)
     session: Any = SimpleNamespace(
         console=console,
         environment=lambda _: ("dev", own),
@@ -122,3 +125,39 @@ def test_all_environments_are_asked_for_with_their_prices(
     assert list(found.found) == [environment(0), environment(1)]
     assert (found.environment, found.project, found.prices.cpu_hour) == ("dev", "mautic", 1)
     assert ("metrics.k8s.io" in said.getvalue()) is warned
+
+
+def test_prices_are_those_of_lists_and_of_the_stack_s_region(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere = {**NODE, "regionCode": "us-east-1"}
+    path = tmp_path / "nodes.csv"
+    path.write_text(as_csv([(NODE, "Hrs", "0.115"), (elsewhere, "Hrs", "0.096")]))
+    chosen = PriceSettings(lists=(str(path),), node="m6i.large", storage_month=0.3)
+    own: Any = SimpleNamespace(prices=chosen, stack="dev")
+    stack = SimpleNamespace(region="us-east-1")
+    session: Any = SimpleNamespace(settings=SimpleNamespace(stack=lambda _: stack))
+    found = app_fleet._prices(session, own)
+    assert found.cpu_hour * 2 + found.memory_hour * 8 == pytest.approx(0.096)
+    assert (found.storage_month, found.currency) == (0.3, "USD")
+    # A new version is read, the same one is not read again.
+    path.write_text(as_csv([(elsewhere, "Hrs", "0.192")]))
+    os.utime(path, ns=(1, 1))
+    assert app_fleet._prices(session, own).cpu_hour == pytest.approx(found.cpu_hour * 2)
+    path.unlink()
+    with pytest.raises(InputError, match=r"the price list .*nodes.csv: No such file"):
+        app_fleet._prices(session, own)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lists": ("x.csv",)}, "lists and node or storage go together"),
+        ({"node": "m6i.large"}, "lists and node or storage go together"),
+        ({"lists": ("x",), "node": "m6i.large", "cpu_hour": 1}, "node stands for cpu_hour"),
+        ({"lists": ("x",), "storage": "efs", "storage_month": 1}, "storage stands for"),
+    ],
+)
+def test_prices_are_given_in_one_way(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PriceSettings(**given)

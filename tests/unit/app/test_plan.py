@@ -12,6 +12,7 @@ import pytest
 
 from tasks.adapters.registry.oci import UnreachableError
 from tasks.app import plan as plans
+from tasks.app.images import Build
 from tasks.app.plan import Made
 from tasks.app.session import Session
 from tasks.core.errors import (
@@ -29,6 +30,7 @@ from tasks.core.foresight import Foresight
 from tasks.core.saved_plan import Asked, SavedPlan
 from tasks.flows.build import BuildPlan, ImagePlan
 from tasks.flows.plan import WholePlan
+from tasks.flows.target import Request
 from tests.support.fakes import PLAN
 
 ASKED = Asked("dev", "feature/x")
@@ -113,3 +115,24 @@ def test_images_that_are_not_built_yet_are_not_planned_for_good(tmp_path: Path) 
 def test_a_place_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--out"):
         plans.save(MADE, ASKED, tmp_path / "no" / "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("build", "lacks", "planned"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_a_dry_run_plans_the_build_that_the_deploy_would_begin_with(
+    build: bool, lacks: bool, planned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = cast("Build", object())
+    jobs: list[Build | None] = []
+
+    def made(_: Session, request: Request, job: Build | None) -> Made:
+        assert request is PLAN.request
+        jobs.append(job)
+        return MADE
+
+    monkeypatch.setattr(plans.environments, "lacks_images", lambda *_: lacks)
+    monkeypatch.setattr(plans.images, "branch_build", lambda *_: job)
+    monkeypatch.setattr(plans, "_made", made)
+    assert plans.of_request(NO_SESSION, PLAN.request, build=build) is MADE.plan
+    assert jobs == [job if planned else None]

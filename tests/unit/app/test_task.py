@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.app.task import forwarded_command, seconds
+from tasks.app.task import forwarded_command
 from tasks.core.errors import InputError
 
 
@@ -36,10 +36,3 @@ def test_a_command_that_cannot_be_told_is_bad_input(
 ) -> None:
     with pytest.raises(InputError, match=message):
         forwarded_command(argv, command)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"), [("90s", 90), ("10m", 600), ("2h", 7200), ("7d", 604_800)]
-)
-def test_a_time_is_told_in_seconds_to_days(text: str, found: int) -> None:
-    assert seconds("since", text) == found

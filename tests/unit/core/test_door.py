@@ -8,7 +8,7 @@ import hashlib
 import pytest
 
 from tasks.core import door
-from tasks.core.durations import hours_of
+from tasks.core.durations import hours_of, seconds_of
 from tasks.core.errors import InputError
 from tasks.core.settings import Environment, RegistrySettings
 
@@ -75,3 +75,4 @@ def test_a_duration_has_a_number_and_a_unit() -> None:
     for wrong in ("", "0d", "7", "7 d", "7m", "-1d", "10000h"):
         with pytest.raises(InputError, match="12h, 7d, 2w"):
             hours_of(wrong)
+    assert [seconds_of(each) for each in ("90s", "10m", "2h", "1w")] == [90, 600, 7200, 604_800]

@@ -30,12 +30,17 @@ def test_a_record_survives_its_text(state: State) -> None:
 
 def test_a_failure_is_recorded_until_a_deploy_succeeds() -> None:
     failure = Failure.of("2b3c4d5e", "2026-01-02T00:00:00+00:00", "no\n memory")
-    record = replace(RECORD, state=State.ROLLED_BACK, failure=failure)
+    other = replace(RELEASE, tag="2b3c4d5e")
+    record = replace(RECORD.with_failure(other, failure), state=State.ROLLED_BACK)
     read = Record.from_json(record.to_json())
     assert read.failure == Failure("2b3c4d5e", "2026-01-02T00:00:00+00:00", "no memory")
-    assert read.with_release(RELEASE).failure is None
+    assert replace(read, state=State.DEPLOYING).failure == read.failure
+    again = read.with_release(replace(other, deployed_at="2026-01-03T00:00:00+00:00"))
+    assert again.failure is None
+    assert replace(again, state=State.DEPLOYING).failure is None
+    assert [each.cause for each in again.failures] == ["no memory"]
     with pytest.raises(UnreadableError, match="is no time"):
-        Record.from_json(replace(record, failure=replace(failure, at="soon")).to_json())
+        Record.from_json(RECORD.with_failure(other, replace(failure, at="soon")).to_json())
 
 
 def test_what_a_newer_version_has_added_to_a_record_does_no_harm() -> None:

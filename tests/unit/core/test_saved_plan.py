@@ -10,6 +10,7 @@ import pytest
 from tasks.core.errors import InputError
 from tasks.core.foresight import fact
 from tasks.core.saved_plan import (
+    DATABASE_IMAGE,
     VERSION,
     Asked,
     SavedPlan,
@@ -70,6 +71,13 @@ def test_a_namespace_that_was_there_must_be_the_same_when_the_deploy_has_begun()
     there = {**FRESH, "namespace": "uid"}
     other = {**there, "namespace": "other"}
     assert changed_facts(there, other, begun=True) == ["namespace (uid, now other)"]
+
+
+def test_an_image_that_the_deploy_has_made_itself_is_no_change() -> None:
+    unmade, made = {DATABASE_IMAGE: ""}, {DATABASE_IMAGE: "host/mysql@sha256:1"}
+    assert changed_facts(unmade, made, begun=True) == []
+    assert len(changed_facts(unmade, made)) == 1
+    assert len(changed_facts(made, {DATABASE_IMAGE: "host/mysql@sha256:2"}, begun=True)) == 1
 
 
 def test_of_many_changes_some_are_named() -> None:

@@ -10,6 +10,7 @@ from tasks.core.environment import State
 from tasks.core.foresight import ADD, CHANGE, KEEP, FieldChange, Foresight, ObjectChange
 from tasks.core.plan import FIT, Step
 from tasks.core.server_snapshots import SnapshotOrder
+from tasks.core.terraform_plan import PlanSummary, ResourceChange
 from tasks.flows.plan import UNBUILT, WholePlan, migration_outlook
 from tests.support.fakes import PLAN, RELEASE, a_record
 
@@ -38,6 +39,22 @@ def test_it_is_one_page() -> None:
         f"address: {PLAN.request.names.url}, httproute/web: stays as it is",
         "infrastructure: not asked (--infra)",
     ]
+
+
+def test_what_terraform_would_do_is_a_part_of_the_page() -> None:
+    lost = ResourceChange("aws_db_instance.this", "aws_db_instance", "replace", ("engine",))
+    summary = PlanSummary("stack dev", (lost,), outputs=("host",))
+    assert list(replace(WHOLE, infrastructure=summary).lines())[-3:] == [
+        "stack dev: 1 to replace, 1 outputs",
+        "  outputs: host",
+        "  ± aws_db_instance.this  (because of engine; LOSES databases)",
+    ]
+    outputs = replace(summary, changes=())
+    assert list(replace(WHOLE, infrastructure=outputs).lines())[-2:] == [
+        "stack dev: 1 outputs",
+        "  outputs: host",
+    ]
+    assert replace(WHOLE, infrastructure=summary).as_dict()["infrastructure"]["counts"]["replace"]
 
 
 def test_it_is_all_that_a_dry_run_says_and_more() -> None:

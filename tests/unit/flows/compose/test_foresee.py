@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.core.foresight import ADD, CHANGE, REMOVE, RUN, Foresight, ObjectChange
+from tasks.core.saved_plan import DATABASE_IMAGE
 from tests.support.fakes import NAMES, REQUEST
 from tests.unit.flows.compose.test_deployer import FIRST, SECOND, Bench, bench, deployed
 
@@ -64,6 +65,21 @@ def test_its_facts_are_others_when_a_container_or_the_record_is(deployed: Bench)
     replaced = foreseen(deployed, SECOND).facts
     deployed.deploy(SECOND)
     assert before != replaced != foreseen(deployed, SECOND).facts
+
+
+def test_a_database_image_that_is_made_later_changes_its_own_fact_alone(bench: Bench) -> None:
+    deployer = bench.target.deployer
+    plan = deployer.plan_deploy(FIRST)
+
+    def facts(image: str) -> dict[str, str]:
+        database = replace(plan.wanted["database"], image=image)
+        other = replace(plan, database=image, wanted={**plan.wanted, "database": database})
+        return deployer.foresee(other).all_facts
+
+    unmade, made = facts("mysql:8.4"), facts("host/mysql@sha256:1")
+    assert unmade.pop(DATABASE_IMAGE) == ""
+    assert made.pop(DATABASE_IMAGE) == "host/mysql@sha256:1"
+    assert unmade == made
 
 
 def test_nothing_has_drifted_after_a_deploy(deployed: Bench) -> None:

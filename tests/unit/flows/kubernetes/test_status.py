@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -133,10 +134,8 @@ def test_an_environment_is_told_by_its_namespace_and_its_record() -> None:
 def test_why_its_last_deploy_failed_and_what_it_requests_are_in_the_record() -> None:
     failure = Failure("2b3c4d5e", "2020-01-01T00:00:00+00:00", "no memory")
     record = ClusterRecord(
-        *(State.FAILED, "https://x", "2020-02-01", (RELEASE,)),
-        failure=failure,
-        requests=Requests(500),
-    )
+        *(State.READY, "https://x", "2020-02-01", (RELEASE,)), requests=Requests(500)
+    ).with_failure(replace(RELEASE, tag="2b3c4d5e"), failure)
     made = namespace(OWNER, NAMES, record, "")
     made["metadata"]["creationTimestamp"] = "2019-12-30T00:00:00Z"
     seen = summary(made, WELL, None, NOW)
