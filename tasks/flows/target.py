@@ -838,8 +838,21 @@ So it ends itself, before it changes anything, where this run is interrupted or 
 """
 
 
+@dataclass(frozen=True)
+class Loan:
+    """How other branches' containers read a branch's database, for as long as it is lent."""
+
+    database: str
+    user: str
+    password: str = field(repr=False)
+
+
 class DataPort(Protocol):
     """Runs the image's programs on a branch's data, inside its environment."""
+
+    @property
+    def lends(self) -> bool:
+        """Whether other branches' containers reach the server of the database."""
 
     def pipe(
         self,
@@ -871,6 +884,17 @@ class DataPort(Protocol):
 
     def begun_with(self, owner: Owner, names: Names) -> str:
         """Return the choice (``environment_data``) that a branch's data began with."""
+
+    def lend(self, names: Names, say: Say) -> AbstractContextManager[Loan | None]:
+        """Let other branches' containers read a branch's database while the context lasts.
+
+        Args:
+            names: the branch's names.
+            say: told why it cannot be lent.
+
+        Returns:
+            A context with how it is read; with None where it cannot be.
+        """
 
 
 class SeedServer(Protocol):
