@@ -530,11 +530,11 @@ def put_database(
             run_image(place, (*ADMINISTERED, *words, *along), ignore, activity, sent(activity))
     except KeyboardInterrupt as interrupt:
         status = getattr(interrupt, "status", None)
-        console.warn(_outcome(place.names, status, has_begun=has_begun))
+        console.warn(outcome(place.names, status, has_begun=has_begun))
         raise
 
 
-def _outcome(names: Names, status: int | None, *, has_begun: bool) -> str:
+def outcome(names: Names, status: int | None, *, has_begun: bool) -> str:
     """Return which data a branch has after an interrupt.
 
     Args:

@@ -24,7 +24,7 @@ from tasks.core import door
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
-from tasks.core.errors import InputError, RefusedError
+from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.foresight import Foresight, ObjectChange
 from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names
@@ -201,6 +201,24 @@ class FindImages(Protocol):
         """Return the mautic and the nginx image by digest; NoImageError if there are none."""
 
 
+@dataclass
+class Restoring:
+    """How far a run is that puts a snapshot in the place of a branch's data."""
+
+    has_begun: bool = False
+    is_done: bool = False
+
+    def run(self, program: Callable[[], object]) -> None:
+        """Run what does it; a failure has changed nothing."""
+        self.has_begun = True
+        try:
+            program()
+        except SuiteError:
+            self.has_begun = False
+            raise
+        self.is_done = True
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeployPlan(ABC):
     """The plan of a deploy; each target adds its own fields.
@@ -213,6 +231,7 @@ class DeployPlan(ABC):
         data: what its database begins with, or has begun with.
         clones: whether the migration makes that, of a seed on the same server.
         snapshot: the snapshot of the whole server that is taken before; None if none is.
+        restoring: how far carrying it out is with the data that it goes back to.
     """
 
     request: Request
@@ -223,6 +242,7 @@ class DeployPlan(ABC):
     data: Data = NOTHING
     clones: bool = False
     snapshot: SnapshotOrder | None = None
+    restoring: Restoring = field(default_factory=Restoring, compare=False, repr=False)
 
     @property
     @abstractmethod

@@ -361,7 +361,7 @@ def test_a_copy_inside_the_server_is_one_moment_and_holds_nobody_up(
         running.stdin.write(reader_of(source))
         running.stdin.flush()
         beside = (
-            "SELECT table_name FROM information_schema.tables"
+            "SELECT table_name FROM information_schema.tables"  # noqa: S608
             f" WHERE table_schema = '{other.name}__n'"
         )
         until("the first table", lambda: other.ask(beside))
