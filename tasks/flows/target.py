@@ -910,7 +910,7 @@ class DataPort(Protocol):
 
         Args:
             names: the branch's names.
-            say: told why it cannot be lent.
+            say: told what is waited for, and why it cannot be lent.
 
         Returns:
             A context with how it is read; with None where it cannot be.

@@ -120,7 +120,7 @@ final class Load
     }
 
     /**
-     * @param list<string>             $words
+     * @param list<string>                 $words
      * @param Closure(): Generator<string> $statements what fills the database beside; called once that is there
      */
     private function fill(array $words, Closure $statements): void

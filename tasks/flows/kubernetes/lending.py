@@ -18,6 +18,8 @@ from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.seed_server import provisioner
 from tasks.flows.target import Loan, Say
 
+LOOK_SECONDS = 1.0
+"""How often it is looked whether the program waits for something."""
 ALIVE_SECONDS = 15.0
 """How often something is sent, lest a load balancer on the way ends a connection that is silent."""
 END_SECONDS = 15.0
@@ -52,7 +54,11 @@ class _Lending:
     def loan(self) -> Loan | None:
         """Return the loan, as soon as it is granted; None, and say why, if it is not."""
         self._thread.start()
-        self._settled.wait()
+        said = ""
+        while not self._settled.wait(LOOK_SECONDS):
+            if self._why != said:  # what it waits for: it would have ended otherwise
+                said = self._why
+                self._say(said)
         if not self._told.endswith(b"\n"):
             self._say(f"the rows pass through this machine: {self._why}")
             return None

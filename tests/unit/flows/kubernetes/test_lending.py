@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 
 from tasks.core.errors import ClusterError
 from tasks.core.kubernetes.provisioner import LEND
+from tasks.flows.kubernetes import lending
 from tasks.flows.kubernetes.lending import USAGE, lend
 from tasks.flows.kubernetes.seed_server import PODS
 from tasks.flows.target import Loan
 from tests.support.fakes import NAMES
 from tests.support.fakes_cluster import FakeCluster, FakeHelm, a_cluster_context
 
+LOOK_SECONDS = 0.05
 TOLD = b'{"database": "mt_x", "user": "mt__reader", "password": "of the reader"}\n'
 
 
@@ -25,10 +28,12 @@ class Provisioner(FakeCluster):
     Attributes:
         ends: its exit status, or what running it raises; None while it lends.
         sent: what it has read.
+        waits: what it waits for first.
     """
 
     ends: int | Exception | None = None
     sent: bytes = b""
+    waits: str = ""
 
     def pipe(self, namespace: str, pod: str, container: str, argv: Any, **given: Any) -> int:
         self.asked.append(f"{namespace}/{pod}/{container} {' '.join(argv)}")
@@ -37,6 +42,9 @@ class Provisioner(FakeCluster):
         if self.ends is not None:
             given["on_line"]("lend: it says why")
             return self.ends
+        if self.waits:
+            given["on_line"](f"lend: {self.waits}")
+            time.sleep(3 * LOOK_SECONDS)
         # As it comes: in parts of any size.
         given["take"](TOLD[:9])
         given["take"](TOLD[9:])
@@ -64,6 +72,18 @@ def test_a_database_is_lent_until_the_copy_has_ended(cluster: Provisioner, tmp_p
     assert cluster.asked[-1] == f"mautic-system/one/provisioner {' '.join(LEND)}"
     assert said == []
     assert [each for each in threading.enumerate() if each.name == "lending"] == []
+
+
+def test_what_is_waited_for_is_told_once(
+    cluster: Provisioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lending, "LOOK_SECONDS", LOOK_SECONDS)
+    context, _ = a_cluster_context(cluster, FakeHelm(), tmp_path)
+    cluster.waits = "another branch is being copied on this server; waiting for its end"
+    said: list[str] = []
+    with lend(context, NAMES, said.append) as loan:
+        assert loan
+    assert said == [cluster.waits]
 
 
 @pytest.mark.parametrize(
