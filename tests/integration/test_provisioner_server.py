@@ -135,6 +135,13 @@ def test_a_database_is_lent_to_one_copy_at_a_time_and_taken_back(
     database.sql("CREATE USER mt__reader IDENTIFIED BY 'known'")
     server.recall()
     assert "mt__reader" not in database.names()
+    database.sql(
+        f"CREATE TRIGGER {first}.late BEFORE INSERT ON t FOR EACH ROW SET @x = 1",
+        ADMINISTRATOR,
+        first,
+    )
+    with pytest.raises(ServerError, match="has the trigger late"), server.lend(first, print):
+        pass
     for tenant in (first, second):
         server.remove(tenant, tenant)
 

@@ -210,6 +210,10 @@ class Server:
         account = _account(reader.user)
         self._check(login, database, reader.user)
         with _connected(self._address, login, LOADING_SECONDS) as run:
+            triggers = "SELECT trigger_name FROM information_schema.triggers"
+            # Who may only read would not see it, and what no copy can hold is to be named by one.
+            if name := run(f"{triggers} WHERE trigger_schema = %s LIMIT 1", database):
+                raise ServerError(f"{database} has the trigger {name}, which no copy can hold")
             if run("SELECT GET_LOCK(%s, 0)", self._reader) != 1:
                 say("another branch is being copied on this server; waiting for its end")
                 if run("SELECT GET_LOCK(%s, %s)", self._reader, str(LOADING_SECONDS - 5)) != 1:
