@@ -10,10 +10,11 @@
 #   database VERB      create or drop a branch's database and user on a server; mask one into a seed, or
 #                      seed: the same to stdout; unseal a seed (from stdin, to stdout); clone a seed on
 #                      the same server, or sow one (from stdin); dump the database (to stdout), load a
-#                      dump (from stdin), reset it, or say what content it has; take a snapshot, list
-#                      snapshots, restore one, undo what came after it, or say which migrations image
-#                      and database have, or how many connections the server has. After sow, load, reset
-#                      and restore: migrate, uploads, for what changes along with the tables
+#                      dump (from stdin), copy another database of the server, reset it, or say what
+#                      content it has; take a snapshot, list snapshots, restore one, undo what came after
+#                      it, or say which migrations image and database have, or how many connections the
+#                      server has. After sow, load, copy, reset and restore: migrate, uploads, for what
+#                      changes along with the tables
 #   uploads VERB       dump what was uploaded (to stdout), stage uploads (from stdin) or empty folders
 #                      beside it, or place what is staged where it is
 #   rehearse VERB      an upgrade: its migrations one by one, plugins, crons, pages; a line of JSON for each
@@ -112,13 +113,13 @@ case $role in
       clone) program=clone ;;
       sow) program=sow ;;
       dump) program=dump ;;
-      load | reset | content) program=load ;;
+      load | copy | reset | content) program=load ;;
       snapshot | snapshots | restore | undo | migrations | connections) program=snapshot ;;
-      *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, load, reset, content, snapshot, snapshots, restore, undo, migrations or connections" ;;
+      *) refuse "database needs create, drop, mask, seed, unseal, clone, sow, dump, load, copy, reset, content, snapshot, snapshots, restore, undo, migrations or connections" ;;
     esac
     case $#:$2 in
       2:*) ;;
-      *:sow | *:load | *:reset | *:restore) seed_cache ;;
+      *:sow | *:load | *:copy | *:reset | *:restore) seed_cache ;;
       *) refuse "database takes one argument" ;;
     esac
     shift

@@ -86,7 +86,11 @@ def copy(
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
-    """Replace a branch's data by another branch's, and migrate it to the release that runs."""
+    """Replace a branch's data by another branch's, and migrate it to the release that runs.
+
+    The database is read inside the cluster where its server is shared and has the provisioner; it
+    passes through this machine otherwise, as uploads do.
+    """
     from tasks.app import data
     from tasks.flows.data_copy import BranchSource
 

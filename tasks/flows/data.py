@@ -35,6 +35,7 @@ from tasks.flows.target import ADMIN, DataPort, Deployer, SeedServer
 
 DUMP_DATABASE = ("mautic", "database", "dump")
 LOAD_DATABASE = ("mautic", "database", "load")
+COPY_DATABASE = ("mautic", "database", "copy")
 RESET_DATABASE = ("mautic", "database", "reset")
 CONTENT = ("mautic", "database", "content")
 DUMP_UPLOADS = ("mautic", "uploads", "dump")
@@ -431,7 +432,7 @@ def change(
     source.check(console)
     with place.deployer.exclusive(names, me, console.warn):
         plan = find_plan()
-        with _saying(console, f"{names.branch} has the data that it had"):
+        with saying(console, f"{names.branch} has the data that it had"):
             if plan.snapshot:
                 plan.snapshot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 dump(place, plan.snapshot, console)
@@ -529,11 +530,11 @@ def put_database(
             run_image(place, (*ADMINISTERED, *words, *along), ignore, activity, sent(activity))
     except KeyboardInterrupt as interrupt:
         status = getattr(interrupt, "status", None)
-        console.warn(_outcome(place.names, status, has_begun=has_begun))
+        console.warn(outcome(place.names, status, has_begun=has_begun))
         raise
 
 
-def _outcome(names: Names, status: int | None, *, has_begun: bool) -> str:
+def outcome(names: Names, status: int | None, *, has_begun: bool) -> str:
     """Return which data a branch has after an interrupt.
 
     Args:
@@ -550,7 +551,7 @@ def _outcome(names: Names, status: int | None, *, has_begun: bool) -> str:
 
 
 @contextlib.contextmanager
-def _saying(console: Console, sentence: str) -> Iterator[None]:
+def saying(console: Console, sentence: str) -> Iterator[None]:
     """Say something if this run is interrupted."""
     try:
         yield
@@ -584,7 +585,7 @@ def look(place: Place, console: Console) -> None:
     """Look at the site, whose data has changed."""
     names, deployer = place.names, place.deployer
     with (
-        _saying(console, f"{names.branch} has the new data"),
+        saying(console, f"{names.branch} has the new data"),
         console.work("smoke test") as activity,
     ):
         smoke_test(

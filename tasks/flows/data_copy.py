@@ -1,18 +1,24 @@
-"""Another branch's data: it passes from one container to the other, and lies nowhere between."""
+"""Another branch's data: it passes from one container to the other, and lies nowhere between.
+
+The database does not even do that where one server has both branches': the container of the one
+that gets it reads it there.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tasks.adapters.terminal.console import Activity, Console
 from tasks.core.dump_manifest import DATABASE, UPLOADS, Member
 from tasks.flows.data import (
+    COPY_DATABASE,
     DUMP_DATABASE,
     DUMP_UPLOADS,
     LOAD_DATABASE,
@@ -24,6 +30,7 @@ from tasks.flows.data import (
     in_parts,
     put_database,
     run_image,
+    saying,
     send_out,
 )
 
@@ -50,7 +57,8 @@ class BranchSource:
     @property
     def title(self) -> str:
         """Whose data it is."""
-        return f"of {self.other.names.branch}"
+        whose = f"of {self.other.names.branch}"
+        return f"{whose}, inside the cluster" if self.other.data.lends else whose
 
     def check(self, console: Console) -> None:
         """There is nothing to look at before it comes: what does not come whole changes nothing."""
@@ -65,8 +73,24 @@ class BranchSource:
             run_image(place, STAGE_UPLOADS, ignore, activity, sent)
 
     def put(self, place: Place, console: Console) -> None:
-        """Pass the database on; errors as for ``Source``."""
-        title = f"copy {self.other.names.database} to {place.names.database}"
+        """Let the branch's container read the database, or pass that on; errors as for ``Source``.
+
+        It is read there where one server has both, and passed on otherwise.
+        """
+        branch, other = place.names.branch, self.other
+        title = f"copy {other.names.database} to {place.names.database}"
+        with contextlib.ExitStack() as lent:
+            with saying(console, f"{branch} has the data that it had"):
+                loan = lent.enter_context(other.data.lend(other.names, console.say))
+            if loan:
+                line = json.dumps(asdict(loan)).encode() + b"\n"
+                put_database(place, COPY_DATABASE, title, console, [line], has_uploads=True)
+            else:
+                self._pass_on(place, title, console)
+            with saying(console, f"{branch} has the new data"):
+                lent.close()
+
+    def _pass_on(self, place: Place, title: str, console: Console) -> None:
         with self._passing(DUMP_DATABASE, DATABASE, None) as passing:
             parts = passing.parts()
             put_database(place, LOAD_DATABASE, title, console, parts, has_uploads=True)

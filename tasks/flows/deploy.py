@@ -14,7 +14,7 @@ from tasks.adapters.terminal.console import Console
 from tasks.core.environment import Failure, Holder
 from tasks.core.errors import RefusedError, SuiteError, VanishedError
 from tasks.core.points import Point, told
-from tasks.flows.points import find_way_back, plan_rollback, with_migration
+from tasks.flows.points import find_way_back, plan_rollback, saying_data, with_migration
 from tasks.flows.smoke import smoke_test
 from tasks.flows.target import Credentials, Deployer, DeployPlan, P, Request, Say
 
@@ -112,28 +112,8 @@ def run_deploy(
         _tell(plan, console)
         _secure(plan, console)
         try:
-            if steps:
-                # Whatever fails from here on, the next deploy knows the data that was chosen.
-                deployer.begin(plan)
-            if plan.plants:
-                beginning.plant(plan)
-            if steps:
-                deployer.apply(plan)
-            if plan.plants:
-                beginning.upload(plan)
-            if plan.fills:
-                beginning.fill(plan)
-            with console.work("smoke test") as activity:
-                smoke_test(
-                    lambda path: deployer.get(names, path),
-                    activity.say,
-                    names.url,
-                    patience_seconds=deployer.smoke_seconds,
-                    as_stranger=(lambda path: deployer.get(names, path, stranger=True))
-                    if deployer.has_door
-                    else None,
-                    login_host=deployer.login_host,
-                )
+            with saying_data(plan, plan.request.restore, console):
+                _carry_out(deployer, plan, console, beginning)
         except RefusedError:
             raise
         except SuiteError as error:
@@ -150,6 +130,33 @@ def run_deploy(
     write_timings(root, console.timings)
     password = deployer.password_command(names)
     return DeployResult(names.url, bool(steps), credentials, plan, password)
+
+
+def _carry_out(deployer: Deployer[P], plan: P, console: Console, beginning: Beginning) -> None:
+    """Change the environment, bring its data, and look at the site."""
+    names = plan.request.names
+    if plan.steps:
+        # Whatever fails from here on, the next deploy knows the data that was chosen.
+        deployer.begin(plan)
+    if plan.plants:
+        beginning.plant(plan)
+    if plan.steps:
+        deployer.apply(plan)
+    if plan.plants:
+        beginning.upload(plan)
+    if plan.fills:
+        beginning.fill(plan)
+    with console.work("smoke test") as activity:
+        smoke_test(
+            lambda path: deployer.get(names, path),
+            activity.say,
+            names.url,
+            patience_seconds=deployer.smoke_seconds,
+            as_stranger=(lambda path: deployer.get(names, path, stranger=True))
+            if deployer.has_door
+            else None,
+            login_host=deployer.login_host,
+        )
 
 
 def find_plan(deployer: Deployer[P], request: Request, warn: Say) -> P:
@@ -231,7 +238,8 @@ def _recover(
     became = "nothing was running before, so nothing was rolled back"
     try:
         point = _way_back(deployer, plan, console)
-        back = deployer.roll_back(plan, point, failure)
+        with saying_data(plan, point, console):
+            back = deployer.roll_back(plan, point, failure)
         if back:
             became = f"rolled back to {back}, which is running again"
             became += f", with its data: {point.title}" if point else ""

@@ -6,7 +6,8 @@ branch's own, and what a restored one replaces becomes a snapshot itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,8 +29,8 @@ from tasks.core.points import (
     surplus,
     told,
 )
-from tasks.flows.data import Place, look, put_database, run_program
-from tasks.flows.target import Deployer, P, Request, Say
+from tasks.flows.data import Place, look, outcome, put_database, run_program
+from tasks.flows.target import Deployer, DeployPlan, P, Request, Say
 
 LIST = ("mautic", "database", "snapshots")
 MIGRATIONS = ("mautic", "database", "migrations")
@@ -411,6 +412,26 @@ def with_migration(deployer: Deployer[P], plan: P, console: Console) -> P:
             console.warn(f"which migrations {plan.release.tag} has is not known: {error.message}")
     release: Release = replace(plan.release, migration=known)
     return replace(plan, release=release)
+
+
+@contextlib.contextmanager
+def saying_data(plan: DeployPlan, point: Point | None, console: Console) -> Iterator[None]:
+    """Say which data a branch has if this run is interrupted that puts a snapshot in its place.
+
+    Args:
+        plan: what is carried out.
+        point: the snapshot; None if the data stays as it is.
+        console: told which data there is.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if point:
+            state = plan.restoring
+            status = getattr(interrupt, "status", None) if state.has_begun else None
+            status = 0 if state.is_done else status
+            console.warn(outcome(plan.request.names, status, has_begun=state.has_begun))
+        raise
 
 
 def _ignore(_: str) -> None:

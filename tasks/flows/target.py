@@ -24,7 +24,7 @@ from tasks.core import door
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
-from tasks.core.errors import InputError, RefusedError
+from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.foresight import Foresight, ObjectChange
 from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names
@@ -201,6 +201,24 @@ class FindImages(Protocol):
         """Return the mautic and the nginx image by digest; NoImageError if there are none."""
 
 
+@dataclass
+class Restoring:
+    """How far a run is that puts a snapshot in the place of a branch's data."""
+
+    has_begun: bool = False
+    is_done: bool = False
+
+    def run(self, program: Callable[[], object]) -> None:
+        """Run what does it; a failure has changed nothing."""
+        self.has_begun = True
+        try:
+            program()
+        except SuiteError:
+            self.has_begun = False
+            raise
+        self.is_done = True
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeployPlan(ABC):
     """The plan of a deploy; each target adds its own fields.
@@ -213,6 +231,7 @@ class DeployPlan(ABC):
         data: what its database begins with, or has begun with.
         clones: whether the migration makes that, of a seed on the same server.
         snapshot: the snapshot of the whole server that is taken before; None if none is.
+        restoring: how far carrying it out is with the data that it goes back to.
     """
 
     request: Request
@@ -223,6 +242,7 @@ class DeployPlan(ABC):
     data: Data = NOTHING
     clones: bool = False
     snapshot: SnapshotOrder | None = None
+    restoring: Restoring = field(default_factory=Restoring, compare=False, repr=False)
 
     @property
     @abstractmethod
@@ -838,8 +858,21 @@ So it ends itself, before it changes anything, where this run is interrupted or 
 """
 
 
+@dataclass(frozen=True)
+class Loan:
+    """How other branches' containers read a branch's database, for as long as it is lent."""
+
+    database: str
+    user: str
+    password: str = field(repr=False)
+
+
 class DataPort(Protocol):
     """Runs the image's programs on a branch's data, inside its environment."""
+
+    @property
+    def lends(self) -> bool:
+        """Whether other branches' containers reach the server of the database."""
 
     def pipe(
         self,
@@ -871,6 +904,17 @@ class DataPort(Protocol):
 
     def begun_with(self, owner: Owner, names: Names) -> str:
         """Return the choice (``environment_data``) that a branch's data began with."""
+
+    def lend(self, names: Names, say: Say) -> AbstractContextManager[Loan | None]:
+        """Let other branches' containers read a branch's database while the context lasts.
+
+        Args:
+            names: the branch's names.
+            say: told what is waited for, and why it cannot be lent.
+
+        Returns:
+            A context with how it is read; with None where it cannot be.
+        """
 
 
 class SeedServer(Protocol):

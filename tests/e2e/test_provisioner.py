@@ -32,7 +32,7 @@ from tasks.core.kubernetes.manifests import (
     database_secret,
     namespace,
 )
-from tasks.core.kubernetes.provisioner import PLANT, fingerprint_of_key, provisioner_user
+from tasks.core.kubernetes.provisioner import LEND, PLANT, fingerprint_of_key, provisioner_user
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
 from tasks.flows.kubernetes.access import grant_access
@@ -567,6 +567,7 @@ def test_ci_runs_in_the_provisioner_what_loads_a_seed_and_nothing_else(
             ("mautic-provisioner-x", ("sh", "-c", "cat /run/secrets/provisioner/password")),
             ("mautic-provisioner-x", (*PLANT, "more")),
             ("mautic-provisioner-x", PLANT[:-1]),
+            ("mautic-provisioner-x", LEND),
             ("mautic-provisioner-x", ()),
             ("controller", PLANT),
         ):
@@ -610,6 +611,36 @@ def test_a_seed_is_loaded_once_and_recorded_and_goes_when_nobody_asks(
     provisioner.start()  # it sweeps at once
     until(lambda: not record(), SECONDS)
     assert f"mautic_seed__{seed}" not in database.names()
+
+
+@pytest.mark.parametrize("end", ["end\n", ""], ids=["it is told", "its input ends"])
+def test_a_database_is_lent_for_as_long_as_somebody_wants_it(
+    places: Places, provisioner: Process, database: Database, end: str
+) -> None:
+    own = names_in("dev", some_branch())
+    where = places.make(manifest(own))
+    database.sql("CREATE TABLE t (v INT)", places.ready(where), own.database)
+    with provisioner.lend(where) as lending:
+        assert lending.stdin
+        assert lending.stdout
+        told = json.loads(lending.stdout.readline())
+        assert told["database"] == own.database
+        reader = Login(told["user"], told["password"])
+        assert database.sql("SHOW TABLES", reader, own.database) == ["t"]
+        # What keeps a connection alive is no end.
+        lending.stdin.write(f"\n\n{end}")
+        lending.stdin.flush()
+        if not end:
+            lending.stdin.close()
+        assert lending.wait(SECONDS) == 0
+    assert reader.user not in database.names()
+
+
+def test_what_has_no_database_is_not_lent(provisioner: Process) -> None:
+    with provisioner.lend("kube-system") as lending:
+        assert lending.stderr
+        assert lending.wait(SECONDS) == 1
+        assert lending.stderr.read() == "lend: kube-system has no database here that is ready\n"
 
 
 SERVER = DatabaseServer("db.example.com", 3306, "mautic-database-admin", PLATFORM, "mautic_")

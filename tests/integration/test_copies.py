@@ -260,6 +260,44 @@ def packed(text: Sequence[bytes]) -> bytes:
     return gzip.compress(b"".join(text))
 
 
+def reader_of(source: Branch) -> bytes:
+    """Return what `copy` reads, with a user who may read the source alone."""
+    pattern = source.name.replace("_", r"\_")
+    source.ask(
+        f"CREATE OR REPLACE USER {source.name}_r IDENTIFIED BY '{PASSWORD}'",
+        f"GRANT SELECT ON `{pattern}`.* TO {source.name}_r",
+    )
+    given = {"database": source.name, "user": f"{source.name}_r", "password": PASSWORD}
+    return json.dumps(given).encode() + b"\n"
+
+
+def test_a_copy_inside_the_server_is_what_a_dump_would_bring(
+    server: Server, source: Branch, dump: bytes
+) -> None:
+    other = server.branch()
+    other.ask("CREATE TABLE stranger (id INT PRIMARY KEY)")
+    line = reader_of(source)
+    other.ok("copy", line)
+    assert content(other) == content(source)
+    assert other.beside() == set()
+    assert other.ok("dump") == dump
+
+    other.ask("DROP TABLE odd")
+    before = content(other)
+    wrong = line.replace(PASSWORD.encode(), b"another")
+    for sent, expected, named in (
+        (wrong, REFUSED, "Access denied"),
+        (line.replace(source.name.encode(), server.branch().name.encode(), 1), REFUSED, "denied"),
+        (b"{}\n", WRONG, "stdin must be a line of JSON"),
+        (b"", WRONG, "stdin must be a line of JSON"),
+    ):
+        status, _, said = other.run("copy", sent)
+        assert (status, named in said) == (expected, True), said
+        assert "another" not in said
+        assert content(other) == before
+        assert other.beside() == set()
+
+
 def test_a_reset_leaves_nothing(server: Server, dump: bytes) -> None:
     branch = server.branch()
     branch.ok("reset")
@@ -312,11 +350,33 @@ def big(server: Server) -> tuple[Branch, bytes]:
     return branch, branch.ok("dump")
 
 
-@pytest.mark.parametrize("verb", ["load", "reset"])
+def test_a_copy_inside_the_server_is_one_moment_and_holds_nobody_up(
+    server: Server, big: tuple[Branch, bytes]
+) -> None:
+    source, _ = big
+    other = server.branch()
+    argv = other.argv("copy", held=True)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdin
+        running.stdin.write(reader_of(source))
+        running.stdin.flush()
+        beside = (
+            "SELECT table_name FROM information_schema.tables"  # noqa: S608
+            f" WHERE table_schema = '{other.name}__n'"
+        )
+        until("the first table", lambda: other.ask(beside))
+        source.ask("SET lock_wait_timeout = 5", "DELETE FROM webhook_logs")
+        assert running.wait() == 0
+    assert other.ask("SELECT COUNT(*) FROM webhook_logs") == [(ROWS,)]
+    assert other.ask("SELECT COUNT(*) FROM audit_log") == [(BIG_ROWS + ROWS,)]
+
+
+@pytest.mark.parametrize("verb", ["load", "copy", "reset"])
 def test_killed_anywhere_it_is_the_old_or_the_new_and_the_same_again_finishes(
     server: Server, big: tuple[Branch, bytes], dump: bytes, verb: str
 ) -> None:
-    _, sent = big
+    source, whole = big
+    sent = reader_of(source) if verb == "copy" else whole
     branch = server.branch()
     branch.ok("load", dump)
     old = branch.tables()
@@ -358,7 +418,7 @@ def test_killed_anywhere_it_is_the_old_or_the_new_and_the_same_again_finishes(
         # A statement that the server has begun goes on after its client was killed.
         until(f"the old or the new after kill {turn}", lambda: branch.tables() in (old, new))
         seen.add(branch.tables() == old)
-        if verb == "load":
+        if verb != "reset":
             count = branch.ask("SELECT COUNT(*) FROM audit_log")
             assert count in ([(ROWS,)], [(BIG_ROWS + ROWS,)]), turn
         branch.ok(verb, sent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,59 @@ def test_a_tenant_has_databases_beside_its_own_and_they_go_with_it(
     left = {each for each in database.names() if each.startswith((name, "mt_seed"))}
     assert left == {"mt_seed__1"}
     database.sql("DROP DATABASE mt_seed__1")
+
+
+def test_a_database_is_lent_to_one_copy_at_a_time_and_taken_back(
+    server: Server, database: Database, name: str
+) -> None:
+    # In GRANT a _ stands for any character: the second name must not be covered by the first.
+    first, second = f"{name}_b", f"{name}xb"
+    for tenant in (first, second):
+        server.provide(tenant, tenant, NASTY)
+        database.sql(f"CREATE TABLE {tenant}.t (v INT)")
+    database.sql("CREATE USER mt__reader IDENTIFIED BY 'known'")  # as a killed one leaves it
+    rows = f"SELECT * FROM {first}.t"  # noqa: S608
+    said: list[str] = []
+    with server.lend(first, said.append) as reader:
+        assert database.sql(rows, reader) == []
+        for statement in (
+            f"SELECT * FROM {second}.t",  # noqa: S608
+            f"INSERT INTO {first}.t VALUES (1)",  # noqa: S608
+            f"CREATE TABLE {first}.more (v INT)",
+            f"GRANT SELECT ON `{first}`.* TO '{second}'@'%'",
+        ):
+            with pytest.raises(pymysql.MySQLError):
+                database.sql(statement, reader)
+        server.recall()
+        assert database.sql(rows, reader) == []
+        taken = threading.Event()
+
+        def lend_other() -> None:
+            with server.lend(second, said.append):
+                taken.set()
+
+        other = threading.Thread(target=lend_other)
+        other.start()
+        assert not taken.wait(0.5)
+    other.join(30)
+    assert taken.is_set()
+    assert said == ["another branch is being copied on this server; waiting for its end"]
+    for left in (reader.user, "mt__reader"):
+        assert left not in database.names()
+    with pytest.raises(ValueError, match="is no name of"), server.lend("other_app", said.append):
+        pass
+    database.sql("CREATE USER mt__reader IDENTIFIED BY 'known'")
+    server.recall()
+    assert "mt__reader" not in database.names()
+    database.sql(
+        f"CREATE TRIGGER {first}.late BEFORE INSERT ON t FOR EACH ROW SET @x = 1",
+        ADMINISTRATOR,
+        first,
+    )
+    with pytest.raises(ServerError, match="has the trigger late"), server.lend(first, print):
+        pass
+    for tenant in (first, second):
+        server.remove(tenant, tenant)
 
 
 def test_the_provisioner_s_user_reaches_nothing_outside_its_prefix(database: Database) -> None:

@@ -206,7 +206,25 @@ def test_a_branch_s_data_is_refused_to_another_one_s_job_and_brought_by_a_mainta
     assert f"from {SECOND}: 3 leads" in said
     leads = "SELECT email FROM leads ORDER BY id"
     assert site.ask(COPY, leads) == site.ask(SECOND, leads)
+    assert "the rows pass through this machine" not in said
     assert "everything is as it should be" in site.deploy(COPY)
+
+
+def test_a_copy_reads_the_other_branch_s_rows_on_the_server_and_whoever_read_them_is_gone(
+    site: Site,
+) -> None:
+    site.ask(SECOND, "INSERT INTO leads VALUES (4, 'later@example.com', 'Later')")
+    words = ("db.copy", "--env", SHARED, "--from", SECOND, "--branch", COPY, "--replace")
+    planned = site.bed.ok(*words, "--dry-run", settings=site.settings).stdout
+    assert f"of {SECOND}, inside the cluster" in planned
+    said = site.bed.ok(*words, settings=site.settings).stderr
+    assert "the rows pass through this machine" not in said
+    count = "SELECT COUNT(*) FROM page_hits"
+    assert (site.ask(COPY, count), len(site.ask(COPY, "SELECT id FROM leads"))) == (
+        site.ask(SECOND, count),
+        4,
+    )
+    assert site.platform.sql("SELECT user FROM mysql.user WHERE user LIKE '%\\_reader'") == []
 
 
 def test_a_branch_with_a_server_of_its_own_decrypts_the_seed_itself(site: Site) -> None:

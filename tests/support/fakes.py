@@ -124,6 +124,8 @@ class FakeDeployer(Calls):
 
     def apply(self, plan: FakePlan) -> None:
         self.note("apply")
+        if plan.request.restore:
+            plan.restoring.run(lambda: self.note("restore"))
 
     def hold(self, owner: Owner, names: Names, say: Say) -> None:
         self.note("hold")

@@ -243,6 +243,19 @@ class Process:
         )
         return done.returncode, done.stderr.decode()
 
+    @contextlib.contextmanager
+    def lend(self, namespace: str) -> Iterator[subprocess.Popen[str]]:
+        """Run what lends a namespace's database, as an exec into the pod does."""
+        argv = [sys.executable, "-m", "provisioner", "lend"]
+        streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(
+            argv, cwd=self._scratch, env=self._environ, text=True, **streams
+        ) as running:
+            assert running.stdin
+            running.stdin.write(f"{namespace}\n")
+            running.stdin.flush()
+            yield running
+
     def start(self, *, wait: bool = True) -> None:
         """Start one, beside those that run."""
         (port,) = free_ports(1)

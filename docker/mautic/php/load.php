@@ -6,6 +6,9 @@ declare(strict_types=1);
  * Changes everything that is in Mautic's database.
  *
  *   load.php load [WORD…]    reads a dump (dump.php) from stdin, and puts it in the place of what is there
+ *   load.php copy [WORD…]    puts what is in another database of the same server in the place of what is there.
+ *                            stdin is a line of JSON, whose user may read it: {"database": "…", "user": "…",
+ *                            "password": "…"}. It is read as for a dump: in one snapshot
  *   load.php reset [WORD…]   takes everything away: `mautic migrate` installs anew then
  *   load.php content         says what is there, as JSON, and changes nothing
  *
@@ -25,6 +28,7 @@ declare(strict_types=1);
  */
 require_once '/opt/mautic/waiting.php';
 require_once '/opt/mautic/database_lock.php';
+require_once '/opt/mautic/dump_lines.php';
 require_once '/opt/mautic/ending.php';
 require_once '/opt/mautic/loader.php';
 require_once '/opt/mautic/migrations.php';
@@ -101,12 +105,32 @@ final class Load
     /** @param list<string> $words */
     public function load(array $words): void
     {
+        $this->fill($words, fn (): Generator => (new DumpReader(STDIN, $this->waiting))->statements());
+    }
+
+    /** @param list<string> $words */
+    public function copy(array $words, #[SensitiveParameter] string $line): void
+    {
+        $given = json_decode($line, true, 2);
+        if (!is_array($given) || !isset($given['database'], $given['user'], $given['password'])) {
+            throw new Stop('stdin must be a line of JSON: database, user, password', Stop::WRONG_SETTING);
+        }
+        $this->waiting->heed();
+        $this->fill($words, fn (): Generator => $this->other($given));
+    }
+
+    /**
+     * @param list<string>                 $words
+     * @param Closure(): Generator<string> $statements what fills the database beside; called once that is there
+     */
+    private function fill(array $words, Closure $statements): void
+    {
         $replacement = Replacement::of($words, $this->waiting);
         $swap = $this->swap();
         $beside = $swap->begin();
         try {
             $this->server->exec('USE '.Source::identifier($beside));
-            (new Loader($this->server, $this->waiting))->run((new DumpReader(STDIN, $this->waiting))->statements());
+            (new Loader($this->server, $this->waiting))->run($statements());
             $this->server->exec('USE '.Source::identifier($this->database));
             $this->waiting->heed();
             $this->replace($swap, $beside, $replacement);
@@ -116,6 +140,22 @@ final class Load
             $replacement->discard();
             throw $e;
         }
+    }
+
+    /**
+     * Reads another database of the same server, by a connection of its own.
+     *
+     * @param array{database: string, user: string, password: string} $given
+     *
+     * @return Generator<string>
+     */
+    private function other(#[SensitiveParameter] array $given): Generator
+    {
+        ['db_host' => $host, 'db_port' => $port, 'db_table_prefix' => $prefix] = $this->parameters;
+        $deadline = microtime(true) + self::seconds('MAUTIC_DB_WAIT', '60');
+        $database = $this->waiting->connect($host, (int) $port, $given['database'], $given['user'], $given['password'], $deadline);
+        $lines = new DumpLines($database, (string) $prefix, $this->waiting);
+        yield from $lines->read($lines->begin());
     }
 
     /** @param list<string> $words */
@@ -163,8 +203,9 @@ runOrExit('load', static function () use ($argv): void {
     $load = new Load(mauticParameters());
     match ($argv[1] ?? '') {
         'load' => $load->load(array_slice($argv, 2)),
+        'copy' => $load->copy(array_slice($argv, 2), (string) fgets(STDIN)),
         'reset' => $load->reset(array_slice($argv, 2)),
         'content' => $load->content(),
-        default => throw new Stop('say load, reset or content', Stop::USAGE),
+        default => throw new Stop('say load, copy, reset or content', Stop::USAGE),
     };
 });

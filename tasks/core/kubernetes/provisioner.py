@@ -42,6 +42,8 @@ MADE_FOR = f"{PREFIX}made-for"
 
 PLANT = ("/opt/venv/bin/python", "-m", "provisioner", "plant")
 """Its program that loads a seed; helm/platform lets CI jobs run no other."""
+LEND = ("/opt/venv/bin/python", "-m", "provisioner", "lend")
+"""Its program that lets a copy read a branch's database."""
 
 _USER_ID = 65532
 _GONE = frozenset({State.REMOVING, State.REMOVED})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 
 from tasks.adapters.docker import compose
 from tasks.core.environment import Owner
 from tasks.core.environment_data import EMPTY
 from tasks.core.names import Names
 from tasks.flows.compose.context import PHP, ComposeContext
-from tasks.flows.target import HOLDING
+from tasks.flows.target import HOLDING, Loan, Say
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class ComposeData:
     """Runs programs in PHP's container; errors as for ``DataPort``."""
 
     context: ComposeContext
+    lends: bool = field(default=False, init=False)
 
     def pipe(
         self,
@@ -44,3 +47,7 @@ class ComposeData:
         """Return the choice that a branch's data began with."""
         record = self.context.inventory(owner, names).record
         return (record.data if record else "") or EMPTY
+
+    def lend(self, names: Names, say: Say) -> AbstractContextManager[Loan | None]:
+        """Lend nothing: each branch's server is on a network of its own."""
+        return contextlib.nullcontext()

@@ -222,7 +222,7 @@ class ComposeDeployer:
 
     def _restore(self, plan: ComposePlan, point: Point) -> None:
         with self.context.work(f"restore {plan.request.names.database}") as activity:
-            self.aside(plan, restoring(point), activity.line)
+            plan.restoring.run(lambda: self.aside(plan, restoring(point), activity.line))
 
     def _write(self, plan: ComposePlan, record: ComposeRecord) -> None:
         write_record(self.context.engine, plan.request.owner, plan.request.names, record)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 
 from tasks.adapters.kubernetes.exec import HELD
 from tasks.core.environment import Owner
@@ -11,8 +13,9 @@ from tasks.core.kubernetes.manifests import record_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import read_secret
 from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.lending import lend
 from tasks.flows.kubernetes.services import choose_container
-from tasks.flows.target import HOLDING
+from tasks.flows.target import HOLDING, Loan, Say
 
 
 class ClusterData:
@@ -20,6 +23,11 @@ class ClusterData:
 
     def __init__(self, context: ClusterContext) -> None:
         self._context = context
+
+    @property
+    def lends(self) -> bool:
+        """Whether branches share a server whose owner lends."""
+        return self._context.is_provisioned
 
     def pipe(
         self,
@@ -55,3 +63,7 @@ class ClusterData:
         found = self._context.namespace(owner, names)
         record = record_of(found) if found else None
         return (record.data if record else "") or EMPTY
+
+    def lend(self, names: Names, say: Say) -> AbstractContextManager[Loan | None]:
+        """Let other branches' pods read a branch's database while the context lasts."""
+        return lend(self._context, names, say) if self.lends else contextlib.nullcontext()

@@ -244,7 +244,7 @@ class ClusterDeployer:
     def _restore(self, plan: ClusterPlan, point: Point) -> None:
         names = plan.request.names
         with self._context.work(f"restore {names.database}") as activity:
-            self.aside(plan, restoring(point), activity.line)
+            plan.restoring.run(lambda: self.aside(plan, restoring(point), activity.line))
         self._context.check_lock(names)
 
     def _repair(self, plan: ClusterPlan) -> None:

@@ -31,23 +31,35 @@ class ClusterSeedServer:
 
     def plant(self, source: Iterable[bytes], on_line: Callable[[str], None]) -> int:
         """Run the provisioner's program; return its exit status."""
-        platform = self._context.own.platform_namespace
-        pods = [
-            pod
-            for pod in self._context.cluster.find("Pod", platform, PODS)
-            if pod.get("status", {}).get("phase") == "Running" and not is_being_deleted(pod)
-        ]
-        if not pods:
-            raise SuiteError(
-                f"deployment/{NAME} in {platform}, which loads seeds, has no pod that runs",
-                hint="inv platform.status shows the platform, and what to do",
-            )
         return self._context.cluster.pipe(
-            *(platform, pods[0]["metadata"]["name"], CONTAINER, PLANT),
+            *(*provisioner(self._context, "loads seeds"), PLANT),
             source=source,
             take=lambda _: None,
             on_line=lambda line: on_line(self._context.redactor(line)),
         )
+
+
+def provisioner(context: ClusterContext, does: str) -> tuple[str, str, str]:
+    """Return namespace, pod and container of the platform's provisioner.
+
+    Args:
+        does: what it is wanted for, for the error.
+
+    Raises:
+        SuiteError: none runs.
+    """
+    platform = context.own.platform_namespace
+    pods = [
+        pod
+        for pod in context.cluster.find("Pod", platform, PODS)
+        if pod.get("status", {}).get("phase") == "Running" and not is_being_deleted(pod)
+    ]
+    if not pods:
+        raise SuiteError(
+            f"deployment/{NAME} in {platform}, which {does}, has no pod that runs",
+            hint="inv platform.status shows the platform, and what to do",
+        )
+    return platform, pods[0]["metadata"]["name"], CONTAINER
 
 
 def loads_seeds(context: ClusterContext) -> bool:

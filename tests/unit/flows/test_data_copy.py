@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.flows.data import ChangePlan, Fresh, Place, change
 from tasks.flows.data_copy import PARTS, BranchSource
+from tasks.flows.target import Loan, Say
 from tests.support.fakes import ME, NAMES, FakeDeployer
 
 DATA = {"database": [b"rows" * 1000] * (PARTS * 3), "uploads": [b"one", b"", b"two"]}
@@ -34,12 +36,30 @@ class Container:
         says: what is said at the end of a dump, by default the truth.
         fails: the verbs that fail, with what they raise or their exit status.
         starts: whether the program that fails has begun to read.
+        loan: how its database is read from elsewhere, where it can be.
+        refuses: what is said where its owner does not lend it all the same.
     """
 
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     says: dict[str, Any] = field(default_factory=dict)
     fails: dict[str, BaseException | int] = field(default_factory=dict)
     starts: bool = True
+    loan: Loan | None = None
+    refuses: BaseException | str = ""
+
+    @property
+    def lends(self) -> bool:
+        return bool(self.loan)
+
+    @contextlib.contextmanager
+    def lend(self, names: Names, say: Say) -> Iterator[Loan | None]:
+        self.asked.append(("lend", names.database.encode()))
+        if isinstance(self.refuses, BaseException):
+            raise self.refuses
+        if self.refuses:
+            say(self.refuses)
+        yield None if self.refuses else self.loan
+        self.asked.append(("take back", b""))
 
     def pipe(
         self,
@@ -126,6 +146,50 @@ def test_the_uploads_come_beside_then_the_database_and_both_take_their_place(wor
         ("uploads stage", f"{{}}\n3\none3\ntwo0\n{digest}\n".encode()),
         (LOAD, b"secret\n" + b"".join(DATA["database"])),
     ]
+
+
+COPY = "database copy migrate uploads"
+LOAN = Loan("mt_other", "mt__reader", "of the reader")
+
+
+def test_where_one_server_has_both_the_rows_are_read_there(world: World) -> None:
+    world.source.loan = LOAN
+    world.copy()
+    line = '{"database": "mt_other", "user": "mt__reader", "password": "of the reader"}\n'
+    assert world.target.asked[1:] == [(COPY, f"secret\n{line}".encode())]
+    database = NAMES.database.encode()
+    assert world.source.asked == [("lend", database), ("take back", b"")]
+    assert "of the reader" not in repr(LOAN)
+
+
+def test_a_server_s_owner_who_does_not_lend_is_told_and_the_rows_pass_on(world: World) -> None:
+    world.source.loan, world.source.refuses = LOAN, "the rows pass through this machine: it is old"
+    world.copy()
+    assert world.target.asked[1] == (LOAD, b"secret\n" + b"".join(DATA["database"]))
+    assert world.source.refuses in world.said.getvalue()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_an_interrupt_while_the_rows_are_read_there_says_which_data_there_is(
+    world: World, when: str
+) -> None:
+    world.source.loan = LOAN
+    if when == "before":
+        world.source.refuses = Interrupted(2)
+    else:
+        world.target.fails = {COPY: Interrupted(2, 143)}
+    with pytest.raises(Interrupted):
+        world.copy()
+    said = world.said.getvalue()
+    assert f"{NAMES.branch} has the data that it had" in said
+    assert said.count(" has ") == 1
+
+
+def test_a_plan_says_that_the_rows_stay_inside_the_cluster(world: World) -> None:
+    source = BranchSource(world.place(world.source))
+    assert source.title == f"of {NAMES.branch}"
+    world.source.loan = LOAN
+    assert source.title == f"of {NAMES.branch}, inside the cluster"
 
 
 @pytest.mark.parametrize("part", ["uploads", "database"])

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from tasks.adapters.process import Interrupted
 from tasks.core.environment import Owner, Record, State
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.names import Names
 from tasks.core.points import Migrations, Point
 from tasks.flows.data import Place
+from tasks.flows.deploy import run_deploy
 from tasks.flows.dumping import plan_dump
 from tasks.flows.points import plan_restore, plan_rollback, plan_snapshot, restore, rows, take
 from tests.support.fakes import (
@@ -113,6 +115,46 @@ def test_migrations_that_failed_half_way_are_noticed_though_none_is_recorded() -
         plan_rollback(going_back(SAME, point), BACK, unexpected)
     plan = plan_rollback(going_back(SAME, point, migration=""), WITH_DATA, unexpected)
     assert plan.request.restore == point
+
+
+OLD = f"{NAMES.branch} has the data that it had"
+NEW = f"{NAMES.branch} has the new data"
+
+
+class Nothing:
+    """Brings no data."""
+
+    plant = upload = fill = staticmethod(unexpected)
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "told"),
+    [
+        ("begin", None, OLD),
+        ("apply", 0, OLD),  # of a program that has nothing to do with the data
+        ("restore", 143, OLD),
+        ("restore", 0, NEW),
+        ("restore", None, f"the program that changes the data of {NAMES.branch} has not ended yet"),
+        ("get /s/login", None, NEW),
+    ],
+)
+def test_a_way_back_of_the_data_that_is_interrupted_says_which_data_there_is(
+    tmp_path: Path, where: str, status: int | None, told: str
+) -> None:
+    deployer = going_back(NEWER, POINT)
+    deployer.fails = {where: [Interrupted(15, status)]}
+    console, said = a_console()
+    with pytest.raises(Interrupted):
+        run_deploy(
+            *(deployer, WITH_DATA),
+            me=ME,
+            console=console,
+            root=tmp_path,
+            beginning=Nothing(),
+        )
+    assert told in said.getvalue()
+    assert said.getvalue().count(" has the ") <= 1
+    assert deployer.seen[-1] == "unlock"
 
 
 def of_earlier_images() -> FakeDeployer:

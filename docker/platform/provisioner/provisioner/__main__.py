@@ -5,23 +5,28 @@
     python -m provisioner plant     in the pod of `operate`, for a deploy: load the seed on stdin,
                                     behind a line of JSON with its id, key and bytes
     python -m provisioner load      what `plant` starts for it
+    python -m provisioner lend      in the pod of `operate`, for a copy: let a user of its own read
+                                    the database of the namespace on stdin. A line of JSON on
+                                    stdout tells of both; the user goes when stdin ends or has a
+                                    line "end"
 
 Environment:
     PROVISIONER_RULES       file: what the platform decided (rules.json)
     PROVISIONER_FLOOR       operate: file: what every namespace stands on (floor.json)
     PROVISIONER_LOGIN       folder with `username` and `password` of the provisioner's database user
     PROVISIONER_CA          file with the authorities of the server's certificate; empty for no TLS
-    PROVISIONER_NAMESPACE   operate, plant: the platform namespace
+    PROVISIONER_NAMESPACE   operate, plant, lend: the platform namespace
     PROVISIONER_HEALTH      operate: URL on which it answers to probes
     PROVISIONER_ADMIN       setup: folder with the administrator's `username` and `password`, or
     PROVISIONER_ADMIN_ARN   setup: their secret in AWS Secrets Manager
 
-Exit status: 0 done, 1 the server is away or refuses, or the seed is none of the project's, 64 used
-wrongly, 78 a setting is missing or wrong.
+Exit status: 0 done, 1 the server is away or refuses, the seed is none of the project's, or the
+namespace has no database, 64 used wrongly, 78 a setting is missing or wrong.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -46,9 +51,9 @@ HEALTH = "http://0.0.0.0:8080/healthz"
 def main(argv: list[str]) -> int:
     """Run a command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    commands = {"operate": _operate, "setup": _setup, "plant": _plant, "load": _load}
+    commands = {"operate": _operate, "setup": _setup, "plant": _plant, "load": _load, "lend": _lend}
     if len(argv) != 1 or argv[0] not in commands:
-        print("say operate, setup or plant", file=sys.stderr)  # noqa: T201
+        print("say operate, setup, plant or lend", file=sys.stderr)  # noqa: T201
         return USAGE
     try:
         return commands[argv[0]]()
@@ -73,7 +78,7 @@ def _operate() -> int:
     floor = Floor.from_json(Path(os.environ["PROVISIONER_FLOOR"]).read_text())
     rules, server, cluster = _server_and_cluster()
     reconciler = Reconciler(rules, server, cluster, Furnisher(rules, floor, cluster))
-    sweeps = (reconciler.sweep, Seeds(rules.seed_key, server, cluster).sweep)
+    sweeps = (reconciler.sweep, Seeds(rules.seed_key, server, cluster).sweep, server.recall)
     registry = register(reconciler, cluster.check_watch, sweeps)
     run(registry, os.environ.get("PROVISIONER_HEALTH", HEALTH))
     return 0
@@ -108,6 +113,32 @@ def _load() -> int:
         Seeds(rules.seed_key, server, cluster).plant(sys.stdin.buffer, _say_of_seed)
     except (SeedError, ServerError, ClusterError) as error:
         _say_of_seed(str(error))
+        return FAILED
+    return 0
+
+
+def _lend() -> int:
+    """Let a copy read a branch's database; nobody can say when that has ended but whoever asks."""
+    from provisioner.cluster import ClusterError
+
+    def say(text: str) -> None:
+        print(f"lend: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    _, server, cluster = _server_and_cluster()
+    namespace = sys.stdin.readline().strip()
+    try:
+        record = cluster.record(namespace)
+        if record is None or not record.database or record.state != "ready":
+            say(f"{namespace} has no database here that is ready")
+            return FAILED
+        with server.lend(record.database, say) as reader:
+            told = {"database": record.database, "user": reader.user, "password": reader.password}
+            print(json.dumps(told), flush=True)  # noqa: T201
+            for line in sys.stdin:
+                if line == "end\n":
+                    break
+    except (ServerError, ClusterError) as error:
+        say(str(error))
         return FAILED
     return 0
 

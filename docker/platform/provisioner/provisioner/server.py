@@ -76,6 +76,7 @@ class Server:
         self._prefix = checked_prefix(prefix)
         # A branch of this name has no databases beside it: those are the masked data.
         self._seeds = f"{prefix}seed"
+        self._reader = f"{prefix}_reader"
 
     def provide(self, database: str, user: str, password: str) -> None:
         """Create a database, and its user; both may exist.
@@ -188,6 +189,48 @@ class Server:
             for name in (f"{database}{NEW}", database):
                 run(f"DROP DATABASE IF EXISTS `{name}`")
         return True
+
+    @contextmanager
+    def lend(self, database: str, say: Callable[[str], None]) -> Iterator[Login]:
+        """Yield a user who may read a branch's database, and who is gone afterwards.
+
+        There is one at a time. What a run that was killed has left goes with the next one, or with
+        ``recall``. A connection that the user has open then stays.
+
+        Args:
+            database: the branch's.
+            say: called with what is waited for.
+
+        Raises:
+            ServerError: the server is away, or refuses.
+            ValueError: the name is not the project's.
+        """
+        login = self._login()
+        reader = Login(self._reader, secrets.token_urlsafe(24))
+        account = _account(reader.user)
+        self._check(login, database, reader.user)
+        with _connected(self._address, login, LOADING_SECONDS) as run:
+            triggers = "SELECT trigger_name FROM information_schema.triggers"
+            # Who may only read would not see it, and what no copy can hold is to be named by one.
+            if name := run(f"{triggers} WHERE trigger_schema = %s LIMIT 1", database):
+                raise ServerError(f"{database} has the trigger {name}, which no copy can hold")
+            if run("SELECT GET_LOCK(%s, 0)", self._reader) != 1:
+                say("another branch is being copied on this server; waiting for its end")
+                if run("SELECT GET_LOCK(%s, %s)", self._reader, str(LOADING_SECONDS - 5)) != 1:
+                    raise ServerError("another branch has been copied all the time")
+            run(f"DROP USER IF EXISTS {account}")
+            run(f"CREATE USER {account} IDENTIFIED BY %s", reader.password)
+            try:
+                run(f"GRANT SELECT ON `{_pattern(database)}`.* TO {account}")
+                yield reader
+            finally:
+                run(f"DROP USER IF EXISTS {account}")
+
+    def recall(self) -> None:
+        """Drop the user that a killed ``lend`` has left; errors as for it."""
+        with _connected(self._address, self._login()) as run:
+            if run("SELECT GET_LOCK(%s, 0)", self._reader) == 1:
+                run(f"DROP USER IF EXISTS {_account(self._reader)}")
 
     def _seed_database(self, seed: str) -> str:
         if not _SEED.fullmatch(seed):
