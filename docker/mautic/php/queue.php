@@ -41,7 +41,7 @@ final class DatabaseQueue
         if (!str_starts_with($dsn, 'doctrine://')) {
             return null;
         }
-        parse_str((string) parse_url($dsn, PHP_URL_QUERY), $options);
+        parse_str((parse_url($dsn) ?: [])['query'] ?? '', $options);
         $table = $options['table_name'] ?? 'messenger_messages';
         $exists = $database->prepare('SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN (?, ?) ORDER BY table_name = ? DESC');
         $exists->execute([$table, $prefix.$table, $table]);
