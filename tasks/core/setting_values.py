@@ -165,4 +165,7 @@ Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 class Strict(BaseModel):
     """Settings that take no unknown key, never change, and are not repeated in errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # What validates a part is made with the whole, which is all that is ever read.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
+    )
