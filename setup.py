@@ -17,7 +17,7 @@ FILES = (
     *(".gitlab-ci.yml", "CHANGELOG.md", "inv"),
     *("requirements.lock", "requirements-helm.lock", "requirements-install.lock"),
 )
-OURS = {"plugins", "themes", "config"}
+OURS = {"plugins", "themes", "translations", "config"}
 """Folders of docker/mautic that are this repository's own; only what explains them goes along."""
 
 LEFT_OUT = shutil.ignore_patterns("__pycache__", ".terraform", "*.tfstate*", ".DS_Store")

@@ -33,6 +33,7 @@ from tasks.commands.plan import plan as plan_environment
 from tasks.commands.platform import apply as platform_apply
 from tasks.commands.platform import image as platform_image
 from tasks.commands.platform import status as platform_status
+from tasks.commands.queue import queue
 from tasks.commands.rehearse import rehearse
 from tasks.commands.scan import scan
 from tasks.commands.seeds import seed
@@ -60,6 +61,7 @@ namespace = Collection(
     page,
     pin_environment,
     plan_environment,
+    queue,
     rehearse,
     releases,
     rollback,

@@ -17,6 +17,7 @@
 #                      changes along with the tables
 #   uploads VERB       dump what was uploaded (to stdout), stage uploads (from stdin) or empty folders
 #                      beside it, or place what is staged where it is
+#   queue              what waits in the queues of messages, and what has failed, as JSON
 #   rehearse VERB      an upgrade: its migrations one by one, plugins, crons, pages; a line of JSON for each
 # Anything else is run as it is.
 set -eu
@@ -89,7 +90,7 @@ role=${1:-web}
 case $role:${2:-} in
   cron:status) ;;
   # Without php.ini, which some of the variables are for.
-  web:* | worker:* | migrate:* | console:* | cron:* | wait:* | rehearse:*) php -n /opt/mautic/check.php ;;
+  web:* | worker:* | migrate:* | console:* | cron:* | wait:* | rehearse:* | queue:*) php -n /opt/mautic/check.php ;;
   database:*) php -n /opt/mautic/check.php || exit 78 ;;
 esac
 case $role in
@@ -128,6 +129,10 @@ case $role in
   uploads)
     shift
     supervise TERM php /opt/mautic/uploads.php "$@"
+    ;;
+  queue)
+    [ $# -eq 1 ] || refuse "queue takes no arguments"
+    supervise TERM php /opt/mautic/queue.php
     ;;
   rehearse)
     [ $# -eq 2 ] || refuse "rehearse needs migrations, plugins, crons or pages"

@@ -68,8 +68,9 @@ def _of_the_project(session: Session) -> Iterator[tuple[str, Path]]:
     settings = session.settings
     folders = settings.paths.folders
     for there, here in folders.items():
-        if not (PROJECT / here).is_dir():
-            name = there.rpartition("/")[2]
+        name = there.rpartition("/")[2]
+        # A default is no promise: a project may be older than the folder.
+        if name in settings.paths.model_fields_set and not (PROJECT / here).is_dir():
             raise InputError(
                 f"there is no folder {here}, which paths.{name} names",
                 hint="correct it in invoke.yaml; empty where the project has none",

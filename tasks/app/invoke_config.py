@@ -25,7 +25,7 @@ from tasks.app.overview import EXAMPLES, VERSION, nearest, overview
 from tasks.app.paths import IS_PACKAGE, PROJECT, ROOT
 from tasks.app.yaml_file import read_yaml
 from tasks.core.completion import candidates
-from tasks.core.display import readable, visible
+from tasks.core.display import PROGRAM, as_typed, readable, visible
 
 
 class SuiteConfig(invoke.Config):
@@ -137,14 +137,15 @@ class Suite(Program):
 
     def no_tasks_given(self) -> None:
         """Print the tasks by their jobs."""
-        sys.stdout.write(f"{overview()}\n")
+        sys.stdout.write(f"{as_typed(overview(), os.environ.get(PROGRAM, ''))}\n")
         raise Exit
 
     def print_task_help(self, name: str) -> None:
         """Print a task's help, and an example."""
         super().print_task_help(name)
         if example := EXAMPLES.get(name):
-            sys.stdout.write(f"Example:\n{self.leading_indent}{example}\n\n")
+            typed = as_typed(example, os.environ.get(PROGRAM, ""))
+            sys.stdout.write(f"Example:\n{self.leading_indent}{typed}\n\n")
 
     def parse_collection(self) -> None:
         """Load the tasks and read ``--list`` and ``--help``."""

@@ -28,6 +28,7 @@ JOBS = {
         "cost": ("inv cost --env dev --owners", "what they request, and its price"),
         "drift": ("inv drift --env dev", "what others have changed since"),
         "logs": ("inv logs --service worker --follow", "what its services write"),
+        "queue": ("inv queue --retry all", "messages that wait or have failed"),
         "console": ("inv console -- cache:clear", "a command of Mautic's"),
         "shell": ("inv shell --service web", "a shell in a container"),
         "sleep": ("inv sleep --branch feature/x", "stop it; nothing is lost"),

@@ -33,6 +33,10 @@ NEW = "take a --branch that exists neither here nor on the remote"
 
 LETTERS = {
     "env": "e",
+    "from_": "o",
+    "no_build": "",
+    "no_capacity_check": "",
+    "out": "o",
     "branch": "b",
     "format": "f",
     "dry_run": "d",
@@ -43,7 +47,7 @@ LETTERS = {
     "values": "v",
     "yes": "y",
 }
-"""Letters of options that several tasks have; no other option of such a task has them."""
+"""Letters of options that several tasks have, or none; no other option of such a task has them."""
 
 
 class SharedLetters(invoke.Task[Any]):
@@ -55,13 +59,13 @@ class SharedLetters(invoke.Task[Any]):
     @functools.cached_property
     def _shared(self) -> set[str]:
         options = inspect.signature(self.body).parameters
-        return {letter for option, letter in LETTERS.items() if option in options}
+        return {letter for option, letter in LETTERS.items() if letter and option in options}
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
         """Return an option's settings for the parser."""
         found = super().arg_opts(name, default, taken_names | self._shared)
-        if letter := LETTERS.get(name):
-            found["names"] = [found["names"][0], letter]
+        if (letter := LETTERS.get(name)) is not None:
+            found["names"] = [found["names"][0], *([letter] if letter else [])]
         return found
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.app import pins
-from tasks.app.paths import PROJECT
 from tasks.app.task import check_format, task
 
 if TYPE_CHECKING:
@@ -15,6 +13,9 @@ if TYPE_CHECKING:
 @task()
 def pin(session: Session, dry_run: bool = False, format: str = "text") -> None:
     """Write today's digests of others' images to docker/images.lock and .gitlab-ci.yml."""
+    from tasks.app import pins
+    from tasks.app.paths import PROJECT
+
     as_json = check_format(format)
     plan = pins.plan(session)
     if as_json:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable
 
@@ -51,6 +52,22 @@ def visible_lines(text: str) -> list[str]:
     """
     first, *rest = text.replace("\r\n", "\n").split("\n")
     return [visible(first), *(visible(x if x[:1] in {"", " "} else f"  {x}") for x in rest)]
+
+
+PROGRAM = "MAUTIC_MULTIDEV_INV"
+"""The variable with what ./inv was called by."""
+
+_COMMAND = re.compile(r"(?<![\w./-])inv (?=[a-z-])")
+
+
+def as_typed(text: str, program: str) -> str:
+    """Return text whose commands can be typed as they stand.
+
+    Args:
+        text: it calls the suite's program ``inv``.
+        program: what it was called by, such as ``./inv``; empty for ``inv``.
+    """
+    return _COMMAND.sub(lambda _: f"{shlex.quote(program)} ", text) if program else text
 
 
 def megabytes(count: int) -> str:

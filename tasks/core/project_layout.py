@@ -13,6 +13,9 @@ _CONFIG = re.compile(
 """What of a folder config/ is a project's own: docker/mautic/config/README.md. The rest is either
 Mautic's or has secrets in it."""
 
+PATHS = ("plugins", "themes", "translations", "config")
+"""The folders of a project that go into the images, as the settings name them."""
+
 _METADATA = "app/release_metadata.json"
 _COMPOSER = ("mautic/core-lib", "mautic/core")
 _RELEASE = re.compile(r"\D*(\d+\.\d+)")
@@ -26,6 +29,7 @@ class Layout:
         kind: what to call it.
         plugins: the folder of plugins; empty without one.
         themes: the folder of themes, likewise.
+        translations: the folder of languages and own words, likewise.
         config: the folder of the project's configuration, likewise.
         mautic: the release of Mautic that it is for, such as 5.1; empty if nothing says so.
     """
@@ -33,13 +37,14 @@ class Layout:
     kind: str
     plugins: str
     themes: str
+    translations: str
     config: str
     mautic: str
 
     @property
     def paths(self) -> dict[str, str]:
         """The folders by the names of the settings."""
-        return {"plugins": self.plugins, "themes": self.themes, "config": self.config}
+        return {name: getattr(self, name) for name in PATHS}
 
     @property
     def is_empty(self) -> bool:
@@ -57,14 +62,16 @@ def find_layout(files: Collection[str], read: Callable[[str], str]) -> Layout:
     web = "docroot/" if any(name.startswith("docroot/") for name in files) else ""
     whole = f"{web}{_METADATA}" in files
     kind = "recommended-project" if web else "classic"
-    plugins, themes = (
-        f"{web}{name}" if _has(files, f"{web}{name}/") else "" for name in ("plugins", "themes")
+    plugins, themes, translations = (
+        f"{web}{name}" if _has(files, f"{web}{name}/") else ""
+        for name in ("plugins", "themes", "translations")
     )
     config = next((name for name in ("config", "app/config") if _is_own(files, name)), "")
     found = Layout(
         f"{kind}, with Mautic's own code" if whole else kind,
         plugins,
         themes,
+        translations,
         config,
         _release(files, read, f"{web}{_METADATA}"),
     )

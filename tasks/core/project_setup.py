@@ -14,7 +14,7 @@ from tasks.core.gitlab_pipeline import Pipeline
 from tasks.core.images.pins import PIPELINE
 from tasks.core.names import PROJECT_MAX
 from tasks.core.project_files import LOCK, OWN
-from tasks.core.project_layout import Layout
+from tasks.core.project_layout import PATHS, Layout
 from tasks.core.rehearsal import mautic_variables
 
 WRAPPER = "inv"
@@ -26,7 +26,7 @@ TEMPLATE = f"{OWN}/gitlab-ci.yml"
 BROUGHT = (WRAPPER, "requirements.lock", INSTALL_LOCK, INSTALL, PIPELINE, "CHANGELOG.md")
 """The files of the suite that those of a project are made from."""
 
-DEFAULT_PATHS = {"plugins": "plugins", "themes": "themes", "config": "config"}
+DEFAULT_PATHS = {name: name for name in PATHS}
 """The folders of a project that has none yet."""
 
 IGNORED = ("/.venv/", "/artifacts/", "/build.json", "/deploy.env")

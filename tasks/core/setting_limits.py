@@ -16,7 +16,7 @@ class Limits(Strict):
     )
     fpm_memory: Size = Field("1g", description="Memory of php-fpm.")
     migrate_memory: Size = Field("1g", description="Memory of an installation or a migration.")
-    cron_memory: Size = Field("768m", description="Memory of the scheduled commands.")
+    cron_memory: Size = Field("1g", description="Memory of the scheduled commands.")
     worker_memory: Size = Field("512m", description="Memory of the workers.")
     web_memory: Size = Field("512m", description="Memory of nginx.")
     mautic_pids: Count = Field(128, description="Processes of each of Mautic's services.")

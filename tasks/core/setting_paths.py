@@ -15,6 +15,9 @@ class ProjectPaths(Strict):
 
     plugins: Folder = Field(f"{BUILT}/plugins", description="Folder of the project's plugins.")
     themes: Folder = Field(f"{BUILT}/themes", description="Folder of the project's themes.")
+    translations: Folder = Field(
+        f"{BUILT}/translations", description="Folder of the project's languages and own words."
+    )
     config: Folder = Field(
         f"{BUILT}/config",
         description="Folder of what is laid into Mautic's `config/` "

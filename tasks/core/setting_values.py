@@ -29,6 +29,7 @@ DATABASE_HOST = (
     r"\[[0-9A-Fa-f:.]+\])$"
 )
 """As in docker/mautic/php/variables.json."""
+_LANGUAGE = r"^([a-z]{2,3}(_[A-Za-z0-9]+)*)?$"
 _PATH = r"^/\S+$"
 _FOLDER = r"^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$"
 _INSTANCE = r"^([A-Za-z](-?[A-Za-z0-9]){0,62})?$"
@@ -58,6 +59,7 @@ PATTERNS = {
     _TEMPLATE: "must be made of a-z, 0-9, '.', '-', {slug} and {project}",
     _HOST: "must be made of a-z, 0-9, '.', '-', {slug}, {project} and {domain}",
     DATABASE_HOST: "must be a host's name or address, without scheme and port",
+    _LANGUAGE: "must be a language as Mautic calls it, such as de or pt_BR, or empty",
     _PATH: "must be the full path of a file in the mautic image",
     _FOLDER: "must be a folder of the repository, such as docroot/plugins, or empty",
     _INSTANCE: "must be the identifier of an instance of RDS: at most 63 letters, digits and '-'",
@@ -148,6 +150,14 @@ DataChoice = Annotated[
         "`seed:ID`."
     ),
 ]
+Language = Annotated[
+    str,
+    StringConstraints(pattern=_LANGUAGE),
+    Field(
+        description="Language of its sites, Mautic's parameter `locale`. Empty: that of the values "
+        "files, of `parameters_local.php`, or English."
+    ),
+]
 Price = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 NodeType = Annotated[str, StringConstraints(pattern=_NODE_TYPE)]
 Currency = Annotated[str, StringConstraints(pattern=_CURRENCY)]
@@ -158,4 +168,7 @@ Size = Annotated[str, StringConstraints(pattern=_SIZE)]
 class Strict(BaseModel):
     """Settings that take no unknown key, never change, and are not repeated in errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # What validates a part is made with the whole, which is all that is ever read.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
+    )

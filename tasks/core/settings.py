@@ -70,6 +70,7 @@ from tasks.core.setting_values import (
     ImageReference,
     InstanceName,
     KeyArn,
+    Language,
     Name,
     ObjectGlob,
     PhpVersion,
@@ -352,6 +353,7 @@ class Environment(Strict):
         None, description="Kubernetes only: web pods; overrides the values files."
     )
     data: DataChoice = "empty"
+    language: Language = ""
     sleep_hours: SleepHours = ()
     idle: IdleTime = None
     cluster_objects: tuple[ObjectGlob, ...] = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -42,7 +42,7 @@ Secrets never stand in these files.
 
 def page() -> str:
     """Return docs/configuration.md."""
-    parts = [HEAD, _table(Settings, (), "## Top level")]
+    parts = [_table(Settings, (), "## Top level")]
     for name, field in Settings.model_fields.items():
         parts += [_table(model, (name,), f"## {name}") for model in models_in(field.annotation)]
     for name, model in NAMED.items():
@@ -54,7 +54,19 @@ def page() -> str:
         for model in models:
             kind = f" ({_first_line(model)})" if len(models) > 1 else ""
             parts.append(_table(model, path, f"{title}{kind}"))
-    return "\n".join(parts)
+    return "\n".join([HEAD, _contents(parts), *parts])
+
+
+def _contents(parts: Sequence[str]) -> str:
+    """Return links to the parts of the page, each of which begins with its heading."""
+    titles = [part.partition("\n")[0].removeprefix("## ") for part in parts]
+    return "".join(f"- [{title}](#{_anchor(title)})\n" for title in titles)
+
+
+def _anchor(title: str) -> str:
+    """Return what GitHub and GitLab make of a heading."""
+    plain = re.sub(r"&[lg]t;|[^\w\- ]", "", title.lower())
+    return plain.replace(" ", "-")
 
 
 def _table(model: type[BaseModel], path: tuple[str, ...], title: str) -> str:

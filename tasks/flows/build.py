@@ -42,7 +42,7 @@ BUILT_FROM = "docker"
 THEMES = "themes"
 """The folder of the build context that migrations do not depend on: themes."""
 
-_OWN = ("docker/mautic/config", "docker/mautic/plugins", "docker/mautic/themes")
+_OWN = tuple(f"docker/mautic/{name}" for name in ("config", "plugins", "themes", "translations"))
 """Folders that the builder cannot do without; git keeps none that is empty."""
 
 PUSH_AGAIN_SECONDS = (1, 3)

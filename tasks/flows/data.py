@@ -54,6 +54,8 @@ ADMINISTERED = (
 PROGRESS_SECONDS = 5.0
 WHOLE = re.compile(r"(?:dump|uploads): whole (\{.*\})")
 """What the programs of the image say once they have written everything."""
+NOT_FOUND = 127
+"""The exit status of an image that does not know a program at all."""
 UNKNOWN = ("database needs", "stdin must be a line of JSON")
 """What an image says that does not know a verb, or a word of the line it is sent."""
 
@@ -651,9 +653,10 @@ def run_program(
         place.owner, place.names, words, source=source, take=take, on_line=tell
     )
     if status:
-        told = said[-1].partition(": ")[2] if said else ""
+        # What the shell says of a program that is not there is no message of the program's.
+        told = said[-1].partition(": ")[2] if said and status != NOT_FOUND else ""
         hint = ""
-        if status == 64 or (status == 78 and told.startswith(UNKNOWN)):
+        if status in {64, NOT_FOUND} or (status == 78 and told.startswith(UNKNOWN)):
             hint = "the release that runs is of an image from before these verbs: deploy it anew"
         raise SuiteError(
             told or f"{' '.join(words[:3])} ended with exit status {status}",

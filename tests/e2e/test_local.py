@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -233,6 +234,39 @@ def test_console_and_shell_pass_words_and_exit_status_on(world: World, site: Sit
     assert world.ok("shell", "--command", "id -u").stdout == "33\n"
     both = world.run("console", "--command", "list", "--", "list")
     assert both.returncode == 2
+
+
+def test_messages_that_failed_are_shown_retried_and_removed(world: World, site: Site) -> None:
+    stamp = "X-Message-Stamp-Symfony\\Component\\Messenger\\Stamp\\ErrorDetailsStamp"
+    error = json.dumps([{"exceptionClass": "RuntimeException", "exceptionMessage": "no\nroute"}])
+    headers = json.dumps({"type": "Acme\\Mail", stamp: error})
+    rows = ", ".join(
+        f"('{body}', '{headers.replace(chr(92), chr(92) * 2)}', 'failed', UTC_TIMESTAMP(), "
+        "UTC_TIMESTAMP())"
+        for body in ("works", "fails")
+    )
+    insert = "INSERT INTO messenger_messages (body, headers, queue_name, created_at, available_at)"
+    query = f"{QUERY} $MYSQL_DATABASE -e {shlex.quote(f'{insert} VALUES {rows}')}"
+    world.ok("shell", "--service", "database", "--command", query)
+
+    def failed() -> list[dict[str, str]]:
+        found = json.loads(world.ok("queue", "--format", "json").stdout)
+        assert found["queues"]["failed"]["waiting"] == len(found["failed"])
+        messages: list[dict[str, str]] = found["failed"]
+        return messages
+
+    assert [each["error"] for each in failed()] == ["no\nroute"] * 2
+    shown = world.ok("queue").stdout
+    assert re.search(r"^failed +2 +0 +", shown, re.MULTILINE)
+    assert shown.count("  Mail: no route\n") == 2
+    assert "retry  message " in world.ok("queue", "--retry", "all", "--dry-run").stdout
+    again = world.run("queue", "--retry", "all")
+    assert again.returncode == 1
+    assert "1 of 2 messages failed again; the last: Mail: no route" in again.stderr
+    (left,) = failed()
+    assert world.run("queue", "--remove", "0").returncode == 2
+    world.ok("queue", "--remove", left["id"])
+    assert failed() == []
 
 
 def test_what_sleeps_runs_nothing_and_any_use_wakes_it(world: World, site: Site) -> None:

@@ -797,7 +797,8 @@ def test_every_scheduled_command_is_there(chart: Chart) -> None:
         *("segments:update", "campaigns:update", "campaigns:trigger", "messages:send"),
         *("broadcasts:send", "reports:scheduler", "custom-field:create-column", "email:fetch"),
         *("webhooks:process", "import", "contacts:scheduled_export", "social:monitoring"),
-        *("iplookup:download", "maintenance:cleanup"),
+        *("iplookup:download", "maintenance:cleanup", "contacts:cleanup_exported_files"),
+        *("webhooks:delete_logs", "custom-field:delete-column"),
         *("integration:fetchleads", "integration:pushactivity"),
     }
 
@@ -807,7 +808,7 @@ def test_only_harmless_commands_run_by_default(chart: Chart) -> None:
     assert names == {
         *("segments-update", "campaigns-update", "campaigns-trigger", "messages-send"),
         *("broadcasts-send", "reports-scheduler", "custom-fields", "import", "contacts-export"),
-        *("iplookup-download", "webhooks-process"),
+        *("iplookup-download", "webhooks-process", "exports-cleanup", "webhook-logs"),
     }
 
 

@@ -14,6 +14,8 @@ from tests.support.suite import Inv
 ASKED = {
     "bash": 'source "$1"; COMP_LINE=$2; COMP_POINT=${#2}; _inv "${2%% *}" "${2##*[ :]}" ""; '
     'printf "%s\\n" "${COMPREPLY[@]}"',
+    "zsh": "compdef() :; _files() :; compadd() print -l -- $@[2,-1]; source $1; "
+    'words=("${(@s: :)2}"); CURRENT=$#words; _inv',
     "fish": "source $argv[1]; complete -C $argv[2]",
 }
 """A program that prints what may follow a command line, from the script and that line."""
@@ -43,7 +45,7 @@ def test_a_shell_completes_tasks_options_and_branches(
 
     def after(typed: str) -> list[str]:
         arguments = [str(script), f"./inv {typed}"]
-        argv = [shell, "-c", ASKED[shell], *(["-"] if shell == "bash" else []), *arguments]
+        argv = [shell, "-c", ASKED[shell], *([] if shell == "fish" else ["-"]), *arguments]
         done = subprocess.run(
             argv, cwd=tmp_path, env=inv.environ(), capture_output=True, text=True, check=False
         )
@@ -53,6 +55,8 @@ def test_a_shell_completes_tasks_options_and_branches(
     assert after("rollback --wi") == ["--with-data"]
     assert after("deploy --branch fea") == ["feature/x"]
     assert after("deploy --env pro") == ["prod"]
+    assert after("logs --service wo") == ["worker"]
+    assert sorted(after("queue --re")) == ["--remove", "--retry"]
 
 
 def test_a_shell_that_is_not_known_is_refused(inv: Inv, checkout: Path) -> None:

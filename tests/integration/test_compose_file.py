@@ -233,6 +233,17 @@ def test_secrets_are_mounted_read_only_where_they_are_read(
     assert (told["NGINX_DOOR_EXEMPT"], told["NGINX_NOINDEX"]) == ("", "on")
 
 
+def test_every_part_of_mautic_speaks_the_language_of_the_environment() -> None:
+    file, variables = FILES["branch"]
+    for language in ("", "de"):
+        compose = Compose(
+            Runner(Redactor()), "test-language", file, {**variables, "LOCALE": language}
+        )
+        services = compose.config(profiles=["migrate"])["services"]
+        for name in ("migrate", "fpm", "worker", "cron"):
+            assert services[name]["environment"]["MAUTIC_LOCALE"] == language
+
+
 def test_what_mautic_writes_and_others_read_is_shared_and_outlives_its_container(
     configs: dict[str, dict[str, Any]],
 ) -> None:

@@ -90,6 +90,7 @@ def images(
         "themes/acme/acme.css": "acme",
         "themes/acme/html/page.html.twig": "acme",
         "themes/blank/blank.css": "ours",
+        "translations/de/CoreBundle/messages.ini": 'mautic.core.yes="Ja"',
         "config/parameters_local.php": "<?php $parameters = ['locale' => 'de'];",
         "config/cron.json": json.dumps({"import": None, "own": {"command": ["own:job"]}}),
     }
@@ -141,6 +142,9 @@ def test_own_files_lie_on_top_of_the_release(site: Site) -> None:
     assert read(site.fpm, f"{root}/docroot/plugins/CoreBundle/CoreBundle.php").endswith("instead")
     assert read(site.fpm, f"{root}/docroot/plugins/CoreBundle/Assets/a.js") == "1"
     assert read(site.fpm, f"{root}/docroot/themes/acme/config.json") == "{}"
+    assert read(site.fpm, f"{root}/docroot/translations/de/CoreBundle/messages.ini") == (
+        'mautic.core.yes="Ja"'
+    )
     # Beside the image's own, which lays it below what the environment says.
     assert "'de'" in read(site.fpm, f"{root}/config/parameters_own.php")
     assert "MauticEnvironment" in read(site.fpm, f"{root}/config/parameters_local.php")
@@ -260,6 +264,18 @@ MISTAKES = {
     "plugins/OtherBundle/Config/config.php": (
         "<?php\n",
         "docker/mautic/plugins/OtherBundle/Config/config.php:1: returns no array",
+    ),
+    "translations/de/CoreBundle/messages.ini": (
+        'mautic.core.yes="Ja"\nmautic.core.no=N(ein\n',
+        "docker/mautic/translations/de/CoreBundle/messages.ini:2: syntax error, unexpected '('",
+    ),
+    "translations/overrides/messages.ini": (
+        'mautic.core.yes="Yep"\n',
+        "docker/mautic/translations/overrides/messages.ini:1: Mautic reads LANGUAGE/",
+    ),
+    "translations/de/config.json": (
+        '{"name": }',
+        "docker/mautic/translations/de/config.json:1: no JSON: Syntax error",
     ),
     "config/parameters_local.php": (
         "<?php $parameters = [\n",
@@ -706,6 +722,7 @@ def test_what_the_environment_says_beats_what_was_built_in(
 
     assert locale() == (0, "de de")
     assert locale(MAUTIC_LOCALE="fr") == (0, "fr fr")
+    assert locale(MAUTIC_LOCALE="") == (0, "de de")
     assert locale(MAUTIC_CONFIG_PARAMETERS='{"locale": "fr"}') == (0, "fr fr")
 
 
@@ -783,6 +800,20 @@ def _parameters(
     assert status == 0, said
     seen: dict[str, Any] = json.loads(said)
     return seen
+
+
+def test_an_empty_variable_is_none(made: Containers, images: dict[str, str]) -> None:
+    given = {"MAUTIC_THEME": "", "MAUTIC_BRAND_NAME": "Acme %"}
+    script = (
+        "include 'config/local.php'; echo json_encode([$_ENV, isset($_SERVER['MAUTIC_THEME'])]);"
+    )
+    status, said = made.finish(images["mautic"], "php", "-r", script, environment=given)
+    assert status == 0, said
+    seen, is_in_the_way = json.loads(said)
+    assert (seen["MAUTIC_BRAND_NAME"], "MAUTIC_THEME" in seen, is_in_the_way) == (
+        *("Acme %%", False),
+        False,
+    )
 
 
 def test_percent_signs_in_values_are_meant_as_such(
@@ -1339,6 +1370,45 @@ def test_a_long_job_keeps_no_other_from_its_turn(made: Containers, images: dict[
     # Whose line it is stands before it.
     assert "\nlong: running: --no-interaction probe:wait\n" in said
     assert '\nother: ["--no-interaction","second"]\n' in said
+
+
+def test_a_long_import_holds_up_nothing_that_is_due_each_minute(
+    made: Containers, images: dict[str, str]
+) -> None:
+    """It has a lane of its own, also where all others have a single one."""
+    table = {
+        "import": {**LONG, "command": ["mautic:import", "probe:wait"]},
+        "often": {"schedule": "* * * * *", "command": ["often"]},
+    }
+    ten_minutes = ["+0 minutes"] * 5 + ["+1 minute", *["+0 minutes"] * 9] * 10
+    said = clocked(made, images["mautic"], table, ten_minutes)
+
+    during = said[said.index("import starts") : said.index("import is stopped with us")]
+    assert during.count("often starts") >= 8
+    assert during.count("import starts") == 1
+    # On a busy machine its last run may not have ended; but none waits for a turn.
+    assert not re.search("often misses .*(turn|begin)", during)
+
+
+def test_a_command_that_this_mautic_lacks_is_off(made: Containers, images: dict[str, str]) -> None:
+    script = """
+        require '/opt/mautic/jobs.php';
+        $why = array_map(static fn (Job $job) => $job->obstacle(), Job::fromEnvironment());
+        echo json_encode(array_filter($why));
+    """
+    status, said = made.finish(images["mautic"], "php", "-r", script)
+    assert status == 0, said
+    why = json.loads(said)
+    assert sorted(why) == ["custom-fields-delete", "email-fetch", "exports-cleanup"]
+    missing = "this Mautic has no mautic:contacts:cleanup_exported_files"
+    assert why["exports-cleanup"] == missing
+    container = made.mautic(images["mautic"], "cron")
+    until("start", lambda: "jobs: " in logs(container), lambda: logs(container))
+    assert f"cron: exports-cleanup stays off: {missing}\n" in logs(container)
+    listed = re.search(r"^cron: \d+ jobs: (.*)$", logs(container), re.MULTILINE)
+    assert listed
+    assert "webhook-logs" in listed[1]
+    assert "exports-cleanup" not in listed[1]
 
 
 def test_runs_that_could_not_be_are_told(made: Containers, images: dict[str, str]) -> None:

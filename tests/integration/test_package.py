@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.core.project_layout import PATHS
 from tests.support.package import Installed, build, commit, install, repository, tree
 from tests.support.suite import ROOT, Inv, git
 
@@ -23,6 +24,7 @@ RECOMMENDED = {
     "composer.json": json.dumps({"require": {"mautic/core-lib": "^5.2"}}),
     "docroot/plugins/AcmeBundle/AcmeBundle.php": "<?php\n",
     "docroot/themes/acme/config.json": "{}\n",
+    "docroot/translations/de/config.json": '{"name": "Deutsch"}\n',
     "config/local.php": "<?php // secrets\n",
     ".gitignore": "/docroot/plugins/MauticCrmBundle/",
 }
@@ -33,13 +35,18 @@ CLASSIC = {
     "config/parameters_local.php": "<?php\n",
 }
 LAYOUTS: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
-    "empty": ({}, {"plugins": "plugins", "themes": "themes", "config": "config"}, "7.2"),
+    "empty": ({}, {name: name for name in PATHS}, "7.2"),
     "recommended": (
         RECOMMENDED,
-        {"plugins": "docroot/plugins", "themes": "docroot/themes", "config": ""},
+        {
+            "plugins": "docroot/plugins",
+            "themes": "docroot/themes",
+            "translations": "docroot/translations",
+            "config": "",
+        },
         "5.2",
     ),
-    "classic": (CLASSIC, {"plugins": "plugins", "themes": "themes", "config": "config"}, "7.0"),
+    "classic": (CLASSIC, {**{name: name for name in PATHS}, "translations": ""}, "7.0"),
 }
 
 
@@ -83,7 +90,7 @@ def settings_of(where: Path) -> dict[str, Any]:
 
 def test_it_has_all_that_tasks_read_and_nothing_else(wheel: Path) -> None:
     listed = git(ROOT, "ls-files", "tasks", "helm", "terraform", "docker").splitlines()
-    own = re.compile(r"docker/mautic/(plugins|themes|config)/(?!README\.md)")
+    own = re.compile(r"docker/mautic/(plugins|themes|translations|config)/(?!README\.md)")
     inside = "mautic_multidev/suite/"
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}

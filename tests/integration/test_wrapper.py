@@ -23,7 +23,8 @@ PROGRAM = """\
 import json, os, sys
 import tiny
 print(json.dumps({"argv": sys.argv[1:], "cwd": os.getcwd(), "tiny": tiny.VERSION,
-                  "python": sys.version_info[:2], "prefix": sys.prefix}))
+                  "python": sys.version_info[:2], "prefix": sys.prefix,
+                  "typed": os.environ["MAUTIC_MULTIDEV_INV"]}))
 """
 
 HOSTILE = {
@@ -175,9 +176,9 @@ def test_it_runs_from_anywhere_and_by_links(made: Project, tmp_path: Path) -> No
     chained.symlink_to("bin/inv")
     for program in (str(absolute), str(chained), "./i"):
         told = answer(made.run("names", cwd=tmp_path, program=program))
-        assert told["cwd"] == str(made.root), program
+        assert (told["cwd"], told["typed"]) == (str(made.root), program)
     by_path = made.run("names", cwd=tmp_path, program="inv", PATH=f"{absolute.parent}:{_path()}")
-    assert answer(by_path)["argv"] == ["names"]
+    assert (answer(by_path)["argv"], answer(by_path)["typed"]) == (["names"], "inv")
     by_shell = subprocess.check_output(
         ["sh", "inv", "names"], cwd=made.root, env=made.environ(), text=True
     )

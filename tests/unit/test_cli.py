@@ -20,6 +20,7 @@ from tasks.app.session import Session
 from tasks.app.task import LETTERS, task
 from tasks.commands.machine import SESSIONS
 from tasks.core import errors
+from tasks.core.display import PROGRAM
 from tests.support.inprocess import InProcess
 from tests.support.suite import ROOT
 
@@ -76,6 +77,14 @@ def test_a_tasks_help_has_an_example(inv: InProcess) -> None:
     assert inv("--help", "rollback").stdout.endswith("Example:\n  inv rollback --to 1a2b3c4d\n\n")
 
 
+def test_commands_are_shown_as_they_can_be_typed(inv: InProcess) -> None:
+    called = {PROGRAM: "../acme/inv"}
+    assert "\n  ../acme/inv build --env dev " in inv(env=called).stdout
+    assert "\n  ../acme/inv rollback --to " in inv("--help", "rollback", env=called).stdout
+    near = inv("release", env=called).stderr
+    assert "did you mean releases?" in near
+
+
 def test_the_version_is_that_of_the_project(inv: InProcess) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert inv("--version").stdout == f"{project['name']} {project['version']}\n"
@@ -107,12 +116,19 @@ def test_only_an_option_that_may_be_left_out_has_a_default(name: str) -> None:
 
 
 def test_an_option_has_the_same_letter_in_every_task() -> None:
-    letters: dict[str, set[str]] = {}
+    letters: dict[str, set[tuple[str, ...]]] = {}
     for arguments in ARGUMENTS.values():
         for option in arguments:
-            if option.name in LETTERS:
-                letters.setdefault(option.name, set()).update(option.names[1:])
-    assert letters == {name: {letter} for name, letter in LETTERS.items()}
+            letters.setdefault(option.name, set()).add(option.names[1:])
+    assert {name: found for name, found in letters.items() if len(found) > 1} == {}
+    given = {name: {(letter,) if letter else ()} for name, letter in LETTERS.items()}
+    assert {name: letters[name] for name in LETTERS} == given
+
+
+def test_a_letter_is_one() -> None:
+    """Of --no-build invoke would make `--`, what ends the options."""
+    letters = {letter for each in ARGUMENTS.values() for one in each for letter in one.names[1:]}
+    assert {letter for letter in letters if not letter.isalnum()} == set()
 
 
 def test_the_sessions_that_inv_test_knows_are_those_of_nox() -> None:

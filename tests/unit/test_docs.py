@@ -43,6 +43,39 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
+WORDS = 1500
+"""What is longer begins with a table of contents."""
+
+
+def headings(path: Path) -> list[str]:
+    """Return the anchors of a page's headings of all levels, as GitHub and GitLab make them."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^##* (.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)|&[lg]t;", r"\1", title.lower()) for title in titles]
+    return [re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in plain]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=shown)
+def test_a_link_to_a_heading_leads_to_one(path: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", path.read_text()):
+        page = path.parent / target if target else path
+        if page.suffix == ".md":
+            assert anchor in headings(page), (target, anchor)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=shown)
+def test_a_long_page_begins_with_a_table_of_contents(path: Path) -> None:
+    text = path.read_text()
+    beginning = text.partition("\n## ")[0]
+    assert len(text.split()) <= WORDS or len(re.findall(r"\]\(#", beginning)) >= 3
+
+
+def test_the_readme_has_a_picture_of_the_whole_and_is_short() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "```mermaid" in text
+    assert len(text.split()) <= WORDS
+
+
 @pytest.mark.parametrize("path", PAGES, ids=shown)
 def test_commands_that_are_shown_exist(path: Path) -> None:
     for line in re.findall(r"\./inv ([^`\n#|&]+)", path.read_text()):

@@ -28,10 +28,11 @@ $container->loadFromExtension('twig', ['cache' => '%kernel.cache_dir%/twig']);
 $container->addCompilerPass(new class() implements CompilerPassInterface {
     public function process(ContainerBuilder $container): void
     {
-        $installed = glob(dirname(__DIR__).'/docroot/translations/*', GLOB_ONLYDIR) ?: [];
+        $folder = dirname(__DIR__).'/docroot/translations';
+        $installed = glob("{$folder}/{*,overrides/*}", GLOB_ONLYDIR | GLOB_BRACE) ?: [];
+        $languages = array_diff(array_map(basename(...), $installed), ['overrides']);
         $container->getDefinition('translator.default')->setArgument(5, [
-            $container->getParameter('kernel.default_locale'),
-            ...array_map(basename(...), $installed),
+            ...array_unique([$container->getParameter('kernel.default_locale'), ...$languages]),
         ]);
     }
 });

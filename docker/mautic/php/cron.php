@@ -13,7 +13,7 @@ declare(strict_types=1);
  * new schedule), null (the job is off) or an object (a new or changed job).
  *
  * Every minute, that of the start included, the due jobs join a queue, which is worked off
- * MAUTIC_CRON_PARALLEL at a time. A job that still waits or runs is left out; one that waited longer
+ * MAUTIC_CRON_PARALLEL at a time, with one import beside them. A job that still waits or runs is left out; one that waited longer
  * than its startingDeadlineSeconds has missed its run; one that runs longer than its
  * activeDeadlineSeconds, or MAUTIC_CRON_TIMEOUT, is ended. With MAUTIC_SEED, a job with `seeded` false is off. Schedules are in the time zone
  * MAUTIC_CRON_TIME_ZONE, PHP's own without it. Nothing begins in the first MAUTIC_CRON_DELAY seconds.
@@ -44,7 +44,7 @@ if ('status' === ($argv[1] ?? '')) {
     $state = json_decode($text, true, 8, JSON_THROW_ON_ERROR);
     $rows = [];
     foreach ($jobs as $name => $job) {
-        $rows[] = ['name' => $name, 'schedule' => $job->expression, 'enabled' => null !== $job->schedule]
+        $rows[] = ['name' => $name, 'schedule' => $job->expression, 'enabled' => null !== $job->schedule && '' === $job->obstacle()]
             + ['running' => isset($state['running'][$name]), 'next' => $job->schedule?->next($clock())?->format(DATE_ATOM)]
             + ($state['jobs'][$name] ?? []);
     }
@@ -52,8 +52,8 @@ if ('status' === ($argv[1] ?? '')) {
     exit(0);
 }
 foreach ($jobs as $name => $job) {
-    if (null !== $job->schedule && 'mautic:email:fetch' === $job->command[0] && !extension_loaded('imap')) {
-        fwrite(STDERR, "cron: {$name} stays off: mautic:email:fetch needs PHP's extension imap, which Debian has up to bookworm (PHP 8.2)\n");
+    if (null !== $job->schedule && '' !== $obstacle = $job->obstacle()) {
+        fwrite(STDERR, "cron: {$name} stays off: {$obstacle}\n");
         unset($jobs[$name]);
     }
 }

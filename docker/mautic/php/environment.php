@@ -123,7 +123,10 @@ final class MauticEnvironment
         }
         self::$isExported = true;
         foreach (getenv() as $name => $value) {
-            if (str_starts_with($name, 'MAUTIC_') && !str_ends_with($name, '_FILE') && 'MAUTIC_CONFIG_PARAMETERS' !== $name && str_contains($value, '%')) {
+            if (str_starts_with($name, 'MAUTIC_') && '' === $value) {
+                // None: Mautic would take it for one, and not look for its default.
+                unset($_ENV[$name], $_SERVER[$name]);
+            } elseif (str_starts_with($name, 'MAUTIC_') && !str_ends_with($name, '_FILE') && 'MAUTIC_CONFIG_PARAMETERS' !== $name && str_contains($value, '%')) {
                 $_ENV[$name] = $_SERVER[$name] = self::escape($value);
             }
         }

@@ -9,6 +9,14 @@ final class Job
 {
     private const KEYS = ['schedule', 'command', 'enabled', 'seeded', 'activeDeadlineSeconds', 'startingDeadlineSeconds'];
 
+    /** Commands that not every Mautic has, by the file of those that do. */
+    private const FILES = [
+        'mautic:contacts:cleanup_exported_files' => 'LeadBundle/Command/CleanupExportedFilesCommand.php',
+        'mautic:custom-field:delete-column' => 'LeadBundle/Field/Command/DeleteCustomFieldCommand.php',
+    ];
+    /** Commands that may take hours, each in a lane of its own: they keep no other from its turn. */
+    private const LANES = ['mautic:import'];
+
     /**
      * @param Schedule|null $schedule                null when the job is switched off
      * @param list<string>  $command                 arguments of bin/console
@@ -23,6 +31,26 @@ final class Job
         public readonly ?int $activeDeadlineSeconds,
         public readonly int $startingDeadlineSeconds,
     ) {
+    }
+
+    /** What takes turns with it; empty for what all jobs without a lane of their own share. */
+    public function lane(): string
+    {
+        return in_array($this->command[0], self::LANES, true) ? $this->command[0] : '';
+    }
+
+    /** Why this image cannot run it; empty if it can. */
+    public function obstacle(): string
+    {
+        $command = $this->command[0];
+        if ('mautic:email:fetch' === $command && !extension_loaded('imap')) {
+            return "{$command} needs PHP's extension imap, which Debian has up to bookworm (PHP 8.2)";
+        }
+        if (isset(self::FILES[$command]) && !is_file('/var/www/html/docroot/app/bundles/'.self::FILES[$command])) {
+            return "this Mautic has no {$command}";
+        }
+
+        return '';
     }
 
     /**

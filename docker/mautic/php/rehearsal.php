@@ -76,7 +76,7 @@ final class Rehearsal
     public function crons(): void
     {
         foreach (Job::fromEnvironment() as $name => $job) {
-            if (null !== $job->schedule && ('mautic:email:fetch' !== $job->command[0] || extension_loaded('imap'))) {
+            if (null !== $job->schedule && '' === $job->obstacle()) {
                 $run = ConsoleRun::of($job->command, $this->waiting, $job->activeDeadlineSeconds ?? (int) getenv('MAUTIC_CRON_TIMEOUT'));
                 $this->check('cron', $name, $run->seconds, $run->error());
             }

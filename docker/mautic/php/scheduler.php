@@ -198,11 +198,18 @@ final class Scheduler
             if ($now->getTimestamp() - $due->getTimestamp() > $limit) {
                 unset($this->queue[$name]);
                 $this->miss($name, $due, "it could not begin within {$limit} s");
-            } elseif (count($this->running) < $this->parallel) {
+            } elseif ($this->hasTurn($this->jobs[$name]->lane())) {
                 unset($this->queue[$name]);
                 $this->start($name);
             }
         }
+    }
+
+    private function hasTurn(string $lane): bool
+    {
+        $same = array_filter(array_keys($this->running), fn (string|int $name): bool => $this->jobs[$name]->lane() === $lane);
+
+        return count($same) < ('' === $lane ? $this->parallel : 1);
     }
 
     private function start(string $name): void

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tasks.core.display import plain, visible, visible_json, visible_lines
+from tasks.core.display import PROGRAM, as_typed, plain, visible, visible_json, visible_lines
 from tasks.core.errors import SuiteError
 from tasks.core.plan import Plan, render
 from tasks.core.redact import Redactor
@@ -63,7 +63,7 @@ class Console:
         redactor: masks secrets in everything shown.
         stdout: for data; the process's own by default.
         stderr: for messages; the process's own by default.
-        environ: determines the mode: GITLAB_CI, NO_COLOR and TERM.
+        environ: determines the mode: GITLAB_CI, NO_COLOR and TERM; and what ./inv was called by.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Console:
         self.redactor = redactor
         self._out = stdout or sys.stdout
         self._err = stderr or sys.stderr
+        self._program = environ.get(PROGRAM, "")
         self._gitlab = environ.get("GITLAB_CI") == "true"
         self.live = self._err.isatty() and environ.get("TERM") != "dumb" and not self._gitlab
         self._colour = self._gitlab or (self.live and "NO_COLOR" not in environ)
@@ -137,8 +138,8 @@ class Console:
     # -- messages -----------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """Print a message."""
-        self._message(text)
+        """Print a message; its commands as they can be typed."""
+        self._message(as_typed(text, self._program))
 
     def success(self, text: str) -> None:
         """Print a message of success."""
@@ -149,11 +150,12 @@ class Console:
         self._message(text, "33", mark="! ")
 
     def error(self, error: SuiteError) -> None:
-        """Print the error that ends the run."""
+        """Print the error that ends the run; its hint names commands as they can be typed."""
         first, *rest = error.lines()
         self._message(first, "31;1", mark="error: ")
         for line in rest:  # a program's output among them
-            self._message(plain(line))
+            is_hint = line.startswith("  hint: ")
+            self._message(as_typed(line, self._program) if is_hint else plain(line))
 
     @contextlib.contextmanager
     def work(self, title: str) -> Iterator[Activity]:

@@ -46,6 +46,7 @@ def project(
         "PLATFORM_NETWORK": platform.name,
         "ADMIN_USERNAME": ADMIN,
         "SEED": seed_database(data, context.settings.project),
+        "LOCALE": context.own.language,
         "MAILER_DSN": f"smtp://{MAIL_ADDRESS}" if platform.has_mail() else "null://null",
         "DOOR_PASSWORD_FILE": f"{SECRETS}/{door.KEY}" if context.own.has_password else "",
         "DOOR_EXEMPT": " ".join(context.own.door_exempt),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tasks.adapters.kubernetes.helm import Revision
 from tasks.core.environment import State
-from tasks.core.kubernetes.crons import NEEDS_IMAP
 from tasks.core.kubernetes.manifests import SECRET
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.plan import Step
@@ -29,7 +28,7 @@ class ClusterPlan(DeployPlan):
         provisioned: whether the platform's provisioner makes it there.
         furnished: whether that furnishes the namespace, too.
         autoscaled: whether an autoscaler decides how many web pods there are.
-        kept_off: scheduled commands that the images cannot run, by name.
+        kept_off: scheduled commands that the images cannot run, by name, and why.
         asleep: that the environment sleeps; None if it is awake.
         no_catcher: why there is no mail catcher although the values want one.
         steps: what happens, in order; empty when everything is as it should be.
@@ -44,7 +43,7 @@ class ClusterPlan(DeployPlan):
     provisioned: bool = False
     furnished: bool = False
     autoscaled: bool = False
-    kept_off: tuple[str, ...] = ()
+    kept_off: Mapping[str, str] = field(default_factory=dict)
     asleep: Sleep | None = None
     no_catcher: str = ""
     steps: tuple[Step, ...] = ()
@@ -118,8 +117,8 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         yield Step("quiesce", "workers and crons", "while the database is migrated")
     if plan.request.restore:
         yield Step("restore", f"database {names.database}", plan.request.restore.title)
-    for name in plan.kept_off:
-        yield Step("keep off", f"cron {name}", NEEDS_IMAP)
+    for name, reason in plan.kept_off.items():
+        yield Step("keep off", f"cron {name}", reason)
     if plan.no_catcher:
         yield Step("keep off", "mail catcher", f"{plan.no_catcher}; mails are discarded")
     verb = "upgrade" if newest else "install"

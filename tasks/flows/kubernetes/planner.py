@@ -67,7 +67,8 @@ def plan_deploy(
         "clone": clones,
     }
     merged = merge_values(context.root, own.values, values)
-    kept_off = tuple(unsupported_crons(merged, context.settings.images.php))
+    images = context.settings.images
+    kept_off = dict(unsupported_crons(merged, images.php, images.mautic))
     if kept_off:
         values["crons"] = {"jobs": {name: {"enabled": False} for name in kept_off}}
     preflight(cluster, names.namespace, merged, exists=exists, more=_platform(context, merged))
@@ -152,6 +153,8 @@ def _values(context: ClusterContext, names: Names, release: Release) -> dict[str
         # The platform's own are in the namespace, where no branch changes them.
         values |= {"quota": {"enabled": False}, "limitRange": {"enabled": False}}
     values |= branch_values(context.own)
+    if context.own.language:
+        values["env"] = {"MAUTIC_LOCALE": context.own.language}
     if context.own.replicas:
         values["web"] = {"replicas": context.own.replicas}
     return values

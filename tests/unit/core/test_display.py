@@ -8,7 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.display import is_active, readable, visible, visible_json, visible_lines
+from tasks.core.display import as_typed, is_active, readable, visible, visible_json, visible_lines
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("inv deploy --env dev", "./inv deploy --env dev"),
+        (
+            "no engine was started by `inv doctor --fix`",
+            "no engine was started by `./inv doctor --fix`",
+        ),
+        ("./inv build && inv deploy", "./inv build && ./inv deploy"),
+        ("minv x, inv, inv: x, a/inv x", "minv x, inv, inv: x, a/inv x"),
+    ],
+)
+def test_commands_are_told_as_they_can_be_typed(text: str, typed: str) -> None:
+    assert as_typed(text, "./inv") == typed
+    assert as_typed(text, "") == text
+    assert as_typed("inv list", "/my files/inv") == "'/my files/inv' list"
 
 
 @pytest.mark.parametrize(

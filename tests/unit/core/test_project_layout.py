@@ -14,6 +14,13 @@ def found(files: dict[str, str]) -> tuple[str, ...]:
     return layout.plugins, layout.themes, layout.config, layout.mautic
 
 
+def test_languages_and_own_words_are_found_in_both_layouts() -> None:
+    text = "translations/overrides/en_US/CoreBundle/messages.ini"
+    assert find_layout([text], str).translations == "translations"
+    assert find_layout([f"docroot/{text}"], str).translations == "docroot/translations"
+    assert find_layout(["plugins/A/Translations/de/x.ini"], str).translations == ""
+
+
 CORE = "mautic/core-lib"
 
 

@@ -29,7 +29,7 @@ from tests.support.suite import ROOT
 
 PORTS = (20000, 20001, 20002)
 VERSIONS = {"DEBIAN": "trixie", "PHP": "8.4", "MAUTIC_IMAGE": "mautic/mautic:7.2-fpm"}
-NOTHING = Layout("", "", "", "", "")
+NOTHING = Layout("", "", "", "", "", "")
 CLUSTER = Answers("acme", "{slug}.example.com", "registry.example.com/acme", "here")
 
 
@@ -42,7 +42,7 @@ def document() -> dict[str, Any]:
 @pytest.mark.parametrize("answers", [Answers("acme"), CLUSTER])
 @pytest.mark.parametrize("mautic", ["", "5.1"])
 def test_new_settings_are_valid(answers: Answers, mautic: str) -> None:
-    layout = Layout("classic", "plugins", "", "", mautic)
+    layout = Layout("classic", "plugins", "", "", "", mautic)
     text = settings_text(answers, layout, PORTS, VERSIONS)
     settings = parse(yaml.safe_load(text), lambda _: "invoke.yaml")
     assert settings.paths.folders == {"docker/mautic/plugins": "plugins"}

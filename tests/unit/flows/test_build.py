@@ -126,7 +126,7 @@ def test_folders_that_git_does_not_keep_are_there_for_the_builder(bench: Bench) 
     assert list((bench.root / "docker" / "mautic").iterdir()) == []
     run_build(plan, bench.tools)
     made = {path.name for path in (bench.root / "docker" / "mautic").iterdir()}
-    assert made == {"config", "plugins", "themes"}
+    assert made == {"config", "plugins", "themes", "translations"}
 
 
 def test_a_registry_to_come_is_not_asked(bench: Bench) -> None:

@@ -380,7 +380,7 @@ def test_a_cron_that_the_images_cannot_run_is_kept_off(
     bench.php = php
     bench.write({"crons": {"jobs": {"email-fetch": {"enabled": enabled}}}})
     plan = bench.plan()
-    assert plan.kept_off == kept_off
+    assert tuple(plan.kept_off) == kept_off
     said = [step.subject for step in plan.steps if step.verb == "keep off"]
     assert said == [f"cron {name}" for name in kept_off]
     jobs = plan.values.get("crons", {}).get("jobs", {})
@@ -488,6 +488,12 @@ def test_where_a_load_balancer_asks_for_the_login_nginx_has_no_password(bench: B
         "exempt": ["forms"],
         "noindex": True,
     }
+
+
+@pytest.mark.parametrize("language", ["", "pt_BR"])
+def test_sites_speak_the_language_of_their_environment(bench: Bench, language: str) -> None:
+    bench.more = {"language": language} if language else {}
+    assert bench.plan().values.get("env", {}) == ({"MAUTIC_LOCALE": language} if language else {})
 
 
 def test_a_way_back_takes_the_recorded_images_and_asks_no_registry(bench: Bench) -> None:

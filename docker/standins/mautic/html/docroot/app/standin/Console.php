@@ -11,9 +11,10 @@ final class Console
 {
     /** Commands that only have to run: each counts itself in the database. */
     private const REGULAR = [
-        'broadcasts:send', 'campaigns:trigger', 'campaigns:update', 'contacts:scheduled_export',
-        'custom-field:create-column', 'email:fetch', 'import', 'iplookup:download', 'maintenance:cleanup',
-        'messages:send', 'reports:scheduler', 'segments:update', 'social:monitoring', 'webhooks:process',
+        'broadcasts:send', 'campaigns:trigger', 'campaigns:update', 'contacts:cleanup_exported_files',
+        'contacts:scheduled_export', 'custom-field:create-column', 'custom-field:delete-column', 'email:fetch', 'import', 'iplookup:download', 'maintenance:cleanup',
+        'messages:send', 'reports:scheduler', 'segments:update', 'social:monitoring', 'webhooks:delete_logs',
+        'webhooks:process',
     ];
 
     private readonly Parameters $parameters;
@@ -67,6 +68,7 @@ final class Console
             'doctrine:migrations:up-to-date'      => $this->isUpToDate(),
             'doctrine:migrations:version'         => $this->markMigrations(),
             'messenger:consume'                   => $this->consume(),
+            'messenger:failed:retry', 'messenger:failed:remove' => $this->settle($verb),
             'mautic:integration:fetchleads', 'mautic:integration:pushactivity' => $this->integrate($verb),
             'mautic:contacts:deduplicate'         => $this->fail('No contacts to deduplicate.'),
             'mautic:max-mind:purge'               => $this->fail('MaxMind is not configured.'),
@@ -86,7 +88,7 @@ final class Console
             'mautic:contacts:deduplicate', 'mautic:install', 'mautic:integration:fetchleads',
             'mautic:integration:pushactivity', 'mautic:max-mind:purge', 'mautic:plugins:install',
             'mautic:plugins:reload', 'mautic:plugins:update',
-            'mautic:user:password', 'messenger:consume',
+            'mautic:user:password', 'messenger:consume', 'messenger:failed:remove', 'messenger:failed:retry',
         ]);
         sort($verbs);
         array_map($this->say(...), $verbs);
@@ -291,6 +293,21 @@ final class Console
         }
 
         return $this->say('Worker stopped.');
+    }
+
+    /** As in Mautic the exit status does not tell what became of a message: one that asks for it fails again. */
+    private function settle(string $verb): int
+    {
+        if ([] === $this->arguments || !isset($this->options['force'])) {
+            return $this->fail("{$verb} needs --force, and the ids of messages.");
+        }
+        $queue = Queue::of('failed', $this->parameters, $this->database())
+            ?? throw new \RuntimeException('There is no queue of failed messages.');
+        foreach ($this->arguments as $id) {
+            $this->say($queue->settle((int) $id, 'messenger:failed:retry' === $verb) ? "Message {$id}: done." : "The message \"{$id}\" was not found.");
+        }
+
+        return 0;
     }
 
     private function integrate(string $verb): int

@@ -23,12 +23,27 @@ final class Queue
         return new self($database, $options['queue_name'] ?? 'default');
     }
 
-    public function put(string $body): void
+    public function put(string $body, string $headers = '[]'): void
     {
         $this->database->run(
-            "INSERT INTO {messenger_messages} (body, headers, queue_name, created_at, available_at) VALUES (?, '[]', ?, UTC_TIMESTAMP(), UTC_TIMESTAMP())",
-            [$body, $this->name],
+            'INSERT INTO {messenger_messages} (body, headers, queue_name, created_at, available_at) VALUES (?, ?, ?, UTC_TIMESTAMP(), UTC_TIMESTAMP())',
+            [$body, $headers, $this->name],
         );
+    }
+
+    /** Takes one message away, and puts it back under another id when it is tried and its body is "fails". */
+    public function settle(int $id, bool $isTried): bool
+    {
+        $found = $this->database->run('SELECT body, headers FROM {messenger_messages} WHERE id = ? AND queue_name = ?', [$id, $this->name])->fetch();
+        if (false === $found) {
+            return false;
+        }
+        $this->database->run('DELETE FROM {messenger_messages} WHERE id = ?', [$id]);
+        if ($isTried && 'fails' === $found['body']) {
+            $this->put($found['body'], $found['headers']);
+        }
+
+        return true;
     }
 
     /** Takes one message and counts it as handled; false when there is none. */
