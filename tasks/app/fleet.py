@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.app import wiring
 from tasks.app.session import Session
-from tasks.flows.fleet import Fleet
+from tasks.core.fleet import Fleet
 from tasks.flows.views import now
 
 

@@ -44,10 +44,16 @@ BROWSER = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
 }
 PROGRAM = {"User-Agent": "curl/8.5.0", "Accept": "*/*"}
+PASSWORD = "the page's own"
+LOGIN = ("preview", PASSWORD)
+PAGE = "environments.dev.example.com"
+"""The host name of the page of all environments."""
 SITES = {
     "dev": {
         "host": "{slug}.dev.example.com",
         "namespace": "mautic-{slug}",
+        "page": PAGE,
+        "prices": {"cpu_hour": 0.05, "memory_hour": 0, "storage_month": 0, "currency": "EUR"},
         "route": {"kind": "none", "gateway": {}, "ingress": {}, "annotations": {}},
         "from": {"cidrs": [], "namespaces": []},
     }
@@ -59,7 +65,7 @@ def entrance_image(engine: docker.DockerClient) -> str:
     """Return the entrance's image, built if the engine lacks it."""
     base = debian(engine)
     core = ROOT / "tasks" / "core"
-    tag = key_of(FOLDER, ROOT / "docker" / "apt", core / "kubernetes", core / "images", more=base)
+    tag = key_of(FOLDER, ROOT / "docker" / "apt", core, more=base)
     reference = f"{IMAGES}/entrance:{tag}"
     with machine_lock("entrance"):
         if not has_image(engine, reference):
@@ -200,11 +206,13 @@ class Waker:
     ) -> None:
         scratch.mkdir(exist_ok=True)
         self.log = scratch / "waker.log"
+        keys = ("host", "namespace", "page", "prices")
         sites = [
-            {"environment": each, "host": one["host"], "namespace": one["namespace"]}
-            for each, one in SITES.items()
+            {"environment": each, **{key: one[key] for key in keys}} for each, one in SITES.items()
         ]
-        (scratch / "rules.json").write_text(json.dumps({"sites": sites, "address": address}))
+        rules = {"project": "mautic", "sites": sites, "address": address}
+        (scratch / "rules.json").write_text(json.dumps(rules))
+        (scratch / "password").write_text(PASSWORD)
         token = Transport("test", str(plane.kubeconfig), 5).json(
             ApiRequest(
                 "POST",
@@ -223,6 +231,7 @@ class Waker:
             "ENTRANCE_RULES": str(scratch / "rules.json"),
             "ENTRANCE_ACCOUNT": str(scratch),
             "ENTRANCE_NAME": name,
+            "ENTRANCE_PASSWORD": str(scratch / "password"),
             "ENTRANCE_PORT": str(self.port),
             "KUBERNETES_SERVICE_HOST": str(api.hostname),
             "KUBERNETES_SERVICE_PORT": str(api.port),
@@ -259,10 +268,12 @@ class Waker:
         target: str = "/s/login",
         headers: Mapping[str, str] = BROWSER,
         method: str = "GET",
+        login: tuple[str, str] | None = None,
     ) -> Reply:
         """Return its answer to a request."""
         url = f"http://127.0.0.1:{self.port}{target}"
-        made = requests.request(method, url, headers={**headers, "Host": host}, timeout=60)
+        said = {**headers, "Host": host}
+        made = requests.request(method, url, headers=said, timeout=60, auth=login)
         return Reply(made.status_code, made.text, made.headers)
 
 

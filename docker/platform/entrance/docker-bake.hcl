@@ -20,6 +20,20 @@ variable "VERSION" {
   default = ""
 }
 
+# pip's own variables, where this machine needs them to reach a package index; the certificates may
+# be named for all programs.
+variable "SSL_CERT_FILE" {
+  default = ""
+}
+
+variable "PIP_CERT" {
+  default = ""
+}
+
+variable "PIP_INDEX_URL" {
+  default = ""
+}
+
 group "default" {
   targets = ["entrance"]
 }
@@ -38,4 +52,8 @@ target "entrance" {
     "org.opencontainers.image.base.name"   = DEBIAN_IMAGE
     "org.opencontainers.image.licenses"    = "MIT"
   }
+  secret = concat(
+    [for file in [PIP_CERT != "" ? PIP_CERT : SSL_CERT_FILE] : "id=pip_cert,src=${file}" if file != ""],
+    [for url in [PIP_INDEX_URL] : "id=pip_index,env=PIP_INDEX_URL" if url != ""],
+  )
 }

@@ -28,17 +28,11 @@ from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names, choose
 from tasks.core.settings import names_of_all_styles
 from tasks.core.sleep import NO_REST
+from tasks.core.summary import EnvironmentSummary, summarize, unreadable
 from tasks.flows import schedules
 from tasks.flows.compose.context import PHP, QUESTION_SECONDS, ComposeContext
 from tasks.flows.compose.foresee import find_drift
-from tasks.flows.target import (
-    EnvironmentSummary,
-    ServiceStatus,
-    owner_of,
-    recorded_use,
-    summarize,
-    unreadable,
-)
+from tasks.flows.target import ServiceStatus, owner_of, recorded_use
 
 CRON = "cron"
 _STOPPED = ("created", "exited", "dead")

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from entrance import server
+from entrance.answers import Answer
 from entrance.fleet import Fleet
 from entrance.pages import Progress
 from entrance.rules import Place
-from entrance.server import Answer, Entrance
+from entrance.server import Entrance
 from entrance.visits import Visit
 from entrance.waker import Waker
 from entrance.waking import NOTHING_KNOWN
@@ -52,7 +53,7 @@ def entrance(monkeypatch: pytest.MonkeyPatch) -> Entrance:
     fleet = Fleet(None)  # type: ignore[arg-type]
     fleet.known.set()
     fleet._found["mautic-a-b"] = ASLEEP_NOW
-    return Entrance(RULES, fleet, Asked(fleet))
+    return Entrance(RULES, fleet, Asked(fleet), None)  # type: ignore[arg-type]
 
 
 def ask(entrance: Entrance, agent: str = BROWSER, accept: str = PAGE, host: str = HOST) -> Answer:

@@ -7,6 +7,7 @@ Environment:
     ENTRANCE_RULES            file: which host names lead where (rules.json)
     ENTRANCE_NAME             wake: this pod's name
     ENTRANCE_ACCOUNT          wake: folder with the account's token and the API server's authority
+    ENTRANCE_PASSWORD         wake: file with the password of the page of all environments
     ENTRANCE_PORT             wake: where it listens, and at the next one for visits; nginx': 8082
     KUBERNETES_SERVICE_HOST   wake: the API server; and KUBERNETES_SERVICE_PORT
 
@@ -58,6 +59,7 @@ def _wake(rules: Rules) -> None:
     from entrance.api import Api
     from entrance.fleet import Fleet
     from entrance.lease import OWN
+    from entrance.overview import Overview
     from entrance.server import Entrance, Server
     from entrance.use import Uses
     from entrance.waker import Waker
@@ -69,7 +71,8 @@ def _wake(rules: Rules) -> None:
     fleet = Fleet(api)
     waker = Waker(api, rules, fleet, f"{OWN}({os.environ['ENTRANCE_NAME']})")
     own = int(os.environ.get("ENTRANCE_PORT", WAKER_PORT))
-    server = Server(own, Entrance(rules, fleet, waker))
+    overview = Overview(api, rules, fleet, Path(os.environ["ENTRANCE_PASSWORD"]))
+    server = Server(own, Entrance(rules, fleet, waker, overview))
     for part in (fleet, waker, Uses(api, rules, fleet, own + 1)):
         part.start()
     server.serve_forever()

@@ -77,9 +77,16 @@ class Api:
                 return None
             raise
 
-    def find(self, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
-        """Return all objects of a kind."""
-        return list(self._list(kind, namespace, selector)["items"])
+    def find(
+        self, kind: str, namespace: str = "", selector: str = "", fields: str = ""
+    ) -> list[Object]:
+        """Return all objects of a kind.
+
+        Args:
+            selector: of labels.
+            fields: a selector of fields.
+        """
+        return list(self._list(kind, namespace, selector, fields)["items"])
 
     def create(self, kind: str, namespace: str, body: Object) -> Object:
         """Create an object; return it."""
@@ -120,9 +127,10 @@ class Api:
         finally:
             connection.close()
 
-    def _list(self, kind: str, namespace: str, selector: str) -> Object:
-        query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
-        return self._ask("GET", path(kind, namespace) + query)
+    def _list(self, kind: str, namespace: str, selector: str, fields: str = "") -> Object:
+        said = {"labelSelector": selector, "fieldSelector": fields}
+        query = urlencode({key: value for key, value in said.items() if value})
+        return self._ask("GET", path(kind, namespace) + (f"?{query}" if query else ""))
 
     def _ask(self, method: str, where: str, body: Object | None = None, kind: str = JSON) -> Object:
         connection = self._connection(PATIENCE_SECONDS)

@@ -9,7 +9,9 @@ from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from entrance.answers import HTML, TEXT, Answer
 from entrance.fleet import Fleet
+from entrance.overview import Overview
 from entrance.pages import asleep_text, progress_page, unknown_page, unreadable_page
 from entrance.rules import Place, Rules, sleeps
 from entrance.visits import Manner, Visit, manner_of
@@ -20,41 +22,6 @@ HELD_MAX = 200
 """How many requests are held at a time: each has a thread, and a connection of nginx'."""
 PROBE = "waker"
 """The host that nginx names for probes."""
-HTML, TEXT = "text/html; charset=utf-8", "text/plain; charset=utf-8"
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer.
-
-    Attributes:
-        retry_seconds: when to try again, or 0.
-        site: whether nginx is to ask the site after all.
-    """
-
-    status: int
-    body: str = ""
-    kind: str = TEXT
-    retry_seconds: int = 0
-    site: bool = False
-
-    def headers(self) -> dict[str, str]:
-        """Return its headers."""
-        body = self.body.encode()
-        found = {
-            "Content-Type": self.kind,
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-store",
-            "Content-Security-Policy": POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "X-Robots-Tag": "noindex, nofollow",
-        }
-        if self.retry_seconds:
-            found["Retry-After"] = str(self.retry_seconds)
-        if self.site:
-            found["X-Accel-Redirect"] = "@site"
-        return found
 
 
 @dataclass
@@ -64,6 +31,7 @@ class Entrance:
     rules: Rules
     fleet: Fleet
     waker: Waker
+    overview: Overview
     places: threading.BoundedSemaphore = field(
         default_factory=lambda: threading.BoundedSemaphore(HELD_MAX)
     )
@@ -122,8 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
             known = self.server.entrance.fleet.known.is_set()
             self._send(Answer(200 if known else 503, "ok\n" if known else "not yet\n"))
             return
-        visit = visit_of(self.command, self.path, self.headers)
-        self._send(self.server.entrance.answer(self.headers.get("Host", ""), visit))
+        entrance, host = self.server.entrance, self.headers.get("Host", "")
+        if site := entrance.rules.page_of(host):
+            login = self.headers.get("Authorization", "")
+            self._send(entrance.overview.answer(site, self.command, self.path, login))
+            return
+        self._send(entrance.answer(host, visit_of(self.command, self.path, self.headers)))
 
     def _send(self, answer: Answer) -> None:
         self.send_response(HTTPStatus(answer.status))

@@ -10,8 +10,8 @@ from entrance.api import Api, Object
 from entrance.fleet import Fleet
 from entrance.rules import Place, Rules, is_of, sleeps
 from entrance.waking import Steps, Waking
-from tasks.core.kubernetes.labels import PREFIX, WAKING
-from tasks.core.kubernetes.objects import annotations_of, labels_of
+from tasks.core.kubernetes.labels import WAKING
+from tasks.core.kubernetes.objects import annotations_of
 
 log = logging.getLogger("entrance")
 
@@ -74,16 +74,7 @@ class Waker:
     def _resume_for_ever(self) -> None:
         while True:
             for namespace in self._fleet.all():
-                if WAKING in annotations_of(namespace) and (place := self._place_of(namespace)):
+                place = self._rules.place_of_namespace(namespace)
+                if place and WAKING in annotations_of(namespace):
                     self.ask(place, namespace)
             time.sleep(RESUME_SECONDS)
-
-    def _place_of(self, namespace: Object) -> Place | None:
-        labels = labels_of(namespace)
-        for site in self._rules.sites:
-            if labels.get(f"{PREFIX}environment") == site.environment:
-                host = site.host.replace("{slug}", labels.get(f"{PREFIX}slug", ""))
-                place = self._rules.place_of(host)
-                if place and place.namespace == namespace["metadata"]["name"]:
-                    return place
-        return None

@@ -21,7 +21,9 @@ from entrance import lease as leases
 from entrance.api import Api, ApiError, Object
 from entrance.pages import Progress, Row, Stage
 from entrance.rules import Place, sleeps
+from tasks.core.errors import UnreadableError
 from tasks.core.kubernetes.labels import ASLEEP, COMPONENT, INSTANCE, NOT_ASLEEP, USED_AT, WAKING
+from tasks.core.kubernetes.lease import NAME, holder_of
 from tasks.core.kubernetes.objects import annotations_of, labels_of
 from tasks.core.kubernetes.rollout import Policy, judge
 from tasks.core.kubernetes.snapshot import Snapshot
@@ -191,13 +193,13 @@ class Steps:
     @contextlib.contextmanager
     def _held(self) -> Iterator[_Check]:
         """Hold the Lease for one step."""
-        found = self.api.get("leases", leases.NAME, self.namespace)
+        found = self.api.get("leases", NAME, self.namespace)
         now = datetime.now(UTC)
         try:
-            holder = leases.holder_of(found, now) if found else ""
-        except ValueError as error:
-            raise ApiError(0, f"the Lease cannot be read: {error}") from error
-        if holder not in {"", self.me}:
+            holder = holder_of(found, now) if found else None
+        except UnreadableError as error:
+            raise ApiError(0, error.message) from error
+        if holder not in {None, self.me}:
             raise HeldError(holder)
         mine = leases.taken(found, self.namespace, self.me, now)
         try:
