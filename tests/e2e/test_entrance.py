@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from entrance.overview import FRESH_SECONDS
 from entrance.rules import Rules
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.lease import LeaseLock
@@ -368,10 +369,11 @@ def test_the_page_of_all_environments_is_for_who_has_its_password(
             reply = wakers[0].get(PAGE, "/", method=method, login=login)
             assert reply.status == 401
             assert sleeper.slug not in reply.text
+    until(lambda: sleeper.slug in wakers[0].get(PAGE, "/", login=LOGIN).text, 20)
+    time.sleep(FRESH_SECONDS)
     before = len(list(plane.asked(USER)))
     reply = wakers[0].get(PAGE, "/", login=LOGIN)
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert sleeper.slug in reply.text
     # Nobody else's, nor a branch: it was woken by nobody.
     assert sleeper.state() == ASLEEP_ALL
     asked = [entry["requestURI"] for entry in plane.asked(USER)][before:]

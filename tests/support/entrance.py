@@ -65,7 +65,7 @@ def entrance_image(engine: docker.DockerClient) -> str:
     """Return the entrance's image, built if the engine lacks it."""
     base = debian(engine)
     core = ROOT / "tasks" / "core"
-    tag = key_of(FOLDER, ROOT / "docker" / "apt", core, more=base)
+    tag = key_of(FOLDER, ROOT / "docker" / "apt", core, ROOT / "tasks" / "adapters", more=base)
     reference = f"{IMAGES}/entrance:{tag}"
     with machine_lock("entrance"):
         if not has_image(engine, reference):
@@ -75,6 +75,7 @@ def entrance_image(engine: docker.DockerClient) -> str:
                 *(f"--set=entrance.tags={reference}", f"--set=entrance.context={FOLDER}"),
                 f"--set=entrance.contexts.apt={ROOT / 'docker' / 'apt'}",
                 f"--set=entrance.contexts.core={core}",
+                f"--set=entrance.contexts.adapters={ROOT / 'tasks' / 'adapters'}",
                 env={"DEBIAN_IMAGE": base},
             )
     return reference

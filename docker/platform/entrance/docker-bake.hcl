@@ -40,7 +40,7 @@ group "default" {
 
 target "entrance" {
   context    = "docker/platform/entrance"
-  contexts   = { apt = "docker/apt", core = "tasks/core" }
+  contexts   = { apt = "docker/apt", core = "tasks/core", adapters = "tasks/adapters" }
   dockerfile = "Dockerfile"
   args       = { DEBIAN_IMAGE = DEBIAN_IMAGE }
   labels = {

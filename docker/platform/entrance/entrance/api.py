@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from entrance.waking import UnansweredError
+
 Object = dict[str, Any]
 
 PATIENCE_SECONDS = 10
@@ -31,12 +33,14 @@ GROUPS = {
 }
 
 
-class ApiError(Exception):
+class ApiError(UnansweredError):
     """The API server is away, or refuses.
 
     Attributes:
         status: of its answer; 0 if it gave none.
     """
+
+    told = ("the cluster's API server does not answer, or refuses", "look at the entrance's log")
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

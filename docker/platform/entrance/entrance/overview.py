@@ -59,6 +59,10 @@ class Overview:
         self._turn = threading.Lock()
         self._last: dict[str, tuple[float, Answer]] = {}
 
+    def site_of(self, host: str) -> Site | None:
+        """Return the site whose page has a host name, or None."""
+        return self._rules.page_of(host)
+
     def answer(self, site: Site, method: str, target: str, authorization: str) -> Answer:
         """Return the answer to a request for a site's page.
 
