@@ -120,7 +120,7 @@ class Sleeper:
 
     def mark(self) -> None:
         """Say that it sleeps."""
-        said = {ASLEEP: json.dumps({"since": "x", "by": "y", "why": "z"})}
+        said = {ASLEEP: json.dumps({"since": "2026-01-01T00:00:00+00:00", "by": "y", "why": "z"})}
         self.admin.patch("Namespace", self.namespace, None, {"metadata": {"annotations": said}})
 
     def sleep(self) -> None:
