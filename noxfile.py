@@ -127,6 +127,9 @@ def lock(session: nox.Session) -> None:
         "docker/platform/provisioner/requirements.lock": (
             *("--group", "provisioner", "--constraint", "requirements.lock"),
         ),
+        "docker/platform/entrance/requirements.lock": (
+            *("--group", "entrance", "--constraint", "requirements.lock"),
+        ),
     }.items():
         argv = ("uv", "pip", "compile", *common, *plain, *options, "-o", name)
         _run(session, *argv, *session.posargs)

@@ -11,8 +11,8 @@ from tasks.app import wiring
 from tasks.app.paths import PROJECT
 from tasks.app.session import Session
 from tasks.core.errors import InputError
+from tasks.core.fleet import Fleet
 from tasks.core.price_list import Listed, Wanted, find_prices
-from tasks.flows.fleet import Fleet
 from tasks.flows.views import now
 
 if TYPE_CHECKING:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property, partial
 from pathlib import Path
 
 from tasks.adapters.files.whole import write_whole
+from tasks.adapters.gitlab import is_job
 from tasks.adapters.page_server import Answer, PageServer
+from tasks.adapters.terminal.console import Console
+from tasks.app import wiring
 from tasks.app.fleet import find_fleet
-from tasks.app.paths import PROJECT
+from tasks.app.paths import PROJECT, ROOT
 from tasks.app.session import Session
+from tasks.core import door
 from tasks.core.display import visible
-from tasks.core.errors import InputError, SuiteError
+from tasks.core.errors import InputError, RefusedError, SuiteError
+from tasks.core.fleet_page import page
 from tasks.core.page import Assets, render
-from tasks.flows.page import page
+from tasks.core.redact import Redactor
+from tasks.core.setting_entrance import page_host
+from tasks.core.settings import naming_rule
 
 DEFAULT = PROJECT / "artifacts" / "page.html"
-_ASSETS = Path(__file__).with_name("page_assets")
+_ASSETS = ROOT / "tasks" / "core" / "page_assets"
 
 
 class FleetPage:
@@ -83,6 +91,38 @@ class FleetPage:
     @cached_property
     def _assets(self) -> Assets:
         return read_assets()
+
+
+def show_login(session: Session, env: str) -> None:
+    """Print where the entrance of a cluster serves the page, and the login that it asks for.
+
+    The session's console would mask the password.
+
+    Args:
+        session: the run.
+        env: what ``--env`` said.
+
+    Raises:
+        InputError: no entrance serves it, or it has no password yet.
+        RefusedError: this is a CI job, whose log many people read.
+    """
+    environment, own = session.environment(env)
+    if not own.entrance:
+        raise InputError(
+            f"no entrance serves the page of {environment}",
+            hint="set `entrance` (docs/fleet.md), or look at it here: inv page --serve",
+        )
+    if is_job(os.environ):
+        raise RefusedError(
+            "a job's log is no place for what opens the page", hint="ask on your own machine"
+        )
+    rule = naming_rule(session.settings_of(environment), environment)
+    host = page_host(rule.host.replace("{project}", rule.project))
+    password = wiring.cluster_platform(session, env, ()).page_password.read()
+    once = Console(Redactor())
+    once.data(f"{own.scheme}://{host}/")
+    once.data(f"user: {door.USER}")
+    once.data(f"password: {password}")
 
 
 def read_assets() -> Assets:

@@ -215,6 +215,7 @@ def platform(
         base=_base(session, standins, dry=dry),
         exclusive=lambda: lock.held(this_run("start the platform"), session.console.warn),
         work=session.console.work,
+        locks=lambda: lock.folder,
     )
 
 

@@ -141,7 +141,8 @@ def cleanup(
 def list_(session: Session, env: str = "", format: str = "text") -> None:
     """List all environments: state, commit, age, owner, URL."""
     from tasks.app import wiring
-    from tasks.flows.views import LIST_COLUMNS, list_rows, misnamed_lines, now, unreadable_lines
+    from tasks.core.summary import misnamed_lines, unreadable_lines
+    from tasks.flows.views import LIST_COLUMNS, list_rows, now
 
     as_json = check_format(format)
     environment, _ = session.environment(env)

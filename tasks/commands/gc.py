@@ -32,9 +32,9 @@ def gc(
     from tasks.app.gc import Sweep
     from tasks.app.gitlab_gc import clear_page, page_sweep
     from tasks.app.seeds import remove_seeds, seed_sweep
+    from tasks.core.summary import unreadable_lines
     from tasks.flows.gitlab_gc import COLUMNS, PageSweep
     from tasks.flows.seeds import SWEEP_COLUMNS, SeedSweep
-    from tasks.flows.views import unreadable_lines
 
     as_json = check_format(format)
     dry = dry_run or session.dry or not yes

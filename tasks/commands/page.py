@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         "out": "write the page to this file (default: artifacts/page.html)",
         "serve": "serve it on this machine until Ctrl-C, as new as it is asked for",
         "port": "port of --serve on 127.0.0.1, 0 for any that is free (default: 8090)",
+        "login": "print where the cluster's entrance serves it, and what opens it there",
         "used": "also what runs uses of processors and memory, for one request more",
     }
 )
@@ -25,11 +26,17 @@ def page(
     out: str = "",
     serve: bool = False,
     port: str = "8090",
+    login: bool = False,
     used: bool = False,
 ) -> None:
     """Write one HTML file that shows all environments, and what they request and cost."""
-    from tasks.app.page import FleetPage
+    from tasks.app.page import FleetPage, show_login
 
+    if login:
+        if out or serve or used:
+            raise InputError("give --login alone: it makes no page")
+        show_login(session, env)
+        return
     number = whole_number("port", port)
     if number > 65535:
         raise InputError(f"--port {port}: must be at most 65535")
@@ -52,7 +59,7 @@ def page(
 def cost(session: Session, env: str = "", owners: bool = False, format: str = "text") -> None:
     """Show what all environments request of the cluster, and what that costs by `prices`."""
     from tasks.app.fleet import find_fleet
-    from tasks.flows.fleet import cost_table
+    from tasks.core.fleet import cost_table
 
     as_json = check_format(format)
     fleet = find_fleet(session, env)

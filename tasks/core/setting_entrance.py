@@ -23,6 +23,18 @@ EntranceImage = Annotated[
     ),
 ]
 
+PAGE = "environments"
+"""What the host name of the page of all environments begins with."""
+
+
+def page_host(host: str) -> str:
+    """Return the host name of the page of an environment's branches, below the same wildcard.
+
+    Args:
+        host: of the branches, with ``{slug}`` in its first part.
+    """
+    return f"{PAGE}.{host.partition('.')[2]}"
+
 
 def entrance_fault(own: Environment) -> str:
     """Return why an environment's keys cannot go with an entrance; empty if they can."""

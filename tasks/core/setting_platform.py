@@ -18,6 +18,11 @@ class PlatformSettings(Strict):
     database_image: ImageReference = Field(
         "mysql:8.4", description="Image of each branch's database."
     )
+    wake: bool = Field(
+        False,
+        description="Whether a visitor's browser wakes what sleeps on this machine: two more "
+        "containers, of which one has the engine's socket (docs/security.md).",
+    )
     mail_image: ImageReference = Field(
         "axllent/mailpit:v1.27", description="Image of the mail catchers, here and in a cluster."
     )

@@ -45,7 +45,7 @@ from tasks.core.repository import canonical
 from tasks.core.setting_capacity import CapacityChoice, CapacitySettings
 from tasks.core.setting_conflicts import keys_fault, shared_databases, shared_origins
 from tasks.core.setting_door import DoorOidc
-from tasks.core.setting_entrance import EntranceImage, too_long
+from tasks.core.setting_entrance import EntranceImage, page_host, too_long
 from tasks.core.setting_gc import GcChoice, GcSettings
 from tasks.core.setting_limits import Limits
 from tasks.core.setting_news import NewsChoice, NewsSettings
@@ -688,6 +688,8 @@ def naming_rule(settings: Settings, environment: str) -> NamingRule:
         if on_clusters and other.target == "kubernetes"
     }
     hosts = {_host_template(other).replace("{project}", settings.project) for other in others}
+    if own.entrance:
+        hosts.add(page_host(_host_template(own).replace("{project}", settings.project)))
     origin = f"{own.scheme}://{{host}}"
     if own.target == "compose":
         port = settings.platform.http_port

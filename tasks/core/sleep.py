@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 
 from tasks.core.durations import hours_of
 from tasks.core.environment import parse_moment
@@ -15,6 +16,14 @@ from tasks.core.errors import InputError, RefusedError, UnreadableError
 
 BY_HAND = "by hand"
 """Why an environment sleeps that somebody has put to sleep."""
+
+
+class Wake(StrEnum):
+    """How far the local platform's waker is with an environment since it was put to sleep."""
+
+    NOT = ""
+    BEGUN = "begun"
+    DONE = "done"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from tasks.core.errors import RefusedError, UnreadableError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.repository import is_same
-from tasks.flows.target import Adopter, EnvironmentSummary, Inspector, Say, owner_of
+from tasks.core.summary import EnvironmentSummary
+from tasks.flows.target import Adopter, Inspector, Say, owner_of
 from tasks.flows.views import no_environment_error
 
 

@@ -18,11 +18,12 @@ from tasks.core.plan import Step
 from tasks.core.rehearsal import is_rehearsal
 from tasks.core.repository import is_same
 from tasks.core.sleep_hours import NEVER, SleepRule
+from tasks.core.spans import since
+from tasks.core.summary import EnvironmentSummary
 from tasks.flows.at_once import PrefixedConsole, run_on_each
 from tasks.flows.cleanup import plan_cleanup, run_cleanup
 from tasks.flows.sleep import DueSleep, find_due
-from tasks.flows.target import EnvironmentSummary, Inspector, RemovalPlan, Remover, owner_of
-from tasks.flows.views import since
+from tasks.flows.target import Inspector, RemovalPlan, Remover, owner_of
 
 SPARED = frozenset({State.DEPLOYING, State.CHANGING, State.UNREADABLE})
 """States of environments that are not swept: a run is changing them, or nothing of them is known.

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
+from tasks.core.spans import since, until
 from tasks.flows.target import ServiceStatus
-from tasks.flows.views import since, until
 
 STATUS = ("mautic", "cron", "status")
 """The command that prints them, in the scheduler's container."""

@@ -16,9 +16,10 @@ from tasks.core.names import Names
 from tasks.core.repository import is_same
 from tasks.core.sleep import Pinned, Rest, Sleep, refuse_sleep
 from tasks.core.sleep_hours import SleepRule
+from tasks.core.summary import EnvironmentSummary
 from tasks.flows.at_once import PrefixedConsole, run_on_each
 from tasks.flows.smoke import first_page
-from tasks.flows.target import Deployer, EnvironmentSummary, Sleeper, SleepPlan, owner_of
+from tasks.flows.target import Deployer, Sleeper, SleepPlan, owner_of
 
 AWAKE = frozenset({State.RUNNING, State.DEGRADED, State.ROLLED_BACK})
 """States of environments that are put to sleep by themselves: of no other is it known what a person

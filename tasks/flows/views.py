@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from tasks.core.environment import Record, State, parse_moment
+from tasks.core.environment import Record, State
 from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.core.sleep import Rest
-from tasks.flows.target import EnvironmentSummary, Inspector, ServiceStatus
+from tasks.core.spans import since, until
+from tasks.core.summary import EnvironmentSummary
+from tasks.flows.target import Inspector, ServiceStatus
 
 LIST_COLUMNS = ("branch", "state", "commit", "age", "expires", "owner", "url")
 RELEASE_COLUMNS = ("release", "deployed (UTC)", "by", "result", "runs")
@@ -101,24 +103,6 @@ def rest_part(rest: Rest, now: datetime) -> list[dict[str, Any]]:
     return [{"service": "environment", "state": state, **said}]
 
 
-def unreadable_lines(environments: Sequence[EnvironmentSummary]) -> list[str]:
-    """Return a line for each environment that cannot be read, with the reason."""
-    return [
-        f"{item.title} in {item.namespace} cannot be read, and is left alone: {item.problem}"
-        for item in environments
-        if item.problem
-    ]
-
-
-def misnamed_lines(environments: Sequence[EnvironmentSummary]) -> list[str]:
-    """Return a line for each environment that has not its branch's name."""
-    return [
-        f"{item.title}: not the namespace that the naming rule gives the branch; inv gc removes it"
-        for item in environments
-        if item.state is State.MISNAMED
-    ]
-
-
 def status_rows(parts: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
     """Return services as rows of a table under ``STATUS_COLUMNS``."""
     return [
@@ -126,30 +110,9 @@ def status_rows(parts: Sequence[ServiceStatus]) -> list[tuple[str, ...]]:
     ]
 
 
-def since(moment: str, now: datetime) -> str:
-    """Return how long ago something was, in one unit; `-` if unknown."""
-    return _span(now - parse_moment(moment)) if moment else "-"
-
-
-def until(moment: str, now: datetime) -> str:
-    """Return the time until something, in one unit; `-` for never."""
-    if not moment:
-        return "-"
-    left = parse_moment(moment) - now
-    return _span(left) if left > timedelta() else "expired"
-
-
 def now() -> datetime:
     """Return the present time, UTC."""
     return datetime.now(UTC)
-
-
-def _span(span: timedelta) -> str:
-    seconds = max(0, int(span.total_seconds()))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def _image(part: ServiceStatus) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from entrance.overview import FRESH_SECONDS
 from entrance.rules import Rules
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.lease import LeaseLock
@@ -25,6 +26,9 @@ from tests.support.entrance import (
     ACCOUNT,
     BROWSER,
     IMAGE,
+    LOGIN,
+    PAGE,
+    PASSWORD,
     PROGRAM,
     SITES,
     Sleeper,
@@ -350,7 +354,35 @@ def test_it_answers_for_five_hundred_environments(
         assert all(f"{slug} sleeps" in text for slug, text in zip(slugs, answers, strict=True))
         # It knows them by its watch: nobody is asked for an answer.
         assert len(list(plane.asked(USER))) == asked
+        began = time.monotonic()
+        page = wakers[0].get(PAGE, "/", login=LOGIN).text
+        print(f"the page of all in {time.monotonic() - began:.1f} s")  # noqa: T201 - for -s
+        assert page.count('<tr role="row" data-state') >= 500
         list(pool.map(lambda slug: admin.delete("Namespace", f"mautic-{slug}"), slugs))
+
+
+def test_the_page_of_all_environments_is_for_who_has_its_password(
+    plane: Audited, admin: Cluster, wakers: list[Waker], sleeper: Sleeper
+) -> None:
+    for login in (None, ("preview", "another"), ("admin", PASSWORD)):
+        for method in ("GET", "HEAD", "POST"):
+            reply = wakers[0].get(PAGE, "/", method=method, login=login)
+            assert reply.status == 401
+            assert sleeper.slug not in reply.text
+    until(lambda: sleeper.slug in wakers[0].get(PAGE, "/", login=LOGIN).text, 20)
+    time.sleep(FRESH_SECONDS)
+    before = len(list(plane.asked(USER)))
+    reply = wakers[0].get(PAGE, "/", login=LOGIN)
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    # Nobody else's, nor a branch: it was woken by nobody.
+    assert sleeper.state() == ASLEEP_ALL
+    asked = [entry["requestURI"] for entry in plane.asked(USER)][before:]
+    assert len([uri for uri in asked if "deployments" in uri or "leases" in uri]) == 2
+    # Who holds an environment is known by its Lease, of which it may list the one of that name.
+    me = Holder("ada@host", 1, "", "deploy")
+    with LeaseLock(admin, sleeper.namespace, me, wait_seconds=5, say=lambda _: None):
+        until(lambda: "deploying" in wakers[0].get(PAGE, "/", login=LOGIN).text, 20)
+    assert wakers[0].get(sleeper.host, "/", login=LOGIN).status == 503
 
 
 def test_the_rules_of_the_chart_are_those_that_the_program_reads(admin: Cluster) -> None:

@@ -16,11 +16,12 @@ from typing import Any
 import docker
 import pytest
 
-from tasks.adapters.docker.engine import PROJECT, Engine
+from tasks.adapters.docker.engine import Engine
 from tasks.adapters.process import Runner
 from tasks.adapters.registry.oci import OciRegistry
 from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.record import ComposeRecord, owner_labels
+from tasks.core.compose.stages import PROJECT
 from tasks.core.environment import PIPELINE, Owner, Release, State
 from tasks.core.names import Names, Style
 from tasks.core.redact import Redactor
@@ -206,7 +207,8 @@ def platform(
         yield Activity(lambda _: None, lambda _: None)
 
     made = LocalPlatform(
-        settings, Engine(), Runner(Redactor()), ROOT, str, contextlib.nullcontext, quiet
+        *(settings, Engine(), Runner(Redactor()), ROOT, str, contextlib.nullcontext, quiet),
+        Path,
     )
     made.ensure_registry()
     yield made

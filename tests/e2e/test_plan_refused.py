@@ -16,7 +16,7 @@ import pytest
 import requests
 import yaml
 
-from tasks.core.kubernetes.manifests import RECORD
+from tasks.core.kubernetes.record import RECORD
 from tasks.core.names import Names
 from tests.support.deploys import FAST, Deploys, Object
 from tests.support.kube_cli import ON, KubeEnv

@@ -54,11 +54,15 @@ PLATFORM = {
     "PLATFORM_ADDRESS": "127.0.0.1",
     "REGISTRY_PORT": "5050",
     "PROXY_PORT": "8080",
+    "ENTRANCE_REF": "registry.example/entrance@sha256:" + "6" * 64,
+    "ENGINE_SOCKET": "/run/docker.sock",
+    "LOCKS": "/home/ada/locks",
+    "LOCKS_USER": "1000:1001",
 }
 FILES = {"branch": (COMPOSE_FILE, BRANCH), "platform": (PLATFORM_FILE, PLATFORM)}
 SERVICES = {
     "branch": ["cron", "database", "fpm", "migrate", "secrets", "web", "worker"],
-    "platform": ["mail", "proxy", "registry"],
+    "platform": ["gate", "mail", "proxy", "registry", "waker"],
 }
 EVERY = [(kind, service) for kind, services in SERVICES.items() for service in services]
 ONE_SHOT = {"migrate", "secrets"}
@@ -165,9 +169,11 @@ def test_service_is_hardened(configs: dict[str, dict[str, Any]], kind: str, name
         options = mount.partition(":")[2].split(",")
         assert {"noexec", "nosuid", "nodev"} <= set(options), mount
         assert any(option.startswith("size=") for option in options), mount
-    assert all(volume["type"] == "volume" for volume in service.get("volumes", []))
-    users = {"database": "999:999", "mail": "65534:65534", "secrets": "0:0", "registry": None}
-    assert service.get("user") == users.get(name, "33:33")
+    bound = [one["source"] for one in service.get("volumes", []) if one["type"] != "volume"]
+    known = {"gate": ["/run/docker.sock"], "waker": ["/home/ada/locks"]}
+    assert bound == known.get(name, [])
+    users = {"database": "999:999", "mail": "65534:65534", "registry": None, "waker": "1000:1001"}
+    assert service.get("user") == {**users, "secrets": "0:0", "gate": "0:0"}.get(name, "33:33")
 
 
 @pytest.mark.parametrize(("kind", "name"), [item for item in EVERY if item[1] not in ONE_SHOT])
@@ -200,7 +206,7 @@ def test_ports_are_published_on_the_given_address_only(
     published = [
         (port["host_ip"], port["published"], port["target"])
         for service in configs["platform"]["services"].values()
-        for port in service["ports"]
+        for port in service.get("ports", [])
     ]
     assert sorted(published) == [
         ("127.0.0.1", "5050", 5000),
@@ -292,6 +298,18 @@ def test_networks_keep_apart_what_need_not_meet(configs: dict[str, dict[str, Any
     assert aliases == ["feature-x.mautic.internal"]
     # The registry asks for no password.
     assert set(platform["services"]["registry"]["networks"]) == {"registry"}
+    # Nobody reaches what has the engine's socket but by its own.
+    assert platform["services"]["gate"]["network_mode"] == "none"
+    sharing = {
+        name
+        for name, service in platform["services"].items()
+        if any(one["source"] == "gate" for one in service.get("volumes", []))
+    }
+    assert sharing == {"gate", "waker"}
+    # No slug has a dot: no branch takes its name.
+    assert platform["services"]["waker"]["networks"]["platform"]["aliases"] == [
+        "waker.platform.mautic.internal"
+    ]
 
 
 @pytest.mark.parametrize("kind", FILES)

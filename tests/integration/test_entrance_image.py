@@ -98,8 +98,13 @@ def led(
     engine: docker.DockerClient, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Led]:
     folder = tmp_path_factory.mktemp("entrance")
-    site = {"environment": "dev", "host": "{slug}.dev.example.com", "namespace": "mautic-{slug}"}
-    rules = {"sites": [site], "address": "{namespace}.internal:8080"}
+    site: dict[str, Any] = {
+        "environment": "dev",
+        "host": "{slug}.dev.example.com",
+        "namespace": "mautic-{slug}",
+    }
+    site |= {"page": "environments.dev.example.com", "prices": {}}
+    rules = {"project": "mautic", "sites": [site], "address": "{namespace}.internal:8080"}
     (folder / "rules.json").write_text(json.dumps(rules))
     folder.chmod(0o755)
     network = engine.networks.create(f"entrance-{secrets.token_hex(4)}")
@@ -142,11 +147,11 @@ def _answers(ip: str, nginx: Any) -> bool:
 
 def test_it_holds_no_more_than_it_needs(engine: docker.DockerClient, image: str) -> None:
     command = (
-        "import importlib.util as found, os, entrance.server, entrance.waker\n"
-        "print(os.getuid(), found.find_spec('pip'), found.find_spec('pydantic'))"
+        "import importlib.util as found, os, entrance.server, entrance.use, entrance.overview\n"
+        "print(os.getuid(), *map(found.find_spec, ('pip', 'kubernetes', 'tasks.flows')))"
     )
     said = output(engine, image, ["-c", command], entrypoint="python3", network_mode="none")
-    assert said == "65532 None None\n"
+    assert said == "65532 None None None\n"
 
 
 def test_what_answers_is_led_to_with_who_asks(led: Led) -> None:
@@ -176,6 +181,20 @@ def test_a_site_does_not_say_where_a_request_goes_on(led: Led) -> None:
         found = led.ask("sly", "/held")
     assert (found.status_code, found.json()["path"]) == (200, "/held")
     assert "X-Accel-Redirect" not in found.headers
+
+
+def test_the_page_of_all_is_the_waker_s_with_the_login(led: Led) -> None:
+    with led.site("environments"):
+        found = requests.post(
+            f"{led.address}/x",
+            headers={**BROWSER, "Host": "environments.dev.example.com"},
+            auth=("preview", "secret"),
+            data="a" * 1000,
+            timeout=30,
+        ).json()
+    assert (found["kind"], found["path"], found["length"]) == ("waker", "/x", 0)
+    assert found["headers"]["authorization"].startswith("Basic ")
+    assert found["headers"]["host"] == "environments.dev.example.com"
 
 
 def test_what_cannot_be_reached_goes_to_the_waker_without_its_body(led: Led) -> None:

@@ -311,12 +311,15 @@ def test_the_provisioner_is_told_what_namespaces_stand_on(helm: Path) -> None:
         assert Floor.from_json(data["floor.json"]).max_environments == told["maxEnvironments"]
 
 
+PRICES = {"cpu_hour": 0.05, "memory_hour": 0, "storage_month": 0.1, "currency": "EUR"}
 ENTRANCE: Object = {
     "image": f"registry.example.com/entrance@sha256:{'a' * 64}",
     "sites": {
         "dev": {
             "host": "{slug}.dev.example.com",
             "namespace": "mautic-{slug}",
+            "page": "environments.dev.example.com",
+            "prices": PRICES,
             "route": {
                 "kind": "httproute",
                 "gateway": {"name": "mautic", "namespace": "mautic-system"},
@@ -328,6 +331,8 @@ ENTRANCE: Object = {
         "qa": {
             "host": "x-{slug}.qa.example.com",
             "namespace": "mautic-qa-{slug}",
+            "page": "environments.qa.example.com",
+            "prices": PRICES,
             "route": {
                 "kind": "ingress",
                 "gateway": {},
@@ -387,6 +392,11 @@ def test_the_entrance_s_pods_are_hardened_and_hold_few_rights(helm: Path) -> Non
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+    mounts = {
+        one["name"]: [mount["name"] for mount in one["volumeMounts"]] for one in pod["containers"]
+    }
+    # nginx, which reads what visitors send, does not see the page's password.
+    assert mounts == {"lead": ["config", "tmp"], "wake": ["config", "page"]}
     rules = made["ClusterRole", "mautic-entrance"]["rules"]
     writes = {
         (kind, verb)

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -278,6 +279,35 @@ def test_while_a_deploy_runs_the_page_waits_for_it(entrance: Entrance) -> None:
     print(f"titles during a deploy: {sorted(titles)}")  # noqa: T201 - for -s
     assert entrance.visit().status_code == 200
     assert entrance.is_awake()
+
+
+def test_the_page_of_all_environments_shows_them_to_who_has_its_password(
+    entrance: Entrance,
+) -> None:
+    said = entrance.bed.ok("page", *ON, "--login", settings=entrance.settings).stdout.splitlines()
+    (url, user, password) = (
+        line.removeprefix("user: ").removeprefix("password: ") for line in said
+    )
+    host = urlsplit(url).hostname
+
+    def page(login: tuple[str, str] | None) -> requests.Response:
+        headers = {**BROWSER, "Host": str(host)}
+        return requests.get(
+            f"http://{entrance.address()}/", headers=headers, auth=login, timeout=20
+        )
+
+    for login in (None, (user, "another")):
+        refused = page(login)
+        assert (refused.status_code, entrance.names.slug in refused.text) == (401, False)
+    shown = page((user, password))
+    assert shown.status_code == 200
+    assert f'href="{entrance.names.url}"' in shown.text
+    assert 'data-state="running"' in shown.text
+    assert password not in shown.text
+    entrance.sleep()
+    time.sleep(3)  # a page serves all who ask for so long
+    until(lambda: 'data-state="asleep"' in page((user, password)).text, 20)
+    entrance.wait_for_page()
 
 
 def test_the_platform_is_as_it_should_be(entrance: Entrance) -> None:

@@ -44,10 +44,16 @@ BROWSER = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
 }
 PROGRAM = {"User-Agent": "curl/8.5.0", "Accept": "*/*"}
+PASSWORD = "the page's own"
+LOGIN = ("preview", PASSWORD)
+PAGE = "environments.dev.example.com"
+"""The host name of the page of all environments."""
 SITES = {
     "dev": {
         "host": "{slug}.dev.example.com",
         "namespace": "mautic-{slug}",
+        "page": PAGE,
+        "prices": {"cpu_hour": 0.05, "memory_hour": 0, "storage_month": 0, "currency": "EUR"},
         "route": {"kind": "none", "gateway": {}, "ingress": {}, "annotations": {}},
         "from": {"cidrs": [], "namespaces": []},
     }
@@ -59,7 +65,7 @@ def entrance_image(engine: docker.DockerClient) -> str:
     """Return the entrance's image, built if the engine lacks it."""
     base = debian(engine)
     core = ROOT / "tasks" / "core"
-    tag = key_of(FOLDER, ROOT / "docker" / "apt", core / "kubernetes", core / "images", more=base)
+    tag = key_of(FOLDER, ROOT / "docker" / "apt", core, ROOT / "tasks" / "adapters", more=base)
     reference = f"{IMAGES}/entrance:{tag}"
     with machine_lock("entrance"):
         if not has_image(engine, reference):
@@ -69,6 +75,7 @@ def entrance_image(engine: docker.DockerClient) -> str:
                 *(f"--set=entrance.tags={reference}", f"--set=entrance.context={FOLDER}"),
                 f"--set=entrance.contexts.apt={ROOT / 'docker' / 'apt'}",
                 f"--set=entrance.contexts.core={core}",
+                f"--set=entrance.contexts.adapters={ROOT / 'tasks' / 'adapters'}",
                 env={"DEBIAN_IMAGE": base},
             )
     return reference
@@ -113,7 +120,7 @@ class Sleeper:
 
     def mark(self) -> None:
         """Say that it sleeps."""
-        said = {ASLEEP: json.dumps({"since": "x", "by": "y", "why": "z"})}
+        said = {ASLEEP: json.dumps({"since": "2026-01-01T00:00:00+00:00", "by": "y", "why": "z"})}
         self.admin.patch("Namespace", self.namespace, None, {"metadata": {"annotations": said}})
 
     def sleep(self) -> None:
@@ -200,11 +207,13 @@ class Waker:
     ) -> None:
         scratch.mkdir(exist_ok=True)
         self.log = scratch / "waker.log"
+        keys = ("host", "namespace", "page", "prices")
         sites = [
-            {"environment": each, "host": one["host"], "namespace": one["namespace"]}
-            for each, one in SITES.items()
+            {"environment": each, **{key: one[key] for key in keys}} for each, one in SITES.items()
         ]
-        (scratch / "rules.json").write_text(json.dumps({"sites": sites, "address": address}))
+        rules = {"project": "mautic", "sites": sites, "address": address}
+        (scratch / "rules.json").write_text(json.dumps(rules))
+        (scratch / "password").write_text(PASSWORD)
         token = Transport("test", str(plane.kubeconfig), 5).json(
             ApiRequest(
                 "POST",
@@ -223,6 +232,7 @@ class Waker:
             "ENTRANCE_RULES": str(scratch / "rules.json"),
             "ENTRANCE_ACCOUNT": str(scratch),
             "ENTRANCE_NAME": name,
+            "ENTRANCE_PASSWORD": str(scratch / "password"),
             "ENTRANCE_PORT": str(self.port),
             "KUBERNETES_SERVICE_HOST": str(api.hostname),
             "KUBERNETES_SERVICE_PORT": str(api.port),
@@ -259,10 +269,12 @@ class Waker:
         target: str = "/s/login",
         headers: Mapping[str, str] = BROWSER,
         method: str = "GET",
+        login: tuple[str, str] | None = None,
     ) -> Reply:
         """Return its answer to a request."""
         url = f"http://127.0.0.1:{self.port}{target}"
-        made = requests.request(method, url, headers={**headers, "Host": host}, timeout=60)
+        said = {**headers, "Host": host}
+        made = requests.request(method, url, headers=said, timeout=60, auth=login)
         return Reply(made.status_code, made.text, made.headers)
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tasks.adapters.docker.engine import ONE_OFF, PROJECT, SERVICE, Container, DockerObject
+from tasks.adapters.docker.engine import Container, DockerObject
 from tasks.adapters.process import Completed
 from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.reconcile import ObservedContainer
 from tasks.core.compose.record import owner_labels
+from tasks.core.compose.stages import ONE_OFF, PROJECT, SERVICE
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.redact import Redactor
 from tasks.core.settings import Settings, parse
@@ -200,6 +201,7 @@ def a_context(engine: FakeEngine, compose: FakeCompose) -> tuple[ComposeContext,
         base=_base,
         exclusive=contextlib.nullcontext,
         work=work,
+        locks=Path,
     )
     context = ComposeContext(
         settings=SETTINGS,

@@ -21,10 +21,10 @@ from tasks.core.plan import Step
 from tasks.core.points import Migrations, Point
 from tasks.core.redact import Redactor
 from tasks.core.sleep import NO_REST, Pinned, Rest, Sleep
+from tasks.core.summary import EnvironmentSummary
 from tasks.flows.target import (
     Credentials,
     DeployPlan,
-    EnvironmentSummary,
     RemovalPlan,
     Request,
     Say,

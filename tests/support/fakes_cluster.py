@@ -15,7 +15,7 @@ from typing import Any
 
 from tasks.adapters.terminal.console import Activity
 from tasks.core.errors import ClusterError
-from tasks.core.kubernetes.manifests import record_of
+from tasks.core.kubernetes.record import record_of
 from tasks.core.redact import Redactor
 from tasks.core.settings import parse
 from tasks.flows.kubernetes.context import ClusterContext

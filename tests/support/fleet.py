@@ -8,11 +8,11 @@ from tasks.app.page import read_assets
 from tasks.core.cost import GIB, Prices, Requests
 from tasks.core.display import visible
 from tasks.core.environment import Failure, State
+from tasks.core.fleet import Fleet
+from tasks.core.fleet_page import page
 from tasks.core.page import render
 from tasks.core.sleep import NO_REST, Pinned, Rest, Sleep
-from tasks.flows.fleet import Fleet
-from tasks.flows.page import page
-from tasks.flows.target import EnvironmentSummary
+from tasks.core.summary import EnvironmentSummary
 
 NOW = datetime(2026, 11, 27, 15, 0, tzinfo=UTC)
 PRICES = Prices(0.04, 0.0045, 0.1, "USD")

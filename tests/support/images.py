@@ -30,7 +30,7 @@ def key_of(*paths: Path, more: str = "") -> str:
     digest = hashlib.sha256(more.encode())
     for path in paths:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        for file in (file for file in files if file.is_file()):
+        for file in (one for one in files if one.is_file() and "__pycache__" not in one.parts):
             digest.update(f"{file.relative_to(ROOT)}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]

@@ -20,13 +20,27 @@ variable "VERSION" {
   default = ""
 }
 
+# pip's own variables, where this machine needs them to reach a package index; the certificates may
+# be named for all programs.
+variable "SSL_CERT_FILE" {
+  default = ""
+}
+
+variable "PIP_CERT" {
+  default = ""
+}
+
+variable "PIP_INDEX_URL" {
+  default = ""
+}
+
 group "default" {
   targets = ["entrance"]
 }
 
 target "entrance" {
   context    = "docker/platform/entrance"
-  contexts   = { apt = "docker/apt", core = "tasks/core" }
+  contexts   = { apt = "docker/apt", core = "tasks/core", adapters = "tasks/adapters" }
   dockerfile = "Dockerfile"
   args       = { DEBIAN_IMAGE = DEBIAN_IMAGE }
   labels = {
@@ -38,4 +52,8 @@ target "entrance" {
     "org.opencontainers.image.base.name"   = DEBIAN_IMAGE
     "org.opencontainers.image.licenses"    = "MIT"
   }
+  secret = concat(
+    [for file in [PIP_CERT != "" ? PIP_CERT : SSL_CERT_FILE] : "id=pip_cert,src=${file}" if file != ""],
+    [for url in [PIP_INDEX_URL] : "id=pip_index,env=PIP_INDEX_URL" if url != ""],
+  )
 }

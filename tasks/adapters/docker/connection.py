@@ -42,6 +42,22 @@ def connect(timeout_seconds: int) -> APIClient:
         return APIClient(version="auto", timeout=timeout_seconds, **where)
 
 
+def engine_socket() -> str:
+    """Return the path of the engine's socket on this machine.
+
+    Raises:
+        EngineError: the engine is reached by a network.
+    """
+    host = os.environ.get("DOCKER_HOST") or str(_context().get("base_url", ""))
+    scheme, _, path = (host or "unix:///var/run/docker.sock").partition("://")
+    if scheme != "unix":
+        raise EngineError(
+            f"the Docker Engine at {host} has no socket on this machine",
+            hint="platform.wake is for an engine of this machine: set it to false",
+        )
+    return path
+
+
 @contextlib.contextmanager
 def engine_errors(what: str) -> Iterator[None]:
     """Convert the library's errors to those of the suite.

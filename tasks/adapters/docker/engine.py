@@ -12,16 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from tasks.adapters.docker.connection import connect, engine_errors, refused
+from tasks.adapters.docker.connection import connect, engine_errors, engine_socket, refused
 from tasks.core.compose.reconcile import ObservedContainer
+from tasks.core.compose.stages import ONE_OFF, PROJECT, SERVICE
 from tasks.core.errors import EngineError, RegistryError
 
 if TYPE_CHECKING:
     from docker import APIClient
-
-PROJECT = "com.docker.compose.project"
-SERVICE = "com.docker.compose.service"
-ONE_OFF = "com.docker.compose.oneoff"
 
 QUICK_SECONDS = 30
 """Timeout of every request that transfers no image."""
@@ -200,6 +197,11 @@ class Engine:
             raw: bytes = self._api.logs(container, timestamps=False, tail=lines)
             return raw.decode(errors="replace")
         return ""
+
+    @property
+    def socket(self) -> str:
+        """The path of its socket on this machine; EngineError if it is elsewhere."""
+        return engine_socket()
 
     # -- changes ------------------------------------------------------------------------------
 

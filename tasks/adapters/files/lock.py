@@ -24,6 +24,7 @@ from tasks.adapters.identity import is_alive
 from tasks.adapters.wait import wait_until
 from tasks.core.environment import Holder, parse
 from tasks.core.errors import HeldError, SuiteError, UnreadableError
+from tasks.core.sleep import Wake
 
 SHARED = Path("/var/lib/mautic-multidev/locks")
 """The lock files of all users of this machine, if its administrator has made this folder: for those
@@ -74,6 +75,16 @@ class FileLock:
     def __init__(self, name: str, directory: Path | None = None) -> None:
         self._name = name
         self._directory = directory or lock_folder(os.environ)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the lock files, which is made if it is missing.
+
+        Raises:
+            SuiteError: strangers can write to it.
+        """
+        with _opened(self._directory, f"{self._name}.lock"):
+            return self._directory
 
     @contextlib.contextmanager
     def held(
@@ -128,6 +139,25 @@ class FileLock:
         except FileNotFoundError:
             return ""
         return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+
+    def note_wake(self, wake: Wake) -> None:
+        """Store how far the local platform's waker is, while the lock is held.
+
+        Raises:
+            SuiteError: what lies in the file's place is none of this user's.
+        """
+        with _opened(self._directory, f"{self._name}.wake") as file:
+            # Shorter or as long: what is read meanwhile is one or the other.
+            os.pwrite(file, wake.encode(), 0)
+            os.ftruncate(file, len(wake))
+
+    def wake(self) -> Wake:
+        """Return how far the local platform's waker is; ``Wake.NOT`` for what nobody writes."""
+        try:
+            said = (self._directory / f"{self._name}.wake").read_bytes()
+        except FileNotFoundError:
+            return Wake.NOT
+        return next((each for each in Wake if each.encode() == said), Wake.NOT)
 
     def _acquire(
         self, file: int, me: Holder, waiting: Callable[[str], None], wait_seconds: float

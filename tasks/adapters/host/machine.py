@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.adapters.docker.engine import PROJECT, Engine
+from tasks.adapters.docker.engine import Engine
 from tasks.adapters.parallel import map_parallel
 from tasks.adapters.process import Runner
+from tasks.core.compose.stages import PROJECT
 from tasks.core.doctor.checks import (
     ClockSkew,
     DockerFacts,

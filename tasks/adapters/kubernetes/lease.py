@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Self
 
@@ -18,17 +18,16 @@ from tasks.adapters.identity import is_alive
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.wait import wait_until
-from tasks.core.environment import Holder, parse_moment
+from tasks.core.environment import Holder
 from tasks.core.errors import (
     ClusterError,
     ConflictError,
     HeldError,
-    UnreadableError,
     VanishedError,
 )
+from tasks.core.kubernetes.lease import NAME, holder_of, time_in, unreadable
 from tasks.core.kubernetes.objects import Object, annotations_of, is_being_deleted
 
-NAME = "mautic-multidev"
 PREFIX = "mautic-multidev.io/"
 DURATION_SECONDS = 30
 """How long a Lease outlives its last renewal."""
@@ -208,7 +207,7 @@ class LeaseLock:
         return (
             bool(self._me.committed)
             and since is not None
-            and (held or _time(lease, since) >= began)
+            and (held or time_in(lease, since) >= began)
             and _number(lease, "newest-committed") > self._me.committed
         )
 
@@ -243,23 +242,6 @@ class LeaseLock:
                 continue
 
 
-def holder_of(lease: Object, now: datetime) -> str | None:
-    """Return the holder of a Lease; None if it has none, or if it has expired.
-
-    Args:
-        now: the time by the cluster's clock; this machine's may differ.
-
-    Raises:
-        UnreadableError: the time of its renewal is none.
-    """
-    spec = lease.get("spec") or {}
-    renewed = spec.get("renewTime")
-    if not renewed:
-        return None
-    lasts = timedelta(seconds=spec.get("leaseDurationSeconds", 0))
-    return spec.get("holderIdentity") or None if now - _time(lease, renewed) <= lasts else None
-
-
 def deployed_by(lease: Object) -> str:
     """Return the tag of the newest commit that a holder or a waiting run deploys; empty if none."""
     return annotations_of(lease).get(f"{PREFIX}newest-commit", "")
@@ -285,25 +267,9 @@ def _number(lease: Object, key: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise _unreadable(lease, f"its {key} {text!r} is no number") from error
-
-
-def _unreadable(lease: Object, why: str) -> UnreadableError:
-    namespace = lease["metadata"].get("namespace", "")
-    return UnreadableError(
-        f"the Lease of {namespace} cannot be read: {why}",
-        hint=f"while nobody deploys to it, remove it: kubectl -n {namespace} delete lease {NAME}",
-    )
+        raise unreadable(lease, f"its {key} {text!r} is no number") from error
 
 
 def _stamp(moment: datetime) -> str:
     # MicroTime: exactly six digits (apimachinery, meta/v1, micro_time.go)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _time(lease: Object, stamp: str) -> datetime:
-    """Return a time of a Lease; the API takes years that Python has not, and any annotation."""
-    try:
-        return parse_moment(stamp)
-    except UnreadableError as error:
-        raise _unreadable(lease, error.message) from error

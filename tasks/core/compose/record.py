@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from tasks.core.environment import Owner, Record
 from tasks.core.errors import UnreadableError
-from tasks.core.sleep import Pinned, Rest, Sleep, newest_time
+from tasks.core.sleep import Pinned, Rest, Sleep, Wake, newest_time
 
 PREFIX = "io.mautic-multidev."
 ENVIRONMENT = f"{PREFIX}environment"
@@ -48,14 +48,16 @@ class ComposeRecord(Record):
     asleep: Sleep | None = None
     pin: Pinned | None = None
 
-    def rest(self, used_at: str) -> Rest:
+    def rest(self, used_at: str, wake: Wake = Wake.NOT) -> Rest:
         """Return what is stored of its sleep.
 
         Args:
             used_at: when it was used last other than by a deploy, ISO 8601, or an empty string.
+            wake: what the local platform's waker has done, which does not write to the record.
         """
         deployed_at = self.current.deployed_at if self.current else ""
-        return Rest(self.asleep, self.pin, newest_time(used_at, deployed_at))
+        asleep = None if wake is Wake.DONE else self.asleep
+        return Rest(asleep, self.pin, newest_time(used_at, deployed_at))
 
     def to_labels(self) -> dict[str, str]:
         """Return the record as a label."""

@@ -9,12 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.core.errors import SettingsError
+from tasks.core.kubernetes.manifests import MANAGED, encoded
+from tasks.core.kubernetes.objects import Object
+from tasks.core.setting_entrance import page_host
 from tasks.core.settings import Environment
 
 NAME = "mautic-entrance"
 """Its Deployment, Service, ConfigMap and account; with an environment's name, its routes."""
 POLICIES = ("entrance-namespaces", "entrance-scale", "entrance-schedules", "entrance-leases")
 """The admission policies of it."""
+PAGE_SECRET = f"{NAME}-page"
+"""The Secret with the password of the page of all environments."""
+PASSWORD = "password"  # noqa: S105 - the key's name
 
 
 def branch_values(own: Environment) -> dict[str, Any]:
@@ -52,17 +58,37 @@ def image_of(here: Mapping[str, Environment]) -> str:
     return next(iter(images), "")
 
 
-def site(names: Mapping[str, str], chart: Mapping[str, Any]) -> dict[str, Any]:
+def page_secret(namespace: str, password: str) -> Object:
+    """Return the Secret with the password of the page of all environments.
+
+    Args:
+        namespace: the platform namespace.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": PAGE_SECRET, "namespace": namespace, "labels": MANAGED},
+        "type": "Opaque",
+        "data": encoded({PASSWORD: password}),
+    }
+
+
+def site(
+    names: Mapping[str, str], chart: Mapping[str, Any], prices: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what the entrance is told of an environment.
 
     Args:
         names: ``host`` and ``namespace`` of its branches, with ``{slug}``.
         chart: the values of helm/mautic by its files alone: how its visitors come.
+        prices: what its branches cost.
     """
     gateway = chart["networkPolicy"]["gateway"]
     return {
         "host": names["host"],
         "namespace": names["namespace"],
+        "page": page_host(names["host"]),
+        "prices": dict(prices),
         "route": dict(chart["route"]),
         "from": {"cidrs": gateway["cidrs"], "namespaces": gateway["namespaces"]},
     }

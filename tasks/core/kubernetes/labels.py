@@ -1,6 +1,6 @@
 """The labels and annotations by which the suite knows its objects in a cluster.
 
-The platform's entrance (docker/platform/entrance) takes them from here; its image has no packages.
+The platform's entrance (docker/platform/entrance) takes them from here.
 """
 
 from __future__ import annotations

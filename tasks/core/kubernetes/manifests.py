@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tasks.core.environment import Owner
-from tasks.core.errors import UnreadableError
 from tasks.core.kubernetes import labels
-from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
-from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.objects import Object
+from tasks.core.kubernetes.record import RECORD, ClusterRecord
 from tasks.core.names import LABEL_MAX, Names, database_prefix, shorten
 from tasks.core.settings import Settings
 
@@ -20,7 +19,6 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 """The label by which Kubernetes marks the pods of a Job."""
 
 SECRET = "mautic"  # noqa: S105 - the object's name
-RECORD = f"{PREFIX}record"
 STYLE = f"{PREFIX}names"
 """The annotation of a namespace with the style of its names."""
 POD_SECURITY = "pod-security.kubernetes.io/"
@@ -114,33 +112,6 @@ def namespace(
             },
         },
     }
-
-
-def stated_owner(found: Object) -> dict[str, str]:
-    """Return a namespace's owner, by the names of ``Owner``'s attributes."""
-    said = {**labels_of(found), **annotations_of(found)}
-    names = ("environment", "slug", "branch", "repository")
-    return {name: said[PREFIX + name] for name in names if PREFIX + name in said}
-
-
-def record_of(found: Object) -> ClusterRecord | None:
-    """Return the record that a namespace holds, or None.
-
-    Raises:
-        UnreadableError: it is damaged.
-    """
-    text = annotations_of(found).get(RECORD)
-    if not text:
-        return None
-    try:
-        return ClusterRecord.from_json(text)
-    except UnreadableError as error:
-        name = found["metadata"]["name"]
-        error.hint = (
-            f"if nobody can mend the annotation {RECORD}, remove it, and deploy the branch again: "
-            f"kubectl annotate namespace {name} {RECORD}-"
-        )
-        raise
 
 
 def secret(names: Names, values: Mapping[str, str], name: str = SECRET) -> Object:

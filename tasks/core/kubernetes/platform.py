@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tasks.core.errors import SettingsError
@@ -66,6 +66,7 @@ class PlatformInputs:
         images: repositories of the public images that the chart can use.
         entrance: image of the entrance, by digest; empty for none.
         led: the environments that it leads to.
+        prices: what the branches of each of these cost.
         database_host: the database server.
         database_secret: Secret of the platform namespace with the administrator's password; empty
             where the database Job fetches it by itself.
@@ -96,6 +97,7 @@ class PlatformInputs:
     images: tuple[str, ...] = ()
     entrance: str = ""
     led: tuple[str, ...] = ()
+    prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     database_host: str = ""
     database_secret: str = ""
     database_account: str = "mautic-database-admin"
@@ -163,6 +165,7 @@ def inputs_of(
                 if other.entrance and "domain" not in other.gaps
             )
         ),
+        prices={name: asdict(other.prices.prices) for name, other in here.items()},
         database_host=database.host if database else "",
         database_secret=database.admin_secret if database and not database.admin_secret_arn else "",
         database_account=parameters.get("platform/database-account", "mautic-database-admin"),
@@ -429,6 +432,7 @@ def _entrance(merged: Mapping[str, Any], where: str) -> Iterator[PlatformPart]:
     yield PlatformPart("entrance: its address", "Service", name, where)
     yield PlatformPart("entrance: in a node's drain", "PodDisruptionBudget", name, where)
     yield PlatformPart("entrance: which names lead where", "ConfigMap", name, where)
+    yield PlatformPart("entrance: its page's password", "Secret", entrance.PAGE_SECRET, where, "")
     yield PlatformPart("entrance: its account", "ServiceAccount", name, where)
     for kind in ("ClusterRole", "ClusterRoleBinding"):
         yield PlatformPart("entrance: its rights", kind, name)

@@ -6,6 +6,11 @@ from dataclasses import dataclass, replace
 
 from tasks.core.cost import Requests
 from tasks.core.environment import Record, Release
+from tasks.core.errors import UnreadableError
+from tasks.core.kubernetes.labels import PREFIX
+from tasks.core.kubernetes.objects import Object, annotations_of, labels_of
+
+RECORD = f"{PREFIX}record"
 
 
 @dataclass(frozen=True)
@@ -35,3 +40,30 @@ class ClusterRecord(Record):
         """Return the record after a successful deployment."""
         done = self.with_release(release)
         return replace(done, revision=revision, fingerprint=fingerprint, requests=requests)
+
+
+def stated_owner(found: Object) -> dict[str, str]:
+    """Return a namespace's owner, by the names of ``Owner``'s attributes."""
+    said = {**labels_of(found), **annotations_of(found)}
+    names = ("environment", "slug", "branch", "repository")
+    return {name: said[PREFIX + name] for name in names if PREFIX + name in said}
+
+
+def record_of(found: Object) -> ClusterRecord | None:
+    """Return the record that a namespace holds, or None.
+
+    Raises:
+        UnreadableError: it is damaged.
+    """
+    text = annotations_of(found).get(RECORD)
+    if not text:
+        return None
+    try:
+        return ClusterRecord.from_json(text)
+    except UnreadableError as error:
+        name = found["metadata"]["name"]
+        error.hint = (
+            f"if nobody can mend the annotation {RECORD}, remove it, and deploy the branch again: "
+            f"kubectl annotate namespace {name} {RECORD}-"
+        )
+        raise

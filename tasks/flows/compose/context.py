@@ -7,23 +7,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.adapters.docker.engine import PROJECT, Container, Engine
+from tasks.adapters.docker.engine import Container, Engine
 from tasks.adapters.files.lock import FileLock
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Work
 from tasks.core import door
+from tasks.core.compose.stages import DATABASE, PROJECT
 from tasks.core.environment import Holder, Owner
 from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.core.settings import Environment, Settings
 from tasks.flows.compose.inventory import Inventory, read_inventory
-from tasks.flows.compose.plan import DATABASE
 from tasks.flows.compose.platform import LocalPlatform
 from tasks.flows.target import FindImages, Say
 
 SECRETS = "/run/secrets/mautic"
-PHP = "fpm"
-"""The default service of commands."""
 QUESTION_SECONDS = 60.0
 """Timeout of a command in a container that only reads."""
 

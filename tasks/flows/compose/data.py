@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from tasks.adapters.docker import compose
+from tasks.core.compose.stages import PHP
 from tasks.core.environment import Owner
 from tasks.core.environment_data import EMPTY
 from tasks.core.names import Names
-from tasks.flows.compose.context import PHP, ComposeContext
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.target import HOLDING, Loan, Say
 
 

@@ -13,6 +13,7 @@ from tasks.adapters.process import Completed
 from tasks.adapters.terminal.console import Activity
 from tasks.core import door
 from tasks.core.compose.record import ComposeRecord
+from tasks.core.compose.stages import DATABASE, QUIESCED
 from tasks.core.environment import Failure, Holder, Owner, Release, State
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.foresight import Foresight
@@ -24,7 +25,7 @@ from tasks.flows.compose.data import ComposeData
 from tasks.flows.compose.diagnostics import save_diagnostics
 from tasks.flows.compose.foresee import foresee
 from tasks.flows.compose.inventory import is_replacement, write_record
-from tasks.flows.compose.plan import DATABASE, MIGRATE, QUIESCED, REPLACING, ComposePlan
+from tasks.flows.compose.plan import MIGRATE, REPLACING, ComposePlan
 from tasks.flows.compose.planner import plan_changes, plan_deploy
 from tasks.flows.compose.project import project, wanted_services
 from tasks.flows.compose.wait import wait_until_up

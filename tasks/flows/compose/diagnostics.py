@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.adapters.docker.engine import PROJECT, Engine
+from tasks.adapters.docker.engine import Engine
+from tasks.core.compose.stages import PROJECT
 from tasks.core.display import readable
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 from tasks.adapters.docker import compose
-from tasks.adapters.docker.engine import PROJECT, Container
+from tasks.adapters.docker.engine import Container
 from tasks.adapters.files.lock import FileLock
 from tasks.core.compose.record import (
     BRANCH,
@@ -21,24 +21,19 @@ from tasks.core.compose.record import (
     labelled_owner,
     newest,
 )
+from tasks.core.compose.stages import PHP, PROJECT
 from tasks.core.environment import Holder, Owner, observed_state
 from tasks.core.errors import DeadlineError, InputError, SettingsError, UnreadableError
 from tasks.core.foresight import ObjectChange
 from tasks.core.images.retention import ImageUse, names_in
 from tasks.core.names import Names, choose
 from tasks.core.settings import names_of_all_styles
-from tasks.core.sleep import NO_REST
+from tasks.core.sleep import NO_REST, Wake
+from tasks.core.summary import EnvironmentSummary, summarize, unreadable
 from tasks.flows import schedules
-from tasks.flows.compose.context import PHP, QUESTION_SECONDS, ComposeContext
+from tasks.flows.compose.context import QUESTION_SECONDS, ComposeContext
 from tasks.flows.compose.foresee import find_drift
-from tasks.flows.target import (
-    EnvironmentSummary,
-    ServiceStatus,
-    owner_of,
-    recorded_use,
-    summarize,
-    unreadable,
-)
+from tasks.flows.target import ServiceStatus, owner_of, recorded_use
 
 CRON = "cron"
 _STOPPED = ("created", "exited", "dead")
@@ -120,7 +115,7 @@ class ComposeInspector:
         record = ComposeRecord.from_labels(labels) if latest else None
         owner = owner_of(names, labels.get(REPOSITORY, ""))
         lock = FileLock(project)
-        return summary(owner, names, record, own, lock.holder(), lock.used_at())
+        return summary(owner, names, record, own, lock.holder(), lock.used_at(), lock.wake())
 
     def find_names(self, candidates: Sequence[Names]) -> Names:
         """Return those of a branch's names that its environment bears, or the first."""
@@ -247,6 +242,7 @@ def summary(
     containers: Sequence[Container],
     holder: Holder | None,
     used_at: str = "",
+    wake: Wake = Wake.NOT,
 ) -> EnvironmentSummary:
     """Return one environment as `inv list` shows it.
 
@@ -255,10 +251,11 @@ def summary(
         containers: its containers, including those of `docker compose run`.
         holder: the run that is changing it, or None.
         used_at: when it was used last, other than by a deploy; empty if that is unknown.
+        wake: how far the local platform's waker is.
     """
     services = [item for item in containers if not item.one_off]
     running = [item for item in services if item.state == "running"]
-    rest = record.rest(used_at) if record else NO_REST
+    rest = record.rest(used_at, wake) if record else NO_REST
     sick = any(item.health == "unhealthy" for item in running)
     state = observed_state(
         record,

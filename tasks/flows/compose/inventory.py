@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tasks.adapters.docker.engine import PROJECT, Container, Engine
+from tasks.adapters.docker.engine import Container, Engine
+from tasks.core.compose import stages
 from tasks.core.compose.record import (
     RECORD,
     STYLE,
@@ -16,13 +16,10 @@ from tasks.core.compose.record import (
     newest,
     owner_labels,
 )
+from tasks.core.compose.stages import PROJECT
 from tasks.core.environment import ADOPT, Owner
 from tasks.core.errors import RefusedError, UnreadableError
 from tasks.core.names import Names
-
-_REPLACEMENT = re.compile(r"^[0-9a-f]{12}_")
-"""Compose creates a new container with the old one's id as a prefix of its name, and renames it
-when the old one is removed. Until then it has never been started."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +55,8 @@ class Inventory:
 
 
 def is_replacement(container: Container) -> bool:
-    """Return True if an interrupted run left this container before it replaced the old one.
-
-    While it exists, Compose fails to replace the service, because its name is in use.
-    """
-    return not container.one_off and bool(_REPLACEMENT.match(container.name))
+    """Return True if an interrupted run left this container before it replaced the old one."""
+    return not container.one_off and stages.is_replacement(container.name)
 
 
 def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:

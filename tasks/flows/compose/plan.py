@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from tasks.core.compose.reconcile import ServiceChange, WantedService, short_reference
 from tasks.core.compose.record import ComposeRecord
+from tasks.core.compose.stages import DATABASE, QUIESCED
 from tasks.core.plan import Step
 from tasks.flows.target import DeployPlan
 
-DATABASE = "database"
 MIGRATE = "migrate"
-QUIESCED = ("worker", "cron")
-"""The services that must not run while the database is migrated."""
 
 LAST_STEP = 'CMD ["web"]'
 """The last instruction of docker/mautic/Dockerfile."""

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from tasks.adapters.docker.buildx import BakeOrder, Buildx
 from tasks.adapters.docker.compose import Compose
-from tasks.adapters.docker.engine import PROJECT, Container, Engine
+from tasks.adapters.docker.engine import Container, Engine
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Activity, Work
+from tasks.core.compose.stages import PROJECT
 from tasks.core.errors import CommandError, EngineError, RefusedError, RegistryError
 from tasks.core.images.reference import is_loopback
 from tasks.core.names import platform_name
 from tasks.core.settings import Settings
 from tasks.flows.compose.wait import wait_until_up
+from tasks.flows.compose.waker import SERVICES, LocalWaker
 
 START_SECONDS = 90.0
 PLATFORM = "io.mautic-multidev.platform"
@@ -47,6 +49,7 @@ class LocalPlatform:
         base: returns, for an image's reference, one that the engine has or can pull.
         exclusive: holds the platform's lock.
         work: shows a piece of work.
+        locks: returns the folder of the suite's locks.
     """
 
     settings: Settings
@@ -56,6 +59,7 @@ class LocalPlatform:
     base: Callable[[str], str]
     exclusive: Callable[[], AbstractContextManager[None]]
     work: Work
+    locks: Callable[[], Path]
 
     @property
     def name(self) -> str:
@@ -113,7 +117,9 @@ class LocalPlatform:
             self._start(["registry"], activity)
 
     def ensure(self) -> None:
-        """Start the proxy and, if its image is available, the mail catcher, unless they run.
+        """Start the proxy, the waker by setting, and a mail catcher whose image there is.
+
+        What runs already stays. A waker that is no longer wanted is removed.
 
         An image of the latter that has come to this machine since is noticed; that it could be
         pulled is looked for with the proxy's start alone, for each deploy would wait for that.
@@ -125,10 +131,15 @@ class LocalPlatform:
         own = self.settings.platform
         if self.has_mail() or self.engine.has_image(own.mail_image):
             wanted["mail"] = own.mail_port
-        if not self._missing(wanted, {"proxy": self._proxy_image()}):
+        images = {"proxy": self._proxy_image()}
+        if own.wake:
+            images |= dict.fromkeys(SERVICES, self._waker.image())
+        else:
+            self._remove_waker()
+        if not self._missing(wanted, images):
             return
         with self.exclusive(), self.work("start the local platform") as activity:
-            services = ["proxy"]
+            services = ["proxy", *(SERVICES if own.wake else ())]
             if self._mail_image(activity):
                 services.append("mail")
             self._start(services, activity)
@@ -151,15 +162,30 @@ class LocalPlatform:
     def _missing(self, ports: Mapping[str, int], images: Mapping[str, str]) -> bool:
         """Return True if a service does not run, runs on another port or is of another image."""
         present = self.present()
-        for service, port in ports.items():
+        for service in {**ports, **images}:
             container = present.get(service)
             if container is None or container.health != "healthy":
                 return True
-            if (self.settings.platform.address, port) not in container.ports:
+            port = (self.settings.platform.address, ports.get(service))
+            if service in ports and port not in container.ports:
                 return True
             if images.get(service, container.image) != container.image:
                 return True
         return False
+
+    @property
+    def _waker(self) -> LocalWaker:
+        def debian() -> str:
+            return self.base(f"debian:{self.settings.images.debian}-slim")
+
+        return LocalWaker(self.engine, self.runner, self.root, debian, self.locks)
+
+    def _remove_waker(self) -> None:
+        present = self.present()
+        if there := [present[name] for name in SERVICES if name in present]:
+            with self.exclusive():
+                for container in there:
+                    self.engine.remove_container(container.id)
 
     def _start(self, services: Sequence[str], activity: Activity) -> None:
         compose = Compose(
@@ -169,6 +195,7 @@ class LocalPlatform:
             self._variables(services, activity),
         )
         profiles = ["mail"] if "mail" in services else []
+        profiles += ["wake"] if "waker" in services else []
         try:
             compose.up(services, activity.line, profiles=profiles)
         except CommandError as error:
@@ -204,7 +231,12 @@ class LocalPlatform:
         proxy = self._proxy_image()
         if "proxy" in services and not self.engine.has_image(proxy):
             self._build_proxy(proxy, activity)
+        waker = {}
+        if "waker" in services:
+            self._waker.build(activity)
+            waker = self._waker.variables()
         return {
+            **waker,
             "REGISTRY_REF": image("registry", own.registry_image),
             "PROXY_REF": proxy,
             "MAIL_REF": image("mail", own.mail_image),

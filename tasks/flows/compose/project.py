@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasks.adapters.docker.compose import Compose
-from tasks.adapters.docker.engine import PROJECT
 from tasks.core import door
 from tasks.core.compose.reconcile import WantedService, read_services
 from tasks.core.compose.record import RECORD, REPOSITORY
+from tasks.core.compose.stages import PROJECT
 from tasks.core.environment import Release
 from tasks.core.environment_data import seed_database
 from tasks.flows.compose.context import SECRETS, ComposeContext

@@ -10,19 +10,14 @@ from typing import ClassVar
 
 from tasks.core.compose.reconcile import short_reference
 from tasks.core.compose.record import BRANCH
+from tasks.core.compose.stages import DATABASE
 from tasks.core.environment import Holder, Owner
 from tasks.core.names import Names
 from tasks.core.plan import Step
+from tasks.core.summary import EnvironmentSummary
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
-from tasks.flows.compose.plan import DATABASE
-from tasks.flows.target import (
-    EnvironmentSummary,
-    Removal,
-    RemovalPlan,
-    Say,
-    without_messages,
-)
+from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,16 @@ from tasks.adapters.docker.engine import Container
 from tasks.adapters.files.lock import FileLock
 from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.record import ComposeRecord
+from tasks.core.compose.stages import QUIESCED, STAGES, stage_of
 from tasks.core.environment import Holder, Owner
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.core.sleep import Pinned, Rest, Sleep
-from tasks.flows.compose.context import PHP, ComposeContext
+from tasks.core.sleep import Pinned, Rest, Sleep, Wake
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory, write_record
-from tasks.flows.compose.plan import DATABASE, QUIESCED
 from tasks.flows.compose.wait import wait_until_up
 from tasks.flows.target import Say, SleepPlan, SleepStep
 
-STAGES = (QUIESCED, ("web", PHP), (DATABASE,))
-"""What is stopped together, in this order; it is started in the other one."""
 UP_SECONDS = 300.0
 """Timeout of the services of one stage to come up."""
 
@@ -46,7 +44,7 @@ class ComposeSleeper:
         record = self.context.inventory(owner, names).record
         if record is None or record.current is None:
             return None
-        return record.rest(FileLock(names.namespace).used_at())
+        return self._rest(names, record)
 
     def plan_sleep(self, owner: Owner, names: Names, sleep: Sleep) -> SleepPlan:
         """Return what has to be stopped."""
@@ -62,12 +60,15 @@ class ComposeSleeper:
             return
         # It says so first: whoever finds the half of it stopped knows why, and how to go on.
         step = Step("mark", f"environment {names.branch}", f"asleep: {sleep.why}")
-        yield (
-            step,
-            lambda _: self._write(owner, names, lambda record: replace(record, asleep=sleep)),
-        )
+        yield step, lambda _: self._asleep(owner, names, sleep)
         for stage in filter(None, running):
             yield Step("stop", _shown(stage)), partial(self._stop, stage)
+
+    def _asleep(self, owner: Owner, names: Names, sleep: Sleep) -> None:
+        lock = FileLock(names.namespace)
+        if lock.wake() is not Wake.NOT:
+            lock.note_wake(Wake.NOT)
+        self._write(owner, names, lambda record: replace(record, asleep=sleep))
 
     def _stop(self, stage: Sequence[Container], _: Activity) -> None:
         compose.stop(self.context.runner, [item.id for item in stage])
@@ -76,7 +77,8 @@ class ComposeSleeper:
         """Return what has to be started; nothing if the record does not say that it sleeps."""
         inventory = self.context.inventory(owner, names)
         title = f"wake {names.branch} in {names.environment}"
-        if inventory.record is None or inventory.record.asleep is None:
+        record = inventory.record
+        if record is None or self._rest(names, record).asleep is None:
             return SleepPlan(title)
         return SleepPlan(title, tuple(self._starts(owner, names, inventory)))
 
@@ -120,6 +122,10 @@ class ComposeSleeper:
         """Write it to a file beside the lock's: a record is replaced under the lock alone."""
         FileLock(names.namespace).note_use()
 
+    def _rest(self, names: Names, record: ComposeRecord) -> Rest:
+        lock = FileLock(names.namespace)
+        return record.rest(lock.used_at(), lock.wake())
+
     def _write(
         self, owner: Owner, names: Names, changed: Callable[[ComposeRecord], ComposeRecord]
     ) -> None:
@@ -129,10 +135,9 @@ class ComposeSleeper:
 
 def _stages(inventory: Inventory) -> list[list[Container]]:
     """Return the containers of each stage; those of services without one are with the database."""
-    known = {name: stage for stage, names in enumerate(STAGES) for name in names}
     found: list[list[Container]] = [[] for _ in STAGES]
     for name, container in sorted(inventory.services.items()):
-        found[known.get(name, len(STAGES) - 1)].append(container)
+        found[stage_of(name)].append(container)
     return found
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from tasks.core.environment import Holder, Owner
 from tasks.core.errors import RefusedError
-from tasks.core.kubernetes.manifests import PREFIX, stated_owner
+from tasks.core.kubernetes.manifests import PREFIX
+from tasks.core.kubernetes.record import stated_owner
 from tasks.core.names import Names
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.target import Say

@@ -30,12 +30,12 @@ from tasks.core.kubernetes.capacity import (
 from tasks.core.kubernetes.objects import Object
 from tasks.core.names import Names
 from tasks.core.plan import FIT, Step
+from tasks.core.summary import EnvironmentSummary
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.inspector import ClusterInspector
 from tasks.flows.kubernetes.quiesce import QUIESCED
 from tasks.flows.kubernetes.services import ServiceContainer, service_containers
 from tasks.flows.sleep import AWAKE
-from tasks.flows.target import EnvironmentSummary
 
 T = TypeVar("T")
 

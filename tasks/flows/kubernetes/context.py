@@ -15,10 +15,10 @@ from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.adapters.terminal.console import Work
 from tasks.core.environment import ADOPT, Holder, Owner
 from tasks.core.errors import RefusedError
-from tasks.core.kubernetes.manifests import DatabaseServer, database_server, namespace, stated_owner
+from tasks.core.kubernetes.manifests import DatabaseServer, database_server, namespace
 from tasks.core.kubernetes.objects import Object
 from tasks.core.kubernetes.provisioner import DATABASE, wish
-from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.record import ClusterRecord, stated_owner
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.names import Names
 from tasks.core.redact import Redactor

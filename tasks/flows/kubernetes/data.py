@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from tasks.adapters.kubernetes.exec import HELD
 from tasks.core.environment import Owner
 from tasks.core.environment_data import EMPTY
-from tasks.core.kubernetes.manifests import record_of
+from tasks.core.kubernetes.record import record_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import read_secret
 from tasks.flows.kubernetes.context import ClusterContext

@@ -27,9 +27,9 @@ from tasks.core.errors import (
 )
 from tasks.core.foresight import Foresight
 from tasks.core.kubernetes.failures import is_passing_refusal
-from tasks.core.kubernetes.manifests import INSTANCE, SECRET, record_of
+from tasks.core.kubernetes.manifests import INSTANCE, SECRET
 from tasks.core.kubernetes.objects import Object, is_being_deleted
-from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.record import ClusterRecord, record_of
 from tasks.core.kubernetes.requests import requests_of
 from tasks.core.names import Names
 from tasks.core.plan import Step

@@ -27,7 +27,7 @@ from tasks.core.foresight import (
 )
 from tasks.core.kubernetes.differences import differences
 from tasks.core.kubernetes.labels import ASLEEP, AWAKE, PIN, USED_AT, WAKING
-from tasks.core.kubernetes.manifests import RECORD, SECRET
+from tasks.core.kubernetes.manifests import SECRET
 from tasks.core.kubernetes.objects import (
     Object,
     annotations_of,
@@ -36,6 +36,7 @@ from tasks.core.kubernetes.objects import (
     title_of,
     uid_of,
 )
+from tasks.core.kubernetes.record import RECORD
 from tasks.core.kubernetes.stages import start_patch
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import secret_version

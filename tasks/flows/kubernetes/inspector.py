@@ -5,27 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from tasks.adapters.kubernetes.lease import NAME as LEASE
 from tasks.core.cost import Requests
 from tasks.core.environment import Owner
 from tasks.core.errors import ClusterError, InputError, SettingsError, UnreadableError
 from tasks.core.foresight import ObjectChange
 from tasks.core.images.retention import ImageUse
-from tasks.core.kubernetes.manifests import (
-    COMPONENT,
-    INSTANCE,
-    MANAGED,
-    PREFIX,
-    STYLE,
-    record_of,
-    stated_owner,
-)
+from tasks.core.kubernetes.lease import NAME as LEASE
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, MANAGED, PREFIX, STYLE
 from tasks.core.kubernetes.objects import Object, annotations_of
-from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.record import ClusterRecord, record_of, stated_owner
 from tasks.core.kubernetes.requests import used_by
+from tasks.core.kubernetes.summary import summary
 from tasks.core.names import Names, choose, is_branch, is_misnamed
 from tasks.core.repository import is_same
 from tasks.core.settings import names_of_all_styles, naming_rule
+from tasks.core.summary import EnvironmentSummary, misnamed, unreadable
 from tasks.flows import schedules
 from tasks.flows.kubernetes.branch_secret import door_password, read_secret
 from tasks.flows.kubernetes.context import ClusterContext
@@ -37,8 +31,8 @@ from tasks.flows.kubernetes.services import (
     selector,
     service_containers,
 )
-from tasks.flows.kubernetes.status import image_use, summary, workload_status
-from tasks.flows.target import EnvironmentSummary, ServiceStatus, misnamed, unreadable
+from tasks.flows.kubernetes.status import image_use, workload_status
+from tasks.flows.target import ServiceStatus
 
 _MANAGED = ",".join(f"{key}={value}" for key, value in MANAGED.items())
 _WORKLOADS = "app.kubernetes.io/name=mautic"

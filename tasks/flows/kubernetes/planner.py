@@ -13,7 +13,8 @@ from tasks.core.errors import EngineError, RegistryError
 from tasks.core.kubernetes.crons import unsupported_crons
 from tasks.core.kubernetes.entrance import branch_values
 from tasks.core.kubernetes.mail import catches_mail
-from tasks.core.kubernetes.manifests import PREFIX, SECRET, record_of
+from tasks.core.kubernetes.manifests import PREFIX, SECRET
+from tasks.core.kubernetes.record import record_of
 from tasks.core.kubernetes.sleeping import rest_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import (

@@ -34,6 +34,7 @@ from tasks.core.kubernetes.platform import (
 from tasks.core.kubernetes.rollout import Policy
 from tasks.core.plan import Step
 from tasks.flows.kubernetes.definitions import define, read_definitions
+from tasks.flows.kubernetes.page_password import PagePassword
 from tasks.flows.kubernetes.platform_chart import PlatformChart
 from tasks.flows.kubernetes.platform_status import PartState, state_of
 from tasks.flows.kubernetes.provisioner_user import ProvisionerUser
@@ -81,6 +82,9 @@ class ClusterPlatform:
         fetch: returns a local copy of a third party's file.
         work: shows a piece of work.
         warn: called with warnings.
+
+    Attributes:
+        page_password: that of the page of all environments.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class ClusterPlatform:
         self._work = work
         self._warn = warn
         self._user = ProvisionerUser(cluster, inputs, work)
+        self.page_password = PagePassword(cluster, inputs)
 
     # -- planning -----------------------------------------------------------------------------
 
@@ -131,6 +136,7 @@ class ClusterPlatform:
             yield Step("create", f"namespace {self._inputs.namespace}")
         if self._chart.installs_gateway_api:
             yield from self._definitions_step()
+        yield from self.page_password.steps()
         record = recorded_fingerprints(found)
         for release in (CONTROLLER, RELEASE):
             if release in prints:
@@ -208,6 +214,8 @@ class ClusterPlatform:
         release = step.subject.removeprefix("release ")
         if step.verb == "define":
             self._define_gateway_api()
+        elif step.verb == "generate":
+            self.page_password.make()
         elif step.verb == "set up":
             self._user.make()
         elif step.verb == "repair":

@@ -67,6 +67,7 @@ class PlatformChart:
             name: site(
                 self._inputs.names[name],
                 merge_values(self._root, self._inputs.charts[name].files, {}),
+                self._inputs.prices[name],
             )
             for name in self._inputs.led
         }

@@ -14,9 +14,9 @@ from functools import partial
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
-from tasks.adapters.kubernetes.lease import NAME as LEASE
 from tasks.adapters.parallel import map_parallel
 from tasks.core.errors import ClusterError
+from tasks.core.kubernetes.lease import NAME as LEASE
 from tasks.core.kubernetes.manifests import INSTANCE, MANAGED, PREFIX, SECRET
 from tasks.core.kubernetes.objects import Object, is_being_deleted, labels_of, uid_of
 from tasks.core.kubernetes.removal import (

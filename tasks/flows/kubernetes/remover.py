@@ -7,11 +7,11 @@ from functools import partial
 
 from tasks.core.environment import Holder, Owner, State
 from tasks.core.errors import ClusterError, RefusedError
-from tasks.core.kubernetes.manifests import record_of, stated_owner
 from tasks.core.kubernetes.objects import is_being_deleted, uid_of
-from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.record import ClusterRecord, record_of, stated_owner
 from tasks.core.names import Names
 from tasks.core.plan import Step
+from tasks.core.summary import EnvironmentSummary
 from tasks.flows.kubernetes.access import can_enter
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.database import DROP_WAIT_SECONDS, run_database_job
@@ -22,13 +22,7 @@ from tasks.flows.kubernetes.removal import (
     removals,
     remove_namespace,
 )
-from tasks.flows.target import (
-    EnvironmentSummary,
-    Removal,
-    RemovalPlan,
-    Say,
-    without_messages,
-)
+from tasks.flows.target import Removal, RemovalPlan, Say, without_messages
 
 
 class ClusterRemover:

@@ -19,8 +19,8 @@ from tasks.adapters.wait import wait_until
 from tasks.core.environment import Holder, Owner
 from tasks.core.errors import DeadlineError
 from tasks.core.kubernetes.labels import ASLEEP, INSTANCE, NOT_ASLEEP, PIN, USED_AT, WAKING
-from tasks.core.kubernetes.manifests import record_of
 from tasks.core.kubernetes.objects import Object, title_of
+from tasks.core.kubernetes.record import record_of
 from tasks.core.kubernetes.sleeping import annotated, rest_of
 from tasks.core.kubernetes.stages import (
     KINDS,

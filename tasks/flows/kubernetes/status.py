@@ -6,42 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from tasks.adapters.kubernetes.lease import deployed_by, holder_of
-from tasks.core.environment import Owner, Release, State, observed_state
+from tasks.adapters.kubernetes.lease import deployed_by
+from tasks.core.environment import Release
 from tasks.core.errors import UnreadableError
 from tasks.core.images.retention import ImageUse, names_in
-from tasks.core.kubernetes.manifests import record_of, stated_owner
-from tasks.core.kubernetes.objects import Object, is_being_deleted, parse_time
-from tasks.core.kubernetes.record import ClusterRecord
-from tasks.core.kubernetes.sleeping import rest_of
+from tasks.core.kubernetes.lease import holder_of
+from tasks.core.kubernetes.objects import Object, parse_time
+from tasks.core.kubernetes.record import record_of, stated_owner
 from tasks.flows.kubernetes.services import service_of
-from tasks.flows.target import EnvironmentSummary, ServiceStatus, recorded_use, summarize
-
-
-def summary(
-    found: Object, web: Object | None, lease: Object | None, now: datetime
-) -> EnvironmentSummary:
-    """Return one environment.
-
-    Args:
-        found: its namespace.
-        web: its web Deployment, or None.
-        lease: its Lease, or None.
-        now: the time by the cluster's clock.
-    """
-    said, record = stated_owner(found), record_of(found)
-    names = ("environment", "slug", "branch", "repository")
-    rest, held = rest_of(found, record), bool(lease and holder_of(lease, now))
-    return summarize(
-        Owner(*(said.get(name, "") for name in names)),
-        record,
-        url=record.url if record else "",
-        state=_state(found, record, web, held=held, asleep=rest.asleep is not None),
-        created_at=found["metadata"]["creationTimestamp"],
-        namespace=found["metadata"]["name"],
-        rest=rest,
-        requests=record.requests if record else None,
-    )
+from tasks.flows.target import ServiceStatus, recorded_use
 
 
 def image_use(
@@ -78,25 +51,6 @@ def image_use(
     if lease and held:
         use = replace(use, runs=use.runs | {deployed_by(lease)})
     return recorded_use(use, record, held=held, more=[record.database] if record else ())
-
-
-def _state(
-    found: Object, record: ClusterRecord | None, web: Object | None, *, held: bool, asleep: bool
-) -> State:
-    if is_being_deleted(found):
-        return State.REMOVING
-    doing = None
-    if held and (record is None or record.state in {State.DEPLOYING, State.REMOVING}):
-        doing = record.state if record else State.DEPLOYING
-    wanted = web["spec"].get("replicas") if web else None
-    available = (web or {}).get("status", {}).get("availableReplicas", 0)
-    return observed_state(
-        record,
-        doing=doing,
-        stopped=wanted == 0 and not available,
-        complete=bool(available) and available == wanted,
-        asleep=asleep,
-    )
 
 
 def workload_status(item: Object, current: Release | None, now: datetime) -> ServiceStatus:

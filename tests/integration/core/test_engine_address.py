@@ -32,6 +32,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_the_waker_s_gate_gets_the_engine_s_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Engine().socket == "/var/run/docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/user/1000/docker.sock")
+    assert Engine().socket == "/run/user/1000/docker.sock"
+    monkeypatch.setenv("DOCKER_HOST", NOBODY)
+    with pytest.raises(EngineError, match="no socket on this machine"):
+        _ = Engine().socket
+
+
 def failure() -> EngineError:
     with pytest.raises(EngineError) as caught:
         Engine().containers("x=y")

@@ -16,11 +16,13 @@ from tasks.app import fleet as app_fleet
 from tasks.app import page as app
 from tasks.app.fleet import find_fleet
 from tasks.app.page import FleetPage, read_assets
-from tasks.core.errors import ClusterError, InputError
+from tasks.core.errors import ClusterError, InputError, RefusedError
 from tasks.core.setting_prices import PriceSettings
 from tests.support.fakes import FakeInspector, a_console
 from tests.support.fleet import environment, fleet, html
 from tests.support.price_lists import NODE, as_csv
+from tests.unit.core.kubernetes.test_entrance import led, settings
+from tests.unit.core.kubernetes.test_platform_inputs import DEV
 
 ASSETS = read_assets()
 SCHEMES = re.findall(r":root \{(.*?)\}", ASSETS.style, re.S)
@@ -73,6 +75,39 @@ def a_page(monkeypatch: pytest.MonkeyPatch, found: Any = None) -> tuple[FleetPag
     console.redactor.add("s3cret-word")
     session: Any = SimpleNamespace(console=console, redactor=console.redactor)
     return FleetPage(session, "dev", used=False), said
+
+
+def login(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **own: Any) -> str:
+    """Return what is printed of the page at an entrance."""
+    given = settings(dev={**(led() if own.pop("entrance", True) else DEV), **own})
+    platform = SimpleNamespace(page_password=SimpleNamespace(read=lambda: "s3cret-word"))
+    monkeypatch.setattr(app.wiring, "cluster_platform", lambda *_: platform)
+    session: Any = SimpleNamespace(
+        environment=lambda _: ("dev", given.environment("dev")), settings_of=lambda _: given
+    )
+    app.show_login(session, "dev")
+    return capsys.readouterr().out
+
+
+def test_the_entrance_s_page_and_its_login_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    assert login(monkeypatch, capsys) == (
+        "https://environments.dev.example.org/\nuser: preview\npassword: s3cret-word\n"
+    )
+    host = "{project}-{slug}.{domain}"
+    assert "//environments.qa.org/" in login(monkeypatch, capsys, host=host, domain="qa.org")
+
+
+def test_its_password_is_for_no_log_and_none_is_without_an_entrance(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app, "is_job", lambda _: True)
+    with pytest.raises(RefusedError, match="log"):
+        login(monkeypatch, capsys)
+    with pytest.raises(InputError, match="no entrance"):
+        login(monkeypatch, capsys, entrance=False)
 
 
 def test_it_is_written_whole_and_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from entrance.rules import Place, Rules, is_of, sleeps
 from tasks.core.kubernetes.failures import RULES as FAILURES
 from tasks.core.kubernetes.labels import ASLEEP, MANAGED, PREFIX, WAKING
 
+PRICES = {"cpu_hour": 0.04, "memory_hour": 0.0045, "storage_month": 0.1, "currency": "EUR"}
 RULES = Rules.from_json(
     json.dumps(
         {
@@ -21,14 +22,19 @@ RULES = Rules.from_json(
                     "environment": "dev",
                     "host": "{slug}.dev.example.com",
                     "namespace": "mautic-{slug}",
+                    "page": "environments.dev.example.com",
+                    "prices": PRICES,
                 },
                 {
                     "environment": "shared",
                     "host": "x-{slug}.shared.example.com",
                     "namespace": "mautic-shared-{slug}",
+                    "page": "environments.shared.example.com",
+                    "prices": PRICES,
                 },
             ],
             "address": "entrance.{namespace}.svc.cluster.local:80",
+            "project": "mautic",
         }
     )
 )
@@ -66,6 +72,15 @@ def test_no_other_name_leads_anywhere(host: str) -> None:
     assert RULES.place_of(host) is None
 
 
+def test_the_page_of_all_has_a_whole_name() -> None:
+    for host in ("environments.dev.example.com", "Environments.dev.example.com.:443"):
+        site = RULES.page_of(host)
+        assert site
+        assert site.environment == "dev"
+    for host in ("", "a.dev.example.com", "environments.example.com"):
+        assert RULES.page_of(host) is None
+
+
 def test_only_what_bears_the_suite_s_labels_is_an_environment() -> None:
     assert is_of({"metadata": {"labels": LABELS}}, PLACE)
     assert not is_of({"metadata": {}}, PLACE)
@@ -82,7 +97,7 @@ def test_what_is_marked_sleeps_until_it_is_woken_wholly() -> None:
 def test_nginx_knows_the_same_names_and_no_branch() -> None:
     text = configuration(RULES, ["10.0.0.10", "fd00::a"], ipv6=True)
     assert "resolver 10.0.0.10 [fd00::a] valid=5s;" in text
-    assert text.count("listen [::]:8080") == text.count("listen 8080") == 3
+    assert text.count("listen [::]:8080") == text.count("listen 8080") == 5
     four = configuration(RULES, ["10.0.0.10"], ipv6=False)
     assert "resolver 10.0.0.10 valid=5s ipv6=off;" in four
     assert "[::]" not in four
@@ -92,6 +107,8 @@ def test_nginx_knows_the_same_names_and_no_branch() -> None:
         patterns, ("a-b.dev.example.com", "x-a.shared.example.com"), strict=True
     ):
         assert re.match(pattern.replace("(?<", "(?P<"), host)
+    # A whole name is found before a pattern, which fits it as well.
+    assert text.count('server_name "environments.dev.example.com";') == 1
     assert 'set $site "entrance.mautic-${slug}.svc.cluster.local:80";' in text
     assert not re.search("PORT|LISTEN|FAMILY|SERVERS|RESOLVERS", text + four)
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from entrance import server
+from entrance.answers import Answer
+from entrance.cluster import ClusterWaker
 from entrance.fleet import Fleet
-from entrance.pages import Progress
-from entrance.rules import Place
-from entrance.server import Answer, Entrance
+from entrance.pages import Progress, Stage
+from entrance.server import Entrance
 from entrance.visits import Visit
-from entrance.waker import Waker
-from entrance.waking import NOTHING_KNOWN
+from entrance.waker import Found
 from tasks.core.kubernetes.labels import ASLEEP
 from tests.unit.entrance.test_rules import LABELS, RULES
 from tests.unit.entrance.test_visits import AGENTS, BROWSER, PAGE
@@ -29,20 +29,21 @@ AWAKE_NOW = {"metadata": {"name": "mautic-a-b", "labels": LABELS}}
 class Played:
     """A waking that is as far as a test says."""
 
-    progress: Progress = NOTHING_KNOWN
+    progress: Progress = field(default_factory=lambda: Progress(Stage.ASKED))
     is_open: threading.Event = field(default_factory=threading.Event)
 
 
-class Asked(Waker):
+class Asked(ClusterWaker):
     """Notes what is asked for, and wakes nothing."""
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(None, RULES, fleet, "me")  # type: ignore[arg-type]
+        self.fleet = fleet
         self.asked: list[str] = []
         self.waking = Played()
 
-    def ask(self, place: Place, namespace: Any) -> Any:
-        self.asked.append(place.namespace)
+    def ask(self, found: Found) -> Any:
+        self.asked.append(found.name)
         return self.waking
 
 
@@ -52,7 +53,12 @@ def entrance(monkeypatch: pytest.MonkeyPatch) -> Entrance:
     fleet = Fleet(None)  # type: ignore[arg-type]
     fleet.known.set()
     fleet._found["mautic-a-b"] = ASLEEP_NOW
-    return Entrance(RULES, fleet, Asked(fleet))
+    return Entrance(Asked(fleet))
+
+
+def fleet_of(entrance: Entrance) -> Fleet:
+    assert isinstance(entrance.waker, Asked)
+    return entrance.waker.fleet
 
 
 def ask(entrance: Entrance, agent: str = BROWSER, accept: str = PAGE, host: str = HOST) -> Answer:
@@ -79,7 +85,7 @@ def test_a_bot_is_told_that_it_sleeps_or_does_not_answer(entrance: Entrance) -> 
     found = ask(entrance, AGENTS[0])
     assert (found.status, found.headers()["Retry-After"]) == (503, "120")
     assert "sleeps" in found.body
-    entrance.fleet._found["mautic-a-b"] = AWAKE_NOW
+    fleet_of(entrance)._found["mautic-a-b"] = AWAKE_NOW
     assert "does not answer" in ask(entrance, AGENTS[0]).body
     assert asked(entrance) == []
 
@@ -104,13 +110,13 @@ def test_no_more_are_held_than_there_is_room_for(entrance: Entrance) -> None:
 def test_what_is_no_environment_is_not_found(entrance: Entrance) -> None:
     for host in ("x.dev.example.com", "dev.example.com", "a-b.shared.example.com"):
         assert ask(entrance, host=host).status == 404
-    entrance.fleet._found["mautic-a-b"] = {"metadata": {"name": "mautic-a-b"}}
+    fleet_of(entrance)._found["mautic-a-b"] = {"metadata": {"name": "mautic-a-b"}}
     assert ask(entrance).status == 404
     assert asked(entrance) == []
 
 
 def test_until_it_knows_what_there_is_it_says_so(entrance: Entrance) -> None:
-    entrance.fleet.known.clear()
+    fleet_of(entrance).known.clear()
     found = ask(entrance)
     assert (found.status, found.retry_seconds) == (503, 5)
-    assert "cluster does not answer" in found.body
+    assert "environments does not answer" in found.body

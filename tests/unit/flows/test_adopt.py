@@ -8,8 +8,9 @@ import pytest
 
 from tasks.core.environment import State
 from tasks.core.errors import InputError, RefusedError
+from tasks.core.summary import EnvironmentSummary, summarize
 from tasks.flows.adopt import AdoptionPlan, plan_adoption, run_adoption
-from tasks.flows.target import EnvironmentSummary, owner_of, summarize
+from tasks.flows.target import owner_of
 from tests.support.fakes import ME, NAMES, RELEASE, FakeAdopter, FakeInspector, a_record
 
 FORMER = "https://gitlab.example.org/old/mautic"

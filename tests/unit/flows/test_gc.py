@@ -16,8 +16,8 @@ from tasks.core.names import Names, check_branch
 from tasks.core.plan import Step
 from tasks.core.sleep import Pinned, Rest
 from tasks.core.sleep_hours import SleepRule
+from tasks.core.summary import EnvironmentSummary
 from tasks.flows.gc import Branches, Sweeper, SweepPlan, find_sweep, plan_sweep, run_sweep
-from tasks.flows.target import EnvironmentSummary
 from tests.support.fakes import ME, NAMES, FakeInspector, FakeRemover, a_console
 from tests.support.fakes_images import FakeGit
 

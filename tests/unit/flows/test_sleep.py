@@ -13,10 +13,11 @@ from tasks.core.errors import HeldError, InputError, RefusedError, SuiteError
 from tasks.core.names import Names, check_branch
 from tasks.core.sleep import NO_REST, Pinned, Rest, Sleep
 from tasks.core.sleep_hours import SleepRule
+from tasks.core.summary import EnvironmentSummary
 from tasks.flows import sleep as sleeping
 from tasks.flows.gc import find_sleeps
 from tasks.flows.sleep import Sleeping, find_due, refuse_protected, run_due
-from tasks.flows.target import EnvironmentSummary, SleepPlan, owner_of
+from tasks.flows.target import SleepPlan, owner_of
 from tests.support.fakes import ME, NAMES, FakeDeployer, FakeInspector, FakeSleeper, a_console
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)

@@ -7,16 +7,16 @@ import pytest
 
 from tasks.core.environment import Record, Release, State
 from tasks.core.sleep import NO_REST, Pinned, Rest, Sleep
-from tasks.flows.target import EnvironmentSummary, ServiceStatus
+from tasks.core.spans import since, until
+from tasks.core.summary import EnvironmentSummary
+from tasks.flows.target import ServiceStatus
 from tasks.flows.views import (
     list_rows,
     release_parts,
     release_rows,
     rest_lines,
     rest_part,
-    since,
     status_rows,
-    until,
 )
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from entrance.waking import UnansweredError
+
 Object = dict[str, Any]
 
 PATIENCE_SECONDS = 10
@@ -31,12 +33,14 @@ GROUPS = {
 }
 
 
-class ApiError(Exception):
+class ApiError(UnansweredError):
     """The API server is away, or refuses.
 
     Attributes:
         status: of its answer; 0 if it gave none.
     """
+
+    told = ("the cluster's API server does not answer, or refuses", "look at the entrance's log")
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -77,9 +81,16 @@ class Api:
                 return None
             raise
 
-    def find(self, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
-        """Return all objects of a kind."""
-        return list(self._list(kind, namespace, selector)["items"])
+    def find(
+        self, kind: str, namespace: str = "", selector: str = "", fields: str = ""
+    ) -> list[Object]:
+        """Return all objects of a kind.
+
+        Args:
+            selector: of labels.
+            fields: a selector of fields.
+        """
+        return list(self._list(kind, namespace, selector, fields)["items"])
 
     def create(self, kind: str, namespace: str, body: Object) -> Object:
         """Create an object; return it."""
@@ -120,9 +131,10 @@ class Api:
         finally:
             connection.close()
 
-    def _list(self, kind: str, namespace: str, selector: str) -> Object:
-        query = f"?{urlencode({'labelSelector': selector})}" if selector else ""
-        return self._ask("GET", path(kind, namespace) + query)
+    def _list(self, kind: str, namespace: str, selector: str, fields: str = "") -> Object:
+        said = {"labelSelector": selector, "fieldSelector": fields}
+        query = urlencode({key: value for key, value in said.items() if value})
+        return self._ask("GET", path(kind, namespace) + (f"?{query}" if query else ""))
 
     def _ask(self, method: str, where: str, body: Object | None = None, kind: str = JSON) -> Object:
         connection = self._connection(PATIENCE_SECONDS)

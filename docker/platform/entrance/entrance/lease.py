@@ -5,30 +5,17 @@ It is held for single steps, each of some requests, and so it is not renewed. No
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
+
+from tasks.core.kubernetes.lease import NAME
 
 Object = dict[str, Any]
 
-NAME = "mautic-multidev"
 OWN = "entrance "
 """What the entrance's holders begin with; the pod's name follows."""
 HOLD_SECONDS = 10
 """How long a step may take, and how long the Lease of one that died lasts."""
-
-
-def holder_of(lease: Object, now: datetime) -> str:
-    """Return the holder of a Lease; an empty string if it has none, or if it has expired.
-
-    Raises:
-        ValueError: the time of its renewal is none.
-    """
-    spec = lease.get("spec") or {}
-    if not spec.get("renewTime"):
-        return ""
-    lasts = timedelta(seconds=spec.get("leaseDurationSeconds", 0))
-    is_valid = now - datetime.fromisoformat(spec["renewTime"]) <= lasts
-    return (spec.get("holderIdentity") or "") if is_valid else ""
 
 
 def taken(lease: Object | None, namespace: str, me: str, now: datetime) -> Object:

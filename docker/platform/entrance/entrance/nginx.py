@@ -137,6 +137,28 @@ _SERVER = """
     }
   }
 """
+_PAGE = """
+  server {
+    listen PORT;
+    LISTEN_SIX[::]:PORT;
+    server_name "HOST";
+    location / {
+      proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+      proxy_set_header Connection "";
+      proxy_set_header Host $http_host;
+      proxy_read_timeout 60s;
+      error_page 502 504 = @late;
+      proxy_pass http://127.0.0.1:WAKER_PORT;
+    }
+    location @late {
+      default_type text/plain;
+      add_header Retry-After 5 always;
+      add_header Cache-Control no-store always;
+      return 503 "The page of all environments does not answer yet.\\n";
+    }
+  }
+"""
 
 
 def configuration(rules: Rules, resolvers: list[str], *, ipv6: bool) -> str:
@@ -158,7 +180,9 @@ def configuration(rules: Rules, resolvers: list[str], *, ipv6: bool) -> str:
 def _server(site: Site, address: str) -> str:
     namespace = site.namespace.replace("{slug}", "${slug}")
     text = _ported(_SERVER).replace("PATTERN", site.pattern)
-    return text.replace("ADDRESS", address.replace("{namespace}", namespace))
+    text = text.replace("ADDRESS", address.replace("{namespace}", namespace))
+    # A whole name is found before a pattern.
+    return text + _ported(_PAGE).replace("HOST", site.page)
 
 
 def _ported(text: str) -> str:

@@ -122,8 +122,10 @@ def unknown_page() -> str:
 
 
 def unreadable_page() -> str:
-    """Return the page for as long as the cluster does not tell what there is."""
-    return _page("The cluster does not answer", "<p>This page tries again by itself.</p>", 5)
+    """Return the page for as long as the cluster or engine does not tell what there is."""
+    return _page(
+        "What runs the environments does not answer", "<p>This page tries again by itself.</p>", 5
+    )
 
 
 def _page(title: str, body: str, refresh_seconds: int = 0) -> str:

@@ -36,11 +36,15 @@ class Site:
     Attributes:
         host: their host names; ``{slug}`` stands for the branch's slug.
         namespace: their namespaces, likewise.
+        page: the host name of the page of all of them.
+        prices: what they cost (``core.cost.Prices``).
     """
 
     environment: str
     host: str
     namespace: str
+    page: str
+    prices: Mapping[str, Any]
 
     @property
     def pattern(self) -> str:
@@ -55,10 +59,12 @@ class Rules:
 
     Attributes:
         address: host and port of an environment's Service; ``{namespace}`` stands for its own.
+        project: the prefix of their names.
     """
 
     sites: tuple[Site, ...]
     address: str
+    project: str
 
     @classmethod
     def from_json(cls, text: str) -> Rules:
@@ -68,7 +74,7 @@ class Rules:
             ValueError, KeyError, TypeError: they are damaged.
         """
         data = json.loads(text)
-        return cls(tuple(Site(**one) for one in data["sites"]), data["address"])
+        return cls(tuple(Site(**one) for one in data["sites"]), data["address"], data["project"])
 
     def place_of(self, host: str) -> Place | None:
         """Return where a host name leads, or None.
@@ -76,13 +82,36 @@ class Rules:
         Args:
             host: the header ``Host``, with or without a port.
         """
-        name = host.partition(":")[0].lower().removesuffix(".")
+        name = _name(host)
         for site in self.sites:
             if found := re.fullmatch(site.pattern.replace("(?<", "(?P<"), name):
                 namespace = site.namespace.replace("{slug}", found["slug"])
                 address = self.address.replace("{namespace}", namespace)
                 return Place(site.environment, found["slug"], namespace, address)
         return None
+
+    def place_of_namespace(self, namespace: Object) -> Place | None:
+        """Return where the host name of a namespace's environment leads: there, or None."""
+        labels = namespace["metadata"].get("labels") or {}
+        for site in self.sites:
+            if labels.get(f"{PREFIX}environment") == site.environment:
+                host = site.host.replace("{slug}", labels.get(f"{PREFIX}slug", ""))
+                place = self.place_of(host)
+                if place and place.namespace == namespace["metadata"]["name"]:
+                    return place
+        return None
+
+    def page_of(self, host: str) -> Site | None:
+        """Return the site whose page of all environments has a host name, or None.
+
+        Args:
+            host: the header ``Host``, with or without a port.
+        """
+        return next((site for site in self.sites if site.page == _name(host)), None)
+
+
+def _name(host: str) -> str:
+    return host.partition(":")[0].lower().removesuffix(".")
 
 
 def is_of(namespace: Object, place: Place) -> bool:

@@ -2,109 +2,92 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-from entrance.fleet import Fleet
+from entrance.answers import HTML, TEXT, Answer
+from entrance.overview import Overview
 from entrance.pages import asleep_text, progress_page, unknown_page, unreadable_page
-from entrance.rules import Place, Rules, sleeps
 from entrance.visits import Manner, Visit, manner_of
-from entrance.waker import Waker
+from entrance.waker import Found, Waker
+from entrance.waking import UnansweredError
+
+log = logging.getLogger("entrance")
 
 HOLD_SECONDS = 25.0
 HELD_MAX = 200
 """How many requests are held at a time: each has a thread, and a connection of nginx'."""
 PROBE = "waker"
 """The host that nginx names for probes."""
-HTML, TEXT = "text/html; charset=utf-8", "text/plain; charset=utf-8"
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer.
-
-    Attributes:
-        retry_seconds: when to try again, or 0.
-        site: whether nginx is to ask the site after all.
-    """
-
-    status: int
-    body: str = ""
-    kind: str = TEXT
-    retry_seconds: int = 0
-    site: bool = False
-
-    def headers(self) -> dict[str, str]:
-        """Return its headers."""
-        body = self.body.encode()
-        found = {
-            "Content-Type": self.kind,
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-store",
-            "Content-Security-Policy": POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "X-Robots-Tag": "noindex, nofollow",
-        }
-        if self.retry_seconds:
-            found["Retry-After"] = str(self.retry_seconds)
-        if self.site:
-            found["X-Accel-Redirect"] = "@site"
-        return found
 
 
 @dataclass
 class Entrance:
     """Answers requests."""
 
-    rules: Rules
-    fleet: Fleet
     waker: Waker
+    overview: Overview | None = None
     places: threading.BoundedSemaphore = field(
         default_factory=lambda: threading.BoundedSemaphore(HELD_MAX)
     )
 
     def answer(self, host: str, visit: Visit) -> Answer:
         """Return the answer to a request, which may take ``HOLD_SECONDS``."""
-        if not self.fleet.known.is_set():
+        if not self.waker.is_ready():
             return Answer(503, unreadable_page(), HTML, 5)
-        place = self.rules.place_of(host)
-        found = self.waker.find(place) if place else None
-        if place is None or found is None:
-            return Answer(404, unknown_page(), HTML)
+        try:
+            found = self.waker.find(host)
+        except UnansweredError as error:
+            log.warning("%s", error)
+            return Answer(503, unreadable_page(), HTML, 5)
+        return self._answer_of(found, visit) if found else Answer(404, unknown_page(), HTML)
+
+    def _answer_of(self, found: Found, visit: Visit) -> Answer:
         manner = manner_of(visit)
         if manner is Manner.NEVER:
-            text = asleep_text(place.slug) if sleeps(found) else "This site does not answer yet.\n"
+            text = asleep_text(found.slug) if found.sleeps else "This site does not answer yet.\n"
             return Answer(503, text, TEXT, 120)
-        waking = self.waker.ask(place, found)
+        waking = self.waker.ask(found)
         if manner is Manner.PAGE:
-            return Answer(503, progress_page(place.slug, waking.progress), HTML, 2)
+            return Answer(503, progress_page(found.slug, waking.progress), HTML, 2)
         if not self.places.acquire(blocking=False):
-            return _late(place)
+            return _late(found)
         try:
             is_open = waking.is_open.wait(HOLD_SECONDS)
         finally:
             self.places.release()
-        return Answer(200, site=True) if is_open else _late(place)
+        return Answer(200, site=True) if is_open else _late(found)
 
 
-def _late(place: Place) -> Answer:
-    return Answer(503, f"{place.slug} does not answer yet.\n", TEXT, 5)
+def _late(found: Found) -> Answer:
+    return Answer(503, f"{found.slug} does not answer yet.\n", TEXT, 5)
 
 
 class Server(ThreadingHTTPServer):
-    """The server, on loopback."""
+    """The server.
+
+    Args:
+        address: of its own that it listens on.
+    """
 
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(self, port: int, entrance: Entrance) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int, entrance: Entrance, address: str = "127.0.0.1") -> None:
+        super().__init__((address, port), _Handler)
         self.entrance = entrance
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of who has gone before the answer; anything else is told as ever."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -119,11 +102,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _respond(self) -> None:
         if self.headers.get("Host") == PROBE:
-            known = self.server.entrance.fleet.known.is_set()
+            known = self.server.entrance.waker.is_ready()
             self._send(Answer(200 if known else 503, "ok\n" if known else "not yet\n"))
             return
-        visit = visit_of(self.command, self.path, self.headers)
-        self._send(self.server.entrance.answer(self.headers.get("Host", ""), visit))
+        entrance, host = self.server.entrance, self.headers.get("Host", "")
+        overview = entrance.overview
+        if overview and (site := overview.site_of(host)):
+            login = self.headers.get("Authorization", "")
+            self._send(overview.answer(site, self.command, self.path, login))
+            return
+        self._send(entrance.answer(host, visit_of(self.command, self.path, self.headers)))
 
     def _send(self, answer: Answer) -> None:
         self.send_response(HTTPStatus(answer.status))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from entrance.api import Api, Object
-from entrance.fleet import Fleet
-from entrance.rules import Place, Rules, is_of, sleeps
-from entrance.waking import Steps, Waking
-from tasks.core.kubernetes.labels import PREFIX, WAKING
-from tasks.core.kubernetes.objects import annotations_of, labels_of
+from entrance.pages import Progress, Stage
+from entrance.waking import Steps, UnansweredError, Waking
 
 log = logging.getLogger("entrance")
 
@@ -19,38 +18,57 @@ RESUME_SECONDS = 5
 """How often what another process has begun is looked for."""
 
 
-class Waker:
-    """Wakes environments.
+@dataclass(frozen=True)
+class Found:
+    """An environment that there is.
 
-    Args:
-        me: who holds their Leases meanwhile.
+    Attributes:
+        name: its namespace or Compose project.
+        sleeps: whether it was put to sleep, or is being woken from here.
     """
 
-    def __init__(self, api: Api, rules: Rules, fleet: Fleet, me: str) -> None:
-        self._api = api
-        self._rules = rules
-        self._fleet = fleet
-        self._me = me
+    name: str
+    slug: str
+    sleeps: bool
+    steps: Steps
+
+
+class Waker(ABC):
+    """Wakes environments; where they run is up to its heirs."""
+
+    def __init__(self) -> None:
         self._running: dict[str, Waking] = {}
         self._lock = threading.Lock()
 
-    def find(self, place: Place) -> Object | None:
-        """Return the namespace of a place, if it really is that environment."""
-        found = self._fleet.get(place.namespace)
-        return found if found and is_of(found, place) else None
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Return True if it knows what there is."""
 
-    def ask(self, place: Place, namespace: Object) -> Waking:
+    @abstractmethod
+    def find(self, host: str) -> Found | None:
+        """Return the environment of a host name, or None.
+
+        Args:
+            host: the header ``Host``.
+        """
+
+    @abstractmethod
+    def unfinished(self) -> Iterable[Found]:
+        """Return what a process that is gone has begun to wake.
+
+        Raises:
+            UnansweredError: what runs it is away, or refuses.
+        """
+
+    def ask(self, found: Found) -> Waking:
         """Return the waking of an environment, begun unless it runs already."""
         with self._lock:
-            waking = self._running.get(place.namespace)
+            waking = self._running.get(found.name)
             if waking is None:
-                steps = Steps(self._api, place.namespace, self._me)
-                waking = self._running[place.namespace] = Waking(place, steps)
+                known = Progress(Stage.ASKED if found.sleeps else Stage.STARTING)
+                waking = self._running[found.name] = Waking(found.name, found.steps, known)
                 threading.Thread(
-                    target=self._run,
-                    args=(waking, sleeps(namespace)),
-                    name=place.namespace,
-                    daemon=True,
+                    target=self._run, args=(waking, found.sleeps), name=found.name, daemon=True
                 ).start()
             waking.asked = time.monotonic()
             return waking
@@ -60,30 +78,21 @@ class Waker:
         threading.Thread(target=self._resume_for_ever, name="resume", daemon=True).start()
 
     def _run(self, waking: Waking, sleeping: bool) -> None:
-        where = waking.place.namespace
         if sleeping:
-            log.info("%s: wakes", where)
+            log.info("%s: wakes", waking.name)
         try:
             waking.run(sleeping=sleeping)
         finally:
             with self._lock:
-                del self._running[where]
+                del self._running[waking.name]
         if sleeping and waking.is_open.is_set():
-            log.info("%s: is awake", where)
+            log.info("%s: is awake", waking.name)
 
     def _resume_for_ever(self) -> None:
         while True:
-            for namespace in self._fleet.all():
-                if WAKING in annotations_of(namespace) and (place := self._place_of(namespace)):
-                    self.ask(place, namespace)
+            try:
+                for found in self.unfinished():
+                    self.ask(found)
+            except UnansweredError as error:
+                log.warning("%s", error)
             time.sleep(RESUME_SECONDS)
-
-    def _place_of(self, namespace: Object) -> Place | None:
-        labels = labels_of(namespace)
-        for site in self._rules.sites:
-            if labels.get(f"{PREFIX}environment") == site.environment:
-                host = site.host.replace("{slug}", labels.get(f"{PREFIX}slug", ""))
-                place = self._rules.place_of(host)
-                if place and place.namespace == namespace["metadata"]["name"]:
-                    return place
-        return None

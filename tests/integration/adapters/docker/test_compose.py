@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tasks.adapters.docker.compose import Compose, execute, interact, logs
-from tasks.adapters.docker.engine import PROJECT, Engine
+from tasks.adapters.docker.engine import Engine
 from tasks.adapters.process import Runner
+from tasks.core.compose.stages import PROJECT
 from tasks.core.errors import CommandError, DeadlineError
 from tasks.core.redact import Redactor
 

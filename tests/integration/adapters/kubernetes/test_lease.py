@@ -14,8 +14,9 @@ import pytest
 from tasks.adapters.identity import this_run
 from tasks.adapters.kubernetes import lease
 from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.lease import LeaseLock, holder_of
+from tasks.adapters.kubernetes.lease import LeaseLock
 from tasks.core.errors import HeldError
+from tasks.core.kubernetes.lease import holder_of
 
 Object = dict[str, Any]
 HERE = this_run("deploy")

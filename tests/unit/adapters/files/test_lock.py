@@ -13,6 +13,7 @@ import pytest
 from tasks.adapters.files.lock import FileLock, lock_folder
 from tasks.core.environment import Holder
 from tasks.core.errors import HeldError, SuiteError
+from tasks.core.sleep import Wake
 
 
 def _holder(
@@ -32,6 +33,21 @@ def test_environments_do_not_hold_each_other(folder: Path) -> None:
         FileLock("two", folder).held(_holder(), pytest.fail),
     ):
         pass
+
+
+def test_how_far_the_waker_is_stands_beside_the_lock(folder: Path) -> None:
+    lock = FileLock("env", folder)
+    assert lock.wake() is Wake.NOT
+    for wake in (Wake.BEGUN, Wake.DONE, Wake.BEGUN, Wake.NOT):
+        lock.note_wake(wake)
+        assert (lock.wake(), FileLock("other", folder).wake()) == (wake, Wake.NOT)
+    (folder / "env.wake").write_text("half")
+    assert lock.wake() is Wake.NOT
+
+
+def test_the_folder_is_made_before_somebody_else_mounts_it(folder: Path) -> None:
+    assert FileLock("platform", folder).folder == folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_nobody_else_can_write_or_replace_a_lock(folder: Path) -> None:

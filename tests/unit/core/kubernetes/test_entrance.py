@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import SettingsError
-from tasks.core.kubernetes.entrance import NAME, POLICIES, branch_values, site
+from tasks.core.kubernetes.entrance import NAME, PAGE_SECRET, POLICIES, branch_values, site
 from tasks.core.kubernetes.platform import inputs_of, platform_parts, values
-from tasks.core.settings import parse
+from tasks.core.settings import names_of, parse
 from tests.unit.core.kubernetes.test_platform_inputs import DEV, PROD
 
 IMAGE = f"r.example.org/entrance@sha256:{'a' * 64}"
@@ -55,13 +55,23 @@ def test_a_branch_is_reached_by_the_entrance_alone() -> None:
 
 def test_it_takes_over_the_way_that_the_values_files_describe() -> None:
     found = inputs_of(settings(dev=led()), "dev", {})
-    told = site(found.names["dev"], CHART)
+    told = site(found.names["dev"], CHART, found.prices["dev"])
     assert told == {
         "host": "{slug}.dev.example.org",
         "namespace": "mautic-{slug}",
+        "page": "environments.dev.example.org",
+        "prices": {"cpu_hour": 0, "memory_hour": 0, "storage_month": 0, "currency": "USD"},
         "route": ROUTE,
         "from": {"cidrs": ["10.0.0.0/24"], "namespaces": ["ingress"]},
     }
+
+
+def test_no_branch_has_the_name_of_the_page_of_all() -> None:
+    def host(given: Any) -> str:
+        return str(names_of(given, "dev", "environments").host)
+
+    assert host(settings(dev=DEV)) == "environments.dev.example.org"
+    assert host(settings(dev=led())).startswith("environments-")
 
 
 def test_the_status_of_the_platform_names_its_parts() -> None:
@@ -71,10 +81,11 @@ def test_the_status_of_the_platform_names_its_parts() -> None:
         "networkPolicy": {"enabled": True},
         "gateway": {"enabled": False},
         "provisioner": {"image": ""},
-        "entrance": {"image": IMAGE, "sites": {"dev": site(found.names["dev"], CHART)}},
+        "entrance": {"image": IMAGE, "sites": {"dev": site(found.names["dev"], CHART, {})}},
     }
     merged["access"] |= {"userPools": []}
     parts = {(part.kind, part.name) for part in platform_parts(merged, found)}
+    assert ("Secret", PAGE_SECRET) in parts
     assert {("Deployment", NAME), ("HTTPRoute", f"{NAME}-dev"), ("ClusterRole", NAME)} <= parts
     assert {("ValidatingAdmissionPolicy", f"mautic-multidev-{name}") for name in POLICIES} <= parts
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.adapters.docker.engine import PROJECT, DockerObject
+from tasks.adapters.docker.engine import DockerObject
 from tasks.core.compose.record import RECORD, ComposeRecord, owner_labels
+from tasks.core.compose.stages import PROJECT
 from tasks.core.environment import State
 from tasks.core.errors import RefusedError
 from tasks.flows.compose.adopter import ComposeAdopter

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from tasks.adapters.docker.engine import PROJECT, Container
+from tasks.adapters.docker.engine import Container
 from tasks.core.compose.record import RECORD, STYLE, ComposeRecord, owner_labels
+from tasks.core.compose.stages import PROJECT
 from tasks.core.environment import Holder, Release, State
 from tasks.core.errors import UnreadableError
 from tasks.core.settings import names_of, names_of_all_styles

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from tasks.adapters.docker.engine import PROJECT, SERVICE, Container
+from tasks.adapters.docker.engine import Container
+from tasks.core.compose.stages import PROJECT, SERVICE
 from tasks.core.errors import RefusedError
 from tasks.flows.compose import platform as flow
 from tasks.flows.compose.platform import PLATFORM, LocalPlatform
+from tasks.flows.compose.waker import SERVICES
 from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
 
 OWN, OTHER = "mautic-platform", "other-platform"
@@ -23,9 +25,11 @@ class Machine(FakeEngine):
 
     Attributes:
         images: those that are there.
+        socket: the path of its own.
     """
 
     images: set[str] = field(default_factory=set)
+    socket: str = "/run/docker.sock"
 
     def has_image(self, reference: str) -> bool:
         return reference in self.images
@@ -83,6 +87,33 @@ def test_the_mail_catcher_starts_once_its_image_is_there_although_the_proxy_runs
     machine.add(OWN, "mail", platform.settings.platform.mail_port)
     platform.ensure()
     assert len(started) == 1
+
+
+def test_the_waker_is_there_by_setting_alone(
+    machine: Machine, platform: LocalPlatform, started: list[list[str]]
+) -> None:
+    proxy, waker = platform._proxy_image(), platform._waker.image()
+    machine.images = {proxy, waker}
+    machine.add(OWN, "proxy", 8080, proxy)
+    platform.ensure()
+    assert started == []
+    own = platform.settings.platform.model_copy(update={"wake": True})
+    wanting = replace(platform, settings=platform.settings.model_copy(update={"platform": own}))
+    wanting.ensure()
+    assert {"proxy", *SERVICES} <= set(started[0])
+    assert len(started) == 1
+    for name in SERVICES:
+        machine.add(OWN, name, 0, waker)
+    wanting.ensure()
+    assert len(started) == 1
+    # One of an earlier version of its sources is replaced.
+    machine.add(OWN, "waker", 0, "another")
+    wanting.ensure()
+    assert len(started) == 2
+    # It goes with the setting: it has the engine's socket.
+    platform.ensure()
+    assert set(platform.present()) == {"proxy"}
+    assert len(started) == 2
 
 
 def test_the_registry_of_another_project_is_not_built_into(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +31,7 @@ def platform(debian: str, engine: Any) -> LocalPlatform:
     work = contextlib.nullcontext(Activity(print, print))
     runner: Any = None
     own = SETTINGS.model_copy(update={"images": images})
-    return Noting(own, engine, runner, ROOT, str, contextlib.nullcontext, lambda _: work)
+    return Noting(own, engine, runner, ROOT, str, contextlib.nullcontext, lambda _: work, Path)
 
 
 @pytest.mark.parametrize("debian", ["trixie", "bookworm"])

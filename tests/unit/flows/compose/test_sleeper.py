@@ -15,7 +15,7 @@ from tasks.core.compose.record import RECORD, ComposeRecord
 from tasks.core.environment import State
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.plan import Step
-from tasks.core.sleep import Pinned, Sleep
+from tasks.core.sleep import Pinned, Sleep, Wake
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.platform import LocalPlatform
 from tasks.flows.compose.target import compose_target
@@ -25,8 +25,8 @@ from tests.support.fakes import NAMES, REQUEST
 
 SLEEP = Sleep("2026-01-01T00:00:00+00:00", "ada@host", "by hand")
 PINNED = Pinned("2026-01-01T00:00:00+00:00", "ada@host")
-STOPS = ["stop cron worker", "stop fpm web", "stop database"]
-STARTS = ["start database", "start fpm web", "start cron worker"]
+STOPS = ["stop cron worker", "stop web", "stop fpm", "stop database"]
+STARTS = ["start database", "start fpm", "start web", "start cron worker"]
 OWNER = REQUEST.owner
 QUIET = Activity(lambda _: None, lambda _: None)
 
@@ -87,7 +87,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 def test_it_is_stopped_in_order_and_started_in_the_other_one(bench: Bench) -> None:
     plan = bench.sleep()
     assert bench.compose.seen == STOPS
-    assert [step.verb for step in plan.steps] == ["mark", "stop", "stop", "stop"]
+    assert [step.verb for step in plan.steps] == ["mark", "stop", "stop", "stop", "stop"]
     assert (bench.shown, bench.record.asleep) == (State.ASLEEP, SLEEP)
     bench.compose.seen.clear()
     bench.wake()
@@ -165,6 +165,25 @@ def test_the_last_use_is_the_newest_of_deploy_and_command(bench: Bench) -> None:
     noted = FileLock(NAMES.namespace).used_at()
     assert abs(datetime.fromisoformat(noted) - deployed_at) < timedelta(minutes=5)
     assert used() == max(deployed_at, datetime.fromisoformat(noted))
+
+
+def test_what_a_visitor_has_woken_is_awake_until_it_sleeps_again(bench: Bench) -> None:
+    bench.sleep()
+    lock = FileLock(NAMES.namespace)
+    lock.note_wake(Wake.BEGUN)
+    assert bench.shown is State.ASLEEP
+    # Its waker starts the containers, and does not write to the record.
+    for name, item in bench.engine.there.items():
+        bench.engine.there[name] = replace(item, state="running")
+    lock.note_wake(Wake.DONE)
+    rest = bench.target.sleeper.rest(OWNER, NAMES)
+    assert rest
+    assert (bench.shown, rest.asleep, bench.record.asleep) == (State.RUNNING, None, SLEEP)
+    assert bench.wake().steps == ()
+    bench.sleep()
+    assert (bench.shown, lock.wake()) == (State.ASLEEP, Wake.NOT)
+    bench.wake()
+    assert (bench.shown, bench.record.asleep) == (State.RUNNING, None)
 
 
 def test_what_was_never_deployed_knows_no_sleep() -> None:

@@ -13,9 +13,9 @@ from tasks.core.errors import AwsError, ClusterError, RefusedError
 from tasks.core.kubernetes.manifests import COMPONENT
 from tasks.core.plan import Step
 from tasks.core.sleep import Pinned, Rest
+from tasks.core.summary import EnvironmentSummary
 from tasks.flows.kubernetes.capacity import check_capacity
 from tasks.flows.kubernetes.inspector import ClusterInspector
-from tasks.flows.target import EnvironmentSummary
 from tests.support.fakes import NAMES
 from tests.support.fakes_cluster import NAMESPACE, FakeCluster, FakeHelm, a_cluster_context
 

@@ -25,8 +25,8 @@ from tasks.core.errors import (
     SuiteError,
 )
 from tasks.core.kubernetes.labels import AWAKE
-from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, record_of, secret
-from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, secret
+from tasks.core.kubernetes.record import ClusterRecord, record_of
 from tasks.core.kubernetes.rollout import Verdict
 from tasks.core.sleep import Sleep
 from tasks.flows.deploy import Beginning, run_deploy

@@ -17,19 +17,19 @@ from tasks.core.cost import GIB, Prices, Requests
 from tasks.core.display import visible
 from tasks.core.environment import Owner, Release, State
 from tasks.core.errors import ClusterError
-from tasks.core.kubernetes.manifests import PREFIX, RECORD, STYLE, namespace
-from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.fleet import Fleet, cost_table
+from tasks.core.fleet_page import page
+from tasks.core.kubernetes.manifests import PREFIX, STYLE, namespace
+from tasks.core.kubernetes.record import RECORD, ClusterRecord
 from tasks.core.names import Names
 from tasks.core.page import render
 from tasks.core.redact import Redactor
 from tasks.core.settings import Settings, names_of, names_of_all_styles, parse
-from tasks.flows.fleet import Fleet, cost_table
+from tasks.core.summary import EnvironmentSummary, misnamed_lines, unreadable_lines
 from tasks.flows.gc import Branches, Sweeper, SweepPlan, plan_sweep
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.inspector import ClusterInspector
-from tasks.flows.page import page
-from tasks.flows.target import EnvironmentSummary
-from tasks.flows.views import list_rows, misnamed_lines, unreadable_lines
+from tasks.flows.views import list_rows
 from tests.unit.core.test_names import TWINS
 
 Object = dict[str, Any]

@@ -10,8 +10,8 @@ from tasks.core.environment import Owner, State
 from tasks.core.errors import RefusedError
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.summary import EnvironmentSummary, misnamed
 from tasks.flows.kubernetes.remover import ClusterRemover
-from tasks.flows.target import EnvironmentSummary, misnamed
 from tests.support.fakes import NAMES
 from tests.support.fakes_cluster import FakeCluster, FakeHelm, a_cluster_context
 

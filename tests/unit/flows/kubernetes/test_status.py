@@ -14,8 +14,8 @@ from tasks.core.kubernetes.labels import ASLEEP
 from tasks.core.kubernetes.manifests import namespace
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.sleeping import annotated
+from tasks.core.kubernetes.summary import summary
 from tasks.core.sleep import Sleep
-from tasks.flows.kubernetes.status import summary
 from tests.support.fakes import NAMES
 
 Object = dict[str, Any]

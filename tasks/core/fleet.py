@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tasks.core.cost import NO_REQUESTS, Prices, Requests, gibibytes, processors, total
-from tasks.flows.target import EnvironmentSummary
+from tasks.core.summary import EnvironmentSummary
 
 Usage = Mapping[str, Requests]
 """What runs uses, by namespace."""

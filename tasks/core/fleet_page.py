@@ -9,10 +9,10 @@ from typing import Any
 
 from tasks.core.cost import Requests, gibibytes, processors
 from tasks.core.environment import State, parse_moment
+from tasks.core.fleet import Fleet
 from tasks.core.page import Cell, Column, Page, Row
-from tasks.flows.fleet import Fleet
-from tasks.flows.target import EnvironmentSummary
-from tasks.flows.views import misnamed_lines, since, unreadable_lines, until
+from tasks.core.spans import since, until
+from tasks.core.summary import EnvironmentSummary, misnamed_lines, unreadable_lines
 
 UNKNOWN = Cell("-", order="")
 _STATE = 1

@@ -8,10 +8,10 @@ import pytest
 
 from tasks.core.cost import GIB, Prices, Requests
 from tasks.core.environment import State
-from tasks.flows.fleet import Fleet, cost_table
-from tasks.flows.target import EnvironmentSummary
+from tasks.core.fleet import Fleet, cost_table
+from tasks.core.summary import EnvironmentSummary
 from tests.support.fleet import NOW, PRICES
-from tests.unit.flows.test_page import ITEM
+from tests.unit.core.test_fleet_page import ITEM
 
 GREAT = replace(ITEM, branch="great", owner="grace@host", requests=Requests(1000, 4 * GIB, GIB))
 ASLEEP = replace(GREAT, branch="asleep", state=State.ASLEEP)

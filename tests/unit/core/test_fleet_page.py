@@ -9,11 +9,11 @@ import pytest
 
 from tasks.core.cost import GIB, Prices, Requests
 from tasks.core.environment import Failure, State
+from tasks.core.fleet import Fleet
+from tasks.core.fleet_page import page
 from tasks.core.page import Cell
 from tasks.core.sleep import Pinned, Rest, Sleep
-from tasks.flows.fleet import Fleet
-from tasks.flows.page import page
-from tasks.flows.target import EnvironmentSummary, unreadable
+from tasks.core.summary import EnvironmentSummary, unreadable
 from tests.support.fleet import CAUSE, NOW, PRICES, ago
 
 ITEM = EnvironmentSummary(
