@@ -30,6 +30,7 @@ from tasks.adapters.registry.ecr import EcrRegistry, region_of
 from tasks.adapters.registry.oci import OciRegistry
 from tasks.app.paths import RECORD, ROOT
 from tasks.app.pins import present_pins
+from tasks.app.prices import prices_of
 from tasks.app.seed_key import has_seed_key, seed_key
 from tasks.app.session import Session
 from tasks.core.errors import InputError, NoImageError, SettingsError
@@ -261,7 +262,7 @@ def cluster_platform(session: Session, env: str, values: Sequence[str]) -> Clust
     known = fingerprint_of_key(seed_key(session)) if has_seed_key(session) else ""
     return ClusterPlatform(
         title=(place.name if place else None) or environment,
-        inputs=inputs_of(settings, environment, published, known),
+        inputs=inputs_of(settings, environment, published, known, partial(prices_of, settings)),
         files=[Path(name) for name in values],
         cluster=access,
         helm=helm,

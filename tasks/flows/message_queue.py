@@ -13,7 +13,7 @@ from tasks.core.message_queue import FailedMessage, Queues, chosen, read_queues
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.flows.data import Place, ignore, run_image
-from tasks.flows.views import since
+from tasks.core.spans import since
 
 TELL = ("mautic", "queue")
 CONSOLE = ("mautic", "console", "--no-interaction")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tasks.core.cost import Prices
 from tasks.core.errors import SettingsError
 from tasks.core.images.reference import parse_reference
 from tasks.core.kubernetes import entrance
@@ -15,7 +16,7 @@ from tasks.core.kubernetes.manifests import POD_SECURITY, PREFIX, DatabaseServer
 from tasks.core.kubernetes.objects import Object, annotations_of
 from tasks.core.kubernetes.provisioner import NAME as PROVISIONER
 from tasks.core.kubernetes.provisioner import rules_of
-from tasks.core.settings import Settings, naming_rule, same_cluster
+from tasks.core.settings import Environment, Settings, naming_rule, same_cluster
 
 RELEASE = "mautic-platform"
 CONTROLLER = "aws-load-balancer-controller"
@@ -120,7 +121,11 @@ class PlatformInputs:
 
 
 def inputs_of(
-    settings: Settings, environment: str, parameters: Mapping[str, str], seed_key: str = ""
+    settings: Settings,
+    environment: str,
+    parameters: Mapping[str, str],
+    seed_key: str = "",
+    price: Callable[[Environment], Prices] = lambda own: own.prices.prices(),
 ) -> PlatformInputs:
     """Return the inputs for the platform of an environment's cluster.
 
@@ -128,6 +133,7 @@ def inputs_of(
         settings: the settings, including the stack's.
         parameters: what the stack's Terraform has published; empty without a stack.
         seed_key: SHA-256 of the key of the seeds that the provisioner loads; empty for none.
+        price: returns the prices of an environment, which may stand in price lists.
 
     Raises:
         SettingsError: a published value cannot be read, or the environments of the cluster
@@ -165,7 +171,7 @@ def inputs_of(
                 if other.entrance and "domain" not in other.gaps
             )
         ),
-        prices={name: asdict(other.prices.prices) for name, other in here.items()},
+        prices={name: asdict(price(other)) for name, other in here.items()},
         database_host=database.host if database else "",
         database_secret=database.admin_secret if database and not database.admin_secret_arn else "",
         database_account=parameters.get("platform/database-account", "mautic-database-admin"),

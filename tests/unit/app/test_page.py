@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tasks.app import fleet as app_fleet
 from tasks.app import page as app
 from tasks.app.fleet import find_fleet
+from tasks.app.prices import prices_of
 from tasks.app.page import FleetPage, read_assets
 from tasks.core.errors import ClusterError, InputError, RefusedError
 from tasks.core.setting_prices import PriceSettings
@@ -171,17 +172,17 @@ def test_prices_are_those_of_lists_and_of_the_stack_s_region(
     chosen = PriceSettings(lists=(str(path),), node="m6i.large", storage_month=0.3)
     own: Any = SimpleNamespace(prices=chosen, stack="dev")
     stack = SimpleNamespace(region="us-east-1")
-    session: Any = SimpleNamespace(settings=SimpleNamespace(stack=lambda _: stack))
-    found = app_fleet._prices(session, own)
+    given: Any = SimpleNamespace(stack=lambda _: stack)
+    found = prices_of(given, own)
     assert found.cpu_hour * 2 + found.memory_hour * 8 == pytest.approx(0.096)
     assert (found.storage_month, found.currency) == (0.3, "USD")
     # A new version is read, the same one is not read again.
     path.write_text(as_csv([(elsewhere, "Hrs", "0.192")]))
     os.utime(path, ns=(1, 1))
-    assert app_fleet._prices(session, own).cpu_hour == pytest.approx(found.cpu_hour * 2)
+    assert prices_of(given, own).cpu_hour == pytest.approx(found.cpu_hour * 2)
     path.unlink()
     with pytest.raises(InputError, match=r"the price list .*nodes.csv: No such file"):
-        app_fleet._prices(session, own)
+        prices_of(given, own)
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def planted(branch: str, environment: str = "dev", **said: str) -> dict[str, Any
     """Return the namespace of a branch that was deployed."""
     found = names(branch, environment)
     record = ClusterRecord(
-        State.READY, found.url, history=(RELEASE,), failure=FAILURE, requests=Requests(500, 2**30)
-    )
+        State.READY, found.url, history=(RELEASE,), requests=Requests(500, 2**30)
+    ).with_failure(RELEASE, FAILURE)
     owner = Owner(environment, found.slug, branch, "git@git.example.com:g/p.git")
     made = namespace(owner, found, record, "")
     made["metadata"]["creationTimestamp"] = "2026-11-01T09:00:00Z"
