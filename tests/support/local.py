@@ -178,6 +178,7 @@ class World:
 
     def remove(self) -> None:
         """Remove everything that carries the project's name, whatever state it is in."""
+        self.inv.close()
         mine = f"{self.project}-"
         for container in self.engine.containers.list(all=True, ignore_removed=True):
             if container.name.startswith(mine):
@@ -213,7 +214,7 @@ def make_world(
     home.mkdir()
     return World(
         engine=engine,
-        inv=Inv(home, scratch),
+        inv=Inv(home, scratch, warm=True),
         checkout=checkout,
         project=f"mt{secrets.token_hex(3)}",
         http_port=ports(),

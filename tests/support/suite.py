@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from tasks.core.variables import inherited_variables
+from tests.support.warm import Warm
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,18 +90,25 @@ def copy_project(target: Path) -> Path:
     return target
 
 
+PYTHON = (sys.executable, "-B", "-E", "-s", "-X", "utf8")
+
+
 class Inv:
     """Runs the suite's command line in a checkout.
 
     Args:
         home: the HOME of every run.
         scratch: where settings files are put.
+        warm: whether runs to the end are forked from a process that has imported the suite. It
+            is for the many runs of one checkout whose `tasks` stay as they are; needs `close`.
     """
 
-    def __init__(self, home: Path, scratch: Path) -> None:
+    def __init__(self, home: Path, scratch: Path, *, warm: bool = False) -> None:
         self._home = home
         self._scratch = scratch
         self._files = 0
+        self._warm: dict[Path, Warm] | None = {} if warm else None
+        self._starting = threading.Lock()
         plugins = Path.home() / ".docker" / "cli-plugins"
         if plugins.is_dir():  # buildx and compose of a person's machine may live there
             (home / ".docker").mkdir()
@@ -116,7 +125,7 @@ class Inv:
 
     def argv(self, *args: str, settings: Mapping[str, Any] | None = None) -> list[str]:
         """Return the command line of a run; settings go into a file given with -f."""
-        argv = [sys.executable, "-B", "-E", "-s", "-X", "utf8", "-m", "tasks"]
+        argv = [*PYTHON, "-m", "tasks"]
         if settings is not None:
             self._files += 1
             path = self._scratch / f"settings-{self._files}.yaml"
@@ -143,8 +152,12 @@ class Inv:
             stdin: what the run reads.
             timeout: seconds after which the test fails.
         """
+        argv = self.argv(*args, settings=settings)
+        if self._warm is not None and not stdin:
+            words = argv[argv.index("tasks") + 1 :]
+            return self._forked(cwd).run(words, self.environ(env), timeout)
         return subprocess.run(
-            self.argv(*args, settings=settings),
+            argv,
             cwd=cwd,
             env=self.environ(env),
             input=stdin,
@@ -174,3 +187,15 @@ class Inv:
             errors="replace",
             start_new_session=True,
         )
+
+    def close(self) -> None:
+        """End what runs are forked from."""
+        for each in (self._warm or {}).values():
+            each.close()
+
+    def _forked(self, checkout: Path) -> Warm:
+        assert self._warm is not None
+        with self._starting:
+            if checkout not in self._warm:
+                self._warm[checkout] = Warm(PYTHON, checkout, self.environ())
+            return self._warm[checkout]
