@@ -56,7 +56,7 @@ class Warm:
         socket.send_fds(self._control, [request], [writer for _, writer in pipes])
         for _, writer in pipes:
             os.close(writer)
-        out, err, told = (open(reader, errors="replace") for reader, _ in pipes)
+        out, err, told = (os.fdopen(reader, errors="replace") for reader, _ in pipes)
         with out, err, told, ThreadPoolExecutor(3) as readers:
             run = int(told.readline())
             parts = [readers.submit(stream.read) for stream in (out, err, told)]

@@ -29,7 +29,7 @@ WAIT_SECONDS = 60.0
 
 
 @pytest.fixture
-def stack(inv: Inv, checkout: Path, aws: Moto, project: str) -> Stack:
+def stack(forking: Inv, checkout: Path, aws: Moto, project: str) -> Stack:
     """A stack without any provider; its bucket is there."""
     if shutil.which("terraform") is None:
         missing("terraform is not on PATH")
