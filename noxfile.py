@@ -179,9 +179,9 @@ def _pytest(
     options: tuple[str, ...] = (),
     through: tuple[str, ...] = (),
 ) -> None:
-    """Run pytest over families of tests, in one process more than there are processors.
+    """Run pytest over families of tests, in two processes more than there are processors.
 
-    Half of their time tests wait for containers, pods and Terraform.
+    More than half of their time tests wait for containers, pods and Terraform.
 
     Args:
         session: the session.
@@ -196,7 +196,7 @@ def _pytest(
         _node_modules(session)
     _run(
         session,
-        *(*through, "python", "-m", "pytest", "--numprocesses", str((os.cpu_count() or 1) + 1)),
+        *(*through, "python", "-m", "pytest", "--numprocesses", str((os.cpu_count() or 1) + 2)),
         # Tests of a file share what they deployed; the files run in the order given here.
         *("--dist", "loadfile", "--no-loadscope-reorder"),
         f"--junit-xml={ARTIFACTS / f'junit-{session.name}.xml'}",
