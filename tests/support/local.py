@@ -116,6 +116,16 @@ class World:
         )
         return found
 
+    def inside(self, slug: str, command: str, service: str = "fpm") -> str:
+        """Run a command in a service's container, which must end well; return its stdout.
+
+        In place of `inv shell`, a process each, for what a test prepares and looks at.
+        """
+        container = self.containers(slug)[service]
+        code, (out, err) = container.exec_run(["sh", "-c", command], demux=True)
+        assert code == 0, (command, out, err)
+        return (out or b"").decode()
+
     def objects(self, slug: str) -> list[str]:
         """Return everything in the engine that carries a slug's name."""
         prefix = f"{self.namespace(slug)}"
