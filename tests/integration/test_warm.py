@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -17,6 +18,18 @@ CALLS = (
     (("--version",), 0),
     (("list", "--env", "elsewhere", "--format", "json"), 2),
 )
+
+
+WAITS = """
+import signal, sys
+print(*sys.argv[1:], flush=True)
+try:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pause()
+except KeyboardInterrupt:
+    print("told")
+    sys.exit(7)
+"""
 
 
 def test_what_is_forked_says_and_ends_as_what_is_started(
@@ -71,3 +84,21 @@ def test_one_that_dies_of_a_signal_has_its_number(checkout: Path, forking: Inv) 
         f"import os, signal\nos.kill(os.getpid(), {int(signal.SIGKILL)})\n"
     )
     assert forking(checkout, "--version").returncode == -signal.SIGKILL
+
+
+def test_one_that_goes_on_is_signalled_alone_and_read_to_its_end(
+    checkout: Path, forking: Inv
+) -> None:
+    (checkout / "tasks" / "__main__.py").write_text(WAITS)
+    run = forking.start(checkout, "first", "second")
+    assert run.stdout
+    assert run.stdout.readline() == "first second\n"
+    assert os.getpgid(run.pid) == run.pid
+    assert run.poll() is None
+    for wait in (run.wait, run.communicate):
+        with pytest.raises(subprocess.TimeoutExpired):
+            wait(timeout=0.1)
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.communicate(timeout=60) == ("told\n", "")
+    assert (run.wait(), run.returncode, run.poll()) == (7, 7, 7)
+    run.kill()

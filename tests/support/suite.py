@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from tasks.core.variables import inherited_variables
-from tests.support.warm import Warm
+from tests.support.warm import Forked, Warm
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,6 +91,7 @@ def copy_project(target: Path) -> Path:
 
 
 PYTHON = (sys.executable, "-B", "-E", "-s", "-X", "utf8")
+PROGRAM = (*PYTHON, "-m", "tasks")
 
 
 class Inv:
@@ -99,8 +100,8 @@ class Inv:
     Args:
         home: the HOME of every run.
         scratch: where settings files are put.
-        warm: whether runs to the end are forked from a process that has imported the suite. It
-            is for the many runs of one checkout whose `tasks` stay as they are; needs `close`.
+        warm: whether runs that read nothing are forked from a process that has imported the suite:
+            for many runs in one checkout, whose `tasks` stay as they are. It needs `close`.
     """
 
     def __init__(self, home: Path, scratch: Path, *, warm: bool = False) -> None:
@@ -125,7 +126,7 @@ class Inv:
 
     def argv(self, *args: str, settings: Mapping[str, Any] | None = None) -> list[str]:
         """Return the command line of a run; settings go into a file given with -f."""
-        argv = [*PYTHON, "-m", "tasks"]
+        argv = [*PROGRAM]
         if settings is not None:
             self._files += 1
             path = self._scratch / f"settings-{self._files}.yaml"
@@ -154,8 +155,7 @@ class Inv:
         """
         argv = self.argv(*args, settings=settings)
         if self._warm is not None and not stdin:
-            words = argv[argv.index("tasks") + 1 :]
-            return self._forked(cwd).run(words, self.environ(env), timeout)
+            return self._forked(cwd).run(argv[len(PROGRAM) :], self.environ(env), timeout)
         return subprocess.run(
             argv,
             cwd=cwd,
@@ -174,10 +174,13 @@ class Inv:
         *args: str,
         settings: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
-    ) -> subprocess.Popen[str]:
+    ) -> subprocess.Popen[str] | Forked:
         """Start `inv` in a process group of its own, for tests that interrupt or race it."""
+        argv = self.argv(*args, settings=settings)
+        if self._warm is not None:
+            return self._forked(cwd).start(argv[len(PROGRAM) :], self.environ(env))
         return subprocess.Popen(
-            self.argv(*args, settings=settings),
+            argv,
             cwd=cwd,
             env=self.environ(env),
             stdin=subprocess.DEVNULL,

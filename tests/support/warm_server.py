@@ -27,8 +27,9 @@ def serve(control: socket.socket) -> None:
     """Fork for each request; return in the process of a run alone.
 
     Args:
-        control: gives requests: arguments and variables, with descriptors for stdout, stderr and
-            what is told of the run: its process number, then its status.
+        control: gives requests: arguments, variables and whether in a process group of its own,
+            with descriptors for stdout, stderr and what is told of the run: its process number,
+            then its status.
     """
     import tasks
 
@@ -52,29 +53,37 @@ def serve(control: socket.socket) -> None:
             os.close(each)
 
 
-def _keep(request: tuple[list[str], dict[str, str]], out: int, err: int, told: int) -> None:
+def _keep(request: tuple[list[str], dict[str, str], bool], out: int, err: int, told: int) -> None:
     """Fork once more: wait for the run and tell of it; return in the run."""
+    words, variables, alone = request
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if run := os.fork():
         os.close(out)
         os.close(err)
-        os.write(told, f"{run}\n".encode())
         _, status = os.waitpid(run, 0)
-        os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        _tell(told, os.waitstatus_to_exitcode(status))
         os._exit(0)
+    if alone:
+        os.setsid()
+    # Before anything else can be: whoever is told may send it signals.
+    _tell(told, os.getpid())
     os.dup2(out, 1)
     os.dup2(err, 2)
     for each in (out, err, told):
         os.close(each)
-    words, variables = request
     os.environ.clear()
     os.environ.update(variables)
     importlib.reload(sys.modules[READS_VARIABLES])
     sys.argv = ["tasks", *words]
 
 
+def _tell(told: int, number: int) -> None:
+    os.write(told, number.to_bytes(4, "little", signed=True))
+
+
 if __name__ == "__main__":
     # As -m has it.
     sys.path[0] = os.getcwd()  # noqa: PTH109
+    sys.orig_argv = [sys.orig_argv[0], "-m", "tasks"]
     serve(socket.socket(fileno=int(sys.argv[1])))
     runpy.run_module("tasks", run_name="__main__", alter_sys=True)
