@@ -102,3 +102,9 @@ def test_one_that_goes_on_is_signalled_alone_and_read_to_its_end(
     assert run.communicate(timeout=60) == ("told\n", "")
     assert (run.wait(), run.returncode, run.poll()) == (7, 7, 7)
     run.kill()
+
+
+def test_without_what_forks_there_is_no_run_and_no_status(checkout: Path, forking: Inv) -> None:
+    (checkout / "tasks" / "__init__.py").write_text("raise SystemExit\n")
+    with pytest.raises((ChildProcessError, BrokenPipeError)):
+        forking(checkout, "--version")

@@ -86,7 +86,10 @@ class Forked:
         return self.returncode
 
     def _number(self) -> int:
-        return int.from_bytes(self._told.read(NUMBER_BYTES), "little", signed=True)
+        told = self._told.read(NUMBER_BYTES)
+        if len(told) != NUMBER_BYTES:
+            raise ChildProcessError("whoever forks, or waits for, runs of inv has ended")
+        return int.from_bytes(told, "little", signed=True)
 
 
 class _Reader(threading.Thread):
