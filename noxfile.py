@@ -182,9 +182,10 @@ def _pytest(
     options: tuple[str, ...] = (),
     through: tuple[str, ...] = (),
 ) -> None:
-    """Run pytest over families of tests, in one process more than there are processors.
+    """Run pytest over families of tests, in two processes more than there are processors.
 
-    Half of their time tests wait for containers, pods and Terraform.
+    More than half of their time tests wait for containers, pods and Terraform. Where they share
+    what needs processors itself, such as a node, it is one process less.
 
     Args:
         session: the session.
@@ -197,9 +198,10 @@ def _pytest(
     named = any(word.startswith("tests/") for word in session.posargs)
     if any(word.endswith(("integration", "test_gitlab.py")) for word in (*families, *options)):
         _node_modules(session)
+    processes = (os.cpu_count() or 1) + (1 if through else 2)
     _run(
         session,
-        *(*through, "python", "-m", "pytest", "--numprocesses", str((os.cpu_count() or 1) + 1)),
+        *(*through, "python", "-m", "pytest", "--numprocesses", str(processes)),
         # Tests of a file share what they deployed; the files run in the order given here.
         *("--dist", "loadfile", "--no-loadscope-reorder"),
         f"--junit-xml={ARTIFACTS / f'junit-{session.name}.xml'}",

@@ -156,7 +156,7 @@ def compared(deploys: Deploys, branch: str, environment: str = "dev") -> list[st
     dry run of Helm's own way to apply it.
     """
     where = deploys.names(branch, environment).namespace
-    paths = {kind: (root, plural) for kind, root, plural, _ in deploys.resources()}
+    paths = {kind: (root, plural) for kind, root, plural, _ in deploys.resources}
     different = []
     for manifest in rendered(deploys, branch, environment):
         kind, name = manifest["kind"], manifest["metadata"]["name"]
@@ -194,7 +194,7 @@ def owned(deploys: Deploys, namespace: str) -> set[tuple[str, str]]:
     """Return the objects of a namespace that no other object owns, by kind and name."""
     return {
         (kind, item["metadata"]["name"])
-        for kind, root, plural, namespaced in deploys.resources()
+        for kind, root, plural, namespaced in deploys.resources
         if namespaced
         and plural not in {"events", "endpoints", "endpointslices"}
         and kind != "PodMetrics"

@@ -167,7 +167,7 @@ def test_helm_keeps_no_secret(deploys: Deploys) -> None:
 def test_no_other_object_of_the_cluster_holds_a_secret(deploys: Deploys) -> None:
     names = deploys.names(BRANCH)
     holding = []
-    for kind, root, plural, _ in deploys.resources():
+    for kind, root, plural, _ in deploys.resources:
         if kind == "ComponentStatus":
             continue
         for item in deploys.api(f"{root}/{plural}")["items"]:

@@ -20,7 +20,7 @@ from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Style
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ON, PLATFORM, KubeEnv, Object, with_remote
-from tests.support.planting import is_there, listed, origin, plant, remove
+from tests.support.planting import is_there, listed, origin, plant, remove, uproot
 from tests.support.rights import check_rights
 from tests.support.suite import git
 
@@ -62,7 +62,7 @@ def planted(site: KubeEnv) -> Iterator[dict[str, str]]:
     }
     git(site.checkout, "push", "--quiet", "origin", "main:refs/heads/feature/for-ever")
     yield found
-    remove(site, *found.values())
+    uproot(site, *found.values())
     for name in (*alive, "feature/for-ever"):
         git(site.checkout, "push", "--quiet", "--delete", "origin", name)
 
@@ -120,7 +120,7 @@ def test_gc_removes_images_that_no_rule_keeps_and_tags_of_gone_branches(
         site.push(tag)
         for name in ("mautic", "nginx"):
             registry.tag(name, tag, [more, "both"] if tag == FIRST else [more])
-    remove(site, *(planted[branch] for branch in STALE))
+    uproot(site, *(planted[branch] for branch in STALE))
     going = {"old", f"branch.{alive}.old", "built", "branch.gone.built", "by-hand", "mine"}
     kept = {tip, f"branch.{alive}.{tip}", "v1", "v1.0", FIRST}
     settings = site.settings(gc={"young_hours": 2, "keep": ["v*"]})
@@ -149,7 +149,7 @@ def test_gc_removes_images_that_no_rule_keeps_and_tags_of_gone_branches(
 def test_gc_keeps_every_image_while_an_environment_that_shares_them_is_out_of_reach(
     site: KubeEnv, planted: dict[str, str]
 ) -> None:
-    remove(site, *(planted[branch] for branch in STALE))
+    uproot(site, *(planted[branch] for branch in STALE))
     site.push("unneeded")
     settings = site.settings()
     (own,) = settings["environments"].values()
@@ -310,7 +310,7 @@ def test_broken_namespaces_hide_and_hold_up_nobody_and_are_not_collected(
         assert site.cluster.get("Namespace", planted["feature/gone"]) is None
         assert all(is_there(site, name) for name in broken.values())
     finally:
-        remove(site, *broken.values())
+        uproot(site, *broken.values())
 
 
 def test_an_environment_of_before_is_found_updated_and_removed_under_its_former_names(

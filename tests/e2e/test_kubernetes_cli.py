@@ -25,7 +25,7 @@ from tasks.adapters.files.lock import state_folder
 from tasks.core.repository import canonical
 from tests.support.faults import FaultyProxy
 from tests.support.kube_cli import ADMIN_PASSWORD, MAIL, ON, PLATFORM, KubeEnv, with_remote
-from tests.support.planting import is_there, listed, origin, plant, remove
+from tests.support.planting import is_there, listed, origin, plant, remove, uproot
 from tests.support.terminal import Terminal
 
 MAIN = "main"
@@ -87,7 +87,7 @@ def test_list_shows_every_environment_of_these_settings_and_no_other(site: KubeE
         rows = listed(site)
         text = site.ok("list", *ON).stdout.splitlines()
     finally:
-        remove(site, foreign, other)
+        uproot(site, foreign, other)
     # Where it would not fit 80 columns, the URL goes on a line of its own.
     assert " ".join(text).split()[: len(COLUMNS)] == COLUMNS
     row = rows[MAIN]
@@ -107,7 +107,7 @@ def test_list_asks_three_times_however_many_there_are(site: KubeEnv, tmp_path: P
             kubeconfig = proxy.write_kubeconfig(tmp_path / "kubeconfig")
             rows = listed(site, env={"KUBECONFIG": str(kubeconfig)})
     finally:
-        remove(site, *planted)
+        uproot(site, *planted)
     assert {f"many-{number}" for number in range(20)} <= rows.keys()
     assert len(proxy.requests) == 3, proxy.requests
 
@@ -366,7 +366,7 @@ def test_cleanup_removes_all_of_a_branch_and_nothing_else(site: KubeEnv) -> None
     assert is_there(site, bystander)
     assert is_there(site, f"{bystander}-foreign")
     assert listed(site)[MAIN]["state"] == "running"
-    remove(site, bystander, f"{bystander}-foreign")
+    uproot(site, bystander, f"{bystander}-foreign")
 
 
 def test_somebody_elses_object_stays_and_its_namespace_with_it(site: KubeEnv) -> None:

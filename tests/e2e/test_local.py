@@ -344,7 +344,7 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
     world: World, site: Site, v2: str
 ) -> None:
     picture = "docroot/media/images/kept.png"
-    world.ok("shell", "--command", f"printf kept > {picture}")
+    world.inside(MAIN, f"printf kept > {picture}")
     before = {name: item.id for name, item in world.containers(MAIN).items()}
     password = world.secrets(MAIN)
 
@@ -352,7 +352,7 @@ def test_update_keeps_files_and_migrates_once_and_rollback_goes_back(
     assert done.stderr.count("migrate: done") == 1
     query = "MYSQL_PWD=$(cat /run/secrets/mautic/db_password) mysql -N -h127.0.0.1 -u$MYSQL_USER "
     query += '$MYSQL_DATABASE -e "SHOW TABLES; SELECT bundle FROM plugins"'
-    seen = world.ok("shell", "--service", "database", "--command", query).stdout.split()
+    seen = world.inside(MAIN, query, "database").split()
     assert {"thing", "NewBundle"} <= set(seen)
     after = {name: item.id for name, item in world.containers(MAIN).items()}
     changed = {name for name in SERVICES if after[name] != before[name]}
@@ -382,13 +382,12 @@ SENT = Path("docroot/media/files/form/1/cv.pdf")
 def ask(world: World, branch: str, statements: str) -> list[str]:
     """Run SQL as a branch's user; return the words of the answer."""
     command = f'{QUERY} $MYSQL_DATABASE -e "{statements}"'
-    options = ("--branch", branch, "--service", "database", "--command", command)
-    return world.ok("shell", *options).stdout.split()
+    return world.inside(branch, command, "database").split()
 
 
 def pictures(world: World, branch: str) -> str:
     """Return what is in a branch's own pictures; nginx may still have the old ones open."""
-    return world.ok("shell", "--branch", branch, "--command", f"cat {PICTURE}*").stdout
+    return world.inside(branch, f"cat {PICTURE}*")
 
 
 @pytest.fixture(scope="module")
@@ -399,7 +398,7 @@ def copied(world: World, site: Site) -> Iterator[str]:
     ask(world, branch, "CREATE TABLE leads (id INT PRIMARY KEY); INSERT INTO leads VALUES (1), (2)")
     ask(world, branch, TABLES)
     files = f"printf own > {PICTURE}; mkdir -p {SENT.parent}; printf cv > {SENT}"
-    world.ok("shell", "--branch", branch, "--command", files)
+    world.inside(branch, files)
     yield branch
     for name in (branch, "another", "seeded"):
         shutil.rmtree(state_folder(os.environ) / "snapshots" / world.namespace(name), True)
@@ -435,13 +434,7 @@ def test_data_goes_into_a_file_and_comes_back_as_it_was(
         copied,
         "INSERT INTO leads VALUES (3); CREATE TABLE stray (id INT); DROP TABLE page_hits",
     )
-    world.ok(
-        "shell",
-        "--branch",
-        copied,
-        "--command",
-        f"printf other > {PICTURE}; printf x > {PICTURE}.x",
-    )
+    world.inside(copied, f"printf other > {PICTURE}; printf x > {PICTURE}.x")
     plan = world.ok(*load, "--replace", "--dry-run").stdout
     assert [line.split()[0] for line in plan.splitlines()[1:]] == [
         *("save", "replace", "migrate", "replace")
@@ -547,7 +540,7 @@ def until_quiet(world: World, branch: str, seconds: float = 30) -> None:
     """Wait until none of the image's programs runs in a branch's PHP container."""
     look = "grep -aoE '/opt/mautic/[a-z]+[.]php' /proc/[0-9]*/cmdline || true"
     end = time.monotonic() + seconds
-    while found := world.ok("shell", "--branch", branch, "--command", f'sh -c "{look}"').stdout:
+    while found := world.inside(branch, f'sh -c "{look}"'):
         assert time.monotonic() < end, found
 
 
@@ -672,7 +665,7 @@ def test_a_seed_is_made_where_the_data_is_and_kept_encrypted(seeds: Seeds, copie
     bare, listed = seeds.listed()
     assert (listed["id"], listed["source"]) == (id_, "local")
     count = "find docroot/media/images docroot/media/dashboards -type f | wc -l"
-    there = int(seeds.world.ok("shell", "--branch", copied, "--command", count).stdout)
+    there = int(seeds.world.inside(copied, count))
     assert (listed["uploads"]["files"], bare["uploads"]) == (there, None)
 
 
@@ -690,8 +683,8 @@ def test_a_branch_begins_with_a_seed_and_its_uploads_even_after_it_was_cut_off(
     cut_off.communicate()
     assert re.search(r"\d uploads", seeds.ok(*to_it).stderr)
     assert pictures(world, other) == "own"
-    assert SENT.name not in world.ok("shell", "--branch", other, "--command", "find .").stdout
-    world.ok("shell", "--branch", other, "--command", f"printf changed > {PICTURE}")
+    assert SENT.name not in world.inside(other, "find .")
+    world.inside(other, f"printf changed > {PICTURE}")
     seeds.ok(*to_it)
     assert pictures(world, other) == "changed"
 
@@ -701,7 +694,7 @@ def test_a_branch_begins_with_a_seed_and_its_uploads_even_after_it_was_cut_off(
     assert pictures(world, other) == "changed"
     seeds.ok(*load, f"seed:{whole}")
     assert pictures(world, other) == "own"
-    world.ok("shell", "--branch", other, "--command", f"printf changed > {PICTURE}")
+    world.inside(other, f"printf changed > {PICTURE}")
     sealed = seeds.store / whole / "uploads.tar.enc"
     sealed.write_bytes(sealed.read_bytes()[:-1] + b"x")
     refused = seeds.run(*load, f"seed:{whole}")

@@ -209,7 +209,7 @@ def observed(deploys: Deploys, branch: str) -> dict[str, dict[str, Any]]:
     """
     names = deploys.names(branch)
     found: dict[str, dict[str, Any]] = {}
-    for kind, root, plural, namespaced in deploys.resources():
+    for kind, root, plural, namespaced in deploys.resources:
         if not namespaced or plural in SHIFTING or "metrics" in root:
             continue
         for item in deploys.api(f"{root}/namespaces/{names.namespace}/{plural}")["items"]:

@@ -395,7 +395,7 @@ def state(deploys: Deploys, names: Names) -> dict[tuple[str, str], str]:
     """Return the version of all that a namespace holds, and of itself."""
     found = {
         (kind, item["metadata"]["name"]): item["metadata"]["resourceVersion"]
-        for kind, root, plural, namespaced in deploys.resources()
+        for kind, root, plural, namespaced in deploys.resources
         if namespaced and plural not in SHIFTING and "/metrics" not in root
         for item in deploys.api(f"{root}/namespaces/{names.namespace}/{plural}")["items"]
         # Their pods come and go, which their status counts.

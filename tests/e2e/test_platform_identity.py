@@ -235,6 +235,9 @@ def test_who_is_in_the_group_but_no_branch_changes_nothing(site: Site, user: str
 # -- every right, across ----------------------------------------------------------------------
 
 
+WATCH = {"watch": "true", "timeoutSeconds": "1"}
+
+
 def request_of(verb: str, kind: str, where: str) -> ApiRequest:
     """A request that needs one right, about an object that is not there."""
     name, _, part = kind.partition("/")
@@ -248,7 +251,8 @@ def request_of(verb: str, kind: str, where: str) -> ApiRequest:
     return {
         "get": ApiRequest("GET", one),
         "list": ApiRequest("GET", all_),
-        "watch": ApiRequest("GET", all_, {"watch": "true", "timeoutSeconds": "1"}),
+        # From a version that is none: whoever has the right is told so at once.
+        "watch": ApiRequest("GET", all_, {**WATCH, "resourceVersion": "none"}),
         "create": ApiRequest("POST", all_, body=item),
         "update": ApiRequest("PUT", one, body=item),
         "patch": ApiRequest("PATCH", one, {}, {}, "application/merge-patch+json"),

@@ -188,7 +188,7 @@ def test_a_migration_that_fails_ends_it_and_the_logs_are_kept(
 def test_interrupted_it_leaves_nothing_and_kept_it_stands_in_the_way_of_another(
     rehearsals: Rehearsals, later: Callable[..., str]
 ) -> None:
-    image = later("slow", {LOCKING: ["DO SLEEP(30)"]})
+    image = later("slow", {LOCKING: ["DO SLEEP(10)"]})
     process = rehearsals.world.inv.start(
         *(rehearsals.world.checkout, "rehearse", "--mautic", image),
         settings=rehearsals.settings,

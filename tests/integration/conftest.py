@@ -26,10 +26,10 @@ def base(engine: docker.DockerClient) -> Iterator[str]:
 
 @pytest.fixture
 def site(
-    checkout: Path, inv: Inv, registry: str, base: str, engine: docker.DockerClient
+    checkout: Path, forking: Inv, registry: str, base: str, engine: docker.DockerClient
 ) -> Iterator[Site]:
     """A checkout with two tiny images, and a place in a registry of its own for them."""
     shrink(checkout)
     url = f"{registry}/t{secrets.token_hex(4)}"
-    yield Site(checkout, inv, url, base)
+    yield Site(checkout, forking, url, base)
     forget_images(engine, f"{url}/")

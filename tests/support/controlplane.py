@@ -280,6 +280,8 @@ class ControlPlane:
                     f"--root-ca-file={pki / 'ca.crt'}",
                     # The played node sends no heartbeats.
                     "--node-monitor-grace-period=1000h",
+                    # What an autoscaler does, and leaves alone, is seen at once.
+                    "--horizontal-pod-autoscaler-sync-period=1s",
                     # With the default rate the first service account comes seconds later.
                     "--kube-api-qps=500",
                     "--kube-api-burst=1000",

@@ -6,7 +6,8 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
 from types import TracebackType
@@ -298,14 +299,17 @@ class Deploys:
             return error.message
         return ""
 
-    def resources(self) -> Iterator[tuple[str, str, str, bool]]:
-        """Yield each kind that can be listed: kind, root path, plural, whether namespaced."""
+    @cached_property
+    def resources(self) -> tuple[tuple[str, str, str, bool], ...]:
+        """Each kind that can be listed, as at first: kind, root path, plural, if namespaced."""
         groups = self.api("/apis")["groups"]
         roots = ["/api/v1", *(f"/apis/{g['preferredVersion']['groupVersion']}" for g in groups)]
-        for root in roots:
-            for resource in self.api(root)["resources"]:
-                if {"list", "get"} <= set(resource["verbs"]):
-                    yield resource["kind"], root, resource["name"], resource["namespaced"]
+        return tuple(
+            (each["kind"], root, each["name"], each["namespaced"])
+            for root in roots
+            for each in self.api(root)["resources"]
+            if {"list", "get"} <= set(each["verbs"])
+        )
 
     def dump(self, *, leases: bool = False) -> dict[Key, Object]:
         """Return every object of the cluster by kind, namespace and name, without what shifts.
@@ -315,7 +319,7 @@ class Deploys:
         """
         self._settle()
         found: dict[Key, Object] = {}
-        for kind, root, plural, _ in self.resources():
+        for kind, root, plural, _ in self.resources:
             if (
                 plural in SHIFTING and not (leases and plural == "leases")
             ) or kind == "ComponentStatus":

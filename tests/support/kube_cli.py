@@ -321,7 +321,7 @@ def kube_environment(
         plane,
         node,
         cluster,
-        Inv(scratch / "home", scratch),
+        Inv(scratch / "home", scratch, warm=True),
         checkout,
         f"{registry}/{name}",
         name,
@@ -333,6 +333,7 @@ def kube_environment(
             yield made
         finally:
             node.decide = decide
+            made.inv.close()
             made.remove()
 
 

@@ -116,6 +116,16 @@ class World:
         )
         return found
 
+    def inside(self, slug: str, command: str, service: str = "fpm") -> str:
+        """Run a command in a service's container, which must end well; return its stdout.
+
+        In place of `inv shell`, a process each, for what a test prepares and looks at.
+        """
+        container = self.containers(slug)[service]
+        code, (out, err) = container.exec_run(["sh", "-c", command], demux=True)
+        assert code == 0, (command, out, err)
+        return (out or b"").decode()
+
     def objects(self, slug: str) -> list[str]:
         """Return everything in the engine that carries a slug's name."""
         prefix = f"{self.namespace(slug)}"
@@ -178,6 +188,7 @@ class World:
 
     def remove(self) -> None:
         """Remove everything that carries the project's name, whatever state it is in."""
+        self.inv.close()
         mine = f"{self.project}-"
         for container in self.engine.containers.list(all=True, ignore_removed=True):
             if container.name.startswith(mine):
@@ -213,7 +224,7 @@ def make_world(
     home.mkdir()
     return World(
         engine=engine,
-        inv=Inv(home, scratch),
+        inv=Inv(home, scratch, warm=True),
         checkout=checkout,
         project=f"mt{secrets.token_hex(3)}",
         http_port=ports(),

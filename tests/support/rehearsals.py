@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,6 @@ def later_release(
         target.write_text(text)
     base = standin(engine, "mautic")
     (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY html/ /var/www/html/\n")
-    tag = f"rehearsed-mautic:{folder.name}"
+    tag = f"rehearsed-mautic:{folder.name}-{secrets.token_hex(3)}"
     engine.images.build(path=str(folder), tag=tag, rm=True)
     return tag

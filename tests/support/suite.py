@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from tasks.core.variables import inherited_variables
+from tests.support.warm import Forked, Warm
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,18 +90,26 @@ def copy_project(target: Path) -> Path:
     return target
 
 
+PYTHON = (sys.executable, "-B", "-E", "-s", "-X", "utf8")
+PROGRAM = (*PYTHON, "-m", "tasks")
+
+
 class Inv:
     """Runs the suite's command line in a checkout.
 
     Args:
         home: the HOME of every run.
         scratch: where settings files are put.
+        warm: whether runs that read nothing are forked from a process that has imported the suite:
+            for many runs in one checkout, whose `tasks` stay as they are. It needs `close`.
     """
 
-    def __init__(self, home: Path, scratch: Path) -> None:
+    def __init__(self, home: Path, scratch: Path, *, warm: bool = False) -> None:
         self._home = home
         self._scratch = scratch
         self._files = 0
+        self._warm: dict[Path, Warm] | None = {} if warm else None
+        self._starting = threading.Lock()
         plugins = Path.home() / ".docker" / "cli-plugins"
         if plugins.is_dir():  # buildx and compose of a person's machine may live there
             (home / ".docker").mkdir()
@@ -116,7 +126,7 @@ class Inv:
 
     def argv(self, *args: str, settings: Mapping[str, Any] | None = None) -> list[str]:
         """Return the command line of a run; settings go into a file given with -f."""
-        argv = [sys.executable, "-B", "-E", "-s", "-X", "utf8", "-m", "tasks"]
+        argv = [*PROGRAM]
         if settings is not None:
             self._files += 1
             path = self._scratch / f"settings-{self._files}.yaml"
@@ -143,8 +153,11 @@ class Inv:
             stdin: what the run reads.
             timeout: seconds after which the test fails.
         """
+        argv = self.argv(*args, settings=settings)
+        if self._warm is not None and not stdin:
+            return self._forked(cwd).run(argv[len(PROGRAM) :], self.environ(env), timeout)
         return subprocess.run(
-            self.argv(*args, settings=settings),
+            argv,
             cwd=cwd,
             env=self.environ(env),
             input=stdin,
@@ -161,10 +174,13 @@ class Inv:
         *args: str,
         settings: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
-    ) -> subprocess.Popen[str]:
+    ) -> subprocess.Popen[str] | Forked:
         """Start `inv` in a process group of its own, for tests that interrupt or race it."""
+        argv = self.argv(*args, settings=settings)
+        if self._warm is not None:
+            return self._forked(cwd).start(argv[len(PROGRAM) :], self.environ(env))
         return subprocess.Popen(
-            self.argv(*args, settings=settings),
+            argv,
             cwd=cwd,
             env=self.environ(env),
             stdin=subprocess.DEVNULL,
@@ -174,3 +190,15 @@ class Inv:
             errors="replace",
             start_new_session=True,
         )
+
+    def close(self) -> None:
+        """End what runs are forked from."""
+        for each in (self._warm or {}).values():
+            each.close()
+
+    def _forked(self, checkout: Path) -> Warm:
+        assert self._warm is not None
+        with self._starting:
+            if checkout not in self._warm:
+                self._warm[checkout] = Warm(PYTHON, checkout, self.environ())
+            return self._warm[checkout]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -601,38 +603,40 @@ SAFE = "head -c 5 >/dev/null; echo begun >&2; cat >/dev/null; echo ended >&2; sl
 DEAF = "trap '' TERM; echo begun >&2; exec sleep 600 >/dev/null"
 
 
+@contextlib.contextmanager
+def holding(script: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """Run a program that is held, from its first words on; at the end, who holds it is killed."""
+    with subprocess.Popen(
+        python(HOLDER, "sh", "-c", script), stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        try:
+            assert holder.stdout.readline() == "begun\n"
+            yield holder, holder.stdout
+        finally:
+            holder.kill()
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_lets_go_of_a_program_that_is_held_and_tells_how_it_ended(
     signum: signal.Signals,
 ) -> None:
-    with subprocess.Popen(
-        python(HOLDER, "sh", "-c", SAFE), stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == "begun\n"
+    with holding(SAFE) as (holder, stdout):
         holder.send_signal(signum)
-        assert holder.stdout.read() == "ended\nstatus 143\n"
+        assert stdout.read() == "ended\nstatus 143\n"
 
 
 def test_of_a_program_that_does_not_end_a_second_interrupt_knows_nothing() -> None:
-    with subprocess.Popen(
-        python(HOLDER, "sh", "-c", DEAF), stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == "begun\n"
+    with holding(DEAF) as (holder, stdout):
         holder.send_signal(signal.SIGINT)
         time.sleep(1)
         holder.send_signal(signal.SIGINT)
-        assert holder.stdout.read() == "status None\n"
+        assert stdout.read() == "status None\n"
 
 
 def test_a_program_notices_that_what_holds_it_was_killed(tmp_path: Path) -> None:
     said = tmp_path / "said"
     script = f"head -c 5 >/dev/null; echo begun >&2; cat >/dev/null; echo ended >{said}"
-    with subprocess.Popen(
-        python(HOLDER, "sh", "-c", script), stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == "begun\n"
-        holder.kill()
+    with holding(script):
+        pass
     wait_until(said.exists)

@@ -131,9 +131,9 @@ class Stack:
 
 
 @pytest.fixture
-def stack(aws: Moto, inv: Inv, checkout: Path, base: str) -> Iterator[Stack]:
+def stack(aws: Moto, forking: Inv, checkout: Path, base: str) -> Iterator[Stack]:
     shrink(checkout)
-    made = Stack(aws, inv, checkout, base)
+    made = Stack(aws, forking, checkout, base)
     aws.publish(made.name, made.parameters())
     yield made
     for one in made.ecr.describe_repositories()["repositories"]:

@@ -29,11 +29,11 @@ WAIT_SECONDS = 60.0
 
 
 @pytest.fixture
-def stack(inv: Inv, checkout: Path, aws: Moto, project: str) -> Stack:
+def stack(forking: Inv, checkout: Path, aws: Moto, project: str) -> Stack:
     """A stack without any provider; its bucket is there."""
     if shutil.which("terraform") is None:
         missing("terraform is not on PATH")
-    made = Stack(inv, checkout, aws, project)
+    made = Stack(forking, checkout, aws, project)
     made.write(PLAIN)
     made.make_bucket()
     return made

@@ -75,7 +75,7 @@ def new_stack(aws: Moto, project: Path, scratch: Path) -> Stack:
         missing("terraform is not on PATH")
     (scratch / "home").mkdir()
     shutil.copytree(project, scratch / "checkout", symlinks=True)
-    inv = Inv(scratch / "home", scratch)
+    inv = Inv(scratch / "home", scratch, warm=True)
     return Stack(inv, scratch / "checkout", aws, f"mt{secrets.token_hex(3)}")
 
 

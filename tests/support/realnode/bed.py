@@ -332,7 +332,7 @@ def real_bed(engine: docker.DockerClient, project: Path, scratch: Path) -> Itera
     (scratch / "home").mkdir()
     made = Bed(
         engine=engine,
-        inv=Inv(scratch / "home", scratch),
+        inv=Inv(scratch / "home", scratch, warm=True),
         checkout=checkout,
         project=f"mt{secrets.token_hex(3)}",
         context=os.environ["MAUTIC_NODE_CONTEXT"],
@@ -343,4 +343,5 @@ def real_bed(engine: docker.DockerClient, project: Path, scratch: Path) -> Itera
         made.push(standin(engine, "database"), "database")
         yield made
     finally:
+        made.inv.close()
         made.remove()
