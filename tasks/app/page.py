@@ -8,6 +8,7 @@ from pathlib import Path
 from tasks.adapters.files.whole import write_whole
 from tasks.adapters.page_server import Answer, PageServer
 from tasks.app.fleet import find_fleet
+from tasks.app.out import check_out
 from tasks.app.paths import PROJECT
 from tasks.app.session import Session
 from tasks.core.display import visible
@@ -48,13 +49,11 @@ class FleetPage:
         path = Path(out) if out else DEFAULT
         if not out:
             path.parent.mkdir(exist_ok=True)
-        if not path.parent.is_dir():
-            raise InputError(f"--out {path}: there is no folder {path.parent}")
-        if path.is_dir():
-            raise InputError(f"--out {path}: is a folder")
+        check_out(path)
         text = self.html()
         try:
-            write_whole(path, text)
+            # A link stays one.
+            write_whole(path.resolve(), text)
         except OSError as error:
             raise InputError(f"--out {path}: it cannot be written: {error.strerror}") from error
         return path
