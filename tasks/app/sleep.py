@@ -157,7 +157,7 @@ def be_used(
         if not dry:
             _note_use(task)
         return
-    command = f"inv wake --env {names.environment} --branch {names.branch}"
+    command = f"inv wake {names.options}"
     if dry:
         raise InputError(
             f"{place.title} is {rest.asleep}; asleep, it cannot be asked", hint=f"first: {command}"

@@ -27,7 +27,8 @@ def sleep(
     if dry_run or session.dry:
         session.console.plan(found.plan_sleep(), as_json=as_json)
     elif found.sleep():
-        session.console.success(f"{found.place.title} is asleep; inv wake, or any use, wakes it")
+        command = f"inv wake {found.place.names.options}"
+        session.console.success(f"{found.place.title} is asleep; {command}, or any use, wakes it")
     else:
         asleep = found.rest().asleep
         session.console.say(f"{found.place.title} is {asleep or 'stopped'} already")
@@ -86,4 +87,4 @@ def pin(
     ended = f"pinned no more (it was {before})" if before else "not pinned"
     session.console.success(f"{found.place.title} is {value or ended}")
     if value and found.rest().asleep:
-        session.console.say("it is asleep; to wake it: inv wake")
+        session.console.say(f"it is asleep; to wake it: inv wake {found.place.names.options}")
