@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -83,6 +83,14 @@ class SleepTask:
         """Pin it, or pin it no more; return how it was pinned before, None if it was not."""
         me, console = this_run("pin"), self.session.console
         return sleep.pin(self.place, value, me=me, console=console).pinned(self.now)
+
+    def outcome(self, *, changed: bool) -> dict[str, Any]:
+        """Return what stands after a change as JSON-ready data.
+
+        Args:
+            changed: whether this run has changed anything.
+        """
+        return {"url": self.place.names.url, "changed": changed, **asdict(self.rest())}
 
     def note_use(self) -> None:
         """Store that it is used now."""
