@@ -391,6 +391,7 @@ class Runner:
         files = [_Detached(take, undecodable) for take in takers if detached]
         out, err = (file.file for file in files) if detached else takers
         ending = _Ending()
+        ended: Future[int] | None = None
         try:
             with _gate.closed():
                 process = program(
@@ -420,6 +421,8 @@ class Runner:
             _gate.give_back()
             returncode = _wait(ended)
         except KeyboardInterrupt as interrupt:
+            if ended is None:
+                raise  # it was not started: the signal came just before the gate was closed
             signum = getattr(interrupt, "signum", signal.SIGINT)
             try:
                 # sh starts every program with SIGHUP ignored.

@@ -269,7 +269,7 @@ def _tools(
 ) -> BuildTools:
     return BuildTools(
         git=session.git,
-        buildx=Buildx(session.runner, session.root, bake),
+        buildx=Buildx(session.runner, session.root, bake, session.settings.paths.folders),
         registry=registry,
         bases=wiring.bases(session, wiring.standins(session, subject.name)),
         variables=variables,

@@ -19,6 +19,7 @@ import invoke
 from invoke import Argument, Program
 from invoke.exceptions import Exit, ParseError, UnknownFileType
 from invoke.loader import FilesystemLoader
+from invoke.parser.context import to_flag
 
 from tasks.app.completion import look_up, options_of
 from tasks.app.overview import EXAMPLES, VERSION, nearest, overview
@@ -173,7 +174,7 @@ class Suite(Program):
         try:
             yield
         except ParseError as error:
-            raise Exit(visible(f"error: {error}") + self._near(error), code=2) from error
+            raise Exit(visible(f"error: {_said(error)}") + self._near(error), code=2) from error
         except Exit as error:
             if error.code == 1:
                 raise Exit(visible(f"error: {error.message}"), code=2) from error
@@ -195,6 +196,9 @@ class Suite(Program):
 
     def _near(self, error: ParseError) -> str:
         """Return a hint on what an unknown word was probably meant to be, or an empty string."""
+        if lacking := _LACKING.fullmatch(str(error)):
+            example = EXAMPLES.get(lacking[1])
+            return f"\n  hint: such as {example}" if example else ""
         wrong = re.fullmatch(r"No idea what '(.*)' is!", str(error), re.DOTALL)
         if not wrong:
             return ""
@@ -204,6 +208,21 @@ class Suite(Program):
         else:
             near = nearest(wrong[1], self.collection.task_names)
         return f"\n  hint: did you mean {near}?" if near else ""
+
+
+_LACKING = re.compile(r"'(.+)' did not receive required positional arguments: (.+)")
+_NO_VALUE = re.compile(r"Flag <Argument: (\S+).*> needed value and was not given one!")
+
+
+def _said(error: ParseError) -> str:
+    """Return what the parser complains of, by the options as they are typed."""
+    said = str(error)
+    if lacking := _LACKING.fullmatch(said):
+        names = [name.strip("' ") for name in lacking[2].split(",")]
+        return f"{lacking[1]} needs {', '.join(to_flag(name.strip('_')) for name in names)}"
+    if bare := _NO_VALUE.fullmatch(said):
+        return f"{to_flag(bare[1])} needs a value"
+    return said
 
 
 def main() -> None:

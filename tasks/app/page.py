@@ -12,6 +12,7 @@ from tasks.adapters.page_server import Answer, PageServer
 from tasks.adapters.terminal.console import Console
 from tasks.app import wiring
 from tasks.app.fleet import find_fleet
+from tasks.app.out import check_out
 from tasks.app.paths import PROJECT, ROOT
 from tasks.app.session import Session
 from tasks.core import door
@@ -56,13 +57,11 @@ class FleetPage:
         path = Path(out) if out else DEFAULT
         if not out:
             path.parent.mkdir(exist_ok=True)
-        if not path.parent.is_dir():
-            raise InputError(f"--out {path}: there is no folder {path.parent}")
-        if path.is_dir():
-            raise InputError(f"--out {path}: is a folder")
+        check_out(path)
         text = self.html()
         try:
-            write_whole(path, text)
+            # A link stays one.
+            write_whole(path.resolve(), text)
         except OSError as error:
             raise InputError(f"--out {path}: it cannot be written: {error.strerror}") from error
         return path

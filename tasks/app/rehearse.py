@@ -125,18 +125,6 @@ def rehearsing(
     return Rehearsing(session, plan, SuiteStage(session, names, image, tag), place, source)
 
 
-def check_report(path: Path) -> None:
-    """Check that a report can be written, before anything is done that takes long.
-
-    Raises:
-        InputError: it cannot.
-    """
-    if not path.parent.is_dir():
-        raise InputError(f"--out {path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise InputError(f"--out {path}: it is a folder")
-
-
 def write_report(path: Path, done: Rehearsal) -> None:
     """Write what came of a rehearsal into a file: JSON if its name ends so, else Markdown.
 

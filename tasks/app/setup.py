@@ -9,8 +9,7 @@ from tasks.adapters.host.package import installed_from, opened
 from tasks.adapters.terminal.question import ask
 from tasks.app.paths import IS_PACKAGE, PROJECT, ROOT
 from tasks.core.errors import InputError
-from tasks.core.images.pins import PIPELINE
-from tasks.core.project_files import LOCK, SETTINGS
+from tasks.core.project_files import LOCK, OWN, SETTINGS
 from tasks.core.project_layout import find_layout
 from tasks.core.project_setup import (
     BROUGHT,
@@ -55,7 +54,7 @@ def init_plan(session: Session, given: Answers, wheel: str, *, ask_for_more: boo
         {"DEBIAN": images.debian, "PHP": images.php, "MAUTIC_IMAGE": images.mautic},
     )
     _check(text)
-    with opened(wheel or installed_from()) as (found, url):
+    with opened(wheel or _running_wheel()) as (found, url):
         return setup.plan_init(PROJECT, answers, layout, found, url, text)
 
 
@@ -83,8 +82,8 @@ def say_next(session: Session, plan: SetupPlan) -> None:
     """Say what to do after `inv init`."""
     say = session.console.say
     for file in plan.files:
-        if file.path == PIPELINE and file.more:
-            say(f"add to {PIPELINE}:")
+        if file.more:
+            say(f"add to {file.path}:")
             for line in file.more:
                 say(f"  {line}")
     say("next:")
@@ -117,9 +116,30 @@ def _refuse_own_checkout(task: str) -> None:
         )
 
 
+def _running_wheel() -> str:
+    """Return the wheel that the running package is from, as ``opened`` takes it.
+
+    Raises:
+        InputError: neither pip nor a lock of the project knows it.
+    """
+    lock = PROJECT / LOCK
+    try:
+        return installed_from()
+    except InputError:
+        # A project's own .venv is made from its lock, of which pip notes nothing.
+        if not lock.is_file():
+            raise
+    package = setup.package_of(lock.read_text())
+    if package.url:
+        return f"{package.url}#sha256={package.sha256}"
+    return str(PROJECT / OWN / package.wheel)
+
+
 def _answers(given: Answers, *, ask_for_more: bool) -> Answers:
     name = given.project or project_name(PROJECT.name)
     if not ask_for_more:
+        if not name:
+            raise InputError(f"{PROJECT.name} makes no project's name", hint="give --project")
         return Answers(name, given.host, given.registry, given.cluster)
     project = given.project or ask("Project, the prefix of every name", name)
     cluster = given.cluster or ask("Context of a cluster in your kubeconfig, or nothing")

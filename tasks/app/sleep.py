@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -84,6 +84,14 @@ class SleepTask:
         me, console = this_run("pin"), self.session.console
         return sleep.pin(self.place, value, me=me, console=console).pinned(self.now)
 
+    def outcome(self, *, changed: bool) -> dict[str, Any]:
+        """Return what stands after a change as JSON-ready data.
+
+        Args:
+            changed: whether this run has changed anything.
+        """
+        return {"url": self.place.names.url, "changed": changed, **asdict(self.rest())}
+
     def note_use(self) -> None:
         """Store that it is used now."""
         self.place.sleeper.note_use(self.place.owner, self.place.names, self._stamp)
@@ -157,7 +165,7 @@ def be_used(
         if not dry:
             _note_use(task)
         return
-    command = f"inv wake --env {names.environment} --branch {names.branch}"
+    command = f"inv wake {names.options}"
     if dry:
         raise InputError(
             f"{place.title} is {rest.asleep}; asleep, it cannot be asked", hint=f"first: {command}"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.app.out import check_out
 from tasks.app.task import NEW, check_format, task
 from tasks.core.errors import DriftedError
 from tasks.core.foresight import object_lines
@@ -46,6 +47,8 @@ def plan(
     from tasks.app import plan as plans
 
     as_json = check_format(format)
+    if out:
+        check_out(Path(out))
     if not tag:
         branches.check_given(session, branch, new=new)
     asked = plans.asked(session, env, branch, tag, data, build=not no_build)

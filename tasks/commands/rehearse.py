@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.app.out import check_out
 from tasks.app.task import check_format, task, whole_number
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def rehearse(
     number = whole_number("contacts", contacts)
     report = Path(out) if out else None
     if report:
-        app.check_report(report)
+        check_out(report)
     rehearsing = app.rehearsing(
         session, env, branch, mautic=mautic, seed=seed, contacts=number, keep=keep
     )

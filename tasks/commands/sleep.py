@@ -26,11 +26,16 @@ def sleep(
     found = app.find_to_sleep(session, env, branch)
     if dry_run or session.dry:
         session.console.plan(found.plan_sleep(), as_json=as_json)
-    elif found.sleep():
-        session.console.success(f"{found.place.title} is asleep; inv wake, or any use, wakes it")
+        return
+    changed = found.sleep()
+    if changed:
+        command = f"inv wake {found.place.names.options}"
+        session.console.success(f"{found.place.title} is asleep; {command}, or any use, wakes it")
     else:
         asleep = found.rest().asleep
         session.console.say(f"{found.place.title} is {asleep or 'stopped'} already")
+    if as_json:
+        session.console.json(found.outcome(changed=changed))
 
 
 @task()
@@ -49,9 +54,13 @@ def wake(
     if dry_run or session.dry:
         session.console.plan(found.plan_wake(), as_json=as_json)
         return
-    if not found.wake():
+    changed = found.wake()
+    if not changed:
         session.console.say(f"{found.place.title} is awake already")
-    session.console.data(found.place.names.url)
+    if as_json:
+        session.console.json(found.outcome(changed=changed))
+    else:
+        session.console.data(found.place.names.url)
 
 
 @task(
@@ -86,4 +95,6 @@ def pin(
     ended = f"pinned no more (it was {before})" if before else "not pinned"
     session.console.success(f"{found.place.title} is {value or ended}")
     if value and found.rest().asleep:
-        session.console.say("it is asleep; to wake it: inv wake")
+        session.console.say(f"it is asleep; to wake it: inv wake {found.place.names.options}")
+    if as_json:
+        session.console.json(found.outcome(changed=bool(value or before)))

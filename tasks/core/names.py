@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -118,6 +119,11 @@ class Names:
     database_user: str
     style: Style = Style.PRESENT
     slugs: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> str:
+        """The options that name this branch and environment, as a shell takes them."""
+        return f"--env {self.environment} --branch {shlex.quote(self.branch)}"
 
     def as_dict(self) -> dict[str, str]:
         """Return the names as JSON-ready data."""

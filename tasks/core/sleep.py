@@ -145,15 +145,21 @@ def pin_end(until: str, lasting: str, now: datetime) -> str:
     return end.isoformat()
 
 
-def refuse_sleep(title: str, rest: Rest, now: datetime) -> None:
+def refuse_sleep(title: str, options: str, rest: Rest, now: datetime) -> None:
     """Refuse to put a pinned environment to sleep.
+
+    Args:
+        title: what the environment is called.
+        options: those that name it.
+        rest: its sleep and its pin.
+        now: the time.
 
     Raises:
         RefusedError: it is pinned.
     """
     if pin := rest.pinned(now):
         raise RefusedError(
-            f"{title} is {pin}: it is not put to sleep", hint="inv pin --off ends that"
+            f"{title} is {pin}: it is not put to sleep", hint=f"inv pin --off {options} ends that"
         )
 
 

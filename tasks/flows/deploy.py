@@ -123,7 +123,7 @@ def run_deploy(
         plan = with_migration(deployer, plan, console)
         credentials = deployer.finish(plan)
     if credentials and deployer.has_door:
-        console.say("a login stands in front of the site: inv url --login")
+        console.say(f"a login stands in front of the site: inv url --login {names.options}")
     if plan.mail_url:
         console.say(f"mails are shown there and not sent: {plan.mail_url}")
     write_results(root, plan)

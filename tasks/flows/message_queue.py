@@ -12,8 +12,8 @@ from tasks.core.errors import SuiteError
 from tasks.core.message_queue import FailedMessage, Queues, chosen, read_queues
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.flows.data import Place, ignore, run_image
 from tasks.core.spans import since
+from tasks.flows.data import Place, ignore, run_image
 
 TELL = ("mautic", "queue")
 CONSOLE = ("mautic", "console", "--no-interaction")

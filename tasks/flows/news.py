@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 
 from tasks.core.environment import State
@@ -32,7 +31,7 @@ def of_deploy(done: DeployResult, at: str, *, has_door: bool, job: str = "") -> 
         tag=plan.release.tag,
         migrations=_migrations(plan),
         mail_url=plan.mail_url,
-        login=f"./inv url --login {_options(names)}" if has_door else "",
+        login=f"./inv url --login {names.options}" if has_door else "",
         password=done.password,
     )
 
@@ -68,7 +67,3 @@ def _migrations(plan: DeployPlan) -> str:
     if before and newest and before != newest:
         return f"from {before} to {newest}"
     return f"none; the newest is {newest}" if newest else ""
-
-
-def _options(names: Names) -> str:
-    return f"--env {names.environment} --branch {shlex.quote(names.branch)}"

@@ -197,10 +197,10 @@ def refuse_present(place: Place, parts: int) -> None:
         RefusedError: there is one.
     """
     if parts:
-        branch = place.names.branch
         raise RefusedError(
-            f"{branch} is there already: another rehearsal goes on, was kept, or was killed",
-            hint=f"inv cleanup --env {place.names.environment} --branch {branch}",
+            f"{place.names.branch} is there already: another rehearsal goes on, was kept, or was "
+            "killed",
+            hint=f"inv cleanup {place.names.options}",
         )
 
 
@@ -211,7 +211,7 @@ def refuse_present(place: Place, parts: int) -> None:
 def _removed(plan: RehearsalPlan, stage: Stage, console: Console) -> Iterator[None]:
     """Remove the environment at the end, unless it is to be kept."""
     names = plan.names
-    cleanup = f"inv cleanup --env {names.environment} --branch {names.branch}"
+    cleanup = f"inv cleanup {names.options}"
     if plan.keep:
         yield
         console.say(f"kept, without workers and crons: {names.url}; to remove it: {cleanup}")

@@ -116,10 +116,11 @@ def plan_init(
         settings: the text of a new invoke.yaml.
 
     Raises:
-        InputError: the wheel is none of the suite's, or a file of the project cannot be read.
+        InputError: the wheel is none of the suite's, a file of the project cannot be read, or
+            something else has the name of one.
     """
     brought = wheel.texts(BROUGHT)
-    files = [_new(project, SETTINGS, settings, "it is yours: nothing is added to it")]
+    files = [_settings(project, settings)]
     files += [_new(project, path, content, _OTHER) for path, content in _of(wheel, url).items()]
     files.append(_pipeline(project, _yaml(brought[PIPELINE]), with_cluster=bool(answers.cluster)))
     files.append(_ignored(project))
@@ -146,7 +147,8 @@ def plan_upgrade(
         package: the package that the project uses now.
 
     Raises:
-        InputError: the wheel is none of the suite's.
+        InputError: the wheel is none of the suite's, or something that is no file has the name of
+            one.
     """
     before = _rendered(now, package)
     files = [
@@ -216,18 +218,48 @@ def _rendered(brought: Mapping[str, str], package: SuitePackage) -> dict[str, by
     return {path: text.encode() for path, text in files.items()}
 
 
+def _present(project: Path, path: str) -> bytes | None:
+    """Return what a file of the project holds; None if there is none.
+
+    Raises:
+        InputError: something else has its name, or its folder's.
+    """
+    place = project / path
+    for name, is_right in ((place.parent, place.parent.is_dir()), (place, place.is_file())):
+        if not is_right and name.exists():
+            what = "file" if name == place else "folder"
+            raise InputError(
+                f"{name.relative_to(project)} is no {what}, and the suite needs one of that name",
+                hint="rename it",
+            )
+    return place.read_bytes() if place.exists() else None
+
+
 def _new(project: Path, path: str, content: str | bytes, otherwise: str) -> FileStep:
     wanted = content.encode() if isinstance(content, str) else content
-    if not (project / path).exists():
+    present = _present(project, path)
+    if present is None:
         return FileStep("create", path, wanted)
-    same = (project / path).read_bytes() == wanted
-    return FileStep("keep", path, reason="" if same else otherwise)
+    return FileStep("keep", path, reason="" if present == wanted else otherwise)
+
+
+def _settings(project: Path, wanted: str) -> FileStep:
+    import yaml
+
+    step = _new(project, SETTINGS, wanted, "it is yours: nothing is added to it")
+    own = yaml.safe_load(_present(project, SETTINGS) or b"") or {}
+    if step.verb == "create" or "environments" in own:
+        return step
+    # As one of Invoke's own, which knows no environment of the suite's.
+    lacking = {key: value for key, value in yaml.safe_load(wanted).items() if key not in own}
+    reason = f"it is yours; add {', '.join(lacking)}"
+    return FileStep("keep", SETTINGS, reason=reason, more=tuple(_dumped(lacking).splitlines()))
 
 
 def _replaced(project: Path, path: str, wanted: bytes, before: bytes | None) -> FileStep:
-    if not (project / path).exists():
+    present = _present(project, path)
+    if present is None:
         return FileStep("create", path, wanted)
-    present = (project / path).read_bytes()
     if present == wanted:
         return FileStep("keep", path)
     if path.endswith(".whl"):
@@ -251,19 +283,18 @@ def _count(difference: Iterable[str]) -> str:
 
 
 def _pipeline(project: Path, document: Mapping[str, Any], *, with_cluster: bool) -> FileStep:
-    path = project / PIPELINE
-    if not path.exists():
+    text = _present(project, PIPELINE)
+    if text is None:
         wanted = pipeline_of(document, with_cluster=with_cluster)
         return FileStep("create", PIPELINE, (_OWN_HEAD + _dumped(wanted)).encode())
-    present = _yaml(path.read_text())
+    present = _yaml(text.decode())
     advice = pipeline_advice(present, document, with_cluster=with_cluster)
     reason = f"it is yours; add {'; '.join(advice)}" if advice else f"it includes {TEMPLATE}"
     return FileStep("keep", PIPELINE, reason=reason, more=tuple(advice))
 
 
 def _ignored(project: Path) -> FileStep:
-    path = project / IGNORE
-    present = path.read_text() if path.exists() else ""
+    present = (_present(project, IGNORE) or b"").decode()
     lacking = missing_lines(present, IGNORED)
     if not lacking:
         return FileStep("keep", IGNORE)

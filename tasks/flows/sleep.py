@@ -93,7 +93,7 @@ def plan_sleep(
         RefusedError: it is pinned, or not wanted any more.
     """
     rest = place.rest()
-    refuse_sleep(place.title, rest, now)
+    refuse_sleep(place.title, place.names.options, rest, now)
     if not is_wanted(rest):
         raise RefusedError(f"{place.title} was used meanwhile, and is left awake")
     return place.sleeper.plan_sleep(place.owner, place.names, sleep)

@@ -201,7 +201,7 @@ def test_the_jobs_leave_their_artifacts(gitlab: GitLab, deployed: Ran) -> None:
 def test_a_jobs_log_holds_no_secret_not_even_the_first_password(
     gitlab: GitLab, deployed: Ran
 ) -> None:
-    assert "log in as admin; the password: inv shell" in deployed.log
+    assert "log in as admin; the password: ./inv shell" in deployed.log
     kept = [path for path in deployed.kept.rglob("*") if path.is_file()]
     assert any(path.suffix == ".log" for path in kept)
     for name, value in gitlab.world.secrets(SLUG).items():

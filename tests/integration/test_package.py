@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import textwrap
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,53 @@ def test_again_it_changes_nothing(made: Path, installed: Installed) -> None:
     assert done.returncode == 0, done.stderr
     assert {line.split()[0] for line in done.stdout.splitlines()[1:]} == {"keep"}
     assert tree(made) == before
+
+
+def test_the_project_itself_says_what_it_has(made: Path, installed: Installed) -> None:
+    done = installed.run(made, "init", "--dry-run", program=made / "inv")
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[0] for line in done.stdout.splitlines()[1:]} == {"keep"}
+
+
+def test_settings_that_know_no_environment_are_told_what_to_add(
+    installed: Installed, tmp_path: Path
+) -> None:
+    where = repository(tmp_path / "acme", {"invoke.yaml": "run: {echo: false}\n"})
+    done = installed.run(where, "init", "--yes")
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.partition("add to invoke.yaml:\n")[2].partition("next:")[0]
+    with (where / "invoke.yaml").open("a") as file:
+        file.write(textwrap.dedent(said))
+    assert settings_of(where)["project"] == "acme"
+    commit(where)
+    names = installed.run(where, "names")
+    assert names.returncode == 0, names.stderr
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ("inv/x", "inv is no file, and the suite needs one of that name"),
+        (OWN, f"{OWN} is no folder, and the suite needs one of that name"),
+        ("plugins", "plugins is no folder, and the suite needs one of that name"),
+    ],
+)
+def test_what_has_the_name_of_a_file_of_its_own_is_in_the_way(
+    there: str, message: str, installed: Installed, tmp_path: Path
+) -> None:
+    where = repository(tmp_path / "acme", {there: "x\n"})
+    before = tree(where)
+    done = installed.run(where, "init", "--yes")
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert tree(where) == before
+
+
+def test_a_folder_whose_name_names_no_project_needs_one(
+    installed: Installed, tmp_path: Path
+) -> None:
+    where = repository(tmp_path / "äöü", {})
+    done = installed.run(where, "init", "--yes")
+    assert (done.returncode, "hint: give --project" in done.stderr) == (2, True), done.stderr
 
 
 def test_what_is_there_is_never_overwritten_and_what_to_add_is_said(

@@ -188,7 +188,11 @@ BAD_COMMAND_LINES = [
     (["nope"], "No idea what 'nope' is!"),
     (["names", "--nope"], "No idea what '--nope' is!"),
     (["names", "extra"], "No idea what 'extra' is!"),
-    (["names", "--env"], "needed value and was not given one"),
+    (["names", "--env"], "--env needs a value"),
+    (["pin", "--for"], "--for needs a value"),
+    (["db.copy"], "db.copy needs --from"),
+    (["upgrade"], "upgrade needs --wheel"),
+    (["db.dump", "--branch", "x"], "db.dump needs --file"),
     (["--nope"], "No idea what '--nope' is!"),
     (["--help", "nope"], "No idea what 'nope' is!"),
     (["--list", "nope"], "'nope' not found"),
@@ -213,6 +217,9 @@ BAD_COMMAND_LINES = [
     ),
     (["url", "--branch", "main", "--link", "soon"], "--link 'soon': must be 1 to 9999 hours"),
     (["rehearse", "--out", "/"], "--out /: it is a folder"),
+    (["plan", "--out", "/"], "--out /: it is a folder"),
+    (["plan", "--out", "/nowhere/plan.json"], "there is no folder /nowhere"),
+    (["page", "--out", "x" * 300], "it cannot be written: File name too long"),
     (["db.seed", "--list", "--env", "lcoal"], "there is no environment 'lcoal' in invoke.yaml"),
     (["platform.image", "--part", "x"], "--part 'x': must be provisioner or entrance"),
     (["platform.image"], "local does not live in a cluster; of invoke.yaml, do: dev, prod"),
@@ -234,6 +241,11 @@ def test_bad_input_is_exit_code_2_and_one_line(
     assert first.startswith("error: ")
     assert message in first
     assert "Traceback" not in done.stderr
+
+
+def test_an_option_that_is_needed_is_shown_by_an_example(inv: InProcess) -> None:
+    hint = inv("db.copy").stderr.splitlines()[1]
+    assert hint == "  hint: such as inv db.copy --from main --branch feature/x"
 
 
 @pytest.mark.parametrize("name", WITH_BRANCH)

@@ -158,12 +158,17 @@ class Buildx:
         runner: runs docker.
         root: the folder that the bake file's paths are relative to.
         file: the bake file, relative to root.
+        folders: folders of the images' own files, and where the project has them: what errors
+            name.
     """
 
-    def __init__(self, runner: Runner, root: Path, file: str) -> None:
+    def __init__(
+        self, runner: Runner, root: Path, file: str, folders: Mapping[str, str] | None = None
+    ) -> None:
         self._runner = runner
         self.root = root
         self.file = file
+        self._folders = folders or {}
 
     def definition(self, variables: Mapping[str, str]) -> Definition:
         """Evaluate the bake file with these variables.
@@ -289,7 +294,10 @@ class Buildx:
             argv, env=env, cwd=self.root, deadline=deadline, on_line=on_line, check=False
         )
         if done.returncode != 0:
-            raise diagnose(self._runner, done)
+            error = diagnose(self._runner, done)
+            for there, here in self._folders.items():
+                error.message = error.message.replace(f"{there}/", f"{here}/")
+            raise error
         return done
 
 

@@ -81,6 +81,7 @@ def new_dump(path: Path) -> Iterator[DumpWriter]:
         SuiteError: it cannot be written.
     """
     check_new_dump(path)
+    path = path.resolve()  # a link stays one
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

@@ -66,7 +66,7 @@ def installed_from() -> str:
     Raises:
         InputError: pip has not noted it, as for one from an index, or it was no wheel.
     """
-    hint = "name the wheel by --wheel; `pip download --no-deps mautic-multidev` fetches it"
+    hint = "name the wheel by --wheel"
     try:
         noted = metadata.distribution(NAME).read_text("direct_url.json")
     except metadata.PackageNotFoundError:

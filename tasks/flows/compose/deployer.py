@@ -130,7 +130,7 @@ class ComposeDeployer:
 
     def password_command(self, names: Names) -> str:
         """Return the command that shows the administrator's password."""
-        return f'inv shell --command "cat {SECRETS}/admin_password"'
+        return f'./inv shell {names.options} --command "cat {SECRETS}/admin_password"'
 
     @property
     def has_door(self) -> bool:

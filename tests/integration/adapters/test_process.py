@@ -331,6 +331,25 @@ def test_a_signal_that_comes_while_the_program_is_being_started(tmp_path: Path) 
     assert (tmp_path / "signal").read_text() == "SIGTERM"
 
 
+JUST_BEFORE = """
+    import contextlib, os, signal
+    from tasks.adapters import process
+
+    @contextlib.contextmanager
+    def told_before():
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield
+
+    process._gate.closed = told_before
+"""
+
+
+def test_a_signal_that_comes_just_before_the_program_is_started(tmp_path: Path) -> None:
+    done = run_signalled(PARENT, JUST_BEFORE, CHILD, str(tmp_path))
+    assert done.returncode == 9, done.stderr
+    assert not (tmp_path / "ready").exists()
+
+
 TO_ANOTHER_THREAD = """
     import pathlib, signal, threading, time
 

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from tasks.app import fleet as app_fleet
 from tasks.app import page as app
 from tasks.app.fleet import find_fleet
-from tasks.app.prices import prices_of
 from tasks.app.page import FleetPage, read_assets
+from tasks.app.prices import prices_of
 from tasks.core.errors import ClusterError, InputError, RefusedError
 from tasks.core.setting_prices import PriceSettings
 from tests.support.fakes import FakeInspector, a_console
@@ -129,6 +129,22 @@ def test_where_it_cannot_be_written_that_is_told(
         made.write(str(tmp_path / out))
     assert list(tmp_path.iterdir()) == []
     assert list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
+
+
+def test_what_is_no_file_is_not_replaced_and_a_link_stays_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, _ = a_page(monkeypatch)
+    pipe, link, page = (tmp_path / name for name in ("pipe", "link", "page.html"))
+    os.mkfifo(pipe)  # as a device would be
+    with pytest.raises(InputError, match="it is no file"):
+        made.write(str(pipe))
+    assert pipe.is_fifo()
+    page.touch()
+    link.symlink_to(page)
+    made.write(str(link))
+    assert link.is_symlink()
+    assert page.read_text().endswith("</html>\n")
 
 
 def test_a_cluster_that_cannot_be_asked_is_told_in_its_place(

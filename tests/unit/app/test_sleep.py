@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
+from tasks.app import sleep as app
 from tasks.app.sleep import SleepTask, be_used
+from tasks.commands import sleep as commands
 from tasks.core.environment import Owner
 from tasks.core.errors import InputError
 from tasks.core.names import Names
@@ -43,6 +46,38 @@ def test_to_wake_what_sleeps_is_planned_with_one_reading() -> None:
 def test_what_was_never_deployed_is_not_awake() -> None:
     with pytest.raises(InputError, match="has no environment"):
         waking(Counting(found=None)).plan_wake()
+
+
+@pytest.mark.parametrize(
+    ("task", "args", "there", "outcome"),
+    [
+        (commands.sleep, {}, NO_REST, {"changed": True, "asleep": ANY}),
+        (commands.sleep, {}, ASLEEP, {"changed": False, "asleep": asdict(ASLEEP)["asleep"]}),
+        (commands.wake, {}, ASLEEP, {"changed": True, "asleep": None}),
+        (commands.pin, {"for_": "1d"}, NO_REST, {"changed": True, "pin": ANY}),
+        (commands.pin, {"off": True}, NO_REST, {"changed": False, "pin": None}),
+    ],
+)
+def test_a_program_is_told_what_stands_then(
+    task: Any,
+    args: dict[str, Any],
+    there: Rest,
+    outcome: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    up, down = ([], ["web"]) if there.asleep else (["web"], [])
+    console, _ = a_console()
+    told: list[Any] = []
+    monkeypatch.setattr(console, "json", told.append)
+    session: Any = SimpleNamespace(console=console, dry=False)
+    place = Sleeping(REQUEST.owner, NAMES, FakeSleeper(found=there, up=up, down=down))
+    found = SleepTask(session, place, FakeDeployer(), NOW)
+    for name in ("find", "find_to_sleep"):
+        monkeypatch.setattr(app, name, lambda *_: found)
+    task.body.__wrapped__(session, format="json", **args)
+    (done,) = told
+    assert done == {"url": NAMES.url, "changed": ANY, "asleep": ANY, "pin": ANY, "used_at": ANY}
+    assert outcome.items() <= done.items()
 
 
 def test_what_cannot_be_done_with_it_leaves_it_asleep() -> None:

@@ -346,6 +346,11 @@ def test_all_names_of_a_branch() -> None:
     }
 
 
+def test_what_names_a_branch_in_a_command_is_quoted() -> None:
+    assert of("feature/x").options == "--env local --branch feature/x"
+    assert of("a;b").options == "--env local --branch 'a;b'"
+
+
 def test_a_long_database_user_is_cut_and_marked() -> None:
     found = of("x" * 40)
     assert re.fullmatch(r"mautic_x{15}__[a-z2-7]{8}", found.database_user)

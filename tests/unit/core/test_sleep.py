@@ -57,9 +57,9 @@ def test_what_is_pinned_does_not_sleep(until: str, *, holds: bool) -> None:
     assert rest.pinned(NOW) == (pin if holds else None)
     if holds:
         with pytest.raises(RefusedError, match=r"pinned .*by ada@host"):
-            refuse_sleep("x", rest, NOW)
+            refuse_sleep("x", "--branch x", rest, NOW)
     else:
-        refuse_sleep("x", rest, NOW)
+        refuse_sleep("x", "--branch x", rest, NOW)
 
 
 def test_both_are_told_with_who_and_when() -> None:

@@ -119,6 +119,7 @@ def test_what_must_not_sleep_is_refused() -> None:
     with pytest.raises(RefusedError, match="pinned by ada@host") as caught:
         to_sleep(sleeper)
     assert caught.value.exit_code == 3
+    assert caught.value.hint == f"inv pin --off {NAMES.options} ends that"
     with pytest.raises(RefusedError, match="local is protected"):
         refuse_protected(NAMES, protected=True)
     refuse_protected(NAMES, protected=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tasks.adapters.docker.buildx import Progress, PushError, diagnose
+from tasks.adapters.docker.buildx import Buildx, Progress, PushError, diagnose
 from tasks.adapters.process import Completed, Runner
-from tasks.core.errors import InputError, RegistryError
+from tasks.core.errors import CommandError, InputError, RegistryError
 from tasks.core.redact import Redactor
 
 PUSH = "ERROR: failed to solve: failed to push r.example.com/m/nginx:1: "
@@ -106,3 +108,16 @@ def test_a_build_that_failed_without_a_word_is_still_told() -> None:
     output = "ERROR: failed to solve: process x did not complete successfully: exit code: 1\n"
     done = Completed(("docker", "buildx", "bake"), 1, "", output, 0.1)
     assert diagnose(Runner(Redactor()), done).message == "the build failed"
+
+
+def test_a_mistake_is_told_by_the_path_that_the_project_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(Redactor())
+    said = "#34 0.437 docker/mautic/plugins/ABundle/ABundle.php:2: Unclosed '(' on line 1\n"
+    done = Completed(("docker", "buildx", "bake"), 1, "", said, 0.1)
+    monkeypatch.setattr(runner, "run", lambda *_, **__: done)
+    buildx = Buildx(runner, tmp_path, "bake.hcl", {"docker/mautic/plugins": "docroot/plugins"})
+    with pytest.raises(CommandError) as caught:
+        buildx.definition({})
+    assert caught.value.message == ("docroot/plugins/ABundle/ABundle.php:2: Unclosed '(' on line 1")

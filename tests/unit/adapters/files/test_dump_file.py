@@ -101,3 +101,13 @@ def test_a_dump_replaces_nothing_that_is_no_file(
         pytest.fail("it is written")
     assert [each.name for each in tmp_path.iterdir()] == ["there"]
     assert not path.is_file()
+
+
+def test_a_dump_leaves_a_link_as_it_is(tmp_path: Path) -> None:
+    link, own = tmp_path / "link.zip", tmp_path / "own.zip"
+    own.touch()
+    link.symlink_to(own)
+    with new_dump(link):
+        """It has nothing in it."""
+    assert link.is_symlink()
+    assert own.stat().st_size > 0
