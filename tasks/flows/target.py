@@ -569,6 +569,48 @@ class Sleeper(Exclusive, Protocol):
         """Store when somebody used an environment last; this needs no lock."""
 
 
+# -- a working tree -------------------------------------------------------------------------------
+
+
+class Workshop(Exclusive, Protocol):
+    """Opens environments for the files of a working tree, and closes them again."""
+
+    def is_open(self, owner: Owner, names: Names) -> bool:
+        """Return True if an environment shows a working tree, also one that a killed run left."""
+
+    def open(self, owner: Owner, names: Names, *, debugger: bool) -> None:
+        """Start the services with places that can be written; the next deploy would undo it.
+
+        Args:
+            debugger: whether PHP runs with Xdebug.
+
+        Raises:
+            SuiteError: they do not come up.
+        """
+
+    def hashes(self, owner: Owner, names: Names) -> Mapping[str, str]:
+        """Return the SHA-256 of each file in those places, by its path in Mautic's project."""
+
+    def write(self, owner: Owner, names: Names, files: bytes, gone: Sequence[str]) -> None:
+        """Write files, as a tar archive has them, and remove others."""
+
+    def compile(self, owner: Owner, names: Names) -> None:
+        """Compile Mautic's cache beside the one in use, which it then replaces.
+
+        Raises:
+            SuiteError: it cannot be compiled; the one in use stays.
+        """
+
+    def install(self, owner: Owner, names: Names) -> None:
+        """Let Mautic look for new and updated plugins."""
+
+    def restart(self, owner: Owner, names: Names, services: Sequence[str]) -> None:
+        """Have services start anew, each when it has finished what it is doing."""
+
+    def close(self, owner: Owner, names: Names) -> None:
+        """Go back to what was deployed; nothing that was written stays."""
+
+
 # -- reading --------------------------------------------------------------------------------------
 
 
@@ -895,6 +937,7 @@ class Target(Generic[P]):
     Attributes:
         seeds: what loads seeds, where branches share a server.
         images: this machine's images, where the registry is its own.
+        workshop: what shows a working tree's files, where that can be done.
     """
 
     deployer: Deployer[P]
@@ -905,3 +948,4 @@ class Target(Generic[P]):
     sleeper: Sleeper
     seeds: SeedServer | None = None
     images: LocalImages | None = None
+    workshop: Workshop | None = None

@@ -11,6 +11,7 @@ from tasks.flows.compose.inspector import ComposeInspector
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.remover import ComposeRemover
 from tasks.flows.compose.sleeper import ComposeSleeper
+from tasks.flows.compose.workshop import ComposeWorkshop
 from tasks.flows.target import Target
 
 
@@ -24,4 +25,5 @@ def compose_target(context: ComposeContext) -> Target[ComposePlan]:
         ComposeData(context),
         ComposeSleeper(context),
         images=ComposeImages(context) if context.registry_is_local else None,
+        workshop=ComposeWorkshop(context),
     )
