@@ -162,9 +162,16 @@ def run_dev(
                 end()
         finally:
             chores.end()
-            console.say(f"{shown.title}: going back to the deployed images")
-            shown.workshop.close(shown.owner, shown.names)
+            _go_back(shown, console)
     console.success(f"{shown.title} runs what was deployed")
+
+
+def _go_back(shown: Shown, console: WorkshopConsole) -> None:
+    try:
+        shown.workshop.close(shown.owner, shown.names)
+    except (SuiteError, KeyboardInterrupt):
+        console.warn(f"{shown.title} still shows files: inv dev --stop or inv deploy ends that")
+        raise
 
 
 def stop_dev(shown: Shown, *, me: Holder) -> bool:
@@ -212,8 +219,10 @@ def _watch(
         RefusedError: the tree is no longer the branch's.
     """
     contents: dict[str, bytes | None] = {**first}
+    places: set[str] = set()
+    told = ""
     while True:
-        places = shown.tree.changed()
+        places |= shown.tree.changed()
         chores.check()
         if not places:
             continue
@@ -226,12 +235,20 @@ def _watch(
             for place, content in read.items()
             if content != contents.get(place)
         ]
-        contents |= read
-        if changes:
+        try:
             _write(shown, changes)
+        except SuiteError as error:
+            # The container may be starting: until it can be written, each time is another try.
+            if error.message != told:
+                console.warn("\n".join(error.lines()))
+            told = error.message
+            continue
+        if changes:
             took = time.monotonic() - started
             console.say(f"shown: {_named([item.place for item in changes])} ({took:.1f} s)")
             chores.ask(reaction(changes))
+        contents |= read
+        places, told = set(), ""
 
 
 def _write(shown: Shown, changes: Sequence[Change]) -> None:
@@ -269,6 +286,8 @@ class _Chores:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _ended: bool = False
     _failure: Exception | None = None
+    _left: Reaction = Reaction()
+    """What could not be done: the mistake may be mended by a change that would ask for less."""
 
     def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._run, daemon=True, name="chores")
@@ -298,6 +317,7 @@ class _Chores:
 
     def do(self, asked: Reaction) -> None:
         """Do what is asked for; what fails is told, and tried again with the next change."""
+        asked, self._left = together([self._left, asked]), Reaction()
         place = (self.shown.owner, self.shown.names)
         workshop = self.shown.workshop
         started = time.monotonic()
@@ -311,6 +331,7 @@ class _Chores:
             if asked.restart:
                 workshop.restart(*place, sorted(asked.restart))
         except SuiteError as error:
+            self._left = asked
             if not self._ended:
                 self.console.warn("\n".join(error.lines()))
 
