@@ -57,7 +57,7 @@ def place_of(folder: str, path: str) -> str:
 
 
 @dataclass(frozen=True)
-class Change:
+class FileChange:
     """A file that was written or removed.
 
     Attributes:
@@ -91,7 +91,7 @@ class Reaction:
     restart: frozenset[str] = field(default=frozenset())
 
 
-def reaction(changes: Iterable[Change]) -> Reaction:
+def reaction(changes: Iterable[FileChange]) -> Reaction:
     """Return what changes ask for, all together."""
     compile_: list[str] = []
     install, restart = False, set()
@@ -112,7 +112,7 @@ def _is_static(place: str) -> bool:
     return "Assets" in place.split("/") or (is_theme and _suffix(place) not in {".php", ".twig"})
 
 
-def _is_compiled(change: Change) -> bool:
+def _is_compiled(change: FileChange) -> bool:
     place, suffix = change.place, _suffix(change.place)
     if _is_static(place) or place.startswith(f"{_THEMES}/") or place == _SCHEDULE:
         return False
@@ -132,7 +132,7 @@ def _suffix(place: str) -> str:
     return posixpath.splitext(place)[1]
 
 
-def _is_of_installation(change: Change) -> bool:
+def _is_of_installation(change: FileChange) -> bool:
     if _PLUGIN_CONFIG.fullmatch(change.place):
         return True
     return change.is_new_or_gone and _PLUGIN_CLASS.fullmatch(change.place) is not None

@@ -4,7 +4,8 @@ A target has six ports: the deployer creates and changes environments, the remov
 the adopter gives them to another repository, the sleeper puts them to sleep and wakes them, the
 inspector only reads, the data port runs programs on what a branch has stored. Where branches share
 a database server, one more loads seeds into it; where images are in a registry of this machine, one
-more knows its storage. A flow gets those that it uses.
+more knows its storage; where a working tree can be shown, one more does. A flow gets those that it
+uses.
 """
 
 from __future__ import annotations

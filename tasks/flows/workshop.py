@@ -21,7 +21,7 @@ from tasks.core.environment import Holder, Owner
 from tasks.core.errors import HeldError, RefusedError, SuiteError
 from tasks.core.names import Names
 from tasks.core.plan import Step
-from tasks.core.working_tree import Change, Reaction, differing, reaction
+from tasks.core.working_tree import FileChange, Reaction, differing, reaction
 from tasks.flows.target import Workshop
 
 SHOWN_MAX = 3
@@ -199,7 +199,7 @@ def _show_first(shown: Shown, contents: Mapping[str, bytes], console: WorkshopCo
     there = shown.workshop.hashes(shown.owner, shown.names)
     # What the image has of a file was never read, so everything may have changed in it.
     changes = [
-        Change(place, None, contents.get(place))
+        FileChange(place, None, contents.get(place))
         for place in differing(wanted, there, shown.known())
     ]
     _write(shown, changes)
@@ -231,7 +231,7 @@ def _watch(
         started = time.monotonic()
         read = {place: shown.tree.read(place) for place in sorted(places)}
         changes = [
-            Change(place, contents.get(place), content)
+            FileChange(place, contents.get(place), content)
             for place, content in read.items()
             if content != contents.get(place)
         ]
@@ -251,7 +251,7 @@ def _watch(
         places, told = set(), ""
 
 
-def _write(shown: Shown, changes: Sequence[Change]) -> None:
+def _write(shown: Shown, changes: Sequence[FileChange]) -> None:
     files = {change.place: change.after for change in changes if change.after is not None}
     gone = [change.place for change in changes if change.after is None]
     if files or gone:
@@ -286,7 +286,7 @@ class _Chores:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _ended: bool = False
     _failure: Exception | None = None
-    _left: Reaction = Reaction()
+    _left: Reaction = field(default_factory=Reaction)
     """What could not be done: the mistake may be mended by a change that would ask for less."""
 
     def __post_init__(self) -> None:

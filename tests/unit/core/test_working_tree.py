@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.core.working_tree import Change, Reaction, differing, is_passed_over, place_of, reaction
+from tasks.core.working_tree import (
+    FileChange,
+    Reaction,
+    differing,
+    is_passed_over,
+    place_of,
+    reaction,
+)
 
 PLUGIN = "docroot/plugins/AcmeBundle"
 BODY = b"<?php class A { function go() { return 1; } }"
@@ -95,12 +102,12 @@ REACTIONS = {
 def test_the_cache_is_compiled_only_where_it_depends_on_the_change(
     place: str, before: bytes | None, after: bytes | None, asked: Reaction
 ) -> None:
-    assert reaction([Change(place, before, after)]) == asked
+    assert reaction([FileChange(place, before, after)]) == asked
 
 
 def test_several_changes_ask_for_everything_once() -> None:
-    template = Change("docroot/themes/acme/html/page.html.twig", b"a", b"b")
-    new = Change(f"{PLUGIN}/A.php", None, BODY)
+    template = FileChange("docroot/themes/acme/html/page.html.twig", b"a", b"b")
+    new = FileChange(f"{PLUGIN}/A.php", None, BODY)
     assert reaction([template, new]) == Reaction((new.place,), restart=WORKER)
 
 
