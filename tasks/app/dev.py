@@ -10,6 +10,7 @@ from typing import Any
 from tasks.adapters.files.tree import WorkingTree
 from tasks.adapters.identity import this_run
 from tasks.app import environments, wiring
+from tasks.app.environments import ExistingEnvironment
 from tasks.app.paths import PROJECT
 from tasks.app.session import Session
 from tasks.app.sleep import be_used
@@ -71,13 +72,23 @@ class Dev:
         return self._follow()
 
     def _places(self) -> list[str]:
-        settings = self.session.settings
         found = ["the login in front of it: inv url --login"]
-        platform = settings.platform
-        found.append(f"mails: http://{platform.address}:{platform.mail_port}")
+        if mails := self._mails():
+            found.append(f"mails are shown there and not sent: {mails}")
         if self.shown.debugger:
             found.append("Xdebug connects to port 9003 of this machine, by its trigger")
         return found
+
+    def _mails(self) -> str:
+        """Return where mails are shown; empty if nowhere."""
+        session, names = self.session, self.shown.names
+        if session.settings.environment(names.environment).target == "kubernetes":
+            parts = tuple(self.target.inspector.status(self.shown.owner, names))
+            found = ExistingEnvironment(self.target, self.shown.owner, names, parts)
+            return environments.mail_url(session, found)
+        own = session.settings.platform
+        shared = wiring.platform(session, wiring.standins(session, names.environment), dry=True)
+        return f"http://{own.address}:{own.mail_port}" if shared.has_mail() else ""
 
     def _follow(self) -> Callable[[], None]:
         ended = threading.Event()
@@ -113,20 +124,20 @@ def find(
 
     Raises:
         RefusedError: the environment is protected.
-        InputError: its target cannot show a working tree, or the tree is another branch's.
+        InputError: the tree is another branch's, or Xdebug could not reach this machine.
     """
     names = session.names(env, branch)
-    protected = session.settings.environment(names.environment).protected
-    workshop.refuse_protected(names, protected=protected)
+    own = session.settings.environment(names.environment)
+    workshop.refuse_protected(names, protected=own.protected)
+    if debugger and own.target == "kubernetes":
+        raise InputError(
+            f"Xdebug cannot reach this machine from {names.environment}",
+            hint="inv dev --env local --xdebug",
+        )
     if not stop and (other := _why_over(session, names)):
         raise InputError(other, hint=f"git switch {names.branch}")
     names = wiring.settled(session, names)
     target = wiring.target(session, names.environment)
-    if target.workshop is None:
-        raise InputError(
-            f"{names.environment} cannot show a working tree: it does not run on this machine",
-            hint="inv dev --env local",
-        )
     owner = owner_of(names, session.git.repository())
     folders = session.settings.paths.folders
     tree = WorkingTree(

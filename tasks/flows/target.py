@@ -1,11 +1,10 @@
 """The ports of a target, where branches' environments run.
 
-A target has six ports: the deployer creates and changes environments, the remover removes them,
+A target has seven ports: the deployer creates and changes environments, the remover removes them,
 the adopter gives them to another repository, the sleeper puts them to sleep and wakes them, the
-inspector only reads, the data port runs programs on what a branch has stored. Where branches share
-a database server, one more loads seeds into it; where images are in a registry of this machine, one
-more knows its storage; where a working tree can be shown, one more does. A flow gets those that it
-uses.
+inspector only reads, the data port runs programs on what a branch has stored, the workshop shows a
+working tree. Where branches share a database server, one more loads seeds into it; where images are
+in a registry of this machine, one more knows its storage. A flow gets those that it uses.
 """
 
 from __future__ import annotations
@@ -938,7 +937,6 @@ class Target(Generic[P]):
     Attributes:
         seeds: what loads seeds, where branches share a server.
         images: this machine's images, where the registry is its own.
-        workshop: what shows a working tree's files, where that can be done.
     """
 
     deployer: Deployer[P]
@@ -947,6 +945,6 @@ class Target(Generic[P]):
     inspector: Inspector
     data: DataPort
     sleeper: Sleeper
+    workshop: Workshop
     seeds: SeedServer | None = None
     images: LocalImages | None = None
-    workshop: Workshop | None = None

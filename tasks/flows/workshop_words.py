@@ -26,12 +26,18 @@ REMOVE = (
 )
 """Removes the files whose names are in so many bytes, and folders that are empty then."""
 
-COMPILE = (
-    *("mautic", "console", "cache:clear", "--no-optional-warmers", "--no-interaction"),
-    "--no-ansi",
-)
-INSTALL = ("mautic", "console", "mautic:plugins:reload", "--no-interaction", "--no-ansi")
+_CONSOLE = ("sh", "-c", 'exec mautic console "$@" --no-interaction --no-ansi 2>&1', "sh")
+
+COMPILE = (*_CONSOLE, "cache:clear", "--no-optional-warmers")
+"""Compiles Mautic's cache beside the one in use, which it then replaces."""
+
+INSTALL = (*_CONSOLE, "mautic:plugins:reload")
+
 RESTART = ("sh", "-c", "kill -s TERM 1")
+"""Has the container end, which is started again."""
+
+RESTART_ALL = ("sh", "-c", "kill -s TERM -- -1")
+"""Has everything end but the first process, which starts it again."""
 
 
 def listed(text: str) -> dict[str, str]:

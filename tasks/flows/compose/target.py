@@ -24,6 +24,6 @@ def compose_target(context: ComposeContext) -> Target[ComposePlan]:
         ComposeInspector(context),
         ComposeData(context),
         ComposeSleeper(context),
+        ComposeWorkshop(context),
         images=ComposeImages(context) if context.registry_is_local else None,
-        workshop=ComposeWorkshop(context),
     )
