@@ -8,7 +8,6 @@ runs on. The times are printed (pytest -s).
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -23,6 +22,7 @@ import docker
 import pytest
 
 from tests.support.local import World, make_world, until_says
+from tests.support.realnode.bed import mautic_images
 from tests.support.suite import commit_all, git
 
 MAIN = "main"
@@ -92,13 +92,7 @@ class DevWorld(World):
 
     def settings(self, **platform: Any) -> dict[str, Any]:
         """Return the settings of a run."""
-        own = super().settings(**platform)
-        for name in ("debian", "php"):
-            if value := os.environ.get(f"MAUTIC_CODE_{name.upper()}"):
-                own["images"][name] = value
-        if code := os.environ.get("MAUTIC_CODE_IMAGE"):
-            own["images"] = {**own["images"], "source": "auto", "mautic": code}
-        return own
+        return {**super().settings(**platform), "images": mautic_images()}
 
     def save(self, path: str, text: str) -> None:
         """Save a file as editors do: another one takes its place."""
@@ -138,6 +132,7 @@ def world(
     (made.checkout / PAGE).parents[1].joinpath("config.json").write_text(json.dumps({"name": "A"}))
     commit_all(checkout, "a plugin and a theme")
     try:
+        made.ok("build")
         made.ok("deploy")
         yield made
     finally:
