@@ -52,6 +52,20 @@ return static function (ContainerConfigurator $configurator): void {
     $services->load('MauticPlugin\\AcmeBundle\\', '../{Controller,Service}/*.php');
 };
 """
+EXTENSION = r"""<?php
+namespace MauticPlugin\AcmeBundle\DependencyInjection;
+use Symfony\Component\Config\FileLocator;
+use Symfony\Component\DependencyInjection\ContainerBuilder;
+use Symfony\Component\DependencyInjection\Extension\Extension;
+use Symfony\Component\DependencyInjection\Loader\PhpFileLoader;
+class AcmeExtension extends Extension
+{
+    public function load(array $configs, ContainerBuilder $container): void
+    {
+        (new PhpFileLoader($container, new FileLocator(__DIR__.'/../Config')))->load('services.php');
+    }
+}
+"""
 HELLO = r"""<?php
 namespace MauticPlugin\AcmeBundle\Controller;
 use Symfony\Component\HttpFoundation\Response;
@@ -127,6 +141,7 @@ def world(
     made = DevWorld(**vars(found))
     files = {f"{OURS}/AcmeBundle.php": BUNDLE, f"{OURS}/Config/config.php": CONFIG}
     files |= {f"{OURS}/Config/services.php": SERVICES, CONTROLLER: HELLO}
+    files |= {f"{OURS}/DependencyInjection/AcmeExtension.php": EXTENSION}
     for path, text in {**files, PAGE: "twig one", STYLE: "/* one */"}.items():
         made.save(path, text)
     (made.checkout / PAGE).parents[1].joinpath("config.json").write_text(json.dumps({"name": "A"}))
