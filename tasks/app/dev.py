@@ -20,7 +20,7 @@ from tasks.core.names import Names
 from tasks.core.project_files import moved
 from tasks.core.working_tree import is_passed_over, place_of
 from tasks.flows import workshop
-from tasks.flows.target import Target, owner_of
+from tasks.flows.target import UNFINISHED, Target, owner_of
 from tasks.flows.workshop import DevPlan, Shown, plan_dev
 
 RUNNING = "running"
@@ -39,11 +39,11 @@ class Dev:
         return plan_dev(self.shown, stop=stop)
 
     def make_ready(self) -> None:
-        """Deploy the branch if it has no environment, or a part of it is down; wake it."""
+        """Deploy the branch if it has no whole environment, or a part of it is down; wake it."""
         session, target = self.session, self.target
         owner, names = self.shown.owner, self.shown.names
         record = target.inspector.record(owner, names)
-        if record is None or record.current is None:
+        if record is None or record.current is None or record.state in UNFINISHED:
             request = environments.request(session, names.environment, names.branch)
             done = environments.deploy(session, request, build=True)
             environments.show_deployed(session, done)

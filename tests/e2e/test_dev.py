@@ -62,7 +62,8 @@ class AcmeExtension extends Extension
 {
     public function load(array $configs, ContainerBuilder $container): void
     {
-        (new PhpFileLoader($container, new FileLocator(__DIR__.'/../Config')))->load('services.php');
+        $loader = new PhpFileLoader($container, new FileLocator(__DIR__.'/../Config'));
+        $loader->load('services.php');
     }
 }
 """
@@ -163,10 +164,10 @@ def _ports() -> Callable[[], int]:
 
 
 @pytest.fixture
-def dev(world: DevWorld) -> Iterator[Popen[str]]:
+def dev(world: DevWorld, request: pytest.FixtureRequest) -> Iterator[Popen[str]]:
     """`inv dev`, which shows the tree; it is ended by Ctrl-C if it still runs."""
     git(world.checkout, "checkout", "--quiet", "--", ".")
-    process = world.start("dev")
+    process = world.start("dev", *getattr(request, "param", ()))
     try:
         until_says(process, "shows the working tree")
         yield process
@@ -255,3 +256,19 @@ def test_another_branch_is_never_shown(world: DevWorld, dev: Popen[str]) -> None
     finally:
         git(world.checkout, "checkout", "--quiet", "--force", MAIN)
         subprocess.run(["git", "-C", str(world.checkout), "branch", "-qD", "other"], check=True)
+
+
+@pytest.mark.parametrize("dev", [("--xdebug",)], indirect=True)
+def test_xdebug_is_there_while_it_is_asked_for(world: DevWorld, dev: Popen[str]) -> None:
+    image = world.containers(MAIN)["fpm"].image
+    try:
+        asked = world.containers(MAIN)["fpm"].exec_run(["php", "-i"]).output.decode()
+        assert "xdebug.client_host => host.docker.internal" in asked
+        world.served("php one, twig one")
+        dev.send_signal(signal.SIGINT)
+        dev.communicate(timeout=DEADLINE_SECONDS)
+        assert dev.returncode == 0
+        _is_as_deployed(world)
+    finally:
+        for name in image.tags:
+            world.engine.images.remove(name, force=True)

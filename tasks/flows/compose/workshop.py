@@ -18,7 +18,7 @@ from tasks.core.environment import Holder, Owner, Release
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.names import Names
 from tasks.flows.compose.context import PHP, ComposeContext
-from tasks.flows.compose.inventory import write_record
+from tasks.flows.compose.inventory import is_replacement, write_record
 from tasks.flows.compose.plan import QUIESCED
 from tasks.flows.compose.project import project, wanted_services
 from tasks.flows.compose.wait import wait_until_up
@@ -139,8 +139,9 @@ class ComposeWorkshop:
             self.context.engine.remove_volume(name)
         request = _request(owner, names)
         wanted = wanted_services(self.context, request, release, record.database, record.data)
-        services = {name: wanted[name].fingerprint for name in (*record.services, *SHOWING)}
-        write_record(self.context.engine, owner, names, replace(record, services=services))
+        replaced = {name: wanted[name].fingerprint for name in SHOWING}
+        record = replace(record, services={**record.services, **replaced})
+        write_record(self.context.engine, owner, names, record)
 
     def _deployed(self, owner: Owner, names: Names) -> tuple[ComposeRecord, Release]:
         record = self.context.inventory(owner, names).record
@@ -166,8 +167,9 @@ class ComposeWorkshop:
             shows=shows,
         )
         self.context.secrets(names)
-        for item in self.context.inventory(owner, names).leftovers:
-            self.context.engine.remove_container(item.id)
+        for item in self.context.containers(names):
+            if is_replacement(item):
+                self.context.engine.remove_container(item.id)
         # The first alone, so that the volumes are filled from its image.
         compose_project.up(SHOWING[:1], say, recreate=True)
         compose_project.up(SHOWING[1:], say, recreate=True)
