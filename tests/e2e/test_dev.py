@@ -216,11 +216,11 @@ def test_what_is_saved_is_served_and_ctrl_c_goes_back(world: DevWorld, dev: Pope
 def test_what_cannot_be_compiled_is_told_and_served_once_it_is_mended(
     world: DevWorld, dev: Popen[str]
 ) -> None:
-    world.save(f"{OURS}/Config/config.php", "<?php throw new RuntimeException('unfinished');")
+    world.save(f"{OURS}/Config/services.php", "<?php throw new RuntimeException('unfinished');")
     said = until_says(dev, "the cache cannot be compiled")
-    assert f"shown: {OURS.replace('docker/mautic', 'docroot')}/Config/config.php" in said
+    assert f"shown: {OURS.replace('docker/mautic', 'docroot')}/Config/services.php" in said
     world.served("php one, twig one")
-    world.save(f"{OURS}/Config/config.php", CONFIG)
+    world.save(f"{OURS}/Config/services.php", SERVICES)
     until_says(dev, "compiled (")
     world.served("php one, twig one")
 

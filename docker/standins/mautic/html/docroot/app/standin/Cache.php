@@ -54,9 +54,11 @@ final class Cache
         return $compiled;
     }
 
+    /** Like Mautic's it is compiled first: what cannot be compiled leaves the one before. */
     public function clear(): void
     {
-        foreach (glob($this->folder.'/*') as $file) {
+        $this->write();
+        foreach (array_diff(glob($this->folder.'/*'), [$this->folder.'/standin.php']) as $file) {
             unlink($file);
         }
     }

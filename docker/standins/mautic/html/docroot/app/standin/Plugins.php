@@ -26,6 +26,8 @@ final class Plugins
         $routes = $services = [];
         foreach (glob(PROJECT.'/docroot/plugins/*Bundle', GLOB_ONLYDIR) as $bundle) {
             $config = is_file("{$bundle}/Config/config.php") ? require "{$bundle}/Config/config.php" : [];
+            // Only to see that it can be read.
+            is_file("{$bundle}/Config/services.php") && require "{$bundle}/Config/services.php";
             foreach ($config['routes']['public'] ?? [] as $route) {
                 $routes[$route['path']] = $route['controller'];
             }
