@@ -161,13 +161,13 @@ def run_dev(
             finally:
                 end()
         finally:
-            chores.end()
-            _go_back(shown, console)
+            _go_back(shown, chores, console)
     console.success(f"{shown.title} runs what was deployed")
 
 
-def _go_back(shown: Shown, console: WorkshopConsole) -> None:
+def _go_back(shown: Shown, chores: _Chores, console: WorkshopConsole) -> None:
     try:
+        chores.end()
         shown.workshop.close(shown.owner, shown.names)
     except (SuiteError, KeyboardInterrupt):
         console.warn(f"{shown.title} still shows files: inv dev --stop or inv deploy ends that")
