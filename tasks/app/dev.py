@@ -61,7 +61,7 @@ class Dev:
 
     def stop(self) -> bool:
         """Undo what a killed run has left; return False if there is nothing."""
-        return workshop.stop_dev(self.shown, me=this_run("dev"))
+        return workshop.stop_dev(self.shown, me=this_run("dev"), console=self.session.console)
 
     def _ready(self) -> Callable[[], None]:
         """Say where to look, and follow the logs; return what ends that."""

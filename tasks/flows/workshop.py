@@ -142,7 +142,7 @@ def run_dev(
         KeyboardInterrupt: this run was interrupted before the tree was shown, or by another signal
             than Ctrl-C; the environment is as it was deployed.
     """
-    with shown.workshop.exclusive(shown.names, me, _refuse_to_wait):
+    with shown.workshop.exclusive(shown.names, me, _without_waiting(console)):
         if shown.workshop.is_open(shown.owner, shown.names):
             console.warn("a killed run has left it as a working tree; beginning anew")
             shown.workshop.close(shown.owner, shown.names)
@@ -174,23 +174,33 @@ def _go_back(shown: Shown, chores: _Chores, console: WorkshopConsole) -> None:
         raise
 
 
-def stop_dev(shown: Shown, *, me: Holder) -> bool:
+def stop_dev(shown: Shown, *, me: Holder, console: WorkshopConsole) -> bool:
     """Undo what a killed run has left; return False if there is nothing.
 
     Raises:
         HeldError: a run that lives shows the tree.
         SuiteError: services do not come up.
     """
-    with shown.workshop.exclusive(shown.names, me, _refuse_to_wait):
+    with shown.workshop.exclusive(shown.names, me, _without_waiting(console)):
         if not shown.workshop.is_open(shown.owner, shown.names):
             return False
         shown.workshop.close(shown.owner, shown.names)
         return True
 
 
-def _refuse_to_wait(held: str) -> None:
-    message = held.removesuffix("; waiting for it")
-    raise HeldError(message, hint="end that run first: of inv dev, by Ctrl-C where it runs")
+def _without_waiting(console: WorkshopConsole) -> Callable[[str], None]:
+    """Return what takes a lock's messages: that it would be waited for ends the run."""
+
+    def take(told: str) -> None:
+        if "waiting for " not in told:
+            console.warn(told)
+            return
+        raise HeldError(
+            told.removesuffix("; waiting for it").removeprefix("waiting for "),
+            hint="end that run first; inv dev ends by Ctrl-C where it runs",
+        )
+
+    return take
 
 
 def _show_first(shown: Shown, contents: Mapping[str, bytes], console: WorkshopConsole) -> Reaction:

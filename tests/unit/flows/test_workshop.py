@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import signal
 import tarfile
@@ -227,21 +228,57 @@ def test_what_a_killed_run_has_left_is_undone_first(bench: Bench) -> None:
 
 
 def test_stop_undoes_it_and_says_whether_there_was_anything(bench: Bench) -> None:
-    assert not stop_dev(bench.shown, me=ME)
+    console, _ = a_console()
+    assert not stop_dev(bench.shown, me=ME, console=console)
     assert plan_dev(bench.shown, stop=True).steps == ()
     bench.workshop.open_already = True
-    assert stop_dev(bench.shown, me=ME)
+    assert stop_dev(bench.shown, me=ME, console=console)
     assert [step.verb for step in plan_dev(bench.shown, stop=True).steps] == ["replace"]
     assert bench.workshop.seen == ["lock", "unlock", "lock", "close", "unlock"]
 
 
-def test_it_does_not_wait_for_another_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+HELD = [
+    ("x is held by ada@host; waiting for it", "x is held by ada@host"),
+    ("waiting for ada@host, who holds x since 2026", "ada@host, who holds x since 2026"),
+]
+
+
+@pytest.mark.parametrize(("told", "said"), HELD)
+def test_it_does_not_wait_for_another_run(
+    bench: Bench, told: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def exclusive(_: Names, me: object, warn: Callable[[str], None]) -> None:
-        warn("x is held by ada@host; waiting for it")
+        warn(told)
 
     monkeypatch.setattr(bench.workshop, "exclusive", exclusive)
-    with pytest.raises(HeldError, match=r"^x is held by ada@host$"):
+    with pytest.raises(HeldError) as found:
         bench.run()
+    assert found.value.message == said
+
+
+def test_a_lock_that_a_killed_run_has_left_is_taken_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def exclusive(_: Names, me: object, warn: Callable[[str], None]) -> Iterator[None]:
+        warn("taking over from ada@host, who is gone")
+        yield
+
+    monkeypatch.setattr(bench.workshop, "exclusive", exclusive)
+    bench.run()
+    assert bench.said[0] == "! taking over from ada@host, who is gone"
+
+
+def test_an_interruption_while_the_last_is_done_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(_: object) -> None:
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr("tasks.flows.workshop._Chores.end", end)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run()
+    assert "still shows files" in bench.said[-1]
 
 
 def test_a_protected_environment_shows_nothing_but_what_was_built() -> None:
