@@ -74,7 +74,7 @@ def project(
     if not shows:
         return Compose(context.runner, names.namespace, folder / "compose.yaml", variables)
     # What is compiled lies in a volume that the services share, not in a place of each one's own.
-    variables["CACHE_MOUNT"] = "/mnt:ro,size=4k"
+    variables["CACHE_MOUNT"] = "/mnt:ro,noexec,nosuid,nodev,size=4k"
     return Compose(
         *(context.runner, names.namespace, folder / "compose.yaml", variables),
         over=folder / SHOWN,
