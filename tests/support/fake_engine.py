@@ -24,7 +24,6 @@ from tasks.core.redact import Redactor
 from tasks.core.settings import Settings, parse
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.platform import LocalPlatform
-from tasks.flows.compose.workshop import DEV
 from tasks.flows.target import owner_of
 from tests.support.fakes import NAMES, REQUEST
 from tests.support.suite import ROOT
@@ -112,7 +111,6 @@ class FakeEngine:
         """Start a service's container, replacing an existing one."""
         name = f"{NAMES.namespace}-{service}-{'run-1' if one_off else '1'}"
         labels = {**LABELS, SERVICE: service, ONE_OFF: str(one_off)}
-        labels |= {DEV: "on"} if shows else {}
         id_ = f"{next(_IDS)}"
         self.there[name] = Container(id_, name, image, "running", "Up (healthy)", labels)
 
@@ -167,8 +165,7 @@ class FakeCompose:
         if command == "up":
             shows = any(word.endswith("compose.dev.yaml") for word in words)
             for service in services:
-                image = _config(env)["services"][service]["image"]
-                self.engine.run(service, image, shows=shows)
+                self.engine.run(service, _config(env)["services"][service]["image"])
             if shows:
                 self.engine.create_volume(f"{NAMES.namespace}_dev-plugins", LABELS)
         if command in {"start", "stop"}:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from tasks.adapters.docker import compose
 from tasks.adapters.docker.layer import build_layer
-from tasks.core.compose.record import PREFIX, ComposeRecord
+from tasks.core.compose.record import ComposeRecord
 from tasks.core.environment import Holder, Owner, Release
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.names import Names
@@ -25,8 +25,6 @@ from tasks.flows.compose.wait import wait_until_up
 from tasks.flows.target import Request, Say
 from tasks.flows.workshop_words import COMPILE, INSTALL, LIST, REMOVE, RESTART, UNPACK, listed
 
-DEV = f"{PREFIX}dev"
-"""The label of what shows a working tree, or holds its files."""
 SHOWING = (PHP, *QUIESCED, "web")
 """The services that show a tree. The first one's image fills the volumes."""
 DEBUG_IMAGE = "mautic-multidev-debug/mautic"
@@ -48,9 +46,8 @@ class ComposeWorkshop:
         return self.context.exclusive(names, me, warn)
 
     def is_open(self, owner: Owner, names: Names) -> bool:
-        """Return True if a container or a volume is there that shows a tree."""
-        found = self.context.inventory(owner, names)
-        return bool(found.shown or any(DEV in item.labels for item in found.containers))
+        """Return True if a volume is there with a tree's files."""
+        return bool(self.context.inventory(owner, names).shown)
 
     def open(self, owner: Owner, names: Names, *, debugger: bool) -> None:
         """Replace the services by such that share volumes for what is shown."""
