@@ -126,14 +126,15 @@ def find(
         RefusedError: the environment is protected.
         InputError: the tree is another branch's, or Xdebug could not reach this machine.
     """
-    names = session.names(env, branch)
-    own = session.settings.environment(names.environment)
-    workshop.refuse_protected(names, protected=own.protected)
+    # Before the names, which may need credentials.
+    environment, own = session.environment(env, session.branch(branch))
+    workshop.refuse_protected(environment, protected=own.protected)
     if debugger and own.target == "kubernetes":
         raise InputError(
-            f"Xdebug cannot reach this machine from {names.environment}",
+            f"Xdebug cannot reach this machine from {environment}",
             hint="inv dev --env local --xdebug",
         )
+    names = session.names(env, branch)
     if not stop and (other := _why_over(session, names)):
         raise InputError(other, hint=f"git switch {names.branch}")
     names = wiring.settled(session, names)

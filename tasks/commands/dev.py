@@ -42,4 +42,4 @@ def dev(
     elif found.stop():
         session.console.success(f"{found.shown.title} runs what was deployed")
     else:
-        session.console.say(f"{found.shown.title} runs what was deployed already")
+        session.console.say(f"{found.shown.title}: no inv dev has left anything")

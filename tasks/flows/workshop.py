@@ -111,7 +111,7 @@ def plan_dev(shown: Shown, *, stop: bool) -> DevPlan:
     return DevPlan(f"show the working tree in {shown.title}", steps)
 
 
-def refuse_protected(names: Names, *, protected: bool) -> None:
+def refuse_protected(environment: str, *, protected: bool) -> None:
     """Refuse to show unbuilt files in a protected environment.
 
     Raises:
@@ -119,7 +119,7 @@ def refuse_protected(names: Names, *, protected: bool) -> None:
     """
     if protected:
         raise RefusedError(
-            f"{names.environment} is protected: it runs what was built and reviewed, as it is",
+            f"{environment} is protected: it runs what was built and reviewed, as it is",
             hint="branches' environments show a working tree",
         )
 

@@ -282,6 +282,6 @@ def test_an_interruption_while_the_last_is_done_is_told(
 
 
 def test_a_protected_environment_shows_nothing_but_what_was_built() -> None:
-    refuse_protected(NAMES, protected=False)
+    refuse_protected("prod", protected=False)
     with pytest.raises(RefusedError):
-        refuse_protected(NAMES, protected=True)
+        refuse_protected("prod", protected=True)
