@@ -10,6 +10,7 @@ from tasks.commands.build import build, image
 from tasks.commands.ci import explain, local
 from tasks.commands.completion import completion
 from tasks.commands.data import copy, dump, load, reset, restore, snapshot, snapshots
+from tasks.commands.dev import dev
 from tasks.commands.environments import (
     cleanup,
     console,
@@ -53,6 +54,7 @@ namespace = Collection(
     console,
     cost,
     deploy,
+    dev,
     drift_environment,
     gc,
     init,

@@ -226,6 +226,18 @@ class Git:
                 found.append(name)
         return found
 
+    def files_at(self, commit: str, *folders: str) -> list[str]:
+        """Return the files and links in folders that a commit has; none if it is not here.
+
+        Args:
+            commit: its full hash.
+            folders: folders of the checkout, relative to it.
+        """
+        if not (commit and folders):
+            return []
+        argv = ("ls-tree", "-r", "-z", "--name-only", commit, "--", *folders)
+        return [name for name in self._run(*argv, check=False).stdout.split("\0") if name]
+
     def with_other_line_ends(self, *folders: str) -> list[str]:
         """Return the files that are committed with LF and checked out with CRLF.
 

@@ -21,6 +21,7 @@ JOBS = {
         "build": ("inv build --env dev", "build, push and tag both images"),
         "plan": ("inv plan --env dev --out plan.json", "what build and deploy would change"),
         "deploy": ("inv deploy --data seed", "create or update it; print its URL"),
+        "dev": ("inv dev --xdebug", "see what is saved, as it is saved"),
         "url": ("inv url --login", "its URL, and the login"),
         "status": ("inv status --branch feature/x", "its services"),
         "list": ("inv list --env dev", "all environments"),

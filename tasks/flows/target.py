@@ -1,10 +1,10 @@
 """The ports of a target, where branches' environments run.
 
-A target has six ports: the deployer creates and changes environments, the remover removes them,
+A target has seven ports: the deployer creates and changes environments, the remover removes them,
 the adopter gives them to another repository, the sleeper puts them to sleep and wakes them, the
-inspector only reads, the data port runs programs on what a branch has stored. Where branches share
-a database server, one more loads seeds into it; where images are in a registry of this machine, one
-more knows its storage. A flow gets those that it uses.
+inspector only reads, the data port runs programs on what a branch has stored, the workshop shows a
+working tree. Where branches share a database server, one more loads seeds into it; where images are
+in a registry of this machine, one more knows its storage. A flow gets those that it uses.
 """
 
 from __future__ import annotations
@@ -590,6 +590,48 @@ class Sleeper(Exclusive, Protocol):
         """Store when somebody used an environment last; this needs no lock."""
 
 
+# -- a working tree -------------------------------------------------------------------------------
+
+
+class Workshop(Exclusive, Protocol):
+    """Opens environments for the files of a working tree, and closes them again."""
+
+    def is_open(self, owner: Owner, names: Names) -> bool:
+        """Return True if an environment shows a working tree, also one that a killed run left."""
+
+    def open(self, owner: Owner, names: Names, *, debugger: bool) -> None:
+        """Start the services with places that can be written; the next deploy would undo it.
+
+        Args:
+            debugger: whether PHP runs with Xdebug.
+
+        Raises:
+            SuiteError: they do not come up.
+        """
+
+    def hashes(self, owner: Owner, names: Names) -> Mapping[str, str]:
+        """Return the SHA-256 of each file in those places, by its path in Mautic's project."""
+
+    def write(self, owner: Owner, names: Names, files: bytes, gone: Sequence[str]) -> None:
+        """Write files, as a tar archive has them, and remove others."""
+
+    def compile(self, owner: Owner, names: Names) -> None:
+        """Compile Mautic's cache beside the one in use, which it then replaces.
+
+        Raises:
+            SuiteError: it cannot be compiled; the one in use stays.
+        """
+
+    def install(self, owner: Owner, names: Names) -> None:
+        """Let Mautic look for new and updated plugins."""
+
+    def restart(self, owner: Owner, names: Names, services: Sequence[str]) -> None:
+        """Have services start anew, each when it has finished what it is doing."""
+
+    def close(self, owner: Owner, names: Names) -> None:
+        """Go back to what was deployed; nothing that was written stays."""
+
+
 # -- reading --------------------------------------------------------------------------------------
 
 
@@ -820,5 +862,6 @@ class Target(Generic[P]):
     inspector: Inspector
     data: DataPort
     sleeper: Sleeper
+    workshop: Workshop
     seeds: SeedServer | None = None
     images: LocalImages | None = None

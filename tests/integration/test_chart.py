@@ -178,6 +178,7 @@ GRID: dict[str, tuple[Values, dict[str, Any]]] = {
     "mysql": (MYSQL, {}),
     "catcher": (overlay(overlay(MYSQL, GATEWAY), CATCHER), {}),
     "pod": (overlay(overlay(EVERYTHING, POD), {"mysql": {"enabled": True}}), {}),
+    "shows": (overlay(overlay(EVERYTHING, POD), {"dev": True}), {}),
     "long": (EVERYTHING, {"release": "mautic-" + "long-branch-name-" * 2 + "0a1b2c"}),
 }
 
@@ -410,6 +411,28 @@ def test_mautic_writes_where_it_must_and_shares_what_it_must(chart: Chart) -> No
             assert mounts(containers(pod)[0]) == SCRATCH | MEDIA, name_of(item)
     migrate = only(objects, "Job", "migrate")["spec"]["template"]
     assert mounts(containers(migrate)[0]) == SCRATCH
+
+
+def test_a_working_tree_has_its_places_in_what_runs_and_in_no_migration(chart: Chart) -> None:
+    objects = chart.objects(GRID["shows"][0])
+    folders = ("docroot/plugins", "docroot/themes", "config")
+    places = {f"{HTML}/{each}": (f"dev-{each.rpartition('/')[2]}", True) for each in folders}
+    for item, pod in pods(objects):
+        init = {each["name"]: each for each in pod["spec"].get("initContainers", ())}
+        shows = component_of(item) in {"web", "worker", "cron"}
+        assert ("fill" in init) == shows, name_of(item)
+        for container in pod["spec"]["containers"] if shows else ():
+            is_mautic = container["image"] == image("mautic")
+            found = {
+                path: (name, may_write)
+                for path, (name, may_write) in mounts(container).items()
+                if name.startswith("dev-")
+            }
+            served = {path: (name, False) for path, (name, _) in places.items() if "doc" in path}
+            assert found == (places if is_mautic else served), container["name"]
+        if shows:
+            filled = {name for name, _ in mounts(init["fill"]).values()}
+            assert filled == {name for name, _ in places.values()}
 
 
 def test_pods_ask_for_the_roles_of_the_image(chart: Chart) -> None:

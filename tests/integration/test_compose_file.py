@@ -176,6 +176,33 @@ def test_service_is_hardened(configs: dict[str, dict[str, Any]], kind: str, name
     assert service.get("user") == {**users, "secrets": "0:0", "gate": "0:0"}.get(name, "33:33")
 
 
+def test_a_working_tree_is_shown_by_the_same_services_in_volumes_of_its_own() -> None:
+    over = COMPOSE_FILE.with_name("compose.dev.yaml")
+    variables = {**BRANCH, "CACHE_MOUNT": "/mnt:ro,noexec,nosuid,nodev,size=4k"}
+    plain, shown = (
+        Compose(Runner(Redactor()), "test-branch", COMPOSE_FILE, *more).config()
+        for more in ((BRANCH,), (variables, over))
+    )
+    assert set(shown["volumes"]) - set(plain["volumes"]) == {
+        *("dev-plugins", "dev-themes", "dev-config", "dev-cache")
+    }
+    changed = {
+        name: {key for key in {*now, *service} if now.get(key) != service.get(key)}
+        for name, service in plain["services"].items()
+        if (now := shown["services"][name]) != service
+    }
+    more = {"environment", "volumes"}
+    assert changed.pop("fpm") == {*more, "tmpfs", "extra_hosts"}
+    assert changed == {"web": more, "worker": {*more, "tmpfs"}, "cron": {*more, "tmpfs"}}
+    for name in ("fpm", "worker", "cron", "web"):
+        service = shown["services"][name]
+        mounts = {each["source"]: each for each in service["volumes"]}
+        for source in ("dev-plugins", "dev-themes", *(["dev-config"] if name != "web" else [])):
+            assert mounts[source].get("read_only", False) == (name != "fpm"), (name, source)
+        targets = {mount.partition(":")[0] for mount in service["tmpfs"]}
+        assert targets.isdisjoint({each["target"] for each in service["volumes"]}), name
+
+
 @pytest.mark.parametrize(("kind", "name"), [item for item in EVERY if item[1] not in ONE_SHOT])
 def test_service_is_watched_and_comes_back(
     configs: dict[str, dict[str, Any]], kind: str, name: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ class FakeEngine:
     def remove_image(self, reference: str) -> None:
         pass
 
-    def run(self, service: str, image: str, *, one_off: bool = False) -> None:
+    def run(self, service: str, image: str, *, one_off: bool = False, shows: bool = False) -> None:
         """Start a service's container, replacing an existing one."""
         name = f"{NAMES.namespace}-{service}-{'run-1' if one_off else '1'}"
         labels = {**LABELS, SERVICE: service, ONE_OFF: str(one_off)}
@@ -140,8 +140,11 @@ class FakeCompose:
         stdin: str = "",
         deadline: float | None = None,
         on_line: Callable[[str], None] | None = None,
+        check: bool = True,
     ) -> Completed:
         words = list(argv)
+        if words[1] == "exec":
+            return self._execute(words)
         command = next(word for word in words if word in {"config", "up", "start", "stop", "run"})
         of_ids = {item.id: item.service for item in self.engine.there.values()}
         given = [of_ids.get(word, word) for word in words]
@@ -161,14 +164,37 @@ class FakeCompose:
             self.engine.secrets = dict(line.split(" ", 1) for line in stdin.splitlines())
             self.engine.create_volume(f"{NAMES.namespace}_secrets", LABELS)
         if command == "up":
+            shows = any(word.endswith("compose.dev.yaml") for word in words)
             for service in services:
                 self.engine.run(service, _config(env)["services"][service]["image"])
+            if shows:
+                self.engine.create_volume(f"{NAMES.namespace}_dev-plugins", LABELS)
         if command in {"start", "stop"}:
             state, status = ("running", "Up") if command == "start" else ("exited", "Exited (0)")
             for service in services:
                 name = f"{NAMES.namespace}-{service}-1"
                 changed = replace(self.engine.there[name], state=state, status=status)
                 self.engine.there[name] = changed
+        return Completed(tuple(words), 0, "", "", 0)
+
+    def pipe(
+        self,
+        argv: Sequence[str],
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        self._execute(list(argv))
+        return 0
+
+    def _execute(self, words: list[str]) -> Completed:
+        """Record a command in a service's container: its last word but a number."""
+        (service,) = [each.service for each in self.engine.there.values() if each.id in words]
+        told = f"exec {service} {' '.join(words[words.index('sh') if 'sh' in words else -3 :])}"
+        self.seen.append(told)
+        if error := self.fails.get(told):
+            raise error
         return Completed(tuple(words), 0, "", "", 0)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from base64 import b64encode
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from gzip import compress
@@ -138,6 +138,21 @@ class FakeCluster(Calls):
         self.asked.append(f"run {' '.join(argv)} in {namespace}")
         said = self.objects["Pod", namespace, pod]["metadata"].get("annotations", {})
         return (0, said["answer"].encode()) if "answer" in said else (64, b"")
+
+    def pipe(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        argv: Sequence[str],
+        *,
+        source: Iterable[bytes],
+        take: Callable[[bytes], None],
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Write into a container: what, and into which, is seen."""
+        self.note(f"{pod} {container}: {b''.join(source).decode()}")
+        return 0
 
     def delete(
         self,

@@ -7,6 +7,9 @@
   "MAUTIC_DB_DATABASE" .Values.database.name
   "MAUTIC_DB_USER" .Values.database.user
 -}}
+{{- if .Values.dev }}
+{{- $_ := set $env "PHP_INI_SCAN_DIR" ":/opt/mautic/dev" }}
+{{- end }}
 {{- with .Values.database.tlsCa }}
 {{- $_ := set $env "MAUTIC_DB_TLS_CA_FILE" . }}
 {{- end }}
@@ -136,7 +139,17 @@ securityContext:
   {{- include "mautic.containerSecurity" . | nindent 2 }}
 {{- end }}
 
-{{/* Where a Mautic container may write. Called with (dict "root" $ "media" true). */}}
+{{/* What a working tree's files take the place of, each a volume of its own where `dev` is set. */}}
+{{- define "mautic.devPlaces" -}}
+plugins: docroot/plugins
+themes: docroot/themes
+config: config
+{{- end }}
+
+{{/*
+Where a Mautic container may write. Called with (dict "root" $ "media" true "dev" true); "dev" is whether it shows a
+working tree's files where the values say so.
+*/}}
 {{- define "mautic.mounts" -}}
 - {name: tmp, mountPath: /tmp}
 - {name: cache, mountPath: /var/www/html/var/cache}
@@ -150,10 +163,22 @@ securityContext:
 # iplookup:download fills it in one pod, every pod reads it.
 - {name: media, mountPath: /var/www/html/var/cache/ip_data, subPath: ip_data}
 {{- end }}
+{{- if and .dev .root.Values.dev }}
+{{- range $name, $place := include "mautic.devPlaces" . | fromYaml }}
+- {name: dev-{{ $name }}, mountPath: /var/www/html/{{ $place }}}
+{{- end }}
+{{- end }}
 {{- end }}
 
-{{/* The volumes of a Mautic pod. Called with (dict "root" $ "media" true "files" (dict of variable: key)). */}}
+{{/*
+The volumes of a Mautic pod. Called with (dict "root" $ "media" true "dev" true "files" (dict of variable: key)).
+*/}}
 {{- define "mautic.volumes" -}}
+{{- if and .dev .root.Values.dev }}
+{{- range $name, $_ := include "mautic.devPlaces" . | fromYaml }}
+- {name: dev-{{ $name }}, emptyDir: {sizeLimit: {{ $.root.Values.scratch.tmp }}}}
+{{- end }}
+{{- end }}
 {{- with .root.Values.scratch }}
 - {name: tmp, emptyDir: {sizeLimit: {{ .tmp }}}}
 # In memory: thousands of links to the image's compiled cache take a disk seconds.
@@ -178,11 +203,15 @@ securityContext:
 
 {{/*
 With a database of its own the release migrates after its objects exist (migrate.yaml): every other pod waits for
-that, by a program that asks the database alone and starts no Mautic.
+that, by a program that asks the database alone and starts no Mautic. Where a working tree's files are shown, their
+places begin as the image has them. Called with (dict "root" $ "dev" true).
 */}}
-{{- define "mautic.waitForMigration" -}}
-{{- if .Values.mysql.enabled }}
+{{- define "mautic.initContainers" -}}
+{{- $shows := and .dev .root.Values.dev }}
+{{- if or $shows .root.Values.mysql.enabled }}
 initContainers:
+  {{- with .root }}
+  {{- if .Values.mysql.enabled }}
   - {{ include "mautic.container" (dict "root" . "name" "wait-for-migration" "image" .Values.images.mautic) | nindent 4 | trim }}
     args: [wait]
     envFrom:
@@ -200,6 +229,18 @@ initContainers:
       {{- toYaml .Values.migrate.waitResources | nindent 6 }}
     volumeMounts:
       - {name: secrets, mountPath: /run/secrets/mautic, readOnly: true}
+  {{- end }}
+  {{- if $shows }}
+  - {{ include "mautic.container" (dict "root" . "name" "fill" "image" .Values.images.mautic) | nindent 4 | trim }}
+    args: [sh, -euc, 'for folder; do cp -R "$folder/." "/mnt/${folder##*/}"; done', sh, docroot/plugins, docroot/themes, config]
+    resources:
+      {{- toYaml .Values.migrate.waitResources | nindent 6 }}
+    volumeMounts:
+      {{- range $name, $_ := include "mautic.devPlaces" . | fromYaml }}
+      - {name: dev-{{ $name }}, mountPath: /mnt/{{ $name }}}
+      {{- end }}
+  {{- end }}
+  {{- end }}
 {{- end }}
 {{- end }}
 

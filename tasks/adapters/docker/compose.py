@@ -24,18 +24,24 @@ class Compose:
         runner: runs ``docker compose``.
         project: the project's name.
         file: its compose file.
-        variables: values of the file's variables; the environment is not read for them.
+        variables: values of the files' variables; the environment is not read for them.
+        over: a compose file that is laid over it, or None.
     """
 
     def __init__(
-        self, runner: Runner, project: str, file: Path, variables: Mapping[str, str]
+        self,
+        runner: Runner,
+        project: str,
+        file: Path,
+        variables: Mapping[str, str],
+        over: Path | None = None,
     ) -> None:
         self._runner = runner
         self._project = project
-        self._file = file
+        self._files = (file, over) if over else (file,)
         # What the user's own shell has set must not reach into the project.
         self._env: dict[str, str | None] = {
-            **compose_variables(file.read_text()),
+            **compose_variables("\n".join(each.read_text() for each in self._files)),
             **variables,
             "COMPOSE_IGNORE_ORPHANS": "1",
             "COMPOSE_MENU": "0",
@@ -105,7 +111,8 @@ class Compose:
         """Return the command line of a Compose command on this project."""
         return [
             *("docker", "compose", "--ansi", "never", "--progress", "plain"),
-            *("--project-name", self._project, "--file", str(self._file)),
+            *("--project-name", self._project),
+            *(word for file in self._files for word in ("--file", str(file))),
             # Ignore a .env file beside the compose file.
             *("--env-file", os.devnull),
             *args,
@@ -212,9 +219,15 @@ def pipe(
     source: Iterable[bytes],
     take: Callable[[bytes], None],
     on_line: Callable[[str], None],
+    user: str = "",
 ) -> int:
-    """Run a command in a container that reads and writes bytes; as ``Runner.pipe``."""
-    argv = ["docker", "exec", "--interactive", container, *words]
+    """Run a command in a container that reads and writes bytes; as ``Runner.pipe``.
+
+    Args:
+        user: the user that runs it; empty for the container's own.
+    """
+    own = ["--user", user] if user else []
+    argv = ["docker", "exec", "--interactive", *own, container, *words]
     return runner.pipe(argv, source=source, take=take, on_line=on_line)
 
 

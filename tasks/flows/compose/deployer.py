@@ -115,9 +115,12 @@ class ComposeDeployer:
     def finish(self, plan: ComposePlan) -> Credentials | None:
         """Record the deployment; return the administrator after the first one."""
         names = plan.request.names
-        before = self.context.inventory(plan.request.owner, names).record
+        inventory = self.context.inventory(plan.request.owner, names)
+        for volume in inventory.shown:
+            # A killed `inv dev` has left it; no service uses it any more.
+            self.context.engine.remove_volume(volume)
         record = replace(
-            before or ComposeRecord(State.READY, names.url),
+            inventory.record or ComposeRecord(State.READY, names.url),
             expires_at=plan.expires_at,
             services={item.service: plan.wanted[item.service].fingerprint for item in plan.changes},
             asleep=None,

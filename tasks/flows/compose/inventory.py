@@ -40,6 +40,11 @@ class Inventory:
     networks: tuple[str, ...]
 
     @property
+    def shown(self) -> tuple[str, ...]:
+        """The volumes with a working tree's files, which `inv dev` makes."""
+        return tuple(name for name in self.volumes if "_dev-" in name)
+
+    @property
     def services(self) -> dict[str, Container]:
         """The containers of its services, by service."""
         return {

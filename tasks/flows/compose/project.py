@@ -16,9 +16,18 @@ from tasks.flows.compose.plan import MIGRATE
 from tasks.flows.compose.platform import MAIL_ADDRESS
 from tasks.flows.target import ADMIN, Request
 
+SHOWN = "compose.dev.yaml"
+"""What is laid over docker/compose.yaml where services show a working tree's files."""
+
 
 def project(
-    context: ComposeContext, request: Request, release: Release, database: str, data: str
+    context: ComposeContext,
+    request: Request,
+    release: Release,
+    database: str,
+    data: str,
+    *,
+    shows: bool = False,
 ) -> Compose:
     """Return a branch's Compose project for a release.
 
@@ -28,6 +37,7 @@ def project(
             services can be compared.
         database: the database's image.
         data: what the branch's database begins with.
+        shows: whether its services show a working tree's files.
     """
     names, owner = request.names, request.owner
     platform = context.platform
@@ -61,8 +71,15 @@ def project(
         variables["OWNER"] = release.owner
         variables["DEPLOYED_AT"] = release.deployed_at
         variables["EXPIRES_AT"] = request.expires_at(context.own, release.deployed_at)
-    file = context.root / "docker" / "compose.yaml"
-    return Compose(context.runner, names.namespace, file, variables)
+    folder = context.root / "docker"
+    if not shows:
+        return Compose(context.runner, names.namespace, folder / "compose.yaml", variables)
+    # What is compiled lies in a volume that the services share, not in a place of each one's own.
+    variables["CACHE_MOUNT"] = "/mnt:ro,noexec,nosuid,nodev,size=4k"
+    return Compose(
+        *(context.runner, names.namespace, folder / "compose.yaml", variables),
+        over=folder / SHOWN,
+    )
 
 
 def _labelled(context: ComposeContext, request: Request) -> str:

@@ -11,6 +11,7 @@ from tasks.flows.compose.inspector import ComposeInspector
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.remover import ComposeRemover
 from tasks.flows.compose.sleeper import ComposeSleeper
+from tasks.flows.compose.workshop import ComposeWorkshop
 from tasks.flows.target import Target
 
 
@@ -23,5 +24,6 @@ def compose_target(context: ComposeContext) -> Target[ComposePlan]:
         ComposeInspector(context),
         ComposeData(context),
         ComposeSleeper(context),
+        ComposeWorkshop(context),
         images=ComposeImages(context) if context.registry_is_local else None,
     )

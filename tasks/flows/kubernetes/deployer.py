@@ -17,7 +17,7 @@ from tasks.adapters.terminal.console import Activity
 from tasks.adapters.wait import CLOCK
 from tasks.core import door
 from tasks.core.cost import Requests
-from tasks.core.environment import Failure, Holder, Owner, State
+from tasks.core.environment import Failure, Holder, Owner, Release, State
 from tasks.core.errors import (
     ClusterError,
     CommandError,
@@ -344,6 +344,22 @@ class ClusterDeployer:
                     self._context.check_lock(names)
                 else:
                     return
+
+    def roll_out_again(self, request: Request, release: Release, values: Mapping[str, Any]) -> None:
+        """Roll out a release that is deployed already, with other values; nothing is recorded.
+
+        Args:
+            request: asks for that release.
+            values: values over those of a deploy.
+
+        Raises:
+            SuiteError: it failed; the message names the cause.
+        """
+        images = {"mautic": release.mautic, "nginx": release.nginx}
+        plan = plan_deploy(self._context, request, find_images=lambda _: images, base=self._base)
+        self._context.check_lock(request.names)
+        check_records(self._cluster, request.names.release, request.names.namespace)
+        self._roll_out(replace(plan, values={**plan.values, **values}))
 
     def _upgrade(self, plan: ClusterPlan, activity: Activity) -> None:
         names, root = plan.request.names, self._context.root

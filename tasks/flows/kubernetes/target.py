@@ -13,6 +13,7 @@ from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.remover import ClusterRemover
 from tasks.flows.kubernetes.seed_server import ClusterSeedServer
 from tasks.flows.kubernetes.sleeper import ClusterSleeper
+from tasks.flows.kubernetes.workshop import ClusterWorkshop
 from tasks.flows.target import FindImages, Target
 
 
@@ -30,12 +31,16 @@ def kubernetes_target(
         base: returns, for a public image's reference, one by digest.
         access_points: returns how many access points a file system of EFS has; None elsewhere.
     """
+    deployer = ClusterDeployer(
+        context, find_images=find_images, base=base, access_points=access_points
+    )
     return Target(
-        ClusterDeployer(context, find_images=find_images, base=base, access_points=access_points),
+        deployer,
         ClusterRemover(context),
         ClusterAdopter(context),
         ClusterInspector(context),
         ClusterData(context),
         ClusterSleeper(context),
+        ClusterWorkshop(context, deployer),
         ClusterSeedServer(context),
     )

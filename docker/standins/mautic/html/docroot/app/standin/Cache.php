@@ -18,7 +18,7 @@ final class Cache
         $this->folder = $parameters->get('cache_path').'/prod';
     }
 
-    /** @return array{version: string, assets: string, database: string} */
+    /** @return array{version: string, assets: string, database: string, plugins: array{routes: array<string, string>, services: list<string>}} */
     public function read(): array
     {
         $file = $this->folder.'/standin.php';
@@ -26,7 +26,7 @@ final class Cache
         return is_file($file) ? require $file : $this->write();
     }
 
-    /** @return array{version: string, assets: string, database: string} */
+    /** @return array{version: string, assets: string, database: string, plugins: array{routes: array<string, string>, services: list<string>}} */
     public function write(): array
     {
         $release = json_decode((string) file_get_contents(PROJECT.'/docroot/app/release_metadata.json'), true, 8, JSON_THROW_ON_ERROR);
@@ -40,6 +40,7 @@ final class Cache
             'database' => defined('MAUTIC_DB_SERVER_VERSION')
                 ? constant('MAUTIC_DB_SERVER_VERSION')
                 : (string) (new Database($this->parameters))->value('SELECT VERSION()'),
+            'plugins'  => Plugins::compile(),
         ];
         if (!is_dir($this->folder)) {
             mkdir($this->folder, 0o755, true);
@@ -53,9 +54,11 @@ final class Cache
         return $compiled;
     }
 
+    /** Like Mautic's it is compiled first: what cannot be compiled leaves the one before. */
     public function clear(): void
     {
-        foreach (glob($this->folder.'/*') as $file) {
+        $this->write();
+        foreach (array_diff(glob($this->folder.'/*'), [$this->folder.'/standin.php']) as $file) {
             unlink($file);
         }
     }

@@ -98,10 +98,7 @@ final class Console
 
     private function compile(string $verb): int
     {
-        if ('cache:clear' === $verb) {
-            $this->cache->clear();
-        }
-        $this->cache->write();
+        'cache:clear' === $verb ? $this->cache->clear() : $this->cache->write();
 
         return $this->say('The cache is '.('cache:clear' === $verb ? 'cleared and warm again.' : 'warm.'));
     }

@@ -19,6 +19,7 @@ final class Site
     private Parameters $parameters;
     private Database $database;
     private Page $page;
+    private Plugins $plugins;
 
     public function respond(): void
     {
@@ -26,7 +27,9 @@ final class Site
         header('Cache-Control: no-store');
         try {
             $this->parameters = new Parameters();
-            $this->page = new Page((new Cache($this->parameters))->read());
+            $compiled = (new Cache($this->parameters))->read();
+            $this->page = new Page($compiled);
+            $this->plugins = new Plugins($compiled['plugins']);
             // Before any page, as in Mautic: without the database every one of them is an error 500.
             $this->database = new Database($this->parameters);
             $this->route($_SERVER['REQUEST_METHOD'], rawurldecode((string) strtok($_SERVER['REQUEST_URI'], '?')));
@@ -61,8 +64,15 @@ final class Site
             // nginx asks it whether somebody is logged in.
             ['GET', '/s/ajax']         => $this->asUser(fn (string $user) => $this->text(200, 'application/json', '{"success":0}')),
             ['POST', '/s/files']       => $this->asUser(fn (string $user) => $this->upload()),
-            default                    => $this->refuse(404, 'There is no such page.'),
+            default                    => $this->ofPlugin($path),
         };
+    }
+
+    private function ofPlugin(string $path): void
+    {
+        require_once __DIR__.'/libraries.php';
+        $answer = $this->plugins->answer($path);
+        null === $answer ? $this->refuse(404, 'There is no such page.') : $this->text(200, 'text/html', $answer->getContent());
     }
 
     private function track(): void

@@ -1,0 +1,210 @@
+"""Shows a working tree's files in a cluster: in volumes of each pod, into which they are written.
+
+The chart makes them (`dev`). A pod that is new gets all that was written so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from tasks.adapters.kubernetes.exec import HELD
+from tasks.adapters.parallel import map_parallel
+from tasks.core.environment import Holder, Owner, Release
+from tasks.core.errors import InputError, SuiteError
+from tasks.core.kubernetes.manifests import record_of
+from tasks.core.kubernetes.objects import (
+    Object,
+    container_statuses,
+    is_being_deleted,
+    is_running,
+    uid_of,
+)
+from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.names import Names
+from tasks.flows.kubernetes.context import ClusterContext
+from tasks.flows.kubernetes.deployer import ClusterDeployer
+from tasks.flows.kubernetes.releases import roll_back_release
+from tasks.flows.kubernetes.services import PHP, WEB, selector, service_of
+from tasks.flows.kubernetes.stored_manifests import check_records
+from tasks.flows.kubernetes.upgrade import wait_settled
+from tasks.flows.target import Request, Say
+from tasks.flows.workshop_words import (
+    COMPILE,
+    INSTALL,
+    LIST,
+    REMOVE,
+    RESTART_ALL,
+    UNPACK,
+    listed,
+)
+
+VOLUME = "dev-config"
+"""A volume of all pods that show a tree (helm/mautic/templates/_pods.tpl)."""
+
+
+@dataclass(frozen=True)
+class ShowingPod:
+    """A pod that shows a tree, and its container with Mautic.
+
+    Attributes:
+        service: e.g. ``worker-email``.
+    """
+
+    uid: str
+    name: str
+    container: str
+    service: str
+
+
+@dataclass(frozen=True)
+class ClusterWorkshop:
+    """Opens environments of a cluster for a working tree; errors as for ``Workshop``.
+
+    Args:
+        deployer: rolls the release out.
+
+    Attributes:
+        written: what was written so far, in order: archives, and what was removed before each.
+        filled: the pods that have all of it, by uid.
+    """
+
+    context: ClusterContext
+    deployer: ClusterDeployer
+    written: list[tuple[bytes, tuple[str, ...]]] = field(default_factory=list)
+    filled: set[str] = field(default_factory=set)
+
+    def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
+        """Hold the Lease of the branch's namespace."""
+        return self.context.exclusive(names, me, warn)
+
+    def is_open(self, owner: Owner, names: Names) -> bool:
+        """Return True if a Deployment is there whose pods show a tree."""
+        self.context.namespace(owner, names)
+        found = self.context.cluster.find("Deployment", names.namespace, selector(names))
+        return any(_shows(item["spec"]["template"]["spec"]) for item in found)
+
+    def open(self, owner: Owner, names: Names, *, debugger: bool) -> None:
+        """Roll the release out with volumes for what is shown; a debugger is out of its reach."""
+        _, release = self._deployed(owner, names)
+        request = Request(names, owner.repository, release.owner, release.tag, release.commit)
+        self.deployer.roll_out_again(request, release, {"dev": True})
+
+    def hashes(self, owner: Owner, names: Names) -> Mapping[str, str]:
+        """Return what lies in the volumes of one pod of web."""
+        said = self._ask(names, self._web(names), LIST, "the files could not be listed")
+        return listed(said)
+
+    def write(self, owner: Owner, names: Names, files: bytes, gone: Sequence[str]) -> None:
+        """Write into each pod's volumes."""
+        self.written.append((files, tuple(gone)))
+        map_parallel(partial(self._fill, names), self._pods(names))
+
+    def _fill(self, names: Names, pod: ShowingPod) -> None:
+        for files, gone in self.written[-1:] if pod.uid in self.filled else self.written:
+            if gone:
+                self._feed(names, pod, REMOVE, "".join(f"{place}\0" for place in gone).encode())
+            self._feed(names, pod, UNPACK, files)
+        self.filled.add(pod.uid)
+
+    def _feed(self, names: Names, pod: ShowingPod, words: Sequence[str], data: bytes) -> None:
+        said: list[str] = []
+        status = self.context.cluster.pipe(
+            *(names.namespace, pod.name, pod.container),
+            (*HELD, *words, str(len(data))),
+            source=[data],
+            take=lambda _: None,
+            on_line=said.append,
+        )
+        if status:
+            # All of it is written again with the next change.
+            self.filled.discard(pod.uid)
+            raise SuiteError("the files could not be written", output="\n".join(said))
+
+    def compile(self, owner: Owner, names: Names) -> None:
+        """Run cache:clear in each pod, which compiles beside and then swaps."""
+        failed = "the cache cannot be compiled; the one before is used"
+        map_parallel(lambda pod: self._ask(names, pod, COMPILE, failed), self._pods(names))
+
+    def install(self, owner: Owner, names: Names) -> None:
+        """Run mautic:plugins:reload in a pod of web."""
+        self._ask(names, self._web(names), INSTALL, "the plugins could not be installed")
+
+    def restart(self, owner: Owner, names: Names, services: Sequence[str]) -> None:
+        """Ask what runs in the pods to end; they start it again."""
+        for pod in self._pods(names):
+            if pod.service.partition("-")[0] in services:
+                self._ask(names, pod, RESTART_ALL, f"{pod.service} was not started anew")
+
+    def close(self, owner: Owner, names: Names) -> None:
+        """Roll back to the revision that was deployed."""
+        record, release = self._deployed(owner, names)
+        context = self.context
+        with context.work(f"go back to {release.tag}") as activity:
+            context.check_lock(names)
+            check_records(context.cluster, names.release, names.namespace)
+            since = context.cluster.now()
+            revision = roll_back_release(
+                *(context.cluster, context.helm, names.release, names.namespace),
+                record.revision,
+            )
+            context.write_record(owner, names, replace(record, revision=revision))
+            wait_settled(
+                *(context.cluster, names.namespace, names.release, context.policy, activity),
+                since=since,
+                serving=True,
+            )
+
+    def _deployed(self, owner: Owner, names: Names) -> tuple[ClusterRecord, Release]:
+        found = self.context.namespace(owner, names)
+        record = record_of(found) if found else None
+        if record is None or record.current is None or not record.revision:
+            raise InputError(
+                f"{names.branch} has no environment in {names.environment}",
+                hint=f"make one: inv deploy --branch {names.branch}",
+            )
+        return record, record.current
+
+    def _pods(self, names: Names) -> list[ShowingPod]:
+        found = self.context.cluster.find("Pod", names.namespace, selector(names))
+        return [pod for item in found if (pod := _showing(item))]
+
+    def _web(self, names: Names) -> ShowingPod:
+        for pod in self._pods(names):
+            if pod.service == WEB:
+                return pod
+        raise SuiteError(
+            f"no container {PHP} of {names.branch} is running",
+            hint=f"look at it: inv status --branch {names.branch}",
+        )
+
+    def _ask(self, names: Names, pod: ShowingPod, words: Sequence[str], failed: str) -> str:
+        """Run a command in a pod; return what it writes.
+
+        Raises:
+            SuiteError: it failed.
+        """
+        status, said = self.context.cluster.output(names.namespace, pod.name, pod.container, words)
+        text = self.context.redactor(said.decode(errors="replace"))
+        if status:
+            raise SuiteError(failed, output=text)
+        return text
+
+
+def _shows(spec: Object) -> bool:
+    return any(volume["name"] == VOLUME for volume in spec.get("volumes") or ())
+
+
+def _showing(pod: Object) -> ShowingPod | None:
+    """Return a pod if it shows a tree and its container with Mautic runs, or None."""
+    if is_being_deleted(pod) or not _shows(pod["spec"]):
+        return None
+    running = {item["name"] for item in container_statuses(pod) if is_running(item)}
+    for container in pod["spec"]["containers"]:
+        mounts = {mount["name"] for mount in container.get("volumeMounts") or ()}
+        if VOLUME in mounts and container["name"] in running:
+            meta = pod["metadata"]
+            return ShowingPod(uid_of(pod), meta["name"], container["name"], service_of(meta))
+    return None

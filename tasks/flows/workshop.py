@@ -1,0 +1,369 @@
+"""Shows a working tree's files in a branch's environment as they are saved, until it is left.
+
+What is written is seen at the next request. What Mautic has compiled of it is compiled anew beside
+that, and what runs on with old code is started again, by a thread of its own: the next file does
+not wait for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import signal
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from tasks.core.environment import Holder, Owner
+from tasks.core.errors import HeldError, RefusedError, SuiteError
+from tasks.core.names import Names
+from tasks.core.plan import Step
+from tasks.core.working_tree import FileChange, Reaction, differing, reaction
+from tasks.flows.target import Workshop
+
+SHOWN_MAX = 3
+"""How many files one message names."""
+PATIENCE_SECONDS = 15.0
+"""How long what is being compiled may take to end when the environment is left."""
+
+
+class Tree(Protocol):
+    """The files of a working tree (``adapters/files/tree.py``)."""
+
+    def contents(self) -> dict[str, bytes]:
+        """Return the content of each file, by its place; changes count from here on."""
+
+    def read(self, place: str) -> bytes | None:
+        """Return a file's content, or None if it is gone."""
+
+    def changed(self) -> set[str]:
+        """Return the places of files that have changed since; it takes a moment."""
+
+
+class WorkshopConsole(Protocol):
+    """The part of a console that this needs."""
+
+    def say(self, text: str) -> None:
+        """Print a message."""
+
+    def success(self, text: str) -> None:
+        """Print a message of success."""
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An environment and the working tree that it shows.
+
+    Attributes:
+        known: returns the places of files that the deployed images have of the project.
+        why_over: returns why the tree is no longer the branch's, or an empty string.
+        debugger: whether PHP runs with Xdebug.
+    """
+
+    workshop: Workshop
+    owner: Owner
+    names: Names
+    tree: Tree
+    known: Callable[[], Sequence[str]] = tuple
+    why_over: Callable[[], str] = lambda: ""
+    debugger: bool = False
+
+    @property
+    def title(self) -> str:
+        """The branch and its environment."""
+        return f"{self.names.branch} in {self.names.environment}"
+
+
+@dataclass(frozen=True)
+class DevPlan:
+    """What `inv dev` would do."""
+
+    title: str
+    steps: tuple[Step, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {"title": self.title, "steps": [asdict(step) for step in self.steps]}
+
+
+def plan_dev(shown: Shown, *, stop: bool) -> DevPlan:
+    """Return what would be done; reads only.
+
+    Args:
+        stop: only go back to what was deployed.
+    """
+    if stop:
+        back = Step("replace", "services", "they show a working tree")
+        is_open = shown.workshop.is_open(shown.owner, shown.names)
+        return DevPlan(f"stop inv dev of {shown.title}", (back,) if is_open else ())
+    files = len(shown.tree.contents())
+    steps = (
+        Step("replace", "services", "with places that can be written"),
+        Step("show", f"{files} files", "and each that is saved, until Ctrl-C"),
+        Step("replace", "services", "by the deployed images"),
+    )
+    return DevPlan(f"show the working tree in {shown.title}", steps)
+
+
+def refuse_protected(environment: str, *, protected: bool) -> None:
+    """Refuse to show unbuilt files in a protected environment.
+
+    Raises:
+        RefusedError: it is protected.
+    """
+    if protected:
+        raise RefusedError(
+            f"{environment} is protected: it runs what was built and reviewed, as it is",
+            hint="branches' environments show a working tree",
+        )
+
+
+def run_dev(
+    shown: Shown, *, me: Holder, console: WorkshopConsole, ready: Callable[[], Callable[[], None]]
+) -> None:
+    """Show a working tree's files until this run is interrupted, then go back to the images.
+
+    Args:
+        shown: the environment and the tree.
+        me: this run, as the holder of the environment's lock.
+        console: shows messages.
+        ready: called when the tree is shown; returns what to call at the end.
+
+    Raises:
+        HeldError: another run holds the environment.
+        RefusedError: the tree is no longer the branch's.
+        SuiteError: services do not come up.
+        KeyboardInterrupt: this run was interrupted before the tree was shown, or by another signal
+            than Ctrl-C; the environment is as it was deployed.
+    """
+    with shown.workshop.exclusive(shown.names, me, _without_waiting(console)):
+        if shown.workshop.is_open(shown.owner, shown.names):
+            console.warn("a killed run has left it as a working tree; beginning anew")
+            shown.workshop.close(shown.owner, shown.names)
+        chores = _Chores(shown, console)
+        try:
+            shown.workshop.open(shown.owner, shown.names, debugger=shown.debugger)
+            contents = shown.tree.contents()
+            chores.do(_show_first(shown, contents, console))
+            chores.start()
+            end = ready()
+            try:
+                _watch(shown, contents, chores, console)
+            except KeyboardInterrupt as interrupt:
+                if getattr(interrupt, "signum", signal.SIGINT) != signal.SIGINT:
+                    raise
+            finally:
+                end()
+        finally:
+            _go_back(shown, chores, console)
+    console.success(f"{shown.title} runs what was deployed")
+
+
+def _go_back(shown: Shown, chores: _Chores, console: WorkshopConsole) -> None:
+    try:
+        chores.end()
+        shown.workshop.close(shown.owner, shown.names)
+    except (SuiteError, KeyboardInterrupt):
+        console.warn(f"{shown.title} still shows files: inv dev --stop or inv deploy ends that")
+        raise
+
+
+def stop_dev(shown: Shown, *, me: Holder, console: WorkshopConsole) -> bool:
+    """Undo what a killed run has left; return False if there is nothing.
+
+    Raises:
+        HeldError: a run that lives shows the tree.
+        SuiteError: services do not come up.
+    """
+    with shown.workshop.exclusive(shown.names, me, _without_waiting(console)):
+        if not shown.workshop.is_open(shown.owner, shown.names):
+            return False
+        shown.workshop.close(shown.owner, shown.names)
+        return True
+
+
+def _without_waiting(console: WorkshopConsole) -> Callable[[str], None]:
+    """Return what takes a lock's messages: that it would be waited for ends the run."""
+
+    def take(told: str) -> None:
+        if "waiting for " not in told:
+            console.warn(told)
+            return
+        raise HeldError(
+            told.removesuffix("; waiting for it").removeprefix("waiting for "),
+            hint="end that run first; inv dev ends by Ctrl-C where it runs",
+        )
+
+    return take
+
+
+def _show_first(shown: Shown, contents: Mapping[str, bytes], console: WorkshopConsole) -> Reaction:
+    """Write what differs from the images; return what that asks for."""
+    wanted = {place: hashlib.sha256(content).hexdigest() for place, content in contents.items()}
+    there = shown.workshop.hashes(shown.owner, shown.names)
+    # What the image has of a file was never read, so everything may have changed in it.
+    changes = [
+        FileChange(place, None, contents.get(place))
+        for place in differing(wanted, there, shown.known())
+    ]
+    _write(shown, changes)
+    console.say(f"{len(wanted)} files, of which {len(changes)} differ from the deployed images")
+    return reaction(changes)
+
+
+def _watch(
+    shown: Shown,
+    first: Mapping[str, bytes],
+    chores: _Chores,
+    console: WorkshopConsole,
+) -> None:
+    """Show each change until this run is interrupted.
+
+    Raises:
+        RefusedError: the tree is no longer the branch's.
+    """
+    contents: dict[str, bytes | None] = {**first}
+    places: set[str] = set()
+    told = ""
+    while True:
+        places |= shown.tree.changed()
+        chores.check()
+        if not places:
+            continue
+        if reason := shown.why_over():
+            raise RefusedError(reason, hint="inv dev shows the branch that is checked out")
+        started = time.monotonic()
+        read = {place: shown.tree.read(place) for place in sorted(places)}
+        changes = [
+            FileChange(place, contents.get(place), content)
+            for place, content in read.items()
+            if content != contents.get(place)
+        ]
+        try:
+            _write(shown, changes)
+        except SuiteError as error:
+            # The container may be starting: until it can be written, each time is another try.
+            if error.message != told:
+                console.warn("\n".join(error.lines()))
+            told = error.message
+            continue
+        if changes:
+            took = time.monotonic() - started
+            console.say(f"shown: {_named([item.place for item in changes])} ({took:.1f} s)")
+            chores.ask(reaction(changes))
+        contents |= read
+        places, told = set(), ""
+
+
+def _write(shown: Shown, changes: Sequence[FileChange]) -> None:
+    files = {change.place: change.after for change in changes if change.after is not None}
+    gone = [change.place for change in changes if change.after is None]
+    if files or gone:
+        shown.workshop.write(shown.owner, shown.names, archive(files), gone)
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """Return files as a tar archive, all of them root's, and readable by everybody."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for place, data in files.items():
+            entry = tarfile.TarInfo(place)
+            entry.size = len(data)
+            # As docker/mautic/build/add.sh: what is meant to be run can be.
+            entry.mode = 0o755 if data.startswith((b"#!", b"\x7fELF")) else 0o644
+            tar.addfile(entry, io.BytesIO(data))
+    return content.getvalue()
+
+
+def _named(places: Sequence[str]) -> str:
+    more = len(places) - SHOWN_MAX
+    return ", ".join(places[:SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass
+class _Chores:
+    """Does what changes ask for in a thread of its own, one thing after the other."""
+
+    shown: Shown
+    console: WorkshopConsole
+    _asked: list[Reaction] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _ended: bool = False
+    _failure: Exception | None = None
+    _left: Reaction = field(default_factory=Reaction)
+    """What could not be done: the mistake may be mended by a change that would ask for less."""
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._run, daemon=True, name="chores")
+
+    def start(self) -> None:
+        """Begin to do what is asked for."""
+        self._thread.start()
+
+    def ask(self, asked: Reaction) -> None:
+        """Have something done soon."""
+        with self._changed:
+            self._asked.append(asked)
+            self._changed.notify()
+
+    def check(self) -> None:
+        """Raise what nobody has foreseen."""
+        if self._failure:
+            raise self._failure
+
+    def end(self) -> None:
+        """Do nothing more; what is being done may end, for a while."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(PATIENCE_SECONDS)
+
+    def do(self, asked: Reaction) -> None:
+        """Do what is asked for; what fails is told, and tried again with the next change."""
+        asked, self._left = together([self._left, asked]), Reaction()
+        place = (self.shown.owner, self.shown.names)
+        workshop = self.shown.workshop
+        started = time.monotonic()
+        try:
+            if asked.compile:
+                self.console.say(f"compiling, for {_named(asked.compile)} …")
+                workshop.compile(*place)
+                self.console.success(f"compiled ({time.monotonic() - started:.1f} s)")
+            if asked.install:
+                workshop.install(*place)
+            if asked.restart:
+                workshop.restart(*place, sorted(asked.restart))
+        except SuiteError as error:
+            self._left = asked
+            if not self._ended:
+                self.console.warn("\n".join(error.lines()))
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._asked and not self._ended:
+                    self._changed.wait()
+                if self._ended:
+                    return
+                asked, self._asked = self._asked, []
+            try:
+                self.do(together(asked))
+            except Exception as error:
+                self._failure = error
+                return
+
+
+def together(asked: Sequence[Reaction]) -> Reaction:
+    """Return what several changes ask for, done once."""
+    return Reaction(
+        tuple(dict.fromkeys(place for each in asked for place in each.compile)),
+        any(each.install for each in asked),
+        frozenset(service for each in asked for service in each.restart),
+    )

@@ -1,0 +1,46 @@
+"""The commands in Mautic's container that show a working tree, on every target."""
+
+from __future__ import annotations
+
+from tasks.core.working_tree import PLACES
+
+_PROJECT = "/var/www/html"
+_FOLDERS = " ".join(PLACES.values())
+
+LIST = ("sh", "-c", f"cd {_PROJECT} && find {_FOLDERS} -type f -exec sha256sum {{}} +")
+"""Writes the SHA-256 of each file."""
+
+UNPACK = (
+    *("sh", "-euc"),
+    # Times are those of the container: what was compiled of a file before is older than the file.
+    f'cd {_PROJECT}; umask 022; head -c "$1" | tar --extract --touch --no-same-owner --file=-',
+    "sh",
+)
+"""Unpacks a tar archive of so many bytes; one that reads to the end would wait for it."""
+
+REMOVE = (
+    *("sh", "-euc"),
+    f'cd {_PROJECT}; head -c "$1" | xargs -0 sh -euc \'rm -f -- "$@"; for place; do'
+    ' rmdir -p --ignore-fail-on-non-empty -- "$(dirname "$place")" 2>/dev/null || :; done\' sh',
+    "sh",
+)
+"""Removes the files whose names are in so many bytes, and folders that are empty then."""
+
+_CONSOLE = ("sh", "-c", 'exec mautic console "$@" --no-interaction --no-ansi 2>&1', "sh")
+
+COMPILE = (*_CONSOLE, "cache:clear", "--no-optional-warmers")
+"""Compiles Mautic's cache beside the one in use, which it then replaces."""
+
+INSTALL = (*_CONSOLE, "mautic:plugins:reload")
+
+RESTART = ("sh", "-c", "kill -s TERM 1")
+"""Has the container end, which is started again."""
+
+RESTART_ALL = ("sh", "-c", "kill -s TERM -- -1")
+"""Has everything end but the first process, which starts it again."""
+
+
+def listed(text: str) -> dict[str, str]:
+    """Return the hashes that ``LIST`` has written, by path."""
+    pairs = (line.partition("  ") for line in text.splitlines())
+    return {path: key for key, _, path in pairs if path}

@@ -1,0 +1,138 @@
+"""What a saved file asks of an environment that shows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.core.working_tree import (
+    FileChange,
+    Reaction,
+    differing,
+    is_passed_over,
+    place_of,
+    reaction,
+)
+
+PLUGIN = "docroot/plugins/AcmeBundle"
+BODY = b"<?php class A { function go() { return 1; } }"
+OTHER_BODY = BODY.replace(b"1", b"2")
+OTHER_SHAPE = BODY.replace(b"go", b"gone")
+WORKER = frozenset({"worker"})
+
+REACTIONS = {
+    "a method's body": (f"{PLUGIN}/Model/A.php", BODY, OTHER_BODY, Reaction(restart=WORKER)),
+    "a method's name": (
+        f"{PLUGIN}/Model/A.php",
+        BODY,
+        OTHER_SHAPE,
+        Reaction((f"{PLUGIN}/Model/A.php",), restart=WORKER),
+    ),
+    "half a file": (
+        f"{PLUGIN}/Model/A.php",
+        BODY,
+        BODY[:-3],
+        Reaction((f"{PLUGIN}/Model/A.php",), restart=WORKER),
+    ),
+    "a new class": (
+        f"{PLUGIN}/Model/A.php",
+        None,
+        BODY,
+        Reaction((f"{PLUGIN}/Model/A.php",), restart=WORKER),
+    ),
+    "a class that is gone": (
+        f"{PLUGIN}/Model/A.php",
+        BODY,
+        None,
+        Reaction((f"{PLUGIN}/Model/A.php",), restart=WORKER),
+    ),
+    "services": (
+        f"{PLUGIN}/Config/services.php",
+        BODY,
+        OTHER_BODY,
+        Reaction((f"{PLUGIN}/Config/services.php",), restart=WORKER),
+    ),
+    "a plugin's version": (
+        f"{PLUGIN}/Config/config.php",
+        BODY,
+        OTHER_BODY,
+        Reaction((f"{PLUGIN}/Config/config.php",), install=True, restart=WORKER),
+    ),
+    "a new plugin": (
+        f"{PLUGIN}/AcmeBundle.php",
+        None,
+        BODY,
+        Reaction((f"{PLUGIN}/AcmeBundle.php",), install=True, restart=WORKER),
+    ),
+    "a plugin's template": (
+        f"{PLUGIN}/Resources/views/a.html.twig",
+        b"a",
+        b"b",
+        Reaction(restart=WORKER),
+    ),
+    "a plugin's texts": (
+        f"{PLUGIN}/Translations/de/messages.ini",
+        b"a",
+        b"b",
+        Reaction((f"{PLUGIN}/Translations/de/messages.ini",), restart=WORKER),
+    ),
+    "a style sheet": (f"{PLUGIN}/Assets/css/a.css", b"a", b"b", Reaction()),
+    "a theme's template": (
+        "docroot/themes/acme/html/page.html.twig",
+        None,
+        b"b",
+        Reaction(restart=WORKER),
+    ),
+    "a theme's picture": ("docroot/themes/acme/thumbnail.png", b"a", b"b", Reaction()),
+    "a parameter": (
+        "config/parameters_own.php",
+        BODY,
+        OTHER_BODY,
+        Reaction(("config/parameters_own.php",), restart=WORKER),
+    ),
+    "the schedule": (
+        "config/cron.json",
+        b"{}",
+        b"{ }",
+        Reaction(restart=frozenset({"worker", "cron"})),
+    ),
+}
+
+
+@pytest.mark.parametrize(("place", "before", "after", "asked"), REACTIONS.values(), ids=REACTIONS)
+def test_the_cache_is_compiled_only_where_it_depends_on_the_change(
+    place: str, before: bytes | None, after: bytes | None, asked: Reaction
+) -> None:
+    assert reaction([FileChange(place, before, after)]) == asked
+
+
+def test_several_changes_ask_for_everything_once() -> None:
+    template = FileChange("docroot/themes/acme/html/page.html.twig", b"a", b"b")
+    new = FileChange(f"{PLUGIN}/A.php", None, BODY)
+    assert reaction([template, new]) == Reaction((new.place,), restart=WORKER)
+
+
+PLACES = [
+    ("docker/mautic/plugins", "AcmeBundle/A.php", "docroot/plugins/AcmeBundle/A.php"),
+    ("docker/mautic/plugins", "README.md", ""),
+    ("docker/mautic/themes", "acme/README.md", "docroot/themes/acme/README.md"),
+    ("docker/mautic/config", "parameters_local.php", "config/parameters_own.php"),
+    ("docker/mautic/config", "local.php", ""),
+]
+
+
+@pytest.mark.parametrize(("folder", "path", "place"), PLACES)
+def test_a_file_has_the_place_that_the_images_give_it(folder: str, path: str, place: str) -> None:
+    assert place_of(folder, path) == place
+
+
+@pytest.mark.parametrize("name", ["a.php~", ".a.php.swp", "4913", ".#a.php", ".git"])
+def test_what_editors_write_meanwhile_is_passed_over(name: str) -> None:
+    assert is_passed_over(name)
+    assert not is_passed_over("a.php")
+
+
+def test_the_releases_own_files_stay() -> None:
+    wanted = {"same": "1", "changed": "2", "new": "3"}
+    there = {"same": "1", "changed": "1", "release": "4", "ours-before": "5"}
+    known = ["same", "ours-before", "never-there"]
+    assert differing(wanted, there, known) == ("changed", "new", "ours-before")
