@@ -275,7 +275,8 @@ case "$*" in
     printf '{"queues": {"failed": {"waiting": %s, "taken": 0}}, "failed": [%s]}\\n' \
       "$([ -z "$failed" ] && echo 0 || echo 1)" "$failed"
     exit ;;
-  "console --no-interaction messenger:failed:remove 7 --force") exec touch "${0%/*}/../queue-removed" ;;
+  "console --no-interaction messenger:failed:remove 7 --force")
+    exec touch "${0%/*}/../queue-removed" ;;
 esac
 echo "$POD $CONTAINER"
 for word; do echo "<$word>"; done
