@@ -98,7 +98,8 @@ def carry_out(place: Place, plan: QueuePlan, console: Console) -> Queues:
     with console.work(f"{plan.verb} {_number(len(ids))}") as activity:
         run_image(place, words, ignore, activity)
     after = find_queues(place)
-    left = len(ids) - (before - after.failed_count)
+    # Others may have failed meanwhile.
+    left = min(len(ids), len(ids) - (before - after.failed_count))
     if left > 0:
         last = after.failed[0].title if after.failed else "their error is not told"
         what = "failed again" if plan.verb == "retry" else "are still there"

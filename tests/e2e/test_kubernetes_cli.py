@@ -283,6 +283,13 @@ def test_console_passes_words_on_as_they_are(site: KubeEnv) -> None:
     assert rest == ["<console>", *(f"<{word}>" for word in words)]
 
 
+def test_a_message_that_failed_is_shown_and_removed_in_the_pod(site: KubeEnv) -> None:
+    assert re.search(r"^7 +- +Mail: no route$", site.ok("queue", *ON).stdout, re.MULTILINE)
+    assert site.run("queue", *ON, "--remove", "8").returncode == 2
+    after = site.ok("queue", *ON, "--remove", "7").stdout
+    assert re.search(r"^failed +0 +0 +-$", after, re.MULTILINE)
+
+
 def test_shell_passes_streams_and_exit_status_on(site: KubeEnv) -> None:
     done = site.run(
         *("shell", *ON, "--service", "worker-hit"),

@@ -240,12 +240,15 @@ def test_messages_that_failed_are_shown_retried_and_removed(world: World, site: 
     stamp = "X-Message-Stamp-Symfony\\Component\\Messenger\\Stamp\\ErrorDetailsStamp"
     error = json.dumps([{"exceptionClass": "RuntimeException", "exceptionMessage": "no\nroute"}])
     headers = json.dumps({"type": "Acme\\Mail", stamp: error})
+    quoted = headers.replace("\\", "\\\\")
+    message = f"'{quoted}', 'failed', UTC_TIMESTAMP(), UTC_TIMESTAMP()"
+    # The last is done with: on MySQL Symfony leaves its row until a worker looks for messages.
     rows = ", ".join(
-        f"('{body}', '{headers.replace(chr(92), chr(92) * 2)}', 'failed', UTC_TIMESTAMP(), "
-        "UTC_TIMESTAMP())"
-        for body in ("works", "fails")
+        f"('{body}', {message}, {done})"
+        for body, done in (("works", "NULL"), ("fails", "NULL"), ("done", "'9999-12-31 23:59:59'"))
     )
-    insert = "INSERT INTO messenger_messages (body, headers, queue_name, created_at, available_at)"
+    insert = "INSERT INTO messenger_messages (body, headers, queue_name, created_at, available_at, "
+    insert += "delivered_at)"
     query = f"{QUERY} $MYSQL_DATABASE -e {shlex.quote(f'{insert} VALUES {rows}')}"
     world.ok("shell", "--service", "database", "--command", query)
 

@@ -269,6 +269,14 @@ case "$*" in
   "database connections") exec echo '{"most": 151, "used": 12}' ;;
   "database migrations")
     exec echo '{"mautic": "7.0.0", "known": ["Version1"], "recorded": ["Version1"]}' ;;
+  "queue")
+    failed='{"id": "7", "class": "Acme\\\\Mail", "since": null, "error": "no route"}'
+    [ ! -e "${0%/*}/../queue-removed" ] || failed=
+    printf '{"queues": {"failed": {"waiting": %s, "taken": 0}}, "failed": [%s]}\\n' \
+      "$([ -z "$failed" ] && echo 0 || echo 1)" "$failed"
+    exit ;;
+  "console --no-interaction messenger:failed:remove 7 --force")
+    exec touch "${0%/*}/../queue-removed" ;;
 esac
 echo "$POD $CONTAINER"
 for word; do echo "<$word>"; done

@@ -25,6 +25,8 @@ use Symfony\Component\Messenger\Transport\Serialization\PhpSerializer;
 final class DatabaseQueue
 {
     private const MOST = 200;
+    /** On MySQL what is done with keeps its row, marked by this, until a worker looks for messages again. */
+    private const DONE = '9999-12-31 23:59:59';
 
     private function __construct(private readonly PDO $database, private readonly string $table, private readonly string $name)
     {
@@ -74,8 +76,8 @@ final class DatabaseQueue
 
     private function select(string $what, string $end = ''): PDOStatement
     {
-        $found = $this->database->prepare("SELECT {$what} FROM `{$this->table}` WHERE queue_name = ? {$end}");
-        $found->execute([$this->name]);
+        $found = $this->database->prepare("SELECT {$what} FROM `{$this->table}` WHERE queue_name = ? AND (delivered_at IS NULL OR delivered_at < ?) {$end}");
+        $found->execute([$this->name, self::DONE]);
 
         return $found;
     }
