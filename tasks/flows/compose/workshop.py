@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from tasks.adapters.docker import compose
 from tasks.adapters.docker.layer import build_layer
 from tasks.core.compose.record import ComposeRecord
+from tasks.core.compose.stages import PHP, QUIESCED
 from tasks.core.environment import Holder, Owner, Release
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.names import Names
-from tasks.flows.compose.context import PHP, ComposeContext
+from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import is_replacement, write_record
-from tasks.flows.compose.plan import QUIESCED
 from tasks.flows.compose.project import project, wanted_services
 from tasks.flows.compose.wait import wait_until_up
 from tasks.flows.target import Request, Say

@@ -14,7 +14,6 @@ from tasks.adapters.kubernetes.exec import HELD
 from tasks.adapters.parallel import map_parallel
 from tasks.core.environment import Holder, Owner, Release
 from tasks.core.errors import InputError, SuiteError
-from tasks.core.kubernetes.manifests import record_of
 from tasks.core.kubernetes.objects import (
     Object,
     container_statuses,
@@ -22,7 +21,7 @@ from tasks.core.kubernetes.objects import (
     is_running,
     uid_of,
 )
-from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.record import ClusterRecord, record_of
 from tasks.core.names import Names
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.deployer import ClusterDeployer

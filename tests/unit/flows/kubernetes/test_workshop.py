@@ -11,8 +11,8 @@ import pytest
 
 from tasks.core.environment import Release, State
 from tasks.core.errors import ClusterError, InputError, SuiteError
-from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX, record_of
-from tasks.core.kubernetes.record import ClusterRecord
+from tasks.core.kubernetes.manifests import COMPONENT, INSTANCE, PREFIX
+from tasks.core.kubernetes.record import ClusterRecord, record_of
 from tasks.flows.kubernetes.context import branch_namespace
 from tasks.flows.kubernetes.workshop import ClusterWorkshop
 from tasks.flows.target import Request
