@@ -10,7 +10,7 @@ import re
 import secrets
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -1298,13 +1298,14 @@ class Files:
 
     Attributes:
         client: its name.
+        environment: of its programs.
     """
 
     client: str
+    environment: Mapping[str, str]
 
     def shell(self, script: str, *words: str, sent: bytes = b"", user: str = "33") -> bytes:
-        argv = ["docker", "exec", "-i", "--user", user, "--workdir", MEDIA, self.client]
-        argv += ["sh", "-euc", script, "sh", *words]
+        argv = [*self._exec("--user", user, "--workdir", MEDIA), "sh", "-euc", script, "sh", *words]
         return run(argv, input=sent, capture_output=True, check=True).stdout
 
     def write(self, name: str, content: bytes) -> None:
@@ -1327,18 +1328,22 @@ class Files:
             f"{PIPE} mautic uploads stage <&3 && mautic uploads place; status=$?"
             '; kill "$!" 2>/dev/null; exit "$status"'
         )
-        argv = ["docker", "exec", "-i", self.client, "sh", "-c", script]
+        argv = [*self._exec(), "sh", "-c", script]
         done = run(argv, input=line + b"\n" + sealed, capture_output=True, check=False)
         said = done.stderr.decode()
         assert KEY not in said
         assert "PHP" not in said
         return done.returncode, said
 
+    def _exec(self, *options: str) -> list[str]:
+        given = [f"--env={name}={value}" for name, value in self.environment.items()]
+        return ["docker", "exec", "-i", *given, *options, self.client]
+
 
 @pytest.fixture
-def files(server: Server) -> Files:
+def files(branch: Branch) -> Files:
     """An installation without uploads."""
-    made = Files(server.client.name)
+    made = Files(branch.server.client.name, branch.environment(""))
     made.shell("chown -R 33:33 files images dashboards", user="0")
     made.clear()
     return made
