@@ -64,9 +64,9 @@ class SeedFolder(SeedStore):
         return str(self._root)
 
     def parts(self) -> dict[str, set[str]]:
-        """Return what lies there by id, but for files that are being written."""
+        """Return what lies there by id; a file that is being written by a name around its own."""
         found: dict[str, set[str]] = {}
-        for path in self._root.glob("*/[!.]*"):
+        for path in self._root.glob("*/*"):
             found.setdefault(path.parent.name, set()).add(path.name)
         return found
 

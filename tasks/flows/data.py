@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from tasks.adapters.files.dump_file import DumpFile, new_dump
+from tasks.adapters.files.dump_file import DumpFile, new_dump, remove_unfinished
 from tasks.adapters.seed_store import SeedStore
 from tasks.adapters.terminal.console import Activity, Console
 from tasks.core.display import megabytes
@@ -437,6 +437,7 @@ def change(
         with saying(console, f"{names.branch} has the data that it had"):
             if plan.snapshot:
                 plan.snapshot.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                remove_unfinished(plan.snapshot.parent)
                 dump(place, plan.snapshot, console)
                 console.say(f"what was there: {plan.snapshot}")
             source.stage(place, console)

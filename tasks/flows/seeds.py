@@ -225,7 +225,7 @@ def find_seeds(store: SeedStore) -> KeptSeeds:
     """
     whole, broken, unfinished = [], {}, []
     for id_, names in sorted(store.parts().items()):
-        if not {DATA, UPLOADS, MANIFEST} & names:
+        if not any(part in name for name in names for part in (DATA, UPLOADS, MANIFEST)):
             continue  # of somebody else
         if MANIFEST not in names:
             unfinished.append(id_)

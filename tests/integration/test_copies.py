@@ -44,7 +44,7 @@ class Branch:
     client: str
     port: int
 
-    def argv(self, verb: str, *more: str, held: bool = False) -> list[str]:
+    def argv(self, *words: str, role: str = "database", held: bool = False) -> list[str]:
         given = {
             **({"MAUTIC_STDIN_HELD": "1"} if held else {}),
             "MAUTIC_SECRET_KEY": "5e" * 32,
@@ -61,7 +61,7 @@ class Branch:
             "MAUTIC_MIGRATE_LOCK_WAIT": "60",
         }
         options = [each for name, value in given.items() for each in ("--env", f"{name}={value}")]
-        return ["docker", "exec", "-i", *options, self.client, "mautic", "database", verb, *more]
+        return ["docker", "exec", "-i", *options, self.client, "mautic", role, *words]
 
     def run(self, verb: str, sent: bytes = b"", *more: str) -> tuple[int, bytes, str]:
         """Run a verb; return exit status, stdout and stderr."""
@@ -452,14 +452,15 @@ MEDIA = "/var/www/html/docroot/media"
 
 
 def test_uploads_come_back_as_they_were_or_stay(server: Server) -> None:
-    client = server.branch().client
+    branch = server.branch()
 
     def shell(script: str, user: str = "33") -> str:
-        argv = ["docker", "exec", "--user", user, "--workdir", MEDIA, client, "sh", "-euc", script]
+        argv = ["docker", "exec", "--user", user, "--workdir", MEDIA, branch.client]
+        argv += ["sh", "-euc", script]
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     def uploads(*words: str, sent: bytes = b"") -> tuple[int, bytes, str]:
-        argv = ["docker", "exec", "-i", client, "mautic", "uploads", *words]
+        argv = branch.argv(*words, role="uploads")
         done = subprocess.run(argv, input=sent, capture_output=True, check=False)
         return done.returncode, done.stdout, done.stderr.decode()
 
@@ -522,7 +523,7 @@ INSTALLED = {"users", "migrations", "plugins"}
 def test_a_reset_installs_beside_and_takes_uploads_along(server: Server, dump: bytes) -> None:
     branch = server.branch()
     branch.ok("load", dump)
-    run_in(branch, "uploads", "empty")
+    subprocess.run(branch.argv("empty", role="uploads"), check=True)
     branch.ok("reset", b"", "migrate", "uploads")
     assert branch.tables() >= INSTALLED
     assert branch.ask("SELECT username FROM users") == [("chief",)]
@@ -557,5 +558,21 @@ def test_whoever_is_let_go_changes_nothing(server: Server, dump: bytes, moment: 
     assert branch.ask("SELECT username FROM users") == [("chief",)]
 
 
-def run_in(branch: Branch, *words: str) -> None:
-    subprocess.run(["docker", "exec", "-i", branch.client, "mautic", *words], check=True)
+def test_what_is_staged_outlives_whoever_was_killed_before_and_ends_now(
+    server: Server, dump: bytes
+) -> None:
+    branch = server.branch()
+    branch.ok("load", dump)
+    empty = branch.argv("empty", role="uploads")
+    subprocess.run(empty, check=True)
+    waits = "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
+    with closing(branch.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{branch.name}`.users WRITE")
+        with subprocess.Popen(branch.argv("reset", "uploads"), stdin=subprocess.DEVNULL) as former:
+            until("swap", lambda: bool(branch.ask(waits)))
+            with subprocess.Popen(empty, stdin=subprocess.DEVNULL) as staging:
+                assert former.wait() == IN_VAIN
+                assert staging.wait() == 0
+        cursor.execute("UNLOCK TABLES")
+    branch.ok("reset", b"", "uploads")
+    assert branch.tables() == set()

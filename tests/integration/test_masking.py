@@ -10,7 +10,7 @@ import re
 import secrets
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -892,6 +892,7 @@ def test_a_clone_that_ends_in_the_middle_leaves_the_old_data_and_the_next_one_fi
         if signal == "TERM":
             assert not branch.waits(), "what was under way has ended as well"
             assert status.read_text() == "143\n"
+            assert branch.databases() == [branch.name]
         cursor.execute("UNLOCK TABLES")
     # The server may have had the one statement already that puts the new tables in place.
     assert branch.users() == ["before"] or (lock == "own" and branch.is_admitted())
@@ -1136,9 +1137,10 @@ def test_all_tables_of_a_snapshot_are_of_one_moment(work: Branch) -> None:
     assert first - zero in {0, 1}
 
 
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
 @pytest.mark.parametrize("verb", ["snapshot", "restore"])
 def test_a_killed_run_leaves_the_old_or_the_new_and_the_next_one_finishes(
-    work: Branch, verb: str
+    work: Branch, verb: str, signal: str
 ) -> None:
     before = state(work.server, work.name)
     status, said = work.run("", "database", "snapshot")
@@ -1149,13 +1151,17 @@ def test_a_killed_run_leaves_the_old_or_the_new_and_the_next_one_finishes(
     running = f"SELECT 1 FROM information_schema.processlist WHERE user = '{work.name}'"  # noqa: S608
     for _ in range(6):
         seconds = random.uniform(0.1, 1.2)  # noqa: S311
-        argv = ["timeout", "--signal=KILL", f"{seconds:.2f}"]
+        argv = ["timeout", f"--signal={signal}", f"{seconds:.2f}"]
         argv += ["php", "/opt/mautic/snapshot.php", verb]
         work.server.client.exec_run(argv, environment=environment)
         # What the server was told goes on without whoever told it.
         until("end of its statements", lambda: not work.server.ask(running))
         assert state(work.server, work.name) in (before, changed)
-        assert all(each["rows"] for each in snapshots(work))
+        there = snapshots(work)
+        assert all(each["rows"] for each in there)
+        if signal == "TERM":
+            names = [work.name, *(f"{work.name}__{each['name']}" for each in there)]
+            assert work.databases() == sorted(names)
     status, said = work.run("", "database", verb, MAUTIC_SNAPSHOTS="9")
     assert status == 0, said
     if verb == "restore":
@@ -1292,13 +1298,14 @@ class Files:
 
     Attributes:
         client: its name.
+        environment: of its programs.
     """
 
     client: str
+    environment: Mapping[str, str]
 
     def shell(self, script: str, *words: str, sent: bytes = b"", user: str = "33") -> bytes:
-        argv = ["docker", "exec", "-i", "--user", user, "--workdir", MEDIA, self.client]
-        argv += ["sh", "-euc", script, "sh", *words]
+        argv = [*self._exec("--user", user, "--workdir", MEDIA), "sh", "-euc", script, "sh", *words]
         return run(argv, input=sent, capture_output=True, check=True).stdout
 
     def write(self, name: str, content: bytes) -> None:
@@ -1321,18 +1328,22 @@ class Files:
             f"{PIPE} mautic uploads stage <&3 && mautic uploads place; status=$?"
             '; kill "$!" 2>/dev/null; exit "$status"'
         )
-        argv = ["docker", "exec", "-i", self.client, "sh", "-c", script]
+        argv = [*self._exec(), "sh", "-c", script]
         done = run(argv, input=line + b"\n" + sealed, capture_output=True, check=False)
         said = done.stderr.decode()
         assert KEY not in said
         assert "PHP" not in said
         return done.returncode, said
 
+    def _exec(self, *options: str) -> list[str]:
+        given = [f"--env={name}={value}" for name, value in self.environment.items()]
+        return ["docker", "exec", "-i", *given, *options, self.client]
+
 
 @pytest.fixture
-def files(server: Server) -> Files:
+def files(branch: Branch) -> Files:
     """An installation without uploads."""
-    made = Files(server.client.name)
+    made = Files(branch.server.client.name, branch.environment(""))
     made.shell("chown -R 33:33 files images dashboards", user="0")
     made.clear()
     return made

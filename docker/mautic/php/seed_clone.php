@@ -44,7 +44,31 @@ final class SeedClone
         $tables = $this->tables($seed);
         $swap = new Swap($this->server, $this->database, $this->waiting);
         TableCopy::endOrphans($this->server, $this->parameters);
-        $copy = new TableCopy($this->parameters, $this->server, $this->waiting, $seed, $beside = $swap->begin(), $tables);
+        $beside = $swap->begin();
+        try {
+            $rows = $this->copy($seed, $beside, $tables, $administrator);
+            $copied = microtime(true);
+            $with?->prepare($beside);
+            $swap->finish(with: $with);
+        } catch (Stop|PDOException $e) {
+            $swap->discard();
+            throw $e;
+        }
+        $this->waiting->say(sprintf('%d rows of %d tables from %s: copied in %.1f s, all in %.1f s', $rows, count($tables), $seed, $copied - $started, microtime(true) - $started));
+    }
+
+    /**
+     * Copies a seed, defused, when it is this run's turn.
+     *
+     * @param list<string> $tables
+     *
+     * @return int how many rows there are
+     *
+     * @throws Stop when it cannot be copied
+     */
+    private function copy(string $seed, string $beside, array $tables, Administrator $administrator): int
+    {
+        $copy = new TableCopy($this->parameters, $this->server, $this->waiting, $seed, $beside, $tables);
         $turn = new Turn($this->server, $this->waiting);
         $turn->take();
         $this->waiting->say("copying {$seed}");
@@ -54,15 +78,13 @@ final class SeedClone
             $rules = MaskingRules::load('');
             // Queues, tokens and the like stay empty, whatever the seed has of them.
             $rows = $copy->fill(fn (string $table): ?array => $this->isEmpty($rules, $table) ? null : $defuse->selections($table));
-            $copied = microtime(true);
             $defuse->finish($administrator);
         } finally {
             $turn->release();
             $this->server->exec('USE '.Source::identifier($this->database));
         }
-        $with?->prepare($beside);
-        $swap->finish(with: $with);
-        $this->waiting->say(sprintf('%d rows of %d tables from %s: copied in %.1f s, all in %.1f s', $rows, count($tables), $seed, $copied - $started, microtime(true) - $started));
+
+        return $rows;
     }
 
     private function isEmpty(MaskingRules $rules, string $table): bool

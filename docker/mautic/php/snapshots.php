@@ -60,12 +60,11 @@ final class Snapshots
         $tables = TableCopy::tables($this->server, $this->database);
         TableCopy::endOrphans($this->server, $this->parameters);
         $copy = $this->swap->remake("__{$name}");
-        $lock = $this->lock($tables);
         try {
-            $rows = $this->copy($this->database, $copy, $tables);
-            $this->label($copy, $why, count($tables), $rows);
-        } finally {
-            $lock->exec('UNLOCK TABLES');
+            $rows = $this->copyLocked($copy, $tables, $why);
+        } catch (Stop|PDOException $e) {
+            $this->drop($name);
+            throw $e;
         }
         // Only now that there is another.
         $this->prune($names, $most - 1);
@@ -139,12 +138,17 @@ final class Snapshots
         $this->unlabel();
         TableCopy::endOrphans($this->server, $this->parameters);
         $kept = self::free($this->prune(array_values(array_diff($names, [$name])), self::MOST - 2, [$name]));
-        $rows = $stays ? $this->copy($from, $beside = $this->swap->begin(), $tables) : $found['rows'];
-        if ($stays) {
-            $with?->prepare($beside);
+        try {
+            $rows = $stays ? $this->copy($from, $beside = $this->swap->begin(), $tables) : $found['rows'];
+            if ($stays) {
+                $with?->prepare($beside);
+            }
+            $there = TableCopy::tables($this->server, $this->database);
+            $stays ? $this->swap->finish("__{$kept}", with: $with) : $this->swap->finish("__{$kept}", "__{$name}");
+        } catch (Stop|PDOException $e) {
+            $this->swap->discard();
+            throw $e;
         }
-        $there = TableCopy::tables($this->server, $this->database);
-        $stays ? $this->swap->finish("__{$kept}", with: $with) : $this->swap->finish("__{$kept}", "__{$name}");
         $this->unlabel();
         if ([] !== $there) {
             $this->label("{$this->database}__{$kept}", self::REPLACED.$name, count($there), $this->rows("{$this->database}__{$kept}", $there));
@@ -249,6 +253,24 @@ final class Snapshots
         }
 
         return [...$names, ...$more];
+    }
+
+    /**
+     * Makes a snapshot of all tables at one moment.
+     *
+     * @param list<string> $tables
+     */
+    private function copyLocked(string $copy, array $tables, string $why): int
+    {
+        $lock = $this->lock($tables);
+        try {
+            $rows = $this->copy($this->database, $copy, $tables);
+            $this->label($copy, $why, count($tables), $rows);
+        } finally {
+            $lock->exec('UNLOCK TABLES');
+        }
+
+        return $rows;
     }
 
     /** @param list<string> $tables */

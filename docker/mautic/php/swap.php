@@ -88,7 +88,13 @@ final class Swap
         // Those that go first: a foreign key's name is there once in a database.
         $moves = [...$moves, ...$this->moves($new, $this->database.$from, $this->database)];
         if ([] !== $moves) {
-            $this->rename('RENAME TABLE '.implode(', ', $moves));
+            try {
+                $this->rename('RENAME TABLE '.implode(', ', $moves));
+            } catch (Stop|PDOException $e) {
+                // Nothing has come there.
+                $this->drop($keep ?: self::OLD);
+                throw $e;
+            }
         }
         $with?->finish();
         $this->drop(self::OLD);

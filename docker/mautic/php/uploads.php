@@ -18,11 +18,16 @@ declare(strict_types=1);
  *                       like do so along with the tables
  *
  * What is staged is nobody's yet: cut off before all of it has come and is right, it is gone, and nothing is
- * changed. Whoever is killed while it is moved runs it again.
+ * changed. Whoever is killed while it is moved runs it again. All but dump wait for whoever changes the database:
+ * a load that nobody wants any more may not have ended yet, and then removes what is staged.
  *
- * Exit status: 0 done, 1 the tar is damaged or cut off, or a file cannot be written, 64 used wrongly, 78 the
- * line of JSON is wrong, 143 stopped by a signal.
+ * Environment, but for dump: MAUTIC_DB_*; MAUTIC_DB_WAIT and MAUTIC_MIGRATE_LOCK_WAIT in seconds.
+ *
+ * Exit status: 0 done, 1 the tar is damaged or cut off, or a file cannot be written, 64 used wrongly, 75 no
+ * database in time, or it is being changed, 77 the database refuses us, 78 the line of JSON or a setting is wrong,
+ * 143 stopped by a signal.
  */
+require_once '/opt/mautic/database_lock.php';
 require_once '/opt/mautic/mask_settings.php';
 require_once '/opt/mautic/media.php';
 require_once '/opt/mautic/seed_file.php';
@@ -36,6 +41,8 @@ final class Uploads
 
     private readonly Waiting $waiting;
     private readonly UploadsSwap $swap;
+    /** Holds DatabaseLock to the end. */
+    private PDO $server;
 
     public function __construct()
     {
@@ -74,6 +81,7 @@ final class Uploads
         if ([] !== $given && !$isSeed) {
             throw new Stop('stdin must begin with a line of JSON: key, bytes, sha256, or nothing', Stop::WRONG_SETTING);
         }
+        $this->lock();
         try {
             if ($isSeed) {
                 $key = MaskSettings::key((string) ($given['key'] ?? ''), 'key');
@@ -91,13 +99,22 @@ final class Uploads
 
     public function empty(): void
     {
+        $this->lock();
         $this->swap->begin();
     }
 
     public function place(): void
     {
+        $this->lock();
         $this->swap->finish();
         $this->waiting->say('the files are in place');
+    }
+
+    private function lock(): void
+    {
+        $parameters = mauticParameters();
+        $this->server = $this->waiting->connectAs($parameters, microtime(true) + (int) MauticEnvironment::get('MAUTIC_DB_WAIT', '60'));
+        DatabaseLock::take($this->server, $parameters['db_name'], $this->waiting, (int) MauticEnvironment::get('MAUTIC_MIGRATE_LOCK_WAIT', '900'));
     }
 
     /** Refuses what is staged where there are not files and folders alone. */

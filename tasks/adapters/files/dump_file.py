@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import os
 import stat
@@ -23,6 +25,8 @@ from tasks.core.dump_manifest import (
 from tasks.core.errors import InputError, SuiteError, UnreadableError
 
 CHUNK_BYTES = 1 << 20
+UNFINISHED = ".unfinished"
+"""The end of the name that a dump has until it is whole."""
 
 
 class DumpWriter:
@@ -76,6 +80,8 @@ def check_new_dump(path: Path) -> None:
 def new_dump(path: Path) -> Iterator[DumpWriter]:
     """Write a dump, of mode 0600; it has its name once it is whole.
 
+    What one of the same name that was killed has left goes.
+
     Raises:
         InputError: as ``check_new_dump``.
         SuiteError: it cannot be written.
@@ -83,12 +89,14 @@ def new_dump(path: Path) -> Iterator[DumpWriter]:
     check_new_dump(path)
     path = path.resolve()  # a link stays one
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        remove_unfinished(path.parent, path.name)
+        handle, name = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
     except OSError as error:
         raise SuiteError(f"{path} cannot be written: {error.strerror}") from error
     fresh = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             with zipfile.ZipFile(file, "w") as archive:
                 yield DumpWriter(archive)
             file.flush()
@@ -98,6 +106,22 @@ def new_dump(path: Path) -> Iterator[DumpWriter]:
         raise SuiteError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, name: str = "") -> None:
+    """Remove what dumps that were killed have left in a folder; they are as secret as whole ones.
+
+    Args:
+        name: of which dump; empty for all.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for path in folder.glob(f".{glob.escape(name) or '*'}.*{UNFINISHED}"):
+        with path.open("rb") as file, contextlib.suppress(BlockingIOError):
+            # Whoever still writes it holds it.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
 
 
 class DumpFile:

@@ -159,11 +159,15 @@ def test_a_sweep_takes_what_is_over_and_leaves_the_newest(store: SeedFolder) -> 
         make(store, Program(**OF_THEM), now=NOW - timedelta(days=days))
     store.write("20261119t000000", UPLOADS, [b"of a sweep that was killed"])
     store.write("20261120t000000", DATA, [b"of a run that was killed"])
+    killed = Path(str(store)) / "20261121t000000" / f".{DATA}.k1ll3d"
+    killed.parent.mkdir()
+    killed.write_bytes(b"of a run that was killed before that had its name")
     store.write("20261127t071000", DATA, [b"of a run that goes on"])
     store.write("somebody-elses", "notes", [b"x"])
     sweep = plan_seed_sweep(find_seeds(store), timedelta(days=30), NOW)
     assert list(sweep.gone) == [
-        *("20260829t071205", "20261018t071205", "20261119t000000", "20261120t000000")
+        *("20260829t071205", "20261018t071205"),
+        *("20261119t000000", "20261120t000000", "20261121t000000"),
     ]
     assert [step.subject for step in sweep.steps] == [f"seed {id_}" for id_ in sweep.gone]
     run_seed_sweep(store, sweep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.adapters.files.dump_file import DumpFile, DumpWriter, new_dump
+from tasks.adapters.files.dump_file import DumpFile, DumpWriter, new_dump, remove_unfinished
 from tasks.core.dump_manifest import DATABASE, UPLOADS, Member
 from tasks.core.errors import InputError, SuiteError, UnreadableError
 from tests.unit.core.test_dump_manifest import MANIFEST
@@ -51,6 +52,27 @@ def test_what_ends_before_its_end_leaves_no_file(tmp_path: Path, failure: BaseEx
         take(b"half")
         raise failure
     assert list(tmp_path.iterdir()) == []
+
+
+def kill_dumping(path: Path) -> None:
+    """Write a dump in a process of its own, which is killed half way."""
+    if (child := os.fork()) == 0:
+        with new_dump(path) as writer, writer.member(DATABASE) as take:
+            take(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_what_a_killed_dump_has_left_goes_and_one_under_way_stays(tmp_path: Path) -> None:
+    path = tmp_path / "own [1].zip"
+    for each in (path, tmp_path / "other.zip"):
+        kill_dumping(each)
+    assert len(list(tmp_path.iterdir())) == 2
+    with new_dump(path) as writer:
+        fill(writer)
+        assert len(list(tmp_path.iterdir())) == 2
+        remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_is_no_dump_is_refused(tmp_path: Path) -> None:
