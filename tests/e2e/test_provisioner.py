@@ -563,6 +563,8 @@ def test_ci_runs_in_the_provisioner_what_loads_a_seed_and_nothing_else(
     try:
         # Admitted: it fails later, for no node has the pod.
         assert "not have a host" in answer("mautic-provisioner-x", *PLANT)
+        # An API server holds to a policy a moment after it has got it.
+        until(lambda: "and nothing else" in answer("mautic-provisioner-x", "sh"), SECONDS)
         for pod, argv in (
             ("mautic-provisioner-x", ("sh", "-c", "cat /run/secrets/provisioner/password")),
             ("mautic-provisioner-x", (*PLANT, "more")),
