@@ -9,13 +9,9 @@ USER 0:0
 RUN --mount=type=cache,id=apt-mautic,target=/tmp/apt,sharing=locked \
     --mount=type=bind,from=apt,target=/apt \
     --mount=type=tmpfs,target=/var/log \
-    sh /apt/install.sh "php$PHP-xdebug"
-COPY --chmod=644 <<'EOF' /opt/mautic/dev/xdebug.ini
-xdebug.mode = debug
-xdebug.start_with_request = trigger
-xdebug.client_host = host.docker.internal
-xdebug.client_port = 9003
-; that no debugger waits is no news
-xdebug.log_level = 0
-EOF
+    sh /apt/install.sh "php$PHP-xdebug" \
+ # A log level of 0: that no debugger waits is no news.
+ && printf '%s\n' 'xdebug.mode = debug' 'xdebug.start_with_request = trigger' \
+      'xdebug.client_host = host.docker.internal' 'xdebug.client_port = 9003' \
+      'xdebug.log_level = 0' > /opt/mautic/dev/xdebug.ini
 USER 33:33
