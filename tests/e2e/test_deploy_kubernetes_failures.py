@@ -441,7 +441,7 @@ def run(deploys: Deploys, row: Row, branch: str, tag: str, checkout: Path) -> Se
         deploys.quiesced(branch),
         [one["status"] for one in deploys.history(branch)] if not row.first else [],
         record["state"],
-        (record["failure"] or {}).get("cause", ""),
+        record["failures"][-1]["cause"] if record["failures"] else "",
         deploys.migrations(branch),
         witness.stop(),
     )

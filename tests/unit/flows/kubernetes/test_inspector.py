@@ -289,8 +289,10 @@ def test_amounts_that_are_none_end_neither_list_nor_page(requests: Any) -> None:
     "at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01"]
 )
 def test_no_time_ends_the_page(at: str) -> None:
-    failure = {"tag": "t", "at": at, "cause": "\ud800\u202e" + "x" * 100_000}
-    text = json.dumps({**json.loads(TEXT), "failure": failure, "expires_at": at})
+    told = json.loads(TEXT)
+    cause = "\ud800\u202e" + "x" * 100_000
+    failure = {**told["history"][0], "deployed_at": at, "cause": cause}
+    text = json.dumps({**told, "failures": [failure], "expires_at": at})
     cluster = Cluster()
     cluster.objects["Namespace"] = [environment("evil/x", record=text), GOOD]
     assert shown(listed(cluster)).encode()
