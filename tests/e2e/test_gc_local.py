@@ -36,6 +36,9 @@ from tests.support.suite import ROOT, Inv, commit_all, git
 NOTHING_YOUNG = {"gc": {"young_hours": 0}}
 IMAGE = f"localhost:1/x@sha256:{'a' * 64}"
 
+LIVING = "living-in-gc-local"
+"""A branch that nobody else on this engine deploys: while a run does, its images are kept."""
+
 
 class Planted:
     """Environments of which the engine has nothing but the record that they are there."""
@@ -149,7 +152,8 @@ def test_gc_removes_images_that_no_rule_keeps(
 ) -> None:
     repository = f"{registry}/{project}/mautic"
     here = git(checkout, "rev-parse", "HEAD")[:8]
-    going = {"built", "branch.main.built", "branch.gone.built"}
+    git(checkout, "branch", LIVING)
+    going = {"built", f"branch.{LIVING}.built", "branch.gone.built"}
     kept = {"other", "v1", "v2", here, "deployed", "pushed"}
     now = datetime.now(UTC).isoformat()
     pushed = {
@@ -278,8 +282,9 @@ def test_gc_cleans_up_the_local_registry_and_the_engine(
     project: str,
 ) -> None:
     url = f"{platform.registry}/m"
+    git(checkout, "branch", LIVING)
     digests = {}
-    for name, tags in (("old", ("1", "branch.main.1")), ("new", ("2",)), ("young", ("3",))):
+    for name, tags in (("old", ("1", f"branch.{LIVING}.1")), ("new", ("2",)), ("young", ("3",))):
         base = tiny_base(engine, f"{project}-{name}", content=os.urandom(300_000))
         for tag in tags:
             engine.images.get(base).tag(f"{url}/mautic", tag)
@@ -315,7 +320,7 @@ def test_gc_cleans_up_the_local_registry_and_the_engine(
     assert tags_of(f"{url}/mautic") == {"2", "3"}
     assert "put off: something was pushed" in said.stderr
     # The engine has named its copies only now.
-    assert copies() == {"1", "branch.main.1", "2", "3"}
+    assert copies() == {"1", f"branch.{LIVING}.1", "2", "3"}
     age("-type f", "700")
     said = sweep(hours=0)
     assert "MB freed" in said.stderr
