@@ -251,11 +251,10 @@ def test_another_branch_is_never_shown(world: DevWorld, dev: Popen[str]) -> None
         _, said = dev.communicate(timeout=DEADLINE_SECONDS)
         assert dev.returncode == 3
         assert "other is checked out now, not main" in said
-        git(world.checkout, "checkout", "--quiet", "--", ".")
-        _is_as_deployed(world)
     finally:
         git(world.checkout, "checkout", "--quiet", "--force", MAIN)
         subprocess.run(["git", "-C", str(world.checkout), "branch", "-qD", "other"], check=True)
+    _is_as_deployed(world)
 
 
 @pytest.mark.parametrize("dev", [("--xdebug",)], indirect=True)
