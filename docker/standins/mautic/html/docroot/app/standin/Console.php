@@ -12,8 +12,9 @@ final class Console
     /** Commands that only have to run: each counts itself in the database. */
     private const REGULAR = [
         'broadcasts:send', 'campaigns:trigger', 'campaigns:update', 'contacts:cleanup_exported_files',
-        'contacts:scheduled_export', 'custom-field:create-column', 'custom-field:delete-column', 'email:fetch', 'import', 'iplookup:download', 'maintenance:cleanup',
-        'messages:send', 'reports:scheduler', 'segments:update', 'social:monitoring', 'webhooks:delete_logs',
+        'contacts:scheduled_export', 'custom-field:create-column', 'custom-field:delete-column',
+        'custom-field:update-column', 'email:fetch', 'import', 'iplookup:download', 'maintenance:cleanup', 'messages:send',
+        'reports:scheduler', 'segments:update', 'social:monitoring', 'webhooks:delete_logs',
         'webhooks:process',
     ];
 
