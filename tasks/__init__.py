@@ -2,6 +2,7 @@
 
 # Before all else, so that Ctrl-C is answered from here on.
 from tasks.app import early as early  # isort: skip
+from tasks.app import lean as lean  # isort: skip
 
 from invoke import Collection
 

@@ -1,4 +1,4 @@
-"""Before all other imports: Ctrl-C is answered, and what costs time and is not used is left out.
+"""Handles Ctrl-C before a task has begun: one line instead of a traceback of imports.
 
 It is the first import of ``tasks``. While a task runs, ``tasks.adapters.process`` handles signals.
 """
@@ -7,7 +7,6 @@ import itertools
 import os
 import signal
 import sys
-import types
 from pathlib import Path
 from types import FrameType
 
@@ -29,25 +28,8 @@ def _quit(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def _without_unittest() -> dict[str, types.ModuleType]:
-    """Return what stands in for unittest while invoke is imported.
+IS_PROGRAM = _is_program()
+"""Whether this process is `inv`."""
 
-    invoke wants it, and with it asyncio, for the class ``MockContext`` alone, which is for tests: a
-    sixth of the time of ``inv --list``.
-    """
-    package, mock = (types.ModuleType(name) for name in ("unittest", "unittest.mock"))
-    mock.Mock = object  # type: ignore[attr-defined]
-    return {"unittest": package, "unittest.mock": mock}
-
-
-if _is_program():
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _quit)
-    # It would look through everything that is installed for what extends it.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    if "unittest" not in sys.modules:
-        sys.modules.update(_without_unittest())
-        import invoke  # noqa: F401
-
-        for each in _without_unittest():
-            del sys.modules[each]
+if IS_PROGRAM and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _quit)
