@@ -12,6 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from tasks.core.dump_manifest import (
     DATABASE,
@@ -34,6 +35,7 @@ class DumpWriter:
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
+        self._open: IO[bytes] | None = None
         self.members: dict[str, Member] = {}
 
     @contextlib.contextmanager
@@ -42,6 +44,7 @@ class DumpWriter:
         digest, size = hashlib.sha256(), 0
         # Its size is not known before: it may be more than 4 GiB.
         with self._archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as file:
+            self._open = file
 
             def take(data: bytes) -> None:
                 nonlocal size
@@ -53,8 +56,20 @@ class DumpWriter:
         self.members[name] = Member(size, digest.hexdigest())
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, which is the last file."""
+        """Write the manifest, which is the last file, and close the archive."""
         self._archive.writestr(MANIFEST, manifest.to_json())
+        self._archive.close()
+
+    def abandon(self) -> None:
+        """Let go of what is not whole.
+
+        An interrupt may come while a file in it is being opened. zipfile then refuses to close the
+        archive, also when it is collected, unless it has no file.
+        """
+        if self._open:
+            with contextlib.suppress(OSError):
+                self._open.close()
+        self._archive.fp = None
 
 
 def check_new_dump(path: Path) -> None:
@@ -97,8 +112,12 @@ def new_dump(path: Path) -> Iterator[DumpWriter]:
     try:
         with os.fdopen(handle, "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            with zipfile.ZipFile(file, "w") as archive:
-                yield DumpWriter(archive)
+            writer = DumpWriter(zipfile.ZipFile(file, "w"))
+            try:
+                yield writer
+            except BaseException:
+                writer.abandon()
+                raise
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,27 @@ def test_what_ends_before_its_end_leaves_no_file(tmp_path: Path, failure: BaseEx
     ):
         take(b"half")
         raise failure
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["in its block", "while it is opened"])
+def test_an_interrupt_where_a_file_of_it_begins_ends_it_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    opened = []
+    real = zipfile.ZipFile.open
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        opened.append(real(*args, **options))
+        if not is_told:
+            raise KeyboardInterrupt
+        return opened[-1]
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt), new_dump(tmp_path / "own.zip") as writer:
+        begun = writer.member(DATABASE)
+        begun.__enter__()
+        raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
