@@ -56,8 +56,11 @@ class DumpWriter:
         self.members[name] = Member(size, digest.hexdigest())
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, which is the last file, and close the archive."""
+        """Write the manifest, which is the last file."""
         self._archive.writestr(MANIFEST, manifest.to_json())
+
+    def close(self) -> None:
+        """Write the archive's table of contents."""
         self._archive.close()
 
     def abandon(self) -> None:
@@ -115,6 +118,7 @@ def new_dump(path: Path) -> Iterator[DumpWriter]:
             writer = DumpWriter(zipfile.ZipFile(file, "w"))
             try:
                 yield writer
+                writer.close()
             except BaseException:
                 writer.abandon()
                 raise
