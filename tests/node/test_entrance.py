@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from entrance.use import WRITE_SECONDS
 from tasks.core import door
 from tasks.core.kubernetes.entrance import NAME
 from tasks.core.kubernetes.labels import ASLEEP, USED_AT, WAKING
@@ -190,12 +191,42 @@ def test_bots_and_posts_wake_nothing_and_a_program_waits_for_its_answer(
 def test_what_is_visited_is_used(entrance: Entrance) -> None:
     old = "2020-01-01T00:00:00+00:00"
     patch = {"metadata": {"annotations": {USED_AT: old}}}
+    time.sleep(WRITE_SECONDS + 2)  # what was visited before is written by then
     entrance.bed.cluster.patch("Namespace", entrance.names.namespace, None, patch)
     entrance.visit("/", {**BROWSER, "User-Agent": AGENTS[0]})
     time.sleep(20)
     assert entrance.said()[USED_AT] == old
     entrance.visit()
     until(lambda: entrance.said()[USED_AT] != old, 40)
+
+
+def test_the_page_of_all_environments_shows_them_to_who_has_its_password(
+    entrance: Entrance,
+) -> None:
+    said = entrance.bed.ok("page", *ON, "--login", settings=entrance.settings).stdout.splitlines()
+    (url, user, password) = (
+        line.removeprefix("user: ").removeprefix("password: ") for line in said
+    )
+    host = urlsplit(url).hostname
+
+    def page(login: tuple[str, str] | None) -> requests.Response:
+        headers = {**BROWSER, "Host": str(host)}
+        return requests.get(
+            f"http://{entrance.address()}/", headers=headers, auth=login, timeout=20
+        )
+
+    for login in (None, (user, "another")):
+        refused = page(login)
+        assert (refused.status_code, entrance.names.slug in refused.text) == (401, False)
+    shown = page((user, password))
+    assert shown.status_code == 200
+    assert f'href="{entrance.names.url}"' in shown.text
+    assert 'data-state="running"' in shown.text
+    assert password not in shown.text
+    entrance.sleep()
+    time.sleep(3)  # a page serves all who ask for so long
+    until(lambda: 'data-state="asleep"' in page((user, password)).text, 20)
+    entrance.wait_for_page()
 
 
 def test_wakers_that_are_killed_meanwhile_lose_nothing(entrance: Entrance) -> None:
@@ -279,35 +310,6 @@ def test_while_a_deploy_runs_the_page_waits_for_it(entrance: Entrance) -> None:
     print(f"titles during a deploy: {sorted(titles)}")  # noqa: T201 - for -s
     assert entrance.visit().status_code == 200
     assert entrance.is_awake()
-
-
-def test_the_page_of_all_environments_shows_them_to_who_has_its_password(
-    entrance: Entrance,
-) -> None:
-    said = entrance.bed.ok("page", *ON, "--login", settings=entrance.settings).stdout.splitlines()
-    (url, user, password) = (
-        line.removeprefix("user: ").removeprefix("password: ") for line in said
-    )
-    host = urlsplit(url).hostname
-
-    def page(login: tuple[str, str] | None) -> requests.Response:
-        headers = {**BROWSER, "Host": str(host)}
-        return requests.get(
-            f"http://{entrance.address()}/", headers=headers, auth=login, timeout=20
-        )
-
-    for login in (None, (user, "another")):
-        refused = page(login)
-        assert (refused.status_code, entrance.names.slug in refused.text) == (401, False)
-    shown = page((user, password))
-    assert shown.status_code == 200
-    assert f'href="{entrance.names.url}"' in shown.text
-    assert 'data-state="running"' in shown.text
-    assert password not in shown.text
-    entrance.sleep()
-    time.sleep(3)  # a page serves all who ask for so long
-    until(lambda: 'data-state="asleep"' in page((user, password)).text, 20)
-    entrance.wait_for_page()
 
 
 def test_the_platform_is_as_it_should_be(entrance: Entrance) -> None:

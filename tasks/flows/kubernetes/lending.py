@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Iterator
 
+from tasks.core.display import visible
 from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.provisioner import LEND
 from tasks.core.names import Names
@@ -62,7 +63,12 @@ class _Lending:
         if not self._told.endswith(b"\n"):
             self._say(f"the rows pass through this machine: {self._why}")
             return None
-        loan = Loan(**json.loads(self._told))
+        try:
+            loan = Loan(**json.loads(self._told))
+        except (ValueError, TypeError):
+            said = visible(self._told.decode(errors="replace").strip())
+            self._say(f"the rows pass through this machine: the provisioner says {said[:200]!r}")
+            return None
         self._context.redactor.add(loan.password)
         return loan
 
