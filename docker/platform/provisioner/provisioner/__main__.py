@@ -26,6 +26,7 @@ namespace has no database, 64 used wrongly, 78 a setting is missing or wrong.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -153,7 +154,9 @@ def _server_and_cluster() -> tuple[Rules, Server, Kubernetes]:
     rules, address = _rules_and_address()
     login = partial(login_in, Path(os.environ["PROVISIONER_LOGIN"]))
     login()  # what is wrong with it is told at once
-    config.load_config()  # type: ignore[no-untyped-call]
+    # In a pod it prints that it found no file; standard output is for whoever asked.
+    with contextlib.redirect_stdout(sys.stderr):
+        config.load_config()  # type: ignore[no-untyped-call]
     api = client.CoreV1Api(relax(client.ApiClient()))
     cluster = Kubernetes(api, os.environ["PROVISIONER_NAMESPACE"])
     return rules, Server(address, login, rules.prefix), cluster
