@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from pathlib import Path
 from tasks.adapters.docker.buildx import BakeOrder, Buildx
 from tasks.adapters.docker.compose import Compose
 from tasks.adapters.docker.engine import Container, Engine
+from tasks.adapters.files.digest import digest_of
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Activity, Work
 from tasks.core.compose.stages import PROJECT
@@ -263,13 +263,9 @@ class LocalPlatform:
 
         The Debian that it is built on does not count: all branches share it, whatever theirs is.
         """
-        digest = hashlib.sha256()
         folder = self.root / "docker" / "platform" / "proxy"
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                digest.update(f"{path.relative_to(folder)}\0".encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return f"mautic-platform/proxy:{digest.hexdigest()[:16]}"
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        return f"mautic-platform/proxy:{digest_of(files, folder)[:16]}"
 
     def _build_proxy(self, reference: str, activity: Activity) -> None:
         activity.say("building the proxy's image")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from tasks.adapters.docker.buildx import BakeOrder, Buildx
 from tasks.adapters.docker.engine import Engine
+from tasks.adapters.files.digest import digest_of
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Activity
 
@@ -38,11 +38,7 @@ class LocalWaker:
 
     def image(self) -> str:
         """Return its image, tagged with a hash of its sources."""
-        digest = hashlib.sha256()
-        for path in self._sources():
-            digest.update(f"{path.relative_to(self.root)}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return f"mautic-platform/entrance:{digest.hexdigest()[:16]}"
+        return f"mautic-platform/entrance:{digest_of(self._sources(), self.root)[:16]}"
 
     def variables(self) -> dict[str, str]:
         """Return its variables of docker/platform/compose.yaml.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tasks.adapters.files.digest import digest_of
 from tasks.adapters.files.private import write_private
 from tasks.adapters.terraform import LockedError
 from tasks.core.config_sources import nearest
@@ -211,14 +211,10 @@ def _record(context: StackContext, plan: Path) -> PlanRecord:
 
 def _source(context: StackContext) -> str:
     """Return a SHA-256 over everything that a plan is made from, except the state."""
-    digest = hashlib.sha256()
     folder = context.root / FOLDER
     code = (path for path in folder.rglob("*") if path.name.endswith(_SOURCES) and path.is_file())
     ours = [path for path in sorted(code) if ".terraform" not in path.parts]
-    for path in (*ours, *context.files):
-        digest.update(f"{os.path.relpath(path, context.root)}\0".encode(errors="surrogateescape"))
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    return digest_of((*ours, *context.files), context.root)
 
 
 def _discard(plan: Path) -> None:
