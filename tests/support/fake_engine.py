@@ -18,14 +18,16 @@ from tasks.adapters.docker.engine import Container, DockerObject
 from tasks.adapters.process import Completed
 from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.reconcile import ObservedContainer
-from tasks.core.compose.record import owner_labels
+from tasks.core.compose.record import RECORD, ComposeRecord, owner_labels
 from tasks.core.compose.stages import ONE_OFF, PROJECT, SERVICE
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.redact import Redactor
 from tasks.core.settings import Settings, parse
 from tasks.flows.compose.context import ComposeContext
+from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.platform import LocalPlatform
-from tasks.flows.target import owner_of
+from tasks.flows.compose.target import compose_target
+from tasks.flows.target import Target, owner_of
 from tests.support.fakes import NAMES, REQUEST
 from tests.support.suite import ROOT
 
@@ -258,3 +260,29 @@ def _settings() -> Settings:
 
 
 SETTINGS = _settings()
+
+
+class Deployed:
+    """A target on a played engine, on which a branch is deployed."""
+
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.compose = FakeCompose(self.engine)
+        context, _ = a_context(self.engine, self.compose)
+        self.target: Target[ComposePlan] = compose_target(context)
+        self.deploy()
+        self.compose.seen.clear()
+
+    def deploy(self) -> ComposePlan:
+        """Deploy the branch; return the plan."""
+        plan = self.target.deployer.plan_deploy(REQUEST)
+        if plan.steps:
+            self.target.deployer.apply(plan)
+        self.target.deployer.finish(plan)
+        return plan
+
+    @property
+    def record(self) -> ComposeRecord:
+        """What is stored of it."""
+        (volume,) = self.engine.volumes(RECORD)
+        return ComposeRecord.from_labels(volume.labels)

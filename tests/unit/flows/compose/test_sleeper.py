@@ -11,16 +11,14 @@ import pytest
 
 from tasks.adapters.files.lock import FileLock
 from tasks.adapters.terminal.console import Activity
-from tasks.core.compose.record import RECORD, ComposeRecord
 from tasks.core.environment import State
 from tasks.core.errors import CommandError, SuiteError
 from tasks.core.plan import Step
 from tasks.core.sleep import Pinned, Sleep, Wake
-from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.platform import LocalPlatform
 from tasks.flows.compose.target import compose_target
-from tasks.flows.target import SleepPlan, Target
-from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
+from tasks.flows.target import SleepPlan
+from tests.support.fake_engine import Deployed, FakeCompose, FakeEngine, a_context
 from tests.support.fakes import NAMES, REQUEST
 
 SLEEP = Sleep("2026-01-01T00:00:00+00:00", "ada@host", "by hand")
@@ -31,22 +29,8 @@ OWNER = REQUEST.owner
 QUIET = Activity(lambda _: None, lambda _: None)
 
 
-class Bench:
-    """A target on a played engine, on which a branch is deployed."""
-
-    def __init__(self) -> None:
-        self.engine = FakeEngine()
-        self.compose = FakeCompose(self.engine)
-        context, _ = a_context(self.engine, self.compose)
-        self.target: Target[ComposePlan] = compose_target(context)
-        self.deploy()
-        self.compose.seen.clear()
-
-    def deploy(self) -> None:
-        plan = self.target.deployer.plan_deploy(REQUEST)
-        if plan.steps:
-            self.target.deployer.apply(plan)
-        self.target.deployer.finish(plan)
+class Bench(Deployed):
+    """A branch that is put to sleep and woken."""
 
     def run(self, plan: SleepPlan) -> None:
         for _, action in plan.todo:
@@ -61,11 +45,6 @@ class Bench:
         plan = self.target.sleeper.plan_wake(OWNER, NAMES, "")
         self.run(plan)
         return plan
-
-    @property
-    def record(self) -> ComposeRecord:
-        (volume,) = self.engine.volumes(RECORD)
-        return ComposeRecord.from_labels(volume.labels)
 
     @property
     def shown(self) -> State:

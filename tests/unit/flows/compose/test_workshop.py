@@ -7,46 +7,24 @@ from typing import Any
 
 import pytest
 
-from tasks.core.compose.record import RECORD, ComposeRecord
+from tasks.core.compose.record import RECORD
 from tasks.core.errors import CommandError, InputError, SuiteError
-from tasks.flows.compose.plan import ComposePlan
-from tasks.flows.compose.target import compose_target
 from tasks.flows.compose.workshop import SHOWING
-from tasks.flows.target import Target, Workshop
-from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
+from tasks.flows.target import Workshop
+from tests.support.fake_engine import Deployed
 from tests.support.fakes import NAMES, REQUEST
 
 OWNER = REQUEST.owner
 PLACE = (OWNER, NAMES)
 
 
-class Bench:
-    """A target on a played engine, on which a branch is deployed."""
-
-    def __init__(self) -> None:
-        self.engine = FakeEngine()
-        self.compose = FakeCompose(self.engine)
-        context, _ = a_context(self.engine, self.compose)
-        self.target: Target[ComposePlan] = compose_target(context)
-        self.deploy()
-        self.compose.seen.clear()
-
-    def deploy(self) -> ComposePlan:
-        plan = self.target.deployer.plan_deploy(REQUEST)
-        if plan.steps:
-            self.target.deployer.apply(plan)
-        self.target.deployer.finish(plan)
-        return plan
+class Bench(Deployed):
+    """A branch whose services show a working tree."""
 
     @property
     def workshop(self) -> Workshop:
         assert self.target.workshop
         return self.target.workshop
-
-    @property
-    def record(self) -> ComposeRecord:
-        (volume,) = self.engine.volumes(RECORD)
-        return ComposeRecord.from_labels(volume.labels)
 
     @property
     def ids(self) -> dict[str, str]:
