@@ -114,6 +114,8 @@ class Waking:
         """
         began, since = time.monotonic(), datetime.now(UTC)
         to_start, to_finish, next_look = sleeping, False, began
+        # It may have been put to sleep just before it was asked for, which nobody here knew yet.
+        is_doubtful = not sleeping
         while not self._is_over(began, woken=to_start or to_finish):
             try:
                 if to_start:
@@ -125,8 +127,9 @@ class Waking:
                     return
                 if time.monotonic() >= next_look:
                     mark = self.steps.mark()
-                    if mark is Mark.ASLEEP:
+                    if mark is Mark.ASLEEP and not is_doubtful:
                         return  # somebody has put it to sleep: the next visitor wakes it
+                    to_start, is_doubtful = mark is Mark.ASLEEP, False
                     to_finish = mark is Mark.WAKING
                     self._look(since, woken=to_finish)
                     next_look = time.monotonic() + _pause(began)
