@@ -6,9 +6,7 @@ import base64
 import gzip
 import json
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 
 from tests.support.deploys import Deploys
 from tests.support.kube_cli import ADMIN_PASSWORD, ON, PLATFORM, KubeEnv
+from tests.support.processes import watched_processes
 
 BRANCH = "main"
 PLANTED = {
@@ -53,31 +52,6 @@ class Told:
     files: dict[str, str]
 
 
-@contextmanager
-def watched_processes(home: Path) -> Iterator[set[str]]:
-    """Collect command line and environment of every process of a run's while it runs."""
-    found: set[str] = set()
-    stop = threading.Event()
-    mark = f"HOME={home}"
-
-    def watch() -> None:
-        while not stop.wait(0.005):
-            for path in Path("/proc").glob("[0-9]*"):
-                with suppress(OSError):
-                    environ = (path / "environ").read_bytes().decode(errors="replace")
-                    if mark in environ:
-                        argv = (path / "cmdline").read_bytes().decode(errors="replace")
-                        found.add(f"{argv}\0{environ}")
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def deploys(kube_env: KubeEnv) -> Iterator[Deploys]:
     """The command line, and a control plane."""
@@ -110,8 +84,8 @@ def _told(deploys: Deploys, monkeypatch: pytest.MonkeyPatch) -> Told:
             }
         },
     )
-    home = Path(env.inv.environ()["HOME"])
-    with watched_processes(home) as processes:
+    home = env.inv.environ()["HOME"]
+    with watched_processes(f"HOME={home}") as processes:
         deploys.fate(BRANCH)
         runs.append(deploys.deploy(BRANCH, "--tag", "good", "--format", "json"))
         deploys.fate(BRANCH, web="fpm=crash-loop")
@@ -120,7 +94,8 @@ def _told(deploys: Deploys, monkeypatch: pytest.MonkeyPatch) -> Told:
         deploys.fate(BRANCH)
         runs.append(deploys.deploy(BRANCH, "--tag", "broken", "--dry-run", "--format", "json"))
         runs.append(deploys.deploy(BRANCH, "--tag", "broken", "--dry-run"))
-    assert [run.returncode for run in runs] == [1, 0, 1, 0, 0], [run.stderr for run in runs]
+    ends = [f"{run.returncode}: {run.stdout}{run.stderr}" for run in runs]
+    assert [run.returncode for run in runs] == [1, 0, 1, 0, 0], ends
     # The one place where a person is shown one of them, once.
     shown = f"log in as admin with the password {PLANTED['admin_password']}\n"
     assert runs[1].stderr.count(shown) == 1

@@ -32,8 +32,8 @@ from tests.support.local import (
     inspected,
     make_world,
     until_says,
-    watched_processes,
 )
+from tests.support.processes import watched_processes
 from tests.support.rehearsals import ENV, KEY, RULES, TABLES
 
 MAIN = "main"

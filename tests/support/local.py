@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
@@ -243,37 +241,6 @@ def until_says(process: Popen[str], text: str, deadline_seconds: float = 120) ->
             return read
         assert time.monotonic() < deadline, f"never said {text!r}:\n{read}"
     raise AssertionError(f"ended without saying {text!r}:\n{read}")
-
-
-@contextlib.contextmanager
-def watched_processes() -> Iterator[set[str]]:
-    """Collect what any user, or this machine's root, could read of processes meanwhile.
-
-    That is the command line of every process, and the environment of those outside containers.
-    """
-    seen: set[str] = set()
-    own = Path("/proc/self/ns/pid").readlink()
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.is_set():
-            for process in Path("/proc").iterdir():
-                if not process.name.isdigit() or int(process.name) == os.getpid():
-                    continue
-                with contextlib.suppress(OSError):
-                    seen.add((process / "cmdline").read_bytes().decode(errors="replace"))
-                    # What a container keeps in the environment of its own processes is its own.
-                    if (process / "ns" / "pid").readlink() == own:
-                        seen.add((process / "environ").read_bytes().decode(errors="replace"))
-            done.wait(0.02)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        thread.join()
 
 
 def inspected(world: World, slug: str) -> str:
