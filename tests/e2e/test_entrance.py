@@ -182,10 +182,6 @@ def test_a_waker_that_is_killed_loses_nothing(
             waker.kill()
             began = time.monotonic()
             waker.start()
-            if turn < 1 and WAKING not in sleeper.said() and not awake(sleeper):
-                # It was killed before it had begun anything: the page asks again by itself.
-                waker.get(sleeper.host)
-            until(lambda: awake(sleeper) or _asks_again(waker, sleeper), 30)
             until(lambda: awake(sleeper), 30)
             seconds.append(time.monotonic() - began)
             assert sleeper.state() == AWAKE_ALL
@@ -197,11 +193,6 @@ def test_a_waker_that_is_killed_loses_nothing(
     finally:
         waker.kill()
     print(f"after a kill: {max(seconds):.1f} s at most")  # noqa: T201 - for -s
-
-
-def _asks_again(waker: Waker, sleeper: Sleeper) -> bool:
-    """Return True after a request, where nothing says that it is being woken."""
-    return WAKING not in sleeper.said() and waker.get(sleeper.host).status == 503
 
 
 def test_while_a_deploy_holds_it_nothing_is_changed_and_the_page_says_so(

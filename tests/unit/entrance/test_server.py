@@ -30,6 +30,7 @@ class Played:
     """A waking that is as far as a test says."""
 
     progress: Progress = field(default_factory=lambda: Progress(Stage.ASKED))
+    is_noted: threading.Event = field(default_factory=threading.Event)
     is_open: threading.Event = field(default_factory=threading.Event)
 
 
@@ -50,6 +51,7 @@ class Asked(ClusterWaker):
 @pytest.fixture
 def entrance(monkeypatch: pytest.MonkeyPatch) -> Entrance:
     monkeypatch.setattr(server, "HOLD_SECONDS", 0.05)
+    monkeypatch.setattr(server, "NOTED_SECONDS", 0.05)
     fleet = Fleet(None)  # type: ignore[arg-type]
     fleet.known.set()
     fleet._found["mautic-a-b"] = ASLEEP_NOW

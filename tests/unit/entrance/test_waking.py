@@ -67,6 +67,15 @@ def test_one_that_sleeps_is_woken_whether_or_not_that_was_known(sleeping: bool) 
     assert played.done == ["start", "finish"]
 
 
+def test_a_visitor_hears_of_it_once_it_is_stored() -> None:
+    noted: list[bool] = []
+    played = Played(interfere=lambda _: noted.append(made.is_noted.is_set()))
+    made = Waking("mautic-a", played, Progress(Stage.ASKED))
+    made.run(sleeping=True)
+    # Not while it is being started, and ever after.
+    assert noted[:2] == [False, True]
+
+
 def test_one_that_is_put_to_sleep_meanwhile_stays_asleep() -> None:
     def sleep(played: Played) -> None:
         if played.looks == 1:

@@ -22,6 +22,8 @@ from entrance.waking import UnansweredError
 log = logging.getLogger("entrance")
 
 HOLD_SECONDS = 25.0
+NOTED_SECONDS = 2.0
+"""How long a page waits until it is stored that its environment is being woken."""
 HELD_MAX = 200
 """How many requests are held at a time: each has a thread, and a connection of nginx'."""
 PROBE = "waker"
@@ -56,6 +58,8 @@ class Entrance:
             return Answer(503, text, TEXT, 120)
         waking = self.waker.ask(found)
         if manner is Manner.PAGE:
+            # Who has seen it may leave: what was begun goes on without visitor and process.
+            waking.is_noted.wait(NOTED_SECONDS)
             return Answer(503, progress_page(found.slug, waking.progress), HTML, 2)
         if not self.places.acquire(blocking=False):
             return _late(found)

@@ -96,6 +96,8 @@ class Waking:
 
     Attributes:
         progress: how far it is.
+        is_noted: set once it was tried for the first time: what was begun is stored, and goes on
+            without this process.
         is_open: set when its web can be reached.
         asked: when somebody asked for it last, by the monotonic clock.
     """
@@ -103,6 +105,7 @@ class Waking:
     name: str
     steps: Steps
     progress: Progress
+    is_noted: threading.Event = field(default_factory=threading.Event)
     is_open: threading.Event = field(default_factory=threading.Event)
     asked: float = field(default_factory=time.monotonic)
 
@@ -117,7 +120,10 @@ class Waking:
         # It may have been put to sleep just before it was asked for, which nobody here knew yet.
         is_doubtful = not sleeping
         while not self._is_over(began, woken=to_start or to_finish):
+            pause = POLL_SECONDS
             try:
+                if is_doubtful:
+                    to_start, is_doubtful = self.steps.mark() is Mark.ASLEEP, False
                 if to_start:
                     to_start, to_finish = False, self.steps.start()
                 if self.steps.proceed():
@@ -127,26 +133,30 @@ class Waking:
                     return
                 if time.monotonic() >= next_look:
                     mark = self.steps.mark()
-                    if mark is Mark.ASLEEP and not is_doubtful:
+                    if mark is Mark.ASLEEP:
                         return  # somebody has put it to sleep: the next visitor wakes it
-                    to_start, is_doubtful = mark is Mark.ASLEEP, False
                     to_finish = mark is Mark.WAKING
                     self._look(since, woken=to_finish)
                     next_look = time.monotonic() + _pause(began)
             except HeldError as error:
                 if error.by_stranger:
                     self.progress = Progress(Stage.HELD, self.progress.rows)
-                    time.sleep(LOOK_SECONDS)
+                    pause = LOOK_SECONDS
             except UnansweredError as error:
                 log.warning("%s: %s", self.name, error)
                 self.progress = Progress(Stage.FAILED, self.progress.rows, *error.told)
-                time.sleep(LOOK_SECONDS)
-            time.sleep(POLL_SECONDS)
+                pause = LOOK_SECONDS
+            finally:
+                self.is_noted.set()
+            time.sleep(pause)
         if to_finish:
-            try:
-                self.steps.give_up()
-            except (HeldError, UnansweredError) as error:
-                log.warning("%s: stays marked: %r", self.name, error)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        try:
+            self.steps.give_up()
+        except (HeldError, UnansweredError) as error:
+            log.warning("%s: stays marked: %r", self.name, error)
 
     def _look(self, since: datetime, *, woken: bool) -> None:
         with LOOKS_AT_ONCE:
