@@ -109,6 +109,11 @@ class DevWorld(World):
         """Return the settings of a run."""
         return {**super().settings(**platform), "images": mautic_images()}
 
+    def tag(self) -> str:
+        """Return the tag that is deployed: a commit's own, and of Mautic's code if that is set."""
+        (newest, *_) = json.loads(self.ok("releases", "--format", "json").stdout)
+        return str(newest["tag"])
+
     def save(self, path: str, text: str) -> None:
         """Save a file as editors do: another one takes its place."""
         place = self.checkout / path
