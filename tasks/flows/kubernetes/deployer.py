@@ -123,7 +123,9 @@ class ClusterDeployer:
         if found is None:
             # What is refused leaves nothing behind. Under the lock it is planned again.
             plan = self.plan_deploy(request)
-            record = ClusterRecord(State.DEPLOYING, names.url, data=plan.data.choice)
+            record = ClusterRecord(
+                State.DEPLOYING, names.url, data=plan.data.choice, registry=plan.registry
+            )
             # Another run may be faster. The owner is checked again under the lock.
             with contextlib.suppress(ConflictError):
                 self._cluster.create(self._context.branch_namespace(request.owner, names, record))

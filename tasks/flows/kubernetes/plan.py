@@ -75,6 +75,7 @@ class ClusterPlan(DeployPlan):
             expires_at=self.expires_at,
             database=database,
             data=self.data.choice,
+            registry=self.registry,
         )
 
     def as_dict(self) -> dict[str, Any]:

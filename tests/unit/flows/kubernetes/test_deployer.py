@@ -502,6 +502,10 @@ def test_the_data_that_was_chosen_is_remembered_from_the_start_and_after_a_failu
 ) -> None:
     bench.deployer.prepare(replace(REQUEST, data="seed", resolve=lambda _: SEEDED))
     assert bench.record == ClusterRecord(State.DEPLOYING, NAMES.url, data="seed:1")
+    # Nobody else's registry has images of it, so that `inv gc` there need not keep any.
+    image = "localhost:5051/m/mautic@sha256:1"
+    bench.deployer.begin(replace(FIRST, release=replace(RELEASE, mautic=image)))
+    assert bench.record.registry == "localhost:5051/m"
     # Of a later choice a seed cannot be loaded.
     other = replace(FIRST, record=bench.record, data=replace(SEEDED, choice="seed:2"))
     bench.deployer.begin(other)
