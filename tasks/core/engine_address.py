@@ -79,8 +79,8 @@ def used_up_addresses(said: str) -> tuple[str, str] | None:
         "the Docker Engine has no addresses left for another network: each branch has one",
         # Without the filter those of branches that sleep would go, and these would not wake.
         "remove networks that nothing uses: docker network prune --filter "
-        "label!=io.mautic-multidev.branch; branches that nobody needs: inv cleanup; or give the engine more addresses: "
-        "default-address-pools in its daemon.json (docs/troubleshooting.md)",
+        "label!=io.mautic-multidev.branch; branches that nobody needs: inv cleanup; or give the "
+        "engine more addresses: default-address-pools in its daemon.json (docs/troubleshooting.md)",
     )
 
 
