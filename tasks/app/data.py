@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.adapters.files.dump_file import check_new_dump
 from tasks.adapters.files.lock import state_folder
+from tasks.adapters.files.new_file import check_new
 from tasks.adapters.identity import this_run
 from tasks.app.environments import ExistingEnvironment, find_existing
 from tasks.app.server_snapshots import server_snapshots
@@ -179,7 +179,7 @@ def find_dump(
         InputError: no dump can be written there, or the branch has no environment.
     """
     session.names(env, branch)
-    check_new_dump(file)
+    check_new(file, "--file")
     return DumpTask(session, find_place(session, env, branch, dry=dry), file)
 
 

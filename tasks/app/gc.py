@@ -133,6 +133,7 @@ class Sweep:
         policies = [own.gc.policies for own in sharing.values()]
         return ImageSources(
             registry=wiring.registry(self._session, self._environment),
+            place=sharing[self._environment].registry.place,
             inspectors={name: self._inspector(name) for name in sharing},
             policies=Policies(
                 max(each.young for each in policies),
@@ -166,14 +167,12 @@ class Sweep:
 
 def going(sweep: SweepPlan) -> Callable[[ImageUse], bool]:
     """Return whether an environment is one of those that a plan removes."""
-    stale = [item.summary for item in sweep.stale]
-    branches = {item.branch for item in stale if item.state is not State.MISNAMED}
-    places = {item.namespace for item in stale if item.state is State.MISNAMED}
+    stale = {item.summary.namespace: item.summary for item in sweep.stale}
 
     def goes(use: ImageUse) -> bool:
-        if use.environment != sweep.environment:
-            return False
-        return use.where in places or (use.branch in branches and not use.problem)
+        found = stale.get(use.where) if use.environment == sweep.environment else None
+        # Nothing of one that cannot be read goes, but for one that is deleted as it is.
+        return found is not None and (found.state is State.MISNAMED or not use.problem)
 
     return goes
 

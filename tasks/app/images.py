@@ -21,11 +21,11 @@ from tasks.app.paths import PROJECT, RECORD
 from tasks.app.session import Session
 from tasks.core.config_sources import PROJECT_FILE
 from tasks.core.errors import InputError
-from tasks.core.images.reference import parse_reference
 from tasks.core.images.tags import variant
 from tasks.core.project_files import ProjectInputs
 from tasks.core.rehearsal import check_no_rehearsal, mautic_variables
 from tasks.core.settings import LOCAL
+from tasks.core.variables import PACKAGE_INDEX, given_variables
 from tasks.flows import pipeline
 from tasks.flows.attest import Attester
 from tasks.flows.build import (
@@ -184,7 +184,7 @@ def job_image_build(
     variables = {
         "DEBIAN": session.settings.images.debian,
         "INFRA": "yes" if infra else "",
-        **_given("DEBIAN_IMAGE", "TERRAFORM_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
+        **given_variables(os.environ, "DEBIAN_IMAGE", "TERRAFORM_IMAGE", *PACKAGE_INDEX),
     }
     own = subject_of(session, LOCAL, None, pipeline.BAKE, complete=True)
     subject = pipeline.ci_subject(own, latest=latest)
@@ -208,7 +208,7 @@ def platform_build(session: Session, env: str, part: str) -> Build:
     wiring.cluster_environment(session, env)
     variables = {
         "DEBIAN": session.settings.images.debian,
-        **_given("DEBIAN_IMAGE", "PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE"),
+        **given_variables(os.environ, "DEBIAN_IMAGE", *PACKAGE_INDEX),
     }
     bake = PLATFORM_BAKES[part]
     subject = subject_of(session, env, None, bake, complete=True)
@@ -286,7 +286,7 @@ def _variables(session: Session) -> dict[str, str]:
         "DEBIAN": images.debian,
         "PHP": images.php,
         "MAUTIC_IMAGE": images.mautic,
-        **_given("MAUTIC_IMAGE", "DEBIAN_IMAGE"),
+        **given_variables(os.environ, "MAUTIC_IMAGE", "DEBIAN_IMAGE"),
     }
 
 
@@ -298,19 +298,3 @@ def _attester(session: Session, environment: str, parameters: Mapping[str, str])
         invocation=os.environ.get("CI_JOB_URL", ""),
         parameters=parameters,
     )
-
-
-def _given(*names: str) -> dict[str, str]:
-    """Return the variables among these that are set and not empty.
-
-    Raises:
-        InputError: one that names an image has no image reference.
-    """
-    found = {name: os.environ[name] for name in names if os.environ.get(name)}
-    for name, value in found.items():
-        if name.endswith("_IMAGE"):
-            try:
-                parse_reference(value)
-            except InputError as error:
-                raise InputError(f"the variable {name}: {error}") from error
-    return found

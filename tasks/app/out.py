@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.core.errors import InputError
+from tasks.adapters.files.new_file import check_new
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def check_out(path: Path) -> None:
-    """Check that a file can be written for ``--out``.
-
-    Raises:
-        InputError: its folder is not there, or what has its name is no file.
-    """
-    try:
-        is_folder = path.is_dir()
-        # An administrator would replace a device for everybody, or take it from them.
-        is_taken = path.exists() and not path.is_file()
-        has_folder = path.parent.is_dir()
-    except OSError as error:
-        raise InputError(f"--out {path}: it cannot be written: {error.strerror}") from error
-    if is_folder:
-        raise InputError(f"--out {path}: it is a folder")
-    if is_taken:
-        raise InputError(f"--out {path}: it is no file, and is not written over")
-    if not has_folder:
-        raise InputError(f"--out {path}: there is no folder {path.parent}")
+    """Check that a file can be written for ``--out``; errors as for ``check_new``."""
+    check_new(path, "--out")

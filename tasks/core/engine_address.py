@@ -14,6 +14,12 @@ LOCAL_SOCKETS = frozenset({"", "unix:///var/run/docker.sock", "unix:///run/docke
 _CONTEXT = re.compile(r'context "([^"]+)": (context not found|parsing .+)')
 """The docker command's message about a context that is unknown or damaged."""
 
+_USED_UP = re.compile(
+    r"all predefined address pools have been fully subdivided"
+    r"|could not find an available, non-overlapping IPv[46] address pool"
+)
+"""The engine's words from version 27 on, and before."""
+
 
 def unknown_context(name: str) -> tuple[str, str]:
     """Return message and hint for a Docker context that does not exist."""
@@ -58,6 +64,23 @@ def full_disk(said: str) -> tuple[str, str] | None:
         "the disk of the Docker Engine is full",
         "see what takes the room: docker system df; free some: docker builder prune. "
         "`inv doctor` says how much is needed",
+    )
+
+
+def used_up_addresses(said: str) -> tuple[str, str] | None:
+    """Return message and hint if the engine has no addresses left for a network, or None.
+
+    Args:
+        said: the error's message.
+    """
+    if not _USED_UP.search(said):
+        return None
+    return (
+        "the Docker Engine has no addresses left for another network: each branch has one",
+        # Without the filter those of branches that sleep would go, and these would not wake.
+        "remove networks that nothing uses: docker network prune --filter "
+        "label!=io.mautic-multidev.branch; branches that nobody needs: inv cleanup; or give the "
+        "engine more addresses: default-address-pools in its daemon.json (docs/troubleshooting.md)",
     )
 
 

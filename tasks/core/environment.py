@@ -172,6 +172,8 @@ class Record:
         expires_at: when it may be swept away, ISO 8601, or an empty string.
         history: the successful deployments, the newest last.
         failures: what failed to be deployed, and when it did, the newest last.
+        registry: the place of the registry with the images of its last deploy, which is known
+            before any of them runs; empty if it is older than this note.
         data: what its database began with (``environment_data``), or an empty string if it is
             older than that choice.
     """
@@ -182,6 +184,7 @@ class Record:
     history: tuple[Release, ...] = ()
     data: str = ""
     failures: tuple[Release, ...] = ()
+    registry: str = ""
 
     @property
     def current(self) -> Release | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.core.environment import Release, parse, parse_moment
+from tasks.core.plural import number_of
 
 SHOWN_MIGRATIONS = 5
 """How many migrations are named."""
@@ -173,4 +174,4 @@ def told(migrations: Sequence[str]) -> str:
     count = len(migrations)
     names = ", ".join(migrations[-SHOWN_MIGRATIONS:])
     more = f" and {count - SHOWN_MIGRATIONS} more" if count > SHOWN_MIGRATIONS else ""
-    return f"{count} migration{'s' if count > 1 else ''} ({names}{more})"
+    return f"{number_of(count, 'migration')} ({names}{more})"

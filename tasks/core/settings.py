@@ -27,7 +27,7 @@ from tasks.core.config_sources import nearest
 from tasks.core.durations import hours_of
 from tasks.core.errors import InputError, SettingsError
 from tasks.core.images.findings import Threshold
-from tasks.core.images.reference import is_loopback
+from tasks.core.images.reference import place_of
 from tasks.core.names import (
     COMPOSE_MAX,
     LABEL_MAX,
@@ -160,11 +160,7 @@ class RegistrySettings(Strict):
     @property
     def place(self) -> str:
         """The url in one form: the same for every name of one registry; empty if unknown."""
-        host, _, path = self.url.partition("/")
-        host = host.lower().replace(".ecr-fips.", ".ecr.")
-        if is_loopback(host):
-            host = re.sub(r"^.*?(:[0-9]+)?$", r"localhost\1", host)
-        return f"{host}/{path}" if host else ""
+        return place_of(self.url)
 
     @model_validator(mode="after")
     def _fits(self) -> RegistrySettings:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from tasks.core.errors import InputError
+from tasks.core.images.reference import parse_reference
+
 _PREFIXES = ("GIT_", "DOCKER_", "COMPOSE_", "BUILDX_", "BUILDKIT_", "BAKE_")
 """Prefixes of variables that are inherited only if they are listed below."""
 
@@ -29,6 +32,9 @@ _KEPT = re.compile(
 _DATES_OF_FILES = "SOURCE_DATE_EPOCH"
 """If set, it is a build argument of every build, so that equal content gives different images."""
 
+PACKAGE_INDEX = ("PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE")
+"""How this machine reaches a package index, for the builds that ask one."""
+
 _IN_COMPOSE_FILE = re.compile(r"(?<!\$)\$\{?([A-Za-z_]\w*)")
 _IN_BAKE_FILE = re.compile(r'^variable\s+"(\w+)"', re.MULTILINE)
 
@@ -45,6 +51,25 @@ def inherited_variables(environ: Mapping[str, str]) -> dict[str, str]:
         if name != _DATES_OF_FILES
         and (not name.startswith(_PREFIXES) or _KEPT.fullmatch(name) is not None)
     }
+
+
+def given_variables(environ: Mapping[str, str], *names: str) -> dict[str, str]:
+    """Return the variables among these that are set and not empty: those that a build is given.
+
+    Args:
+        environ: this process's variables.
+
+    Raises:
+        InputError: one that names an image has no image reference.
+    """
+    found = {name: environ[name] for name in names if environ.get(name)}
+    for name, value in found.items():
+        if name.endswith("_IMAGE"):
+            try:
+                parse_reference(value)
+            except InputError as error:
+                raise InputError(f"the variable {name}: {error}") from error
+    return found
 
 
 def python_variables(names: Iterable[str]) -> dict[str, None]:

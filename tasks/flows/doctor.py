@@ -24,6 +24,7 @@ from tasks.core.errors import CommandError, SuiteError
 from tasks.core.images.reference import parse_reference
 from tasks.core.names import platform_name
 from tasks.core.plan import Step
+from tasks.core.plural import number_of
 
 if TYPE_CHECKING:
     from tasks.adapters.host.apt import AptTool
@@ -345,14 +346,13 @@ def refuse(report: DoctorReport, plan: FixPlan) -> None:
     """
     if not report.problems:
         return
-    count = len(report.problems)
     names = ", ".join(dict.fromkeys(finding.check for finding in report.problems))
     hint = None
     if plan.lines:
         by_us = "`./inv doctor --fix` runs this, or do it yourself"
         how = by_us if plan.runnable else "what to run"
         hint = "\n    ".join((f"{how}:", *plan.lines))
-    raise SuiteError(f"{count} problem{'s'[: count > 1]} found: {names}", hint=hint)
+    raise SuiteError(f"{number_of(len(report.problems), 'problem')} found: {names}", hint=hint)
 
 
 def _remedied(report: DoctorReport, plan: FixPlan) -> tuple[Finding, ...]:

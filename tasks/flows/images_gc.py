@@ -39,6 +39,7 @@ class ImageSources:
 
     Attributes:
         registry: the registry.
+        place: where it is, in the one form of its URL.
         inspectors: what lists the environments that may run its images, by environment; a
             function, as one may be out of reach.
         policies: what the settings keep.
@@ -51,6 +52,7 @@ class ImageSources:
     """
 
     registry: Registry
+    place: str
     inspectors: Mapping[str, Callable[[], Inspector]]
     policies: Policies
     git: Git
@@ -69,7 +71,7 @@ class ImageSources:
                 found += inspector().image_uses()
             except SuiteError as error:
                 found.append(ImageUse(environment, environment, problem=error.message))
-        return tuple(found)
+        return tuple(use.seen_from(self.place) for use in found)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tasks.core.errors import SuiteError
 from tasks.core.message_queue import FailedMessage, Queues, chosen, read_queues
 from tasks.core.names import Names
 from tasks.core.plan import Step
+from tasks.core.plural import number_of
 from tasks.core.spans import since
 from tasks.flows.data import Place, ignore, run_image
 
@@ -95,7 +96,7 @@ def carry_out(place: Place, plan: QueuePlan, console: Console) -> Queues:
     before = find_queues(place).failed_count
     ids = [message.id for message in plan.messages]
     words = (*CONSOLE, COMMANDS[plan.verb], *ids, "--force")
-    with console.work(f"{plan.verb} {_number(len(ids))}") as activity:
+    with console.work(f"{plan.verb} {number_of(len(ids), 'message')}") as activity:
         run_image(place, words, ignore, activity)
     after = find_queues(place)
     # Others may have failed meanwhile.
@@ -104,7 +105,7 @@ def carry_out(place: Place, plan: QueuePlan, console: Console) -> Queues:
         last = after.failed[0].title if after.failed else "their error is not told"
         what = "failed again" if plan.verb == "retry" else "are still there"
         raise SuiteError(
-            f"{left} of {_number(len(ids))} {what}; the last: {last}",
+            f"{left} of {number_of(len(ids), 'message')} {what}; the last: {last}",
             hint="inv queue shows each with its error",
         )
     return after
@@ -128,7 +129,3 @@ def failed_rows(messages: Sequence[FailedMessage], now: datetime) -> list[tuple[
         (each.id, since(each.since.isoformat() if each.since else "", now), each.title)
         for each in messages
     ]
-
-
-def _number(count: int) -> str:
-    return f"{count} message{'s' if count != 1 else ''}"

@@ -26,7 +26,8 @@ from tasks.core.environment import Failure, Holder, Owner, Record, Release, Stat
 from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.foresight import Foresight, ObjectChange
-from tasks.core.images.retention import ImageUse, names_in
+from tasks.core.images.reference import place_of_image
+from tasks.core.images.retention import ImageUse, names_in, registries_in
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.points import Migrations, Point
@@ -290,6 +291,11 @@ class DeployPlan(ABC):
     def images(self) -> dict[str, str]:
         """The images, by digest."""
         return {"mautic": self.release.mautic, "nginx": self.release.nginx}
+
+    @property
+    def registry(self) -> str:
+        """The place of the registry that they are in."""
+        return place_of_image(self.release.mautic)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
@@ -648,9 +654,12 @@ def recorded_use(
     """
     history = record.history if record else ()
     images = [image for release in history for image in (release.mautic, release.nginx)]
+    images += more
+    noted = {record.registry} if record and record.registry else set()
     return replace(
         use,
-        releases=names_in([*images, *more]),
+        registries=use.registries | registries_in(images) | noted,
+        releases=names_in(images),
         tags=frozenset(release.tag for release in history),
         # What an interrupted deploy was about to run is named by nothing yet.
         busy=held or (record is not None and record.state is State.DEPLOYING),

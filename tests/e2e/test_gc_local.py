@@ -34,10 +34,9 @@ from tests.support.layerless import LONG_AGO, push, tags_of
 from tests.support.suite import ROOT, Inv, commit_all, git
 
 NOTHING_YOUNG = {"gc": {"young_hours": 0}}
-IMAGE = f"localhost:1/x@sha256:{'a' * 64}"
+IMAGE = f"localhost:1/x/mautic@sha256:{'a' * 64}"
 
-LIVING = "living-in-gc-local"
-"""A branch that nobody else on this engine deploys: while a run does, its images are kept."""
+LIVING = "living"
 
 
 class Planted:
@@ -61,6 +60,8 @@ class Planted:
         style: Style = Style.PRESENT,
         checkout: str = PIPELINE,
         image: str = IMAGE,
+        project: str = "",
+        state: State = State.READY,
     ) -> Names:
         """Make an environment whose time is over in so many hours; return its names."""
         local = {
@@ -70,7 +71,7 @@ class Planted:
             "registry": {"url": "localhost:1/x"},
         }
         settings = parse(
-            {"project": self.settings["project"], "environments": {"local": local}},
+            {"project": project or self.settings["project"], "environments": {"local": local}},
             lambda path: "test",
         )
         both = names_of_all_styles(settings, "local", branch)
@@ -80,7 +81,7 @@ class Planted:
         release = Release("tag", "c" * 40, image, image, "ada@host", now.isoformat())
         release = replace(release, checkout=checkout)
         expires_at = (now + timedelta(hours=hours)).isoformat()
-        record = replace(ComposeRecord(State.READY, names.url, expires_at), history=(release,))
+        record = replace(ComposeRecord(state, names.url, expires_at), history=(release,))
         labels = {**owner_labels(owner), **record.to_labels(), PROJECT: names.namespace}
         name = f"{names.namespace}_record-1"
         self._engine.volumes.create(name, labels=labels)
@@ -161,6 +162,8 @@ def test_gc_removes_images_that_no_rule_keeps(
         for tag in sorted(going | kept)
     }
     planted.plant("feature/pushed", image=f"{repository}@{pushed['deployed']}")
+    # A branch of the same name is none of this project's.
+    planted.plant(LIVING, project=f"{project}-other", state=State.DEPLOYING)
     own = {
         "registry": {"kind": "oci", "url": f"{registry}/{project}"},
         "gc": {"keep": ["v* newest 2", "other for 9999w"]},
@@ -182,7 +185,7 @@ def test_gc_removes_images_that_no_rule_keeps(
     done = inv(checkout, "gc", "--yes", settings=settings)
     assert done.returncode == 0, done.stderr
     assert tags_of(repository) == kept
-    assert planted.left() == {"feature/pushed"}
+    assert planted.left() == {"feature/pushed", LIVING}
     assert "nothing to sweep away" in inv(checkout, "gc", "--yes", settings=settings).stderr
 
 

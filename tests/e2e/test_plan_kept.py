@@ -327,7 +327,7 @@ def test_there_are_thirty_of_them() -> None:
     assert len(CASES) >= 30
 
 
-def test_what_helm_would_not_take_over_is_foreseen(deploys: Deploys) -> None:
+def test_what_helm_would_not_take_over_is_foreseen_and_refused_at_once(deploys: Deploys) -> None:
     names = deploys.names(BRANCH)
     settings = deploys.settings(values=["helm/environments/dev.yaml", FAST, MORE])
     (deploys.env.checkout / MORE).write_text("{}\n")
@@ -358,8 +358,10 @@ def test_what_helm_would_not_take_over_is_foreseen(deploys: Deploys) -> None:
             annotate(release)
         assert foreseen in said("plan")
         assert foreseen in said("deploy", "--dry-run")
-    assert "cannot be imported" in (refused := said("deploy"))
-    assert name in refused
+    before = deploys.dump()
+    assert foreseen in (refused := said("deploy"))
+    assert "nothing was changed" in refused
+    assert deploys.dump() == before
     annotate(names.release)
     deploys.ok("plan", *to_it, settings=settings)
     deploys.ok("deploy", *to_it, settings=settings)

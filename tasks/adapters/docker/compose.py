@@ -11,6 +11,8 @@ from typing import Any
 
 from tasks.adapters.process import Completed, Runner
 from tasks.core.display import plain
+from tasks.core.engine_address import used_up_addresses
+from tasks.core.errors import CommandError, EngineError
 from tasks.core.variables import compose_variables
 
 STOP_SECONDS = 300.0
@@ -125,9 +127,18 @@ class Compose:
         stdin: str = "",
         deadline: float = 900,
     ) -> Completed:
-        return self._runner.run(
-            self.argv(*args), env=self._env, stdin=stdin, deadline=deadline, on_line=on_line
-        )
+        try:
+            return self._runner.run(
+                self.argv(*args), env=self._env, stdin=stdin, deadline=deadline, on_line=on_line
+            )
+        except CommandError as error:
+            fault = used_up_addresses(error.output or "")
+            if fault is None:
+                raise
+            message, hint = fault
+            raise EngineError(
+                message, command=error.command, output=error.output, hint=hint
+            ) from error
 
 
 def logs(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from tasks.adapters.files.new_file import check_new
 from tasks.core.dump_manifest import (
     DATABASE,
     MANIFEST,
@@ -75,25 +76,6 @@ class DumpWriter:
         self._archive.fp = None
 
 
-def check_new_dump(path: Path) -> None:
-    """Check that a dump may have this name.
-
-    Raises:
-        InputError: there is no such folder, something that is no file has the name, or no file can
-            have it.
-    """
-    try:
-        is_folder = path.parent.is_dir()
-        # A device would be replaced by the dump.
-        is_taken = path.exists() and not path.is_file()
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
-    if not is_folder:
-        raise InputError(f"{path.parent} is no folder")
-    if is_taken:
-        raise InputError(f"{path} is no file: a dump is not written over it")
-
-
 @contextlib.contextmanager
 def new_dump(path: Path) -> Iterator[DumpWriter]:
     """Write a dump, of mode 0600; it has its name once it is whole.
@@ -101,10 +83,10 @@ def new_dump(path: Path) -> Iterator[DumpWriter]:
     What one of the same name that was killed has left goes.
 
     Raises:
-        InputError: as ``check_new_dump``.
+        InputError: as ``check_new``.
         SuiteError: it cannot be written.
     """
-    check_new_dump(path)
+    check_new(path)
     path = path.resolve()  # a link stays one
     try:
         remove_unfinished(path.parent, path.name)

@@ -66,6 +66,24 @@ def parse_reference(text: str) -> Reference:
     return Reference(host, path, tag, digest, name)
 
 
+def place_of(url: str) -> str:
+    """Return a registry's URL in one form: the same for every name of one registry.
+
+    Args:
+        url: host and path, or an empty string, for which it is returned.
+    """
+    host, _, path = url.partition("/")
+    host = host.lower().replace(".ecr-fips.", ".ecr.")
+    if is_loopback(host):
+        host = re.sub(r"^.*?(:[0-9]+)?$", r"localhost\1", host)
+    return f"{host}/{path}" if host else ""
+
+
+def place_of_image(reference: str) -> str:
+    """Return the place of the registry that an image is in; empty if its reference has none."""
+    return place_of(reference.partition("@")[0].rpartition("/")[0])
+
+
 def is_loopback(host: str) -> bool:
     """Return True if a registry's host[:port] is this machine."""
     name = re.sub(r":\d+\Z", "", host).strip("[]")

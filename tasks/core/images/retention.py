@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -17,7 +17,8 @@ from fnmatch import fnmatchcase
 from tasks.core.durations import SPELLING, hours_of
 from tasks.core.errors import InputError
 from tasks.core.images.content_key import is_content_key
-from tasks.core.images.tags import CACHE, LATEST, is_marker, removable, slugs
+from tasks.core.images.reference import place_of_image
+from tasks.core.images.tags import CACHE, IMAGES, LATEST, is_marker, removable, slugs
 
 POLICY = rf"^\S+( newest [1-9][0-9]{{0,4}}| for {SPELLING})?$"
 """A policy as the settings have it."""
@@ -25,6 +26,9 @@ POLICY = rf"^\S+( newest [1-9][0-9]{{0,4}}| for {SPELLING})?$"
 _ATTACHED = re.compile(r"(sha256)-([0-9a-f]{64})(\.[a-z]+)?")
 """The tags of what is attached to an image: the suite's own, cosign's, and those of the referrers
 tag schema (distribution-spec, "Referrers Tag Schema")."""
+
+_BUILT = re.compile(rf"/({'|'.join(IMAGES)})([:@]|$)")
+"""Matches references to what an environment's build makes."""
 
 
 class KeepingRule(StrEnum):
@@ -93,6 +97,8 @@ class ImageUse:
         tags: the tags that those releases were deployed as.
         busy: whether a run is changing it.
         problem: why what it names cannot be read, or an empty string.
+        registries: the places of the registries that its images are in; empty if unknown.
+        elsewhere: whether these are others than the one that is looked at.
     """
 
     environment: str
@@ -105,11 +111,38 @@ class ImageUse:
     tags: frozenset[str] = frozenset()
     busy: bool = False
     problem: str = ""
+    registries: frozenset[str] = frozenset()
+    elsewhere: bool = False
 
     @property
     def title(self) -> str:
         """The branch, or what is known instead."""
         return self.branch or self.where
+
+    def seen_from(self, registry: str) -> ImageUse:
+        """Return what it may name of the images in one registry.
+
+        Another project may have a branch of the same name, and a tag: of what is known to have its
+        images in other registries, neither counts. Digests do, as a registry may have two names.
+
+        Args:
+            registry: the registry's place.
+        """
+        if self.problem or not self.registries or registry in self.registries:
+            return self
+        runs, sleeps, releases = (
+            frozenset(name for name in names if ":" in name)
+            for names in (self.runs, self.sleeps, self.releases)
+        )
+        return replace(
+            self,
+            runs=runs,
+            sleeps=sleeps,
+            releases=releases,
+            tags=frozenset(),
+            busy=False,
+            elsewhere=True,
+        )
 
 
 @dataclass(frozen=True)
@@ -184,6 +217,12 @@ def names_in(references: Iterable[str]) -> frozenset[str]:
     return frozenset(filter(None, map(name_in, filter(None, references))))
 
 
+def registries_in(references: Iterable[str]) -> frozenset[str]:
+    """Return the places of the registries that what was built is in, of references to anything."""
+    built = (each for each in references if _BUILT.search(each))
+    return frozenset(filter(None, map(place_of_image, built)))
+
+
 def judge(
     images: Sequence[StoredImage],
     uses: Collection[ImageUse],
@@ -234,7 +273,7 @@ def stale_tags(
     if any(not use.slug for use in uses):
         return {}
     used = frozenset(tag for use in uses for tag in use.tags)
-    kept_slugs = {*living, *(use.slug for use in uses)}
+    kept_slugs = {*living, *(use.slug for use in uses if not use.elsewhere)}
     kept: dict[str, dict[str, str]] = defaultdict(dict)
     fixed: set[str] = set()
     for verdict in verdicts:

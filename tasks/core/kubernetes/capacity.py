@@ -14,6 +14,7 @@ from tasks.core.cost import NO_REQUESTS, Requests, gibibytes, processors, total
 from tasks.core.kubernetes.manifests import COMPONENT
 from tasks.core.kubernetes.objects import Object
 from tasks.core.kubernetes.requests import of_amounts, of_claim, of_pod, parse_quantity
+from tasks.core.plural import number_of
 
 _BLOCKS = frozenset({"NoSchedule", "NoExecute"})
 _ENDED = frozenset({"Succeeded", "Failed"})
@@ -292,7 +293,7 @@ def nodes_fault(pods: Sequence[Placing], rooms: Sequence[NodeRoom]) -> str:
     worst = max(lost, key=lambda each: _size(each.requests))
     open_to = [room for room in rooms if room.takes(worst) and room.pods > 0]
     free = max((room.free for room in open_to), key=_size, default=NO_REQUESTS)
-    nodes = f"{len(rooms)} node{'s' if len(rooms) != 1 else ''}"
+    nodes = number_of(len(rooms), "node")
     has = (
         f"the freest of {nodes} has {_told(free)} left" if open_to else f"none of {nodes} takes it"
     )

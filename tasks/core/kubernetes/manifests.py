@@ -261,6 +261,12 @@ def _secret_volume(name: str, secret_name: str) -> Object:
     return {"name": name, "secret": {"secretName": secret_name, "defaultMode": 0o440}}
 
 
+def decoded(found: Object | None) -> dict[str, str]:
+    """Return the values of a Secret; none if it is not there."""
+    data = (found or {}).get("data") or {}
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
 def encoded(values: Mapping[str, str]) -> dict[str, str]:
     """Return values as a Secret's data."""
     return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}

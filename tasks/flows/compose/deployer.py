@@ -218,6 +218,7 @@ class ComposeDeployer:
             database_image=self.context.settings.platform.database_image,
             database=plan.database,
             data=plan.data.choice,
+            registry=plan.registry,
         )
 
     def _quiesce(self, compose: Compose, services: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from tasks.core.compose.stages import PHP, PROJECT
 from tasks.core.environment import Holder, Owner, observed_state
 from tasks.core.errors import DeadlineError, InputError, SettingsError, UnreadableError
 from tasks.core.foresight import ObjectChange
-from tasks.core.images.retention import ImageUse, names_in
+from tasks.core.images.retention import ImageUse, names_in, registries_in
 from tasks.core.names import Names, choose
 from tasks.core.settings import names_of_all_styles
 from tasks.core.sleep import NO_REST, Wake
@@ -223,6 +223,7 @@ def image_use(project: str, containers: Sequence[Container], volumes: _Volumes) 
         slug=owner.get("slug", ""),
         runs=names_in(item.image for item in containers if item.state not in _STOPPED),
         sleeps=names_in(stopped),
+        registries=registries_in(item.image for item in containers),
     )
     try:
         latest = newest(volumes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,7 +12,6 @@ from pathlib import Path
 from tasks.adapters.docker.buildx import BakeOrder, Buildx
 from tasks.adapters.docker.compose import Compose
 from tasks.adapters.docker.engine import Container, Engine
-from tasks.adapters.files.digest import digest_of
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Activity, Work
 from tasks.core.compose.stages import PROJECT
@@ -19,8 +19,10 @@ from tasks.core.errors import CommandError, EngineError, RefusedError, RegistryE
 from tasks.core.images.reference import is_loopback
 from tasks.core.names import platform_name
 from tasks.core.settings import Settings
+from tasks.core.variables import PACKAGE_INDEX, given_variables
+from tasks.flows.compose.own_image import PROXY, WAKER, OwnImage
 from tasks.flows.compose.wait import wait_until_up
-from tasks.flows.compose.waker import SERVICES, LocalWaker
+from tasks.flows.compose.waker import SERVICES, waker_variables
 
 START_SECONDS = 90.0
 PLATFORM = "io.mautic-multidev.platform"
@@ -131,9 +133,9 @@ class LocalPlatform:
         own = self.settings.platform
         if self.has_mail() or self.engine.has_image(own.mail_image):
             wanted["mail"] = own.mail_port
-        images = {"proxy": self._proxy_image()}
+        images = {"proxy": PROXY.reference(self.root)}
         if own.wake:
-            images |= dict.fromkeys(SERVICES, self._waker.image())
+            images |= dict.fromkeys(SERVICES, WAKER.reference(self.root))
         else:
             self._remove_waker()
         if not self._missing(wanted, images):
@@ -172,13 +174,6 @@ class LocalPlatform:
             if images.get(service, container.image) != container.image:
                 return True
         return False
-
-    @property
-    def _waker(self) -> LocalWaker:
-        def debian() -> str:
-            return self.base(f"debian:{self.settings.images.debian}-slim")
-
-        return LocalWaker(self.engine, self.runner, self.root, debian, self.locks)
 
     def _remove_waker(self) -> None:
         present = self.present()
@@ -228,17 +223,19 @@ class LocalPlatform:
                 return present[service].image
             return self.base(setting) if service in services else setting
 
-        proxy = self._proxy_image()
-        if "proxy" in services and not self.engine.has_image(proxy):
-            self._build_proxy(proxy, activity)
+        if "proxy" in services:
+            self._build(PROXY, activity)
         waker = {}
         if "waker" in services:
-            self._waker.build(activity)
-            waker = self._waker.variables()
+            self._build(WAKER, activity)
+            waker = {
+                "ENTRANCE_REF": WAKER.reference(self.root),
+                **waker_variables(self.engine, self.locks),
+            }
         return {
             **waker,
             "REGISTRY_REF": image("registry", own.registry_image),
-            "PROXY_REF": proxy,
+            "PROXY_REF": PROXY.reference(self.root),
             "MAIL_REF": image("mail", own.mail_image),
             "PLATFORM_NETWORK": self.name,
             "PLATFORM_ADDRESS": own.address,
@@ -258,20 +255,18 @@ class LocalPlatform:
             return False
         return bool(reference)
 
-    def _proxy_image(self) -> str:
-        """Return the proxy's image, tagged with a hash of its sources.
-
-        The Debian that it is built on does not count: all branches share it, whatever theirs is.
-        """
-        folder = self.root / "docker" / "platform" / "proxy"
-        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-        return f"mautic-platform/proxy:{digest_of(files, folder)[:16]}"
-
-    def _build_proxy(self, reference: str, activity: Activity) -> None:
-        activity.say("building the proxy's image")
-        Buildx(self.runner, self.root, "docker/platform/docker-bake.hcl").bake(
-            {"proxy": BakeOrder(reference)},
-            variables={"DEBIAN_IMAGE": self.base(f"debian:{self.settings.images.debian}-slim")},
+    def _build(self, image: OwnImage, activity: Activity) -> None:
+        """Build an image of the platform's own, unless it is there."""
+        reference = image.reference(self.root)
+        if self.engine.has_image(reference):
+            return
+        activity.say(f"building the image of the {image.target}")
+        Buildx(self.runner, self.root, image.bake).bake(
+            {image.target: BakeOrder(reference)},
+            variables={
+                "DEBIAN_IMAGE": self.base(f"debian:{self.settings.images.debian}-slim"),
+                **given_variables(os.environ, *PACKAGE_INDEX),
+            },
             push=False,
             on_line=activity.detail,
             on_step=activity.line,

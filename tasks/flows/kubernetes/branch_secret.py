@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,7 +9,7 @@ from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.helm import Revision
 from tasks.core import door
 from tasks.core.errors import SuiteError
-from tasks.core.kubernetes.manifests import SECRET, secret
+from tasks.core.kubernetes.manifests import SECRET, decoded, secret
 from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
@@ -27,9 +26,7 @@ def read_secret(cluster: Cluster, names: Names, redactor: Redactor) -> dict[str,
     Args:
         redactor: gets every value.
     """
-    found = cluster.get("Secret", SECRET, names.namespace)
-    data = (found or {}).get("data") or {}
-    values = {key: base64.b64decode(value).decode() for key, value in data.items()}
+    values = decoded(cluster.get("Secret", SECRET, names.namespace))
     for value in values.values():
         redactor.add(value)
     return values

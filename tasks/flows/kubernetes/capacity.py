@@ -30,6 +30,7 @@ from tasks.core.kubernetes.capacity import (
 from tasks.core.kubernetes.objects import Object
 from tasks.core.names import Names
 from tasks.core.plan import FIT, Step
+from tasks.core.plural import number_of
 from tasks.core.summary import EnvironmentSummary
 from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.inspector import ClusterInspector
@@ -132,8 +133,7 @@ class _Check:
         if not self._known:
             return None
         unknown = f"; not known: {', '.join(self._unknown)}" if self._unknown else ""
-        count = len(needs.pods)
-        return Step(FIT, f"{count} pod{'s' * (count != 1)}", ", ".join(self._known) + unknown)
+        return Step(FIT, number_of(len(needs.pods), "pod"), ", ".join(self._known) + unknown)
 
     def _own(self, kind: str) -> list[Object]:
         return self._cluster.find(kind, self._names.namespace)
@@ -158,7 +158,7 @@ class _Check:
         if not nodes:
             return
         rooms = node_rooms(nodes, pods)
-        self._known.append(f"{len(rooms)} node{'s' * (len(rooms) != 1)}")
+        self._known.append(number_of(len(rooms), "node"))
         if message := nodes_fault(needs.pods, rooms):
 
             def fits(gone: Collection[str]) -> bool:

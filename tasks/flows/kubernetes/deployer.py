@@ -66,6 +66,7 @@ from tasks.flows.kubernetes.releases import (
 from tasks.flows.kubernetes.replicas import keep_replicas
 from tasks.flows.kubernetes.sleeper import wake_for_deploy
 from tasks.flows.kubernetes.stored_manifests import check_records
+from tasks.flows.kubernetes.takeover import check_takeover
 from tasks.flows.kubernetes.upgrade import upgrade, wait_settled
 from tasks.flows.kubernetes.values import chart, files, release_values
 from tasks.flows.points import answer, find_migrations, restoring
@@ -123,7 +124,9 @@ class ClusterDeployer:
         if found is None:
             # What is refused leaves nothing behind. Under the lock it is planned again.
             plan = self.plan_deploy(request)
-            record = ClusterRecord(State.DEPLOYING, names.url, data=plan.data.choice)
+            record = ClusterRecord(
+                State.DEPLOYING, names.url, data=plan.data.choice, registry=plan.registry
+            )
             # Another run may be faster. The owner is checked again under the lock.
             with contextlib.suppress(ConflictError):
                 self._cluster.create(self._context.branch_namespace(request.owner, names, record))
@@ -139,18 +142,21 @@ class ClusterDeployer:
             RefusedError: the namespace has another owner.
             InputError: the chart refuses its values.
             RefusedError: it does not fit into the cluster.
+            UnfittingError: Helm would refuse to take over what is in an object's place.
             SuiteError: the cluster is not ready for it.
         """
         plan = plan_deploy(self._context, request, find_images=self._find_images, base=self._base)
         if not plan.steps:
             return plan
-        rendered = self._render(plan, plan.values)
+        rendered = objects_of(self._render(plan, plan.values))
+        if plan.exists:
+            check_takeover(self._cluster, plan, rendered)
         if request.must_fit and self._context.own.capacity.check:
             fit = self._fit(plan, rendered)
             plan = replace(plan, steps=(*filter(None, [fit]), *plan.steps))
         return plan
 
-    def _fit(self, plan: ClusterPlan, rendered: str) -> Step | None:
+    def _fit(self, plan: ClusterPlan, rendered: Sequence[Object]) -> Step | None:
         """Return that it fits, as asked once in a run: also before its namespace is made.
 
         Raises:
@@ -161,7 +167,7 @@ class ClusterDeployer:
             self._fits[where] = check_capacity(
                 self._context,
                 plan.request.names,
-                objects_of(rendered),
+                rendered,
                 quiesces=plan.quiesces,
                 access_points=self._access_points,
             )

@@ -16,10 +16,11 @@ from tasks.core.kubernetes.record import ClusterRecord
 from tasks.core.kubernetes.removal import KINDS_OF_RELEASES
 from tasks.core.names import Names
 from tasks.flows.kubernetes.branch_secret import secret_version
-from tasks.flows.kubernetes.foresee import HELM, UnfittingError, as_applied, would_be
+from tasks.flows.kubernetes.foresee import HELM, as_applied, would_be
 from tasks.flows.kubernetes.release_objects import find_objects
 from tasks.flows.kubernetes.releases import HOOK, revisions
 from tasks.flows.kubernetes.stored_manifests import stored_objects
+from tasks.flows.kubernetes.takeover import UnfittingError
 
 _OF_SLEEP = frozenset({"spec.replicas", "spec.suspend", f"metadata.annotations[{AWAKE}]"})
 """What is different of a workload that sleeps."""

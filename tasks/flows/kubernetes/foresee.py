@@ -7,12 +7,12 @@ which Helm would change.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.parallel import map_parallel
-from tasks.core.errors import ClusterError, SuiteError
+from tasks.core.errors import ClusterError
 from tasks.core.foresight import (
     ADD,
     CHANGE,
@@ -44,21 +44,15 @@ from tasks.flows.kubernetes.context import ClusterContext
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.release_objects import POLICY
 from tasks.flows.kubernetes.releases import HOOK
-from tasks.flows.kubernetes.stored_manifests import stored_objects
+from tasks.flows.kubernetes.takeover import UnfittingError, released_objects, whose
 
 HELM = "helm"
 """Helm's field manager."""
-MANAGED_BY, MANAGED_BY_HELM = "app.kubernetes.io/managed-by", "Helm"
-"""The label by which Helm knows what it may take for its own, besides two annotations."""
 MADE = Hidden("made by the deploy")
 FLEETING = frozenset({RECORD, ASLEEP, PIN, USED_AT, WAKING})
 """Annotations of a namespace that are facts of their own, or that no deploy depends on."""
 REFUSED = frozenset({400, 403, 409, 422})
 """Statuses by which the API says that it does not take an object."""
-
-
-class UnfittingError(SuiteError):
-    """What is in the cluster, or limits it, would refuse an object."""
 
 
 def foresee(context: ClusterContext, plan: ClusterPlan, rendered: Sequence[Object]) -> Foresight:
@@ -96,13 +90,13 @@ def _objects(
         made = tuple(FieldChange(f"data.{key}", None, MADE) for key in sorted(plan.seed))
         yield ObjectChange(CHANGE, f"secret/{SECRET}", made)
     lasting = [item for item in rendered if HOOK not in annotations_of(item)]
-    released = {title_of(item): item for item in _released(cluster, plan)}
+    released = {title_of(item): item for item in released_objects(cluster, plan)}
 
     def change(item: Object) -> ObjectChange:
         manifest = as_applied(item, names)
         if not exists:
             return ObjectChange(ADD, title_of(item), wanted=fact(manifest))
-        return _change(cluster, plan, manifest, released)
+        return _change(cluster, plan, manifest)
 
     yield from sorted(map_parallel(change, lasting), key=lambda each: each.title)
     wanted = {title_of(item) for item in lasting}
@@ -115,18 +109,10 @@ def _objects(
 def as_applied(item: Object, names: Names) -> Object:
     """Return a release's object with what Helm adds to each: whose it is, and where it goes."""
     meta = item["metadata"]
-    annotations = {**annotations_of(item), **_whose(names)}
+    annotations = {**annotations_of(item), **whose(names)}
     return {
         **item,
         "metadata": {**meta, "namespace": names.namespace, "annotations": annotations},
-    }
-
-
-def _whose(names: Names) -> dict[str, str]:
-    """Return the annotations by which Helm knows a release's objects."""
-    return {
-        "meta.helm.sh/release-name": names.release,
-        "meta.helm.sh/release-namespace": names.namespace,
     }
 
 
@@ -149,36 +135,14 @@ def would_be(cluster: Cluster, manifest: Object) -> Object:
         ) from error
 
 
-def _change(
-    cluster: Cluster, plan: ClusterPlan, manifest: Object, released: Collection[str]
-) -> ObjectChange:
+def _change(cluster: Cluster, plan: ClusterPlan, manifest: Object) -> ObjectChange:
     title, meta = title_of(manifest), manifest["metadata"]
     live = cluster.get(manifest["kind"], meta["name"], meta["namespace"])
-    if live and title not in released:
-        _check_own(live, plan.request.names)
     then = would_be(cluster, manifest)
     if live is None:
         return ObjectChange(ADD, title, wanted=fact(manifest))
     fields = differences(live, _woken(plan, live, manifest, then))
     return ObjectChange(CHANGE if fields else KEEP, title, fields)
-
-
-def _check_own(live: Object, names: Names) -> None:
-    """Check that an object which the release does not name yet may become its own, as Helm does.
-
-    Raises:
-        UnfittingError: it is somebody else's.
-    """
-    is_managed = labels_of(live).get(MANAGED_BY) == MANAGED_BY_HELM
-    if is_managed and _whose(names).items() <= annotations_of(live).items():
-        return
-    title, where = title_of(live), names.namespace
-    kind, _, name = title.partition("/")
-    raise UnfittingError(
-        f"Helm would refuse {title}: it exists and is not of release {names.release}",
-        hint="nothing was changed; the chart makes an object of that name: find out whose it is, "
-        f"then kubectl delete {kind} {name} --namespace {where}",
-    )
 
 
 def _woken(plan: ClusterPlan, live: Object, manifest: Object, then: Object) -> Object:
@@ -194,16 +158,6 @@ def _woken(plan: ClusterPlan, live: Object, manifest: Object, then: Object) -> O
         # The number is left to the autoscaler (``keep_replicas``).
         spec["replicas"] = live["spec"]["replicas"]
     return {**then, "metadata": meta, **({"spec": spec} if spec else {})}
-
-
-def _released(cluster: Cluster, plan: ClusterPlan) -> list[Object]:
-    """Return what Helm takes for the release's own: what its last good revision named."""
-    names = plan.request.names
-    if not plan.history:
-        return []
-    good = [each.number for each in plan.history if each.status == "deployed"]
-    number = good[-1] if good else plan.history[-1].number
-    return stored_objects(cluster, names.release, names.namespace, number)[0]
 
 
 def _removed(cluster: Cluster, namespace: str, dropped: Sequence[Object]) -> Iterator[ObjectChange]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Iterator
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.core.errors import InputError
 from tasks.core.kubernetes.entrance import PAGE_SECRET, PASSWORD, page_secret
+from tasks.core.kubernetes.manifests import decoded
 from tasks.core.kubernetes.platform import PlatformInputs
 from tasks.core.plan import Step
 
@@ -48,5 +48,4 @@ class PagePassword:
 
     def _find(self) -> str:
         found = self._cluster.get("Secret", PAGE_SECRET, self._inputs.namespace)
-        data = (found or {}).get("data") or {}
-        return base64.b64decode(data.get(PASSWORD, "")).decode().strip()
+        return decoded(found).get(PASSWORD, "").strip()

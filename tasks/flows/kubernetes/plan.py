@@ -20,6 +20,7 @@ class ClusterPlan(DeployPlan):
     """The plan of a deploy to a cluster.
 
     Attributes:
+        exists: whether the namespace exists.
         values: the chart's values of this deploy.
         fingerprint: a hash of the release's inputs.
         history: Helm's revisions, the oldest first.
@@ -40,6 +41,7 @@ class ClusterPlan(DeployPlan):
     history: tuple[Revision, ...]
     seed: tuple[str, ...]
     has_server: bool
+    exists: bool = True
     provisioned: bool = False
     furnished: bool = False
     autoscaled: bool = False
@@ -75,6 +77,7 @@ class ClusterPlan(DeployPlan):
             expires_at=self.expires_at,
             database=database,
             data=self.data.choice,
+            registry=self.registry,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,12 +85,11 @@ class ClusterPlan(DeployPlan):
         return {**super().as_dict(), "values": dict(self.values)}
 
 
-def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
+def decide(plan: ClusterPlan) -> Iterator[Step]:
     """Yield the steps of a deploy in order; none if nothing has to be done.
 
     Args:
         plan: the plan without its steps.
-        exists: whether the namespace exists.
     """
     names, record = plan.request.names, plan.record
     newest = plan.history[-1] if plan.history else None
@@ -101,7 +103,7 @@ def decide(plan: ClusterPlan, *, exists: bool) -> Iterator[Step]:
         return
     if plan.snapshot:
         yield Step("snapshot", f"server {plan.snapshot.server}", plan.snapshot.reason)
-    if not exists:
+    if not plan.exists:
         yield Step("create", f"namespace {names.namespace}")
     if newest and newest.is_pending:
         yield Step("repair", f"release {names.release}", f"{newest.status}, left by a dead run")

@@ -103,6 +103,7 @@ def plan_deploy(
         history=history,
         seed=seed,
         has_server=has_server,
+        exists=exists,
         provisioned=context.is_provisioned,
         furnished=context.is_furnished,
         autoscaled=merged["web"]["autoscaling"]["enabled"] and not merged["sleeping"],
@@ -115,7 +116,7 @@ def plan_deploy(
         clones=clones,
         snapshot=request.snapshot(record, release),
     )
-    return replace(plan, steps=tuple(decide(plan, exists=exists)))
+    return replace(plan, steps=tuple(decide(plan)))
 
 
 def _platform(context: ClusterContext, merged: Mapping[str, Any]) -> Iterator[str]:

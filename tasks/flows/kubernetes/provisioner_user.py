@@ -5,13 +5,13 @@ It is the only thing that the administrator is ever asked for.
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Iterator
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.kubernetes.deletion import wait_gone
 from tasks.adapters.terminal.console import Work
+from tasks.core.kubernetes.manifests import decoded
 from tasks.core.kubernetes.platform import PlatformInputs
 from tasks.core.kubernetes.provisioner import (
     NAME,
@@ -74,9 +74,8 @@ class ProvisionerUser:
             return
         cluster, where = self._cluster, server.namespace
         with self._work(f"set up database user {self._name}") as activity:
-            found = cluster.get("Secret", NAME, where) or {}
-            kept = (found.get("data") or {}).get("password", "")
-            password = base64.b64decode(kept).decode() or secrets.token_urlsafe(32)
+            there = decoded(cluster.get("Secret", NAME, where))
+            password = there.get("password") or secrets.token_urlsafe(32)
             cluster.apply(login_secret(server, self._name, password, made=False))
             job = setup_job(server, self._inputs.provisioner, self._inputs.ca_file, START_SECONDS)
             name = job["metadata"]["name"]

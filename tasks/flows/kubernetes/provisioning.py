@@ -6,14 +6,13 @@ the provisioner keeps in the platform namespace.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 from collections.abc import Callable, Iterator
 
 from tasks.adapters.kubernetes.cluster import Cluster
 from tasks.adapters.wait import wait_until
 from tasks.core.errors import ClusterError, ConflictError, SuiteError
-from tasks.core.kubernetes.manifests import secret
+from tasks.core.kubernetes.manifests import decoded, secret
 from tasks.core.kubernetes.objects import Object, labels_of, uid_of
 from tasks.core.kubernetes.provisioner import (
     DATABASE,
@@ -126,7 +125,7 @@ def wait_for_database(context: ClusterContext, names: Names, say: Say) -> str:
             return ""
         if found["metadata"]["resourceVersion"] != status.secret:
             return ""
-        return base64.b64decode(found["data"]["password"]).decode()
+        return decoded(found)["password"]
 
     wait = context.own.patience.grace_seconds + MARGIN_SECONDS
     return _wait(context, names, password, wait, say, f"database {names.database} is not ready")

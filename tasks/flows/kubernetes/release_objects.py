@@ -68,13 +68,17 @@ def find_objects(
 ) -> list[Object]:
     """Return the metadata of a release's objects of these kinds, as far as the cluster has such.
 
+    Args:
+        release: the release; an empty string for whosever they are.
+
     Raises:
         ClusterError: the API refused, or stayed unreachable.
     """
+    selector = f"{INSTANCE}={release}" if release else ""
 
     def find(kind: str) -> list[Object]:
         try:
-            return cluster.find(kind, namespace, f"{INSTANCE}={release}", metadata_only=True)
+            return cluster.find(kind, namespace, selector, metadata_only=True)
         except ClusterError as error:
             # The cluster does not serve such a kind, or the platform does not use it.
             if error.status != 404 and not (error.status == 403 and kind in KINDS_BY_SETTING):

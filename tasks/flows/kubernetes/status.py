@@ -9,7 +9,7 @@ from datetime import datetime
 from tasks.adapters.kubernetes.lease import deployed_by
 from tasks.core.environment import Release
 from tasks.core.errors import UnreadableError
-from tasks.core.images.retention import ImageUse, names_in
+from tasks.core.images.retention import ImageUse, names_in, registries_in
 from tasks.core.kubernetes.lease import holder_of
 from tasks.core.kubernetes.objects import Object, parse_time
 from tasks.core.kubernetes.record import record_of, stated_owner
@@ -42,6 +42,7 @@ def image_use(
         slug=said.get("slug", ""),
         runs=names_in(runs),
         sleeps=names_in(sleeps),
+        registries=registries_in(runs | sleeps),
     )
     try:
         record = record_of(found)

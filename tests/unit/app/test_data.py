@@ -85,7 +85,7 @@ def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (["db.copy", "--from", "main"], "main cannot be copied onto itself"),
         (["db.copy", "--from", "lost"], "lost has no environment in local"),
         (["db.load", "--file", "/nosuch/file"], "there is no file /nosuch/file"),
-        (["db.dump", "--file", "/nosuch/file"], "/nosuch is no folder"),
+        (["db.dump", "--file", "/nosuch/file"], "--file /nosuch/file: there is no folder /nosuch"),
     ],
     ids=lambda value: str(value)[:40],
 )

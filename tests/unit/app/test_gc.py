@@ -14,17 +14,19 @@ from tasks.core.settings import parse
 from tasks.flows.gc import StaleEnvironment, SweepPlan
 from tests.unit.flows.test_gc import THERE
 
+STALE = replace(THERE, namespace="mautic-feature-x")
 STRAY = replace(THERE, state=State.MISNAMED, namespace="mautic-feature-x-0123456789")
-USE = ImageUse("dev", "mautic-feature-x", THERE.branch, THERE.slug)
+USE = ImageUse("dev", STALE.namespace, THERE.branch, THERE.slug)
 
 
 @pytest.mark.parametrize(
     ("stale", "use", "goes"),
     [
-        (THERE, USE, True),
-        (THERE, replace(USE, branch="other"), False),
-        (THERE, replace(USE, environment="qa"), False),
-        (THERE, replace(USE, problem="damaged"), False),
+        (STALE, USE, True),
+        # Another project has a branch of that name as well.
+        (STALE, replace(USE, where="other-feature-x"), False),
+        (STALE, replace(USE, environment="qa"), False),
+        (STALE, replace(USE, problem="damaged"), False),
         # Another namespace states the same branch: only that one goes.
         (STRAY, USE, False),
         (STRAY, replace(USE, where=STRAY.namespace), True),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.core.errors import InputError
 from tasks.core.variables import (
     bake_variables,
     compose_variables,
+    given_variables,
     inherited_variables,
     python_variables,
 )
@@ -52,3 +54,11 @@ def test_what_a_compose_file_is_filled_with() -> None:
 def test_what_the_variables_of_a_bake_file_are() -> None:
     text = 'variable "A" {\n}\nvariable "B" { default = "variable" }\ntarget "C" {}\n'
     assert list(bake_variables(text)) == ["A", "B"]
+
+
+def test_a_build_is_given_what_is_set_and_an_image_by_a_reference() -> None:
+    environ = {"PIP_CERT": "/ca.pem", "PIP_INDEX_URL": "", "DEBIAN_IMAGE": "debian:x", "HOME": "/"}
+    given = given_variables(environ, "PIP_CERT", "PIP_INDEX_URL", "DEBIAN_IMAGE", "MAUTIC_IMAGE")
+    assert given == {"PIP_CERT": "/ca.pem", "DEBIAN_IMAGE": "debian:x"}
+    with pytest.raises(InputError, match="the variable DEBIAN_IMAGE: 'a b' is not an image"):
+        given_variables({"DEBIAN_IMAGE": "a b"}, "DEBIAN_IMAGE")

@@ -22,9 +22,12 @@ from tasks.flows.images_gc import (
 )
 from tasks.flows.registry_port import Copy
 from tests.support.fakes import Calls
-from tests.support.fakes_images import FakeGit, FakeRegistry, commit_of
+from tests.support.fakes_images import URL, FakeGit, FakeRegistry, commit_of
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
+PLACE = URL
+OTHER = frozenset({"localhost:5051/mautic"})
+"""The registry of another project."""
 TWO_HOURS = Policies(timedelta(hours=2))
 
 
@@ -58,6 +61,7 @@ class Fake(Calls):
         inspector: Any = self
         own = ImageSources(
             self.registry,
+            PLACE,
             {"dev": lambda: inspector},
             TWO_HOURS,
             git,
@@ -100,6 +104,7 @@ def fake() -> Fake:
     return made
 
 
+ALL_OF_GONE = {"3", "branch.gone.3", "4", "branch.gone.4"}
 KEPT = {"2", "branch.main.2", commit_of("main")[:8], "5", "branch.gone.5"}
 
 
@@ -117,6 +122,27 @@ def test_old_images_of_living_branches_go_and_the_second_run_has_nothing_to_do(f
     assert again.steps == ()
     fake.run(again)
     assert fake.tags() == KEPT
+
+
+@pytest.mark.parametrize(
+    ("another", "more"),
+    [
+        (use("gone", busy=True, registries=OTHER), set()),
+        (use("main", tags=frozenset("1"), runs=frozenset("1"), registries=OTHER), set()),
+        (use("gone", busy=True, registries=OTHER | {PLACE}), ALL_OF_GONE),
+        # Where its images are is not known, or not of all.
+        (use("gone", busy=True), ALL_OF_GONE),
+        (use("gone", problem="broken", registries=OTHER), ALL_OF_GONE),
+        # One registry may have two names.
+        (use("gone", "d", registries=OTHER), {"4", "branch.gone.4"}),
+    ],
+)
+def test_a_branch_of_the_same_name_in_another_project_keeps_no_tag(
+    fake: Fake, another: ImageUse, more: set[str]
+) -> None:
+    fake.uses.append(another)
+    fake.run(fake.plan())
+    assert fake.tags() == KEPT | more
 
 
 def test_images_are_read_before_branches_and_branches_before_environments(fake: Fake) -> None:

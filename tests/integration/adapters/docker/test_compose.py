@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import pytest
 from tasks.adapters.docker.compose import Compose, execute, interact, logs
 from tasks.adapters.docker.engine import Engine
 from tasks.adapters.process import Runner
+from tasks.core.compose.record import BRANCH
 from tasks.core.compose.stages import PROJECT
-from tasks.core.errors import CommandError, DeadlineError
+from tasks.core.errors import CommandError, DeadlineError, EngineError
 from tasks.core.redact import Redactor
 
 SERVICES = """\
@@ -86,3 +88,31 @@ def test_a_command_for_the_person_has_the_status_of_the_command(
     container: str, runner: Runner
 ) -> None:
     assert interact(runner, container, ["sh", "-c", "exit 7"]) == 7
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "failed to create network x_private: Error response from daemon: could not find an "
+        "available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+        "failed to create network x_private: Error response from daemon: all predefined address "
+        "pools have been fully subdivided",
+    ],
+    ids=["26", "27"],
+)
+def test_addresses_that_are_used_up_are_told_with_what_to_do(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said by a `docker` of the test: to use up the engine's would end all other tests."""
+    script = tmp_path / "docker"
+    script.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {}\n")
+    compose = Compose(Runner(Redactor()), "x", file, {})
+    with pytest.raises(EngineError, match="no addresses left for another network") as told:
+        compose.up(["one"], lambda _: None)
+    assert said in (told.value.output or "")
+    assert f"docker network prune --filter label!={BRANCH};" in str(told.value.hint)
+    assert "default-address-pools" in str(told.value.hint)

@@ -97,8 +97,10 @@ def sources(*uses: ImageUse) -> ImageSources:
             return uses
 
     inspector: Any = Inspector()
+    url = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/x"
     return ImageSources(
-        EcrRegistry(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/x", Aws(REGION), secret=str),
+        EcrRegistry(url, Aws(REGION), secret=str),
+        url,
         {"dev": lambda: inspector},
         Policies(timedelta(hours=2)),
         git,

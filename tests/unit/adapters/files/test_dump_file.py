@@ -132,7 +132,10 @@ def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
         DumpFile(path).manifest()
     with pytest.raises(InputError, match="cannot be written: File name too long"), new_dump(path):
         pytest.fail("it is written")
-    with pytest.raises(InputError, match="is no folder"), new_dump(tmp_path / "none" / "own.zip"):
+    with (
+        pytest.raises(InputError, match="there is no folder"),
+        new_dump(tmp_path / "none" / "own.zip"),
+    ):
         pytest.fail("it is written")
 
 
@@ -142,7 +145,7 @@ def test_a_dump_replaces_nothing_that_is_no_file(
 ) -> None:
     path = tmp_path / "there"
     make(path)
-    with pytest.raises(InputError, match="is no file"), new_dump(path):
+    with pytest.raises(InputError, match=r"it is (no file|a folder)"), new_dump(path):
         pytest.fail("it is written")
     assert [each.name for each in tmp_path.iterdir()] == ["there"]
     assert not path.is_file()

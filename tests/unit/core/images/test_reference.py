@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.core.errors import InputError
-from tasks.core.images.reference import is_loopback, parse_reference
+from tasks.core.images.reference import is_loopback, parse_reference, place_of_image
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -69,3 +69,17 @@ def test_a_pinned_reference_keeps_its_name_and_tag(text: str, pinned: str) -> No
 )
 def test_what_is_this_machine(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("reference", "place"),
+    [
+        (f"localhost:5050/m/mautic@{DIGEST}", "localhost:5050/m"),
+        (f"127.0.0.1:5050/m/mautic:tag@{DIGEST}", "localhost:5050/m"),
+        ("localhost:5050/mautic:tag", "localhost:5050/"),
+        ("1.dkr.ecr-fips.us-east-1.amazonaws.com/m/nginx", "1.dkr.ecr.us-east-1.amazonaws.com/m"),
+        ("nginx:1", ""),
+    ],
+)
+def test_a_registry_s_place_is_told_by_an_image(reference: str, place: str) -> None:
+    assert place_of_image(reference) == place

@@ -80,6 +80,13 @@ def deployed(bench: Bench) -> Bench:
     return bench
 
 
+def test_where_the_images_are_is_recorded_before_any_of_them_runs(bench: Bench) -> None:
+    plan = bench.target.deployer.plan_deploy(FIRST)
+    image = "localhost:5051/m/mautic@sha256:1"
+    bench.target.deployer.begin(replace(plan, release=replace(plan.release, mautic=image)))
+    assert bench.record.registry == "localhost:5051/m"
+
+
 def test_a_first_deploy_migrates_before_anything_else_runs(bench: Bench) -> None:
     plan = bench.target.deployer.plan_deploy(FIRST)
     assert plan.is_first

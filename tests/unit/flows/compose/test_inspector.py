@@ -81,7 +81,8 @@ def test_images_are_told_by_containers_and_record() -> None:
     engine.there["2"] = replace(stopped, labels=labels)
     write_record(engine, OWNER, NAMES, record(State.READY, RELEASE))  # type: ignore[arg-type]
     elsewhere = replace(NAMES, namespace="another-project-x")
-    write_record(engine, OWNER, elsewhere, record(State.DEPLOYING))  # type: ignore[arg-type]
+    begun = replace(record(State.DEPLOYING), registry="localhost:5051/m")
+    write_record(engine, OWNER, elsewhere, begun)  # type: ignore[arg-type]
     uses = {use.where: use for use in compose_target(context).inspector.image_uses()}
     mine = uses[NAMES.namespace]
     assert (mine.environment, mine.branch, mine.slug) == ("local", NAMES.branch, NAMES.slug)
@@ -93,6 +94,7 @@ def test_images_are_told_by_containers_and_record() -> None:
     assert mine.busy is False
     # Of another project on the same engine, in the middle of a deploy.
     assert uses["another-project-x"].busy is True
+    assert uses["another-project-x"].registries == {"localhost:5051/m"}
 
 
 # -- what anybody may have written ----------------------------------------------------------------

@@ -12,6 +12,7 @@ from tasks.adapters.docker.engine import Container
 from tasks.core.compose.stages import PROJECT, SERVICE
 from tasks.core.errors import RefusedError
 from tasks.flows.compose import platform as flow
+from tasks.flows.compose.own_image import PROXY, WAKER
 from tasks.flows.compose.platform import PLATFORM, LocalPlatform
 from tasks.flows.compose.waker import SERVICES
 from tests.support.fake_engine import FakeCompose, FakeEngine, a_context
@@ -76,7 +77,7 @@ def platform(machine: Machine) -> LocalPlatform:
 def test_the_mail_catcher_starts_once_its_image_is_there_although_the_proxy_runs(
     machine: Machine, platform: LocalPlatform, started: list[list[str]]
 ) -> None:
-    proxy = platform._proxy_image()
+    proxy = PROXY.reference(platform.root)
     machine.add(OWN, "proxy", 8080, proxy)
     machine.images = {proxy}
     platform.ensure()
@@ -92,7 +93,7 @@ def test_the_mail_catcher_starts_once_its_image_is_there_although_the_proxy_runs
 def test_the_waker_is_there_by_setting_alone(
     machine: Machine, platform: LocalPlatform, started: list[list[str]]
 ) -> None:
-    proxy, waker = platform._proxy_image(), platform._waker.image()
+    proxy, waker = PROXY.reference(platform.root), WAKER.reference(platform.root)
     machine.images = {proxy, waker}
     machine.add(OWN, "proxy", 8080, proxy)
     platform.ensure()

@@ -12,6 +12,7 @@ import pytest
 
 from tasks.adapters.docker.engine import Container
 from tasks.adapters.terminal.console import Activity
+from tasks.flows.compose.own_image import PROXY
 from tasks.flows.compose.platform import LocalPlatform
 from tests.support.fake_engine import SETTINGS
 from tests.support.suite import ROOT
@@ -22,7 +23,7 @@ class Noting(LocalPlatform):
     """A platform that notes the image of the proxy that it would start."""
 
     def _start(self, services: Any, activity: Activity) -> None:
-        self.engine.started.append(self._proxy_image())  # type: ignore[attr-defined]
+        self.engine.started.append(PROXY.reference(ROOT))  # type: ignore[attr-defined]
 
 
 def platform(debian: str, engine: Any) -> LocalPlatform:

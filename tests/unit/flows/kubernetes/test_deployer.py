@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ from tasks.flows.kubernetes.context import branch_namespace
 from tasks.flows.kubernetes.deployer import AGAIN_SECONDS, ClusterDeployer
 from tasks.flows.kubernetes.plan import ClusterPlan
 from tasks.flows.kubernetes.releases import HOOK
+from tasks.flows.kubernetes.takeover import UnfittingError
 from tests.support.clock import PlayedClock
 from tests.support.fakes import ME, NAMES, RELEASE, REQUEST, Calls, a_console
 from tests.support.fakes_cluster import NAMESPACE, FakeCluster, FakeHelm, a_cluster_context
@@ -502,6 +504,10 @@ def test_the_data_that_was_chosen_is_remembered_from_the_start_and_after_a_failu
 ) -> None:
     bench.deployer.prepare(replace(REQUEST, data="seed", resolve=lambda _: SEEDED))
     assert bench.record == ClusterRecord(State.DEPLOYING, NAMES.url, data="seed:1")
+    # Nobody else's registry has images of it, so that `inv gc` there need not keep any.
+    image = "localhost:5051/m/mautic@sha256:1"
+    bench.deployer.begin(replace(FIRST, release=replace(RELEASE, mautic=image)))
+    assert bench.record.registry == "localhost:5051/m"
     # Of a later choice a seed cannot be loaded.
     other = replace(FIRST, record=bench.record, data=replace(SEEDED, choice="seed:2"))
     bench.deployer.begin(other)
@@ -541,6 +547,20 @@ def test_values_that_the_chart_refuses_touch_nothing_of_what_runs(bench: Bench) 
     bench.fail(CHECK, REFUSED)
     bench.deployer.prepare(REQUEST)
     with pytest.raises(InputError, match="refuses its values"):
+        bench.deployer.plan_deploy(REQUEST)
+    assert bench.seen == [CHECK]
+    assert bench.record == RECORD
+
+
+def test_what_helm_would_refuse_is_refused_before_anything_of_what_runs_is_touched(
+    bench: Bench,
+) -> None:
+    bench.deployed()
+    bench.cluster.put("Service", "x-mail", NAMESPACE)
+    bench.helm.rendered = json.dumps(
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x-mail"}}
+    )
+    with pytest.raises(UnfittingError, match="Helm would refuse service/x-mail: it exists"):
         bench.deployer.plan_deploy(REQUEST)
     assert bench.seen == [CHECK]
     assert bench.record == RECORD

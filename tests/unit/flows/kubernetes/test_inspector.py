@@ -324,6 +324,18 @@ def test_images_are_told_of_every_environment_by_workloads_lease_and_record() ->
     assert qa.releases == {"sha256:1", "sha256:2", "sha256:9"}
 
 
+def test_where_images_are_is_told_by_workloads_and_by_what_a_deploy_noted_before_any_runs() -> None:
+    cluster = Cluster()
+    begun = environment("begun", record=json.dumps({**json.loads(TEXT), "registry": "r.test/b"}))
+    cluster.objects["Namespace"] = [GOOD, begun]
+    images = [f"r.test/a/mautic@sha256:{'1' * 64}", f"docker.io/library/redis@sha256:{'2' * 64}"]
+    spec = {"template": {"spec": {"containers": [{"image": each} for each in images]}}}
+    where = {"namespace": GOOD["metadata"]["name"]}
+    cluster.objects["Deployment"].append({"metadata": where, "spec": spec})
+    found = {use.branch: use.registries for use in inspector(cluster).image_uses()}
+    assert found == {"main": {"r.test/a"}, "begun": {"r.test/b"}}
+
+
 # -- names that no rule gives ---------------------------------------------------------------------
 
 
