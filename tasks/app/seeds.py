@@ -143,6 +143,12 @@ def find_seed(session: Session, id_: str) -> SeedSource:
     return _source(session, id_ or newest_id(seed_store(session)))
 
 
+def check_seed(session: Session, id_: str) -> None:
+    """Check that a seed is kept; arguments and errors as for ``find_seed``, without its key."""
+    store = seed_store(session)
+    stored_seed(store, id_ or newest_id(store))
+
+
 @cache
 def _source(session: Session, id_: str) -> SeedSource:
     """Return a seed; its manifest is read once in a run, however often it is asked for."""
