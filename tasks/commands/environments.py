@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
+from tasks.app.out import check_summary
 from tasks.app.task import NEW, check_format, forwarded_command, task, whole_number
 from tasks.core.durations import hours_of, seconds_of
 from tasks.core.errors import InputError
@@ -56,6 +57,7 @@ def deploy(
     from tasks.app import branches, environments
 
     as_json = check_format(format)
+    check_summary(summary)
     dry = dry_run or session.dry
     fit = not no_capacity_check
     if plan:
@@ -95,6 +97,7 @@ def rollback(
     from tasks.app import environments
 
     as_json = check_format(format)
+    check_summary(summary)
     request = environments.rollback_request(
         session, env, branch, to, with_data=with_data, keep_data=keep_data
     )
@@ -123,6 +126,7 @@ def cleanup(
 
     as_json = check_format(format)
     dry = dry_run or session.dry
+    check_summary(summary)
     names = settled(session, session.names(env, branch))
     removal = BranchCleanup(session, names, dry=dry)
     if dry:

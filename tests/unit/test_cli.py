@@ -216,6 +216,25 @@ BAD_COMMAND_LINES = [
         "there is no environment 'lcoal' in invoke.yaml",
     ),
     (["url", "--branch", "main", "--link", "soon"], "--link 'soon': must be 1 to 9999 hours"),
+    *(
+        ([*words, "-"], f"{words[-1]} -: it is written to a file, and never to stdout")
+        for words in (
+            ["plan", "--out"],
+            ["page", "--out"],
+            ["rehearse", "--out"],
+            ["db.dump", "--dry-run", "--file"],
+            ["deploy", "--dry-run", "--summary"],
+            ["rollback", "--dry-run", "--summary"],
+            ["cleanup", "--dry-run", "--branch=x", "--summary"],
+        )
+    ),
+    *(
+        (
+            [*words, "--dry-run", "--summary", "/nowhere/x"],
+            "--summary /nowhere/x: there is no folder /nowhere",
+        )
+        for words in (["deploy"], ["rollback"], ["cleanup", "--branch=x"])
+    ),
     (["rehearse", "--out", "/"], "--out /: it is a folder"),
     (["plan", "--out", "/"], "--out /: it is a folder"),
     (["plan", "--out", "/nowhere/plan.json"], "there is no folder /nowhere"),
@@ -241,6 +260,14 @@ def test_bad_input_is_exit_code_2_and_one_line(
     assert first.startswith("error: ")
     assert message in first
     assert "Traceback" not in done.stderr
+
+
+def test_a_completion_that_finds_no_place_is_one_line(inv: InProcess, tmp_path: Path) -> None:
+    (tmp_path / "home" / ".local").touch()
+    done = inv("completion", "bash")
+    assert done.returncode == 1
+    assert "completions/inv cannot be written: Not a directory\n" in done.stderr
+    assert done.stderr.endswith("inv completion bash --show\n")
 
 
 def test_an_option_that_is_needed_is_shown_by_an_example(inv: InProcess) -> None:

@@ -131,6 +131,18 @@ def test_where_it_cannot_be_written_that_is_told(
     assert list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
 
 
+def test_its_own_folder_may_be_something_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, _ = a_page(monkeypatch)
+    monkeypatch.setattr(app, "DEFAULT", tmp_path / "artifacts" / "page.html")
+    (tmp_path / "artifacts").touch()
+    with pytest.raises(InputError, match="there is no folder"):
+        made.write("")
+    (tmp_path / "artifacts").unlink()
+    assert made.write("").is_file()
+
+
 def test_what_is_no_file_is_not_replaced_and_a_link_stays_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
