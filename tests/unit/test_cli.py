@@ -239,6 +239,26 @@ BAD_COMMAND_LINES = [
     (["plan", "--out", "/"], "--out /: it is a folder"),
     (["plan", "--out", "/nowhere/plan.json"], "there is no folder /nowhere"),
     (["page", "--out", "x" * 300], "it cannot be written: File name too long"),
+    (["page", "--port", "9000"], "--port is for --serve"),
+    (["page", "--port", "8090"], "--port is for --serve"),
+    (["page", "--login", "--port", "1"], "--port is not for --login, which makes no page"),
+    (["page", "--login", "--used"], "--used is not for --login, which makes no page"),
+    (["page", "--serve", "--out", "x"], "--out is not for --serve, which writes no file"),
+    *(
+        (["deploy", "--plan", "/nowhere", *words], f"{words[0]} is not for --plan, which says it")
+        for words in (
+            *(["--env", "dev"], ["--branch", "x"], ["--tag", "x"], ["--data", "empty"]),
+            *(["--no-build"], ["--new"]),
+        )
+    ),
+    (["url", "--login", "--link", "7d"], "--login is not for --link, which passes it"),
+    (["db.seed", "--list", "--branch", "x"], "--branch is not for --list"),
+    (["db.seed", "--list", "--contacts", "0"], "--contacts is not for --list"),
+    (["db.seed", "--list", "--no-uploads"], "--no-uploads is not for --list"),
+    (["doctor", "--yes"], "--yes is for --fix"),
+    (["doctor", "--stop-engine", "--fix"], "--fix is not for --stop-engine"),
+    (["gc", "--sleep", "--all"], "--all is not for --sleep, which removes nothing"),
+    (["gc", "--sleep", "--verbose"], "--verbose is not for --sleep, which removes nothing"),
     (["db.seed", "--list", "--env", "lcoal"], "there is no environment 'lcoal' in invoke.yaml"),
     (["platform.image", "--part", "x"], "--part 'x': must be provisioner or entrance"),
     (["platform.image"], "local does not live in a cluster; of invoke.yaml, do: dev, prod"),
