@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ import pytest
 from invoke import Collection
 from invoke.parser import Parser, ParserContext
 
+from mautic_multidev import __main__ as package
 from tasks import namespace
+from tasks.app import invoke_config
 from tasks.app.invoke_config import Suite
-from tasks.app.overview import EXAMPLES
+from tasks.app.overview import EXAMPLES, overview
 from tasks.app.session import Session
 from tasks.app.task import LETTERS, task
 from tasks.commands.machine import SESSIONS
@@ -71,6 +75,40 @@ def test_without_a_task_they_are_shown_by_their_jobs(inv: InProcess) -> None:
     assert done.returncode == 0
     assert "A branch's environment:\n  inv build --env dev " in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_what_is_of_no_use_here_is_not_shown() -> None:
+    def shown(*, is_package: bool) -> set[str]:
+        text = overview(is_package=is_package)
+        return {name for name, example in EXAMPLES.items() if f"  {example} " in text}
+
+    assert EXAMPLES.keys() - shown(is_package=True) == {"test", "ci.local"}
+    assert EXAMPLES.keys() - shown(is_package=False) == {"init", "upgrade"}
+
+
+@pytest.mark.parametrize(
+    ("called", "told"),
+    [
+        ("bin/mautic-multidev", "mautic-multidev"),
+        ("elsewhere/mautic-multidev", "elsewhere/mautic-multidev"),
+        ("mautic_multidev/__main__.py", "./inv"),
+    ],
+)
+def test_the_package_s_program_is_named_as_it_was_called(
+    called: str, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "bin" / "mautic-multidev"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setenv(PROGRAM, "./inv")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / called)])
+    ran: list[str] = []
+    monkeypatch.setattr(invoke_config, "main", lambda: ran.append(os.environ[PROGRAM]))
+    package.main()
+    assert [name.removeprefix(f"{tmp_path}/") for name in ran] == [told]
 
 
 def test_a_tasks_help_has_an_example(inv: InProcess) -> None:
