@@ -45,7 +45,8 @@ def dump(
 
 @task(
     help={
-        "file": "a file that inv db.dump has written, or seed:ID (inv db.seed --list)",
+        "file": "a file that inv db.dump has written, seed (the newest), or seed:ID (inv db.seed "
+        "--list)",
         "branch": GETS,
         "replace": REPLACE,
     }
