@@ -94,12 +94,11 @@ def drift(session: Session, env: str = "", branch: str | None = None, format: st
         session.console.data("\n".join(object_lines(drifted)))
     if drifted:
         on_kubernetes = session.settings.environment(names.environment).target == "kubernetes"
-        next_one = "that has something to do sets back what the chart says"
-        if not on_kubernetes:
-            next_one = "sets it back"
+        chart = "that has something to do sets back what the chart says"
+        back = chart if on_kubernetes else "sets it back"
         raise DriftedError(
             f"{names.branch} in {names.environment} differs from what was deployed: "
             f"{', '.join(each.title for each in drifted)}",
-            hint=f"from what was deployed to what is there; the next inv deploy {next_one}",
+            hint=f"from what was deployed to what is there; the next inv deploy {back}",
         )
     session.console.say(f"{names.branch} in {names.environment} is as it was deployed")

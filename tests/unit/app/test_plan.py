@@ -145,10 +145,7 @@ def test_a_dry_run_plans_the_build_that_the_deploy_would_begin_with(
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        (
-            "kubernetes",
-            "the next inv deploy that has something to do sets back what the chart says",
-        ),
+        ("kubernetes", "that has something to do sets back what the chart says"),
         ("compose", "the next inv deploy sets it back"),
     ],
 )
@@ -166,4 +163,4 @@ def test_what_becomes_of_drift_is_told_by_where_it_is(
     )
     with pytest.raises(DriftedError) as caught:
         unwrap(drift.body)(session)
-    assert str(caught.value.hint).endswith(f"; {told}")
+    assert str(caught.value.hint).endswith(f" {told}")
