@@ -123,6 +123,9 @@ def test_the_installed_program_lists_the_tasks(installed: Installed, tmp_path: P
     done = installed.run(tmp_path, "--list")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^\s+deploy\b", done.stdout, re.M)
+    shown = installed.run(tmp_path).stdout
+    assert f"  {installed.program} demo " in shown
+    assert not re.search(r" (inv|test|ci\.local) ", shown)
 
 
 # -- inv init -------------------------------------------------------------------------------------
