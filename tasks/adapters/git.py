@@ -420,8 +420,11 @@ class Git:
         pointed = self._run("symbolic-ref", "--quiet", reference, check=False).stdout.rstrip("\n")
         return pointed.removeprefix(below) if pointed.startswith(below) else None
 
-    def require_repository(self) -> None:
+    def require_repository(self, hint: str = "run inv inside your checkout") -> None:
         """Check that the checkout is one.
+
+        Args:
+            hint: what to do where there is none.
 
         Raises:
             InputError: it is in no repository, or git does not trust it.
@@ -433,9 +436,7 @@ class Git:
                 hint=f"git config --global --add safe.directory {self._root}",
             )
         if done.returncode != 0:
-            raise InputError(
-                f"{self._root} is not a git repository", hint="run inv inside your checkout"
-            )
+            raise InputError(f"{self._root} is not a git repository", hint=hint)
 
     def _fingerprint(self, status: Iterable[str], unseen: Iterable[str]) -> str:
         """Return eight hex digits over the uncommitted changes, new files included.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tasks.app import data, wiring
-from tasks.app.seeds import find_seed
+from tasks.app.seeds import check_seed, find_seed
 from tasks.app.session import Session
 from tasks.core.environment_data import ALLOWED, SEED, Data, copied, seed_id
 from tasks.core.errors import InputError
@@ -35,13 +37,33 @@ def find(session: Session, names: Names, choice: str, *, dry: bool = False) -> D
         source = find_seed(session, name)
         return Data(f"{SEED}:{source.seed.id}", f"from {source.title}")
     branch = name.partition(":")[0]
-    try:
+    with _told_what_is_taken():
         other = data.find_other(session, names, branch, dry=dry)
+    begun_with = other.data.begun_with(other.owner, other.names)
+    return Data(copied(branch, begun_with), f"from {branch}: {content_title(content(other))}")
+
+
+def check(session: Session, names: Names, choice: str) -> None:
+    """Check that there is the data of a choice other than ``empty``, and wake nothing for it.
+
+    Arguments and errors as for ``find``; no key is asked for.
+    """
+    kind, _, name = choice.partition(":")
+    if kind == SEED:
+        check_seed(session, name)
+        return
+    with _told_what_is_taken():
+        data.existing_other(session, names, name)
+
+
+@contextlib.contextmanager
+def _told_what_is_taken() -> Iterator[None]:
+    """Add what ``--data`` takes to an error of what it was given."""
+    try:
+        yield
     except InputError as error:
         error.hint = f"{error.hint}; {ALLOWED}" if error.hint else ALLOWED
         raise
-    begun_with = other.data.begun_with(other.owner, other.names)
-    return Data(copied(branch, begun_with), f"from {branch}: {content_title(content(other))}")
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def find_other(session: Session, target: Names, source: str, *, dry: bool = Fals
         InputError: they are the same, or the latter has no environment.
         RefusedError: whoever runs this has no right to it, or its database holds no Mautic.
     """
-    return _with_mautic(session, _existing_other(session, target, source), dry=dry)
+    return _with_mautic(session, existing_other(session, target, source), dry=dry)
 
 
 def find_pair(
@@ -94,12 +94,12 @@ def find_pair(
         RefusedError: the environment is protected.
     """
     names = check_writable(session, env, branch)
-    other = _existing_other(session, names, source)
+    other = existing_other(session, names, source)
     place = find_place(session, env, branch, dry=dry)
     return place, _with_mautic(session, other, dry=dry)
 
 
-def _existing_other(session: Session, target: Names, source: str) -> ExistingEnvironment:
+def existing_other(session: Session, target: Names, source: str) -> ExistingEnvironment:
     """Return the environment of the branch that is copied, asleep or not; see ``find_other``."""
     if target.branch == source:
         raise InputError(f"{source} cannot be copied onto itself")

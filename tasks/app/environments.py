@@ -144,7 +144,8 @@ def _choosing(session: Session, request: Request, choice: str, *, dry: bool = Fa
     from tasks.app import beginning
 
     find = partial(beginning.find, session, request.names, dry=dry)
-    return replace(request, data=choice, resolve=find)
+    check = partial(beginning.check, session, request.names)
+    return replace(request, data=choice, resolve=find, check_data=check)
 
 
 def rollback_request(

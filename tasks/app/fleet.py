@@ -8,6 +8,9 @@ from tasks.app.session import Session
 from tasks.core.fleet import Fleet
 from tasks.flows.views import now
 
+NO_METRICS = "only a cluster tells that (--used)"
+"""Why nobody knows what environments on this machine use."""
+
 
 def find_fleet(session: Session, env: str, *, used: bool = False) -> Fleet:
     """Return all environments as they are now, by the same requests as `inv list`.
@@ -26,7 +29,7 @@ def find_fleet(session: Session, env: str, *, used: bool = False) -> Fleet:
     found = inspector.list(session.git.repository())
     usage = inspector.usage() if used else None
     if used and usage is None:
-        session.console.warn(
-            "what they use is not measured: metrics.k8s.io does not answer, or not to you"
-        )
+        on_kubernetes = own.target == "kubernetes"
+        why = "metrics.k8s.io does not answer, or not to you" if on_kubernetes else NO_METRICS
+        session.console.warn(f"what they use is not measured: {why}")
     return Fleet(environment, session.settings.project, found, prices, now(), usage)

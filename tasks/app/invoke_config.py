@@ -138,7 +138,8 @@ class Suite(Program):
 
     def no_tasks_given(self) -> None:
         """Print the tasks by their jobs."""
-        sys.stdout.write(f"{as_typed(overview(), os.environ.get(PROGRAM, ''))}\n")
+        text = overview(is_package=IS_PACKAGE)
+        sys.stdout.write(f"{as_typed(text, os.environ.get(PROGRAM, ''))}\n")
         raise Exit
 
     def print_task_help(self, name: str) -> None:

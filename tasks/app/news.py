@@ -9,14 +9,14 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from tasks.adapters import webhook
 from tasks.adapters.gitlab import is_job
 from tasks.adapters.gitlab_api import AUTHORITIES, GitlabProject
 from tasks.app import environments
+from tasks.app.out import named_file
 from tasks.app.session import Session
-from tasks.core.errors import HeldError, SuiteError
+from tasks.core.errors import HeldError, SuiteError, reason_of
 from tasks.core.names import Names
 from tasks.core.news import News, chat, is_for_chat, markdown, note
 from tasks.flows.deploy import DeployResult
@@ -85,7 +85,8 @@ class Teller:
         self.job = environ.get("CI_JOB_URL", "")
         self._console, self._redactor = session.console, session.redactor
         self._environ = environ
-        self._summary = summary or own.summary
+        named = summary or own.summary
+        self._summary = named_file("news.summary", named) if named else None
         self._webhook, self._named = environ.get(own.webhook or "", ""), own.webhook
         for secret in (environ.get(NOTE_TOKEN, ""), *webhook.secret_parts(self._webhook)):
             self._redactor.add(secret)
@@ -104,8 +105,11 @@ class Teller:
 
     def _append(self, news: News) -> None:
         if self._summary:
-            with Path(self._summary).open("a", encoding="utf-8") as file:
-                file.write(f"{self._redactor(markdown(news))}\n")
+            try:
+                with self._summary.open("a", encoding="utf-8") as file:
+                    file.write(f"{self._redactor(markdown(news))}\n")
+            except OSError as error:
+                raise SuiteError(f"{self._summary}: {reason_of(error)}") from error
 
     def _note(self, news: News) -> None:
         known = self._environ.get

@@ -82,13 +82,28 @@ JOBS = {
 EXAMPLES = {task: example for tasks in JOBS.values() for task, (example, _) in tasks.items()}
 
 
-def overview() -> str:
-    """Return what `inv` alone prints: the tasks of each job, with an example each."""
+ONLY_HERE = {"test", "ci.local"}
+"""The tasks that a checkout of the suite has a use for, and its package only refuses."""
+ONLY_ELSEWHERE = {"init", "upgrade"}
+"""Those that the package alone has a use for."""
+
+
+def overview(*, is_package: bool = False) -> str:
+    """Return what `inv` alone prints: the tasks of each job, with an example each.
+
+    Args:
+        is_package: whether the suite is installed as a package.
+    """
     width = max(map(len, EXAMPLES.values()))
     lines = ["Every git branch of a Mautic project with an environment of its own."]
+    refused = ONLY_HERE if is_package else ONLY_ELSEWHERE
     for job, tasks in JOBS.items():
         lines += ["", f"{job}:"]
-        lines += [f"  {example:<{width}}  {what}" for example, what in tasks.values()]
+        lines += [
+            f"  {example:<{width}}  {what}"
+            for name, (example, what) in tasks.items()
+            if name not in refused
+        ]
     return "\n".join([*lines, "", "inv TASK --help explains one; inv --list shows all in a row."])
 
 

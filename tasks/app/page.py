@@ -12,7 +12,7 @@ from tasks.adapters.page_server import Answer, PageServer
 from tasks.adapters.terminal.console import Console
 from tasks.app import wiring
 from tasks.app.fleet import find_fleet
-from tasks.app.out import check_out
+from tasks.app.out import out_file
 from tasks.app.paths import PROJECT, ROOT
 from tasks.app.session import Session
 from tasks.core import door
@@ -54,10 +54,9 @@ class FleetPage:
         Raises:
             InputError: it cannot be written there.
         """
-        path = Path(out) if out else DEFAULT
-        if not out:
-            path.parent.mkdir(exist_ok=True)
-        check_out(path)
+        if not out and not DEFAULT.parent.exists():
+            DEFAULT.parent.mkdir()
+        path = out_file(out or str(DEFAULT))
         text = self.html()
         try:
             # A link stays one.

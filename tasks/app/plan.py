@@ -34,6 +34,7 @@ from tasks.core.errors import (
 from tasks.core.foresight import fact
 from tasks.core.images.content_key import CODE
 from tasks.core.saved_plan import (
+    SETTINGS,
     VERSION,
     Asked,
     SavedPlan,
@@ -276,4 +277,4 @@ def _facts(session: Session, environment: str, build: BuildPlan | None) -> dict[
     """Return what a plan depends on besides what its deploy finds."""
     settings = session.settings_of(environment).model_dump(mode="json")
     contents = {f"content of {each.name}": each.key for each in build.images} if build else {}
-    return {"settings": fact(facts_of_settings(settings, environment)), **contents}
+    return {SETTINGS: fact(facts_of_settings(settings, environment)), **contents}

@@ -113,7 +113,7 @@ def seed_order(session: Session, source: str, contacts: int, uploads: bool) -> S
 
 
 def find_source(session: Session, named: str) -> Source:
-    """Return what ``inv db.load`` was given: a dump's file, or ``seed:ID``.
+    """Return what ``inv db.load`` was given: a dump's file, ``seed:ID``, or ``seed``: the newest.
 
     Raises:
         InputError: there is no such file or seed, it is no dump, or there is no key for it.
@@ -121,11 +121,11 @@ def find_source(session: Session, named: str) -> Source:
         UnreadableError: it is damaged.
         SuiteError: the seed's manifest cannot be read.
     """
-    kind, _, id_ = named.partition(":")
+    kind, colon, id_ = named.partition(":")
     if kind != "seed":
         file = DumpFile(Path(named))
         return DumpSource(file, file.manifest())
-    return find_seed(session, check_id(id_))
+    return find_seed(session, check_id(id_) if colon else "")
 
 
 def find_seed(session: Session, id_: str) -> SeedSource:
@@ -141,6 +141,12 @@ def find_seed(session: Session, id_: str) -> SeedSource:
         SuiteError: the store, or the seed's manifest, cannot be read.
     """
     return _source(session, id_ or newest_id(seed_store(session)))
+
+
+def check_seed(session: Session, id_: str) -> None:
+    """Check that a seed is kept; arguments and errors as for ``find_seed``, without its key."""
+    store = seed_store(session)
+    stored_seed(store, id_ or newest_id(store))
 
 
 @cache

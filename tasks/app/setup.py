@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tasks.adapters.host.package import installed_from, opened
 from tasks.adapters.terminal.question import ask
 from tasks.app.paths import IS_PACKAGE, PROJECT, ROOT
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, SettingsError
 from tasks.core.project_files import LOCK, OWN, SETTINGS
 from tasks.core.project_layout import find_layout
 from tasks.core.project_setup import (
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from tasks.app.session import Session
 
 
+OPTIONS = {
+    "project": "project",
+    "environments.dev.host": "host",
+    "environments.dev.registry": "registry",
+    "environments.dev.cluster": "cluster",
+}
+"""The options of `inv init`, by what the keys of its settings begin with."""
+
+
 def init_plan(session: Session, given: Answers, wheel: str, *, ask_for_more: bool) -> SetupPlan:
     """Return what makes this repository a project.
 
@@ -40,12 +49,16 @@ def init_plan(session: Session, given: Answers, wheel: str, *, ask_for_more: boo
             wheel is none.
     """
     _refuse_own_checkout("init")
-    session.git.require_repository()
+    session.git.require_repository(hint="make it one: git init")
     names = session.git.files(".")
     layout = find_layout(names, lambda name: (PROJECT / name).read_text(errors="replace"))
     answers = _answers(given, ask_for_more=ask_for_more and not (PROJECT / SETTINGS).exists())
     answers.check()
     session.console.say(f"found: {layout.kind}")
+    for folder in layout.left_out:
+        session.console.warn(
+            f"{folder} is left out: one folder of each kind is built in ({SETTINGS}, paths)"
+        )
     images = Images()
     text = settings_text(
         answers,
@@ -53,7 +66,7 @@ def init_plan(session: Session, given: Answers, wheel: str, *, ask_for_more: boo
         ports_of(answers.project, _is_free),
         {"DEBIAN": images.debian, "PHP": images.php, "MAUTIC_IMAGE": images.mautic},
     )
-    _check(text)
+    _check(text, answers)
     with opened(wheel or _running_wheel()) as (found, url):
         return setup.plan_init(PROJECT, answers, layout, found, url, text)
 
@@ -150,15 +163,24 @@ def _answers(given: Answers, *, ask_for_more: bool) -> Answers:
     return Answers(project, host, registry, cluster)
 
 
-def _check(text: str) -> None:
+def _check(text: str, answers: Answers) -> None:
     """Check that new settings are valid.
 
     Raises:
-        SettingsError: they are not; the error names the key.
+        InputError: an answer is not; the error names the option.
+        SettingsError: what was found is not; the error names the key.
     """
     import yaml
 
-    parse(yaml.safe_load(text), lambda _: SETTINGS)
+    try:
+        parse(yaml.safe_load(text), lambda _: SETTINGS)
+    except SettingsError as error:
+        key, _, why = error.message.partition(f" in {SETTINGS}: ")
+        for beginning, option in OPTIONS.items():
+            if key.startswith(beginning):
+                value = getattr(answers, option)
+                raise InputError(f"--{option} {value!r}: {why.partition(' (and ')[0]}") from error
+        raise
 
 
 def _is_free(port: int) -> bool:

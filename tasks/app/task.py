@@ -11,7 +11,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import invoke
@@ -109,6 +109,21 @@ def check_format(value: str) -> bool:
     if value not in {"text", "json"}:
         raise InputError(f"--format {value!r}: must be text or json")
     return value == "json"
+
+
+def refuse_idle(why: str, options: Mapping[str, object]) -> None:
+    """Refuse options that would be passed over, for another one is there or is not.
+
+    Args:
+        why: what the error says of them, such as ``is for --serve``.
+        options: what each was given, by its name; nothing is what is false.
+
+    Raises:
+        InputError: one was given.
+    """
+    for option, given in options.items():
+        if given:
+            raise InputError(f"{option} {why}")
 
 
 def whole_number(option: str, value: str) -> int:

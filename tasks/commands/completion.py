@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.app.task import task
 from tasks.core.completion import PLACES, SCRIPTS
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, SuiteError
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -25,8 +25,14 @@ def completion(session: Session, shell: str, show: bool = False) -> None:
         session.console.data(SCRIPTS[shell].rstrip())
         return
     place = Path(PLACES[shell]).expanduser()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(SCRIPTS[shell])
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(SCRIPTS[shell])
+    except OSError as error:
+        raise SuiteError(
+            f"{place} cannot be written: {error.strerror}",
+            hint=f"print it, for a place of your own: inv completion {shell} --show",
+        ) from error
     session.console.say(f"{PLACES[shell]}: written; it counts in shells that start from now on")
     if shell == "zsh":
         session.console.say(f"~/.zshrc has to say, before compinit: fpath+={place.parent}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.app.out import named_file
 from tasks.app.task import check_format, task
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def dump(
     from tasks.app import data
 
     as_json = check_format(format)
-    dumping = data.find_dump(session, env, branch, Path(file), dry=dry_run or session.dry)
+    path = named_file("--file", file)
+    dumping = data.find_dump(session, env, branch, path, dry=dry_run or session.dry)
     if dry_run or session.dry:
         session.console.plan(dumping.plan(), as_json=as_json)
         return
@@ -44,7 +45,8 @@ def dump(
 
 @task(
     help={
-        "file": "a file that inv db.dump has written, or seed:ID (inv db.seed --list)",
+        "file": "a file that inv db.dump has written, seed (the newest), or seed:ID (inv db.seed "
+        "--list)",
         "branch": GETS,
         "replace": REPLACE,
     }

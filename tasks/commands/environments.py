@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit
 
-from tasks.app.task import NEW, check_format, forwarded_command, task, whole_number
+from tasks.app.out import check_summary
+from tasks.app.task import (
+    NEW,
+    check_format,
+    forwarded_command,
+    refuse_idle,
+    task,
+    whole_number,
+)
 from tasks.core.durations import hours_of, seconds_of
-from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -33,7 +40,7 @@ _SUMMARY = "file that what became of it is appended to, as Markdown (default: ne
         "summary": _SUMMARY,
         "no_capacity_check": "go on even if the cluster seems to have too little left for it",
         "plan": "do just what this file of inv plan --out says, or refuse with exit code 3 if what "
-        "it depends on has changed since; it says environment, branch, tag and data",
+        "it depends on has changed since; it says environment, branch, tag, data and builds",
         "no_build": "build no images; without it those that the registry lacks are built first",
         "new": NEW,
     }
@@ -56,11 +63,13 @@ def deploy(
     from tasks.app import branches, environments
 
     as_json = check_format(format)
+    check_summary(summary)
     dry = dry_run or session.dry
     fit = not no_capacity_check
     if plan:
-        if env or tag or (branch, data) != (None, None):
-            raise InputError("--plan says environment, branch, tag and data: leave them out")
+        said = {"--env": env, "--branch": branch is not None, "--new": new, "--tag": tag}
+        built = {"--data": data is not None, "--no-build": no_build}
+        refuse_idle("is not for --plan, which says it", {**said, **built})
         _deploy_saved(session, Path(plan), summary, must_fit=fit, dry=dry, as_json=as_json)
         return
     if not tag:
@@ -95,6 +104,7 @@ def rollback(
     from tasks.app import environments
 
     as_json = check_format(format)
+    check_summary(summary)
     request = environments.rollback_request(
         session, env, branch, to, with_data=with_data, keep_data=keep_data
     )
@@ -123,6 +133,7 @@ def cleanup(
 
     as_json = check_format(format)
     dry = dry_run or session.dry
+    check_summary(summary)
     names = settled(session, session.names(env, branch))
     removal = BranchCleanup(session, names, dry=dry)
     if dry:
@@ -280,6 +291,8 @@ def url(
     """Print the URL of a branch's environment."""
     from tasks.app import environments
 
+    if link:
+        refuse_idle("is not for --link, which passes it", {"--login": login})
     hours = hours_of(link, "link") if link else 0
     found = environments.find_existing(session, env, branch)
     if login or link:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.app.task import check_format, task
+from tasks.app.task import check_format, refuse_idle, task
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -37,6 +37,8 @@ def gc(
     from tasks.flows.seeds import SWEEP_COLUMNS, SeedSweep
 
     as_json = check_format(format)
+    idle = {"--all": sleep and all, "--verbose": sleep and verbose}
+    refuse_idle("is not for --sleep, which removes nothing", idle)
     dry = dry_run or session.dry or not yes
     sweeping = Sweep(session, env, everybody=all, dry=dry, sleeps_only=sleep)
     sweep = sweeping.plan()

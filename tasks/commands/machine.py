@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from invoke.exceptions import Exit
 
 from tasks.app.paths import IS_PACKAGE
-from tasks.app.task import check_format, forwarded_command, task
+from tasks.app.task import check_format, forwarded_command, refuse_idle, task
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ def doctor(
     from tasks.flows.doctor import as_dict, refuse, text
 
     as_json = check_format(format)
+    if stop_engine:
+        refuse_idle("is not for --stop-engine", {"--fix": fix, "--yes": yes})
+    elif not fix:
+        refuse_idle("is for --fix", {"--yes": yes})
     found = machine.doctor(session, env)
     if stop_engine:
         if not found.stop_engine():

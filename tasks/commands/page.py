@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.app.task import check_format, task, whole_number
+from tasks.app.task import check_format, refuse_idle, task, whole_number
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
+
+PORT = 8090
+"""The port of `inv page --serve` where nobody says it."""
 
 
 @task(
@@ -25,7 +28,7 @@ def page(
     env: str = "",
     out: str = "",
     serve: bool = False,
-    port: str = "8090",
+    port: str | None = None,
     login: bool = False,
     used: bool = False,
 ) -> None:
@@ -33,15 +36,17 @@ def page(
     from tasks.app.page import FleetPage, show_login
 
     if login:
-        if out or serve or used:
-            raise InputError("give --login alone: it makes no page")
+        page = {"--out": out, "--serve": serve, "--port": port is not None, "--used": used}
+        refuse_idle("is not for --login, which makes no page", page)
         show_login(session, env)
         return
-    number = whole_number("port", port)
+    if not serve:
+        refuse_idle("is for --serve", {"--port": port is not None})
+    number = PORT if port is None else whole_number("port", port)
     if number > 65535:
         raise InputError(f"--port {port}: must be at most 65535")
-    if out and serve:
-        raise InputError("give --out or --serve, not both")
+    if serve:
+        refuse_idle("is not for --serve, which writes no file", {"--out": out})
     made = FleetPage(session, env, used=used)
     if not serve:
         session.console.data(str(made.write(out)))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.app.out import check_out
+from tasks.app.out import out_file
 from tasks.app.task import NEW, check_format, task
 from tasks.core.errors import DriftedError
 from tasks.core.foresight import object_lines
@@ -47,8 +46,7 @@ def plan(
     from tasks.app import plan as plans
 
     as_json = check_format(format)
-    if out:
-        check_out(Path(out))
+    file = out_file(out) if out else None
     if not tag:
         branches.check_given(session, branch, new=new)
     asked = plans.asked(session, env, branch, tag, data, build=not no_build)
@@ -62,8 +60,8 @@ def plan(
         session.console.json(shown.as_dict())
     else:
         session.console.data("\n".join(shown.lines()))
-    if out:
-        plans.save(made, asked, Path(out))
+    if file:
+        plans.save(made, asked, file)
         session.console.say(f"saved; to do just that: inv deploy --plan {out}")
 
 
@@ -95,10 +93,12 @@ def drift(session: Session, env: str = "", branch: str | None = None, format: st
     elif drifted:
         session.console.data("\n".join(object_lines(drifted)))
     if drifted:
+        on_kubernetes = session.settings.environment(names.environment).target == "kubernetes"
+        chart = "that has something to do sets back what the chart says"
+        back = chart if on_kubernetes else "sets it back"
         raise DriftedError(
             f"{names.branch} in {names.environment} differs from what was deployed: "
             f"{', '.join(each.title for each in drifted)}",
-            hint="from what was deployed to what is there; the next deploy that has something to "
-            "do sets back what the chart says",
+            hint=f"from what was deployed to what is there; the next inv deploy {back}",
         )
     session.console.say(f"{names.branch} in {names.environment} is as it was deployed")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.app.out import check_out
+from tasks.app.out import out_file
 from tasks.app.task import check_format, task, whole_number
 
 if TYPE_CHECKING:
@@ -40,9 +39,7 @@ def rehearse(
 
     as_json = check_format(format)
     number = whole_number("contacts", contacts)
-    report = Path(out) if out else None
-    if report:
-        check_out(report)
+    report = out_file(out) if out else None
     rehearsing = app.rehearsing(
         session, env, branch, mautic=mautic, seed=seed, contacts=number, keep=keep
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.app.task import check_format, task, whole_number
+from tasks.app.task import check_format, refuse_idle, task, whole_number
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -22,7 +22,7 @@ def seed(
     session: Session,
     env: str = "",
     branch: str | None = None,
-    contacts: str = "0",
+    contacts: str | None = None,
     uploads: bool = True,
     list: bool = False,
     dry_run: bool = False,
@@ -34,6 +34,8 @@ def seed(
 
     as_json = check_format(format)
     if list:
+        own = {"--branch": branch is not None, "--contacts": contacts is not None}
+        refuse_idle("is not for --list, which makes no seed", {**own, "--no-uploads": not uploads})
         kept = seeds.kept_seeds(session, env)
         for id_, why in kept.broken.items():
             session.console.warn(f"seed {id_}: {why}")
@@ -46,7 +48,7 @@ def seed(
             make = f"inv db.seed --env {env or 'ENVIRONMENT'}"
             session.console.say(f"there are no seeds{of_it}; make one: {make}")
         return
-    number = whole_number("contacts", contacts)
+    number = 0 if contacts is None else whole_number("contacts", contacts)
     if dry_run or session.dry:
         session.console.plan(seeds.plan(session, env, branch, number, uploads), as_json=as_json)
         return

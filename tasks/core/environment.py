@@ -192,6 +192,12 @@ class Record:
         return self.history[-1] if self.history else None
 
     @property
+    def last(self) -> Release | None:
+        """What the last deploy that has ended was to deploy, or None."""
+        tried = (*self.history, *self.failures)
+        return max(tried, key=lambda each: parse_moment(each.deployed_at), default=None)
+
+    @property
     def failure(self) -> Failure | None:
         """The last deploy, if it failed; None if it did not, or nobody knows why."""
         last = self.failures[-1] if self.failures else None

@@ -47,6 +47,9 @@ NOTHING = Data()
 Resolve = Callable[[str], Data]
 """Looks for the data of a choice, which is not ``empty``; raises SuiteError if it is not there."""
 
+Check = Callable[[str], object]
+"""Only asks whether there is such data, and wakes nothing; raises SuiteError if there is not."""
+
 
 ALLOWED = "--data takes empty, seed, seed:ID (inv db.seed --list), or a branch's full name"
 
@@ -69,7 +72,13 @@ def check_choice(choice: str) -> str:
 
 
 def choose(
-    wanted: str, default: str, record: Record | None, *, protected: bool, resolve: Resolve
+    wanted: str,
+    default: str,
+    record: Record | None,
+    *,
+    protected: bool,
+    resolve: Resolve,
+    check: Check,
 ) -> Data:
     """Return the data of an environment: what it has, else what is wanted, else the default.
 
@@ -79,13 +88,18 @@ def choose(
         record: what is stored of it, or None. Once a deploy has succeeded its data stays.
         protected: whether it is production's own.
         resolve: finds what is chosen.
+        check: asks whether what is wanted exists, where the environment keeps other data.
 
     Raises:
         RefusedError: a protected environment would get other data than its own.
-        SuiteError: what is chosen is not there.
+        SuiteError: what is chosen, or wanted, is not there.
     """
     if record and record.current:
-        return Data(record.data or EMPTY)
+        there = record.data or EMPTY
+        # What it began with may be over by now.
+        if wanted not in {"", EMPTY} and not f"{there}:".startswith(f"{wanted}:"):
+            check(wanted)
+        return Data(there)
     chosen = wanted or (record.data if record else "") or default
     if chosen == EMPTY:
         return NOTHING

@@ -445,11 +445,30 @@ def is_misnamed(rule: NamingRule, branch: str, slug: str, namespace: str) -> boo
         slug != branch and not re.fullmatch(f"{re.escape(start)}-{digits}", slug)
     ):
         return False
-    whole = rule.namespace.replace("{slug}", slug).replace("{project}", rule.project)
+    whole = _whole(rule, slug)
     if len(whole) <= rule.namespace_max:
         return namespace == whole
     cut = re.fullmatch(f"(.{{{_CUT_MIN},}})-{digits}", namespace)
     return cut is not None and whole.startswith(cut[1])
+
+
+def is_foreign(rule: NamingRule, slug: str, namespace: str) -> bool:
+    """Return True if a namespace is not what these settings would call that of a slug.
+
+    It is asked of what states no legal branch, by whose names alone that could be told.
+
+    Args:
+        slug: the slug that it states; empty if it states none, and nobody knows whose it is.
+    """
+    whole = _whole(rule, slug)
+    is_cut = len(whole) > rule.namespace_max
+    fits = namespace.startswith(whole[:_CUT_MIN]) if is_cut else namespace == whole
+    return bool(slug) and not fits
+
+
+def _whole(rule: NamingRule, slug: str) -> str:
+    """Return a slug's namespace before it is shortened."""
+    return rule.namespace.replace("{slug}", slug).replace("{project}", rule.project)
 
 
 def _database_user(database: str, key: str, style: Style) -> str:

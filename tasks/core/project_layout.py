@@ -32,6 +32,7 @@ class Layout:
         translations: the folder of languages and own words, likewise.
         config: the folder of the project's configuration, likewise.
         mautic: the release of Mautic that it is for, such as 5.1; empty if nothing says so.
+        left_out: folders of the other layout, for of each kind one goes into the images.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Layout:
     translations: str
     config: str
     mautic: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def paths(self) -> dict[str, str]:
@@ -67,6 +69,9 @@ def find_layout(files: Collection[str], read: Callable[[str], str]) -> Layout:
         for name in ("plugins", "themes", "translations")
     )
     config = next((name for name in ("config", "app/config") if _is_own(files, name)), "")
+    folders = [*PATHS[:3], *(f"docroot/{name}" for name in PATHS[:3])]
+    there = [name for name in folders if _has(files, f"{name}/")]
+    there += [name for name in ("config", "app/config") if _is_own(files, name)]
     found = Layout(
         f"{kind}, with Mautic's own code" if whole else kind,
         plugins,
@@ -75,6 +80,7 @@ def find_layout(files: Collection[str], read: Callable[[str], str]) -> Layout:
         config,
         _release(files, read, f"{web}{_METADATA}"),
     )
+    found = replace(found, left_out=tuple(x for x in there if x not in found.paths.values()))
     return replace(found, kind="without plugins or themes") if found.is_empty else found
 
 

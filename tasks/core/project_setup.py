@@ -153,7 +153,7 @@ def settings_text(
     http, registry, mail = ports
     return f"""\
 # The settings of mautic-multidev; every key is in its docs/configuration.md. No secrets here.
-project: {answers.project}
+project: {json.dumps(answers.project)}
 
 images:
   debian: {chosen["DEBIAN"]}
@@ -172,7 +172,7 @@ environments:
     target: compose
     branches: ["*"]
     host: "{{slug}}.{{project}}.localhost"
-    registry: {{kind: oci, url: "localhost:{registry}/{answers.project}"}}
+    registry: {{kind: oci, url: {json.dumps(f"localhost:{registry}/{answers.project}")}}}
     ttl: 2w
 {_cluster_text(answers)}"""
 
@@ -185,9 +185,9 @@ def _cluster_text(answers: Answers) -> str:
   dev:
     target: kubernetes
     branches: ["*"]
-    host: "{answers.host}"
-    registry: {{kind: oci, url: "{answers.registry}"}}
-    cluster: {{kind: context, name: "{answers.cluster}"}}
+    host: {json.dumps(answers.host)}
+    registry: {{kind: oci, url: {json.dumps(answers.registry)}}}
+    cluster: {{kind: context, name: {json.dumps(answers.cluster)}}}
     ttl: 7d
     values: [helm/environments/dev.yaml]
 """

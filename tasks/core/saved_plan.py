@@ -12,8 +12,25 @@ from tasks.core.environment import parse
 from tasks.core.errors import InputError, UnreadableError
 
 VERSION = 1
-STEPS = "steps"
+STEPS, COMMIT, TAG, SETTINGS, RECORD = "steps", "commit", "tag", "settings", "record"
+DEPLOYED = "deployed"
+"""The fact of the last deploy of an environment, whatever came of it."""
+CAUSES = (COMMIT, TAG, DEPLOYED, SETTINGS)
+"""The facts that others follow from."""
+WORDS = {
+    SETTINGS: "settings (invoke.yaml, INVOKE_ variables)",
+    RECORD: "the environment's record",
+    "definition": "the services' definition",
+    "migration": "what the migration depends on",
+    "values": "the chart's values",
+    "limits": "the namespace's limits",
+    "secret": "the branch's secret",
+    STEPS: "its steps",
+}
+"""What facts are called where their own names say little to who reads an error."""
 _HASH = re.compile(r"\b[0-9a-f]{16}\Z")
+_LONG = re.compile(r"\b([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{28}|[0-9a-f]{52})\b")
+"""A commit, or the digits of an image's digest."""
 SHOWN_MAX = 5
 """How many differences are named."""
 OWN_BEGINNING = ("namespace", "record", "limits", STEPS)
@@ -105,16 +122,34 @@ def changed_facts(
         for name in {**then, **now}
         if then.get(name, "") != now.get(name, "") and not (begun and is_own_doing(name))
     ]
-    # What they come to is told last: the cause is before it.
-    return [_told(name, then, now) for name in sorted(changed, key=lambda name: name == STEPS)]
+    if DEPLOYED in changed and RECORD in changed:
+        changed.remove(RECORD)  # which holds it
+    told = {name: _told(name, then.get(name, ""), now.get(name, "")) for name in changed}
+
+    def rank(name: str) -> tuple[int, bool, bool]:
+        """Return the place of a fact: causes first, what they come to last."""
+        cause = CAUSES.index(name) if name in CAUSES else len(CAUSES)
+        return cause, name == STEPS, told[name] == _title(name)
+
+    return [told[name] for name in sorted(changed, key=rank)]
 
 
-def _told(name: str, then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Return a fact's name, and what it was and is, as far as that says anything."""
-    was, becomes = then.get(name, ""), now.get(name, "")
-    if _HASH.search(was or becomes):
-        return name
-    return f"{name} ({was or 'none'}, now {becomes or 'none'})"
+def _told(name: str, was: str, becomes: str) -> str:
+    """Return a fact in words, with what it was and is as far as that says anything."""
+    if name == DEPLOYED:
+        return f"deployed since: {becomes}" if becomes else f"removed since; it was {was}"
+    if _HASH.search(was or becomes) or name == "migration":
+        return _title(name)
+    return f"{_title(name)} ({_short(was) or 'none'}, now {_short(becomes) or 'none'})"
+
+
+def _title(name: str) -> str:
+    return WORDS.get(name, name)
+
+
+def _short(value: str) -> str:
+    """Return a fact with as few digits of commits and digests as are shown elsewhere."""
+    return _LONG.sub(lambda found: found[1] + (found[2] if len(found[0]) > 40 else ""), value)
 
 
 def told(changed: list[str]) -> str:

@@ -88,7 +88,7 @@ class SnapshotOrder:
     there: bool = False
 
 
-COLUMNS = ("NAME", "TAKEN", "NEWEST MIGRATION", "STATE", "WHAT FOR", "SERVER")
+COLUMNS = ("name", "taken", "newest migration", "state", "what for", "server")
 
 
 def rows(snapshots: Sequence[ServerSnapshot]) -> list[tuple[str, ...]]:

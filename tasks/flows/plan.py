@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from tasks.core.environment_data import EMPTY
 from tasks.core.foresight import KEEP, Foresight, fact
 from tasks.core.plan import FIT, render
-from tasks.core.saved_plan import STEPS
+from tasks.core.saved_plan import COMMIT, DEPLOYED, STEPS, TAG
 
 if TYPE_CHECKING:
+    from tasks.core.environment import Record
     from tasks.core.plan import Step
     from tasks.core.terraform_plan import PlanSummary
     from tasks.flows.build import BuildPlan
@@ -112,8 +113,9 @@ def deploy_facts(plan: DeployPlan, foresight: Foresight) -> dict[str, str]:
     """Return what a deploy depends on, and what it comes to."""
     names, release = plan.request.names, plan.release
     return {
-        "commit": release.commit,
-        "tag": release.tag,
+        COMMIT: release.commit,
+        TAG: release.tag,
+        DEPLOYED: _last(plan.record),
         "image mautic": release.mautic,
         "image nginx": release.nginx,
         "address": names.url,
@@ -122,6 +124,15 @@ def deploy_facts(plan: DeployPlan, foresight: Foresight) -> dict[str, str]:
         STEPS: fact([_lasting(plan, step) for step in plan.steps if step.verb != FIT]),
         **foresight.all_facts,
     }
+
+
+def _last(record: Record | None) -> str:
+    """Return the last deploy that has ended: of which tag, by whom and when; empty for none."""
+    last = record.last if record else None
+    if record is None or last is None:
+        return ""
+    what = f"{last.tag}, which failed," if last in record.failures else last.tag
+    return f"{what} by {last.owner} at {last.deployed_at}"
 
 
 def _lasting(plan: DeployPlan, step: Step) -> dict[str, str]:

@@ -38,7 +38,7 @@ OUTDATED = "database needs "
 """In what an image says that is from before these verbs: which ones it has."""
 BY_HAND = 9
 """How many snapshots there may be when one is taken by hand: as many as the image can keep."""
-COLUMNS = ("NAME", "TAKEN", "NEWEST MIGRATION", "ROWS", "WHAT FOR", "BEFORE")
+COLUMNS = ("name", "taken", "newest migration", "rows", "what for", "before")
 
 
 def answer(place: Place, words: Sequence[str], on_line: Say) -> str:

@@ -23,7 +23,7 @@ from tasks.adapters.terminal.console import Activity
 from tasks.core import door
 from tasks.core.cost import Requests
 from tasks.core.environment import Failure, Holder, Owner, Record, Release, State
-from tasks.core.environment_data import EMPTY, NOTHING, Data, Resolve
+from tasks.core.environment_data import EMPTY, NOTHING, Check, Data, Resolve
 from tasks.core.errors import InputError, RefusedError, SuiteError
 from tasks.core.foresight import Foresight, ObjectChange
 from tasks.core.images.reference import place_of_image
@@ -54,6 +54,7 @@ class Request:
         data: what a new environment's database begins with, or an empty string for the default.
         lifetime_hours: when it expires after a deploy; 0 for the environment's own ``ttl``.
         resolve: finds that data.
+        check_data: asks whether there is such data.
         with_data: whether a rollback also goes back to the data from before the migrations.
         keep_data: whether a rollback leaves the data as it is, whatever has migrated it.
         restore: the snapshot that it puts in the place of the data, once that is found.
@@ -73,6 +74,7 @@ class Request:
     data: str = ""
     lifetime_hours: int = 0
     resolve: Resolve = field(default=Data, compare=False)
+    check_data: Check = field(default=Data, compare=False)
     with_data: bool = False
     keep_data: bool = False
     restore: Point | None = None

@@ -178,9 +178,10 @@ def test_a_stranger_is_asked_for_the_password_that_inv_url_shows(world: World, s
 
 def test_a_second_deploy_changes_nothing(world: World, site: Site) -> None:
     before = {name: item.id for name, item in world.containers(MAIN).items()}
-    done = world.ok("deploy", "--tag", world.tag(), "--data", "seed:1")
+    refused = world.run("deploy", "--tag", world.tag(), "--data", "feature/nowhere")
+    assert (refused.returncode, "feature/nowhere has no" in refused.stderr) == (2, True)
+    done = world.ok("deploy", "--tag", world.tag())
     assert "everything is as it should be" in done.stderr
-    assert "which keeps its data (empty)" in done.stderr
     assert "password" not in done.stderr
     assert {name: item.id for name, item in world.containers(MAIN).items()} == before
 

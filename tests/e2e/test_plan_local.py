@@ -243,13 +243,13 @@ def it_is_put_to_sleep(it: Changed) -> Iterator[None]:
     it.world.ok("wake")
 
 
-@change("record", *BY_TAG)
+@change("deployed since: ", *BY_TAG)
 def another_deploy_came_between(it: Changed) -> Iterator[None]:
     it.world.ok("deploy", "--tag", it.world.variant("between", "LABEL between=yes"))
     yield
 
 
-@change("record", *BY_TAG)
+@change("deployed since: ", *BY_TAG)
 def it_was_rolled_back(it: Changed) -> Iterator[None]:
     it.world.ok("rollback")
     yield

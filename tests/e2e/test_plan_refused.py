@@ -289,7 +289,7 @@ def the_namespace_is_labelled(world: World) -> Iterator[None]:
     label(None)
 
 
-@change("record")
+@change("deployed since: ")
 def the_record_is_edited(world: World) -> Iterator[None]:
     found = world.deploys.cluster.get("Namespace", world.names.namespace)
     assert found

@@ -123,6 +123,9 @@ def test_the_installed_program_lists_the_tasks(installed: Installed, tmp_path: P
     done = installed.run(tmp_path, "--list")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^\s+deploy\b", done.stdout, re.M)
+    shown = installed.run(tmp_path).stdout
+    assert f"  {installed.program} demo " in shown
+    assert not re.search(r" (inv|test|ci\.local) ", shown)
 
 
 # -- inv init -------------------------------------------------------------------------------------
@@ -263,12 +266,12 @@ def test_projects_have_ports_of_their_own(installed: Installed, tmp_path: Path) 
 def test_it_is_refused_where_it_cannot_be(installed: Installed, inv: Inv, tmp_path: Path) -> None:
     nowhere = installed.run(tmp_path, "init", "--yes")
     assert nowhere.returncode == 2
-    assert "is not a git repository" in nowhere.stderr
+    assert "is not a git repository\n  hint: make it one: git init\n" in nowhere.stderr
     here = inv(ROOT, "init", "--yes")
     assert here.returncode == 2
     assert "this is a checkout of the suite" in here.stderr
     wrong = installed.run(repository(tmp_path / "a", {}), "init", "--yes", "--wheel", "x.whl")
-    assert (wrong.returncode, "is no wheel of mautic-multidev" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "there is no file x.whl" in wrong.stderr) == (2, True)
 
 
 def test_tasks_for_the_suite_alone_say_so(made: Path, installed: Installed) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ import pytest
 from invoke import Collection
 from invoke.parser import Parser, ParserContext
 
+from mautic_multidev import __main__ as package
 from tasks import namespace
+from tasks.app import invoke_config
 from tasks.app.invoke_config import Suite
-from tasks.app.overview import EXAMPLES
+from tasks.app.overview import EXAMPLES, overview
 from tasks.app.session import Session
 from tasks.app.task import LETTERS, task
 from tasks.commands.machine import SESSIONS
@@ -71,6 +75,40 @@ def test_without_a_task_they_are_shown_by_their_jobs(inv: InProcess) -> None:
     assert done.returncode == 0
     assert "A branch's environment:\n  inv build --env dev " in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_what_is_of_no_use_here_is_not_shown() -> None:
+    def shown(*, is_package: bool) -> set[str]:
+        text = overview(is_package=is_package)
+        return {name for name, example in EXAMPLES.items() if f"  {example} " in text}
+
+    assert EXAMPLES.keys() - shown(is_package=True) == {"test", "ci.local"}
+    assert EXAMPLES.keys() - shown(is_package=False) == {"init", "upgrade"}
+
+
+@pytest.mark.parametrize(
+    ("called", "told"),
+    [
+        ("bin/mautic-multidev", "mautic-multidev"),
+        ("elsewhere/mautic-multidev", "elsewhere/mautic-multidev"),
+        ("mautic_multidev/__main__.py", "./inv"),
+    ],
+)
+def test_the_package_s_program_is_named_as_it_was_called(
+    called: str, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "bin" / "mautic-multidev"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setenv(PROGRAM, "./inv")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / called)])
+    ran: list[str] = []
+    monkeypatch.setattr(invoke_config, "main", lambda: ran.append(os.environ[PROGRAM]))
+    package.main()
+    assert [name.removeprefix(f"{tmp_path}/") for name in ran] == [told]
 
 
 def test_a_tasks_help_has_an_example(inv: InProcess) -> None:
@@ -216,10 +254,49 @@ BAD_COMMAND_LINES = [
         "there is no environment 'lcoal' in invoke.yaml",
     ),
     (["url", "--branch", "main", "--link", "soon"], "--link 'soon': must be 1 to 9999 hours"),
+    *(
+        ([*words, "-"], f"{words[-1]} -: it is written to a file, and never to stdout")
+        for words in (
+            ["plan", "--out"],
+            ["page", "--out"],
+            ["rehearse", "--out"],
+            ["db.dump", "--dry-run", "--file"],
+            ["deploy", "--dry-run", "--summary"],
+            ["rollback", "--dry-run", "--summary"],
+            ["cleanup", "--dry-run", "--branch=x", "--summary"],
+        )
+    ),
+    *(
+        (
+            [*words, "--dry-run", "--summary", "/nowhere/x"],
+            "--summary /nowhere/x: there is no folder /nowhere",
+        )
+        for words in (["deploy"], ["rollback"], ["cleanup", "--branch=x"])
+    ),
     (["rehearse", "--out", "/"], "--out /: it is a folder"),
     (["plan", "--out", "/"], "--out /: it is a folder"),
     (["plan", "--out", "/nowhere/plan.json"], "there is no folder /nowhere"),
     (["page", "--out", "x" * 300], "it cannot be written: File name too long"),
+    (["page", "--port", "9000"], "--port is for --serve"),
+    (["page", "--port", "8090"], "--port is for --serve"),
+    (["page", "--login", "--port", "1"], "--port is not for --login, which makes no page"),
+    (["page", "--login", "--used"], "--used is not for --login, which makes no page"),
+    (["page", "--serve", "--out", "x"], "--out is not for --serve, which writes no file"),
+    *(
+        (["deploy", "--plan", "/nowhere", *words], f"{words[0]} is not for --plan, which says it")
+        for words in (
+            *(["--env", "dev"], ["--branch", "x"], ["--tag", "x"], ["--data", "empty"]),
+            *(["--no-build"], ["--new"]),
+        )
+    ),
+    (["url", "--login", "--link", "7d"], "--login is not for --link, which passes it"),
+    (["db.seed", "--list", "--branch", "x"], "--branch is not for --list"),
+    (["db.seed", "--list", "--contacts", "0"], "--contacts is not for --list"),
+    (["db.seed", "--list", "--no-uploads"], "--no-uploads is not for --list"),
+    (["doctor", "--yes"], "--yes is for --fix"),
+    (["doctor", "--stop-engine", "--fix"], "--fix is not for --stop-engine"),
+    (["gc", "--sleep", "--all"], "--all is not for --sleep, which removes nothing"),
+    (["gc", "--sleep", "--verbose"], "--verbose is not for --sleep, which removes nothing"),
     (["db.seed", "--list", "--env", "lcoal"], "there is no environment 'lcoal' in invoke.yaml"),
     (["platform.image", "--part", "x"], "--part 'x': must be provisioner or entrance"),
     (["platform.image"], "local does not live in a cluster; of invoke.yaml, do: dev, prod"),
@@ -241,6 +318,14 @@ def test_bad_input_is_exit_code_2_and_one_line(
     assert first.startswith("error: ")
     assert message in first
     assert "Traceback" not in done.stderr
+
+
+def test_a_completion_that_finds_no_place_is_one_line(inv: InProcess, tmp_path: Path) -> None:
+    (tmp_path / "home" / ".local").touch()
+    done = inv("completion", "bash")
+    assert done.returncode == 1
+    assert "completions/inv cannot be written: Not a directory\n" in done.stderr
+    assert done.stderr.endswith("inv completion bash --show\n")
 
 
 def test_an_option_that_is_needed_is_shown_by_an_example(inv: InProcess) -> None:

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def check_new(path: Path, option: str = "") -> None:
+def check_new(path: Path, option: str = "", *, appended: bool = False) -> None:
     """Check that a file can be written, also over another one.
 
     Args:
         option: what has named it, such as ``--out``; empty if nothing has.
+        appended: whether it is only appended to, so that a device may be.
 
     Raises:
         InputError: its folder is not there, or what has its name is no file.
@@ -23,7 +24,7 @@ def check_new(path: Path, option: str = "") -> None:
     try:
         is_folder = path.is_dir()
         # An administrator would replace a device for everybody, or take it from them.
-        is_taken = path.exists() and not path.is_file()
+        is_taken = not appended and path.exists() and not path.is_file()
         has_folder = path.parent.is_dir()
     except OSError as error:
         raise InputError(f"{shown}: it cannot be written: {error.strerror}") from error

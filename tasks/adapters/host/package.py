@@ -34,6 +34,8 @@ class Wheel:
     """
 
     def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise InputError(f"there is no file {path}")
         named = _WHEEL.fullmatch(path.name)
         if named is None:
             raise InputError(f"{path.name} is no wheel of mautic-multidev")

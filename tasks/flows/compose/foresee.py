@@ -21,7 +21,7 @@ from tasks.core.foresight import (
     fact,
 )
 from tasks.core.names import Names
-from tasks.core.saved_plan import DATABASE_IMAGE
+from tasks.core.saved_plan import DATABASE_IMAGE, RECORD
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import Inventory
 from tasks.flows.compose.plan import MIGRATE, ComposePlan
@@ -36,7 +36,7 @@ def foresee(context: ComposeContext, plan: ComposePlan) -> Foresight:
     inventory = context.inventory(plan.request.owner, names)
     objects = tuple(_objects(plan, inventory)) if plan.steps else ()
     facts = {
-        "record": fact(plan.record.to_json()) if plan.record else "",
+        RECORD: fact(plan.record.to_json()) if plan.record else "",
         "definition": fact({name: each.fingerprint for name, each in plan.wanted.items()}),
         "migration": plan.migration,
         # A stand-in that was not made yet has no digest.

@@ -26,8 +26,8 @@ from tasks.core.environment import Holder, Owner, observed_state
 from tasks.core.errors import DeadlineError, InputError, SettingsError, UnreadableError
 from tasks.core.foresight import ObjectChange
 from tasks.core.images.retention import ImageUse, names_in, registries_in
-from tasks.core.names import Names, choose
-from tasks.core.settings import names_of_all_styles
+from tasks.core.names import Names, choose, is_foreign
+from tasks.core.settings import names_of_all_styles, naming_rule
 from tasks.core.sleep import NO_REST, Wake
 from tasks.core.summary import EnvironmentSummary, summarize, unreadable
 from tasks.flows import schedules
@@ -96,11 +96,9 @@ class ComposeInspector:
         Raises:
             UnreadableError: what is stored of it is damaged.
         """
-        of_environment = (own[0].labels if own else next(iter(volumes.values()))).get(ENVIRONMENT)
-        if of_environment != self.context.environment:
+        labels = own[0].labels if own else next(iter(volumes.values()))
+        if labels.get(ENVIRONMENT) != self.context.environment:
             return None
-        latest = newest(volumes)
-        labels = volumes[latest] if latest else own[0].labels
         try:
             candidates = names_of_all_styles(
                 self.context.settings, self.context.environment, labels.get(BRANCH, "")
@@ -108,7 +106,14 @@ class ComposeInspector:
         except SettingsError:
             raise
         except InputError as error:
+            rule = naming_rule(self.context.settings, self.context.environment)
+            if is_foreign(rule, labelled_owner(labels).get("slug", ""), project):
+                return None
             raise UnreadableError(f"its label {BRANCH}: {error.message}") from error
+        if project not in {each.namespace for each in candidates}:
+            return None
+        latest = newest(volumes)
+        labels = volumes[latest] if latest else labels
         names = choose(candidates, project, labels.get(STYLE, ""))
         if names is None:
             return None

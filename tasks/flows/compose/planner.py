@@ -49,6 +49,7 @@ def plan_deploy(context: ComposeContext, request: Request) -> ComposePlan:
         *(request.data, context.own.data, inventory.record),
         protected=context.own.protected,
         resolve=request.resolve,
+        check=request.check_data,
     )
     services = wanted_services(context, request, release, database, data.choice)
     done = migration(services, _code(context, release.mautic))

@@ -16,7 +16,7 @@ from tasks.core.kubernetes.objects import Object, annotations_of
 from tasks.core.kubernetes.record import ClusterRecord, record_of, stated_owner
 from tasks.core.kubernetes.requests import used_by
 from tasks.core.kubernetes.summary import summary
-from tasks.core.names import Names, choose, is_branch, is_misnamed
+from tasks.core.names import Names, choose, is_branch, is_foreign, is_misnamed
 from tasks.core.repository import is_same
 from tasks.core.settings import names_of_all_styles, naming_rule
 from tasks.core.summary import EnvironmentSummary, misnamed, unreadable
@@ -138,14 +138,18 @@ class ClusterInspector:
         Raises:
             UnreadableError: it names no branch that the suite would deploy.
         """
+        stated = stated_owner(found)
         try:
-            branch = stated_owner(found).get("branch", "")
+            branch = stated.get("branch", "")
             candidates = names_of_all_styles(
                 self._context.settings, self._context.environment, branch
             )
         except SettingsError:
             raise
         except InputError as error:
+            rule = naming_rule(self._context.settings, self._context.environment)
+            if is_foreign(rule, stated.get("slug", ""), found["metadata"]["name"]):
+                return False
             raise UnreadableError(f"its annotation {PREFIX}branch: {error.message}") from error
         return self._names(found, candidates) is not None
 

@@ -56,7 +56,10 @@ def plan_deploy(
     record = record_of(found) if found else None
     release = request.release(record, find_images)
     data = choose(
-        *(request.data, own.data, record), protected=own.protected, resolve=request.resolve
+        *(request.data, own.data, record),
+        protected=own.protected,
+        resolve=request.resolve,
+        check=request.check_data,
     )
     clones = data.kind == SEED and loads_seeds(context)
     if clones and data.title:

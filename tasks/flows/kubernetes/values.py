@@ -52,7 +52,7 @@ def read_values(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; an empty one if the file has only comments.
 
     Raises:
-        InputError: the file has no mapping.
+        InputError: the file cannot be read, or has no mapping.
     """
     import yaml
 
@@ -60,6 +60,8 @@ def read_values(path: Path) -> dict[str, Any]:
         found = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeError) as error:
         raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(found, dict | None):
         raise InputError(f"{path} must hold keys and values")
     return found or {}

@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 
 from tasks.adapters.files.lock import state_folder
-from tasks.app import beginning, data
+from tasks.adapters.seed_store import SeedFolder
+from tasks.app import beginning, data, seeds
 from tasks.app.session import Session
 from tasks.core.environment_data import ALLOWED
 from tasks.core.errors import ClusterError, InputError, RefusedError, SuiteError
@@ -113,6 +114,20 @@ def test_data_of_a_branch_that_is_not_there_is_told_with_what_there_is(woken: li
     with pytest.raises(InputError, match="lost has no environment") as caught:
         beginning.find(SESSION, NAMES, "branch:lost")
     assert caught.value.hint == ALLOWED
+    assert woken == []
+
+
+def test_whether_there_is_such_data_is_asked_without_waking_anybody(
+    woken: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    beginning.check(SESSION, NAMES, "branch:main")
+    with pytest.raises(InputError, match="lost has no environment") as caught:
+        beginning.check(SESSION, NAMES, "branch:lost")
+    assert caught.value.hint == ALLOWED
+    monkeypatch.setattr(seeds, "seed_store", lambda _: SeedFolder(tmp_path))
+    for choice, error in (("seed:nope", "of seed nope"), ("seed", "there are no seeds")):
+        with pytest.raises(InputError, match=error):
+            beginning.check(SESSION, NAMES, choice)
     assert woken == []
 
 

@@ -18,8 +18,9 @@ import pytest
 from tasks.adapters import gitlab_api, webhook
 from tasks.app import news
 from tasks.app.news import Teller, open_merge_request
+from tasks.app.out import check_summary
 from tasks.core.environment import Failure, State
-from tasks.core.errors import HeldError, SuiteError
+from tasks.core.errors import HeldError, InputError, SuiteError
 from tasks.core.news import Event, News
 from tasks.core.setting_news import NewsSettings
 from tasks.flows.deploy import DeployResult, FailedDeployError
@@ -106,9 +107,23 @@ def test_what_fails_is_a_warning_without_the_address_and_stops_no_other_way(
         "! the merge request's note was not written",
         "! the chat was not written",
     ]
+    nowhere = tmp_path / "no" / "folder"
+    assert lines[0] == f"! the summary was not written: {nowhere}: No such file or directory"
     assert "s3cretHook" not in said.getvalue()
     assert TOKEN not in said.getvalue()
     assert summary.read_text().startswith("❌")
+
+
+def test_a_summary_goes_to_a_device_too_and_never_to_a_file_called_so(tmp_path: Path) -> None:
+    session, said = a_session(summary="/dev/null")
+    check_summary("/dev/null")
+    Teller(session, "", {}).tell(NEWS)
+    assert said.getvalue() == ""
+    session, _ = a_session(summary="-")
+    with pytest.raises(InputError, match=r"^news\.summary -: .* never to stdout"):
+        Teller(session, "", {})
+    with pytest.raises(InputError, match=f"^--summary {tmp_path}: it is a folder"):
+        check_summary(str(tmp_path))
 
 
 def test_a_chats_address_is_in_no_error_and_masked_everywhere() -> None:

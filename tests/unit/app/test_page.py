@@ -131,6 +131,18 @@ def test_where_it_cannot_be_written_that_is_told(
     assert list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
 
 
+def test_its_own_folder_may_be_something_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, _ = a_page(monkeypatch)
+    monkeypatch.setattr(app, "DEFAULT", tmp_path / "artifacts" / "page.html")
+    (tmp_path / "artifacts").touch()
+    with pytest.raises(InputError, match="there is no folder"):
+        made.write("")
+    (tmp_path / "artifacts").unlink()
+    assert made.write("").is_file()
+
+
 def test_what_is_no_file_is_not_replaced_and_a_link_stays_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -159,24 +171,32 @@ def test_a_cluster_that_cannot_be_asked_is_told_in_its_place(
         made.server(0)
 
 
-@pytest.mark.parametrize(("used", "warned"), [(False, False), (True, True)])
+@pytest.mark.parametrize(
+    ("used", "target", "warned"),
+    [
+        (False, "kubernetes", ""),
+        (True, "kubernetes", "metrics.k8s.io does not answer, or not to you"),
+        (True, "compose", "only a cluster tells that (--used)"),
+    ],
+)
 def test_all_environments_are_asked_for_with_their_prices(
-    monkeypatch: pytest.MonkeyPatch, used: bool, warned: bool
+    monkeypatch: pytest.MonkeyPatch, used: bool, target: str, warned: str
 ) -> None:
     console, said = a_console()
-    own = SimpleNamespace(prices=PriceSettings(cpu_hour=1), stack=None)
+    own = SimpleNamespace(prices=PriceSettings(cpu_hour=1), stack=None, target=target)
     session: Any = SimpleNamespace(
         console=console,
         environment=lambda _: ("dev", own),
         settings=SimpleNamespace(project="mautic"),
         git=SimpleNamespace(repository=lambda: "r"),
     )
-    target = SimpleNamespace(inspector=FakeInspector([environment(0)], [environment(1)]))
-    monkeypatch.setattr(app_fleet.wiring, "target", lambda *_: target)
+    place = SimpleNamespace(inspector=FakeInspector([environment(0)], [environment(1)]))
+    monkeypatch.setattr(app_fleet.wiring, "target", lambda *_: place)
     found = find_fleet(session, "", used=used)
     assert list(found.found) == [environment(0), environment(1)]
     assert (found.environment, found.project, found.prices.cpu_hour) == ("dev", "mautic", 1)
-    assert ("metrics.k8s.io" in said.getvalue()) is warned
+    line = f"! what they use is not measured: {warned}\n" if warned else ""
+    assert said.getvalue() == line
 
 
 def test_prices_are_those_of_lists_and_of_the_stack_s_region(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import stat
 from dataclasses import replace
+from inspect import unwrap
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,9 +17,11 @@ from tasks.app import plan as plans
 from tasks.app.images import Build
 from tasks.app.plan import Made
 from tasks.app.session import Session
+from tasks.commands.plan import drift
 from tasks.core.errors import (
     AwsError,
     ClusterError,
+    DriftedError,
     EngineError,
     HeldError,
     InputError,
@@ -26,12 +30,12 @@ from tasks.core.errors import (
     SettingsError,
     SuiteError,
 )
-from tasks.core.foresight import Foresight
+from tasks.core.foresight import REMOVE, Foresight, ObjectChange
 from tasks.core.saved_plan import Asked, SavedPlan
 from tasks.flows.build import BuildPlan, ImagePlan
 from tasks.flows.plan import WholePlan
 from tasks.flows.target import Request
-from tests.support.fakes import PLAN
+from tests.support.fakes import NAMES, PLAN, a_console
 
 ASKED = Asked("dev", "feature/x")
 MADE = Made(WholePlan(None, PLAN, Foresight((), {"release": "1"}), "none"), None, {})
@@ -136,3 +140,27 @@ def test_a_dry_run_plans_the_build_that_the_deploy_would_begin_with(
     monkeypatch.setattr(plans, "_made", made)
     assert plans.of_request(NO_SESSION, PLAN.request, build=build) is MADE.plan
     assert jobs == [job if planned else None]
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("kubernetes", "that has something to do sets back what the chart says"),
+        ("compose", "the next inv deploy sets it back"),
+    ],
+)
+def test_what_becomes_of_drift_is_told_by_where_it_is(
+    target: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = ObjectChange(REMOVE, "container/web")
+    inspector = SimpleNamespace(drift=lambda *_: [gone])
+    found = SimpleNamespace(names=NAMES, owner=None, inspector=inspector)
+    monkeypatch.setattr(plans.environments, "find_existing", lambda *_: found)
+    own = SimpleNamespace(target=target)
+    console, _ = a_console()
+    session: Any = SimpleNamespace(
+        console=console, settings=SimpleNamespace(environment=lambda _: own)
+    )
+    with pytest.raises(DriftedError) as caught:
+        unwrap(drift.body)(session)
+    assert str(caught.value.hint).endswith(f" {told}")

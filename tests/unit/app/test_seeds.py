@@ -39,6 +39,18 @@ def test_a_manifest_is_read_once_in_a_run(monkeypatch: pytest.MonkeyPatch) -> No
     assert read == [ID]
 
 
+@pytest.mark.parametrize(("named", "asked"), [("seed", ""), (f"seed:{ID}", ID)])
+def test_a_load_names_a_seed_as_a_deploy_does(
+    named: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seeds, "find_seed", lambda _, id_: id_)
+    session: Any = object()
+    assert seeds.find_source(session, named) == asked
+    # As of an empty variable: not the newest.
+    with pytest.raises(InputError, match="is no seed's id"):
+        seeds.find_source(session, "seed:")
+
+
 def test_another_key_is_told_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     session: Any = SimpleNamespace(settings=SimpleNamespace(seeds=SimpleNamespace(key="SEED_KEY")))
     store = SeedFolder(Path("/nowhere"))

@@ -64,7 +64,7 @@ def test_data_is_chosen_until_a_deploy_has_succeeded(
 
 
 def chosen_of(wanted: str, default: str, record: Record | None, *, protected: bool = False) -> str:
-    found = choose(wanted, default, record, protected=protected, resolve=Data)
+    found = choose(wanted, default, record, protected=protected, resolve=Data, check=Data)
     return found.choice
 
 
@@ -75,10 +75,42 @@ def test_the_setting_counts_where_nothing_is_wanted() -> None:
 
 def test_what_comes_is_looked_for_only_as_long_as_it_may_come() -> None:
     newest = Data(SEED, "from seed 20260102t030405")
-    assert choose("seed", "empty", None, protected=False, resolve=lambda _: newest) == newest
+
+    def chosen(wanted: str, default: str, record: Record | None) -> Data:
+        return choose(
+            *(wanted, default, record), protected=False, resolve=lambda _: newest, check=Data
+        )
+
+    assert chosen("seed", "empty", None) == newest
     for record, wanted in ((LIVING, "seed"), (None, "empty")):
-        data = choose(wanted, "seed", record, protected=False, resolve=lambda _: newest)
-        assert not data.title
+        assert not chosen(wanted, "seed", record).title
+
+
+OF_BRANCH = Record(State.READY, "", history=(RELEASE,), data=f"branch:main:{SEED[5:]}")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "record", "asked"),
+    [
+        ("branch:nope", LIVING, ["branch:nope"]),
+        ("seed:nope", LIVING, ["seed:nope"]),
+        ("seed", OLDER, ["seed"]),
+        # What it began with may be over by now.
+        ("seed", LIVING, []),
+        (SEED, LIVING, []),
+        ("branch:main", OF_BRANCH, []),
+        ("branch:mai", OF_BRANCH, ["branch:mai"]),
+        ("empty", LIVING, []),
+        ("", LIVING, []),
+        ("branch:nope", None, []),
+    ],
+)
+def test_data_that_an_environment_does_not_get_has_to_be_there_as_well(
+    wanted: str, record: Record | None, asked: list[str]
+) -> None:
+    seen: list[str] = []
+    choose(wanted, "empty", record, protected=False, resolve=Data, check=seen.append)
+    assert seen == asked
 
 
 def test_production_gets_no_other_data() -> None:

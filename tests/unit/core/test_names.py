@@ -35,6 +35,7 @@ from tasks.core.names import (
     check_branch,
     database_prefix,
     is_branch,
+    is_foreign,
     is_misnamed,
     names,
     names_by_rule,
@@ -738,6 +739,29 @@ def test_a_shortened_namespace_is_compared_up_to_its_digits() -> None:
     # The policy lets it be cut anywhere behind the 40th character.
     assert is_misnamed(rule, branch, LONG_SLUG, f"{LONG_PROJECT}-0123456789")
     assert not is_misnamed(rule, branch, LONG_SLUG, f"{LONG_PROJECT}-two-0123456789")
+
+
+@pytest.mark.parametrize(
+    ("slug_of_it", "namespace_of_it", "expected"),
+    [
+        ("x", "mautic-x", False),
+        ("x", "mautic-multidev-test-x", True),
+        ("x", "other-x", True),
+        ("", "other-x", False),
+    ],
+)
+def test_a_namespace_is_another_projects_by_its_slug(
+    slug_of_it: str, namespace_of_it: str, expected: bool
+) -> None:
+    assert is_foreign(rule_of(), slug_of_it, namespace_of_it) is expected
+
+
+@many
+@given(branch=anything.filter(is_branch))
+def test_what_the_rule_gives_is_never_another_projects(branch: str) -> None:
+    for rule in (rule_of(), rule_of(LONG_PROJECT)):
+        for own in names_by_rule(rule, branch):
+            assert not is_foreign(rule, own.slug, own.namespace)
 
 
 @many

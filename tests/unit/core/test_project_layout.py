@@ -54,3 +54,10 @@ def test_a_layout_is_found(files: dict[str, str], expected: tuple[str, ...]) -> 
 def test_it_is_said_where_mautic_itself_is_in_the_repository() -> None:
     files = {"app/release_metadata.json": "{}", "plugins/A/A.php": ""}
     assert find_layout(files, lambda _: "{}").kind == "classic, with Mautic's own code"
+
+
+def test_what_is_not_taken_is_named() -> None:
+    both = ["docroot/plugins/A/A.php", "plugins/B/B.php", "config/cron.json", "app/config/x.pem"]
+    assert find_layout(both, str).left_out == ("plugins", "app/config")
+    assert find_layout([*both[:1], "themes/a/x"], str).left_out == ("themes",)
+    assert find_layout(["plugins/A/A.php", "config/cron.json"], str).left_out == ()

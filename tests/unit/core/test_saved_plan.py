@@ -49,22 +49,54 @@ def test_the_same_facts_are_no_change() -> None:
 
 
 def test_a_change_is_told_with_texts_but_without_hashes_and_the_steps_come_last() -> None:
-    then = {"steps": fact(1), "commit": "1a2b", "values": fact(2), "gone": "yes"}
+    then = {"steps": fact(1), "values": fact(2), "gone": "yes", "commit": "1a2b"}
     now = {"steps": fact(2), "commit": "3c4d", "values": fact(3), "service/web": f"add {fact(4)}"}
     assert changed_facts(then, now) == [
         "commit (1a2b, now 3c4d)",
-        "values",
         "gone (yes, now none)",
+        "the chart's values",
         "service/web",
-        "steps",
+        "its steps",
     ]
+
+
+def test_what_another_commit_changes_is_told_after_it_in_a_short_line() -> None:
+    def facts(commit: str, image: str) -> dict[str, str]:
+        return {
+            "settings": fact(commit),
+            **{f"content of {name}": image * 64 for name in ("mautic", "nginx")},
+            "image mautic": f"localhost:5050/m/mautic@sha256:{image * 64}",
+            "image nginx": f"localhost:5050/m/nginx@sha256:{image * 64}",
+            "migration": f"{image * 64} {fact(image)}",
+            "record": fact(1),
+            "tag": commit[:8],
+            "commit": commit,
+        }
+
+    line = told(changed_facts(facts("1a2b3c4d" * 5, "e"), facts("5e6f7a8b" * 5, "f")))
+    assert line.startswith(
+        "commit (1a2b3c4d, now 5e6f7a8b), tag (1a2b3c4d, now 5e6f7a8b), "
+        "settings (invoke.yaml, INVOKE_ variables), content of mautic (eeeeeeeeeeee, now "
+    )
+    assert line.endswith(" and 3 more")
+    assert len(line) < 300
+
+
+def test_a_deploy_since_is_told_by_whom_and_not_as_another_record() -> None:
+    then = {"record": fact(1), "deployed": ""}
+    now = {"record": fact(2), "deployed": "1a2b by ada@host at 2026-01-01T00:00:00+00:00"}
+    assert changed_facts(then, now) == [
+        "deployed since: 1a2b by ada@host at 2026-01-01T00:00:00+00:00"
+    ]
+    assert changed_facts(now, {"record": ""}) == [f"removed since; it was {now['deployed']}"]
+    assert changed_facts(then, {**then, "record": fact(3)}) == ["the environment's record"]
 
 
 def test_a_namespace_that_the_deploy_has_made_itself_is_no_change() -> None:
     begun = {"namespace": "uid", "record": fact(3), "steps": fact(4), "values": fact(2)}
     assert changed_facts(FRESH, begun, begun=True) == []
     assert len(changed_facts(FRESH, begun)) == 4
-    assert changed_facts(FRESH, {**begun, "values": fact(9)}, begun=True) == ["values"]
+    assert changed_facts(FRESH, {**begun, "values": fact(9)}, begun=True) == ["the chart's values"]
 
 
 def test_a_namespace_that_was_there_must_be_the_same_when_the_deploy_has_begun() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.core.environment import State
+from tasks.core.environment import Failure, Record, State
 from tasks.core.foresight import ADD, CHANGE, KEEP, FieldChange, Foresight, ObjectChange
 from tasks.core.plan import FIT, Step
 from tasks.core.server_snapshots import SnapshotOrder
@@ -81,6 +81,20 @@ def test_its_effects_name_fields_but_no_values() -> None:
 )
 def test_its_facts_are_others_if_anything_is(other: WholePlan) -> None:
     assert other.facts != WHOLE.facts
+
+
+def test_who_has_deployed_last_is_a_fact() -> None:
+    def last(record: Record) -> str:
+        return replace(WHOLE, deploy=replace(PLAN, record=record)).facts["deployed"]
+
+    assert last(a_record()) == ""
+    deployed = a_record(State.READY, RELEASE)
+    assert last(deployed) == "1a2b3c4d by ada@host at 2026-01-01"
+    failure = Failure("5e6f7a8b", "2026-01-02", "it broke")
+    failed = deployed.with_failure(replace(RELEASE, tag="5e6f7a8b", owner="bob@ci"), failure)
+    assert last(failed) == "5e6f7a8b, which failed, by bob@ci at 2026-01-02"
+    again = failed.with_release(replace(RELEASE, deployed_at="2026-01-03"))
+    assert last(again) == "1a2b3c4d by ada@host at 2026-01-03"
 
 
 def test_when_it_was_made_is_no_fact() -> None:

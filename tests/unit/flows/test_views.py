@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,7 @@ from tasks.flows.views import (
     rest_part,
     status_rows,
 )
+from tests.support.suite import ROOT
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -113,3 +115,12 @@ def test_rows_of_status_fit_into_80_columns() -> None:
     row = status_rows([part])[0]
     assert row[3] == "1a2b3c4d abababababab"
     assert len("  ".join(row)) <= 80
+
+
+def test_all_tables_have_headers_in_lower_case() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "tasks").rglob("*.py"))
+    columns = re.findall(r"^\w*COLUMNS = (\(.*?\))$", source, re.M | re.S)
+    assert len(columns) > 10
+    headers = [header for each in columns for header in re.findall(r'"(.+?)"', each)]
+    loud = [header for header in headers if header.isupper()]
+    assert loud == []

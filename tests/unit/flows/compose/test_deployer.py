@@ -9,7 +9,7 @@ import pytest
 from tasks.core.compose.record import RECORD, ComposeRecord
 from tasks.core.environment import Failure, State
 from tasks.core.environment_data import Data
-from tasks.core.errors import CommandError, SuiteError
+from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.flows.compose.plan import ComposePlan
 from tasks.flows.compose.target import compose_target
 from tasks.flows.target import Request, Target
@@ -167,6 +167,15 @@ def test_the_data_that_was_chosen_is_remembered_where_images_cannot_be_had(bench
         bench.apply(plan)
     bench.target.deployer.roll_back(plan)
     assert (bench.record.state, bench.record.data) == (State.FAILED, "seed:1")
+
+
+def test_data_that_is_nowhere_is_refused_also_where_there_is_other(deployed: Bench) -> None:
+    def check(choice: str) -> None:
+        raise InputError(f"{choice} is nowhere")
+
+    request = replace(SECOND, data="branch:nope", check_data=check)
+    with pytest.raises(InputError, match="branch:nope is nowhere"):
+        deployed.target.deployer.plan_deploy(request)
 
 
 def test_without_a_record_there_is_nothing_to_go_back_to(bench: Bench) -> None:

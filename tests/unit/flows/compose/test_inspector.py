@@ -151,6 +151,24 @@ def test_broken_labels_hide_no_other_environment_and_are_not_collected(
     assert len(engine.kept) == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "volume"),
+    [
+        ({"io.mautic-multidev.branch": "a..b", "io.mautic-multidev.slug": "theirs"}, "_record-1"),
+        ({PROJECT: "another-evil-x"}, "_record-x"),
+    ],
+)
+def test_what_is_broken_of_another_project_is_not_listed(
+    changes: dict[str, str | None], volume: str
+) -> None:
+    engine = planted(changes, volume)
+    context, _ = a_context(engine, FakeCompose(engine))
+    inspector = compose_target(context).inspector
+    assert [item.branch for item in inspector.list()] == [NAMES.branch]
+    # What it uses of images is kept all the same.
+    assert len(inspector.image_uses()) == 2
+
+
 def test_its_own_clean_up_says_how_to_go_on() -> None:
     engine = planted({RECORD: "{"})
     context, _ = a_context(engine, FakeCompose(engine))

@@ -347,6 +347,14 @@ def called(branch: str, slug: str, name: str = "", **annotations: str) -> Object
     return made
 
 
+def test_what_is_broken_of_another_project_is_not_listed() -> None:
+    theirs = called("a/b", "x", "mautic-two-x")
+    theirs["metadata"]["annotations"][f"{PREFIX}branch"] = "a..b"
+    cluster = Cluster()
+    cluster.objects["Namespace"] = [theirs, GOOD]
+    assert [item.branch for item in listed(cluster)] == ["main"]
+
+
 def test_made_up_digits_are_listed_and_what_others_call_theirs_is_not() -> None:
     slug = "evil-x-0123456789"
     illegal = called("a/b", "a-b-0123456789")

@@ -144,6 +144,15 @@ def test_a_snapshot_of_the_server_is_planned_where_the_code_changes(bench: Bench
     assert bench.plan(OTHER).snapshot is None
 
 
+def test_data_that_is_nowhere_is_refused_also_where_there_is_other(bench: Bench) -> None:
+    def check(choice: str) -> None:
+        raise InputError(f"{choice} is nowhere")
+
+    bench.deployed()
+    with pytest.raises(InputError, match="branch:nope is nowhere"):
+        bench.plan(replace(OTHER, data="branch:nope", check_data=check))
+
+
 def nothing(_: Bench) -> None:
     """Not even a namespace."""
 

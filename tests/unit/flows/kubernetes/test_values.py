@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import InputError
-from tasks.flows.kubernetes.values import merge_values
+from tasks.flows.kubernetes.values import merge_values, read_values
 
 TEXTS = ["a: [", "- a", "5", "\xff"]
 
@@ -31,3 +31,9 @@ def test_an_empty_file_says_nothing_and_a_later_one_wins(root: Path) -> None:
     (root / "own.yaml").write_text("b: {d: 3}\n")
     merged = merge_values(root, ["empty.yaml", "own.yaml"], {"a": 4})
     assert merged == {"a": 4, "b": {"c": 2, "d": 3}}
+
+
+def test_a_values_file_that_cannot_be_read_is_told(root: Path) -> None:
+    (root / "own.yaml").mkdir()
+    with pytest.raises(InputError, match=r"own\.yaml cannot be read: Is a directory"):
+        read_values(root / "own.yaml")
