@@ -109,6 +109,14 @@ def test_looking_up_a_task_loads_nothing_heavy(option: str, inv: Inv, checkout: 
     assert (HEAVY - {"yaml"}) & loaded == set()
 
 
+def test_what_a_task_imports_is_compiled_once(inv: Inv, checkout: Path) -> None:
+    kept = checkout / "tasks" / "core" / "__pycache__"
+    shutil.rmtree(kept)
+    argv = [sys.executable, "-E", "-m", "tasks", "names"]
+    subprocess.run(argv, cwd=checkout, env=inv.environ(), capture_output=True, check=True)
+    assert list(kept.glob("settings.*.pyc"))
+
+
 # -- exit codes -----------------------------------------------------------------------------------
 
 
