@@ -324,13 +324,16 @@ def plan_build(
     }
     if subject.always_built:
         guard_bases(subject.title, bases, tools.bases.standin_in)
-    wanted = _repositories(subject, tools, names)
-    missing = () if registry_to_come else tools.registry.missing(wanted)
     fresh = fresh or subject.always_built
     plan = BuildPlan(
-        subject, bases, (), definition, fresh, registry_to_come, missing, if_changed=if_changed
+        subject, bases, (), definition, fresh, registry_to_come, (), if_changed=if_changed
     )
-    return replace(plan, images=_plan_images(plan, tools, names))
+    plan = replace(plan, images=_plan_images(plan, tools, names))
+    if registry_to_come or all(image.digest for image in plan.images):
+        return plan
+    # Asked only now: which builder it is takes docker as long as all the rest.
+    missing = tools.registry.missing(_repositories(subject, tools, names))
+    return replace(plan, repositories=missing)
 
 
 def _plan_images(plan: BuildPlan, tools: BuildTools, names: Sequence[str]) -> tuple[ImagePlan, ...]:
@@ -349,7 +352,7 @@ def _plan_images(plan: BuildPlan, tools: BuildTools, names: Sequence[str]) -> tu
         target_keys,
         targets,
         pins={argument: base.digest for argument, base in plan.bases.items()},
-        platform=tools.buildx.platform,
+        platform=tools.bases.platform,
     )
     keys = key(read=lambda name, _: sources[name])
     codes = key(read=lambda name, _: sources[name].without(THEMES))

@@ -157,7 +157,6 @@ class FakeBuildx(Calls):
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     root: Path = Path()
     file: str = "docker-bake.hcl"
-    platform: str = "linux/amd64"
     exports_cache: bool = False
     targets: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: TARGETS)
     pushed: Collection[str] = ()
@@ -227,6 +226,7 @@ class FakeBases(Calls):
     digest: str = "sha256:base"
     only_here: bool = False
     renamed: bool = False
+    platform: str = "linux/amd64"
 
     def look(self, reference: str) -> BaseImage:
         if not self.standin:

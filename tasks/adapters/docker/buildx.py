@@ -186,17 +186,6 @@ class Buildx:
         return Definition(printed["target"], tuple(printed["group"]["default"]["targets"]))
 
     @cached_property
-    def platform(self) -> str:
-        """The engine's own platform, e.g. ``linux/amd64``.
-
-        Raises:
-            MissingToolError: there is no docker.
-            EngineError: the engine cannot be reached.
-        """
-        argv = ["docker", "version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]
-        return self._docker(argv).stdout.strip()
-
-    @cached_property
     def exports_cache(self) -> bool:
         """Whether the builder can write a cache of every layer to a registry.
 

@@ -107,6 +107,15 @@ def test_what_is_done_after_a_build(bench: Bench, change: str, steps: list[str])
     assert [f"{step.verb} {step.subject}" for step in plan.steps] == steps
 
 
+def test_the_builder_is_not_asked_what_it_can_where_nothing_is_built(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(bench)
+    asked = property(lambda _: pytest.fail("docker takes as long to tell as all the rest"))
+    monkeypatch.setattr(type(bench.buildx), "exports_cache", asked)
+    assert {action.action for action in build(bench).values()} == {"unchanged"}
+
+
 def test_what_has_to_be_there_first_is_made_first(bench: Bench) -> None:
     bench.bases.standin, bench.bases.made = "debian", False
     bench.registry.repositories = set()
