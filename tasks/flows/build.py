@@ -398,8 +398,8 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
             # The push has moved the content key.
             digest, action = differs.former, "unchanged"
             tools.registry.tag(image.name, digest, (image.key,))
-        inlines = not plan.subject.always_built and _inlines_cache(tools)
-        cache = (CACHE,) if fresh and inlines else ()
+        inlines = fresh and not plan.subject.always_built and _inlines_cache(tools)
+        cache = (CACHE,) if inlines else ()
         if image.tags:
             tools.registry.tag(image.name, digest, (*image.tags, *cache))
         built[image.name] = BuiltImage(
