@@ -119,7 +119,7 @@ class Git:
             **{"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
             "GIT_NO_REPLACE_OBJECTS": "1",
         }
-        return self._runner.run(
+        return self._runner.ask(
             ["git", *args],
             stdin=stdin,
             env=env,
