@@ -315,7 +315,9 @@ def plan_build(
     check_line_ends(tools.git, tools.folders)
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
-    definition = tools.buildx.definition({**tools.variables, **blank})
+    definition = tools.buildx.definition(
+        {**tools.variables, **blank}, kept=not subject.always_built
+    )
     check_places(tools.buildx, definition)
     names = _chosen(definition, only)
     bases = {

@@ -152,6 +152,7 @@ class FakeBuildx(Calls):
         pushed: of the images of a bake that fails, those that were pushed before.
         variables, orders: those of the last bake.
         fresh: whether each bake was to take nothing from a cache.
+        kept: whether the last evaluation might come from the user's cache.
     """
 
     registry: FakeRegistry = field(default_factory=FakeRegistry)
@@ -163,6 +164,7 @@ class FakeBuildx(Calls):
     variables: Mapping[str, str] = field(default_factory=dict)
     orders: Collection[BakeOrder] = ()
     fresh: list[bool] = field(default_factory=list)
+    kept: bool = False
 
     @property
     def text(self) -> str:
@@ -170,7 +172,8 @@ class FakeBuildx(Calls):
         blocks = (f'target "{name}" {{\n  context = "{name}"\n}}\n' for name in TARGETS)
         return "\n".join(blocks)
 
-    def definition(self, variables: Mapping[str, str]) -> Definition:
+    def definition(self, variables: Mapping[str, str], *, kept: bool = False) -> Definition:
+        self.kept = kept
         return Definition(self.targets, ("mautic", "nginx"))
 
     def bake(

@@ -152,7 +152,7 @@ class Standins:
 
     @cached_property
     def _definition(self) -> Definition:
-        return self._buildx.definition(self._variables())
+        return self._buildx.definition(self._variables(), kept=True)
 
     @cached_property
     def _keys(self) -> Mapping[str, str]:
