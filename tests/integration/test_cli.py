@@ -108,6 +108,10 @@ def test_looking_up_a_task_loads_nothing_heavy(option: str, inv: Inv, checkout: 
     # invoke's own copy of PyYAML looks for the C library of that name.
     assert (HEAVY - {"yaml"}) & loaded == set()
     assert {"asyncio", "importlib.metadata", "unittest"} & loaded == set()
+    decisions = {
+        f"tasks.core.{name}" for name in ("foresight", "names", "project_setup", "settings")
+    }
+    assert decisions & loaded == set()
 
 
 @pytest.mark.parametrize("task", ["names", "url"])
