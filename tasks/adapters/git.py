@@ -8,10 +8,12 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tasks.adapters.committed import BuildInputs, Comparison, not_checked_out
+from tasks.adapters.parallel import map_parallel
 from tasks.adapters.process import Completed, Runner
 from tasks.core.errors import CommandError, InputError, SuiteError
 from tasks.core.repository import canonical
@@ -94,6 +96,17 @@ class Git:
     def _git(self, *args: str) -> str:
         return self._run(*args).stdout.rstrip("\n")
 
+    def _asked(self, *args: str) -> str:
+        """Return what git prints; errors as for ``require_repository`` where that is why it fails.
+
+        A check before each question would cost as much as the question.
+        """
+        try:
+            return self._git(*args)
+        except CommandError:
+            self.require_repository()
+            raise
+
     def _ask(self, where: Path, *args: str, stdin: str = "", check: bool = True) -> str:
         return self._run(*args, where=where, stdin=stdin, check=check).stdout
 
@@ -106,7 +119,7 @@ class Git:
             **{"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
             "GIT_NO_REPLACE_OBJECTS": "1",
         }
-        return self._runner.run(
+        return self._runner.ask(
             ["git", *args],
             stdin=stdin,
             env=env,
@@ -126,9 +139,9 @@ class Git:
         for variable in ("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH"):
             if self._environ.get(variable):
                 return self._environ[variable]
-        self.require_repository()
         head = self._pointed_to("HEAD", _BRANCHES)
         if head is None:
+            self.require_repository()
             raise InputError(
                 "HEAD is detached: no branch is checked out",
                 hint="check a branch out, or name one with --branch",
@@ -141,10 +154,10 @@ class Git:
         Raises:
             InputError: no git repository, or no commit yet.
         """
-        self.require_repository()
         try:
             return self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         except CommandError as error:
+            self.require_repository()
             raise InputError(
                 "there is no commit yet", hint="commit something first: images are tagged by commit"
             ) from error
@@ -169,9 +182,13 @@ class Git:
             InputError: no git repository, no commit yet, or a file that no image can hold; or
                 something is missing, and the hint is the command that fetches it.
         """
-        commit = self.commit()
-        prefix = self._git("rev-parse", "--show-prefix")
-        said = filter(None, self._git("status", *_STATUS).split("\0"))
+        questions: tuple[Callable[[], str], ...] = (
+            self.commit,
+            partial(self._git, "rev-parse", "--show-prefix"),
+            partial(self._git, "status", *_STATUS),
+        )
+        commit, prefix, listed = map_parallel(lambda ask: ask(), questions)
+        said = filter(None, listed.split("\0"))
         status = [entry for entry in said if _counts(entry, prefix, built)]
         found = Comparison(self._ask, self._root, built, _below(prefix, status))
         if complete:
@@ -249,8 +266,7 @@ class Git:
         Raises:
             InputError: no git repository.
         """
-        self.require_repository()
-        entries = self._git("ls-files", "--eol", "-z", "--", *folders).split("\0")
+        entries = self._asked("ls-files", "--eol", "-z", "--", *folders).split("\0")
         return [
             entry.partition("\t")[2]
             for entry in entries
@@ -340,8 +356,7 @@ class Git:
         named = self._environ.get("CI_PROJECT_URL")
         if named and self._environ.get("CI_JOB_ID"):
             return canonical(self._without_relative_url(named))
-        self.require_repository()
-        common = Path(self._git("rev-parse", "--path-format=absolute", "--git-common-dir"))
+        common = Path(self._asked("rev-parse", "--path-format=absolute", "--git-common-dir"))
         clone = common.parent if common.name == ".git" else common
         remote = self._remote()
         if remote is None:

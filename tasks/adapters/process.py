@@ -443,14 +443,56 @@ class Runner:
             tuple(argv), returncode, "".join(stdout), "".join(stderr), time.monotonic() - started
         )
         if ending.late:
-            raise DeadlineError(
-                f"{argv[0]} was still running after {deadline:.0f} s and was ended",
-                command=self.show(argv),
-                output=self.redactor(done.stderr or done.stdout),
-                hint=hint,
-            )
+            raise self._late(done, deadline, hint=hint)
         if check and returncode != 0:
             raise self.error(done, hint=hint)
+        return done
+
+    def ask(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline: float,
+        stdin: str = "",
+        env: Mapping[str, str | None] | None = None,
+        cwd: Path | None = None,
+        check: bool = True,
+        undecodable: str = "replace",
+    ) -> Completed:
+        """Run a short program that only reads, and return its output.
+
+        It costs a fraction of ``run``, which copies this process and starts threads: git is asked a
+        dozen times in a run. A signal to this process kills it, and its group.
+
+        Args and errors as for ``run``.
+        """
+        started = time.monotonic()
+        full = [self.find(argv[0]), *argv[1:]]
+        # A file for its errors, because SSH that it leaves running for the next question keeps it.
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+            given.write(stdin.encode())
+            given.seek(0)
+            with _gate.closed():
+                process = subprocess.Popen(
+                    full,
+                    stdin=given,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    env=_environment(env or {}),
+                    cwd=cwd,
+                    process_group=0,
+                )
+            with _killed_unless_ended(process):
+                _gate.give_back()
+                output = b"".join(_output(process, deadline))
+                late = not _has_ended(process, started + deadline)
+            said.seek(0)
+            out, err = (each.decode(errors=undecodable) for each in (output, said.read()))
+        done = Completed(tuple(argv), process.returncode, out, err, time.monotonic() - started)
+        if late:
+            raise self._late(done, deadline)
+        if check and done.returncode != 0:
+            raise self.error(done)
         return done
 
     def interact(self, argv: Sequence[str], *, env: Mapping[str, str | None] | None = None) -> int:
@@ -563,6 +605,16 @@ class Runner:
         # Masked before quoting, which would change a secret that contains a quote.
         return shlex.join(self.redactor(part) for part in argv)
 
+    def _late(
+        self, done: Completed, deadline: float | None, *, hint: str | None = None
+    ) -> DeadlineError:
+        return DeadlineError(
+            f"{done.argv[0]} was still running after {deadline:.0f} s and was ended",
+            command=self.show(done.argv),
+            output=self.redactor(done.stderr or done.stdout),
+            hint=hint,
+        )
+
     def error(
         self, done: Completed, *, what: str | None = None, hint: str | None = None
     ) -> CommandError:
@@ -593,6 +645,29 @@ def _output(process: subprocess.Popen[bytes], seconds: float | None = None) -> I
             if not data:
                 return
             yield data
+
+
+def _has_ended(process: subprocess.Popen[bytes], until: float) -> bool:
+    """Wait for a program that has said everything; return whether it has ended by a moment."""
+    try:
+        process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _killed_unless_ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Kill a program and its group afterwards, unless it has ended."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert process.stdout  # noqa: S101 - for the type
+        process.stdout.close()
 
 
 def _end(process: subprocess.Popen[bytes], seconds: float) -> int | None:

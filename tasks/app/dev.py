@@ -155,8 +155,7 @@ def find(
 
 def _runs(target: Target[Any], owner: Owner, names: Names) -> bool:
     """Return True if every service of an environment runs."""
-    parts = target.inspector.status(owner, names)
-    services = [part for part in parts if part.image]
+    services = target.inspector.status(owner, names)
     return bool(services) and all(part.state == RUNNING for part in services)
 
 

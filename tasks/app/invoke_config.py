@@ -125,8 +125,12 @@ class Suite(Program):
         invoke itself would take that for the value of an argument that the task needs: `inv
         db.dump --help` would write a file of this name.
         """
+        unwritten = sys.dont_write_bytecode
         with self._usage_errors():
             super().parse_core(argv)
+        # invoke keeps no bytecode of what it imports from here on, unless told to: every run would
+        # compile the suite's modules and their libraries anew, for longer than most tasks take.
+        sys.dont_write_bytecode = unwritten
         task, *rest = self.core.unparsed or [""]
         if rest[:1] in (["--help"], ["-h"]):
             self.args.help.value = task

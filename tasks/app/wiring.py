@@ -170,9 +170,8 @@ def _compose(
     from tasks.flows.compose.context import ComposeContext
     from tasks.flows.compose.target import compose_target
 
-    engine = Engine()
     settings = session.settings_of(environment)
-    shared = platform(session, standins(session, environment), engine, dry=dry)
+    shared = platform(session, standins(session, environment), dry=dry)
 
     def find(tag: str, /) -> Mapping[str, str]:
         url = settings.environment(environment).registry.url
@@ -183,7 +182,7 @@ def _compose(
     context = ComposeContext(
         settings=settings,
         environment=environment,
-        engine=engine,
+        engine=engine(session),
         runner=session.runner,
         root=ROOT,
         platform=shared,
@@ -194,15 +193,12 @@ def _compose(
     return compose_target(context)
 
 
-def platform(
-    session: Session, standins: str, engine: Engine | None = None, *, dry: bool = False
-) -> LocalPlatform:
+def platform(session: Session, standins: str, *, dry: bool = False) -> LocalPlatform:
     """Return the local platform, without starting it.
 
     Args:
         session: the run.
         standins: host and port of the registry that keeps the stand-ins.
-        engine: the Docker Engine; None for a new client.
         dry: only look: images that have yet to be made are not made.
     """
     from tasks.flows.compose.platform import LocalPlatform
@@ -210,7 +206,7 @@ def platform(
     lock = FileLock(platform_name(session.settings.project))
     return LocalPlatform(
         settings=session.settings,
-        engine=engine or Engine(),
+        engine=engine(session),
         runner=session.runner,
         root=ROOT,
         base=_base(session, standins, dry=dry),
@@ -333,6 +329,12 @@ def standins(session: Session, environment: str) -> str:
 
 
 @cache
+def engine(session: Session) -> Engine:
+    """Return the Docker Engine, one client per run: each asks for its version first."""
+    return Engine()
+
+
+@cache
 def bases(session: Session, standins: str) -> BaseImages:
     """Return the resolver of base images, one per run.
 
@@ -341,12 +343,11 @@ def bases(session: Session, standins: str) -> BaseImages:
         standins: host and port of the registry that keeps the stand-ins.
     """
     images = session.settings.images
-    engine = Engine()
     return BaseImages(
-        engine,
+        engine(session),
         Standins(
             session.runner,
-            engine,
+            engine(session),
             ROOT,
             host=standins,
             suite=images.debian,

@@ -179,15 +179,15 @@ def status(
 
     as_json = check_format(format)
     found = environments.find_existing(session, env, branch)
-    parts, rest = found.parts, found.rest
+    scheduled, rest = found.inspector.scheduled(found.owner, found.names), found.rest
     if as_json:
-        session.console.json([*(asdict(part) for part in parts), *rest_part(rest, now())])
+        parts = [asdict(part) for part in (*found.parts, *scheduled)]
+        session.console.json([*parts, *rest_part(rest, now())])
         return
     for line in rest_lines(rest, now()):
         session.console.say(line)
-    services = [part for part in parts if part.image]
-    session.console.table(STATUS_COLUMNS, status_rows(services))
-    if scheduled := [part for part in parts if not part.image]:
+    session.console.table(STATUS_COLUMNS, status_rows(found.parts))
+    if scheduled:
         session.console.table(schedules.COLUMNS, schedules.rows(scheduled))
     if mail_url := environments.mail_url(session, found):
         session.console.say(f"mails are shown there and not sent: {mail_url}")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tasks.app.out import out_file
 from tasks.app.task import NEW, check_format, task
 from tasks.core.errors import DriftedError
-from tasks.core.foresight import object_lines
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -80,7 +79,7 @@ def _infrastructure(session: Session, environment: str) -> PlanSummary | str:
 def drift(session: Session, env: str = "", branch: str | None = None, format: str = "text") -> None:
     """Show what differs from what was deployed; exit code 7 if anything does."""
     from tasks.app import environments
-    from tasks.flows.views import no_environment_error
+    from tasks.flows.views import drift_text, no_environment_error
 
     as_json = check_format(format)
     found = environments.find_existing(session, env, branch)
@@ -91,7 +90,7 @@ def drift(session: Session, env: str = "", branch: str | None = None, format: st
     if as_json:
         session.console.json([each.as_dict() for each in drifted])
     elif drifted:
-        session.console.data("\n".join(object_lines(drifted)))
+        session.console.data(drift_text(drifted))
     if drifted:
         on_kubernetes = session.settings.environment(names.environment).target == "kubernetes"
         chart = "that has something to do sets back what the chart says"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.app.task import check_format, task
-from tasks.core.project_setup import Answers
 
 if TYPE_CHECKING:
     from tasks.app.session import Session
@@ -36,8 +35,8 @@ def init(
     """Make this repository a project of the suite's; nothing that is there is overwritten."""
     from tasks.app import setup
 
-    given = Answers(project, host, registry, cluster)
-    plan = setup.init_plan(session, given, wheel, ask_for_more=not (yes or dry_run or session.dry))
+    given = (project, host, registry, cluster)
+    plan = setup.init_plan(session, *given, wheel, ask_for_more=not (yes or dry_run or session.dry))
     session.console.plan(plan)
     if not (dry_run or session.dry):
         setup.carry_out(plan)

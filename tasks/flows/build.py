@@ -315,7 +315,9 @@ def plan_build(
     check_line_ends(tools.git, tools.folders)
     # A label may name the commit, but a new commit alone makes no new image.
     blank = {"REVISION": "", "SOURCE": "", "VERSION": "", "CODE": ""}
-    definition = tools.buildx.definition({**tools.variables, **blank})
+    definition = tools.buildx.definition(
+        {**tools.variables, **blank}, kept=not subject.always_built
+    )
     check_places(tools.buildx, definition)
     names = _chosen(definition, only)
     bases = {
@@ -324,13 +326,16 @@ def plan_build(
     }
     if subject.always_built:
         guard_bases(subject.title, bases, tools.bases.standin_in)
-    wanted = _repositories(subject, tools, names)
-    missing = () if registry_to_come else tools.registry.missing(wanted)
     fresh = fresh or subject.always_built
     plan = BuildPlan(
-        subject, bases, (), definition, fresh, registry_to_come, missing, if_changed=if_changed
+        subject, bases, (), definition, fresh, registry_to_come, (), if_changed=if_changed
     )
-    return replace(plan, images=_plan_images(plan, tools, names))
+    plan = replace(plan, images=_plan_images(plan, tools, names))
+    if registry_to_come or all(image.digest for image in plan.images):
+        return plan
+    # Asked only now: which builder it is takes docker as long as all the rest.
+    missing = tools.registry.missing(_repositories(subject, tools, names))
+    return replace(plan, repositories=missing)
 
 
 def _plan_images(plan: BuildPlan, tools: BuildTools, names: Sequence[str]) -> tuple[ImagePlan, ...]:
@@ -349,7 +354,7 @@ def _plan_images(plan: BuildPlan, tools: BuildTools, names: Sequence[str]) -> tu
         target_keys,
         targets,
         pins={argument: base.digest for argument, base in plan.bases.items()},
-        platform=tools.buildx.platform,
+        platform=tools.bases.platform,
     )
     keys = key(read=lambda name, _: sources[name])
     codes = key(read=lambda name, _: sources[name].without(THEMES))
@@ -395,8 +400,8 @@ def run_build(plan: BuildPlan, tools: BuildTools) -> dict[str, BuiltImage]:
             # The push has moved the content key.
             digest, action = differs.former, "unchanged"
             tools.registry.tag(image.name, digest, (image.key,))
-        inlines = not plan.subject.always_built and _inlines_cache(tools)
-        cache = (CACHE,) if fresh and inlines else ()
+        inlines = fresh and not plan.subject.always_built and _inlines_cache(tools)
+        cache = (CACHE,) if inlines else ()
         if image.tags:
             tools.registry.tag(image.name, digest, (*image.tags, *cache))
         built[image.name] = BuiltImage(

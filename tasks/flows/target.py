@@ -721,6 +721,9 @@ class Inspector(Protocol):
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the services of one environment; empty if it does not exist."""
 
+    def scheduled(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
+        """Return the scheduled commands of one environment; its scheduler is asked for them."""
+
     def drift(self, owner: Owner, names: Names) -> Sequence[ObjectChange] | None:
         """Return what differs, from what was deployed to what is there.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.core.environment import Record, State
 from tasks.core.errors import InputError
+from tasks.core.foresight import ObjectChange, object_lines
 from tasks.core.names import Names
 from tasks.core.sleep import Rest
 from tasks.core.spans import since, until
@@ -29,6 +30,11 @@ def no_environment_error(inspector: Inspector, names: Names) -> InputError:
     if close:
         hint = f"did you mean {' or '.join(close)}? Otherwise {hint}"
     return InputError(f"{names.branch} has no environment in {names.environment}", hint=hint)
+
+
+def drift_text(changes: Sequence[ObjectChange]) -> str:
+    """Return what differs from what was deployed, object by object."""
+    return "\n".join(object_lines(changes))
 
 
 def list_rows(environments: Sequence[EnvironmentSummary], now: datetime) -> list[tuple[str, ...]]:

@@ -28,13 +28,17 @@ from tests.bench.engine import NotHereError, PrivateEngine, private_engine
 from tests.bench.kubernetes import FULL_TIMEOUT_SECONDS, measure_on_a_cluster
 from tests.bench.measure import Row, Run, ratio, say, show, timed
 from tests.support.images import debian
-from tests.support.suite import ROOT, Inv, copy_project
+from tests.support.suite import PYTHON, ROOT, Inv, copy_project
 
 LIST_ROUNDS = 15
 BUILD_ROUNDS = 3
 CHANGE_ROUNDS = 3
 CHANGED = {"theme": "themes/acme/style.css", "plugin": "plugins/AcmeBundle/Assets/acme.js"}
 DEPLOY_ROUNDS = 3
+AT_ONCE_ROUNDS = 9
+AT_ONCE = {"--list": 14, "names": 30, "url": 48, "build": 56, "deploy": 80}
+"""How many times as much of a processor as Python's own start a command takes that changes
+nothing."""
 MEMORY_LIMIT_MB = 200
 
 RELEASE = "localhost:5050/release/mautic:1"
@@ -107,7 +111,9 @@ class Site:
         env = self._inv.environ({"DOCKER_HOST": self.engine.host})
         if record:
             env["PATH"] = f"{self._recorder()}{os.pathsep}{env['PATH']}"
-        argv = self.engine.inside(self._inv.argv(*args, settings=settings))
+        # As ./inv starts it: what is imported was compiled by the run before.
+        argv = [word for word in self._inv.argv(*args, settings=settings) if word != "-B"]
+        argv = self.engine.inside(argv)
         run = timed(argv, cwd=self.checkout, env=env)
         self.peaks[args[0]] = max(run.peak_mb, self.peaks.get(args[0], 0))
         return run
@@ -256,6 +262,26 @@ def measure_deploy(site: Site) -> list[Row]:
     ]
 
 
+def measure_at_once(site: Site) -> list[Row]:
+    """The daily commands with nothing to do against the start of Python alone."""
+    rows = []
+    for task, limit in AT_ONCE.items():
+        say(f"nothing changed: inv {task}, python")
+        site.inv(task)
+        runs = [(site.inv(task), python_alone(site.checkout)) for _ in range(AT_ONCE_ROUNDS)]
+        # Not how long it takes: others may use the machine.
+        ours, plain = ([run.processor for run in each] for each in zip(*runs, strict=True))
+        what = f"unchanged inv {task} / python -c pass, processor (median of {AT_ONCE_ROUNDS})"
+        rows.append(ratio(what, statistics.median(ours), statistics.median(plain), limit))
+    return rows
+
+
+def python_alone(folder: Path) -> Run:
+    """Start Python as ./inv does, and do nothing."""
+    argv = [*(word for word in PYTHON if word != "-B"), "-c", "pass"]
+    return timed(argv, cwd=folder, env={"PATH": os.environ["PATH"]})
+
+
 def measure_memory(site: Site) -> list[Row]:
     """The most memory that any task, or a program it ran, had at once."""
     say("the other tasks, for their memory")
@@ -287,7 +313,7 @@ def measure_on_an_engine(scratch: Path) -> list[Row]:
         subprocess.run(["docker", "load", "--quiet"], stdin=saved.stdout, env=environ, check=True)
         saved.wait()
         site = Site(engine, scratch)
-        measured = (measure_build, measure_changes, measure_deploy, measure_memory)
+        measured = (measure_build, measure_changes, measure_deploy, measure_at_once, measure_memory)
         return [row for measure in measured for row in measure(site)]
 
 

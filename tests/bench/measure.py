@@ -18,10 +18,12 @@ class Run:
 
     Attributes:
         seconds: how long it ran.
+        processor: the seconds of processors that it and the programs that it ran have used.
         peak_mb: the most memory that it, or any program it ran, had at once.
     """
 
     seconds: float
+    processor: float
     peak_mb: float
 
 
@@ -64,7 +66,7 @@ def timed(argv: Sequence[str], *, cwd: Path, env: dict[str, str]) -> Run:
             output.seek(0)
             command = " ".join(argv)
             raise RuntimeError(f"{command} exited {process.returncode}:\n{output.read()[-4000:]}")
-    return Run(seconds, usage.ru_maxrss / 1024)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def ratio(what: str, ours: float, plain: float, limit: float, *, unit: str = "s") -> Row:

@@ -107,6 +107,43 @@ def test_looking_up_a_task_loads_nothing_heavy(option: str, inv: Inv, checkout: 
     assert "invoke" in loaded
     # invoke's own copy of PyYAML looks for the C library of that name.
     assert (HEAVY - {"yaml"}) & loaded == set()
+    assert {"asyncio", "importlib.metadata", "unittest"} & loaded == set()
+    decisions = {
+        f"tasks.core.{name}" for name in ("foresight", "names", "project_setup", "settings")
+    }
+    assert decisions & loaded == set()
+
+
+@pytest.mark.parametrize("task", ["names", "url"])
+def test_what_only_looks_starts_without_the_libraries_of_clusters_and_clouds(
+    task: str, inv: Inv, checkout: Path
+) -> None:
+    env = inv.environ({"DOCKER_HOST": "unix:///nowhere"})
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tasks", task],
+        cwd=checkout,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "pydantic" in loaded
+    unused = (
+        HEAVY
+        - {"pydantic", "yaml"}
+        - ({"docker", "requests", "urllib3"} if task == "url" else set())
+    )
+    assert unused & loaded == set()
+    assert "asyncio" not in loaded
+
+
+def test_what_a_task_imports_is_compiled_once(inv: Inv, checkout: Path) -> None:
+    kept = checkout / "tasks" / "core" / "__pycache__"
+    shutil.rmtree(kept)
+    argv = [sys.executable, "-E", "-m", "tasks", "names"]
+    subprocess.run(argv, cwd=checkout, env=inv.environ(), capture_output=True, check=True)
+    assert list(kept.glob("settings.*.pyc"))
 
 
 # -- exit codes -----------------------------------------------------------------------------------

@@ -288,6 +288,9 @@ class FakeInspector:
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         return ()
 
+    def scheduled(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
+        return ()
+
     def drift(self, owner: Owner, names: Names) -> Sequence[ObjectChange] | None:
         return self.drifted
 

@@ -152,18 +152,19 @@ class FakeBuildx(Calls):
         pushed: of the images of a bake that fails, those that were pushed before.
         variables, orders: those of the last bake.
         fresh: whether each bake was to take nothing from a cache.
+        kept: whether the last evaluation might come from the user's cache.
     """
 
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     root: Path = Path()
     file: str = "docker-bake.hcl"
-    platform: str = "linux/amd64"
     exports_cache: bool = False
     targets: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: TARGETS)
     pushed: Collection[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     orders: Collection[BakeOrder] = ()
     fresh: list[bool] = field(default_factory=list)
+    kept: bool = False
 
     @property
     def text(self) -> str:
@@ -171,7 +172,8 @@ class FakeBuildx(Calls):
         blocks = (f'target "{name}" {{\n  context = "{name}"\n}}\n' for name in TARGETS)
         return "\n".join(blocks)
 
-    def definition(self, variables: Mapping[str, str]) -> Definition:
+    def definition(self, variables: Mapping[str, str], *, kept: bool = False) -> Definition:
+        self.kept = kept
         return Definition(self.targets, ("mautic", "nginx"))
 
     def bake(
@@ -227,6 +229,7 @@ class FakeBases(Calls):
     digest: str = "sha256:base"
     only_here: bool = False
     renamed: bool = False
+    platform: str = "linux/amd64"
 
     def look(self, reference: str) -> BaseImage:
         if not self.standin:

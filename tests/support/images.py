@@ -14,11 +14,9 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-from tasks.adapters.docker.buildx import Buildx
+from tasks.adapters.docker.engine import Engine
 from tasks.adapters.docker.standins import STANDIN
-from tasks.adapters.process import Runner
 from tasks.core.images.content_key import content_key
-from tasks.core.redact import Redactor
 from tests.support.suite import ROOT
 
 PREFIX = "mautic-multidev-standin"
@@ -61,8 +59,7 @@ def debian(engine: docker.DockerClient, suite: str = "trixie") -> str:
     It has the name that the suite itself gives it, so that one debootstrap serves both.
     """
     script = STANDINS / "debian.sh"
-    platform = Buildx(Runner(Redactor()), ROOT, "docker/standins/docker-bake.hcl").platform
-    reference = f"{PREFIX}/debian:{content_key([script.read_text(), suite, platform])}"
+    reference = f"{PREFIX}/debian:{content_key([script.read_text(), suite, Engine().platform])}"
     with machine_lock("debian"):
         if not has_image(engine, reference):
             with tempfile.TemporaryDirectory(dir="/var/tmp") as scratch:

@@ -68,6 +68,11 @@ class BaseImages:
         self._registries: dict[str, OciRegistry] = {}
         self._unreachable: dict[str, UnreachableError] = {}
 
+    @property
+    def platform(self) -> str:
+        """The engine's own platform, for which everything is built; errors as for the engine's."""
+        return self._engine.platform
+
     def look(self, reference: str) -> BaseImage:
         """Return what an image is right now. Reads only.
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tasks.adapters.files.kept_answer import kept_answer
 from tasks.adapters.process import Completed, Runner
 from tasks.core.engine_address import context_fault, full_disk, remedy
 from tasks.core.errors import (
@@ -37,6 +38,9 @@ NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 ECR scans no index, and its digest is another one with every builder. What is stated of an image is
 attached to it instead (tasks/flows/attest.py).
 """
+
+_MOVING = re.compile(r"\b(?:timestamp|uuidv4|bcrypt|homedir)\s*\(|\bBAKE_")
+"""What makes a bake file mean something else the next time, on the same machine."""
 
 _VERTEX = re.compile(r"#(\d+) (?:\[([a-z0-9_-]+)[ \]])?")
 """A line of plain progress: a step's number; on its first line also its target."""
@@ -170,31 +174,30 @@ class Buildx:
         self.file = file
         self._folders = folders or {}
 
-    def definition(self, variables: Mapping[str, str]) -> Definition:
+    def definition(self, variables: Mapping[str, str], *, kept: bool = False) -> Definition:
         """Evaluate the bake file with these variables.
 
         Args:
             variables: values of the bake file's variables; the environment is not read for them.
+            kept: whether what docker said of the same text and variables before, and the user's
+                cache has, is taken: docker needs longer for it than for any other question.
 
         Raises:
             MissingToolError: there is no docker or no buildx.
             CommandError: the bake file is wrong.
         """
         argv = ["docker", "buildx", "bake", "--file", self.file, "--print"]
-        done = self._docker(argv, env={**self._unset, **variables})
-        printed = json.loads(done.stdout)
+
+        def ask() -> str:
+            return self._docker(argv, env={**self._unset, **variables}).stdout
+
+        if kept and not _MOVING.search(self.text):
+            question = json.dumps([self.text, dict(variables)], sort_keys=True)
+            said = kept_answer(str(self.root / self.file), question, ask, os.environ)
+        else:
+            said = ask()
+        printed = json.loads(said)
         return Definition(printed["target"], tuple(printed["group"]["default"]["targets"]))
-
-    @cached_property
-    def platform(self) -> str:
-        """The engine's own platform, e.g. ``linux/amd64``.
-
-        Raises:
-            MissingToolError: there is no docker.
-            EngineError: the engine cannot be reached.
-        """
-        argv = ["docker", "version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]
-        return self._docker(argv).stdout.strip()
 
     @cached_property
     def exports_cache(self) -> bool:

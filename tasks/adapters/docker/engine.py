@@ -117,6 +117,17 @@ class Engine:
 
     # -- reading ------------------------------------------------------------------------------
 
+    @cached_property
+    def platform(self) -> str:
+        """Its own platform, e.g. ``linux/amd64``.
+
+        Raises:
+            EngineError: the engine cannot be reached, or failed.
+        """
+        with engine_errors("asking for its platform"):
+            found = self._api.version()
+        return f"{found['Os']}/{found['Arch']}"
+
     def containers(self, label: str) -> list[Container]:
         """Return the containers, stopped ones too, that carry a label.
 

@@ -152,13 +152,13 @@ class Standins:
 
     @cached_property
     def _definition(self) -> Definition:
-        return self._buildx.definition(self._variables())
+        return self._buildx.definition(self._variables(), kept=True)
 
     @cached_property
     def _keys(self) -> Mapping[str, str]:
         """The content key of each recipe; the state of Debian's mirrors is not part of it."""
         script = (self._root / _FOLDER / "debian.sh").read_text()
-        debian = content_key([script, self._suite, self._buildx.platform])
+        debian = content_key([script, self._suite, self._engine.platform])
         targets = self._definition.targets
         return {
             DEBIAN: debian,
@@ -166,7 +166,7 @@ class Standins:
                 targets,
                 read=partial(build_context.read, self._root),
                 pins=dict.fromkeys(base_arguments(targets), debian),
-                platform=self._buildx.platform,
+                platform=self._engine.platform,
             ),
         }
 

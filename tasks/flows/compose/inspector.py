@@ -146,30 +146,22 @@ class ComposeInspector:
         return tuple(find_drift(self.context, owner, names, inventory, record))
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
-        """Return the services of one environment, by name, and its scheduled commands."""
+        """Return the services of one environment, by name."""
         inventory = self.context.inventory(owner, names)
         current = inventory.record.current if inventory.record else None
         tags = {current.mautic: current.tag, current.nginx: current.tag} if current else {}
-        found = [
+        return [
             ServiceStatus(
                 name, item.state, item.health, item.image, tags.get(item.image, ""), item.status
             )
             for name, item in sorted(inventory.services.items())
         ]
-        cron = inventory.services.get(CRON)
+
+    def scheduled(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
+        """Return the scheduled commands of one environment, if what runs them does."""
+        cron = self.context.inventory(owner, names).services.get(CRON)
         if cron is None or cron.state != "running":
-            return found
-        return [*found, *self._scheduled(cron)]
-
-    def record(self, owner: Owner, names: Names) -> ComposeRecord | None:
-        """Return what is stored of one environment, or None if there is nothing."""
-        return self.context.inventory(owner, names).record
-
-    def door_password(self, names: Names) -> str:
-        """Return the password of an environment's door; empty if it has none."""
-        return self.context.door_password(names)
-
-    def _scheduled(self, cron: Container) -> Sequence[ServiceStatus]:
+            return ()
         try:
             done = compose.execute(
                 self.context.runner,
@@ -183,6 +175,14 @@ class ComposeInspector:
         if done.returncode:
             return schedules.unknown(done.stderr)
         return schedules.parts(done.stdout, datetime.now(UTC))
+
+    def record(self, owner: Owner, names: Names) -> ComposeRecord | None:
+        """Return what is stored of one environment, or None if there is nothing."""
+        return self.context.inventory(owner, names).record
+
+    def door_password(self, names: Names) -> str:
+        """Return the password of an environment's door; empty if it has none."""
+        return self.context.door_password(names)
 
     def logs(
         self,

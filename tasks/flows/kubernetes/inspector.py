@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 
 from tasks.core.cost import Requests
 from tasks.core.environment import Owner
@@ -175,23 +174,13 @@ class ClusterInspector:
         record = record_of(found)
         current = record.current if record else None
         now = self._cluster.now()
-        workloads = [
+        return [
             workload_status(item, current, now)
             for kind in ("Deployment", "StatefulSet", "CronJob")
             for item in self._cluster.find(kind, names.namespace, f"{INSTANCE}={names.release}")
         ]
-        return [*workloads, *self._scheduled(names, now)]
 
-    def record(self, owner: Owner, names: Names) -> ClusterRecord | None:
-        """Return what is stored of one environment, or None if there is nothing."""
-        found = self._context.namespace(owner, names)
-        return record_of(found) if found else None
-
-    def door_password(self, names: Names) -> str:
-        """Return the password of an environment's door; empty if it has none."""
-        return door_password(self._context, names)
-
-    def _scheduled(self, names: Names, now: datetime) -> Sequence[ServiceStatus]:
+    def scheduled(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         """Return the scheduled commands of the one pod that runs them, if it does."""
         where = f"{selector(names)},{PREFIX}cron={ALL_CRONS}"
         pods = service_containers(self._cluster.find("Pod", names.namespace, where), "cron")
@@ -208,7 +197,16 @@ class ClusterInspector:
             return schedules.unknown(error.message)
         if status != 0:
             return schedules.unknown("")
-        return schedules.parts(said.decode(errors="replace"), now)
+        return schedules.parts(said.decode(errors="replace"), self._cluster.now())
+
+    def record(self, owner: Owner, names: Names) -> ClusterRecord | None:
+        """Return what is stored of one environment, or None if there is nothing."""
+        found = self._context.namespace(owner, names)
+        return record_of(found) if found else None
+
+    def door_password(self, names: Names) -> str:
+        """Return the password of an environment's door; empty if it has none."""
+        return door_password(self._context, names)
 
     def logs(
         self,

@@ -249,6 +249,83 @@ def test_no_thread_is_left_after_a_run(runner: Runner) -> None:
     wait_until(lambda: threading.active_count() <= before)
 
 
+# -- a short program that only reads --------------------------------------------------------------
+
+
+def test_a_question_is_answered_as_by_a_run(runner: Runner, tmp_path: Path) -> None:
+    code = r"""
+        import os, sys
+        sys.stdout.buffer.write(sys.stdin.buffer.read() + b"\r\n\xff" + os.getcwd().encode())
+        sys.stderr.write(os.environ["ONE"])
+        sys.exit(3)
+    """
+    options = {"stdin": "given", "env": {"ONE": "1"}, "cwd": tmp_path, "check": False}
+    asked, run = (
+        ask(python(code), deadline=60, undecodable="surrogateescape", **options)
+        for ask in (runner.ask, runner.run)
+    )
+    assert asked.stdout == f"given\r\n\udcff{tmp_path}"
+    assert (asked.returncode, asked.stderr) == (3, "1")
+    assert (asked.argv, asked.returncode, asked.stdout) == (run.argv, run.returncode, run.stdout)
+    with pytest.raises(CommandError, match="failed with exit status 3"):
+        runner.ask(python(code), deadline=60, env={"ONE": "1"})
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["silent", "talking"])
+def test_a_question_that_is_not_answered_in_time_ends_with_its_children(
+    runner: Runner, tmp_path: Path, silent: bool
+) -> None:
+    pids = tmp_path / "pids"
+    code = """
+        import os, pathlib, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        pathlib.Path(sys.argv[1]).write_text(f"{os.getpid()} {child.pid}")
+        if sys.argv[2] == "silent":
+            os.close(1)
+        while True:
+            time.sleep(0.01)
+            if sys.argv[2] != "silent":
+                print("x", flush=True)
+    """
+    argv = python(code, str(pids), "silent" if silent else "talking")
+    with pytest.raises(DeadlineError, match="still running after 3 s"):
+        runner.ask(argv, deadline=3)
+    for pid in map(int, pids.read_text().split()):
+        wait_until(lambda pid=pid: not is_alive(pid))
+
+
+def test_a_question_is_over_although_it_left_something_running(runner: Runner) -> None:
+    code = """
+        import subprocess, sys
+        left = "import time; time.sleep(20)"
+        subprocess.Popen([sys.executable, "-c", left], stdout=subprocess.DEVNULL)
+    """
+    assert runner.ask(python(code), deadline=15).returncode == 0
+
+
+def test_an_interrupt_ends_a_question(tmp_path: Path) -> None:
+    asking = PARENT.replace(
+        '.run([sys.executable, "-c", *sys.argv[1:]])',
+        '.ask([sys.executable, "-c", *sys.argv[1:]], deadline=600)',
+    )
+    parent = subprocess.Popen(
+        python(
+            asking,
+            f"import os\n{CHILD}".replace("touch()", "write_text(str(os.getpid()))"),
+            str(tmp_path),
+        ),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    ready = tmp_path / "ready"
+    wait_until(lambda: ready.exists() and ready.read_text() != "")
+    parent.send_signal(signal.SIGTERM)
+    stdout, _ = parent.communicate(timeout=60)
+    assert (parent.returncode, "interrupted by" in stdout) == (9, True)
+    wait_until(lambda: not is_alive(int(ready.read_text())))
+
+
 # -- signals to the suite are signals to the program ----------------------------------------------
 
 PARENT = """

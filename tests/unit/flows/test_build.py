@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,25 @@ def test_what_is_done_after_a_build(bench: Bench, change: str, steps: list[str])
     only = ("nginx",) if change == "only nginx" else ()
     plan = plan_build(SUBJECT, bench.tools, only=only, fresh=change == "fresh")
     assert [f"{step.verb} {step.subject}" for step in plan.steps] == steps
+
+
+def test_a_file_that_changed_within_its_size_and_time_is_built(bench: Bench) -> None:
+    file = bench.root / "nginx" / "nginx.conf"
+    file.write_text("events {}")
+    before = file.stat()
+    build(bench)
+    file.write_text("Events {}")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert build(bench)["nginx"].action == "built"
+
+
+def test_the_builder_is_not_asked_what_it_can_where_nothing_is_built(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(bench)
+    asked = property(lambda _: pytest.fail("docker takes as long to tell as all the rest"))
+    monkeypatch.setattr(type(bench.buildx), "exports_cache", asked)
+    assert {action.action for action in build(bench).values()} == {"unchanged"}
 
 
 def test_what_has_to_be_there_first_is_made_first(bench: Bench) -> None:
@@ -284,6 +304,7 @@ def test_a_protected_build_reads_and_writes_no_cache(bench: Bench, exports_cache
     bench.buildx.fails = {"bake mautic nginx": [PUSH]}
     plan = plan_build(PROTECTED, bench.tools)
     assert {image.reason for image in plan.images} == {"dev is protected: always built"}
+    assert not bench.buildx.kept
     run_build(plan, bench.tools)
     assert bench.buildx.fresh == [True, True]
     assert {(order.cache_from, order.cache_to) for order in bench.buildx.orders} == {("", "")}

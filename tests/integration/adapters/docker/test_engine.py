@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import secrets
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,3 +93,9 @@ def test_a_full_disk_is_told_whatever_was_asked() -> None:
     ):
         raise APIError("500", explanation=reason)
     assert "docker system df" in (caught.value.hint or "")
+
+
+def test_its_platform_is_what_docker_says() -> None:
+    argv = ["docker", "version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert Engine().platform == said.strip()

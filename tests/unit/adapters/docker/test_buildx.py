@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,86 @@ def test_a_mistake_is_told_by_the_path_that_the_project_has(
     with pytest.raises(CommandError) as caught:
         buildx.definition({})
     assert caught.value.message == ("docroot/plugins/ABundle/ABundle.php:2: Unclosed '(' on line 1")
+
+
+class Asked:
+    """A bake file, and docker, which counts how often it is asked.
+
+    Args:
+        folder: an empty folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "bake.hcl"
+        self.file.write_text(BAKE)
+        self.times = 0
+        self._runner = Runner(Redactor())
+        self._runner.run = self._answer  # type: ignore[method-assign,assignment]
+
+    def __call__(self, *, kept: bool = True, **variables: str) -> str:
+        """Evaluate the file as a run of its own; return the context of its target."""
+        buildx = Buildx(self._runner, self.file.parent, self.file.name)
+        return str(buildx.definition(variables, kept=kept).targets["web"]["context"])
+
+    def _answer(self, argv: list[str], **_: object) -> Completed:
+        self.times += 1
+        context = self.file.read_text().partition('context = "')[2].partition('"')[0]
+        said = {"target": {"web": {"context": context}}, "group": {"default": {"targets": ["web"]}}}
+        return Completed(tuple(argv), 0, json.dumps(said), "", 0.1)
+
+
+BAKE = 'variable "A" {}\ntarget "web" {\n  context = "one"\n}\n'
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return Asked(tmp_path)
+
+
+def test_docker_is_asked_once_what_a_bake_file_means(asked: Asked) -> None:
+    assert {asked(A="1") for _ in range(3)} == {"one"}
+    assert asked.times == 1
+    asked(A="2")
+    assert asked.times == 2
+
+
+def test_a_bake_file_of_the_same_size_and_time_is_another_one(asked: Asked) -> None:
+    assert asked() == "one"
+    before = asked.file.stat()
+    asked.file.write_text(BAKE.replace("one", "two"))
+    os.utime(asked.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert asked() == "two"
+
+
+def test_what_must_not_depend_on_the_user_s_cache_is_asked_anew(asked: Asked) -> None:
+    asked()
+    assert asked(kept=False) == "one"
+    assert asked.times == 2
+
+
+@pytest.mark.parametrize("call", ["timestamp()", "uuidv4 ()", "BAKE_LOCAL_PLATFORM"])
+def test_what_means_something_else_each_time_is_asked_anew(asked: Asked, call: str) -> None:
+    asked.file.write_text(f"{BAKE}x = {call}\n")
+    asked()
+    asked()
+    assert asked.times == 2
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "cut", "\udcff"])
+def test_a_damaged_answer_is_asked_anew(asked: Asked, tmp_path: Path, damage: str) -> None:
+    asked()
+    (kept,) = (tmp_path / "cache").rglob("answers/*")
+    whole = kept.read_text()
+    kept.write_text(whole[:-5] if damage == "cut" else damage, errors="surrogateescape")
+    assert asked() == "one"
+    assert (asked.times, kept.read_text()) == (2, whole)
+
+
+def test_without_a_cache_folder_it_is_asked_each_time(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert [asked(), asked()] == ["one", "one"]
+    assert asked.times == 2
