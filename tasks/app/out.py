@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.adapters.files.new_file import check_new
+from tasks.core.errors import InputError
 
 STDOUT = "-"
 """What other programs write to stdout for."""

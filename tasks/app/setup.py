@@ -35,24 +35,12 @@ OPTIONS = {
 """The options of `inv init`, by what the keys of its settings begin with."""
 
 
-def init_plan(
-    session: Session,
-    project: str,
-    host: str,
-    registry: str,
-    cluster: str,
-    wheel: str,
-    *,
-    ask_for_more: bool,
-) -> SetupPlan:
+def init_plan(session: Session, given: Answers, wheel: str, *, ask_for_more: bool) -> SetupPlan:
     """Return what makes this repository a project.
 
     Args:
         session: the run.
-        project: what ``--project`` said.
-        host: what ``--host`` said.
-        registry: what ``--registry`` said.
-        cluster: what ``--cluster`` said.
+        given: what the options said.
         wheel: what ``--wheel`` said; empty for the running package.
         ask_for_more: ask for what it has not said.
 
@@ -64,7 +52,6 @@ def init_plan(
     session.git.require_repository(hint="make it one: git init")
     names = session.git.files(".")
     layout = find_layout(names, lambda name: (PROJECT / name).read_text(errors="replace"))
-    given = Answers(project, host, registry, cluster)
     answers = _answers(given, ask_for_more=ask_for_more and not (PROJECT / SETTINGS).exists())
     answers.check()
     session.console.say(f"found: {layout.kind}")
