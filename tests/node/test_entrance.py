@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ import requests
 from entrance.use import WRITE_SECONDS
 from tasks.core import door
 from tasks.core.kubernetes.entrance import NAME
-from tasks.core.kubernetes.labels import ASLEEP, USED_AT, WAKING
+from tasks.core.kubernetes.labels import ASLEEP, INSTANCE, USED_AT, WAKING
 from tests.support.deploys import until
 from tests.support.entrance import BROWSER, PROGRAM, entrance_image
 from tests.support.realnode.bed import ON, Bed, Object
@@ -52,6 +53,16 @@ class Entrance:
         secret = self.bed.cluster.get("Secret", "mautic", self.names.namespace)
         assert secret
         return base64.b64decode(secret["data"][door.KEY]).decode()
+
+    def generations(self) -> dict[str, int]:
+        """Return how often what each workload is to be was changed."""
+        return {
+            item["metadata"]["name"]: item["metadata"]["generation"]
+            for kind in ("Deployment", "StatefulSet", "CronJob")
+            for item in self.bed.cluster.find(
+                kind, self.names.namespace, f"{INSTANCE}={self.names.release}"
+            )
+        }
 
     def pods(self) -> list[Object]:
         found = self.bed.cluster.find("Pod", self.namespace, "app.kubernetes.io/component=entrance")
@@ -170,6 +181,18 @@ def test_the_first_page_of_a_sleeper_comes_by_itself(entrance: Entrance) -> None
         } >= {"web", "worker"}
     shown = [round(each, 1) for each in sorted(seconds)]
     print(f"first page after: {shown} s")  # noqa: T201 - for -s
+
+
+def test_a_hundred_visitors_at_once_scale_each_workload_once(entrance: Entrance) -> None:
+    entrance.sleep()
+    before = entrance.generations()
+    with ThreadPoolExecutor(100) as pool:
+        replies = list(pool.map(lambda _: entrance.visit(), range(100)))
+    assert {reply.status_code for reply in replies} <= {200, 503}
+    until(entrance.is_awake, 60)
+    assert {name: now - before[name] for name, now in entrance.generations().items()} == (
+        dict.fromkeys(before, 1)
+    )
 
 
 def test_bots_and_posts_wake_nothing_and_a_program_waits_for_its_answer(
