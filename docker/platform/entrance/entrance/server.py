@@ -22,7 +22,7 @@ from entrance.waking import UnansweredError
 log = logging.getLogger("entrance")
 
 HOLD_SECONDS = 25.0
-NOTED_SECONDS = 2.0
+NOTED_SECONDS = 10.0
 """How long a page waits until it is stored that its environment is being woken."""
 HELD_MAX = 200
 """How many requests are held at a time: each has a thread, and a connection of nginx'."""
