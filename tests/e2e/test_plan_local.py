@@ -262,7 +262,7 @@ def the_branch_whose_data_it_takes_is_removed(it: Changed) -> Iterator[None]:
     it.world.ok("deploy")
 
 
-@change("volumes", *BY_TAG)
+@change("removed since", *BY_TAG)
 def it_was_removed(it: Changed) -> Iterator[None]:
     it.world.ok("cleanup", "--branch", MAIN)
     yield
