@@ -35,12 +35,14 @@ OPTIONS = {
 """The options of `inv init`, by what the keys of its settings begin with."""
 
 
-def init_plan(session: Session, given: Answers, wheel: str, *, ask_for_more: bool) -> SetupPlan:
+def init_plan(
+    session: Session, given: tuple[str, str, str, str], wheel: str, *, ask_for_more: bool
+) -> SetupPlan:
     """Return what makes this repository a project.
 
     Args:
         session: the run.
-        given: what the options said.
+        given: what ``--project``, ``--host``, ``--registry`` and ``--cluster`` said.
         wheel: what ``--wheel`` said; empty for the running package.
         ask_for_more: ask for what it has not said.
 
@@ -52,7 +54,8 @@ def init_plan(session: Session, given: Answers, wheel: str, *, ask_for_more: boo
     session.git.require_repository(hint="make it one: git init")
     names = session.git.files(".")
     layout = find_layout(names, lambda name: (PROJECT / name).read_text(errors="replace"))
-    answers = _answers(given, ask_for_more=ask_for_more and not (PROJECT / SETTINGS).exists())
+    is_new = not (PROJECT / SETTINGS).exists()
+    answers = _answers(Answers(*given), ask_for_more=ask_for_more and is_new)
     answers.check()
     session.console.say(f"found: {layout.kind}")
     for folder in layout.left_out:

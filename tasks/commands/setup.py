@@ -34,9 +34,8 @@ def init(
 ) -> None:
     """Make this repository a project of the suite's; nothing that is there is overwritten."""
     from tasks.app import setup
-    from tasks.core.project_setup import Answers
 
-    given = Answers(project, host, registry, cluster)
+    given = (project, host, registry, cluster)
     plan = setup.init_plan(session, given, wheel, ask_for_more=not (yes or dry_run or session.dry))
     session.console.plan(plan)
     if not (dry_run or session.dry):

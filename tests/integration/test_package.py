@@ -366,4 +366,5 @@ def test_an_upgrade_needs_a_project(installed: Installed, newer: Path, tmp_path:
     where = repository(tmp_path / "acme", {})
     done = installed.run(where, "upgrade", "--wheel", str(newer))
     assert done.returncode == 2
-    assert "hint: inv init makes a project" in done.stderr
+    # It is named as it was called.
+    assert f"hint: {installed.program} init makes a project" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Repository:
         """Return why it is refused."""
         session: Any = self
         with pytest.raises(InputError) as caught:
-            setup.init_plan(session, given, wheel, ask_for_more=False)
+            setup.init_plan(session, astuple(given), wheel, ask_for_more=False)
         return caught.value
 
 
