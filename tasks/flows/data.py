@@ -445,7 +445,7 @@ def change(
         try:
             look(place, console)
         except SuiteError as error:
-            back = f"inv db.load {plan.snapshot} --replace --branch {names.branch}"
+            back = f"inv db.load {plan.snapshot} --replace {names.options}"
             raise SuiteError(
                 f"{plan.verb}: the data is in place, but {error.message}",
                 hint=f"what was there before: {back}" if plan.snapshot else error.hint,

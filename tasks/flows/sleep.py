@@ -62,7 +62,7 @@ class Sleeping:
         if found is None:
             raise InputError(
                 f"{self.names.branch} has no environment in {self.names.environment}",
-                hint=f"make one: inv deploy --branch {self.names.branch}",
+                hint=f"make one: inv deploy {self.names.options}",
             )
         return found
 

@@ -145,8 +145,8 @@ class Request:
             raise RefusedError(
                 f"{self.names.environment} is protected: {release.tag} was deployed from another "
                 "commit than is checked out, and chart and values would be those of the latter",
-                hint=f"git switch --detach {commit}, then: inv rollback --env "
-                f"{self.names.environment} --branch {self.names.branch} --to {release.tag}",
+                hint=f"git switch --detach {commit}, then: inv rollback {self.names.options} "
+                f"--to {release.tag}",
             )
         deployed_at = datetime.now(UTC).isoformat(timespec="seconds")
         return replace(

@@ -26,7 +26,7 @@ def no_environment_error(inspector: Inspector, names: Names) -> InputError:
     """Return the error for a branch without an environment, with similar names as a hint."""
     there = [item.branch for item in inspector.list() if item.branch]
     close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
-    hint = f"make one: inv deploy --branch {names.branch}"
+    hint = f"make one: inv deploy {names.options}"
     if close:
         hint = f"did you mean {' or '.join(close)}? Otherwise {hint}"
     return InputError(f"{names.branch} has no environment in {names.environment}", hint=hint)

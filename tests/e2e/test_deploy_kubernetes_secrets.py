@@ -175,7 +175,7 @@ def test_a_secret_that_is_gone_is_not_made_anew(deploys: Deploys) -> None:
         refused = deploys.deploy(branch, "--tag", "good", *options)
         assert refused.returncode == 1
         assert "the secrets of feature/gone are gone" in refused.stderr
-        assert f"inv cleanup --branch {branch}" in refused.stderr
+        assert f"inv cleanup {' '.join(ON)} --branch {branch}" in refused.stderr
     assert deploys.cluster.get("Secret", "mautic", names.namespace) is None
     meta = {"name": "mautic", "namespace": names.namespace}
     deploys.cluster.create(

@@ -122,7 +122,7 @@ def _lacks_secrets(context: ComposeContext, request: Request, inventory: Invento
             raise SuiteError(
                 f"the secrets of {request.names.branch} are gone (volume {volume}), "
                 "and its database cannot be opened without them",
-                hint=f"start over: inv cleanup --branch {request.names.branch}",
+                hint=f"start over: inv cleanup {request.names.options}",
             )
         return True
     # They are written before the record is updated. Environments from before the door lack its

@@ -15,6 +15,7 @@ from tasks.adapters.terminal.console import Activity
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.compose.stages import QUIESCED, STAGES, stage_of
 from tasks.core.environment import Holder, Owner
+from tasks.core.errors import EngineError
 from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.sleep import Pinned, Rest, Sleep, Wake
@@ -74,12 +75,21 @@ class ComposeSleeper:
         compose.stop(self.context.runner, [item.id for item in stage])
 
     def plan_wake(self, owner: Owner, names: Names, used_at: str) -> SleepPlan:
-        """Return what has to be started; nothing if the record does not say that it sleeps."""
+        """Return what has to be started; nothing if the record does not say that it sleeps.
+
+        Raises:
+            EngineError: a container is gone, so that nothing can start it.
+        """
         inventory = self.context.inventory(owner, names)
         title = f"wake {names.branch} in {names.environment}"
         record = inventory.record
         if record is None or self._rest(names, record).asleep is None:
             return SleepPlan(title)
+        if gone := sorted(record.services.keys() - inventory.services.keys()):
+            raise EngineError(
+                f"{title}: there is no container of {', '.join(gone)} any more",
+                hint=f"make what is missing: inv deploy {names.options}",
+            )
         return SleepPlan(title, tuple(self._starts(owner, names, inventory)))
 
     def _starts(self, owner: Owner, names: Names, inventory: Inventory) -> Iterator[SleepStep]:

@@ -145,7 +145,7 @@ class ComposeWorkshop:
         if record is None or record.current is None:
             raise InputError(
                 f"{names.branch} has no environment in {names.environment}",
-                hint=f"make one: inv deploy --branch {names.branch}",
+                hint=f"make one: inv deploy {names.options}",
             )
         return record, record.current
 

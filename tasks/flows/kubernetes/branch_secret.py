@@ -53,7 +53,7 @@ def missing_keys(
             f"{', '.join(lost)}), and new ones open neither its database nor what Mautic has "
             "encrypted in it",
             hint="restore them from a backup or from pods that run still (docs/troubleshooting.md, "
-            f'"The secrets are gone"); or start over: inv cleanup --branch {names.branch}',
+            f'"The secrets are gone"); or start over: inv cleanup {names.options}',
         )
     return missing
 

@@ -104,7 +104,7 @@ def choose_container(cluster: Cluster, names: Names, service: str) -> ServiceCon
         check_service(cluster, names, service)
     raise SuiteError(
         f"no container of {service or PHP} of {names.branch} is running",
-        hint=f"look at it: inv status --branch {names.branch}",
+        hint=f"look at it: inv status {names.options}",
     )
 
 

@@ -162,7 +162,7 @@ class ClusterWorkshop:
         if record is None or record.current is None or not record.revision:
             raise InputError(
                 f"{names.branch} has no environment in {names.environment}",
-                hint=f"make one: inv deploy --branch {names.branch}",
+                hint=f"make one: inv deploy {names.options}",
             )
         return record, record.current
 
@@ -176,7 +176,7 @@ class ClusterWorkshop:
                 return pod
         raise SuiteError(
             f"no container {PHP} of {names.branch} is running",
-            hint=f"look at it: inv status --branch {names.branch}",
+            hint=f"look at it: inv status {names.options}",
         )
 
     def _ask(self, names: Names, pod: ShowingPod, words: Sequence[str], failed: str) -> str:

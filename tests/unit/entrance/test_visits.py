@@ -50,6 +50,7 @@ def test_bots_wake_nothing(agent: str) -> None:
         "/mtc.js",
         "/mtc/event",
         "/mtracking.gif?d=eJw",
+        "/index.php/mtracking.gif?d=eJw",
         "/email/5f1c0.gif",
         "/focus/3.js",
         "/focus/3/viewpixel.gif",

@@ -66,7 +66,8 @@ _BOTS = re.compile(
 
 def manner_of(visit: Visit) -> Manner:
     """Return how a request is met that finds nobody."""
-    path = urlsplit(visit.target).path
+    # As old mails and pages name them, of a Mautic without rewritten paths.
+    path = urlsplit(visit.target).path.removeprefix("/index.php")
     if (
         visit.method != "GET"
         or not visit.agent.strip()

@@ -194,7 +194,7 @@ def test_a_database_whose_secrets_are_gone_is_not_started_over(deployed: Bench) 
     deployed.engine.remove_volume(f"{NAMES.namespace}_secrets")
     with pytest.raises(SuiteError, match="the secrets of feature/x are gone") as caught:
         deployed.target.deployer.plan_deploy(SECOND)
-    assert caught.value.hint == "start over: inv cleanup --branch feature/x"
+    assert caught.value.hint == "start over: inv cleanup --env local --branch feature/x"
 
 
 def test_what_is_somebody_elses_is_refused(deployed: Bench) -> None:

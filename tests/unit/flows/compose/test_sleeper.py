@@ -12,7 +12,7 @@ import pytest
 from tasks.adapters.files.lock import FileLock
 from tasks.adapters.terminal.console import Activity
 from tasks.core.environment import State
-from tasks.core.errors import CommandError, SuiteError
+from tasks.core.errors import CommandError, EngineError, SuiteError
 from tasks.core.plan import Step
 from tasks.core.sleep import Pinned, Sleep, Wake
 from tasks.flows.compose.platform import LocalPlatform
@@ -61,6 +61,17 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     made = Bench()
     monkeypatch.setattr(LocalPlatform, "ensure", ensure)
     return made
+
+
+def test_what_cannot_be_started_any_more_is_told_at_once(bench: Bench) -> None:
+    bench.sleep()
+    (gone,) = [item for item in bench.engine.there.values() if item.service == "fpm"]
+    bench.engine.remove_container(gone.id)
+    bench.compose.seen.clear()
+    with pytest.raises(EngineError, match="no container of fpm any more") as caught:
+        bench.wake()
+    assert caught.value.hint == "make what is missing: inv deploy --env local --branch feature/x"
+    assert bench.compose.seen == []
 
 
 def test_it_is_stopped_in_order_and_started_in_the_other_one(bench: Bench) -> None:

@@ -80,7 +80,7 @@ def test_what_a_release_has_been_given_is_not_made_anew(
     with pytest.raises(SuiteError, match=rf"secrets of feature/x are gone \(.*: {lost}\)") as told:
         missing(cluster_with(*there), kept)
     assert "docs/troubleshooting.md" in (told.value.hint or "")
-    assert "inv cleanup --branch feature/x" in (told.value.hint or "")
+    assert "inv cleanup --env local --branch feature/x" in (told.value.hint or "")
 
 
 def test_an_empty_value_is_none() -> None:
