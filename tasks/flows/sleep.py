@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tasks.adapters.terminal.console import Activity, Console
 from tasks.core.environment import Holder, Owner, State
-from tasks.core.errors import HeldError, InputError, RefusedError
+from tasks.core.errors import HeldError, RefusedError
 from tasks.core.names import Names
 from tasks.core.repository import is_same
 from tasks.core.sleep import Pinned, Rest, Sleep, refuse_sleep
@@ -20,6 +20,7 @@ from tasks.core.summary import EnvironmentSummary
 from tasks.flows.at_once import PrefixedConsole, run_on_each
 from tasks.flows.smoke import first_page
 from tasks.flows.target import Deployer, Sleeper, SleepPlan, owner_of
+from tasks.flows.views import absent_error
 
 AWAKE = frozenset({State.RUNNING, State.DEGRADED, State.ROLLED_BACK})
 """States of environments that are put to sleep by themselves: of no other is it known what a person
@@ -60,10 +61,7 @@ class Sleeping:
         """
         found = self.sleeper.rest(self.owner, self.names)
         if found is None:
-            raise InputError(
-                f"{self.names.branch} has no environment in {self.names.environment}",
-                hint=f"make one: inv deploy {self.names.options}",
-            )
+            raise absent_error(self.names)
         return found
 
 

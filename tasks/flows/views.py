@@ -25,7 +25,15 @@ STATUS_COLUMNS = ("service", "state", "health", "image", "status")
 def no_environment_error(inspector: Inspector, names: Names) -> InputError:
     """Return the error for a branch without an environment, with similar names as a hint."""
     there = [item.branch for item in inspector.list() if item.branch]
-    close = difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5)
+    return absent_error(names, difflib.get_close_matches(names.branch, there, n=3, cutoff=0.5))
+
+
+def absent_error(names: Names, close: Sequence[str] = ()) -> InputError:
+    """Return the error for a branch without an environment.
+
+    Args:
+        close: branches with similar names that have one.
+    """
     hint = f"make one: inv deploy {names.options}"
     if close:
         hint = f"did you mean {' or '.join(close)}? Otherwise {hint}"

@@ -16,13 +16,14 @@ from tasks.adapters.docker.layer import build_layer
 from tasks.core.compose.record import ComposeRecord
 from tasks.core.compose.stages import PHP, QUIESCED
 from tasks.core.environment import Holder, Owner, Release
-from tasks.core.errors import CommandError, InputError, SuiteError
+from tasks.core.errors import CommandError, SuiteError
 from tasks.core.names import Names
 from tasks.flows.compose.context import ComposeContext
 from tasks.flows.compose.inventory import is_replacement, write_record
 from tasks.flows.compose.project import project, wanted_services
 from tasks.flows.compose.wait import wait_until_up
 from tasks.flows.target import Request, Say
+from tasks.flows.views import absent_error
 from tasks.flows.workshop_words import COMPILE, INSTALL, LIST, REMOVE, RESTART, UNPACK, listed
 
 SHOWING = (PHP, *QUIESCED, "web")
@@ -143,10 +144,7 @@ class ComposeWorkshop:
     def _deployed(self, owner: Owner, names: Names) -> tuple[ComposeRecord, Release]:
         record = self.context.inventory(owner, names).record
         if record is None or record.current is None:
-            raise InputError(
-                f"{names.branch} has no environment in {names.environment}",
-                hint=f"make one: inv deploy {names.options}",
-            )
+            raise absent_error(names)
         return record, record.current
 
     def _start(

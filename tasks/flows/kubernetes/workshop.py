@@ -13,7 +13,7 @@ from functools import partial
 from tasks.adapters.kubernetes.exec import HELD
 from tasks.adapters.parallel import map_parallel
 from tasks.core.environment import Holder, Owner, Release
-from tasks.core.errors import InputError, SuiteError
+from tasks.core.errors import SuiteError
 from tasks.core.kubernetes.objects import (
     Object,
     container_statuses,
@@ -30,6 +30,7 @@ from tasks.flows.kubernetes.services import PHP, WEB, selector, service_of
 from tasks.flows.kubernetes.stored_manifests import check_records
 from tasks.flows.kubernetes.upgrade import wait_settled
 from tasks.flows.target import Request, Say
+from tasks.flows.views import absent_error
 from tasks.flows.workshop_words import (
     COMPILE,
     INSTALL,
@@ -160,10 +161,7 @@ class ClusterWorkshop:
         found = self.context.namespace(owner, names)
         record = record_of(found) if found else None
         if record is None or record.current is None or not record.revision:
-            raise InputError(
-                f"{names.branch} has no environment in {names.environment}",
-                hint=f"make one: inv deploy {names.options}",
-            )
+            raise absent_error(names)
         return record, record.current
 
     def _pods(self, names: Names) -> list[ShowingPod]:
