@@ -306,27 +306,32 @@ class Site:
         finally:
             connection.close()
 
-    def direct_request(self, target: str) -> Answer:
-        """Send a request to the container itself.
-
-        Docker's own proxy, which published ports lead to, is ended with the container, and may
-        take an answer along that it has not passed on yet.
-        """
-        self.nginx.reload()
-        networks = self.nginx.attrs["NetworkSettings"]["Networks"].values()
-        return self.request(target, host=next(iter(networks))["IPAddress"], port=8080)
-
     def probe_request(self, target: str) -> Answer:
         """Send a request to the port of the probes."""
         return self.request(target, port=self.probes_port)
 
     def inner_request(self, target: str) -> str:
         """Send a request to that port from within the container; return the whole answer."""
-        ask = f"printf 'GET {target} HTTP/1.0\\r\\n\\r\\n' >&3"
-        _, said = look(
-            self.nginx, "bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/8081 && {ask} && cat <&3"
-        )
+        _, said = look(self.nginx, "bash", "-c", _bash_request(8081, target))
         return said
+
+    def neighbour_request(self, made: Containers, image: str, target: str) -> Container:
+        """Start a container of the pair's network that sends a request and says the whole answer.
+
+        The network's interfaces go with nginx, and from a busy machine they take along what they
+        have not carried yet. Loopback stays as long as one container is in the network.
+        """
+        return made.nginx(
+            *(image, "-c", _bash_request(8080, target)),
+            entrypoint=["bash"],
+            network_mode=f"container:{self.nginx.id}",
+        )
+
+
+def _bash_request(port: int, target: str) -> str:
+    """Return a line of Bash that sends a request to a port of its own network."""
+    ask = f"printf 'GET {target} HTTP/1.0\\r\\n\\r\\n' >&3"
+    return f"exec 3<>/dev/tcp/127.0.0.1/{port} && {ask} && cat <&3"
 
 
 def start_site(

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -1025,20 +1024,21 @@ def test_a_request_in_flight_is_finished_first(
     made: Containers, images: dict[str, str], which: str, signal: str
 ) -> None:
     pair = start_site(made, images)
-    with ThreadPoolExecutor(1) as client:
-        request = client.submit(pair.direct_request, "/slow")
-        until(
-            "request in flight",
-            lambda: look(pair.fpm, "test", "-e", "/tmp/slow-started")[0] == 0,
-        )
+    client = pair.neighbour_request(made, images["nginx"], "/slow")
+    until(
+        "request in flight",
+        lambda: look(pair.fpm, "test", "-e", "/tmp/slow-started")[0] == 0,
+        lambda: logs(client),
+    )
 
-        container: Container = getattr(pair, which)
-        container.kill(signal)
-        status, said = finish(container, STOP_SECONDS)
-        answer = request.result()
+    container: Container = getattr(pair, which)
+    container.kill(signal)
+    status, said = finish(container, STOP_SECONDS)
+    asked, answer = finish(client)
 
-    assert status == 0, said
-    assert (answer.status, answer.from_php) == (200, True)
+    assert (status, asked) == (0, 0), said + answer
+    assert re.match(r"HTTP/1\.\d 200 ", answer)
+    assert "\r\nX-Probe: 1\r\n" in answer
 
 
 @pytest.mark.parametrize("signal", ["SIGQUIT", "SIGTERM"])
