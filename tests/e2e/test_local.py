@@ -302,6 +302,20 @@ def test_what_sleeps_runs_nothing_and_any_use_wakes_it(world: World, site: Site)
     world.ok("pin", "--off")
 
 
+def test_what_sleeps_comes_back_after_all_unused_networks_were_removed(
+    world: World, site: Site
+) -> None:
+    world.ok("sleep")
+    for network in world.engine.networks.list(names=[f"{world.namespace(MAIN)}_"]):
+        network.remove()
+    woken = world.run("wake")
+    assert woken.returncode != 0
+    assert "there is no network of" in woken.stderr
+    assert "inv deploy" in woken.stderr
+    world.ok("deploy", "--tag", world.tag())
+    assert world.get(MAIN, "/s/login").status_code == 200
+
+
 def test_branches_stand_side_by_side_and_go_alone(world: World, site: Site) -> None:
     branch = "feature/Side_by-side"
     to_it = ("deploy", "--branch", branch, "--tag", world.tag())

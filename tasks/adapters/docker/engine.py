@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -36,6 +36,7 @@ class Container:
         state: ``created``, ``running``, ``restarting``, ``exited``, ``paused`` or ``dead``.
         status: the engine's text, e.g. ``Up 3 minutes (healthy)``.
         ports: published ports as pairs of host address and port.
+        networks: ids of the networks that it is in, or will be in once it is started.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Container:
     status: str
     labels: Mapping[str, str]
     ports: tuple[tuple[str, int], ...] = ()
+    networks: frozenset[str] = frozenset()
 
     @property
     def project(self) -> str:
@@ -105,6 +107,7 @@ class DockerObject:
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
 
     @property
     def project(self) -> str:
@@ -157,7 +160,7 @@ class Engine:
         """Return the networks."""
         with engine_errors("listing networks"):
             found = self._api.networks()
-        return [DockerObject(item["Name"], item["Labels"] or {}) for item in found]
+        return [DockerObject(item["Name"], item["Labels"] or {}, item["Id"]) for item in found]
 
     def observe(self, container: str) -> ObservedContainer | None:
         """Return the state of a container, or None when it is gone.
@@ -427,7 +430,21 @@ class Engine:
             yield api
 
 
+def stranded(containers: Iterable[Container], networks: Iterable[DockerObject]) -> list[Container]:
+    """Return the stopped containers that cannot be started: a network of theirs was removed.
+
+    ``docker network prune`` removes those of all containers that are stopped.
+
+    Args:
+        containers: the containers.
+        networks: all networks that there are.
+    """
+    there = {item.id for item in networks}
+    return [item for item in containers if item.state != "running" and item.networks - there]
+
+
 def _container(item: Mapping[str, Any]) -> Container:
+    networks = item["NetworkSettings"]["Networks"] or {}
     ports: Sequence[Mapping[str, Any]] = item.get("Ports") or []
     return Container(
         id=item["Id"],
@@ -437,4 +454,5 @@ def _container(item: Mapping[str, Any]) -> Container:
         status=item["Status"],
         labels=item["Labels"] or {},
         ports=tuple((port["IP"], port["PublicPort"]) for port in ports if "PublicPort" in port),
+        networks=frozenset(at["NetworkID"] for at in networks.values() if at["NetworkID"]),
     )

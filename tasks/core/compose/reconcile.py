@@ -17,6 +17,9 @@ from typing import Any
 RESTARTING = "restarting"
 """The state of a container that has exited and will be restarted by the engine."""
 
+STRANDED = "stranded"
+"""The state of a container that cannot be started: a network of its own is gone."""
+
 RESTARTS_MAX = 3
 """Restarts during one deploy that count as a crash loop."""
 
@@ -42,7 +45,7 @@ class PresentService:
 
     Attributes:
         image: the reference its container was made from.
-        state: of its container, e.g. ``running``.
+        state: of its container, e.g. ``running``; or ``RESTARTING`` or ``STRANDED``.
     """
 
     image: str
@@ -107,6 +110,8 @@ def decide(
             # A new container starts at once, so that its health is soon known: the engine waits
             # longer and longer between two restarts of the same one.
             verb, reason = "update", "it keeps restarting"
+        elif there.state == STRANDED:
+            verb, reason = "update", "its network is gone"
         elif there.state != "running":
             verb, reason = "start", f"it is {there.state}"
         else:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tasks.adapters.docker.engine import Container, Engine
+from tasks.adapters.docker.engine import Container, Engine, stranded
 from tasks.core.compose import stages
 from tasks.core.compose.record import (
     RECORD,
@@ -31,6 +31,7 @@ class Inventory:
         records: the names of the volumes with records, including old ones.
         volumes: the names of the other volumes.
         networks: the names of the networks.
+        stranded: the names of containers that cannot be started: a network of theirs is gone.
     """
 
     containers: tuple[Container, ...]
@@ -38,6 +39,7 @@ class Inventory:
     records: tuple[str, ...]
     volumes: tuple[str, ...]
     networks: tuple[str, ...]
+    stranded: frozenset[str]
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -77,9 +79,10 @@ def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
         for item in engine.volumes()
         if item.project == project or item.name.startswith(f"{project}_")
     ]
+    all_networks = engine.networks()
     networks = [
         item
-        for item in engine.networks()
+        for item in all_networks
         if item.project == project or item.name.startswith(f"{project}_")
     ]
     records = {item.name: item.labels for item in volumes if RECORD in item.labels}
@@ -110,6 +113,7 @@ def read_inventory(engine: Engine, project: str, owner: Owner) -> Inventory:
         records=tuple(records),
         volumes=tuple(item.name for item in volumes if item.name not in records),
         networks=tuple(item.name for item in networks),
+        stranded=frozenset(item.name for item in stranded(containers, all_networks)),
     )
 
 

@@ -9,6 +9,7 @@ from tasks.adapters.docker.engine import Container
 from tasks.core import door
 from tasks.core.compose.reconcile import (
     RESTARTING,
+    STRANDED,
     PresentService,
     ServiceChange,
     WantedService,
@@ -80,12 +81,18 @@ def plan_changes(
         inventory: the engine's objects.
     """
     present = {
-        name: PresentService(item.image, RESTARTING if _restarts(context, item) else item.state)
+        name: PresentService(item.image, _state(context, item, inventory))
         for name, item in inventory.services.items()
     }
     recorded = inventory.record.services if inventory.record else {}
     running = [service for name, service in services.items() if name != MIGRATE]
     return decide(sort_services(running), present, recorded)
+
+
+def _state(context: ComposeContext, container: Container, inventory: Inventory) -> str:
+    if container.name in inventory.stranded:
+        return STRANDED
+    return RESTARTING if _restarts(context, container) else container.state
 
 
 def _restarts(context: ComposeContext, container: Container) -> bool:

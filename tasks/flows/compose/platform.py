@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tasks.adapters.docker.buildx import BakeOrder, Buildx
 from tasks.adapters.docker.compose import Compose
-from tasks.adapters.docker.engine import Container, Engine
+from tasks.adapters.docker.engine import Container, Engine, stranded
 from tasks.adapters.process import Runner
 from tasks.adapters.terminal.console import Activity, Work
 from tasks.core.compose.stages import PROJECT
@@ -191,6 +191,8 @@ class LocalPlatform:
         )
         profiles = ["mail"] if "mail" in services else []
         profiles += ["wake"] if "waker" in services else []
+        for container in stranded(self.present().values(), self.engine.networks()):
+            self.engine.remove_container(container.id)
         try:
             compose.up(services, activity.line, profiles=profiles)
         except CommandError as error:

@@ -78,18 +78,25 @@ class ComposeSleeper:
         """Return what has to be started; nothing if the record does not say that it sleeps.
 
         Raises:
-            EngineError: a container is gone, so that nothing can start it.
+            EngineError: a container or its network is gone, so that nothing can start it.
         """
         inventory = self.context.inventory(owner, names)
         title = f"wake {names.branch} in {names.environment}"
         record = inventory.record
         if record is None or self._rest(names, record).asleep is None:
             return SleepPlan(title)
-        if gone := sorted(record.services.keys() - inventory.services.keys()):
-            raise EngineError(
-                f"{title}: there is no container of {', '.join(gone)} any more",
-                hint=f"make what is missing: inv deploy {names.options}",
-            )
+        stranded = [
+            name for name, item in inventory.services.items() if item.name in inventory.stranded
+        ]
+        for what, services in (
+            ("container", record.services.keys() - inventory.services.keys()),
+            ("network", stranded),
+        ):
+            if services:
+                raise EngineError(
+                    f"{title}: there is no {what} of {', '.join(sorted(services))} any more",
+                    hint=f"make what is missing: inv deploy {names.options}",
+                )
         return SleepPlan(title, tuple(self._starts(owner, names, inventory)))
 
     def _starts(self, owner: Owner, names: Names, inventory: Inventory) -> Iterator[SleepStep]:

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks.core.compose.reconcile import (
+    RESTARTING,
     RESTARTS_MAX,
+    STRANDED,
     Fate,
     ObservedContainer,
     PresentService,
@@ -111,10 +113,15 @@ def test_a_stopped_service_is_started() -> None:
     assert (change.verb, change.reason) == ("start", "it is exited")
 
 
-def test_a_service_that_keeps_restarting_is_given_a_new_container() -> None:
-    running = {**_running(), "cron": replace(_running()["cron"], state="restarting")}
+@pytest.mark.parametrize(
+    ("state", "reason"), [(RESTARTING, "it keeps restarting"), (STRANDED, "its network is gone")]
+)
+def test_what_another_start_would_not_help_is_given_a_new_container(
+    state: str, reason: str
+) -> None:
+    running = {**_running(), "cron": replace(_running()["cron"], state=state)}
     change = next(c for c in decide(_services(), running, _recorded()) if c.service == "cron")
-    assert (change.verb, change.reason) == ("update", "it keeps restarting")
+    assert (change.verb, change.reason) == ("update", reason)
 
 
 @pytest.mark.parametrize(
