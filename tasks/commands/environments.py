@@ -360,5 +360,7 @@ def _execute(
     from tasks.app.sleep import be_used
 
     found = environments.find_existing(session, env, branch)
+    if service:
+        found.inspector.check_service(found.owner, found.names, service)
     be_used(session, found.target, found.owner, found.names)
     raise Exit(code=found.inspector.execute(found.owner, found.names, words, service=service))

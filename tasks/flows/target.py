@@ -763,6 +763,13 @@ class Inspector(Protocol):
             InputError: there is no such service.
         """
 
+    def check_service(self, owner: Owner, names: Names, service: str) -> None:
+        """Check that an environment has a service, also where it sleeps.
+
+        Raises:
+            InputError: there is no such service.
+        """
+
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
         """Run a command in a service on this process's own terminal; return its exit status.
 

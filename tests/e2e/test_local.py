@@ -283,6 +283,8 @@ def test_what_sleeps_runs_nothing_and_any_use_wakes_it(world: World, site: Site)
     kept = world.ok("shell", "--service", "database", "--command", query).stdout
     world.ok("sleep")
     assert states() == {"exited"}
+    assert world.run("shell", "--service", "nope", "--command", "true").returncode == 2
+    assert states() == {"exited"}
     (row,) = json.loads(world.ok("list", "--format", "json").stdout)
     assert (row["state"], row["rest"]["asleep"]["why"]) == ("asleep", "by hand")
     assert "is asleep since" in world.ok("sleep").stderr

@@ -109,6 +109,9 @@ def test_a_deploy_and_a_command_wake(site: KubeEnv) -> None:
     done = site.run("db.reset", *ON, "--branch", "woken", "--dry-run")
     assert done.returncode == 2
     assert "inv wake" in done.stderr
+    asleep = counts(site, "woken")
+    assert site.run("shell", *ON, "--branch", "woken", "--service", "nope").returncode == 2
+    assert counts(site, "woken") == asleep
     site.run("shell", *ON, "--branch", "woken", "--command", "true")
     assert counts(site, "woken") == before
     site.ok("sleep", *ON, "--branch", "woken")

@@ -197,7 +197,7 @@ class ComposeInspector:
     ) -> None:
         """Pass on the logs of services, each line with its container's name."""
         if service:
-            self.context.container(owner, names, service)
+            self.check_service(owner, names, service)
         self.context.secrets(names)
         compose.logs(
             self.context.runner,
@@ -209,6 +209,10 @@ class ComposeInspector:
             tail=tail,
             since_seconds=since_seconds,
         )
+
+    def check_service(self, owner: Owner, names: Names, service: str) -> None:
+        """Check that there is a container of it."""
+        self.context.container(owner, names, service)
 
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
         """Run a command in a service's container, on this terminal; return its exit status."""

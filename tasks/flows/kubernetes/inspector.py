@@ -26,6 +26,7 @@ from tasks.flows.kubernetes.drift import find_drift
 from tasks.flows.kubernetes.logs import show_logs
 from tasks.flows.kubernetes.services import (
     ALL_CRONS,
+    check_service,
     choose_container,
     selector,
     service_containers,
@@ -233,6 +234,11 @@ class ClusterInspector:
             tail=tail,
             since_seconds=since_seconds,
         )
+
+    def check_service(self, owner: Owner, names: Names, service: str) -> None:
+        """Check that there is a workload, or a container of one, of that name."""
+        self._context.namespace(owner, names)
+        check_service(self._cluster, names, service)
 
     def execute(self, owner: Owner, names: Names, words: Sequence[str], *, service: str) -> int:
         """Run a command in a container of a service, on this terminal; return its exit status.
