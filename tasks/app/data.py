@@ -135,10 +135,7 @@ def check_writable(session: Session, env: str, branch: str | None) -> Names:
     Raises:
         RefusedError: the environment is protected.
     """
-    names = session.names(env, branch)
-    protected = session.settings.environment(names.environment).protected
-    refuse_protected(names, protected=protected)
-    return names
+    return session.unprotected_names(env, branch, refuse_protected)
 
 
 def writable_place(session: Session, env: str, branch: str | None, *, dry: bool = False) -> Place:

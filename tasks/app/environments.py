@@ -172,6 +172,8 @@ def rollback_request(
     """
     if with_data and keep_data:
         raise InputError("--with-data and --keep-data are opposites: give one of them")
+    if with_data:
+        session.unprotected_names(env, branch, refuse_data_change)
     found = find_existing(session, env, branch)
     request = Request(
         *(found.names, found.owner.repository, user_at_host(), tag),
@@ -179,10 +181,7 @@ def rollback_request(
         with_data=with_data,
         keep_data=keep_data,
     )
-    protected = session.settings.environment(found.names.environment).protected
-    if with_data:
-        refuse_data_change(found.names, protected=protected)
-    if not protected:
+    if not session.settings.environment(found.names.environment).protected:
         _require_files(session, found.names.environment)
         return request
     checkout = _guarded(session, found.names, tag)

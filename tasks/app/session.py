@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -227,6 +227,24 @@ class Session:
         """
         chosen = self.branch(branch)
         environment, _ = self.environment(env, chosen)
+        return self.names_in(environment, chosen)
+
+    def unprotected_names(
+        self, env: str, branch: str | None, refuse_protected: Callable[..., None]
+    ) -> Names:
+        """Return the same, unless the environment is protected.
+
+        That is known before the names are, which may need credentials.
+
+        Args:
+            env: what ``--env`` said.
+            branch: what ``--branch`` said, or None when it was not given.
+            refuse_protected: given the environment's name and whether it is ``protected``; raises
+                if it is.
+        """
+        chosen = self.branch(branch)
+        environment, own = self.environment(env, chosen)
+        refuse_protected(environment, protected=own.protected)
         return self.names_in(environment, chosen)
 
     def names_in(self, environment: str, branch: str) -> Names:

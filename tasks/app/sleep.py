@@ -118,10 +118,7 @@ def find_to_sleep(session: Session, env: str, branch: str | None) -> SleepTask:
     Raises:
         RefusedError: it is protected.
     """
-    names = session.names(env, branch)
-    protected = session.settings.environment(names.environment).protected
-    sleep.refuse_protected(names, protected=protected)
-    return _find(session, names)
+    return _find(session, session.unprotected_names(env, branch, sleep.refuse_protected))
 
 
 def _find(session: Session, names: Names) -> SleepTask:

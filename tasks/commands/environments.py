@@ -130,11 +130,12 @@ def cleanup(
     from tasks.app.branches import absence
     from tasks.app.environments import BranchCleanup
     from tasks.app.wiring import settled
+    from tasks.flows.cleanup import refuse_protected
 
     as_json = check_format(format)
     dry = dry_run or session.dry
     check_summary(summary)
-    names = settled(session, session.names(env, branch))
+    names = settled(session, session.unprotected_names(env, branch, refuse_protected))
     removal = BranchCleanup(session, names, dry=dry)
     if dry:
         session.console.plan(removal.plan(), as_json=as_json)

@@ -363,7 +363,7 @@ def content_title(rows: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {table}" for table, count in rows.items())
 
 
-def refuse_protected(names: Names, *, protected: bool) -> None:
+def refuse_protected(environment: str, *, protected: bool) -> None:
     """Refuse to change the data of a protected environment.
 
     Raises:
@@ -371,7 +371,7 @@ def refuse_protected(names: Names, *, protected: bool) -> None:
     """
     if protected:
         raise RefusedError(
-            f"{names.environment} is protected: its data is not replaced by this suite",
+            f"{environment} is protected: its data is not replaced by this suite",
             hint="inv db.dump reads it; an RDS snapshot is restored into a new instance beside it: "
             "docs/aws.md, Disasters",
         )

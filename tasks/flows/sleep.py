@@ -65,7 +65,7 @@ class Sleeping:
         return found
 
 
-def refuse_protected(names: Names, *, protected: bool) -> None:
+def refuse_protected(environment: str, *, protected: bool) -> None:
     """Refuse to put a protected environment to sleep.
 
     Raises:
@@ -73,7 +73,7 @@ def refuse_protected(names: Names, *, protected: bool) -> None:
     """
     if protected:
         raise RefusedError(
-            f"{names.environment} is protected: it never sleeps",
+            f"{environment} is protected: it never sleeps",
             hint="branches' environments do",
         )
 

@@ -320,6 +320,29 @@ def test_bad_input_is_exit_code_2_and_one_line(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["cleanup"],
+        ["db.copy", "--from", "x"],
+        ["db.load", "x.zip"],
+        ["db.reset"],
+        ["db.restore"],
+        ["dev"],
+        ["rehearse"],
+        ["rollback", "--with-data"],
+        ["sleep"],
+    ],
+    ids=lambda argv: argv[0],
+)
+def test_what_a_protected_environment_refuses_needs_no_credentials(
+    inv: InProcess, argv: list[str]
+) -> None:
+    done = inv(*argv, "--env", "prod", "--branch", "main")
+    assert done.returncode == 3
+    assert "prod is protected: " in done.stderr
+
+
 def test_a_completion_that_finds_no_place_is_one_line(inv: InProcess, tmp_path: Path) -> None:
     (tmp_path / "home" / ".local").touch()
     done = inv("completion", "bash")

@@ -121,8 +121,8 @@ def test_what_must_not_sleep_is_refused() -> None:
     assert caught.value.exit_code == 3
     assert caught.value.hint == f"inv pin --off {NAMES.options} ends that"
     with pytest.raises(RefusedError, match="local is protected"):
-        refuse_protected(NAMES, protected=True)
-    refuse_protected(NAMES, protected=False)
+        refuse_protected("prod", protected=True)
+    refuse_protected("prod", protected=False)
     with pytest.raises(InputError, match="has no environment"):
         to_sleep(FakeSleeper(found=None))
 
