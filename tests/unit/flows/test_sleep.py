@@ -120,7 +120,7 @@ def test_what_must_not_sleep_is_refused() -> None:
         to_sleep(sleeper)
     assert caught.value.exit_code == 3
     assert caught.value.hint == f"inv pin --off {NAMES.options} ends that"
-    with pytest.raises(RefusedError, match="local is protected"):
+    with pytest.raises(RefusedError, match="prod is protected"):
         refuse_protected("prod", protected=True)
     refuse_protected("prod", protected=False)
     with pytest.raises(InputError, match="has no environment"):
