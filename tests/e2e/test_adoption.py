@@ -1,10 +1,11 @@
-"""The first day: from an empty repository and a wheel to a branch that is online."""
+"""The first day: from a wheel, and an empty repository or a Mautic project, to a branch online."""
 
 from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -19,6 +20,17 @@ from tests.support.suite import Inv
 PLUGIN = "plugins/AcmeBundle"
 STYLE = "a { color: #acacac; }\n"
 THEME = "themes/acme/css/acme.css"
+STANDINS = {"INVOKE_IMAGES_SOURCE": "standins"}
+THEIRS = {
+    f"{PLUGIN}/AcmeBundle.php": "<?php\n",
+    f"{PLUGIN}/Assets/acme.css": STYLE,
+    "plugins/OtherBundle/OtherBundle.php": "<?php\n",
+    "plugins/OtherBundle/Assets/other.css": "b {}\n",
+    THEME: STYLE,
+}
+"""Two plugins and a theme, as they lie in Mautic before 5, and from 5 on below docroot/."""
+PIPELINE = {".gitlab-ci.yml": "deploy:\n  script: [./deploy.sh]\n"}
+"""What such a project has of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -30,35 +42,78 @@ def installed(_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Insta
     return install(wheel, scratch / "venv", Inv(scratch / "home", scratch))
 
 
+Adopt = Callable[[dict[str, str]], World]
+
+
 @pytest.fixture
-def world(engine: docker.DockerClient, installed: Installed, tmp_path: Path) -> Iterator[World]:
-    """A project in an empty repository, made by the package."""
-    where = repository(tmp_path / "acme", {})
-    project = f"mt{secrets.token_hex(3)}"
-    done = installed.run(where, "init", "--yes", "--project", project)
-    assert done.returncode == 0, done.stderr
-    ports = yaml.safe_load((where / "invoke.yaml").read_text())["platform"]
-    found = World(
-        engine=engine,
-        inv=installed.inv,
-        checkout=where,
-        project=project,
-        http_port=ports["http_port"],
-        registry_port=ports["registry_port"],
-        domain=f"{project}.localhost",
+def adopt(engine: docker.DockerClient, installed: Installed, tmp_path: Path) -> Iterator[Adopt]:
+    """Makes projects of repositories with these files, by the package, and removes them."""
+    with ExitStack() as made:
+
+        def adopt(files: dict[str, str]) -> World:
+            project = f"mt{secrets.token_hex(3)}"
+            where = repository(tmp_path / project, files)
+            done = installed.run(where, "init", "--yes", "--project", project)
+            assert done.returncode == 0, done.stderr
+            ports = yaml.safe_load((where / "invoke.yaml").read_text())["platform"]
+            found = World(
+                engine=engine,
+                inv=installed.inv,
+                checkout=where,
+                project=project,
+                http_port=ports["http_port"],
+                registry_port=ports["registry_port"],
+                domain=f"{project}.localhost",
+            )
+            made.callback(found.remove)
+            return found
+
+        yield adopt
+
+
+def served(world: World, path: str) -> str:
+    """Return a page of the default branch."""
+    answer = world.get("main", path)
+    assert answer.status_code == 200, path
+    return answer.text
+
+
+def test_projects_in_either_layout_are_online_side_by_side(
+    adopt: Adopt, installed: Installed
+) -> None:
+    flat, nested = (
+        adopt({f"{folder}{name}": text for name, text in THEIRS.items()} | PIPELINE)
+        for folder in ("", "docroot/")
     )
-    yield found
-    found.remove()
+
+    def run(world: World, *args: str) -> None:
+        done = installed.run(world.checkout, *args, env=STANDINS)
+        assert done.returncode == 0, f"{args}: {done.stdout}\n{done.stderr}"
+
+    def is_served(world: World) -> None:
+        for name, text in THEIRS.items():
+            if name.endswith(".css"):
+                assert served(world, f"/{name}") == text
+        assert "<html" in served(world, "/s/login")
+
+    for world in (flat, nested):
+        commit(world.checkout)
+        assert PIPELINE[".gitlab-ci.yml"] in (world.checkout / ".gitlab-ci.yml").read_text()
+        run(world, "deploy")
+    is_served(flat)
+    is_served(nested)
+    run(flat, "cleanup", "--branch", "main")
+    assert flat.objects("main") == []
+    is_served(nested)
 
 
-def test_from_an_empty_repository_to_a_branch_online(world: World, installed: Installed) -> None:
+def test_from_an_empty_repository_to_a_branch_online(adopt: Adopt, installed: Installed) -> None:
+    world = adopt({})
     where = world.checkout
 
     def inv(*args: str) -> CompletedProcess[str]:
         """Run the project's own ./inv, which has made its .venv from the lock."""
-        done = installed.run(
-            where, *args, program=where / "inv", env={"INVOKE_IMAGES_SOURCE": "standins"}
-        )
+        done = installed.run(where, *args, program=where / "inv", env=STANDINS)
         assert done.returncode == 0, f"inv {' '.join(args)}: {done.stdout}\n{done.stderr}"
         return done
 
@@ -80,14 +135,9 @@ def test_from_an_empty_repository_to_a_branch_online(world: World, installed: In
     url = inv("deploy").stdout.splitlines()[-1]
     assert url == f"http://main.{world.project}.localhost:{world.http_port}"
 
-    def served(path: str) -> str:
-        answer = world.get("main", path)
-        assert answer.status_code == 200, path
-        return answer.text
-
-    assert served(f"/{PLUGIN}/Assets/acme.css") == STYLE
-    assert served(f"/{THEME}") == STYLE
-    assert "<html" in served("/s/login")
+    assert served(world, f"/{PLUGIN}/Assets/acme.css") == STYLE
+    assert served(world, f"/{THEME}") == STYLE
+    assert "<html" in served(world, "/s/login")
     fpm = world.containers("main")["fpm"]
     held = fpm.exec_run(["ls", f"/var/www/html/docroot/{PLUGIN}"]).output.decode().split()
     assert held == ["AcmeBundle.php", "Assets"]
