@@ -176,4 +176,4 @@ class Strict(BaseModel):
     @classmethod
     def as_delivered(cls) -> Self:
         """Return these settings where nothing is set, without making what validates the part."""
-        return cls.model_construct()
+        return super().model_construct()
