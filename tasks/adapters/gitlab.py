@@ -12,14 +12,16 @@ import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.adapters.docker.engine import Engine
 from tasks.adapters.files.private import write_private
 from tasks.adapters.registry.docker_login import CONFIG, login, parse_config
 from tasks.adapters.wait import wait_until
 from tasks.core.errors import EngineError, SettingsError
 from tasks.core.redact import Redactor
+
+if TYPE_CHECKING:
+    from tasks.adapters.docker.engine import Engine
 
 ENGINE_SECONDS = 120.0
 """How long the job's engine may take to start: docker:dind makes its certificates first."""
@@ -79,6 +81,8 @@ def prepared_job(
         _changed(environ, _credentials(environ, Path(scratch))),
     ):
         if environ.get("DOCKER_HOST"):
+            from tasks.adapters.docker.engine import Engine
+
             await_engine(Engine(), say)
         yield
 

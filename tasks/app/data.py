@@ -12,7 +12,7 @@ from pathlib import Path
 from tasks.adapters.files.lock import state_folder
 from tasks.adapters.files.new_file import check_new
 from tasks.adapters.identity import this_run
-from tasks.app.environments import ExistingEnvironment, find_existing
+from tasks.app.existing import ExistingEnvironment, find_existing
 from tasks.app.server_snapshots import server_snapshots
 from tasks.app.session import Session
 from tasks.app.sleep import be_used

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.adapters.files.tree import WorkingTree
 from tasks.adapters.identity import this_run
 from tasks.app import environments, wiring
-from tasks.app.environments import ExistingEnvironment
+from tasks.app.existing import ExistingEnvironment, mail_url
 from tasks.app.paths import PROJECT
 from tasks.app.session import Session
 from tasks.app.sleep import be_used
@@ -85,7 +85,7 @@ class Dev:
         if session.settings.environment(names.environment).target == "kubernetes":
             parts = tuple(self.target.inspector.status(self.shown.owner, names))
             found = ExistingEnvironment(self.target, self.shown.owner, names, parts)
-            return environments.mail_url(session, found)
+            return mail_url(session, found)
         own = session.settings.platform
         shared = wiring.platform(session, wiring.standins(session, names.environment), dry=True)
         return f"http://{own.address}:{own.mail_port}" if shared.has_mail() else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,16 @@ from tasks.adapters.identity import this_checkout, this_run, user_at_host
 from tasks.adapters.registry.oci import UnreachableError
 from tasks.adapters.terminal.console import Console
 from tasks.app import images, wiring
+from tasks.app.existing import find_existing
 from tasks.app.paths import PROJECT
 from tasks.app.server_snapshots import server_snapshots
 from tasks.app.session import Session
-from tasks.core import door
-from tasks.core.environment import Owner
 from tasks.core.environment_data import check_choice
-from tasks.core.errors import InputError, RefusedError
+from tasks.core.errors import InputError
 from tasks.core.images.tags import IMAGES, branch_marker
 from tasks.core.names import Names
 from tasks.core.redact import Redactor
 from tasks.core.rehearsal import check_no_rehearsal
-from tasks.core.sleep import NO_REST, Rest
 from tasks.flows.build import BUILT_FROM
 from tasks.flows.cleanup import plan_cleanup, run_cleanup
 from tasks.flows.data import refuse_protected as refuse_data_change
@@ -36,63 +34,17 @@ from tasks.flows.target import (
     Credentials,
     Deployer,
     DeployPlan,
-    Inspector,
     RemovalPlan,
     Remover,
     Request,
-    ServiceStatus,
-    Target,
     owner_of,
 )
-from tasks.flows.views import no_environment_error, now
 
 if TYPE_CHECKING:
     from tasks.adapters.git import Checkout
 
-MAIL = "mail"
-"""The service that catches an environment's mail in a cluster."""
 CHARTS = "helm"
 """The folder with the charts and the values of environments."""
-
-
-@dataclass(frozen=True)
-class ExistingEnvironment:
-    """An environment that exists, with its services and its target."""
-
-    target: Target[Any]
-    owner: Owner
-    names: Names
-    parts: tuple[ServiceStatus, ...]
-
-    @property
-    def inspector(self) -> Inspector:
-        """What looks at it."""
-        return self.target.inspector
-
-    @property
-    def rest(self) -> Rest:
-        """That it sleeps or is pinned."""
-        return self.target.sleeper.rest(self.owner, self.names) or NO_REST
-
-
-def find_existing(session: Session, env: str, branch: str | None) -> ExistingEnvironment:
-    """Return a branch's environment.
-
-    Args:
-        session: the run.
-        env: what ``--env`` said.
-        branch: what ``--branch`` said, or None when it was not given.
-
-    Raises:
-        InputError: it is not there.
-    """
-    names = wiring.settled(session, session.names(env, branch))
-    target = wiring.target(session, names.environment)
-    owner = owner_of(names, session.git.repository())
-    parts = tuple(target.inspector.status(owner, names))
-    if not parts:
-        raise no_environment_error(target.inspector, names)
-    return ExistingEnvironment(target, owner, names, parts)
 
 
 # -- deploying ------------------------------------------------------------------------------------
@@ -296,58 +248,6 @@ def _show_credentials(credentials: Credentials) -> None:
         return
     once.success(f"log in as {credentials.username} with the password {credentials.password}")
     once.say(f"  shown this once; later: {credentials.later}")
-
-
-def mail_url(session: Session, found: ExistingEnvironment) -> str:
-    """Return where nginx shows the mails that an environment has caught; empty if nowhere."""
-    own = session.settings.environment(found.names.environment)
-    is_shown = own.has_password and any(part.service == MAIL for part in found.parts)
-    return f"{found.names.url}{door.MAIL_PATH}" if is_shown else ""
-
-
-def show_door(session: Session, found: ExistingEnvironment, hours: int) -> None:
-    """Print how to pass an environment's door: the login, or a link that ends.
-
-    The session's console would mask the password.
-
-    Args:
-        session: the run.
-        found: the environment.
-        hours: how long the link is good; 0 for the login.
-
-    Raises:
-        InputError: there is no door, or no link opens this door.
-        RefusedError: this is a CI job, whose log many people read.
-    """
-    if pool := session.settings.environment(found.names.environment).door_oidc:
-        if hours:
-            raise InputError(
-                f"no link opens {found.names.url}: the load balancer asks for a login at "
-                f"{pool.host}",
-                hint="a link opens the password of `door: login`; add a user to the user pool",
-            )
-        session.console.data(found.names.url)
-        session.console.data(f"login: your own, at {pool.host}")
-        return
-    if is_job(os.environ):
-        raise RefusedError(
-            "a job's log is no place for what opens the door", hint="ask on your own machine"
-        )
-    names = found.names
-    password = found.inspector.door_password(names)
-    if not password:
-        raise InputError(
-            f"no login stands in front of {names.branch} in {names.environment}",
-            hint="environments deployed from before have none until the next inv deploy; "
-            "`door` in invoke.yaml says who has one",
-        )
-    once = Console(Redactor())
-    if hours:
-        once.data(door.link(names.url, password, int(now().timestamp()) + hours * 3600))
-        return
-    once.data(names.url)
-    once.data(f"user: {door.USER}")
-    once.data(f"password: {password}")
 
 
 # -- removing -------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from types import ModuleType, TracebackType
 from typing import Any, TextIO
 
 import invoke
-from invoke import Argument, Program
+from invoke import Argument, Parser, ParserContext, Program
 from invoke.exceptions import Exit, ParseError, UnknownFileType
 from invoke.loader import FilesystemLoader
 from invoke.parser.context import to_flag
@@ -163,6 +163,23 @@ class Suite(Program):
         with self._usage_errors():
             super().parse_tasks()
 
+    def _make_parser(self) -> Parser:
+        """Return the parser of the tasks that the command line may name; invoke copies each."""
+        words = " ".join([*self.core.unparsed, str(self.args.help.value)])
+        lenient = self.config.tasks.ignore_unknown_help
+        return Parser(
+            initial=self.initial_context,
+            contexts=[
+                ParserContext(
+                    name=name,
+                    aliases=aliases,
+                    args=self.collection[name].get_arguments(ignore_unknown_help=lenient),
+                )
+                for name, aliases in self.collection.task_names.items()
+                if any(each in words for each in (name, *aliases))
+            ],
+        )
+
     def parse_cleanup(self) -> None:
         """Answer ``--list`` and ``--help``."""
         with self._usage_errors():
@@ -192,7 +209,7 @@ class Suite(Program):
         session = Session(invoke.Context(self.config))
         found = candidates(
             self.core.remainder.split(" "),
-            options_of(self._make_parser().contexts),
+            options_of(super()._make_parser().contexts),
             self.initial_context.flag_names(),
             lambda what: look_up(session, what),
         )

@@ -13,9 +13,9 @@ from tasks.adapters.host.docker_service import DockerService
 from tasks.adapters.host.machine import Machine
 from tasks.adapters.host.venv import Venv
 from tasks.adapters.terminal.consent import ask_consent
+from tasks.app.clusters import cluster
 from tasks.app.paths import PROJECT, ROOT
 from tasks.app.session import Session
-from tasks.app.wiring import cluster
 from tasks.core.doctor.checks import TEST_TOOLS, Finding, Need, Severity
 from tasks.core.doctor.cluster_access import CHECK, judge_access
 from tasks.core.doctor.gitlab import GitlabFacts, judge_gitlab

@@ -10,7 +10,7 @@ from tasks.adapters.files.whole import write_whole
 from tasks.adapters.gitlab import is_job
 from tasks.adapters.page_server import Answer, PageServer
 from tasks.adapters.terminal.console import Console
-from tasks.app import wiring
+from tasks.app import clusters
 from tasks.app.fleet import find_fleet
 from tasks.app.out import out_file
 from tasks.app.paths import PROJECT, ROOT
@@ -116,7 +116,7 @@ def show_login(session: Session, env: str) -> None:
         )
     rule = naming_rule(session.settings_of(environment), environment)
     host = page_host(rule.host.replace("{project}", rule.project))
-    password = wiring.cluster_platform(session, env, ()).page_password.read()
+    password = clusters.cluster_platform(session, env, ()).page_password.read()
     once = Console(Redactor())
     once.data(f"{own.scheme}://{host}/")
     once.data(f"user: {door.USER}")

@@ -7,13 +7,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import invoke
 
 from tasks.adapters import gitlab, library_warnings
-from tasks.adapters.aws.parameters import Parameters
-from tasks.adapters.aws.session import Aws
 from tasks.adapters.git import Git
 from tasks.adapters.process import Runner, termination_as_interrupt
 from tasks.adapters.terminal.console import Console
@@ -35,6 +33,9 @@ from tasks.core.settings import (
     names_of_all_styles,
     parse,
 )
+
+if TYPE_CHECKING:
+    from tasks.adapters.aws.session import Aws
 
 _MADE_OF = ("debian", "php", "mautic")
 """The settings of images that decide what is in them."""
@@ -165,6 +166,8 @@ class Session:
             AwsError: AWS refused, or cannot be reached.
         """
         if stack not in self._parameters:
+            from tasks.adapters.aws.parameters import Parameters
+
             aws, path = self.aws(stack), stack_outputs.path(stack)
             found = Parameters(aws).read(path)
             if not found:
@@ -187,6 +190,8 @@ class Session:
             InputError: there is no such stack.
         """
         if stack not in self._aws:
+            from tasks.adapters.aws.session import Aws
+
             own = self.settings.stack(stack) if stack else None
             self._aws[stack] = Aws(own.region, own.profile) if own else Aws(None)
         return self._aws[stack]

@@ -5,47 +5,24 @@ A run uses one target, so only that target's flows are imported.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tasks.adapters.aws.efs import FileSystems
-from tasks.adapters.aws.eks import EksAccess
-from tasks.adapters.aws.session import Aws
-from tasks.adapters.aws.signing_key import SigningKey
-from tasks.adapters.docker.base_images import BaseImages
 from tasks.adapters.docker.engine import Engine
-from tasks.adapters.docker.standins import Standins
-from tasks.adapters.files.download import fetch
 from tasks.adapters.files.lock import FileLock
-from tasks.adapters.gitlab import is_job
-from tasks.adapters.host.tools import find_helm
 from tasks.adapters.identity import this_run
-from tasks.adapters.kubernetes.cluster import Cluster
-from tasks.adapters.kubernetes.helm import Helm
-from tasks.adapters.kubernetes.token_access import TokenAccess
-from tasks.adapters.registry.ecr import EcrRegistry, region_of
-from tasks.adapters.registry.oci import OciRegistry
 from tasks.app.paths import RECORD, ROOT
-from tasks.app.pins import present_pins
-from tasks.app.prices import prices_of
-from tasks.app.seed_key import has_seed_key, seed_key
 from tasks.app.session import Session
-from tasks.core.errors import InputError, NoImageError, SettingsError
-from tasks.core.kubernetes.platform import inputs_of
-from tasks.core.kubernetes.provisioner import fingerprint_of_key
+from tasks.core.errors import InputError, NoImageError
 from tasks.core.names import Names, platform_name
-from tasks.core.settings import ClusterSettings, Environment
-from tasks.flows.attest import ExpectedSource, verify_images
-from tasks.flows.build import recorded_digests, resolve_images
+from tasks.core.settings import Environment
 
 if TYPE_CHECKING:
+    from tasks.adapters.aws.signing_key import SigningKey
+    from tasks.adapters.docker.base_images import BaseImages
     from tasks.flows.compose.plan import ComposePlan
     from tasks.flows.compose.platform import LocalPlatform
-    from tasks.flows.kubernetes.plan import ClusterPlan
-    from tasks.flows.kubernetes.platform import ClusterPlatform
     from tasks.flows.registry_port import Registry
     from tasks.flows.target import Target
 
@@ -68,7 +45,9 @@ def target(
         images: a tag's images by digest, where they are known; else they are found.
     """
     if session.settings.environment(environment).target == "kubernetes":
-        return _kubernetes(session, environment, images, dry=dry)
+        from tasks.app.clusters import cluster_target
+
+        return cluster_target(session, environment, images, dry=dry)
     return _compose(session, environment, images, dry=dry)
 
 
@@ -81,86 +60,6 @@ def settled(session: Session, names: Names) -> Names:
     if len(candidates) == 1:
         return names
     return target(session, names.environment, dry=True).inspector.find_names(candidates)
-
-
-def _kubernetes(
-    session: Session, environment: str, images: Mapping[str, str] | None, *, dry: bool
-) -> Target[ClusterPlan]:
-    """Return the cluster of an environment as its target; arguments as for ``target``."""
-    from tasks.flows.kubernetes.context import ClusterContext
-    from tasks.flows.kubernetes.target import kubernetes_target
-
-    def find(tag: str, /) -> Mapping[str, str]:
-        return images or _find_images(session, environment, tag)
-
-    access, helm = cluster(session, environment)
-    context = ClusterContext(
-        settings=session.settings_of(environment),
-        environment=environment,
-        cluster=access,
-        helm=helm,
-        root=session.root,
-        work=session.console.work,
-        redactor=session.redactor,
-    )
-    return kubernetes_target(
-        context,
-        find_images=find,
-        base=_base(session, standins(session, environment), dry=dry),
-        access_points=_access_points(session, environment),
-    )
-
-
-def _access_points(session: Session, environment: str) -> Callable[[str], int] | None:
-    """Return what counts the access points of a file system, where a cluster is on AWS."""
-    own = session.settings_of(environment).environment(environment)
-    if not own.cluster or own.cluster.kind != "eks":
-        return None
-    return FileSystems(session.aws(own.stack)).access_points
-
-
-def cluster(session: Session, environment: str) -> tuple[Cluster, Helm]:
-    """Return the cluster of an environment whose target is Kubernetes, and Helm for it."""
-    own = session.settings_of(environment).environment(environment)
-    assert own.cluster, "the settings require it for this target"  # noqa: S101 - for the type
-    assert own.cluster.name, "the settings require it"  # noqa: S101 - for the type
-    # Listing environments needs no Helm, and must not wait for a download of it.
-    find = partial(find_helm, session.runner, ROOT, say=session.console.say)
-    warn = session.console.warn
-    name, token, secret = own.cluster.name, _id_token(own.cluster), session.redactor.add
-    access: EksAccess | TokenAccess
-    if own.cluster.kind == "eks":
-        access = EksAccess(session.aws(own.stack), name, root=ROOT, secret=secret, id_token=token)
-    elif token:
-        access = TokenAccess(name, token, secret=secret)
-    else:
-        return Cluster(name, say=warn), Helm(session.runner, find, name, None)
-
-    def find_and_log_in() -> Path:
-        access.write_kubeconfig()
-        return find()
-
-    return (
-        Cluster(access.context, str(access.kubeconfig), log_in=access.log_in, say=warn),
-        Helm(session.runner, find_and_log_in, access.context, str(access.kubeconfig)),
-    )
-
-
-def _id_token(cluster: ClusterSettings) -> str:
-    """Return the token that a job enters a cluster with; empty for a person's own credentials.
-
-    Raises:
-        SettingsError: a job lacks it. It must not enter by a weaker way instead.
-    """
-    if not cluster.token:
-        return ""
-    token = os.environ.get(cluster.token, "")
-    if not token and is_job(os.environ):
-        raise SettingsError(
-            f"this job has no {cluster.token}, which cluster.token names",
-            hint="`id_tokens` of the job makes it: docs/gitlab.md",
-        )
-    return token
 
 
 def _compose(
@@ -177,7 +76,7 @@ def _compose(
         url = settings.environment(environment).registry.url
         if not images and shared.owns(url) and not shared.has_registry():
             raise NoImageError("nothing was built on this machine yet", hint="run inv build")
-        return images or _find_images(session, environment, tag)
+        return images or find_images(session, environment, tag)
 
     context = ComposeContext(
         settings=settings,
@@ -187,7 +86,7 @@ def _compose(
         root=ROOT,
         platform=shared,
         find_images=find,
-        base=_base(session, standins(session, environment), dry=dry),
+        base=base_of(session, standins(session, environment), dry=dry),
         work=session.console.work,
     )
     return compose_target(context)
@@ -209,7 +108,7 @@ def platform(session: Session, standins: str, *, dry: bool = False) -> LocalPlat
         engine=engine(session),
         runner=session.runner,
         root=ROOT,
-        base=_base(session, standins, dry=dry),
+        base=base_of(session, standins, dry=dry),
         exclusive=lambda: lock.held(this_run("start the platform"), session.console.warn),
         work=session.console.work,
         locks=lambda: lock.folder,
@@ -237,47 +136,19 @@ def cluster_environment(session: Session, env: str) -> tuple[str, Environment]:
     )
 
 
-def cluster_platform(session: Session, env: str, values: Sequence[str]) -> ClusterPlatform:
-    """Return the platform of the cluster that an environment lives in.
-
-    Args:
-        session: the run.
-        env: what ``--env`` said.
-        values: values files for helm/platform.
-
-    Raises:
-        InputError: the environment is not in a cluster, or what should be the key of seeds is none.
-    """
-    from tasks.flows.kubernetes.platform import ClusterPlatform
-
-    environment, own = cluster_environment(session, env)
-    settings = session.settings_of(environment)
-    place = settings.environment(environment).cluster
-    access, helm = cluster(session, environment)
-    published = session.parameters(own.stack) if own.stack else {}
-    known = fingerprint_of_key(seed_key(session)) if has_seed_key(session) else ""
-    return ClusterPlatform(
-        title=(place.name if place else None) or environment,
-        inputs=inputs_of(settings, environment, published, known, partial(prices_of, settings)),
-        files=[Path(name) for name in values],
-        cluster=access,
-        helm=helm,
-        root=session.root,
-        fetch=fetch,
-        work=session.console.work,
-        warn=session.console.warn,
-    )
-
-
-def _find_images(session: Session, environment: str, tag: str) -> dict[str, str]:
+def find_images(session: Session, environment: str, tag: str) -> dict[str, str]:
     """Return both images of a tag by digest, as this checkout's build.json or the registry says.
 
     Those of a protected environment must be stated to come from what is checked out.
     """
+    from tasks.flows.build import recorded_digests, resolve_images
+
     built = recorded_digests(RECORD, environment, tag)
     place = registry(session, environment)
     found = resolve_images(place, tag, built)
     if session.settings.environment(environment).protected:
+        from tasks.flows.attest import ExpectedSource, verify_images
+
         expected = ExpectedSource(
             environment,
             session.git.repository(),
@@ -295,6 +166,9 @@ def signing_key(session: Session, environment: str) -> SigningKey | None:
     own = session.settings.environment(environment)
     if own.signing_key is None:
         return None
+    from tasks.adapters.aws.session import Aws
+    from tasks.adapters.aws.signing_key import SigningKey
+
     # The key says where it is; it need not be where the rest of the stack is.
     profile = session.settings.stack(own.stack).profile if own.stack else None
     return SigningKey(Aws(own.signing_key.split(":")[3], profile), own.signing_key)
@@ -305,7 +179,12 @@ def registry(session: Session, environment: str) -> Registry:
     settings = session.settings_of(environment)
     own = settings.environment(environment)
     if own.registry.kind == "oci":
+        from tasks.adapters.registry.oci import OciRegistry
+
         return OciRegistry(own.registry.url)
+    from tasks.adapters.aws.session import Aws
+    from tasks.adapters.registry.ecr import EcrRegistry, region_of
+
     # The address says where the registry is; it need not be where the rest of the stack is.
     profile = settings.stack(own.stack).profile if own.stack else None
     return EcrRegistry(
@@ -342,6 +221,10 @@ def bases(session: Session, standins: str) -> BaseImages:
         session: the run.
         standins: host and port of the registry that keeps the stand-ins.
     """
+    from tasks.adapters.docker.base_images import BaseImages
+    from tasks.adapters.docker.standins import Standins
+    from tasks.app.pins import present_pins
+
     images = session.settings.images
     return BaseImages(
         engine(session),
@@ -359,7 +242,7 @@ def bases(session: Session, standins: str) -> BaseImages:
     )
 
 
-def _base(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:
+def base_of(session: Session, standins: str, *, dry: bool) -> Callable[[str], str]:
     """Return a function from a public image's reference to one that the engine has or can pull."""
 
     def base(reference: str) -> str:

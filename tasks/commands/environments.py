@@ -174,12 +174,12 @@ def status(
     session: Session, env: str = "", branch: str | None = None, format: str = "text"
 ) -> None:
     """Show the services of a branch's environment, its sleep, and its scheduled commands' runs."""
-    from tasks.app import environments
+    from tasks.app import existing
     from tasks.flows import schedules
     from tasks.flows.views import STATUS_COLUMNS, now, rest_lines, rest_part, status_rows
 
     as_json = check_format(format)
-    found = environments.find_existing(session, env, branch)
+    found = existing.find_existing(session, env, branch)
     scheduled, rest = found.inspector.scheduled(found.owner, found.names), found.rest
     if as_json:
         parts = [asdict(part) for part in (*found.parts, *scheduled)]
@@ -190,7 +190,7 @@ def status(
     session.console.table(STATUS_COLUMNS, status_rows(found.parts))
     if scheduled:
         session.console.table(schedules.COLUMNS, schedules.rows(scheduled))
-    if mail_url := environments.mail_url(session, found):
+    if mail_url := existing.mail_url(session, found):
         session.console.say(f"mails are shown there and not sent: {mail_url}")
 
 
@@ -199,11 +199,11 @@ def releases(
     session: Session, env: str = "", branch: str | None = None, format: str = "text"
 ) -> None:
     """List what was deployed to a branch's environment: when, by whom, with what result."""
-    from tasks.app import environments
+    from tasks.app import existing
     from tasks.flows.views import RELEASE_COLUMNS, release_parts, release_rows
 
     as_json = check_format(format)
-    found = environments.find_existing(session, env, branch)
+    found = existing.find_existing(session, env, branch)
     record = found.inspector.record(found.owner, found.names)
     parts = release_parts(record) if record else []
     if as_json:
@@ -232,12 +232,12 @@ def logs(
     since: str | None = None,
 ) -> None:
     """Show what the services of a branch's environment write."""
-    from tasks.app import environments
+    from tasks.app import existing
 
     within = 0 if since is None else seconds_of(since, "since")
     unasked = None if within else LINES
     lines = unasked if tail is None else whole_number("tail", tail)
-    found, say = environments.find_existing(session, env, branch), session.console.data
+    found, say = existing.find_existing(session, env, branch), session.console.data
     try:
         found.inspector.logs(
             *(found.owner, found.names, say),
@@ -290,14 +290,14 @@ def url(
     link: str = "",
 ) -> None:
     """Print the URL of a branch's environment."""
-    from tasks.app import environments
+    from tasks.app import existing
 
     if link:
         refuse_idle("is not for --link, which passes it", {"--login": login})
     hours = hours_of(link, "link") if link else 0
-    found = environments.find_existing(session, env, branch)
+    found = existing.find_existing(session, env, branch)
     if login or link:
-        environments.show_door(session, found, hours)
+        existing.show_door(session, found, hours)
     else:
         session.console.data(found.names.url)
 
@@ -357,10 +357,10 @@ def _execute(
     session: Session, env: str, branch: str | None, service: str, words: list[str]
 ) -> NoReturn:
     """Run a command in a service, on this terminal, and end with its exit status."""
-    from tasks.app import environments
+    from tasks.app import existing
     from tasks.app.sleep import be_used
 
-    found = environments.find_existing(session, env, branch)
+    found = existing.find_existing(session, env, branch)
     if service:
         found.inspector.check_service(found.owner, found.names, service)
     be_used(session, found.target, found.owner, found.names)

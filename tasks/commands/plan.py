@@ -78,11 +78,11 @@ def _infrastructure(session: Session, environment: str) -> PlanSummary | str:
 @task()
 def drift(session: Session, env: str = "", branch: str | None = None, format: str = "text") -> None:
     """Show what differs from what was deployed; exit code 7 if anything does."""
-    from tasks.app import environments
+    from tasks.app import existing
     from tasks.flows.views import drift_text, no_environment_error
 
     as_json = check_format(format)
-    found = environments.find_existing(session, env, branch)
+    found = existing.find_existing(session, env, branch)
     names = found.names
     drifted = found.inspector.drift(found.owner, names)
     if drifted is None:

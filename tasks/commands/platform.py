@@ -25,7 +25,7 @@ def apply(
     format: str = "text",
 ) -> None:
     """Install into a cluster what its environments share: Gateway, storage classes, rights."""
-    from tasks.app.wiring import cluster_platform
+    from tasks.app.clusters import cluster_platform
 
     as_json = check_format(format)
     place = cluster_platform(session, env, values or ())
@@ -74,7 +74,7 @@ def status(
     session: Session, env: str = "", values: list[str] | None = None, format: str = "text"
 ) -> None:
     """Show which parts of the platform a cluster has, and what to do about the rest."""
-    from tasks.app.wiring import cluster_platform
+    from tasks.app.clusters import cluster_platform
     from tasks.flows.kubernetes.platform_status import COLUMNS, refuse, rows
 
     as_json = check_format(format)

@@ -20,7 +20,7 @@ def keys_fault(own: Environment) -> tuple[str, set[str]] | None:
     if own.signing_key and not own.protected:
         told = "signing_key is for protected environments: no other one's images are signed"
         return told, {"signing_key"}
-    if own.rds_snapshots != RdsSnapshotSettings() and not own.protected:
+    if own.rds_snapshots != RdsSnapshotSettings.as_delivered() and not own.protected:
         told = "rds_snapshots is for protected environments: a branch has snapshots of its own"
         return told, {"rds_snapshots"}
     if own.protected and (own.sleep_hours or own.idle):

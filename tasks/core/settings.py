@@ -386,12 +386,14 @@ class Environment(Strict):
         description="Kubernetes only: the database server; without it the values files say where "
         "the database is (`mysql.enabled` for one in the branch's namespace).",
     )
-    rds_snapshots: SnapshotsChoice = RdsSnapshotSettings()
-    patience: PatienceSettings = Field(PatienceSettings(), description="Kubernetes only.")
-    gc: GcChoice = GcSettings()
-    prices: PriceChoice = PriceSettings()
-    capacity: CapacityChoice = CapacitySettings()
-    limits: Limits = Field(Limits(), description="Compose only.")
+    rds_snapshots: SnapshotsChoice = RdsSnapshotSettings.as_delivered()
+    patience: PatienceSettings = Field(
+        PatienceSettings.as_delivered(), description="Kubernetes only."
+    )
+    gc: GcChoice = GcSettings.as_delivered()
+    prices: PriceChoice = PriceSettings.as_delivered()
+    capacity: CapacityChoice = CapacitySettings.as_delivered()
+    limits: Limits = Field(Limits.as_delivered(), description="Compose only.")
 
     @property
     def has_door(self) -> bool:
@@ -461,11 +463,15 @@ class Settings(Strict):
         "Empty: that of the clone's remote, or of the project in GitLab CI. Of use where people "
         "and CI reach it by different hosts or paths.",
     )
-    images: Images = Field(Images(), description="What the images are made of.")
-    paths: ProjectPaths = Field(ProjectPaths(), description="What of the project goes into them.")
-    platform: PlatformSettings = Field(PlatformSettings(), description="The local platform.")
-    seeds: SeedSettings = Field(SeedSettings(), description="Masked copies of data.")
-    news: NewsChoice = NewsSettings()
+    images: Images = Field(Images.as_delivered(), description="What the images are made of.")
+    paths: ProjectPaths = Field(
+        ProjectPaths.as_delivered(), description="What of the project goes into them."
+    )
+    platform: PlatformSettings = Field(
+        PlatformSettings.as_delivered(), description="The local platform."
+    )
+    seeds: SeedSettings = Field(SeedSettings.as_delivered(), description="Masked copies of data.")
+    news: NewsChoice = NewsSettings.as_delivered()
     stacks: Mapping[Name, Stack] = Field({}, description="The AWS infrastructure, by name.")
     environments: Mapping[Name, Environment] = Field(description="The environments, by name.")
 

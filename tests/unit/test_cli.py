@@ -307,6 +307,27 @@ BAD_COMMAND_LINES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["names", "--branch", "main"], {"names"}),
+        (["names", "url"], {"names", "url"}),
+        (["--help", "names"], {"names"}),
+        (["infra.plan"], {"infra.plan", "plan"}),
+        (["--list"], set()),
+    ],
+)
+def test_only_the_tasks_that_a_command_line_may_name_are_read(
+    words: list[str], named: set[str]
+) -> None:
+    program = Suite(namespace=namespace)
+    program.create_config()
+    program.parse_core(["inv", *words])
+    program.parse_collection()
+    program.parse_tasks()
+    assert set(program.parser.contexts) == named
+
+
 @pytest.mark.parametrize(("args", "message"), BAD_COMMAND_LINES, ids=lambda value: str(value)[:40])
 def test_bad_input_is_exit_code_2_and_one_line(
     args: list[str], message: str, inv: InProcess

@@ -107,9 +107,12 @@ def ours(path: Path, *packages: str) -> set[str]:
 
 
 def heavy_modules() -> set[str]:
-    """Return the modules of the suite's that load something heavy as soon as they are imported."""
+    """Return the modules of the suite's that are of no use without something heavy.
+
+    They load it as soon as they are imported or used, or load a module that does.
+    """
     imported = {name_of(path): set(imports(path, top_only=True)) for path in MODULES}
-    heavy: set[str] = set()
+    heavy = {name_of(path) for path in MODULES if any(is_of(name, HEAVY) for name in imports(path))}
     while more := {
         module
         for module, names in imported.items()

@@ -132,7 +132,7 @@ class BuiltFrom:
         """Return True if the builder would get a file at that path, relative to the root."""
         return path in self.files or any(
             _is_below(path, context.folder)
-            and not context.ignore.leaves_out(os.path.relpath(path, context.folder))
+            and not context.ignore.leaves_out(path.removeprefix(f"{context.folder}/"))
             for context in self.contexts
         )
 

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.adapters.registry.oci import UnreachableError
 from tasks.app import environments, images, wiring
-from tasks.app.environments import mail_url, show_door
+from tasks.app.existing import mail_url, show_door
 from tasks.core.errors import InputError
 from tasks.core.settings import Environment
 from tasks.flows.target import Request

@@ -82,7 +82,7 @@ def login(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
     """Return what is printed of the page at an entrance."""
     given = settings(dev={**(led() if own.pop("entrance", True) else DEV), **own})
     platform = SimpleNamespace(page_password=SimpleNamespace(read=lambda: "s3cret-word"))
-    monkeypatch.setattr(app.wiring, "cluster_platform", lambda *_: platform)
+    monkeypatch.setattr(app.clusters, "cluster_platform", lambda *_: platform)
     session: Any = SimpleNamespace(
         environment=lambda _: ("dev", given.environment("dev")), settings_of=lambda _: given
     )

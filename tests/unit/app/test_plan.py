@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from tasks.adapters.registry.oci import UnreachableError
+from tasks.app import existing
 from tasks.app import plan as plans
 from tasks.app.images import Build
 from tasks.app.plan import Made
@@ -155,7 +156,7 @@ def test_what_becomes_of_drift_is_told_by_where_it_is(
     gone = ObjectChange(REMOVE, "container/web")
     inspector = SimpleNamespace(drift=lambda *_: [gone])
     found = SimpleNamespace(names=NAMES, owner=None, inspector=inspector)
-    monkeypatch.setattr(plans.environments, "find_existing", lambda *_: found)
+    monkeypatch.setattr(existing, "find_existing", lambda *_: found)
     own = SimpleNamespace(target=target)
     console, _ = a_console()
     session: Any = SimpleNamespace(
