@@ -28,8 +28,9 @@ REMOVE = (
 
 _CONSOLE = ("sh", "-c", 'exec mautic console "$@" --no-interaction --no-ansi 2>&1', "sh")
 
-COMPILE = (*_CONSOLE, "cache:clear", "--no-optional-warmers")
-"""Compiles Mautic's cache beside the one in use, which it then replaces."""
+_COMPILE = ("cache:clear", "--no-optional-warmers")
+_KEEP_ROUTES = ("env", "DEV_KEEP_ROUTES=1")
+"""Asks docker/mautic/php/kept_routes.php to take the routes along."""
 
 INSTALL = (*_CONSOLE, "mautic:plugins:reload")
 
@@ -38,6 +39,15 @@ RESTART = ("sh", "-c", "kill -s TERM 1")
 
 RESTART_ALL = ("sh", "-c", "kill -s TERM -- -1")
 """Has everything end but the first process, which starts it again."""
+
+
+def compiling(*, routes: bool) -> tuple[str, ...]:
+    """Return what compiles Mautic's cache beside the one in use, which it then replaces.
+
+    Args:
+        routes: whether its routes are compiled anew, at the first request.
+    """
+    return (*(() if routes else _KEEP_ROUTES), *_CONSOLE, *_COMPILE)
 
 
 def listed(text: str) -> dict[str, str]:

@@ -144,10 +144,10 @@ def test_the_files_of_web_are_listed(bench: Bench) -> None:
 
 def test_what_cannot_be_compiled_is_told(bench: Bench) -> None:
     with pytest.raises(SuiteError, match="the one before is used"):
-        bench.workshop.compile(*PLACE)
+        bench.workshop.compile(*PLACE, routes=True)
     for pod in ("web-1", "worker-1"):
         bench.answer(pod, "")
-    bench.workshop.compile(*PLACE)
+    bench.workshop.compile(*PLACE, routes=True)
 
 
 def test_only_the_services_that_are_named_start_anew(bench: Bench) -> None:
