@@ -28,7 +28,14 @@ REMOVE = (
 
 _CONSOLE = ("sh", "-c", 'exec mautic console "$@" --no-interaction --no-ansi 2>&1', "sh")
 
-_COMPILE = ("cache:clear", "--no-optional-warmers")
+_COMPILE = (
+    *("sh", "-c"),
+    # Symfony takes a container of the second in which it starts for compiled already.
+    "find var/cache -ignore_readdir_race -type f -name '*Container.php' -newermt '3 seconds ago'"
+    " -exec touch -d '1 minute ago' {} + && mkdir -p /tmp/compile"
+    ' && PHP_INI_SCAN_DIR="$PHP_INI_SCAN_DIR:/opt/mautic/compile" exec "$@"',
+    "sh",
+)
 _KEEP_ROUTES = ("env", "DEV_KEEP_ROUTES=1")
 """Asks docker/mautic/php/kept_routes.php to take the routes along."""
 
@@ -47,7 +54,8 @@ def compiling(*, routes: bool) -> tuple[str, ...]:
     Args:
         routes: whether its routes are compiled anew, at the first request.
     """
-    return (*(() if routes else _KEEP_ROUTES), *_CONSOLE, *_COMPILE)
+    clear = (*_CONSOLE, "cache:clear", "--no-optional-warmers")
+    return (*_COMPILE, *(() if routes else _KEEP_ROUTES), *clear)
 
 
 def listed(text: str) -> dict[str, str]:
