@@ -88,7 +88,11 @@ if [ "$level" = 0 ]; then
   gzip=off
   level=1
 fi
+open_files='max=5000 inactive=60s'
+# What no browser may keep changes while it is served.
+[ "$NGINX_STATIC_MAX_AGE" != 0 ] || open_files=off
 cat > "$conf/http.conf" <<EOF
+open_file_cache $open_files;
 access_log $access_log;
 keepalive_timeout $NGINX_KEEPALIVE_TIMEOUT;
 client_max_body_size $NGINX_CLIENT_MAX_BODY_SIZE;

@@ -36,6 +36,13 @@ _SCHEDULE = "config/cron.json"
 _THEMES = PLACES[f"{BUILT}/themes"]
 _COMPILED_SUFFIXES = {".yaml", ".yml", ".xml", ".ini", ".json"}
 """Of services and routes, mappings, and texts in other languages."""
+_WITHOUT_ROUTES = {".twig", ".ini"}
+_ROUTED_FOLDERS = {"Config", "DependencyInjection", "Entity"}
+"""Of a plugin: what says which routes it has, whose listeners add some, and what has an API."""
+_ROUTING = re.compile(
+    rb"ApiPlatform|RouteEvent|BUILD_ROUTE|Routing\\(?!Generator\\|Matcher\\|RouterInterface)"
+)
+"""What a class mentions from which routes are made; one that only uses them needs none of it."""
 
 
 def is_passed_over(name: str) -> bool:
@@ -82,11 +89,13 @@ class Reaction:
 
     Attributes:
         compile: the files whose change the compiled cache depends on.
+        routes: whether the routes in it may be others than before. They take longer than the rest.
         install: whether Mautic has to look for new or updated plugins.
         restart: the services whose programs run on with what they have read.
     """
 
     compile: tuple[str, ...] = ()
+    routes: bool = False
     install: bool = False
     restart: frozenset[str] = field(default=frozenset())
 
@@ -94,16 +103,17 @@ class Reaction:
 def reaction(changes: Iterable[FileChange]) -> Reaction:
     """Return what changes ask for, all together."""
     compile_: list[str] = []
-    install, restart = False, set()
+    routes, install, restart = False, False, set()
     for change in changes:
         if _is_compiled(change):
             compile_.append(change.place)
+            routes = routes or _may_route(change)
         install = install or _is_of_installation(change)
         if not _is_static(change.place):
             restart.add("worker")
         if change.place == _SCHEDULE:
             restart.add("cron")
-    return Reaction(tuple(compile_), install, frozenset(restart))
+    return Reaction(tuple(compile_), routes, install, frozenset(restart))
 
 
 def _is_static(place: str) -> bool:
@@ -126,6 +136,17 @@ def _is_compiled(change: FileChange) -> bool:
         return True
     before, after = (_shape(text) for text in (change.before, change.after))
     return before is None or before != after
+
+
+def _may_route(change: FileChange) -> bool:
+    """Return True if routes may depend on a change that the cache is compiled for."""
+    if (suffix := _suffix(change.place)) in _WITHOUT_ROUTES:
+        return False
+    if suffix != ".php" or _is_of_installation(change) or change.place.startswith("config/"):
+        return True
+    if not _ROUTED_FOLDERS.isdisjoint(change.place.split("/")):
+        return True
+    return any(_ROUTING.search(text or b"") for text in (change.before, change.after))
 
 
 def _suffix(place: str) -> str:

@@ -623,8 +623,11 @@ class Workshop(Exclusive, Protocol):
     def write(self, owner: Owner, names: Names, files: bytes, gone: Sequence[str]) -> None:
         """Write files, as a tar archive has them, and remove others."""
 
-    def compile(self, owner: Owner, names: Names) -> None:
+    def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
         """Compile Mautic's cache beside the one in use, which it then replaces.
+
+        Args:
+            routes: whether routes may have changed; otherwise those in use are taken along.
 
         Raises:
             SuiteError: it cannot be compiled; the one in use stays.

@@ -14,7 +14,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from tasks.core.environment import Holder, Owner
@@ -214,7 +214,8 @@ def _show_first(shown: Shown, contents: Mapping[str, bytes], console: WorkshopCo
     ]
     _write(shown, changes)
     console.say(f"{len(wanted)} files, of which {len(changes)} differ from the deployed images")
-    return reaction(changes)
+    asked = reaction(changes)
+    return replace(asked, routes=bool(asked.compile))
 
 
 def _watch(
@@ -334,7 +335,7 @@ class _Chores:
         try:
             if asked.compile:
                 self.console.say(f"compiling, for {_named(asked.compile)} …")
-                workshop.compile(*place)
+                workshop.compile(*place, routes=asked.routes)
                 self.console.success(f"compiled ({time.monotonic() - started:.1f} s)")
             if asked.install:
                 workshop.install(*place)
@@ -364,6 +365,7 @@ def together(asked: Sequence[Reaction]) -> Reaction:
     """Return what several changes ask for, done once."""
     return Reaction(
         tuple(dict.fromkeys(place for each in asked for place in each.compile)),
+        any(each.routes for each in asked),
         any(each.install for each in asked),
         frozenset(service for each in asked for service in each.restart),
     )

@@ -28,8 +28,16 @@ REMOVE = (
 
 _CONSOLE = ("sh", "-c", 'exec mautic console "$@" --no-interaction --no-ansi 2>&1', "sh")
 
-COMPILE = (*_CONSOLE, "cache:clear", "--no-optional-warmers")
-"""Compiles Mautic's cache beside the one in use, which it then replaces."""
+_COMPILE = (
+    *("sh", "-c"),
+    # Symfony takes a container of the second in which it starts for compiled already.
+    "find var/cache -ignore_readdir_race -type f -name '*Container.php' -newermt '3 seconds ago'"
+    " -exec touch -d '1 minute ago' {} + && mkdir -p /tmp/compile"
+    ' && PHP_INI_SCAN_DIR="$PHP_INI_SCAN_DIR:/opt/mautic/compile" exec "$@"',
+    "sh",
+)
+_KEEP_ROUTES = ("env", "DEV_KEEP_ROUTES=1")
+"""Asks docker/mautic/php/kept_routes.php to take the routes along."""
 
 INSTALL = (*_CONSOLE, "mautic:plugins:reload")
 
@@ -38,6 +46,16 @@ RESTART = ("sh", "-c", "kill -s TERM 1")
 
 RESTART_ALL = ("sh", "-c", "kill -s TERM -- -1")
 """Has everything end but the first process, which starts it again."""
+
+
+def compiling(*, routes: bool) -> tuple[str, ...]:
+    """Return what compiles Mautic's cache beside the one in use, which it then replaces.
+
+    Args:
+        routes: whether its routes are compiled anew, at the first request.
+    """
+    clear = (*_CONSOLE, "cache:clear", "--no-optional-warmers")
+    return (*_COMPILE, *(() if routes else _KEEP_ROUTES), *clear)
 
 
 def listed(text: str) -> dict[str, str]:

@@ -208,6 +208,8 @@ def test_what_is_saved_is_served_and_ctrl_c_goes_back(world: DevWorld, dev: Pope
     world.save(f"{OURS}/Service/Greeter.php", GREETER)
     world.save(CONTROLLER, GREETED)
     took["a new service"] = world.served("a new service, twig two")
+    world.save(f"{OURS}/Config/config.php", CONFIG.replace(PATH, f"{PATH}/again"))
+    took["a new route"] = world.served("a new service, twig two", f"{PATH}/again")
     print({name: round(seconds, 2) for name, seconds in took.items()})  # noqa: T201 - for -s
     dev.send_signal(signal.SIGINT)
     _, said = dev.communicate(timeout=DEADLINE_SECONDS)

@@ -4,6 +4,7 @@ use Symfony\Component\DependencyInjection\Compiler\CompilerPassInterface;
 use Symfony\Component\DependencyInjection\ContainerBuilder;
 
 require_once '/opt/mautic/database_tls.php';
+require_once '/opt/mautic/kept_routes.php';
 
 /*
  * Settings of the compiled container. Mautic loads this before config_local.php, which is yours
@@ -41,3 +42,9 @@ $container->addCompilerPass(new class() implements CompilerPassInterface {
 $container->register('mautic_multidev.database_tls', DatabaseTls::class)
     ->setFile('/opt/mautic/database_tls.php')
     ->addTag('doctrine.middleware');
+
+// Routes that `inv dev` knows to be as they were.
+$container->register('mautic_multidev.kept_routes', KeptRoutes::class)
+    ->setFile('/opt/mautic/kept_routes.php')
+    ->setArguments(['%kernel.environment%'])
+    ->addTag('kernel.cache_warmer');

@@ -24,7 +24,7 @@ from tasks.flows.compose.project import project, wanted_services
 from tasks.flows.compose.wait import wait_until_up
 from tasks.flows.target import Request, Say
 from tasks.flows.views import absent_error
-from tasks.flows.workshop_words import COMPILE, INSTALL, LIST, REMOVE, RESTART, UNPACK, listed
+from tasks.flows.workshop_words import INSTALL, LIST, REMOVE, RESTART, UNPACK, compiling, listed
 
 SHOWING = (PHP, *QUIESCED, "web")
 """The services that show a tree. The first one's image fills the volumes."""
@@ -104,9 +104,10 @@ class ComposeWorkshop:
         if status:
             raise SuiteError("the files could not be written", output="\n".join(said))
 
-    def compile(self, owner: Owner, names: Names) -> None:
+    def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
         """Run cache:clear, which compiles beside and then swaps."""
-        self._run(owner, names, COMPILE, "the cache cannot be compiled; the one before is used")
+        words = compiling(routes=routes)
+        self._run(owner, names, words, "the cache cannot be compiled; the one before is used")
 
     def install(self, owner: Owner, names: Names) -> None:
         """Run mautic:plugins:reload."""

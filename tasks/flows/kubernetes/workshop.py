@@ -32,12 +32,12 @@ from tasks.flows.kubernetes.upgrade import wait_settled
 from tasks.flows.target import Request, Say
 from tasks.flows.views import absent_error
 from tasks.flows.workshop_words import (
-    COMPILE,
     INSTALL,
     LIST,
     REMOVE,
     RESTART_ALL,
     UNPACK,
+    compiling,
     listed,
 )
 
@@ -123,10 +123,15 @@ class ClusterWorkshop:
             self.filled.discard(pod.uid)
             raise SuiteError("the files could not be written", output="\n".join(said))
 
-    def compile(self, owner: Owner, names: Names) -> None:
-        """Run cache:clear in each pod, which compiles beside and then swaps."""
+    def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
+        """Run cache:clear in each pod, which compiles beside and then swaps; web's come first."""
+        words = compiling(routes=routes)
         failed = "the cache cannot be compiled; the one before is used"
-        map_parallel(lambda pod: self._ask(names, pod, COMPILE, failed), self._pods(names))
+        pods = self._pods(names)
+        # All at once would share a node's processors, and who looks at a page would wait for all.
+        for is_web in (True, False):
+            chosen = [pod for pod in pods if (pod.service == WEB) is is_web]
+            map_parallel(lambda pod: self._ask(names, pod, words, failed), chosen)
 
     def install(self, owner: Owner, names: Names) -> None:
         """Run mautic:plugins:reload in a pod of web."""

@@ -49,19 +49,19 @@ REACTIONS = {
         f"{PLUGIN}/Config/services.php",
         BODY,
         OTHER_BODY,
-        Reaction((f"{PLUGIN}/Config/services.php",), restart=WORKER),
+        Reaction((f"{PLUGIN}/Config/services.php",), routes=True, restart=WORKER),
     ),
     "a plugin's version": (
         f"{PLUGIN}/Config/config.php",
         BODY,
         OTHER_BODY,
-        Reaction((f"{PLUGIN}/Config/config.php",), install=True, restart=WORKER),
+        Reaction((f"{PLUGIN}/Config/config.php",), routes=True, install=True, restart=WORKER),
     ),
     "a new plugin": (
         f"{PLUGIN}/AcmeBundle.php",
         None,
         BODY,
-        Reaction((f"{PLUGIN}/AcmeBundle.php",), install=True, restart=WORKER),
+        Reaction((f"{PLUGIN}/AcmeBundle.php",), routes=True, install=True, restart=WORKER),
     ),
     "a plugin's template": (
         f"{PLUGIN}/Resources/views/a.html.twig",
@@ -87,7 +87,7 @@ REACTIONS = {
         "config/parameters_own.php",
         BODY,
         OTHER_BODY,
-        Reaction(("config/parameters_own.php",), restart=WORKER),
+        Reaction(("config/parameters_own.php",), routes=True, restart=WORKER),
     ),
     "the schedule": (
         "config/cron.json",
@@ -109,6 +109,35 @@ def test_several_changes_ask_for_everything_once() -> None:
     template = FileChange("docroot/themes/acme/html/page.html.twig", b"a", b"b")
     new = FileChange(f"{PLUGIN}/A.php", None, BODY)
     assert reaction([template, new]) == Reaction((new.place,), restart=WORKER)
+
+
+USES_ROUTES = b"<?php use Symfony\\Component\\Routing\\Generator\\UrlGeneratorInterface; class A {}"
+ADDS_ROUTES = b"<?php use Mautic\\CoreBundle\\Event\\RouteEvent; class A {}"
+ROUTED = {
+    "a class": ("Service/A.php", None, BODY, False),
+    "one that makes URLs": ("Service/A.php", BODY, USES_ROUTES, False),
+    "one that adds routes": ("Service/A.php", None, ADDS_ROUTES, True),
+    "one that no longer does": ("Service/A.php", ADDS_ROUTES, BODY, True),
+    "one that names its route": (
+        "Controller/A.php",
+        BODY,
+        b"<?php use Symfony\\Component\\Routing\\Attribute\\Route; class A {}",
+        True,
+    ),
+    "what an API shows": ("Entity/A.php", BODY, OTHER_SHAPE, True),
+    "what loads services": ("DependencyInjection/A.php", BODY, OTHER_SHAPE, True),
+    "a mapping": ("Resources/config/doctrine/A.yaml", b"a", b"b", True),
+    "texts": ("Translations/de/messages.ini", b"a", b"b", False),
+}
+
+
+@pytest.mark.parametrize(("path", "before", "after", "routes"), ROUTED.values(), ids=ROUTED)
+def test_routes_are_compiled_only_where_they_depend_on_the_change(
+    path: str, before: bytes | None, after: bytes | None, routes: bool
+) -> None:
+    asked = reaction([FileChange(f"{PLUGIN}/{path}", before, after)])
+    assert asked.compile
+    assert asked.routes == routes
 
 
 PLACES = [

@@ -57,8 +57,8 @@ class FakeWorkshop(Calls):
         for place in gone:
             del self.files[place]
 
-    def compile(self, owner: Owner, names: Names) -> None:
-        self.note("compile")
+    def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
+        self.note("compile with routes" if routes else "compile")
 
     def install(self, owner: Owner, names: Names) -> None:
         self.note("install")
@@ -178,9 +178,11 @@ def test_a_new_class_is_shown_before_it_is_compiled(bench: Bench) -> None:
 
 def test_what_cannot_be_compiled_is_tried_again_with_the_next_change(bench: Bench) -> None:
     bench.tree.files = {CLASS: BODY, PAGE: b"one"}
-    bench.workshop.fails["compile"] = [SuiteError("it cannot be compiled", output="line 3")]
+    bench.workshop.fails["compile with routes"] = [
+        SuiteError("it cannot be compiled", output="line 3")
+    ]
     seen = bench.run({PAGE: b"two"}, Waiting(bench.workshop))
-    assert seen[2:-2] == ["write", "compile", "write", "compile", "restart worker"]
+    assert seen[2:-2] == [*("write", "compile with routes") * 2, "restart worker"]
     assert "! it cannot be compiled" in bench.said
 
 

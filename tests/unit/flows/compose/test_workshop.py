@@ -90,7 +90,7 @@ def test_what_cannot_be_written_or_compiled_is_told(bench: Bench, monkeypatch: A
     failed = CommandError("it broke", output="Unknown class A")
     monkeypatch.setattr(bench.compose, "_execute", _raising(failed))
     with pytest.raises(SuiteError, match="the one before is used") as found:
-        bench.workshop.compile(*PLACE)
+        bench.workshop.compile(*PLACE, routes=True)
     assert found.value.output == "Unknown class A"
 
 

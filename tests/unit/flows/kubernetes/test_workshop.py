@@ -144,10 +144,20 @@ def test_the_files_of_web_are_listed(bench: Bench) -> None:
 
 def test_what_cannot_be_compiled_is_told(bench: Bench) -> None:
     with pytest.raises(SuiteError, match="the one before is used"):
-        bench.workshop.compile(*PLACE)
+        bench.workshop.compile(*PLACE, routes=True)
     for pod in ("web-1", "worker-1"):
         bench.answer(pod, "")
-    bench.workshop.compile(*PLACE)
+    bench.workshop.compile(*PLACE, routes=True)
+
+
+def test_the_cache_of_web_is_compiled_before_the_others(bench: Bench) -> None:
+    del bench.cluster.objects["Pod", NAMESPACE, "web-1"]
+    bench.add("Pod", "web-1", "web")
+    bench.answer("worker-1", "")
+    with pytest.raises(SuiteError, match="the one before is used"):
+        bench.workshop.compile(*PLACE, routes=False)
+    (only,) = (asked for asked in bench.cluster.asked if "cache:clear" in asked)
+    assert "DEV_KEEP_ROUTES=1" in only
 
 
 def test_only_the_services_that_are_named_start_anew(bench: Bench) -> None:
