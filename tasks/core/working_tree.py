@@ -43,6 +43,11 @@ _ROUTING = re.compile(
     rb"ApiPlatform|RouteEvent|BUILD_ROUTE|Routing\\(?!Generator\\|Matcher\\|RouterInterface)"
 )
 """What a class mentions from which routes are made; one that only uses them needs none of it."""
+_ADDS_ROUTES = re.compile(rb"RouteEvent|BUILD_ROUTE")
+_CLASS = re.compile(rb"\b(?:class|interface|trait|enum)\s+\w")
+_CONSTANT = re.compile(rb"\b(?:const|case)\b[^;:=]*=[^;]*;")
+_INHERITED = re.compile(rb"\bextends\s+[\w\\]+|^\s+use\s[^;]*;", re.MULTILINE)
+"""What a class has from others: attributes with routes, maybe. Imports begin their line."""
 
 
 def is_passed_over(name: str) -> bool:
@@ -132,7 +137,7 @@ def _is_compiled(change: FileChange) -> bool:
     if suffix != ".php":
         return suffix in _COMPILED_SUFFIXES
     is_config = place.startswith("config/") or "Config" in place.split("/")
-    if is_config or change.is_new_or_gone:
+    if is_config or change.is_new_or_gone or _mentions(_ADDS_ROUTES, change):
         return True
     before, after = (_shape(text) for text in (change.before, change.after))
     return before is None or before != after
@@ -144,9 +149,20 @@ def _may_route(change: FileChange) -> bool:
         return False
     if suffix != ".php" or _is_of_installation(change) or change.place.startswith("config/"):
         return True
-    if not _ROUTED_FOLDERS.isdisjoint(change.place.split("/")):
+    folders = change.place.split("/")
+    if not _ROUTED_FOLDERS.isdisjoint(folders) or _mentions(_ROUTING, change):
         return True
-    return any(_ROUTING.search(text or b"") for text in (change.before, change.after))
+    before, after = change.before or b"", change.after or b""
+    if any(text and not _CLASS.search(text) for text in (before, after)):
+        # It may be a part of Config/config.php.
+        return True
+    if change.before is not None and _CONSTANT.findall(before) != _CONSTANT.findall(after):
+        return True
+    return "Controller" in folders and _INHERITED.findall(before) != _INHERITED.findall(after)
+
+
+def _mentions(what: re.Pattern[bytes], change: FileChange) -> bool:
+    return any(what.search(text or b"") for text in (change.before, change.after))
 
 
 def _suffix(place: str) -> str:

@@ -32,7 +32,7 @@ _COMPILE = (
     *("sh", "-c"),
     # Symfony takes a container of the second in which it starts for compiled already.
     "find var/cache -ignore_readdir_race -type f -name '*Container.php' -newermt '3 seconds ago'"
-    " -exec touch -d '1 minute ago' {} + && mkdir -p /tmp/compile"
+    " -exec touch -c -d '1 minute ago' {} +; mkdir -p /tmp/compile"
     ' && PHP_INI_SCAN_DIR="$PHP_INI_SCAN_DIR:/opt/mautic/compile" exec "$@"',
     "sh",
 )

@@ -32,7 +32,7 @@ OWN = f"{REGISTRY}/mautic@sha256:{'a' * 64}"
 FOREIGN = "evil.example.com/miner:latest"
 NAME = "mautic-multidev-floor"
 SECURITY = "pod-security.kubernetes.io/"
-SECONDS = 30
+SECONDS = 90
 """How long the provisioner may take on a busy machine."""
 SOME = {
     "target": "kubernetes",

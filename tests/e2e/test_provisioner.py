@@ -57,7 +57,7 @@ Object = dict[str, Any]
 IMAGE = f"registry.example.com/provisioner@sha256:{'a' * 64}"
 LABEL = "mautic-multidev.io/database"
 SECRET = "mautic-database"
-SECONDS = 30
+SECONDS = 90
 """How long the provisioner may take on a busy machine."""
 
 

@@ -241,7 +241,7 @@ def look(
     return int(match[2]), match[1]
 
 
-def until(what: str, probe: Any, evidence: Any = str, deadline_seconds: float = 30) -> Any:
+def until(what: str, probe: Any, evidence: Any = str, deadline_seconds: float = 90) -> Any:
     """Return the first result of probe that counts as true."""
     started = time.monotonic()
     while True:

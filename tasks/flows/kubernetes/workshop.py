@@ -69,12 +69,14 @@ class ClusterWorkshop:
     Attributes:
         written: what was written so far, in order: archives, and what was removed before each.
         filled: the pods that have all of it, by uid.
+        routed: the pods whose compiled routes are made of what is shown, by uid.
     """
 
     context: ClusterContext
     deployer: ClusterDeployer
     written: list[tuple[bytes, tuple[str, ...]]] = field(default_factory=list)
     filled: set[str] = field(default_factory=set)
+    routed: set[str] = field(default_factory=set)
 
     def exclusive(self, names: Names, me: Holder, warn: Say) -> AbstractContextManager[None]:
         """Hold the Lease of the branch's namespace."""
@@ -125,13 +127,19 @@ class ClusterWorkshop:
 
     def compile(self, owner: Owner, names: Names, *, routes: bool) -> None:
         """Run cache:clear in each pod, which compiles beside and then swaps; web's come first."""
-        words = compiling(routes=routes)
-        failed = "the cache cannot be compiled; the one before is used"
+        if routes:
+            self.routed.clear()
         pods = self._pods(names)
         # All at once would share a node's processors, and who looks at a page would wait for all.
         for is_web in (True, False):
             chosen = [pod for pod in pods if (pod.service == WEB) is is_web]
-            map_parallel(lambda pod: self._ask(names, pod, words, failed), chosen)
+            map_parallel(partial(self._compile, names), chosen)
+
+    def _compile(self, names: Names, pod: ShowingPod) -> None:
+        # A pod that came later has its image's routes, whatever has changed last.
+        words = compiling(routes=pod.uid not in self.routed)
+        self._ask(names, pod, words, "the cache cannot be compiled; the one before is used")
+        self.routed.add(pod.uid)
 
     def install(self, owner: Owner, names: Names) -> None:
         """Run mautic:plugins:reload in a pod of web."""

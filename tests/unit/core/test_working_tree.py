@@ -113,6 +113,7 @@ def test_several_changes_ask_for_everything_once() -> None:
 
 USES_ROUTES = b"<?php use Symfony\\Component\\Routing\\Generator\\UrlGeneratorInterface; class A {}"
 ADDS_ROUTES = b"<?php use Mautic\\CoreBundle\\Event\\RouteEvent; class A {}"
+A_PATH = b"<?php class A { const PATH = '/a'; }"
 ROUTED = {
     "a class": ("Service/A.php", None, BODY, False),
     "one that makes URLs": ("Service/A.php", BODY, USES_ROUTES, False),
@@ -123,6 +124,21 @@ ROUTED = {
         BODY,
         b"<?php use Symfony\\Component\\Routing\\Attribute\\Route; class A {}",
         True,
+    ),
+    "one that adds others": ("Service/A.php", ADDS_ROUTES, ADDS_ROUTES + b" // b", True),
+    "a constant": ("Service/A.php", A_PATH, A_PATH.replace(b"/a", b"/b"), True),
+    "a part of the configuration": ("routes.php", b"<?php return ['a'];", b"<?php f();", True),
+    "a controller with a parent": (
+        "Controller/A.php",
+        None,
+        b"<?php class A extends ARoutedOne {}",
+        True,
+    ),
+    "one with an import more": (
+        "Controller/A.php",
+        b"<?php class A {}",
+        b"<?php\nuse B\\C;\nclass A { function __construct(private C $c) {} }",
+        False,
     ),
     "what an API shows": ("Entity/A.php", BODY, OTHER_SHAPE, True),
     "what loads services": ("DependencyInjection/A.php", BODY, OTHER_SHAPE, True),

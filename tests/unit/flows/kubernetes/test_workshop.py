@@ -156,8 +156,21 @@ def test_the_cache_of_web_is_compiled_before_the_others(bench: Bench) -> None:
     bench.answer("worker-1", "")
     with pytest.raises(SuiteError, match="the one before is used"):
         bench.workshop.compile(*PLACE, routes=False)
-    (only,) = (asked for asked in bench.cluster.asked if "cache:clear" in asked)
-    assert "DEV_KEEP_ROUTES=1" in only
+    assert len([asked for asked in bench.cluster.asked if "cache:clear" in asked]) == 1
+
+
+def test_a_pod_that_came_later_compiles_its_routes_too(bench: Bench) -> None:
+    for pod in ("web-1", "worker-1"):
+        bench.answer(pod, "")
+    bench.workshop.compile(*PLACE, routes=True)
+    bench.add("Pod", "web-2", "web")
+    bench.answer("web-2", "")
+    bench.cluster.asked.clear()
+    for routes_kept in (2, 3):
+        bench.workshop.compile(*PLACE, routes=False)
+        kept = [asked for asked in bench.cluster.asked if "DEV_KEEP_ROUTES=1" in asked]
+        assert len(kept) == routes_kept
+        bench.cluster.asked.clear()
 
 
 def test_only_the_services_that_are_named_start_anew(bench: Bench) -> None:
