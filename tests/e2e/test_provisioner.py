@@ -126,6 +126,11 @@ def manifest(own: Names, **labels: str | None) -> Object:
     return made
 
 
+def reasons(cluster: Cluster, namespace: str) -> set[str]:
+    """Return what Events tell so far; each is written right after what it tells is recorded."""
+    return {event["reason"] for event in cluster.find("Event", namespace)}
+
+
 class Places:
     """What a test makes; it is gone afterwards."""
 
@@ -187,8 +192,7 @@ def test_a_namespace_gets_its_database_and_takes_it_with_it(
     seen = branch.get("ConfigMap", f"database-{where}", PLATFORM)
     assert seen
     assert login.password not in json.dumps(seen)
-    events = [one["reason"] for one in branch.find("Event", where)]
-    assert "DatabaseReady" in events
+    until(lambda: "DatabaseReady" in reasons(branch, where), SECONDS)
     assert branch.delete("Namespace", where)
     places.gone(where)
     assert not database.names() & {own.database, own.database_user}
@@ -402,8 +406,7 @@ def test_while_the_server_is_away_it_says_so_and_goes_on_after(
         told = places.record(where)["message"]
         assert f"{database.address.host}:{database.address.port}" in told
         assert provisioner.own.password not in told
-        events = places.admin.find("Event", where)
-        assert any(one["reason"] == "DatabaseWaiting" for one in events)
+        until(lambda: "DatabaseWaiting" in reasons(places.admin, where), SECONDS)
     finally:
         database.resume()
     places.ready(where)
