@@ -361,7 +361,10 @@ def _execute(
     from tasks.app.sleep import be_used
 
     found = existing.find_existing(session, env, branch)
-    if service:
-        found.inspector.check_service(found.owner, found.names, service)
-    be_used(session, found.target, found.owner, found.names)
+
+    def guard() -> None:
+        if service:
+            found.inspector.check_service(found.owner, found.names, service)
+
+    be_used(session, found.target, found.owner, found.names, guard=guard)
     raise Exit(code=found.inspector.execute(found.owner, found.names, words, service=service))
