@@ -26,8 +26,12 @@ def _unused() -> dict[str, types.ModuleType | None]:
     mock.Mock = object  # type: ignore[attr-defined]
     metadata = types.ModuleType("importlib.metadata")
     metadata.version = str  # type: ignore[attr-defined]
-    stand_ins = {"unittest": package, "unittest.mock": mock, "importlib.metadata": metadata}
-    return {**stand_ins, "yaml": None}  # for Python: there is none
+    return {
+        "unittest": package,
+        "unittest.mock": mock,
+        "importlib.metadata": metadata,
+        "yaml": None,  # for Python: there is none
+    }
 
 
 def _no_plugins() -> types.ModuleType:

@@ -37,13 +37,13 @@ _THEMES = PLACES[f"{BUILT}/themes"]
 _COMPILED_SUFFIXES = {".yaml", ".yml", ".xml", ".ini", ".json"}
 """Of services and routes, mappings, and texts in other languages."""
 _WITHOUT_ROUTES = {".twig", ".ini"}
-_ROUTED_FOLDERS = {"Config", "DependencyInjection", "Entity"}
-"""Of a plugin: what says which routes it has, whose listeners add some, and what has an API."""
+_ROUTED_FOLDERS = {"DependencyInjection", "Entity"}
+"""Of a plugin, beside its configuration: whose listeners add routes, and what has an API."""
+_ADDS_ROUTES = re.compile(rb"RouteEvent|BUILD_ROUTE")
 _ROUTING = re.compile(
-    rb"ApiPlatform|RouteEvent|BUILD_ROUTE|Routing\\(?!Generator\\|Matcher\\|RouterInterface)"
+    _ADDS_ROUTES.pattern + rb"|ApiPlatform|Routing\\(?!Generator\\|Matcher\\|RouterInterface)"
 )
 """What a class mentions from which routes are made; one that only uses them needs none of it."""
-_ADDS_ROUTES = re.compile(rb"RouteEvent|BUILD_ROUTE")
 _CLASS = re.compile(rb"\b(?:class|interface|trait|enum)\s+\w")
 _CONSTANT = re.compile(rb"\b(?:const|case)\b[^;:=]*=[^;]*;")
 _INHERITED = re.compile(rb"\bextends\s+[\w\\]+|^\s+use\s[^;]*;", re.MULTILINE)
@@ -136,8 +136,7 @@ def _is_compiled(change: FileChange) -> bool:
         return change.is_new_or_gone
     if suffix != ".php":
         return suffix in _COMPILED_SUFFIXES
-    is_config = place.startswith("config/") or "Config" in place.split("/")
-    if is_config or change.is_new_or_gone or _mentions(_ADDS_ROUTES, change):
+    if _is_config(place) or change.is_new_or_gone or _mentions(_ADDS_ROUTES, change):
         return True
     before, after = (_shape(text) for text in (change.before, change.after))
     return before is None or before != after
@@ -147,7 +146,7 @@ def _may_route(change: FileChange) -> bool:
     """Return True if routes may depend on a change that the cache is compiled for."""
     if (suffix := _suffix(change.place)) in _WITHOUT_ROUTES:
         return False
-    if suffix != ".php" or _is_of_installation(change) or change.place.startswith("config/"):
+    if suffix != ".php" or _is_of_installation(change) or _is_config(change.place):
         return True
     folders = change.place.split("/")
     if not _ROUTED_FOLDERS.isdisjoint(folders) or _mentions(_ROUTING, change):
@@ -159,6 +158,11 @@ def _may_route(change: FileChange) -> bool:
     if change.before is not None and _CONSTANT.findall(before) != _CONSTANT.findall(after):
         return True
     return "Controller" in folders and _INHERITED.findall(before) != _INHERITED.findall(after)
+
+
+def _is_config(place: str) -> bool:
+    """Return True for a file of Mautic's configuration, or of a plugin's."""
+    return place.startswith("config/") or "Config" in place.split("/")
 
 
 def _mentions(what: re.Pattern[bytes], change: FileChange) -> bool:
