@@ -125,6 +125,11 @@ class Names:
         """The options that name this branch and environment, as a shell takes them."""
         return f"--env {self.environment} --branch {shlex.quote(self.branch)}"
 
+    @property
+    def evidence(self) -> str:
+        """The folder of what is saved of its failed deploys, below the checkout."""
+        return f"artifacts/{self.environment}/{self.slug}"
+
     def as_dict(self) -> dict[str, str]:
         """Return the names as JSON-ready data."""
         internal = {"style", "slugs"}

@@ -66,7 +66,7 @@ def plan_cleanup(
     plan = remover.plan_removal(owner, names)
     # Containers are removed first, because they use the images.
     todo = [*plan.todo, *plan_images(tags, names).todo]
-    local = root and root / "artifacts" / names.slug
+    local = root and root / names.evidence
     if root and local and local.is_dir():
         step = Step("remove", f"folder {local.relative_to(root)}")
         todo.append((step, without_messages(partial(shutil.rmtree, local))))

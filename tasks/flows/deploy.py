@@ -222,7 +222,7 @@ def _recover(
     names = plan.request.names
     console.error(error)
     now = datetime.now(UTC)
-    folder = root / "artifacts" / names.slug / now.strftime("%Y%m%dT%H%M%SZ")
+    folder = root / names.evidence / now.strftime("%Y%m%dT%H%M%SZ")
     failure = Failure.of(
         plan.release.tag, now.isoformat(timespec="seconds"), console.redactor(error.message)
     )

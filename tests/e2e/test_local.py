@@ -817,7 +817,7 @@ def test_a_failed_update_leaves_the_release_before_running(
     assert words.format(tag=world.tag()) in failed.stderr
     assert f"rolled back to {world.tag()}" in failed.stderr
     assert failed.stdout == ""
-    evidence = list((world.checkout / "artifacts" / MAIN).iterdir())
+    evidence = list((world.checkout / "artifacts" / "local" / MAIN).iterdir())
     newest = max(evidence, key=lambda path: path.stat().st_mtime)
     assert cause in "".join(path.read_text() for path in newest.iterdir())
     assert world.get(MAIN, "/s/login").status_code == 200
@@ -831,7 +831,7 @@ def test_evidence_that_cannot_be_saved_does_not_keep_a_deploy_from_going_back(
     world: World, site: Site
 ) -> None:
     broken = world.variant("unsaved", BROKEN_MIGRATE)
-    folder = world.checkout / "artifacts" / MAIN
+    folder = world.checkout / "artifacts" / "local" / MAIN
     shutil.rmtree(folder, ignore_errors=True)
     folder.write_text("in the way\n")
     try:

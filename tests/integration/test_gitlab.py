@@ -238,12 +238,9 @@ def test_a_failing_deploy_keeps_its_evidence_and_the_stop_job_removes_the_rest(
     failed = ran(gitlab, tmp_path, branch, "dev-build", "dev-deploy")
     assert failed.done.returncode != 0, failed.log
     assert f"{branch} was not deployed" in failed.log
-    (slug,) = [
-        path.name
-        for path in (failed.kept / "artifacts/dev-deploy/artifacts").iterdir()
-        if path.is_dir()
-    ]
-    (folder,) = (failed.kept / "artifacts" / "dev-deploy" / "artifacts" / slug).iterdir()
+    (kept,) = (failed.kept / "artifacts/dev-deploy/artifacts/dev").iterdir()
+    slug = kept.name
+    (folder,) = kept.iterdir()
     assert "fpm" in (folder / "error.txt").read_text()
     logs = "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert "fpm cannot start" in logs

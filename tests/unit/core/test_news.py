@@ -27,7 +27,7 @@ FAILED = replace(
     url="",
     cause="web: the image cannot be pulled",
     became="rolled back to 0f0f0f0f, which is running again",
-    evidence="artifacts/feature-x-0a1b2c/20261101T100000Z",
+    evidence="artifacts/dev/feature-x-0a1b2c/20261101T100000Z",
 )
 ATTACKS = [
     "@all",
@@ -105,7 +105,7 @@ def test_a_deploy_tells_url_images_migrations_mails_and_how_to_log_in() -> None:
 
 
 def test_a_failure_tells_its_cause_and_where_the_evidence_is() -> None:
-    evidence = f"{NEWS.job}/artifacts/browse/artifacts/feature-x-0a1b2c/20261101T100000Z/"
+    evidence = f"{NEWS.job}/artifacts/browse/artifacts/dev/feature-x-0a1b2c/20261101T100000Z/"
     lines = markdown(FAILED).splitlines()
     assert lines[0] == "❌ **`feature/x` was not deployed to `dev`**"
     assert "- Cause: `web: the image cannot be pulled`" in lines

@@ -73,14 +73,17 @@ def test_one_that_fails_is_finished_by_the_next(tmp_path: Path) -> None:
 
 
 def test_the_diagnostics_of_failed_deploys_go_last(tmp_path: Path) -> None:
-    folder = tmp_path / "artifacts" / NAMES.slug
-    folder.mkdir(parents=True)
+    others = tmp_path / "artifacts" / "prod" / NAMES.slug
+    folder = tmp_path / "artifacts" / NAMES.environment / NAMES.slug
+    for each in (others, folder):
+        each.mkdir(parents=True)
     remover = FakeRemover(left=[WEB])
     removed, said = clean(remover, tmp_path)
     assert removed == 2
     assert not folder.exists()
+    assert others.exists()
     assert said.index("removed container web") < said.index(
-        f"removed folder artifacts/{NAMES.slug}"
+        f"removed folder artifacts/{NAMES.environment}/{NAMES.slug}"
     )
 
 

@@ -261,7 +261,7 @@ def test_a_failure_is_followed_by_diagnostics_and_the_way_back(
     with pytest.raises(SuiteError, match=r"^feature/x was not deployed: it broke") as caught:
         deploy(deployer, tmp_path)
     assert deployer.seen == [*BEGUN, *seen, "unlock"]
-    (folder,) = (tmp_path / "artifacts" / NAMES.slug).iterdir()
+    (folder,) = (tmp_path / "artifacts" / NAMES.environment / NAMES.slug).iterdir()
     assert caught.value.hint == f"{hint}; evidence: {folder.relative_to(tmp_path)}"
     if "diagnostics" not in fails:
         assert (folder / "error.txt").read_text().startswith("it broke")
