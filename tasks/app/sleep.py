@@ -17,7 +17,7 @@ from tasks.core.plan import Step
 from tasks.core.sleep import BY_HAND, Pinned, Rest, Sleep, pin_end
 from tasks.flows import sleep
 from tasks.flows.sleep import Sleeping
-from tasks.flows.target import Deployer, SleepPlan, Target, owner_of
+from tasks.flows.target import Deployer, Inspector, ServiceStatus, SleepPlan, Target, owner_of
 from tasks.flows.views import now
 
 
@@ -32,6 +32,7 @@ class SleepTask:
     session: Session
     place: Sleeping
     deployer: Deployer[Any]
+    inspector: Inspector
     now: datetime
 
     def rest(self) -> Rest:
@@ -61,6 +62,11 @@ class SleepTask:
         return sleep.wake(
             self.place, self.plan_wake, self.deployer, me=me, console=self.session.console
         )
+
+    def down(self) -> list[ServiceStatus]:
+        """Return the services of one that is awake which do not run, or are not ready."""
+        parts = self.inspector.status(self.place.owner, self.place.names)
+        return [part for part in parts if part.is_down]
 
     def new_pin(self, until: str, lasting: str) -> Pinned:
         """Return a pin by this user.
@@ -125,7 +131,7 @@ def _find(session: Session, names: Names) -> SleepTask:
     names = wiring.settled(session, names)
     target = wiring.target(session, names.environment)
     place = Sleeping(owner_of(names, session.git.repository()), names, target.sleeper)
-    return SleepTask(session, place, target.deployer, now())
+    return SleepTask(session, place, target.deployer, target.inspector, now())
 
 
 def be_used(
@@ -154,7 +160,7 @@ def be_used(
     if session.settings.environment(names.environment).protected:
         return
     place = Sleeping(owner, names, target.sleeper)
-    task = SleepTask(session, place, target.deployer, now())
+    task = SleepTask(session, place, target.deployer, target.inspector, now())
     rest = target.sleeper.rest(owner, names)
     if rest is None:
         return

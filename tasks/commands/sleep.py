@@ -56,7 +56,11 @@ def wake(
         return
     changed = found.wake()
     if not changed:
-        session.console.say(f"{found.place.title} is awake already")
+        title, options = found.place.title, found.place.names.options
+        if down := ", ".join(f"{part.service} is {part.told}" for part in found.down()):
+            session.console.warn(f"{title} is not asleep, but {down}: inv status {options}")
+        else:
+            session.console.say(f"{title} is awake already")
     if as_json:
         session.console.json(found.outcome(changed=changed))
     else:

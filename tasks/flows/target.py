@@ -690,6 +690,27 @@ class ServiceStatus:
     tag: str
     uptime: str
 
+    @property
+    def told(self) -> str:
+        """Its state and health in a few words."""
+        return f"{self.state} ({self.health})" if self.health else self.state
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it is not ready, though its environment is awake.
+
+        A workload of a cluster that has no pods is down only if it is web: as many as one may
+        wish have the others.
+        """
+        if self.state == "stopped":
+            return self.service == "web"
+        return self.state in _DOWN or self.health == "unhealthy"
+
+
+_DOWN = frozenset({"starting", "created", "dead", "exited", "paused", "removing", "restarting"})
+"""The first is what a cluster's workload is until its pods are ready; the others are the engine's
+(https://docs.docker.com/reference/cli/docker/container/ls/#status)."""
+
 
 class Inspector(Protocol):
     """Lists and inspects environments, and runs commands in them."""

@@ -272,6 +272,7 @@ class FakeInspector:
     uses: list[ImageUse] = field(default_factory=list)
     measured: dict[str, Requests] | None = None
     drifted: Sequence[ObjectChange] | None = None
+    parts: Sequence[ServiceStatus] = ()
 
     def usage(self) -> dict[str, Requests] | None:
         return self.measured
@@ -286,7 +287,7 @@ class FakeInspector:
         return candidates[0]
 
     def status(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
-        return ()
+        return self.parts
 
     def scheduled(self, owner: Owner, names: Names) -> Sequence[ServiceStatus]:
         return ()

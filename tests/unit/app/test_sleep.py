@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from unittest.mock import ANY
 
 import pytest
@@ -18,7 +18,15 @@ from tasks.core.errors import InputError
 from tasks.core.names import Names
 from tasks.core.sleep import NO_REST, Rest, Sleep
 from tasks.flows.sleep import Sleeping
-from tests.support.fakes import NAMES, REQUEST, FakeDeployer, FakeSleeper, a_console
+from tasks.flows.target import ServiceStatus
+from tests.support.fakes import (
+    NAMES,
+    REQUEST,
+    FakeDeployer,
+    FakeInspector,
+    FakeSleeper,
+    a_console,
+)
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 ASLEEP = replace(NO_REST, asleep=Sleep(NOW.isoformat(), "ada@host", "by hand"))
@@ -34,7 +42,8 @@ class Counting(FakeSleeper):
 
 def waking(sleeper: FakeSleeper) -> SleepTask:
     session: Any = object()
-    return SleepTask(session, Sleeping(REQUEST.owner, NAMES, sleeper), FakeDeployer(), NOW)
+    place = Sleeping(REQUEST.owner, NAMES, sleeper)
+    return SleepTask(session, place, FakeDeployer(), FakeInspector(), NOW)
 
 
 def test_to_wake_what_sleeps_is_planned_with_one_reading() -> None:
@@ -71,7 +80,7 @@ def test_a_program_is_told_what_stands_then(
     monkeypatch.setattr(console, "json", told.append)
     session: Any = SimpleNamespace(console=console, dry=False)
     place = Sleeping(REQUEST.owner, NAMES, FakeSleeper(found=there, up=up, down=down))
-    found = SleepTask(session, place, FakeDeployer(), NOW)
+    found = SleepTask(session, place, FakeDeployer(), FakeInspector(), NOW)
     for name in ("find", "find_to_sleep"):
         monkeypatch.setattr(app, name, lambda *_: found)
     task.body.__wrapped__(session, format="json", **args)
@@ -80,9 +89,36 @@ def test_a_program_is_told_what_stands_then(
     assert outcome.items() <= done.items()
 
 
+@pytest.mark.parametrize(
+    ("service", "state", "health", "told"),
+    [
+        ("web", "running", "2/2 ready", "is awake already"),
+        ("web", "starting", "0/1 ready", "is not asleep, but web is starting (0/1 ready): inv st"),
+        ("web", "stopped", "0/0 ready", "is not asleep, but web is stopped"),
+        ("worker", "stopped", "0/0 ready", "is awake already"),
+        ("cron-import", "suspended", "0 running", "is awake already"),
+        ("fpm", "running", "unhealthy", "is not asleep, but fpm is running (unhealthy)"),
+        ("fpm", "exited", "", "is not asleep, but fpm is exited: inv status"),
+    ],
+)
+def test_what_is_awake_and_not_ready_is_not_told_as_well(
+    service: str, state: str, health: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = ServiceStatus(service, state, health, "", "", "")
+    console, said = a_console()
+    session: Any = SimpleNamespace(console=console, dry=False)
+    place = Sleeping(REQUEST.owner, NAMES, FakeSleeper())
+    found = SleepTask(session, place, FakeDeployer(), FakeInspector(parts=[part]), NOW)
+    monkeypatch.setattr(app, "find", lambda *_: found)
+    cast(Any, commands.wake.body).__wrapped__(session)
+    assert f"{place.title} {told}" in said.getvalue()
+
+
 def test_what_cannot_be_done_with_it_leaves_it_asleep() -> None:
     sleeper = FakeSleeper(found=ASLEEP, up=[], down=["web"])
-    target: Any = SimpleNamespace(sleeper=sleeper, deployer=FakeDeployer())
+    target: Any = SimpleNamespace(
+        sleeper=sleeper, deployer=FakeDeployer(), inspector=FakeInspector()
+    )
     own = SimpleNamespace(environment=lambda _: SimpleNamespace(protected=False))
     session: Any = SimpleNamespace(settings=own, console=a_console()[0])
 
