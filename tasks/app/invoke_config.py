@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import os
 import re
 import select
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from invoke import Argument, Parser, ParserContext, Program
 from invoke.exceptions import Exit, ParseError, UnknownFileType
 from invoke.loader import FilesystemLoader
 from invoke.parser.context import to_flag
+from invoke.terminals import pty_size
 
 from tasks.app.completion import look_up, options_of
 from tasks.app.overview import EXAMPLES, VERSION, nearest, overview
@@ -147,7 +150,11 @@ class Suite(Program):
         raise Exit
 
     def print_task_help(self, name: str) -> None:
-        """Print a task's help, and an example."""
+        """Print a task's help, in the terminal's width, and an example."""
+        task = self.collection[name]
+        width = pty_size()[0] - self.leading_indent_width - 1
+        paragraphs = (inspect.getdoc(task) or "").split("\n\n")
+        task.__doc__ = "\n\n".join(textwrap.fill(each, width) for each in paragraphs)
         super().print_task_help(name)
         if example := EXAMPLES.get(name):
             typed = as_typed(example, os.environ.get(PROGRAM, ""))

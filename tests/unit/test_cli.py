@@ -115,6 +115,11 @@ def test_a_tasks_help_has_an_example(inv: InProcess) -> None:
     assert inv("--help", "rollback").stdout.endswith("Example:\n  inv rollback --to 1a2b3c4d\n\n")
 
 
+@pytest.mark.parametrize("task", sorted(EXAMPLES))
+def test_a_tasks_help_fits_80_columns(inv: InProcess, task: str) -> None:
+    assert [line for line in inv("--help", task).stdout.splitlines() if len(line) > 80] == []
+
+
 def test_commands_are_shown_as_they_can_be_typed(inv: InProcess) -> None:
     called = {PROGRAM: "../acme/inv"}
     assert "\n  ../acme/inv build --env dev " in inv(env=called).stdout
