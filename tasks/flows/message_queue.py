@@ -14,7 +14,7 @@ from tasks.core.names import Names
 from tasks.core.plan import Step
 from tasks.core.plural import number_of
 from tasks.core.spans import since
-from tasks.flows.data import Place, ignore, run_image
+from tasks.flows.data import Place, ignore, run_image, run_program
 
 TELL = ("mautic", "queue")
 CONSOLE = ("mautic", "console", "--no-interaction")
@@ -97,7 +97,8 @@ def carry_out(place: Place, plan: QueuePlan, console: Console) -> Queues:
     ids = [message.id for message in plan.messages]
     words = (*CONSOLE, COMMANDS[plan.verb], *ids, "--force")
     with console.work(f"{plan.verb} {number_of(len(ids), 'message')}") as activity:
-        run_image(place, words, ignore, activity)
+        # Mautic's own lines are a description of each message and hints at its own commands.
+        run_program(place, words, take=ignore, on_line=activity.detail, source=())
     after = find_queues(place)
     # Others may have failed meanwhile.
     left = min(len(ids), len(ids) - (before - after.failed_count))
